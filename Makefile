@@ -1,0 +1,36 @@
+# Two commands set up everything: `make run` and `make test`. The rest is for those who change the code.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test check fix clean
+
+run: .venv/installed ## 100 trials of twodigit into studies.db
+	$(BIN)/tune run --task twodigit --trials 100
+
+test: .venv/installed-dev ## every test, on real data
+	$(BIN)/tune data fetch
+	$(BIN)/python -m pytest
+
+check: .venv/installed-dev ## lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fix: .venv/installed-dev ## what lint and format can mend by themselves
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## the virtual environment and all caches; never a study
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.venv/installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tune needs Python 3.11 or newer")'
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/installed-dev: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tune needs Python 3.11 or newer")'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,postgresql,mysql]'
+	touch $@ .venv/installed

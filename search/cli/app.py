@@ -1,0 +1,73 @@
+"""The command `tune`: gathers the commands, turns refusals into words and exit codes.
+Knows nothing of what a command does. Heavy imports belong inside the commands: `tune --help` is instant.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+import typer
+
+from search.cli import data, hand_over, look, run
+from search.errors import TuneError, exit_code
+
+app = typer.Typer(
+    name="tune",
+    help="Searches network architectures and training settings, keeps everything in a database.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+run.register(app)
+look.register(app)
+hand_over.register(app)
+app.add_typer(data.app, name="data", help="Fetches, checks and shows MNIST.")
+
+
+@app.callback()
+def _root(
+    debug: bool = typer.Option(False, "--debug", help="Show tracebacks; may stand anywhere."),
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"tune {installed('tune')}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    debug = "--debug" in sys.argv
+    sys.exit(_run([argument for argument in sys.argv[1:] if argument != "--debug"], debug=debug))
+
+
+def _run(arguments: list[str], *, debug: bool) -> int:
+    """Runs one command and returns its exit code (docs/design.md, section 4)."""
+    try:
+        return int(app(arguments, standalone_mode=False, prog_name="tune") or 0)
+    except TuneError as error:
+        if debug:
+            traceback.print_exc()
+        typer.echo(f"tune: {error}", err=True)
+        return exit_code(error)
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except BrokenPipeError:  # the reader of our output had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        show = getattr(error, "show", None)  # typer's own refusals: a wrong option, a missing argument
+        if callable(show):
+            show()
+            return int(getattr(error, "exit_code", 2))
+        if debug:
+            traceback.print_exc()
+        reason = " ".join(str(error).split()) or type(error).__name__
+        typer.echo(f"tune: this should not happen: {type(error).__name__}: {reason}", err=True)
+        typer.echo("The same command with --debug shows where; please report it.", err=True)
+        return 1

@@ -1,0 +1,247 @@
+"""`tune studies`, `trials`, `best`, `compare`: what is there, as tables for people or JSON for programs.
+Knows nothing of databases.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from search.cli.options import JSONOption, StorageOption, print_json, print_table, storage_url
+from search.cli.words import duration, heads, percent, settings
+
+if TYPE_CHECKING:
+    from search.records import TrialRecord
+    from search.service.look import Best, StudyView
+
+StudyArgument = Annotated[str, typer.Argument(help="Name of the study.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("studies")(studies)
+    app.command("trials")(trials)
+    app.command("best")(best)
+    app.command("compare")(compare)
+
+
+def studies(storage: StorageOption = None, json: JSONOption = False) -> None:
+    """Lists the studies of a storage."""
+    from search.service.look import studies as service
+
+    rows = [_study(view) for view in service(storage_url(storage))]
+    if json:
+        print_json(rows)
+        return
+    if not rows:
+        typer.echo("No study yet; `tune run --task twodigit` makes one.", err=True)
+        return
+    print_table(
+        ("study", "task", "trials", "complete", "pruned", "failed", "running", "best trial", "accuracy"),
+        [
+            (
+                row["study"],
+                row["task"],
+                f"{row['complete'] + row['pruned']}/{row['target_trials']}",
+                str(row["complete"]),
+                str(row["pruned"]),
+                str(row["failed"]),
+                str(row["running"]),
+                "–" if row["best_trial"] is None else str(row["best_trial"]),
+                percent(row["best_value"]),
+            )
+            for row in rows
+        ],
+        words=(0, 1),
+    )
+
+
+def _study(view: StudyView) -> dict[str, Any]:
+    from search.report.numbers import count
+
+    counts, best = count(view.trials), view.best
+    return {
+        "study": view.record.name,
+        "task": view.record.spec.task,
+        "target_trials": view.record.target_trials,
+        "complete": counts.complete,
+        "pruned": counts.pruned,
+        "failed": counts.failed,
+        "running": counts.running,
+        "waiting": counts.waiting,
+        "best_trial": best.number if best else None,
+        "best_value": best.value if best else None,
+        "sampler": view.record.spec.sampler,
+        "pruner": view.record.spec.pruner,
+        "epochs": view.record.spec.epochs,
+        "seed": view.record.spec.seed,
+        "created": view.record.created.isoformat(),
+    }
+
+
+def trials(study: StudyArgument, storage: StorageOption = None, json: JSONOption = False) -> None:
+    """Lists the trials of a study, with the reasons of those that failed."""
+    from search.service.look import view as service
+
+    view = service(storage_url(storage), study)
+    rows = [_trial(trial, view) for trial in view.trials]
+    if json:
+        print_json(rows)
+        return
+    print_table(
+        ("trial", "state", "accuracy", "epochs", "time", "settings"),
+        [
+            (
+                str(row["trial"]),
+                f"{row['state']} ({row['failure']})" if row["failure"] else row["state"],
+                percent(row["value"]),
+                f"{row['epochs']:.2f}",
+                duration(row["seconds"]),
+                (f"[{row['reference']}] " if row["reference"] else "") + settings(row["params"]),
+            )
+            for row in rows
+        ],
+        words=(1, 5),
+    )
+
+
+def _trial(trial: TrialRecord, view: StudyView) -> dict[str, Any]:
+    from search.report.numbers import seconds
+
+    return {
+        "trial": trial.number,
+        "state": trial.state.value,
+        "value": trial.value,
+        "params": dict(trial.settings),
+        "epochs": trial.images / view.record.spec.epoch_images,
+        "seconds": seconds(trial, datetime.datetime.now(datetime.UTC)),
+        "images": trial.images,
+        "parameters": trial.parameters,
+        "reference": trial.reference,
+        "retry_of": trial.retry_of,
+        "failure": trial.failure.value if trial.failure else None,
+        "failure_detail": trial.failure_detail,
+    }
+
+
+def best(study: StudyArgument, storage: StorageOption = None, json: JSONOption = False) -> None:
+    """Shows the best trial of a study and what it gained over the reference configurations."""
+    from search.service.look import best as service
+
+    found = service(storage_url(storage), study)
+    if json:
+        print_json(_best(found))
+        return
+    trial, point, spec = found.trial, found.point, found.view.record.spec
+    rows = [
+        ("study", f"{study} ({spec.task}), trial {trial.number}"),
+        ("accuracy", f"{percent(trial.value)} on validation ({heads(point)})"),
+        ("reached", f"after {point.images:,} images ({point.images / spec.epoch_images:.1f} epochs)"),
+        ("train", f"{percent(point.train.accuracy)} at that moment, in training mode"),
+        ("settings", settings(trial.settings)),
+    ]
+    if trial.parameters is not None:
+        rows.append(("network", f"{trial.parameters:,} parameters"))
+    rows.extend(
+        (
+            "gain",
+            f"{gain.gain * 100:+.2f} points over {gain.reference} ({percent(gain.value)}), "
+            f"{gain.errors_removed:.0%} of its errors gone",
+        )
+        for gain in found.gains
+        if gain.trial != trial.number
+    )
+    if found.worker is not None:
+        rows.append(("trained on", f"{found.worker.host}, {found.worker.environment.get('cpu', '?')}"))
+    width = max(len(name) for name, _ in rows)
+    for name, words in rows:
+        typer.echo(f"{name:<{width}}  {words}")
+
+
+def _best(found: Best) -> dict[str, Any]:
+    trial, point = found.trial, found.point
+    heads = point.validation.heads
+    return {
+        "study": found.view.record.name,
+        "task": found.view.record.spec.task,
+        "trial": trial.number,
+        "value": trial.value,
+        "model": trial.settings["model"],
+        "parameters": trial.parameters,
+        "params": dict(trial.settings),
+        "validation": {
+            **{name: head.accuracy for name, head in heads.items()},
+            "joint": point.validation.joint,
+        },
+        "images": point.images,
+        "reference": trial.reference,
+        "gains": {gain.reference: gain.gain for gain in found.gains},
+        "environment": dict(found.worker.environment) if found.worker else None,
+    }
+
+
+def compare(
+    names: Annotated[list[str], typer.Argument(metavar="STUDY STUDY…", help="Names of studies.")],
+    storage: StorageOption = None,
+    json: JSONOption = False,
+) -> None:
+    """Puts the best trials of several studies side by side, with 95 % intervals."""
+    from search.service.look import compare as service
+
+    found = service(storage_url(storage), names)
+    if json:
+        print_json([{**_best(each), "intervals": _intervals(each)} for each in found])
+        return
+    columns = [each.view.record.name for each in found]
+    lines: list[tuple[str, ...]] = []
+    for label, cells in _comparison(found):
+        lines.append((label, *cells))
+    print_table(("", *columns), lines)
+    typer.echo(
+        "\nIntervals: Wilson, 95 %, over the validation pictures. They hold for one network; "
+        "the best of many trials is also lucky.",
+        err=True,
+    )
+
+
+def _comparison(found: list[Best]) -> list[tuple[str, list[str]]]:
+    """The rows of the table: a label and one cell for each study."""
+    from search.report.numbers import count
+
+    rows = [
+        ("finished", [f"{count(each.view.trials).finished}" for each in found]),
+        ("pruned", [f"{count(each.view.trials).pruned}" for each in found]),
+        ("failed", [f"{count(each.view.trials).failed}" for each in found]),
+        ("images seen", [f"{sum(trial.images for trial in each.view.trials):,}" for each in found]),
+        ("sampler", [each.view.record.spec.sampler for each in found]),
+        ("pruner", [each.view.record.spec.pruner for each in found]),
+        ("epochs", [f"{each.view.record.spec.epochs:g}" for each in found]),
+        ("best trial", [str(each.trial.number) for each in found]),
+        ("model", [str(each.trial.settings["model"]) for each in found]),
+        ("parameters", [f"{each.trial.parameters or 0:,}" for each in found]),
+    ]
+    intervals = [_intervals(each) for each in found]
+    for name in ("mean", *found[0].point.validation.heads, "joint"):
+        cells = []
+        for each, bounds in zip(found, intervals, strict=True):
+            low, high = bounds[name]
+            cells.append(f"{percent(_accuracy(each, name))} [{low * 100:.2f}, {high * 100:.2f}]")
+        rows.append((f"accuracy {name}", cells))
+    return rows
+
+
+def _accuracy(found: Best, name: str) -> float:
+    validation = found.point.validation
+    if name == "joint":
+        return validation.joint
+    return validation.accuracy if name == "mean" else validation.heads[name].accuracy
+
+
+def _intervals(found: Best) -> dict[str, tuple[float, float]]:
+    from search.report.numbers import wilson
+
+    n = found.view.record.spec.validation_pictures
+    names = ("mean", *found.point.validation.heads, "joint")
+    return {name: wilson(_accuracy(found, name) * n, n) for name in names}

@@ -1,0 +1,47 @@
+"""Options that several commands share, and how tables and JSON are printed.
+Knows nothing of studies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Sequence
+from typing import Annotated, Any
+
+import typer
+
+DEFAULT_STORAGE = "sqlite:///studies.db"
+
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        help=f"Database URL. Else TUNE_STORAGE, else {DEFAULT_STORAGE}. Keep passwords in TUNE_STORAGE.",
+        show_default=False,
+    ),
+]
+JSONOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def storage_url(given: str | None) -> str:
+    """The storage that is meant: the option, else the environment, else the file in this folder."""
+    return given or os.environ.get("TUNE_STORAGE") or DEFAULT_STORAGE
+
+
+def print_json(value: Any) -> None:
+    """Data for programs, on stdout."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, words: Collection[int] = (0,)
+) -> None:
+    """A table for people, on stdout. Columns in `words` are set flush left, the others are numbers."""
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    for row in (header, *rows):
+        cells = [
+            cell.ljust(width) if i in words else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        typer.echo("  ".join(cells).rstrip())

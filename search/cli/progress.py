@@ -1,0 +1,141 @@
+"""What `tune run` shows while it works: a live panel in a terminal, plain lines elsewhere.
+Knows nothing of how a snapshot came about. Everything here goes to stderr; stdout is for results.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from search.cli.words import duration, heads, percent, settings
+from search.records import Snapshot, State, TrialRecord
+
+LINE_EVERY_S = 30.0
+"""A line of plain output at least so often, so that a log shows that something lives."""
+
+Watch = Callable[[Snapshot], None]
+
+
+@contextmanager
+def watching() -> Iterator[Watch]:
+    """Shows the snapshots that it is called with for as long as the block lasts."""
+    if not (sys.stdout.isatty() and sys.stderr.isatty()):
+        yield Lines()
+        return
+    console = Console(stderr=True)
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        yield lambda seen: live.update(panel(seen))
+
+
+def panel(seen: Snapshot) -> RenderableType:
+    """The live view: how far, how fast, what each worker does, the best so far."""
+    counts = seen.counts
+    head = Table.grid(padding=(0, 2))
+    head.add_row(
+        Text(seen.study, style="bold"),
+        ProgressBar(total=max(1, seen.target_trials), completed=counts.finished, width=30),
+        f"{counts.finished} of {seen.target_trials}",
+        f"{counts.complete} complete · {counts.pruned} pruned · {counts.failed} failed",
+    )
+    pace = Text(
+        f"{duration(seen.elapsed_s)} elapsed · {duration(seen.remaining_s)} left · "
+        f"{seen.images_per_s:,.0f} images/s",
+        style="dim",
+    )
+    workers = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("worker", "trial", "epoch", "accuracy", "settings"):
+        workers.add_column(column, no_wrap=True, overflow="ellipsis")
+    for each in seen.running:
+        accuracy = percent(each.latest.validation.accuracy) if each.latest else "–"
+        name = each.trial.reference or settings(each.trial.settings)
+        workers.add_row(each.worker, str(each.trial.number), f"{each.epoch:.2f}", accuracy, name)
+    parts: list[RenderableType] = [head, pace, Text(), workers, Text()]
+    if seen.best is not None:
+        best = Text("best  ", style="dim")
+        best.append(f"trial {seen.best.number}  {percent(seen.best.value)}", style="bold green")
+        best.append(f"  {heads(seen.best_point)}\n      ", style="none")
+        best.append(settings(seen.best.settings), style="dim")
+        parts.append(best)
+    return Group(*parts)
+
+
+class Lines:
+    """The same for logs: a line for each trial that ended, and one now and then in between."""
+
+    def __init__(self) -> None:
+        self._told: set[int] | None = None
+        self._last = time.monotonic()
+
+    def __call__(self, seen: Snapshot) -> None:
+        ended = {trial.number: trial for trial in seen.trials if trial.finished is not None}
+        if self._told is None:  # what an earlier run finished is no news
+            self._told = {number for number, trial in ended.items() if _age_s(trial) > seen.elapsed_s}
+        for number in sorted(ended.keys() - self._told):
+            self._told.add(number)
+            self._say(_line(ended[number], seen))
+        if time.monotonic() - self._last > LINE_EVERY_S:
+            at_work = ", ".join(
+                f"trial {each.trial.number} at epoch {each.epoch:.2f}" for each in seen.running
+            )
+            self._say(
+                f"{seen.counts.finished}/{seen.target_trials}  {at_work or 'starting'}  "
+                f"{seen.images_per_s:,.0f} images/s  {duration(seen.remaining_s)} left"
+            )
+
+    def _say(self, line: str) -> None:
+        typer.echo(line, err=True)
+        self._last = time.monotonic()
+
+
+def _age_s(trial: TrialRecord) -> float:
+    assert trial.finished is not None
+    return time.time() - trial.finished.timestamp()
+
+
+def _line(trial: TrialRecord, seen: Snapshot) -> str:
+    start = f"{seen.counts.finished}/{seen.target_trials}  trial {trial.number}"
+    if trial.state is State.FAILED:
+        return f"{start}  failed ({trial.failure})"
+    best = "  best so far" if seen.best is not None and seen.best.number == trial.number else ""
+    name = trial.reference or settings(trial.settings, limit=6)
+    return f"{start}  {trial.state:<8}  {percent(trial.value)}  {trial.images:,} images  {name}{best}"
+
+
+@contextmanager
+def fetching() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Draws a bar for each source that MNIST is fetched from; silent when nothing needs fetching."""
+    console = Console(stderr=True)
+    bars: dict[str, TaskID] = {}
+    progress = Progress(
+        TextColumn("fetching MNIST from {task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        console=console,
+        disable=not sys.stderr.isatty(),
+    )
+
+    def tell(source: str, done: int, total: int | None) -> None:
+        if source not in bars:
+            if not bars:
+                progress.start()
+            bars[source] = progress.add_task(source, total=total)
+            if progress.disable:
+                typer.echo(f"fetching MNIST from {source}", err=True)
+        progress.update(bars[source], completed=done, total=total)
+        if total is not None and done >= total and all(task.finished for task in progress.tasks):
+            progress.stop()
+
+    try:
+        yield tell
+    finally:
+        progress.stop()

@@ -1,0 +1,183 @@
+"""`tune run` and `tune worker`: parse, one service call, say how it ended.
+Knows nothing of workers and databases.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from search.cli.options import JSONOption, StorageOption, print_json, storage_url
+from search.cli.words import duration, heads, percent, settings
+
+if TYPE_CHECKING:
+    from search.service.run import RunResult
+
+
+class Device(StrEnum):
+    """Where to train."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+Threads = Annotated[int, typer.Option(help="Threads of each worker.")]
+DeviceOption = Annotated[Device, typer.Option(help="auto takes a GPU where there is one.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("run")(run)
+    app.command("worker")(worker)
+
+
+def run(
+    task: Annotated[str, typer.Option(help="twodigit or sum.")],
+    trials: Annotated[int, typer.Option(help="Trials that shall be finished in all.")] = 100,
+    study: Annotated[str | None, typer.Option(help="Name of the study; else the task's.")] = None,
+    model: Annotated[str | None, typer.Option(help="mlp, conv or all (default).")] = None,
+    workers: Annotated[int | None, typer.Option(help="Local processes; default: one a core.")] = None,
+    threads: Threads = 1,
+    epochs: Annotated[float | None, typer.Option(help="Budget of one trial; default by task.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Root of all random numbers; default 0.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="tpe (default), gp, random or qmc.")] = None,
+    pruner: Annotated[
+        str | None, typer.Option(help="asha (default), median, percentile, hyperband or none.")
+    ] = None,
+    timeout: Annotated[float | None, typer.Option(help="End after so many seconds.")] = None,
+    target: Annotated[
+        float | None, typer.Option(help="End once a trial has this accuracy on every head, e.g. 0.985.")
+    ] = None,
+    space: Annotated[Path | None, typer.Option(help="TOML file that changes the search space.")] = None,
+    device: DeviceOption = Device.AUTO,
+    detach: Annotated[bool, typer.Option(help="Only create the study; workers do the rest.")] = False,
+    storage: StorageOption = None,
+    json: JSONOption = False,
+) -> None:
+    """Creates or resumes a study and works on it until so many trials are finished."""
+    from search.cli.progress import fetching, watching
+    from search.service.create import RunRequest
+    from search.service.run import run as service
+
+    request = RunRequest(
+        task=task,
+        trials=trials,
+        study=study,
+        model=model,
+        workers=workers,
+        threads=threads,
+        epochs=epochs,
+        seed=seed,
+        sampler=sampler,
+        pruner=pruner,
+        timeout_s=timeout,
+        target=target,
+        space=space,
+        device=device.value,
+    )
+    with fetching() as progress, watching() as watch:
+        result = service(request, storage_url(storage), watch=watch, detach=detach, progress=progress)
+    _tell(result, json=json)
+
+
+def worker(
+    study: Annotated[str, typer.Argument(help="Name of the study.")],
+    workers: Annotated[int, typer.Option(help="Local processes.")] = 1,
+    threads: Threads = 1,
+    device: DeviceOption = Device.AUTO,
+    storage: StorageOption = None,
+    json: JSONOption = False,
+) -> None:
+    """Joins a study from any machine that reaches its storage, until all its trials are finished."""
+    from search.cli.progress import fetching, watching
+    from search.service.run import join
+
+    with fetching() as progress, watching() as watch:
+        result = join(
+            study,
+            storage_url(storage),
+            workers=workers,
+            threads=threads,
+            device=device.value,
+            watch=watch,
+            progress=progress,
+        )
+    _tell(result, json=json)
+
+
+def _tell(result: RunResult, *, json: bool) -> None:
+    """The end of a run: for programs as JSON, for people as a few lines and the next commands."""
+    seen = result.snapshot
+    if json:
+        print_json(
+            {
+                "study": seen.study,
+                "reason": result.reason,
+                "target_trials": seen.target_trials,
+                "complete": seen.counts.complete,
+                "pruned": seen.counts.pruned,
+                "failed": seen.counts.failed,
+                "best_trial": result.trial.number if result.trial else None,
+                "best_value": result.trial.value if result.trial else None,
+                "seconds": seen.elapsed_s,
+            }
+        )
+        return
+    typer.echo(_ending(result))
+    if result.reason == "detached":
+        typer.echo(f"Next: tune worker {seen.study}")
+        return
+    if result.trial is None:
+        typer.echo("No trial is complete yet.")
+        return
+    best = result.trial
+    typer.echo(f"\nBest is trial {best.number} with {percent(best.value)} on validation:")
+    typer.echo(f"  accuracy   {heads(seen.best_point)}")
+    typer.echo(f"  settings   {settings(best.settings)}")
+    if best.parameters is not None:
+        typer.echo(f"  network    {best.parameters:,} parameters")
+    for gain in result.gains:
+        if gain.trial == best.number:
+            typer.echo(f"  gain       none over {gain.reference}: this reference is still the best")
+        else:
+            typer.echo(
+                f"  gain       {gain.gain * 100:+.2f} points over {gain.reference} ({percent(gain.value)}), "
+                f"{gain.errors_removed:.0%} of its errors gone"
+            )
+    typer.echo(f"\nNext: tune best {seen.study}   tune trials {seen.study}   tune dashboard")
+
+
+def _ending(result: RunResult) -> str:
+    seen = result.snapshot
+    counts = seen.counts
+    tally = f"{counts.complete} complete, {counts.pruned} pruned"
+    if counts.failed:
+        tally += f", {counts.failed} failed besides"
+    match result.reason:
+        case "finished":
+            return (
+                f"{seen.study}: {counts.finished} of {seen.target_trials} trials finished ({tally}) "
+                f"in {duration(seen.elapsed_s)}."
+            )
+        case "nothing to do":
+            more = counts.finished + 50
+            return (
+                f"{seen.study}: nothing is left to do, {counts.finished} of {seen.target_trials} trials are "
+                f"finished ({tally}). --trials {more} would go on."
+            )
+        case "timeout":
+            return (
+                f"{seen.study}: time is up after {counts.finished} of {seen.target_trials} trials ({tally}); "
+                "the same command goes on."
+            )
+        case "target":
+            return (
+                f"{seen.study}: target reached after {counts.finished} of {seen.target_trials} trials "
+                f"({tally}) in {duration(seen.elapsed_s)}."
+            )
+        case "detached":
+            return f"{seen.study}: the study is open for {seen.target_trials} trials; no worker was started."

@@ -1,0 +1,261 @@
+"""The facts that rooms hand to each other: frozen records, standard library only.
+Knows nothing of databases, of Optuna or of tensors.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+Value = bool | int | float | str
+"""One setting of a trial, as it is stored and as it is written in a space file."""
+
+
+class State(StrEnum):
+    """What became of a trial."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    FAILED = "failed"
+
+    @property
+    def counts(self) -> bool:
+        """Whether a trial in this state counts towards the study's target."""
+        return self in (State.COMPLETE, State.PRUNED)
+
+
+class Failure(StrEnum):
+    """Why a trial failed. A failure is a state with a reason, never a bad score."""
+
+    DIVERGED = "diverged"
+    """the loss became infinite or NaN"""
+    OUT_OF_MEMORY = "out_of_memory"
+    ERROR = "error"
+    """an exception; its traceback is kept"""
+    INTERRUPTED = "interrupted"
+    """a signal stopped the worker; the settings are queued again"""
+    WORKER_DIED = "worker_died"
+    """the worker vanished, its lease ran out; the settings are queued again"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudySpec:
+    """All that decides what a study means. Two runs share a study only if these agree."""
+
+    task: str
+    """name of the task, a key of data.tasks.TASKS"""
+    space: Mapping[str, object]
+    """the search space in the form of a space file (search.space.file)"""
+    epochs: float
+    """budget of one trial in passes over the training examples"""
+    epoch_images: int
+    """training examples in one pass"""
+    validation_pictures: int
+    """independent pictures that a validation accuracy is measured on"""
+    seed: int
+    """root of every random number: sampling, initialisation, order of examples"""
+    sampler: str
+    pruner: str
+    references: tuple[str, ...]
+    """reference configurations that are the study's first trials"""
+    checksums: Mapping[str, str]
+    """SHA-256 of each data file that the study was made with"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyRecord:
+    """A study, as `tune studies` lists it."""
+
+    study_id: int
+    name: str
+    spec: StudySpec
+    target_trials: int
+    """trials that shall be finished (complete or pruned) in all"""
+    created: datetime.datetime
+    """UTC"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialRecord:
+    """A trial, as `tune trials` lists it."""
+
+    trial_id: int
+    """the storage's key; unique over all studies"""
+    number: int
+    """counts from 0 within its study"""
+    state: State
+    value: float | None
+    """best validation score so far (mean of the heads' accuracies, 0..1); None before the first report"""
+    params: Mapping[str, Value]
+    """the settings that were searched"""
+    pinned: Mapping[str, Value] = field(default_factory=dict)
+    """settings outside the search space, which only reference configurations have"""
+    reference: str | None = None
+    """name of the reference configuration that this trial is, else None"""
+    retry_of: int | None = None
+    """number of the failed trial whose settings this one repeats, else None"""
+    parameters: int | None = None
+    """trainable numbers of the network; None before it is built"""
+    failure: Failure | None = None
+    failure_detail: str | None = None
+    steps: Mapping[int, float] = field(default_factory=dict)
+    """score as the pruner saw it, by training images seen"""
+    started: datetime.datetime | None = None
+    """UTC"""
+    finished: datetime.datetime | None = None
+    """UTC"""
+
+    @property
+    def images(self) -> int:
+        """Training images seen at the last report; 0 before the first."""
+        return max(self.steps, default=0)
+
+    @property
+    def settings(self) -> dict[str, Value]:
+        """Every setting that decides the trial, searched or pinned."""
+        return {**self.params, **self.pinned}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadScore:
+    """One head on one split."""
+
+    loss: float
+    """cross-entropy in nats per example"""
+    accuracy: float
+    """fraction of examples, 0..1"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scores:
+    """One split at one moment of training."""
+
+    heads: Mapping[str, HeadScore]
+    joint: float
+    """fraction of examples on which every head is right, 0..1"""
+
+    @property
+    def loss(self) -> float:
+        """Mean of the heads' cross-entropies."""
+        return sum(head.loss for head in self.heads.values()) / len(self.heads)
+
+    @property
+    def accuracy(self) -> float:
+        """Mean of the heads' accuracies: the score that the search maximises."""
+        return sum(head.accuracy for head in self.heads.values()) / len(self.heads)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """One point of a learning curve."""
+
+    images: int
+    """training images seen, the unit of every budget"""
+    seconds: float
+    """wall time since the trial began to train, evaluation included"""
+    learning_rate: float
+    train: Scores
+    """running, in training mode, over the examples since the point before"""
+    validation: Scores
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Worker:
+    """A process that does trials, and the ground it stands on."""
+
+    worker_id: str
+    """host:pid:random, unique for ever"""
+    host: str
+    pid: int
+    device: str
+    """cpu or cuda"""
+    threads: int
+    environment: Mapping[str, str | int]
+    """versions and processor, by name"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """A worker's right to fill one slot of a study's target. Slots 0..target-1; one claim a slot."""
+
+    claim_id: int
+    study_id: int
+    slot: int
+    worker_id: str
+    token: str
+    """changes whenever the claim changes hands, so that a late answer can be told from a good one"""
+    trial_id: int | None
+    """None until the trial is created"""
+    done: bool
+    """the slot is filled by a finished trial, for good"""
+    expires: datetime.datetime
+    """UTC; after this moment anyone may take the claim over"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointRecord:
+    """Where the best weights of a trial are, and how to know that they are whole."""
+
+    trial_id: int
+    path: str
+    """relative to the artifact folder"""
+    sha256: str
+    score: float
+    """validation score of these weights"""
+    images: int
+    """training images that these weights had seen"""
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counts:
+    """How the trials of one study stand."""
+
+    complete: int = 0
+    pruned: int = 0
+    failed: int = 0
+    running: int = 0
+    waiting: int = 0
+
+    @property
+    def finished(self) -> int:
+        """Trials that count towards the target."""
+        return self.complete + self.pruned
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Running:
+    """A trial at work, as `tune run` shows it."""
+
+    trial: TrialRecord
+    worker: str
+    """host and process id"""
+    latest: Point | None
+    """None before the first point of its curve"""
+    epoch: float
+    """passes over the training examples at the latest point"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """A study at one moment, as `tune run` shows it."""
+
+    study: str
+    target_trials: int
+    trials: tuple[TrialRecord, ...]
+    """all of them, by number"""
+    counts: Counts
+    running: tuple[Running, ...]
+    best: TrialRecord | None
+    best_point: Point | None
+    """of the best trial's curve, where its validation score is highest"""
+    images_per_s: float
+    """training images a second, over all running trials, evaluation included"""
+    elapsed_s: float
+    """since this run began"""
+    remaining_s: float | None
+    """until the target at this run's pace; None while nothing is finished yet"""

@@ -1,0 +1,3 @@
+"""What tune can do, one function per use case; the command line is one caller among others.
+Knows nothing of terminals: takes requests, gives records.
+"""

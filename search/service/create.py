@@ -1,0 +1,191 @@
+"""From a request to a study: checks what is asked, makes the study or opens it where it fits.
+Knows nothing of workers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from search.errors import ConfigError, UsageError, did_you_mean
+from search.records import StudyRecord, StudySpec
+from search.space.defaults import DEFAULT_EPOCHS, REFERENCES, default_space, families_of
+from search.space.domain import Space
+from search.space.file import read_space, space_entries
+from search.study.ladder import Ladder
+from search.study.pruners import DEFAULT_PRUNER, make_pruner
+from search.study.samplers import DEFAULT_SAMPLER, make_sampler
+from search.study.storage import Storage
+from search.study.study import Study
+
+if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
+    from data.mnist import Mnist
+    from data.task import Task
+
+TASKS = tuple(REFERENCES)
+"""Names of the tasks, known without importing torch; a test holds them against data.tasks."""
+
+DeviceName = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRequest:
+    """What `tune run` is asked. None means: not said, so an existing study decides, else the default."""
+
+    task: str
+    trials: int
+    """trials that shall be finished in all"""
+    study: str | None = None
+    model: str | None = None
+    """mlp, conv or all"""
+    epochs: float | None = None
+    seed: int | None = None
+    sampler: str | None = None
+    pruner: str | None = None
+    space: Path | None = None
+    workers: int | None = None
+    """local processes; None: one a core"""
+    threads: int = 1
+    """of each worker"""
+    device: DeviceName = "auto"
+    timeout_s: float | None = None
+    """ends the run after so long; the study stays open"""
+    target: float | None = None
+    """ends the run once a finished trial has this validation accuracy on every head"""
+
+    @property
+    def name(self) -> str:
+        """Of the study: the task's unless another is asked for."""
+        return self.study or self.task
+
+
+def check(request: RunRequest) -> None:
+    """Refuses what cannot be meant, before anything is touched."""
+    if request.task not in TASKS:
+        raise UsageError(f"--task {request.task}: no such task{did_you_mean(request.task, TASKS)}.")
+    for flag, number in (
+        ("trials", request.trials),
+        ("workers", request.workers),
+        ("threads", request.threads),
+    ):
+        if number is not None and number < 1:
+            raise UsageError(f"--{flag} must be at least 1, not {number}.")
+    if request.epochs is not None and not 0.01 <= request.epochs <= 10_000:
+        raise UsageError(f"--epochs must be from 0.01 to 10000, not {request.epochs:g}.")
+    if request.target is not None and not 0 < request.target < 1:
+        raise UsageError(f"--target is a fraction between 0 and 1 such as 0.985, not {request.target:g}.")
+    if request.timeout_s is not None and request.timeout_s <= 0:
+        raise UsageError(f"--timeout must be above 0 seconds, not {request.timeout_s:g}.")
+    if request.seed is not None and request.seed < 0:
+        raise UsageError(f"--seed must be 0 or more, not {request.seed}.")
+    ladder = Ladder(epoch_images=1000, epochs=1)
+    if request.sampler is not None:
+        make_sampler(request.sampler, 0)
+    if request.pruner is not None:
+        make_pruner(request.pruner, ladder)
+    if request.model is not None:
+        families_of(request.model)
+    _device_exists(request.device)
+
+
+def _device_exists(device: DeviceName) -> None:
+    from models.device import DeviceUnavailable, choose_device
+
+    try:
+        choose_device(device)
+    except DeviceUnavailable as error:
+        raise UsageError(f"--device {device}: {error}.") from error
+
+
+def create_or_resume(storage: Storage, request: RunRequest, mnist: Mnist) -> tuple[Study, StudyRecord]:
+    """The study that is asked for, new with its references queued, or as it is with the new target.
+
+    Raises ConfigError where a study of that name exists and means something else.
+    """
+    existing = Study.find(storage, request.name)
+    if existing is not None:
+        record = storage.store.study(existing.study_id)
+        if record is None:
+            raise ConfigError(
+                f"The study {request.name} in {storage.name} was not made by tune; "
+                "choose another --study name."
+            )
+        _refuse_conflicts(request, record.spec, mnist)
+        if request.trials != record.target_trials:
+            storage.store.set_target(existing.study_id, request.trials)
+        return existing, replace(record, name=existing.name, target_trials=request.trials)
+    from search.work.spec import reference_settings
+
+    spec, space = _new_spec(request, mnist)
+    study = Study.create(storage, request.name)
+    storage.store.add_study(study.study_id, spec, request.trials)
+    record = storage.store.study(study.study_id)
+    assert record is not None
+    for reference in record.spec.references:
+        study.queue_reference(reference, reference_settings(reference), space)
+    return study, replace(record, name=study.name)
+
+
+def _new_spec(request: RunRequest, mnist: Mnist) -> tuple[StudySpec, Space]:
+    from data.tasks import get_task
+
+    task = get_task(request.task)
+    space = _space(request)
+    spec = StudySpec(
+        task=task.name,
+        space=space_entries(space),
+        epochs=request.epochs or DEFAULT_EPOCHS[task.name],
+        epoch_images=task.epoch_examples,
+        validation_pictures=_validation_pictures(task, mnist),
+        seed=request.seed or 0,
+        sampler=request.sampler or DEFAULT_SAMPLER,
+        pruner=request.pruner or DEFAULT_PRUNER,
+        references=REFERENCES[task.name],
+        checksums=mnist.checksums,
+    )
+    return spec, space
+
+
+def _space(request: RunRequest) -> Space:
+    families = families_of(request.model or "all")
+    return read_space(request.space, families) if request.space else default_space(families)
+
+
+def _validation_pictures(task: Task, mnist: Mnist) -> int:
+    """Pictures, not examples: ten sums of one picture are not ten independent observations."""
+    return task.validation(mnist).examples // max(1, task.numbers)
+
+
+def _refuse_conflicts(request: RunRequest, spec: StudySpec, mnist: Mnist) -> None:
+    """Raises ConfigError naming everything in which the request differs from the study as it is."""
+    differences = [
+        f"--{flag} {asked} (the study has {had})"
+        for flag, asked, had in (
+            ("task", request.task, spec.task),
+            ("epochs", request.epochs, spec.epochs),
+            ("seed", request.seed, spec.seed),
+            ("sampler", request.sampler, spec.sampler),
+            ("pruner", request.pruner, spec.pruner),
+        )
+        if asked is not None and asked != had
+    ]
+    if request.model is not None or request.space is not None:
+        asked_space = space_entries(_space(request))
+        changed = sorted(
+            name
+            for name in {*asked_space, *spec.space}
+            if asked_space.get(name, _ABSENT) != spec.space.get(name, _ABSENT)
+        )
+        if changed:
+            differences.append(f"another search space (it differs in {', '.join(changed)})")
+    if dict(spec.checksums) != mnist.checksums:
+        differences.append("other MNIST files")
+    if differences:
+        raise ConfigError(
+            f"The study {request.name} exists and differs from this request: {'; '.join(differences)}. "
+            "Give --study another name for a new search, or leave the options out to go on with this one."
+        )
+
+
+_ABSENT = object()

@@ -1,0 +1,83 @@
+"""Brings MNIST to this machine and opens it, in the words of tune's refusals.
+Knows nothing of studies.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from search.errors import ConfigError, TryAgain, TuneError, UsageError
+
+if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
+    from data.fetch import Fetched, Progress
+    from data.mnist import FileCheck, Mnist
+
+
+def fetch_data(*, source: Path | None = None, progress: Progress | None = None) -> Fetched:
+    """Makes sure that MNIST is in the cache.
+
+    Raises TryAgain where no source answers, ConfigError for files in `source` that are not MNIST's.
+    """
+    from data.fetch import fetch
+    from data.mnist import MnistCorrupt, MnistError, MnistMissing, MnistUnavailable
+
+    try:
+        return fetch(source=source, progress=progress)
+    except MnistUnavailable as error:
+        raise TryAgain(str(error)) from error
+    except (MnistCorrupt, MnistMissing) as error:
+        raise ConfigError(str(error)) from error
+    except MnistError as error:
+        raise TuneError(str(error)) from error
+
+
+def load_data() -> Mnist:
+    """MNIST from the cache, verified. Raises ConfigError where it is missing or damaged."""
+    from data.mnist import MnistError, load
+
+    try:
+        return load()
+    except MnistError as error:
+        raise ConfigError(str(error)) from error
+
+
+def verify_data() -> dict[str, FileCheck]:
+    """Each cached file with its state and sums."""
+    from data.mnist import verify
+
+    return verify()
+
+
+def draw_examples(
+    task: str,
+    out: Path,
+    *,
+    split: Literal["train", "validation"],
+    rows: int,
+    columns: int,
+    shift: int,
+    seed: int,
+) -> None:
+    """Writes a labelled grid of examples as a PNG. Raises UsageError for an unknown task or a bad path."""
+    from data.picture import grid, save_png
+    from data.task import Augmentation
+    from data.tasks import UnknownTask, get_task
+
+    try:
+        chosen = get_task(task)
+    except UnknownTask as error:
+        raise UsageError(f"--task {task}: {error}.") from error
+    picture = grid(
+        chosen,
+        load_data(),
+        split=split,
+        rows=rows,
+        columns=columns,
+        seed=seed,
+        augmentation=Augmentation(shift=shift),
+    )
+    try:
+        save_png(picture, out)
+    except OSError as error:
+        raise UsageError(f"--out {out} cannot be written: {error.strerror or error}.") from error

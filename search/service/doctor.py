@@ -1,0 +1,87 @@
+"""Looks at everything that a run needs on this machine and says what it finds.
+Knows nothing of how the findings are shown; changes nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from search.errors import TuneError
+from search.work.artifacts import artifact_root
+
+PACKAGES = ("torch", "optuna", "optuna-dashboard", "sqlalchemy", "plotly", "typer")
+FREE_BYTES = 200 * 2**20
+"""Ten checkpoints of the larger networks, the database and some air."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One thing looked at."""
+
+    check: str
+    ok: bool
+    finding: str
+
+
+def examine(storage_url: str) -> list[Finding]:
+    """All findings, the good ones too."""
+    return [*_packages(), _device(), _data(), _storage(storage_url), _disk(storage_url)]
+
+
+def _packages() -> list[Finding]:
+    found = []
+    for name in PACKAGES:
+        try:
+            found.append(Finding(check=name, ok=True, finding=version(name)))
+        except PackageNotFoundError:
+            found.append(Finding(check=name, ok=False, finding="is not installed"))
+    return found
+
+
+def _device() -> Finding:
+    from models.device import bfloat16_pays, choose_device, describe
+
+    device = choose_device("auto")
+    facts = describe(device)
+    bfloat16 = "pays" if bfloat16_pays(device, "conv") else "does not pay"
+    where = facts.get("gpu", facts["cpu"])
+    return Finding(
+        check="device",
+        ok=True,
+        finding=f"{device.type}: {where}, {facts['cores']} cores, {facts['cpu_capability']}; "
+        f"bfloat16 {bfloat16} for convolutions",
+    )
+
+
+def _data() -> Finding:
+    from data.mnist import FileState, cache_folder, verify
+
+    folder = cache_folder()
+    bad = [f"{name} is {check.state}" for name, check in verify().items() if check.state is not FileState.OK]
+    if bad:
+        return Finding(check="data", ok=False, finding=f"{folder}: {', '.join(bad)}; run `tune data fetch`")
+    return Finding(check="data", ok=True, finding=f"MNIST is whole in {folder}")
+
+
+def _storage(storage_url: str) -> Finding:
+    from search.service.look import studies
+
+    try:
+        found = studies(storage_url)
+    except TuneError as error:
+        missing = str(error).startswith("There is no storage")  # before the first run that is as it should be
+        return Finding(check="storage", ok=missing, finding=str(error))
+    return Finding(check="storage", ok=True, finding=f"{len(found)} studies")
+
+
+def _disk(storage_url: str) -> Finding:
+    folder = artifact_root(storage_url).absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(Path(folder)).free
+    return Finding(
+        check="disk", ok=free > FREE_BYTES, finding=f"{free / 2**30:.1f} GiB free for checkpoints in {folder}"
+    )

@@ -1,0 +1,254 @@
+"""Works on a study with a crew of local workers until there is a reason to end.
+Knows nothing of terminals: whoever calls is shown snapshots.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from search.errors import Interrupted, TuneError
+from search.records import Snapshot, State, StudyRecord, TrialRecord
+from search.report import numbers
+from search.service.create import DeviceName, RunRequest, check, create_or_resume
+from search.service.data import fetch_data, load_data
+from search.service.look import find
+from search.study.storage import Storage, open_storage
+from search.study.study import Study
+
+if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
+    from data.fetch import Progress
+
+POLL_S = 0.5
+"""How often a run looks at its study."""
+
+Watch = Callable[[Snapshot], None]
+Reason = Literal["finished", "nothing to do", "timeout", "target", "detached"]
+"""Why a run ended well."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunResult:
+    """How a run ended."""
+
+    snapshot: Snapshot
+    gains: tuple[numbers.Gain, ...]
+    reason: Reason
+    trial: TrialRecord | None
+    """the best one"""
+
+
+def run(
+    request: RunRequest,
+    storage_url: str,
+    *,
+    watch: Watch,
+    detach: bool = False,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Creates or resumes a study and works on it until the target is met.
+
+    Raises UsageError and ConfigError before anything is changed, Interrupted after a signal (the study is
+    then in order and the same request goes on), TuneError where trial after trial fails.
+    """
+    check(request)
+    fetch_data(progress=progress)
+    mnist = load_data()
+    storage = open_storage(storage_url)
+    try:
+        study, record = create_or_resume(storage, request, mnist)
+        return _drive(storage, study, record, request, watch=watch, detach=detach)
+    finally:
+        storage.close()
+
+
+def join(
+    name: str,
+    storage_url: str,
+    *,
+    workers: int = 1,
+    threads: int = 1,
+    device: DeviceName = "auto",
+    watch: Watch,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Works on a study that exists, as `tune worker` does. Raises as `run`."""
+    storage = open_storage(storage_url, create=False)
+    try:
+        study, record = find(storage, name)
+        request = RunRequest(
+            task=record.spec.task,
+            trials=record.target_trials,
+            study=name,
+            workers=workers,
+            threads=threads,
+            device=device,
+        )
+        fetch_data(progress=progress)
+        load_data()
+        return _drive(storage, study, record, request, watch=watch, detach=False)
+    finally:
+        storage.close()
+
+
+def _drive(
+    storage: Storage,
+    study: Study,
+    record: StudyRecord,
+    request: RunRequest,
+    *,
+    watch: Watch,
+    detach: bool,
+) -> RunResult:
+    """Keeps a crew of local workers at it and shows how it goes, until there is a reason to end."""
+    from search.work.artifacts import artifact_root
+    from search.work.crew import Crew, Order
+    from search.work.lease import reap
+    from search.work.signals import Signals
+
+    me = f"{socket.gethostname()}:{os.getpid()}:parent"
+    began = time.monotonic()
+    look = _Look(storage, study, record)
+    reap(study, storage.store, me, dead=_dead_here(storage, study))
+    first = look.snapshot(0.0)
+    if detach or first.counts.finished >= record.target_trials:
+        return look.result("detached" if detach else "nothing to do", first)
+    order = Order(
+        storage_url=storage.url,
+        study=study.name,
+        artifact_root=artifact_root(storage.url),
+        device=request.device,
+        threads=request.threads,
+    )
+    missing = record.target_trials - first.counts.finished
+    size = min(request.workers or len(os.sched_getaffinity(0)), missing)
+    with Signals() as signals:
+        crew = Crew(order, size)
+        try:
+            reason: Reason = "finished"
+            while crew.alive and not signals.stop() and not crew.gave_up:
+                time.sleep(POLL_S)
+                dead_pids = crew.tend()
+                if dead_pids:
+                    reap(study, storage.store, me, dead=_ids_of(storage, study, dead_pids))
+                elapsed = time.monotonic() - began
+                seen = look.snapshot(elapsed)
+                watch(seen)
+                if seen.counts.finished >= seen.target_trials:
+                    break
+                if request.timeout_s is not None and elapsed > request.timeout_s:
+                    reason = "timeout"
+                    break
+                if request.target is not None and look.reached(request.target):
+                    reason = "target"
+                    break
+        finally:
+            crew.stop()
+            reap(study, storage.store, me, dead=_ids_of(storage, study, crew.pids))
+        last = look.snapshot(time.monotonic() - began)
+        watch(last)
+        if signals.received is not None:
+            name = signal.Signals(signals.received).name
+            raise Interrupted(
+                f"Stopped by {name} after {last.counts.finished} of {record.target_trials} trials; "
+                "the same command goes on.",
+                signals.received,
+            )
+        if crew.gave_up:
+            raise TuneError(_why_gave_up(study))
+    return look.result(reason, last)
+
+
+def _ids_of(storage: Storage, study: Study, pids: list[int]) -> set[str]:
+    """The worker ids of processes of this machine."""
+    host = socket.gethostname()
+    workers = storage.store.workers(study.study_id).values()
+    return {worker.worker_id for worker in workers if worker.host == host and worker.pid in pids}
+
+
+def _dead_here(storage: Storage, study: Study) -> set[str]:
+    """Workers of this machine that hold a claim and are no more: a run before was killed."""
+    host = socket.gethostname()
+    holders = {claim.worker_id for claim in storage.store.claims(study.study_id) if not claim.done}
+    workers = storage.store.workers(study.study_id)
+    return {
+        worker.worker_id
+        for worker in workers.values()
+        if worker.worker_id in holders and worker.host == host and not _exists(worker.pid)
+    }
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _why_gave_up(study: Study) -> str:
+    failed = [trial for trial in study.trials() if trial.state is State.FAILED and trial.failure_detail]
+    if not failed:
+        return "The workers died again and again before they could begin a trial; `tune doctor` may know why."
+    detail = str(failed[-1].failure_detail).strip().splitlines()[-1]
+    return (
+        f"Trial after trial failed; the last one, trial {failed[-1].number}, with {failed[-1].failure}: "
+        f"{detail}. `tune trials {study.name}` shows them all."
+    )
+
+
+class _Look:
+    """What a run sees of its study."""
+
+    def __init__(self, storage: Storage, study: Study, record: StudyRecord) -> None:
+        self._storage = storage
+        self._study = study
+        self._record = record
+        self._trials: list[TrialRecord] = []
+        self._judged: set[int] = set()
+        self._finished_before = numbers.count(study.trials()).finished
+
+    def snapshot(self, elapsed_s: float) -> Snapshot:
+        """The study now."""
+        store = self._storage.store
+        self._trials = self._study.trials()
+        best = numbers.best_trial(self._trials)
+        wanted = [trial.trial_id for trial in self._trials if trial.state is State.RUNNING]
+        return numbers.snapshot(
+            self._record,
+            self._trials,
+            store.claims(self._study.study_id),
+            store.curves([*wanted, *([best.trial_id] if best else [])]),
+            elapsed_s=elapsed_s,
+            finished_before=self._finished_before,
+        )
+
+    def reached(self, target: float) -> bool:
+        """Whether a finished trial has this validation accuracy on every head, at its best point."""
+        new = {trial.trial_id for trial in self._trials if trial.state is State.COMPLETE} - self._judged
+        self._judged |= new
+        curves = self._storage.store.curves(new)
+        points = filter(None, map(numbers.best_point, curves.values()))
+        return any(
+            min(head.accuracy for head in point.validation.heads.values()) >= target for point in points
+        )
+
+    def result(
+        self,
+        reason: Reason,
+        snapshot: Snapshot,
+    ) -> RunResult:
+        """What `run` returns."""
+        return RunResult(
+            snapshot=snapshot,
+            gains=tuple(numbers.gains(self._trials)),
+            reason=reason,
+            trial=snapshot.best,
+        )

@@ -1,0 +1,147 @@
+"""Reads and writes a search space as TOML: narrows, widens or fixes the default one.
+Knows nothing of studies. Every mistake in a file is reported at once.
+
+    channels  = { low = 16, high = 64, log = true }   # a range
+    optimizer = ["adamw", "nesterov"]                 # a choice
+    dropout   = 0.25                                  # fixed, not searched
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+from search.errors import ConfigError, did_you_mean
+from search.records import Value
+from search.space.defaults import BY_NAME, FAMILIES, Parameter, default_space
+from search.space.domain import Choice, Domain, DomainError, Fixed, Float, Int, Space
+
+
+def read_space(path: Path, families: tuple[str, ...] = FAMILIES) -> Space:
+    """The default space with the changes that the file asks for.
+
+    Raises ConfigError naming every mistake as `file: key: problem`.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not a text file (UTF-8 is expected).") from error
+    try:
+        entries = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: is not TOML: {error}.") from error
+    return change_space(entries, families, where=str(path))
+
+
+def change_space(entries: Mapping[str, object], families: tuple[str, ...], *, where: str) -> Space:
+    """Like `read_space`, from a mapping that is already parsed; `where` opens every complaint."""
+    problems: list[str] = []
+    if "model" in entries:
+        families = _families(entries["model"], families, problems)
+    space = default_space(families)
+    domains = dict(space.domains)
+    for key, entry in entries.items():
+        if key == "model":
+            continue
+        if key not in BY_NAME:
+            problems.append(f"{key}: no such setting{did_you_mean(key, BY_NAME)}")
+        elif key not in domains:
+            problems.append(f"{key}: belongs to the family {BY_NAME[key].family}, which is not searched here")
+        else:
+            try:
+                domains[key] = _domain(entry, BY_NAME[key])
+            except DomainError as error:
+                problems.append(f"{key}: {error}")
+    if problems:
+        raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems))
+    return Space(domains=domains, families=space.families)
+
+
+def space_entries(space: Space) -> dict[str, object]:
+    """The space in the form of a space file's entries: what `change_space` reads back to the same space."""
+    return {name: _entry(domain) for name, domain in space.domains.items()}
+
+
+def _families(entry: object, allowed: tuple[str, ...], problems: list[str]) -> tuple[str, ...]:
+    names = entry if isinstance(entry, list) else [entry]
+    chosen = tuple(str(name) for name in names if name in allowed)
+    for name in names:
+        if name not in allowed:
+            problems.append(f"model: no such family {name!r}{did_you_mean(str(name), allowed)}")
+    return chosen or allowed
+
+
+def _domain(entry: object, parameter: Parameter) -> Domain:
+    """One entry of a space file as a domain inside what is legal. Raises DomainError."""
+    legal = parameter.legal
+    if isinstance(entry, dict):
+        return _range(entry, legal)
+    if isinstance(entry, list):
+        return Choice(options=tuple(_value(option, legal) for option in entry))
+    return Fixed(value=_value(entry, legal))
+
+
+def _range(entry: Mapping[str, object], legal: Domain) -> Domain:
+    if not isinstance(legal, Int | Float):
+        raise DomainError(f"takes one of {_words(legal)}, not a range")
+    known = {"low", "high", "log", "step"} if isinstance(legal, Int) else {"low", "high", "log"}
+    for key in entry:
+        if key not in known:
+            raise DomainError(f"a range has no {key!r}{did_you_mean(key, known)}")
+    if "low" not in entry or "high" not in entry:
+        raise DomainError("a range needs both low and high")
+    log = entry.get("log", False)
+    if not isinstance(log, bool):
+        raise DomainError(f"log must be true or false, not {log!r}")
+    low, high = _value(entry["low"], legal), _value(entry["high"], legal)
+    if isinstance(legal, Int):
+        step = entry.get("step", 1)
+        assert isinstance(low, int)
+        assert isinstance(high, int)
+        return Int(low=low, high=high, log=log, step=step)  # type: ignore[arg-type]  # Int checks it
+    return Float(low=float(low), high=float(high), log=log)
+
+
+def _value(value: object, legal: Domain) -> Value:
+    """The value in the type of its setting (1 becomes 1.0 for a real number). Raises DomainError."""
+    if isinstance(legal, Float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if value not in legal:
+        raise DomainError(f"must be {_words(legal)}, not {value!r}")
+    assert isinstance(value, bool | int | float | str)
+    return value
+
+
+def _words(domain: Domain) -> str:
+    match domain:
+        case Int():
+            return f"a whole number from {domain.low} to {domain.high}"
+        case Float():
+            return f"a number from {domain.low:g} to {domain.high:g}"
+        case Choice():
+            return "one of " + ", ".join(str(option).lower() for option in domain.options)
+        case Fixed():
+            return str(domain.value)
+
+
+def _entry(domain: Domain) -> object:
+    match domain:
+        case Int():
+            entry: dict[str, object] = {"low": domain.low, "high": domain.high}
+            if domain.step != 1:
+                entry["step"] = domain.step
+            if domain.log:
+                entry["log"] = True
+            return entry
+        case Float():
+            entry = {"low": domain.low, "high": domain.high}
+            if domain.log:
+                entry["log"] = True
+            return entry
+        case Choice():
+            return list(domain.options)
+        case Fixed():
+            return domain.value

@@ -1,0 +1,119 @@
+"""The contract of the store: what tune remembers beside Optuna's own tables.
+Knows nothing of SQL, of Optuna or of training; speaks only in records.
+
+Optuna keeps parameters, values and states. The store keeps what Optuna has no place for: a study's spec
+and target, the claims of workers on slots of that target, learning curves, environments, checkpoints.
+tests/contracts/test_store.py holds every implementation to this page.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+
+from search.errors import TuneError
+from search.records import CheckpointRecord, Claim, Point, StudyRecord, StudySpec, Worker
+
+
+class LeaseLost(TuneError):
+    """The claim has passed to another worker; what its former holder still brings is refused."""
+
+
+class Store(ABC):
+    """Safe to share between threads; processes open their own."""
+
+    # Studies
+
+    @abstractmethod
+    def add_study(self, study_id: int, spec: StudySpec, target_trials: int) -> None:
+        """Remembers the spec of the Optuna study `study_id`. The first writer wins; later calls are void."""
+
+    @abstractmethod
+    def study(self, study_id: int) -> StudyRecord | None:
+        """The study without its name (Optuna owns names; the field is empty), or None."""
+
+    @abstractmethod
+    def studies(self) -> list[StudyRecord]:
+        """All studies, oldest first, names empty as in `study`."""
+
+    @abstractmethod
+    def set_target(self, study_id: int, target_trials: int) -> None:
+        """Changes how many finished trials the study is to have."""
+
+    # Claims
+
+    @abstractmethod
+    def claim(self, study_id: int, worker_id: str, *, lease_s: float) -> Claim | None:
+        """Takes the lowest free slot below the study's target, or None where all are taken.
+
+        However many processes call at once, each slot goes to one of them.
+        """
+
+    @abstractmethod
+    def attach(self, claim: Claim, trial_id: int) -> Claim:
+        """Notes which trial fills the slot. Raises LeaseLost."""
+
+    @abstractmethod
+    def renew(self, claim: Claim, *, lease_s: float) -> None:
+        """Holds the claim for another `lease_s` seconds. Raises LeaseLost."""
+
+    @abstractmethod
+    def settle(self, claim: Claim) -> None:
+        """Marks the slot as filled by a finished trial, for good. Raises LeaseLost."""
+
+    @abstractmethod
+    def release(self, claim: Claim) -> None:
+        """Frees the slot for another trial. Raises LeaseLost."""
+
+    @abstractmethod
+    def claims(self, study_id: int) -> list[Claim]:
+        """The claims of a study by slot, done ones included."""
+
+    @abstractmethod
+    def take_over(self, claim: Claim, worker_id: str, *, lease_s: float, force: bool = False) -> Claim | None:
+        """Passes an expired claim to `worker_id`; None where it was renewed, taken or ended meanwhile.
+
+        `force` takes a claim whose lease still runs, for a caller that knows its holder to be dead.
+        """
+
+    # Learning curves
+
+    @abstractmethod
+    def add_point(self, trial_id: int, point: Point) -> None:
+        """Adds a point to a trial's learning curve; the same point again is ignored."""
+
+    @abstractmethod
+    def curve(self, trial_id: int) -> list[Point]:
+        """A trial's learning curve by images seen."""
+
+    @abstractmethod
+    def curves(self, trial_ids: Iterable[int]) -> Mapping[int, list[Point]]:
+        """The learning curves of many trials in a few queries. Trials without points are left out."""
+
+    # Workers
+
+    @abstractmethod
+    def add_worker(self, study_id: int, worker: Worker) -> None:
+        """Remembers a worker and its environment."""
+
+    @abstractmethod
+    def workers(self, study_id: int) -> Mapping[str, Worker]:
+        """The workers that ever joined a study, by id."""
+
+    # Checkpoints
+
+    @abstractmethod
+    def add_checkpoint(self, study_id: int, checkpoint: CheckpointRecord) -> None:
+        """Remembers the best weights of a trial, in place of earlier ones."""
+
+    @abstractmethod
+    def drop_checkpoints(self, study_id: int, *, keep: int) -> list[CheckpointRecord]:
+        """Forgets all but the `keep` best checkpoints of a study and returns those forgotten."""
+
+    @abstractmethod
+    def checkpoints(self, study_id: int) -> list[CheckpointRecord]:
+        """The checkpoints of a study, best score first (the earlier trial where scores are equal)."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Gives back connections. The store must not be used afterwards."""

@@ -1,0 +1,163 @@
+"""The store in this process's memory: for tests, and to try things without a database.
+Knows nothing of SQL; passes the same contract suite as the SQL store.
+"""
+
+from __future__ import annotations
+
+import datetime
+import secrets
+import threading
+from collections.abc import Iterable
+from dataclasses import replace
+
+from search.records import CheckpointRecord, Claim, Point, StudyRecord, StudySpec, Worker
+from search.store.base import LeaseLost, Store
+
+
+class MemoryStore(Store):
+    """Shared by the threads of one process; gone with it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._studies: dict[int, StudyRecord] = {}
+        self._claims: dict[int, Claim] = {}
+        self._next_claim_id = 1
+        self._curves: dict[int, dict[int, Point]] = {}
+        self._workers: dict[int, dict[str, Worker]] = {}
+        self._checkpoints: dict[int, tuple[int, CheckpointRecord]] = {}
+
+    # Studies
+
+    def add_study(self, study_id: int, spec: StudySpec, target_trials: int) -> None:
+        with self._lock:
+            record = StudyRecord(
+                study_id=study_id, name="", spec=spec, target_trials=target_trials, created=_now()
+            )
+            self._studies.setdefault(study_id, record)
+
+    def study(self, study_id: int) -> StudyRecord | None:
+        return self._studies.get(study_id)
+
+    def studies(self) -> list[StudyRecord]:
+        return [self._studies[key] for key in sorted(self._studies)]
+
+    def set_target(self, study_id: int, target_trials: int) -> None:
+        with self._lock:
+            self._studies[study_id] = replace(self._studies[study_id], target_trials=target_trials)
+
+    # Claims
+
+    def claim(self, study_id: int, worker_id: str, *, lease_s: float) -> Claim | None:
+        with self._lock:
+            study = self._studies.get(study_id)
+            if study is None:
+                return None
+            taken = {claim.slot for claim in self.claims(study_id)}
+            slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
+            if slot >= study.target_trials:
+                return None
+            claim = Claim(
+                claim_id=self._next_claim_id,
+                study_id=study_id,
+                slot=slot,
+                worker_id=worker_id,
+                token=secrets.token_hex(16),
+                trial_id=None,
+                done=False,
+                expires=_now() + datetime.timedelta(seconds=lease_s),
+            )
+            self._claims[claim.claim_id] = claim
+            self._next_claim_id += 1
+            return claim
+
+    def attach(self, claim: Claim, trial_id: int) -> Claim:
+        with self._lock:
+            self._claims[claim.claim_id] = replace(self._held(claim), trial_id=trial_id)
+            return self._claims[claim.claim_id]
+
+    def renew(self, claim: Claim, *, lease_s: float) -> None:
+        with self._lock:
+            expires = _now() + datetime.timedelta(seconds=lease_s)
+            self._claims[claim.claim_id] = replace(self._held(claim), expires=expires)
+
+    def settle(self, claim: Claim) -> None:
+        with self._lock:
+            self._claims[claim.claim_id] = replace(self._held(claim), done=True)
+
+    def release(self, claim: Claim) -> None:
+        with self._lock:
+            self._held(claim)
+            del self._claims[claim.claim_id]
+
+    def claims(self, study_id: int) -> list[Claim]:
+        with self._lock:
+            mine = [claim for claim in self._claims.values() if claim.study_id == study_id]
+            return sorted(mine, key=lambda claim: claim.slot)
+
+    def take_over(self, claim: Claim, worker_id: str, *, lease_s: float, force: bool = False) -> Claim | None:
+        with self._lock:
+            try:
+                held = self._held(claim)
+            except LeaseLost:
+                return None
+            if not force and held.expires >= _now():
+                return None
+            expires = _now() + datetime.timedelta(seconds=lease_s)
+            taken = replace(held, worker_id=worker_id, token=secrets.token_hex(16), expires=expires)
+            self._claims[claim.claim_id] = taken
+            return taken
+
+    def _held(self, claim: Claim) -> Claim:
+        known = self._claims.get(claim.claim_id)
+        if known is None or known.token != claim.token or known.done:
+            raise LeaseLost(f"The claim on slot {claim.slot} has passed to another worker.")
+        return known
+
+    # Learning curves
+
+    def add_point(self, trial_id: int, point: Point) -> None:
+        with self._lock:
+            self._curves.setdefault(trial_id, {}).setdefault(point.images, point)
+
+    def curve(self, trial_id: int) -> list[Point]:
+        with self._lock:
+            points = self._curves.get(trial_id, {})
+            return [points[images] for images in sorted(points)]
+
+    def curves(self, trial_ids: Iterable[int]) -> dict[int, list[Point]]:
+        return {trial_id: curve for trial_id in trial_ids if (curve := self.curve(trial_id))}
+
+    # Workers
+
+    def add_worker(self, study_id: int, worker: Worker) -> None:
+        with self._lock:
+            self._workers.setdefault(study_id, {})[worker.worker_id] = worker
+
+    def workers(self, study_id: int) -> dict[str, Worker]:
+        with self._lock:
+            return dict(self._workers.get(study_id, {}))
+
+    # Checkpoints
+
+    def add_checkpoint(self, study_id: int, checkpoint: CheckpointRecord) -> None:
+        with self._lock:
+            self._checkpoints[checkpoint.trial_id] = (study_id, checkpoint)
+
+    def drop_checkpoints(self, study_id: int, *, keep: int) -> list[CheckpointRecord]:
+        with self._lock:
+            dropped = self.checkpoints(study_id)[keep:]
+            for checkpoint in dropped:
+                del self._checkpoints[checkpoint.trial_id]
+            return dropped
+
+    def checkpoints(self, study_id: int) -> list[CheckpointRecord]:
+        with self._lock:
+            mine = [checkpoint for owner, checkpoint in self._checkpoints.values() if owner == study_id]
+            return sorted(mine, key=lambda checkpoint: (-checkpoint.score, checkpoint.trial_id))
+
+    def close(self) -> None:
+        pass
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)

@@ -1,0 +1,416 @@
+"""The store on a relational database: SQLite, PostgreSQL, MySQL and MariaDB.
+Knows nothing of Optuna; shares its database, touches none of its tables.
+"""
+
+from __future__ import annotations
+
+import datetime
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, delete, func, insert, select, text, update
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import IntegrityError
+
+from search.records import (
+    CheckpointRecord,
+    Claim,
+    HeadScore,
+    Point,
+    Scores,
+    StudyRecord,
+    StudySpec,
+    Worker,
+)
+from search.store import migrations, tables
+from search.store.base import LeaseLost, Store
+from search.store.engine import build_engine, translated
+
+_IDS_PER_QUERY = 500
+"""SQLite takes 999 variables in the oldest builds still around."""
+
+
+class SQLStore(Store):
+    """One database. Holds at most one pooled connection and opens a second under load."""
+
+    def __init__(self, url: URL) -> None:
+        """Prepares an engine for `url`; touches nothing yet. Raises ConfigError without a driver."""
+        self._url = url
+        self._engine = build_engine(url)
+
+    def look(self, *, create: bool) -> str | None:
+        """Looks at the database without changing it; returns the revision of Optuna's schema, None if new.
+
+        Raises ConfigError for a database of another program or of a newer tune, or, unless `create`, for
+        one that does not exist; TryAgain where none answers.
+        """
+        with translated(self._url):
+            return migrations.look(self._engine, create=create)
+
+    def create_tables(self) -> None:
+        """Makes tune's tables where they are missing."""
+        with translated(self._url):
+            migrations.create(self._engine)
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        with translated(self._url), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        with (
+            translated(self._url),
+            self._engine.connect().execution_options(reads_only=True) as connection,
+        ):
+            yield connection
+
+    # Studies
+
+    def add_study(self, study_id: int, spec: StudySpec, target_trials: int) -> None:
+        row = {
+            "study_id": study_id,
+            "target_trials": target_trials,
+            "spec": _spec_to_json(spec),
+        }
+        with translated(self._url):
+            try:
+                with self._engine.begin() as connection:
+                    if self._study_row(connection, study_id) is None:
+                        connection.execute(insert(tables.studies).values(**row, created=_now(connection)))
+            except IntegrityError:
+                pass  # somebody was first, between our look and our write: theirs stands
+
+    def study(self, study_id: int) -> StudyRecord | None:
+        with self._read() as connection:
+            row = self._study_row(connection, study_id)
+        return None if row is None else _study(row)
+
+    def studies(self) -> list[StudyRecord]:
+        with self._read() as connection:
+            rows = connection.execute(select(tables.studies).order_by(tables.studies.c.study_id)).mappings()
+            return [_study(row) for row in rows]
+
+    def set_target(self, study_id: int, target_trials: int) -> None:
+        with self._write() as connection:
+            connection.execute(
+                update(tables.studies)
+                .where(tables.studies.c.study_id == study_id)
+                .values(target_trials=target_trials)
+            )
+
+    @staticmethod
+    def _study_row(connection: Connection, study_id: int, *, lock: bool = False) -> RowMapping | None:
+        query = select(tables.studies).where(tables.studies.c.study_id == study_id)
+        if lock:
+            query = query.with_for_update()
+        return connection.execute(query).mappings().one_or_none()
+
+    # Claims
+
+    def claim(self, study_id: int, worker_id: str, *, lease_s: float) -> Claim | None:
+        claims = tables.claims
+        with self._write() as connection:
+            study = self._study_row(connection, study_id, lock=True)  # one claimant at a time
+            if study is None:
+                return None
+            slot = self._lowest_free_slot(connection, study_id)
+            if slot >= study["target_trials"]:
+                return None
+            row: dict[str, Any] = {
+                "study_id": study_id,
+                "slot": slot,
+                "worker_id": worker_id,
+                "token": secrets.token_hex(16),
+                "trial_id": None,
+                "done": False,
+                "expires": _now(connection) + datetime.timedelta(seconds=lease_s),
+            }
+            result = connection.execute(insert(claims).values(**row))
+            assert result.inserted_primary_key is not None
+            return Claim(
+                **{**row, "claim_id": result.inserted_primary_key[0], "expires": _utc(row["expires"])}
+            )
+
+    @staticmethod
+    def _lowest_free_slot(connection: Connection, study_id: int) -> int:
+        mine = tables.claims.c.study_id == study_id
+        count, top = connection.execute(
+            select(func.count(), func.max(tables.claims.c.slot)).where(mine)
+        ).one()
+        if top is None or count == top + 1:  # no gap: the usual case costs no list of slots
+            return int(count)
+        taken = set(connection.execute(select(tables.claims.c.slot).where(mine)).scalars())
+        return next(slot for slot in range(top + 1) if slot not in taken)
+
+    def attach(self, claim: Claim, trial_id: int) -> Claim:
+        self._change(claim, trial_id=trial_id)
+        return replace(claim, trial_id=trial_id)
+
+    def renew(self, claim: Claim, *, lease_s: float) -> None:
+        self._change(claim, lease_s=lease_s)
+
+    def settle(self, claim: Claim) -> None:
+        self._change(claim, done=True)
+
+    def _change(self, claim: Claim, *, lease_s: float | None = None, **values: Any) -> None:
+        with self._write() as connection:
+            if lease_s is not None:
+                values["expires"] = _now(connection) + datetime.timedelta(seconds=lease_s)
+            result = connection.execute(update(tables.claims).where(*_held(claim)).values(**values))
+            if result.rowcount != 1:
+                raise _lost(claim)
+
+    def release(self, claim: Claim) -> None:
+        with self._write() as connection:
+            if connection.execute(delete(tables.claims).where(*_held(claim))).rowcount != 1:
+                raise _lost(claim)
+
+    def claims(self, study_id: int) -> list[Claim]:
+        query = (
+            select(tables.claims).where(tables.claims.c.study_id == study_id).order_by(tables.claims.c.slot)
+        )
+        with self._read() as connection:
+            return [_claim(row) for row in connection.execute(query).mappings()]
+
+    def take_over(self, claim: Claim, worker_id: str, *, lease_s: float, force: bool = False) -> Claim | None:
+        token = secrets.token_hex(16)
+        with self._write() as connection:
+            now = _now(connection)
+            expires = now + datetime.timedelta(seconds=lease_s)
+            conditions = _held(claim)
+            if not force:
+                conditions.append(tables.claims.c.expires < now)
+            changes = {"worker_id": worker_id, "token": token, "expires": expires}
+            if connection.execute(update(tables.claims).where(*conditions).values(**changes)).rowcount != 1:
+                return None
+            row = connection.execute(
+                select(tables.claims).where(tables.claims.c.claim_id == claim.claim_id)
+            ).mappings()
+            return _claim(row.one())
+
+    # Learning curves
+
+    def add_point(self, trial_id: int, point: Point) -> None:
+        key = {"trial_id": trial_id, "images": point.images}
+        heads = [
+            {
+                **key,
+                "position": position,
+                "head": name,
+                "train_loss": train.loss,
+                "train_accuracy": train.accuracy,
+                "validation_loss": point.validation.heads[name].loss,
+                "validation_accuracy": point.validation.heads[name].accuracy,
+            }
+            for position, (name, train) in enumerate(point.train.heads.items())
+        ]
+        with self._write() as connection:
+            known = select(tables.points.c.images).filter_by(**key)
+            if connection.execute(known).first() is not None:
+                return
+            connection.execute(
+                insert(tables.points).values(
+                    **key,
+                    seconds=point.seconds,
+                    learning_rate=point.learning_rate,
+                    train_joint=point.train.joint,
+                    validation_joint=point.validation.joint,
+                )
+            )
+            connection.execute(insert(tables.head_points), heads)
+
+    def curve(self, trial_id: int) -> list[Point]:
+        return self.curves([trial_id]).get(trial_id, [])
+
+    def curves(self, trial_ids: Iterable[int]) -> dict[int, list[Point]]:
+        wanted = sorted(set(trial_ids))
+        curves: dict[int, list[Point]] = {}
+        joined = (
+            select(tables.points, tables.head_points)
+            .join_from(
+                tables.points,
+                tables.head_points,
+                (tables.points.c.trial_id == tables.head_points.c.trial_id)
+                & (tables.points.c.images == tables.head_points.c.images),
+            )
+            .order_by(tables.points.c.trial_id, tables.points.c.images, tables.head_points.c.position)
+        )
+        with self._read() as connection:
+            for start in range(0, len(wanted), _IDS_PER_QUERY):
+                some = wanted[start : start + _IDS_PER_QUERY]
+                rows = connection.execute(joined.where(tables.points.c.trial_id.in_(some))).mappings()
+                for (trial_id, _images), group in groupby(
+                    rows, key=lambda row: (row[tables.points.c.trial_id], row[tables.points.c.images])
+                ):
+                    curves.setdefault(trial_id, []).append(_point(list(group)))
+        return curves
+
+    # Workers
+
+    def add_worker(self, study_id: int, worker: Worker) -> None:
+        with self._write() as connection:
+            connection.execute(
+                insert(tables.workers).values(
+                    study_id=study_id,
+                    worker_id=worker.worker_id,
+                    host=worker.host,
+                    pid=worker.pid,
+                    device=worker.device,
+                    threads=worker.threads,
+                    environment=dict(worker.environment),
+                    joined=_now(connection),
+                )
+            )
+
+    def workers(self, study_id: int) -> dict[str, Worker]:
+        query = select(tables.workers).where(tables.workers.c.study_id == study_id)
+        with self._read() as connection:
+            rows = connection.execute(query.order_by(tables.workers.c.joined)).mappings()
+            return {row["worker_id"]: _worker(row) for row in rows}
+
+    # Checkpoints
+
+    def add_checkpoint(self, study_id: int, checkpoint: CheckpointRecord) -> None:
+        row = {
+            "path": checkpoint.path,
+            "sha256": checkpoint.sha256,
+            "score": checkpoint.score,
+            "images": checkpoint.images,
+            "bytes": checkpoint.bytes,
+        }
+        table = tables.checkpoints
+        with self._write() as connection:
+            mine = table.c.trial_id == checkpoint.trial_id
+            if connection.execute(update(table).where(mine).values(**row)).rowcount == 0:
+                connection.execute(
+                    insert(table).values(**row, trial_id=checkpoint.trial_id, study_id=study_id)
+                )
+
+    def drop_checkpoints(self, study_id: int, *, keep: int) -> list[CheckpointRecord]:
+        table = tables.checkpoints
+        with self._write() as connection:
+            rows = connection.execute(_by_score(study_id)).mappings().all()[keep:]
+            if rows:
+                ids = [row["trial_id"] for row in rows]
+                connection.execute(delete(table).where(table.c.trial_id.in_(ids)))
+            return [_checkpoint(row) for row in rows]
+
+    def checkpoints(self, study_id: int) -> list[CheckpointRecord]:
+        with self._read() as connection:
+            return [_checkpoint(row) for row in connection.execute(_by_score(study_id)).mappings()]
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def _now(connection: Connection) -> datetime.datetime:
+    """UTC by the database's clock, so that machines with different clocks agree on leases."""
+    match connection.dialect.name:
+        case "sqlite":  # a file has no clock but its readers'
+            moment = datetime.datetime.now(datetime.UTC)
+        case "postgresql":
+            moment = connection.execute(text("SELECT clock_timestamp() AT TIME ZONE 'utc'")).scalar_one()
+        case _:
+            moment = connection.execute(text("SELECT UTC_TIMESTAMP(6)")).scalar_one()
+    return moment.replace(tzinfo=None)
+
+
+def _utc(moment: datetime.datetime) -> datetime.datetime:
+    return moment.replace(tzinfo=datetime.UTC)
+
+
+def _held(claim: Claim) -> list[Any]:
+    """The conditions under which `claim` still is its holder's to change."""
+    table = tables.claims
+    return [table.c.claim_id == claim.claim_id, table.c.token == claim.token, table.c.done.is_(False)]
+
+
+def _lost(claim: Claim) -> LeaseLost:
+    return LeaseLost(f"The claim on slot {claim.slot} has passed to another worker.")
+
+
+def _by_score(study_id: int) -> Any:
+    table = tables.checkpoints
+    return select(table).where(table.c.study_id == study_id).order_by(table.c.score.desc(), table.c.trial_id)
+
+
+# Records from rows
+
+
+def _spec_to_json(spec: StudySpec) -> dict[str, Any]:
+    return {
+        "task": spec.task,
+        "space": dict(spec.space),
+        "epochs": spec.epochs,
+        "epoch_images": spec.epoch_images,
+        "validation_pictures": spec.validation_pictures,
+        "seed": spec.seed,
+        "sampler": spec.sampler,
+        "pruner": spec.pruner,
+        "references": list(spec.references),
+        "checksums": dict(spec.checksums),
+    }
+
+
+def _study(row: RowMapping) -> StudyRecord:
+    spec = dict(row["spec"])
+    spec["references"] = tuple(spec["references"])
+    return StudyRecord(
+        study_id=row["study_id"],
+        name="",
+        spec=StudySpec(**spec),
+        target_trials=row["target_trials"],
+        created=_utc(row["created"]),
+    )
+
+
+def _claim(row: RowMapping) -> Claim:
+    fields = {column.name: row[column.name] for column in tables.claims.columns}
+    return Claim(**{**fields, "expires": _utc(row["expires"])})
+
+
+def _point(rows: list[RowMapping]) -> Point:
+    """One point from its rows, one for each head."""
+
+    def scores(split: str) -> Scores:
+        heads = {
+            row["head"]: HeadScore(loss=row[f"{split}_loss"], accuracy=row[f"{split}_accuracy"])
+            for row in rows
+        }
+        return Scores(heads=heads, joint=rows[0][f"{split}_joint"])
+
+    first = rows[0]
+    return Point(
+        images=first[tables.points.c.images],
+        seconds=first["seconds"],
+        learning_rate=first["learning_rate"],
+        train=scores("train"),
+        validation=scores("validation"),
+    )
+
+
+def _worker(row: RowMapping) -> Worker:
+    return Worker(
+        worker_id=row["worker_id"],
+        host=row["host"],
+        pid=row["pid"],
+        device=row["device"],
+        threads=row["threads"],
+        environment=row["environment"],
+    )
+
+
+def _checkpoint(row: RowMapping) -> CheckpointRecord:
+    return CheckpointRecord(
+        trial_id=row["trial_id"],
+        path=row["path"],
+        sha256=row["sha256"],
+        score=row["score"],
+        images=row["images"],
+        bytes=row["bytes"],
+    )

@@ -1,0 +1,113 @@
+"""The tables `tune_*`, which live in the same database as Optuna's.
+Knows nothing of how they are read or written. Times are UTC; keys of studies and trials are Optuna's.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects.mysql import DATETIME
+
+SCHEMA_VERSION = 1
+"""Raised by every migration (search/store/migrations.py)."""
+
+metadata = MetaData()
+
+_Moment = DateTime().with_variant(DATETIME(fsp=6), "mysql", "mariadb")
+"""UTC without a zone. MySQL would drop fractions of a second, which leases need."""
+
+_Key = Integer()
+_Double = Float(53)
+
+schema = Table(
+    "tune_schema",
+    metadata,
+    Column("one", Integer, primary_key=True, autoincrement=False),
+    Column("version", Integer, nullable=False),
+)
+
+studies = Table(
+    "tune_studies",
+    metadata,
+    Column("study_id", _Key, primary_key=True, autoincrement=False),
+    Column("target_trials", Integer, nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("created", _Moment, nullable=False),
+)
+
+claims = Table(
+    "tune_claims",
+    metadata,
+    Column("claim_id", _Key, primary_key=True),
+    Column("study_id", _Key, nullable=False),
+    Column("slot", Integer, nullable=False),
+    Column("worker_id", String(200), nullable=False),
+    Column("token", String(32), nullable=False),
+    Column("trial_id", _Key),
+    Column("done", Boolean, nullable=False),
+    Column("expires", _Moment, nullable=False),
+    # The promise of exactly N trials rests on this line: two workers cannot fill one slot.
+    UniqueConstraint("study_id", "slot", name="tune_claims_slot"),
+)
+
+points = Table(
+    "tune_points",
+    metadata,
+    Column("trial_id", _Key, primary_key=True, autoincrement=False),
+    Column("images", BigInteger, primary_key=True, autoincrement=False),
+    Column("seconds", _Double, nullable=False),
+    Column("learning_rate", _Double, nullable=False),
+    Column("train_joint", _Double, nullable=False),
+    Column("validation_joint", _Double, nullable=False),
+)
+
+head_points = Table(
+    "tune_head_points",
+    metadata,
+    Column("trial_id", _Key, primary_key=True, autoincrement=False),
+    Column("images", BigInteger, primary_key=True, autoincrement=False),
+    Column("position", Integer, nullable=False),
+    Column("head", String(64), primary_key=True),
+    Column("train_loss", _Double, nullable=False),
+    Column("train_accuracy", _Double, nullable=False),
+    Column("validation_loss", _Double, nullable=False),
+    Column("validation_accuracy", _Double, nullable=False),
+)
+
+workers = Table(
+    "tune_workers",
+    metadata,
+    Column("study_id", _Key, primary_key=True, autoincrement=False),
+    Column("worker_id", String(200), primary_key=True),
+    Column("host", String(200), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("device", String(32), nullable=False),
+    Column("threads", Integer, nullable=False),
+    Column("environment", JSON, nullable=False),
+    Column("joined", _Moment, nullable=False),
+)
+
+checkpoints = Table(
+    "tune_checkpoints",
+    metadata,
+    Column("trial_id", _Key, primary_key=True, autoincrement=False),
+    Column("study_id", _Key, nullable=False),
+    Column("path", String(500), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("score", _Double, nullable=False),
+    Column("images", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Index("tune_checkpoints_study", "study_id", "score"),
+)

@@ -1,0 +1,88 @@
+"""The samplers by name, seeded so that parallel and resumed workers never draw the same point twice.
+Knows nothing of what the parameters mean.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from search.errors import UsageError, did_you_mean
+from search.seeds import derive
+
+
+class SeededPerTrial(BaseSampler):
+    """Draws trial number n with a generator seeded from (study seed, n).
+
+    Optuna seeds a sampler once per process: two workers with one seed draw identical points
+    (optuna#4412), and so does a worker that is started again. Seeding by trial number makes one worker
+    repeatable and many workers distinct.
+    """
+
+    def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
+        self._make = make
+        self._seed = seed
+        self._sampler = make(derive(seed, "sampler"))
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        self._sampler = self._make(derive(self._seed, "sampler", trial.number))
+        self._sampler.before_trial(study, trial)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._sampler.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        self._sampler.after_trial(study, trial, state, values)
+
+
+def _tpe(seed: int) -> BaseSampler:
+    # group: the settings of one model family are missing from trials of the other; without it they
+    # would fall out of the joint model.
+    return TPESampler(seed=seed, group=True)
+
+
+def _qmc(seed: int) -> BaseSampler:
+    return QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
+
+
+SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = MappingProxyType(
+    {
+        "tpe": lambda seed: SeededPerTrial(_tpe, seed),
+        "gp": lambda seed: SeededPerTrial(lambda s: GPSampler(seed=s), seed),
+        "random": lambda seed: SeededPerTrial(lambda s: RandomSampler(seed=s), seed),
+        # A low-discrepancy sequence is one sequence: every worker needs the same seed, and Optuna hands
+        # out its points through the storage.
+        "qmc": lambda seed: _qmc(derive(seed, "sampler")),
+    }
+)
+
+DEFAULT_SAMPLER = "tpe"
+
+
+def make_sampler(name: str, seed: int) -> BaseSampler:
+    """The sampler of that name. Raises UsageError for an unknown one."""
+    if name not in SAMPLERS:
+        raise UsageError(f"--sampler {name}: no such sampler{did_you_mean(name, SAMPLERS)}.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return SAMPLERS[name](seed)

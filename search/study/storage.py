@@ -1,0 +1,92 @@
+"""Opens a database as Optuna's storage and as tune's store, in the order that harms nothing.
+Knows nothing of studies. Workers are handed the URL and open their own: listeners do not survive pickling.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import optuna
+from optuna.storages import RDBStorage
+
+from search.errors import ConfigError, TryAgain
+from search.store.base import Store
+from search.store.engine import engine_arguments, masked, parse_url, prepare, translated
+from search.store.sql import SQLStore
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Storage:
+    """The two views of one database."""
+
+    url: str
+    """complete, with its password: never print it"""
+    name: str
+    """the URL as it may be shown"""
+    trials: RDBStorage
+    """Optuna's own tables: parameters, values, states"""
+    store: Store
+    """tune's tables"""
+
+    def close(self) -> None:
+        """Gives back every connection."""
+        self.store.close()
+        self.trials.engine.dispose()
+
+
+def open_storage(text: str, *, create: bool = True) -> Storage:
+    """Opens the database; with `create`, a new one is made where there is none.
+
+    Raises ConfigError for a URL that cannot be meant, a database of another program, another schema
+    (which is left untouched), or none at all without `create`; TryAgain where no server answers.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # what a person should know, tune says itself
+    url = parse_url(text)
+    store = SQLStore(url)
+    revision = store.look(create=create)
+    if revision is not None and revision != _expected_revision():
+        raise ConfigError(
+            f"The storage {masked(url)} was made by another version of Optuna (schema {revision}; this one, "
+            f"{optuna.__version__}, reads {_expected_revision()}). Nothing was changed. If it is older, "
+            "`optuna storage upgrade --storage URL` brings it up to date; keep a copy."
+        )
+    with translated(url):
+        trials = _open_trials(url.render_as_string(hide_password=False), engine_arguments(url))
+    store.create_tables()
+    return Storage(
+        url=url.render_as_string(hide_password=False), name=masked(url), trials=trials, store=store
+    )
+
+
+def open_undisturbing(text: str) -> RDBStorage:
+    """Optuna's storage for a program that looks far more often than it writes, such as optuna-dashboard.
+
+    Without tune's rule that every transaction claims the right to write at once: readers with that rule
+    would stand in the workers' way. The database must exist.
+    """
+    url = parse_url(text)
+    with translated(url):
+        return RDBStorage(
+            url.render_as_string(hide_password=False), engine_kwargs=dict(engine_arguments(url))
+        )
+
+
+def _open_trials(url: str, arguments: dict[str, object]) -> RDBStorage:
+    """Optuna's storage with tune's rules for transactions. Tables are made where they are missing."""
+    for attempt in (1, 2, 3):
+        try:
+            trials = RDBStorage(url, engine_kwargs=dict(arguments))
+        except Exception:
+            # Two processes that make the tables of a new database at once trip over each other; the
+            # loser finds them made on its next try. Anything else fails three times and is told.
+            if attempt == 3:
+                raise
+        else:
+            prepare(trials.engine)
+            return trials
+    raise TryAgain("unreachable: the third attempt returns or raises")
+
+
+def _expected_revision() -> str:
+    """The schema that the installed Optuna reads, asked of a storage in memory."""
+    return RDBStorage("sqlite:///:memory:").get_head_version()

@@ -1,0 +1,62 @@
+"""Where the files of a study lie: the checkpoints of its ten best trials.
+Knows nothing of what is in a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from search.records import CheckpointRecord
+from search.store.base import Store
+
+KEEP = 10
+"""Trials whose best weights are kept."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Artifacts:
+    """The folder of one study."""
+
+    root: Path
+    """folder of the storage; paths in the database are relative to it"""
+    study_id: int
+    name: str
+    """of the study"""
+
+    @property
+    def folder(self) -> Path:
+        """This study's own folder."""
+        return self.root / f"{self.study_id:04d}-{re.sub(r'[^A-Za-z0-9._-]+', '_', self.name)[:60]}"
+
+    def checkpoint(self, number: int) -> Path:
+        """Where trial `number` keeps its best weights."""
+        return self.folder / f"trial-{number:05d}.safetensors"
+
+    def path(self, checkpoint: CheckpointRecord) -> Path:
+        """The file of a checkpoint that the database names."""
+        return self.root / checkpoint.path
+
+    def worth_keeping(self, store: Store, score: float) -> bool:
+        """Whether a trial with this score is among the best so far."""
+        kept = store.checkpoints(self.study_id)
+        return len(kept) < KEEP or score > kept[KEEP - 1].score
+
+    def keep_best(self, store: Store) -> None:
+        """Removes the files of all trials that are no longer among the best."""
+        for dropped in store.drop_checkpoints(self.study_id, keep=KEEP):
+            with contextlib.suppress(FileNotFoundError):
+                self.path(dropped).unlink()
+
+
+def artifact_root(storage_url: str) -> Path:
+    """The artifact folder of a storage: TUNE_ARTIFACTS, else beside an SQLite file, else ./tune.artifacts."""
+    if chosen := os.environ.get("TUNE_ARTIFACTS"):
+        return Path(chosen)
+    if storage_url.startswith("sqlite") and "///" in storage_url:
+        database = Path(storage_url.split("///", 1)[1].split("?", 1)[0])
+        return database.with_suffix(".artifacts")
+    return Path("tune.artifacts")

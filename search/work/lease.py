@@ -1,0 +1,116 @@
+"""Holds a worker's claim for as long as it works, and finds the claims whose holders are gone.
+Knows nothing of what is being worked on.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import threading
+from collections.abc import Collection
+from types import TracebackType
+
+from search.errors import TuneError
+from search.records import Claim, Failure, State
+from search.store.base import LeaseLost, Store
+from search.study.study import Study
+
+LEASE_S = 30.0
+"""A worker that has not been heard of for so long has lost its trial."""
+
+RENEWALS_PER_LEASE = 3
+"""Two renewals in a row may fail before a lease is in danger."""
+
+_logger = logging.getLogger(__name__)
+
+
+class Lease:
+    """Renews a claim from a thread of its own until the block is left.
+
+    A renewal that fails because the database is away is tried again at the next turn; one that fails
+    because the claim has changed hands sets `lost`.
+    """
+
+    def __init__(self, store: Store, claim: Claim, *, lease_s: float = LEASE_S) -> None:
+        self._store = store
+        self._claim = claim
+        self._lease_s = lease_s
+        self._ended = threading.Event()
+        self._lost = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the claim has passed to another worker."""
+        return self._lost.is_set()
+
+    def __enter__(self) -> Lease:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _renew(self) -> None:
+        while not self._ended.wait(self._lease_s / RENEWALS_PER_LEASE):
+            try:
+                self._store.renew(self._claim, lease_s=self._lease_s)
+            except LeaseLost:
+                self._lost.set()
+                return
+            except TuneError as error:
+                _logger.warning("a lease could not be renewed and is tried again: %s", error)
+
+
+def reap(
+    study: Study,
+    store: Store,
+    worker_id: str,
+    *,
+    dead: Collection[str] = (),
+    lease_s: float = LEASE_S,
+) -> int:
+    """Ends the trials of vanished workers and queues their settings again; returns how many.
+
+    A worker has vanished when its lease ran out, or when the caller knows it to be `dead`. A trial that
+    its worker finished before it vanished keeps its result and its slot.
+    """
+    now = datetime.datetime.now(datetime.UTC)
+    reaped = 0
+    held: set[int | None] = set()
+    for claim in store.claims(study.study_id):
+        gone = claim.worker_id in dead
+        taken = None
+        if not claim.done and (gone or claim.expires < now):
+            taken = store.take_over(claim, worker_id, lease_s=lease_s, force=gone)
+        if taken is None:
+            held.add(claim.trial_id)
+            continue
+        if taken.trial_id is not None:
+            study.fail(taken.trial_id, Failure.WORKER_DIED, f"{claim.worker_id} vanished", retry=True)
+            if study.state(taken.trial_id).counts:
+                store.settle(taken)
+                continue
+        store.release(taken)
+        reaped += 1
+    return reaped + _reap_unclaimed(study, held, now - datetime.timedelta(seconds=lease_s))
+
+
+def _reap_unclaimed(study: Study, held: Collection[int | None], before: datetime.datetime) -> int:
+    """Ends trials whose worker died between creating them and noting them on its claim."""
+    lost = [
+        trial
+        for trial in study.trials()
+        if trial.state is State.RUNNING
+        and trial.trial_id not in held
+        and (trial.started is None or trial.started < before)
+    ]
+    for trial in lost:
+        study.fail(trial.trial_id, Failure.WORKER_DIED, "its worker vanished at the start", retry=True)
+    return len(lost)

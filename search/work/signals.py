@@ -1,0 +1,40 @@
+"""Turns SIGINT and SIGTERM into a flag for as long as a block lasts.
+Knows nothing of what is stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType, TracebackType
+
+
+class Signals:
+    """Remembers the first signal; the second SIGINT ends the process at once, as impatience demands."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._previous: dict[int, object] = {}
+
+    def stop(self) -> bool:
+        """Whether a signal has asked for the end."""
+        return self.received is not None
+
+    def __enter__(self) -> Signals:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, previous in self._previous.items():
+            signal.signal(number, previous)  # type: ignore[arg-type]  # what signal() itself returned
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if self.received is not None and number == signal.SIGINT:
+            os._exit(128 + number)  # the workers notice that their parent is gone
+        self.received = number

@@ -1,0 +1,82 @@
+"""From the settings of a trial to the typed configs of data and models, and back.
+Knows nothing of databases and samplers; nobody else reads a setting by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from data.task import Augmentation, Pairing, Task
+from models.network import FAMILIES, ModelConfig, Signature, family_of
+from models.optimizer import OptimizerConfig
+from models.references import REFERENCES
+from models.training import Precision, TrainingConfig
+from search.records import Value
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialSpec:
+    """All that decides how a trial is trained: on one kind of machine, the same spec gives the same curve."""
+
+    model: ModelConfig
+    training: TrainingConfig
+    augmentation: Augmentation
+    seed: int
+    """of initialisation, order of examples, augmentation and dropout"""
+
+
+def signature_of(task: Task) -> Signature:
+    """The inputs and outputs that a network for this task has."""
+    return Signature(
+        image=task.image_shape,
+        numbers=task.numbers,
+        heads=tuple((head.name, head.classes) for head in task.heads),
+    )
+
+
+def decode(settings: Mapping[str, Value], *, images: int, seed: int, precision: Precision) -> TrialSpec:
+    """The typed configs of a trial's settings. `images` is its budget in training images.
+
+    Raises KeyError for a setting that is missing and InvalidConfig for one that cannot be.
+    """
+    family = FAMILIES[str(settings["model"])].config
+    return TrialSpec(
+        model=family(**_subset(settings, family)),
+        training=TrainingConfig(
+            images=images,
+            optimizer=OptimizerConfig(
+                **_subset(settings, OptimizerConfig, exclude="name"),
+                name=settings["optimizer"],  # type: ignore[arg-type]  # checked at construction
+            ),
+            batch_size=int(settings["batch_size"]),
+            schedule=settings["schedule"],  # type: ignore[arg-type]  # checked at construction
+            label_smoothing=float(settings["label_smoothing"]),
+            precision=precision,
+        ),
+        augmentation=Augmentation(pairing=Pairing(str(settings["pairing"])), shift=int(settings["shift"])),
+        seed=seed,
+    )
+
+
+def reference_settings(name: str) -> dict[str, Value]:
+    """A reference configuration in the words of the search space. Raises KeyError for an unknown name."""
+    reference = REFERENCES[name]
+    optimizer = asdict(reference.optimizer)
+    return {
+        "model": family_of(reference.model),
+        "optimizer": optimizer.pop("name"),
+        **optimizer,
+        "schedule": "constant",
+        "batch_size": reference.batch_size,
+        "label_smoothing": 0.0,
+        "pairing": Pairing.FIXED.value,
+        "shift": 0,
+        **asdict(reference.model),
+    }
+
+
+def _subset(settings: Mapping[str, Value], config: type, *, exclude: str = "") -> dict[str, Any]:
+    """The settings that are fields of a config: both go by the same names."""
+    return {field.name: settings[field.name] for field in fields(config) if field.name != exclude}

@@ -1,0 +1,97 @@
+"""Trains one trial: the place where data and models meet.
+Knows nothing of databases, claims and pruning; whoever iterates decides when it is enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from data.mnist import Mnist
+from data.task import Batch, Task, TrainingStream
+from models.metrics import Metrics
+from models.network import Network, build
+from models.training import Report, Training
+from search.records import HeadScore, Point, Scores
+from search.seeds import derive
+from search.work.spec import TrialSpec, signature_of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checked:
+    """A training stream that asks, before every batch, whether to go on.
+
+    `check` ends the trial by raising: for a signal, a lost lease or a spent time limit. This way the
+    training loop needs no callbacks and still stops within one step.
+    """
+
+    stream: TrainingStream
+    check: Callable[[], None]
+
+    @property
+    def examples(self) -> int:
+        """As in the stream."""
+        return self.stream.examples
+
+    def batches(self, batch_size: int, *, start: int = 0) -> Iterator[Batch]:
+        """As in the stream."""
+        for batch in self.stream.batches(batch_size, start=start):
+            self.check()
+            yield batch
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """A moment of training at which a trial can be judged."""
+
+    point: Point
+    network: Network
+    """as it is now; training goes on with the same object"""
+
+
+def learn(
+    spec: TrialSpec,
+    task: Task,
+    mnist: Mnist,
+    *,
+    rungs: Sequence[int],
+    device: torch.device,
+    check: Callable[[], None] = lambda: None,
+) -> Iterator[Step]:
+    """Trains a trial from the start and stops at every rung (training images seen).
+
+    Raises Diverged for a loss that is not finite, and whatever `check` raises.
+    """
+    network = build(spec.model, signature_of(task), seed=derive(spec.seed, "weights")).to(device)
+    stream = task.training(
+        mnist, augmentation=spec.augmentation, seed=derive(spec.seed, "examples"), device=device
+    )
+    training = Training(
+        network,
+        Checked(stream=stream, check=check),
+        task.validation(mnist, device=device),
+        spec.training,
+        seed=derive(spec.seed, "dropout"),
+        device=device,
+    )
+    for report in training.reports(rungs):
+        yield Step(point=point_of(report), network=network)
+
+
+def point_of(report: Report) -> Point:
+    """A report of the training engine as a record."""
+    return Point(
+        images=report.images,
+        seconds=report.seconds,
+        learning_rate=report.learning_rate,
+        train=scores_of(report.train),
+        validation=scores_of(report.validation),
+    )
+
+
+def scores_of(metrics: Metrics) -> Scores:
+    """Metrics of the training engine as a record."""
+    heads = {name: HeadScore(loss=head.loss, accuracy=head.accuracy) for name, head in metrics.heads.items()}
+    return Scores(heads=heads, joint=metrics.joint)
