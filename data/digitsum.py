@@ -1,0 +1,89 @@
+"""The task of reading one digit and adding a given number to it (pytorch_mnist_multi_label).
+
+Knows nothing of files and networks.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from data.digits import TRAIN_DIGITS, Digits, Split, digits_of
+from data.mnist import Mnist
+from data.stream import EndlessStream, FiniteSet, Rows, draw_distances, generator
+from data.task import Augmentation, Batch, Head, Pairing, Task
+
+NUMBERS = 10
+
+
+class DigitSum(Task):
+    """A digit's picture and a number 0..9; asked are the digit and its sum with the number."""
+
+    name = "sum"
+    title = "Digit plus number"
+    image_shape = (1, 28, 28)
+    numbers = NUMBERS
+    heads = (Head(name="digit", classes=10), Head(name="sum", classes=19))
+    epoch_examples = TRAIN_DIGITS
+
+    def training(
+        self, mnist: Mnist, *, augmentation: Augmentation, seed: int, device: torch.device | str = "cpu"
+    ) -> EndlessStream:
+        digits = digits_of(mnist, Split.TRAIN, shift=augmentation.shift, device=device)
+        fixed = fixed_numbers(len(digits.images))
+
+        def plan(epoch: int) -> Rows:
+            # A generator for each purpose: whoever turns shift or fresh numbers on keeps the order of digits.
+            order = torch.randperm(len(fixed), generator=generator(self.name, "order", seed, epoch))
+            if augmentation.pairing is Pairing.FIXED:
+                number = fixed[order]
+            else:
+                number = _draw_numbers(len(fixed), generator(self.name, "numbers", seed, epoch))
+            if not augmentation.shift:
+                return order, number
+            chance = generator(self.name, "shift", seed, epoch)
+            return order, number, draw_distances((len(order),), augmentation.shift, chance)
+
+        return EndlessStream(examples=self.epoch_examples, plan=plan, compose=partial(compose, digits))
+
+    def validation(self, mnist: Mnist, *, device: torch.device | str = "cpu") -> FiniteSet:
+        return _exhaustive_set(mnist, Split.VALIDATION, device)
+
+    def test(self, mnist: Mnist, *, device: torch.device | str = "cpu") -> FiniteSet:
+        return _exhaustive_set(mnist, Split.TEST, device)
+
+    def caption(self, targets: Sequence[int], number: int | None) -> str:
+        digit, total = targets
+        return f"{digit} + {number} = {total}"
+
+
+def compose(digits: Digits, index: Tensor, number: Tensor, distances: Tensor | None = None) -> Batch:
+    """Examples of the digits at `index` int64 (N,) with `number` int64 (N,), moved by `distances` (N, 2)."""
+    images, labels = digits.pick(index, distances)
+    number = number.to(labels.device)
+    return Batch(images[:, None], number, torch.stack((labels, labels + number), dim=1))
+
+
+def compose_exhaustive(digits: Digits, index: Tensor) -> Batch:
+    """The digits at `index` int64 (N,), each once, with the numbers (N, 10) that are all asked about it."""
+    images, labels = digits.pick(index)
+    number = torch.arange(NUMBERS, device=labels.device).repeat(len(index), 1)
+    digit = labels[:, None].expand_as(number)
+    return Batch(images[:, None], number, torch.stack((digit, digit + number), dim=2).view(-1, 2))
+
+
+def fixed_numbers(digits: int) -> Tensor:
+    """int64 (digits,): the number of each training digit, the same in every study; a test pins its bytes."""
+    return _draw_numbers(digits, generator(DigitSum.name, "composition", Split.TRAIN.value))
+
+
+def _draw_numbers(count: int, chance: torch.Generator) -> Tensor:
+    return torch.randint(NUMBERS, (count,), generator=chance)
+
+
+def _exhaustive_set(mnist: Mnist, split: Split, device: torch.device | str) -> FiniteSet:
+    digits = digits_of(mnist, split, device=device)
+    chance = generator(DigitSum.name, "composition", split.value)
+    order = torch.randperm(len(digits.images), generator=chance)
+    return FiniteSet(rows=(order,), compose=partial(compose_exhaustive, digits), scored=NUMBERS)

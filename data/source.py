@@ -1,0 +1,39 @@
+"""What all sources of the MNIST files share: how they tell their progress, how they fail, how they unpack.
+
+Knows no single source, and not where the files end up.
+"""
+
+import gzip
+import io
+import zlib
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Called now and then while bytes arrive, from the thread that fetches."""
+
+    def __call__(self, source: str, done: int, total: int | None, /) -> None:
+        """`done` of `total` bytes came from `source`; total None: not known."""
+
+
+class SourceFailed(Exception):
+    """One source cannot give the file; the message is the reason, in a few words. The next one is tried."""
+
+
+def silent(source: str, done: int, total: int | None, /) -> None:
+    """The Progress of a caller who does not want to know."""
+
+
+def unpack(content: bytes, limit: int) -> bytes:
+    """`content`, decompressed if it is gzip; never more than `limit` + 1 bytes, whatever it would unpack to.
+
+    Raises:
+        ValueError: it begins like gzip but is cut off or damaged.
+    """
+    if not content.startswith(b"\x1f\x8b"):
+        return content
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
+            return packed.read(limit + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"damaged gzip: {error}") from error

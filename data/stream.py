@@ -1,0 +1,109 @@
+"""Turns index tables into batches, a thousand examples at a time: nothing is done per example in Python.
+
+Knows nothing of digits: a task says which rows an epoch has and how rows become examples.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import repeat
+
+import torch
+from torch import Tensor
+
+from data.task import Batch
+
+CHUNK = 1024
+"""Examples composed at once. Measured: 512 to 4096 cost the same; one chunk of 42x28 pictures is 1.2 MB."""
+
+Rows = tuple[Tensor, ...]
+"""Index tables of equal length on the CPU; row i of each together says what example i is."""
+
+
+def generator(*key: str | int) -> torch.Generator:
+    """A CPU generator whose seed is made of all of `key`: the first 8 bytes of SHA-256 over its repr.
+
+    Neighbouring keys thus give unrelated streams, which seed + epoch would not: seed 1 in epoch 2 and
+    seed 2 in epoch 1 would be the same.
+    """
+    digest = hashlib.sha256(repr(key).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
+
+
+def draw_distances(shape: tuple[int, ...], reach: int, chance: torch.Generator) -> Tensor:
+    """Uniform int64 (\\*shape, 2) in -reach .. reach, in pixels (down, right)."""
+    return torch.randint(-reach, reach + 1, (*shape, 2), generator=chance)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndlessStream:
+    """The TrainingStream of a task that plans epoch by epoch."""
+
+    examples: int
+    """In one epoch."""
+    plan: Callable[[int], Rows]
+    """Epoch number → its `examples` rows, in order. Depends on nothing else."""
+    compose: Callable[..., Batch]
+    """The tensors of some Rows → those examples; numbers (N,)."""
+
+    def batches(self, batch_size: int, *, start: int = 0) -> Iterator[Batch]:
+        """See TrainingStream. Chunks hold whole batches, so that each batch is a view."""
+        if batch_size < 1 or start < 0:
+            raise ValueError(f"need batch_size >= 1 and start >= 0, not {batch_size} and {start}")
+        return self._batches(batch_size, start)
+
+    def _batches(self, batch_size: int, start: int) -> Iterator[Batch]:
+        chunk = max(1, CHUNK // batch_size) * batch_size
+        epoch, offset = divmod(start, self.examples)
+        rows = self.plan(epoch)
+        while True:
+            pieces: list[Rows] = []
+            missing = chunk
+            while missing:
+                pieces.append(tuple(table[offset : offset + missing] for table in rows))
+                taken = len(pieces[-1][0])
+                missing -= taken
+                offset += taken
+                if offset == self.examples:
+                    epoch, offset = epoch + 1, 0
+                    rows = self.plan(epoch)
+            yield from _split(self.compose(*map(torch.cat, zip(*pieces, strict=True))), batch_size)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FiniteSet:
+    """The EvaluationSet of a task: one table of rows, `scored` examples made of each."""
+
+    rows: Rows
+    """In the fixed order, shuffled once by whoever made them."""
+    compose: Callable[..., Batch]
+    """The tensors of some Rows → those pictures; numbers (N, scored) if the task has numbers."""
+    scored: int = 1
+    """Examples for each row: how many numbers each picture is asked with."""
+
+    @property
+    def examples(self) -> int:
+        return len(self.rows[0]) * self.scored
+
+    def batches(self, batch_size: int, *, limit: int | None = None) -> Iterator[Batch]:
+        """See EvaluationSet."""
+        if batch_size < 1 or (limit is not None and limit < 1):
+            raise ValueError(f"need batch_size >= 1 and limit >= 1 or None, not {batch_size} and {limit}")
+        return self._batches(max(1, batch_size // self.scored), min(limit or self.examples, self.examples))
+
+    def _batches(self, pictures: int, limit: int) -> Iterator[Batch]:
+        whole, rest = divmod(limit, self.scored)
+        chunk = max(1, CHUNK // (pictures * self.scored)) * pictures
+        for begin in range(0, whole, chunk):
+            end = min(begin + chunk, whole)
+            yield from _split(self.compose(*(table[begin:end] for table in self.rows)), pictures, self.scored)
+        if rest:
+            last = self.compose(*(table[whole : whole + 1] for table in self.rows))
+            assert last.number is not None
+            yield Batch(last.image, last.number[:, :rest], last.targets[:rest])
+
+
+def _split(examples: Batch, pictures: int, scored: int = 1) -> Iterator[Batch]:
+    numbers = repeat(None) if examples.number is None else torch.split(examples.number, pictures)
+    targets = torch.split(examples.targets, pictures * scored)
+    return map(Batch, torch.split(examples.image, pictures), numbers, targets)

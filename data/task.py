@@ -1,0 +1,140 @@
+"""What a task is to those who train on it: heads, shapes, and batches for training and for scoring.
+
+Knows no particular task, no file and no network.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from data.mnist import Mnist
+
+MAX_SHIFT = 14
+"""Half a digit's side; beyond it, next to nothing of the digit may be left."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Head:
+    """One question that the network answers about each example."""
+
+    name: str
+    classes: int
+    """Answers to choose from: the target is 0 .. classes - 1."""
+
+    def __post_init__(self) -> None:
+        if not self.name or self.classes < 2:
+            raise ValueError(
+                f"a head needs a name and 2 or more classes, not {self.name!r} and {self.classes}"
+            )
+
+
+class Pairing(StrEnum):
+    """Whether every epoch shows the same compositions (in another order) or new ones."""
+
+    FIXED = "fixed"
+    FRESH = "fresh"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Augmentation:
+    """How the training examples vary from epoch to epoch; validation and test never vary."""
+
+    pairing: Pairing = Pairing.FIXED
+    """Of digit with digit (`twodigit`), or of digit with number (`sum`)."""
+    shift: int = 0
+    """Each digit moves by up to this many pixels in each direction, zero-filled, drawn anew every epoch."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.pairing, Pairing):
+            allowed = ", ".join(Pairing)
+            raise ValueError(f"pairing must be a Pairing ({allowed}), not {self.pairing!r}")
+        if not 0 <= self.shift <= MAX_SHIFT:
+            raise ValueError(f"shift must be 0 to {MAX_SHIFT} pixels, not {self.shift}")
+
+
+class Batch(NamedTuple):
+    """N pictures and what is asked about them. Views of a larger buffer: do not write to them."""
+
+    image: Tensor
+    """uint8 (N, 1, H, W), ink 255 on background 0."""
+    number: Tensor | None
+    """int64 (N,); in evaluation (N, K): K numbers for each picture. None: the task has no number input."""
+    targets: Tensor
+    """int64 (N, heads); for numbers (N, K) it is (N·K, heads), row n·K + k being picture n, number k."""
+
+
+class TrainingStream(Protocol):
+    """Training examples without end: epoch follows epoch without a break, each in an order of its own.
+
+    What the p-th example of the stream is depends only on the task, the augmentation, the seed and p,
+    so that a resumed run sees what an uninterrupted one would have seen.
+    """
+
+    @property
+    def examples(self) -> int:
+        """Number of examples in one epoch."""
+
+    def batches(self, batch_size: int, *, start: int = 0) -> Iterator[Batch]:
+        """Full batches for ever, the first one beginning at the `start`-th example; they may straddle epochs.
+
+        Raises:
+            ValueError: batch_size is below 1 or start below 0.
+        """
+
+
+class EvaluationSet(Protocol):
+    """A finite set in a fixed, shuffled order, so that every beginning of it is a fair sample."""
+
+    @property
+    def examples(self) -> int:
+        """Number of scored examples; with K numbers for each picture, pictures · K."""
+
+    def batches(self, batch_size: int, *, limit: int | None = None) -> Iterator[Batch]:
+        """Every example once, or just the first `limit`; batch_size and limit count scored examples.
+
+        A picture travels with all its K numbers, so batch_size is rounded down to a multiple of K, but K
+        at least. The last batch can be smaller, and under a limit its picture can have fewer numbers.
+
+        Raises:
+            ValueError: batch_size or limit is below 1.
+        """
+
+
+class Task(ABC):
+    """What is to be learned. Stateless: all pixels come in as an argument."""
+
+    name: str
+    """As in `--task NAME`."""
+    title: str
+    """For people."""
+    image_shape: tuple[int, int, int]
+    """Channels, height, width."""
+    numbers: int
+    """Classes of the number input, which is 0 .. numbers - 1. 0: there is no such input."""
+    heads: tuple[Head, ...]
+    """In the order of the columns of `Batch.targets`."""
+    epoch_examples: int
+    """Training examples in one epoch."""
+
+    @abstractmethod
+    def training(
+        self, mnist: Mnist, *, augmentation: Augmentation, seed: int, device: torch.device | str = "cpu"
+    ) -> TrainingStream:
+        """The stream for one run. Its pixels are moved to `device` once, here; batches are made there."""
+
+    @abstractmethod
+    def validation(self, mnist: Mnist, *, device: torch.device | str = "cpu") -> EvaluationSet:
+        """What candidates are compared on. The same for every study."""
+
+    @abstractmethod
+    def test(self, mnist: Mnist, *, device: torch.device | str = "cpu") -> EvaluationSet:
+        """What no candidate may be chosen by. The same for every study."""
+
+    @abstractmethod
+    def caption(self, targets: Sequence[int], number: int | None) -> str:
+        """The answer to one example in human words; `targets` holds one class for each head."""
