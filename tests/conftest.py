@@ -1,0 +1,66 @@
+"""Fixtures that more than one room needs: real MNIST, and a database of each kind for a single test."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
+
+from data.fetch import fetch
+from data.mnist import Mnist, load
+
+SERVERS = {
+    "postgresql": ("TUNE_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432/postgres"),
+    "mysql": ("TUNE_TEST_MYSQL", "mysql+pymysql://root@127.0.0.1:3306/test"),
+}
+"""Database -> (environment variable, default URL of a server on which databases may be made and dropped)."""
+
+
+@pytest.fixture(scope="session")
+def mnist() -> Mnist:
+    """The real thing, from the cache or from wherever this machine can get it."""
+    fetch()
+    return load()
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A new SQLite file."""
+    return f"sqlite:///{tmp_path / 'studies.db'}"
+
+
+@pytest.fixture
+def postgresql_url() -> Iterator[str]:
+    """A new database on the PostgreSQL server."""
+    yield from _fresh_database("postgresql")
+
+
+@pytest.fixture
+def mysql_url() -> Iterator[str]:
+    """A new database on the MySQL or MariaDB server."""
+    yield from _fresh_database("mysql")
+
+
+def _fresh_database(kind: str) -> Iterator[str]:
+    variable, default = SERVERS[kind]
+    server = make_url(os.environ.get(variable, default))
+    name = f"tune_test_{secrets.token_hex(6)}"
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+    except OperationalError:
+        pytest.skip(f"no {kind} server answers; start one or point {variable} at it")
+    try:
+        yield server.set(database=name).render_as_string(hide_password=False)
+    finally:
+        with engine.connect() as connection:
+            force = " WITH (FORCE)" if kind == "postgresql" else ""
+            connection.execute(text(f"DROP DATABASE {name}{force}"))
+        engine.dispose()

@@ -1,0 +1,237 @@
+"""Every store keeps the promises of search/store/base.py. One suite, all databases."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from search.records import CheckpointRecord, HeadScore, Point, Scores, StudySpec, Worker
+from search.store.base import LeaseLost, Store
+from search.store.engine import parse_url
+from search.store.memory import MemoryStore
+from search.store.sql import SQLStore
+
+SPEC = StudySpec(
+    task="twodigit",
+    space={"model": ["mlp", "conv"], "lr": {"low": 1e-4, "high": 0.1, "log": True}, "shift": 0},
+    epochs=0.5,
+    epoch_images=36_000,
+    validation_pictures=4_000,
+    seed=7,
+    sampler="tpe",
+    pruner="asha",
+    references=("course-mlp",),
+    checksums={"t10k-labels-idx1-ubyte": "ab" * 32},
+)
+STUDY = 3
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql", "mysql"])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    opened = SQLStore(parse_url(request.getfixturevalue(f"{request.param}_url")))
+    opened.create_tables()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def study(store: Store) -> Store:
+    """The store with one study that wants three trials."""
+    store.add_study(STUDY, SPEC, 3)
+    return store
+
+
+def point(images: int, accuracy: float = 0.5) -> Point:
+    scores = Scores(
+        heads={
+            "second_digit": HeadScore(loss=1.25, accuracy=accuracy),
+            "first_digit": HeadScore(loss=0.1 + 1e-17, accuracy=accuracy / 3),
+        },
+        joint=accuracy / 7,
+    )
+    return Point(images=images, seconds=1.5, learning_rate=1e-3, train=scores, validation=scores)
+
+
+def checkpoint(trial_id: int, score: float) -> CheckpointRecord:
+    return CheckpointRecord(
+        trial_id=trial_id, path=f"a/{trial_id}", sha256="0" * 64, score=score, images=9, bytes=2**33
+    )
+
+
+class TestStudies:
+    def test_comes_back_as_it_was(self, study: Store) -> None:
+        record = study.study(STUDY)
+        assert record is not None
+        assert (record.spec, record.target_trials, record.study_id) == (SPEC, 3, STUDY)
+        assert abs(time.time() - record.created.timestamp()) < 60, "created is now, in UTC"
+
+    def test_the_first_writer_wins(self, study: Store) -> None:
+        study.add_study(STUDY, replace(SPEC, seed=8), 99)
+        record = study.study(STUDY)
+        assert record is not None
+        assert (record.spec.seed, record.target_trials) == (7, 3)
+
+    def test_lists_all_and_knows_no_others(self, study: Store) -> None:
+        study.add_study(1, SPEC, 5)
+        assert [record.study_id for record in study.studies()] == [1, STUDY]
+        assert study.study(2) is None
+
+    def test_a_new_target_changes_nothing_else(self, study: Store) -> None:
+        study.set_target(STUDY, 11)
+        record = study.study(STUDY)
+        assert record is not None
+        assert (record.target_trials, record.spec) == (11, SPEC)
+
+
+class TestClaims:
+    def test_slots_are_given_in_order_and_end_at_the_target(self, study: Store) -> None:
+        claims = [study.claim(STUDY, "w", lease_s=60) for _ in range(5)]
+        assert [claim.slot if claim else None for claim in claims] == [0, 1, 2, None, None]
+
+    def test_an_unknown_study_has_no_slots(self, study: Store) -> None:
+        assert study.claim(99, "w", lease_s=60) is None
+
+    def test_a_released_slot_is_the_next_one_given(self, study: Store) -> None:
+        claims = [study.claim(STUDY, "w", lease_s=60) for _ in range(3)]
+        assert claims[1] is not None
+        study.release(claims[1])
+        again = study.claim(STUDY, "w", lease_s=60)
+        assert again is not None
+        assert again.slot == 1
+        assert study.claim(STUDY, "w", lease_s=60) is None
+
+    def test_a_settled_slot_is_never_given_again(self, study: Store) -> None:
+        claim = study.claim(STUDY, "w", lease_s=-1)
+        assert claim is not None
+        study.settle(claim)
+        assert study.take_over(claim, "thief", lease_s=60) is None, "done is done, even after the lease"
+        assert study.take_over(claim, "thief", lease_s=60, force=True) is None
+        assert [c.done for c in study.claims(STUDY)] == [True]
+        following = study.claim(STUDY, "w", lease_s=60)
+        assert following is not None
+        assert following.slot == 1
+
+    def test_a_raised_target_opens_slots(self, study: Store) -> None:
+        for _ in range(3):
+            study.claim(STUDY, "w", lease_s=60)
+        study.set_target(STUDY, 4)
+        claim = study.claim(STUDY, "w", lease_s=60)
+        assert claim is not None
+        assert claim.slot == 3
+
+    def test_many_at_once_get_each_slot_once(self, study: Store) -> None:
+        study.set_target(STUDY, 20)
+        start = threading.Barrier(6)
+
+        def claim_all(worker: str) -> list[int]:
+            start.wait()
+            slots = []
+            while (claim := study.claim(STUDY, worker, lease_s=60)) is not None:
+                slots.append(claim.slot)
+            return slots
+
+        with ThreadPoolExecutor(6) as pool:
+            taken = [slot for slots in pool.map(claim_all, map(str, range(6))) for slot in slots]
+        assert sorted(taken) == list(range(20))
+
+    def test_attach_notes_the_trial(self, study: Store) -> None:
+        claim = study.claim(STUDY, "w", lease_s=60)
+        assert claim is not None
+        assert study.attach(claim, 41).trial_id == 41
+        assert [c.trial_id for c in study.claims(STUDY)] == [41]
+
+    def test_a_running_lease_cannot_be_taken(self, study: Store) -> None:
+        claim = study.claim(STUDY, "w", lease_s=60)
+        assert claim is not None
+        assert study.take_over(claim, "thief", lease_s=60) is None
+        study.settle(claim)
+
+    def test_force_takes_a_running_lease(self, study: Store) -> None:
+        claim = study.claim(STUDY, "w", lease_s=60)
+        assert claim is not None
+        assert study.take_over(claim, "thief", lease_s=60, force=True) is not None
+        with pytest.raises(LeaseLost):
+            study.settle(claim)
+
+    def test_an_expired_lease_passes_to_one_taker(self, study: Store) -> None:
+        claim = study.claim(STUDY, "w", lease_s=-1)
+        assert claim is not None
+        first = study.take_over(claim, "a", lease_s=60)
+        second = study.take_over(claim, "b", lease_s=60)
+        assert first is not None
+        assert second is None
+        assert (first.slot, first.worker_id) == (0, "a")
+
+    def test_renewal_keeps_the_lease(self, study: Store) -> None:
+        claim = study.claim(STUDY, "w", lease_s=-1)
+        assert claim is not None
+        study.renew(claim, lease_s=60)
+        assert study.take_over(claim, "thief", lease_s=60) is None
+
+    @pytest.mark.parametrize("late", ["attach", "renew", "settle", "release"])
+    def test_the_former_holder_is_refused(self, study: Store, late: str) -> None:
+        claim = study.claim(STUDY, "w", lease_s=-1)
+        assert claim is not None
+        taken = study.take_over(claim, "new", lease_s=60)
+        calls = {
+            "attach": lambda: study.attach(claim, 1),
+            "renew": lambda: study.renew(claim, lease_s=60),
+            "settle": lambda: study.settle(claim),
+            "release": lambda: study.release(claim),
+        }
+        with pytest.raises(LeaseLost):
+            calls[late]()
+        assert study.claims(STUDY) == [taken], "the late call changed nothing"
+
+
+class TestCurves:
+    def test_comes_back_bit_for_bit_and_in_order(self, store: Store) -> None:
+        points = [point(2_250, 0.1 + 0.2), point(4_500, 1 / 3), point(2**40, 1.0)]
+        for each in (points[1], points[2], points[0]):
+            store.add_point(5, each)
+        assert store.curve(5) == points
+        assert list(store.curve(5)[0].validation.heads) == ["second_digit", "first_digit"]
+
+    def test_the_same_point_again_is_ignored(self, store: Store) -> None:
+        store.add_point(5, point(10, 0.5))
+        store.add_point(5, point(10, 0.9))
+        assert store.curve(5) == [point(10, 0.5)]
+
+    def test_many_curves_at_once(self, store: Store) -> None:
+        for trial in (1, 2):
+            store.add_point(trial, point(10 * trial))
+        curves = store.curves([*range(1, 1200)])  # more than one query's worth of variables
+        assert curves == {1: [point(10)], 2: [point(20)]}
+        assert store.curve(3) == []
+
+
+class TestWorkersAndCheckpoints:
+    def test_a_worker_comes_back(self, study: Store) -> None:
+        worker = Worker(
+            worker_id="h:1:x", host="h", pid=1, device="cpu", threads=1, environment={"torch": "2.13", "n": 2}
+        )
+        study.add_worker(STUDY, worker)
+        assert study.workers(STUDY) == {"h:1:x": worker}
+        assert study.workers(STUDY + 1) == {}
+
+    def test_only_the_best_are_kept(self, study: Store) -> None:
+        for trial, score in enumerate([0.5, 0.9, 0.7, 0.9, 0.1]):
+            study.add_checkpoint(STUDY, checkpoint(trial, score))
+        study.add_checkpoint(STUDY + 1, checkpoint(77, 0.0))
+        dropped = study.drop_checkpoints(STUDY, keep=3)
+        assert sorted(each.trial_id for each in dropped) == [0, 4]
+        assert [each.trial_id for each in study.checkpoints(STUDY)] == [1, 3, 2]
+        assert study.checkpoints(STUDY + 1) == [checkpoint(77, 0.0)], "another study's are left alone"
+
+    def test_a_better_checkpoint_replaces_the_old_one(self, study: Store) -> None:
+        study.add_checkpoint(STUDY, checkpoint(1, 0.5))
+        study.add_checkpoint(STUDY, checkpoint(1, 0.6))
+        assert study.checkpoints(STUDY) == [checkpoint(1, 0.6)]
