@@ -108,15 +108,6 @@ class Space:
             if name not in self.families or family in self.families[name]:
                 yield name, domain
 
-    @property
-    def model_families(self) -> tuple[str, ...]:
-        """The model families that this space may draw."""
-        domain = self.domains["model"]
-        if isinstance(domain, Choice):
-            return tuple(str(option) for option in domain.options)
-        assert isinstance(domain, Fixed)
-        return (str(domain.value),)
-
 
 def _check_bounds(low: float, high: float, log: bool) -> None:
     if low > high:

@@ -86,7 +86,7 @@ def _domain(entry: object, parameter: Parameter) -> Domain:
 
 def _range(entry: Mapping[str, object], legal: Domain) -> Domain:
     if not isinstance(legal, Int | Float):
-        raise DomainError(f"takes one of {_words(legal)}, not a range")
+        raise DomainError(f"must be {_words(legal)}, not a range")
     known = {"low", "high", "log", "step"} if isinstance(legal, Int) else {"low", "high", "log"}
     for key in entry:
         if key not in known:

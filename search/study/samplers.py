@@ -5,7 +5,8 @@ Knows nothing of what the parameters mean.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
@@ -58,11 +59,21 @@ class SeededPerTrial(BaseSampler):
 def _tpe(seed: int) -> BaseSampler:
     # group: the settings of one model family are missing from trials of the other; without it they
     # would fall out of the joint model.
-    return TPESampler(seed=seed, group=True)
+    with _long_experimental():
+        return TPESampler(seed=seed, group=True)
 
 
 def _qmc(seed: int) -> BaseSampler:
-    return QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
+    with _long_experimental():
+        return QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
+
+
+@contextmanager
+def _long_experimental() -> Iterator[None]:
+    """Without the warnings about parts of Optuna that have been experimental for years (2.8, 3.0)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
 
 
 SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = MappingProxyType(
@@ -83,6 +94,4 @@ def make_sampler(name: str, seed: int) -> BaseSampler:
     """The sampler of that name. Raises UsageError for an unknown one."""
     if name not in SAMPLERS:
         raise UsageError(f"--sampler {name}: no such sampler{did_you_mean(name, SAMPLERS)}.")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return SAMPLERS[name](seed)
+    return SAMPLERS[name](seed)

@@ -89,4 +89,8 @@ def _open_trials(url: str, arguments: dict[str, object]) -> RDBStorage:
 
 def _expected_revision() -> str:
     """The schema that the installed Optuna reads, asked of a storage in memory."""
-    return RDBStorage("sqlite:///:memory:").get_head_version()
+    storage = RDBStorage("sqlite:///:memory:")
+    try:
+        return storage.get_head_version()
+    finally:
+        storage.engine.dispose()

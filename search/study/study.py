@@ -5,6 +5,7 @@ Knows nothing of training and of claims; hides Optuna completely.
 from __future__ import annotations
 
 import datetime
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -114,7 +115,9 @@ class Study:
                 f"The study {name} optimises {len(study.directions)} values and was not made by tune."
             )
         if study.metric_names is None:
-            study.set_metric_names([METRIC])
+            with warnings.catch_warnings():  # "experimental" since Optuna 3.2
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                study.set_metric_names([METRIC])
         return cls(study)
 
     @classmethod

@@ -93,7 +93,8 @@ def prepare(
     study.prepare(sampler=spec.sampler, pruner=spec.pruner, seed=spec.seed, ladder=ladder)
     space = change_space(spec.space, tuple(FAMILIES), where=f"study {name}")
     precision: dict[str, Precision] = {
-        family: "bfloat16" if bfloat16_pays(device, family) else "float32" for family in space.model_families
+        family: "bfloat16" if bfloat16_pays(device, family) else "float32"
+        for family in FAMILIES  # references may be of a family that is not searched
     }
     worker = Worker(
         worker_id=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",

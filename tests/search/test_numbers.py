@@ -1,0 +1,147 @@
+"""The numbers behind tables and displays, against values worked out by hand."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search.records import (
+    Claim,
+    HeadScore,
+    Point,
+    Scores,
+    State,
+    StudyRecord,
+    StudySpec,
+    TrialRecord,
+)
+from search.report.numbers import Gain, best_point, best_trial, count, gains, seconds, snapshot, wilson
+
+NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
+
+
+def trial(number: int, state: State, value: float | None = None, **more: object) -> TrialRecord:
+    return TrialRecord(trial_id=100 + number, number=number, state=state, value=value, params={}, **more)  # type: ignore[arg-type]
+
+
+def point(images: int, *accuracies: float) -> Point:
+    heads = {f"h{i}": HeadScore(loss=0.0, accuracy=a) for i, a in enumerate(accuracies)}
+    scores = Scores(heads=heads, joint=0.0)
+    return Point(images=images, seconds=images / 1000, learning_rate=0.1, train=scores, validation=scores)
+
+
+class TestWilson:
+    @pytest.mark.parametrize(
+        ("successes", "n", "low", "high"),
+        [
+            (81, 263, 0.2553, 0.3662),  # Newcombe 1998, table I, method 3
+            (15, 148, 0.0624, 0.1605),
+            (0, 20, 0.0, 0.1611),
+            (1, 29, 0.0061, 0.1718),
+        ],
+    )
+    def test_published_values(self, successes: int, n: int, low: float, high: float) -> None:
+        assert wilson(successes, n) == pytest.approx((low, high), abs=5e-5)
+
+    @given(st.integers(1, 100_000), st.floats(0, 1))
+    def test_holds_the_share_and_stays_a_probability(self, n: int, share: float) -> None:
+        low, high = wilson(share * n, n)
+        assert 0 <= low <= share + 1e-12
+        assert share - 1e-12 <= high <= 1
+
+    def test_needs_an_observation(self) -> None:
+        with pytest.raises(ValueError, match="not 0"):
+            wilson(0, 0)
+
+
+class TestBest:
+    def test_point_is_the_earliest_of_the_highest_means(self) -> None:
+        curve = [point(1, 0.9, 0.7), point(2, 0.8, 1.0), point(3, 0.9, 0.9), point(4, 1.0, 0.7)]
+        assert best_point(curve) == curve[1]
+        assert best_point([]) is None
+
+    def test_trial_is_complete_and_the_earliest_of_equals(self) -> None:
+        trials = [
+            trial(0, State.PRUNED, 0.99),
+            trial(1, State.COMPLETE, 0.9),
+            trial(2, State.COMPLETE, 0.9),
+            trial(3, State.RUNNING, 0.999),
+            trial(4, State.FAILED),
+        ]
+        assert best_trial(trials) == trials[1]
+        assert best_trial(trials[:1]) is None
+        assert (count(trials).complete, count(trials).finished, count(trials).failed) == (2, 3, 1)
+
+    def test_gains_over_references_that_were_trained_to_the_end(self) -> None:
+        trials = [
+            trial(0, State.COMPLETE, 0.96, reference="course-mlp"),
+            trial(1, State.PRUNED, 0.5, reference="course-conv"),
+            trial(2, State.COMPLETE, 0.99),
+        ]
+        [gain] = gains(trials)
+        assert gain == Gain(
+            reference="course-mlp",
+            trial=0,
+            value=0.96,
+            gain=pytest.approx(0.03),
+            errors_removed=pytest.approx(0.75),
+        )
+        assert gains([]) == []
+
+
+def test_seconds_count_on_until_the_end() -> None:
+    begun = trial(0, State.RUNNING, started=NOW - datetime.timedelta(seconds=5))
+    ended = trial(
+        0,
+        State.COMPLETE,
+        started=NOW - datetime.timedelta(seconds=5),
+        finished=NOW - datetime.timedelta(seconds=3),
+    )
+    assert [seconds(each, NOW) for each in (begun, ended, trial(0, State.WAITING))] == [5, 2, None]
+
+
+def test_snapshot_shows_who_does_what_and_how_fast() -> None:
+    spec = StudySpec(
+        task="t",
+        space={},
+        epochs=2,
+        epoch_images=1000,
+        validation_pictures=10,
+        seed=0,
+        sampler="tpe",
+        pruner="asha",
+        references=(),
+        checksums={},
+    )
+    study = StudyRecord(study_id=1, name="s", spec=spec, target_trials=10, created=NOW)
+    trials = [
+        trial(0, State.COMPLETE, 0.9),
+        trial(1, State.COMPLETE, 0.8),
+        trial(2, State.RUNNING, 0.5),
+        trial(3, State.RUNNING),
+    ]
+    claims = [
+        Claim(
+            claim_id=i,
+            study_id=1,
+            slot=i,
+            worker_id=f"host:{i}:abc",
+            token="",
+            trial_id=100 + i,
+            done=i < 2,
+            expires=NOW,
+        )
+        for i in range(4)
+    ]
+    curves = {100: [point(500, 0.9), point(2000, 0.85)], 102: [point(250, 0.4), point(500, 0.5)]}
+    seen = snapshot(study, trials, claims, curves, elapsed_s=30, finished_before=1)
+    assert [(r.trial.number, r.worker, r.epoch) for r in seen.running] == [
+        (2, "host:2", 0.5),
+        (3, "host:3", 0.0),
+    ]
+    assert seen.images_per_s == pytest.approx(1000), "one of the two has told its pace"
+    assert seen.remaining_s == pytest.approx(30 / 1 * 8), "one finished in this run, eight are missing"
+    assert (seen.best, seen.best_point) == (trials[0], curves[100][0])

@@ -1,0 +1,174 @@
+"""The search space as data, and its TOML file with all its mistakes at once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search.errors import ConfigError
+from search.space.defaults import BY_NAME, FAMILIES, PARAMETERS, default_space
+from search.space.domain import Choice, Domain, DomainError, Fixed, Float, Int
+from search.space.file import change_space, read_space, space_entries
+
+
+class TestDomain:
+    @pytest.mark.parametrize(
+        ("make", "complaint"),
+        [
+            (lambda: Int(low=3, high=2), "low must not exceed high, but 3 > 2"),
+            (lambda: Int(low=0, high=2, log=True), "low must be above 0 on a logarithmic scale, not 0"),
+            (lambda: Int(low=1, high=9, log=True, step=2), "step must be 1 on a logarithmic scale, not 2"),
+            (lambda: Int(low=1, high=9, step=0), "step must be at least 1, not 0"),
+            (lambda: Int(low=1.5, high=2), "low must be a whole number, not 1.5"),  # type: ignore[arg-type]
+            (lambda: Int(low=True, high=2), "low must be a whole number, not True"),
+            (lambda: Float(low=0.0, high=float("nan")), "high must be a finite number, not nan"),
+            (lambda: Float(low=-1.0, high=1.0, log=True), "low must be above 0"),
+            (lambda: Choice(options=()), "must name at least one"),
+            (lambda: Choice(options=("a", "a")), "options must differ"),
+        ],
+    )
+    def test_nonsense_is_refused_with_the_rule_and_the_value(self, make, complaint) -> None:  # type: ignore[no-untyped-def]
+        with pytest.raises(DomainError, match=re.escape(complaint)):
+            make()
+
+    @pytest.mark.parametrize(
+        ("domain", "inside", "outside"),
+        [
+            (Int(low=2, high=8, step=2), [2, 4, 8], [3, 9, 0, 2.0, True, "2"]),
+            (Float(low=0.0, high=1.0), [0.0, 0.5, 1, 1.0], [-0.1, 1.1, True, "0.5", float("nan")]),
+            (Choice(options=(1, True, "a")), [1, True, "a"], [0, False, "b", 1.0]),
+            (Fixed(value=64), [64], [64.0, 65, "64"]),
+        ],
+    )
+    def test_knows_what_it_contains(
+        self, domain: Domain, inside: list[object], outside: list[object]
+    ) -> None:
+        assert [value for value in inside if value not in domain] == []
+        assert [value for value in outside if value in domain] == []
+
+
+class TestDefaults:
+    @pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda p: p.name)
+    def test_every_default_is_legal(self, parameter) -> None:  # type: ignore[no-untyped-def]
+        corners = {
+            Int: lambda d: [d.low, d.high],
+            Float: lambda d: [d.low, d.high],
+            Choice: lambda d: list(d.options),
+            Fixed: lambda d: [d.value],
+        }[type(parameter.default)](parameter.default)
+        assert [value for value in corners if value not in parameter.legal] == []
+
+    def test_a_family_has_its_own_settings_only(self) -> None:
+        names = dict(default_space(("mlp",)).active("mlp"))
+        assert "width" in names
+        assert "channels" not in names
+        both = default_space()
+        assert "channels" in dict(both.active("conv"))
+        assert "channels" not in dict(both.active("mlp"))
+
+    def test_few_enough_dimensions_for_the_sampler(self) -> None:
+        """TPE learns little from 100 trials in many dimensions; a new default must replace another."""
+        searched = [d for _, d in default_space(("conv",)).active("conv") if not isinstance(d, Fixed)]
+        assert len(searched) <= 16
+
+
+class TestFile:
+    def test_narrows_widens_and_fixes(self, tmp_path: Path) -> None:
+        path = tmp_path / "narrow.toml"
+        path.write_text(
+            'channels = { low = 16, high = 128, log = true }\noptimizer = ["adamw"]\ndropout = 0.25\n'
+            "weight_decay = { low = 0, high = 1 }\nkernel = 7\n"
+        )
+        space = read_space(path)
+        assert space.domains["channels"] == Int(low=16, high=128, log=True)
+        assert space.domains["optimizer"] == Choice(options=("adamw",))
+        assert space.domains["dropout"] == Fixed(value=0.25)
+        assert space.domains["weight_decay"] == Float(low=0.0, high=1.0)
+        assert space.domains["kernel"] == Fixed(value=7)
+        untouched = set(space.domains) - {"channels", "optimizer", "dropout", "weight_decay", "kernel"}
+        assert all(space.domains[name] == default_space().domains[name] for name in untouched)
+
+    def test_all_mistakes_at_once_each_with_its_place(self, tmp_path: Path) -> None:
+        path = tmp_path / "bad.toml"
+        path.write_text('optimiser = "adam"\nchannels = { low = 64, high = 8 }\nkernel = 4\n')
+        with pytest.raises(ConfigError) as caught:
+            read_space(path)
+        lines = str(caught.value).splitlines()
+        assert lines == [
+            f"{path}: optimiser: no such setting (did you mean optimizer?)",
+            f"{path}: channels: low must not exceed high, but 64 > 8",
+            f"{path}: kernel: must be one of 1, 3, 5, 7, not 4",
+        ]
+
+    @pytest.mark.parametrize(
+        ("entries", "complaint"),
+        [
+            ({"lr": {"low": 0.1}}, "a range needs both low and high"),
+            ({"lr": {"low": 0.1, "high": 1, "lgo": True}}, "a range has no 'lgo' (did you mean low or log?)"),
+            ({"lr": {"low": 0.1, "high": 1, "log": 1}}, "log must be true or false, not 1"),
+            ({"lr": "fast"}, "must be a number from 1e-07 to 100, not 'fast'"),
+            ({"lr": -1.0}, "must be a number from 1e-07 to 100, not -1.0"),
+            ({"optimizer": {"low": 1, "high": 2}}, "must be one of sgd, nesterov, adam, adamw, not a range"),
+            ({"optimizer": []}, "must name at least one"),
+            ({"optimizer": ["adam", "adam"]}, "options must differ"),
+            ({"batch_size": 64.0}, "must be a whole number from 1 to 8192, not 64.0"),
+            ({"depth": {"low": 1, "high": 3, "step": "two"}}, "step must be a whole number, not 'two'"),
+            ({"model": "cnn"}, "no such family 'cnn'"),
+            ({"shift": [[1]]}, "must be a whole number from 0 to 8, not [1]"),
+        ],
+    )
+    def test_a_mistake_is_named(self, entries: dict[str, object], complaint: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            change_space(entries, FAMILIES, where="f.toml")
+        assert complaint in str(caught.value)
+        assert str(caught.value).startswith(f"f.toml: {next(iter(entries))}: ")
+
+    def test_a_setting_of_a_family_that_is_not_searched(self) -> None:
+        with pytest.raises(ConfigError, match="channels: belongs to the family conv, which is not searched"):
+            change_space({"channels": 8}, ("mlp",), where="f.toml")
+
+    @pytest.mark.parametrize(
+        ("content", "complaint"),
+        [(b"lr = = 1", "is not TOML"), (b"\xff\xfe", "is not a text file"), (None, "cannot be read")],
+    )
+    def test_an_unreadable_file(self, tmp_path: Path, content: bytes | None, complaint: str) -> None:
+        path = tmp_path / "space.toml"
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(ConfigError, match=complaint):
+            read_space(path)
+
+    @given(data=st.data())
+    def test_round_trip(self, data: st.DataObject) -> None:
+        """Any part of what is legal survives being written as entries and read again."""
+        names = data.draw(
+            st.lists(st.sampled_from([p.name for p in PARAMETERS if p.name != "model"]), unique=True)
+        )
+        entries = {name: data.draw(_entry(BY_NAME[name].legal), label=name) for name in names}
+        space = change_space(entries, FAMILIES, where="f.toml")
+        assert change_space(space_entries(space), FAMILIES, where="f.toml") == space
+
+
+def _entry(legal: Domain) -> st.SearchStrategy[object]:
+    """Some legal entry of a space file."""
+    match legal:
+        case Int():
+            numbers = st.integers(legal.low, legal.high)
+            return st.one_of(
+                numbers,
+                st.tuples(numbers, numbers).map(lambda pair: {"low": min(pair), "high": max(pair)}),
+                st.lists(numbers, min_size=1, unique=True),
+            )
+        case Float():
+            reals = st.floats(legal.low, legal.high)
+            return st.one_of(
+                reals, st.tuples(reals, reals).map(lambda pair: {"low": min(pair), "high": max(pair)})
+            )
+        case Choice():
+            return st.lists(st.sampled_from(legal.options), min_size=1, unique_by=lambda v: (type(v), v))
+        case Fixed():
+            raise AssertionError("nothing legal is a single value")

@@ -1,0 +1,320 @@
+"""Sampling, judging and book-keeping of trials, on a real storage."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import ClassVar
+
+import optuna
+import pytest
+
+from search.errors import ConfigError, TryAgain, UsageError
+from search.records import Failure, State, Value
+from search.report.numbers import best_trial, count
+from search.space.defaults import BY_NAME, default_space
+from search.space.domain import Choice, Fixed, Float, Int, Space
+from search.space.file import change_space
+from search.store.base import LeaseLost
+from search.study.ladder import Ladder
+from search.study.pruners import PRUNERS, make_pruner
+from search.study.samplers import SAMPLERS, make_sampler
+from search.study.storage import Storage, open_storage
+from search.study.study import Study
+from search.study.suggest import split_reference
+
+LADDER = Ladder(epoch_images=36_000, epochs=2)
+SPACE = Space(
+    domains={
+        "model": Fixed(value="mlp"),
+        "lr": Float(low=1e-4, high=1e-1, log=True),
+        "depth": Int(low=1, high=3),
+    },
+    families={"depth": frozenset({"mlp"})},
+)
+
+
+def prepared(storage: Storage, *, sampler: str = "tpe", pruner: str = "none", seed: int = 0) -> Study:
+    study = Study.create(storage, "s")
+    study.prepare(sampler=sampler, pruner=pruner, seed=seed, ladder=LADDER)
+    return study
+
+
+@pytest.fixture
+def storage(sqlite_url: str) -> Storage:
+    return open_storage(sqlite_url)
+
+
+class TestLadder:
+    def test_doubles_up_to_an_epoch_then_every_epoch(self) -> None:
+        rungs = Ladder(epoch_images=36_000, epochs=3).rungs
+        assert rungs == (2_250, 4_500, 9_000, 18_000, 36_000, 72_000, 108_000)
+
+    @pytest.mark.parametrize(
+        ("epochs", "rungs"),
+        [(0.25, (2_250, 4_500, 9_000)), (0.01, (360,)), (1.5, (2_250, 4_500, 9_000, 18_000, 36_000, 54_000))],
+    )
+    def test_ends_with_the_budget(self, epochs: float, rungs: tuple[int, ...]) -> None:
+        assert Ladder(epoch_images=36_000, epochs=epochs).rungs == rungs
+
+    @pytest.mark.parametrize("epochs", [0, -1, 1e-9])
+    def test_nothing_is_no_budget(self, epochs: float) -> None:
+        with pytest.raises(ValueError, match="epochs"):
+            Ladder(epoch_images=36_000, epochs=epochs)
+
+
+class TestSampling:
+    @pytest.mark.parametrize("sampler", SAMPLERS)
+    def test_draws_inside_the_space_and_learns_of_results(self, storage: Storage, sampler: str) -> None:
+        study = prepared(storage, sampler=sampler)
+        space = default_space()
+        for _ in range(12):
+            asked = study.ask()
+            settings = asked.draw(space)
+            active = dict(space.active(str(settings["model"])))
+            assert set(settings) == set(active)
+            assert {name: v for name, v in settings.items() if v not in active[name]} == {}
+            asked.complete(float(settings["lr"]))
+        assert count(study.trials()).complete == 12
+
+    @pytest.mark.parametrize("sampler", SAMPLERS)
+    def test_one_seed_gives_one_sequence(self, tmp_path: Path, sampler: str) -> None:
+        def sequence(name: str, seed: int) -> list[object]:
+            study = prepared(open_storage(f"sqlite:///{tmp_path / name}"), sampler=sampler, seed=seed)
+            drawn = []
+            for _ in range(12):
+                asked = study.ask()
+                drawn.append(asked.draw(SPACE))
+                asked.complete(float(drawn[-1]["lr"]))
+            return drawn
+
+        first = sequence("a.db", 1)
+        assert sequence("b.db", 1) == first
+        assert sequence("c.db", 2) != first
+
+    @pytest.mark.parametrize("sampler", SAMPLERS)
+    def test_workers_with_one_seed_never_draw_the_same(self, sqlite_url: str, sampler: str) -> None:
+        """optuna#4412: with one seed in each process, workers repeat each other's trials."""
+        workers = [prepared(open_storage(sqlite_url), sampler=sampler) for _ in range(3)]
+        drawn = [worker.ask().draw(SPACE)["lr"] for _ in range(4) for worker in workers]
+        assert len(set(drawn)) == len(drawn)
+
+    @pytest.mark.parametrize(
+        ("make", "message"),
+        [
+            (lambda: make_sampler("tpee", 0), r"--sampler tpee: no such sampler \(did you mean tpe\?\)"),
+            (lambda: make_pruner("ahsa", LADDER), r"--pruner ahsa: no such pruner \(did you mean asha\?\)"),
+            (lambda: make_pruner("xyz", LADDER), r"known: asha, hyperband, median, none, percentile"),
+        ],
+    )
+    def test_an_unknown_name_lists_near_ones(self, make, message: str) -> None:  # type: ignore[no-untyped-def]
+        with pytest.raises(UsageError, match=message):
+            make()
+
+
+class TestReferences:
+    REFERENCE: ClassVar[dict[str, Value]] = {"model": "mlp", "lr": 0.01, "depth": 9, "padding": "valid"}
+
+    def test_parts_what_the_space_can_say_from_what_it_cannot(self) -> None:
+        assert split_reference(self.REFERENCE, SPACE) == ({"lr": 0.01}, {"depth": 9, "padding": "valid"})
+
+    def test_is_the_first_trial_and_complete(self, storage: Storage) -> None:
+        study = prepared(storage)
+        study.queue_reference("course", self.REFERENCE, SPACE)
+        asked = study.ask()
+        assert (asked.number, asked.reference) == (0, "course")
+        assert asked.draw(SPACE) == self.REFERENCE
+        [record] = study.trials()
+        assert record.params == {"lr": 0.01}, "the sampler must not learn from a depth outside its range"
+        assert record.settings == {"lr": 0.01, "depth": 9, "padding": "valid"}
+
+    def test_is_queued_once(self, storage: Storage) -> None:
+        study = prepared(storage)
+        for _ in range(3):
+            study.queue_reference("course", self.REFERENCE, SPACE)
+        assert len(study.trials()) == 1
+
+    def test_a_queue_gives_each_trial_to_one_worker(self, sqlite_url: str) -> None:
+        """Optuna on SQLite hands a waiting trial to several workers unless transactions are immediate."""
+        first = prepared(open_storage(sqlite_url))
+        for index in range(20):
+            first.queue_reference(f"r{index}", {"lr": 0.01}, SPACE)
+        others = [first, *(prepared(open_storage(sqlite_url)) for _ in range(2))]
+        numbers = [other.ask().number for _ in range(6) for other in others]
+        assert sorted(numbers) == list(range(18))
+
+
+class TestJudging:
+    @pytest.mark.parametrize("pruner", [name for name in PRUNERS if name != "none"])
+    def test_ends_what_is_hopeless_beside_others(self, storage: Storage, pruner: str) -> None:
+        study = prepared(storage, pruner=pruner, sampler="random")
+        for score in [0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96] * 3:
+            asked = study.ask()
+            asked.draw(SPACE)
+            for images in LADDER.rungs:
+                if asked.report(images, score):
+                    break
+            asked.complete(score)
+        bad = [study.ask() for _ in range(8)]
+        verdicts = [any(asked.report(images, 0.1) for images in LADDER.rungs) for asked in bad]
+        assert any(verdicts), "eight trials at chance level beside 95 %"
+
+    def test_none_ends_nobody(self, storage: Storage) -> None:
+        study = prepared(storage, pruner="none")
+        for score in [0.9] * 9:
+            study.ask().complete(score)
+        asked = study.ask()
+        assert not any(asked.report(images, 0.0) for images in LADDER.rungs)
+
+
+class TestTrials:
+    def test_states_and_values(self, storage: Storage) -> None:
+        study = prepared(storage)
+        done, pruned, failed, _running = (study.ask() for _ in range(4))
+        for asked in (done, pruned):
+            asked.draw(SPACE)
+            asked.report(2_250, 0.4)
+            asked.report(4_500, 0.6)
+        done.note_parameters(123)
+        done.complete(0.6)
+        pruned.prune()
+        study.fail(failed.trial_id, Failure.DIVERGED, "the loss is nan")
+        records = study.trials()
+        assert [record.state for record in records] == [
+            State.COMPLETE,
+            State.PRUNED,
+            State.FAILED,
+            State.RUNNING,
+        ]
+        assert [record.value for record in records] == [0.6, 0.6, None, None]
+        assert (records[0].parameters, records[0].images) == (123, 4_500)
+        assert (records[2].failure, records[2].failure_detail) == (Failure.DIVERGED, "the loss is nan")
+        assert records[0].finished is not None
+        assert records[0].started is not None
+        assert records[0].finished >= records[0].started
+        best = best_trial(records)
+        assert best is not None
+        assert best.number == 0
+
+    def test_what_was_ended_elsewhere_is_refused(self, storage: Storage) -> None:
+        study = prepared(storage)
+        asked = study.ask()
+        asked.draw(SPACE)
+        study.fail(asked.trial_id, Failure.WORKER_DIED, "gone")
+        for late in (lambda: asked.report(1, 0.5), lambda: asked.complete(0.99), asked.prune):
+            with pytest.raises(LeaseLost):
+                late()
+        assert study.trials()[0].state is State.FAILED
+
+    def test_a_retry_is_queued_once_with_everything(self, storage: Storage) -> None:
+        study = prepared(storage)
+        study.queue_reference("course", TestReferences.REFERENCE, SPACE)
+        asked = study.ask()
+        asked.draw(SPACE)
+        for _ in range(3):
+            study.fail(asked.trial_id, Failure.WORKER_DIED, "gone", retry=True)
+        again = study.ask()
+        assert (again.number, again.retry_of, again.reference) == (1, 0, "course")
+        assert again.draw(SPACE) == TestReferences.REFERENCE
+        assert count(study.trials()).waiting == 0
+
+    def test_a_finished_trial_is_not_failed_nor_retried(self, storage: Storage) -> None:
+        study = prepared(storage)
+        asked = study.ask()
+        asked.complete(0.5)
+        study.fail(asked.trial_id, Failure.WORKER_DIED, "late", retry=True)
+        assert [trial.state for trial in study.trials()] == [State.COMPLETE]
+
+    def test_a_choice_of_every_type_survives(self, storage: Storage) -> None:
+        study = prepared(storage)
+        space = change_space({"batch_norm": [True, False], "batch_size": [64, 128]}, ("conv",), where="x")
+        settings = study.ask().draw(space)
+        assert isinstance(settings["batch_norm"], bool)
+        assert type(settings["batch_size"]) is int
+        assert study.trials()[0].params == {
+            name: settings[name] for name, d in space.domains.items() if not isinstance(d, Fixed)
+        }
+        assert BY_NAME["batch_norm"].legal == Choice(options=(False, True))
+
+
+class TestStorage:
+    @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mysql"])
+    def test_a_study_on_every_database(self, request: pytest.FixtureRequest, kind: str) -> None:
+        url = request.getfixturevalue(f"{kind}_url")
+        study = prepared(open_storage(url))
+        asked = study.ask()
+        settings = asked.draw(SPACE)
+        asked.report(2_250, 0.25)
+        asked.complete(0.5)
+        storage = open_storage(url, create=False)
+        found = Study.find(storage, "s")
+        assert found is not None
+        [record] = found.trials()
+        assert (record.value, record.steps, record.params) == (
+            0.5,
+            {2_250: 0.25},
+            {k: settings[k] for k in ("lr", "depth")},
+        )
+        storage.close()
+
+    def test_optuna_reads_what_we_write(self, storage: Storage, sqlite_url: str) -> None:
+        prepared(storage).ask().complete(0.75)
+        assert optuna.load_study(study_name="s", storage=sqlite_url).best_value == 0.75
+
+    @pytest.mark.parametrize(
+        ("url", "error", "message"),
+        [
+            ("nonsense", ConfigError, "is not a database URL"),
+            ("oracle://u@h/d", ConfigError, "names oracle"),
+            ("sqlite://", ConfigError, "in memory cannot be shared"),
+            ("sqlite:////no/such/folder/x.db", ConfigError, "there is no folder /no/such/folder"),
+            ("postgresql://u:hush@127.0.0.1:1/d", TryAgain, "does not answer"),
+            ("mysql://u:hush@127.0.0.1:1/d", TryAgain, "does not answer"),
+        ],
+    )
+    def test_a_bad_url_is_one_sentence_without_the_password(
+        self, url: str, error: type[Exception], message: str
+    ) -> None:
+        with pytest.raises(error, match=message) as caught:
+            open_storage(url)
+        assert "hush" not in str(caught.value)
+
+    def test_a_missing_file_is_not_made_by_looking(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="There is no storage"):
+            open_storage(f"sqlite:///{tmp_path / 'x.db'}", create=False)
+        assert list(tmp_path.iterdir()) == []
+
+    def _refused_untouched(self, path: Path, message: str) -> None:
+        before = path.read_bytes()
+        with pytest.raises(ConfigError, match=message):
+            open_storage(f"sqlite:///{path}")
+        assert path.read_bytes() == before, "a refused database stays as it is, to the byte"
+        assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+    def test_a_database_of_another_program(self, tmp_path: Path) -> None:
+        path = tmp_path / "other.db"
+        with sqlite3.connect(path) as connection:
+            connection.execute("CREATE TABLE songs (title TEXT)")
+        connection.close()
+        self._refused_untouched(path, "belongs to another program .it has the tables songs")
+
+    def test_a_file_that_is_no_database(self, tmp_path: Path) -> None:
+        path = tmp_path / "text.db"
+        path.write_text("dear diary\n" * 1000)
+        self._refused_untouched(path, "is not a whole SQLite database")
+
+    def test_a_newer_tune(self, tmp_path: Path) -> None:
+        path = tmp_path / "new.db"
+        open_storage(f"sqlite:///{path}").close()
+        with sqlite3.connect(path) as connection:
+            connection.execute("UPDATE tune_schema SET version = 999")
+        connection.close()
+        self._refused_untouched(path, "schema 999 of a newer tune")
+
+    def test_an_older_optuna(self, tmp_path: Path) -> None:
+        path = tmp_path / "old.db"
+        open_storage(f"sqlite:///{path}").close()
+        with sqlite3.connect(path) as connection:
+            connection.execute("UPDATE alembic_version SET version_num = 'v1.3.0.a'")
+        connection.close()
+        self._refused_untouched(path, "made by another version of Optuna")

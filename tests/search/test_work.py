@@ -1,0 +1,332 @@
+"""Workers at work: real networks on real digits, with small budgets."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from optuna.trial import TrialState
+
+from data.mnist import Mnist
+from data.tasks import TASKS, get_task
+from models.checkpoint import load_checkpoint
+from models.network import build, config_from_json, config_to_json
+from models.references import REFERENCES as MODEL_REFERENCES
+from models.training import evaluate
+from search.errors import ConfigError, TryAgain
+from search.records import Failure, State, StudySpec
+from search.report.numbers import best_point, count
+from search.service.create import TASKS as TASK_NAMES
+from search.service.create import RunRequest, create_or_resume
+from search.space.defaults import DEFAULT_EPOCHS, FAMILIES, REFERENCES, default_space
+from search.space.domain import Choice, Domain, Fixed, Float, Int
+from search.store.base import LeaseLost
+from search.store.memory import MemoryStore
+from search.study.ladder import Ladder
+from search.study.storage import Storage, open_storage
+from search.study.study import Study
+from search.work.artifacts import KEEP, Artifacts, artifact_root
+from search.work.lease import Lease, reap
+from search.work.spec import decode, reference_settings, signature_of
+from search.work.worker import FAILURES_IN_A_ROW, GivenUp, Ground, prepare, work
+
+CPU = torch.device("cpu")
+QUICK = RunRequest(task="twodigit", trials=4, epochs=0.02, model="mlp", pruner="none")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def ground(storage: Storage, mnist: Mnist, tmp_path: Path, request: RunRequest = QUICK) -> Ground:
+    """A worker's ground on a new study."""
+    study, _ = create_or_resume(storage, request, mnist)
+    artifacts = Artifacts(root=tmp_path / "artifacts", study_id=study.study_id, name=study.name)
+    return prepare(storage, request.name, mnist, artifacts, device=CPU, threads=1)
+
+
+@pytest.fixture
+def storage(sqlite_url: str) -> Storage:
+    return open_storage(sqlite_url)
+
+
+class TestSpec:
+    def test_tables_agree_on_the_names(self) -> None:
+        assert tuple(TASKS) == TASK_NAMES
+        assert set(DEFAULT_EPOCHS) == set(TASKS)
+        assert {name for names in REFERENCES.values() for name in names} == set(MODEL_REFERENCES)
+
+    @pytest.mark.parametrize("task", TASKS)
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_every_corner_of_the_default_space_builds(self, task: str, family: str) -> None:
+        """The smallest and the largest network of the space, on every task."""
+        for pick in (0, -1):
+            settings = {name: _end(d, pick) for name, d in default_space((family,)).active(family)}
+            spec = decode(settings, images=1000, seed=1, precision="float32")
+            network = build(spec.model, signature_of(get_task(task)), seed=1)
+            assert network.parameter_count > 0
+            assert config_from_json(config_to_json(spec.model)) == spec.model
+
+    @pytest.mark.parametrize("name", MODEL_REFERENCES)
+    def test_a_reference_survives_the_words_of_the_space(self, name: str) -> None:
+        reference = MODEL_REFERENCES[name]
+        spec = decode(reference_settings(name), images=1000, seed=1, precision="float32")
+        assert spec.model == reference.model
+        assert spec.training.optimizer == reference.optimizer
+        assert (spec.training.batch_size, spec.training.schedule) == (64, "constant")
+        assert (spec.augmentation.pairing, spec.augmentation.shift) == ("fixed", 0)
+
+
+def _end(domain: Domain, pick: int) -> object:
+    match domain:
+        case Int() | Float():
+            return (domain.low, domain.high)[pick]
+        case Choice():
+            return domain.options[pick]
+        case Fixed():
+            return domain.value
+
+
+class TestWork:
+    def test_a_small_study_from_beginning_to_end(
+        self, storage: Storage, mnist: Mnist, tmp_path: Path
+    ) -> None:
+        here = ground(storage, mnist, tmp_path)
+        assert work(here, stop=lambda: False) == 4
+        trials = here.study.trials()
+        assert [trial.state for trial in trials] == [State.COMPLETE] * 4
+        # course-conv is not an MLP, but references open every study of their task
+        assert [trial.reference for trial in trials] == ["course-mlp", "course-conv", None, None]
+        assert trials[0].parameters == 76_628
+        for trial in trials:
+            curve = storage.store.curve(trial.trial_id)
+            assert [p.images for p in curve] == list(here.ladder.rungs)
+            best = best_point(curve)
+            assert best is not None
+            assert trial.value == best.validation.accuracy
+            assert list(best.validation.heads) == ["first_digit", "second_digit"]
+        assert all(claim.done for claim in storage.store.claims(here.study.study_id))
+        assert work(here, stop=lambda: False) == 0, "nothing is left to do"
+
+    def test_the_kept_weights_score_what_the_database_says(
+        self, storage: Storage, mnist: Mnist, tmp_path: Path
+    ) -> None:
+        here = ground(storage, mnist, tmp_path)
+        work(here, stop=lambda: False)
+        kept = storage.store.checkpoints(here.study.study_id)
+        assert len(kept) == 4
+        for record in kept:
+            checkpoint = load_checkpoint(here.artifacts.path(record), expected_sha256=record.sha256)
+            metrics = evaluate(checkpoint.network(), here.task.validation(mnist))
+            assert metrics.score == pytest.approx(record.score, abs=1e-6)
+
+    def test_one_seed_and_one_worker_give_one_study(self, mnist: Mnist, tmp_path: Path) -> None:
+        def curves(name: str) -> list[object]:
+            storage = open_storage(f"sqlite:///{tmp_path / name}.db")
+            here = ground(storage, mnist, tmp_path / name)
+            work(here, stop=lambda: False)
+            return [
+                [(p.images, p.train, p.validation) for p in storage.store.curve(trial.trial_id)]
+                for trial in here.study.trials()
+            ]
+
+        assert curves("a") == curves("b"), "bit for bit"
+
+    def test_only_ten_files_stay(self, storage: Storage, mnist: Mnist, tmp_path: Path) -> None:
+        space = tmp_path / "tiny.toml"
+        space.write_text("width = 8\ndepth = 1\n")
+        request = RunRequest(
+            task="twodigit", trials=KEEP + 3, epochs=0.01, model="mlp", pruner="none", space=space
+        )
+        here = ground(storage, mnist, tmp_path, request)
+        work(here, stop=lambda: False)
+        files = {path.name for path in here.artifacts.folder.iterdir()}
+        ranked = sorted(here.study.trials(), key=lambda trial: (-(trial.value or 0), trial.number))
+        assert files == {f"trial-{trial.number:05d}.safetensors" for trial in ranked[:KEEP]}
+
+    def test_a_stopped_trial_is_queued_again(self, storage: Storage, mnist: Mnist, tmp_path: Path) -> None:
+        here = ground(storage, mnist, tmp_path)
+        calls = iter(range(10_000))
+        work(here, stop=lambda: next(calls) > 5)
+        [first, *_] = here.study.trials()
+        assert (first.state, first.failure) == (State.FAILED, Failure.INTERRUPTED)
+        assert storage.store.claims(here.study.study_id) == [], "its slot is free"
+        work(here, stop=lambda: False)
+        trials = here.study.trials()
+        assert count(trials).finished == 4
+        again = next(trial for trial in trials if trial.retry_of == 0)
+        assert again.reference == "course-mlp", "also a reference comes back"
+        assert again.state is State.COMPLETE
+
+    def test_divergence_is_a_state_not_a_score(self, storage: Storage, mnist: Mnist, tmp_path: Path) -> None:
+        space = tmp_path / "hot.toml"
+        space.write_text(
+            'lr = 100.0\noptimizer = "sgd"\nactivation = "relu"\nmomentum = 0.99\n'
+            'schedule = "constant"\nbatch_size = 64\ndepth = 2\n'
+        )
+        request = RunRequest(task="twodigit", trials=4, epochs=0.05, model="mlp", space=space)
+        here = ground(storage, mnist, tmp_path, request)
+        with pytest.raises(GivenUp, match="trials in a row failed"):
+            work(here, stop=lambda: False)
+        failed = [trial for trial in here.study.trials() if trial.state is State.FAILED]
+        assert {trial.failure for trial in failed} == {Failure.DIVERGED}
+        assert len(failed) == FAILURES_IN_A_ROW
+        assert "the loss is" in str(failed[0].failure_detail)
+        assert count(here.study.trials()).complete == 2, "the references took their own learning rate"
+
+    def test_a_bug_keeps_its_traceback(
+        self, storage: Storage, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        here = ground(storage, mnist, tmp_path)
+        monkeypatch.setattr("search.work.worker.learn", lambda *_args, **_more: 1 / 0)
+        with pytest.raises(GivenUp, match="ZeroDivisionError"):
+            work(here, stop=lambda: False)
+        trial = here.study.trials()[0]
+        assert trial.failure is Failure.ERROR
+        assert "Traceback" in str(trial.failure_detail)
+        assert "division by zero" in str(trial.failure_detail)
+
+    def test_other_data_are_refused(self, storage: Storage, mnist: Mnist, tmp_path: Path) -> None:
+        create_or_resume(storage, QUICK, mnist)
+        other = dataclasses.replace(mnist, checksums={**mnist.checksums, "t10k-labels-idx1-ubyte": "00"})
+        artifacts = Artifacts(root=tmp_path, study_id=1, name="twodigit")
+        with pytest.raises(ConfigError, match="other MNIST files"):
+            prepare(storage, "twodigit", other, artifacts, device=CPU, threads=1)
+
+
+class TestLease:
+    def test_is_renewed_while_the_block_lasts(self) -> None:
+        store = _one_slot()
+        claim = store.claim(1, "w", lease_s=0.3)
+        assert claim is not None
+        with Lease(store, claim, lease_s=0.3) as lease:
+            time.sleep(0.8)
+            assert store.take_over(claim, "thief", lease_s=60) is None
+            assert not lease.lost
+        time.sleep(0.4)
+        assert store.take_over(claim, "thief", lease_s=60) is not None, "nobody renews it any more"
+
+    def test_notices_that_it_was_lost(self) -> None:
+        store = _one_slot()
+        claim = store.claim(1, "w", lease_s=60)
+        assert claim is not None
+        with Lease(store, claim, lease_s=0.1) as lease:
+            store.take_over(claim, "thief", lease_s=60, force=True)
+            time.sleep(0.3)
+            assert lease.lost
+
+    def test_survives_a_database_that_is_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        store = _one_slot()
+        claim = store.claim(1, "w", lease_s=5)
+        assert claim is not None
+        renew, failures = store.renew, iter([True, True])
+
+        def flaky(*args: object, **more: object) -> None:
+            if next(failures, False):
+                raise TryAgain("away")
+            renew(*args, **more)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(store, "renew", flaky)
+        with Lease(store, claim, lease_s=0.3) as lease:
+            time.sleep(0.6)
+            assert not lease.lost
+        assert store.claims(1)[0].expires.timestamp() < time.time() + 1, "renewed by the third try"
+
+
+def _one_slot() -> MemoryStore:
+    spec = StudySpec(
+        task="twodigit",
+        space={},
+        epochs=1,
+        epoch_images=36_000,
+        validation_pictures=4_000,
+        seed=0,
+        sampler="tpe",
+        pruner="none",
+        references=(),
+        checksums={},
+    )
+    store = MemoryStore()
+    store.add_study(1, spec, 1)
+    return store
+
+
+class TestReap:
+    def _claimed(self, storage: Storage, mnist: Mnist, *, lease_s: float) -> tuple[Study, int]:
+        study, record = create_or_resume(storage, QUICK, mnist)
+        study.prepare(sampler="random", pruner="none", seed=0, ladder=_ladder(record.spec.epochs))
+        claim = storage.store.claim(study.study_id, "dead", lease_s=lease_s)
+        assert claim is not None
+        asked = study.ask()
+        storage.store.attach(claim, asked.trial_id)
+        return study, asked.trial_id
+
+    def test_a_dead_workers_trial_is_failed_and_queued_again(self, storage: Storage, mnist: Mnist) -> None:
+        study, _ = self._claimed(storage, mnist, lease_s=-1)
+        assert reap(study, storage.store, "me") == 1
+        assert study.trials()[0].failure is Failure.WORKER_DIED
+        assert study.ask().retry_of is None, "course-conv waited longer"
+        assert study.ask().retry_of == 0
+        assert storage.store.claims(study.study_id) == []
+
+    def test_a_living_worker_is_left_alone(self, storage: Storage, mnist: Mnist) -> None:
+        study, _ = self._claimed(storage, mnist, lease_s=60)
+        assert reap(study, storage.store, "me") == 0
+        assert study.trials()[0].state is State.RUNNING
+
+    def test_a_worker_known_to_be_dead_is_not_waited_for(self, storage: Storage, mnist: Mnist) -> None:
+        study, _ = self._claimed(storage, mnist, lease_s=60)
+        assert reap(study, storage.store, "me", dead={"dead"}) == 1
+
+    def test_a_finished_trial_keeps_its_result_and_its_slot(self, storage: Storage, mnist: Mnist) -> None:
+        """The worker died between telling the result and settling its claim."""
+        study, trial_id = self._claimed(storage, mnist, lease_s=-1)
+        study._study._storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [0.9])
+        assert reap(study, storage.store, "me") == 0
+        assert [claim.done for claim in storage.store.claims(study.study_id)] == [True]
+        assert study.trials()[0].value == 0.9
+
+    def test_a_trial_without_a_claim_is_failed_after_the_lease(self, storage: Storage, mnist: Mnist) -> None:
+        """The worker died between creating the trial and noting it on its claim."""
+        study, record = create_or_resume(storage, QUICK, mnist)
+        study.prepare(sampler="random", pruner="none", seed=0, ladder=_ladder(record.spec.epochs))
+        study.ask()
+        assert reap(study, storage.store, "me") == 0, "it is younger than a lease"
+        assert reap(study, storage.store, "me", lease_s=-5) == 1
+        assert study.trials()[0].state is State.FAILED
+
+    def test_the_late_answer_is_refused(self, storage: Storage, mnist: Mnist) -> None:
+        study, record = create_or_resume(storage, QUICK, mnist)
+        study.prepare(sampler="random", pruner="none", seed=0, ladder=_ladder(record.spec.epochs))
+        claim = storage.store.claim(study.study_id, "slow", lease_s=-1)
+        assert claim is not None
+        asked = study.ask()
+        claim = storage.store.attach(claim, asked.trial_id)
+        reap(study, storage.store, "me")
+        with pytest.raises(LeaseLost):
+            asked.complete(0.99)
+        with pytest.raises(LeaseLost):
+            storage.store.settle(claim)
+
+
+@pytest.mark.parametrize(
+    ("url", "folder"),
+    [
+        ("sqlite:///studies.db", "studies.artifacts"),
+        ("sqlite:////var/lib/tune/all.sqlite", "/var/lib/tune/all.artifacts"),
+        ("postgresql://u:p@h/d", "tune.artifacts"),
+    ],
+)
+def test_files_lie_beside_the_database(url: str, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TUNE_ARTIFACTS", raising=False)
+    assert artifact_root(url) == Path(folder)
+    monkeypatch.setenv("TUNE_ARTIFACTS", "/elsewhere")
+    assert artifact_root(url) == Path("/elsewhere")
+
+
+def _ladder(epochs: float) -> Ladder:
+    return Ladder(epoch_images=36_000, epochs=epochs)
