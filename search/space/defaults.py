@@ -68,7 +68,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         name="schedule",
         meaning="learning rate over the run",
         legal=Choice(options=("constant", "cosine", "one_cycle")),
-        default=Choice(options=("constant", "cosine", "one_cycle")),
+        default=Fixed(value="cosine"),  # docs/decisions/003: what it gains shows only at the end of a run
     ),
     Parameter(
         name="batch_size",
@@ -142,7 +142,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         name="channels",
         meaning="channels of the first block",
         legal=Int(low=1, high=1024),
-        default=Int(low=8, high=32, log=True),
+        default=Int(low=8, high=24, log=True),
         family="conv",
     ),
     Parameter(

@@ -1,0 +1,343 @@
+"""The command `tune` as a person meets it: what it prints, where, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+TUNE = str(Path(sys.executable).parent / "tune")
+SMALL = ("--trials", "4", "--epochs", "0.02", "--model", "mlp")
+
+
+def tune(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs the installed command in `cwd`."""
+    return subprocess.run(
+        [TUNE, *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+
+
+def tune_json(*arguments: str, cwd: Path) -> Any:
+    """The same with --json, parsed; everything that is not data must be elsewhere."""
+    done = tune(*arguments, "--json", cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two finished studies of twodigit and one of sum, made by the command."""
+    folder = tmp_path_factory.mktemp("finished")
+    for extra in (("--task", "twodigit"), ("--task", "twodigit", "--study", "again", "--seed", "1")):
+        done = tune("run", *extra, *SMALL, cwd=folder)
+        assert done.returncode == 0, done.stderr
+        assert "4 of 4 trials finished" in done.stdout
+        assert "points over course-mlp" in done.stdout
+        assert "4/4" in done.stderr, "plain lines where there is no terminal"
+    done = tune("run", "--task", "sum", *SMALL, "--workers", "1", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+class TestLooking:
+    def test_studies(self, finished: Path) -> None:
+        listed = tune_json("studies", cwd=finished)
+        assert [row["study"] for row in listed] == ["twodigit", "again", "sum"]
+        for row in listed:
+            assert row["complete"] + row["pruned"] == row["target_trials"] == 4
+            assert (row["failed"], row["running"]) == (0, 0)
+            assert 0 < row["best_value"] < 1
+            assert row["best_trial"] in range(4)
+        table = tune("studies", cwd=finished).stdout
+        assert table.splitlines()[0].split()[:3] == ["study", "task", "trials"]
+        assert len(table.splitlines()) == 4
+
+    def test_trials(self, finished: Path) -> None:
+        rows = tune_json("trials", "twodigit", cwd=finished)
+        assert [row["trial"] for row in rows] == [0, 1, 2, 3]
+        for row in rows:
+            assert row["state"] in ("complete", "pruned")
+            assert set(row) >= {"trial", "state", "value", "params", "epochs", "seconds"}
+            assert 0 < row["epochs"] <= 0.02
+            assert row["seconds"] > 0
+            assert row["params"]["model"] in ("mlp", "conv")
+        assert [row["reference"] for row in rows[:2]] == ["course-mlp", "course-conv"]
+
+    @pytest.mark.parametrize(
+        ("study", "heads"), [("twodigit", ["first_digit", "second_digit"]), ("sum", ["digit", "sum"])]
+    )
+    def test_best(self, finished: Path, study: str, heads: list[str]) -> None:
+        best = tune_json("best", study, cwd=finished)
+        assert (best["study"], best["task"]) == (study, study)
+        assert list(best["validation"]) == [*heads, "joint"]
+        accuracies = [best["validation"][head] for head in heads]
+        assert best["value"] == pytest.approx(sum(accuracies) / 2)
+        assert best["validation"]["joint"] <= min(accuracies)
+        assert best["parameters"] > 1000
+        assert best["environment"]["torch"]
+        rows = tune_json("trials", study, cwd=finished)
+        complete = [row["value"] for row in rows if row["state"] == "complete"]
+        assert best["value"] == max(complete)
+
+    def test_compare(self, finished: Path) -> None:
+        done = tune("compare", "twodigit", "again", cwd=finished)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[0].split() == ["twodigit", "again"]
+        assert "accuracy second_digit" in done.stdout
+        both = tune_json("compare", "twodigit", "again", cwd=finished)
+        for row in both:
+            low, high = row["intervals"]["mean"]
+            assert low < row["value"] < high
+
+    def test_the_same_command_again_has_nothing_to_do(self, finished: Path) -> None:
+        done = tune("run", "--task", "twodigit", "--trials", "4", cwd=finished)
+        assert done.returncode == 0
+        assert "nothing is left to do" in done.stdout
+        assert len(tune_json("trials", "twodigit", cwd=finished)) == 4
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("arguments", "code", "words"),
+        [
+            (["run", "--task", "twodigits"], 2, "did you mean twodigit?"),
+            (["run", "--task", "twodigit", "--trials", "0"], 2, "--trials must be at least 1, not 0"),
+            (["run", "--task", "twodigit", "--trials", "many"], 2, "many"),
+            (["run", "--task", "twodigit", "--model", "cnn"], 2, "--model cnn: no such family"),
+            (["run", "--task", "twodigit", "--sampler", "tbe"], 2, "did you mean tpe?"),
+            (["run", "--task", "twodigit", "--pruner", "median2"], 2, "did you mean median?"),
+            (["run", "--task", "twodigit", "--epochs", "0"], 2, "--epochs must be from 0.01"),
+            (["run", "--task", "twodigit", "--target", "98.5"], 2, "a fraction between 0 and 1"),
+            (["run", "--task", "twodigit", "--workers", "0"], 2, "--workers must be at least 1"),
+            (["run", "--task", "twodigit", "--device", "tpu"], 2, "tpu"),
+            (["run", "--task", "twodigit", "--trails", "3"], 2, "--trails"),
+            (["run", "--task", "twodigit", "--space", "none.toml"], 78, "none.toml: cannot be read"),
+            (["run", "--task", "twodigit", "--storage", "xyz"], 78, "is not a database URL"),
+            (["run", "--task", "twodigit", "--storage", "sqlite:////no/x.db"], 78, "no folder /no"),
+            (
+                ["run", "--task", "sum", "--storage", "postgresql://a:hush@127.0.0.1:1/d"],
+                75,
+                "does not answer",
+            ),
+            (["studies"], 78, "There is no storage"),
+            (["best", "x"], 78, "There is no storage"),
+            (["data", "show", "--task", "two"], 2, "did you mean twodigit?"),
+            (["data", "fetch", "--from", "/nowhere"], 78, "/nowhere"),
+            (["nonsense"], 2, "nonsense"),
+        ],
+    )
+    def test_one_sentence_and_the_right_code(
+        self, tmp_path: Path, arguments: list[str], code: int, words: str
+    ) -> None:
+        done = tune(*arguments, cwd=tmp_path)
+        assert done.returncode == code, done.stderr
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "hush" not in done.stderr
+        assert done.stdout == ""
+        assert list(tmp_path.iterdir()) == [], "a refusal leaves nothing behind"
+
+    @pytest.mark.parametrize(
+        ("arguments", "code", "words"),
+        [
+            (["run", "--task", "sum", "--study", "twodigit"], 78, "--task sum (the study has twodigit)"),
+            (["run", "--task", "twodigit", "--seed", "5"], 78, "--seed 5 (the study has 0)"),
+            (["run", "--task", "twodigit", "--model", "conv"], 78, "it differs in activation"),
+            (["trials", "twodigti"], 2, "did you mean twodigit?"),
+            (["best", "nosuch"], 2, "There is no study nosuch"),
+            (["compare", "twodigit", "sum"], 2, "Only studies of one task can be compared"),
+            (["worker", "nosuch"], 2, "There is no study nosuch"),
+        ],
+    )
+    def test_what_does_not_fit_a_study(
+        self, finished: Path, arguments: list[str], code: int, words: str
+    ) -> None:
+        before = (finished / "studies.db").read_bytes()
+        done = tune(*arguments, cwd=finished)
+        assert done.returncode == code, done.stderr
+        assert (words in done.stderr) or (
+            words == "it differs in activation" and "it differs in" in done.stderr
+        )
+        assert "Traceback" not in done.stderr
+        assert (finished / "studies.db").read_bytes() == before, "a refusal changes nothing"
+
+    def test_three_mistakes_in_a_space_file_are_all_named(self, tmp_path: Path) -> None:
+        (tmp_path / "space.toml").write_text('optimiser = "adam"\ndropout = 2\nwidth = {low = 9, high = 1}\n')
+        done = tune("run", "--task", "twodigit", "--space", "space.toml", cwd=tmp_path)
+        assert done.returncode == 78
+        for words in (
+            "space.toml: optimiser: no such setting (did you mean optimizer?)",
+            "space.toml: dropout: must be a number from 0 to 0.95, not 2.0",
+            "space.toml: width: low must not exceed high, but 9 > 1",
+        ):
+            assert words in done.stderr
+        assert not (tmp_path / "studies.db").exists()
+
+    def test_debug_shows_the_traceback(self, tmp_path: Path) -> None:
+        done = tune("studies", "--debug", cwd=tmp_path)
+        assert done.returncode == 78
+        assert "Traceback" in done.stderr
+
+    def test_damaged_data_are_named_with_the_expected_sum(self, tmp_path: Path) -> None:
+        cache = tmp_path / "cache"
+        cache.mkdir()
+        (cache / "t10k-labels-idx1-ubyte").write_bytes(b"not the labels")
+        done = tune("data", "verify", cwd=tmp_path, TUNE_DATA_DIR=str(cache))
+        assert done.returncode == 78
+        assert "t10k-labels-idx1-ubyte" in done.stdout
+        assert "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2" in done.stdout
+
+
+class TestData:
+    def test_verify(self, tmp_path: Path) -> None:
+        done = tune("data", "verify", "--json", cwd=tmp_path)
+        assert done.returncode == 0
+        assert {entry["state"] for entry in json.loads(done.stdout).values()} == {"ok"}
+
+    @pytest.mark.parametrize("task", ["twodigit", "sum"])
+    def test_show_draws_a_picture(self, tmp_path: Path, task: str) -> None:
+        done = tune("data", "show", "--task", task, "--out", "grid.png", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        with Image.open(tmp_path / "grid.png") as picture:
+            assert picture.width > 500
+            assert len(picture.getcolors(1 << 20) or []) > 50, "digits have shades"
+
+
+class TestHelp:
+    def test_lists_every_command_and_loads_nothing_heavy(self, tmp_path: Path) -> None:
+        code = (
+            "import sys; sys.argv = ['tune', '--help']\n"
+            "from search.cli.app import main\n"
+            "try: main()\nexcept SystemExit as end: assert not end.code\n"
+            "heavy = {'torch', 'optuna', 'sqlalchemy', 'plotly', 'numpy', 'PIL'} & set(sys.modules)\n"
+            "assert not heavy, heavy\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        for command in (
+            "run",
+            "worker",
+            "studies",
+            "trials",
+            "best",
+            "compare",
+            "dashboard",
+            "data",
+            "doctor",
+        ):
+            assert f"\n  {command} " in done.stdout
+
+    def test_doctor_finds_this_machine_well(self, tmp_path: Path) -> None:
+        findings = tune_json("doctor", cwd=tmp_path)
+        assert {finding["check"] for finding in findings} >= {"torch", "device", "data", "storage", "disk"}
+        assert all(finding["ok"] for finding in findings)
+
+
+def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    """The command in the background, in a process group of its own, as a shell starts it."""
+    return subprocess.Popen(
+        [TUNE, *arguments],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(folder: Path, state: str, *, timeout_s: float = 60) -> None:
+    """Until some trial of `twodigit` is in that state."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        done = tune("trials", "twodigit", "--json", cwd=folder)
+        if done.returncode == 0 and any(row["state"] == state for row in json.loads(done.stdout)):
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"no trial was {state} after {timeout_s} s")
+
+
+class TestInterruption:
+    LONG = (
+        "run",
+        "--task",
+        "twodigit",
+        "--trials",
+        "3",
+        "--epochs",
+        "3",
+        "--model",
+        "mlp",
+        "--pruner",
+        "none",
+    )
+
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_a_signal_leaves_the_study_in_order_and_the_same_command_goes_on(
+        self, tmp_path: Path, number: signal.Signals, code: int
+    ) -> None:
+        running = start(*self.LONG, cwd=tmp_path)
+        wait_for(tmp_path, "running")
+        os.killpg(running.pid, number)  # Ctrl-C reaches the whole group
+        _, words = running.communicate(timeout=30)
+        assert running.returncode == code, words
+        assert "the same command goes on" in words
+        assert "Traceback" not in words
+        rows = tune_json("trials", "twodigit", cwd=tmp_path)
+        assert [row for row in rows if row["state"] == "running"] == []
+        assert any(row["failure"] == "interrupted" for row in rows)
+
+        done = tune(*self.LONG, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        [study] = tune_json("studies", cwd=tmp_path)
+        assert (study["complete"], study["pruned"], study["running"], study["waiting"]) == (3, 0, 0, 0)
+        rows = tune_json("trials", "twodigit", cwd=tmp_path)
+        finished = [row["reference"] for row in rows if row["state"] == "complete" and row["reference"]]
+        assert sorted(finished) == ["course-conv", "course-mlp"], "each reference once"
+
+    def test_a_killed_worker_is_replaced_and_nothing_is_lost(self, tmp_path: Path) -> None:
+        running = start(*self.LONG, cwd=tmp_path)
+        wait_for(tmp_path, "running")
+        children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+        workers = [
+            int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+        ]
+        os.kill(workers[0], signal.SIGKILL)
+        _, words = running.communicate(timeout=100)
+        assert running.returncode == 0, words
+        [study] = tune_json("studies", cwd=tmp_path)
+        assert (study["complete"], study["running"]) == (3, 0)
+        assert any(row["failure"] == "worker_died" for row in tune_json("trials", "twodigit", cwd=tmp_path))
+
+    def test_workers_do_not_outlive_a_killed_parent(self, tmp_path: Path) -> None:
+        running = start(*self.LONG, cwd=tmp_path)
+        wait_for(tmp_path, "running")
+        children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+        running.kill()
+        running.communicate(timeout=10)
+        time.sleep(3)
+        assert [child for child in children if _alive(int(child))] == []
+        done = tune(*self.LONG, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        [study] = tune_json("studies", cwd=tmp_path)
+        assert (study["complete"], study["running"]) == (3, 0)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] != "Z"
+    except OSError:
+        return False
