@@ -1,0 +1,272 @@
+"""How fast the training engine is, against the loop that most people write. Prints a Markdown table.
+
+Knows nothing of MNIST: speed does not depend on what the pictures show.
+
+The usual loop: DataLoader over a Dataset of single examples (already normalised float32, which spares it
+work), conv -> norm -> activation -> pool, one-hot and concatenation, a linear layer and a cross-entropy for
+each head, torch.optim with its defaults, running loss and hits. Both see the same network, batch size and
+optimizer.
+
+On one thread the two take short turns in one process, timed in CPU seconds, because neighbours on the
+machine cost wall time and not work. Then the usual loop runs on all threads, in wall time, where neighbours
+do count against it.
+
+    python benchmarks/engine.py --seconds 120
+"""
+
+import argparse
+import itertools
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
+
+from models.conv import ConvConfig
+from models.device import choose_device, describe
+from models.layers import MNIST_MEAN, MNIST_STD, activation
+from models.mlp import MLPConfig
+from models.network import ModelConfig, Network, Signature, build
+from models.optimizer import OptimizerConfig
+from models.references import REFERENCES, Reference
+from models.training import Batch, Training, TrainingConfig
+
+TWODIGIT = Signature(image=(1, 42, 28), heads=(("first_digit", 10), ("second_digit", 10)))
+SUM = Signature(image=(1, 28, 28), numbers=10, heads=(("digit", 10), ("sum", 19)))
+ADAMW = OptimizerConfig(name="adamw", weight_decay=0.01)
+LARGER: dict[str, ModelConfig] = {
+    "mlp 512-512": MLPConfig(depth=2, width=512),
+    "conv 32-64-fc128 bn": ConvConfig(blocks=2, channels=32, batch_norm=True),
+    "conv 24-48-96 bn": ConvConfig(blocks=3, channels=24, padding="same", batch_norm=True),
+}
+NETWORKS: dict[str, tuple[Reference, Signature]] = {
+    "course-mlp": (REFERENCES["course-mlp"], TWODIGIT),
+    "course-conv": (REFERENCES["course-conv"], TWODIGIT),
+    "assignment-conv": (REFERENCES["assignment-conv"], SUM),
+    **{n: (Reference(model=m, optimizer=ADAMW, batch_size=64), TWODIGIT) for n, m in LARGER.items()},
+}
+
+Contender = Callable[[int], object]
+"""Trains so many steps."""
+
+
+class Synthetic:
+    """Random pictures in memory, in a new order every pass."""
+
+    examples = 6_400
+
+    def __init__(self, signature: Signature) -> None:
+        draw = torch.Generator().manual_seed(0)
+        n, heads = self.examples, len(signature.heads)
+        self.image = torch.randint(0, 256, (n, *signature.image), dtype=torch.uint8, generator=draw)
+        self.number = torch.randint(0, max(1, signature.numbers), (n,), generator=draw)
+        self.targets = torch.randint(0, 10, (n, heads), generator=draw)
+        self.numbered = bool(signature.numbers)
+
+    def batches(self, batch_size: int, *, start: int = 0, limit: int | None = None) -> Iterator[Batch]:
+        draw = torch.Generator().manual_seed(1)
+        while True:
+            for rows in torch.split(torch.randperm(self.examples, generator=draw), limit or batch_size):
+                yield self.image[rows], self.number[rows] if self.numbered else None, self.targets[rows]
+                if limit is not None:
+                    return
+
+
+def ours(reference: Reference, signature: Signature) -> Contender:
+    """The engine of this repository."""
+    config = TrainingConfig(
+        batch_size=reference.batch_size, images=reference.batch_size * 10**6, optimizer=reference.optimizer
+    )
+    data = Synthetic(signature)
+    training = Training(build(reference.model, signature, seed=0), data, data, config, seed=0)
+
+    def run(steps: int) -> None:
+        milestone = training.images + steps * reference.batch_size
+        next(training.reports([milestone], validation_limit=lambda _: 1))
+
+    return run
+
+
+class Examples(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """One example at a time, as in every tutorial."""
+
+    def __init__(self, signature: Signature) -> None:
+        data = Synthetic(signature)
+        self.image = (data.image / 255 - MNIST_MEAN) / MNIST_STD
+        self.number, self.targets = data.number, data.targets
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        return self.image[index], self.number[index], self.targets[index]
+
+
+class Plain(nn.Module):
+    """The same network, written the usual way."""
+
+    def __init__(self, config: ModelConfig, signature: Signature) -> None:
+        super().__init__()
+        self.numbers = signature.numbers
+        self.picture, act = nn.Sequential(), config.activation
+        self.number: nn.Module = nn.Identity()
+        extra, hidden_act = signature.numbers, True
+        if isinstance(config, ConvConfig):
+            hidden_act = config.hidden_activation
+            for incoming, channels in itertools.pairwise((signature.image[0], *config.block_channels)):
+                padding = config.kernel // 2 if config.padding == "same" else 0
+                self.picture.append(nn.Conv2d(incoming, channels, config.kernel, padding=padding))
+                self.picture.extend([nn.BatchNorm2d(channels)] if config.batch_norm else [])
+                self.picture.extend([activation(act), nn.MaxPool2d(2)])
+            if extra and config.number_width:
+                self.number = nn.Sequential(nn.Linear(extra, config.number_width), activation(act))
+                extra = config.number_width
+        self.picture.append(nn.Flatten())
+        incoming = self.picture(torch.zeros(1, *signature.image)).shape[1] + extra
+        self.hidden = nn.Sequential()
+        for width in config.widths:
+            self.hidden.append(nn.Linear(incoming, width))
+            self.hidden.extend([activation(act)] if hidden_act else [])
+            self.hidden.extend([nn.Dropout(config.dropout)] if config.dropout else [])
+            incoming = width
+        self.heads = nn.ModuleList(nn.Linear(incoming, classes) for classes in signature.classes)
+
+    def forward(self, image: Tensor, number: Tensor) -> list[Tensor]:
+        x = self.picture(image)
+        if self.numbers:
+            x = torch.cat([x, self.number(functional.one_hot(number, self.numbers).float())], dim=1)
+        x = self.hidden(x)
+        return [head(x) for head in self.heads]
+
+
+def usual(reference: Reference, signature: Signature) -> Contender:
+    """The loop that most people write."""
+    network, chosen = Plain(reference.model, signature), reference.optimizer
+    optimizer: torch.optim.Optimizer
+    if chosen.name == "sgd":
+        optimizer = torch.optim.SGD(network.parameters(), lr=chosen.lr, momentum=chosen.momentum)
+    elif chosen.name == "adam":
+        optimizer = torch.optim.Adam(network.parameters(), lr=chosen.lr)
+    else:
+        optimizer = torch.optim.AdamW(network.parameters(), lr=chosen.lr, weight_decay=chosen.weight_decay)
+    loader = DataLoader(Examples(signature), batch_size=reference.batch_size, shuffle=True)
+    batches = itertools.chain.from_iterable(itertools.repeat(loader))
+    running_loss, hits = 0.0, 0
+
+    def run(steps: int) -> None:
+        nonlocal running_loss, hits
+        network.train()
+        for image, number, targets in itertools.islice(batches, steps):
+            optimizer.zero_grad()
+            outputs = network(image, number)
+            losses = [functional.cross_entropy(out, targets[:, i]) for i, out in enumerate(outputs)]
+            loss = torch.stack(losses).mean()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            running_loss += loss.item()
+            hits += sum(int((out.argmax(1) == targets[:, i]).sum()) for i, out in enumerate(outputs))
+
+    return run
+
+
+def training_flop(network: Network) -> float:
+    """Floating-point operations of one picture, forward and backward, matmuls and convolutions only."""
+    batch = 64
+    image = torch.rand(batch, *network.signature.image)
+    number = torch.zeros(batch, dtype=torch.int64) if network.signature.numbers else None
+    with FlopCounterMode(display=False) as counter:
+        network.logits(image, number).sum().backward()  # type: ignore[no-untyped-call]
+    return float(counter.get_total_flops()) / batch
+
+
+def matmul_peak() -> float:
+    """Floating-point operations per second of a 1024³ float32 matmul on one thread, the best of 20."""
+    torch.set_num_threads(1)
+    a, times = torch.rand(1024, 1024), []
+    for _ in range(20):
+        began = time.perf_counter()
+        a @ a
+        times.append(time.perf_counter() - began)
+    return 2 * 1024**3 / min(times)
+
+
+def speed(contender: Contender, steps: int, clock: Callable[[], float]) -> float:
+    """Images per second of that clock, over so many steps of a batch of 64."""
+    began = clock()
+    contender(steps)
+    return 64 * steps / (clock() - began)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """One network; images per second, one entry for each turn."""
+
+    ours: list[float]
+    """One thread, CPU seconds."""
+    usual: list[float]
+    """One thread, CPU seconds."""
+    usual_many: list[float]
+    """All threads, wall seconds."""
+    gflop: float
+    """Of one picture, forward and backward."""
+
+    def row(self, name: str, peak: float) -> str:
+        """The table's line; peak in FLOP/s."""
+        ours, usual, many = map(statistics.median, (self.ours, self.usual, self.usual_many))
+        ratios = sorted(o / u for o, u in zip(self.ours, self.usual, strict=True))
+        quarter = len(ratios) // 4
+        return (
+            f"| {name} | {ours:,.0f} ({min(self.ours):,.0f}–{max(self.ours):,.0f}) | {ours * self.gflop:.1f} "
+            f"| {ours * self.gflop * 1e9 / peak:.0%} | {usual:,.0f} | {many:,.0f} "
+            f"| {statistics.median(ratios):.2f} ({ratios[quarter]:.2f}–{ratios[-1 - quarter]:.2f}) "
+            f"| {ours / max(usual, many):.2f} |"
+        )
+
+
+def measure(name: str, *, rounds: int, seconds: float) -> Measured:
+    """One network within about so many seconds, a tenth of them for the usual loop on all threads."""
+    reference, signature = NETWORKS[name]
+    torch.set_num_threads(1)
+    mine, theirs = ours(reference, signature), usual(reference, signature)
+    for contender in (mine, theirs):
+        contender(5)
+    steps = max(3, round(speed(theirs, 5, time.perf_counter) / 64 * seconds * 0.4 / rounds))
+    pairs = [[speed(c, steps, time.process_time) for c in (mine, theirs)] for _ in range(rounds)]
+    flop = training_flop(build(reference.model, signature, seed=0))
+    torch.set_num_threads(os.cpu_count() or 1)
+    theirs(2)
+    many = [speed(theirs, max(3, steps // 3), time.perf_counter) for _ in range(3)]
+    return Measured(
+        ours=[o for o, _ in pairs], usual=[u for _, u in pairs], usual_many=many, gflop=flop / 1e9
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=120, help="for all networks together")
+    parser.add_argument("--rounds", type=int, default=15, help="turns of each on one thread")
+    parser.add_argument("networks", nargs="*", metavar="network", help=f"of: {', '.join(NETWORKS)}")
+    arguments = parser.parse_args()
+    names = arguments.networks or list(NETWORKS)
+    machine, peak, n = describe(choose_device("cpu")), matmul_peak(), arguments.rounds
+    cpu = f"{machine['cpu']}, {machine['cores']} cores, {machine['cpu_capability']}"
+    print(f"{cpu}, torch {machine['torch']};")
+    print(
+        f"peak: a 1024³ float32 matmul on one thread, {peak / 1e9:.0f} GFLOP/s. Images per second, batch 64:"
+    )
+    print(f"median of n = {n} turns (lowest–highest; ratio: the middle half), on all threads n = 3.\n")
+    print("| network | ours | GFLOP/s | of peak | usual, 1 thread | usual, all | ratio, 1 thread | to best |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name in names:
+        measured = measure(name, rounds=n, seconds=arguments.seconds / len(names))
+        print(measured.row(name, peak), flush=True)
+
+
+if __name__ == "__main__":
+    main()

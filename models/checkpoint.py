@@ -1,0 +1,158 @@
+"""A network, or a whole training, as one safetensors file that verifies itself.
+
+Knows nothing of what the tensors mean beyond the prefix "network.", nor of who keeps the file's checksum.
+"""
+
+import hashlib
+import json
+import os
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from models.network import ModelConfig, Network, Signature, build, config_from_json, config_to_json
+
+FORMAT = "tune-checkpoint-1"
+NO_SUM = "0" * 64
+SUM_FIELD = re.compile(rb'\\"content_sha256\\": \\"([0-9a-f]{64})\\"')
+"""Where the content's SHA-256 stands: inside the header's one metadata entry, itself JSON, hence the
+backslashes. The sum is taken over the whole file with NO_SUM in its place, so it covers every byte but
+itself."""
+
+
+class CheckpointCorrupt(ValueError):
+    """The file is not the checkpoint that was written: truncated, altered, or another kind of file."""
+
+    def __init__(self, path: Path, *, expected: str, found: str) -> None:
+        super().__init__(f"{path} is not a sound checkpoint: expected {expected}, found {found}")
+        self.path = path
+        self.expected = expected
+        self.found = found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """What a checkpoint holds."""
+
+    config: ModelConfig
+    """Of the network."""
+    signature: Signature
+    """Of the network."""
+    tensors: dict[str, Tensor]
+    """As saved; a network's under "network."."""
+    metadata: dict[str, str]
+    """As saved."""
+    sha256: str
+    """Of the file's bytes, as sha256sum prints it."""
+
+    def network(self) -> Network:
+        """The network with its saved weights, in evaluation mode, on the CPU."""
+        network = build(self.config, self.signature, seed=0)
+        prefix = "network."
+        network.load_state_dict(
+            {name.removeprefix(prefix): t for name, t in self.tensors.items() if name.startswith(prefix)}
+        )
+        return network.eval()
+
+
+def network_tensors(network: Network) -> dict[str, Tensor]:
+    """What save_checkpoint takes where there is a network and no training."""
+    return {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+
+
+def save_checkpoint(
+    path: Path,
+    *,
+    config: ModelConfig,
+    signature: Signature,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str] | None = None,
+) -> str:
+    """Writes the checkpoint and returns the SHA-256 of the file.
+
+    tensors: `Training.state_dict()` or `network_tensors(network)`. Whatever happens, `path` holds either
+    the old file or the new one whole. Raises OSError (a full disk, say) after removing what it had begun.
+    """
+    entry = {
+        "format": FORMAT,
+        "content_sha256": NO_SUM,
+        "config": json.loads(config_to_json(config)),
+        "signature": asdict(signature),
+        "metadata": dict(metadata or {}),
+    }
+    # One metadata entry, because safetensors writes several in an order that changes from run to run.
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    content = safetensors.torch.save(plain, metadata={"checkpoint": json.dumps(entry)})
+    content_sum = hashlib.sha256(content).hexdigest()
+    content = content.replace(NO_SUM.encode(), content_sum.encode(), 1)
+    write_whole(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def load_checkpoint(path: Path, *, expected_sha256: str | None = None) -> Checkpoint:
+    """Reads and verifies a checkpoint. Raises CheckpointCorrupt, or OSError where the file cannot be read.
+
+    expected_sha256: what save_checkpoint returned; None: the file's own sum alone decides.
+    """
+    content = path.read_bytes()
+    file_sum = hashlib.sha256(content).hexdigest()
+    if expected_sha256 is not None and file_sum != expected_sha256:
+        raise CheckpointCorrupt(path, expected=f"SHA-256 {expected_sha256}", found=file_sum)
+    stated = SUM_FIELD.search(content)
+    if stated is None:
+        raise CheckpointCorrupt(
+            path, expected=f"a {FORMAT} header", found=f"{len(content)} bytes without one"
+        )
+    blank = content[: stated.start(1)] + NO_SUM.encode() + content[stated.end(1) :]
+    content_sum = hashlib.sha256(blank).hexdigest()
+    if content_sum != stated[1].decode():
+        raise CheckpointCorrupt(path, expected=f"content SHA-256 {stated[1].decode()}", found=content_sum)
+    try:
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        entry = json.loads(header["__metadata__"]["checkpoint"])
+        if entry["format"] != FORMAT:
+            raise CheckpointCorrupt(path, expected=f"format {FORMAT}", found=repr(entry["format"]))
+        return Checkpoint(
+            config=config_from_json(json.dumps(entry["config"])),
+            signature=signature_from(entry["signature"]),
+            tensors=safetensors.torch.load(content),
+            metadata=entry["metadata"],
+            sha256=file_sum,
+        )
+    except (SafetensorError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointCorrupt(path, expected=f"a {FORMAT} file", found=f"{error!r}") from error
+
+
+def signature_from(values: Mapping[str, object]) -> Signature:
+    """The inverse of dataclasses.asdict(signature), after JSON has made lists of the tuples."""
+    image, heads = values["image"], values["heads"]
+    return Signature(
+        image=tuple(image),  # type: ignore[arg-type]
+        numbers=values["numbers"],  # type: ignore[arg-type]
+        heads=tuple((name, classes) for name, classes in heads),  # type: ignore[attr-defined]
+    )
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replaces the file in one step that survives a crash: write aside, fsync, rename, fsync the folder."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,104 @@
+"""Loss and accuracy of logits against targets, head by head, summed over any number of batches.
+
+Knows nothing of networks, data or training.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from models.network import Signature
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadMetrics:
+    """One head over some examples."""
+
+    loss: float
+    """Mean cross-entropy, nats."""
+    accuracy: float
+    """Fraction of examples with the right class on top, [0, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metrics:
+    """All heads over some examples."""
+
+    loss: float
+    """Mean of the heads' losses, without label smoothing."""
+    heads: dict[str, HeadMetrics]
+    """By head, in the signature's order."""
+    joint: float
+    """Fraction of examples with all heads right, [0, 1]."""
+
+    @property
+    def score(self) -> float:
+        """Mean of the heads' accuracies, [0, 1]: what a search maximises."""
+        return math.fsum(head.accuracy for head in self.heads.values()) / len(self.heads)
+
+
+class Tally:
+    """Sums over batches, on the device.
+
+    Batches are kept and counted in bulk: 27 µs a batch against 96 one by one, of the 700 of an MLP 64's step.
+    """
+
+    BATCHES = 50
+    ROWS = 16_384
+    """Counted when so many batches or rows have gathered: at most a few megabytes are kept."""
+
+    def __init__(self, signature: Signature, device: torch.device) -> None:
+        self.signature = signature
+        self.sums = torch.zeros(2 * len(signature.heads) + 2, dtype=torch.float64, device=device)
+        """Examples, all heads right, then for each head (losses, hits)."""
+        self._logits: list[Tensor] = []
+        self._targets: list[Tensor] = []
+
+    def reset(self) -> None:
+        """Forgets everything."""
+        self.sums.zero_()
+        self._logits.clear()
+        self._targets.clear()
+
+    def add(self, logits: Tensor, targets: Tensor) -> bool:
+        """logits (N, all classes), targets int64 (N, heads), both on the device. True when it counted."""
+        self._logits.append(logits.detach())
+        self._targets.append(targets)
+        if len(self._logits) < self.BATCHES and len(self._logits) * len(targets) < self.ROWS:
+            return False
+        self.count()
+        return True
+
+    def count(self) -> None:
+        """Brings `sums` up to date."""
+        if not self._logits:
+            return
+        logits, targets = torch.cat(self._logits), torch.cat(self._targets)
+        self._logits.clear()
+        self._targets.clear()
+        joint = torch.ones(len(targets), dtype=torch.bool, device=logits.device)
+        sums = []
+        for head, target in zip(
+            torch.split(logits, list(self.signature.classes), dim=1), targets.unbind(1), strict=True
+        ):
+            hits = head.argmax(1) == target
+            joint &= hits
+            losses = functional.cross_entropy(head.float(), target, reduction="none")
+            sums += [losses.sum(dtype=torch.float64), hits.sum()]
+        self.sums += torch.stack([torch.full_like(sums[0], len(targets)), joint.sum(), *sums])
+
+    def metrics(self) -> Metrics:
+        """Of all that was added; waits for the device. Raises ValueError on an empty tally."""
+        self.count()
+        examples, joint, *rest = self.sums.tolist()
+        if not examples:
+            raise ValueError("there are no metrics of no examples")
+        heads = {
+            name: HeadMetrics(loss=loss / examples, accuracy=hits / examples)
+            for (name, _), loss, hits in zip(self.signature.heads, rest[::2], rest[1::2], strict=True)
+        }
+        loss = math.fsum(head.loss for head in heads.values()) / len(heads)
+        return Metrics(loss=loss, heads=heads, joint=joint / examples)

@@ -1,0 +1,312 @@
+"""The one training loop: trains any network on any batches and yields a report at each milestone.
+
+Knows nothing of studies, trials, tasks or files.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Literal, Protocol, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.checks import choice, real, whole
+from models.device import denormals_flushed
+from models.layers import Dropout
+from models.metrics import Metrics, Tally
+from models.network import Network
+from models.optimizer import OptimizerConfig, build_optimizer, load_optimizer, optimizer_tensors, set_lr
+from models.schedule import SCHEDULES, Schedule
+
+Precision = Literal["float32", "bfloat16"]
+Batch = tuple[Tensor, Tensor | None, Tensor]
+"""image uint8 (B, C, H, W); number int64 (B,), or None; targets int64 (B, heads)."""
+
+EVALUATION_BATCH = 128
+"""Pictures at a time: small enough that a block's output stays in the cache. 1,000 pictures of 42×28
+through conv 24-48-96 took 0.15 s in batches of 32, 0.17 of 128, 0.21 of 256 and 0.29 of 1,000; MLPs do not
+care from 128 on."""
+
+
+class TrainingData(Protocol):
+    """What a training reads its batches from."""
+
+    @property
+    def examples(self) -> int:
+        """Examples in one pass."""
+
+    def batches(self, batch_size: int, *, start: int = 0) -> Iterator[Batch]:
+        """An endless stream of full batches; `start`: examples of the stream that were seen before."""
+
+
+class EvaluationData(Protocol):
+    """What an evaluation reads its batches from. A picture with K numbers counts as K examples."""
+
+    @property
+    def examples(self) -> int:
+        """Examples in all."""
+
+    def batches(self, batch_size: int, *, limit: int | None = None) -> Iterator[Batch]:
+        """Every example once, or the first `limit`; the last batch may be smaller.
+
+        The number may be (B, K), the targets then (B*K, heads): batch_size is B*K there.
+        """
+
+
+class Diverged(ArithmeticError):
+    """The loss is no longer a finite number; nothing that follows could be."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingConfig:
+    """How to train. Raises InvalidConfig."""
+
+    batch_size: int
+    """Examples in a step."""
+    images: int
+    """Training examples seen over the whole run, repeated ones counted again; rounded up to whole batches."""
+    optimizer: OptimizerConfig
+    """Which optimizer."""
+    schedule: Schedule = "constant"
+    """Of the learning rate, over the whole run."""
+    precision: Precision = "float32"
+    """bfloat16: convolutions and matmuls in bfloat16, the weights stay float32; see
+    models.device.bfloat16_pays."""
+    label_smoothing: float = 0.0
+    """Share of each target spread over all classes; 0: none. The metrics never have it."""
+    gradient_clip: float | None = None
+    """Largest norm of the whole gradient; None: not clipped."""
+
+    def __post_init__(self) -> None:
+        whole("batch_size", self.batch_size, low=1)
+        whole("images", self.images, low=1)
+        choice("schedule", self.schedule, SCHEDULES)
+        choice("precision", self.precision, get_args(Precision))
+        real("label_smoothing", self.label_smoothing, low=0, below=1)
+        if self.gradient_clip is not None:
+            real("gradient_clip", self.gradient_clip, low=0, above=True)
+
+    @property
+    def steps(self) -> int:
+        """Batches in the whole run."""
+        return math.ceil(self.images / self.batch_size)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What is known at a milestone."""
+
+    images: int
+    """The milestone; the training stands at the first whole batch at or after it."""
+    seconds: float
+    """Spent inside the loop since the start of the run, evaluations included, also before an interruption."""
+    training_seconds: float
+    """The part of `seconds` without evaluations."""
+    learning_rate: float
+    """Of the step that comes next."""
+    train: Metrics
+    """Over the examples since the report before, in training mode (dropout on, weights moving)."""
+    validation: Metrics
+    """In evaluation mode, on what the validation limit allows."""
+
+
+class Training:
+    """A network on its way through a run.
+
+    The same arguments give the same reports, bit for bit, on one machine with one number of threads.
+    Randomness: the data bring their own order; dropout draws from a generator of this object, seeded with
+    `seed`. Nothing here reads or moves torch's global stream.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        training: TrainingData,
+        validation: EvaluationData,
+        config: TrainingConfig,
+        *,
+        seed: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.device = torch.device(device)
+        self.network = network.to(self.device)
+        self.training = training
+        self.validation = validation
+        self.config = config
+        self.images = 0
+        self.milestone = 0
+        self.seconds = 0.0
+        self.training_seconds = 0.0
+        self.optimizer = build_optimizer(config.optimizer, self.network)
+        self.tally = Tally(network.signature, self.device)
+        self.dropout = torch.Generator(self.device).manual_seed(seed)
+        for module in network.modules():
+            if isinstance(module, Dropout):
+                module.generator = self.dropout
+
+    def reports(
+        self, milestones: Sequence[int], *, validation_limit: Callable[[int], int | None] | None = None
+    ) -> Iterator[Report]:
+        """Trains, and reports at the first batch boundary at or after each milestone that lies ahead.
+
+        milestones: training examples seen, increasing, none above the config's images. validation_limit:
+        from a milestone to the number of validation examples to look at; None, or a limit of None: all of
+        them. To prune, stop iterating. Raises ValueError on other milestones and Diverged on a loss that is
+        not finite.
+        """
+        rising = all(a < b for a, b in zip([0, *milestones], milestones, strict=False))
+        if not rising or max(milestones, default=0) > self.config.images:
+            raise ValueError(
+                f"milestones must be increasing and in 1..{self.config.images}, got {list(milestones)}"
+            )
+        batches = self.training.batches(self.config.batch_size, start=self.images)
+        for milestone in [m for m in milestones if m > self.milestone]:
+            began = perf_counter()
+            with denormals_flushed():
+                self._train(batches, until=milestone)
+            train = self.tally.metrics()
+            trained = perf_counter()
+            validation = evaluate(
+                self.network,
+                self.validation,
+                limit=validation_limit(milestone) if validation_limit else None,
+                precision=self.config.precision,
+            )
+            self._require_finite(train.loss + validation.loss)
+            self.milestone = milestone
+            self.training_seconds += trained - began
+            self.seconds += perf_counter() - began
+            yield Report(
+                images=milestone,
+                seconds=self.seconds,
+                training_seconds=self.training_seconds,
+                learning_rate=self.learning_rate,
+                train=train,
+                validation=validation,
+            )
+
+    def _train(self, batches: Iterator[Batch], *, until: int) -> None:
+        """Steps until `until` examples have been seen; the metrics of the last stretch stay if they have."""
+        if self.images >= until:
+            return
+        self.tally.reset()
+        self.network.train()
+        forward = precision_context(self.config.precision, self.device)
+        while self.images < until:
+            image, number, targets = to_device(next(batches), self.device)
+            with forward:
+                logits = self.network.logits(image, number)
+            self._loss(logits, targets).backward()  # type: ignore[no-untyped-call]
+            if self.config.gradient_clip is not None:
+                nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
+            set_lr(self.optimizer, self.learning_rate)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            self.images += self.config.batch_size
+            # A look at the loss waits for the device: only with the bulk count, every 50 small batches.
+            if self.tally.add(logits, targets):
+                self._require_finite(float(self.tally.sums.sum()))
+
+    def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Mean of the heads' cross-entropies, () float32."""
+        classes, smoothing = self.network.signature.classes, self.config.label_smoothing
+        logits = logits.float()
+        if len(set(classes)) == 1:  # heads of one size are one call: 0.69 against 0.79 ms a step, MLP 64
+            rows = logits.reshape(-1, classes[0])
+            return functional.cross_entropy(rows, targets.flatten(), label_smoothing=smoothing)
+        losses = [
+            functional.cross_entropy(head, target, label_smoothing=smoothing)
+            for head, target in zip(torch.split(logits, list(classes), dim=1), targets.unbind(1), strict=True)
+        ]
+        return torch.stack(losses).mean()
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step."""
+        step = self.images // self.config.batch_size
+        multiplier = SCHEDULES[self.config.schedule](step / self.config.steps)
+        return self.config.optimizer.lr * multiplier
+
+    def _require_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise Diverged(
+                f"the loss is {loss} after {self.images} images with {self.config.optimizer.name}, "
+                f"lr={self.config.optimizer.lr:g}"
+            )
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Contiguous CPU copies of everything that a new object needs to go on bit for bit."""
+        state = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        state |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(self.optimizer).items()}
+        state |= {
+            "training.position": torch.tensor([self.images, self.milestone]),
+            "training.seconds": torch.tensor([self.seconds, self.training_seconds], dtype=torch.float64),
+            "training.tally": self.tally.sums,
+            "training.dropout": self.dropout.get_state(),
+        }
+        return {
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, tensor in state.items()
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Goes on where `state` was taken. Raises KeyError or RuntimeError where it is of another network."""
+        self.network.load_state_dict(_under("network.", state))
+        load_optimizer(self.optimizer, _under("optimizer.", state))
+        self.images, self.milestone = state["training.position"].tolist()
+        self.seconds, self.training_seconds = state["training.seconds"].tolist()
+        self.tally.reset()
+        self.tally.sums.copy_(state["training.tally"])
+        self.dropout.set_state(state["training.dropout"])
+
+
+def evaluate(
+    network: Network,
+    data: EvaluationData,
+    *,
+    batch_size: int | None = None,
+    limit: int | None = None,
+    precision: Precision = "float32",
+) -> Metrics:
+    """The network's metrics on at most `limit` examples of the data (None: all), in evaluation mode.
+
+    batch_size: examples at a time; None: EVALUATION_BATCH pictures, each with every number there is.
+    Leaves the network in the mode in which it was. Raises ValueError where the data hold no example.
+    """
+    device = network.first.weight.device
+    tally = Tally(network.signature, device)
+    default = EVALUATION_BATCH * max(1, network.signature.numbers)
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode(), precision_context(precision, device):
+            for batch in data.batches(batch_size or default, limit=limit):
+                image, number, targets = to_device(batch, device)
+                tally.add(network.logits(image, number), targets)
+            return tally.metrics()
+    finally:
+        network.train(was_training)
+
+
+def precision_context(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """In which a forward pass runs at that precision; may be entered again and again."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch on the device, without waiting for the copies."""
+    image, number, targets = batch
+    if device.type == "cpu":
+        return batch
+    moved = None if number is None else number.to(device, non_blocking=True)
+    return image.to(device, non_blocking=True), moved, targets.to(device, non_blocking=True)
+
+
+def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}

@@ -1,0 +1,73 @@
+"""What a process finds out about its machine."""
+
+import pytest
+import torch
+
+from models import device as this
+from models.device import (
+    DeviceUnavailable,
+    bfloat16_pays,
+    choose_device,
+    denormals_flushed,
+    describe,
+    prepare_process,
+)
+
+CPU = torch.device("cpu")
+
+
+def test_auto_takes_cuda_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("auto").type == "cuda"
+    assert choose_device("cpu").type == "cpu"
+
+
+def test_without_cuda_auto_is_the_cpu_and_cuda_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto").type == "cpu"
+    with pytest.raises(DeviceUnavailable, match="no CUDA device; use cpu or auto"):
+        choose_device("cuda")
+
+
+def test_prepared_process_has_so_many_threads() -> None:
+    prepare_process(threads=1)
+    assert torch.get_num_threads() == 1
+
+
+def test_denormals_are_flushed_inside_and_back_outside() -> None:
+    tiny = torch.tensor(2.0**-140)
+    with denormals_flushed():
+        assert tiny * 1.0 == 0
+        with denormals_flushed():
+            pass
+        assert tiny * 1.0 == 0, "an inner block gives back what it found"
+    assert tiny * 1.0 != 0
+
+
+@pytest.mark.parametrize(
+    ("family", "flags", "speedup", "pays", "reason"),
+    [
+        ("conv", {"avx512_bf16"}, 1.9, True, "instructions, and they are fast"),
+        ("conv", {"avx512_bf16"}, 0.6, False, "instructions that are slower than float32: a VM without AMX"),
+        ("conv", {"avx2"}, 1.9, False, "no instructions"),
+        ("mlp", {"avx512_bf16"}, 1.9, False, "casting costs an MLP more than it gains"),
+    ],
+)
+def test_bfloat16_pays_where_instructions_and_probe_agree(
+    monkeypatch: pytest.MonkeyPatch, family: str, flags: set[str], speedup: float, pays: bool, reason: str
+) -> None:
+    monkeypatch.setattr(this, "_cpu_flags", lambda: flags)
+    monkeypatch.setattr(this, "bfloat16_speedup", lambda: speedup)
+    assert bfloat16_pays(CPU, family) is pays, reason
+
+
+def test_probe_measures_and_leaves_the_global_stream_alone() -> None:
+    before = torch.get_rng_state()
+    assert 0.05 < this.bfloat16_speedup() < 50
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_description_is_complete_and_plain() -> None:
+    described = describe(CPU)
+    assert {"device", "cpu", "cores", "threads", "cpu_capability", "torch", "python"} <= set(described)
+    assert all(isinstance(value, str | int) and value != "" for value in described.values())
