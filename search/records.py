@@ -94,6 +94,8 @@ class TrialRecord:
     """the settings that were searched"""
     pinned: Mapping[str, Value] = field(default_factory=dict)
     """settings outside the search space, which only reference configurations have"""
+    fixed: Mapping[str, Value] = field(default_factory=dict)
+    """settings that the study does not search"""
     reference: str | None = None
     """name of the reference configuration that this trial is, else None"""
     retry_of: int | None = None
@@ -116,8 +118,8 @@ class TrialRecord:
 
     @property
     def settings(self) -> dict[str, Value]:
-        """Every setting that decides the trial, searched or pinned."""
-        return {**self.params, **self.pinned}
+        """Every setting that decides the trial."""
+        return {**self.fixed, **self.params, **self.pinned}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

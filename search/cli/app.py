@@ -43,10 +43,10 @@ def _root(
 def main() -> None:
     """Entry point of the console script."""
     debug = "--debug" in sys.argv
-    sys.exit(_run([argument for argument in sys.argv[1:] if argument != "--debug"], debug=debug))
+    sys.exit(run_command([argument for argument in sys.argv[1:] if argument != "--debug"], debug=debug))
 
 
-def _run(arguments: list[str], *, debug: bool) -> int:
+def run_command(arguments: list[str], *, debug: bool) -> int:
     """Runs one command and returns its exit code (docs/design.md, section 4)."""
     try:
         return int(app(arguments, standalone_mode=False, prog_name="tune") or 0)

@@ -84,8 +84,7 @@ def check(request: RunRequest) -> None:
         make_sampler(request.sampler, 0)
     if request.pruner is not None:
         make_pruner(request.pruner, ladder)
-    if request.model is not None:
-        families_of(request.model)
+    space_of(request)
     _device_exists(request.device)
 
 
@@ -117,24 +116,23 @@ def create_or_resume(storage: Storage, request: RunRequest, mnist: Mnist) -> tup
         return existing, replace(record, name=existing.name, target_trials=request.trials)
     from search.work.spec import reference_settings
 
-    spec, space = _new_spec(request, mnist)
+    spec = _new_spec(request, mnist)
     study = Study.create(storage, request.name)
     storage.store.add_study(study.study_id, spec, request.trials)
     record = storage.store.study(study.study_id)
     assert record is not None
     for reference in record.spec.references:
-        study.queue_reference(reference, reference_settings(reference), space)
+        study.queue_reference(reference, reference_settings(reference))
     return study, replace(record, name=study.name)
 
 
-def _new_spec(request: RunRequest, mnist: Mnist) -> tuple[StudySpec, Space]:
+def _new_spec(request: RunRequest, mnist: Mnist) -> StudySpec:
     from data.tasks import get_task
 
     task = get_task(request.task)
-    space = _space(request)
-    spec = StudySpec(
+    return StudySpec(
         task=task.name,
-        space=space_entries(space),
+        space=space_entries(space_of(request)),
         epochs=request.epochs or DEFAULT_EPOCHS[task.name],
         epoch_images=task.epoch_examples,
         validation_pictures=_validation_pictures(task, mnist),
@@ -144,10 +142,10 @@ def _new_spec(request: RunRequest, mnist: Mnist) -> tuple[StudySpec, Space]:
         references=REFERENCES[task.name],
         checksums=mnist.checksums,
     )
-    return spec, space
 
 
-def _space(request: RunRequest) -> Space:
+def space_of(request: RunRequest) -> Space:
+    """The search space that is asked for. Raises UsageError and ConfigError with every mistake in it."""
     families = families_of(request.model or "all")
     return read_space(request.space, families) if request.space else default_space(families)
 
@@ -171,7 +169,7 @@ def _refuse_conflicts(request: RunRequest, spec: StudySpec, mnist: Mnist) -> Non
         if asked is not None and asked != had
     ]
     if request.model is not None or request.space is not None:
-        asked_space = space_entries(_space(request))
+        asked_space = space_entries(space_of(request))
         changed = sorted(
             name
             for name in {*asked_space, *spec.space}

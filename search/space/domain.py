@@ -108,6 +108,10 @@ class Space:
             if name not in self.families or family in self.families[name]:
                 yield name, domain
 
+    def fixed(self, family: str) -> dict[str, Value]:
+        """The settings of one model family that are not searched."""
+        return {name: d.value for name, d in self.active(family) if isinstance(d, Fixed)}
+
 
 def _check_bounds(low: float, high: float, log: bool) -> None:
     if low > high:

@@ -60,8 +60,16 @@ def change_space(entries: Mapping[str, object], families: tuple[str, ...], *, wh
     return Space(domains=domains, families=space.families)
 
 
+def space_of_entries(entries: Mapping[str, object]) -> Space:
+    """The space that `space_entries` wrote, exactly: a default that came later is no part of it."""
+    return Space(
+        domains={name: _domain(entry, BY_NAME[name]) for name, entry in entries.items()},
+        families={name: frozenset({f}) for name in entries if (f := BY_NAME[name].family)},
+    )
+
+
 def space_entries(space: Space) -> dict[str, object]:
-    """The space in the form of a space file's entries: what `change_space` reads back to the same space."""
+    """The space in the form of a space file's entries."""
     return {name: _entry(domain) for name, domain in space.domains.items()}
 
 

@@ -8,6 +8,7 @@ import datetime
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -15,7 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 from search.errors import ConfigError
 from search.records import Failure, State, TrialRecord, Value
 from search.space.domain import Space
-from search.store.base import LeaseLost
+from search.space.file import space_of_entries
+from search.store.base import LeaseLost, Store
 from search.study.ladder import Ladder
 from search.study.pruners import make_pruner
 from search.study.samplers import make_sampler
@@ -44,9 +46,10 @@ class Asked:
     Every method that writes raises LeaseLost once somebody else has ended the trial.
     """
 
-    def __init__(self, study: optuna.Study, trial: optuna.Trial) -> None:
+    def __init__(self, study: optuna.Study, trial: optuna.Trial, space: Space) -> None:
         self._study = study
         self._trial = trial
+        self._space = space
         attributes = trial.user_attrs
         self._pinned: Mapping[str, Value] = attributes.get(_PINNED, {})
         self.number = trial.number
@@ -54,10 +57,10 @@ class Asked:
         self.reference: str | None = attributes.get(_REFERENCE)
         self.retry_of: int | None = attributes.get(_RETRY_OF)
 
-    def draw(self, space: Space) -> dict[str, Value]:
+    def draw(self) -> dict[str, Value]:
         """The trial's complete settings; drawn at the first call, the same ones afterwards."""
         with self._still_ours():
-            return suggest(self._trial, space, self._pinned)
+            return suggest(self._trial, self._space, self._pinned)
 
     def note_parameters(self, parameters: int) -> None:
         """Notes how many trainable numbers the network has."""
@@ -97,10 +100,19 @@ class Asked:
 class Study:
     """A study in a storage."""
 
-    def __init__(self, study: optuna.Study) -> None:
+    def __init__(self, study: optuna.Study, store: Store) -> None:
         self._study = study
+        self._store = store
         self.name = study.study_name
         self.study_id: int = study._study_id  # no public name, but part of every storage call
+
+    @cached_property
+    def space(self) -> Space:
+        """The search space that the study was made with. Raises KeyError before the store knows the study."""
+        record = self._store.study(self.study_id)
+        if record is None:
+            raise KeyError(f"the study {self.name} is not tune's")
+        return space_of_entries(record.spec.space)
 
     # Opening
 
@@ -118,13 +130,13 @@ class Study:
             with warnings.catch_warnings():  # "experimental" since Optuna 3.2
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 study.set_metric_names([METRIC])
-        return cls(study)
+        return cls(study, storage.store)
 
     @classmethod
     def find(cls, storage: Storage, name: str) -> Study | None:
         """Opens the study of that name; None where there is none."""
         try:
-            return cls(optuna.load_study(storage=storage.trials, study_name=name))
+            return cls(optuna.load_study(storage=storage.trials, study_name=name), storage.store)
         except KeyError:
             return None
 
@@ -145,11 +157,11 @@ class Study:
 
     def ask(self) -> Asked:
         """The next trial: a queued one if there is any, else what the sampler proposes."""
-        return Asked(self._study, self._study.ask())
+        return Asked(self._study, self._study.ask(), self.space)
 
-    def queue_reference(self, name: str, settings: Mapping[str, Value], space: Space) -> None:
+    def queue_reference(self, name: str, settings: Mapping[str, Value]) -> None:
         """Queues a reference configuration; done once however often it is called."""
-        searched, pinned = split_reference(settings, space)
+        searched, pinned = split_reference(settings, self.space)
         if all(trial.user_attrs.get(_REFERENCE) != name for trial in self._trials()):
             self._study.enqueue_trial(searched, user_attrs={_REFERENCE: name, _PINNED: pinned})
 
@@ -180,7 +192,7 @@ class Study:
 
     def trials(self) -> list[TrialRecord]:
         """All trials by number. Finished ones are cached by this process, so polling is cheap."""
-        return [_record(trial) for trial in self._trials()]
+        return [_record(trial, self.space) for trial in self._trials()]
 
     def state(self, trial_id: int) -> State:
         """The state of one trial as the database has it now."""
@@ -190,18 +202,21 @@ class Study:
         return self._study.get_trials(deepcopy=False)
 
 
-def _record(trial: FrozenTrial) -> TrialRecord:
+def _record(trial: FrozenTrial, space: Space) -> TrialRecord:
     attributes = trial.user_attrs
     value = trial.values[0] if trial.values else None
     if value is None and trial.intermediate_values:
         value = trial.intermediate_values[max(trial.intermediate_values)]
+    pinned: Mapping[str, Value] = attributes.get(_PINNED, {})
+    family = {**space.fixed(""), **trial.params, **pinned}.get("model", "")  # not drawn yet: ""
     return TrialRecord(
         trial_id=trial._trial_id,
         number=trial.number,
         state=_STATES[trial.state],
         value=value,
         params=trial.params,
-        pinned=attributes.get(_PINNED, {}),
+        pinned=pinned,
+        fixed=space.fixed(str(family)),
         reference=attributes.get(_REFERENCE),
         retry_of=attributes.get(_RETRY_OF),
         parameters=attributes.get(_PARAMETERS),

@@ -25,8 +25,6 @@ from models.training import Diverged, Precision
 from search.errors import ConfigError, TuneError
 from search.records import CheckpointRecord, Claim, Failure, StudyRecord, Worker
 from search.seeds import derive
-from search.space.domain import Space
-from search.space.file import change_space
 from search.store.base import LeaseLost
 from search.study.ladder import Ladder
 from search.study.storage import Storage
@@ -60,7 +58,6 @@ class Ground:
     storage: Storage
     study: Study
     record: StudyRecord
-    space: Space
     ladder: Ladder
     task: Task
     mnist: Mnist
@@ -91,7 +88,6 @@ def prepare(
     task = get_task(spec.task)
     ladder = Ladder(epoch_images=spec.epoch_images, epochs=spec.epochs)
     study.prepare(sampler=spec.sampler, pruner=spec.pruner, seed=spec.seed, ladder=ladder)
-    space = change_space(spec.space, tuple(FAMILIES), where=f"study {name}")
     precision: dict[str, Precision] = {
         family: "bfloat16" if bfloat16_pays(device, family) else "float32"
         for family in FAMILIES  # references may be of a family that is not searched
@@ -109,7 +105,6 @@ def prepare(
         storage=storage,
         study=study,
         record=record,
-        space=space,
         ladder=ladder,
         task=task,
         mnist=mnist,
@@ -186,7 +181,7 @@ def _failure(error: Exception) -> Failure:
 
 def _train(ground: Ground, asked: Asked, check: Callable[[], None]) -> None:
     """Trains the trial, reporting every point, and ends it as complete or pruned."""
-    settings = asked.draw(ground.space)
+    settings = asked.draw()
     number = asked.number if asked.retry_of is None else asked.retry_of
     spec = decode(
         settings,

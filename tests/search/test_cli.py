@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
+
+from data.mnist import Mnist
+from search.cli.app import run_command
+from search.service.create import RunRequest, create_or_resume
+from search.study.storage import open_storage
+from search.work.artifacts import Artifacts
+from search.work.worker import prepare, work
 
 TUNE = str(Path(sys.executable).parent / "tune")
 SMALL = ("--trials", "4", "--epochs", "0.02", "--model", "mlp")
@@ -31,43 +43,83 @@ def tune(*arguments: str, cwd: Path, **environment: str) -> subprocess.Completed
     )
 
 
-def tune_json(*arguments: str, cwd: Path) -> Any:
-    """The same with --json, parsed; everything that is not data must be elsewhere."""
-    done = tune(*arguments, "--json", cwd=cwd)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, mnist: Mnist) -> Path:
+    """A folder with two finished studies of twodigit and one of sum."""
+    folder = tmp_path_factory.mktemp("finished")
+    storage = open_storage(f"sqlite:///{folder / 'studies.db'}")
+    for task, name, seed in (("twodigit", "twodigit", 0), ("twodigit", "again", 1), ("sum", "sum", 0)):
+        request = RunRequest(task=task, trials=4, study=name, epochs=0.02, model="mlp", seed=seed)
+        study, _ = create_or_resume(storage, request, mnist)
+        artifacts = Artifacts(root=folder / "studies.artifacts", study_id=study.study_id, name=name)
+        ground = prepare(storage, name, mnist, artifacts, device=torch.device("cpu"), threads=1)
+        assert work(ground, stop=lambda: False) == 4
+    storage.close()
+    return folder
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Here = Callable[..., Done]
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    """Runs the command inside this process, which spares the seconds of importing."""
+
+    def run(*arguments: str, cwd: Path, debug: bool = False) -> Done:
+        monkeypatch.chdir(cwd)
+        capsys.readouterr()
+        code = run_command(list(arguments), debug=debug)
+        printed = capsys.readouterr()
+        return Done(returncode=code, stdout=printed.out, stderr=printed.err)
+
+    return run
+
+
+def parsed(done: Done | subprocess.CompletedProcess[str]) -> Any:
+    """What a command with --json printed; everything that is not data must be elsewhere."""
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two finished studies of twodigit and one of sum, made by the command."""
-    folder = tmp_path_factory.mktemp("finished")
-    for extra in (("--task", "twodigit"), ("--task", "twodigit", "--study", "again", "--seed", "1")):
-        done = tune("run", *extra, *SMALL, cwd=folder)
-        assert done.returncode == 0, done.stderr
-        assert "4 of 4 trials finished" in done.stdout
-        assert "points over course-mlp" in done.stdout
-        assert "4/4" in done.stderr, "plain lines where there is no terminal"
-    done = tune("run", "--task", "sum", *SMALL, "--workers", "1", cwd=folder)
+def test_a_run_from_beginning_to_end(tmp_path: Path) -> None:
+    done = tune("run", "--task", "twodigit", *SMALL, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    return folder
+    assert "4 of 4 trials finished" in done.stdout
+    assert "over course-mlp" in done.stdout
+    assert "Next: tune best twodigit" in done.stdout
+    assert "4/4" in done.stderr, "plain lines where there is no terminal"
+    assert "Warning" not in done.stderr
+    again = tune("run", "--task", "twodigit", "--trials", "4", cwd=tmp_path)
+    assert again.returncode == 0
+    assert "nothing is left to do" in again.stdout
+    more = parsed(tune("run", "--task", "twodigit", "--trials", "5", "--json", cwd=tmp_path))
+    assert more["complete"] + more["pruned"] == 5
 
 
 class TestLooking:
-    def test_studies(self, finished: Path) -> None:
-        listed = tune_json("studies", cwd=finished)
+    def test_studies(self, finished: Path, here: Here) -> None:
+        listed = parsed(here("studies", "--json", cwd=finished))
         assert [row["study"] for row in listed] == ["twodigit", "again", "sum"]
         for row in listed:
             assert row["complete"] + row["pruned"] == row["target_trials"] == 4
             assert (row["failed"], row["running"]) == (0, 0)
             assert 0 < row["best_value"] < 1
             assert row["best_trial"] in range(4)
-        table = tune("studies", cwd=finished).stdout
+        table = here("studies", cwd=finished).stdout
         assert table.splitlines()[0].split()[:3] == ["study", "task", "trials"]
         assert len(table.splitlines()) == 4
 
-    def test_trials(self, finished: Path) -> None:
-        rows = tune_json("trials", "twodigit", cwd=finished)
+    def test_trials(self, finished: Path, here: Here) -> None:
+        rows = parsed(here("trials", "twodigit", "--json", cwd=finished))
         assert [row["trial"] for row in rows] == [0, 1, 2, 3]
         for row in rows:
             assert row["state"] in ("complete", "pruned")
@@ -80,8 +132,8 @@ class TestLooking:
     @pytest.mark.parametrize(
         ("study", "heads"), [("twodigit", ["first_digit", "second_digit"]), ("sum", ["digit", "sum"])]
     )
-    def test_best(self, finished: Path, study: str, heads: list[str]) -> None:
-        best = tune_json("best", study, cwd=finished)
+    def test_best(self, finished: Path, here: Here, study: str, heads: list[str]) -> None:
+        best = parsed(here("best", study, "--json", cwd=finished))
         assert (best["study"], best["task"]) == (study, study)
         assert list(best["validation"]) == [*heads, "joint"]
         accuracies = [best["validation"][head] for head in heads]
@@ -89,25 +141,19 @@ class TestLooking:
         assert best["validation"]["joint"] <= min(accuracies)
         assert best["parameters"] > 1000
         assert best["environment"]["torch"]
-        rows = tune_json("trials", study, cwd=finished)
+        rows = parsed(here("trials", study, "--json", cwd=finished))
         complete = [row["value"] for row in rows if row["state"] == "complete"]
         assert best["value"] == max(complete)
 
-    def test_compare(self, finished: Path) -> None:
-        done = tune("compare", "twodigit", "again", cwd=finished)
+    def test_compare(self, finished: Path, here: Here) -> None:
+        done = here("compare", "twodigit", "again", cwd=finished)
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[0].split() == ["twodigit", "again"]
         assert "accuracy second_digit" in done.stdout
-        both = tune_json("compare", "twodigit", "again", cwd=finished)
+        both = parsed(here("compare", "twodigit", "again", "--json", cwd=finished))
         for row in both:
             low, high = row["intervals"]["mean"]
             assert low < row["value"] < high
-
-    def test_the_same_command_again_has_nothing_to_do(self, finished: Path) -> None:
-        done = tune("run", "--task", "twodigit", "--trials", "4", cwd=finished)
-        assert done.returncode == 0
-        assert "nothing is left to do" in done.stdout
-        assert len(tune_json("trials", "twodigit", cwd=finished)) == 4
 
 
 class TestRefusals:
@@ -116,7 +162,7 @@ class TestRefusals:
         [
             (["run", "--task", "twodigits"], 2, "did you mean twodigit?"),
             (["run", "--task", "twodigit", "--trials", "0"], 2, "--trials must be at least 1, not 0"),
-            (["run", "--task", "twodigit", "--trials", "many"], 2, "many"),
+            (["run", "--task", "twodigit", "--trials", "many"], 2, "--trials"),
             (["run", "--task", "twodigit", "--model", "cnn"], 2, "--model cnn: no such family"),
             (["run", "--task", "twodigit", "--sampler", "tbe"], 2, "did you mean tpe?"),
             (["run", "--task", "twodigit", "--pruner", "median2"], 2, "did you mean median?"),
@@ -141,9 +187,9 @@ class TestRefusals:
         ],
     )
     def test_one_sentence_and_the_right_code(
-        self, tmp_path: Path, arguments: list[str], code: int, words: str
+        self, tmp_path: Path, here: Here, arguments: list[str], code: int, words: str
     ) -> None:
-        done = tune(*arguments, cwd=tmp_path)
+        done = here(*arguments, cwd=tmp_path)
         assert done.returncode == code, done.stderr
         assert words in done.stderr
         assert "Traceback" not in done.stderr
@@ -156,7 +202,11 @@ class TestRefusals:
         [
             (["run", "--task", "sum", "--study", "twodigit"], 78, "--task sum (the study has twodigit)"),
             (["run", "--task", "twodigit", "--seed", "5"], 78, "--seed 5 (the study has 0)"),
-            (["run", "--task", "twodigit", "--model", "conv"], 78, "it differs in activation"),
+            (
+                ["run", "--task", "twodigit", "--model", "conv"],
+                78,
+                "another search space (it differs in activation",
+            ),
             (["trials", "twodigti"], 2, "did you mean twodigit?"),
             (["best", "nosuch"], 2, "There is no study nosuch"),
             (["compare", "twodigit", "sum"], 2, "Only studies of one task can be compared"),
@@ -164,20 +214,20 @@ class TestRefusals:
         ],
     )
     def test_what_does_not_fit_a_study(
-        self, finished: Path, arguments: list[str], code: int, words: str
+        self, finished: Path, here: Here, arguments: list[str], code: int, words: str
     ) -> None:
         before = (finished / "studies.db").read_bytes()
-        done = tune(*arguments, cwd=finished)
+        done = here(*arguments, cwd=finished)
         assert done.returncode == code, done.stderr
         assert (words in done.stderr) or (
-            words == "it differs in activation" and "it differs in" in done.stderr
+            words == "another search space (it differs in activation" and "it differs in" in done.stderr
         )
         assert "Traceback" not in done.stderr
         assert (finished / "studies.db").read_bytes() == before, "a refusal changes nothing"
 
-    def test_three_mistakes_in_a_space_file_are_all_named(self, tmp_path: Path) -> None:
+    def test_three_mistakes_in_a_space_file_are_all_named(self, tmp_path: Path, here: Here) -> None:
         (tmp_path / "space.toml").write_text('optimiser = "adam"\ndropout = 2\nwidth = {low = 9, high = 1}\n')
-        done = tune("run", "--task", "twodigit", "--space", "space.toml", cwd=tmp_path)
+        done = here("run", "--task", "twodigit", "--space", "space.toml", cwd=tmp_path)
         assert done.returncode == 78
         for words in (
             "space.toml: optimiser: no such setting (did you mean optimizer?)",
@@ -187,8 +237,8 @@ class TestRefusals:
             assert words in done.stderr
         assert not (tmp_path / "studies.db").exists()
 
-    def test_debug_shows_the_traceback(self, tmp_path: Path) -> None:
-        done = tune("studies", "--debug", cwd=tmp_path)
+    def test_debug_shows_the_traceback(self, tmp_path: Path, here: Here) -> None:
+        done = here("studies", cwd=tmp_path, debug=True)
         assert done.returncode == 78
         assert "Traceback" in done.stderr
 
@@ -203,14 +253,14 @@ class TestRefusals:
 
 
 class TestData:
-    def test_verify(self, tmp_path: Path) -> None:
-        done = tune("data", "verify", "--json", cwd=tmp_path)
+    def test_verify(self, tmp_path: Path, here: Here) -> None:
+        done = here("data", "verify", "--json", cwd=tmp_path)
         assert done.returncode == 0
         assert {entry["state"] for entry in json.loads(done.stdout).values()} == {"ok"}
 
     @pytest.mark.parametrize("task", ["twodigit", "sum"])
-    def test_show_draws_a_picture(self, tmp_path: Path, task: str) -> None:
-        done = tune("data", "show", "--task", task, "--out", "grid.png", cwd=tmp_path)
+    def test_show_draws_a_picture(self, tmp_path: Path, here: Here, task: str) -> None:
+        done = here("data", "show", "--task", task, "--out", "grid.png", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         with Image.open(tmp_path / "grid.png") as picture:
             assert picture.width > 500
@@ -241,8 +291,8 @@ class TestHelp:
         ):
             assert f"\n  {command} " in done.stdout
 
-    def test_doctor_finds_this_machine_well(self, tmp_path: Path) -> None:
-        findings = tune_json("doctor", cwd=tmp_path)
+    def test_doctor_finds_this_machine_well(self, tmp_path: Path, here: Here) -> None:
+        findings = parsed(here("doctor", "--json", cwd=tmp_path))
         assert {finding["check"] for finding in findings} >= {"torch", "device", "data", "storage", "disk"}
         assert all(finding["ok"] for finding in findings)
 
@@ -259,15 +309,26 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     )
 
 
-def wait_for(folder: Path, state: str, *, timeout_s: float = 60) -> None:
-    """Until some trial of `twodigit` is in that state."""
+def wait_for_a_running_trial(folder: Path, *, timeout_s: float = 60) -> None:
+    """Until a worker has reported a first point of some trial, by a look at the file itself."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        done = tune("trials", "twodigit", "--json", cwd=folder)
-        if done.returncode == 0 and any(row["state"] == state for row in json.loads(done.stdout)):
-            return
-        time.sleep(0.2)
-    raise AssertionError(f"no trial was {state} after {timeout_s} s")
+        with contextlib.suppress(sqlite3.OperationalError):  # no file yet, no table yet
+            connection = sqlite3.connect(f"file:{folder / 'studies.db'}?mode=ro", uri=True, timeout=10)
+            with contextlib.closing(connection):
+                [(running,)] = connection.execute(
+                    "SELECT count(*) FROM trials JOIN tune_points USING (trial_id) WHERE state = 'RUNNING'"
+                )
+            if running:
+                return
+        time.sleep(0.02)
+    raise AssertionError(f"no trial was running after {timeout_s} s")
+
+
+def workers_of(parent: int) -> list[int]:
+    """Process ids of the worker processes (not of multiprocessing's own helper)."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(c) for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
 
 
 class TestInterruption:
@@ -278,62 +339,62 @@ class TestInterruption:
         "--trials",
         "3",
         "--epochs",
-        "3",
+        "0.5",
         "--model",
         "mlp",
         "--pruner",
         "none",
     )
 
+    def finish(self, folder: Path, here: Here) -> list[dict[str, Any]]:
+        """The same command again: it must end with exactly three trials. Returns all trials."""
+        done = tune(*self.LONG, cwd=folder)
+        assert done.returncode == 0, done.stderr
+        return self.exactly_three(folder, here)
+
+    def exactly_three(self, folder: Path, here: Here) -> list[dict[str, Any]]:
+        [study] = parsed(here("studies", "--json", cwd=folder))
+        assert (study["complete"], study["pruned"], study["running"], study["waiting"]) == (3, 0, 0, 0)
+        rows: list[dict[str, Any]] = parsed(here("trials", "twodigit", "--json", cwd=folder))
+        references = [row["reference"] for row in rows if row["state"] == "complete" and row["reference"]]
+        assert sorted(references) == ["course-conv", "course-mlp"], "each reference once"
+        return rows
+
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
     def test_a_signal_leaves_the_study_in_order_and_the_same_command_goes_on(
-        self, tmp_path: Path, number: signal.Signals, code: int
+        self, tmp_path: Path, here: Here, number: signal.Signals, code: int
     ) -> None:
         running = start(*self.LONG, cwd=tmp_path)
-        wait_for(tmp_path, "running")
+        wait_for_a_running_trial(tmp_path)
         os.killpg(running.pid, number)  # Ctrl-C reaches the whole group
         _, words = running.communicate(timeout=30)
         assert running.returncode == code, words
         assert "the same command goes on" in words
         assert "Traceback" not in words
-        rows = tune_json("trials", "twodigit", cwd=tmp_path)
+        rows = parsed(here("trials", "twodigit", "--json", cwd=tmp_path))
         assert [row for row in rows if row["state"] == "running"] == []
         assert any(row["failure"] == "interrupted" for row in rows)
+        self.finish(tmp_path, here)
 
-        done = tune(*self.LONG, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        [study] = tune_json("studies", cwd=tmp_path)
-        assert (study["complete"], study["pruned"], study["running"], study["waiting"]) == (3, 0, 0, 0)
-        rows = tune_json("trials", "twodigit", cwd=tmp_path)
-        finished = [row["reference"] for row in rows if row["state"] == "complete" and row["reference"]]
-        assert sorted(finished) == ["course-conv", "course-mlp"], "each reference once"
-
-    def test_a_killed_worker_is_replaced_and_nothing_is_lost(self, tmp_path: Path) -> None:
+    def test_a_killed_worker_is_replaced_and_nothing_is_lost(self, tmp_path: Path, here: Here) -> None:
         running = start(*self.LONG, cwd=tmp_path)
-        wait_for(tmp_path, "running")
-        children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
-        workers = [
-            int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
-        ]
-        os.kill(workers[0], signal.SIGKILL)
+        wait_for_a_running_trial(tmp_path)
+        for worker in workers_of(running.pid):
+            os.kill(worker, signal.SIGKILL)
         _, words = running.communicate(timeout=100)
         assert running.returncode == 0, words
-        [study] = tune_json("studies", cwd=tmp_path)
-        assert (study["complete"], study["running"]) == (3, 0)
-        assert any(row["failure"] == "worker_died" for row in tune_json("trials", "twodigit", cwd=tmp_path))
+        rows = self.exactly_three(tmp_path, here)
+        assert any(row["failure"] == "worker_died" for row in rows)
 
-    def test_workers_do_not_outlive_a_killed_parent(self, tmp_path: Path) -> None:
+    def test_workers_do_not_outlive_a_killed_parent(self, tmp_path: Path, here: Here) -> None:
         running = start(*self.LONG, cwd=tmp_path)
-        wait_for(tmp_path, "running")
-        children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+        wait_for_a_running_trial(tmp_path)
+        workers = workers_of(running.pid)
         running.kill()
         running.communicate(timeout=10)
-        time.sleep(3)
-        assert [child for child in children if _alive(int(child))] == []
-        done = tune(*self.LONG, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        [study] = tune_json("studies", cwd=tmp_path)
-        assert (study["complete"], study["running"]) == (3, 0)
+        time.sleep(2.5)
+        assert [worker for worker in workers if _alive(worker)] == []
+        self.finish(tmp_path, here)
 
 
 def _alive(pid: int) -> bool:

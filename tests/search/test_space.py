@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from search.errors import ConfigError
 from search.space.defaults import BY_NAME, FAMILIES, PARAMETERS, default_space
 from search.space.domain import Choice, Domain, DomainError, Fixed, Float, Int
-from search.space.file import change_space, read_space, space_entries
+from search.space.file import change_space, read_space, space_entries, space_of_entries
 
 
 class TestDomain:
@@ -151,6 +151,7 @@ class TestFile:
         entries = {name: data.draw(_entry(BY_NAME[name].legal), label=name) for name in names}
         space = change_space(entries, FAMILIES, where="f.toml")
         assert change_space(space_entries(space), FAMILIES, where="f.toml") == space
+        assert space_of_entries(space_entries(space)) == space
 
 
 def _entry(legal: Domain) -> st.SearchStrategy[object]:

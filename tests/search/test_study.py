@@ -10,11 +10,11 @@ import optuna
 import pytest
 
 from search.errors import ConfigError, TryAgain, UsageError
-from search.records import Failure, State, Value
+from search.records import Failure, State, StudySpec, Value
 from search.report.numbers import best_trial, count
 from search.space.defaults import BY_NAME, default_space
 from search.space.domain import Choice, Fixed, Float, Int, Space
-from search.space.file import change_space
+from search.space.file import change_space, space_entries
 from search.store.base import LeaseLost
 from search.study.ladder import Ladder
 from search.study.pruners import PRUNERS, make_pruner
@@ -34,10 +34,28 @@ SPACE = Space(
 )
 
 
-def prepared(storage: Storage, *, sampler: str = "tpe", pruner: str = "none", seed: int = 0) -> Study:
+def prepared(
+    storage: Storage, *, sampler: str = "tpe", pruner: str = "none", seed: int = 0, space: Space = SPACE
+) -> Study:
     study = Study.create(storage, "s")
+    storage.store.add_study(study.study_id, spec_of(space), 100)
     study.prepare(sampler=sampler, pruner=pruner, seed=seed, ladder=LADDER)
     return study
+
+
+def spec_of(space: Space) -> StudySpec:
+    return StudySpec(
+        task="twodigit",
+        space=space_entries(space),
+        epochs=2,
+        epoch_images=36_000,
+        validation_pictures=4_000,
+        seed=0,
+        sampler="tpe",
+        pruner="none",
+        references=(),
+        checksums={},
+    )
 
 
 @pytest.fixture
@@ -66,11 +84,11 @@ class TestLadder:
 class TestSampling:
     @pytest.mark.parametrize("sampler", SAMPLERS)
     def test_draws_inside_the_space_and_learns_of_results(self, storage: Storage, sampler: str) -> None:
-        study = prepared(storage, sampler=sampler)
         space = default_space()
+        study = prepared(storage, sampler=sampler, space=space)
         for _ in range(12):
             asked = study.ask()
-            settings = asked.draw(space)
+            settings = asked.draw()
             active = dict(space.active(str(settings["model"])))
             assert set(settings) == set(active)
             assert {name: v for name, v in settings.items() if v not in active[name]} == {}
@@ -84,7 +102,7 @@ class TestSampling:
             drawn = []
             for _ in range(12):
                 asked = study.ask()
-                drawn.append(asked.draw(SPACE))
+                drawn.append(asked.draw())
                 asked.complete(float(drawn[-1]["lr"]))
             return drawn
 
@@ -96,7 +114,7 @@ class TestSampling:
     def test_workers_with_one_seed_never_draw_the_same(self, sqlite_url: str, sampler: str) -> None:
         """optuna#4412: with one seed in each process, workers repeat each other's trials."""
         workers = [prepared(open_storage(sqlite_url), sampler=sampler) for _ in range(3)]
-        drawn = [worker.ask().draw(SPACE)["lr"] for _ in range(4) for worker in workers]
+        drawn = [worker.ask().draw()["lr"] for _ in range(4) for worker in workers]
         assert len(set(drawn)) == len(drawn)
 
     @pytest.mark.parametrize(
@@ -120,25 +138,25 @@ class TestReferences:
 
     def test_is_the_first_trial_and_complete(self, storage: Storage) -> None:
         study = prepared(storage)
-        study.queue_reference("course", self.REFERENCE, SPACE)
+        study.queue_reference("course", self.REFERENCE)
         asked = study.ask()
         assert (asked.number, asked.reference) == (0, "course")
-        assert asked.draw(SPACE) == self.REFERENCE
+        assert asked.draw() == self.REFERENCE
         [record] = study.trials()
         assert record.params == {"lr": 0.01}, "the sampler must not learn from a depth outside its range"
-        assert record.settings == {"lr": 0.01, "depth": 9, "padding": "valid"}
+        assert record.settings == self.REFERENCE
 
     def test_is_queued_once(self, storage: Storage) -> None:
         study = prepared(storage)
         for _ in range(3):
-            study.queue_reference("course", self.REFERENCE, SPACE)
+            study.queue_reference("course", self.REFERENCE)
         assert len(study.trials()) == 1
 
     def test_a_queue_gives_each_trial_to_one_worker(self, sqlite_url: str) -> None:
         """Optuna on SQLite hands a waiting trial to several workers unless transactions are immediate."""
         first = prepared(open_storage(sqlite_url))
         for index in range(20):
-            first.queue_reference(f"r{index}", {"lr": 0.01}, SPACE)
+            first.queue_reference(f"r{index}", {"lr": 0.01})
         others = [first, *(prepared(open_storage(sqlite_url)) for _ in range(2))]
         numbers = [other.ask().number for _ in range(6) for other in others]
         assert sorted(numbers) == list(range(18))
@@ -150,7 +168,7 @@ class TestJudging:
         study = prepared(storage, pruner=pruner, sampler="random")
         for score in [0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96] * 3:
             asked = study.ask()
-            asked.draw(SPACE)
+            asked.draw()
             for images in LADDER.rungs:
                 if asked.report(images, score):
                     break
@@ -172,7 +190,7 @@ class TestTrials:
         study = prepared(storage)
         done, pruned, failed, _running = (study.ask() for _ in range(4))
         for asked in (done, pruned):
-            asked.draw(SPACE)
+            asked.draw()
             asked.report(2_250, 0.4)
             asked.report(4_500, 0.6)
         done.note_parameters(123)
@@ -199,7 +217,7 @@ class TestTrials:
     def test_what_was_ended_elsewhere_is_refused(self, storage: Storage) -> None:
         study = prepared(storage)
         asked = study.ask()
-        asked.draw(SPACE)
+        asked.draw()
         study.fail(asked.trial_id, Failure.WORKER_DIED, "gone")
         for late in (lambda: asked.report(1, 0.5), lambda: asked.complete(0.99), asked.prune):
             with pytest.raises(LeaseLost):
@@ -208,14 +226,14 @@ class TestTrials:
 
     def test_a_retry_is_queued_once_with_everything(self, storage: Storage) -> None:
         study = prepared(storage)
-        study.queue_reference("course", TestReferences.REFERENCE, SPACE)
+        study.queue_reference("course", TestReferences.REFERENCE)
         asked = study.ask()
-        asked.draw(SPACE)
+        asked.draw()
         for _ in range(3):
             study.fail(asked.trial_id, Failure.WORKER_DIED, "gone", retry=True)
         again = study.ask()
         assert (again.number, again.retry_of, again.reference) == (1, 0, "course")
-        assert again.draw(SPACE) == TestReferences.REFERENCE
+        assert again.draw() == TestReferences.REFERENCE
         assert count(study.trials()).waiting == 0
 
     def test_a_finished_trial_is_not_failed_nor_retried(self, storage: Storage) -> None:
@@ -226,9 +244,9 @@ class TestTrials:
         assert [trial.state for trial in study.trials()] == [State.COMPLETE]
 
     def test_a_choice_of_every_type_survives(self, storage: Storage) -> None:
-        study = prepared(storage)
         space = change_space({"batch_norm": [True, False], "batch_size": [64, 128]}, ("conv",), where="x")
-        settings = study.ask().draw(space)
+        study = prepared(storage, space=space)
+        settings = study.ask().draw()
         assert isinstance(settings["batch_norm"], bool)
         assert type(settings["batch_size"]) is int
         assert study.trials()[0].params == {
@@ -243,7 +261,7 @@ class TestStorage:
         url = request.getfixturevalue(f"{kind}_url")
         study = prepared(open_storage(url))
         asked = study.ask()
-        settings = asked.draw(SPACE)
+        settings = asked.draw()
         asked.report(2_250, 0.25)
         asked.complete(0.5)
         storage = open_storage(url, create=False)
