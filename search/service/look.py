@@ -40,25 +40,19 @@ def find(storage: Storage, name: str) -> tuple[Study, StudyRecord]:
 
 def studies(storage_url: str) -> list[StudyView]:
     """Every study of tune's in the storage, oldest first."""
-    storage = open_storage(storage_url, create=False)
-    try:
+    with open_storage(storage_url, create=False) as storage:
         names = Study.names(storage)
         return [
             _view(storage, names[record.study_id])
             for record in storage.store.studies()
             if record.study_id in names  # optuna-dashboard can delete a study
         ]
-    finally:
-        storage.close()
 
 
 def view(storage_url: str, name: str) -> StudyView:
     """One study with its trials. Raises UsageError where there is none of that name."""
-    storage = open_storage(storage_url, create=False)
-    try:
+    with open_storage(storage_url, create=False) as storage:
         return _view(storage, name)
-    finally:
-        storage.close()
 
 
 def _view(storage: Storage, name: str) -> StudyView:
@@ -81,11 +75,8 @@ class Best:
 
 def best(storage_url: str, name: str) -> Best:
     """The best trial of a study. Raises TuneError where no trial is complete yet."""
-    storage = open_storage(storage_url, create=False)
-    try:
+    with open_storage(storage_url, create=False) as storage:
         return _best(storage, name)
-    finally:
-        storage.close()
 
 
 def _best(storage: Storage, name: str) -> Best:
@@ -113,11 +104,8 @@ def compare(storage_url: str, names: list[str]) -> list[Best]:
 
     Raises UsageError where the studies are of different tasks.
     """
-    storage = open_storage(storage_url, create=False)
-    try:
+    with open_storage(storage_url, create=False) as storage:
         found = [_best(storage, name) for name in dict.fromkeys(names)]
-    finally:
-        storage.close()
     tasks: Mapping[str, str] = {each.view.record.name: each.view.record.spec.task for each in found}
     if len(set(tasks.values())) > 1:
         listed = ", ".join(f"{name} is of {task}" for name, task in tasks.items())

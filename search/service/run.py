@@ -59,12 +59,9 @@ def run(
     check(request)
     fetch_data(progress=progress)
     mnist = load_data()
-    storage = open_storage(storage_url)
-    try:
+    with open_storage(storage_url) as storage:
         study, record = create_or_resume(storage, request, mnist)
         return _drive(storage, study, record, request, watch=watch, detach=detach)
-    finally:
-        storage.close()
 
 
 def join(
@@ -78,8 +75,7 @@ def join(
     progress: Progress | None = None,
 ) -> RunResult:
     """Works on a study that exists, as `tune worker` does. Raises as `run`."""
-    storage = open_storage(storage_url, create=False)
-    try:
+    with open_storage(storage_url, create=False) as storage:
         study, record = find(storage, name)
         request = RunRequest(
             task=record.spec.task,
@@ -92,8 +88,6 @@ def join(
         fetch_data(progress=progress)
         load_data()
         return _drive(storage, study, record, request, watch=watch, detach=False)
-    finally:
-        storage.close()
 
 
 def _drive(

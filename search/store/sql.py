@@ -16,19 +16,11 @@ from sqlalchemy import Connection, RowMapping, delete, func, insert, select, tex
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError
 
-from search.records import (
-    CheckpointRecord,
-    Claim,
-    HeadScore,
-    Point,
-    Scores,
-    StudyRecord,
-    StudySpec,
-    Worker,
-)
+from search.records import CheckpointRecord, Claim, Point, StudyRecord, StudySpec, Worker
 from search.store import migrations, tables
 from search.store.base import LeaseLost, Store
 from search.store.engine import build_engine, translated
+from search.store.rows import checkpoint_of, claim_of, point_of, spec_to_json, study_of, utc, worker_of
 
 _IDS_PER_QUERY = 500
 """SQLite takes 999 variables in the oldest builds still around."""
@@ -75,7 +67,7 @@ class SQLStore(Store):
         row = {
             "study_id": study_id,
             "target_trials": target_trials,
-            "spec": _spec_to_json(spec),
+            "spec": spec_to_json(spec),
         }
         with translated(self._url):
             try:
@@ -88,12 +80,12 @@ class SQLStore(Store):
     def study(self, study_id: int) -> StudyRecord | None:
         with self._read() as connection:
             row = self._study_row(connection, study_id)
-        return None if row is None else _study(row)
+        return None if row is None else study_of(row)
 
     def studies(self) -> list[StudyRecord]:
         with self._read() as connection:
             rows = connection.execute(select(tables.studies).order_by(tables.studies.c.study_id)).mappings()
-            return [_study(row) for row in rows]
+            return [study_of(row) for row in rows]
 
     def set_target(self, study_id: int, target_trials: int) -> None:
         with self._write() as connection:
@@ -133,7 +125,7 @@ class SQLStore(Store):
             result = connection.execute(insert(claims).values(**row))
             assert result.inserted_primary_key is not None
             return Claim(
-                **{**row, "claim_id": result.inserted_primary_key[0], "expires": _utc(row["expires"])}
+                **{**row, "claim_id": result.inserted_primary_key[0], "expires": utc(row["expires"])}
             )
 
     @staticmethod
@@ -175,7 +167,7 @@ class SQLStore(Store):
             select(tables.claims).where(tables.claims.c.study_id == study_id).order_by(tables.claims.c.slot)
         )
         with self._read() as connection:
-            return [_claim(row) for row in connection.execute(query).mappings()]
+            return [claim_of(row) for row in connection.execute(query).mappings()]
 
     def take_over(self, claim: Claim, worker_id: str, *, lease_s: float, force: bool = False) -> Claim | None:
         token = secrets.token_hex(16)
@@ -191,7 +183,7 @@ class SQLStore(Store):
             row = connection.execute(
                 select(tables.claims).where(tables.claims.c.claim_id == claim.claim_id)
             ).mappings()
-            return _claim(row.one())
+            return claim_of(row.one())
 
     # Learning curves
 
@@ -247,7 +239,7 @@ class SQLStore(Store):
                 for (trial_id, _images), group in groupby(
                     rows, key=lambda row: (row[tables.points.c.trial_id], row[tables.points.c.images])
                 ):
-                    curves.setdefault(trial_id, []).append(_point(list(group)))
+                    curves.setdefault(trial_id, []).append(point_of(list(group)))
         return curves
 
     # Workers
@@ -271,7 +263,7 @@ class SQLStore(Store):
         query = select(tables.workers).where(tables.workers.c.study_id == study_id)
         with self._read() as connection:
             rows = connection.execute(query.order_by(tables.workers.c.joined)).mappings()
-            return {row["worker_id"]: _worker(row) for row in rows}
+            return {row["worker_id"]: worker_of(row) for row in rows}
 
     # Checkpoints
 
@@ -298,11 +290,11 @@ class SQLStore(Store):
             if rows:
                 ids = [row["trial_id"] for row in rows]
                 connection.execute(delete(table).where(table.c.trial_id.in_(ids)))
-            return [_checkpoint(row) for row in rows]
+            return [checkpoint_of(row) for row in rows]
 
     def checkpoints(self, study_id: int) -> list[CheckpointRecord]:
         with self._read() as connection:
-            return [_checkpoint(row) for row in connection.execute(_by_score(study_id)).mappings()]
+            return [checkpoint_of(row) for row in connection.execute(_by_score(study_id)).mappings()]
 
     def close(self) -> None:
         self._engine.dispose()
@@ -320,10 +312,6 @@ def _now(connection: Connection) -> datetime.datetime:
     return moment.replace(tzinfo=None)
 
 
-def _utc(moment: datetime.datetime) -> datetime.datetime:
-    return moment.replace(tzinfo=datetime.UTC)
-
-
 def _held(claim: Claim) -> list[Any]:
     """The conditions under which `claim` still is its holder's to change."""
     table = tables.claims
@@ -337,80 +325,3 @@ def _lost(claim: Claim) -> LeaseLost:
 def _by_score(study_id: int) -> Any:
     table = tables.checkpoints
     return select(table).where(table.c.study_id == study_id).order_by(table.c.score.desc(), table.c.trial_id)
-
-
-# Records from rows
-
-
-def _spec_to_json(spec: StudySpec) -> dict[str, Any]:
-    return {
-        "task": spec.task,
-        "space": dict(spec.space),
-        "epochs": spec.epochs,
-        "epoch_images": spec.epoch_images,
-        "validation_pictures": spec.validation_pictures,
-        "seed": spec.seed,
-        "sampler": spec.sampler,
-        "pruner": spec.pruner,
-        "references": list(spec.references),
-        "checksums": dict(spec.checksums),
-    }
-
-
-def _study(row: RowMapping) -> StudyRecord:
-    spec = dict(row["spec"])
-    spec["references"] = tuple(spec["references"])
-    return StudyRecord(
-        study_id=row["study_id"],
-        name="",
-        spec=StudySpec(**spec),
-        target_trials=row["target_trials"],
-        created=_utc(row["created"]),
-    )
-
-
-def _claim(row: RowMapping) -> Claim:
-    fields = {column.name: row[column.name] for column in tables.claims.columns}
-    return Claim(**{**fields, "expires": _utc(row["expires"])})
-
-
-def _point(rows: list[RowMapping]) -> Point:
-    """One point from its rows, one for each head."""
-
-    def scores(split: str) -> Scores:
-        heads = {
-            row["head"]: HeadScore(loss=row[f"{split}_loss"], accuracy=row[f"{split}_accuracy"])
-            for row in rows
-        }
-        return Scores(heads=heads, joint=rows[0][f"{split}_joint"])
-
-    first = rows[0]
-    return Point(
-        images=first[tables.points.c.images],
-        seconds=first["seconds"],
-        learning_rate=first["learning_rate"],
-        train=scores("train"),
-        validation=scores("validation"),
-    )
-
-
-def _worker(row: RowMapping) -> Worker:
-    return Worker(
-        worker_id=row["worker_id"],
-        host=row["host"],
-        pid=row["pid"],
-        device=row["device"],
-        threads=row["threads"],
-        environment=row["environment"],
-    )
-
-
-def _checkpoint(row: RowMapping) -> CheckpointRecord:
-    return CheckpointRecord(
-        trial_id=row["trial_id"],
-        path=row["path"],
-        sha256=row["sha256"],
-        score=row["score"],
-        images=row["images"],
-        bytes=row["bytes"],
-    )

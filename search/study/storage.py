@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import optuna
 from optuna.storages import RDBStorage
 
-from search.errors import ConfigError, TryAgain
+from search.errors import ConfigError
 from search.store.base import Store
 from search.store.engine import engine_arguments, masked, parse_url, prepare, translated
 from search.store.sql import SQLStore
@@ -28,8 +28,14 @@ class Storage:
     store: Store
     """tune's tables"""
 
+    def __enter__(self) -> Storage:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
     def close(self) -> None:
-        """Gives back every connection."""
+        """Gives back every connection. The end of a `with` block does it too."""
         self.store.close()
         self.trials.engine.dispose()
 
@@ -73,18 +79,19 @@ def open_undisturbing(text: str) -> RDBStorage:
 
 def _open_trials(url: str, arguments: dict[str, object]) -> RDBStorage:
     """Optuna's storage with tune's rules for transactions. Tables are made where they are missing."""
-    for attempt in (1, 2, 3):
+    attempts = 3
+    while True:
         try:
             trials = RDBStorage(url, engine_kwargs=dict(arguments))
         except Exception:
             # Two processes that make the tables of a new database at once trip over each other; the
             # loser finds them made on its next try. Anything else fails three times and is told.
-            if attempt == 3:
+            attempts -= 1
+            if not attempts:
                 raise
         else:
             prepare(trials.engine)
             return trials
-    raise TryAgain("unreachable: the third attempt returns or raises")
 
 
 def _expected_revision() -> str:

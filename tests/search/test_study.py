@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -58,9 +60,25 @@ def spec_of(space: Space) -> StudySpec:
     )
 
 
+Opened = Callable[[str], Storage]
+
+
 @pytest.fixture
-def storage(sqlite_url: str) -> Storage:
-    return open_storage(sqlite_url)
+def opened() -> Iterator[Opened]:
+    """Opens storages and closes them after the test: a connection left open is a warning, hence an error."""
+    with contextlib.ExitStack() as stack:
+
+        def open_one(url: str) -> Storage:
+            storage = open_storage(url)
+            stack.callback(storage.close)
+            return storage
+
+        yield open_one
+
+
+@pytest.fixture
+def storage(sqlite_url: str, opened: Opened) -> Storage:
+    return opened(sqlite_url)
 
 
 class TestLadder:
@@ -96,9 +114,9 @@ class TestSampling:
         assert count(study.trials()).complete == 12
 
     @pytest.mark.parametrize("sampler", SAMPLERS)
-    def test_one_seed_gives_one_sequence(self, tmp_path: Path, sampler: str) -> None:
+    def test_one_seed_gives_one_sequence(self, tmp_path: Path, opened: Opened, sampler: str) -> None:
         def sequence(name: str, seed: int) -> list[object]:
-            study = prepared(open_storage(f"sqlite:///{tmp_path / name}"), sampler=sampler, seed=seed)
+            study = prepared(opened(f"sqlite:///{tmp_path / name}"), sampler=sampler, seed=seed)
             drawn = []
             for _ in range(12):
                 asked = study.ask()
@@ -111,9 +129,11 @@ class TestSampling:
         assert sequence("c.db", 2) != first
 
     @pytest.mark.parametrize("sampler", SAMPLERS)
-    def test_workers_with_one_seed_never_draw_the_same(self, sqlite_url: str, sampler: str) -> None:
+    def test_workers_with_one_seed_never_draw_the_same(
+        self, sqlite_url: str, opened: Opened, sampler: str
+    ) -> None:
         """optuna#4412: with one seed in each process, workers repeat each other's trials."""
-        workers = [prepared(open_storage(sqlite_url), sampler=sampler) for _ in range(3)]
+        workers = [prepared(opened(sqlite_url), sampler=sampler) for _ in range(3)]
         drawn = [worker.ask().draw()["lr"] for _ in range(4) for worker in workers]
         assert len(set(drawn)) == len(drawn)
 
@@ -152,12 +172,12 @@ class TestReferences:
             study.queue_reference("course", self.REFERENCE)
         assert len(study.trials()) == 1
 
-    def test_a_queue_gives_each_trial_to_one_worker(self, sqlite_url: str) -> None:
+    def test_a_queue_gives_each_trial_to_one_worker(self, sqlite_url: str, opened: Opened) -> None:
         """Optuna on SQLite hands a waiting trial to several workers unless transactions are immediate."""
-        first = prepared(open_storage(sqlite_url))
+        first = prepared(opened(sqlite_url))
         for index in range(20):
             first.queue_reference(f"r{index}", {"lr": 0.01})
-        others = [first, *(prepared(open_storage(sqlite_url)) for _ in range(2))]
+        others = [first, *(prepared(opened(sqlite_url)) for _ in range(2))]
         numbers = [other.ask().number for _ in range(6) for other in others]
         assert sorted(numbers) == list(range(18))
 
@@ -257,14 +277,16 @@ class TestTrials:
 
 class TestStorage:
     @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mysql"])
-    def test_a_study_on_every_database(self, request: pytest.FixtureRequest, kind: str) -> None:
+    def test_a_study_on_every_database(
+        self, request: pytest.FixtureRequest, opened: Opened, kind: str
+    ) -> None:
         url = request.getfixturevalue(f"{kind}_url")
-        study = prepared(open_storage(url))
+        study = prepared(opened(url))
         asked = study.ask()
         settings = asked.draw()
         asked.report(2_250, 0.25)
         asked.complete(0.5)
-        storage = open_storage(url, create=False)
+        storage = opened(url)
         found = Study.find(storage, "s")
         assert found is not None
         [record] = found.trials()
@@ -273,7 +295,6 @@ class TestStorage:
             {2_250: 0.25},
             {k: settings[k] for k in ("lr", "depth")},
         )
-        storage.close()
 
     def test_optuna_reads_what_we_write(self, storage: Storage, sqlite_url: str) -> None:
         prepared(storage).ask().complete(0.75)

@@ -1,0 +1,106 @@
+"""Rows of tune's tables as records, and the other way round.
+Knows nothing of queries.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from search.records import (
+    CheckpointRecord,
+    Claim,
+    HeadScore,
+    Point,
+    Scores,
+    StudyRecord,
+    StudySpec,
+    Worker,
+)
+from search.store import tables
+
+
+def utc(moment: datetime.datetime) -> datetime.datetime:
+    """A stored moment with its zone."""
+    return moment.replace(tzinfo=datetime.UTC)
+
+
+def spec_to_json(spec: StudySpec) -> dict[str, Any]:
+    """A study's spec as the JSON column keeps it."""
+    return {
+        "task": spec.task,
+        "space": dict(spec.space),
+        "epochs": spec.epochs,
+        "epoch_images": spec.epoch_images,
+        "validation_pictures": spec.validation_pictures,
+        "seed": spec.seed,
+        "sampler": spec.sampler,
+        "pruner": spec.pruner,
+        "references": list(spec.references),
+        "checksums": dict(spec.checksums),
+    }
+
+
+def study_of(row: RowMapping) -> StudyRecord:
+    """A row of tune_studies; the name is Optuna's to give."""
+    spec = dict(row["spec"])
+    spec["references"] = tuple(spec["references"])
+    return StudyRecord(
+        study_id=row["study_id"],
+        name="",
+        spec=StudySpec(**spec),
+        target_trials=row["target_trials"],
+        created=utc(row["created"]),
+    )
+
+
+def claim_of(row: RowMapping) -> Claim:
+    """A row of tune_claims."""
+    fields = {column.name: row[column.name] for column in tables.claims.columns}
+    return Claim(**{**fields, "expires": utc(row["expires"])})
+
+
+def point_of(rows: list[RowMapping]) -> Point:
+    """One point from its rows, one for each head."""
+
+    def scores(split: str) -> Scores:
+        heads = {
+            row["head"]: HeadScore(loss=row[f"{split}_loss"], accuracy=row[f"{split}_accuracy"])
+            for row in rows
+        }
+        return Scores(heads=heads, joint=rows[0][f"{split}_joint"])
+
+    first = rows[0]
+    return Point(
+        images=first[tables.points.c.images],
+        seconds=first["seconds"],
+        learning_rate=first["learning_rate"],
+        train=scores("train"),
+        validation=scores("validation"),
+    )
+
+
+def worker_of(row: RowMapping) -> Worker:
+    """A row of tune_workers."""
+    return Worker(
+        worker_id=row["worker_id"],
+        host=row["host"],
+        pid=row["pid"],
+        device=row["device"],
+        threads=row["threads"],
+        environment=row["environment"],
+    )
+
+
+def checkpoint_of(row: RowMapping) -> CheckpointRecord:
+    """A row of tune_checkpoints."""
+    return CheckpointRecord(
+        trial_id=row["trial_id"],
+        path=row["path"],
+        sha256=row["sha256"],
+        score=row["score"],
+        images=row["images"],
+        bytes=row["bytes"],
+    )

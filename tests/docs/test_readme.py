@@ -1,0 +1,75 @@
+"""The pages and the program say the same: commands, options, settings, files."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+from search.cli.app import app
+from search.space.defaults import FAMILIES
+from search.space.file import read_space
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # a group has them
+
+SHELL = [
+    line.split("#")[0].strip()
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("tune ")
+]
+MENTIONED = sorted(set(re.findall(r"`tune ([a-z]+)", README)))
+
+
+@pytest.mark.parametrize("line", SHELL)
+def test_a_shell_line_has_a_command_and_options_that_exist(line: str) -> None:
+    _, name, *rest = shlex.split(line)
+    command = COMMANDS[name]
+    known = {option for parameter in command.params for option in parameter.opts}
+    used = {word.split("=")[0] for word in rest if word.startswith("--")}
+    assert used <= known
+
+
+def test_there_are_lines_to_check() -> None:
+    assert len(SHELL) >= 4
+    assert len(MENTIONED) >= 8
+
+
+@pytest.mark.parametrize("name", MENTIONED)
+def test_a_command_that_is_mentioned_exists(name: str) -> None:
+    assert name in COMMANDS
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_a_command_that_exists_is_mentioned(name: str) -> None:
+    assert name in MENTIONED
+
+
+def test_the_space_file_in_the_readme_is_read(tmp_path: Path) -> None:
+    [text] = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    path = tmp_path / "space.toml"
+    path.write_text(text)
+    assert read_space(path, FAMILIES).domains["channels"].low == 16  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_pictures_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
+    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert missing == []
+
+
+def test_files_named_in_decisions_exist() -> None:
+    named = {
+        name
+        for page in PAGES
+        for name in re.findall(r"`((?:search|models|data|tests|benchmarks)/[\w/]+\.py)`", page.read_text())
+    }
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+    assert len(named) > 5
