@@ -212,7 +212,7 @@ PARAMETERS: tuple[Parameter, ...] = (
 
 BY_NAME: Mapping[str, Parameter] = MappingProxyType({p.name: p for p in PARAMETERS})
 
-DEFAULT_EPOCHS: Mapping[str, float] = MappingProxyType({"twodigit": 8, "sum": 4})
+DEFAULT_EPOCHS: Mapping[str, float] = MappingProxyType({"twodigit": 5, "sum": 4})
 """Budget of one trial, in passes over the task's training examples (docs/decisions/003)."""
 
 REFERENCES: Mapping[str, tuple[str, ...]] = MappingProxyType(

@@ -25,7 +25,7 @@ _STARTUP_TRIALS = 5
 PRUNERS: Mapping[str, Callable[[Ladder], BasePruner]] = MappingProxyType(
     {
         "asha": lambda ladder: SuccessiveHalvingPruner(
-            min_resource=max(ladder.first, ladder.epoch_images // 4), reduction_factor=3
+            min_resource=max(ladder.first, ladder.epoch_images // 4), reduction_factor=4
         ),
         "median": lambda ladder: MedianPruner(n_startup_trials=_STARTUP_TRIALS),
         "percentile": lambda ladder: PercentilePruner(25.0, n_startup_trials=_STARTUP_TRIALS),
