@@ -23,14 +23,13 @@ fix: .venv/installed-dev ## what lint and format can mend by themselves
 clean: ## the virtual environment and all caches; never a study
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.venv/installed: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tune needs Python 3.11 or newer")'
-	$(BIN)/python -m pip install --quiet --editable .
-	touch $@
+# What is installed, and for what; each is made once, and again when pyproject.toml changes.
+.venv/installed: EXTRAS :=
+.venv/installed-dev: EXTRAS := [dev,postgresql,mysql]
 
-.venv/installed-dev: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tune needs Python 3.11 or newer")'
-	$(BIN)/python -m pip install --quiet --editable '.[dev,postgresql,mysql]'
-	touch $@ .venv/installed
+.venv/installed .venv/installed-dev: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tune needs Python 3.11 or newer; PYTHON=python3.x make ...")'
+	@echo "setting up .venv (about a minute)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -qq --editable '.$(EXTRAS)'
+	@touch $@

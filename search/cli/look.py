@@ -99,9 +99,9 @@ def trials(study: StudyArgument, storage: StorageOption = None, json: JSONOption
                 percent(row["value"]),
                 f"{row['epochs']:.2f}",
                 duration(row["seconds"]),
-                (f"[{row['reference']}] " if row["reference"] else "") + settings(row["params"]),
+                f"[{trial.reference}]" if trial.reference else settings(trial.params),
             )
-            for row in rows
+            for row, trial in zip(rows, view.trials, strict=True)
         ],
         words=(1, 5),
     )

@@ -52,19 +52,20 @@ def panel(seen: Snapshot) -> RenderableType:
         f"{seen.images_per_s:,.0f} images/s",
         style="dim",
     )
-    workers = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("worker", "trial", "epoch", "accuracy", "settings"):
-        workers.add_column(column, no_wrap=True, overflow="ellipsis")
+    workers = Table(box=None, pad_edge=False, header_style="dim", expand=True)
+    for column, width in (("worker", 14), ("trial", 5), ("epoch", 5), ("accuracy", 8)):
+        workers.add_column(column, no_wrap=True, min_width=width)
+    workers.add_column("settings", no_wrap=True, overflow="ellipsis", ratio=1)
     for each in seen.running:
         accuracy = percent(each.latest.validation.accuracy) if each.latest else "–"
-        name = each.trial.reference or settings(each.trial.settings)
+        name = each.trial.reference or settings(each.trial.params)
         workers.add_row(each.worker, str(each.trial.number), f"{each.epoch:.2f}", accuracy, name)
     parts: list[RenderableType] = [head, pace, Text(), workers, Text()]
     if seen.best is not None:
         best = Text("best  ", style="dim")
         best.append(f"trial {seen.best.number}  {percent(seen.best.value)}", style="bold green")
         best.append(f"  {heads(seen.best_point)}\n      ", style="none")
-        best.append(settings(seen.best.settings), style="dim")
+        best.append(seen.best.reference or settings(seen.best.params), style="dim")
         parts.append(best)
     return Group(*parts)
 
@@ -107,7 +108,7 @@ def _line(trial: TrialRecord, seen: Snapshot) -> str:
     if trial.state is State.FAILED:
         return f"{start}  failed ({trial.failure})"
     best = "  best so far" if seen.best is not None and seen.best.number == trial.number else ""
-    name = trial.reference or settings(trial.settings, limit=6)
+    name = trial.reference or settings(trial.params, limit=6)
     return f"{start}  {trial.state:<8}  {percent(trial.value)}  {trial.images:,} images  {name}{best}"
 
 
