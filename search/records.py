@@ -38,6 +38,8 @@ class Failure(StrEnum):
     """an exception; its traceback is kept"""
     INTERRUPTED = "interrupted"
     """a signal stopped the worker; the settings are queued again"""
+    DISK_FULL = "disk_full"
+    """the weights could not be written; the settings are queued again"""
     WORKER_DIED = "worker_died"
     """the worker vanished, its lease ran out; the settings are queued again"""
 

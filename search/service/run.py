@@ -125,7 +125,7 @@ def _drive(
         crew = Crew(order, size)
         try:
             reason: Reason = "finished"
-            while crew.alive and not signals.stop() and not crew.gave_up:
+            while crew.alive and not signals.stop() and crew.gave_up is None:
                 time.sleep(POLL_S)
                 dead_pids = crew.tend()
                 if dead_pids:
@@ -153,8 +153,8 @@ def _drive(
                 "the same command goes on.",
                 signals.received,
             )
-        if crew.gave_up:
-            raise TuneError(_why_gave_up(study))
+        if crew.gave_up is not None:
+            raise TuneError(f"{crew.gave_up} `tune trials {study.name}` shows what became of each trial.")
     return look.result(reason, last)
 
 
@@ -185,17 +185,6 @@ def _exists(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _why_gave_up(study: Study) -> str:
-    failed = [trial for trial in study.trials() if trial.state is State.FAILED and trial.failure_detail]
-    if not failed:
-        return "The workers died again and again before they could begin a trial; `tune doctor` may know why."
-    detail = str(failed[-1].failure_detail).strip().splitlines()[-1]
-    return (
-        f"Trial after trial failed; the last one, trial {failed[-1].number}, with {failed[-1].failure}: "
-        f"{detail}. `tune trials {study.name}` shows them all."
-    )
 
 
 class _Look:

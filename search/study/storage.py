@@ -31,8 +31,12 @@ class Storage:
     def __enter__(self) -> Storage:
         return self
 
-    def __exit__(self, *_error: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        """Closes; an error of Optuna's storage leaves the block as one of tune's, in words."""
         self.close()
+        if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__ is not None:
+            with translated(parse_url(self.url)):
+                raise error.__cause__
 
     def close(self) -> None:
         """Gives back every connection. The end of a `with` block does it too."""

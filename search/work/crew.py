@@ -15,8 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Literal
+
+from search.errors import TryAgain, TuneError
 
 GAVE_UP = 3
 """Exit code of a worker whose trials failed one after the other; starting it again would not help."""
@@ -42,10 +45,11 @@ class Crew:
     def __init__(self, order: Order, size: int) -> None:
         self._order = order
         self._context = multiprocessing.get_context("spawn")
+        self._last_words: SimpleQueue[str] = self._context.SimpleQueue()
         self._processes = [self._start() for _ in range(size)]
         self._restarts = 0
-        self.gave_up = False
-        """some worker stopped for a reason that a new one would meet again"""
+        self.gave_up: str | None = None
+        """why some worker stopped, for a reason that a new one would meet again"""
 
     @property
     def alive(self) -> int:
@@ -58,9 +62,14 @@ class Crew:
         for index, process in enumerate(self._processes):
             if process.exitcode in (None, 0) or process.pid is None:
                 continue
-            if process.exitcode == GAVE_UP or self._restarts >= RESTARTS:
-                self.gave_up = True
-            elif not self.gave_up:
+            if process.exitcode == GAVE_UP:
+                self.gave_up = self.gave_up or self._last_words.get()
+            elif self._restarts >= RESTARTS:
+                self.gave_up = (
+                    f"Workers died again and again, the last one with exit code {process.exitcode}; "
+                    "`tune doctor` may know why."
+                )
+            elif self.gave_up is None:
                 dead.append(process.pid)
                 self._restarts += 1
                 self._processes[index] = self._start()
@@ -89,42 +98,45 @@ class Crew:
         return [process.pid for process in self._processes if process.pid is not None]
 
     def _start(self) -> SpawnProcess:
-        process = self._context.Process(target=_main, args=(self._order,), daemon=True)
+        process = self._context.Process(target=_main, args=(self._order, self._last_words), daemon=True)
         process.start()
         return process
 
 
-def _main(order: Order) -> None:
-    """A worker process. Its parent hears of its end through the exit code; the rest is in the database."""
+def _main(order: Order, last_words: SimpleQueue[str]) -> None:
+    """A worker process. What it finds out is in the database; `last_words` say why it gave up."""
     stopping = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which decides for all
     signal.signal(signal.SIGTERM, lambda _number, _frame: stopping.set())
     _stop_with_parent(stopping.set)
     warnings.simplefilter("ignore")  # they would tear the parent's display; failures are recorded
     logging.basicConfig(level=logging.ERROR)
+    try:
+        _work(order, stopping.is_set)
+    except TryAgain:
+        raise SystemExit(TryAgain.exit_code) from None  # a new worker may have better luck
+    except TuneError as error:
+        last_words.put(str(error))
+        raise SystemExit(GAVE_UP) from None
 
+
+def _work(order: Order, stop: Callable[[], bool]) -> None:
     # Imported here: torch and optuna take seconds, and the parent starts all workers at once.
     from data.mnist import load
     from models.device import choose_device, prepare_process
     from search.study.storage import open_storage
     from search.study.study import Study
     from search.work.artifacts import Artifacts
-    from search.work.worker import GivenUp, prepare, work
+    from search.work.worker import prepare, work
 
     prepare_process(order.threads)
-    storage = open_storage(order.storage_url, create=False)
-    study = Study.find(storage, order.study)
-    assert study is not None, "the parent made or found it"
-    artifacts = Artifacts(root=order.artifact_root, study_id=study.study_id, name=study.name)
-    ground = prepare(
-        storage, order.study, load(), artifacts, device=choose_device(order.device), threads=order.threads
-    )
-    try:
-        work(ground, stop=stopping.is_set)
-    except GivenUp:
-        raise SystemExit(GAVE_UP) from None
-    finally:
-        storage.close()
+    with open_storage(order.storage_url, create=False) as storage:
+        study = Study.find(storage, order.study)
+        assert study is not None, "the parent made or found it"
+        artifacts = Artifacts(root=order.artifact_root, study_id=study.study_id, name=study.name)
+        device = choose_device(order.device)
+        ground = prepare(storage, order.study, load(), artifacts, device=device, threads=order.threads)
+        work(ground, stop=stop)
 
 
 def _stop_with_parent(stop: Callable[[], None]) -> None:

@@ -4,6 +4,7 @@ Knows nothing of the processes around it: whether to go on, it asks `stop`.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import secrets
@@ -134,7 +135,7 @@ def work(ground: Ground, *, stop: Callable[[], bool]) -> int:
         if reason is None:
             finished, failures = finished + 1, 0
         elif (failures := failures + 1) >= FAILURES_IN_A_ROW:
-            raise GivenUp(f"{failures} trials in a row failed, the last one with: {reason}")
+            raise GivenUp(f"{failures} trials in a row failed, the last one with {reason}.")
     return finished
 
 
@@ -164,8 +165,15 @@ def _do(ground: Ground, claim: Claim, stop: Callable[[], bool]) -> str | None:
         except Exception as error:
             reason = _failure(error)
             detail = traceback.format_exc() if reason is Failure.ERROR else str(error)
-            ground.study.fail(asked.trial_id, reason, detail)
+            if reason is Failure.DISK_FULL:
+                detail = f"no room in {ground.artifacts.root.absolute()}"
+            ground.study.fail(asked.trial_id, reason, detail, retry=reason is Failure.DISK_FULL)
             store.release(claim)
+            if reason is Failure.DISK_FULL:
+                raise GivenUp(
+                    f"The disk is full ({detail}). Nothing that was finished is lost: make room and give "
+                    "the same command again."
+                ) from error
             return f"{type(error).__name__}: {error}"
     ground.artifacts.keep_best(store)
     return None
@@ -176,6 +184,8 @@ def _failure(error: Exception) -> Failure:
         return Failure.DIVERGED
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
         return Failure.OUT_OF_MEMORY  # the CPU allocator of torch raises a plain RuntimeError
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return Failure.DISK_FULL
     return Failure.ERROR
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -194,6 +195,27 @@ class TestWork:
         assert trial.failure is Failure.ERROR
         assert "Traceback" in str(trial.failure_detail)
         assert "division by zero" in str(trial.failure_detail)
+
+    def test_a_full_disk_loses_no_trial(
+        self, storage: Storage, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        here = ground(storage, mnist, tmp_path)
+
+        def full(*_arguments: object, **_more: object) -> str:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("search.work.worker.save_checkpoint", full)
+            with pytest.raises(GivenUp, match="no room in"):
+                work(here, stop=lambda: False)
+        assert [trial.failure for trial in here.study.trials()[:1]] == [Failure.DISK_FULL]
+        work(here, stop=lambda: False)
+        trials = here.study.trials()
+        assert count(trials).complete == 4
+        assert sorted(t.reference for t in trials if t.reference and t.state is State.COMPLETE) == [
+            "course-conv",
+            "course-mlp",
+        ], "also the reference that met the full disk came to its end"
 
     def test_other_data_are_refused(self, storage: Storage, mnist: Mnist, tmp_path: Path) -> None:
         create_or_resume(storage, QUICK, mnist)
