@@ -6,10 +6,12 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -395,6 +397,74 @@ class TestInterruption:
         time.sleep(2.5)
         assert [worker for worker in workers if _alive(worker)] == []
         self.finish(tmp_path, here)
+
+
+class TestTogether:
+    def test_a_detached_study_is_done_by_a_worker_beside_the_dashboard(
+        self, tmp_path: Path, here: Here
+    ) -> None:
+        done = here("run", "--task", "twodigit", *SMALL, "--detach", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "Next: tune worker twodigit" in done.stdout
+        [study] = parsed(here("studies", "--json", cwd=tmp_path))
+        assert (study["waiting"], study["complete"], study["target_trials"]) == (2, 0, 4)
+
+        port = _free_port()
+        dashboard = start("dashboard", "--port", str(port), cwd=tmp_path)
+        try:
+            working = start("worker", "twodigit", cwd=tmp_path)
+            seen = _ask_until_it_answers(f"http://127.0.0.1:{port}/api/studies")
+            assert [each["study_name"] for each in seen["study_summaries"]] == ["twodigit"]
+            out, words = working.communicate(timeout=60)
+            assert working.returncode == 0, words
+            assert "4 of 4 trials finished" in out
+            detail = _ask_until_it_answers(f"http://127.0.0.1:{port}/api/studies/1?after=0")
+            assert [trial["state"] for trial in detail["trials"]] == ["Complete"] * 4
+        finally:
+            dashboard.kill()
+            dashboard.communicate()
+
+    def test_two_runs_on_one_study_make_no_more_than_was_asked_for(self, tmp_path: Path, here: Here) -> None:
+        both = [start("run", "--task", "twodigit", *SMALL, cwd=tmp_path) for _ in range(2)]
+        for each in both:
+            _, words = each.communicate(timeout=100)
+            assert each.returncode == 0, words
+        [study] = parsed(here("studies", "--json", cwd=tmp_path))
+        assert study["complete"] + study["pruned"] == 4
+        assert (study["failed"], study["running"], study["waiting"]) == (0, 0, 0)
+
+    def test_time_is_up(self, tmp_path: Path, here: Here) -> None:
+        done = tune(*TestInterruption.LONG, "--timeout", "1", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "time is up" in done.stdout
+        [study] = parsed(here("studies", "--json", cwd=tmp_path))
+        assert study["running"] == 0
+
+    def test_a_port_that_is_taken(self, finished: Path, here: Here) -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            done = here("dashboard", "--port", str(taken.getsockname()[1]), cwd=finished)
+        assert done.returncode == 2
+        assert "choose another --port" in done.stderr
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _ask_until_it_answers(url: str, *, timeout_s: float = 30) -> Any:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return json.load(answer)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def _alive(pid: int) -> bool:
