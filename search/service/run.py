@@ -9,7 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from search.errors import Interrupted, TuneError
@@ -155,6 +155,11 @@ def _drive(
             )
         if crew.gave_up is not None:
             raise TuneError(f"{crew.gave_up} `tune trials {study.name}` shows what became of each trial.")
+        if reason == "finished" and last.counts.finished < last.target_trials:
+            raise TuneError(
+                f"The workers ended after {last.counts.finished} of {last.target_trials} trials without a "
+                "word; the same command goes on, `tune doctor` may know why."
+            )
     return look.result(reason, last)
 
 
@@ -201,6 +206,9 @@ class _Look:
     def snapshot(self, elapsed_s: float) -> Snapshot:
         """The study now."""
         store = self._storage.store
+        current = store.study(self._study.study_id)
+        if current is not None:  # another run may have raised the target meanwhile
+            self._record = replace(self._record, target_trials=current.target_trials)
         self._trials = self._study.trials()
         best = numbers.best_trial(self._trials)
         wanted = [trial.trial_id for trial in self._trials if trial.state is State.RUNNING]

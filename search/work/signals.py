@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from types import FrameType, TracebackType
 
 
@@ -36,5 +37,8 @@ class Signals:
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self.received is not None and number == signal.SIGINT:
+            if sys.stderr.isatty():
+                sys.stderr.write("\x1b[?25h")  # a live view hides the cursor; nobody else will bring it back
+                sys.stderr.flush()
             os._exit(128 + number)  # the workers notice that their parent is gone
         self.received = number
