@@ -4,14 +4,22 @@ Knows nothing of the data in the tables.
 
 from __future__ import annotations
 
+import random
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import Engine, inspect, select, text
-from sqlalchemy.exc import DatabaseError
 
 from search.errors import ConfigError
 from search.store import tables
 from search.store.engine import masked
+
+T = TypeVar("T")
+
+HALF_MADE_S = 10.0
+"""How long a database may look half made before it counts as another program's."""
 
 
 def look(engine: Engine, *, create: bool) -> str | None:
@@ -25,8 +33,16 @@ def look(engine: Engine, *, create: bool) -> str | None:
         if create:
             return None  # connecting would make the file; leave that to whoever means it
         raise ConfigError(f"There is no storage {where}; `tune run` makes one, --storage names another.")
+    deadline = time.monotonic() + HALF_MADE_S
+    while _half_made(names := _table_names(engine)) and time.monotonic() < deadline:
+        time.sleep(0.1)  # another process is making this very database
+    if names and "alembic_version" not in names and engine.dialect.name == "sqlite":
+        example = ", ".join(sorted(names)[:3])
+        raise ConfigError(
+            f"The storage {where} belongs to another program (it has the tables {example}). "
+            "Nothing was changed; choose another file with --storage."
+        )
     with engine.connect().execution_options(reads_only=True) as connection:
-        names = set(inspect(connection).get_table_names())
         if tables.schema.name in names:
             version = connection.execute(select(tables.schema.c.version)).scalar_one_or_none()
             if version is not None and version > tables.SCHEMA_VERSION:
@@ -34,26 +50,46 @@ def look(engine: Engine, *, create: bool) -> str | None:
                     f"The storage {where} has schema {version} of a newer tune; this one reads up to "
                     f"{tables.SCHEMA_VERSION}. Nothing was changed; update tune."
                 )
-        if names and "alembic_version" not in names and engine.dialect.name == "sqlite":
-            example = ", ".join(sorted(names)[:3])
-            raise ConfigError(
-                f"The storage {where} belongs to another program (it has the tables {example}). "
-                "Nothing was changed; choose another file with --storage."
-            )
         if "alembic_version" not in names:
             return None
         return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
 
 
+def _table_names(engine: Engine) -> set[str]:
+    with engine.connect().execution_options(reads_only=True) as connection:
+        return set(inspect(connection).get_table_names())
+
+
+def _half_made(names: set[str]) -> bool:
+    """Optuna makes its tables one by one; the one with the schema's revision comes last."""
+    return "studies" in names and "alembic_version" not in names
+
+
 def create(engine: Engine) -> None:
     """Makes tune's tables where they are missing. Safe when several processes do it at once."""
-    for attempt in (1, 2, 3):
+
+    def make() -> None:
+        with engine.begin() as connection:
+            tables.metadata.create_all(connection)
+            if connection.execute(select(tables.schema.c.version)).first() is None:
+                connection.execute(tables.schema.insert().values(one=1, version=tables.SCHEMA_VERSION))
+
+    made_by_many(make)
+
+
+def made_by_many(make: Callable[[], T]) -> T:
+    """Calls `make`, which makes tables where they are missing, and returns what it returns.
+
+    Processes that make the tables of one new database at once trip over each other: each looks, sees
+    nothing, and finds the table there when it writes. Whoever tripped looks again, and sees more each time.
+    """
+    deadline = time.monotonic() + HALF_MADE_S
+    while True:
         try:
-            with engine.begin() as connection:
-                tables.metadata.create_all(connection)
-                if connection.execute(select(tables.schema.c.version)).first() is None:
-                    connection.execute(tables.schema.insert().values(one=1, version=tables.SCHEMA_VERSION))
-            return
-        except DatabaseError:  # another process made a table between our look and our write
-            if attempt == 3:
+            return make()
+        except Exception as error:
+            cause = str(error.__cause__ or error).lower()
+            tripped = any(words in cause for words in ("already exists", "duplicate", "unique"))
+            if not tripped or time.monotonic() > deadline:
                 raise
+            time.sleep(random.uniform(0.02, 0.2))

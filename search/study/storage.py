@@ -12,6 +12,7 @@ from optuna.storages import RDBStorage
 from search.errors import ConfigError
 from search.store.base import Store
 from search.store.engine import engine_arguments, masked, parse_url, prepare, translated
+from search.store.migrations import made_by_many
 from search.store.sql import SQLStore
 
 
@@ -83,19 +84,9 @@ def open_undisturbing(text: str) -> RDBStorage:
 
 def _open_trials(url: str, arguments: dict[str, object]) -> RDBStorage:
     """Optuna's storage with tune's rules for transactions. Tables are made where they are missing."""
-    attempts = 3
-    while True:
-        try:
-            trials = RDBStorage(url, engine_kwargs=dict(arguments))
-        except Exception:
-            # Two processes that make the tables of a new database at once trip over each other; the
-            # loser finds them made on its next try. Anything else fails three times and is told.
-            attempts -= 1
-            if not attempts:
-                raise
-        else:
-            prepare(trials.engine)
-            return trials
+    trials = made_by_many(lambda: RDBStorage(url, engine_kwargs=dict(arguments)))
+    prepare(trials.engine)
+    return trials
 
 
 def _expected_revision() -> str:
