@@ -118,10 +118,10 @@ class TestSampling:
 
     @pytest.mark.parametrize("sampler", SAMPLERS)
     def test_one_seed_gives_one_sequence(self, tmp_path: Path, opened: Opened, sampler: str) -> None:
-        def sequence(name: str, seed: int) -> list[object]:
+        def sequence(name: str, seed: int, length: int = 11) -> list[object]:
             study = prepared(opened(f"sqlite:///{tmp_path / name}"), sampler=sampler, seed=seed)
             drawn = []
-            for _ in range(12):
+            for _ in range(length):  # TPE and GP draw at random ten times before they model
                 asked = study.ask()
                 drawn.append(asked.draw())
                 asked.complete(float(drawn[-1]["lr"]))
@@ -129,7 +129,7 @@ class TestSampling:
 
         first = sequence("a.db", 1)
         assert sequence("b.db", 1) == first
-        assert sequence("c.db", 2) != first
+        assert sequence("c.db", 2, length=2) != first[:2]
 
     @pytest.mark.parametrize("sampler", SAMPLERS)
     def test_workers_with_one_seed_never_draw_the_same(
