@@ -4,6 +4,7 @@ Knows nothing of workers and databases.
 
 from __future__ import annotations
 
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -129,7 +130,7 @@ def _tell(result: RunResult, *, json: bool) -> None:
         return
     typer.echo(_ending(result))
     if result.reason == "detached":
-        typer.echo(f"Next: tune worker {seen.study}")
+        typer.echo(f"Next: tune worker {shlex.quote(seen.study)}")
         return
     if result.trial is None:
         typer.echo("No trial is complete yet.")
@@ -148,7 +149,8 @@ def _tell(result: RunResult, *, json: bool) -> None:
                 f"  gain       {gain.gain * 100:+.2f} points over {gain.reference} ({percent(gain.value)}), "
                 f"{gain.errors_removed:.0%} of its errors gone"
             )
-    typer.echo(f"\nNext: tune best {seen.study}   tune trials {seen.study}   tune dashboard")
+    name = shlex.quote(seen.study)
+    typer.echo(f"\nNext: tune best {name}   tune trials {name}   tune dashboard")
 
 
 def _ending(result: RunResult) -> str:

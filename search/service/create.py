@@ -26,6 +26,9 @@ if TYPE_CHECKING:  # torch takes a second to import; commands that only look do 
 TASKS = tuple(REFERENCES)
 """Names of the tasks, known without importing torch; a test holds them against data.tasks."""
 
+MAX_NAME = 100
+"""Characters of a study's name: it must fit a line, a path and every database."""
+
 DeviceName = Literal["auto", "cpu", "cuda"]
 
 
@@ -79,6 +82,8 @@ def check(request: RunRequest) -> None:
         raise UsageError(f"--timeout must be above 0 seconds, not {request.timeout_s:g}.")
     if request.seed is not None and request.seed < 0:
         raise UsageError(f"--seed must be 0 or more, not {request.seed}.")
+    if len(request.name) > MAX_NAME or not request.name.isprintable():
+        raise UsageError(f"--study must be a printable name of at most {MAX_NAME} characters.")
     ladder = Ladder(epoch_images=1000, epochs=1)
     if request.sampler is not None:
         make_sampler(request.sampler, 0)

@@ -72,7 +72,7 @@ def _storage(storage_url: str) -> Finding:
     try:
         found = studies(storage_url)
     except TuneError as error:
-        missing = str(error).startswith("There is no storage")  # before the first run that is as it should be
+        missing = "`tune run` makes one" in str(error)  # before the first run that is as it should be
         return Finding(check="storage", ok=missing, finding=str(error))
     return Finding(check="storage", ok=True, finding=f"{len(found)} studies")
 

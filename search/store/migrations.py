@@ -25,8 +25,8 @@ HALF_MADE_S = 10.0
 def look(engine: Engine, *, create: bool) -> str | None:
     """The revision of Optuna's schema in this database, None for an empty one. Changes nothing.
 
-    Raises ConfigError for a database of another program or of a newer tune, and, unless `create`, for a
-    file that does not exist.
+    Raises ConfigError for a database of another program or of a newer tune, and, unless `create`, for one
+    that does not exist or holds nothing of tune's.
     """
     where = masked(engine.url)
     if engine.dialect.name == "sqlite" and not Path(engine.url.database or "").exists():
@@ -42,6 +42,8 @@ def look(engine: Engine, *, create: bool) -> str | None:
             f"The storage {where} belongs to another program (it has the tables {example}). "
             "Nothing was changed; choose another file with --storage."
         )
+    if not create and tables.schema.name not in names:
+        raise ConfigError(f"The storage {where} holds no study of tune's yet; `tune run` makes one.")
     with engine.connect().execution_options(reads_only=True) as connection:
         if tables.schema.name in names:
             version = connection.execute(select(tables.schema.c.version)).scalar_one_or_none()

@@ -38,7 +38,7 @@ class SQLStore(Store):
         """Looks at the database without changing it; returns the revision of Optuna's schema, None if new.
 
         Raises ConfigError for a database of another program or of a newer tune, or, unless `create`, for
-        one that does not exist; TryAgain where none answers.
+        one that holds nothing of tune's; TryAgain where none answers.
         """
         with translated(self._url):
             return migrations.look(self._engine, create=create)

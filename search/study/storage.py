@@ -46,7 +46,7 @@ class Storage:
 
 
 def open_storage(text: str, *, create: bool = True) -> Storage:
-    """Opens the database; with `create`, a new one is made where there is none.
+    """Opens the database; with `create`, it is made where there is none, else nothing is written.
 
     Raises ConfigError for a URL that cannot be meant, a database of another program, another schema
     (which is left untouched), or none at all without `create`; TryAgain where no server answers.
@@ -63,7 +63,8 @@ def open_storage(text: str, *, create: bool = True) -> Storage:
         )
     with translated(url):
         trials = _open_trials(url.render_as_string(hide_password=False), engine_arguments(url))
-    store.create_tables()
+    if create:
+        store.create_tables()
     return Storage(
         url=url.render_as_string(hide_password=False), name=masked(url), trials=trials, store=store
     )

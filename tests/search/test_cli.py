@@ -172,6 +172,8 @@ class TestRefusals:
             (["run", "--task", "twodigit", "--target", "98.5"], 2, "a fraction between 0 and 1"),
             (["run", "--task", "twodigit", "--workers", "0"], 2, "--workers must be at least 1"),
             (["run", "--task", "twodigit", "--device", "tpu"], 2, "tpu"),
+            (["run", "--task", "twodigit", "--study", "x" * 101], 2, "at most 100 characters"),
+            (["run", "--task", "twodigit", "--study", "a\nb"], 2, "a printable name"),
             (["run", "--task", "twodigit", "--trails", "3"], 2, "--trails"),
             (["run", "--task", "twodigit", "--space", "none.toml"], 78, "none.toml: cannot be read"),
             (["run", "--task", "twodigit", "--storage", "xyz"], 78, "is not a database URL"),

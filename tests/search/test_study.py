@@ -344,6 +344,14 @@ class TestStorage:
             open_storage(f"sqlite:///{tmp_path / 'x.db'}", create=False)
         assert list(tmp_path.iterdir()) == []
 
+    def test_looking_at_plain_optunas_studies_adds_nothing(self, tmp_path: Path) -> None:
+        path = tmp_path / "plain.db"
+        optuna.create_study(study_name="plain", storage=f"sqlite:///{path}")
+        before = path.read_bytes()
+        with pytest.raises(ConfigError, match="holds no study of tune's yet"):
+            open_storage(f"sqlite:///{path}", create=False)
+        assert path.read_bytes() == before
+
     def _refused_untouched(self, path: Path, message: str) -> None:
         before = path.read_bytes()
         with pytest.raises(ConfigError, match=message):
