@@ -13,7 +13,7 @@ from functools import cached_property
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from search.errors import ConfigError
+from search.errors import ConfigError, TryAgain
 from search.records import Failure, State, TrialRecord, Value
 from search.space.domain import Space
 from search.space.file import space_of_entries
@@ -36,7 +36,7 @@ _STATES = {
 }
 
 # Trial attributes that tune writes; optuna-dashboard shows them beside the parameters.
-_REFERENCE, _PINNED, _RETRY_OF = "reference", "pinned", "retry_of"
+_REFERENCE, _PINNED, _RETRY_OF, _ORIGIN = "reference", "pinned", "retry_of", "origin"
 _PARAMETERS, _FAILURE, _FAILURE_DETAIL = "parameters", "failure", "failure_detail"
 
 
@@ -56,6 +56,8 @@ class Asked:
         self.trial_id: int = trial._trial_id  # no public name; optuna-dashboard reads it too
         self.reference: str | None = attributes.get(_REFERENCE)
         self.retry_of: int | None = attributes.get(_RETRY_OF)
+        self.origin: int = attributes.get(_ORIGIN, trial.number)
+        """number of the trial that these settings were first given to: retries share its seed"""
 
     def draw(self) -> dict[str, Value]:
         """The trial's complete settings; drawn at the first call, the same ones afterwards."""
@@ -90,6 +92,9 @@ class Asked:
     def _still_ours(self) -> Iterator[None]:
         try:
             yield
+        except optuna.exceptions.StorageInternalError as error:
+            kind = type(error.__cause__ or error).__name__  # the message could hold a password
+            raise TryAgain(f"The storage failed while trial {self.number} was written ({kind}).") from error
         except (optuna.exceptions.UpdateFinishedTrialError, ValueError) as error:
             # `tell` answers a finished trial with a bare ValueError, like any other mistake: look.
             if not self._study._storage.get_trial(self.trial_id).state.is_finished():
@@ -185,8 +190,9 @@ class Study:
     def _queue_retry(self, trial: FrozenTrial) -> None:
         if any(other.user_attrs.get(_RETRY_OF) == trial.number for other in self._trials()):
             return
-        kept = {k: v for k, v in trial.user_attrs.items() if k in (_REFERENCE, _PINNED)}
-        self._study.enqueue_trial(trial.params, user_attrs={**kept, _RETRY_OF: trial.number})
+        kept = {k: v for k, v in trial.user_attrs.items() if k in (_REFERENCE, _PINNED, _ORIGIN)}
+        attributes = {_ORIGIN: trial.number, **kept, _RETRY_OF: trial.number}
+        self._study.enqueue_trial(trial.params, user_attrs=attributes)
 
     # Looking
 

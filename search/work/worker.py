@@ -162,6 +162,8 @@ def _do(ground: Ground, claim: Claim, stop: Callable[[], bool]) -> str | None:
             ground.study.fail(asked.trial_id, Failure.INTERRUPTED, "stopped by a signal", retry=True)
             store.release(claim)
             return None
+        except TuneError:
+            raise  # the storage's fault, not the trial's: the reaper will queue it again
         except Exception as error:
             reason = _failure(error)
             detail = traceback.format_exc() if reason is Failure.ERROR else str(error)
@@ -192,11 +194,10 @@ def _failure(error: Exception) -> Failure:
 def _train(ground: Ground, asked: Asked, check: Callable[[], None]) -> None:
     """Trains the trial, reporting every point, and ends it as complete or pruned."""
     settings = asked.draw()
-    number = asked.number if asked.retry_of is None else asked.retry_of
     spec = decode(
         settings,
         images=ground.ladder.total,
-        seed=derive(ground.record.spec.seed, "trial", number),
+        seed=derive(ground.record.spec.seed, "trial", asked.origin),
         precision=ground.precision[str(settings["model"])],
     )
     best: Step | None = None

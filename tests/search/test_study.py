@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import optuna
 import pytest
+from optuna.storages import RDBStorage
 
 from search.errors import ConfigError, TryAgain, UsageError
 from search.records import Failure, State, StudySpec, Value
@@ -247,6 +248,19 @@ class TestTrials:
                 late()
         assert study.trials()[0].state is State.FAILED
 
+    def test_a_storage_that_fails_is_not_the_trials_fault(
+        self, storage: Storage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = prepared(storage).ask()
+
+        def away(*_arguments: object) -> None:
+            raise optuna.exceptions.StorageInternalError("password in here")
+
+        monkeypatch.setattr(RDBStorage, "set_trial_intermediate_value", away)
+        with pytest.raises(TryAgain, match="The storage failed while trial 0 was written") as caught:
+            asked.report(2_250, 0.5)
+        assert "password" not in str(caught.value)
+
     def test_a_retry_is_queued_once_with_everything(self, storage: Storage) -> None:
         study = prepared(storage)
         study.queue_reference("course", TestReferences.REFERENCE)
@@ -258,6 +272,9 @@ class TestTrials:
         assert (again.number, again.retry_of, again.reference) == (1, 0, "course")
         assert again.draw() == TestReferences.REFERENCE
         assert count(study.trials()).waiting == 0
+        study.fail(again.trial_id, Failure.WORKER_DIED, "gone too", retry=True)
+        third = study.ask()
+        assert (third.number, third.retry_of, third.origin) == (2, 1, 0), "a retry of a retry keeps the seed"
 
     def test_a_finished_trial_is_not_failed_nor_retried(self, storage: Storage) -> None:
         study = prepared(storage)

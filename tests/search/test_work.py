@@ -196,6 +196,23 @@ class TestWork:
         assert "Traceback" in str(trial.failure_detail)
         assert "division by zero" in str(trial.failure_detail)
 
+    def test_a_storage_that_is_away_fails_no_trial(
+        self, storage: Storage, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        here = ground(storage, mnist, tmp_path)
+
+        def away(*_arguments: object) -> None:
+            raise TryAgain("The storage does not answer.")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(storage.store, "add_point", away)
+            with pytest.raises(TryAgain):
+                work(here, stop=lambda: False)
+        assert here.study.trials()[0].state is State.RUNNING
+        reap(here.study, storage.store, "me", dead={here.worker.worker_id})
+        work(here, stop=lambda: False)
+        assert count(here.study.trials()).complete == 4
+
     def test_a_full_disk_loses_no_trial(
         self, storage: Storage, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
