@@ -28,16 +28,22 @@ hand_over.register(app)
 app.add_typer(data.app, name="data", help="Fetches, checks and shows MNIST.")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"tune {version('tune')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
     debug: bool = typer.Option(False, "--debug", help="Show tracebacks; may stand anywhere."),
-    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
+    ),
 ) -> None:
-    if version:
-        from importlib.metadata import version as installed
-
-        typer.echo(f"tune {installed('tune')}")
-        raise typer.Exit
+    pass
 
 
 def main() -> None:

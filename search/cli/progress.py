@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.cli.words import duration, heads, percent, settings
-from search.records import Snapshot, State, TrialRecord
+from search.records import Failure, Snapshot, State, TrialRecord
 
 LINE_EVERY_S = 30.0
 """A line of plain output at least so often, so that a log shows that something lives."""
@@ -60,6 +60,9 @@ def panel(seen: Snapshot) -> RenderableType:
         accuracy = percent(each.latest.validation.accuracy) if each.latest else "–"
         name = each.trial.reference or settings(each.trial.params)
         workers.add_row(each.worker, str(each.trial.number), f"{each.epoch:.2f}", accuracy, name)
+    if not seen.running:
+        workers = Table.grid()
+        workers.add_row(Text("starting workers, a few seconds …", style="dim"))
     parts: list[RenderableType] = [head, pace, Text(), workers, Text()]
     if seen.best is not None:
         best = Text("best  ", style="dim")
@@ -105,6 +108,8 @@ def _age_s(trial: TrialRecord) -> float:
 
 def _line(trial: TrialRecord, seen: Snapshot) -> str:
     start = f"{seen.counts.finished}/{seen.target_trials}  trial {trial.number}"
+    if trial.failure is Failure.INTERRUPTED:
+        return f"{start}  interrupted, its settings are queued again"
     if trial.state is State.FAILED:
         return f"{start}  failed ({trial.failure})"
     best = "  best so far" if seen.best is not None and seen.best.number == trial.number else ""

@@ -13,6 +13,7 @@ import typer
 
 from search.cli.options import JSONOption, StorageOption, print_json, storage_url
 from search.cli.words import duration, heads, percent, settings
+from search.records import Failure
 
 if TYPE_CHECKING:
     from search.service.run import RunResult
@@ -136,7 +137,10 @@ def _tell(result: RunResult, *, json: bool) -> None:
         typer.echo("No trial is complete yet.")
         return
     best = result.trial
-    typer.echo(f"\nBest is trial {best.number} with {percent(best.value)} on validation:")
+    which = (
+        f"trial {best.number}, the reference {best.reference}," if best.reference else f"trial {best.number}"
+    )
+    typer.echo(f"\nBest is {which} with {percent(best.value)} on validation:")
     typer.echo(f"  accuracy   {heads(seen.best_point)}")
     typer.echo(f"  settings   {settings(best.settings)}")
     if best.parameters is not None:
@@ -157,8 +161,11 @@ def _ending(result: RunResult) -> str:
     seen = result.snapshot
     counts = seen.counts
     tally = f"{counts.complete} complete, {counts.pruned} pruned"
-    if counts.failed:
-        tally += f", {counts.failed} failed besides"
+    interrupted = sum(trial.failure is Failure.INTERRUPTED for trial in seen.trials)
+    if interrupted:
+        tally += f", {interrupted} interrupted and queued again"
+    if counts.failed > interrupted:
+        tally += f", {counts.failed - interrupted} failed besides"
     match result.reason:
         case "finished":
             return (
@@ -166,10 +173,13 @@ def _ending(result: RunResult) -> str:
                 f"in {duration(seen.elapsed_s)}."
             )
         case "nothing to do":
-            more = counts.finished + 50
+            more = f"`tune run` with --trials {counts.finished + 50} would go on."
+            if counts.finished > seen.target_trials:
+                asked = f"more than the {seen.target_trials} asked for"
+                return f"{seen.study}: {counts.finished} trials are finished ({tally}), {asked}. {more}"
             return (
                 f"{seen.study}: nothing is left to do, {counts.finished} of {seen.target_trials} trials are "
-                f"finished ({tally}). --trials {more} would go on."
+                f"finished ({tally}). {more}"
             )
         case "timeout":
             return (

@@ -78,7 +78,7 @@ def check(request: RunRequest) -> None:
         raise UsageError(f"--epochs must be from 0.01 to 10000, not {request.epochs:g}.")
     if request.target is not None and not 0 < request.target < 1:
         raise UsageError(f"--target is a fraction between 0 and 1 such as 0.985, not {request.target:g}.")
-    if request.timeout_s is not None and request.timeout_s <= 0:
+    if request.timeout_s is not None and not request.timeout_s > 0:  # NaN is refused too
         raise UsageError(f"--timeout must be above 0 seconds, not {request.timeout_s:g}.")
     if request.seed is not None and request.seed < 0:
         raise UsageError(f"--seed must be 0 or more, not {request.seed}.")

@@ -44,9 +44,12 @@ def load_data() -> Mnist:
 
 def verify_data() -> dict[str, FileCheck]:
     """Each cached file with its state and sums."""
-    from data.mnist import verify
+    from data.mnist import MnistError, verify
 
-    return verify()
+    try:
+        return verify()
+    except MnistError as error:
+        raise ConfigError(str(error)) from error
 
 
 def draw_examples(

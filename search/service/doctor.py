@@ -4,13 +4,14 @@ Knows nothing of how the findings are shown; changes nothing.
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from search.errors import TuneError
-from search.work.artifacts import artifact_root
+from search.work.artifacts import artifact_root, sqlite_file
 
 PACKAGES = ("torch", "optuna", "optuna-dashboard", "sqlalchemy", "plotly", "typer")
 FREE_BYTES = 200 * 2**20
@@ -69,18 +70,24 @@ def _data() -> Finding:
 def _storage(storage_url: str) -> Finding:
     from search.service.look import studies
 
+    file = sqlite_file(storage_url)
+    if file is not None and not os.access(file if file.exists() else file.absolute().parent, os.W_OK):
+        return Finding(check="storage", ok=False, finding=f"{file} cannot be written; `tune run` needs that")
     try:
         found = studies(storage_url)
     except TuneError as error:
         missing = "`tune run` makes one" in str(error)  # before the first run that is as it should be
         return Finding(check="storage", ok=missing, finding=str(error))
-    return Finding(check="storage", ok=True, finding=f"{len(found)} studies")
+    names = ", ".join(view.record.name for view in found) or "none yet"
+    return Finding(check="storage", ok=True, finding=f"studies: {names}")
 
 
 def _disk(storage_url: str) -> Finding:
     folder = artifact_root(storage_url).absolute().parent
     while not folder.exists():
         folder = folder.parent
+    if not os.access(folder, os.W_OK):
+        return Finding(check="disk", ok=False, finding=f"{folder} cannot be written; checkpoints go there")
     free = shutil.disk_usage(Path(folder)).free
     return Finding(
         check="disk", ok=free > FREE_BYTES, finding=f"{free / 2**30:.1f} GiB free for checkpoints in {folder}"

@@ -102,10 +102,13 @@ def _best(storage: Storage, name: str) -> Best:
 def compare(storage_url: str, names: list[str]) -> list[Best]:
     """The best trials of several studies of one task, in the order asked for.
 
-    Raises UsageError where the studies are of different tasks.
+    Raises UsageError for fewer than two studies, or for studies of different tasks.
     """
+    names = list(dict.fromkeys(names))
+    if len(names) < 2:
+        raise UsageError(f"To compare takes two studies or more; `tune best {names[0]}` shows one.")
     with open_storage(storage_url, create=False) as storage:
-        found = [_best(storage, name) for name in dict.fromkeys(names)]
+        found = [_best(storage, name) for name in names]
     tasks: Mapping[str, str] = {each.view.record.name: each.view.record.spec.task for each in found}
     if len(set(tasks.values())) > 1:
         listed = ", ".join(f"{name} is of {task}" for name, task in tasks.items())

@@ -110,8 +110,10 @@ def _drive(
     look = _Look(storage, study, record)
     reap(study, storage.store, me, dead=_dead_here(storage, study))
     first = look.snapshot(0.0)
-    if detach or first.counts.finished >= record.target_trials:
-        return look.result("detached" if detach else "nothing to do", first)
+    if first.counts.finished >= record.target_trials:
+        return look.result("nothing to do", first)
+    if detach:
+        return look.result("detached", first)
     order = Order(
         storage_url=storage.url,
         study=study.name,

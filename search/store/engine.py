@@ -118,7 +118,7 @@ def translated(url: URL) -> Iterator[None]:
 
 def _translate(url: URL, error: SQLAlchemyError) -> TuneError:
     original = getattr(error, "orig", None)
-    reason = " ".join(str(original or error).split())
+    reason = " ".join(str(original or error).split()).rstrip(".?!")
     if url.password:
         reason = reason.replace(str(url.password), "***")
     where = masked(url)

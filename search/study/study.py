@@ -13,7 +13,7 @@ from functools import cached_property
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from search.errors import ConfigError, TryAgain
+from search.errors import ConfigError, TryAgain, UsageError
 from search.records import Failure, State, TrialRecord, Value
 from search.space.domain import Space
 from search.space.file import space_of_entries
@@ -127,6 +127,7 @@ class Study:
         study = optuna.create_study(
             storage=storage.trials, study_name=name, direction="maximize", load_if_exists=True
         )
+        _same_name(study, name)
         if len(study.directions) != 1:
             raise ConfigError(
                 f"The study {name} optimises {len(study.directions)} values and was not made by tune."
@@ -141,9 +142,11 @@ class Study:
     def find(cls, storage: Storage, name: str) -> Study | None:
         """Opens the study of that name; None where there is none."""
         try:
-            return cls(optuna.load_study(storage=storage.trials, study_name=name), storage.store)
+            study = optuna.load_study(storage=storage.trials, study_name=name)
         except KeyError:
             return None
+        _same_name(study, name)
+        return cls(study, storage.store)
 
     @staticmethod
     def names(storage: Storage) -> dict[int, str]:
@@ -206,6 +209,16 @@ class Study:
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
+
+
+def _same_name(study: optuna.Study, name: str) -> None:
+    """Raises UsageError where the database took one name for another: MySQL ignores case and accents."""
+    stored = study._storage.get_study_name_from_id(study._study_id)
+    if stored != name:
+        raise UsageError(
+            f"This database does not tell the name {name!r} from that of the study {stored!r}; "
+            "choose a name that differs in more than case, accents or spaces."
+        )
 
 
 def _record(trial: FrozenTrial, space: Space) -> TrialRecord:

@@ -56,7 +56,12 @@ def artifact_root(storage_url: str) -> Path:
     """The artifact folder of a storage: TUNE_ARTIFACTS, else beside an SQLite file, else ./tune.artifacts."""
     if chosen := os.environ.get("TUNE_ARTIFACTS"):
         return Path(chosen)
+    database = sqlite_file(storage_url)
+    return Path("tune.artifacts") if database is None else database.with_suffix(".artifacts")
+
+
+def sqlite_file(storage_url: str) -> Path | None:
+    """The file behind an SQLite URL; None for a server."""
     if storage_url.startswith("sqlite") and "///" in storage_url:
-        database = Path(storage_url.split("///", 1)[1].split("?", 1)[0])
-        return database.with_suffix(".artifacts")
-    return Path("tune.artifacts")
+        return Path(storage_url.split("///", 1)[1].split("?", 1)[0])
+    return None

@@ -185,6 +185,7 @@ class TestRefusals:
             ),
             (["studies"], 78, "There is no storage"),
             (["best", "x"], 78, "There is no storage"),
+            (["run", "--task", "twodigit", "--timeout", "nan"], 2, "--timeout must be above 0"),
             (["data", "show", "--task", "two"], 2, "did you mean twodigit?"),
             (["data", "fetch", "--from", "/nowhere"], 78, "/nowhere"),
             (["nonsense"], 2, "nonsense"),
@@ -213,6 +214,7 @@ class TestRefusals:
             ),
             (["trials", "twodigti"], 2, "did you mean twodigit?"),
             (["best", "nosuch"], 2, "There is no study nosuch"),
+            (["compare", "twodigit", "twodigit"], 2, "takes two studies or more"),
             (["compare", "twodigit", "sum"], 2, "Only studies of one task can be compared"),
             (["worker", "nosuch"], 2, "There is no study nosuch"),
         ],
@@ -294,6 +296,11 @@ class TestHelp:
             "doctor",
         ):
             assert f"\n  {command} " in done.stdout
+
+    def test_version(self, tmp_path: Path, here: Here) -> None:
+        done = here("--version", cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("tune 0.")
 
     def test_doctor_finds_this_machine_well(self, tmp_path: Path, here: Here) -> None:
         findings = parsed(here("doctor", "--json", cwd=tmp_path))

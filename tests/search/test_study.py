@@ -334,6 +334,15 @@ class TestStorage:
             assert set(pool.map(open_and_close, range(4))) == {1}
         gc.collect()  # here, where the warning is expected
 
+    def test_a_database_that_ignores_case_mixes_up_no_studies(self, mysql_url: str, opened: Opened) -> None:
+        storage = opened(mysql_url)
+        prepared(storage)
+        for name in ("S", "s "):
+            with pytest.raises(UsageError, match="does not tell the name"):
+                Study.create(storage, name)
+            with pytest.raises(UsageError, match="does not tell the name"):
+                Study.find(storage, name)
+
     def test_optuna_reads_what_we_write(self, storage: Storage, sqlite_url: str) -> None:
         prepared(storage).ask().complete(0.75)
         assert optuna.load_study(study_name="s", storage=sqlite_url).best_value == 0.75
