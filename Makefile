@@ -9,7 +9,7 @@ run: .venv/installed ## 100 trials of twodigit into studies.db
 
 test: .venv/installed-dev ## every test, on real data
 	$(BIN)/tune data fetch
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/installed-dev ## lint, format, types
 	$(BIN)/ruff check .

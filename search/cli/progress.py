@@ -60,7 +60,7 @@ def panel(seen: Snapshot) -> RenderableType:
         accuracy = percent(each.latest.validation.accuracy) if each.latest else "–"
         name = each.trial.reference or settings(each.trial.params)
         workers.add_row(each.worker, str(each.trial.number), f"{each.epoch:.2f}", accuracy, name)
-    if not seen.running:
+    if not seen.running and seen.counts.finished < seen.target_trials:
         workers = Table.grid()
         workers.add_row(Text("starting workers, a few seconds …", style="dim"))
     parts: list[RenderableType] = [head, pace, Text(), workers, Text()]
