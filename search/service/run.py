@@ -86,7 +86,6 @@ def join(
             device=device,
         )
         fetch_data(progress=progress)
-        load_data()
         return _drive(storage, study, record, request, watch=watch, detach=False)
 
 
