@@ -12,8 +12,6 @@ from torch.nn import functional
 
 Activation = Literal["relu", "leaky_relu", "elu", "tanh", "gelu", "silu"]
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
-MONOTONE: frozenset[Activation] = frozenset({"relu", "leaky_relu", "elu", "tanh"})
-"""max(f(a), f(b)) == f(max(a, b)): pooling first gives the same numbers for a quarter of the work."""
 
 MNIST_MEAN = 0.1307
 MNIST_STD = 0.3081

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.averaging import EVERY, Average
 from models.checks import choice, real, whole
 from models.device import denormals_flushed
 from models.layers import Dropout
@@ -80,6 +81,9 @@ class TrainingConfig:
     """Share of each target spread over all classes; 0: none. The metrics never have it."""
     gradient_clip: float | None = None
     """Largest norm of the whole gradient; None: not clipped."""
+    averaging: float = 0.0
+    """Share of the steps so far over which the weights are averaged before they are judged, below 1; 0: the
+    weights as they are. See models.averaging.Average."""
 
     def __post_init__(self) -> None:
         whole("batch_size", self.batch_size, low=1)
@@ -87,6 +91,7 @@ class TrainingConfig:
         choice("schedule", self.schedule, SCHEDULES)
         choice("precision", self.precision, get_args(Precision))
         real("label_smoothing", self.label_smoothing, low=0, below=1)
+        real("averaging", self.averaging, low=0, below=1)
         if self.gradient_clip is not None:
             real("gradient_clip", self.gradient_clip, low=0, above=True)
 
@@ -111,7 +116,7 @@ class Report:
     train: Metrics
     """Over the examples since the report before, in training mode (dropout on, weights moving)."""
     validation: Metrics
-    """In evaluation mode, on what the validation limit allows."""
+    """Of the judged network, in evaluation mode, on what the validation limit allows."""
 
 
 class Training:
@@ -142,11 +147,17 @@ class Training:
         self.seconds = 0.0
         self.training_seconds = 0.0
         self.optimizer = build_optimizer(config.optimizer, self.network)
+        self.average = Average(self.network, config.averaging) if config.averaging else None
         self.tally = Tally(network.signature, self.device)
         self.dropout = torch.Generator(self.device).manual_seed(seed)
         for module in network.modules():
             if isinstance(module, Dropout):
                 module.generator = self.dropout
+
+    @property
+    def judged(self) -> Network:
+        """The network that validation sees and that is worth keeping: the average if there is one."""
+        return self.network if self.average is None else self.average.network
 
     def reports(
         self, milestones: Sequence[int], *, validation_limit: Callable[[int], int | None] | None = None
@@ -171,7 +182,7 @@ class Training:
             train = self.tally.metrics()
             trained = perf_counter()
             validation = evaluate(
-                self.network,
+                self.judged,
                 self.validation,
                 limit=validation_limit(milestone) if validation_limit else None,
                 precision=self.config.precision,
@@ -207,6 +218,8 @@ class Training:
             self.optimizer.step()
             self.optimizer.zero_grad()
             self.images += self.config.batch_size
+            if self.average is not None and self._step % EVERY == 0:
+                self.average.update()
             # A look at the loss waits for the device: only with the bulk count, every 50 small batches.
             if self.tally.add(logits, targets):
                 self._require_finite(float(self.tally.sums.sum()))
@@ -227,9 +240,13 @@ class Training:
     @property
     def learning_rate(self) -> float:
         """Of the next step."""
-        step = self.images // self.config.batch_size
-        multiplier = SCHEDULES[self.config.schedule](step / self.config.steps)
+        multiplier = SCHEDULES[self.config.schedule](self._step / self.config.steps)
         return self.config.optimizer.lr * multiplier
+
+    @property
+    def _step(self) -> int:
+        """Steps done."""
+        return self.images // self.config.batch_size
 
     def _require_finite(self, loss: float) -> None:
         if not math.isfinite(loss):
@@ -242,6 +259,8 @@ class Training:
         """Contiguous CPU copies of everything that a new object needs to go on bit for bit."""
         state = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         state |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(self.optimizer).items()}
+        if self.average is not None:
+            state |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
         state |= {
             "training.position": torch.tensor([self.images, self.milestone]),
             "training.seconds": torch.tensor([self.seconds, self.training_seconds], dtype=torch.float64),
@@ -257,6 +276,8 @@ class Training:
         """Goes on where `state` was taken. Raises KeyError or RuntimeError where it is of another network."""
         self.network.load_state_dict(_under("network.", state))
         load_optimizer(self.optimizer, _under("optimizer.", state))
+        if self.average is not None:
+            self.average.load_state_dict(_under("average.", state))
         self.images, self.milestone = state["training.position"].tolist()
         self.seconds, self.training_seconds = state["training.seconds"].tolist()
         self.tally.reset()

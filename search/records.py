@@ -254,7 +254,10 @@ class Snapshot:
     """all of them, by number"""
     counts: Counts
     running: tuple[Running, ...]
+    waiting: int
+    """trials that wait in their workers' hands until it is clear how they stand"""
     best: TrialRecord | None
+    """the one with the highest score so far, finished or not"""
     best_point: Point | None
     """of the best trial's curve, where its validation score is highest"""
     images_per_s: float

@@ -39,9 +39,11 @@ def print_table(
 ) -> None:
     """A table for people, on stdout. Columns in `words` are set flush left, the others are numbers."""
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    lines = []
     for row in (header, *rows):
         cells = [
             cell.ljust(width) if i in words else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        typer.echo("  ".join(cells).rstrip())
+        lines.append("  ".join(cells).rstrip())
+    typer.echo("\n".join(lines))

@@ -45,7 +45,8 @@ def panel(seen: Snapshot) -> RenderableType:
         Text(seen.study, style="bold"),
         ProgressBar(total=max(1, seen.target_trials), completed=counts.finished, width=30),
         f"{counts.finished} of {seen.target_trials}",
-        f"{counts.complete} complete · {counts.pruned} pruned · {counts.failed} failed",
+        f"{counts.complete} complete · {counts.pruned} pruned · {counts.failed} failed"
+        f" · {seen.waiting} waiting",
     )
     pace = Text(
         f"{duration(seen.elapsed_s)} elapsed · {duration(seen.remaining_s)} left · "

@@ -134,14 +134,15 @@ def _tell(result: RunResult, *, json: bool) -> None:
         typer.echo(f"Next: tune worker {shlex.quote(seen.study)}")
         return
     if result.trial is None:
-        typer.echo("No trial is complete yet.")
+        leads = f" Trial {seen.best.number} leads with {percent(seen.best.value)}." if seen.best else ""
+        typer.echo(f"No trial is complete yet.{leads}")
         return
     best = result.trial
     which = (
         f"trial {best.number}, the reference {best.reference}," if best.reference else f"trial {best.number}"
     )
     typer.echo(f"\nBest is {which} with {percent(best.value)} on validation:")
-    typer.echo(f"  accuracy   {heads(seen.best_point)}")
+    typer.echo(f"  accuracy   {heads(result.point)}")
     typer.echo(f"  settings   {settings(best.settings)}")
     if best.parameters is not None:
         typer.echo(f"  network    {best.parameters:,} parameters")

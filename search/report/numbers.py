@@ -4,8 +4,8 @@ Knows nothing of how they are shown; knows only records.
 
 from __future__ import annotations
 
-import datetime
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -48,17 +48,16 @@ def best_trial(trials: Sequence[TrialRecord]) -> TrialRecord | None:
     return max(complete, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
 
 
+def leader(trials: Sequence[TrialRecord]) -> TrialRecord | None:
+    """The trial with the highest score so far, finished or not, failed ones left out."""
+    scored = [trial for trial in trials if trial.value is not None and trial.state is not State.FAILED]
+    return max(scored, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
+
+
 def count(trials: Sequence[TrialRecord]) -> Counts:
     """How many of these trials are in each state."""
-    states = [trial.state for trial in trials]
-    return Counts(**{state.value: states.count(state) for state in State})
-
-
-def seconds(trial: TrialRecord, now: datetime.datetime) -> float | None:
-    """Wall time of a trial so far; None before it starts."""
-    if trial.started is None:
-        return None
-    return max(0.0, ((trial.finished or now) - trial.started).total_seconds())
+    states = Counter(trial.state for trial in trials)
+    return Counts(**{state.value: states[state] for state in State})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,14 +103,27 @@ def snapshot(
     claims: Sequence[Claim],
     curves: Mapping[int, Sequence[Point]],
     *,
+    moved: Mapping[int, float],
     elapsed_s: float,
     finished_before: int,
 ) -> Snapshot:
-    """A study at this moment. `curves` needs those of the running trials and of the best one."""
+    """A study at this moment.
+
+    curves: at least those of the running trials and of the leader. moved: by trial, when it was last seen to
+    have got further; of the trials that a worker holds, it works on the one that moved last.
+    """
     workers = {claim.trial_id: claim.worker_id for claim in claims if not claim.done}
-    running = []
+    held: dict[str, list[TrialRecord]] = {}
     for trial in trials:
         if trial.state is State.RUNNING and trial.trial_id in workers:
+            held.setdefault(workers[trial.trial_id], []).append(trial)
+    at_work = {
+        max(some, key=lambda trial: (moved.get(trial.trial_id, 0.0), trial.number)).number
+        for some in held.values()
+    }
+    running = []
+    for trial in trials:
+        if trial.number in at_work:
             curve = curves.get(trial.trial_id, ())
             latest = curve[-1] if curve else None
             running.append(
@@ -125,13 +137,14 @@ def snapshot(
     counts = count(trials)
     done_here = counts.finished - finished_before
     missing = max(0, study.target_trials - counts.finished)
-    best = best_trial(trials)
+    best = leader(trials)
     return Snapshot(
         study=study.name,
         target_trials=study.target_trials,
         trials=tuple(trials),
         counts=counts,
         running=tuple(running),
+        waiting=sum(map(len, held.values())) - len(running),
         best=best,
         best_point=best_point(curves.get(best.trial_id, ())) if best else None,
         images_per_s=sum(each.latest.images / each.latest.seconds for each in running if each.latest),

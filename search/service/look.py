@@ -6,58 +6,88 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from search.errors import TuneError, UsageError, did_you_mean
-from search.records import Point, StudyRecord, TrialRecord, Worker
+from search.records import Counts, Point, StudyRecord, TrialRecord, Worker
 from search.report import numbers
-from search.study.storage import Storage, open_storage
-from search.study.study import Study
+from search.space.file import space_of_entries
+from search.study.reading import Reading, TrialReader, find_id, open_reading
+
+if TYPE_CHECKING:  # optuna takes a while to import; commands that only look do without it
+    from search.study.storage import Storage
+    from search.study.study import Study
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyView:
-    """A study with all that the tables and pages need."""
+    """A study at a glance, however many trials it has."""
 
     record: StudyRecord
-    trials: tuple[TrialRecord, ...]
-
-    @property
-    def best(self) -> TrialRecord | None:
-        """The best complete trial."""
-        return numbers.best_trial(self.trials)
+    counts: Counts
+    best: TrialRecord | None
+    """the best complete trial"""
 
 
 def find(storage: Storage, name: str) -> tuple[Study, StudyRecord]:
-    """Opens a study of tune's. Raises ConfigError where there is none."""
+    """Opens a study of tune's to work on it. Raises UsageError where there is none."""
+    from search.study.study import Study
+
+    record = _record(storage, name)
     study = Study.find(storage, name)
-    record = None if study is None else storage.store.study(study.study_id)
-    if study is None or record is None:
-        known = [Study.names(storage).get(each.study_id, "") for each in storage.store.studies()]
+    assert study is not None
+    return study, record
+
+
+def _record(storage: Reading | Storage, name: str) -> StudyRecord:
+    study_id = find_id(storage.trials, name)
+    record = None if study_id is None else storage.store.study(study_id)
+    if record is None:
+        names = storage.trials.names()
+        known = [names[each.study_id] for each in storage.store.studies() if each.study_id in names]
         hint = did_you_mean(name, known) if known else "; there is none yet, `tune run` makes one"
         raise UsageError(f"There is no study {name} in {storage.name}{hint}.")
-    return study, replace(record, name=study.name)
+    return replace(record, name=name)
+
+
+def _reader(storage: Reading, record: StudyRecord) -> TrialReader:
+    return TrialReader(storage.trials, record.study_id, space_of_entries(record.spec.space))
 
 
 def studies(storage_url: str) -> list[StudyView]:
     """Every study of tune's in the storage, oldest first."""
-    with open_storage(storage_url, create=False) as storage:
-        names = Study.names(storage)
+    with open_reading(storage_url) as storage:
+        names = storage.trials.names()
         return [
-            _view(storage, names[record.study_id])
+            _view(storage, replace(record, name=names[record.study_id]))
             for record in storage.store.studies()
             if record.study_id in names  # optuna-dashboard can delete a study
         ]
 
 
-def view(storage_url: str, name: str) -> StudyView:
-    """One study with its trials. Raises UsageError where there is none of that name."""
-    with open_storage(storage_url, create=False) as storage:
-        return _view(storage, name)
+def _view(storage: Reading, record: StudyRecord) -> StudyView:
+    reader = _reader(storage, record)
+    return StudyView(record=record, counts=reader.counts(), best=reader.best())
 
 
-def _view(storage: Storage, name: str) -> StudyView:
-    study, record = find(storage, name)
-    return StudyView(record=record, trials=tuple(study.trials()))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialsView:
+    """The trials of a study."""
+
+    record: StudyRecord
+    trials: list[TrialRecord]
+    """by number"""
+    seconds: Mapping[int, float]
+    """by trial id, how long it has trained; the time that it waited for its verdict is left out"""
+
+
+def trials(storage_url: str, name: str) -> TrialsView:
+    """A study's trials. Raises UsageError where there is none of that name."""
+    with open_reading(storage_url) as storage:
+        record = _record(storage, name)
+        found = _reader(storage, record).all()
+        seconds = storage.store.training_seconds(trial.trial_id for trial in found)
+        return TrialsView(record=record, trials=found, seconds=seconds)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +95,8 @@ class Best:
     """The best trial of a study and what it was measured at."""
 
     view: StudyView
+    images: int
+    """training images seen by all trials of the study together"""
     trial: TrialRecord
     point: Point
     """of its curve, where its validation score is highest"""
@@ -75,12 +107,13 @@ class Best:
 
 def best(storage_url: str, name: str) -> Best:
     """The best trial of a study. Raises TuneError where no trial is complete yet."""
-    with open_storage(storage_url, create=False) as storage:
+    with open_reading(storage_url) as storage:
         return _best(storage, name)
 
 
-def _best(storage: Storage, name: str) -> Best:
-    found = _view(storage, name)
+def _best(storage: Reading, name: str) -> Best:
+    record = _record(storage, name)
+    reader, found = _reader(storage, record), _view(storage, record)
     trial = found.best
     if trial is None:
         raise TuneError(
@@ -88,14 +121,16 @@ def _best(storage: Storage, name: str) -> Best:
         )
     point = numbers.best_point(storage.store.curve(trial.trial_id))
     assert point is not None, "a complete trial has a curve"
-    study_id = found.record.study_id
-    owners = {claim.trial_id: claim.worker_id for claim in storage.store.claims(study_id)}
+    rivals = {each.number: each for each in (trial, *reader.references())}
+    claim = storage.store.claim_of(record.study_id, trial.trial_id)
+    workers = storage.store.workers(record.study_id)
     return Best(
         view=found,
+        images=reader.images(),
         trial=trial,
         point=point,
-        gains=tuple(numbers.gains(found.trials)),
-        worker=storage.store.workers(study_id).get(owners.get(trial.trial_id, "")),
+        gains=tuple(numbers.gains([rivals[number] for number in sorted(rivals)])),
+        worker=None if claim is None else workers.get(claim.worker_id),
     )
 
 
@@ -107,7 +142,7 @@ def compare(storage_url: str, names: list[str]) -> list[Best]:
     names = list(dict.fromkeys(names))
     if len(names) < 2:
         raise UsageError(f"To compare takes two studies or more; `tune best {names[0]}` shows one.")
-    with open_storage(storage_url, create=False) as storage:
+    with open_reading(storage_url) as storage:
         found = [_best(storage, name) for name in names]
     tasks: Mapping[str, str] = {each.view.record.name: each.view.record.spec.task for each in found}
     if len(set(tasks.values())) > 1:

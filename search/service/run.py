@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from search.errors import Interrupted, TuneError
-from search.records import Snapshot, State, StudyRecord, TrialRecord
+from search.records import Point, Snapshot, State, StudyRecord, TrialRecord
 from search.report import numbers
 from search.service.create import DeviceName, RunRequest, check, create_or_resume
 from search.service.data import fetch_data, load_data
@@ -40,7 +40,9 @@ class RunResult:
     gains: tuple[numbers.Gain, ...]
     reason: Reason
     trial: TrialRecord | None
-    """the best one"""
+    """the best complete one"""
+    point: Point | None
+    """of its curve, where its validation score is highest"""
 
 
 def run(
@@ -174,7 +176,7 @@ def _ids_of(storage: Storage, study: Study, pids: list[int]) -> set[str]:
 def _dead_here(storage: Storage, study: Study) -> set[str]:
     """Workers of this machine that hold a claim and are no more: a run before was killed."""
     host = socket.gethostname()
-    holders = {claim.worker_id for claim in storage.store.claims(study.study_id) if not claim.done}
+    holders = {claim.worker_id for claim in storage.store.open_claims(study.study_id)}
     workers = storage.store.workers(study.study_id)
     return {
         worker.worker_id
@@ -202,6 +204,10 @@ class _Look:
         self._record = record
         self._trials: list[TrialRecord] = []
         self._judged: set[int] = set()
+        self._stood: dict[int, int] = {}
+        """training images of each trial at work, as last seen"""
+        self._moved: dict[int, float] = {}
+        """when that changed"""
         self._finished_before = numbers.count(study.trials()).finished
 
     def snapshot(self, elapsed_s: float) -> Snapshot:
@@ -211,13 +217,18 @@ class _Look:
         if current is not None:  # another run may have raised the target meanwhile
             self._record = replace(self._record, target_trials=current.target_trials)
         self._trials = self._study.trials()
-        best = numbers.best_trial(self._trials)
-        wanted = [trial.trial_id for trial in self._trials if trial.state is State.RUNNING]
+        leader = numbers.leader(self._trials)
+        running = [trial for trial in self._trials if trial.state is State.RUNNING]
+        for trial in running:
+            if self._stood.get(trial.trial_id) != trial.images:
+                self._stood[trial.trial_id], self._moved[trial.trial_id] = trial.images, elapsed_s
+        wanted = [trial.trial_id for trial in (*running, *([leader] if leader else []))]
         return numbers.snapshot(
             self._record,
             self._trials,
-            store.claims(self._study.study_id),
-            store.curves([*wanted, *([best.trial_id] if best else [])]),
+            store.open_claims(self._study.study_id),
+            store.curves(wanted),
+            moved=self._moved,
             elapsed_s=elapsed_s,
             finished_before=self._finished_before,
         )
@@ -238,9 +249,12 @@ class _Look:
         snapshot: Snapshot,
     ) -> RunResult:
         """What `run` returns."""
+        best = numbers.best_trial(self._trials)
+        curve = self._storage.store.curve(best.trial_id) if best else []
         return RunResult(
             snapshot=snapshot,
             gains=tuple(numbers.gains(self._trials)),
             reason=reason,
-            trial=snapshot.best,
+            trial=best,
+            point=numbers.best_point(curve),
         )

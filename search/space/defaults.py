@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from search.errors import UsageError, did_you_mean
+from search.records import Value
 from search.space.domain import Choice, Domain, Fixed, Float, Int, Space
 
 FAMILIES = ("mlp", "conv")
@@ -28,6 +29,8 @@ class Parameter:
     """where the search looks unless it is told otherwise"""
     family: str | None = None
     """the model family that has this setting; None: all have it"""
+    before: Value | None = None
+    """what held in studies that were made before there was this setting; None: there always was"""
 
 
 _ACTIVATIONS = ("relu", "leaky_relu", "elu", "tanh", "gelu", "silu")
@@ -50,7 +53,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         name="lr",
         meaning="peak learning rate",
         legal=Float(low=1e-7, high=100.0, log=True),
-        default=Float(low=3e-4, high=0.3, log=True),
+        default=Float(low=1e-3, high=0.2, log=True),  # from Adam's usual values to SGD's
     ),
     Parameter(
         name="momentum",
@@ -81,6 +84,13 @@ PARAMETERS: tuple[Parameter, ...] = (
         meaning="share of the target spread over all classes",
         legal=Float(low=0.0, high=0.9),
         default=Fixed(value=0.0),
+    ),
+    Parameter(
+        name="averaging",
+        meaning="share of the steps so far over which the weights are averaged (0: not)",
+        legal=Float(low=0.0, high=0.99),
+        default=Fixed(value=0.1),  # docs/decisions/005
+        before=0.0,
     ),
     # Data
     Parameter(
@@ -142,7 +152,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         name="channels",
         meaning="channels of the first block",
         legal=Int(low=1, high=1024),
-        default=Int(low=8, high=24, log=True),
+        default=Int(low=8, high=24, step=8),
         family="conv",
     ),
     Parameter(
@@ -151,6 +161,14 @@ PARAMETERS: tuple[Parameter, ...] = (
         legal=Float(low=0.25, high=8.0),
         default=Float(low=1.0, high=2.0),
         family="conv",
+    ),
+    Parameter(
+        name="divisor",
+        meaning="channels are rounded to multiples of this",
+        legal=Int(low=1, high=64),
+        default=Fixed(value=8),
+        family="conv",
+        before=1,
     ),
     Parameter(
         name="kernel",
@@ -212,8 +230,8 @@ PARAMETERS: tuple[Parameter, ...] = (
 
 BY_NAME: Mapping[str, Parameter] = MappingProxyType({p.name: p for p in PARAMETERS})
 
-DEFAULT_EPOCHS: Mapping[str, float] = MappingProxyType({"twodigit": 5, "sum": 4})
-"""Budget of one trial, in passes over the task's training examples (docs/decisions/003)."""
+DEFAULT_EPOCHS: Mapping[str, float] = MappingProxyType({"twodigit": 8, "sum": 4})
+"""Budget of one trial, in passes over the task's training examples (docs/decisions/005)."""
 
 REFERENCES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"twodigit": ("course-mlp", "course-conv"), "sum": ("assignment-conv",)}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from search.errors import ConfigError, did_you_mean
 from search.records import Value
-from search.space.defaults import BY_NAME, FAMILIES, Parameter, default_space
+from search.space.defaults import BY_NAME, FAMILIES, PARAMETERS, Parameter, default_space
 from search.space.domain import Choice, Domain, DomainError, Fixed, Float, Int, Space
 
 
@@ -61,7 +61,17 @@ def change_space(entries: Mapping[str, object], families: tuple[str, ...], *, wh
 
 
 def space_of_entries(entries: Mapping[str, object]) -> Space:
-    """The space that `space_entries` wrote, exactly: a default that came later is no part of it."""
+    """The space that `space_entries` wrote, exactly: a default that came later is no part of it.
+
+    A setting that came later is fixed at what held before.
+    """
+    known = {BY_NAME[name].family for name in entries}
+    later = {
+        parameter.name: parameter.before
+        for parameter in PARAMETERS
+        if parameter.before is not None and parameter.name not in entries and parameter.family in known
+    }
+    entries = {**entries, **later}
     return Space(
         domains={name: _domain(entry, BY_NAME[name]) for name, entry in entries.items()},
         families={name: frozenset({f}) for name in entries if (f := BY_NAME[name].family)},

@@ -70,6 +70,14 @@ class Store(ABC):
         """The claims of a study by slot, done ones included."""
 
     @abstractmethod
+    def open_claims(self, study_id: int) -> list[Claim]:
+        """The claims of a study that are not done, by slot: few, however many trials are finished."""
+
+    @abstractmethod
+    def claim_of(self, study_id: int, trial_id: int) -> Claim | None:
+        """The claim that this trial fills; None for a trial that failed or was never noted on one."""
+
+    @abstractmethod
     def take_over(self, claim: Claim, worker_id: str, *, lease_s: float, force: bool = False) -> Claim | None:
         """Passes an expired claim to `worker_id`; None where it was renewed, taken or ended meanwhile.
 
@@ -89,6 +97,11 @@ class Store(ABC):
     @abstractmethod
     def curves(self, trial_ids: Iterable[int]) -> Mapping[int, list[Point]]:
         """The learning curves of many trials in a few queries. Trials without points are left out."""
+
+    @abstractmethod
+    def training_seconds(self, trial_ids: Iterable[int]) -> Mapping[int, float]:
+        """How long each trial has trained up to its last point, in one query. Trials without points are
+        left out."""
 
     # Workers
 

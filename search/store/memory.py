@@ -94,6 +94,12 @@ class MemoryStore(Store):
             mine = [claim for claim in self._claims.values() if claim.study_id == study_id]
             return sorted(mine, key=lambda claim: claim.slot)
 
+    def open_claims(self, study_id: int) -> list[Claim]:
+        return [claim for claim in self.claims(study_id) if not claim.done]
+
+    def claim_of(self, study_id: int, trial_id: int) -> Claim | None:
+        return next((claim for claim in self.claims(study_id) if claim.trial_id == trial_id), None)
+
     def take_over(self, claim: Claim, worker_id: str, *, lease_s: float, force: bool = False) -> Claim | None:
         with self._lock:
             try:
@@ -126,6 +132,9 @@ class MemoryStore(Store):
 
     def curves(self, trial_ids: Iterable[int]) -> dict[int, list[Point]]:
         return {trial_id: curve for trial_id in trial_ids if (curve := self.curve(trial_id))}
+
+    def training_seconds(self, trial_ids: Iterable[int]) -> dict[int, float]:
+        return {trial_id: curve[-1].seconds for trial_id, curve in self.curves(trial_ids).items()}
 
     # Workers
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 from sqlalchemy import Engine, inspect, select, text
 
 from search.errors import ConfigError
-from search.store import tables
+from search.store import optuna_tables, tables
 from search.store.engine import masked
 
 T = TypeVar("T")
@@ -22,16 +22,16 @@ HALF_MADE_S = 10.0
 """How long a database may look half made before it counts as another program's."""
 
 
-def look(engine: Engine, *, create: bool) -> str | None:
-    """The revision of Optuna's schema in this database, None for an empty one. Changes nothing.
+def look(engine: Engine, *, create: bool) -> bool:
+    """Whether this database already has Optuna's tables. Changes nothing.
 
-    Raises ConfigError for a database of another program or of a newer tune, and, unless `create`, for one
-    that does not exist or holds nothing of tune's.
+    Raises ConfigError for a database of another program, of a newer tune or of another Optuna, and, unless
+    `create`, for one that does not exist or holds nothing of tune's.
     """
     where = masked(engine.url)
     if engine.dialect.name == "sqlite" and not Path(engine.url.database or "").exists():
         if create:
-            return None  # connecting would make the file; leave that to whoever means it
+            return False  # connecting would make the file; leave that to whoever means it
         raise ConfigError(f"There is no storage {where}; `tune run` makes one, --storage names another.")
     deadline = time.monotonic() + HALF_MADE_S
     while _half_made(names := _table_names(engine)) and time.monotonic() < deadline:
@@ -53,8 +53,17 @@ def look(engine: Engine, *, create: bool) -> str | None:
                     f"{tables.SCHEMA_VERSION}. Nothing was changed; update tune."
                 )
         if "alembic_version" not in names:
-            return None
-        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+            return False
+        revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    if revision is None:
+        return False  # another process is about to write it
+    if revision != optuna_tables.REVISION:
+        raise ConfigError(
+            f"The storage {where} was made by another version of Optuna (schema {revision}; this tune reads "
+            f"{optuna_tables.REVISION}). Nothing was changed. If it is older, `optuna storage upgrade "
+            "--storage URL` brings it up to date; keep a copy."
+        )
+    return True
 
 
 def _table_names(engine: Engine) -> set[str]:

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import datetime
 import secrets
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -19,47 +18,36 @@ from sqlalchemy.exc import IntegrityError
 from search.records import CheckpointRecord, Claim, Point, StudyRecord, StudySpec, Worker
 from search.store import migrations, tables
 from search.store.base import LeaseLost, Store
-from search.store.engine import build_engine, translated
+from search.store.database import Database
+from search.store.engine import translated
 from search.store.rows import checkpoint_of, claim_of, point_of, spec_to_json, study_of, utc, worker_of
+from search.store.upsert import put
 
 _IDS_PER_QUERY = 500
 """SQLite takes 999 variables in the oldest builds still around."""
 
 
 class SQLStore(Store):
-    """One database. Holds at most one pooled connection and opens a second under load."""
+    """tune's tables in one database."""
 
     def __init__(self, url: URL) -> None:
         """Prepares an engine for `url`; touches nothing yet. Raises ConfigError without a driver."""
-        self._url = url
-        self._engine = build_engine(url)
+        self.database = Database(url)
+        self._read, self._write = self.database.read, self.database.write
 
-    def look(self, *, create: bool) -> str | None:
-        """Looks at the database without changing it; returns the revision of Optuna's schema, None if new.
+    def look(self, *, create: bool) -> bool:
+        """Whether the database already has Optuna's tables. Changes nothing.
 
-        Raises ConfigError for a database of another program or of a newer tune, or, unless `create`, for
-        one that holds nothing of tune's; TryAgain where none answers.
+        Raises ConfigError for a database of another program, of a newer tune or of another Optuna, or,
+        unless `create`, for one that holds nothing of tune's; TryAgain where none answers.
         """
-        with translated(self._url):
-            return migrations.look(self._engine, create=create)
+        with translated(self.database.url):
+            return migrations.look(self.database.engine, create=create)
 
     def create_tables(self) -> None:
         """Makes tune's tables where they are missing."""
-        with translated(self._url):
-            migrations.create(self._engine)
-
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        with translated(self._url), self._engine.begin() as connection:
-            yield connection
-
-    @contextmanager
-    def _read(self) -> Iterator[Connection]:
-        with (
-            translated(self._url),
-            self._engine.connect().execution_options(reads_only=True) as connection,
-        ):
-            yield connection
+        with translated(self.database.url):
+            migrations.create(self.database.engine)
 
     # Studies
 
@@ -69,9 +57,9 @@ class SQLStore(Store):
             "target_trials": target_trials,
             "spec": spec_to_json(spec),
         }
-        with translated(self._url):
+        with translated(self.database.url):
             try:
-                with self._engine.begin() as connection:
+                with self.database.engine.begin() as connection:
                     if self._study_row(connection, study_id) is None:
                         connection.execute(insert(tables.studies).values(**row, created=_now(connection)))
             except IntegrityError:
@@ -163,11 +151,19 @@ class SQLStore(Store):
                 raise _lost(claim)
 
     def claims(self, study_id: int) -> list[Claim]:
-        query = (
-            select(tables.claims).where(tables.claims.c.study_id == study_id).order_by(tables.claims.c.slot)
-        )
+        return self._claims(study_id)
+
+    def open_claims(self, study_id: int) -> list[Claim]:
+        return self._claims(study_id, tables.claims.c.done.is_(False))
+
+    def claim_of(self, study_id: int, trial_id: int) -> Claim | None:
+        return next(iter(self._claims(study_id, tables.claims.c.trial_id == trial_id)), None)
+
+    def _claims(self, study_id: int, *conditions: Any) -> list[Claim]:
+        query = select(tables.claims).where(tables.claims.c.study_id == study_id, *conditions)
         with self._read() as connection:
-            return [claim_of(row) for row in connection.execute(query).mappings()]
+            rows = connection.execute(query.order_by(tables.claims.c.slot)).mappings()
+            return [claim_of(row) for row in rows]
 
     def take_over(self, claim: Claim, worker_id: str, *, lease_s: float, force: bool = False) -> Claim | None:
         token = secrets.token_hex(16)
@@ -201,20 +197,16 @@ class SQLStore(Store):
             }
             for position, (name, train) in enumerate(point.train.heads.items())
         ]
+        row = {
+            **key,
+            "seconds": point.seconds,
+            "learning_rate": point.learning_rate,
+            "train_joint": point.train.joint,
+            "validation_joint": point.validation.joint,
+        }
         with self._write() as connection:
-            known = select(tables.points.c.images).filter_by(**key)
-            if connection.execute(known).first() is not None:
-                return
-            connection.execute(
-                insert(tables.points).values(
-                    **key,
-                    seconds=point.seconds,
-                    learning_rate=point.learning_rate,
-                    train_joint=point.train.joint,
-                    validation_joint=point.validation.joint,
-                )
-            )
-            connection.execute(insert(tables.head_points), heads)
+            put(connection, tables.points, ("trial_id", "images"), [row], replace=False)
+            put(connection, tables.head_points, ("trial_id", "images", "head"), heads, replace=False)
 
     def curve(self, trial_id: int) -> list[Point]:
         return self.curves([trial_id]).get(trial_id, [])
@@ -241,6 +233,19 @@ class SQLStore(Store):
                 ):
                     curves.setdefault(trial_id, []).append(point_of(list(group)))
         return curves
+
+    def training_seconds(self, trial_ids: Iterable[int]) -> dict[int, float]:
+        wanted = set(trial_ids)
+        if not wanted:
+            return {}
+        trial_id = tables.points.c.trial_id
+        query = (
+            select(trial_id, func.max(tables.points.c.seconds))
+            .where(trial_id.between(min(wanted), max(wanted)))
+            .group_by(trial_id)
+        )
+        with self._read() as connection:
+            return {each: seconds for each, seconds in connection.execute(query) if each in wanted}
 
     # Workers
 
@@ -285,6 +290,10 @@ class SQLStore(Store):
 
     def drop_checkpoints(self, study_id: int, *, keep: int) -> list[CheckpointRecord]:
         table = tables.checkpoints
+        with self._read() as connection:  # most trials change nothing: a look keeps no writer waiting
+            mine = table.c.study_id == study_id
+            if connection.execute(select(func.count()).where(mine)).scalar_one() <= keep:
+                return []
         with self._write() as connection:
             rows = connection.execute(_by_score(study_id)).mappings().all()[keep:]
             if rows:
@@ -297,7 +306,7 @@ class SQLStore(Store):
             return [checkpoint_of(row) for row in connection.execute(_by_score(study_id)).mappings()]
 
     def close(self) -> None:
-        self._engine.dispose()
+        self.database.close()
 
 
 def _now(connection: Connection) -> datetime.datetime:

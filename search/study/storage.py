@@ -13,6 +13,7 @@ from search.errors import ConfigError
 from search.store.base import Store
 from search.store.engine import engine_arguments, masked, parse_url, prepare, translated
 from search.store.migrations import made_by_many
+from search.store.optuna_trials import OptunaTrials
 from search.store.sql import SQLStore
 
 
@@ -24,8 +25,10 @@ class Storage:
     """complete, with its password: never print it"""
     name: str
     """the URL as it may be shown"""
-    trials: RDBStorage
-    """Optuna's own tables: parameters, values, states"""
+    optuna: RDBStorage
+    """Optuna's tables as Optuna reads and writes them: studies, queued trials"""
+    trials: OptunaTrials
+    """the same tables as tune reads and writes them: all that happens to many trials"""
     store: Store
     """tune's tables"""
 
@@ -42,7 +45,7 @@ class Storage:
     def close(self) -> None:
         """Gives back every connection. The end of a `with` block does it too."""
         self.store.close()
-        self.trials.engine.dispose()
+        self.optuna.engine.dispose()
 
 
 def open_storage(text: str, *, create: bool = True) -> Storage:
@@ -54,19 +57,19 @@ def open_storage(text: str, *, create: bool = True) -> Storage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what a person should know, tune says itself
     url = parse_url(text)
     store = SQLStore(url)
-    revision = store.look(create=create)
-    if revision is not None and revision != _expected_revision():
-        raise ConfigError(
-            f"The storage {masked(url)} was made by another version of Optuna (schema {revision}; this one, "
-            f"{optuna.__version__}, reads {_expected_revision()}). Nothing was changed. If it is older, "
-            "`optuna storage upgrade --storage URL` brings it up to date; keep a copy."
-        )
+    existed = store.look(create=create)
     with translated(url):
         trials = _open_trials(url.render_as_string(hide_password=False), engine_arguments(url))
+    if not existed:
+        store.look(create=True)  # refuses an Optuna that has just made another schema than tune reads
     if create:
         store.create_tables()
     return Storage(
-        url=url.render_as_string(hide_password=False), name=masked(url), trials=trials, store=store
+        url=url.render_as_string(hide_password=False),
+        name=masked(url),
+        optuna=trials,
+        trials=OptunaTrials(store.database),
+        store=store,
     )
 
 
@@ -85,15 +88,11 @@ def open_undisturbing(text: str) -> RDBStorage:
 
 def _open_trials(url: str, arguments: dict[str, object]) -> RDBStorage:
     """Optuna's storage with tune's rules for transactions. Tables are made where they are missing."""
-    trials = made_by_many(lambda: RDBStorage(url, engine_kwargs=dict(arguments)))
+    try:
+        trials = made_by_many(lambda: RDBStorage(url, engine_kwargs=dict(arguments)))
+    except RuntimeError as error:  # Optuna's word for a schema that is not its own
+        raise ConfigError(
+            f"The installed Optuna {optuna.__version__} cannot use this storage: {error}"
+        ) from error
     prepare(trials.engine)
     return trials
-
-
-def _expected_revision() -> str:
-    """The schema that the installed Optuna reads, asked of a storage in memory."""
-    storage = RDBStorage("sqlite:///:memory:")
-    try:
-        return storage.get_head_version()
-    finally:
-        storage.engine.dispose()

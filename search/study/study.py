@@ -4,40 +4,42 @@ Knows nothing of training and of claims; hides Optuna completely.
 
 from __future__ import annotations
 
-import datetime
+import contextlib
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
-from search.errors import ConfigError, TryAgain, UsageError
-from search.records import Failure, State, TrialRecord, Value
+from search.errors import ConfigError, TryAgain
+from search.records import Counts, Failure, Point, State, TrialRecord, Value
 from search.space.domain import Space
 from search.space.file import space_of_entries
-from search.store.base import LeaseLost, Store
+from search.store.base import LeaseLost
+from search.store.optuna_trials import Change, Facts, News, TrialEnded
 from search.study.ladder import Ladder
 from search.study.pruners import make_pruner
+from search.study.reading import (
+    FAILURE,
+    FAILURE_DETAIL,
+    ORIGIN,
+    PARAMETERS,
+    PINNED,
+    REFERENCE,
+    RETRY_OF,
+    TrialReader,
+    find_id,
+)
 from search.study.samplers import make_sampler
 from search.study.storage import Storage
 from search.study.suggest import split_reference, suggest
+from search.study.trial_storage import TrialStorage
 
 METRIC = "validation accuracy"
 """What the search maximises: the mean of the heads' accuracies."""
-
-_STATES = {
-    TrialState.WAITING: State.WAITING,
-    TrialState.RUNNING: State.RUNNING,
-    TrialState.COMPLETE: State.COMPLETE,
-    TrialState.PRUNED: State.PRUNED,
-    TrialState.FAIL: State.FAILED,
-}
-
-# Trial attributes that tune writes; optuna-dashboard shows them beside the parameters.
-_REFERENCE, _PINNED, _RETRY_OF, _ORIGIN = "reference", "pinned", "retry_of", "origin"
-_PARAMETERS, _FAILURE, _FAILURE_DETAIL = "parameters", "failure", "failure_detail"
 
 
 class Asked:
@@ -46,35 +48,45 @@ class Asked:
     Every method that writes raises LeaseLost once somebody else has ended the trial.
     """
 
-    def __init__(self, study: optuna.Study, trial: optuna.Trial, space: Space) -> None:
+    def __init__(
+        self,
+        study: optuna.Study,
+        trial: optuna.Trial,
+        space: Space,
+        storage: Storage,
+        adapter: TrialStorage,
+    ) -> None:
         self._study = study
         self._trial = trial
         self._space = space
+        self._storage = storage
+        self._adapter = adapter
         attributes = trial.user_attrs
-        self._pinned: Mapping[str, Value] = attributes.get(_PINNED, {})
+        self._pinned: Mapping[str, Value] = attributes.get(PINNED, {})
         self.number = trial.number
         self.trial_id: int = trial._trial_id  # no public name; optuna-dashboard reads it too
-        self.reference: str | None = attributes.get(_REFERENCE)
-        self.retry_of: int | None = attributes.get(_RETRY_OF)
-        self.origin: int = attributes.get(_ORIGIN, trial.number)
+        self.reference: str | None = attributes.get(REFERENCE)
+        self.retry_of: int | None = attributes.get(RETRY_OF)
+        self.origin: int = attributes.get(ORIGIN, trial.number)
         """number of the trial that these settings were first given to: retries share its seed"""
 
     def draw(self) -> dict[str, Value]:
         """The trial's complete settings; drawn at the first call, the same ones afterwards."""
-        with self._still_ours():
+        with self._still_ours(), self._adapter.drawing(self.trial_id):
             return suggest(self._trial, self._space, self._pinned)
 
     def note_parameters(self, parameters: int) -> None:
-        """Notes how many trainable numbers the network has."""
-        with self._still_ours():
-            self._trial.set_user_attr(_PARAMETERS, parameters)
+        """Notes how many trainable numbers the network has; written with the next report, or the end."""
+        self._adapter.note(self.trial_id, PARAMETERS, parameters)
 
-    def report(self, images: int, best_score: float) -> bool:
+    def report(self, images: int, best_score: float, point: Point | None = None) -> bool:
         """Tells the pruner the best score so far (monotone) after `images` training images.
 
-        Returns whether the trial is hopeless beside the others.
+        `point` joins the learning curve in the same transaction. Returns whether the trial is hopeless
+        beside the others.
         """
-        with self._still_ours():
+        also = None if point is None else partial(self._storage.store.add_point, self.trial_id, point)
+        with self._still_ours(), self._adapter.together(self.trial_id, also):
             self._trial.report(best_score, step=images)
             return self._trial.should_prune()
 
@@ -92,12 +104,12 @@ class Asked:
     def _still_ours(self) -> Iterator[None]:
         try:
             yield
-        except optuna.exceptions.StorageInternalError as error:
+        except optuna.exceptions.StorageInternalError as error:  # the quasi-random sampler writes by itself
             kind = type(error.__cause__ or error).__name__  # the message could hold a password
             raise TryAgain(f"The storage failed while trial {self.number} was written ({kind}).") from error
         except (optuna.exceptions.UpdateFinishedTrialError, ValueError) as error:
             # `tell` answers a finished trial with a bare ValueError, like any other mistake: look.
-            if not self._study._storage.get_trial(self.trial_id).state.is_finished():
+            if self._storage.trials.state(self.trial_id) in (State.RUNNING, State.WAITING):
                 raise
             raise LeaseLost(f"Trial {self.number} was ended by another process.") from error
 
@@ -105,29 +117,40 @@ class Asked:
 class Study:
     """A study in a storage."""
 
-    def __init__(self, study: optuna.Study, store: Store) -> None:
+    def __init__(self, study: optuna.Study, storage: Storage, adapter: TrialStorage) -> None:
         self._study = study
-        self._store = store
+        self._storage = storage
+        self._trials = storage.trials
+        self._adapter = adapter
+        self._rungs: dict[int, _Rung] = {}
         self.name = study.study_name
         self.study_id: int = study._study_id  # no public name, but part of every storage call
 
     @cached_property
     def space(self) -> Space:
         """The search space that the study was made with. Raises KeyError before the store knows the study."""
-        record = self._store.study(self.study_id)
+        record = self._storage.store.study(self.study_id)
         if record is None:
             raise KeyError(f"the study {self.name} is not tune's")
         return space_of_entries(record.spec.space)
+
+    @cached_property
+    def _reader(self) -> TrialReader:
+        return TrialReader(self._trials, self.study_id, self.space)
 
     # Opening
 
     @classmethod
     def create(cls, storage: Storage, name: str) -> Study:
         """Makes the study, or opens it where it exists."""
-        study = optuna.create_study(
-            storage=storage.trials, study_name=name, direction="maximize", load_if_exists=True
-        )
-        _same_name(study, name)
+        existing = cls.find(storage, name)
+        if existing is None:
+            optuna.create_study(
+                storage=storage.optuna, study_name=name, direction="maximize", load_if_exists=True
+            )
+            existing = cls.find(storage, name)
+            assert existing is not None
+        study = existing._study
         if len(study.directions) != 1:
             raise ConfigError(
                 f"The study {name} optimises {len(study.directions)} values and was not made by tune."
@@ -136,25 +159,21 @@ class Study:
             with warnings.catch_warnings():  # "experimental" since Optuna 3.2
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 study.set_metric_names([METRIC])
-        return cls(study, storage.store)
+        return existing
 
     @classmethod
     def find(cls, storage: Storage, name: str) -> Study | None:
         """Opens the study of that name; None where there is none."""
-        try:
-            study = optuna.load_study(storage=storage.trials, study_name=name)
-        except KeyError:
+        if find_id(storage.trials, name) is None:
             return None
-        _same_name(study, name)
-        return cls(study, storage.store)
+        adapter = TrialStorage(storage.optuna, storage.trials)
+        study = optuna.load_study(storage=adapter, study_name=name)
+        return cls(study, storage, adapter)
 
     @staticmethod
     def names(storage: Storage) -> dict[int, str]:
         """The name of every study in the storage, by id."""
-        return {
-            study._study_id: study.study_name
-            for study in optuna.get_all_study_summaries(storage.trials, include_best_trial=False)
-        }
+        return storage.trials.names()
 
     # Searching
 
@@ -165,88 +184,66 @@ class Study:
 
     def ask(self) -> Asked:
         """The next trial: a queued one if there is any, else what the sampler proposes."""
-        return Asked(self._study, self._study.ask(), self.space)
+        return Asked(self._study, self._study.ask(), self.space, self._storage, self._adapter)
 
     def queue_reference(self, name: str, settings: Mapping[str, Value]) -> None:
         """Queues a reference configuration; done once however often it is called."""
         searched, pinned = split_reference(settings, self.space)
-        if all(trial.user_attrs.get(_REFERENCE) != name for trial in self._trials()):
-            self._study.enqueue_trial(searched, user_attrs={_REFERENCE: name, _PINNED: pinned})
+        if not self._trials.noted(self.study_id, REFERENCE, name):
+            self._study.enqueue_trial(searched, user_attrs={REFERENCE: name, PINNED: pinned})
 
     def fail(self, trial_id: int, reason: Failure, detail: str, *, retry: bool = False) -> None:
         """Ends a running trial as failed; with `retry`, queues its settings again, once.
 
         Does nothing to a trial that is finished already, except to queue a retry that is owed.
         """
-        storage = self._study._storage
-        trial = storage.get_trial(trial_id)
-        if not trial.state.is_finished():
-            try:
-                storage.set_trial_user_attr(trial_id, _FAILURE, reason.value)
-                storage.set_trial_user_attr(trial_id, _FAILURE_DETAIL, detail)
-                storage.set_trial_state_values(trial_id, TrialState.FAIL)
-            except optuna.exceptions.UpdateFinishedTrialError:
-                trial = storage.get_trial(trial_id)  # its worker was faster than the reaper
-        if retry and trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
+        why = {FAILURE: reason.value, FAILURE_DETAIL: detail}
+        with contextlib.suppress(TrialEnded):  # its worker was faster than the reaper
+            self._trials.change(trial_id, Change(user=why, state=State.FAILED))
+        [trial] = self._trials.facts_of([trial_id])
+        if retry and not trial.state.counts:
             self._queue_retry(trial)
 
-    def _queue_retry(self, trial: FrozenTrial) -> None:
-        if any(other.user_attrs.get(_RETRY_OF) == trial.number for other in self._trials()):
+    def _queue_retry(self, trial: Facts) -> None:
+        if self._trials.noted(self.study_id, RETRY_OF, trial.number):
             return
-        kept = {k: v for k, v in trial.user_attrs.items() if k in (_REFERENCE, _PINNED, _ORIGIN)}
-        attributes = {_ORIGIN: trial.number, **kept, _RETRY_OF: trial.number}
-        self._study.enqueue_trial(trial.params, user_attrs=attributes)
+        kept = {k: v for k, v in trial.user.items() if k in (REFERENCE, PINNED, ORIGIN)}
+        attributes = {ORIGIN: trial.number, **kept, RETRY_OF: trial.number}
+        self._study.enqueue_trial(trial.settings, user_attrs=attributes)
 
     # Looking
 
     def trials(self) -> list[TrialRecord]:
-        """All trials by number. Finished ones are cached by this process, so polling is cheap."""
-        return [_record(trial, self.space) for trial in self._trials()]
+        """All trials by number. Finished ones are cached by this object, so polling is cheap."""
+        return self._reader.all()
+
+    def running(self) -> list[TrialRecord]:
+        """The trials at work, by number: one query, however many are finished."""
+        return self._reader.running()
+
+    def counts(self) -> Counts:
+        """How many trials are in each state: one query."""
+        return self._reader.counts()
+
+    def scores_at(self, images: int) -> list[tuple[int, float]]:
+        """(number, score) of every trial, whatever its state, that has reported at exactly `images`.
+
+        By number. What finished trials reported is read once by this object.
+        """
+        rung = self._rungs.setdefault(images, _Rung())
+        for trial in self._trials.standings(self.study_id, images, rung.news):
+            if trial.value is not None:
+                rung.scores[trial.number] = trial.value
+        return sorted(rung.scores.items())
 
     def state(self, trial_id: int) -> State:
         """The state of one trial as the database has it now."""
-        return _STATES[self._study._storage.get_trial(trial_id).state]
-
-    def _trials(self) -> list[FrozenTrial]:
-        return self._study.get_trials(deepcopy=False)
+        return self._trials.state(trial_id)
 
 
-def _same_name(study: optuna.Study, name: str) -> None:
-    """Raises UsageError where the database took one name for another: MySQL ignores case and accents."""
-    stored = study._storage.get_study_name_from_id(study._study_id)
-    if stored != name:
-        raise UsageError(
-            f"This database does not tell the name {name!r} from that of the study {stored!r}; "
-            "choose a name that differs in more than case, accents or spaces."
-        )
+@dataclass(slots=True)
+class _Rung:
+    """The scores at one rung, as far as this process has seen them."""
 
-
-def _record(trial: FrozenTrial, space: Space) -> TrialRecord:
-    attributes = trial.user_attrs
-    value = trial.values[0] if trial.values else None
-    if value is None and trial.intermediate_values:
-        value = trial.intermediate_values[max(trial.intermediate_values)]
-    pinned: Mapping[str, Value] = attributes.get(_PINNED, {})
-    family = {**space.fixed(""), **trial.params, **pinned}.get("model", "")  # not drawn yet: ""
-    return TrialRecord(
-        trial_id=trial._trial_id,
-        number=trial.number,
-        state=_STATES[trial.state],
-        value=value,
-        params=trial.params,
-        pinned=pinned,
-        fixed=space.fixed(str(family)),
-        reference=attributes.get(_REFERENCE),
-        retry_of=attributes.get(_RETRY_OF),
-        parameters=attributes.get(_PARAMETERS),
-        failure=Failure(attributes[_FAILURE]) if _FAILURE in attributes else None,
-        failure_detail=attributes.get(_FAILURE_DETAIL),
-        steps=trial.intermediate_values,
-        started=_utc(trial.datetime_start),
-        finished=_utc(trial.datetime_complete),
-    )
-
-
-def _utc(moment: datetime.datetime | None) -> datetime.datetime | None:
-    """Optuna's times as UTC with a zone."""
-    return None if moment is None else moment.astimezone(datetime.UTC)
+    news: News = field(default_factory=News)
+    scores: dict[int, float] = field(default_factory=dict)

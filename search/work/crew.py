@@ -27,6 +27,11 @@ GAVE_UP = 3
 RESTARTS = 3
 """How often a worker that dies is replaced before the crew stops, counted over the whole run."""
 
+KERNELS_KEPT = "64"
+"""Compiled kernels that torch's CPU library may keep; a network needs some thirty. Every trial has other
+shapes: with the libraries' own limit of 1,024 a worker grew by 6 MB with each trial and past 800 MB after a
+hundred; with this one, and free memory given back, it stayed at 400 (docs/decisions/007)."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Order:
@@ -105,6 +110,8 @@ class Crew:
 
 def _main(order: Order, last_words: SimpleQueue[str]) -> None:
     """A worker process. What it finds out is in the database; `last_words` say why it gave up."""
+    for variable in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(variable, KERNELS_KEPT)  # read when torch is loaded, which is later
     stopping = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which decides for all
     signal.signal(signal.SIGTERM, lambda _number, _frame: stopping.set())
@@ -127,7 +134,8 @@ def _work(order: Order, stop: Callable[[], bool]) -> None:
     from search.study.storage import open_storage
     from search.study.study import Study
     from search.work.artifacts import Artifacts
-    from search.work.worker import prepare, work
+    from search.work.ground import prepare
+    from search.work.worker import work
 
     prepare_process(order.threads)
     with open_storage(order.storage_url, create=False) as storage:

@@ -1,4 +1,4 @@
-"""Holds a worker's claim for as long as it works, and finds the claims whose holders are gone.
+"""Holds a worker's claims for as long as it works, and finds the claims whose holders are gone.
 Knows nothing of what is being worked on.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Collection
 from types import TracebackType
 
 from search.errors import TuneError
-from search.records import Claim, Failure, State
+from search.records import Claim, Failure
 from search.store.base import LeaseLost, Store
 from search.study.study import Study
 
@@ -24,27 +24,34 @@ RENEWALS_PER_LEASE = 3
 _logger = logging.getLogger(__name__)
 
 
-class Lease:
-    """Renews a claim from a thread of its own until the block is left.
+class Leases:
+    """Renews the claims that a worker holds, from a thread of its own, until the block is left.
 
     A renewal that fails because the database is away is tried again at the next turn; one that fails
-    because the claim has changed hands sets `lost`.
+    because the claim has changed hands makes it `lost`.
     """
 
-    def __init__(self, store: Store, claim: Claim, *, lease_s: float = LEASE_S) -> None:
+    def __init__(self, store: Store, *, lease_s: float = LEASE_S) -> None:
         self._store = store
-        self._claim = claim
         self._lease_s = lease_s
+        self._held: dict[int, Claim] = {}
+        self._lost: set[int] = set()
         self._ended = threading.Event()
-        self._lost = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+        self._thread = threading.Thread(target=self._renew, name="leases", daemon=True)
 
-    @property
-    def lost(self) -> bool:
-        """Whether the claim has passed to another worker."""
-        return self._lost.is_set()
+    def hold(self, claim: Claim) -> None:
+        """From now on this claim is renewed."""
+        self._held[claim.claim_id] = claim
 
-    def __enter__(self) -> Lease:
+    def drop(self, claim: Claim) -> None:
+        """From now on it is not."""
+        self._held.pop(claim.claim_id, None)
+
+    def lost(self, claim: Claim) -> bool:
+        """Whether a claim that is held has passed to another worker."""
+        return claim.claim_id in self._lost
+
+    def __enter__(self) -> Leases:
         self._thread.start()
         return self
 
@@ -59,13 +66,15 @@ class Lease:
 
     def _renew(self) -> None:
         while not self._ended.wait(self._lease_s / RENEWALS_PER_LEASE):
-            try:
-                self._store.renew(self._claim, lease_s=self._lease_s)
-            except LeaseLost:
-                self._lost.set()
-                return
-            except TuneError as error:
-                _logger.warning("a lease could not be renewed and is tried again: %s", error)
+            for claim in list(self._held.values()):
+                try:
+                    self._store.renew(claim, lease_s=self._lease_s)
+                except LeaseLost:
+                    self._lost.add(claim.claim_id)
+                    self.drop(claim)
+                except TuneError as error:
+                    _logger.warning("a lease could not be renewed and is tried again: %s", error)
+                    break  # the database is away for the others too
 
 
 def reap(
@@ -84,10 +93,10 @@ def reap(
     now = datetime.datetime.now(datetime.UTC)
     reaped = 0
     held: set[int | None] = set()
-    for claim in store.claims(study.study_id):
+    for claim in store.open_claims(study.study_id):
         gone = claim.worker_id in dead
         taken = None
-        if not claim.done and (gone or claim.expires < now):
+        if gone or claim.expires < now:
             taken = store.take_over(claim, worker_id, lease_s=lease_s, force=gone)
         if taken is None:
             held.add(claim.trial_id)
@@ -106,10 +115,8 @@ def _reap_unclaimed(study: Study, held: Collection[int | None], before: datetime
     """Ends trials whose worker died between creating them and noting them on its claim."""
     lost = [
         trial
-        for trial in study.trials()
-        if trial.state is State.RUNNING
-        and trial.trial_id not in held
-        and (trial.started is None or trial.started < before)
+        for trial in study.running()
+        if trial.trial_id not in held and (trial.started is None or trial.started < before)
     ]
     for trial in lost:
         study.fail(trial.trial_id, Failure.WORKER_DIED, "its worker vanished at the start", retry=True)

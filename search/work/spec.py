@@ -53,6 +53,7 @@ def decode(settings: Mapping[str, Value], *, images: int, seed: int, precision: 
             batch_size=int(settings["batch_size"]),
             schedule=settings["schedule"],  # type: ignore[arg-type]  # checked at construction
             label_smoothing=float(settings["label_smoothing"]),
+            averaging=float(settings["averaging"]),
             precision=precision,
         ),
         augmentation=Augmentation(pairing=Pairing(str(settings["pairing"])), shift=int(settings["shift"])),
@@ -71,6 +72,7 @@ def reference_settings(name: str) -> dict[str, Value]:
         "schedule": "constant",
         "batch_size": reference.batch_size,
         "label_smoothing": 0.0,
+        "averaging": 0.0,
         "pairing": Pairing.FIXED.value,
         "shift": 0,
         **asdict(reference.model),

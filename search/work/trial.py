@@ -48,7 +48,7 @@ class Step:
 
     point: Point
     network: Network
-    """as it is now; training goes on with the same object"""
+    """with the weights that were judged; training goes on and changes them"""
 
 
 def learn(
@@ -77,7 +77,7 @@ def learn(
         device=device,
     )
     for report in training.reports(rungs):
-        yield Step(point=point_of(report), network=network)
+        yield Step(point=point_of(report), network=training.judged)
 
 
 def point_of(report: Report) -> Point:

@@ -148,6 +148,21 @@ class TestClaims:
         assert study.attach(claim, 41).trial_id == 41
         assert [c.trial_id for c in study.claims(STUDY)] == [41]
 
+    def test_open_claims_and_the_claim_of_a_trial(self, study: Store) -> None:
+        claims = [study.claim(STUDY, f"w{i}", lease_s=60) for i in range(3)]
+        for i, claim in enumerate(claims):
+            assert claim is not None
+            study.attach(claim, 40 + i)
+        assert claims[1] is not None
+        study.settle(claims[1])
+        assert [claim.slot for claim in study.open_claims(STUDY)] == [0, 2]
+        found = study.claim_of(STUDY, 41)
+        assert found is not None
+        assert (found.worker_id, found.done) == ("w1", True)
+        assert study.claim_of(STUDY, 99) is None
+        assert study.claim_of(STUDY + 1, 41) is None
+        assert study.open_claims(STUDY + 1) == []
+
     def test_a_running_lease_cannot_be_taken(self, study: Store) -> None:
         claim = study.claim(STUDY, "w", lease_s=60)
         assert claim is not None
@@ -211,6 +226,12 @@ class TestCurves:
         curves = store.curves([*range(1, 1200)])  # more than one query's worth of variables
         assert curves == {1: [point(10)], 2: [point(20)]}
         assert store.curve(3) == []
+
+    def test_how_long_each_trial_has_trained(self, store: Store) -> None:
+        for trial, images in ((1, 10), (1, 30), (3, 20), (4, 10)):
+            store.add_point(trial, point(images))
+        assert store.training_seconds([1, 2, 4]) == {1: point(30).seconds, 4: point(10).seconds}
+        assert store.training_seconds([]) == {}
 
 
 class TestWorkersAndCheckpoints:

@@ -1,5 +1,7 @@
 """What a process finds out about its machine."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from models.device import (
     choose_device,
     denormals_flushed,
     describe,
+    give_back_memory,
     prepare_process,
 )
 
@@ -71,3 +74,22 @@ def test_description_is_complete_and_plain() -> None:
     described = describe(CPU)
     assert {"device", "cpu", "cores", "threads", "cpu_capability", "torch", "python"} <= set(described)
     assert all(isinstance(value, str | int) and value != "" for value in described.values())
+
+
+def test_freed_memory_goes_back_to_the_system() -> None:
+    """Pieces of 100 kB, too small to be mapped one by one, with something alive on top of them."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("resident memory is read from /proc")
+
+    def resident_mb() -> float:
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
+        return int(line.split()[1]) / 1024
+
+    pieces = [bytearray(100_000) for _ in range(800)]
+    top = bytearray(100_000)
+    full = resident_mb()
+    pieces.clear()
+    give_back_memory()
+    assert resident_mb() < full - 60
+    assert len(top) == 100_000

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.layers import ACTIVATIONS, MONOTONE, Dropout, activation
+from models.layers import Dropout
 
 
 def dropout(p: float, seed: int) -> Dropout:
@@ -43,12 +43,3 @@ def test_dropout_passes_the_gradient_where_it_passed_the_value() -> None:
     out.sum().backward()
     assert x.grad is not None
     assert torch.equal(x.grad, out.detach())
-
-
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_pooling_first_is_right_exactly_for_the_monotone(name: str) -> None:
-    act = activation(name)
-    a = torch.linspace(-8, 8, 401)
-    pairs = torch.cartesian_prod(a, a)
-    swapped = torch.equal(act(pairs.amax(1)), act(pairs).amax(1))
-    assert swapped == (name in MONOTONE)

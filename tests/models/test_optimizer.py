@@ -13,7 +13,9 @@ from models.schedule import SCHEDULES, Schedule, constant, cosine, one_cycle
 
 def network() -> nn.Sequential:
     torch.manual_seed(0)
-    layers = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3))
+    layers = nn.Sequential(
+        nn.Conv2d(2, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)
+    )
     return layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

@@ -40,6 +40,7 @@ TRAININGS = {
         label_smoothing=0.1,
     ),
     "bfloat16": dataclasses.replace(BASE, precision="bfloat16"),
+    "averaged": dataclasses.replace(BASE, averaging=0.1),
 }
 
 

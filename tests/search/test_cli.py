@@ -26,7 +26,8 @@ from search.cli.app import run_command
 from search.service.create import RunRequest, create_or_resume
 from search.study.storage import open_storage
 from search.work.artifacts import Artifacts
-from search.work.worker import prepare, work
+from search.work.ground import prepare
+from search.work.worker import work
 
 TUNE = str(Path(sys.executable).parent / "tune")
 SMALL = ("--trials", "4", "--epochs", "0.02", "--model", "mlp")

@@ -18,9 +18,24 @@ from search.records import (
     StudySpec,
     TrialRecord,
 )
-from search.report.numbers import Gain, best_point, best_trial, count, gains, seconds, snapshot, wilson
+from search.report.numbers import Gain, best_point, best_trial, count, gains, leader, snapshot, wilson
 
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
+
+
+SPEC = StudySpec(
+    task="t",
+    space={},
+    epochs=2,
+    epoch_images=1000,
+    validation_pictures=10,
+    seed=0,
+    sampler="tpe",
+    pruner="asha",
+    references=(),
+    checksums={},
+)
+STUDY = StudyRecord(study_id=1, name="s", spec=SPEC, target_trials=10, created=NOW)
 
 
 def trial(number: int, state: State, value: float | None = None, **more: object) -> TrialRecord:
@@ -92,31 +107,7 @@ class TestBest:
         assert gains([]) == []
 
 
-def test_seconds_count_on_until_the_end() -> None:
-    begun = trial(0, State.RUNNING, started=NOW - datetime.timedelta(seconds=5))
-    ended = trial(
-        0,
-        State.COMPLETE,
-        started=NOW - datetime.timedelta(seconds=5),
-        finished=NOW - datetime.timedelta(seconds=3),
-    )
-    assert [seconds(each, NOW) for each in (begun, ended, trial(0, State.WAITING))] == [5, 2, None]
-
-
 def test_snapshot_shows_who_does_what_and_how_fast() -> None:
-    spec = StudySpec(
-        task="t",
-        space={},
-        epochs=2,
-        epoch_images=1000,
-        validation_pictures=10,
-        seed=0,
-        sampler="tpe",
-        pruner="asha",
-        references=(),
-        checksums={},
-    )
-    study = StudyRecord(study_id=1, name="s", spec=spec, target_trials=10, created=NOW)
     trials = [
         trial(0, State.COMPLETE, 0.9),
         trial(1, State.COMPLETE, 0.8),
@@ -137,7 +128,8 @@ def test_snapshot_shows_who_does_what_and_how_fast() -> None:
         for i in range(4)
     ]
     curves = {100: [point(500, 0.9), point(2000, 0.85)], 102: [point(250, 0.4), point(500, 0.5)]}
-    seen = snapshot(study, trials, claims, curves, elapsed_s=30, finished_before=1)
+    seen = snapshot(STUDY, trials, claims, curves, moved={}, elapsed_s=30, finished_before=1)
+    assert seen.waiting == 0
     assert [(r.trial.number, r.worker, r.epoch) for r in seen.running] == [
         (2, "host:2", 0.5),
         (3, "host:3", 0.0),
@@ -145,3 +137,31 @@ def test_snapshot_shows_who_does_what_and_how_fast() -> None:
     assert seen.images_per_s == pytest.approx(1000), "one of the two has told its pace"
     assert seen.remaining_s == pytest.approx(30 / 1 * 8), "one finished in this run, eight are missing"
     assert (seen.best, seen.best_point) == (trials[0], curves[100][0])
+
+
+def test_of_the_trials_in_a_workers_hands_the_one_that_moved_is_at_work() -> None:
+    trials = [trial(number, State.RUNNING, 0.1 * number) for number in range(3)]
+    claims = [
+        Claim(
+            claim_id=i,
+            study_id=1,
+            slot=i,
+            worker_id="host:1:abc",
+            token="",
+            trial_id=100 + i,
+            done=False,
+            expires=NOW,
+        )
+        for i in range(3)
+    ]
+    moved = {100: 5.0, 101: 7.0, 102: 6.0}
+    seen = snapshot(STUDY, trials, claims, {}, moved=moved, elapsed_s=9, finished_before=0)
+    assert [running.trial.number for running in seen.running] == [1]
+    assert seen.waiting == 2
+    assert seen.best == trials[2], "the leader need not be finished"
+
+
+def test_a_failed_trial_leads_nobody() -> None:
+    trials = [trial(0, State.FAILED, 0.9), trial(1, State.PRUNED, 0.5), trial(2, State.WAITING)]
+    assert leader(trials) == trials[1]
+    assert leader([]) is None

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from search.cli.progress import Lines, panel
+from search.cli.run import _tell
 from search.cli.words import duration, number, percent, settings
 from search.records import (
     Counts,
@@ -22,6 +23,7 @@ from search.records import (
     State,
     TrialRecord,
 )
+from search.service.run import RunResult
 
 NOW = datetime.datetime.now(datetime.UTC)
 SCORES = Scores(
@@ -51,6 +53,7 @@ SEEN = Snapshot(
     trials=(DONE, BUSY),
     counts=Counts(complete=1, running=1),
     running=(Running(trial=BUSY, worker="host:4711", latest=POINT, epoch=1.0),),
+    waiting=2,
     best=DONE,
     best_point=POINT,
     images_per_s=4000.0,
@@ -131,3 +134,24 @@ def test_words_for_numbers_and_settings() -> None:
         "conv, lr 0.1, channels 8, batch_norm no"
     )
     assert settings({"model": "mlp", "lr": 0.1, "depth": 2}, limit=2) == "mlp, lr 0.1 …"
+
+
+# The end of a run
+
+LEADER = replace(BUSY, value=0.999)
+BETTER = replace(POINT, validation=replace(POINT.validation, heads={}))
+
+
+def test_the_accuracies_are_those_of_the_best_complete_trial(capsys: pytest.CaptureFixture[str]) -> None:
+    """A trial that was not finished may lead; it is not what the run hands over."""
+    seen = replace(SEEN, best=LEADER, best_point=BETTER)
+    _tell(RunResult(snapshot=seen, gains=(), reason="timeout", trial=DONE, point=POINT), json=False)
+    said = capsys.readouterr().out
+    assert f"Best is trial {DONE.number} " in said
+    assert all(name in said for name in POINT.validation.heads)
+
+
+def test_without_a_complete_trial_it_says_who_leads(capsys: pytest.CaptureFixture[str]) -> None:
+    seen = replace(SEEN, best=LEADER, best_point=POINT)
+    _tell(RunResult(snapshot=seen, gains=(), reason="timeout", trial=None, point=None), json=False)
+    assert f"Trial {LEADER.number} leads with 99.90 %" in capsys.readouterr().out

@@ -153,6 +153,16 @@ class TestFile:
         assert change_space(space_entries(space), FAMILIES, where="f.toml") == space
         assert space_of_entries(space_entries(space)) == space
 
+    @pytest.mark.parametrize("families", [("mlp",), ("conv",), ("mlp", "conv")])
+    def test_an_old_study_goes_on_as_it_was(self, families: tuple[str, ...]) -> None:
+        """Settings that came later are fixed at what held before; other families' do not appear."""
+        entries = space_entries(default_space(families))
+        old = {name: entry for name, entry in entries.items() if name not in ("averaging", "divisor")}
+        domains = space_of_entries(old).domains
+        assert domains["averaging"] == Fixed(value=0.0)
+        assert domains.get("divisor") == (Fixed(value=1) if "conv" in families else None)
+        assert set(domains) == set(entries)
+
 
 def _entry(legal: Domain) -> st.SearchStrategy[object]:
     """Some legal entry of a space file."""

@@ -9,19 +9,25 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import optuna
 import pytest
+from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from search.errors import ConfigError, TryAgain, UsageError
-from search.records import Failure, State, StudySpec, Value
+from search.records import Failure, HeadScore, Point, Scores, State, StudySpec, Value
 from search.report.numbers import best_trial, count
 from search.space.defaults import BY_NAME, default_space
 from search.space.domain import Choice, Fixed, Float, Int, Space
 from search.space.file import change_space, space_entries
 from search.store.base import LeaseLost
+from search.store.database import Database
+from search.store.engine import parse_url, translated
+from search.study import history
 from search.study.ladder import Ladder
 from search.study.pruners import PRUNERS, make_pruner
 from search.study.samplers import SAMPLERS, make_sampler
@@ -62,6 +68,11 @@ def spec_of(space: Space) -> StudySpec:
         references=(),
         checksums={},
     )
+
+
+def point(images: int) -> Point:
+    scores = Scores(heads={"digit": HeadScore(loss=0.5, accuracy=0.75)}, joint=0.75)
+    return Point(images=images, seconds=1.0, learning_rate=0.01, train=scores, validation=scores)
 
 
 Opened = Callable[[str], Storage]
@@ -146,12 +157,16 @@ class TestSampling:
         [
             (lambda: make_sampler("tpee", 0), r"--sampler tpee: no such sampler \(did you mean tpe\?\)"),
             (lambda: make_pruner("ahsa", LADDER), r"--pruner ahsa: no such pruner \(did you mean asha\?\)"),
-            (lambda: make_pruner("xyz", LADDER), r"known: asha, hyperband, median, none, percentile"),
+            (lambda: make_pruner("xyz", LADDER), "known: asha, halving, hyperband, median, none, perc"),
         ],
     )
     def test_an_unknown_name_lists_near_ones(self, make, message: str) -> None:  # type: ignore[no-untyped-def]
         with pytest.raises(UsageError, match=message):
             make()
+
+
+CAME_LATER = {"averaging": 0.0}
+"""What the space of these tests does not name holds as it did before there was such a setting."""
 
 
 class TestReferences:
@@ -165,10 +180,10 @@ class TestReferences:
         study.queue_reference("course", self.REFERENCE)
         asked = study.ask()
         assert (asked.number, asked.reference) == (0, "course")
-        assert asked.draw() == self.REFERENCE
+        assert asked.draw() == {**self.REFERENCE, **CAME_LATER}
         [record] = study.trials()
         assert record.params == {"lr": 0.01}, "the sampler must not learn from a depth outside its range"
-        assert record.settings == self.REFERENCE
+        assert record.settings == {**self.REFERENCE, **CAME_LATER}
 
     def test_is_queued_once(self, storage: Storage) -> None:
         study = prepared(storage)
@@ -187,7 +202,8 @@ class TestReferences:
 
 
 class TestJudging:
-    @pytest.mark.parametrize("pruner", [name for name in PRUNERS if name != "none"])
+    # asha ends trials between rungs, not at a report: tests/search/test_promotion.py
+    @pytest.mark.parametrize("pruner", [name for name in PRUNERS if name not in ("none", "asha")])
     def test_ends_what_is_hopeless_beside_others(self, storage: Storage, pruner: str) -> None:
         study = prepared(storage, pruner=pruner, sampler="random")
         for score in [0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96] * 3:
@@ -253,12 +269,32 @@ class TestTrials:
     ) -> None:
         asked = prepared(storage).ask()
 
+        @contextlib.contextmanager
+        def away(_database: Database) -> Iterator[None]:
+            with translated(parse_url("postgresql://u:hush@h/d")):
+                raise OperationalError("INSERT", {}, Exception("no route for u:hush@h"))
+            yield
+
+        monkeypatch.setattr(Database, "write", away)
+        with pytest.raises(TryAgain, match="does not answer: no route") as caught:
+            asked.report(2_250, 0.5)
+        assert "hush" not in str(caught.value)
+
+    def test_nor_is_a_failure_of_what_is_left_to_optuna(
+        self, storage: Storage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        study = prepared(storage, sampler="qmc")
+        first = study.ask()
+        first.draw()
+        first.complete(0.5)
+        asked = study.ask()
+
         def away(*_arguments: object) -> None:
             raise optuna.exceptions.StorageInternalError("password in here")
 
-        monkeypatch.setattr(RDBStorage, "set_trial_intermediate_value", away)
-        with pytest.raises(TryAgain, match="The storage failed while trial 0 was written") as caught:
-            asked.report(2_250, 0.5)
+        monkeypatch.setattr(RDBStorage, "set_study_system_attr", away)
+        with pytest.raises(TryAgain, match="The storage failed while trial 1 was written") as caught:
+            asked.draw()
         assert "password" not in str(caught.value)
 
     def test_a_retry_is_queued_once_with_everything(self, storage: Storage) -> None:
@@ -270,7 +306,7 @@ class TestTrials:
             study.fail(asked.trial_id, Failure.WORKER_DIED, "gone", retry=True)
         again = study.ask()
         assert (again.number, again.retry_of, again.reference) == (1, 0, "course")
-        assert again.draw() == TestReferences.REFERENCE
+        assert again.draw() == {**TestReferences.REFERENCE, **CAME_LATER}
         assert count(study.trials()).waiting == 0
         study.fail(again.trial_id, Failure.WORKER_DIED, "gone too", retry=True)
         third = study.ask()
@@ -293,6 +329,87 @@ class TestTrials:
             name: settings[name] for name, d in space.domains.items() if not isinstance(d, Fixed)
         }
         assert BY_NAME["batch_norm"].legal == Choice(options=(False, True))
+
+
+class TestWriting:
+    def test_a_trial_takes_few_transactions(self, storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each one waits for the disk; Optuna's own storage would commit each parameter by itself."""
+        study = prepared(storage, space=default_space())
+        for score in range(12):  # past the trials that TPE draws at random
+            asked = study.ask()
+            asked.draw()
+            asked.complete(score / 12)
+        commits: list[object] = []
+        for engine in (storage.optuna.engine, storage.trials._database.engine):
+            event.listen(engine, "commit", commits.append)
+        asked = study.ask()
+        asked.draw()
+        asked.note_parameters(5)
+        for images in LADDER.rungs[:3]:
+            asked.report(images, 0.5, point(images))
+        asked.prune()
+        assert len(commits) == 1 + 1 + 3 + 1, "the trial, its settings, three reports, its end"
+        record = study.trials()[-1]
+        assert (record.parameters, record.images) == (5, LADDER.rungs[2])
+        assert storage.store.curve(asked.trial_id) == [point(images) for images in LADDER.rungs[:3]]
+
+    def test_a_report_that_comes_too_late_leaves_no_point(self, storage: Storage) -> None:
+        study = prepared(storage)
+        asked = study.ask()
+        study.fail(asked.trial_id, Failure.WORKER_DIED, "gone")
+        with pytest.raises(LeaseLost):
+            asked.report(2_250, 0.5, point(2_250))
+        assert storage.store.curve(asked.trial_id) == []
+
+    def test_settings_that_cannot_be_written_are_not_drawn(
+        self, storage: Storage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        study = prepared(storage)
+        asked = study.ask()
+        study.fail(asked.trial_id, Failure.WORKER_DIED, "gone")
+        with pytest.raises(LeaseLost):
+            asked.draw()
+        assert study.trials()[0].params == {}
+
+    def test_a_sampler_is_shown_no_more_than_the_history(
+        self, storage: Storage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(history, "SHOWN", 30)
+        study = prepared(storage)
+        seen: list[int] = []
+        drawn: list[object] = []
+        sample = TPESampler._sample_relative
+
+        def counting(self: TPESampler, study: optuna.Study, *rest: Any) -> Any:
+            seen.append(len(study._get_trials(deepcopy=False, use_cache=True)))
+            return sample(self, study, *rest)
+
+        monkeypatch.setattr(TPESampler, "_sample_relative", counting)
+        for _ in range(50):
+            asked = study.ask()
+            drawn.append(asked.draw()["lr"])
+            asked.complete(0.5)
+        assert max(seen) <= 30 + 2, "and the first trial, and the one that is drawn"
+        assert len(set(drawn)) == 50
+
+
+class TestScoresAt:
+    def test_of_all_trials_at_exactly_that_step(self, sqlite_url: str, opened: Opened) -> None:
+        study, other = prepared(opened(sqlite_url)), prepared(opened(sqlite_url))
+        done, running, elsewhere = study.ask(), study.ask(), other.ask()
+        for asked, score in ((done, 0.5), (elsewhere, 0.25)):
+            asked.report(2_250, score)
+        done.report(4_500, 0.75)
+        done.prune()
+        assert study.scores_at(2_250) == [(0, 0.5), (2, 0.25)]
+        assert study.scores_at(4_500) == [(0, 0.75)]
+        assert study.scores_at(9_000) == []
+        running.report(2_250, 0.125)
+        elsewhere.report(4_500, 0.5)
+        study.fail(elsewhere.trial_id, Failure.DIVERGED, "later")
+        for each in (study, other):
+            assert each.scores_at(2_250) == [(0, 0.5), (1, 0.125), (2, 0.25)]
+            assert each.scores_at(4_500) == [(0, 0.75), (2, 0.5)]
 
 
 class TestStorage:

@@ -31,9 +31,10 @@ from search.study.ladder import Ladder
 from search.study.storage import Storage, open_storage
 from search.study.study import Study
 from search.work.artifacts import KEEP, Artifacts, artifact_root
-from search.work.lease import Lease, reap
+from search.work.ground import Ground, prepare
+from search.work.lease import Leases, reap
 from search.work.spec import decode, reference_settings, signature_of
-from search.work.worker import FAILURES_IN_A_ROW, GivenUp, Ground, prepare, work
+from search.work.worker import FAILURES_IN_A_ROW, GivenUp, work
 
 CPU = torch.device("cpu")
 QUICK = RunRequest(task="twodigit", trials=4, epochs=0.02, model="mlp", pruner="none")
@@ -125,7 +126,8 @@ class TestWork:
         assert len(kept) == 4
         for record in kept:
             checkpoint = load_checkpoint(here.artifacts.path(record), expected_sha256=record.sha256)
-            metrics = evaluate(checkpoint.network(), here.task.validation(mnist))
+            precision = checkpoint.metadata["precision"]  # scores are measured in that of the training
+            metrics = evaluate(checkpoint.network(), here.task.validation(mnist), precision=precision)
             assert metrics.score == pytest.approx(record.score, abs=1e-6)
 
     def test_one_seed_and_one_worker_give_one_study(self, mnist: Mnist, tmp_path: Path) -> None:
@@ -188,7 +190,7 @@ class TestWork:
         self, storage: Storage, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         here = ground(storage, mnist, tmp_path)
-        monkeypatch.setattr("search.work.worker.learn", lambda *_args, **_more: 1 / 0)
+        monkeypatch.setattr("search.work.attempt.learn", lambda *_args, **_more: 1 / 0)
         with pytest.raises(GivenUp, match="ZeroDivisionError"):
             work(here, stop=lambda: False)
         trial = here.study.trials()[0]
@@ -222,7 +224,7 @@ class TestWork:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr("search.work.worker.save_checkpoint", full)
+            patch.setattr("search.work.attempt.save_checkpoint", full)
             with pytest.raises(GivenUp, match="no room in"):
                 work(here, stop=lambda: False)
         assert [trial.failure for trial in here.study.trials()[:1]] == [Failure.DISK_FULL]
@@ -247,10 +249,11 @@ class TestLease:
         store = _one_slot()
         claim = store.claim(1, "w", lease_s=0.3)
         assert claim is not None
-        with Lease(store, claim, lease_s=0.3) as lease:
+        with Leases(store, lease_s=0.3) as leases:
+            leases.hold(claim)
             time.sleep(0.8)
             assert store.take_over(claim, "thief", lease_s=60) is None
-            assert not lease.lost
+            assert not leases.lost(claim)
         time.sleep(0.4)
         assert store.take_over(claim, "thief", lease_s=60) is not None, "nobody renews it any more"
 
@@ -258,10 +261,21 @@ class TestLease:
         store = _one_slot()
         claim = store.claim(1, "w", lease_s=60)
         assert claim is not None
-        with Lease(store, claim, lease_s=0.1) as lease:
+        with Leases(store, lease_s=0.1) as leases:
+            leases.hold(claim)
             store.take_over(claim, "thief", lease_s=60, force=True)
             time.sleep(0.3)
-            assert lease.lost
+            assert leases.lost(claim)
+
+    def test_a_claim_that_was_put_down_runs_out(self) -> None:
+        store = _one_slot()
+        claim = store.claim(1, "w", lease_s=0.3)
+        assert claim is not None
+        with Leases(store, lease_s=0.3) as leases:
+            leases.hold(claim)
+            leases.drop(claim)
+            time.sleep(0.4)
+            assert store.take_over(claim, "thief", lease_s=60) is not None
 
     def test_survives_a_database_that_is_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
         store = _one_slot()
@@ -275,9 +289,10 @@ class TestLease:
             renew(*args, **more)  # type: ignore[arg-type]
 
         monkeypatch.setattr(store, "renew", flaky)
-        with Lease(store, claim, lease_s=0.3) as lease:
+        with Leases(store, lease_s=0.3) as leases:
+            leases.hold(claim)
             time.sleep(0.6)
-            assert not lease.lost
+            assert not leases.lost(claim)
         assert store.claims(1)[0].expires.timestamp() < time.time() + 1, "renewed by the third try"
 
 

@@ -1,0 +1,101 @@
+"""Optuna's tables, as far as tune reads and writes them itself: the columns, and the revision they are of.
+Knows nothing of queries. Optuna makes the tables; nothing here ever creates or changes one.
+
+tests/contracts/test_optuna_tables.py holds this page against the installed Optuna.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, DateTime, Enum, Float, Integer, MetaData, String, Table, Text
+
+REVISION = "v3.2.0.a"
+"""Of the schema that this page describes (alembic_version). Another one is refused untouched."""
+
+metadata = MetaData()
+
+_Double = Float(53)
+
+
+def _values(name: str, *, nan: bool) -> Enum:
+    """Infinities and NaN are no numbers to every database, so that Optuna keeps them as words."""
+    return Enum("FINITE", "INF_POS", "INF_NEG", *(["NAN"] if nan else []), name=name)
+
+
+studies = Table(
+    "studies",
+    metadata,
+    Column("study_id", Integer, primary_key=True),
+    Column("study_name", String(512)),
+)
+
+trials = Table(
+    "trials",
+    metadata,
+    Column("trial_id", Integer, primary_key=True),
+    Column("number", Integer),
+    Column("study_id", Integer),
+    Column("state", Enum("RUNNING", "COMPLETE", "PRUNED", "FAIL", "WAITING", name="trialstate")),
+    Column("datetime_start", DateTime),
+    Column("datetime_complete", DateTime),
+)
+
+params = Table(
+    "trial_params",
+    metadata,
+    Column("param_id", Integer, primary_key=True),
+    Column("trial_id", Integer),
+    Column("param_name", String(512)),
+    Column("param_value", _Double),
+    Column("distribution_json", Text),
+)
+
+values = Table(
+    "trial_values",
+    metadata,
+    Column("trial_value_id", Integer, primary_key=True),
+    Column("trial_id", Integer),
+    Column("objective", Integer),
+    Column("value", _Double),
+    Column("value_type", _values("trialvaluetype", nan=False)),
+)
+
+steps = Table(
+    "trial_intermediate_values",
+    metadata,
+    Column("trial_intermediate_value_id", Integer, primary_key=True),
+    Column("trial_id", Integer),
+    Column("step", Integer),
+    Column("intermediate_value", _Double),
+    Column("intermediate_value_type", _values("trialintermediatevaluetype", nan=True)),
+)
+
+
+def _attributes(kind: str) -> Table:
+    return Table(
+        f"trial_{kind}_attributes",
+        metadata,
+        Column(f"trial_{kind}_attribute_id", Integer, primary_key=True),
+        Column("trial_id", Integer),
+        Column("key", String(512)),
+        Column("value_json", Text),
+    )
+
+
+user_attributes = _attributes("user")
+system_attributes = _attributes("system")
+
+_WORDS = {"INF_POS": float("inf"), "INF_NEG": float("-inf"), "NAN": float("nan")}
+
+
+def number_of(value: float | None, kind: str) -> float:
+    """A stored number: itself, or what its kind stands for."""
+    return _WORDS[kind] if value is None else value
+
+
+def stored(value: float) -> tuple[float | None, str]:
+    """A number as it is stored: (number or NULL, its kind)."""
+    if value != value:
+        return None, "NAN"
+    if value in (float("inf"), float("-inf")):
+        return None, "INF_POS" if value > 0 else "INF_NEG"
+    return value, "FINITE"

@@ -1,0 +1,458 @@
+"""Reads and writes trials in Optuna's tables: few queries for many trials, one transaction for one trial.
+Knows nothing of Optuna's objects and of tune's own tables.
+
+Optuna's storage sends one statement a fact and commits after each; a trial has about forty. What is
+written here is what Optuna writes, row by row, so that its readers and optuna-dashboard see no difference
+(tests/contracts/test_optuna_tables.py).
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Select, Table, case, func, insert, or_, select, update
+
+from search.errors import TuneError
+from search.records import Counts, State, Value
+from search.store import optuna_tables as tables
+from search.store.database import Database
+from search.store.optuna_tables import number_of, stored
+from search.store.upsert import put
+
+_IDS_PER_QUERY = 500
+"""SQLite takes 999 variables in the oldest builds still around."""
+
+_STATES = {
+    "WAITING": State.WAITING,
+    "RUNNING": State.RUNNING,
+    "COMPLETE": State.COMPLETE,
+    "PRUNED": State.PRUNED,
+    "FAIL": State.FAILED,
+}
+_NAMES = {state: name for name, state in _STATES.items()}
+
+
+class TrialEnded(TuneError):
+    """The trial is finished: nothing about it can change any more."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outline:
+    """What it takes to rank a trial."""
+
+    trial_id: int
+    number: int
+    state: State
+    value: float | None
+    last_step: int | None
+    """of its intermediate values"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """How a trial stands at one step."""
+
+    trial_id: int
+    number: int
+    state: State
+    value: float | None
+    """None: it has reported nothing there, or not yet"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facts:
+    """All that Optuna's tables say of a trial."""
+
+    trial_id: int
+    number: int
+    state: State
+    value: float | None
+    params: Mapping[str, tuple[float, str]]
+    """by name, in the order of drawing: (number as stored, distribution as JSON)"""
+    user: Mapping[str, Any]
+    system: Mapping[str, Any]
+    steps: Mapping[int, float]
+    started: datetime.datetime | None
+    """UTC, with its zone"""
+    finished: datetime.datetime | None
+    """UTC, with its zone"""
+
+    @property
+    def settings(self) -> dict[str, Value]:
+        """The parameters as they were drawn."""
+        return {name: external(number, kind) for name, (number, kind) in self.params.items()}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """What happens to a running trial in one transaction."""
+
+    params: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    """as in Facts; a name that is there already is left as it is"""
+    user: Mapping[str, object] = field(default_factory=dict)
+    system: Mapping[str, object] = field(default_factory=dict)
+    steps: Mapping[int, float] = field(default_factory=dict)
+    state: State | None = None
+    """COMPLETE, PRUNED or FAILED; None: it goes on"""
+    value: float | None = None
+
+
+Item = TypeVar("Item", Outline, Standing, Facts)
+
+
+class News:
+    """Where a reader stands in a study: what it has not seen, and what may have changed since.
+
+    Trials of one study get their ids in the order in which they become visible, and finished ones are
+    immutable, so that the trials after the last one seen and those that were open then are all there is.
+    """
+
+    def __init__(self) -> None:
+        self._last = -1
+        self._open: set[int] = set()
+
+    def of(self, study_id: int) -> Any:
+        """The condition that selects them."""
+        later = tables.trials.c.trial_id > self._last
+        changed = tables.trials.c.trial_id.in_(sorted(self._open))
+        return (tables.trials.c.study_id == study_id) & (or_(later, changed) if self._open else later)
+
+    def note(self, items: Iterable[Item]) -> None:
+        """These have been seen."""
+        for item in items:
+            self._last = max(self._last, item.trial_id)
+            if item.state in (State.WAITING, State.RUNNING):
+                self._open.add(item.trial_id)
+            else:
+                self._open.discard(item.trial_id)
+
+
+class OptunaTrials:
+    """The trials of every study in one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # Studies
+
+    def names(self) -> dict[int, str]:
+        """The name of every study, by id."""
+        query = select(tables.studies.c.study_id, tables.studies.c.study_name)
+        with self._database.read() as connection:
+            return {row.study_id: row.study_name for row in connection.execute(query)}
+
+    def named(self, name: str) -> tuple[int, str] | None:
+        """(id, name) of the study that the database takes for that name; None where there is none."""
+        query = select(tables.studies.c.study_id, tables.studies.c.study_name)
+        with self._database.read() as connection:
+            row = connection.execute(query.where(tables.studies.c.study_name == name)).first()
+        return None if row is None else (row.study_id, row.study_name)
+
+    def counts(self, study_id: int) -> Counts:
+        """How many trials are in each state."""
+        states = tables.trials.c.state
+        query = select(states, func.count()).where(tables.trials.c.study_id == study_id).group_by(states)
+        with self._database.read() as connection:
+            return Counts(**{_STATES[name].value: number for name, number in connection.execute(query)})
+
+    def images(self, study_id: int) -> int:
+        """Sum of the last steps of all trials."""
+        last = _of_study(select(func.max(tables.steps.c.step).label("last")), tables.steps, study_id)
+        query = select(func.sum(last.group_by(tables.steps.c.trial_id).subquery().c.last))
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar() or 0)
+
+    # Which trials
+
+    def best(self, study_id: int) -> int | None:
+        """Id of the complete trial with the highest value, the earliest of equals; None without any."""
+        trials, values = tables.trials, tables.values
+        kind = case((values.c.value_type == "INF_NEG", -1), (values.c.value_type == "INF_POS", 1), else_=0)
+        query = (
+            select(trials.c.trial_id)
+            .join_from(trials, values, values.c.trial_id == trials.c.trial_id)
+            .where(trials.c.study_id == study_id, trials.c.state == "COMPLETE", values.c.objective == 0)
+            .order_by(kind.desc(), values.c.value.desc(), trials.c.number)
+            .limit(1)
+        )
+        with self._database.read() as connection:
+            return connection.execute(query).scalar()
+
+    def noted(self, study_id: int, key: str, value: object | None = None) -> list[int]:
+        """Ids of the trials that have this user attribute (with this value, unless None), by number."""
+        table = tables.user_attributes
+        query = _of_study(select(table.c.trial_id), table, study_id).where(table.c.key == key)
+        if value is not None:
+            query = query.where(table.c.value_json == json.dumps(value))
+        with self._database.read() as connection:
+            return list(connection.execute(query.order_by(tables.trials.c.number)).scalars())
+
+    def in_state(self, study_id: int, state: State) -> list[int]:
+        """Ids of the trials in this state, by number."""
+        trials = tables.trials.c
+        query = select(trials.trial_id).where(trials.study_id == study_id, trials.state == _NAMES[state])
+        with self._database.read() as connection:
+            return list(connection.execute(query.order_by(trials.number)).scalars())
+
+    def state(self, trial_id: int) -> State:
+        """Of one trial, as the database has it now. Raises KeyError where there is none."""
+        query = select(tables.trials.c.state).where(tables.trials.c.trial_id == trial_id)
+        with self._database.read() as connection:
+            name = connection.execute(query).scalar()
+        if name is None:
+            raise KeyError(f"there is no trial {trial_id}")
+        return _STATES[name]
+
+    def standings(self, study_id: int, step: int, news: News) -> list[Standing]:
+        """The trials that are news, by number, with their intermediate value at exactly this step."""
+        trials, steps = tables.trials, tables.steps
+        here = (steps.c.trial_id == trials.c.trial_id) & (steps.c.step == step)
+        query = (
+            select(
+                trials.c.trial_id,
+                trials.c.number,
+                trials.c.state,
+                steps.c.intermediate_value,
+                steps.c.intermediate_value_type,
+            )
+            .outerjoin_from(trials, steps, here)
+            .where(news.of(study_id))
+            .order_by(trials.c.number)
+        )
+        with self._database.read() as connection:
+            found = [
+                Standing(
+                    trial_id=trial_id,
+                    number=number,
+                    state=_STATES[state],
+                    value=None if kind is None else number_of(value, kind),
+                )
+                for trial_id, number, state, value, kind in connection.execute(query)
+            ]
+        news.note(found)
+        return found
+
+    # Trials
+
+    def outlines(self, study_id: int, news: News) -> list[Outline]:
+        """The trials that are news, by number, in outline; notes that they have been seen."""
+        trials, values, steps = tables.trials, tables.values, tables.steps
+        last = select(func.max(steps.c.step)).where(steps.c.trial_id == trials.c.trial_id).scalar_subquery()
+        query = (
+            select(
+                trials.c.trial_id, trials.c.number, trials.c.state, values.c.value, values.c.value_type, last
+            )
+            .outerjoin_from(
+                trials, values, (values.c.trial_id == trials.c.trial_id) & (values.c.objective == 0)
+            )
+            .where(news.of(study_id))
+            .order_by(trials.c.number)
+        )
+        with self._database.read() as connection:
+            found = [
+                Outline(
+                    trial_id=trial_id,
+                    number=number,
+                    state=_STATES[state],
+                    value=None if kind is None else number_of(value, kind),
+                    last_step=last_step,
+                )
+                for trial_id, number, state, value, kind, last_step in connection.execute(query)
+            ]
+        news.note(found)
+        return found
+
+    def facts(self, study_id: int, news: News, *, system: bool = True) -> list[Facts]:
+        """The trials that are news, by number; notes that they have been seen.
+
+        Without `system` their system attributes are left out: Optuna's samplers keep long ones there.
+        """
+        with self._database.read() as connection:
+            found = _facts(connection, news.of(study_id), system=system)
+        news.note(found)
+        return found
+
+    def facts_of(self, trial_ids: Collection[int]) -> list[Facts]:
+        """These trials by number. Those that do not exist are left out."""
+        wanted, found = sorted(trial_ids), []
+        with self._database.read() as connection:
+            for start in range(0, len(wanted), _IDS_PER_QUERY):
+                some = wanted[start : start + _IDS_PER_QUERY]
+                found += _facts(connection, tables.trials.c.trial_id.in_(some))
+        return sorted(found, key=lambda trial: trial.number)
+
+    # Writing
+
+    def transaction(self) -> AbstractContextManager[object]:
+        """What is written inside the block, tune's own tables included, is written together or not at all."""
+        return self._database.write()
+
+    def add(self, study_id: int) -> Facts:
+        """A new running trial with the next number. Raises KeyError where there is no such study."""
+        trials, now = tables.trials, _now()
+        with self._database.write() as connection:
+            study = select(tables.studies.c.study_id).where(tables.studies.c.study_id == study_id)
+            if connection.execute(study.with_for_update()).first() is None:  # one trial at a time
+                raise KeyError(f"there is no study {study_id}")
+            last = select(trials.c.number).where(trials.c.study_id == study_id)
+            number = connection.execute(last.order_by(trials.c.trial_id.desc()).limit(1)).scalar()
+            number = 0 if number is None else number + 1
+            row = {"study_id": study_id, "number": number, "state": "RUNNING", "datetime_start": now}
+            key = connection.execute(insert(trials).values(**row)).inserted_primary_key
+        assert key is not None
+        return Facts(
+            trial_id=key[0],
+            number=number,
+            state=State.RUNNING,
+            value=None,
+            params={},
+            user={},
+            system={},
+            steps={},
+            started=_utc(now),
+            finished=None,
+        )
+
+    def start(self, trial_id: int) -> bool:
+        """Takes a waiting trial from the queue; False where somebody else has it."""
+        mine = (tables.trials.c.trial_id == trial_id) & (tables.trials.c.state == "WAITING")
+        values = {"state": "RUNNING", "datetime_start": _now()}
+        with self._database.write() as connection:
+            return connection.execute(update(tables.trials).where(mine).values(**values)).rowcount == 1
+
+    def change(self, trial_id: int, change: Change) -> None:
+        """Does all of it or nothing. Raises TrialEnded for a finished trial, KeyError for none at all."""
+        with self._database.write() as connection:
+            state = select(tables.trials.c.state).where(tables.trials.c.trial_id == trial_id)
+            name = connection.execute(state.with_for_update()).scalar()
+            if name is None:
+                raise KeyError(f"there is no trial {trial_id}")
+            if _STATES[name] not in (State.RUNNING, State.WAITING):
+                raise TrialEnded(f"The trial with id {trial_id} is {name} already.")
+            _write(connection, trial_id, change)
+            if change.state is not None:
+                connection.execute(
+                    update(tables.trials)
+                    .where(tables.trials.c.trial_id == trial_id)
+                    .values(state=_NAMES[change.state], datetime_complete=_now())
+                )
+
+
+def _write(connection: Connection, trial_id: int, change: Change) -> None:
+    """All of a change but the state."""
+    params = [
+        {"trial_id": trial_id, "param_name": name, "param_value": number, "distribution_json": kind}
+        for name, (number, kind) in change.params.items()
+    ]
+    put(connection, tables.params, ("trial_id", "param_name"), params, replace=False)
+    for table, attributes in (
+        (tables.user_attributes, change.user),
+        (tables.system_attributes, change.system),
+    ):
+        rows = [
+            {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
+            for key, value in attributes.items()
+        ]
+        put(connection, table, ("trial_id", "key"), rows)
+    steps = [
+        {"trial_id": trial_id, "step": step, "intermediate_value": number, "intermediate_value_type": kind}
+        for step, (number, kind) in ((step, stored(value)) for step, value in change.steps.items())
+    ]
+    put(connection, tables.steps, ("trial_id", "step"), steps)
+    if change.value is not None:
+        number, kind = stored(change.value)
+        row = {"trial_id": trial_id, "objective": 0, "value": number, "value_type": kind}
+        put(connection, tables.values, ("trial_id", "objective"), [row])
+
+
+def _facts(connection: Connection, condition: Any, *, system: bool = True) -> list[Facts]:
+    """The trials under a condition on the table of trials, by number: one query for each table."""
+    trials = tables.trials
+    rows = connection.execute(select(trials).where(condition).order_by(trials.c.number)).all()
+    ids = [row.trial_id for row in rows]
+    params: dict[int, dict[str, tuple[float, str]]] = {each: {} for each in ids}
+    attributes: dict[Table, dict[int, dict[str, Any]]] = {
+        tables.user_attributes: {each: {} for each in ids},
+        tables.system_attributes: {each: {} for each in ids},
+    }
+    steps: dict[int, dict[int, float]] = {each: {} for each in ids}
+    values: dict[int, float] = {}
+    if rows:
+        p, s, v = tables.params.c, tables.steps.c, tables.values.c
+
+        def fetch(*columns: Any) -> list[Any]:
+            table = columns[0].table
+            query = select(*columns).join_from(table, trials, trials.c.trial_id == table.c.trial_id)
+            result = connection.execute(query.where(condition))
+            # As the driver gives them: numbers and words need no conversion, and SQLAlchemy's own rows,
+            # two hundred thousand of them, would take a quarter of a second.
+            found = result.cursor.fetchall() if result.cursor is not None else []
+            result.close()
+            # Trials may have come since the first query; they wait for the next look.
+            return [row for row in found if row[0] in params]
+
+        drawn = fetch(p.trial_id, p.param_id, p.param_name, p.param_value, p.distribution_json)
+        drawn.sort(key=itemgetter(1))
+        for trial_id, _, name, number, kind in drawn:
+            params[trial_id][name] = (number, kind)
+        for table in attributes if system else (tables.user_attributes,):
+            for trial_id, key, text in fetch(table.c.trial_id, table.c.key, table.c.value_json):
+                attributes[table][trial_id][key] = json.loads(text)
+        reported = fetch(s.trial_id, s.step, s.intermediate_value, s.intermediate_value_type)
+        for trial_id, step, value, kind in reported:
+            steps[trial_id][step] = number_of(value, kind)
+        for trial_id, objective, value, kind in fetch(v.trial_id, v.objective, v.value, v.value_type):
+            if objective == 0:
+                values[trial_id] = number_of(value, kind)
+    return [
+        Facts(
+            trial_id=row.trial_id,
+            number=row.number,
+            state=_STATES[row.state],
+            value=values.get(row.trial_id),
+            params=params[row.trial_id],
+            user=attributes[tables.user_attributes][row.trial_id],
+            system=attributes[tables.system_attributes][row.trial_id],
+            steps=steps[row.trial_id],
+            started=_utc(row.datetime_start),
+            finished=_utc(row.datetime_complete),
+        )
+        for row in rows
+    ]
+
+
+def _of_study(query: Select[Any], table: Table, study_id: int) -> Select[Any]:
+    """Rows of a table whose trials belong to the study."""
+    joined = query.join_from(table, tables.trials, tables.trials.c.trial_id == table.c.trial_id)
+    return joined.where(tables.trials.c.study_id == study_id)
+
+
+@lru_cache(maxsize=10_000)
+def _distribution(kind: str) -> tuple[str, tuple[Value, ...]]:
+    """(name, choices) of a distribution in JSON."""
+    parsed = json.loads(kind)
+    return parsed["name"], tuple(parsed["attributes"].get("choices", ()))
+
+
+def external(number: float, kind: str) -> Value:
+    """A parameter as it was drawn, from the number that Optuna stores and its distribution in JSON."""
+    name, choices = _distribution(kind)
+    if choices:
+        return choices[int(number)]
+    return int(number) if name.startswith("Int") else number
+
+
+def _now() -> datetime.datetime:
+    """UTC by this machine's clock, without a zone, as Optuna has it."""
+    return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+
+
+def _utc(moment: datetime.datetime | None) -> datetime.datetime | None:
+    return None if moment is None else moment.replace(tzinfo=datetime.UTC)

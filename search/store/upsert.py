@@ -1,0 +1,42 @@
+"""Rows that may be there already, in the words of each kind of database.
+Knows nothing of what the rows mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+
+from sqlalchemy import Connection, Table
+
+
+def put(
+    connection: Connection,
+    table: Table,
+    key: tuple[str, ...],
+    rows: Sequence[Mapping[str, object]],
+    *,
+    replace: bool = True,
+) -> None:
+    """Inserts rows; one whose key is there already is replaced, or left as it is."""
+    if rows:
+        columns = tuple(name for name in rows[0] if name not in key)
+        connection.execute(_statement(connection.dialect.name, table, key, columns, replace), list(rows))
+
+
+@lru_cache(maxsize=100)
+def _statement(
+    dialect: str, table: Table, key: tuple[str, ...], columns: tuple[str, ...], replace: bool
+) -> Any:
+    # Each kind of database has its own insert; importing all of them would cost every command 40 ms.
+    module = import_module(f"sqlalchemy.dialects.{'mysql' if dialect == 'mariadb' else dialect}")
+    statement = module.insert(table)
+    if dialect in ("mysql", "mariadb"):
+        kept = {name: statement.inserted[name] if replace else table.c[name] for name in columns}
+        return statement.on_duplicate_key_update(**kept)
+    if replace:
+        new = {name: statement.excluded[name] for name in columns}
+        return statement.on_conflict_do_update(index_elements=list(key), set_=new)
+    return statement.on_conflict_do_nothing(index_elements=list(key))

@@ -1,0 +1,125 @@
+"""What a worker does next with the trials in its hands: which goes on, which waits, which ends.
+Knows nothing of Optuna, of databases and of training; benchmarks/replay.py runs it on recorded curves.
+
+`Asha` is asynchronous successive halving that promotes (Li et al. 2020, "A system for massively parallel
+hyperparameter tuning", arXiv 1810.05934, algorithm 2): every trial gets a little, and a worker that is free
+continues the most advanced trial among the best 1/eta of its rung; only if there is none does it begin a
+new one. Optuna's SuccessiveHalvingPruner can only stop, so its first trials go far because there is nobody
+yet to compare them with.
+
+One thing is added, because a sampler that learns makes nearly every new trial better than most old ones:
+all of them would go on. So a rung passes on no more than 1/eta of the trials that it has seen, and a trial
+waits until it is the best of those that wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """A trial that stands at a rung and could go on."""
+
+    number: int
+    rung: int
+    """training images seen"""
+    score: float
+    """best validation score so far"""
+    reference: bool = False
+    """always trained to the end, but after the others"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What to do next."""
+
+    go: int | None
+    """the trial that goes on to its next rung; None: none of them, a new trial is due"""
+    end: tuple[int, ...]
+    """trials without prospects"""
+
+
+ScoresAt = Callable[[int], Iterable[float]]
+"""From a rung to the best scores so far of all trials of the study that ever stood there."""
+
+
+class Promotion(Protocol):
+    """A rule by which a worker divides its time."""
+
+    def decide(self, candidates: Sequence[Candidate], scores_at: ScoresAt, *, drained: bool) -> Decision:
+        """What a worker that holds these candidates does next. drained: no new trial can begin.
+
+        A drained worker is told to go on or to end each of its candidates sooner or later.
+        """
+
+
+class OneAtATime:
+    """Every trial goes on until it is complete or a pruner stops it."""
+
+    def decide(self, candidates: Sequence[Candidate], scores_at: ScoresAt, *, drained: bool) -> Decision:
+        """See Promotion."""
+        return Decision(go=candidates[0].number if candidates else None, end=())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asha:
+    """The rule and its settings."""
+
+    rungs: tuple[int, ...]
+    """images seen at each decision, rising; the last is a trial's whole budget"""
+    eta: int = 3
+    """one in so many goes on from each rung"""
+    finalists: int = 2
+    """once no new trial can begin, so many go on from every rung in any case"""
+    patience: int = 2
+    """a trial ends when so many times the places of those who go on are taken by better ones"""
+    waiting: int = 4
+    """trials that wait in one worker's memory, not counting would-be finalists; beyond that the least
+    advanced end"""
+
+    def decide(self, candidates: Sequence[Candidate], scores_at: ScoresAt, *, drained: bool) -> Decision:
+        """See Promotion."""
+        going: list[Candidate] = []
+        waiting: list[Candidate] = []
+        ending: list[Candidate] = []
+        for candidate in candidates:
+            scores = list(scores_at(candidate.rung))
+            better = sum(score > candidate.score for score in scores)
+            places = len(scores) // self.eta
+            passed_on = len(list(scores_at(next(rung for rung in self.rungs if rung > candidate.rung))))
+            finalist = better < self.finalists
+            if (better < places and passed_on < places) or (drained and finalist):
+                going.append(candidate)
+            elif drained or better >= self.patience * max(places, 1):
+                ending.append(candidate)
+            elif not finalist:
+                waiting.append(candidate)
+        ending += sorted(waiting, key=_progress, reverse=True)[self.waiting :]
+        if drained and not going:
+            going = [candidate for candidate in candidates if candidate.reference]
+        first = max(going, key=_progress, default=None)
+        return Decision(
+            go=None if first is None else first.number,
+            end=tuple(candidate.number for candidate in ending if not candidate.reference),
+        )
+
+
+def _progress(candidate: Candidate) -> tuple[int, float, int]:
+    """The further a trial got and the better it is there, the sooner it goes on."""
+    return candidate.rung, candidate.score, -candidate.number
+
+
+def geometric_rungs(first: int, total: int, factor: int) -> tuple[int, ...]:
+    """From `first` by factors up to `total`, which is always the last.
+
+    A last stretch shorter than the root of a factor would decide little: the rung before it is left out.
+    """
+    rungs = [first]
+    while rungs[-1] * factor < total:
+        rungs.append(rungs[-1] * factor)
+    if len(rungs) > 1 and rungs[-1] * factor**0.5 > total:
+        rungs.pop()
+    return (*(rung for rung in rungs if rung < total), total)

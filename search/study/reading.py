@@ -1,0 +1,135 @@
+"""Studies and trials as records, read in a few queries however many trials there are.
+Knows nothing of Optuna's objects and imports none: commands that only look answer without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from search.errors import UsageError
+from search.records import Counts, Failure, State, TrialRecord, Value
+from search.space.domain import Space
+from search.store.engine import masked, parse_url
+from search.store.optuna_trials import Facts, News, OptunaTrials
+from search.store.sql import SQLStore
+
+# Trial attributes that tune writes; optuna-dashboard shows them beside the parameters.
+REFERENCE, PINNED, RETRY_OF, ORIGIN = "reference", "pinned", "retry_of", "origin"
+PARAMETERS, FAILURE, FAILURE_DETAIL = "parameters", "failure", "failure_detail"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """A storage that is only looked at."""
+
+    name: str
+    """the URL as it may be shown"""
+    store: SQLStore
+    """tune's tables"""
+    trials: OptunaTrials
+    """Optuna's tables"""
+
+    def __enter__(self) -> Reading:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.store.close()
+
+
+def open_reading(text: str) -> Reading:
+    """Opens a database that exists, to look at it. Nothing is written. Raises as `open_storage`."""
+    url = parse_url(text)
+    store = SQLStore(url)
+    store.look(create=False)
+    return Reading(name=masked(url), store=store, trials=OptunaTrials(store.database))
+
+
+def find_id(trials: OptunaTrials, name: str) -> int | None:
+    """Id of the study of that name, None where there is none.
+
+    Raises UsageError where the database took one name for another: MySQL ignores case and accents.
+    """
+    found = trials.named(name)
+    if found is None:
+        return None
+    if found[1] != name:
+        raise UsageError(
+            f"This database does not tell the name {name!r} from that of the study {found[1]!r}; "
+            "choose a name that differs in more than case, accents or spaces."
+        )
+    return found[0]
+
+
+class TrialReader:
+    """The trials of one study as records."""
+
+    def __init__(self, trials: OptunaTrials, study_id: int, space: Space) -> None:
+        self._trials = trials
+        self._study_id = study_id
+        self._space = space
+        self._news = News()
+        self._known: dict[int, TrialRecord] = {}
+        self._fixed_by_family: dict[str, Mapping[str, Value]] = {}
+
+    def all(self) -> list[TrialRecord]:
+        """All trials by number. Finished ones are read once by this object, so that polling is cheap."""
+        for trial in self._trials.facts(self._study_id, self._news, system=False):
+            self._known[trial.number] = self._record(trial)
+        return list(self._known.values())
+
+    def counts(self) -> Counts:
+        """How many trials are in each state."""
+        return self._trials.counts(self._study_id)
+
+    def images(self) -> int:
+        """Training images seen at the last report, summed over all trials."""
+        return self._trials.images(self._study_id)
+
+    def best(self) -> TrialRecord | None:
+        """The complete trial with the highest score, the earliest of equals; None where there is none."""
+        best = self._trials.best(self._study_id)
+        return None if best is None else self._of([best])[0]
+
+    def running(self) -> list[TrialRecord]:
+        """The trials at work, by number."""
+        return self._of(self._trials.in_state(self._study_id, State.RUNNING))
+
+    def references(self) -> list[TrialRecord]:
+        """The trials of reference configurations, by number."""
+        return self._of(self._trials.noted(self._study_id, REFERENCE))
+
+    def _of(self, trial_ids: list[int]) -> list[TrialRecord]:
+        return [self._record(trial) for trial in self._trials.facts_of(trial_ids)]
+
+    def _record(self, trial: Facts) -> TrialRecord:
+        """What Optuna's tables say of a trial, in tune's words."""
+        value = trial.value
+        if value is None and trial.steps:
+            value = trial.steps[max(trial.steps)]
+        params, said = trial.settings, trial.user
+        pinned: Mapping[str, Value] = said.get(PINNED, {})
+        family = {**self._fixed(""), **params, **pinned}.get("model", "")  # not drawn yet: ""
+        return TrialRecord(
+            trial_id=trial.trial_id,
+            number=trial.number,
+            state=trial.state,
+            value=value,
+            params=params,
+            pinned=pinned,
+            fixed=self._fixed(str(family)),
+            reference=said.get(REFERENCE),
+            retry_of=said.get(RETRY_OF),
+            parameters=said.get(PARAMETERS),
+            failure=Failure(said[FAILURE]) if FAILURE in said else None,
+            failure_detail=said.get(FAILURE_DETAIL),
+            steps=trial.steps,
+            started=trial.started,
+            finished=trial.finished,
+        )
+
+    def _fixed(self, family: str) -> Mapping[str, Value]:
+        """The settings of a family that are not searched: the same for each of its trials."""
+        if family not in self._fixed_by_family:
+            self._fixed_by_family[family] = self._space.fixed(family)
+        return self._fixed_by_family[family]

@@ -1,0 +1,242 @@
+"""Optuna's view of the storage, made for many trials: few queries to read, one transaction to write.
+Knows nothing of SQL and of samplers.
+
+Optuna calls one method a fact. Here the facts of a drawing, or of a report and its judgement, are gathered
+and written together; what a sampler asks for is answered from a bounded history. Studies themselves,
+queued trials and everything rare are left to Optuna's own storage on the same tables.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from search.records import State
+from search.store.optuna_trials import Change, News, OptunaTrials, TrialEnded
+from search.study.frozen import FROM_OPTUNA, frozen
+from search.study.history import History
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What has been said of a trial and is not written yet."""
+
+    params: dict[str, tuple[float, str]] = field(default_factory=dict)
+    user: dict[str, Any] = field(default_factory=dict)
+    system: dict[str, Any] = field(default_factory=dict)
+    steps: dict[int, float] = field(default_factory=dict)
+
+
+class _All:
+    """Every trial of a study, kept; finished ones are read once."""
+
+    def __init__(self, trials: OptunaTrials, study_id: int) -> None:
+        self._trials, self._study_id, self._news = trials, study_id, News()
+        self._known: dict[int, FrozenTrial] = {}
+
+    def look(self) -> list[FrozenTrial]:
+        """All by number."""
+        for trial in self._trials.facts(self._study_id, self._news):
+            self._known[trial.number] = frozen(trial)
+        return list(self._known.values())
+
+
+class TrialStorage(BaseStorage):
+    """For one thread of one process. Trials that it made or took from the queue it knows by heart; whether
+    they are still its own is settled by the database at each write."""
+
+    def __init__(self, backend: RDBStorage, trials: OptunaTrials) -> None:
+        self._backend = backend
+        self._trials = trials
+        self._own: dict[int, FrozenTrial] = {}
+        self._drafts: dict[int, _Draft] = {}
+        self._together = False
+        self._shown: list[FrozenTrial] | None = None
+        self._drawing = False
+        self._histories: dict[int, History] = {}
+        self._all: dict[int, _All] = {}
+
+    # What tune adds
+
+    @contextmanager
+    def together(self, trial_id: int, also: Callable[[], object] | None = None) -> Iterator[None]:
+        """What is written of the trial inside the block reaches the database at its end, all or nothing;
+        what `also` writes is part of it."""
+        self._together = True
+        try:
+            yield
+        except BaseException:
+            self._drafts.pop(trial_id, None)
+            raise
+        finally:
+            self._together = False
+        with self._trials.transaction() if also else contextlib.nullcontext():
+            self._flush(trial_id)
+            if also:
+                also()
+
+    @contextmanager
+    def drawing(self, trial_id: int) -> Iterator[None]:
+        """`together`, and `get_all_trials` gives the history that a sampler is to see, as of one moment."""
+        self._drawing = True
+        try:
+            with self.together(trial_id):
+                yield
+        finally:
+            self._drawing, self._shown = False, None
+
+    def note(self, trial_id: int, key: str, value: object) -> None:
+        """Writes a user attribute together with whatever is written of this trial next."""
+        self._draft(trial_id).user[key] = value
+
+    # Trials: writing
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        if template_trial is not None:
+            return self._backend.create_new_trial(study_id, template_trial)
+        trial = frozen(self._trials.add(study_id))
+        self._own[trial._trial_id] = trial
+        return trial._trial_id
+
+    def set_trial_param(
+        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
+    ) -> None:
+        # That a name means the same in every trial need not be checked: a study's space never changes.
+        kind = distribution_to_json(distribution)
+        self._draft(trial_id).params[param_name] = (float(param_value_internal), kind)
+        if trial_id in self._own:
+            self._own[trial_id].distributions[param_name] = distribution
+            self._own[trial_id].params[param_name] = distribution.to_external_repr(param_value_internal)
+        self._written(trial_id)
+
+    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
+        self._draft(trial_id).steps[step] = intermediate_value
+        if trial_id in self._own:
+            self._own[trial_id].intermediate_values[step] = intermediate_value
+        self._written(trial_id)
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        self._draft(trial_id).user[key] = value
+        if trial_id in self._own:
+            self._own[trial_id].user_attrs[key] = value
+        self._written(trial_id)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        self._draft(trial_id).system[key] = value
+        if trial_id in self._own:
+            self._own[trial_id].system_attrs[key] = value
+        self._written(trial_id)
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        if state is TrialState.RUNNING:
+            started = self._trials.start(trial_id)
+            if started:
+                self._own[trial_id] = self.get_trial(trial_id)
+            return started
+        self._flush(trial_id, state=FROM_OPTUNA[state], value=None if values is None else values[0])
+        return True
+
+    def _draft(self, trial_id: int) -> _Draft:
+        return self._drafts.setdefault(trial_id, _Draft())
+
+    def _written(self, trial_id: int) -> None:
+        if not self._together:
+            self._flush(trial_id)
+
+    def _flush(self, trial_id: int, *, state: State | None = None, value: float | None = None) -> None:
+        draft = self._drafts.pop(trial_id, None)
+        if draft is None and state is None:
+            return
+        draft = draft or _Draft()
+        if state is not None:
+            self._own.pop(trial_id, None)
+        change = Change(
+            params=draft.params,
+            user=draft.user,
+            system=draft.system,
+            steps=draft.steps,
+            state=state,
+            value=value,
+        )
+        try:
+            self._trials.change(trial_id, change)
+        except TrialEnded as error:
+            self._own.pop(trial_id, None)
+            raise UpdateFinishedTrialError(str(error)) from error
+
+    # Trials: reading
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        if trial_id in self._own:
+            return self._own[trial_id]
+        found = self._trials.facts_of([trial_id])
+        if not found:
+            raise KeyError(f"there is no trial {trial_id}")
+        return frozen(found[0])
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        if states == (TrialState.WAITING,):
+            waiting = self._trials.facts_of(self._trials.in_state(study_id, State.WAITING))
+            return [frozen(trial) for trial in waiting]
+        trials = self._history(study_id) if self._drawing else self._everything(study_id)
+        chosen = [trial for trial in trials if trial.state in states] if states is not None else trials
+        return copy.deepcopy(chosen) if deepcopy else list(chosen)
+
+    def _history(self, study_id: int) -> list[FrozenTrial]:
+        if self._shown is None:
+            history = self._histories.setdefault(study_id, History(self._trials, study_id))
+            history.look()
+            self._shown = history.shown()
+        return self._shown
+
+    def _everything(self, study_id: int) -> list[FrozenTrial]:
+        return self._all.setdefault(study_id, _All(self._trials, study_id)).look()
+
+    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
+        return self._backend.get_trial_id_from_study_id_trial_number(study_id, trial_number)
+
+    # Studies, which are Optuna's
+
+    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
+        return self._backend.create_new_study(directions, study_name)
+
+    def delete_study(self, study_id: int) -> None:
+        self._backend.delete_study(study_id)
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._backend.set_study_user_attr(study_id, key, value)
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._backend.set_study_system_attr(study_id, key, value)
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        return self._backend.get_study_id_from_name(study_name)
+
+    def get_study_name_from_id(self, study_id: int) -> str:
+        return self._backend.get_study_name_from_id(study_id)
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        return self._backend.get_study_directions(study_id)
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        return self._backend.get_study_user_attrs(study_id)
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        return self._backend.get_study_system_attrs(study_id)
+
+    def get_all_studies(self) -> list[Any]:
+        return self._backend.get_all_studies()

@@ -1,0 +1,93 @@
+"""What stays the same from trial to trial of a worker: the study, the data, the device.
+Knows nothing of single trials.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from data.mnist import Mnist
+from data.task import Task
+from data.tasks import get_task
+from models.device import bfloat16_pays, describe
+from models.network import FAMILIES
+from models.training import Precision
+from search.errors import ConfigError
+from search.records import StudyRecord, Worker
+from search.study.ladder import Ladder
+from search.study.pruners import Pruning, make_pruning
+from search.study.storage import Storage
+from search.study.study import Study
+from search.work.artifacts import Artifacts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ground:
+    """What a worker stands on."""
+
+    storage: Storage
+    study: Study
+    record: StudyRecord
+    ladder: Ladder
+    pruning: Pruning
+    task: Task
+    mnist: Mnist
+    artifacts: Artifacts
+    device: torch.device
+    precision: Mapping[str, Precision]
+    """by model family; measured once, so that it stays the same for all trials of this worker"""
+    worker: Worker
+
+
+def prepare(
+    storage: Storage, name: str, mnist: Mnist, artifacts: Artifacts, *, device: torch.device, threads: int
+) -> Ground:
+    """Joins a study: reads its spec, sets up sampler and pruner, signs the list of workers.
+
+    Raises ConfigError where there is no such study, or where this machine's data are not the study's.
+    """
+    study = Study.find(storage, name)
+    record = None if study is None else storage.store.study(study.study_id)
+    if study is None or record is None:
+        raise ConfigError(f"There is no study {name} in {storage.name}; `tune studies` lists what is there.")
+    spec = record.spec
+    if dict(spec.checksums) != mnist.checksums:
+        raise ConfigError(
+            f"The study {name} was made with other MNIST files than this machine has; "
+            "`tune data verify` shows which."
+        )
+    task = get_task(spec.task)
+    ladder = Ladder(epoch_images=spec.epoch_images, epochs=spec.epochs)
+    study.prepare(sampler=spec.sampler, pruner=spec.pruner, seed=spec.seed, ladder=ladder)
+    precision: dict[str, Precision] = {
+        family: "bfloat16" if bfloat16_pays(device, family) else "float32"
+        for family in FAMILIES  # references may be of a family that is not searched
+    }
+    worker = Worker(
+        worker_id=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        device=device.type,
+        threads=threads,
+        environment={**describe(device), **{f"precision_{k}": v for k, v in precision.items()}},
+    )
+    storage.store.add_worker(study.study_id, worker)
+    return Ground(
+        storage=storage,
+        study=study,
+        record=record,
+        ladder=ladder,
+        pruning=make_pruning(spec.pruner, ladder),
+        task=task,
+        mnist=mnist,
+        artifacts=artifacts,
+        device=device,
+        precision=precision,
+        worker=worker,
+    )

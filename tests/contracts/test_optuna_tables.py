@@ -1,0 +1,230 @@
+"""What tune reads and writes in Optuna's tables is what Optuna itself would read and write there."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Iterator
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Enum, UniqueConstraint
+
+from search.records import Counts, State
+from search.store import optuna_tables
+from search.store.optuna_trials import Change, News, TrialEnded
+from search.study.frozen import frozen
+from search.study.storage import Storage, open_storage
+from search.study.trial_storage import TrialStorage
+
+NOW = datetime.datetime(2026, 11, 22, 12, 0, 1)
+DISTRIBUTIONS = {
+    "family": CategoricalDistribution(("mlp", "conv")),
+    "norm": CategoricalDistribution((False, True)),
+    "batch": CategoricalDistribution((64, 128, 0.5)),
+    "lr": FloatDistribution(1e-4, 0.1, log=True),
+    "depth": IntDistribution(1, 9, step=2),
+}
+PARAMS = {"lr": 1e-3, "family": "conv", "norm": True, "batch": 128, "depth": 5}
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mysql"])
+def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
+    with open_storage(request.getfixturevalue(f"{request.param}_url")) as opened:
+        yield opened
+
+
+def template(state: TrialState, value: float | None, steps: dict[int, float]) -> FrozenTrial:
+    drawn = state is not TrialState.WAITING
+    return FrozenTrial(
+        number=-1,
+        trial_id=-1,
+        state=state,
+        value=value,
+        datetime_start=NOW if drawn else None,
+        datetime_complete=NOW if state.is_finished() else None,
+        params=PARAMS if drawn else {},
+        distributions=DISTRIBUTIONS if drawn else {},
+        user_attrs={"parameters": 7, "pinned": {"a": [1, "ü"]}, "nothing": None},
+        system_attrs={"fixed_params": {"lr": 0.5}, "long": "x" * 3000},
+        intermediate_values=steps,
+    )
+
+
+TEMPLATES = [
+    template(TrialState.COMPLETE, 0.75, {10: 0.1 + 0.2, 2**30: 0.75}),
+    template(TrialState.COMPLETE, 0.75, {}),
+    template(TrialState.PRUNED, 0.5, {10: math.inf, 20: -math.inf, 30: 0.5}),
+    template(TrialState.FAIL, None, {10: 1e-300}),
+    template(TrialState.RUNNING, None, {20: 0.25}),
+    template(TrialState.WAITING, None, {}),
+    template(TrialState.COMPLETE, -math.inf, {}),
+]
+
+
+def filled(storage: Storage) -> int:
+    """A study with a trial of every kind, written by Optuna, beside another study."""
+    for name in ("other", "s"):
+        study = optuna.create_study(storage=storage.optuna, study_name=name, direction="maximize")
+        for each in TEMPLATES:
+            storage.optuna.create_new_trial(study._study_id, each)
+    return study._study_id
+
+
+class TestDefinitions:
+    def test_the_installed_optuna_makes_the_schema_that_tune_reads(self, sqlite_url: str) -> None:
+        with open_storage(sqlite_url) as storage:
+            assert storage.optuna.get_head_version() == optuna_tables.REVISION
+
+    @pytest.mark.parametrize("name", optuna_tables.metadata.tables)
+    def test_every_column_is_optunas(self, name: str) -> None:
+        theirs = models.BaseModel.metadata.tables[name].columns
+        for column in optuna_tables.metadata.tables[name].columns:
+            kind = theirs[column.name].type
+            assert type(kind)._type_affinity is type(column.type)._type_affinity  # type: ignore[attr-defined]
+            if isinstance(kind, Enum):
+                assert isinstance(column.type, Enum)
+                assert (set(kind.enums), kind.name) == (set(column.type.enums), column.type.name)
+
+    @pytest.mark.parametrize(
+        ("table", "key"),
+        [
+            ("trial_params", {"trial_id", "param_name"}),
+            ("trial_values", {"trial_id", "objective"}),
+            ("trial_intermediate_values", {"trial_id", "step"}),
+            ("trial_user_attributes", {"trial_id", "key"}),
+            ("trial_system_attributes", {"trial_id", "key"}),
+        ],
+    )
+    def test_rows_that_are_replaced_have_the_key_that_it_takes(self, table: str, key: set[str]) -> None:
+        constraints = models.BaseModel.metadata.tables[table].constraints
+        unique = [set(each.columns.keys()) for each in constraints if isinstance(each, UniqueConstraint)]
+        assert key in unique
+
+
+class TestReading:
+    def test_trials_are_those_that_optuna_reads(self, storage: Storage) -> None:
+        study_id = filled(storage)
+        ours = [frozen(trial) for trial in storage.trials.facts(study_id, News())]
+        assert ours == storage.optuna.get_all_trials(study_id)
+        assert list(ours[0].params) == list(PARAMS), "in the order of drawing"
+        assert storage.trials.facts_of([ours[2]._trial_id, ours[0]._trial_id, 999]) == [
+            trial for trial in storage.trials.facts(study_id, News()) if trial.number in (0, 2)
+        ]
+
+    def test_a_step_that_is_no_number(self, storage: Storage) -> None:
+        study_id = filled(storage)
+        trial_id = storage.optuna.create_new_trial(
+            study_id, template(TrialState.RUNNING, None, {1: math.nan})
+        )
+        [trial] = storage.trials.facts_of([trial_id])
+        assert math.isnan(trial.steps[1])
+
+    def test_what_is_asked_without_reading_trials(self, storage: Storage) -> None:
+        study_id, trials = filled(storage), storage.trials
+        everything = trials.facts(study_id, News())
+        ids = [trial.trial_id for trial in everything]
+        assert trials.counts(study_id) == Counts(complete=3, pruned=1, failed=1, running=1, waiting=1)
+        assert trials.best(study_id) == ids[0], "the earliest of equals"
+        assert trials.images(study_id) == sum(max(trial.steps, default=0) for trial in everything)
+        assert trials.in_state(study_id, State.RUNNING) == [ids[4]]
+        assert trials.noted(study_id, "parameters") == ids
+        assert trials.noted(study_id, "parameters", 8) == []
+        assert [trials.state(each) for each in ids] == [trial.state for trial in everything]
+        assert trials.named("s") == (study_id, "s")
+        assert trials.named("t") is None
+        assert trials.names() == {study_id - 1: "other", study_id: "s"}
+        with pytest.raises(KeyError):
+            trials.state(999)
+
+    def test_outlines_and_standings_agree_with_the_trials(self, storage: Storage) -> None:
+        study_id, trials = filled(storage), storage.trials
+        everything = trials.facts(study_id, News())
+        for outline, trial in zip(trials.outlines(study_id, News()), everything, strict=True):
+            assert (outline.trial_id, outline.number, outline.state, outline.value, outline.last_step) == (
+                trial.trial_id,
+                trial.number,
+                trial.state,
+                trial.value,
+                max(trial.steps, default=None),
+            )
+        standings = trials.standings(study_id, 10, News())
+        assert [each.value for each in standings] == [trial.steps.get(10) for trial in everything]
+
+    def test_news_are_new_trials_and_those_that_were_open(self, storage: Storage) -> None:
+        study_id, news = filled(storage), News()
+        assert len(storage.trials.outlines(study_id, news)) == len(TEMPLATES)
+        running, waiting = (each.number for each in storage.trials.outlines(study_id, news))
+        assert (running, waiting) == (4, 5)
+        [open_id] = storage.trials.in_state(study_id, State.RUNNING)
+        storage.trials.change(open_id, Change(state=State.FAILED))
+        new = storage.trials.add(study_id)
+        assert [each.number for each in storage.trials.outlines(study_id, news)] == [4, 5, new.number]
+        assert [each.number for each in storage.trials.outlines(study_id, news)] == [5, new.number]
+
+
+class TestWriting:
+    def test_a_trial_through_our_storage_is_the_same_as_through_optunas(self, storage: Storage) -> None:
+        study = optuna.create_study(storage=storage.optuna, study_name="s", direction="maximize")
+        written = []
+        for adapter in (storage.optuna, TrialStorage(storage.optuna, storage.trials)):
+            trial_id = adapter.create_new_trial(study._study_id)
+            for name, distribution in DISTRIBUTIONS.items():
+                internal = distribution.to_internal_repr(PARAMS[name])
+                adapter.set_trial_param(trial_id, name, internal, distribution)
+            adapter.set_trial_user_attr(trial_id, "parameters", 1)
+            adapter.set_trial_user_attr(trial_id, "parameters", {"ü": [1, None]})
+            adapter.set_trial_system_attr(trial_id, "completed_rung_0", 0.5)
+            for step, value in ((10, 0.5), (10, 0.25), (20, math.inf), (30, -math.inf), (2**30, 1e-300)):
+                adapter.set_trial_intermediate_value(trial_id, step, value)
+            running = storage.optuna.get_trial(trial_id)
+            assert frozen(storage.trials.facts_of([trial_id])[0]) == running
+            assert adapter.set_trial_state_values(trial_id, TrialState.COMPLETE, [math.inf])
+            written.append(storage.optuna.get_trial(trial_id))
+        theirs, ours = written
+        assert (theirs.number, ours.number) == (0, 1)
+        for trial in written:
+            assert trial.datetime_complete is not None
+            assert trial.datetime_start is not None
+            assert abs((datetime.datetime.now() - trial.datetime_complete).total_seconds()) < 60
+            assert trial.datetime_complete >= trial.datetime_start
+        for trial in written:
+            trial.number = trial._trial_id = 0
+            trial.datetime_start = trial.datetime_complete = NOW
+        assert ours == theirs
+
+    def test_a_finished_trial_cannot_change(self, storage: Storage) -> None:
+        study_id = filled(storage)
+        for trial in storage.trials.facts(study_id, News())[:4]:
+            for change in (Change(user={"a": 1}), Change(state=State.FAILED), Change(steps={1: 0.0})):
+                with pytest.raises(TrialEnded):
+                    storage.trials.change(trial.trial_id, change)
+            assert storage.trials.facts_of([trial.trial_id]) == [trial]
+        with pytest.raises(KeyError):
+            storage.trials.change(999, Change())
+
+    def test_a_waiting_trial_is_taken_once(self, storage: Storage) -> None:
+        study_id = filled(storage)
+        [waiting] = storage.trials.in_state(study_id, State.WAITING)
+        assert [storage.trials.start(waiting) for _ in range(2)] == [True, False]
+        [trial] = storage.trials.facts_of([waiting])
+        assert trial.state is State.RUNNING
+        assert trial.started is not None
+
+    def test_numbers_go_on_where_optuna_left_off(self, storage: Storage) -> None:
+        study_id = filled(storage)
+        ours = storage.trials.add(study_id).number
+        theirs = storage.optuna.get_trial(storage.optuna.create_new_trial(study_id)).number
+        assert (ours, theirs) == (len(TEMPLATES), len(TEMPLATES) + 1)
+        with pytest.raises(KeyError):
+            storage.trials.add(999)
+
+    def test_a_change_is_made_whole_or_not_at_all(self, storage: Storage) -> None:
+        trial = storage.trials.add(filled(storage))
+        before = storage.trials.facts_of([trial.trial_id])
+        with pytest.raises(TypeError, match="JSON"):
+            storage.trials.change(trial.trial_id, Change(user={"good": 1}, system={"bad": object()}))
+        assert storage.trials.facts_of([trial.trial_id]) == before

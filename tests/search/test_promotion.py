@@ -1,0 +1,151 @@
+"""Who goes on, who waits and who ends: by hand on small cases, and whole searches on invented scores."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search.study.promotion import Asha, Candidate, OneAtATime, ScoresAt, geometric_rungs
+
+RUNGS = (1, 4, 16)
+RULE = Asha(rungs=RUNGS, eta=4, finalists=2, patience=2, waiting=3)
+
+
+def standing(*scores: float, rung: int = 1) -> list[Candidate]:
+    return [Candidate(number=number, rung=rung, score=score) for number, score in enumerate(scores)]
+
+
+def at_one_rung(scores: Sequence[float]) -> ScoresAt:
+    return lambda rung: scores if rung == 1 else []
+
+
+def test_nobody_goes_on_before_there_are_eta_to_choose_from() -> None:
+    decision = RULE.decide(standing(0.9, 0.5), at_one_rung([0.9, 0.5]), drained=False)
+    assert (decision.go, decision.end) == (None, ())
+
+
+def test_the_best_of_eta_goes_on() -> None:
+    scores = [0.5, 0.9, 0.6, 0.4]
+    decision = RULE.decide(standing(*scores), at_one_rung(scores), drained=False)
+    assert decision.go == 1
+    assert set(decision.end) == {0, 3}, "two better ones and one place: no prospects"
+
+
+def test_a_rung_passes_on_no_more_than_its_share() -> None:
+    """Four stood at the first rung and one of them was passed on: the next place opens with the eighth."""
+    best = Candidate(number=4, rung=1, score=0.99)
+    first = {1: [0.5, 0.4, 0.3, 0.2, 0.99], 4: [0.6]}
+    assert RULE.decide([best], first.__getitem__, drained=False).go is None
+    assert RULE.decide([best], {**first, 1: [*first[1], 0, 0, 0]}.__getitem__, drained=False).go == 4
+    assert RULE.decide([best], first.__getitem__, drained=True).go == 4, "a finalist goes on in any case"
+
+
+def test_scores_of_other_workers_count() -> None:
+    decision = RULE.decide(standing(0.5), at_one_rung([0.5, 0.9, 0.9, 0.1]), drained=False)
+    assert (decision.go, decision.end) == (None, (0,))
+
+
+def test_the_most_advanced_goes_first() -> None:
+    candidates = [
+        Candidate(number=7, rung=1, score=0.99),
+        Candidate(number=8, rung=4, score=0.90),
+    ]
+    at = {1: [0.99, 0.1, 0.1, 0.1], 4: [0.90, 0.1, 0.1, 0.1], 16: []}
+    assert RULE.decide(candidates, at.__getitem__, drained=False).go == 8
+
+
+def test_only_so_many_wait() -> None:
+    """Two would-be finalists and three others."""
+    scores = [0.9 - number / 100 for number in range(6)]
+    patient = Asha(rungs=RUNGS, eta=100, patience=100, waiting=3)
+    assert patient.decide(standing(*scores), at_one_rung(scores), drained=False).end == (5,)
+
+
+def test_at_the_end_the_finalists_go_on_and_the_others_end() -> None:
+    scores = [0.7, 0.9, 0.8]
+    decision = RULE.decide(standing(*scores), at_one_rung(scores), drained=True)
+    assert (decision.go, decision.end) == (1, (0,))
+
+
+def test_a_reference_is_never_ended_and_goes_on_last() -> None:
+    reference = Candidate(number=0, rung=1, score=0.1, reference=True)
+    other = Candidate(number=1, rung=1, score=0.9)
+    crowd = at_one_rung([0.1, 0.9, *[0.5] * 10])
+    assert RULE.decide([reference, other], crowd, drained=False).end == ()
+    assert RULE.decide([reference, other], crowd, drained=True).go == 1
+    assert RULE.decide([reference], crowd, drained=True).go == 0
+
+
+def test_one_at_a_time_goes_on_with_what_it_has() -> None:
+    rule = OneAtATime()
+    assert rule.decide([], at_one_rung([]), drained=True).go is None
+    assert rule.decide(standing(0.1), at_one_rung([0.9]), drained=False).go == 0
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    trials=st.integers(1, 60),
+    workers=st.integers(1, 4),
+    eta=st.integers(2, 5),
+    waiting=st.integers(1, 8),
+)
+def test_a_search_ends_and_its_finalists_are_the_best(
+    seed: int, trials: int, workers: int, eta: int, waiting: int
+) -> None:
+    """A trial's score is the same at every rung, so the best ones must reach the end."""
+    rungs = (1, 2, 3)
+    rule = Asha(rungs=rungs, eta=eta, waiting=waiting)
+    chance = random.Random(seed)
+    scores = [chance.random() for _ in range(trials)]
+    stood: dict[int, list[float]] = {rung: [] for rung in rungs}
+    hands: list[dict[int, Candidate]] = [{} for _ in range(workers)]
+    fresh = iter(range(trials))
+    complete: list[int] = []
+    begun = turns = 0
+    idle: set[int] = set()
+    while len(idle) < workers:
+        assert (turns := turns + 1) < 100 * trials * workers, "it never ends"
+        worker = chance.randrange(workers)
+        mine = hands[worker]
+        for drained in (False, True):
+            decision = rule.decide(list(mine.values()), stood.__getitem__, drained=drained)
+            assert decision.go not in decision.end
+            for number in decision.end:
+                del mine[number]
+            number = decision.go
+            if number is None and not drained and (new := next(fresh, None)) is not None:
+                begun, number = begun + 1, new
+                mine[number] = Candidate(number=number, rung=0, score=scores[number])
+            if number is not None:
+                break
+        if number is None:
+            assert not mine, "a drained worker keeps nothing"
+            idle.add(worker)
+            continue
+        at = Candidate(number=number, rung=mine[number].rung + 1, score=scores[number])
+        stood[at.rung].append(at.score)
+        mine[number] = at
+        if at.rung == rungs[-1]:
+            complete.append(number)
+            del mine[number]
+    assert begun == trials
+    if workers == 1:
+        assert max(range(trials), key=scores.__getitem__) in complete
+
+
+@pytest.mark.parametrize(
+    ("first", "total", "rungs"),
+    [
+        (10, 160, (10, 40, 160)),
+        (10, 200, (10, 40, 200)),  # 160 -> 200 would be a short last stretch
+        (10, 400, (10, 40, 160, 400)),
+        (10, 10, (10,)),
+        (10, 15, (10, 15)),  # there is always an early judgement
+    ],
+)
+def test_rungs_are_a_factor_apart(first: int, total: int, rungs: tuple[int, ...]) -> None:
+    assert geometric_rungs(first, total, 4) == rungs
