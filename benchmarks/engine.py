@@ -9,7 +9,8 @@ optimizer.
 
 On one thread the two take short turns in one process, timed in CPU seconds, because neighbours on the
 machine cost wall time and not work. Then the usual loop runs on all threads, in wall time, where neighbours
-do count against it.
+do count against it. Ours trains as a search does: weights averaged, and bfloat16 where models.device finds
+that it pays; the usual loop has float32.
 
     python benchmarks/engine.py --seconds 120
 """
@@ -29,13 +30,13 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.conv import ConvConfig
-from models.device import choose_device, describe
+from models.device import bfloat16_pays, choose_device, describe
 from models.layers import MNIST_MEAN, MNIST_STD, activation
 from models.mlp import MLPConfig
-from models.network import ModelConfig, Network, Signature, build
+from models.network import ModelConfig, Network, Signature, build, family_of
 from models.optimizer import OptimizerConfig
 from models.references import REFERENCES, Reference
-from models.training import Batch, Training, TrainingConfig
+from models.training import Batch, Precision, Training, TrainingConfig
 
 TWODIGIT = Signature(image=(1, 42, 28), heads=(("first_digit", 10), ("second_digit", 10)))
 SUM = Signature(image=(1, 28, 28), numbers=10, heads=(("digit", 10), ("sum", 19)))
@@ -71,17 +72,22 @@ class Synthetic:
 
     def batches(self, batch_size: int, *, start: int = 0, limit: int | None = None) -> Iterator[Batch]:
         draw = torch.Generator().manual_seed(1)
+        if limit is not None:  # the evaluation that ends a turn: as little as can be
+            yield self.image[:limit], self.number[:limit] if self.numbered else None, self.targets[:limit]
+            return
         while True:
-            for rows in torch.split(torch.randperm(self.examples, generator=draw), limit or batch_size):
+            for rows in torch.split(torch.randperm(self.examples, generator=draw), batch_size):
                 yield self.image[rows], self.number[rows] if self.numbered else None, self.targets[rows]
-                if limit is not None:
-                    return
 
 
-def ours(reference: Reference, signature: Signature) -> Contender:
-    """The engine of this repository."""
+def ours(reference: Reference, signature: Signature, precision: Precision) -> Contender:
+    """The engine of this repository, with the average of weights that searched trials have."""
     config = TrainingConfig(
-        batch_size=reference.batch_size, images=reference.batch_size * 10**6, optimizer=reference.optimizer
+        batch_size=reference.batch_size,
+        images=reference.batch_size * 10**6,
+        optimizer=reference.optimizer,
+        precision=precision,
+        averaging=0.1,
     )
     data = Synthetic(signature)
     training = Training(build(reference.model, signature, seed=0), data, data, config, seed=0)
@@ -212,7 +218,9 @@ class Measured:
     usual: list[float]
     """One thread, CPU seconds."""
     usual_many: list[float]
-    """All threads, wall seconds."""
+    """All threads, wall seconds, divided by the cores."""
+    precision: Precision
+    """Of ours."""
     gflop: float
     """Of one picture, forward and backward."""
 
@@ -222,8 +230,8 @@ class Measured:
         ratios = sorted(o / u for o, u in zip(self.ours, self.usual, strict=True))
         quarter = len(ratios) // 4
         return (
-            f"| {name} | {ours:,.0f} ({min(self.ours):,.0f}–{max(self.ours):,.0f}) | {ours * self.gflop:.1f} "
-            f"| {ours * self.gflop * 1e9 / peak:.0%} | {usual:,.0f} | {many:,.0f} "
+            f"| {name} | {self.precision} | {ours:,.0f} ({min(self.ours):,.0f}–{max(self.ours):,.0f}) "
+            f"| {ours * self.gflop:.1f} | {ours * self.gflop * 1e9 / peak:.0%} | {usual:,.0f} | {many:,.0f} "
             f"| {statistics.median(ratios):.2f} ({ratios[quarter]:.2f}–{ratios[-1 - quarter]:.2f}) "
             f"| {ours / max(usual, many):.2f} |"
         )
@@ -233,17 +241,24 @@ def measure(name: str, *, rounds: int, seconds: float) -> Measured:
     """One network within about so many seconds, a tenth of them for the usual loop on all threads."""
     reference, signature = NETWORKS[name]
     torch.set_num_threads(1)
-    mine, theirs = ours(reference, signature), usual(reference, signature)
+    pays = bfloat16_pays(choose_device("cpu"), family_of(reference.model))
+    precision: Precision = "bfloat16" if pays else "float32"
+    mine, theirs = ours(reference, signature, precision), usual(reference, signature)
     for contender in (mine, theirs):
         contender(5)
     steps = max(3, round(speed(theirs, 5, time.perf_counter) / 64 * seconds * 0.4 / rounds))
     pairs = [[speed(c, steps, time.process_time) for c in (mine, theirs)] for _ in range(rounds)]
     flop = training_flop(build(reference.model, signature, seed=0))
-    torch.set_num_threads(os.cpu_count() or 1)
+    cores = os.cpu_count() or 1
+    torch.set_num_threads(cores)
     theirs(2)
-    many = [speed(theirs, max(3, steps // 3), time.perf_counter) for _ in range(3)]
+    many = [speed(theirs, max(3, steps // 3), time.perf_counter) / cores for _ in range(3)]
     return Measured(
-        ours=[o for o, _ in pairs], usual=[u for _, u in pairs], usual_many=many, gflop=flop / 1e9
+        ours=[o for o, _ in pairs],
+        usual=[u for _, u in pairs],
+        usual_many=many,
+        precision=precision,
+        gflop=flop / 1e9,
     )
 
 
@@ -258,11 +273,15 @@ def main() -> None:
     cpu = f"{machine['cpu']}, {machine['cores']} cores, {machine['cpu_capability']}"
     print(f"{cpu}, torch {machine['torch']};")
     print(
-        f"peak: a 1024³ float32 matmul on one thread, {peak / 1e9:.0f} GFLOP/s. Images per second, batch 64:"
+        f"peak: a 1024³ float32 matmul on one thread, {peak / 1e9:.0f} GFLOP/s. "
+        "Images per second and core, batch 64:"
     )
     print(f"median of n = {n} turns (lowest–highest; ratio: the middle half), on all threads n = 3.\n")
-    print("| network | ours | GFLOP/s | of peak | usual, 1 thread | usual, all | ratio, 1 thread | to best |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(
+        "| network | precision | ours | GFLOP/s | of float32 peak | usual, 1 thread "
+        "| usual, all threads, a core | ratio, 1 thread | to the better |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
     for name in names:
         measured = measure(name, rounds=n, seconds=arguments.seconds / len(names))
         print(measured.row(name, peak), flush=True)

@@ -1,0 +1,526 @@
+"""What a trial costs besides its training: storage, sampling, judging, book-keeping. Prints Markdown tables.
+
+Knows nothing of networks: a trial here is everything that a worker does for one, with nothing trained.
+
+Studies are filled with plausible finished trials by bulk inserts, in Optuna's own tables, by Optuna's own
+definition of them, and in tune's. On each, whole trials then run through the same calls as in a worker:
+claim, ask, attach, draw, parameters noted, five points of the curve with their judgements, the end, the
+slot settled. Milliseconds of CPU are this process's own; wall time has the disk, the server and neighbours
+on the machine in it. Databases of servers are made for the occasion and dropped.
+
+    python benchmarks/overhead.py
+    python benchmarks/overhead.py --storage sqlite --trials 100 --samplers tpe --pruners asha
+"""
+
+import argparse
+import contextlib
+import datetime
+import gc
+import json
+import math
+import os
+import random
+import resource
+import secrets
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from optuna import distributions
+from optuna.storages._rdb import models as optuna_tables
+from optuna.trial import TrialState
+from sqlalchemy import Connection, create_engine, insert, select, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
+
+from data.mnist import load
+from search.records import CheckpointRecord, HeadScore, Point, Scores, StudySpec, Value
+from search.space.defaults import default_space
+from search.space.domain import Choice, Fixed, Float
+from search.space.file import space_entries
+from search.store import tables
+from search.study.ladder import Ladder
+from search.study.storage import Storage, open_storage
+from search.study.study import Study
+from search.work.artifacts import Artifacts
+
+SERVERS = {
+    "postgresql": "postgresql://postgres@127.0.0.1:5432/postgres",
+    "mysql": "mysql+pymysql://root@127.0.0.1:3306/test",
+}
+"""Where databases may be made and dropped, unless TUNE_TEST_POSTGRESQL and the like say otherwise."""
+
+SPACE = default_space()
+LADDER = Ladder(epoch_images=36_000, epochs=5)
+HEADS = ("first_digit", "second_digit")
+TUNE = Path(sys.executable).with_name("tune")
+
+
+# Filling a study
+
+
+def spec(sampler: str, pruner: str) -> StudySpec:
+    return StudySpec(
+        task="twodigit",
+        space=space_entries(SPACE),
+        epochs=LADDER.epochs,
+        epoch_images=LADDER.epoch_images,
+        validation_pictures=4_000,
+        seed=0,
+        sampler=sampler,
+        pruner=pruner,
+        references=(),
+        checksums=load().checksums,
+    )
+
+
+def drawn(draw: random.Random) -> dict[str, tuple[distributions.BaseDistribution, Value]]:
+    """Random settings of one trial, in the order in which they are asked for."""
+    settings: dict[str, tuple[distributions.BaseDistribution, Value]] = {}
+    families = SPACE.domains["model"]
+    assert isinstance(families, Choice)
+    family = draw.choice(families.options)
+    for name, domain in SPACE.active(str(family)):
+        distribution: distributions.BaseDistribution
+        value: Value
+        if isinstance(domain, Fixed):
+            continue
+        if isinstance(domain, Choice):
+            value = family if name == "model" else draw.choice(domain.options)
+            distribution = distributions.CategoricalDistribution(domain.options)
+        elif isinstance(domain, Float):
+            low, high = (
+                (math.log(domain.low), math.log(domain.high)) if domain.log else (domain.low, domain.high)
+            )
+            number = draw.uniform(low, high)
+            value = min(domain.high, max(domain.low, math.exp(number) if domain.log else number))
+            distribution = distributions.FloatDistribution(domain.low, domain.high, log=domain.log)
+        else:
+            value = draw.randint(domain.low, domain.high)
+            distribution = distributions.IntDistribution(
+                domain.low, domain.high, log=domain.log, step=domain.step
+            )
+        settings[name] = (distribution, value)
+    return settings
+
+
+def curve(draw: random.Random, quality: float, rungs: Sequence[int]) -> list[tuple[int, float]]:
+    """(images, best score so far) at each rung."""
+    best, points = 0.0, []
+    for images in rungs:
+        best = max(best, quality * (1 - math.exp(-images / 12_000)) + draw.gauss(0, 0.01))
+        points.append((images, min(best, 0.9999)))
+    return points
+
+
+def fill(storage: Storage, study_id: int, n: int, *, seed: int = 0) -> None:
+    """Writes n trials as a search leaves them: 15 % complete, 3 % failed, the rest pruned at some rung."""
+    draw = random.Random(seed)
+    rows: defaultdict[str, list[dict[str, object]]] = defaultdict(list)
+    rungs, now = LADDER.rungs, datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+    trial_rows, endings = [], []
+    for number in range(n):
+        state = draw.choices((TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL), (15, 82, 3))[0]
+        seen = (
+            len(rungs) if state is TrialState.COMPLETE else min(len(rungs) - 1, draw.choice((3, 3, 3, 5, 7)))
+        )
+        started = now - datetime.timedelta(seconds=30 * (n - number))
+        trial_rows.append(
+            {
+                "study_id": study_id,
+                "number": number,
+                "state": state,
+                "datetime_start": started,
+                "datetime_complete": started + datetime.timedelta(seconds=seen * 4),
+            }
+        )
+        quality = draw.betavariate(8, 1) if state is not TrialState.FAIL else 0.5
+        endings.append((state, drawn(draw), curve(draw, quality, rungs[:seen]), started))
+    with storage.optuna.engine.begin() as connection:
+        bulk(connection, optuna_tables.TrialModel.__table__, trial_rows)
+        trial = optuna_tables.TrialModel.__table__.c
+        ids = list(
+            connection.execute(
+                select(trial.trial_id).where(trial.study_id == study_id).order_by(trial.number)
+            ).scalars()
+        )
+        for slot, (trial_id, (state, settings, points, started)) in enumerate(zip(ids, endings, strict=True)):
+            one_trial(rows, trial_id, state, settings, points)
+            if state is not TrialState.FAIL:
+                rows["tune_claims"].append(
+                    {
+                        "study_id": study_id,
+                        "slot": slot,
+                        "worker_id": f"host:{slot % 16}:0123abcd",
+                        "token": secrets.token_hex(16),
+                        "trial_id": trial_id,
+                        "done": True,
+                        "expires": started,
+                    }
+                )
+        for slot, row in enumerate(rows["tune_claims"]):  # failed trials fill none
+            row["slot"] = slot
+        for table in (*optuna_tables.BaseModel.metadata.sorted_tables, *tables.metadata.sorted_tables):
+            bulk(connection, table, rows.pop(table.name, []))
+        assert not rows, f"no table for {list(rows)}"
+
+
+def one_trial(
+    rows: Mapping[str, list[dict[str, object]]],
+    trial_id: int,
+    state: TrialState,
+    settings: Mapping[str, tuple[distributions.BaseDistribution, Value]],
+    points: Sequence[tuple[int, float]],
+) -> None:
+    """Adds what belongs to one trial."""
+    for name, (distribution, value) in settings.items():
+        rows["trial_params"].append(
+            {
+                "trial_id": trial_id,
+                "param_name": name,
+                "param_value": distribution.to_internal_repr(value),
+                "distribution_json": distributions.distribution_to_json(distribution),
+            }
+        )
+    relative = json.dumps({name: value for name, (_, value) in settings.items()})
+    rows["trial_system_attributes"].append(
+        {"trial_id": trial_id, "key": "tpe:relative_params:0", "value_json": json.dumps(relative)}
+    )
+    rows["trial_user_attributes"].append({"trial_id": trial_id, "key": "parameters", "value_json": "123456"})
+    if state is TrialState.FAIL:
+        for key, reason in (("failure", "diverged"), ("failure_detail", "the loss is nan after 640 images")):
+            rows["trial_user_attributes"].append(
+                {"trial_id": trial_id, "key": key, "value_json": json.dumps(reason)}
+            )
+    elif points:
+        rows["trial_values"].append(
+            {"trial_id": trial_id, "objective": 0, "value": points[-1][1], "value_type": "FINITE"}
+        )
+    rung, promotion = 0, LADDER.epoch_images // 4
+    for images, score in points:
+        rows["trial_intermediate_values"].append(
+            {
+                "trial_id": trial_id,
+                "step": images,
+                "intermediate_value": score,
+                "intermediate_value_type": "FINITE",
+            }
+        )
+        while images >= promotion * 4**rung:
+            rows["trial_system_attributes"].append(
+                {"trial_id": trial_id, "key": f"completed_rung_{rung}", "value_json": json.dumps(score)}
+            )
+            rung += 1
+        rows["tune_points"].append(
+            {
+                "trial_id": trial_id,
+                "images": images,
+                "seconds": images / 3000,
+                "learning_rate": 0.001,
+                "train_joint": score**2,
+                "validation_joint": score**2,
+            }
+        )
+        for position, head in enumerate(HEADS):
+            rows["tune_head_points"].append(
+                {
+                    "trial_id": trial_id,
+                    "images": images,
+                    "position": position,
+                    "head": head,
+                    "train_loss": 1 - score,
+                    "train_accuracy": score,
+                    "validation_loss": 1 - score,
+                    "validation_accuracy": score,
+                }
+            )
+
+
+def bulk(connection: Connection, table: object, rows: Sequence[Mapping[str, object]]) -> None:
+    for start in range(0, len(rows), 5_000):
+        connection.execute(insert(table), rows[start : start + 5_000])  # type: ignore[arg-type]
+
+
+def make(storage: Storage, name: str, n: int, sampler: str = "tpe", pruner: str = "asha") -> Study:
+    """The study of that name with n trials in it, set up to go on."""
+    study = Study.create(storage, name)
+    storage.store.add_study(study.study_id, spec(sampler, pruner), 10 * n + 10_000)
+    if n:
+        fill(storage, study.study_id, n)
+    study.prepare(sampler=sampler, pruner=pruner, seed=0, ladder=LADDER)
+    return study
+
+
+# Whole trials
+
+
+class Clock:
+    """Milliseconds of wall and CPU time by part of a trial, one entry for each trial."""
+
+    def __init__(self) -> None:
+        self.wall: defaultdict[str, list[float]] = defaultdict(list)
+        self.cpu: defaultdict[str, list[float]] = defaultdict(list)
+        self._sums: defaultdict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
+
+    @contextlib.contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        wall, cpu = time.perf_counter(), time.process_time()
+        yield
+        was = self._sums[name]
+        self._sums[name] = (
+            was[0] + 1000 * (time.perf_counter() - wall),
+            was[1] + 1000 * (time.process_time() - cpu),
+        )
+
+    def end_of_trial(self) -> None:
+        self._sums["all"] = tuple(map(sum, zip(*self._sums.values(), strict=True)))  # type: ignore[assignment]
+        for name, (wall, cpu) in self._sums.items():
+            self.wall[name].append(wall)
+            self.cpu[name].append(cpu)
+        self._sums.clear()
+
+
+def one_life(storage: Storage, study: Study, artifacts: Artifacts, clock: Clock, index: int) -> None:
+    """Everything that search.work.worker does for a trial but for training and writing weights."""
+    store, draw = storage.store, random.Random(index)
+    with clock.part("claims"):
+        claim = store.claim(study.study_id, "host:1:0123abcd", lease_s=30)
+    assert claim is not None
+    with clock.part("ask and draw"):
+        asked = study.ask()
+    with clock.part("claims"):
+        claim = store.attach(claim, asked.trial_id)
+    with clock.part("ask and draw"):
+        asked.draw()
+    with clock.part("report and judge"):
+        asked.note_parameters(123_456)
+    last = 0.0
+    for images, score in curve(draw, draw.betavariate(8, 1), LADDER.rungs[:5]):
+        scores = Scores(heads={h: HeadScore(loss=1 - score, accuracy=score) for h in HEADS}, joint=score**2)
+        point = Point(
+            images=images, seconds=images / 3000, learning_rate=0.001, train=scores, validation=scores
+        )
+        with clock.part("report and judge"):
+            asked.report(images, score, point)
+            study.scores_at(images)  # what a promoting scheduler asks at each of its rungs
+        last = score
+    with clock.part("end"):
+        if index % 5:
+            asked.prune()
+        else:
+            if artifacts.worth_keeping(store, last):
+                store.add_checkpoint(
+                    study.study_id,
+                    CheckpointRecord(
+                        trial_id=asked.trial_id,
+                        path=f"x/{asked.number}",
+                        sha256="0" * 64,
+                        score=last,
+                        images=images,
+                        bytes=1,
+                    ),
+                )
+            asked.complete(last)
+    with clock.part("claims"):
+        store.settle(claim)
+    with clock.part("end"):
+        artifacts.keep_best(store)
+    clock.end_of_trial()
+
+
+def lives(storage: Storage, study: Study, n: int, folder: Path) -> Clock:
+    """So many trials, after three that warm up: caches, prepared statements, imports."""
+    artifacts, clock = Artifacts(root=folder, study_id=study.study_id, name=study.name), Clock()
+    for index in range(3):
+        one_life(storage, study, artifacts, Clock(), index)
+    gc.collect()
+    for index in range(n):
+        one_life(storage, study, artifacts, clock, 100 + index)
+    return clock
+
+
+def spread(values: Sequence[float]) -> str:
+    """Median (first–third quartile)."""
+    low, middle, high = statistics.quantiles(values, n=4)
+    return f"{middle:.1f} ({low:.1f}–{high:.1f})"
+
+
+# Fresh processes
+
+CHILD = """
+import json, resource, sys, time
+began = float(sys.argv[1]); kind, url, name = sys.argv[2:5]
+def memory():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() / 2**20
+from search.study.storage import open_storage
+from search.study.study import Study
+if kind == "worker":
+    import torch
+    from pathlib import Path
+    from data.mnist import load
+    from models.device import choose_device, prepare_process
+    from search.work.artifacts import Artifacts
+    from search.work.ground import prepare
+    prepare_process(1)
+    with open_storage(url, create=False) as storage:
+        study = Study.find(storage, name)
+        artifacts = Artifacts(root=Path("/nonexistent"), study_id=study.study_id, name=name)
+        mnist = load()
+        ground = prepare(storage, name, mnist, artifacts, device=choose_device("cpu"), threads=1)
+        claim = storage.store.claim(study.study_id, ground.worker.worker_id, lease_s=30)
+        out = {"seconds": time.time() - began, "cpu": time.process_time(), "mb": memory()}
+        storage.store.release(claim)
+else:
+    from search.study.ladder import Ladder
+    with open_storage(url, create=False) as storage:
+        study = Study.find(storage, name)
+        spec = storage.store.study(study.study_id).spec
+        ladder = Ladder(epoch_images=spec.epoch_images, epochs=spec.epochs)
+        study.prepare(sampler=spec.sampler, pruner=spec.pruner, seed=spec.seed, ladder=ladder)
+        before, wall, cpu = memory(), time.perf_counter(), time.process_time()
+        asked = study.ask()
+        asked.draw()
+        asked.report(ladder.rungs[2], 0.9)
+        study.scores_at(ladder.rungs[2])
+        asked.complete(0.9)
+        seconds = time.perf_counter() - wall
+        out = {"seconds": seconds, "cpu": time.process_time() - cpu, "mb": memory() - before}
+print(json.dumps(out))
+"""
+
+
+def child(kind: str, url: str, name: str) -> dict[str, float]:
+    """What a fresh process measured of itself."""
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(time.time()), kind, url, name],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def command(arguments: Sequence[str], url: str) -> tuple[float, float]:
+    """Wall and CPU seconds of a whole `tune` command."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(
+        [TUNE, *arguments], check=True, stdout=subprocess.DEVNULL, env={**os.environ, "TUNE_STORAGE": url}
+    )
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+# Storages
+
+
+@contextlib.contextmanager
+def database(kind: str) -> Iterator[str | None]:
+    """The URL of a new, empty database; None where no server answers."""
+    if kind == "sqlite":
+        with tempfile.TemporaryDirectory(dir=".") as folder:
+            yield f"sqlite:///{Path(folder).absolute() / 'studies.db'}"
+        return
+    server = make_url(os.environ.get(f"TUNE_TEST_{kind.upper()}", SERVERS[kind]))
+    name = f"tune_overhead_{secrets.token_hex(4)}"
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    try:
+        try:
+            with engine.connect() as connection:
+                connection.execute(text(f"CREATE DATABASE {name}"))
+        except OperationalError:
+            yield None
+            return
+        try:
+            yield server.set(database=name).render_as_string(hide_password=False)
+        finally:
+            with engine.connect() as connection:
+                force = " WITH (FORCE)" if kind == "postgresql" else ""
+                connection.execute(text(f"DROP DATABASE {name}{force}"))
+    finally:
+        engine.dispose()
+
+
+PARTS = ("all", "ask and draw", "report and judge", "claims", "end")
+
+
+def per_trial(storage: Storage, kind: str, arguments: argparse.Namespace, folder: Path) -> None:
+    """The table of whole trials."""
+    print(f"\n**Per trial, {kind}**, milliseconds, median (middle half) of n = {arguments.lives}\n")
+    print(f"| sampler, pruner | trials before | wall all | CPU {' | CPU '.join(PARTS)} |")
+    print("|---|--:|" + "--:|" * (1 + len(PARTS)))
+    for sampler in arguments.samplers:
+        for pruner in arguments.pruners:
+            for n in arguments.trials:
+                study = make(storage, f"{sampler}-{pruner}-{n}", n, sampler, pruner)
+                clock = lives(storage, study, arguments.lives, folder)
+                cells = [spread(clock.wall["all"]), spread(clock.cpu["all"])]
+                cells += [f"{statistics.median(clock.cpu[part]):.1f}" for part in PARTS[1:]]
+                print(f"| {sampler}, {pruner} | {n:,} | {' | '.join(cells)} |", flush=True)
+
+
+def fresh(url: str, names: Mapping[int, str], kind: str) -> None:
+    """The table of fresh processes."""
+    print(f"\n**Fresh processes, {kind}**, medians of n = 3\n")
+    print("| what | trials before | wall s | CPU s | MB |\n|---|--:|--:|--:|--:|")
+    for n, name in names.items():
+        for what, label in (
+            ("trial", "first trial of a process (MB: added)"),
+            ("worker", "worker to first claim"),
+        ):
+            runs = [child(what, url, name) for _ in range(3)]
+            cells = [statistics.median(run[key] for run in runs) for key in ("seconds", "cpu", "mb")]
+            print(f"| {label} | {n:,} | {cells[0]:.2f} | {cells[1]:.2f} | {cells[2]:.0f} |", flush=True)
+
+
+def commands(url: str, names: Mapping[int, str], kind: str) -> None:
+    """The table of commands, on the two largest studies."""
+    print(f"\n**Commands, {kind}**, whole processes, median of n = 5, seconds\n")
+    print("| command | trials | wall | CPU | wall, --json |\n|---|--:|--:|--:|--:|")
+    (_, other), (n, name) = sorted(names.items())[-2:]
+    for line in (("studies",), ("trials", name), ("best", name), ("compare", name, other)):
+        plain = [command(line, url) for _ in range(5)]
+        as_json = [command([*line, "--json"], url) for _ in range(5)]
+        wall, cpu, wall_json = (
+            statistics.median(each) for each in (*zip(*plain, strict=True), [w for w, _ in as_json])
+        )
+        print(f"| tune {line[0]} | {n:,} | {wall:.2f} | {cpu:.2f} | {wall_json:.2f} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument(
+        "--storage", nargs="+", default=["sqlite", "postgresql"], choices=["sqlite", *SERVERS]
+    )
+    parser.add_argument("--trials", nargs="+", type=int, default=[100, 1_000, 10_000])
+    parser.add_argument("--samplers", nargs="+", default=["tpe"])
+    parser.add_argument("--pruners", nargs="+", default=["asha"])
+    parser.add_argument("--lives", type=int, default=30, help="trials measured on each study")
+    parser.add_argument("--tables", nargs="+", default=["trial", "fresh", "commands"])
+    arguments = parser.parse_args()
+    for kind in arguments.storage:
+        with database(kind) as url, tempfile.TemporaryDirectory() as folder:
+            if url is None:
+                print(f"\n{kind}: no server answers; skipped")
+                continue
+            names = {n: f"filled-{n}" for n in arguments.trials}
+            with open_storage(url) as storage:
+                if "trial" in arguments.tables:
+                    per_trial(storage, kind, arguments, Path(folder))
+                if {"fresh", "commands"} & set(arguments.tables):
+                    for n, name in names.items():
+                        make(storage, name, n)
+            if "fresh" in arguments.tables:
+                fresh(url, names, kind)
+            if "commands" in arguments.tables and len(names) > 1:
+                commands(url, names, kind)
+
+
+if __name__ == "__main__":
+    main()

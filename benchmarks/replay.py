@@ -1,0 +1,435 @@
+"""Which search would have been quickest: replays recorded learning curves under many schedules.
+
+Knows nothing of networks: a trial's next stretch costs the seconds that were recorded and yields the score
+that was recorded. The clock is simulated, so hours of search replay in seconds, and every schedule meets
+the same trials: each round deals the table's configurations in an order of its own, the same for all
+schedules. Samplers see a finite world: what they propose is replaced by the nearest configuration of the
+table that was not drawn yet (scaled Euclidean distance within the same model family).
+
+The table (benchmarks/curves.json) was made by benchmarks/record.py from a study without pruning.
+
+    python benchmarks/replay.py --rounds 20
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import heapq
+import json
+import math
+import random
+import statistics
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.pruners import (
+    BasePruner,
+    HyperbandPruner,
+    MedianPruner,
+    NopPruner,
+    PercentilePruner,
+    SuccessiveHalvingPruner,
+)
+from optuna.samplers import BaseSampler, GPSampler, QMCSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+from search.space.domain import Choice, Domain, Fixed, Float, Int, Space
+from search.space.file import space_of_entries
+from search.study.promotion import Asha, Candidate, geometric_rungs
+
+TABLE = Path(__file__).with_name("curves.json")
+GOAL = 0.98
+"""Accuracy that both heads of validation have to exceed."""
+SAMPLING_S = 0.03
+"""Storage, sampling and bookkeeping of a new trial (benchmarks/overhead.py)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Curve:
+    """A recorded trial."""
+
+    params: Mapping[str, Any]
+    images: tuple[int, ...]
+    heads: tuple[tuple[float, float], ...]
+    """validation accuracy of each head, one pair for each of `images`"""
+    image_s: float
+    """seconds to train on one image"""
+    evaluation_s: float
+    """seconds of one evaluation"""
+
+    def score(self, index: int) -> float:
+        """Mean of the heads at that point."""
+        return sum(self.heads[index]) / 2
+
+    def best(self, index: int) -> float:
+        """Best score up to that point."""
+        return max(map(self.score, range(index + 1)))
+
+    def seconds(self, start: int, stop: int) -> float:
+        """From one point (-1: the very start) to a later one, evaluations included."""
+        seen = self.images[start] if start >= 0 else 0
+        return (self.images[stop] - seen) * self.image_s + (stop - start) * self.evaluation_s
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """A recorded study."""
+
+    space: Space
+    curves: Sequence[Curve]
+    """by trial number"""
+
+    @property
+    def images(self) -> tuple[int, ...]:
+        """Where every curve has its points."""
+        return self.curves[0].images
+
+
+def read_table(path: Path) -> Table:
+    """The table that record.py wrote."""
+    content = json.loads(path.read_text())
+    curves = [
+        Curve(
+            params=trial["params"],
+            images=tuple(point[0] for point in trial["points"]),
+            heads=tuple((point[1], point[2]) for point in trial["points"]),
+            image_s=trial["image_s"],
+            evaluation_s=trial["evaluation_s"],
+        )
+        for trial in content["trials"]
+    ]
+    return Table(space=space_of_entries(content["space"]), curves=curves)
+
+
+class Recorded(BaseSampler):
+    """Deals from the table: in a given order, or next to what another sampler proposes."""
+
+    def __init__(
+        self, table: Table, order: Sequence[int], base: BaseSampler | None, waiting_shown: bool
+    ) -> None:
+        self._table, self._base, self._waiting_shown = table, base, waiting_shown
+        self._left = list(order)
+        self._dealt: dict[int, Curve] = {}
+
+    def curve(self, trial: int) -> Curve:
+        """What that trial was dealt."""
+        return self._dealt[trial]
+
+    @property
+    def empty(self) -> bool:
+        """Whether the whole table was dealt."""
+        return not self._left
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        wanted: dict[str, Any] = {}
+        if self._base is not None:
+            shown = self._shown(study)
+            space = self._base.infer_relative_search_space(shown, trial)
+            wanted = self._base.sample_relative(shown, trial, space)
+        chosen = self._left[0]
+        if "model" in wanted:
+            chosen = min(self._left, key=lambda i: self._distance(wanted, self._table.curves[i].params))
+        self._left.remove(chosen)
+        self._dealt[trial.number] = self._table.curves[chosen]
+
+    def _shown(self, study: optuna.Study) -> optuna.Study:
+        """The study as the base sees it: trials that wait look as if they had been pruned."""
+        if not self._waiting_shown:
+            return study
+        shown = optuna.create_study(direction="maximize")
+        for trial in study.get_trials(deepcopy=False):
+            if trial.state is TrialState.RUNNING and trial.intermediate_values:
+                trial = copy.copy(trial)
+                trial.state = TrialState.PRUNED
+                trial.value = trial.intermediate_values[max(trial.intermediate_values)]
+                trial.datetime_complete = trial.datetime_start
+            shown.add_trial(trial)
+        return shown
+
+    def _distance(self, wanted: Mapping[str, Any], params: Mapping[str, Any]) -> float:
+        domains = self._table.space.domains
+        return sum(
+            _gap(domains[name], wanted[name], value) ** 2 if name in wanted else 0.0
+            for name, value in params.items()
+        ) + (1e6 if wanted["model"] != params["model"] else 0.0)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
+        return {}
+
+    def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: Any) -> dict[str, Any]:
+        return {}
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
+    ) -> Any:
+        return self._dealt[trial.number].params[name]
+
+
+def _gap(domain: Domain, a: Any, b: Any) -> float:
+    """How far two values are apart, 0..1."""
+    match domain:
+        case Choice() | Fixed():
+            return float(a != b)
+        case Int(low=low, high=high, log=log) | Float(low=low, high=high, log=log):
+            if log:
+                a, b, low, high = (math.log(x) for x in (a, b, low, high))
+            return float(abs(a - b) / (high - low))
+
+
+def _suggest(trial: optuna.Trial, params: Mapping[str, Any], space: Space) -> None:
+    for name in params:
+        domain = space.domains[name]
+        match domain:
+            case Int():
+                trial.suggest_int(name, domain.low, domain.high, log=domain.log, step=domain.step)
+            case Float():
+                trial.suggest_float(name, domain.low, domain.high, log=domain.log)
+            case Choice():
+                trial.suggest_categorical(name, domain.options)
+            case Fixed():
+                pass
+
+
+@dataclass(kw_only=True, slots=True)
+class Running:
+    """A trial in a worker's hands."""
+
+    trial: optuna.Trial
+    curve: Curve
+    index: int = -1
+    """of its latest point"""
+
+
+@dataclass(kw_only=True, slots=True)
+class Outcome:
+    """One replayed search."""
+
+    crossed: float = math.inf
+    """seconds until the first model above GOAL on both heads"""
+    bests: list[tuple[float, float]] = field(default_factory=list)
+    """(seconds, best score of any trial until then), rising"""
+    ended: float = 0.0
+    """seconds until every trial was finished"""
+    images: int = 0
+    """trained on in all"""
+
+    def best_at(self, seconds: float) -> float:
+        """Best score known at that moment."""
+        return max((score for when, score in self.bests if when <= seconds), default=0.0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Schedule:
+    """A row of the table: a pruner of Optuna's, or ASHA that promotes."""
+
+    pruner: Callable[[], BasePruner] | None = None
+    asha: Asha | None = None
+    sampler: Callable[[int], BaseSampler] | None = None
+    """None: the order of the round, at random"""
+    waiting_shown: bool = True
+    """whether the sampler learns from trials that wait, too"""
+    cost: float = 0.0
+    """see `_merit`"""
+
+
+def _merit(curve: Curve, score: float, weight: float) -> float:
+    """The score as schedules compare it: error times cost^weight, as the logarithm with the sign turned.
+
+    If error falls as images^-weight, this compares errors at equal seconds. weight 0: the score alone.
+    """
+    return -math.log(1.0005 - score) - weight * math.log(curve.image_s)
+
+
+def replay(schedule: Schedule, table: Table, *, seed: int, workers: int, trials: int) -> Outcome:
+    """One search under that schedule."""
+    order = list(range(len(table.curves)))
+    random.Random(seed).shuffle(order)
+    base = None if schedule.sampler is None else schedule.sampler(seed)
+    sampler = Recorded(table, order, base, schedule.waiting_shown)
+    pruner = NopPruner() if schedule.pruner is None else schedule.pruner()
+    study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+    images = table.images
+    stops = list(range(len(images)))
+    if schedule.asha is not None:
+        stops = sorted(map(images.index, schedule.asha.rungs))
+    outcome = Outcome()
+    standing: dict[int, list[float]] = {}
+    pools: list[list[Running]] = [[] for _ in range(workers)]
+    begun = 0
+    turn = count()
+    queue: list[tuple[float, int, int, Running | None]] = [(0.0, next(turn), w, None) for w in range(workers)]
+    while queue:
+        now, _, worker, done = heapq.heappop(queue)
+        pool = pools[worker]
+        if done is not None:
+            _arrive(done, now, outcome)
+            score = _merit(done.curve, done.curve.best(done.index), schedule.cost)
+            standing.setdefault(done.curve.images[done.index], []).append(score)
+            done.trial.report(
+                score if schedule.cost else done.curve.best(done.index), done.curve.images[done.index]
+            )
+            if done.index == len(images) - 1:
+                pool.remove(done)
+                study.tell(done.trial, done.curve.best(done.index))
+            elif schedule.asha is None and done.trial.should_prune():
+                pool.remove(done)
+                study.tell(done.trial, state=TrialState.PRUNED)
+        drained = begun >= trials
+        go: Running | None = None
+        if schedule.asha is None:
+            go = pool[0] if pool else None
+        elif pool:
+            by_number = {running.trial.number: running for running in pool}
+            decision = schedule.asha.decide(
+                [
+                    Candidate(
+                        number=running.trial.number,
+                        rung=running.curve.images[running.index],
+                        score=_merit(running.curve, running.curve.best(running.index), schedule.cost),
+                    )
+                    for running in pool
+                ],
+                lambda rung: standing.get(rung, []),
+                drained=drained,
+            )
+            for number in decision.end:
+                pool.remove(by_number[number])
+                study.tell(by_number[number].trial, state=TrialState.PRUNED)
+            go = None if decision.go is None else by_number[decision.go]
+        spent = 0.0
+        if go is None:
+            if drained:
+                continue
+            begun += 1
+            trial = study.ask()
+            curve = sampler.curve(trial.number)
+            _suggest(trial, curve.params, table.space)
+            go = Running(trial=trial, curve=curve)
+            pool.append(go)
+            spent = SAMPLING_S
+        start, go.index = go.index, min(stop for stop in stops if stop > go.index)
+        spent += go.curve.seconds(start, go.index)
+        seen = go.curve.images[start] if start >= 0 else 0
+        outcome.images += go.curve.images[go.index] - seen
+        heapq.heappush(queue, (now + spent, next(turn), worker, go))
+        outcome.ended = max(outcome.ended, now + spent)
+    return outcome
+
+
+def _arrive(running: Running, now: float, outcome: Outcome) -> None:
+    """Notes what the latest point shows. A stretch with several points shows the last one only."""
+    heads = running.curve.heads[running.index]
+    if min(heads) > GOAL:
+        outcome.crossed = min(outcome.crossed, now)
+    score = running.curve.best(running.index)
+    if score > (outcome.bests[-1][1] if outcome.bests else 0.0):
+        outcome.bests.append((now, score))
+
+
+def schedules(images: Sequence[int]) -> Iterator[tuple[str, Schedule]]:
+    """The rows of the table, by name."""
+    first, last, quarter = images[0], images[-1], 9_000
+
+    def stop_only(resource: int, factor: int) -> Schedule:
+        return Schedule(
+            pruner=lambda: SuccessiveHalvingPruner(min_resource=resource, reduction_factor=factor)
+        )
+
+    yield "no pruning", Schedule(pruner=NopPruner)
+    yield "median, 5 first", Schedule(pruner=lambda: MedianPruner(n_startup_trials=5))
+    yield "percentile 25, 5 first", Schedule(pruner=lambda: PercentilePruner(25.0, n_startup_trials=5))
+    yield "percentile 75, 5 first", Schedule(pruner=lambda: PercentilePruner(75.0, n_startup_trials=5))
+    yield "halving that stops, 2", stop_only(first, 2)
+    yield "halving that stops, 4", stop_only(first, 4)
+    yield "halving that stops, 4, from ¼ epoch", stop_only(first * 4, 4)
+    yield (
+        "hyperband",
+        Schedule(pruner=lambda: HyperbandPruner(min_resource=first, max_resource=last, reduction_factor=4)),
+    )
+    for rung in (2_250, 4_500, 9_000):
+        for factor, eta in ((2, 2), (2, 3), (4, 2), (4, 4)):
+            name = f"ASHA from {rung:,}, ×{factor}, 1 in {eta}"
+            yield name, Schedule(asha=_asha(images, rung, factor=factor, eta=eta))
+    for finalists in (1, 4, 8):
+        yield f"ASHA, {finalists} finalists", Schedule(asha=_asha(images, quarter, finalists=finalists))
+    for patience in (1, 3):
+        yield f"ASHA, patience {patience}", Schedule(asha=_asha(images, quarter, patience=patience))
+    for cost in (0.15, 0.3, 0.5):
+        yield f"ASHA, cost^{cost}", Schedule(asha=_asha(images, quarter), cost=cost)
+    samplers: dict[str, Callable[[int], BaseSampler]] = {
+        "TPE": lambda seed: TPESampler(seed=seed),
+        "TPE, group": lambda seed: TPESampler(seed=seed, group=True),
+        "TPE, group, 5 first": lambda seed: TPESampler(seed=seed, group=True, n_startup_trials=5),
+        "GP": lambda seed: GPSampler(seed=seed),
+        "QMC": lambda seed: QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False),
+    }
+    for name, sampler in samplers.items():
+        yield f"ASHA, {name}", Schedule(asha=_asha(images, quarter), sampler=sampler)
+    yield (
+        "ASHA, TPE, group, blind to waiting",
+        Schedule(asha=_asha(images, quarter), sampler=samplers["TPE, group"], waiting_shown=False),
+    )
+
+
+def _asha(images: Sequence[int], first: int, *, factor: int = 2, **settings: int) -> Asha:
+    """The rule with its rungs at the recorded points nearest to the geometric ones."""
+    wanted = geometric_rungs(first, images[-1], factor)
+    rungs = sorted({min(images, key=lambda point: abs(point - rung)) for rung in wanted})
+    return Asha(rungs=tuple(rungs), **settings)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--table", type=Path, default=TABLE)
+    parser.add_argument("--rounds", type=int, default=20, help="orders in which the table is dealt")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("schedules", nargs="*", help="rows whose names begin so; all if none")
+    arguments = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore")
+    table = read_table(arguments.table)
+    trials = min(arguments.trials, len(table.curves))
+    top = max(curve.best(len(curve.images) - 1) for curve in table.curves)
+    print(f"{len(table.curves)} recorded trials, the best {top:.2%}; {trials} dealt in each of n = ", end="")
+    print(f"{arguments.rounds} rounds, {arguments.workers} workers. Medians (lowest–highest).\n")
+    print("| schedule | s to 98 % | best after 60 s | after 120 s | after all | all, s | epochs trained |")
+    print("|---|---|---|---|---|---|---|")
+    for name, schedule in schedules(table.images):
+        if arguments.schedules and not any(map(name.startswith, arguments.schedules)):
+            continue
+        rounds = arguments.rounds if schedule.sampler is None else max(3, arguments.rounds // 4)
+        outcomes = [
+            replay(schedule, table, seed=seed, workers=arguments.workers, trials=trials)
+            for seed in range(rounds)
+        ]
+        crossed = [outcome.crossed for outcome in outcomes]
+        cells = [
+            f"{statistics.median(crossed):.0f} ({min(crossed):.0f}–{max(crossed):.0f})",
+            *(_percent([outcome.best_at(seconds) for outcome in outcomes]) for seconds in (60, 120)),
+            _percent([outcome.best_at(math.inf) for outcome in outcomes], spread=True),
+            f"{statistics.median(outcome.ended for outcome in outcomes):.0f}",
+            f"{statistics.median(outcome.images for outcome in outcomes) / 36_000:.0f}",
+        ]
+        print(
+            f"| {name}{'' if rounds == arguments.rounds else f' (n = {rounds})'} | {' | '.join(cells)} |",
+            flush=True,
+        )
+
+
+def _percent(scores: Sequence[float], *, spread: bool = False) -> str:
+    text = f"{statistics.median(scores):.2%}"
+    return text + (f" ({min(scores):.2%}–{max(scores):.2%})" if spread else "")
+
+
+if __name__ == "__main__":
+    main()
