@@ -1,0 +1,115 @@
+"""The command `tune`, in three ways: inside this process, as a process, as one in the background."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from data.mnist import Mnist
+from search.cli.app import run_command
+from search.service.create import RunRequest, create_or_resume
+from search.study.storage import open_storage
+from search.work.artifacts import Artifacts
+from search.work.ground import prepare
+from search.work.worker import work
+
+TUNE = str(Path(sys.executable).parent / "tune")
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @property
+    def parsed(self) -> Any:
+        """What a command with --json printed; everything that is not data must be elsewhere."""
+        assert self.returncode == 0, self.stderr
+        return json.loads(self.stdout)
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """here("studies", cwd=folder): the command inside this process, which spares the seconds of importing."""
+
+    def run(*arguments: str, cwd: Path, debug: bool = False) -> Done:
+        monkeypatch.chdir(cwd)
+        capsys.readouterr()
+        code = run_command(list(arguments), debug=debug)
+        printed = capsys.readouterr()
+        return Done(returncode=code, stdout=printed.out, stderr=printed.err)
+
+    return run
+
+
+@pytest.fixture
+def tune() -> Callable[..., Done]:
+    """tune("studies", cwd=folder): the installed command as a process of its own."""
+
+    def run(*arguments: str, cwd: Path, **environment: str) -> Done:
+        done = subprocess.run(
+            [TUNE, *arguments],
+            cwd=cwd,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+        )
+        return Done(returncode=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """start("run", …, cwd=folder): the command in the background, in a process group of its own, as a shell
+    starts it. Whatever is left of it when the test is over is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [TUNE, *arguments],
+            cwd=cwd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, mnist: Mnist) -> Path:
+    """A folder with two finished studies of twodigit and one of sum."""
+    folder = tmp_path_factory.mktemp("finished")
+    storage = open_storage(f"sqlite:///{folder / 'studies.db'}")
+    for task, name, seed in (("twodigit", "twodigit", 0), ("twodigit", "again", 1), ("sum", "sum", 0)):
+        request = RunRequest(task=task, trials=4, study=name, epochs=0.02, model="mlp", seed=seed)
+        study, _ = create_or_resume(storage, request, mnist)
+        artifacts = Artifacts(root=folder / "studies.artifacts", study_id=study.study_id, name=name)
+        ground = prepare(storage, name, mnist, artifacts, device=torch.device("cpu"), threads=1)
+        assert work(ground, stop=lambda: False) == 4
+    storage.close()
+    return folder

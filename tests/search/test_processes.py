@@ -1,0 +1,222 @@
+"""`tune run` and `tune worker` as processes: a whole run, several together, and what survives a signal, a
+killed worker and a killed parent."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Command = Callable[..., Any]
+"""Of the fixtures `here` and `tune`: how a command ended; of `start`: the process."""
+STUDY = ("run", "--task", "twodigit", "--model", "mlp", "--pruner", "none", "--workers", "1")
+SMALL = ("--trials", "4", "--epochs", "0.02", "--model", "mlp")
+
+
+def test_a_run_from_beginning_to_end(tmp_path: Path, tune: Command) -> None:
+    done = tune("run", "--task", "twodigit", *SMALL, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "4 of 4 trials finished" in done.stdout
+    assert "over course-mlp" in done.stdout
+    assert "Next: tune best twodigit" in done.stdout
+    assert "4/4" in done.stderr, "plain lines where there is no terminal"
+    assert "Warning" not in done.stderr
+    again = tune("run", "--task", "twodigit", "--trials", "4", cwd=tmp_path)
+    assert again.returncode == 0
+    assert "nothing is left to do" in again.stdout
+    more = tune("run", "--task", "twodigit", "--trials", "5", "--json", cwd=tmp_path).parsed
+    assert more["complete"] + more["pruned"] == 5
+
+
+class TestInterruption:
+    """Trials are long where one must be caught in the middle, and short where the study has to end."""
+
+    LONG = (*STUDY, "--trials", "3", "--epochs", "20")
+    SHORT = (*STUDY, "--trials", "3", "--epochs", "0.5")
+
+    def test_signals_leave_the_study_in_order_and_the_same_command_goes_on(
+        self, tmp_path: Path, here: Command, start: Command
+    ) -> None:
+        for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+            running = start(*self.LONG, cwd=tmp_path)
+            caught_in_training(running, tmp_path, number)
+            _, words = running.communicate(timeout=30)
+            assert running.returncode == code, words
+            assert "the same command goes on" in words
+            assert "Traceback" not in words
+        rows = here("trials", "twodigit", "--json", cwd=tmp_path).parsed
+        failed = [row for row in rows if row["state"] == "failed"]
+        assert [row["failure"] for row in failed] == ["interrupted"] * 2
+        assert len(rows) == 4, "two references begun, and both wait for another try"
+        for row in failed:
+            [again] = [r for r in rows if r["reference"] == row["reference"] and r["state"] == "waiting"]
+            assert again["params"].items() <= row["params"].items()
+
+    def test_a_killed_worker_is_replaced_and_nothing_is_lost(
+        self, tmp_path: Path, here: Command, start: Command
+    ) -> None:
+        running = start(*self.SHORT, cwd=tmp_path)
+        caught_in_training(running, tmp_path, signal.SIGKILL, only=workers_of)
+        _, words = running.communicate(timeout=100)
+        assert running.returncode == 0, words
+        rows = exactly_three(tmp_path, here)
+        assert any(row["failure"] == "worker_died" for row in rows)
+
+    def test_workers_do_not_outlive_a_killed_parent(
+        self, tmp_path: Path, here: Command, start: Command, tune: Command
+    ) -> None:
+        running = start(*self.SHORT, cwd=tmp_path)
+        workers = caught_in_training(running, tmp_path, signal.SIGKILL, only=lambda parent: [parent])
+        running.communicate(timeout=10)
+        wait_until(lambda: not any(alive(worker) for worker in workers), timeout_s=10)
+        done = tune(*self.SHORT, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        exactly_three(tmp_path, here)
+
+
+def caught_in_training(
+    running: subprocess.Popen[str],
+    folder: Path,
+    number: signal.Signals,
+    *,
+    only: Callable[[int], list[int]] | None = None,
+) -> list[int]:
+    """Sends the signal while a trial is certainly between its first and its last report; returns the
+    workers. To `only` these processes, else to the whole group, as Ctrl-C does.
+
+    Everything is frozen first and looked at then, for a trial on a fast machine ends while one is looking.
+    """
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if is_training(folder):
+            os.killpg(running.pid, signal.SIGSTOP)
+            if is_training(folder):
+                workers = workers_of(running.pid)
+                for process in only(running.pid) if only else []:
+                    os.kill(process, number)
+                if only is None:
+                    os.killpg(running.pid, number)
+                os.killpg(running.pid, signal.SIGCONT)
+                return workers
+            os.killpg(running.pid, signal.SIGCONT)
+        time.sleep(0.02)
+    raise AssertionError("no trial was running after a minute")
+
+
+def is_training(folder: Path) -> bool:
+    """Whether some trial that runs has reported a point, by a look at the file itself."""
+    with contextlib.suppress(sqlite3.OperationalError):  # no file yet, no table yet
+        connection = sqlite3.connect(f"file:{folder / 'studies.db'}?mode=ro", uri=True, timeout=1)
+        with contextlib.closing(connection):
+            [(running,)] = connection.execute(
+                "SELECT count(*) FROM trials JOIN tune_points USING (trial_id) WHERE state = 'RUNNING'"
+            )
+            return bool(running)
+    return False
+
+
+def workers_of(parent: int) -> list[int]:
+    """Process ids of the worker processes (not of multiprocessing's own helper)."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(c) for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
+
+
+def exactly_three(folder: Path, here: Command) -> list[dict[str, Any]]:
+    """All trials of a study that must have ended with exactly three finished ones."""
+    [study] = here("studies", "--json", cwd=folder).parsed
+    assert (study["complete"], study["pruned"], study["running"], study["waiting"]) == (3, 0, 0, 0)
+    rows: list[dict[str, Any]] = here("trials", "twodigit", "--json", cwd=folder).parsed
+    references = [row["reference"] for row in rows if row["state"] == "complete" and row["reference"]]
+    assert sorted(references) == ["course-conv", "course-mlp"], "each reference once"
+    return rows
+
+
+def alive(pid: int) -> bool:
+    """Whether that process exists and is more than a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(true: Callable[[], bool], *, timeout_s: float) -> None:
+    """Raises AssertionError where it never becomes true."""
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s"
+        time.sleep(0.05)
+
+
+class TestTogether:
+    def test_a_detached_study_is_done_by_a_worker_beside_the_dashboard(
+        self, tmp_path: Path, here: Command, start: Command
+    ) -> None:
+        done = here("run", "--task", "twodigit", *SMALL, "--detach", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "Next: tune worker twodigit" in done.stdout
+        [study] = here("studies", "--json", cwd=tmp_path).parsed
+        assert (study["waiting"], study["complete"], study["target_trials"]) == (2, 0, 4)
+
+        port = _free_port()
+        start("dashboard", "--port", str(port), cwd=tmp_path)
+        working = start("worker", "twodigit", cwd=tmp_path)
+        seen = _ask_until_it_answers(f"http://127.0.0.1:{port}/api/studies")
+        assert [each["study_name"] for each in seen["study_summaries"]] == ["twodigit"]
+        out, words = working.communicate(timeout=60)
+        assert working.returncode == 0, words
+        assert "4 of 4 trials finished" in out
+        detail = _ask_until_it_answers(f"http://127.0.0.1:{port}/api/studies/1?after=0")
+        assert [trial["state"] for trial in detail["trials"]] == ["Complete"] * 4
+
+    def test_two_runs_on_one_study_make_no_more_than_was_asked_for(
+        self, tmp_path: Path, here: Command, start: Command
+    ) -> None:
+        both = [start("run", "--task", "twodigit", *SMALL, "--workers", "1", cwd=tmp_path) for _ in range(2)]
+        for each in both:
+            _, words = each.communicate(timeout=100)
+            assert each.returncode == 0, words
+        [study] = here("studies", "--json", cwd=tmp_path).parsed
+        assert study["complete"] + study["pruned"] == 4
+        assert (study["failed"], study["running"], study["waiting"]) == (0, 0, 0)
+
+    def test_time_is_up(self, tmp_path: Path, here: Command, tune: Command) -> None:
+        done = tune(*TestInterruption.LONG, "--timeout", "1", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "time is up" in done.stdout
+        [study] = here("studies", "--json", cwd=tmp_path).parsed
+        assert study["running"] == 0
+
+    def test_a_port_that_is_taken(self, finished: Path, here: Command) -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            done = here("dashboard", "--port", str(taken.getsockname()[1]), cwd=finished)
+        assert done.returncode == 2
+        assert "choose another --port" in done.stderr
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _ask_until_it_answers(url: str, *, timeout_s: float = 30) -> Any:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return json.load(answer)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
