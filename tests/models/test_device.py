@@ -1,5 +1,6 @@
 """What a process finds out about its machine."""
 
+import ctypes
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,20 @@ def test_freed_memory_goes_back_to_the_system() -> None:
     give_back_memory()
     assert resident_mb() < full - 60
     assert len(top) == 100_000
+
+
+def test_freed_memory_is_used_again_without_asking_the_system() -> None:
+    """As a training does: the same large pieces, step after step."""
+    resource = pytest.importorskip("resource", reason="page faults are counted by getrusage")
+
+    def faults() -> int:
+        return int(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+
+    prepare_process(threads=1)
+    if not hasattr(ctypes.CDLL(None), "mallopt"):
+        pytest.skip("the C library is not glibc")
+    pieces = 2 * [torch.empty(2_000_000)]  # 8 MB each: 2,000 pages
+    before = faults()
+    for step in range(60):
+        pieces[step % 2] = torch.ones(2_000_000)
+    assert faults() - before < 20_000, "some 40,000 where glibc hands them back"
