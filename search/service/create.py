@@ -14,7 +14,7 @@ from search.space.defaults import DEFAULT_EPOCHS, REFERENCES, default_space, fam
 from search.space.domain import Space
 from search.space.file import read_space, space_entries
 from search.study.ladder import Ladder
-from search.study.pruners import DEFAULT_PRUNER, make_pruner
+from search.study.pruners import DEFAULT_PRUNER, make_pruning
 from search.study.samplers import DEFAULT_SAMPLER, make_sampler
 from search.study.storage import Storage
 from search.study.study import Study
@@ -88,7 +88,7 @@ def check(request: RunRequest) -> None:
     if request.sampler is not None:
         make_sampler(request.sampler, 0)
     if request.pruner is not None:
-        make_pruner(request.pruner, ladder)
+        make_pruning(request.pruner, ladder)
     space_of(request)
     _device_exists(request.device)
 

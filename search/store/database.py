@@ -5,13 +5,23 @@ Knows nothing of tables.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 
 from search.store.engine import build_engine, translated
+
+_IDS_PER_QUERY = 500
+"""SQLite takes 999 variables in the oldest builds still around."""
+
+
+def portions(ids: Collection[int]) -> Iterator[Sequence[int]]:
+    """Rising, in lists short enough for one query each."""
+    rising = sorted(set(ids))
+    for start in range(0, len(rising), _IDS_PER_QUERY):
+        yield rising[start : start + _IDS_PER_QUERY]
 
 
 class Database:

@@ -22,12 +22,9 @@ from sqlalchemy import Connection, Select, Table, case, func, insert, or_, selec
 from search.errors import TuneError
 from search.records import Counts, State, Value
 from search.store import optuna_tables as tables
-from search.store.database import Database
+from search.store.database import Database, portions
 from search.store.optuna_tables import number_of, stored
 from search.store.upsert import put
-
-_IDS_PER_QUERY = 500
-"""SQLite takes 999 variables in the oldest builds still around."""
 
 _STATES = {
     "WAITING": State.WAITING,
@@ -281,10 +278,9 @@ class OptunaTrials:
 
     def facts_of(self, trial_ids: Collection[int]) -> list[Facts]:
         """These trials by number. Those that do not exist are left out."""
-        wanted, found = sorted(trial_ids), []
+        found: list[Facts] = []
         with self._database.read() as connection:
-            for start in range(0, len(wanted), _IDS_PER_QUERY):
-                some = wanted[start : start + _IDS_PER_QUERY]
+            for some in portions(trial_ids):
                 found += _facts(connection, tables.trials.c.trial_id.in_(some))
         return sorted(found, key=lambda trial: trial.number)
 

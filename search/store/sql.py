@@ -18,13 +18,10 @@ from sqlalchemy.exc import IntegrityError
 from search.records import CheckpointRecord, Claim, Point, StudyRecord, StudySpec, Worker
 from search.store import migrations, tables
 from search.store.base import LeaseLost, Store
-from search.store.database import Database
+from search.store.database import Database, portions
 from search.store.engine import translated
 from search.store.rows import checkpoint_of, claim_of, point_of, spec_to_json, study_of, utc, worker_of
 from search.store.upsert import put
-
-_IDS_PER_QUERY = 500
-"""SQLite takes 999 variables in the oldest builds still around."""
 
 
 class SQLStore(Store):
@@ -212,7 +209,6 @@ class SQLStore(Store):
         return self.curves([trial_id]).get(trial_id, [])
 
     def curves(self, trial_ids: Iterable[int]) -> dict[int, list[Point]]:
-        wanted = sorted(set(trial_ids))
         curves: dict[int, list[Point]] = {}
         joined = (
             select(tables.points, tables.head_points)
@@ -225,8 +221,7 @@ class SQLStore(Store):
             .order_by(tables.points.c.trial_id, tables.points.c.images, tables.head_points.c.position)
         )
         with self._read() as connection:
-            for start in range(0, len(wanted), _IDS_PER_QUERY):
-                some = wanted[start : start + _IDS_PER_QUERY]
+            for some in portions(list(trial_ids)):
                 rows = connection.execute(joined.where(tables.points.c.trial_id.in_(some))).mappings()
                 for (trial_id, _images), group in groupby(
                     rows, key=lambda row: (row[tables.points.c.trial_id], row[tables.points.c.images])

@@ -14,7 +14,7 @@ waits until it is the best of those that wait.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,7 +42,7 @@ class Decision:
     """trials without prospects"""
 
 
-ScoresAt = Callable[[int], Iterable[float]]
+ScoresAt = Callable[[int], Sequence[float]]
 """From a rung to the best scores so far of all trials of the study that ever stood there."""
 
 
@@ -86,13 +86,15 @@ class Asha:
         waiting: list[Candidate] = []
         ending: list[Candidate] = []
         for candidate in candidates:
-            scores = list(scores_at(candidate.rung))
+            scores = scores_at(candidate.rung)
             better = sum(score > candidate.score for score in scores)
             places = len(scores) // self.eta
-            passed_on = len(list(scores_at(next(rung for rung in self.rungs if rung > candidate.rung))))
+            passed_on = len(scores_at(next(rung for rung in self.rungs if rung > candidate.rung)))
             finalist = better < self.finalists
             if (better < places and passed_on < places) or (drained and finalist):
                 going.append(candidate)
+            elif candidate.reference:
+                continue  # waits until the others are done, however it stands
             elif drained or better >= self.patience * max(places, 1):
                 ending.append(candidate)
             elif not finalist:
@@ -102,8 +104,7 @@ class Asha:
             going = [candidate for candidate in candidates if candidate.reference]
         first = max(going, key=_progress, default=None)
         return Decision(
-            go=None if first is None else first.number,
-            end=tuple(candidate.number for candidate in ending if not candidate.reference),
+            go=None if first is None else first.number, end=tuple(candidate.number for candidate in ending)
         )
 
 

@@ -79,8 +79,3 @@ def make_pruning(name: str, ladder: Ladder) -> Pruning:
     if name not in PRUNERS:
         raise UsageError(f"--pruner {name}: no such pruner{did_you_mean(name, PRUNERS)}.")
     return PRUNERS[name](ladder)
-
-
-def make_pruner(name: str, ladder: Ladder) -> BasePruner:
-    """The part of it that Optuna asks. Raises UsageError for an unknown one."""
-    return make_pruning(name, ladder).pruner

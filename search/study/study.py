@@ -21,7 +21,7 @@ from search.space.file import space_of_entries
 from search.store.base import LeaseLost
 from search.store.optuna_trials import Change, Facts, News, TrialEnded
 from search.study.ladder import Ladder
-from search.study.pruners import make_pruner
+from search.study.pruners import Pruning, make_pruning
 from search.study.reading import (
     FAILURE,
     FAILURE_DETAIL,
@@ -177,10 +177,12 @@ class Study:
 
     # Searching
 
-    def prepare(self, *, sampler: str, pruner: str, seed: int, ladder: Ladder) -> None:
-        """Sets up how `ask` draws and how trials are judged, in this process."""
+    def prepare(self, *, sampler: str, pruner: str, seed: int, ladder: Ladder) -> Pruning:
+        """Sets up how `ask` draws and `report` judges, in this process; returns how the study saves work."""
+        pruning = make_pruning(pruner, ladder)
         self._study.sampler = make_sampler(sampler, seed)
-        self._study.pruner = make_pruner(pruner, ladder)
+        self._study.pruner = pruning.pruner
+        return pruning
 
     def ask(self) -> Asked:
         """The next trial: a queued one if there is any, else what the sampler proposes."""

@@ -21,7 +21,7 @@ from models.training import Precision
 from search.errors import ConfigError
 from search.records import StudyRecord, Worker
 from search.study.ladder import Ladder
-from search.study.pruners import Pruning, make_pruning
+from search.study.pruners import Pruning
 from search.study.storage import Storage
 from search.study.study import Study
 from search.work.artifacts import Artifacts
@@ -64,7 +64,7 @@ def prepare(
         )
     task = get_task(spec.task)
     ladder = Ladder(epoch_images=spec.epoch_images, epochs=spec.epochs)
-    study.prepare(sampler=spec.sampler, pruner=spec.pruner, seed=spec.seed, ladder=ladder)
+    pruning = study.prepare(sampler=spec.sampler, pruner=spec.pruner, seed=spec.seed, ladder=ladder)
     precision: dict[str, Precision] = {
         family: "bfloat16" if bfloat16_pays(device, family) else "float32"
         for family in FAMILIES  # references may be of a family that is not searched
@@ -83,7 +83,7 @@ def prepare(
         study=study,
         record=record,
         ladder=ladder,
-        pruning=make_pruning(spec.pruner, ladder),
+        pruning=pruning,
         task=task,
         mnist=mnist,
         artifacts=artifacts,

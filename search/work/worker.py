@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import logging
 import time
 import traceback
@@ -114,11 +115,12 @@ class _Hands:
         return None
 
     def _decide(self, *, drained: bool) -> Decision:
-        return self._ground.pruning.promotion.decide(
-            [attempt.candidate for attempt in self._attempts.values()],
-            lambda rung: [score for _, score in self._study.scores_at(rung)],
-            drained=drained,
-        )
+        @functools.cache  # a decision looks at a rung once for each of its candidates
+        def scores_at(rung: int) -> list[float]:
+            return [score for _, score in self._study.scores_at(rung)]
+
+        candidates = [attempt.candidate for attempt in self._attempts.values()]
+        return self._ground.pruning.promotion.decide(candidates, scores_at, drained=drained)
 
     def _begin(self, claim: Claim) -> Attempt:
         self._leases.hold(claim)

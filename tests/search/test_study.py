@@ -29,7 +29,7 @@ from search.store.database import Database
 from search.store.engine import parse_url, translated
 from search.study import history
 from search.study.ladder import Ladder
-from search.study.pruners import PRUNERS, make_pruner
+from search.study.pruners import PRUNERS, make_pruning
 from search.study.samplers import SAMPLERS, make_sampler
 from search.study.storage import Storage, open_storage
 from search.study.study import Study
@@ -156,8 +156,8 @@ class TestSampling:
         ("make", "message"),
         [
             (lambda: make_sampler("tpee", 0), r"--sampler tpee: no such sampler \(did you mean tpe\?\)"),
-            (lambda: make_pruner("ahsa", LADDER), r"--pruner ahsa: no such pruner \(did you mean asha\?\)"),
-            (lambda: make_pruner("xyz", LADDER), "known: asha, halving, hyperband, median, none, perc"),
+            (lambda: make_pruning("ahsa", LADDER), r"--pruner ahsa: no such pruner \(did you mean asha\?\)"),
+            (lambda: make_pruning("xyz", LADDER), "known: asha, halving, hyperband, median, none, perc"),
         ],
     )
     def test_an_unknown_name_lists_near_ones(self, make, message: str) -> None:  # type: ignore[no-untyped-def]
