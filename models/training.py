@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Literal, Protocol, get_args
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.averaging import EVERY, Average
+from models.capture import Captured, CudaGraph, Graph
 from models.checks import choice, real, whole
 from models.device import denormals_flushed
 from models.layers import Dropout
@@ -136,7 +138,9 @@ class Training:
         *,
         seed: int,
         device: torch.device | str = "cpu",
+        graph: Callable[[], Graph] | None = None,
     ) -> None:
+        """graph: makes what steps are recorded in; None: a CUDA graph on CUDA, no recording elsewhere."""
         self.device = torch.device(device)
         self.network = network.to(self.device)
         self.training = training
@@ -146,13 +150,17 @@ class Training:
         self.milestone = 0
         self.seconds = 0.0
         self.training_seconds = 0.0
-        self.optimizer = build_optimizer(config.optimizer, self.network)
         self.average = Average(self.network, config.averaging) if config.averaging else None
         self.tally = Tally(network.signature, self.device)
         self.dropout = torch.Generator(self.device).manual_seed(seed)
         for module in network.modules():
             if isinstance(module, Dropout):
                 module.generator = self.dropout
+        if graph is None and self.device.type == "cuda":
+            graph = partial(CudaGraph, [self.dropout])
+        self._graph = graph
+        self._captured = None if graph is None else Captured(graph)
+        self.optimizer = build_optimizer(config.optimizer, self.network, captured=graph is not None)
 
     @property
     def judged(self) -> Network:
@@ -206,23 +214,30 @@ class Training:
             return
         self.tally.reset()
         self.network.train()
-        forward = precision_context(self.config.precision, self.device)
         while self.images < until:
             image, number, targets = to_device(next(batches), self.device)
-            with forward:
-                logits = self.network.logits(image, number)
-            self._loss(logits, targets).backward()  # type: ignore[no-untyped-call]
-            if self.config.gradient_clip is not None:
-                nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
             set_lr(self.optimizer, self.learning_rate)
-            self.optimizer.step()
-            self.optimizer.zero_grad()
+            if self._captured is None:
+                logits = self._step(image, number, targets)
+            else:
+                logits = self._captured(self._step, image, number, targets)
             self.images += self.config.batch_size
-            if self.average is not None and self._step % EVERY == 0:
+            if self.average is not None and self._steps % EVERY == 0:
                 self.average.update()
             # A look at the loss waits for the device: only with the bulk count, every 50 small batches.
             if self.tally.add(logits, targets):
                 self._require_finite(float(self.tally.sums.sum()))
+
+    def _step(self, image: Tensor, number: Tensor | None, targets: Tensor) -> Tensor:
+        """One step at the learning rate that is set; the logits before it."""
+        with precision_context(self.config.precision, self.device):
+            logits = self.network.logits(image, number)
+        self._loss(logits, targets).backward()  # type: ignore[no-untyped-call]
+        if self.config.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return logits
 
     def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean of the heads' cross-entropies, () float32."""
@@ -240,12 +255,12 @@ class Training:
     @property
     def learning_rate(self) -> float:
         """Of the next step."""
-        multiplier = SCHEDULES[self.config.schedule](self._step / self.config.steps)
+        multiplier = SCHEDULES[self.config.schedule](self._steps / self.config.steps)
         return self.config.optimizer.lr * multiplier
 
     @property
-    def _step(self) -> int:
-        """Steps done."""
+    def _steps(self) -> int:
+        """Done so far."""
         return self.images // self.config.batch_size
 
     def _require_finite(self, loss: float) -> None:
@@ -283,6 +298,8 @@ class Training:
         self.tally.reset()
         self.tally.sums.copy_(state["training.tally"])
         self.dropout.set_state(state["training.dropout"])
+        if self._graph is not None:  # what was recorded works on the optimizer's old tensors
+            self._captured = Captured(self._graph)
 
 
 def evaluate(

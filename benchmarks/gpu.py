@@ -1,0 +1,135 @@
+"""What a card gains: steps recorded as CUDA graphs against direct ones, and 100 trials by several workers.
+
+Knows nothing of how a step is recorded. Three Markdown tables, in this order:
+
+1. whether recorded steps learn what direct ones do: loss on validation after each half epoch, both ways;
+2. images per second of the reference configurations and of a larger network, direct and recorded, in short
+   turns after one another;
+3. seconds until `tune run --task twodigit --trials 100 --device cuda` has ended, and its best trial, with 1,
+   2, 4 and 8 workers on the card.
+
+Not one of them has been run by the authors: they had no card. Without one it says so and ends with 1.
+
+    python benchmarks/gpu.py --workers 1 2 4 8
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from data.mnist import Mnist, load
+from data.tasks import get_task
+from models.device import describe, prepare_process
+from models.network import build
+from models.training import Training
+from search.records import Value
+from search.work.spec import decode, reference_settings, signature_of
+
+TUNE = Path(sys.executable).with_name("tune")
+TASK = get_task("twodigit")
+CARD = torch.device("cuda")
+LARGER: Mapping[str, Value] = {
+    **reference_settings("course-conv"),
+    **{"blocks": 3, "channels": 24, "padding": "same", "batch_norm": True, "batch_size": 128},
+    **{"optimizer": "adamw", "lr": 0.004, "averaging": 0.1},
+}
+NETWORKS = {name: reference_settings(name) for name in ("course-mlp", "course-conv")} | {"24-48-96": LARGER}
+
+
+class Direct:
+    """A recorder that never records."""
+
+    def record(self, work: object) -> torch.Tensor:
+        raise RuntimeError("left out for the comparison")
+
+    def replay(self) -> None:
+        raise AssertionError("nothing was recorded")
+
+
+def training(mnist: Mnist, settings: Mapping[str, Value], *, recorded: bool) -> Training:
+    """A training of those settings on the card."""
+    spec = decode(settings, images=4 * TASK.epoch_examples, seed=0, precision="bfloat16")
+    return Training(
+        build(spec.model, signature_of(TASK), seed=0),
+        TASK.training(mnist, augmentation=spec.augmentation, seed=0, device=CARD),
+        TASK.validation(mnist, device=CARD),
+        spec.training,
+        seed=0,
+        device=CARD,
+        graph=None if recorded else Direct,
+    )
+
+
+def curves(mnist: Mnist) -> None:
+    """Table 1."""
+    half = TASK.epoch_examples // 2
+    print("\n| network | steps | " + " | ".join(f"{i / 2:g} epochs" for i in range(1, 5)) + " |")
+    print("|---|---|" + 4 * "---|")
+    for name, settings in NETWORKS.items():
+        for recorded in (False, True):
+            reports = training(mnist, settings, recorded=recorded).reports([half * i for i in range(1, 5)])
+            losses = " | ".join(f"{report.validation.loss:.4f}" for report in reports)
+            print(f"| {name} | {'recorded' if recorded else 'direct'} | {losses} |", flush=True)
+
+
+def speeds(mnist: Mnist, turns: int) -> None:
+    """Table 2."""
+    print(f"\n| network | direct, images/s | recorded, images/s | ratio (n = {turns}) |\n|---|---|---|---|")
+    for name, settings in NETWORKS.items():
+        sides = [training(mnist, settings, recorded=recorded) for recorded in (False, True)]
+        stretch = 100 * sides[0].config.batch_size
+        rates: list[list[float]] = [[], []]
+        runs = [side.reports(range(stretch, (turns + 2) * stretch, stretch)) for side in sides]
+        for turn in range(turns + 1):
+            for rate, run, side in zip(rates, runs, sides, strict=True):
+                before = side.training_seconds
+                next(run)
+                if turn:  # the first one records
+                    rate.append(stretch / (side.training_seconds - before))
+        ratios = [recorded / direct for direct, recorded in zip(*rates, strict=True)]
+        direct, recorded = (f"{statistics.median(rate):,.0f}" for rate in rates)
+        spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
+        print(f"| {name} | {direct} | {recorded} | {spread} |", flush=True)
+
+
+def searches(workers: list[int]) -> None:
+    """Table 3."""
+    print("\n| workers | 100 trials, s | best on validation |\n|---|---|---|")
+    for count in workers:
+        with tempfile.TemporaryDirectory() as folder:
+            command = [TUNE, "run", "--task", "twodigit", "--trials", "100", "--device", "cuda", "--json"]
+            began = time.monotonic()
+            done = subprocess.run(
+                [*command, "--workers", str(count)], cwd=folder, stdout=subprocess.PIPE, text=True, check=True
+            )
+            seconds = time.monotonic() - began
+            print(f"| {count} | {seconds:.0f} | {json.loads(done.stdout)['best_value']:.2%} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--turns", type=int, default=10)
+    arguments = parser.parse_args()
+    if not torch.cuda.is_available():
+        raise SystemExit("There is no CUDA device here, and nothing to measure.")
+    prepare_process(threads=1)
+    print(json.dumps(describe(CARD)))
+    mnist = load()
+    curves(mnist)
+    speeds(mnist, arguments.turns)
+    searches(arguments.workers)
+
+
+if __name__ == "__main__":
+    main()
