@@ -53,7 +53,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         name="lr",
         meaning="peak learning rate",
         legal=Float(low=1e-7, high=100.0, log=True),
-        default=Float(low=1e-3, high=0.2, log=True),  # from Adam's usual values to SGD's
+        default=Float(low=1e-3, high=0.05, log=True),  # with momentum to 0.98, SGD goes as far as it can
     ),
     Parameter(
         name="momentum",
