@@ -148,6 +148,8 @@ class Training:
         self.config = config
         self.images = 0
         self.milestone = 0
+        self.reported = 0
+        """Images seen at the last report; `tally` holds what came since, or what that report told."""
         self.seconds = 0.0
         self.training_seconds = 0.0
         self.average = Average(self.network, config.averaging) if config.averaging else None
@@ -197,6 +199,7 @@ class Training:
             )
             self._require_finite(train.loss + validation.loss)
             self.milestone = milestone
+            self.reported = self.images
             self.training_seconds += trained - began
             self.seconds += perf_counter() - began
             yield Report(
@@ -212,7 +215,8 @@ class Training:
         """Steps until `until` examples have been seen; the metrics of the last stretch stay if they have."""
         if self.images >= until:
             return
-        self.tally.reset()
+        if self.images == self.reported:
+            self.tally.reset()
         self.network.train()
         while self.images < until:
             image, number, targets = to_device(next(batches), self.device)
@@ -271,13 +275,17 @@ class Training:
             )
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Contiguous CPU copies of everything that a new object needs to go on bit for bit."""
+        """Contiguous CPU copies of everything that a new object needs to go on bit for bit.
+
+        At a report or between two batches.
+        """
+        self.tally.count()
         state = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         state |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(self.optimizer).items()}
         if self.average is not None:
             state |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
         state |= {
-            "training.position": torch.tensor([self.images, self.milestone]),
+            "training.position": torch.tensor([self.images, self.milestone, self.reported]),
             "training.seconds": torch.tensor([self.seconds, self.training_seconds], dtype=torch.float64),
             "training.tally": self.tally.sums,
             "training.dropout": self.dropout.get_state(),
@@ -293,7 +301,7 @@ class Training:
         load_optimizer(self.optimizer, _under("optimizer.", state))
         if self.average is not None:
             self.average.load_state_dict(_under("average.", state))
-        self.images, self.milestone = state["training.position"].tolist()
+        self.images, self.milestone, self.reported = state["training.position"].tolist()
         self.seconds, self.training_seconds = state["training.seconds"].tolist()
         self.tally.reset()
         self.tally.sums.copy_(state["training.tally"])

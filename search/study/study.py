@@ -41,6 +41,9 @@ from search.study.trial_storage import TrialStorage
 METRIC = "validation accuracy"
 """What the search maximises: the mean of the heads' accuracies."""
 
+DEATHS = 3
+"""When so many repetitions of a trial took their workers with them, it is not repeated once more."""
+
 
 class Asked:
     """A trial that a worker has been given, until it is finished, pruned or failed.
@@ -197,7 +200,8 @@ class Study:
     def fail(self, trial_id: int, reason: Failure, detail: str, *, retry: bool = False) -> None:
         """Ends a running trial as failed; with `retry`, queues its settings again, once.
 
-        Does nothing to a trial that is finished already, except to queue a retry that is owed.
+        After DEATHS repetitions whose workers died they are not. Does nothing to a trial that is
+        finished already, except to queue a retry that is owed.
         """
         why = {FAILURE: reason.value, FAILURE_DETAIL: detail}
         with contextlib.suppress(TrialEnded):  # its worker was faster than the reaper
@@ -208,6 +212,10 @@ class Study:
 
     def _queue_retry(self, trial: Facts) -> None:
         if self._trials.noted(self.study_id, RETRY_OF, trial.number):
+            return
+        origin = trial.user.get(ORIGIN, trial.number)
+        repetitions = self._trials.facts_of(self._trials.noted(self.study_id, ORIGIN, origin))
+        if sum(each.user.get(FAILURE) == Failure.WORKER_DIED for each in repetitions) >= DEATHS:
             return
         kept = {k: v for k, v in trial.user.items() if k in (REFERENCE, PINNED, ORIGIN)}
         attributes = {ORIGIN: trial.number, **kept, RETRY_OF: trial.number}

@@ -4,19 +4,26 @@ Knows nothing of the worker's other trials. Between two rungs it lies in memory 
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Callable, Iterator
+from functools import cached_property
 
 import torch
 
 from models.checkpoint import network_tensors, save_checkpoint
-from models.training import Precision
-from search.records import CheckpointRecord, Claim
+from models.network import Network
+from search.records import CheckpointRecord, Claim, Point
 from search.seeds import derive
 from search.study.promotion import Candidate
 from search.study.study import Asked
 from search.work.ground import Ground
-from search.work.spec import decode
+from search.work.saves import Save, Saves
+from search.work.spec import TrialSpec, decode
 from search.work.trial import Step, learn
+
+SAVE_EVERY_S = 3.0
+"""A report is saved when the last save is so long ago. To write and sync one takes some 20 ms."""
 
 
 class Attempt:
@@ -26,9 +33,13 @@ class Attempt:
         self._ground = ground
         self._check = check
         self._steps: Iterator[Step] | None = None
-        self._best: Step | None = None
+        self._best: Point | None = None
         self._best_weights: dict[str, torch.Tensor] = {}
-        self._precision: Precision = "float32"
+        self._kept: Point | None = None
+        """the best point whose fate is decided: its weights are kept, or were not worth it"""
+        self._last: Step | None = None
+        self._saved_at = 0.0
+        self.saves = Saves(ground.artifacts.folder, asked.origin)
         self.claim = claim
         self.asked = asked
         self.images = 0
@@ -40,7 +51,7 @@ class Attempt:
         return Candidate(
             number=self.asked.number,
             rung=self.images,
-            score=0.0 if self._best is None else _score(self._best),
+            score=0.0 if self._best is None else self._best.validation.accuracy,
             reference=self.asked.reference is not None,
         )
 
@@ -50,90 +61,146 @@ class Attempt:
         It ends complete at the end of its budget, or pruned where the study's pruner stops it. Raises
         whatever training and `check` raise.
         """
+        self._saved_at = self._saved_at or time.monotonic()
         if self._steps is None:
             self._steps = self._learn()
         for step in self._steps:
-            self._note(step)
-            assert self._best is not None
-            hopeless = self.asked.report(self.images, _score(self._best), step.point)
+            if self._last is None:
+                self.asked.note_parameters(step.network.parameter_count)
+            if self._note(step.point):
+                self._best_weights = {
+                    name: tensor.clone() for name, tensor in network_tensors(step.network).items()
+                }
+            hopeless = self._report(step.point)
             if self.images >= self._ground.ladder.total:
-                self._keep()
-                self.asked.complete(_score(self._best))
+                self._keep(step.network)
+                self.asked.complete(self.candidate.score)
                 self._ground.storage.store.settle(self.claim)
+                self.saves.discard()
                 return True
             # A reference shows what the study gained over its sources: it is always trained to the end.
             if hopeless and self.asked.reference is None:
                 self.prune()
                 return True
+            self._last = step
+            if time.monotonic() - self._saved_at > SAVE_EVERY_S:
+                self.save()
             self._check()
             if self.images >= until:
+                self._keep(step.network)
                 break
-        self._keep()
         return False
 
     def prune(self) -> None:
         """Ends the trial early; its best weights stay if they are among the study's best."""
         self.asked.prune()
         self._ground.storage.store.settle(self.claim)
+        self.saves.discard()
+
+    def save(self) -> None:
+        """Saves where it stands, also between two reports. Raises OSError where there is no room."""
+        if self._last is None or self._best is None:
+            return
+        save = Save(
+            trial_id=self.asked.trial_id,
+            images=self.images,
+            state=self._last.state(),
+            best_images=self._best.images,
+            best=self._best_weights,
+        )
+        self.saves.write(save, self._last.network, self._fingerprint)
+        self._saved_at = time.monotonic()
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        """Of all that the training depends on."""
+        ground = self._ground
+        data = sorted(ground.mnist.checksums.items())
+        everything = repr((self._spec, ground.ladder.rungs, ground.task.name, data))
+        return hashlib.sha256(everything.encode()).hexdigest()
+
+    @cached_property
+    def _spec(self) -> TrialSpec:
+        settings = self.asked.draw()
+        return decode(
+            settings,
+            images=self._ground.ladder.total,
+            seed=derive(self._ground.record.spec.seed, "trial", self.asked.origin),
+            precision=self._ground.precision[str(settings["model"])],
+        )
 
     def _learn(self) -> Iterator[Step]:
         ground = self._ground
-        settings = self.asked.draw()
-        self._precision = ground.precision[str(settings["model"])]
-        spec = decode(
-            settings,
-            images=ground.ladder.total,
-            seed=derive(ground.record.spec.seed, "trial", self.asked.origin),
-            precision=self._precision,
+        saved = self._resumed() if self.asked.retry_of is not None else None
+        return learn(
+            self._spec,
+            ground.task,
+            ground.mnist,
+            rungs=ground.ladder.rungs,
+            device=ground.device,
+            check=self._check,
+            resume=None if saved is None else saved.state,
         )
-        rungs = ground.ladder.rungs
-        return learn(spec, ground.task, ground.mnist, rungs=rungs, device=ground.device, check=self._check)
 
-    def _note(self, step: Step) -> None:
-        if self._best is None:
-            self.asked.note_parameters(step.network.parameter_count)
-        self.images = step.point.images
-        if self._best is None or _score(step) > _score(self._best):
-            self._best = step
-            self._best_weights = {
-                name: tensor.clone() for name, tensor in network_tensors(step.network).items()
-            }
+    def _resumed(self) -> Save | None:
+        """The save from which this trial goes on; the curve up to there is then this trial's too."""
+        saved = self.saves.newest(self._fingerprint)
+        if saved is None:
+            return None
+        curve = [p for p in self._ground.storage.store.curve(saved.trial_id) if p.images <= saved.images]
+        if not any(point.images == saved.best_images for point in curve) or curve[-1].images != saved.images:
+            return None  # the database does not know how it came there
+        for point in curve:
+            self._note(point)
+            self._report(point)
+        self._best_weights = dict(saved.best)
+        return saved
 
-    def _keep(self) -> None:
+    def _note(self, point: Point) -> bool:
+        """Takes in where the trial stands; whether it has never been better."""
+        self.images = point.images
+        if self._best is not None and point.validation.accuracy <= self._best.validation.accuracy:
+            return False
+        self._best = point
+        return True
+
+    def _report(self, point: Point) -> bool:
+        """Tells the study; whether the trial is hopeless."""
+        return self.asked.report(point.images, self.candidate.score, point)
+
+    def _keep(self, network: Network) -> None:
         """Writes the best weights and notes them in the database, if they are among the study's best.
 
-        They are forgotten in any case: what is not among the best now never will be.
+        What is not among the best now never will be.
         """
         ground, best = self._ground, self._best
-        assert best is not None, "a ladder has at least one rung"
-        weights, self._best_weights = self._best_weights, {}
-        if not weights or not ground.artifacts.worth_keeping(ground.storage.store, _score(best)):
+        assert best is not None, "a report precedes"
+        if self._kept is best:
+            return
+        self._kept = best
+        if not ground.artifacts.worth_keeping(ground.storage.store, best.validation.accuracy):
             return
         path = ground.artifacts.checkpoint(self.asked.number)
         path.parent.mkdir(parents=True, exist_ok=True)
         digest = save_checkpoint(
             path,
-            config=best.network.config,
-            signature=best.network.signature,
-            tensors=weights,
+            config=network.config,
+            signature=network.signature,
+            tensors=self._best_weights,
             metadata={
                 "task": ground.task.name,
                 "study": ground.study.name,
                 "trial": str(self.asked.number),
-                "images": str(best.point.images),
-                "precision": self._precision,
+                "images": str(best.images),
+                "precision": self._spec.training.precision,
             },
         )
         record = CheckpointRecord(
             trial_id=self.asked.trial_id,
             path=str(path.relative_to(ground.artifacts.root)),
             sha256=digest,
-            score=_score(best),
-            images=best.point.images,
+            score=best.validation.accuracy,
+            images=best.images,
             bytes=path.stat().st_size,
         )
         ground.storage.store.add_checkpoint(ground.study.study_id, record)
-
-
-def _score(step: Step) -> float:
-    return step.point.validation.accuracy

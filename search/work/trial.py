@@ -4,10 +4,11 @@ Knows nothing of databases, claims and pruning; whoever iterates decides when it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from data.mnist import Mnist
 from data.task import Batch, Task, TrainingStream
@@ -49,6 +50,8 @@ class Step:
     point: Point
     network: Network
     """with the weights that were judged; training goes on and changes them"""
+    state: Callable[[], dict[str, Tensor]]
+    """copies of all that `learn` needs to go on from here, as of the call"""
 
 
 def learn(
@@ -59,8 +62,12 @@ def learn(
     rungs: Sequence[int],
     device: torch.device,
     check: Callable[[], None] = lambda: None,
+    resume: Mapping[str, Tensor] | None = None,
 ) -> Iterator[Step]:
-    """Trains a trial from the start and stops at every rung (training images seen).
+    """Trains a trial and stops at every rung (training images seen) that lies ahead.
+
+    From the start, or from where a Step's `state` was taken, which must be of the same spec: the steps to
+    come are then the same, bit for bit, as without the interruption.
 
     Raises Diverged for a loss that is not finite, and whatever `check` raises.
     """
@@ -76,8 +83,10 @@ def learn(
         seed=derive(spec.seed, "dropout"),
         device=device,
     )
+    if resume is not None:
+        training.load_state_dict(resume)
     for report in training.reports(rungs):
-        yield Step(point=point_of(report), network=training.judged)
+        yield Step(point=point_of(report), network=training.judged, state=training.state_dict)
 
 
 def point_of(report: Report) -> Point:

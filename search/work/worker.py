@@ -23,6 +23,7 @@ from search.study.promotion import Decision
 from search.work.attempt import Attempt
 from search.work.ground import Ground
 from search.work.lease import LEASE_S, Leases, reap
+from search.work.saves import discard_all
 
 IDLE_S = 0.5
 """Pause of a worker that finds every slot taken before it looks again."""
@@ -73,6 +74,7 @@ class _Hands:
         attempt = self._next()
         if attempt is None:
             if not self._store.open_claims(self._study.study_id):
+                discard_all(self._ground.artifacts.folder)
                 return False
             reap(self._study, self._store, self._ground.worker.worker_id)
             time.sleep(IDLE_S)
@@ -93,6 +95,8 @@ class _Hands:
                     attempt.prune()
                     self._finish(attempt)
                 else:
+                    with contextlib.suppress(OSError):  # no room: it will begin again
+                        attempt.save()
                     self._fail(attempt, Failure.INTERRUPTED, "stopped by a signal", retry=True)
 
     def _next(self) -> Attempt | None:
@@ -149,6 +153,8 @@ class _Hands:
 
     def _fail(self, attempt: Attempt, reason: Failure, detail: str, *, retry: bool) -> None:
         self._put_down(attempt)
+        if not retry:
+            attempt.saves.discard()
         self._study.fail(attempt.asked.trial_id, reason, detail, retry=retry)
         self._store.release(attempt.claim)
 

@@ -1,0 +1,159 @@
+"""A trial that was cut short goes on where it stood, and ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from data.mnist import Mnist
+from models.mlp import MLPConfig
+from models.network import Signature, build
+from search.errors import TryAgain
+from search.records import Failure, Point, State
+from search.service.create import RunRequest, create_or_resume
+from search.study.storage import Storage, open_storage
+from search.work import attempt as attempts
+from search.work.artifacts import Artifacts
+from search.work.ground import Ground, prepare
+from search.work.lease import reap
+from search.work.saves import KEEP, Save, Saves
+from search.work.worker import work
+
+# Reports after 2,250 and 3,600 images: 36 and 57 batches of the references.
+REQUEST = RunRequest(task="twodigit", trials=2, epochs=0.1, model="mlp", pruner="none")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def grounds(tmp_path: Path, mnist: Mnist) -> Iterator[Callable[[str], Ground]]:
+    """grounds("a"): a worker's ground on a study of its own database; the same name again, another worker."""
+    opened: list[Storage] = []
+
+    def make(name: str) -> Ground:
+        storage = open_storage(f"sqlite:///{tmp_path / name}.db")
+        opened.append(storage)
+        study, _ = create_or_resume(storage, REQUEST, mnist)
+        artifacts = Artifacts(root=tmp_path / f"{name}.artifacts", study_id=study.study_id, name=study.name)
+        return prepare(storage, study.name, mnist, artifacts, device=torch.device("cpu"), threads=1)
+
+    yield make
+    for storage in opened:
+        storage.close()
+
+
+def timeless(points: list[Point]) -> list[Point]:
+    return [dataclasses.replace(point, seconds=0.0) for point in points]
+
+
+def undisturbed(here: Ground) -> list[Point]:
+    """The curve of the first trial of a study that nothing happened to."""
+    work(here, stop=lambda: False)
+    [trial] = [trial for trial in here.study.trials() if trial.number == 0]
+    return here.storage.store.curve(trial.trial_id)
+
+
+def goes_on(here: Ground, *, expected: list[Point], batches: int) -> None:
+    """Ends the study and holds the repetition of trial 0 against the curve; it trained so many batches."""
+    asked = 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return False
+
+    work(here, stop=stop)
+    trials = here.study.trials()
+    again = next(trial for trial in trials if trial.retry_of == 0)
+    assert again.state is State.COMPLETE
+    assert again.parameters == trials[0].parameters
+    curve = here.storage.store.curve(again.trial_id)
+    assert timeless(curve) == timeless(expected)
+    assert again.value == max(point.validation.accuracy for point in expected)
+    other, between = 57, 12  # the other reference, and questions between batches
+    assert asked <= other + batches + between
+    left = sorted(path.name for path in here.artifacts.folder.iterdir())
+    assert not [name for name in left if ".at-" in name], "saves are gone when the study is done"
+
+
+def test_a_signal_costs_no_batch(grounds: Callable[[str], Ground]) -> None:
+    asked = iter(range(10_000))
+    here = grounds("stopped")
+    work(here, stop=lambda: next(asked) > 45)
+    [first, *_] = here.study.trials()
+    assert first.failure is Failure.INTERRUPTED
+    assert first.images == 2250
+    goes_on(grounds("stopped"), expected=undisturbed(grounds("whole")), batches=57 - 40)
+
+
+def test_a_crash_costs_what_came_after_the_last_report(
+    grounds: Callable[[str], Ground], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "SAVE_EVERY_S", -1.0)
+    here = grounds("crashed")
+    add_point = here.storage.store.add_point
+
+    def dies_at_the_second(trial_id: int, point: Point) -> None:
+        if point.images > 2250:
+            raise TryAgain("The storage does not answer.")
+        add_point(trial_id, point)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(here.storage.store, "add_point", dies_at_the_second)
+        with pytest.raises(TryAgain):
+            work(here, stop=lambda: False)
+    reap(here.study, here.storage.store, "me", dead={here.worker.worker_id})
+    goes_on(grounds("crashed"), expected=undisturbed(grounds("whole")), batches=57 - 36)
+
+
+@pytest.mark.parametrize("damage", ["cut short", "one bit", "other training"])
+def test_what_cannot_be_trusted_is_not_used(grounds: Callable[[str], Ground], damage: str) -> None:
+    asked = iter(range(10_000))
+    here = grounds("stopped")
+    work(here, stop=lambda: next(asked) > 45)
+    saved = list(here.artifacts.folder.glob("*.at-*"))
+    assert saved
+    for path in saved:
+        content = bytearray(path.read_bytes())
+        if damage == "cut short":
+            del content[-1000:]
+        elif damage == "one bit":
+            content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+        if damage == "other training":
+            path.rename(path.with_name(path.name.replace("trial-00000", "trial-00001")))
+    goes_on(grounds("stopped"), expected=undisturbed(grounds("whole")), batches=57)
+
+
+def test_the_last_two_are_kept_and_the_older_stands_in(tmp_path: Path) -> None:
+    network = build(MLPConfig(width=4), Signature(image=(1, 4, 4), heads=(("a", 2),)), seed=0)
+    saves = Saves(tmp_path, 7)
+    for images in (100, 200, 300):
+        save = Save(
+            trial_id=7,
+            images=images,
+            state={"x": torch.tensor(images)},
+            best_images=100,
+            best=network.state_dict(),
+        )
+        saves.write(save, network, "mine")
+    assert len(list(tmp_path.iterdir())) == KEEP
+    assert saves.newest("another") is None
+    found = saves.newest("mine")
+    assert found is not None
+    assert (found.images, found.state["x"].item()) == (300, 300)
+    newest = max(tmp_path.iterdir())
+    newest.write_bytes(newest.read_bytes()[:-1])
+    found = saves.newest("mine")
+    assert found is not None
+    assert (found.images, found.state["x"].item(), found.best_images) == (200, 200, 100)
+    assert torch.equal(found.best["first.weight"], network.state_dict()["first.weight"])
+    saves.discard()
+    assert list(tmp_path.iterdir()) == []
