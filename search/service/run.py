@@ -103,13 +103,14 @@ def _drive(
     """Keeps a crew of local workers at it and shows how it goes, until there is a reason to end."""
     from search.work.artifacts import artifact_root
     from search.work.crew import Crew, Order
-    from search.work.lease import reap
+    from search.work.reaper import Reaper
     from search.work.signals import Signals
 
     me = f"{socket.gethostname()}:{os.getpid()}:parent"
     began = time.monotonic()
     look = _Look(storage, study, record)
-    reap(study, storage.store, me, dead=_dead_here(storage, study))
+    reaper = Reaper(study, storage.store, me)
+    reaper.look(dead=_dead_here(storage, study))
     first = look.snapshot(0.0)
     if first.counts.finished >= record.target_trials:
         return look.result("nothing to do", first)
@@ -131,8 +132,8 @@ def _drive(
             while crew.alive and not signals.stop() and crew.gave_up is None:
                 time.sleep(POLL_S)
                 dead_pids = crew.tend()
-                if dead_pids:
-                    reap(study, storage.store, me, dead=_ids_of(storage, study, dead_pids))
+                if dead_pids or reaper.due:
+                    reaper.look(dead=_ids_of(storage, study, dead_pids))
                 elapsed = time.monotonic() - began
                 seen = look.snapshot(elapsed)
                 watch(seen)
@@ -146,7 +147,7 @@ def _drive(
                     break
         finally:
             crew.stop()
-            reap(study, storage.store, me, dead=_ids_of(storage, study, crew.pids))
+            reaper.look(dead=_ids_of(storage, study, crew.pids))
         last = look.snapshot(time.monotonic() - began)
         watch(last)
         if signals.received is not None:

@@ -78,10 +78,10 @@ class Store(ABC):
         """The claim that this trial fills; None for a trial that failed or was never noted on one."""
 
     @abstractmethod
-    def take_over(self, claim: Claim, worker_id: str, *, lease_s: float, force: bool = False) -> Claim | None:
-        """Passes an expired claim to `worker_id`; None where it was renewed, taken or ended meanwhile.
+    def take_over(self, claim: Claim, worker_id: str, *, lease_s: float) -> Claim | None:
+        """Passes a claim to `worker_id`, who takes its holder for gone.
 
-        `force` takes a claim whose lease still runs, for a caller that knows its holder to be dead.
+        None where it was renewed, taken or ended since `claim` was read.
         """
 
     # Learning curves

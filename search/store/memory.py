@@ -100,13 +100,13 @@ class MemoryStore(Store):
     def claim_of(self, study_id: int, trial_id: int) -> Claim | None:
         return next((claim for claim in self.claims(study_id) if claim.trial_id == trial_id), None)
 
-    def take_over(self, claim: Claim, worker_id: str, *, lease_s: float, force: bool = False) -> Claim | None:
+    def take_over(self, claim: Claim, worker_id: str, *, lease_s: float) -> Claim | None:
         with self._lock:
             try:
                 held = self._held(claim)
             except LeaseLost:
                 return None
-            if not force and held.expires >= _now():
+            if held.expires != claim.expires:
                 return None
             expires = _now() + datetime.timedelta(seconds=lease_s)
             taken = replace(held, worker_id=worker_id, token=secrets.token_hex(16), expires=expires)

@@ -162,14 +162,12 @@ class SQLStore(Store):
             rows = connection.execute(query.order_by(tables.claims.c.slot)).mappings()
             return [claim_of(row) for row in rows]
 
-    def take_over(self, claim: Claim, worker_id: str, *, lease_s: float, force: bool = False) -> Claim | None:
+    def take_over(self, claim: Claim, worker_id: str, *, lease_s: float) -> Claim | None:
         token = secrets.token_hex(16)
         with self._write() as connection:
-            now = _now(connection)
-            expires = now + datetime.timedelta(seconds=lease_s)
-            conditions = _held(claim)
-            if not force:
-                conditions.append(tables.claims.c.expires < now)
+            expires = _now(connection) + datetime.timedelta(seconds=lease_s)
+            unchanged = tables.claims.c.expires == claim.expires.replace(tzinfo=None)
+            conditions = [*_held(claim), unchanged]
             changes = {"worker_id": worker_id, "token": token, "expires": expires}
             if connection.execute(update(tables.claims).where(*conditions).values(**changes)).rowcount != 1:
                 return None

@@ -1,19 +1,16 @@
-"""Holds a worker's claims for as long as it works, and finds the claims whose holders are gone.
+"""Holds a worker's claims for as long as it works.
 Knows nothing of what is being worked on.
 """
 
 from __future__ import annotations
 
-import datetime
 import logging
 import threading
-from collections.abc import Collection
 from types import TracebackType
 
 from search.errors import TuneError
-from search.records import Claim, Failure
+from search.records import Claim
 from search.store.base import LeaseLost, Store
-from search.study.study import Study
 
 LEASE_S = 30.0
 """A worker that has not been heard of for so long has lost its trial."""
@@ -75,49 +72,3 @@ class Leases:
                 except TuneError as error:
                     _logger.warning("a lease could not be renewed and is tried again: %s", error)
                     break  # the database is away for the others too
-
-
-def reap(
-    study: Study,
-    store: Store,
-    worker_id: str,
-    *,
-    dead: Collection[str] = (),
-    lease_s: float = LEASE_S,
-) -> int:
-    """Ends the trials of vanished workers and queues their settings again; returns how many.
-
-    A worker has vanished when its lease ran out, or when the caller knows it to be `dead`. A trial that
-    its worker finished before it vanished keeps its result and its slot.
-    """
-    now = datetime.datetime.now(datetime.UTC)
-    reaped = 0
-    held: set[int | None] = set()
-    for claim in store.open_claims(study.study_id):
-        gone = claim.worker_id in dead
-        taken = None
-        if gone or claim.expires < now:
-            taken = store.take_over(claim, worker_id, lease_s=lease_s, force=gone)
-        if taken is None:
-            held.add(claim.trial_id)
-            continue
-        if taken.trial_id is not None:
-            study.fail(taken.trial_id, Failure.WORKER_DIED, f"{claim.worker_id} vanished", retry=True)
-            if study.state(taken.trial_id).counts:
-                store.settle(taken)
-                continue
-        store.release(taken)
-        reaped += 1
-    return reaped + _reap_unclaimed(study, held, now - datetime.timedelta(seconds=lease_s))
-
-
-def _reap_unclaimed(study: Study, held: Collection[int | None], before: datetime.datetime) -> int:
-    """Ends trials whose worker died between creating them and noting them on its claim."""
-    lost = [
-        trial
-        for trial in study.running()
-        if trial.trial_id not in held and (trial.started is None or trial.started < before)
-    ]
-    for trial in lost:
-        study.fail(trial.trial_id, Failure.WORKER_DIED, "its worker vanished at the start", retry=True)
-    return len(lost)

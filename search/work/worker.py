@@ -22,7 +22,8 @@ from search.store.base import LeaseLost
 from search.study.promotion import Decision
 from search.work.attempt import Attempt
 from search.work.ground import Ground
-from search.work.lease import LEASE_S, Leases, reap
+from search.work.lease import LEASE_S, Leases
+from search.work.reaper import Reaper
 from search.work.saves import discard_all
 
 IDLE_S = 0.5
@@ -66,17 +67,19 @@ class _Hands:
         self._leases = leases
         self._stop = stop
         self._attempts: dict[int, Attempt] = {}
+        self._reaper = Reaper(ground.study, ground.storage.store, ground.worker.worker_id)
         self._failures_in_a_row = 0
         self.finished = 0
 
     def turn(self) -> bool:
         """One stretch of training, up to the next rung of some trial. False: the study is done."""
+        if self._reaper.due:
+            self._reaper.look()
         attempt = self._next()
         if attempt is None:
             if not self._store.open_claims(self._study.study_id):
                 discard_all(self._ground.artifacts.folder)
                 return False
-            reap(self._study, self._store, self._ground.worker.worker_id)
             time.sleep(IDLE_S)
             return True
         with self._answering_for(attempt):

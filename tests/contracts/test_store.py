@@ -113,7 +113,6 @@ class TestClaims:
         assert claim is not None
         study.settle(claim)
         assert study.take_over(claim, "thief", lease_s=60) is None, "done is done, even after the lease"
-        assert study.take_over(claim, "thief", lease_s=60, force=True) is None
         assert [c.done for c in study.claims(STUDY)] == [True]
         following = study.claim(STUDY, "w", lease_s=60)
         assert following is not None
@@ -163,20 +162,22 @@ class TestClaims:
         assert study.claim_of(STUDY + 1, 41) is None
         assert study.open_claims(STUDY + 1) == []
 
-    def test_a_running_lease_cannot_be_taken(self, study: Store) -> None:
+    def test_what_was_renewed_since_one_looked_cannot_be_taken(self, study: Store) -> None:
         claim = study.claim(STUDY, "w", lease_s=60)
         assert claim is not None
+        study.renew(claim, lease_s=60)
         assert study.take_over(claim, "thief", lease_s=60) is None
         study.settle(claim)
 
-    def test_force_takes_a_running_lease(self, study: Store) -> None:
+    def test_what_was_not_renewed_can(self, study: Store) -> None:
         claim = study.claim(STUDY, "w", lease_s=60)
         assert claim is not None
-        assert study.take_over(claim, "thief", lease_s=60, force=True) is not None
+        [seen] = study.open_claims(STUDY)
+        assert study.take_over(seen, "thief", lease_s=60) is not None
         with pytest.raises(LeaseLost):
             study.settle(claim)
 
-    def test_an_expired_lease_passes_to_one_taker(self, study: Store) -> None:
+    def test_a_claim_passes_to_one_taker(self, study: Store) -> None:
         claim = study.claim(STUDY, "w", lease_s=-1)
         assert claim is not None
         first = study.take_over(claim, "a", lease_s=60)

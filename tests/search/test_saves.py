@@ -19,7 +19,7 @@ from search.study.storage import Storage, open_storage
 from search.work import attempt as attempts
 from search.work.artifacts import Artifacts
 from search.work.ground import Ground, prepare
-from search.work.lease import reap
+from search.work.reaper import Reaper
 from search.work.saves import KEEP, Save, Saves
 from search.work.worker import work
 
@@ -109,7 +109,7 @@ def test_a_crash_costs_what_came_after_the_last_report(
         patch.setattr(here.storage.store, "add_point", dies_at_the_second)
         with pytest.raises(TryAgain):
             work(here, stop=lambda: False)
-    reap(here.study, here.storage.store, "me", dead={here.worker.worker_id})
+    Reaper(here.study, here.storage.store, "me").look(dead={here.worker.worker_id})
     goes_on(grounds("crashed"), expected=undisturbed(grounds("whole")), batches=57 - 36)
 
 

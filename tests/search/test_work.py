@@ -19,7 +19,7 @@ from models.network import build, config_from_json, config_to_json
 from models.references import REFERENCES as MODEL_REFERENCES
 from models.training import evaluate
 from search.errors import ConfigError, TryAgain
-from search.records import Failure, State, StudySpec
+from search.records import Claim, Failure, State, StudySpec
 from search.report.numbers import best_point, count
 from search.service.create import TASKS as TASK_NAMES
 from search.service.create import RunRequest, create_or_resume
@@ -29,10 +29,11 @@ from search.store.base import LeaseLost
 from search.store.memory import MemoryStore
 from search.study.ladder import Ladder
 from search.study.storage import Storage, open_storage
-from search.study.study import Study
+from search.study.study import DEATHS, Asked, Study
 from search.work.artifacts import KEEP, Artifacts, artifact_root
 from search.work.ground import Ground, prepare
-from search.work.lease import Leases, reap
+from search.work.lease import LEASE_S, Leases
+from search.work.reaper import Reaper
 from search.work.spec import decode, reference_settings, signature_of
 from search.work.worker import FAILURES_IN_A_ROW, GivenUp, work
 
@@ -211,7 +212,7 @@ class TestWork:
             with pytest.raises(TryAgain):
                 work(here, stop=lambda: False)
         assert here.study.trials()[0].state is State.RUNNING
-        reap(here.study, storage.store, "me", dead={here.worker.worker_id})
+        Reaper(here.study, storage.store, "me").look(dead={here.worker.worker_id})
         work(here, stop=lambda: False)
         assert count(here.study.trials()).complete == 4
 
@@ -254,8 +255,9 @@ class TestLease:
             time.sleep(0.8)
             assert store.take_over(claim, "thief", lease_s=60) is None
             assert not leases.lost(claim)
+        [seen] = store.open_claims(1)
         time.sleep(0.4)
-        assert store.take_over(claim, "thief", lease_s=60) is not None, "nobody renews it any more"
+        assert store.take_over(seen, "thief", lease_s=60) is not None, "nobody renews it any more"
 
     def test_notices_that_it_was_lost(self) -> None:
         store = _one_slot()
@@ -263,7 +265,8 @@ class TestLease:
         assert claim is not None
         with Leases(store, lease_s=0.1) as leases:
             leases.hold(claim)
-            store.take_over(claim, "thief", lease_s=60, force=True)
+            [seen] = store.open_claims(1)
+            assert store.take_over(seen, "thief", lease_s=60) is not None
             time.sleep(0.3)
             assert leases.lost(claim)
 
@@ -274,8 +277,9 @@ class TestLease:
         with Leases(store, lease_s=0.3) as leases:
             leases.hold(claim)
             leases.drop(claim)
+            [seen] = store.open_claims(1)
             time.sleep(0.4)
-            assert store.take_over(claim, "thief", lease_s=60) is not None
+            assert store.take_over(seen, "thief", lease_s=60) is not None
 
     def test_survives_a_database_that_is_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
         store = _one_slot()
@@ -314,62 +318,133 @@ def _one_slot() -> MemoryStore:
     return store
 
 
-class TestReap:
-    def _claimed(self, storage: Storage, mnist: Mnist, *, lease_s: float) -> tuple[Study, int]:
+class Clock:
+    """A monotonic clock that stands still unless it is told otherwise."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class TestReaper:
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return Clock()
+
+    def _study(self, storage: Storage, mnist: Mnist) -> Study:
         study, record = create_or_resume(storage, QUICK, mnist)
         study.prepare(sampler="random", pruner="none", seed=0, ladder=_ladder(record.spec.epochs))
+        return study
+
+    def _claimed(self, storage: Storage, study: Study, lease_s: float = LEASE_S) -> tuple[Claim, Asked]:
         claim = storage.store.claim(study.study_id, "dead", lease_s=lease_s)
         assert claim is not None
         asked = study.ask()
-        storage.store.attach(claim, asked.trial_id)
-        return study, asked.trial_id
+        return storage.store.attach(claim, asked.trial_id), asked
 
-    def test_a_dead_workers_trial_is_failed_and_queued_again(self, storage: Storage, mnist: Mnist) -> None:
-        study, _ = self._claimed(storage, mnist, lease_s=-1)
-        assert reap(study, storage.store, "me") == 1
+    def _looks(self, reaper: Reaper, clock: Clock, *, seconds: float) -> int:
+        """Looks on a timer for so long; how many trials that ended."""
+        reaped, until = 0, clock.now + seconds
+        while clock.now <= until:
+            reaped += reaper.look()
+            clock.now += LEASE_S / 3
+        return reaped
+
+    def test_a_vanished_workers_trial_is_failed_and_queued_again(
+        self, storage: Storage, mnist: Mnist, clock: Clock
+    ) -> None:
+        study = self._study(storage, mnist)
+        self._claimed(storage, study)
+        reaper = Reaper(study, storage.store, "me", clock=clock)
+        assert self._looks(reaper, clock, seconds=0.9 * LEASE_S) == 0
+        assert study.trials()[0].state is State.RUNNING
+        assert self._looks(reaper, clock, seconds=0.4 * LEASE_S) == 1, "within one and a half leases"
         assert study.trials()[0].failure is Failure.WORKER_DIED
         assert study.ask().retry_of is None, "course-conv waited longer"
         assert study.ask().retry_of == 0
         assert storage.store.claims(study.study_id) == []
 
-    def test_a_living_worker_is_left_alone(self, storage: Storage, mnist: Mnist) -> None:
-        study, _ = self._claimed(storage, mnist, lease_s=60)
-        assert reap(study, storage.store, "me") == 0
+    @pytest.mark.parametrize(
+        "lease_s", [LEASE_S, -3600.0, 3600.0], ids=["right", "jumped ahead", "jumped back"]
+    )
+    def test_a_worker_that_renews_is_left_alone_whatever_the_databases_clock_says(
+        self, storage: Storage, mnist: Mnist, clock: Clock, lease_s: float
+    ) -> None:
+        study = self._study(storage, mnist)
+        claim, _ = self._claimed(storage, study, lease_s)
+        reaper = Reaper(study, storage.store, "me", clock=clock)
+        for _ in range(12):
+            assert reaper.look() == 0
+            clock.now += LEASE_S / 3
+            storage.store.renew(claim, lease_s=lease_s)
         assert study.trials()[0].state is State.RUNNING
 
-    def test_a_worker_known_to_be_dead_is_not_waited_for(self, storage: Storage, mnist: Mnist) -> None:
-        study, _ = self._claimed(storage, mnist, lease_s=60)
-        assert reap(study, storage.store, "me", dead={"dead"}) == 1
+    def test_who_could_not_look_has_seen_nothing(self, storage: Storage, mnist: Mnist, clock: Clock) -> None:
+        """The database was away, for the holder's renewals too: the holder gets its time."""
+        study = self._study(storage, mnist)
+        claim, _ = self._claimed(storage, study)
+        reaper = Reaper(study, storage.store, "me", clock=clock)
+        assert reaper.look() == 0
+        clock.now += 10 * LEASE_S
+        assert reaper.look() == 0
+        clock.now += LEASE_S / 3
+        storage.store.renew(claim, lease_s=LEASE_S)
+        assert self._looks(reaper, clock, seconds=0.9 * LEASE_S) == 0
 
-    def test_a_finished_trial_keeps_its_result_and_its_slot(self, storage: Storage, mnist: Mnist) -> None:
+    def test_a_worker_known_to_be_dead_is_not_waited_for(
+        self, storage: Storage, mnist: Mnist, clock: Clock
+    ) -> None:
+        study = self._study(storage, mnist)
+        self._claimed(storage, study)
+        assert Reaper(study, storage.store, "me", clock=clock).look(dead={"dead"}) == 1
+
+    def test_a_finished_trial_keeps_its_result_and_its_slot(
+        self, storage: Storage, mnist: Mnist, clock: Clock
+    ) -> None:
         """The worker died between telling the result and settling its claim."""
-        study, trial_id = self._claimed(storage, mnist, lease_s=-1)
-        study._study._storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [0.9])
-        assert reap(study, storage.store, "me") == 0
+        study = self._study(storage, mnist)
+        _, asked = self._claimed(storage, study)
+        study._study._storage.set_trial_state_values(asked.trial_id, TrialState.COMPLETE, [0.9])
+        assert Reaper(study, storage.store, "me", clock=clock).look(dead={"dead"}) == 0
         assert [claim.done for claim in storage.store.claims(study.study_id)] == [True]
         assert study.trials()[0].value == 0.9
 
-    def test_a_trial_without_a_claim_is_failed_after_the_lease(self, storage: Storage, mnist: Mnist) -> None:
+    def test_a_trial_without_a_claim_is_failed_after_the_lease(
+        self, storage: Storage, mnist: Mnist, clock: Clock
+    ) -> None:
         """The worker died between creating the trial and noting it on its claim."""
-        study, record = create_or_resume(storage, QUICK, mnist)
-        study.prepare(sampler="random", pruner="none", seed=0, ladder=_ladder(record.spec.epochs))
+        study = self._study(storage, mnist)
         study.ask()
-        assert reap(study, storage.store, "me") == 0, "it is younger than a lease"
-        assert reap(study, storage.store, "me", lease_s=-5) == 1
+        reaper = Reaper(study, storage.store, "me", clock=clock)
+        assert self._looks(reaper, clock, seconds=0.9 * LEASE_S) == 0, "it is younger than a lease"
+        assert self._looks(reaper, clock, seconds=0.4 * LEASE_S) == 1
         assert study.trials()[0].state is State.FAILED
 
-    def test_the_late_answer_is_refused(self, storage: Storage, mnist: Mnist) -> None:
-        study, record = create_or_resume(storage, QUICK, mnist)
-        study.prepare(sampler="random", pruner="none", seed=0, ladder=_ladder(record.spec.epochs))
-        claim = storage.store.claim(study.study_id, "slow", lease_s=-1)
-        assert claim is not None
-        asked = study.ask()
-        claim = storage.store.attach(claim, asked.trial_id)
-        reap(study, storage.store, "me")
+    def test_the_late_answer_is_refused(self, storage: Storage, mnist: Mnist, clock: Clock) -> None:
+        study = self._study(storage, mnist)
+        claim, asked = self._claimed(storage, study)
+        Reaper(study, storage.store, "me", clock=clock).look(dead={"dead"})
         with pytest.raises(LeaseLost):
             asked.complete(0.99)
         with pytest.raises(LeaseLost):
             storage.store.settle(claim)
+
+    def test_settings_that_take_every_worker_down_are_given_up(
+        self, storage: Storage, mnist: Mnist, clock: Clock
+    ) -> None:
+        study = self._study(storage, mnist)
+        reaper = Reaper(study, storage.store, "me", clock=clock)
+        for _ in range(20):
+            if not any(trial.state is State.WAITING for trial in study.trials()):
+                break
+            self._claimed(storage, study)
+            reaper.look(dead={"dead"})
+        trials = study.trials()
+        assert {trial.failure for trial in trials} == {Failure.WORKER_DIED}
+        assert len(trials) == 2 * (1 + DEATHS), "two references, each begun and repeated so often"
+        assert storage.store.claims(study.study_id) == [], "their slots are free for other trials"
 
 
 @pytest.mark.parametrize(
