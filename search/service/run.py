@@ -18,6 +18,7 @@ from search.report import numbers
 from search.service.create import DeviceName, RunRequest, check, create_or_resume
 from search.service.data import fetch_data, load_data
 from search.service.look import find
+from search.store.database import PATIENCE_S
 from search.study.storage import Storage, open_storage
 from search.study.study import Study
 
@@ -61,7 +62,7 @@ def run(
     check(request)
     fetch_data(progress=progress)
     mnist = load_data()
-    with open_storage(storage_url) as storage:
+    with open_storage(storage_url, patience_s=PATIENCE_S) as storage:
         study, record = create_or_resume(storage, request, mnist)
         return _drive(storage, study, record, request, watch=watch, detach=detach)
 
@@ -77,7 +78,7 @@ def join(
     progress: Progress | None = None,
 ) -> RunResult:
     """Works on a study that exists, as `tune worker` does. Raises as `run`."""
-    with open_storage(storage_url, create=False) as storage:
+    with open_storage(storage_url, create=False, patience_s=PATIENCE_S) as storage:
         study, record = find(storage, name)
         request = RunRequest(
             task=record.spec.task,

@@ -4,13 +4,18 @@ Knows nothing of tables.
 
 from __future__ import annotations
 
+import functools
+import random
 import threading
-from collections.abc import Collection, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 
+from search.errors import TryAgain
 from search.store.engine import build_engine, translated
 
 _IDS_PER_QUERY = 500
@@ -24,6 +29,35 @@ def portions(ids: Collection[int]) -> Iterator[Sequence[int]]:
         yield rising[start : start + _IDS_PER_QUERY]
 
 
+PATIENCE_S = 120.0
+"""So long a run waits for a database that is away: servers are restarted, networks fail."""
+
+LONGEST_PAUSE_S = 3.0
+"""Between two tries: a lease must outlast it by far."""
+
+Result = TypeVar("Result")
+Arguments = ParamSpec("Arguments")
+
+
+class _OnDatabase(Protocol):
+    database: Database
+
+
+Self = TypeVar("Self", bound=_OnDatabase)
+
+
+def retried(
+    method: Callable[Concatenate[Self, Arguments], Result],
+) -> Callable[Concatenate[Self, Arguments], Result]:
+    """For a method of something with a `database` that may be done twice: see Database.patiently."""
+
+    @functools.wraps(method)
+    def patient(self: Self, /, *arguments: Arguments.args, **more: Arguments.kwargs) -> Result:
+        return self.database.patiently(lambda: method(self, *arguments, **more))
+
+    return patient
+
+
 class Database:
     """Holds at most one pooled connection and opens a second under load."""
 
@@ -31,6 +65,8 @@ class Database:
         """Prepares an engine; touches nothing yet. Raises ConfigError without a driver."""
         self.url = url
         self.engine = build_engine(url)
+        self.patience_s = 0.0
+        """so long `patiently` tries again; commands that a person waits for have none"""
         self._writing = threading.local()
 
     @contextmanager
@@ -58,6 +94,24 @@ class Database:
             self.engine.connect().execution_options(reads_only=True) as connection,
         ):
             yield connection
+
+    def patiently(self, work: Callable[[], Result]) -> Result:
+        """Does the work, and does it again while the database is away or contended, until patience ends.
+
+        The work must bear being done twice: when a connection breaks while a transaction ends, nobody knows
+        whether it was written. Inside a `write` block nothing is repeated, for the whole block is lost then.
+        """
+        deadline = time.monotonic() + self.patience_s
+        pause_s = 0.05
+        while True:
+            try:
+                return work()
+            except TryAgain:
+                inside = getattr(self._writing, "connection", None) is not None
+                if inside or time.monotonic() + pause_s > deadline:
+                    raise
+            time.sleep(pause_s * random.uniform(0.5, 1.5))  # or all workers come back in one moment
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     def close(self) -> None:
         """Gives back every connection."""

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Select, Table, case, func, insert, or_, selec
 from search.errors import TuneError
 from search.records import Counts, State, Value
 from search.store import optuna_tables as tables
-from search.store.database import Database, portions
+from search.store.database import Database, portions, retried
 from search.store.optuna_tables import number_of, stored
 from search.store.upsert import put
 
@@ -135,39 +135,44 @@ class OptunaTrials:
     """The trials of every study in one database."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
 
     # Studies
 
+    @retried
     def names(self) -> dict[int, str]:
         """The name of every study, by id."""
         query = select(tables.studies.c.study_id, tables.studies.c.study_name)
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return {row.study_id: row.study_name for row in connection.execute(query)}
 
+    @retried
     def named(self, name: str) -> tuple[int, str] | None:
         """(id, name) of the study that the database takes for that name; None where there is none."""
         query = select(tables.studies.c.study_id, tables.studies.c.study_name)
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             row = connection.execute(query.where(tables.studies.c.study_name == name)).first()
         return None if row is None else (row.study_id, row.study_name)
 
+    @retried
     def counts(self, study_id: int) -> Counts:
         """How many trials are in each state."""
         states = tables.trials.c.state
         query = select(states, func.count()).where(tables.trials.c.study_id == study_id).group_by(states)
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return Counts(**{_STATES[name].value: number for name, number in connection.execute(query)})
 
+    @retried
     def images(self, study_id: int) -> int:
         """Sum of the last steps of all trials."""
         last = _of_study(select(func.max(tables.steps.c.step).label("last")), tables.steps, study_id)
         query = select(func.sum(last.group_by(tables.steps.c.trial_id).subquery().c.last))
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return int(connection.execute(query).scalar() or 0)
 
     # Which trials
 
+    @retried
     def best(self, study_id: int) -> int | None:
         """Id of the complete trial with the highest value, the earliest of equals; None without any."""
         trials, values = tables.trials, tables.values
@@ -179,34 +184,38 @@ class OptunaTrials:
             .order_by(kind.desc(), values.c.value.desc(), trials.c.number)
             .limit(1)
         )
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return connection.execute(query).scalar()
 
+    @retried
     def noted(self, study_id: int, key: str, value: object | None = None) -> list[int]:
         """Ids of the trials that have this user attribute (with this value, unless None), by number."""
         table = tables.user_attributes
         query = _of_study(select(table.c.trial_id), table, study_id).where(table.c.key == key)
         if value is not None:
             query = query.where(table.c.value_json == json.dumps(value))
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return list(connection.execute(query.order_by(tables.trials.c.number)).scalars())
 
+    @retried
     def in_state(self, study_id: int, state: State) -> list[int]:
         """Ids of the trials in this state, by number."""
         trials = tables.trials.c
         query = select(trials.trial_id).where(trials.study_id == study_id, trials.state == _NAMES[state])
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return list(connection.execute(query.order_by(trials.number)).scalars())
 
+    @retried
     def state(self, trial_id: int) -> State:
         """Of one trial, as the database has it now. Raises KeyError where there is none."""
         query = select(tables.trials.c.state).where(tables.trials.c.trial_id == trial_id)
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             name = connection.execute(query).scalar()
         if name is None:
             raise KeyError(f"there is no trial {trial_id}")
         return _STATES[name]
 
+    @retried
     def standings(self, study_id: int, step: int, news: News) -> list[Standing]:
         """The trials that are news, by number, with their intermediate value at exactly this step."""
         trials, steps = tables.trials, tables.steps
@@ -223,7 +232,7 @@ class OptunaTrials:
             .where(news.of(study_id))
             .order_by(trials.c.number)
         )
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             found = [
                 Standing(
                     trial_id=trial_id,
@@ -238,6 +247,7 @@ class OptunaTrials:
 
     # Trials
 
+    @retried
     def outlines(self, study_id: int, news: News) -> list[Outline]:
         """The trials that are news, by number, in outline; notes that they have been seen."""
         trials, values, steps = tables.trials, tables.values, tables.steps
@@ -252,7 +262,7 @@ class OptunaTrials:
             .where(news.of(study_id))
             .order_by(trials.c.number)
         )
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             found = [
                 Outline(
                     trial_id=trial_id,
@@ -266,20 +276,22 @@ class OptunaTrials:
         news.note(found)
         return found
 
+    @retried
     def facts(self, study_id: int, news: News, *, system: bool = True) -> list[Facts]:
         """The trials that are news, by number; notes that they have been seen.
 
         Without `system` their system attributes are left out: Optuna's samplers keep long ones there.
         """
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             found = _facts(connection, news.of(study_id), system=system)
         news.note(found)
         return found
 
+    @retried
     def facts_of(self, trial_ids: Collection[int]) -> list[Facts]:
         """These trials by number. Those that do not exist are left out."""
         found: list[Facts] = []
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             for some in portions(trial_ids):
                 found += _facts(connection, tables.trials.c.trial_id.in_(some))
         return sorted(found, key=lambda trial: trial.number)
@@ -288,12 +300,17 @@ class OptunaTrials:
 
     def transaction(self) -> AbstractContextManager[object]:
         """What is written inside the block, tune's own tables included, is written together or not at all."""
-        return self._database.write()
+        return self.database.write()
 
+    @retried
     def add(self, study_id: int) -> Facts:
-        """A new running trial with the next number. Raises KeyError where there is no such study."""
+        """A new running trial with the next number. Raises KeyError where there is no such study.
+
+        When the database goes away in the middle there may be one more, which nobody claims; it is ended as
+        any trial is whose worker vanished.
+        """
         trials, now = tables.trials, _now()
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             study = select(tables.studies.c.study_id).where(tables.studies.c.study_id == study_id)
             if connection.execute(study.with_for_update()).first() is None:  # one trial at a time
                 raise KeyError(f"there is no study {study_id}")
@@ -316,16 +333,31 @@ class OptunaTrials:
             finished=None,
         )
 
+    @retried
     def start(self, trial_id: int) -> bool:
         """Takes a waiting trial from the queue; False where somebody else has it."""
         mine = (tables.trials.c.trial_id == trial_id) & (tables.trials.c.state == "WAITING")
         values = {"state": "RUNNING", "datetime_start": _now()}
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             return connection.execute(update(tables.trials).where(mine).values(**values)).rowcount == 1
 
     def change(self, trial_id: int, change: Change) -> None:
         """Does all of it or nothing. Raises TrialEnded for a finished trial, KeyError for none at all."""
-        with self._database.write() as connection:
+        tried = False
+
+        def write() -> None:
+            nonlocal tried
+            again, tried = tried, True
+            try:
+                self._change(trial_id, change)
+            except TrialEnded:
+                if not again or change.state is None or self.state(trial_id) is not change.state:
+                    raise  # else it is our own earlier try that ended it, of which we never heard
+
+        self.database.patiently(write)
+
+    def _change(self, trial_id: int, change: Change) -> None:
+        with self.database.write() as connection:
             state = select(tables.trials.c.state).where(tables.trials.c.trial_id == trial_id)
             name = connection.execute(state.with_for_update()).scalar()
             if name is None:

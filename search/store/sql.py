@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from search.records import CheckpointRecord, Claim, Point, StudyRecord, StudySpec, Worker
 from search.store import migrations, tables
 from search.store.base import LeaseLost, Store
-from search.store.database import Database, portions
+from search.store.database import Database, portions, retried
 from search.store.engine import translated
 from search.store.rows import checkpoint_of, claim_of, point_of, spec_to_json, study_of, utc, worker_of
 from search.store.upsert import put
@@ -62,16 +62,19 @@ class SQLStore(Store):
             except IntegrityError:
                 pass  # somebody was first, between our look and our write: theirs stands
 
+    @retried
     def study(self, study_id: int) -> StudyRecord | None:
         with self._read() as connection:
             row = self._study_row(connection, study_id)
         return None if row is None else study_of(row)
 
+    @retried
     def studies(self) -> list[StudyRecord]:
         with self._read() as connection:
             rows = connection.execute(select(tables.studies).order_by(tables.studies.c.study_id)).mappings()
             return [study_of(row) for row in rows]
 
+    @retried
     def set_target(self, study_id: int, target_trials: int) -> None:
         with self._write() as connection:
             connection.execute(
@@ -90,11 +93,17 @@ class SQLStore(Store):
     # Claims
 
     def claim(self, study_id: int, worker_id: str, *, lease_s: float) -> Claim | None:
+        return self._claim(study_id, worker_id, secrets.token_hex(16), lease_s)
+
+    @retried
+    def _claim(self, study_id: int, worker_id: str, token: str, lease_s: float) -> Claim | None:
         claims = tables.claims
         with self._write() as connection:
             study = self._study_row(connection, study_id, lock=True)  # one claimant at a time
             if study is None:
                 return None
+            if (landed := self._with_token(connection, token)) is not None:
+                return landed  # an earlier try, of which we never heard
             slot = self._lowest_free_slot(connection, study_id)
             if slot >= study["target_trials"]:
                 return None
@@ -102,7 +111,7 @@ class SQLStore(Store):
                 "study_id": study_id,
                 "slot": slot,
                 "worker_id": worker_id,
-                "token": secrets.token_hex(16),
+                "token": token,
                 "trial_id": None,
                 "done": False,
                 "expires": _now(connection) + datetime.timedelta(seconds=lease_s),
@@ -112,6 +121,12 @@ class SQLStore(Store):
             return Claim(
                 **{**row, "claim_id": result.inserted_primary_key[0], "expires": utc(row["expires"])}
             )
+
+    @staticmethod
+    def _with_token(connection: Connection, token: str) -> Claim | None:
+        row = connection.execute(select(tables.claims).where(tables.claims.c.token == token)).mappings()
+        found = row.one_or_none()
+        return None if found is None else claim_of(found)
 
     @staticmethod
     def _lowest_free_slot(connection: Connection, study_id: int) -> int:
@@ -124,6 +139,7 @@ class SQLStore(Store):
         taken = set(connection.execute(select(tables.claims.c.slot).where(mine)).scalars())
         return next(slot for slot in range(top + 1) if slot not in taken)
 
+    @retried
     def attach(self, claim: Claim, trial_id: int) -> Claim:
         self._change(claim, trial_id=trial_id)
         return replace(claim, trial_id=trial_id)
@@ -131,6 +147,7 @@ class SQLStore(Store):
     def renew(self, claim: Claim, *, lease_s: float) -> None:
         self._change(claim, lease_s=lease_s)
 
+    @retried
     def settle(self, claim: Claim) -> None:
         self._change(claim, done=True)
 
@@ -140,12 +157,17 @@ class SQLStore(Store):
                 values["expires"] = _now(connection) + datetime.timedelta(seconds=lease_s)
             result = connection.execute(update(tables.claims).where(*_held(claim)).values(**values))
             if result.rowcount != 1:
-                raise _lost(claim)
+                landed = self._with_token(connection, claim.token)
+                if landed is None or not (landed.done and values.get("done")):
+                    raise _lost(claim)
 
+    @retried
     def release(self, claim: Claim) -> None:
         with self._write() as connection:
             if connection.execute(delete(tables.claims).where(*_held(claim))).rowcount != 1:
-                raise _lost(claim)
+                left = select(tables.claims.c.claim_id).where(tables.claims.c.claim_id == claim.claim_id)
+                if connection.execute(left).first() is not None:
+                    raise _lost(claim)
 
     def claims(self, study_id: int) -> list[Claim]:
         return self._claims(study_id)
@@ -156,6 +178,7 @@ class SQLStore(Store):
     def claim_of(self, study_id: int, trial_id: int) -> Claim | None:
         return next(iter(self._claims(study_id, tables.claims.c.trial_id == trial_id)), None)
 
+    @retried
     def _claims(self, study_id: int, *conditions: Any) -> list[Claim]:
         query = select(tables.claims).where(tables.claims.c.study_id == study_id, *conditions)
         with self._read() as connection:
@@ -163,21 +186,21 @@ class SQLStore(Store):
             return [claim_of(row) for row in rows]
 
     def take_over(self, claim: Claim, worker_id: str, *, lease_s: float) -> Claim | None:
-        token = secrets.token_hex(16)
+        return self._take_over(claim, worker_id, secrets.token_hex(16), lease_s)
+
+    @retried
+    def _take_over(self, claim: Claim, worker_id: str, token: str, lease_s: float) -> Claim | None:
         with self._write() as connection:
             expires = _now(connection) + datetime.timedelta(seconds=lease_s)
             unchanged = tables.claims.c.expires == claim.expires.replace(tzinfo=None)
             conditions = [*_held(claim), unchanged]
             changes = {"worker_id": worker_id, "token": token, "expires": expires}
-            if connection.execute(update(tables.claims).where(*conditions).values(**changes)).rowcount != 1:
-                return None
-            row = connection.execute(
-                select(tables.claims).where(tables.claims.c.claim_id == claim.claim_id)
-            ).mappings()
-            return claim_of(row.one())
+            connection.execute(update(tables.claims).where(*conditions).values(**changes))
+            return self._with_token(connection, token)
 
     # Learning curves
 
+    @retried
     def add_point(self, trial_id: int, point: Point) -> None:
         key = {"trial_id": trial_id, "images": point.images}
         heads = [
@@ -206,6 +229,7 @@ class SQLStore(Store):
     def curve(self, trial_id: int) -> list[Point]:
         return self.curves([trial_id]).get(trial_id, [])
 
+    @retried
     def curves(self, trial_ids: Iterable[int]) -> dict[int, list[Point]]:
         curves: dict[int, list[Point]] = {}
         joined = (
@@ -227,6 +251,7 @@ class SQLStore(Store):
                     curves.setdefault(trial_id, []).append(point_of(list(group)))
         return curves
 
+    @retried
     def training_seconds(self, trial_ids: Iterable[int]) -> dict[int, float]:
         wanted = set(trial_ids)
         if not wanted:
@@ -242,6 +267,7 @@ class SQLStore(Store):
 
     # Workers
 
+    @retried
     def add_worker(self, study_id: int, worker: Worker) -> None:
         with self._write() as connection:
             connection.execute(
@@ -257,6 +283,7 @@ class SQLStore(Store):
                 )
             )
 
+    @retried
     def workers(self, study_id: int) -> dict[str, Worker]:
         query = select(tables.workers).where(tables.workers.c.study_id == study_id)
         with self._read() as connection:
@@ -265,6 +292,7 @@ class SQLStore(Store):
 
     # Checkpoints
 
+    @retried
     def add_checkpoint(self, study_id: int, checkpoint: CheckpointRecord) -> None:
         row = {
             "path": checkpoint.path,
@@ -281,6 +309,7 @@ class SQLStore(Store):
                     insert(table).values(**row, trial_id=checkpoint.trial_id, study_id=study_id)
                 )
 
+    @retried
     def drop_checkpoints(self, study_id: int, *, keep: int) -> list[CheckpointRecord]:
         table = tables.checkpoints
         with self._read() as connection:  # most trials change nothing: a look keeps no writer waiting
@@ -294,6 +323,7 @@ class SQLStore(Store):
                 connection.execute(delete(table).where(table.c.trial_id.in_(ids)))
             return [checkpoint_of(row) for row in rows]
 
+    @retried
     def checkpoints(self, study_id: int) -> list[CheckpointRecord]:
         with self._read() as connection:
             return [checkpoint_of(row) for row in connection.execute(_by_score(study_id)).mappings()]

@@ -48,8 +48,10 @@ class Storage:
         self.optuna.engine.dispose()
 
 
-def open_storage(text: str, *, create: bool = True) -> Storage:
+def open_storage(text: str, *, create: bool = True, patience_s: float = 0.0) -> Storage:
     """Opens the database; with `create`, it is made where there is none, else nothing is written.
+
+    patience_s: so long everything that comes later is tried again while the database is away.
 
     Raises ConfigError for a URL that cannot be meant, a database of another program, another schema
     (which is left untouched), or none at all without `create`; TryAgain where no server answers.
@@ -64,6 +66,7 @@ def open_storage(text: str, *, create: bool = True) -> Storage:
         store.look(create=True)  # refuses an Optuna that has just made another schema than tune reads
     if create:
         store.create_tables()
+    store.database.patience_s = patience_s
     return Storage(
         url=url.render_as_string(hide_password=False),
         name=masked(url),

@@ -8,23 +8,25 @@ queued trials and everything rare are left to Optuna's own storage on the same t
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from optuna.distributions import BaseDistribution, distribution_to_json
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from search.records import State
+from search.store.engine import translated
 from search.store.optuna_trials import Change, News, OptunaTrials, TrialEnded
 from search.study.frozen import FROM_OPTUNA, frozen
 from search.study.history import History
+
+Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
@@ -80,10 +82,19 @@ class TrialStorage(BaseStorage):
             raise
         finally:
             self._together = False
-        with self._trials.transaction() if also else contextlib.nullcontext():
+        if also is None:
             self._flush(trial_id)
-            if also:
+            return
+        draft = self._drafts.get(trial_id)
+
+        def write() -> None:
+            if draft is not None:
+                self._drafts[trial_id] = draft
+            with self._trials.transaction():
+                self._flush(trial_id)
                 also()
+
+        self._trials.database.patiently(write)
 
     @contextmanager
     def drawing(self, trial_id: int) -> Iterator[None]:
@@ -218,25 +229,38 @@ class TrialStorage(BaseStorage):
         self._backend.delete_study(study_id)
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        self._backend.set_study_user_attr(study_id, key, value)
+        self._optuna(lambda: self._backend.set_study_user_attr(study_id, key, value))
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        self._backend.set_study_system_attr(study_id, key, value)
+        self._optuna(lambda: self._backend.set_study_system_attr(study_id, key, value))
 
     def get_study_id_from_name(self, study_name: str) -> int:
-        return self._backend.get_study_id_from_name(study_name)
+        return self._optuna(lambda: self._backend.get_study_id_from_name(study_name))
 
     def get_study_name_from_id(self, study_id: int) -> str:
-        return self._backend.get_study_name_from_id(study_id)
+        return self._optuna(lambda: self._backend.get_study_name_from_id(study_id))
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        return self._backend.get_study_directions(study_id)
+        return self._optuna(lambda: self._backend.get_study_directions(study_id))
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        return self._backend.get_study_user_attrs(study_id)
+        return self._optuna(lambda: self._backend.get_study_user_attrs(study_id))
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        return self._backend.get_study_system_attrs(study_id)
+        return self._optuna(lambda: self._backend.get_study_system_attrs(study_id))
 
     def get_all_studies(self) -> list[Any]:
-        return self._backend.get_all_studies()
+        return self._optuna(lambda: self._backend.get_all_studies())
+
+    def _optuna(self, call: Callable[[], Result]) -> Result:
+        """What Optuna's storage answers, with the patience and the errors of tune's."""
+        database = self._trials.database
+
+        def work() -> Result:
+            with translated(database.url):
+                try:
+                    return call()
+                except StorageInternalError as error:
+                    raise (error.__cause__ or error) from None
+
+        return database.patiently(work)

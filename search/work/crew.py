@@ -131,6 +131,7 @@ def _work(order: Order, stop: Callable[[], bool]) -> None:
     # Imported here: torch and optuna take seconds, and the parent starts all workers at once.
     from data.mnist import load
     from models.device import choose_device, prepare_process
+    from search.store.database import PATIENCE_S
     from search.study.storage import open_storage
     from search.study.study import Study
     from search.work.artifacts import Artifacts
@@ -138,7 +139,7 @@ def _work(order: Order, stop: Callable[[], bool]) -> None:
     from search.work.worker import work
 
     prepare_process(order.threads)
-    with open_storage(order.storage_url, create=False) as storage:
+    with open_storage(order.storage_url, create=False, patience_s=PATIENCE_S) as storage:
         study = Study.find(storage, order.study)
         assert study is not None, "the parent made or found it"
         artifacts = Artifacts(root=order.artifact_root, study_id=study.study_id, name=study.name)
