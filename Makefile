@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check fix clean
+.PHONY: run test soak check fix clean
 
 run: .venv/installed ## 100 trials of twodigit into studies.db
 	$(BIN)/tune run --task twodigit --trials 100
@@ -10,6 +10,10 @@ run: .venv/installed ## 100 trials of twodigit into studies.db
 test: .venv/installed-dev ## every test, on real data
 	$(BIN)/tune data fetch
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+soak: .venv/installed-dev ## hundreds of schedules of faults on every database; hours
+	$(BIN)/tune data fetch
+	TUNE_SOAK=$${TUNE_SOAK:-500} TUNE_MOMENTS_STRIDE=1 $(BIN)/python -m pytest -n 2 --timeout 3600 tests/faults
 
 check: .venv/installed-dev ## lint, format, types
 	$(BIN)/ruff check .

@@ -25,6 +25,7 @@ from search.study.pruners import Pruning
 from search.study.storage import Storage
 from search.study.study import Study
 from search.work.artifacts import Artifacts
+from search.work.lease import LEASE_S
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,10 +44,19 @@ class Ground:
     precision: Mapping[str, Precision]
     """by model family; measured once, so that it stays the same for all trials of this worker"""
     worker: Worker
+    lease_s: float
+    """so long the worker's claims hold when it is not heard of"""
 
 
 def prepare(
-    storage: Storage, name: str, mnist: Mnist, artifacts: Artifacts, *, device: torch.device, threads: int
+    storage: Storage,
+    name: str,
+    mnist: Mnist,
+    artifacts: Artifacts,
+    *,
+    device: torch.device,
+    threads: int,
+    lease_s: float = LEASE_S,
 ) -> Ground:
     """Joins a study: reads its spec, sets up sampler and pruner, signs the list of workers.
 
@@ -90,4 +100,5 @@ def prepare(
         device=device,
         precision=precision,
         worker=worker,
+        lease_s=lease_s,
     )

@@ -22,7 +22,7 @@ from search.store.base import LeaseLost
 from search.study.promotion import Decision
 from search.work.attempt import Attempt
 from search.work.ground import Ground
-from search.work.lease import LEASE_S, Leases
+from search.work.lease import Leases
 from search.work.reaper import Reaper
 from search.work.saves import discard_all
 
@@ -48,7 +48,7 @@ def work(ground: Ground, *, stop: Callable[[], bool]) -> int:
 
     Raises GivenUp after too many failures in a row.
     """
-    with Leases(ground.storage.store) as leases:
+    with Leases(ground.storage.store, lease_s=ground.lease_s) as leases:
         hands = _Hands(ground, leases, stop)
         with contextlib.suppress(Stopping):
             while not stop() and hands.turn():
@@ -67,7 +67,9 @@ class _Hands:
         self._leases = leases
         self._stop = stop
         self._attempts: dict[int, Attempt] = {}
-        self._reaper = Reaper(ground.study, ground.storage.store, ground.worker.worker_id)
+        self._reaper = Reaper(
+            ground.study, ground.storage.store, ground.worker.worker_id, lease_s=ground.lease_s
+        )
         self._failures_in_a_row = 0
         self.finished = 0
 
@@ -115,7 +117,7 @@ class _Hands:
                 return self._attempts[decision.go]
             if not drained:
                 claim = self._store.claim(
-                    self._study.study_id, self._ground.worker.worker_id, lease_s=LEASE_S
+                    self._study.study_id, self._ground.worker.worker_id, lease_s=self._ground.lease_s
                 )
                 if claim is not None:
                     return self._begin(claim)

@@ -1,0 +1,264 @@
+"""A study under faults: a zygote that makes workers, a nemesis that harms them, and a checker."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from data.mnist import Mnist
+from search.records import State, TrialRecord
+from search.service.create import RunRequest, create_or_resume
+from search.study.storage import open_storage
+from search.study.study import Study
+from search.work.reaper import Reaper
+
+LEASE_S = 1.0
+
+
+class Zygote:
+    """Starts workers. One for a test session."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("zygote.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._answer() == "ready"
+
+    def start(self, order: dict[str, Any]) -> int:
+        """The process id of a new worker."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return int(self._answer())
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+
+@dataclass
+class Arena:
+    """One study, its workers and its history."""
+
+    url: str
+    folder: Path
+    zygote: Zygote
+    trials: int
+    pids: list[int] = field(default_factory=list)
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        path = self.folder / "history.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def start(self, **more: Any) -> int:
+        """A worker."""
+        order = {
+            "url": self.url,
+            "study": "faults",
+            "history": str(self.folder / "history.jsonl"),
+            "artifacts": str(self.folder / "artifacts"),
+            "lease_s": LEASE_S,
+        }
+        pid = self.zygote.start({**order, **more})
+        self.pids.append(pid)
+        return pid
+
+    def alive(self) -> list[int]:
+        """Workers that are not dead; frozen ones count."""
+        return [pid for pid in self.pids if _exists(pid)]
+
+    def kill(self, pid: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+    def wait(self, pid: int, *, timeout_s: float = 60) -> None:
+        """Until that worker has ended."""
+        deadline = time.monotonic() + timeout_s
+        while _exists(pid):
+            assert time.monotonic() < deadline, f"worker {pid} has not ended after {timeout_s} s"
+            time.sleep(0.005)
+
+    def bury(self) -> None:
+        """What a parent does that knows all workers to be dead."""
+        dead = {line["worker"] for line in self.history if line["event"] == "joined"}
+        with open_storage(self.url, create=False) as storage:
+            study = Study.find(storage, "faults")
+            assert study is not None
+            Reaper(study, storage.store, "undertaker").look(dead=dead)
+
+    def check(self) -> None:
+        """Holds the database against the history: nothing lost, doubled, unexpected or left over."""
+        with open_storage(self.url, create=False) as storage:
+            study = Study.find(storage, "faults")
+            assert study is not None
+            trials = {trial.number: trial for trial in study.trials()}
+            claims = storage.store.claims(study.study_id)
+            curves = storage.store.curves(trial.trial_id for trial in trials.values())
+        history = self.history
+        assert [line["why"] for line in history if line["event"] == "crashed"] == []
+        finished = {number: trial for number, trial in trials.items() if trial.state.counts}
+        begun = {line["trial"] for line in history if line["event"] == "begun"}
+        confirmed = {line["trial"]: line for line in history if line["event"] == "confirmed"}
+
+        assert len(finished) == self.trials, "exactly N"
+        assert [trial.number for trial in trials.values() if trial.state is State.RUNNING] == []
+        assert [trial.number for trial in trials.values() if trial.state is State.WAITING] == []
+        lost = {number for number in confirmed if number not in finished}
+        assert lost == set(), "confirmed to a worker, and not in the database"
+        for number, line in confirmed.items():
+            assert finished[number].state.value == line["state"]
+            assert line["value"] in (None, finished[number].value)
+        # A worker can die between asking and noting it, but what it did not begin it cannot have finished.
+        assert set(finished) <= begun, "unexpected"
+        assert sorted(claim.slot for claim in claims) == list(range(self.trials))
+        assert all(claim.done for claim in claims)
+        assert {claim.trial_id for claim in claims} == {trial.trial_id for trial in finished.values()}
+        assert len({_origin(trials, trial) for trial in finished.values()}) == self.trials, "none twice"
+        references = sorted(trial.reference for trial in finished.values() if trial.reference)
+        assert references == ["course-conv", "course-mlp"]
+        for trial in finished.values():
+            images = [point.images for point in curves[trial.trial_id]]
+            assert images == sorted(set(images))
+            assert images[-1] == trial.images
+            assert trial.value == max(point.validation.accuracy for point in curves[trial.trial_id]), (
+                "the value is of its own curve"
+            )
+
+
+def _origin(trials: dict[int, TrialRecord], trial: TrialRecord) -> int:
+    """The trial that these settings were first given to."""
+    while trial.retry_of is not None:
+        trial = trials[trial.retry_of]
+    return trial.number
+
+
+def _exists(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1][0] not in "ZX"
+    except OSError:
+        return False
+
+
+class Nemesis:
+    """Harms the workers of an arena, by chance that a seed decides."""
+
+    def __init__(self, arena: Arena, seed: int) -> None:
+        self.arena = arena
+        self.chance = random.Random(seed)
+        self.frozen: dict[int, float] = {}
+        self.done: list[str] = []
+
+    def strike(self) -> None:
+        """One fault."""
+        awake = [pid for pid in self.arena.alive() if pid not in self.frozen]
+        fault = self.chance.choice(["kill", "kill", "freeze", "kill all", "storage"])
+        if not awake and fault != "storage":
+            return
+        self.done.append(fault)
+        match fault:
+            case "kill":
+                self.arena.kill(self.chance.choice(awake))
+            case "kill all":
+                for pid in awake:
+                    self.arena.kill(pid)
+            case "freeze":
+                pid = self.chance.choice(awake)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+                    self.frozen[pid] = time.monotonic() + self.chance.uniform(0.1, 2.5 * LEASE_S)
+            case "storage":
+                self._harm_storage()
+
+    def thaw(self, *, everything: bool = False) -> None:
+        """Lets those go on whose time has come."""
+        for pid, until in list(self.frozen.items()):
+            if everything or time.monotonic() > until:
+                del self.frozen[pid]
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+    def _harm_storage(self) -> None:
+        """Servers: every connection is cut. SQLite: another process keeps the file locked for a while."""
+        url = make_url(self.arena.url)
+        engine = create_engine(url, isolation_level="AUTOCOMMIT")
+        with contextlib.suppress(SQLAlchemyError), engine.connect() as connection:
+            match url.get_backend_name():
+                case "sqlite":
+                    connection.exec_driver_sql("BEGIN EXCLUSIVE")
+                    time.sleep(self.chance.uniform(0.1, 1.5))
+                    connection.exec_driver_sql("COMMIT")
+                case "postgresql":
+                    connection.execute(
+                        text(
+                            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                        )
+                    )
+                case _:
+                    rows = connection.execute(
+                        text(
+                            "SELECT id FROM information_schema.processlist "
+                            "WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+                        )
+                    )
+                    for (number,) in rows.all():
+                        with contextlib.suppress(SQLAlchemyError):
+                            connection.execute(text(f"KILL {number}"))
+        engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    made = Zygote()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def arena(zygote: Zygote, mnist: Mnist, tmp_path: Path) -> Iterator[Callable[..., Arena]]:
+    """arena(url, trials=…): a new study in an empty database."""
+    made: list[Arena] = []
+
+    def make(url: str, *, trials: int, **more: Any) -> Arena:
+        folder = tmp_path / str(len(made))
+        folder.mkdir()
+        with open_storage(url) as storage:
+            request = RunRequest(
+                task="twodigit", trials=trials, study="faults", epochs=2, sampler="random", **more
+            )
+            create_or_resume(storage, request, mnist)
+        made.append(Arena(url=url, folder=folder, zygote=zygote, trials=trials))
+        return made[-1]
+
+    yield make
+    for each in made:
+        for pid in each.alive():
+            each.kill(pid)
+
+
+@pytest.fixture
+def nemesis() -> Callable[[Arena, int], Nemesis]:
+    return Nemesis

@@ -1,0 +1,182 @@
+"""A process from which workers are forked, ready in milliseconds: they do real trials in all but training.
+
+Claims, leases, samplers, saves and the database are the real ones. What is learned is a formula of the
+trial's settings, so that a trial takes a hundredth of a second and its value can be checked afterwards.
+
+Reads orders from stdin, one JSON object a line, and answers each with the process id of the new worker.
+Workers append to a history outside the database what they begin and what was confirmed to them, each line
+synced before the next step: the truth that the database is held against.
+
+    python zygote.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from data.mnist import Mnist, load
+from models.mlp import MLPConfig
+from models.network import Signature, build
+from search.errors import TuneError
+from search.records import HeadScore, Point, Scores
+from search.store.database import Database
+from search.study import study as studies
+from search.study.storage import open_storage
+from search.work import attempt as attempts
+from search.work import worker as workers
+from search.work.artifacts import Artifacts
+from search.work.ground import prepare
+from search.work.spec import TrialSpec
+from search.work.trial import Step
+
+NETWORK = build(MLPConfig(width=2), Signature(image=(1, 2, 2), heads=(("a", 2),)), seed=0)
+
+
+def accuracy(seed: int, images: int) -> float:
+    """What a trial with that seed scores after so many images: rising, and never the same for two seeds."""
+    return (seed % 9973) / 9973 * images / (images + 5000)
+
+
+def learn(
+    spec: TrialSpec,
+    _task: object,
+    _mnist: object,
+    *,
+    rungs: Sequence[int],
+    device: object,
+    check: Callable[[], None],
+    resume: Mapping[str, Tensor] | None = None,
+) -> Iterator[Step]:
+    """Instead of search.work.trial.learn."""
+    past = 0 if resume is None else int(resume["images"])
+    for images in rungs:
+        if images <= past:
+            continue
+        check()
+        time.sleep(PAUSE_S)
+        scores = Scores(heads={"a": HeadScore(loss=1.0, accuracy=accuracy(spec.seed, images))}, joint=0.0)
+        point = Point(images=images, seconds=images / 1e6, learning_rate=0.1, train=scores, validation=scores)
+        state = {"images": torch.tensor(images)}
+        yield Step(point=point, network=NETWORK, state=lambda state=state: state)  # type: ignore[misc]
+
+
+PAUSE_S = 0.01
+
+
+def note(history: Path, **line: Any) -> None:
+    """Appends a line to the history, and waits until the disk has it."""
+    descriptor = os.open(history, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    os.write(descriptor, json.dumps({"pid": os.getpid(), **line}).encode() + b"\n")
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+def die_at(moment: int) -> None:
+    """Kills this process at its moment-th write: odd moments before it is committed, even ones after."""
+    ordinary, seen = Database.write.__wrapped__, 0  # type: ignore[attr-defined]
+
+    def write(self: Database) -> Iterator[Any]:
+        nonlocal seen
+        if getattr(self._writing, "connection", None) is not None:
+            yield from ordinary(self)  # a part of another write
+            return
+        steps = ordinary(self)
+        connection = next(steps)
+        try:
+            yield connection
+        except BaseException as error:
+            steps.throw(error)
+            raise
+        seen += 1
+        if seen == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+        for _ in steps:
+            raise AssertionError("a context yields once")
+        seen += 1
+        if seen == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    from contextlib import contextmanager
+
+    Database.write = contextmanager(write)  # type: ignore[method-assign, assignment]
+
+
+def be_worker(order: Mapping[str, Any], mnist: Mnist) -> None:
+    """Does trials of a study until it is done, or until somebody kills this process."""
+    global PAUSE_S
+    PAUSE_S = order.get("pause_s", PAUSE_S)
+    history = Path(order["history"])
+    attempts.learn = learn  # type: ignore[assignment]
+    attempts.SAVE_EVERY_S = -1.0
+    workers.IDLE_S = 0.05
+    for method, state in (("complete", "complete"), ("prune", "pruned")):
+        ordinary = getattr(studies.Asked, method)
+
+        def confirmed(self: Any, *score: float, _ordinary: Any = ordinary, _state: str = state) -> None:
+            _ordinary(self, *score)
+            note(history, event="confirmed", trial=self.number, state=_state, value=next(iter(score), None))
+
+        setattr(studies.Asked, method, confirmed)
+    ask = studies.Study.ask
+
+    def asked(self: Any) -> Any:
+        trial = ask(self)
+        note(history, event="begun", trial=trial.number)
+        return trial
+
+    studies.Study.ask = asked  # type: ignore[method-assign]
+    with open_storage(order["url"], create=False, patience_s=30) as storage:
+        study = studies.Study.find(storage, order["study"])
+        assert study is not None
+        artifacts = Artifacts(root=Path(order["artifacts"]), study_id=study.study_id, name=study.name)
+        ground = prepare(
+            storage,
+            study.name,
+            mnist,
+            artifacts,
+            device=torch.device("cpu"),
+            threads=1,
+            lease_s=order["lease_s"],
+        )
+        note(history, event="joined", worker=ground.worker.worker_id)
+        if order.get("die_at"):
+            die_at(order["die_at"])
+        workers.work(ground, stop=lambda: False)
+
+
+def main() -> None:
+    torch.set_num_threads(1)  # nothing that a fork would lose
+    mnist = load()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead need no burial
+    print("ready", flush=True)
+    for line in sys.stdin:
+        order = json.loads(line)
+        pid = os.fork()
+        if pid:
+            print(pid, flush=True)
+            continue
+        code = 1
+        try:
+            os.setpgid(0, 0)
+            be_worker(order, mnist)
+            code = 0
+        except TuneError as error:
+            note(Path(order["history"]), event="gave up", why=str(error))
+        except BaseException as error:
+            note(Path(order["history"]), event="crashed", why=repr(error))
+        finally:
+            os._exit(code)
+
+
+if __name__ == "__main__":
+    main()
