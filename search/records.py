@@ -34,6 +34,8 @@ class Failure(StrEnum):
     DIVERGED = "diverged"
     """the loss became infinite or NaN"""
     OUT_OF_MEMORY = "out_of_memory"
+    TIMEOUT = "timeout"
+    """it trained for longer than it may, or no report came for too long"""
     ERROR = "error"
     """an exception; its traceback is kept"""
     INTERRUPTED = "interrupted"
@@ -42,6 +44,11 @@ class Failure(StrEnum):
     """the weights could not be written; the settings are queued again"""
     WORKER_DIED = "worker_died"
     """the worker vanished, its lease ran out; the settings are queued again"""
+
+    @property
+    def repeated(self) -> bool:
+        """Whether the settings deserve another try: what happened was not their doing."""
+        return self in (Failure.INTERRUPTED, Failure.DISK_FULL, Failure.WORKER_DIED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

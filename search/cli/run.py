@@ -13,10 +13,11 @@ import typer
 
 from search.cli.options import JSONOption, StorageOption, print_json, storage_url
 from search.cli.words import duration, heads, percent, settings
+from search.errors import UsageError
 from search.records import Failure
 
 if TYPE_CHECKING:
-    from search.service.run import RunResult
+    from search.service.drive import RunResult
 
 
 class Device(StrEnum):
@@ -28,6 +29,8 @@ class Device(StrEnum):
 
 
 Threads = Annotated[int, typer.Option(help="Threads of each worker.")]
+TrialTimeout = Annotated[float | None, typer.Option(help="Fail a trial that takes so many seconds.")]
+StallTimeout = Annotated[float, typer.Option(help="Replace a worker that reports nothing for so long.")]
 DeviceOption = Annotated[Device, typer.Option(help="auto takes a GPU where there is one.")]
 
 
@@ -51,6 +54,8 @@ def run(
         str | None, typer.Option(help="asha (default), median, percentile, hyperband or none.")
     ] = None,
     timeout: Annotated[float | None, typer.Option(help="End after so many seconds.")] = None,
+    trial_timeout: TrialTimeout = None,
+    stall_timeout: StallTimeout = 600.0,
     target: Annotated[
         float | None, typer.Option(help="End once a trial has this accuracy on every head, e.g. 0.985.")
     ] = None,
@@ -77,6 +82,8 @@ def run(
         sampler=sampler,
         pruner=pruner,
         timeout_s=timeout,
+        trial_timeout_s=trial_timeout,
+        stall_timeout_s=stall_timeout,
         target=target,
         space=space,
         device=device.value,
@@ -87,28 +94,43 @@ def run(
 
 
 def worker(
-    study: Annotated[str, typer.Argument(help="Name of the study.")],
+    study: Annotated[str | None, typer.Argument(help="Name of the study.")] = None,
+    forever: Annotated[bool, typer.Option("--forever", help="Every open study, now and later.")] = False,
     workers: Annotated[int, typer.Option(help="Local processes.")] = 1,
     threads: Threads = 1,
+    trial_timeout: TrialTimeout = None,
+    stall_timeout: StallTimeout = 600.0,
     device: DeviceOption = Device.AUTO,
     storage: StorageOption = None,
     json: JSONOption = False,
 ) -> None:
-    """Joins a study from any machine that reaches its storage, until all its trials are finished."""
-    from search.cli.progress import fetching, watching
-    from search.service.run import join
+    """Joins a study from any machine that reaches its storage, until all its trials are finished.
 
+    With --forever it waits for trials to do instead of ending.
+    """
+    from search.cli.progress import fetching, watching
+    from search.service.run import Hands, join, serve
+
+    if study is None and not forever:
+        raise UsageError("Name the study to work on, or say --forever for all of them.")
+    hands = Hands(
+        workers=workers,
+        threads=threads,
+        device=device.value,
+        trial_timeout_s=trial_timeout,
+        stall_timeout_s=stall_timeout,
+    )
+    url = storage_url(storage)
+    if study is None or forever:
+        with fetching() as progress:
+            serve(url, hands, only=study, watching=watching, tell=_say, progress=progress)
     with fetching() as progress, watching() as watch:
-        result = join(
-            study,
-            storage_url(storage),
-            workers=workers,
-            threads=threads,
-            device=device.value,
-            watch=watch,
-            progress=progress,
-        )
+        result = join(study, url, hands, watch=watch, progress=progress)
     _tell(result, json=json)
+
+
+def _say(words: str) -> None:
+    typer.echo(words, err=True)
 
 
 def _tell(result: RunResult, *, json: bool) -> None:

@@ -54,6 +54,10 @@ class RunRequest:
     device: DeviceName = "auto"
     timeout_s: float | None = None
     """ends the run after so long; the study stays open"""
+    trial_timeout_s: float | None = None
+    """fails a trial that is at work for so long"""
+    stall_timeout_s: float = 600.0
+    """ends a worker from whose trials no report came for so long"""
     target: float | None = None
     """ends the run once a finished trial has this validation accuracy on every head"""
 
@@ -80,6 +84,12 @@ def check(request: RunRequest) -> None:
         raise UsageError(f"--target is a fraction between 0 and 1 such as 0.985, not {request.target:g}.")
     if request.timeout_s is not None and not request.timeout_s > 0:  # NaN is refused too
         raise UsageError(f"--timeout must be above 0 seconds, not {request.timeout_s:g}.")
+    for flag, seconds in (
+        ("trial-timeout", request.trial_timeout_s),
+        ("stall-timeout", request.stall_timeout_s),
+    ):
+        if seconds is not None and not seconds > 0:
+            raise UsageError(f"--{flag} must be above 0 seconds, not {seconds:g}.")
     if request.seed is not None and request.seed < 0:
         raise UsageError(f"--seed must be 0 or more, not {request.seed}.")
     if len(request.name) > MAX_NAME or not request.name.isprintable():

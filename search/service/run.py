@@ -1,49 +1,31 @@
-"""Works on a study with a crew of local workers until there is a reason to end.
-Knows nothing of terminals: whoever calls is shown snapshots.
+"""The ways into a run: a study of one's own, somebody else's, or whatever is open.
+Knows nothing of workers (search.service.drive) and of terminals.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
 
-from search.errors import Interrupted, TuneError
-from search.records import Point, Snapshot, State, StudyRecord, TrialRecord
-from search.report import numbers
+from search.errors import ConfigError, Interrupted, TryAgain, TuneError
 from search.service.create import DeviceName, RunRequest, check, create_or_resume
 from search.service.data import fetch_data, load_data
-from search.service.look import find
+from search.service.drive import RunResult, Watch, drive
+from search.service.look import find, studies
 from search.store.database import PATIENCE_S
-from search.study.storage import Storage, open_storage
-from search.study.study import Study
+from search.study.storage import open_storage
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
     from data.fetch import Progress
 
-POLL_S = 0.5
-"""How often a run looks at its study."""
+LOOK_S = 5.0
+"""How often a worker without work looks for an open study."""
 
-Watch = Callable[[Snapshot], None]
-Reason = Literal["finished", "nothing to do", "timeout", "target", "detached"]
-"""Why a run ended well."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunResult:
-    """How a run ended."""
-
-    snapshot: Snapshot
-    gains: tuple[numbers.Gain, ...]
-    reason: Reason
-    trial: TrialRecord | None
-    """the best complete one"""
-    point: Point | None
-    """of its curve, where its validation score is highest"""
+SHELVED_S = 600.0
+"""So long a study whose run failed is left alone."""
 
 
 def run(
@@ -64,199 +46,103 @@ def run(
     mnist = load_data()
     with open_storage(storage_url, patience_s=PATIENCE_S) as storage:
         study, record = create_or_resume(storage, request, mnist)
-        return _drive(storage, study, record, request, watch=watch, detach=detach)
+        return drive(storage, study, record, request, watch=watch, detach=detach)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hands:
+    """What a machine lends to studies that others made; see RunRequest."""
+
+    workers: int = 1
+    threads: int = 1
+    device: DeviceName = "auto"
+    trial_timeout_s: float | None = None
+    stall_timeout_s: float = 600.0
+
+    def request(self, task: str, study: str, trials: int) -> RunRequest:
+        """To work on that study with these hands."""
+        return RunRequest(
+            task=task,
+            trials=trials,
+            study=study,
+            workers=self.workers,
+            threads=self.threads,
+            device=self.device,
+            trial_timeout_s=self.trial_timeout_s,
+            stall_timeout_s=self.stall_timeout_s,
+        )
 
 
 def join(
-    name: str,
-    storage_url: str,
-    *,
-    workers: int = 1,
-    threads: int = 1,
-    device: DeviceName = "auto",
-    watch: Watch,
-    progress: Progress | None = None,
+    name: str, storage_url: str, hands: Hands, *, watch: Watch, progress: Progress | None = None
 ) -> RunResult:
     """Works on a study that exists, as `tune worker` does. Raises as `run`."""
     with open_storage(storage_url, create=False, patience_s=PATIENCE_S) as storage:
         study, record = find(storage, name)
-        request = RunRequest(
-            task=record.spec.task,
-            trials=record.target_trials,
-            study=name,
-            workers=workers,
-            threads=threads,
-            device=device,
-        )
+        request = hands.request(record.spec.task, name, record.target_trials)
+        check(request)
         fetch_data(progress=progress)
-        return _drive(storage, study, record, request, watch=watch, detach=False)
+        return drive(storage, study, record, request, watch=watch, detach=False)
 
 
-def _drive(
-    storage: Storage,
-    study: Study,
-    record: StudyRecord,
-    request: RunRequest,
+def serve(
+    storage_url: str,
+    hands: Hands,
     *,
-    watch: Watch,
-    detach: bool,
-) -> RunResult:
-    """Keeps a crew of local workers at it and shows how it goes, until there is a reason to end."""
-    from search.work.artifacts import artifact_root
-    from search.work.crew import Crew, Order
-    from search.work.reaper import Reaper
+    only: str | None,
+    watching: Callable[[], AbstractContextManager[Watch]],
+    tell: Callable[[str], None],
+    progress: Progress | None = None,
+) -> NoReturn:
+    """Works on every open study of the storage (or on `only` that one), the oldest first, for ever.
+
+    `watching` makes a view for each study. A storage that is away is waited for; a study whose run fails is
+    left alone for SHELVED_S, and `tell` is told. Raises Interrupted after a signal, and ConfigError for a
+    storage that is not tune's.
+    """
     from search.work.signals import Signals
 
-    me = f"{socket.gethostname()}:{os.getpid()}:parent"
-    began = time.monotonic()
-    look = _Look(storage, study, record)
-    reaper = Reaper(study, storage.store, me)
-    reaper.look(dead=_dead_here(storage, study))
-    first = look.snapshot(0.0)
-    if first.counts.finished >= record.target_trials:
-        return look.result("nothing to do", first)
-    if detach:
-        return look.result("detached", first)
-    order = Order(
-        storage_url=storage.url,
-        study=study.name,
-        artifact_root=artifact_root(storage.url),
-        device=request.device,
-        threads=request.threads,
-    )
-    missing = record.target_trials - first.counts.finished
-    size = min(request.workers or len(os.sched_getaffinity(0)), missing)
+    check(hands.request("twodigit", only or "any", 1))
+    shelved: dict[str, float] = {}
+    waiting = False
     with Signals() as signals:
-        crew = Crew(order, size)
-        try:
-            reason: Reason = "finished"
-            while crew.alive and not signals.stop() and crew.gave_up is None:
-                time.sleep(POLL_S)
-                dead_pids = crew.tend()
-                if dead_pids or reaper.due:
-                    reaper.look(dead=_ids_of(storage, study, dead_pids))
-                elapsed = time.monotonic() - began
-                seen = look.snapshot(elapsed)
-                watch(seen)
-                if seen.counts.finished >= seen.target_trials:
-                    break
-                if request.timeout_s is not None and elapsed > request.timeout_s:
-                    reason = "timeout"
-                    break
-                if request.target is not None and look.reached(request.target):
-                    reason = "target"
-                    break
-        finally:
-            crew.stop()
-            reaper.look(dead=_ids_of(storage, study, crew.pids))
-        last = look.snapshot(time.monotonic() - began)
-        watch(last)
-        if signals.received is not None:
-            name = signal.Signals(signals.received).name
-            raise Interrupted(
-                f"Stopped by {name} after {last.counts.finished} of {record.target_trials} trials; "
-                "the same command goes on.",
-                signals.received,
-            )
-        if crew.gave_up is not None:
-            raise TuneError(f"{crew.gave_up} `tune trials {study.name}` shows what became of each trial.")
-        if reason == "finished" and last.counts.finished < last.target_trials:
-            raise TuneError(
-                f"The workers ended after {last.counts.finished} of {last.target_trials} trials without a "
-                "word; the same command goes on, `tune doctor` may know why."
-            )
-    return look.result(reason, last)
+        while not signals.stop():
+            name = None
+            try:
+                name = next(_open(storage_url, only, shelved), None)
+                if name is not None:
+                    waiting = False
+                    with watching() as watch:
+                        join(name, storage_url, hands, watch=watch, progress=progress)
+                    tell(f"{name} is done.")
+                    continue
+            except TryAgain as error:
+                tell(str(error))
+            except (Interrupted, ConfigError):
+                raise
+            except TuneError as error:
+                if name is None:
+                    raise
+                tell(f"{name}: {error}")
+                shelved[name] = time.monotonic()
+            if not waiting:
+                tell("Waiting for a study with trials left to do.")
+                waiting = True
+            _pause(signals.stop)
+        assert signals.received is not None
+        raise Interrupted("Stopped while there was nothing to do.", signals.received)
 
 
-def _ids_of(storage: Storage, study: Study, pids: list[int]) -> set[str]:
-    """The worker ids of processes of this machine."""
-    host = socket.gethostname()
-    workers = storage.store.workers(study.study_id).values()
-    return {worker.worker_id for worker in workers if worker.host == host and worker.pid in pids}
+def _open(storage_url: str, only: str | None, shelved: dict[str, float]) -> Iterator[str]:
+    """Names of the studies that lack trials, the oldest first."""
+    for view in studies(storage_url):
+        name = view.record.name
+        away = time.monotonic() - shelved.get(name, -SHELVED_S) < SHELVED_S
+        if only in (None, name) and not away and view.counts.finished < view.record.target_trials:
+            yield name
 
 
-def _dead_here(storage: Storage, study: Study) -> set[str]:
-    """Workers of this machine that hold a claim and are no more: a run before was killed."""
-    host = socket.gethostname()
-    holders = {claim.worker_id for claim in storage.store.open_claims(study.study_id)}
-    workers = storage.store.workers(study.study_id)
-    return {
-        worker.worker_id
-        for worker in workers.values()
-        if worker.worker_id in holders and worker.host == host and not _exists(worker.pid)
-    }
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-class _Look:
-    """What a run sees of its study."""
-
-    def __init__(self, storage: Storage, study: Study, record: StudyRecord) -> None:
-        self._storage = storage
-        self._study = study
-        self._record = record
-        self._trials: list[TrialRecord] = []
-        self._judged: set[int] = set()
-        self._stood: dict[int, int] = {}
-        """training images of each trial at work, as last seen"""
-        self._moved: dict[int, float] = {}
-        """when that changed"""
-        self._finished_before = numbers.count(study.trials()).finished
-
-    def snapshot(self, elapsed_s: float) -> Snapshot:
-        """The study now."""
-        store = self._storage.store
-        current = store.study(self._study.study_id)
-        if current is not None:  # another run may have raised the target meanwhile
-            self._record = replace(self._record, target_trials=current.target_trials)
-        self._trials = self._study.trials()
-        leader = numbers.leader(self._trials)
-        running = [trial for trial in self._trials if trial.state is State.RUNNING]
-        for trial in running:
-            if self._stood.get(trial.trial_id) != trial.images:
-                self._stood[trial.trial_id], self._moved[trial.trial_id] = trial.images, elapsed_s
-        wanted = [trial.trial_id for trial in (*running, *([leader] if leader else []))]
-        return numbers.snapshot(
-            self._record,
-            self._trials,
-            store.open_claims(self._study.study_id),
-            store.curves(wanted),
-            moved=self._moved,
-            elapsed_s=elapsed_s,
-            finished_before=self._finished_before,
-        )
-
-    def reached(self, target: float) -> bool:
-        """Whether a finished trial has this validation accuracy on every head, at its best point."""
-        new = {trial.trial_id for trial in self._trials if trial.state is State.COMPLETE} - self._judged
-        self._judged |= new
-        curves = self._storage.store.curves(new)
-        points = filter(None, map(numbers.best_point, curves.values()))
-        return any(
-            min(head.accuracy for head in point.validation.heads.values()) >= target for point in points
-        )
-
-    def result(
-        self,
-        reason: Reason,
-        snapshot: Snapshot,
-    ) -> RunResult:
-        """What `run` returns."""
-        best = numbers.best_trial(self._trials)
-        curve = self._storage.store.curve(best.trial_id) if best else []
-        return RunResult(
-            snapshot=snapshot,
-            gains=tuple(numbers.gains(self._trials)),
-            reason=reason,
-            trial=best,
-            point=numbers.best_point(curve),
-        )
+def _pause(stop: Callable[[], bool]) -> None:
+    until = time.monotonic() + LOOK_S
+    while time.monotonic() < until and not stop():
+        time.sleep(0.1)

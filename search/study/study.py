@@ -197,8 +197,8 @@ class Study:
         if not self._trials.noted(self.study_id, REFERENCE, name):
             self._study.enqueue_trial(searched, user_attrs={REFERENCE: name, PINNED: pinned})
 
-    def fail(self, trial_id: int, reason: Failure, detail: str, *, retry: bool = False) -> None:
-        """Ends a running trial as failed; with `retry`, queues its settings again, once.
+    def fail(self, trial_id: int, reason: Failure, detail: str) -> None:
+        """Ends a running trial as failed; queues its settings again, once, where they are not to blame.
 
         After DEATHS repetitions whose workers died they are not. Does nothing to a trial that is
         finished already, except to queue a retry that is owed.
@@ -207,7 +207,7 @@ class Study:
         with contextlib.suppress(TrialEnded):  # its worker was faster than the reaper
             self._trials.change(trial_id, Change(user=why, state=State.FAILED))
         [trial] = self._trials.facts_of([trial_id])
-        if retry and not trial.state.counts:
+        if not trial.state.counts and Failure(trial.user[FAILURE]).repeated:
             self._queue_retry(trial)
 
     def _queue_retry(self, trial: Facts) -> None:

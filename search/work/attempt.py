@@ -39,6 +39,9 @@ class Attempt:
         """the best point whose fate is decided: its weights are kept, or were not worth it"""
         self._last: Step | None = None
         self._saved_at = 0.0
+        self._spent_s = 0.0
+        self._since: float | None = None
+        """when it was last taken up; None while it waits"""
         self.saves = Saves(ground.artifacts.folder, asked.origin)
         self.claim = claim
         self.asked = asked
@@ -62,6 +65,18 @@ class Attempt:
         whatever training and `check` raise.
         """
         self._saved_at = self._saved_at or time.monotonic()
+        self._since = time.monotonic()
+        try:
+            return self._advance(until)
+        finally:
+            self._spent_s, self._since = self.spent_s, None
+
+    @property
+    def spent_s(self) -> float:
+        """Wall time in which this attempt was at work; what it waited between rungs is left out."""
+        return self._spent_s + (0.0 if self._since is None else time.monotonic() - self._since)
+
+    def _advance(self, until: int) -> bool:
         if self._steps is None:
             self._steps = self._learn()
         for step in self._steps:

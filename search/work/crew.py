@@ -24,8 +24,8 @@ from search.errors import TryAgain, TuneError
 GAVE_UP = 3
 """Exit code of a worker whose trials failed one after the other; starting it again would not help."""
 
-RESTARTS = 3
-"""How often a worker that dies is replaced before the crew stops, counted over the whole run."""
+RESTARTS, WITHIN_S = 3, 120.0
+"""So often workers that died are replaced within so long; one more is a crash loop, and the crew stops."""
 
 KERNELS_KEPT = "64"
 """Compiled kernels that torch's CPU library may keep; a network needs some thirty. Every trial has other
@@ -42,6 +42,7 @@ class Order:
     artifact_root: Path
     device: Literal["auto", "cpu", "cuda"]
     threads: int
+    trial_timeout_s: float
 
 
 class Crew:
@@ -52,7 +53,7 @@ class Crew:
         self._context = multiprocessing.get_context("spawn")
         self._last_words: SimpleQueue[str] = self._context.SimpleQueue()
         self._processes = [self._start() for _ in range(size)]
-        self._restarts = 0
+        self._deaths: list[float] = []
         self.gave_up: str | None = None
         """why some worker stopped, for a reason that a new one would meet again"""
 
@@ -69,14 +70,14 @@ class Crew:
                 continue
             if process.exitcode == GAVE_UP:
                 self.gave_up = self.gave_up or self._last_words.get()
-            elif self._restarts >= RESTARTS:
+            elif sum(time.monotonic() - death < WITHIN_S for death in self._deaths) >= RESTARTS:
                 self.gave_up = (
                     f"Workers died again and again, the last one with exit code {process.exitcode}; "
                     "`tune doctor` may know why."
                 )
             elif self.gave_up is None:
                 dead.append(process.pid)
-                self._restarts += 1
+                self._deaths.append(time.monotonic())
                 self._processes[index] = self._start()
         return dead
 
@@ -96,6 +97,13 @@ class Crew:
             if process.is_alive():
                 process.kill()
             process.join()
+
+    def end(self, pid: int) -> None:
+        """Ends one worker at once; `tend` replaces it."""
+        for process in self._processes:
+            if process.pid == pid:
+                process.kill()
+                process.join()
 
     @property
     def pids(self) -> list[int]:
@@ -144,7 +152,15 @@ def _work(order: Order, stop: Callable[[], bool]) -> None:
         assert study is not None, "the parent made or found it"
         artifacts = Artifacts(root=order.artifact_root, study_id=study.study_id, name=study.name)
         device = choose_device(order.device)
-        ground = prepare(storage, order.study, load(), artifacts, device=device, threads=order.threads)
+        ground = prepare(
+            storage,
+            order.study,
+            load(),
+            artifacts,
+            device=device,
+            threads=order.threads,
+            trial_timeout_s=order.trial_timeout_s,
+        )
         work(ground, stop=stop)
 
 

@@ -4,6 +4,7 @@ Knows nothing of single trials.
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import socket
@@ -46,6 +47,8 @@ class Ground:
     worker: Worker
     lease_s: float
     """so long the worker's claims hold when it is not heard of"""
+    trial_timeout_s: float
+    """so long a trial may be at work"""
 
 
 def prepare(
@@ -57,6 +60,7 @@ def prepare(
     device: torch.device,
     threads: int,
     lease_s: float = LEASE_S,
+    trial_timeout_s: float = math.inf,
 ) -> Ground:
     """Joins a study: reads its spec, sets up sampler and pruner, signs the list of workers.
 
@@ -101,4 +105,5 @@ def prepare(
         precision=precision,
         worker=worker,
         lease_s=lease_s,
+        trial_timeout_s=trial_timeout_s,
     )

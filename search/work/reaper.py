@@ -88,7 +88,7 @@ class Reaper:
         if taken is None:
             return False
         if taken.trial_id is not None:
-            self._study.fail(taken.trial_id, Failure.WORKER_DIED, f"{claim.worker_id} vanished", retry=True)
+            self._study.fail(taken.trial_id, Failure.WORKER_DIED, f"{claim.worker_id} vanished")
             if self._study.state(taken.trial_id).counts:
                 self._store.settle(taken)
                 return False
@@ -105,6 +105,6 @@ class Reaper:
         self._unclaimed = {each: self._unclaimed.get(each, self._clock()) for each in running}
         lost = [each for each, since in self._unclaimed.items() if self._clock() - since >= self._lease_s]
         for trial_id in lost:
-            self._study.fail(trial_id, Failure.WORKER_DIED, "its worker vanished at the start", retry=True)
+            self._study.fail(trial_id, Failure.WORKER_DIED, "its worker vanished at the start")
             del self._unclaimed[trial_id]
         return len(lost)

@@ -39,6 +39,10 @@ class Stopping(Exception):
     """Raised inside training when the worker is asked to end."""
 
 
+class TookTooLong(Exception):
+    """Raised inside training when a trial's time is up."""
+
+
 class GivenUp(TuneError):
     """Trial after trial failed; the message has the last reason."""
 
@@ -102,7 +106,7 @@ class _Hands:
                 else:
                     with contextlib.suppress(OSError):  # no room: it will begin again
                         attempt.save()
-                    self._fail(attempt, Failure.INTERRUPTED, "stopped by a signal", retry=True)
+                    self._fail(attempt, Failure.INTERRUPTED, "stopped by a signal")
 
     def _next(self) -> Attempt | None:
         """The trial to go on with, an old one or a new one; None where there is none and no slot is free."""
@@ -141,6 +145,8 @@ class _Hands:
                 raise Stopping
             if self._leases.lost(claim):
                 raise LeaseLost(f"Trial {asked.number} has passed to another worker.")
+            if attempt.spent_s > self._ground.trial_timeout_s:
+                raise TookTooLong(f"it had {self._ground.trial_timeout_s:g} s")
 
         attempt = Attempt(self._ground, claim, asked, check)
         self._attempts[asked.number] = attempt
@@ -156,11 +162,11 @@ class _Hands:
         self._attempts.pop(attempt.asked.number, None)
         give_back_memory()
 
-    def _fail(self, attempt: Attempt, reason: Failure, detail: str, *, retry: bool) -> None:
+    def _fail(self, attempt: Attempt, reason: Failure, detail: str) -> None:
         self._put_down(attempt)
-        if not retry:
+        if not reason.repeated:
             attempt.saves.discard()
-        self._study.fail(attempt.asked.trial_id, reason, detail, retry=retry)
+        self._study.fail(attempt.asked.trial_id, reason, detail)
         self._store.release(attempt.claim)
 
     @contextlib.contextmanager
@@ -178,7 +184,7 @@ class _Hands:
             detail = traceback.format_exc() if reason is Failure.ERROR else str(error)
             if reason is Failure.DISK_FULL:
                 detail = f"no room in {self._ground.artifacts.root.absolute()}"
-            self._fail(attempt, reason, detail, retry=reason is Failure.DISK_FULL)
+            self._fail(attempt, reason, detail)
             if reason is Failure.DISK_FULL:
                 self.empty()
                 raise GivenUp(
@@ -197,6 +203,8 @@ class _Hands:
 def _failure(error: Exception) -> Failure:
     if isinstance(error, Diverged):
         return Failure.DIVERGED
+    if isinstance(error, TookTooLong):
+        return Failure.TIMEOUT
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
         return Failure.OUT_OF_MEMORY  # the CPU allocator of torch raises a plain RuntimeError
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -71,6 +71,18 @@ class TestInterruption:
         rows = exactly_three(tmp_path, here)
         assert any(row["failure"] == "worker_died" for row in rows)
 
+    def test_a_worker_that_hangs_is_replaced_and_its_trial_fails(
+        self, tmp_path: Path, here: Command, start: Command
+    ) -> None:
+        running = start(*self.SHORT, "--stall-timeout", "4", cwd=tmp_path)
+        caught_in_training(running, tmp_path, signal.SIGSTOP, only=workers_of, thaw_workers=False)
+        _, words = running.communicate(timeout=100)
+        assert running.returncode == 0, words
+        [study] = here("studies", "--json", cwd=tmp_path).parsed
+        assert (study["complete"], study["running"], study["waiting"]) == (3, 0, 0)
+        rows = here("trials", "twodigit", "--json", cwd=tmp_path).parsed
+        assert [row["failure"] for row in rows if row["state"] == "failed"] == ["timeout"]
+
     def test_workers_do_not_outlive_a_killed_parent(
         self, tmp_path: Path, here: Command, start: Command, tune: Command
     ) -> None:
@@ -89,6 +101,7 @@ def caught_in_training(
     number: signal.Signals,
     *,
     only: Callable[[int], list[int]] | None = None,
+    thaw_workers: bool = True,
 ) -> list[int]:
     """Sends the signal while a trial is certainly between its first and its last report; returns the
     workers. To `only` these processes, else to the whole group, as Ctrl-C does.
@@ -105,7 +118,10 @@ def caught_in_training(
                     os.kill(process, number)
                 if only is None:
                     os.killpg(running.pid, number)
-                os.killpg(running.pid, signal.SIGCONT)
+                if thaw_workers:
+                    os.killpg(running.pid, signal.SIGCONT)
+                else:
+                    os.kill(running.pid, signal.SIGCONT)
                 return workers
             os.killpg(running.pid, signal.SIGCONT)
         time.sleep(0.02)
@@ -176,6 +192,27 @@ class TestTogether:
         assert "4 of 4 trials finished" in out
         detail = _ask_until_it_answers(f"http://127.0.0.1:{port}/api/studies/1?after=0")
         assert [trial["state"] for trial in detail["trials"]] == ["Complete"] * 4
+
+    def test_a_worker_for_ever_takes_every_study_until_a_signal(
+        self, tmp_path: Path, here: Command, start: Command
+    ) -> None:
+        for name in ("one", "two"):
+            done = here("run", "--task", "twodigit", *SMALL, "--study", name, "--detach", cwd=tmp_path)
+            assert done.returncode == 0, done.stderr
+        serving = start("worker", "--forever", cwd=tmp_path)
+
+        def all_done() -> bool:
+            listed = here("studies", "--json", cwd=tmp_path).parsed
+            return all(row["complete"] + row["pruned"] == 4 for row in listed)
+
+        wait_until(all_done, timeout_s=90)
+        time.sleep(1)
+        assert serving.poll() is None, "it waits for more"
+        serving.send_signal(signal.SIGTERM)
+        _, words = serving.communicate(timeout=20)
+        assert serving.returncode == 143, words
+        assert "one is done." in words
+        assert "Traceback" not in words
 
     def test_two_runs_on_one_study_make_no_more_than_was_asked_for(
         self, tmp_path: Path, here: Command, start: Command

@@ -303,12 +303,12 @@ class TestTrials:
         asked = study.ask()
         asked.draw()
         for _ in range(3):
-            study.fail(asked.trial_id, Failure.WORKER_DIED, "gone", retry=True)
+            study.fail(asked.trial_id, Failure.WORKER_DIED, "gone")
         again = study.ask()
         assert (again.number, again.retry_of, again.reference) == (1, 0, "course")
         assert again.draw() == {**TestReferences.REFERENCE, **CAME_LATER}
         assert count(study.trials()).waiting == 0
-        study.fail(again.trial_id, Failure.WORKER_DIED, "gone too", retry=True)
+        study.fail(again.trial_id, Failure.WORKER_DIED, "gone too")
         third = study.ask()
         assert (third.number, third.retry_of, third.origin) == (2, 1, 0), "a retry of a retry keeps the seed"
 
@@ -316,7 +316,7 @@ class TestTrials:
         study = prepared(storage)
         asked = study.ask()
         asked.complete(0.5)
-        study.fail(asked.trial_id, Failure.WORKER_DIED, "late", retry=True)
+        study.fail(asked.trial_id, Failure.WORKER_DIED, "late")
         assert [trial.state for trial in study.trials()] == [State.COMPLETE]
 
     def test_a_choice_of_every_type_survives(self, storage: Storage) -> None:

@@ -199,6 +199,16 @@ class TestWork:
         assert "Traceback" in str(trial.failure_detail)
         assert "division by zero" in str(trial.failure_detail)
 
+    def test_a_trial_that_takes_too_long_is_not_repeated(
+        self, storage: Storage, mnist: Mnist, tmp_path: Path
+    ) -> None:
+        here = dataclasses.replace(ground(storage, mnist, tmp_path), trial_timeout_s=1e-6)
+        with pytest.raises(GivenUp, match="it had 1e-06 s"):
+            work(here, stop=lambda: False)
+        trials = here.study.trials()
+        assert [trial.failure for trial in trials] == [Failure.TIMEOUT] * FAILURES_IN_A_ROW
+        assert [trial.retry_of for trial in trials] == [None] * FAILURES_IN_A_ROW
+
     def test_a_storage_that_is_away_fails_no_trial(
         self, storage: Storage, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

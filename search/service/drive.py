@@ -1,0 +1,238 @@
+"""Keeps a crew of local workers at one study and shows how it goes, until there is a reason to end.
+Knows nothing of terminals: whoever calls is shown snapshots.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from search.errors import Interrupted, TuneError
+from search.records import Failure, Point, Snapshot, State, StudyRecord, TrialRecord
+from search.report import numbers
+from search.service.create import RunRequest
+from search.study.storage import Storage
+from search.study.study import Study
+
+POLL_S = 0.5
+"""How often a run looks at its study."""
+
+Watch = Callable[[Snapshot], None]
+Reason = Literal["finished", "nothing to do", "timeout", "target", "detached"]
+"""Why a run ended well."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunResult:
+    """How a run ended."""
+
+    snapshot: Snapshot
+    gains: tuple[numbers.Gain, ...]
+    reason: Reason
+    trial: TrialRecord | None
+    """the best complete one"""
+    point: Point | None
+    """of its curve, where its validation score is highest"""
+
+
+def drive(
+    storage: Storage,
+    study: Study,
+    record: StudyRecord,
+    request: RunRequest,
+    *,
+    watch: Watch,
+    detach: bool,
+) -> RunResult:
+    """Works on the study until the target is met. Raises as `search.service.run.run`."""
+    from search.work.artifacts import artifact_root
+    from search.work.crew import Crew, Order
+    from search.work.reaper import Reaper
+    from search.work.signals import Signals
+
+    me = f"{socket.gethostname()}:{os.getpid()}:parent"
+    began = time.monotonic()
+    look = _Look(storage, study, record)
+    reaper = Reaper(study, storage.store, me)
+    reaper.look(dead=_dead_here(storage, study))
+    first = look.snapshot(0.0)
+    if first.counts.finished >= record.target_trials:
+        return look.result("nothing to do", first)
+    if detach:
+        return look.result("detached", first)
+    order = Order(
+        storage_url=storage.url,
+        study=study.name,
+        artifact_root=artifact_root(storage.url),
+        device=request.device,
+        threads=request.threads,
+        trial_timeout_s=math.inf if request.trial_timeout_s is None else request.trial_timeout_s,
+    )
+    missing = record.target_trials - first.counts.finished
+    size = min(request.workers or len(os.sched_getaffinity(0)), missing)
+    with Signals() as signals:
+        crew = Crew(order, size)
+        try:
+            reason: Reason = "finished"
+            while crew.alive and not signals.stop() and crew.gave_up is None:
+                time.sleep(POLL_S)
+                dead_pids = crew.tend()
+                if dead_pids or reaper.due:
+                    reaper.look(dead=_ids_of(storage, study, dead_pids))
+                elapsed = time.monotonic() - began
+                seen = look.snapshot(elapsed)
+                watch(seen)
+                for pid, trial_id in look.stalled(elapsed - request.stall_timeout_s, crew.pids):
+                    crew.end(pid)
+                    study.fail(trial_id, Failure.TIMEOUT, f"no report for {request.stall_timeout_s:g} s")
+                if seen.counts.finished >= seen.target_trials:
+                    break
+                if request.timeout_s is not None and elapsed > request.timeout_s:
+                    reason = "timeout"
+                    break
+                if request.target is not None and look.reached(request.target):
+                    reason = "target"
+                    break
+        finally:
+            crew.stop()
+            reaper.look(dead=_ids_of(storage, study, crew.pids))
+        last = look.snapshot(time.monotonic() - began)
+        watch(last)
+        if signals.received is not None:
+            name = signal.Signals(signals.received).name
+            raise Interrupted(
+                f"Stopped by {name} after {last.counts.finished} of {record.target_trials} trials; "
+                "the same command goes on.",
+                signals.received,
+            )
+        if crew.gave_up is not None:
+            raise TuneError(f"{crew.gave_up} `tune trials {study.name}` shows what became of each trial.")
+        if reason == "finished" and last.counts.finished < last.target_trials:
+            raise TuneError(
+                f"The workers ended after {last.counts.finished} of {last.target_trials} trials without a "
+                "word; the same command goes on, `tune doctor` may know why."
+            )
+    return look.result(reason, last)
+
+
+def _ids_of(storage: Storage, study: Study, pids: list[int]) -> set[str]:
+    """The worker ids of processes of this machine."""
+    host = socket.gethostname()
+    workers = storage.store.workers(study.study_id).values()
+    return {worker.worker_id for worker in workers if worker.host == host and worker.pid in pids}
+
+
+def _dead_here(storage: Storage, study: Study) -> set[str]:
+    """Workers of this machine that hold a claim and are no more: a run before was killed."""
+    host = socket.gethostname()
+    holders = {claim.worker_id for claim in storage.store.open_claims(study.study_id)}
+    workers = storage.store.workers(study.study_id)
+    return {
+        worker.worker_id
+        for worker in workers.values()
+        if worker.worker_id in holders and worker.host == host and not _exists(worker.pid)
+    }
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+class _Look:
+    """What a run sees of its study."""
+
+    def __init__(self, storage: Storage, study: Study, record: StudyRecord) -> None:
+        self._storage = storage
+        self._study = study
+        self._record = record
+        self._trials: list[TrialRecord] = []
+        self._judged: set[int] = set()
+        self._stood: dict[int, int] = {}
+        """training images of each trial at work, as last seen"""
+        self._moved: dict[int, float] = {}
+        """when that changed"""
+        self._finished_before = numbers.count(study.trials()).finished
+
+    def snapshot(self, elapsed_s: float) -> Snapshot:
+        """The study now."""
+        store = self._storage.store
+        current = store.study(self._study.study_id)
+        if current is not None:  # another run may have raised the target meanwhile
+            self._record = replace(self._record, target_trials=current.target_trials)
+        self._trials = self._study.trials()
+        leader = numbers.leader(self._trials)
+        running = [trial for trial in self._trials if trial.state is State.RUNNING]
+        for trial in running:
+            if self._stood.get(trial.trial_id) != trial.images:
+                self._stood[trial.trial_id], self._moved[trial.trial_id] = trial.images, elapsed_s
+        wanted = [trial.trial_id for trial in (*running, *([leader] if leader else []))]
+        return numbers.snapshot(
+            self._record,
+            self._trials,
+            store.open_claims(self._study.study_id),
+            store.curves(wanted),
+            moved=self._moved,
+            elapsed_s=elapsed_s,
+            finished_before=self._finished_before,
+        )
+
+    def stalled(self, since_s: float, pids: list[int]) -> list[tuple[int, int]]:
+        """(process id, trial id) of each of these local workers none of whose trials has moved since then.
+
+        The trial is the one that moved last: a worker trains one at a time, the others wait.
+        """
+        if since_s < 0:
+            return []
+        store, host = self._storage.store, socket.gethostname()
+        moved: dict[str, list[tuple[float, int]]] = {}
+        for claim in store.open_claims(self._study.study_id):
+            if claim.trial_id in self._moved:
+                moved.setdefault(claim.worker_id, []).append((self._moved[claim.trial_id], claim.trial_id))
+        if all(max(trials)[0] > since_s for trials in moved.values()):
+            return []
+        workers = store.workers(self._study.study_id)
+        return [
+            (workers[worker_id].pid, max(trials)[1])
+            for worker_id, trials in moved.items()
+            if max(trials)[0] <= since_s
+            and workers[worker_id].host == host
+            and workers[worker_id].pid in pids
+        ]
+
+    def reached(self, target: float) -> bool:
+        """Whether a finished trial has this validation accuracy on every head, at its best point."""
+        new = {trial.trial_id for trial in self._trials if trial.state is State.COMPLETE} - self._judged
+        self._judged |= new
+        curves = self._storage.store.curves(new)
+        points = filter(None, map(numbers.best_point, curves.values()))
+        return any(
+            min(head.accuracy for head in point.validation.heads.values()) >= target for point in points
+        )
+
+    def result(
+        self,
+        reason: Reason,
+        snapshot: Snapshot,
+    ) -> RunResult:
+        """What `run` returns."""
+        best = numbers.best_trial(self._trials)
+        curve = self._storage.store.curve(best.trial_id) if best else []
+        return RunResult(
+            snapshot=snapshot,
+            gains=tuple(numbers.gains(self._trials)),
+            reason=reason,
+            trial=best,
+            point=numbers.best_point(curve),
+        )
