@@ -89,8 +89,9 @@ def drive(
                 seen = look.snapshot(elapsed)
                 watch(seen)
                 for pid, trial_id in look.stalled(elapsed - request.stall_timeout_s, crew.pids):
-                    crew.end(pid)
+                    crew.replace(pid)
                     study.fail(trial_id, Failure.TIMEOUT, f"no report for {request.stall_timeout_s:g} s")
+                    reaper.look(dead=_ids_of(storage, study, [pid]))
                 if seen.counts.finished >= seen.target_trials:
                     break
                 if request.timeout_s is not None and elapsed > request.timeout_s:

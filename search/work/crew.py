@@ -98,12 +98,13 @@ class Crew:
                 process.kill()
             process.join()
 
-    def end(self, pid: int) -> None:
-        """Ends one worker at once; `tend` replaces it."""
-        for process in self._processes:
+    def replace(self, pid: int) -> None:
+        """Ends one worker at once, and starts another in its place."""
+        for index, process in enumerate(self._processes):
             if process.pid == pid:
                 process.kill()
                 process.join()
+                self._processes[index] = self._start()
 
     @property
     def pids(self) -> list[int]:

@@ -74,10 +74,11 @@ PAUSE_S = 0.01
 
 
 def note(history: Path, **line: Any) -> None:
-    """Appends a line to the history, and waits until the disk has it."""
+    """Appends a line to the history, and waits until the disk has it. The device null forgets at once."""
     descriptor = os.open(history, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.write(descriptor, json.dumps({"pid": os.getpid(), **line}).encode() + b"\n")
-    os.fsync(descriptor)
+    if history != Path(os.devnull):
+        os.fsync(descriptor)
     os.close(descriptor)
 
 
@@ -117,7 +118,7 @@ def be_worker(order: Mapping[str, Any], mnist: Mnist) -> None:
     PAUSE_S = order.get("pause_s", PAUSE_S)
     history = Path(order["history"])
     attempts.learn = learn  # type: ignore[assignment]
-    attempts.SAVE_EVERY_S = -1.0
+    attempts.SAVE_EVERY_S = order.get("save_every_s", -1.0)
     workers.IDLE_S = 0.05
     for method, state in (("complete", "complete"), ("prune", "pruned")):
         ordinary = getattr(studies.Asked, method)

@@ -81,10 +81,11 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     starts it. Whatever is left of it when the test is over is killed."""
     started: list[subprocess.Popen[str]] = []
 
-    def begin(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    def begin(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [TUNE, *arguments],
             cwd=cwd,
+            env={**os.environ, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -16,6 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.engine import make_url
+
 Command = Callable[..., Any]
 """Of the fixtures `here` and `tune`: how a command ended; of `start`: the process."""
 STUDY = ("run", "--task", "twodigit", "--model", "mlp", "--pruner", "none", "--workers", "1")
@@ -118,10 +121,9 @@ def caught_in_training(
                     os.kill(process, number)
                 if only is None:
                     os.killpg(running.pid, number)
-                if thaw_workers:
-                    os.killpg(running.pid, signal.SIGCONT)
-                else:
-                    os.kill(running.pid, signal.SIGCONT)
+                for process in [running.pid, *children_of(running.pid)]:
+                    if thaw_workers or process not in workers:
+                        os.kill(process, signal.SIGCONT)
                 return workers
             os.killpg(running.pid, signal.SIGCONT)
         time.sleep(0.02)
@@ -257,3 +259,47 @@ def _ask_until_it_answers(url: str, *, timeout_s: float = 30) -> Any:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
+
+
+def test_a_password_is_found_nowhere(
+    tmp_path: Path, start: Command, tune: Command, postgresql_url: str
+) -> None:
+    """Not in a process list, in what is printed, in the database, nor in any file."""
+    canary = "canary-4711"
+    secret = make_url(postgresql_url).set(password=canary).render_as_string(hide_password=False)
+    running = start("run", "--task", "twodigit", *SMALL, cwd=tmp_path, TUNE_STORAGE=secret)
+    seen: set[str] = set()
+    while running.poll() is None:
+        for process in [running.pid, *children_of(running.pid)]:
+            with contextlib.suppress(OSError):
+                seen.add(Path(f"/proc/{process}/cmdline").read_text())
+        time.sleep(0.1)
+    out, words = running.communicate()
+    assert running.returncode == 0, words
+    assert any("spawn_main" in line for line in seen), "workers were among those looked at"
+    wrong = make_url(secret).set(port=1).render_as_string(hide_password=False)
+    refused = tune("--debug", "studies", cwd=tmp_path, TUNE_STORAGE=wrong)
+    assert "Traceback" in refused.stderr
+    everything = [*seen, out, words, refused.stderr, *rows_of(postgresql_url)]
+    everything += [path.read_bytes().decode("latin-1") for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(everything) > 100
+    assert [each for each in everything if canary in each] == []
+
+
+def children_of(parent: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(c) for c in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+    return []
+
+
+def rows_of(url: str) -> list[str]:
+    """Every row of every table, as text."""
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        found = [
+            str(tuple(row))
+            for name in inspect(connection).get_table_names()
+            for row in connection.execute(text(f'SELECT * FROM "{name}"'))
+        ]
+    engine.dispose()
+    return found
