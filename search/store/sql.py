@@ -30,7 +30,6 @@ class SQLStore(Store):
     def __init__(self, url: URL) -> None:
         """Prepares an engine for `url`; touches nothing yet. Raises ConfigError without a driver."""
         self.database = Database(url)
-        self._read, self._write = self.database.read, self.database.write
 
     def look(self, *, create: bool) -> bool:
         """Whether the database already has Optuna's tables. Changes nothing.
@@ -64,19 +63,19 @@ class SQLStore(Store):
 
     @retried
     def study(self, study_id: int) -> StudyRecord | None:
-        with self._read() as connection:
+        with self.database.read() as connection:
             row = self._study_row(connection, study_id)
         return None if row is None else study_of(row)
 
     @retried
     def studies(self) -> list[StudyRecord]:
-        with self._read() as connection:
+        with self.database.read() as connection:
             rows = connection.execute(select(tables.studies).order_by(tables.studies.c.study_id)).mappings()
             return [study_of(row) for row in rows]
 
     @retried
     def set_target(self, study_id: int, target_trials: int) -> None:
-        with self._write() as connection:
+        with self.database.write() as connection:
             connection.execute(
                 update(tables.studies)
                 .where(tables.studies.c.study_id == study_id)
@@ -98,7 +97,7 @@ class SQLStore(Store):
     @retried
     def _claim(self, study_id: int, worker_id: str, token: str, lease_s: float) -> Claim | None:
         claims = tables.claims
-        with self._write() as connection:
+        with self.database.write() as connection:
             study = self._study_row(connection, study_id, lock=True)  # one claimant at a time
             if study is None:
                 return None
@@ -152,7 +151,7 @@ class SQLStore(Store):
         self._change(claim, done=True)
 
     def _change(self, claim: Claim, *, lease_s: float | None = None, **values: Any) -> None:
-        with self._write() as connection:
+        with self.database.write() as connection:
             if lease_s is not None:
                 values["expires"] = _now(connection) + datetime.timedelta(seconds=lease_s)
             result = connection.execute(update(tables.claims).where(*_held(claim)).values(**values))
@@ -163,7 +162,7 @@ class SQLStore(Store):
 
     @retried
     def release(self, claim: Claim) -> None:
-        with self._write() as connection:
+        with self.database.write() as connection:
             if connection.execute(delete(tables.claims).where(*_held(claim))).rowcount != 1:
                 left = select(tables.claims.c.claim_id).where(tables.claims.c.claim_id == claim.claim_id)
                 if connection.execute(left).first() is not None:
@@ -181,7 +180,7 @@ class SQLStore(Store):
     @retried
     def _claims(self, study_id: int, *conditions: Any) -> list[Claim]:
         query = select(tables.claims).where(tables.claims.c.study_id == study_id, *conditions)
-        with self._read() as connection:
+        with self.database.read() as connection:
             rows = connection.execute(query.order_by(tables.claims.c.slot)).mappings()
             return [claim_of(row) for row in rows]
 
@@ -190,7 +189,7 @@ class SQLStore(Store):
 
     @retried
     def _take_over(self, claim: Claim, worker_id: str, token: str, lease_s: float) -> Claim | None:
-        with self._write() as connection:
+        with self.database.write() as connection:
             expires = _now(connection) + datetime.timedelta(seconds=lease_s)
             unchanged = tables.claims.c.expires == claim.expires.replace(tzinfo=None)
             conditions = [*_held(claim), unchanged]
@@ -222,7 +221,7 @@ class SQLStore(Store):
             "train_joint": point.train.joint,
             "validation_joint": point.validation.joint,
         }
-        with self._write() as connection:
+        with self.database.write() as connection:
             put(connection, tables.points, ("trial_id", "images"), [row], replace=False)
             put(connection, tables.head_points, ("trial_id", "images", "head"), heads, replace=False)
 
@@ -242,7 +241,7 @@ class SQLStore(Store):
             )
             .order_by(tables.points.c.trial_id, tables.points.c.images, tables.head_points.c.position)
         )
-        with self._read() as connection:
+        with self.database.read() as connection:
             for some in portions(list(trial_ids)):
                 rows = connection.execute(joined.where(tables.points.c.trial_id.in_(some))).mappings()
                 for (trial_id, _images), group in groupby(
@@ -262,14 +261,14 @@ class SQLStore(Store):
             .where(trial_id.between(min(wanted), max(wanted)))
             .group_by(trial_id)
         )
-        with self._read() as connection:
+        with self.database.read() as connection:
             return {each: seconds for each, seconds in connection.execute(query) if each in wanted}
 
     # Workers
 
     @retried
     def add_worker(self, study_id: int, worker: Worker) -> None:
-        with self._write() as connection:
+        with self.database.write() as connection:
             connection.execute(
                 insert(tables.workers).values(
                     study_id=study_id,
@@ -286,7 +285,7 @@ class SQLStore(Store):
     @retried
     def workers(self, study_id: int) -> dict[str, Worker]:
         query = select(tables.workers).where(tables.workers.c.study_id == study_id)
-        with self._read() as connection:
+        with self.database.read() as connection:
             rows = connection.execute(query.order_by(tables.workers.c.joined)).mappings()
             return {row["worker_id"]: worker_of(row) for row in rows}
 
@@ -302,7 +301,7 @@ class SQLStore(Store):
             "bytes": checkpoint.bytes,
         }
         table = tables.checkpoints
-        with self._write() as connection:
+        with self.database.write() as connection:
             mine = table.c.trial_id == checkpoint.trial_id
             if connection.execute(update(table).where(mine).values(**row)).rowcount == 0:
                 connection.execute(
@@ -312,11 +311,11 @@ class SQLStore(Store):
     @retried
     def drop_checkpoints(self, study_id: int, *, keep: int) -> list[CheckpointRecord]:
         table = tables.checkpoints
-        with self._read() as connection:  # most trials change nothing: a look keeps no writer waiting
+        with self.database.read() as connection:  # most trials change nothing: a look keeps no writer waiting
             mine = table.c.study_id == study_id
             if connection.execute(select(func.count()).where(mine)).scalar_one() <= keep:
                 return []
-        with self._write() as connection:
+        with self.database.write() as connection:
             rows = connection.execute(_by_score(study_id)).mappings().all()[keep:]
             if rows:
                 ids = [row["trial_id"] for row in rows]
@@ -325,7 +324,7 @@ class SQLStore(Store):
 
     @retried
     def checkpoints(self, study_id: int) -> list[CheckpointRecord]:
-        with self._read() as connection:
+        with self.database.read() as connection:
             return [checkpoint_of(row) for row in connection.execute(_by_score(study_id)).mappings()]
 
     def close(self) -> None:
