@@ -92,7 +92,7 @@ def drive(
                     crew.replace(pid)
                     study.fail(trial_id, Failure.TIMEOUT, f"no report for {request.stall_timeout_s:g} s")
                     reaper.look(dead=_ids_of(storage, study, [pid]))
-                if seen.counts.finished >= seen.target_trials:
+                if seen.counts.finished >= seen.target_trials and not seen.counts.running:
                     break
                 if request.timeout_s is not None and elapsed > request.timeout_s:
                     reason = "timeout"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -187,9 +187,15 @@ class Study:
         self._study.pruner = pruning.pruner
         return pruning
 
-    def ask(self) -> Asked:
-        """The next trial: a queued one if there is any, else what the sampler proposes."""
-        return Asked(self._study, self._study.ask(), self.space, self._storage, self._adapter)
+    def ask(self, begun: Callable[[int], object] = lambda _: None) -> Asked:
+        """The next trial: a queued one if there is any, else what the sampler proposes.
+
+        What `begun` writes, which is told the trial's id, is written together with the trial's beginning.
+        Raises what it raises, and then there is no new trial.
+        """
+        with self._adapter.beginning(begun):
+            trial = self._study.ask()
+        return Asked(self._study, trial, self.space, self._storage, self._adapter)
 
     def queue_reference(self, name: str, settings: Mapping[str, Value]) -> None:
         """Queues a reference configuration; done once however often it is called."""

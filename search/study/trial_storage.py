@@ -67,8 +67,19 @@ class TrialStorage(BaseStorage):
         self._drawing = False
         self._histories: dict[int, History] = {}
         self._all: dict[int, _All] = {}
+        self._begun: Callable[[int], object] = lambda _: None
 
     # What tune adds
+
+    @contextmanager
+    def beginning(self, also: Callable[[int], object]) -> Iterator[None]:
+        """Inside the block, a trial that is made or taken from the queue is so together with what `also`
+        writes, which is told its id: both reach the database, or neither."""
+        self._begun = also
+        try:
+            yield
+        finally:
+            self._begun = lambda _: None
 
     @contextmanager
     def together(self, trial_id: int, also: Callable[[], object] | None = None) -> Iterator[None]:
@@ -115,7 +126,14 @@ class TrialStorage(BaseStorage):
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         if template_trial is not None:
             return self._backend.create_new_trial(study_id, template_trial)
-        trial = frozen(self._trials.add(study_id))
+
+        def write() -> FrozenTrial:
+            with self._trials.transaction():
+                trial = frozen(self._trials.add(study_id))
+                self._begun(trial._trial_id)
+                return trial
+
+        trial = self._trials.database.patiently(write)
         self._own[trial._trial_id] = trial
         return trial._trial_id
 
@@ -152,7 +170,15 @@ class TrialStorage(BaseStorage):
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
         if state is TrialState.RUNNING:
-            started = self._trials.start(trial_id)
+
+            def write() -> bool:
+                with self._trials.transaction():
+                    started = self._trials.start(trial_id)
+                    if started:
+                        self._begun(trial_id)
+                    return started
+
+            started = self._trials.database.patiently(write)
             if started:
                 self._own[trial_id] = self.get_trial(trial_id)
             return started

@@ -11,6 +11,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 
@@ -83,7 +84,8 @@ class _Hands:
             self._reaper.look()
         attempt = self._next()
         if attempt is None:
-            if not self._store.open_claims(self._study.study_id):
+            # A trial without a claim is another program's, or one that nobody will end but a reaper.
+            if not self._store.open_claims(self._study.study_id) and not self._study.running():
                 discard_all(self._ground.artifacts.folder)
                 return False
             time.sleep(IDLE_S)
@@ -124,7 +126,8 @@ class _Hands:
                     self._study.study_id, self._ground.worker.worker_id, lease_s=self._ground.lease_s
                 )
                 if claim is not None:
-                    return self._begin(claim)
+                    with contextlib.suppress(LeaseLost):  # it slept, and the slot is another worker's
+                        return self._begin(claim)
         return None
 
     def _decide(self, *, drained: bool) -> Decision:
@@ -137,8 +140,12 @@ class _Hands:
 
     def _begin(self, claim: Claim) -> Attempt:
         self._leases.hold(claim)
-        asked = self._study.ask()
-        claim = self._store.attach(claim, asked.trial_id)
+        try:
+            asked = self._study.ask(lambda trial_id: self._store.attach(claim, trial_id))
+        except LeaseLost:
+            self._leases.drop(claim)
+            raise
+        claim = replace(claim, trial_id=asked.trial_id)
 
         def check() -> None:
             if self._stop():

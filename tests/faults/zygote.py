@@ -130,8 +130,8 @@ def be_worker(order: Mapping[str, Any], mnist: Mnist) -> None:
         setattr(studies.Asked, method, confirmed)
     ask = studies.Study.ask
 
-    def asked(self: Any) -> Any:
-        trial = ask(self)
+    def asked(self: Any, *also: Any) -> Any:
+        trial = ask(self, *also)
         note(history, event="begun", trial=trial.number)
         return trial
 

@@ -340,7 +340,7 @@ class TestWriting:
             asked.draw()
             asked.complete(score / 12)
         commits: list[object] = []
-        for engine in (storage.optuna.engine, storage.trials._database.engine):
+        for engine in (storage.optuna.engine, storage.trials.database.engine):
             event.listen(engine, "commit", commits.append)
         asked = study.ask()
         asked.draw()
