@@ -309,19 +309,12 @@ class OptunaTrials:
         When the database goes away in the middle there may be one more, which nobody claims; it is ended as
         any trial is whose worker vanished.
         """
-        trials, now = tables.trials, _now()
+        now = _now()
         with self.database.write() as connection:
-            study = select(tables.studies.c.study_id).where(tables.studies.c.study_id == study_id)
-            if connection.execute(study.with_for_update()).first() is None:  # one trial at a time
-                raise KeyError(f"there is no study {study_id}")
-            last = select(trials.c.number).where(trials.c.study_id == study_id)
-            number = connection.execute(last.order_by(trials.c.trial_id.desc()).limit(1)).scalar()
-            number = 0 if number is None else number + 1
-            row = {"study_id": study_id, "number": number, "state": "RUNNING", "datetime_start": now}
-            key = connection.execute(insert(trials).values(**row)).inserted_primary_key
-        assert key is not None
+            number = _next_number(connection, study_id)
+            trial_id = _insert(connection, study_id, number, state="RUNNING", datetime_start=now)
         return Facts(
-            trial_id=key[0],
+            trial_id=trial_id,
             number=number,
             state=State.RUNNING,
             value=None,
@@ -332,6 +325,26 @@ class OptunaTrials:
             started=_utc(now),
             finished=None,
         )
+
+    @retried
+    def queue(
+        self, study_id: int, settings: Mapping[str, Value], user: Mapping[str, object], *, mark: str
+    ) -> bool:
+        """Adds a waiting trial with these settings and user attributes, as Optuna's `enqueue_trial` does.
+
+        Once, however often and by how many processes it is called: False where a trial of the study has the
+        same value under the attribute `mark` already. Raises KeyError where there is no such study.
+        """
+        attributes = tables.user_attributes
+        with self.database.write() as connection:
+            number = _next_number(connection, study_id)
+            marked = (attributes.c.key == mark) & (attributes.c.value_json == json.dumps(user[mark]))
+            already = _of_study(select(attributes.c.trial_id), attributes, study_id).where(marked)
+            if connection.execute(already.limit(1)).first() is not None:
+                return False
+            trial_id = _insert(connection, study_id, number, state="WAITING")
+            _write(connection, trial_id, Change(user=user, system={"fixed_params": dict(settings)}))
+        return True
 
     @retried
     def start(self, trial_id: int) -> bool:
@@ -371,6 +384,25 @@ class OptunaTrials:
                     .where(tables.trials.c.trial_id == trial_id)
                     .values(state=_NAMES[change.state], datetime_complete=_now())
                 )
+
+
+def _next_number(connection: Connection, study_id: int) -> int:
+    """Of the study's next trial; nobody else gets one before this transaction ends."""
+    study = select(tables.studies.c.study_id).where(tables.studies.c.study_id == study_id)
+    if connection.execute(study.with_for_update()).first() is None:
+        raise KeyError(f"there is no study {study_id}")
+    trials = tables.trials.c
+    last = select(trials.number).where(trials.study_id == study_id)
+    number = connection.execute(last.order_by(trials.trial_id.desc()).limit(1)).scalar()
+    return 0 if number is None else number + 1
+
+
+def _insert(connection: Connection, study_id: int, number: int, **columns: Any) -> int:
+    """A new trial's id."""
+    row = {"study_id": study_id, "number": number, **columns}
+    key = connection.execute(insert(tables.trials).values(**row)).inserted_primary_key
+    assert key is not None
+    return int(key[0])
 
 
 def _write(connection: Connection, trial_id: int, change: Change) -> None:

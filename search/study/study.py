@@ -200,8 +200,7 @@ class Study:
     def queue_reference(self, name: str, settings: Mapping[str, Value]) -> None:
         """Queues a reference configuration; done once however often it is called."""
         searched, pinned = split_reference(settings, self.space)
-        if not self._trials.noted(self.study_id, REFERENCE, name):
-            self._study.enqueue_trial(searched, user_attrs={REFERENCE: name, PINNED: pinned})
+        self._trials.queue(self.study_id, searched, {REFERENCE: name, PINNED: pinned}, mark=REFERENCE)
 
     def fail(self, trial_id: int, reason: Failure, detail: str) -> None:
         """Ends a running trial as failed; queues its settings again, once, where they are not to blame.
@@ -217,15 +216,13 @@ class Study:
             self._queue_retry(trial)
 
     def _queue_retry(self, trial: Facts) -> None:
-        if self._trials.noted(self.study_id, RETRY_OF, trial.number):
-            return
         origin = trial.user.get(ORIGIN, trial.number)
         repetitions = self._trials.facts_of(self._trials.noted(self.study_id, ORIGIN, origin))
         if sum(each.user.get(FAILURE) == Failure.WORKER_DIED for each in repetitions) >= DEATHS:
             return
         kept = {k: v for k, v in trial.user.items() if k in (REFERENCE, PINNED, ORIGIN)}
         attributes = {ORIGIN: trial.number, **kept, RETRY_OF: trial.number}
-        self._study.enqueue_trial(trial.settings, user_attrs=attributes)
+        self._trials.queue(self.study_id, trial.settings, attributes, mark=RETRY_OF)
 
     # Looking
 
