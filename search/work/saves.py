@@ -100,7 +100,8 @@ class Saves:
 
 
 def discard_all(folder: Path) -> None:
-    """Removes the saves of every trial of a study that is done."""
-    for path in folder.glob("trial-*.at-*.safetensors"):
-        with contextlib.suppress(OSError):
-            path.unlink()
+    """Removes the saves of every trial of a study that is done, and what killed writers left half written."""
+    for pattern in ("trial-*.at-*.safetensors", ".trial-*.tmp"):
+        for path in folder.glob(pattern):
+            with contextlib.suppress(OSError):
+                path.unlink()
