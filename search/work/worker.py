@@ -126,8 +126,10 @@ class _Hands:
                     self._study.study_id, self._ground.worker.worker_id, lease_s=self._ground.lease_s
                 )
                 if claim is not None:
-                    with contextlib.suppress(LeaseLost):  # it slept, and the slot is another worker's
+                    try:
                         return self._begin(claim)
+                    except LeaseLost:  # it slept, and the slot is another worker's
+                        return self._next()
         return None
 
     def _decide(self, *, drained: bool) -> Decision:
@@ -174,7 +176,8 @@ class _Hands:
         if not reason.repeated:
             attempt.saves.discard()
         self._study.fail(attempt.asked.trial_id, reason, detail)
-        self._store.release(attempt.claim)
+        with contextlib.suppress(LeaseLost):  # whoever has the claim now deals with it
+            self._store.release(attempt.claim)
 
     @contextlib.contextmanager
     def _answering_for(self, attempt: Attempt) -> Iterator[None]:

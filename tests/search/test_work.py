@@ -7,6 +7,7 @@ import errno
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,6 +31,7 @@ from search.store.memory import MemoryStore
 from search.study.ladder import Ladder
 from search.study.storage import Storage, open_storage
 from search.study.study import DEATHS, Asked, Study
+from search.work import trial as trials_module
 from search.work.artifacts import KEEP, Artifacts, artifact_root
 from search.work.ground import Ground, prepare
 from search.work.lease import LEASE_S, Leases
@@ -198,6 +200,24 @@ class TestWork:
         assert trial.failure is Failure.ERROR
         assert "Traceback" in str(trial.failure_detail)
         assert "division by zero" in str(trial.failure_detail)
+
+    def test_an_error_in_a_trial_that_was_taken_away_ends_no_worker(
+        self, storage: Storage, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        here = ground(storage, mnist, tmp_path)
+        taken = iter([True])
+
+        def learn(*arguments: Any, **more: Any) -> Any:
+            if next(taken, False):
+                Reaper(here.study, storage.store, "me").look(dead={here.worker.worker_id})
+                raise RuntimeError("and then this")
+            return trials_module.learn(*arguments, **more)
+
+        monkeypatch.setattr("search.work.attempt.learn", learn)
+        assert work(here, stop=lambda: False) == 4
+        trials = here.study.trials()
+        assert [t.failure for t in trials if t.state is State.FAILED] == [Failure.WORKER_DIED]
+        assert count(trials).complete == 4
 
     def test_a_trial_that_takes_too_long_is_not_repeated(
         self, storage: Storage, mnist: Mnist, tmp_path: Path
