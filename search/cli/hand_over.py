@@ -1,19 +1,25 @@
-"""`tune dashboard` and `tune doctor`: hand a study to another program, say what this machine offers.
-Knows nothing of trials.
+"""`tune dashboard`, `repeat` and `doctor`: hand a study to another program, try whether a trial can be
+repeated, say what this machine offers.
+Knows nothing of training and of databases.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from search.cli.options import JSONOption, StorageOption, print_json, storage_url
+from search.cli.words import duration, percent
+
+if TYPE_CHECKING:
+    from search.records import Point
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command("dashboard")(dashboard)
+    app.command("repeat")(repeat)
     app.command("doctor")(doctor)
 
 
@@ -31,6 +37,47 @@ def dashboard(
         typer.echo(f"optuna-dashboard is at {url} (Ctrl-C ends it)", err=True)
 
     serve(storage_url(storage), host=host, port=port, ready=ready)
+
+
+def repeat(
+    study: Annotated[str, typer.Argument(help="Name of the study.")],
+    trial: Annotated[int, typer.Option(help="Number of the trial.", min=0)],
+    storage: StorageOption = None,
+    json: JSONOption = False,
+) -> None:
+    """Trains a trial again from the database alone and says whether its curve is the same, bit for bit."""
+    from search.cli.progress import fetching
+    from search.service.repeat import repeat as service
+
+    def show(before: Point, again: Point) -> None:
+        scores = f"{percent(before.validation.accuracy)} then, {percent(again.validation.accuracy)} now"
+        typer.echo(f"{again.images:>9,} images  {scores}", err=True)
+
+    with fetching() as progress:
+        done = service(storage_url(storage), study, trial, watch=show, progress=progress)
+    first = done.first_difference
+    if json:
+        print_json(
+            {
+                "study": study,
+                "trial": trial,
+                "points": len(done.again),
+                "equal": first is None,
+                "first_difference": None if first is None else first.images,
+                "largest_difference": done.largest_difference,
+                "changed": {name: list(pair) for name, pair in done.changed.items()},
+                "seconds": done.seconds,
+            }
+        )
+        return
+    told = f"Trial {trial} was trained again in {duration(done.seconds)}:"
+    if first is None:
+        typer.echo(f"{told} all {len(done.again)} points of its curve are the same, bit for bit.")
+    else:
+        largest = f"{done.largest_difference * 100:.2f} points of validation accuracy"
+        typer.echo(f"{told} its curve differs from {first.images:,} images on, by {largest} at most.")
+    for name, (then, now) in done.changed.items():
+        typer.echo(f"  {name:<14} {'unknown' if then is None else then} then, {now} now")
 
 
 def doctor(storage: StorageOption = None, json: JSONOption = False) -> None:

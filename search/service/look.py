@@ -149,3 +149,38 @@ def compare(storage_url: str, names: list[str]) -> list[Best]:
         listed = ", ".join(f"{name} is of {task}" for name, task in tasks.items())
         raise UsageError(f"Only studies of one task can be compared: {listed}.")
     return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoundTrial:
+    """One trial with all that is known of it."""
+
+    record: StudyRecord
+    trial: TrialRecord
+    curve: list[Point]
+    origin: int
+    """number of the trial that the settings were first given to; its seed is shared by all that repeat it"""
+    worker: Worker | None
+    """where it was trained; None where it failed, or nobody knows"""
+
+
+def found_trial(storage_url: str, name: str, number: int) -> FoundTrial:
+    """Trial `number` of a study. Raises UsageError where there is no such study or trial."""
+    with open_reading(storage_url) as storage:
+        record = _record(storage, name)
+        trials = {trial.number: trial for trial in _reader(storage, record).all()}
+        if number not in trials:
+            there = f"it has 0 to {max(trials)}" if trials else "it has none yet"
+            raise UsageError(f"There is no trial {number} in {name}; {there}.")
+        trial = first = trials[number]
+        while first.retry_of is not None:
+            first = trials[first.retry_of]
+        claim = storage.store.claim_of(record.study_id, trial.trial_id)
+        workers = storage.store.workers(record.study_id)
+        return FoundTrial(
+            record=record,
+            trial=trial,
+            curve=storage.store.curve(trial.trial_id),
+            origin=first.number,
+            worker=None if claim is None else workers.get(claim.worker_id),
+        )

@@ -9,7 +9,7 @@ import os
 import secrets
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -51,6 +51,15 @@ class Ground:
     """so long a trial may be at work"""
 
 
+def same_data(record: StudyRecord, mnist: Mnist) -> None:
+    """Raises ConfigError where the study was made with other MNIST files than these."""
+    if dict(record.spec.checksums) != mnist.checksums:
+        raise ConfigError(
+            f"The study {record.name} was made with other MNIST files than this machine has; "
+            "`tune data verify` shows which."
+        )
+
+
 def prepare(
     storage: Storage,
     name: str,
@@ -71,11 +80,7 @@ def prepare(
     if study is None or record is None:
         raise ConfigError(f"There is no study {name} in {storage.name}; `tune studies` lists what is there.")
     spec = record.spec
-    if dict(spec.checksums) != mnist.checksums:
-        raise ConfigError(
-            f"The study {name} was made with other MNIST files than this machine has; "
-            "`tune data verify` shows which."
-        )
+    same_data(replace(record, name=name), mnist)
     task = get_task(spec.task)
     ladder = Ladder(epoch_images=spec.epoch_images, epochs=spec.epochs)
     pruning = study.prepare(sampler=spec.sampler, pruner=spec.pruner, seed=spec.seed, ladder=ladder)

@@ -104,6 +104,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, mnist: Mnist) -> Path:
     """A folder with two finished studies of twodigit and one of sum."""
+    torch.set_num_threads(1)  # as in a worker process; the last bits depend on it
     folder = tmp_path_factory.mktemp("finished")
     storage = open_storage(f"sqlite:///{folder / 'studies.db'}")
     for task, name, seed in (("twodigit", "twodigit", 0), ("twodigit", "again", 1), ("sum", "sum", 0)):

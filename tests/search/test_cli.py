@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -67,6 +68,38 @@ class TestLooking:
             assert low < row["value"] < high
 
 
+class TestRepeat:
+    @pytest.mark.parametrize("study", ["twodigit", "sum"])
+    def test_every_trial_comes_out_the_same_bit_for_bit(
+        self, finished: Path, here: Command, study: str
+    ) -> None:
+        for trial in range(4):
+            done = here("repeat", study, "--trial", str(trial), "--json", cwd=finished).parsed
+            assert (done["equal"], done["first_difference"], done["largest_difference"]) == (True, None, 0.0)
+            assert done["points"] >= 1
+            assert done["changed"] == {}
+        told = here("repeat", study, "--trial", "0", cwd=finished)
+        assert "the same, bit for bit" in told.stdout
+        assert "then," in told.stderr
+
+    def test_a_curve_that_is_another_one_is_told(self, finished: Path, here: Command, tmp_path: Path) -> None:
+        copy = tmp_path / "studies.db"
+        copy.write_bytes((finished / "studies.db").read_bytes())
+        connection = sqlite3.connect(copy)
+        trial = connection.execute("SELECT trial_id FROM trials WHERE number = 1 AND study_id = 1").fetchone()
+        changed = connection.execute(
+            "UPDATE tune_head_points SET validation_accuracy = validation_accuracy + 0.01 WHERE trial_id = ?",
+            trial,
+        )
+        assert changed.rowcount >= 2
+        connection.commit()
+        connection.close()
+        done = here("repeat", "twodigit", "--trial", "1", "--json", cwd=tmp_path).parsed
+        assert not done["equal"]
+        assert done["first_difference"] > 0
+        assert done["largest_difference"] == pytest.approx(0.01)
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("arguments", "code", "words"),
@@ -129,6 +162,7 @@ class TestRefusals:
             (["compare", "twodigit", "twodigit"], 2, "takes two studies or more"),
             (["compare", "twodigit", "sum"], 2, "Only studies of one task can be compared"),
             (["worker", "nosuch"], 2, "There is no study nosuch"),
+            (["repeat", "twodigit", "--trial", "9"], 2, "There is no trial 9 in twodigit; it has 0 to 3"),
         ],
     )
     def test_what_does_not_fit_a_study(

@@ -1,0 +1,54 @@
+"""Trains a finished trial once more, as a worker would have trained it.
+Knows nothing of databases; what became of the trial then is for others to compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+
+from data.mnist import Mnist
+from data.tasks import get_task
+from models.device import describe, prepare_process
+from search.records import Point, StudyRecord, Value, Worker
+from search.seeds import derive
+from search.study.ladder import Ladder
+from search.work.ground import same_data
+from search.work.spec import decode
+from search.work.trial import learn
+
+_DEVICE = torch.device("cpu")
+
+
+def again(
+    record: StudyRecord,
+    settings: Mapping[str, Value],
+    *,
+    origin: int,
+    worker: Worker | None,
+    rungs: Sequence[int],
+    mnist: Mnist,
+) -> Iterator[Point]:
+    """The learning curve at these rungs, on the CPU, in the precision and with the threads of `worker`.
+
+    `origin`: number of the trial that the settings were first given to. Raises ConfigError for other data
+    than the study's, and Diverged.
+    """
+    same_data(record, mnist)
+    prepare_process(threads=1 if worker is None else worker.threads)
+    spec = record.spec
+    precision = "float32" if worker is None else worker.environment[f"precision_{settings['model']}"]
+    trial = decode(
+        settings,
+        images=Ladder(epoch_images=spec.epoch_images, epochs=spec.epochs).total,
+        seed=derive(spec.seed, "trial", origin),
+        precision=precision,  # type: ignore[arg-type]  # as a worker noted it
+    )
+    for step in learn(trial, get_task(spec.task), mnist, rungs=rungs, device=_DEVICE):
+        yield step.point
+
+
+def machine() -> dict[str, str | int]:
+    """This process's hardware and software, in the words of a worker's environment."""
+    return describe(_DEVICE)
