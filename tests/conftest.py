@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from data.fetch import fetch
 from data.mnist import Mnist, load
+from search.records import StudySpec
 
 SERVERS = {
     "postgresql": ("TUNE_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432/postgres"),
@@ -27,6 +28,23 @@ def mnist() -> Mnist:
     """The real thing, from the cache or from wherever this machine can get it."""
     fetch()
     return load()
+
+
+@pytest.fixture(scope="session")
+def plain_spec() -> StudySpec:
+    """Of a study that searches nothing, for tests that need any study at all."""
+    return StudySpec(
+        task="twodigit",
+        space={},
+        epochs=1,
+        epoch_images=36_000,
+        validation_pictures=4_000,
+        seed=0,
+        sampler="tpe",
+        pruner="none",
+        references=(),
+        checksums={},
+    )
 
 
 @pytest.fixture

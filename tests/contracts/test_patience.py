@@ -17,27 +17,15 @@ from search.store.optuna_trials import Change, TrialEnded
 from search.study.storage import Storage, open_storage
 from search.study.study import Study
 
-SPEC = StudySpec(
-    task="twodigit",
-    space={},
-    epochs=1,
-    epoch_images=36_000,
-    validation_pictures=4_000,
-    seed=0,
-    sampler="tpe",
-    pruner="none",
-    references=(),
-    checksums={},
-)
 SCORES = Scores(heads={"a": HeadScore(loss=0.5, accuracy=0.5)}, joint=0.5)
 POINT = Point(images=10, seconds=1.0, learning_rate=0.1, train=SCORES, validation=SCORES)
 
 
 @pytest.fixture(params=["sqlite_url", "postgresql_url", "mysql_url"])
-def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
+def storage(request: pytest.FixtureRequest, plain_spec: StudySpec) -> Iterator[Storage]:
     with open_storage(request.getfixturevalue(request.param), patience_s=20) as opened:
         study = Study.create(opened, "s")
-        opened.store.add_study(study.study_id, SPEC, 2)
+        opened.store.add_study(study.study_id, plain_spec, 2)
         yield opened
 
 

@@ -275,9 +275,16 @@ class TestWork:
             prepare(storage, "twodigit", other, artifacts, device=CPU, threads=1)
 
 
+@pytest.fixture
+def store(plain_spec: StudySpec) -> MemoryStore:
+    """A study with one slot."""
+    made = MemoryStore()
+    made.add_study(1, plain_spec, 1)
+    return made
+
+
 class TestLease:
-    def test_is_renewed_while_the_block_lasts(self) -> None:
-        store = _one_slot()
+    def test_is_renewed_while_the_block_lasts(self, store: MemoryStore) -> None:
         claim = store.claim(1, "w", lease_s=0.3)
         assert claim is not None
         with Leases(store, lease_s=0.3) as leases:
@@ -289,8 +296,7 @@ class TestLease:
         time.sleep(0.4)
         assert store.take_over(seen, "thief", lease_s=60) is not None, "nobody renews it any more"
 
-    def test_notices_that_it_was_lost(self) -> None:
-        store = _one_slot()
+    def test_notices_that_it_was_lost(self, store: MemoryStore) -> None:
         claim = store.claim(1, "w", lease_s=60)
         assert claim is not None
         with Leases(store, lease_s=0.1) as leases:
@@ -300,8 +306,7 @@ class TestLease:
             time.sleep(0.3)
             assert leases.lost(claim)
 
-    def test_a_claim_that_was_put_down_runs_out(self) -> None:
-        store = _one_slot()
+    def test_a_claim_that_was_put_down_runs_out(self, store: MemoryStore) -> None:
         claim = store.claim(1, "w", lease_s=0.3)
         assert claim is not None
         with Leases(store, lease_s=0.3) as leases:
@@ -311,8 +316,9 @@ class TestLease:
             time.sleep(0.4)
             assert store.take_over(seen, "thief", lease_s=60) is not None
 
-    def test_survives_a_database_that_is_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        store = _one_slot()
+    def test_survives_a_database_that_is_away(
+        self, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         claim = store.claim(1, "w", lease_s=5)
         assert claim is not None
         renew, failures = store.renew, iter([True, True])
@@ -328,24 +334,6 @@ class TestLease:
             time.sleep(0.6)
             assert not leases.lost(claim)
         assert store.claims(1)[0].expires.timestamp() < time.time() + 1, "renewed by the third try"
-
-
-def _one_slot() -> MemoryStore:
-    spec = StudySpec(
-        task="twodigit",
-        space={},
-        epochs=1,
-        epoch_images=36_000,
-        validation_pictures=4_000,
-        seed=0,
-        sampler="tpe",
-        pruner="none",
-        references=(),
-        checksums={},
-    )
-    store = MemoryStore()
-    store.add_study(1, spec, 1)
-    return store
 
 
 class Clock:
