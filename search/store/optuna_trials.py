@@ -304,7 +304,11 @@ class OptunaTrials:
 
     @retried
     def add(self, study_id: int) -> Facts:
-        """A new running trial with the next number. Raises KeyError where there is no such study.
+        """A trial that begins now: the one that has waited longest, else a new one with the next number.
+
+        Optuna looks at the queue before it asks for a new trial; what was queued in between is found here,
+        else a repetition could be left over when all slots are filled. Raises KeyError where there is no
+        such study.
 
         When the database goes away in the middle there may be one more, which nobody claims; it is ended as
         any trial is whose worker vanished.
@@ -312,6 +316,14 @@ class OptunaTrials:
         now = _now()
         with self.database.write() as connection:
             number = _next_number(connection, study_id)
+            trials = tables.trials
+            waiting = select(trials.c.trial_id).where(
+                trials.c.study_id == study_id, trials.c.state == "WAITING"
+            )
+            for trial_id in connection.execute(waiting.order_by(trials.c.number)).scalars().all():
+                if _start(connection, trial_id):
+                    [found] = _facts(connection, trials.c.trial_id == trial_id)
+                    return found
             trial_id = _insert(connection, study_id, number, state="RUNNING", datetime_start=now)
         return Facts(
             trial_id=trial_id,
@@ -349,10 +361,8 @@ class OptunaTrials:
     @retried
     def start(self, trial_id: int) -> bool:
         """Takes a waiting trial from the queue; False where somebody else has it."""
-        mine = (tables.trials.c.trial_id == trial_id) & (tables.trials.c.state == "WAITING")
-        values = {"state": "RUNNING", "datetime_start": _now()}
         with self.database.write() as connection:
-            return connection.execute(update(tables.trials).where(mine).values(**values)).rowcount == 1
+            return _start(connection, trial_id)
 
     def change(self, trial_id: int, change: Change) -> None:
         """Does all of it or nothing. Raises TrialEnded for a finished trial, KeyError for none at all."""
@@ -395,6 +405,13 @@ def _next_number(connection: Connection, study_id: int) -> int:
     last = select(trials.number).where(trials.study_id == study_id)
     number = connection.execute(last.order_by(trials.trial_id.desc()).limit(1)).scalar()
     return 0 if number is None else number + 1
+
+
+def _start(connection: Connection, trial_id: int) -> bool:
+    """Whether the trial waited, and now runs."""
+    mine = (tables.trials.c.trial_id == trial_id) & (tables.trials.c.state == "WAITING")
+    values = {"state": "RUNNING", "datetime_start": _now()}
+    return connection.execute(update(tables.trials).where(mine).values(**values)).rowcount == 1
 
 
 def _insert(connection: Connection, study_id: int, number: int, **columns: Any) -> int:

@@ -4,6 +4,8 @@ Knows nothing of studies. Workers are handed the URL and open their own: listene
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import optuna
@@ -38,14 +40,24 @@ class Storage:
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         """Closes; an error of Optuna's storage leaves the block as one of tune's, in words."""
         self.close()
-        if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__ is not None:
-            with translated(parse_url(self.url)):
-                raise error.__cause__
+        if isinstance(error, optuna.exceptions.StorageInternalError):
+            with in_words(self.url):
+                raise error
 
     def close(self) -> None:
         """Gives back every connection. The end of a `with` block does it too."""
         self.store.close()
         self.optuna.engine.dispose()
+
+
+@contextmanager
+def in_words(url: str) -> Iterator[None]:
+    """Turns errors of the driver, also those that Optuna wraps, into sentences: see engine.translated."""
+    with translated(parse_url(url)):
+        try:
+            yield
+        except optuna.exceptions.StorageInternalError as error:
+            raise (error.__cause__ or error) from None
 
 
 def open_storage(text: str, *, create: bool = True, patience_s: float = 0.0) -> Storage:
@@ -60,7 +72,7 @@ def open_storage(text: str, *, create: bool = True, patience_s: float = 0.0) -> 
     url = parse_url(text)
     store = SQLStore(url)
     existed = store.look(create=create)
-    with translated(url):
+    with in_words(text):
         trials = _open_trials(url.render_as_string(hide_password=False), engine_arguments(url))
     if not existed:
         store.look(create=True)  # refuses an Optuna that has just made another schema than tune reads

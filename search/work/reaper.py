@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from search.records import Claim, Failure
-from search.store.base import Store
+from search.store.base import LeaseLost, Store
 from search.study.study import Study
 from search.work.lease import LEASE_S
 
@@ -87,8 +87,15 @@ class Reaper:
         taken = self._store.take_over(claim, self._name, lease_s=self._lease_s)
         if taken is None:
             return False
+        try:
+            return self._deal_with(taken, claim.worker_id)
+        except LeaseLost:  # we slept meanwhile; another reaper has it
+            return False
+
+    def _deal_with(self, taken: Claim, holder: str) -> bool:
+        """Ends the trial of a claim that was `holder`'s; whether it was lost."""
         if taken.trial_id is not None:
-            self._study.fail(taken.trial_id, Failure.WORKER_DIED, f"{claim.worker_id} vanished")
+            self._study.fail(taken.trial_id, Failure.WORKER_DIED, f"{holder} vanished")
             if self._study.state(taken.trial_id).counts:
                 self._store.settle(taken)
                 return False

@@ -161,6 +161,7 @@ class TestReading:
         assert (running, waiting) == (4, 5)
         [open_id] = storage.trials.in_state(study_id, State.RUNNING)
         storage.trials.change(open_id, Change(state=State.FAILED))
+        assert storage.trials.add(study_id).number == waiting
         new = storage.trials.add(study_id)
         assert [each.number for each in storage.trials.outlines(study_id, news)] == [4, 5, new.number]
         assert [each.number for each in storage.trials.outlines(study_id, news)] == [5, new.number]
@@ -216,6 +217,10 @@ class TestWriting:
 
     def test_numbers_go_on_where_optuna_left_off(self, storage: Storage) -> None:
         study_id = filled(storage)
+        waited = storage.trials.add(study_id)
+        assert waited.state is State.RUNNING, "what waits comes first, also where Optuna has looked already"
+        assert waited.started is not None
+        assert storage.trials.in_state(study_id, State.WAITING) == []
         ours = storage.trials.add(study_id).number
         theirs = storage.optuna.get_trial(storage.optuna.create_new_trial(study_id)).number
         assert (ours, theirs) == (len(TEMPLATES), len(TEMPLATES) + 1)
