@@ -80,7 +80,7 @@ def drive(
         crew = Crew(order, size)
         try:
             reason: Reason = "finished"
-            while crew.alive and not signals.stop() and crew.gave_up is None:
+            while not crew.ended and not signals.stop() and crew.gave_up is None:
                 time.sleep(POLL_S)
                 dead_pids = crew.tend()
                 if dead_pids or reaper.due:

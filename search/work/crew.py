@@ -58,9 +58,9 @@ class Crew:
         """why some worker stopped, for a reason that a new one would meet again"""
 
     @property
-    def alive(self) -> int:
-        """Workers at work."""
-        return sum(process.is_alive() for process in self._processes)
+    def ended(self) -> bool:
+        """Whether every worker has ended well; one that died waits for `tend`."""
+        return all(process.exitcode == 0 for process in self._processes)
 
     def tend(self) -> list[int]:
         """Replaces workers that died; returns the process ids of the dead."""

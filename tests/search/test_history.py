@@ -118,9 +118,9 @@ class TestHistory:
 
     def test_failed_and_waiting_trials_are_not_shown(self, storage: Storage) -> None:
         study = study_of(storage)
-        study.enqueue_trial({})
         failed = storage.trials.add(study._study_id)
         storage.trials.change(failed.trial_id, Change(state=State.FAILED))
+        study.enqueue_trial({})
         assert shown(storage, study._study_id) == []
         assert len(storage.trials.facts(study._study_id, News())) == 2
 

@@ -116,14 +116,15 @@ def caught_in_training(
         if is_training(folder):
             os.killpg(running.pid, signal.SIGSTOP)
             if is_training(folder):
-                workers = workers_of(running.pid)
+                workers, everybody = workers_of(running.pid), [running.pid, *children_of(running.pid)]
                 for process in only(running.pid) if only else []:
                     os.kill(process, number)
                 if only is None:
                     os.killpg(running.pid, number)
-                for process in [running.pid, *children_of(running.pid)]:
+                for process in everybody:
                     if thaw_workers or process not in workers:
-                        os.kill(process, signal.SIGCONT)
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(process, signal.SIGCONT)
                 return workers
             os.killpg(running.pid, signal.SIGCONT)
         time.sleep(0.02)
