@@ -124,6 +124,8 @@ def drive(
 
 def _ids_of(storage: Storage, study: Study, pids: list[int]) -> set[str]:
     """The worker ids of processes of this machine."""
+    if not pids:  # the usual case of a run that only looks
+        return set()
     host = socket.gethostname()
     workers = storage.store.workers(study.study_id).values()
     return {worker.worker_id for worker in workers if worker.host == host and worker.pid in pids}

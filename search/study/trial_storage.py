@@ -15,16 +15,16 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from optuna.distributions import BaseDistribution, distribution_to_json
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from search.records import State
-from search.store.engine import translated
 from search.store.optuna_trials import Change, News, OptunaTrials, TrialEnded
 from search.study.frozen import FROM_OPTUNA, frozen
 from search.study.history import History
+from search.study.storage import in_words
 
 Result = TypeVar("Result")
 
@@ -280,13 +280,9 @@ class TrialStorage(BaseStorage):
 
     def _optuna(self, call: Callable[[], Result]) -> Result:
         """What Optuna's storage answers, with the patience and the errors of tune's."""
-        database = self._trials.database
 
         def work() -> Result:
-            with translated(database.url):
-                try:
-                    return call()
-                except StorageInternalError as error:
-                    raise (error.__cause__ or error) from None
+            with in_words(self._backend.url):
+                return call()
 
-        return database.patiently(work)
+        return self._trials.database.patiently(work)

@@ -18,6 +18,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +107,6 @@ def die_at(moment: int) -> None:
         seen += 1
         if seen == moment:
             os.kill(os.getpid(), signal.SIGKILL)
-
-    from contextlib import contextmanager
 
     Database.write = contextmanager(write)  # type: ignore[method-assign, assignment]
 
