@@ -19,6 +19,7 @@ FLOORS = {
     "search.report": 2,
     "data": 1,
     "models": 1,
+    "search.confirmation": 1,
     "search.records": 0,
     "search.errors": 0,
     "search.seeds": 0,

@@ -1,0 +1,104 @@
+"""What a confirmation found out: frozen records beside those of search/records.py, standard library only.
+Knows nothing of how a confirmation is done, stored or shown.
+
+A search ends with its luckiest trial. A confirmation trains the leaders of a search again on fresh seeds,
+ranks them by the mean, and looks at the test set once, for the chosen one and the references.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from search.records import Point, Value
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """One look at the test set. Looks are never forgotten: whoever looks often may choose by what he saw."""
+
+    study_id: int
+    """Optuna's id of the study that the trial is in"""
+    trial_id: int
+    """Optuna's id of the trial whose weights were looked at"""
+    moment: datetime.datetime
+    """UTC"""
+    reason: str
+    """in words, e.g. "chosen by tune confirm" """
+    pictures: int
+    """independent pictures that the accuracies were measured on"""
+    heads: Mapping[str, float]
+    """accuracy by head, a fraction of examples"""
+    joint: float
+    """fraction of examples on which every head is right"""
+
+    @property
+    def accuracy(self) -> float:
+        """Mean of the heads' accuracies."""
+        return sum(self.heads.values()) / len(self.heads)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeedRun:
+    """One candidate trained on one seed of the confirmation."""
+
+    seed: int
+    """index of the seed, from 0; all candidates share the seeds, so that their runs are pairs"""
+    trial: int
+    """number of the trial in the confirmation's own study"""
+    trial_id: int
+    point: Point
+    """of its curve, where its validation score is highest"""
+
+    @property
+    def value(self) -> float:
+        """Validation score: mean of the heads' accuracies."""
+        return self.point.validation.accuracy
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """A configuration that a search led to, or one that it began with, on fresh seeds."""
+
+    trial: int
+    """number of the trial in the study that was searched"""
+    reference: str | None
+    """name of the reference configuration that it is, else None"""
+    settings: Mapping[str, Value]
+    search_value: float
+    """its validation score in the search, which chose it: biased upwards"""
+    runs: tuple[SeedRun, ...]
+    """finished ones, by seed"""
+    dropped: bool
+    """it was hopeless by a paired test, and the later seeds were not spent on it"""
+    mean: float
+    """validation score over its seeds"""
+    low: float
+    """of the 95 % interval of the mean"""
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Confirmation:
+    """The leaders of a search, ranked honestly."""
+
+    study: str
+    """the study that was searched"""
+    confirmed_in: str
+    """the study that holds the confirming trials"""
+    seeds: int
+    """asked for"""
+    epochs: float
+    """budget of each confirming trial in passes over the training examples"""
+    candidates: tuple[Candidate, ...]
+    """best mean first; references among them"""
+    chosen: int | None
+    """number, in the searched study, of the candidate with the best mean that is no reference; None: no
+    candidate has all its seeds yet"""
+    best_run: SeedRun | None
+    """of the chosen candidate's runs, the one with the best validation score; its weights are exported"""
+    looks: tuple[Look, ...]
+    """every look at the test set for this study and its confirmation, oldest first"""
+    words: tuple[str, ...]
+    """what follows from it, sentence by sentence; says when the winner of the search was luck"""
