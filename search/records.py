@@ -223,6 +223,20 @@ class CheckpointRecord:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ExportRecord:
+    """A model that was handed over."""
+
+    study_id: int
+    trial_id: int
+    moment: datetime.datetime
+    """UTC"""
+    folder: str
+    """as it was called where it was made"""
+    manifest_sha256: str
+    """of the folder's manifest, which has the sums of all its files"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Counts:
     """How the trials of one study stand."""
 

@@ -10,7 +10,7 @@ import traceback
 
 import typer
 
-from search.cli import data, hand_over, look, run
+from search.cli import data, hand_over, look, run, upgrade
 from search.errors import TuneError, exit_code
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
 run.register(app)
 look.register(app)
 hand_over.register(app)
+upgrade.register(app)
 app.add_typer(data.app, name="data", help="Fetches, checks and shows MNIST.")
 
 

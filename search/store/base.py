@@ -2,7 +2,8 @@
 Knows nothing of SQL, of Optuna or of training; speaks only in records.
 
 Optuna keeps parameters, values and states. The store keeps what Optuna has no place for: a study's spec
-and target, the claims of workers on slots of that target, learning curves, environments, checkpoints.
+and target, the claims of workers on slots of that target, learning curves, environments, checkpoints,
+looks at the test set, exports.
 tests/contracts/test_store.py holds every implementation to this page.
 """
 
@@ -11,8 +12,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 
+from search.confirmation import Look
 from search.errors import TuneError
-from search.records import CheckpointRecord, Claim, Point, StudyRecord, StudySpec, Worker
+from search.records import (
+    CheckpointRecord,
+    Claim,
+    ExportRecord,
+    Point,
+    StudyRecord,
+    StudySpec,
+    Worker,
+)
 
 
 class LeaseLost(TuneError):
@@ -126,6 +136,24 @@ class Store(ABC):
     @abstractmethod
     def checkpoints(self, study_id: int) -> list[CheckpointRecord]:
         """The checkpoints of a study, best score first (the earlier trial where scores are equal)."""
+
+    # What was done with the results
+
+    @abstractmethod
+    def add_look(self, look: Look) -> None:
+        """Remembers a look at the test set, for good. The same look again is ignored."""
+
+    @abstractmethod
+    def looks(self, study_ids: Iterable[int]) -> list[Look]:
+        """The looks at the test set for the trials of these studies, oldest first."""
+
+    @abstractmethod
+    def add_export(self, export: ExportRecord) -> None:
+        """Remembers that a model was handed over. The same export again is ignored."""
+
+    @abstractmethod
+    def exports(self, study_id: int) -> list[ExportRecord]:
+        """What was handed over of a study, oldest first."""
 
     @abstractmethod
     def close(self) -> None:

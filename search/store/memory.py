@@ -10,7 +10,16 @@ import threading
 from collections.abc import Iterable
 from dataclasses import replace
 
-from search.records import CheckpointRecord, Claim, Point, StudyRecord, StudySpec, Worker
+from search.confirmation import Look
+from search.records import (
+    CheckpointRecord,
+    Claim,
+    ExportRecord,
+    Point,
+    StudyRecord,
+    StudySpec,
+    Worker,
+)
 from search.store.base import LeaseLost, Store
 
 
@@ -25,6 +34,8 @@ class MemoryStore(Store):
         self._curves: dict[int, dict[int, Point]] = {}
         self._workers: dict[int, dict[str, Worker]] = {}
         self._checkpoints: dict[int, tuple[int, CheckpointRecord]] = {}
+        self._looks: dict[tuple[int, datetime.datetime], Look] = {}
+        self._exports: dict[tuple[int, datetime.datetime], ExportRecord] = {}
 
     # Studies
 
@@ -163,6 +174,25 @@ class MemoryStore(Store):
         with self._lock:
             mine = [checkpoint for owner, checkpoint in self._checkpoints.values() if owner == study_id]
             return sorted(mine, key=lambda checkpoint: (-checkpoint.score, checkpoint.trial_id))
+
+    # What was done with the results
+
+    def add_look(self, look: Look) -> None:
+        with self._lock:
+            self._looks.setdefault((look.trial_id, look.moment), look)
+
+    def looks(self, study_ids: Iterable[int]) -> list[Look]:
+        wanted = set(study_ids)
+        mine = [look for look in self._looks.values() if look.study_id in wanted]
+        return sorted(mine, key=lambda look: (look.moment, look.trial_id))
+
+    def add_export(self, export: ExportRecord) -> None:
+        with self._lock:
+            self._exports.setdefault((export.trial_id, export.moment), export)
+
+    def exports(self, study_id: int) -> list[ExportRecord]:
+        mine = [export for export in self._exports.values() if export.study_id == study_id]
+        return sorted(mine, key=lambda export: (export.moment, export.trial_id))
 
     def close(self) -> None:
         pass

@@ -1,5 +1,5 @@
-"""Brings a database to the schema that this version of tune reads, or refuses it untouched.
-Knows nothing of the data in the tables.
+"""Decides whether a database may be opened or is refused untouched, and makes tune's tables.
+Knows nothing of the data in the tables, nor of how an older schema is brought up to date (upgrade.py).
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,8 +23,18 @@ HALF_MADE_S = 10.0
 """How long a database may look half made before it counts as another program's."""
 
 
-def look(engine: Engine, *, create: bool) -> bool:
-    """Whether this database already has Optuna's tables. Changes nothing.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What a database holds."""
+
+    optuna: bool
+    """Optuna's tables, in the one revision that tune reads"""
+    version: int | None
+    """schema of tune's tables; None where there are none yet"""
+
+
+def look(engine: Engine, *, create: bool) -> Found:
+    """What this database holds already. Changes nothing.
 
     Raises ConfigError for a database of another program, of a newer tune or of another Optuna, and, unless
     `create`, for one that does not exist or holds nothing of tune's.
@@ -31,7 +42,8 @@ def look(engine: Engine, *, create: bool) -> bool:
     where = masked(engine.url)
     if engine.dialect.name == "sqlite" and not Path(engine.url.database or "").exists():
         if create:
-            return False  # connecting would make the file; leave that to whoever means it
+            # Connecting would make the file; leave that to whoever means it.
+            return Found(optuna=False, version=None)
         raise ConfigError(f"There is no storage {where}; `tune run` makes one, --storage names another.")
     deadline = time.monotonic() + HALF_MADE_S
     while _half_made(names := _table_names(engine)) and time.monotonic() < deadline:
@@ -44,6 +56,7 @@ def look(engine: Engine, *, create: bool) -> bool:
         )
     if not create and tables.schema.name not in names:
         raise ConfigError(f"The storage {where} holds no study of tune's yet; `tune run` makes one.")
+    version: int | None = None
     with engine.connect().execution_options(reads_only=True) as connection:
         if tables.schema.name in names:
             version = connection.execute(select(tables.schema.c.version)).scalar_one_or_none()
@@ -53,17 +66,17 @@ def look(engine: Engine, *, create: bool) -> bool:
                     f"{tables.SCHEMA_VERSION}. Nothing was changed; update tune."
                 )
         if "alembic_version" not in names:
-            return False
+            return Found(optuna=False, version=version)
         revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
     if revision is None:
-        return False  # another process is about to write it
+        return Found(optuna=False, version=version)  # another process is about to write it
     if revision != optuna_tables.REVISION:
         raise ConfigError(
             f"The storage {where} was made by another version of Optuna (schema {revision}; this tune reads "
             f"{optuna_tables.REVISION}). Nothing was changed. If it is older, `optuna storage upgrade "
             "--storage URL` brings it up to date; keep a copy."
         )
-    return True
+    return Found(optuna=True, version=version)
 
 
 def _table_names(engine: Engine) -> set[str]:

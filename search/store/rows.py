@@ -9,9 +9,11 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
+from search.confirmation import Look
 from search.records import (
     CheckpointRecord,
     Claim,
+    ExportRecord,
     HeadScore,
     Point,
     Scores,
@@ -25,6 +27,11 @@ from search.store import tables
 def utc(moment: datetime.datetime) -> datetime.datetime:
     """A stored moment with its zone."""
     return moment.replace(tzinfo=datetime.UTC)
+
+
+def stored(moment: datetime.datetime) -> datetime.datetime:
+    """A moment as the databases keep it: in UTC, without its zone."""
+    return moment.astimezone(datetime.UTC).replace(tzinfo=None)
 
 
 def spec_to_json(spec: StudySpec) -> dict[str, Any]:
@@ -103,4 +110,40 @@ def checkpoint_of(row: RowMapping) -> CheckpointRecord:
         score=row["score"],
         images=row["images"],
         bytes=row["bytes"],
+    )
+
+
+def look_to_rows(look: Look) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A row of tune_looks and the rows of tune_head_looks that go with it."""
+    key = {"trial_id": look.trial_id, "moment": stored(look.moment)}
+    rest = {"study_id": look.study_id, "reason": look.reason, "pictures": look.pictures, "joint": look.joint}
+    heads = [
+        {**key, "head": head, "position": position, "accuracy": accuracy}
+        for position, (head, accuracy) in enumerate(look.heads.items())
+    ]
+    return {**key, **rest}, heads
+
+
+def look_of(rows: list[RowMapping]) -> Look:
+    """One look from its rows, one for each head."""
+    first = rows[0]
+    return Look(
+        study_id=first["study_id"],
+        trial_id=first[tables.looks.c.trial_id],
+        moment=utc(first[tables.looks.c.moment]),
+        reason=first["reason"],
+        pictures=first["pictures"],
+        heads={row["head"]: row["accuracy"] for row in rows},
+        joint=first["joint"],
+    )
+
+
+def export_of(row: RowMapping) -> ExportRecord:
+    """A row of tune_exports."""
+    return ExportRecord(
+        study_id=row["study_id"],
+        trial_id=row["trial_id"],
+        moment=utc(row["moment"]),
+        folder=row["folder"],
+        manifest_sha256=row["manifest_sha256"],
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 import datetime
 import secrets
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import groupby
 from typing import Any
 
@@ -15,12 +15,34 @@ from sqlalchemy import Connection, RowMapping, delete, func, insert, select, tex
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import IntegrityError
 
-from search.records import CheckpointRecord, Claim, Point, StudyRecord, StudySpec, Worker
+from search.confirmation import Look
+from search.records import (
+    CheckpointRecord,
+    Claim,
+    ExportRecord,
+    Point,
+    StudyRecord,
+    StudySpec,
+    Worker,
+)
 from search.store import migrations, tables
 from search.store.base import LeaseLost, Store
 from search.store.database import Database, portions, retried
 from search.store.engine import translated
-from search.store.rows import checkpoint_of, claim_of, point_of, spec_to_json, study_of, utc, worker_of
+from search.store.rows import (
+    checkpoint_of,
+    claim_of,
+    export_of,
+    look_of,
+    look_to_rows,
+    point_of,
+    spec_to_json,
+    stored,
+    study_of,
+    utc,
+    worker_of,
+)
+from search.store.upgrade import upgrade
 from search.store.upsert import put
 
 
@@ -31,14 +53,19 @@ class SQLStore(Store):
         """Prepares an engine for `url`; touches nothing yet. Raises ConfigError without a driver."""
         self.database = Database(url)
 
-    def look(self, *, create: bool) -> bool:
-        """Whether the database already has Optuna's tables. Changes nothing.
+    def look(self, *, create: bool, backed_up: bool = False) -> bool:
+        """Whether the database already has Optuna's tables. Tables of an older tune's are brought up to date
+        first (upgrade.py; `backed_up` as there), else nothing changes.
 
-        Raises ConfigError for a database of another program, of a newer tune or of another Optuna, or,
-        unless `create`, for one that holds nothing of tune's; TryAgain where none answers.
+        Raises ConfigError for a database of another program, of a newer tune or of another Optuna, for a
+        server's of an older tune unless `backed_up`, or, unless `create`, for one that holds nothing of
+        tune's; TryAgain where none answers.
         """
         with translated(self.database.url):
-            return migrations.look(self.database.engine, create=create)
+            found = migrations.look(self.database.engine, create=create)
+            if found.version is not None and found.version < tables.SCHEMA_VERSION:
+                upgrade(self.database.engine, backed_up=backed_up)
+            return found.optuna
 
     def create_tables(self) -> None:
         """Makes tune's tables where they are missing."""
@@ -326,6 +353,45 @@ class SQLStore(Store):
     def checkpoints(self, study_id: int) -> list[CheckpointRecord]:
         with self.database.read() as connection:
             return [checkpoint_of(row) for row in connection.execute(_by_score(study_id)).mappings()]
+
+    # What was done with the results
+
+    @retried
+    def add_look(self, look: Look) -> None:
+        row, heads = look_to_rows(look)
+        key = ("trial_id", "moment")
+        with self.database.write() as connection:
+            put(connection, tables.looks, key, [row], replace=False)
+            put(connection, tables.head_looks, (*key, "head"), heads, replace=False)
+
+    @retried
+    def looks(self, study_ids: Iterable[int]) -> list[Look]:
+        looks, heads = tables.looks, tables.head_looks
+        query = (
+            select(looks, heads)
+            .join_from(
+                looks, heads, (looks.c.trial_id == heads.c.trial_id) & (looks.c.moment == heads.c.moment)
+            )
+            .where(looks.c.study_id.in_(list(study_ids)))
+            .order_by(looks.c.moment, looks.c.trial_id, heads.c.position)
+        )
+        with self.database.read() as connection:
+            rows = connection.execute(query).mappings()
+            groups = groupby(rows, key=lambda row: (row[looks.c.moment], row[looks.c.trial_id]))
+            return [look_of(list(group)) for _, group in groups]
+
+    @retried
+    def add_export(self, export: ExportRecord) -> None:
+        row = {**asdict(export), "moment": stored(export.moment)}
+        with self.database.write() as connection:
+            put(connection, tables.exports, ("trial_id", "moment"), [row], replace=False)
+
+    @retried
+    def exports(self, study_id: int) -> list[ExportRecord]:
+        table = tables.exports
+        query = select(table).where(table.c.study_id == study_id).order_by(table.c.moment, table.c.trial_id)
+        with self.database.read() as connection:
+            return [export_of(row) for row in connection.execute(query).mappings()]
 
     def close(self) -> None:
         self.database.close()

@@ -20,8 +20,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.mysql import DATETIME
 
-SCHEMA_VERSION = 1
-"""Raised by every migration (search/store/migrations.py)."""
+SCHEMA_VERSION = 2
+"""Raised by every migration (search/store/upgrade.py)."""
 
 metadata = MetaData()
 
@@ -110,4 +110,37 @@ checkpoints = Table(
     Column("images", BigInteger, nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Index("tune_checkpoints_study", "study_id", "score"),
+)
+
+looks = Table(
+    "tune_looks",
+    metadata,
+    Column("trial_id", _Key, primary_key=True, autoincrement=False),
+    Column("moment", _Moment, primary_key=True),
+    Column("study_id", _Key, nullable=False),
+    Column("reason", String(500), nullable=False),
+    Column("pictures", Integer, nullable=False),
+    Column("joint", _Double, nullable=False),
+    Index("tune_looks_study", "study_id"),
+)
+
+head_looks = Table(
+    "tune_head_looks",
+    metadata,
+    Column("trial_id", _Key, primary_key=True, autoincrement=False),
+    Column("moment", _Moment, primary_key=True),
+    Column("head", String(64), primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("accuracy", _Double, nullable=False),
+)
+
+exports = Table(
+    "tune_exports",
+    metadata,
+    Column("trial_id", _Key, primary_key=True, autoincrement=False),
+    Column("moment", _Moment, primary_key=True),
+    Column("study_id", _Key, nullable=False),
+    Column("folder", String(500), nullable=False),
+    Column("manifest_sha256", String(64), nullable=False),
+    Index("tune_exports_study", "study_id"),
 )

@@ -41,7 +41,11 @@ def open_reading(text: str) -> Reading:
     """Opens a database that exists, to look at it. Nothing is written. Raises as `open_storage`."""
     url = parse_url(text)
     store = SQLStore(url)
-    store.look(create=False)
+    try:
+        store.look(create=False)
+    except BaseException:
+        store.close()
+        raise
     return Reading(name=masked(url), store=store, trials=OptunaTrials(store.database))
 
 

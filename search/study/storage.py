@@ -71,16 +71,26 @@ def open_storage(text: str, *, create: bool = True, patience_s: float = 0.0) -> 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what a person should know, tune says itself
     url = parse_url(text)
     store = SQLStore(url)
+    try:
+        return _opened(store, create=create, patience_s=patience_s)
+    except BaseException:
+        store.close()
+        raise
+
+
+def _opened(store: SQLStore, *, create: bool, patience_s: float) -> Storage:
+    url = store.database.url
     existed = store.look(create=create)
+    text = url.render_as_string(hide_password=False)
     with in_words(text):
-        trials = _open_trials(url.render_as_string(hide_password=False), engine_arguments(url))
+        trials = _open_trials(text, engine_arguments(url))
     if not existed:
         store.look(create=True)  # refuses an Optuna that has just made another schema than tune reads
     if create:
         store.create_tables()
     store.database.patience_s = patience_s
     return Storage(
-        url=url.render_as_string(hide_password=False),
+        url=text,
         name=masked(url),
         optuna=trials,
         trials=OptunaTrials(store.database),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +11,16 @@ from dataclasses import replace
 
 import pytest
 
-from search.records import CheckpointRecord, HeadScore, Point, Scores, StudySpec, Worker
+from search.confirmation import Look
+from search.records import (
+    CheckpointRecord,
+    ExportRecord,
+    HeadScore,
+    Point,
+    Scores,
+    StudySpec,
+    Worker,
+)
 from search.store.base import LeaseLost, Store
 from search.store.engine import parse_url
 from search.store.memory import MemoryStore
@@ -257,3 +267,53 @@ class TestWorkersAndCheckpoints:
         study.add_checkpoint(STUDY, checkpoint(1, 0.5))
         study.add_checkpoint(STUDY, checkpoint(1, 0.6))
         assert study.checkpoints(STUDY) == [checkpoint(1, 0.6)]
+
+
+class TestLooksAndExports:
+    AT = datetime.datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=datetime.UTC)
+
+    def look(self, trial: int, study: int = STUDY, minutes: int = 0) -> Look:
+        return Look(
+            study_id=study,
+            trial_id=trial,
+            moment=self.AT + datetime.timedelta(minutes=minutes),
+            reason="chosen by tune confirm",
+            pictures=4000,
+            heads={"second_digit": 0.1 + 0.2, "first_digit": 1 / 3},
+            joint=0.987,
+        )
+
+    def test_looks_come_back_oldest_first_and_bit_for_bit(self, study: Store) -> None:
+        late, early, other = self.look(1, minutes=5), self.look(2), self.look(3, study=STUDY + 1, minutes=1)
+        for each in (late, early, other, early):
+            study.add_look(each)
+        assert study.looks([STUDY]) == [early, late], "the same look again is ignored"
+        assert study.looks([STUDY, STUDY + 1]) == [early, other, late]
+        assert list(study.looks([STUDY])[0].heads) == ["second_digit", "first_digit"]
+        assert study.looks([]) == []
+
+    def test_a_second_look_at_one_trial_is_another_look(self, study: Store) -> None:
+        study.add_look(self.look(1))
+        study.add_look(self.look(1, minutes=1))
+        assert len(study.looks([STUDY])) == 2
+
+    def test_a_moment_of_another_zone_is_the_same_moment(self, study: Store) -> None:
+        east = datetime.timezone(datetime.timedelta(hours=9))
+        study.add_look(replace(self.look(1), moment=self.AT.astimezone(east)))
+        assert study.looks([STUDY])[0].moment == self.AT
+
+    def test_exports_come_back_oldest_first(self, study: Store) -> None:
+        late, early = (
+            ExportRecord(
+                study_id=STUDY,
+                trial_id=trial,
+                moment=self.AT + datetime.timedelta(minutes=minutes),
+                folder="out/model",
+                manifest_sha256="ab" * 32,
+            )
+            for trial, minutes in ((1, 5), (2, 0))
+        )
+        for each in (late, early, late):
+            study.add_export(each)
+        assert study.exports(STUDY) == [early, late]
+        assert study.exports(STUDY + 1) == []

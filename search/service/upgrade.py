@@ -1,0 +1,21 @@
+"""Brings a storage of an older tune up to date.
+Knows nothing of what the steps do.
+"""
+
+from __future__ import annotations
+
+from search.store.engine import parse_url
+from search.store.sql import SQLStore
+
+
+def upgrade(storage_url: str, *, backed_up: bool) -> None:
+    """Does what every command does to an SQLite file by itself, and to a server's database once its operator
+    has copied it.
+
+    Raises ConfigError where it was not copied, or where the storage is not tune's or of a newer tune.
+    """
+    store = SQLStore(parse_url(storage_url))
+    try:
+        store.look(create=False, backed_up=backed_up)
+    finally:
+        store.close()
