@@ -1,0 +1,87 @@
+"""The few HTML elements that a page is made of. Every plain string that goes in is escaped here.
+Knows nothing of studies, figures and style.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Collection, Iterable, Sequence
+
+
+class Html(str):
+    """Markup that is safe to show: whatever a user could have written in it is escaped."""
+
+    __slots__ = ()
+
+
+def safe(*parts: str) -> Html:
+    """The parts one after the other, plain strings escaped."""
+    return Html("".join(part if isinstance(part, Html) else html.escape(part) for part in parts))
+
+
+def _element(tag: str, *parts: str, **attributes: str) -> Html:
+    given = "".join(f' {name.rstrip("_")}="{html.escape(value)}"' for name, value in attributes.items())
+    return Html(f"<{tag}{given}>{safe(*parts)}</{tag}>")
+
+
+def paragraph(*parts: str, kind: str = "") -> Html:
+    """A paragraph. kind: "lead", "answer" or "note", which the page's style knows."""
+    return _element("p", *parts, class_=kind) if kind else _element("p", *parts)
+
+
+def subheading(text: str) -> Html:
+    """A heading within a section."""
+    return _element("h3", text)
+
+
+def strong(text: str) -> Html:
+    """What the eye shall find first."""
+    return _element("strong", text)
+
+
+def code(text: str) -> Html:
+    """A command or a name within a sentence."""
+    return _element("code", text)
+
+
+def listing(text: str) -> Html:
+    """Lines to copy, as they are."""
+    return _element("pre", _element("code", text))
+
+
+def bullets(items: Iterable[str]) -> Html:
+    """A list without order."""
+    return _element("ul", *(_element("li", item) for item in items))
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, words: Collection[int] = (0,)) -> Html:
+    """A table that scrolls sideways where the page is narrow. Columns in `words` are flush left, the others
+    are numbers."""
+
+    def row(tag: str, cells: Sequence[str]) -> Html:
+        kinds = ("words" if place in words else "number" for place in range(len(cells)))
+        return _element(
+            "tr", *(_element(tag, cell, class_=kind) for cell, kind in zip(cells, kinds, strict=True))
+        )
+
+    head = _element("thead", row("th", header))
+    body = _element("tbody", *(row("td", cells) for cells in rows))
+    return _element("div", _element("table", head, body), class_="table")
+
+
+def fold(summary: str, *parts: str) -> Html:
+    """What only some want to read: closed on the screen, open in print."""
+    return _element("details", _element("summary", summary), *parts)
+
+
+def picture(png: bytes, *, described: str) -> Html:
+    """A PNG inside the page. `described`: what it shows, for those who cannot see it."""
+    data = base64.b64encode(png).decode()
+    return Html(f'<img src="data:image/png;base64,{data}" alt="{html.escape(described)}">')
+
+
+def gallery(pictures: Iterable[tuple[Html, str]]) -> Html:
+    """Small pictures side by side, each with a caption; line breaks in a caption are kept."""
+    cells = (_element("figure", image, _element("figcaption", caption)) for image, caption in pictures)
+    return _element("div", *cells, class_="gallery")

@@ -1,0 +1,58 @@
+"use strict";
+// Draws the page's figures, in the colours of day, night or paper. Asks no network for anything.
+const charts = JSON.parse(document.getElementById("charts").textContent);
+const places = [...document.querySelectorAll(".chart")];
+const PAPER_WIDTH = 680; // CSS pixels between the margins of an A4 sheet; a letter sheet is wider
+const touch = matchMedia("(pointer: coarse)").matches;
+
+function template() {
+  const style = getComputedStyle(document.documentElement);
+  const ink = (name) => style.getPropertyValue(name).trim();
+  const axis = {
+    gridcolor: ink("--rule"), linecolor: ink("--rule"), zerolinecolor: ink("--rule"),
+    automargin: true, title: { standoff: 8 },
+  };
+  return {
+    layout: {
+      font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: ink("--ink") },
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      colorway: ["#0f7fb8", "#d9730d", "#1a9988", "#c2477f", "#8a6fd1", "#b59a00", "#5b7f2b", "#4f5dc9", "#a3512b", "#5f7f95"],
+      margin: { l: 8, r: 8, t: 28, b: 8 },
+      legend: { orientation: "h", yanchor: "top", y: -0.22, x: 0, xanchor: "left" },
+      hoverlabel: { font: { size: 12 }, align: "left" },
+      hovermode: "closest",
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: ink("--quiet"), activecolor: ink("--accent") },
+      dragmode: touch ? false : "zoom", // a finger that drags wants to scroll
+      xaxis: axis, yaxis: axis,
+    },
+  };
+}
+
+async function drawAll() {
+  for (const [number, place] of places.entries()) {
+    const { data, layout } = charts[number];
+    await Plotly.newPlot(place, data, { ...layout, template: template() }, {
+      responsive: true, displaylogo: false, displayModeBar: touch ? false : "hover",
+      modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
+    });
+  }
+  document.documentElement.dataset.drawn = String(places.length);
+}
+
+function redraw(width) {
+  for (const place of places) {
+    if (!place.data) continue;
+    Plotly.relayout(place, { template: template(), width: width, autosize: width === null });
+  }
+}
+
+function paper(on) {
+  document.documentElement.classList.toggle("paper", on);
+  for (const fold of document.querySelectorAll("details")) fold.open = on;
+  redraw(on ? PAPER_WIDTH : null);
+}
+
+addEventListener("beforeprint", () => paper(true));
+addEventListener("afterprint", () => paper(false));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw(null));
+drawAll();

@@ -1,0 +1,136 @@
+"""From a title and sections to one HTML file that needs nothing else: style, plotly.js and figures are in it.
+Knows nothing of studies; what a section says is for others to know.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from plotly.graph_objects import Figure
+from plotly.offline import get_plotlyjs
+
+from search.report.html import Html, safe
+
+DIGITS = 5
+"""Significant digits of a number in a figure: no screen shows more, and a large page stays small."""
+
+FORBIDDEN = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; "
+    "form-action 'none'; base-uri 'none'"
+)
+"""Content security policy: the browser itself refuses whatever would need a network."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chart:
+    """A figure on a page. The page sets fonts, colours of ink and ground, and margins."""
+
+    figure: Figure
+    caption: str
+    """what is to be seen, in a sentence or two; read aloud where a figure cannot be seen"""
+    height: int = 400
+    """in pixels of CSS; the width is the page's"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Section:
+    """A heading and what stands below it, in order."""
+
+    heading: str
+    body: tuple[Html | Chart, ...]
+
+
+def page(title: str, sections: Sequence[Section], *, lead: Html | None = None, footer: str = "") -> str:
+    """The whole file. lead: what stands between the title and the list of sections.
+
+    The same arguments give the same bytes. Raises TypeError for a figure that holds other than plain data.
+    """
+    charts: list[Chart] = []
+    entries = "".join(
+        f'<li><a href="#{_anchor(place)}">{safe(section.heading)}</a></li>'
+        for place, section in enumerate(sections)
+    )
+    body = "".join(_section(place, section, charts) for place, section in enumerate(sections))
+    data = ",\n".join(_chart_json(chart.figure) for chart in charts)
+    script = (
+        f"<script>{get_plotlyjs()}</script>\n"
+        f'<script type="application/json" id="charts">[{data}]</script>\n'
+        f"<script>{_asset('page.js')}</script>"
+        if charts
+        else ""
+    )
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{FORBIDDEN}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{safe(title)}</title>
+<link rel="icon" href="data:,">
+<style>{_asset("page.css")}</style>
+</head>
+<body>
+<main>
+<h1>{safe(title)}</h1>
+{lead or ""}
+<nav aria-label="Sections"><ul>{entries}</ul></nav>
+{body}
+<footer>{safe(footer)}</footer>
+</main>
+{script}
+</body>
+</html>
+"""
+
+
+def _section(place: int, section: Section, charts: list[Chart]) -> str:
+    parts = []
+    for part in section.body:
+        if isinstance(part, Chart):
+            parts.append(
+                f'<figure><div class="chart" style="height:{part.height}px" role="img" '
+                f'aria-label="{safe(part.caption)}"></div><figcaption>{safe(part.caption)}</figcaption></figure>'
+            )
+            charts.append(part)
+        else:
+            parts.append(part)
+    heading = f"<h2>{safe(section.heading)}</h2>"
+    return "\n".join([f'<section id="{_anchor(place)}">', heading, *parts, "</section>\n"])
+
+
+def _anchor(place: int) -> str:
+    return f"section-{place + 1}"
+
+
+def _chart_json(figure: Figure) -> str:
+    """Data and layout without plotly's default template: the page has its own, for day and night."""
+    plain = figure.to_plotly_json()
+    layout = {name: value for name, value in plain["layout"].items() if name != "template"}
+    text = json.dumps(_rounded({"data": plain["data"], "layout": layout}), separators=(",", ":"))
+    return text.replace("<", "\\u003c")  # a name such as </script> must not end the script that it is in
+
+
+def _rounded(value: object) -> object:
+    """The same in five significant digits; what is no finite number becomes null, as JSON asks."""
+    match value:
+        case bool() | int() | str() | None:
+            return value
+        case float():
+            return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+        case dict():
+            return {key: _rounded(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_rounded(each) for each in value]
+        case _:
+            raise TypeError(f"a figure holds numbers, text, lists and dicts, not {type(value).__name__}")
+
+
+@cache
+def _asset(name: str) -> str:
+    return (files("search.report") / name).read_text(encoding="utf-8")
