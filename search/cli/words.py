@@ -1,4 +1,4 @@
-"""How figures and settings read: percent, durations, one-line descriptions of a trial.
+"""How settings and scores read on one line, and beside them the words for figures that pages share.
 Knows nothing of where they are printed.
 """
 
@@ -7,30 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from search.records import Point, Value
+from search.report.words import duration, number, percent
 from search.space.defaults import BY_NAME
 
-
-def percent(fraction: float | None, digits: int = 2) -> str:
-    """98.53 %, or a dash."""
-    return "–" if fraction is None else f"{fraction * 100:.{digits}f} %"
-
-
-def duration(seconds: float | None) -> str:
-    """4.2 s, 3 min 20 s, 2 h 05 min, or a dash."""
-    if seconds is None:
-        return "–"
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min"
-
-
-def number(value: float) -> str:
-    """12,345 · 0.0021."""
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
+__all__ = ["duration", "heads", "number", "percent", "settings"]
 
 
 def settings(values: Mapping[str, Value], *, limit: int | None = None) -> str:

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.errors import UsageError, did_you_mean
 from search.seeds import derive
+from search.study.chance import is_random, sampler_seed
 
 
 class SeededPerTrial(BaseSampler):
@@ -34,7 +35,7 @@ class SeededPerTrial(BaseSampler):
         self._sampler = make(derive(seed, "sampler"))
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self._sampler = self._make(derive(self._seed, "sampler", trial.number))
+        self._sampler = self._make(sampler_seed(self._seed, trial.number))
         self._sampler.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -68,13 +69,8 @@ def _whole_arrays() -> None:
     _truncnorm._log_ndtr = log_ndtr
 
 
-_RANDOM_ONE_IN = 3
-"""So many trials are drawn at random although TPE is at work, as in BOHB (Falkner et al. 2018). Judged early
-and sure of itself after ten trials, TPE alone settled on what starts fast (docs/decisions/005)."""
-
-
 def _tpe(seed: int) -> BaseSampler:
-    if seed % _RANDOM_ONE_IN == 0:
+    if is_random(seed):
         return RandomSampler(seed=seed)
     _whole_arrays()
     # group: the settings of one model family are missing from trials of the other; without it they

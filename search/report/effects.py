@@ -1,0 +1,233 @@
+"""What each setting did to the accuracy, or to any other number by trial: groups, what they explain, a sentence.
+Knows nothing of where the numbers were measured (search.report.basis).
+
+The sampler prefers what did well, so settings keep company: whoever has one good setting has others too.
+The trials that were drawn at random are free of that; each effect is looked at among them as well. And a
+setting that every family of networks has is looked at within one family, or it would take the families'
+difference for its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from search.records import TrialRecord, Value
+from search.report.statistics import Correlation, Explained, correlation, explained, holm, quartiles
+from search.report.words import number, p_value, percent
+
+ENOUGH = 12
+"""Trials below which nothing is said of a setting."""
+
+IN_A_GROUP = 3
+"""Trials below which a group is shown and left out of the test."""
+
+CLEAR = 0.05
+"""Below this an effect is called one: corrected for all settings asked, so one page in twenty errs at all."""
+
+
+FAMILY = "model"
+"""The setting that says which family a network is of."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """One setting that the study searched."""
+
+    name: str
+    meaning: str
+    """a phrase for people, with the unit"""
+    family: str | None
+    """the model family that has it; None: all have it"""
+    ordered: bool
+    """numbers, not options"""
+    log: bool
+    """drawn on a logarithmic scale"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """Trials whose value of a setting is the same, or lies in one range."""
+
+    label: str
+    values: tuple[float, ...]
+
+    @property
+    def n(self) -> int:
+        """Trials."""
+        return len(self.values)
+
+    @property
+    def median(self) -> float:
+        """Of the values."""
+        return quartiles(self.values)[1]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Effect:
+    """What one setting did, over the trials that have it."""
+
+    setting: Setting
+    n: int
+    points: tuple[tuple[Value, float, int], ...]
+    """(setting's value, number compared, trial number) of each trial, by trial number"""
+    groups: tuple[Group, ...]
+    """in the order of the values"""
+    tested: Explained | None
+    """None: not enough data to tell"""
+    p_of_all: float
+    """the p-value, corrected for all settings that were asked; 1 where nothing was tested"""
+    trend: Correlation | None
+    """of an ordered setting"""
+    n_random: int
+    """of the trials, those drawn at random"""
+    random: Explained | None
+    """the same among those alone; None: too few"""
+
+    @property
+    def share(self) -> float:
+        """Of the variance of the ranks that the setting explains; 0 where nothing was tested."""
+        return 0.0 if self.tested is None else self.tested.share
+
+    @property
+    def best(self) -> Group:
+        """The group with the highest median among those large enough to be tested, else among all."""
+        large = [group for group in self.groups if group.n >= IN_A_GROUP]
+        return max(large or self.groups, key=lambda group: group.median)
+
+    @property
+    def clear(self) -> bool:
+        """Whether it is there, beyond what chance shows in so many settings."""
+        return self.tested is not None and self.p_of_all < CLEAR
+
+
+def effects(
+    settings: Sequence[Setting],
+    trials: Sequence[TrialRecord],
+    scores: Mapping[int, float],
+    at_random: Collection[int],
+    *,
+    family: str | None,
+) -> list[Effect]:
+    """The effect of every setting on `scores` (by trial number), the largest share first.
+
+    at_random: numbers of the trials whose settings owe nothing to results. family: within which settings
+    that all families have are looked at; None: there is but one.
+    """
+    found = [
+        effect(setting, having(setting, trials, family=family), scores, at_random) for setting in settings
+    ]
+    corrected = iter(holm([each.tested.p for each in found if each.tested is not None]))
+    found = [replace(each, p_of_all=next(corrected)) if each.tested else each for each in found]
+    return sorted(found, key=lambda each: (-each.share, each.p_of_all, -each.n))
+
+
+def having(setting: Setting, trials: Sequence[TrialRecord], *, family: str | None) -> list[TrialRecord]:
+    """The trials among which a setting is looked at."""
+    within = setting.family or (None if setting.name == FAMILY else family)
+    return [trial for trial in trials if within is None or trial.settings.get(FAMILY) == within]
+
+
+def effect(
+    setting: Setting,
+    trials: Sequence[TrialRecord],
+    scores: Mapping[int, float],
+    at_random: Collection[int],
+) -> Effect:
+    """The effect of one setting, its p-value not corrected for others."""
+    pairs = [
+        (trial.params[setting.name], scores[trial.number], trial.number)
+        for trial in trials
+        if setting.name in trial.params and trial.number in scores
+    ]
+    chance = [pair for pair in pairs if pair[2] in at_random]
+    groups = _groups(setting, pairs)
+    tested = _tested(groups, len(pairs))
+    x = [float(value) for value, _, _ in pairs] if setting.ordered else []
+    return Effect(
+        setting=setting,
+        n=len(pairs),
+        points=tuple(pairs),
+        groups=groups,
+        tested=tested,
+        p_of_all=1.0 if tested is None else tested.p,
+        trend=correlation(x, [score for _, score, _ in pairs]) if setting.ordered else None,
+        n_random=len(chance),
+        random=_tested(_groups(setting, chance), len(chance)),
+    )
+
+
+Pair = tuple[Value, float, int]
+
+
+def _tested(groups: Sequence[Group], n: int) -> Explained | None:
+    large = [group.values for group in groups if group.n >= IN_A_GROUP]
+    return explained(large) if n >= ENOUGH and len(large) > 1 else None
+
+
+def _groups(setting: Setting, pairs: Sequence[Pair]) -> tuple[Group, ...]:
+    values = sorted({value for value, _, _ in pairs}, key=lambda value: (str(type(value)), value))
+    if not setting.ordered or len(values) <= 4:
+        return tuple(
+            Group(label=label(value), values=tuple(score for each, score, _ in pairs if each == value))
+            for value in values
+        )
+    # Quarters of the trials, thirds or halves of fewer: equal values stay together.
+    parts = 4 if len(pairs) >= 40 else 3 if len(pairs) >= 18 else 2
+    ranked = sorted(pairs, key=lambda pair: float(pair[0]))
+    cuts = sorted({float(ranked[len(ranked) * part // parts][0]) for part in range(1, parts)})
+    bins: list[list[Pair]] = [[] for _ in range(len(cuts) + 1)]
+    for pair in ranked:
+        bins[sum(float(pair[0]) >= cut for cut in cuts)].append(pair)
+    return tuple(
+        Group(label=_range(each[0][0], each[-1][0]), values=tuple(score for _, score, _ in each))
+        for each in bins
+        if each
+    )
+
+
+def label(value: Value) -> str:
+    """An option or a number, as a person writes it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else number(value)
+
+
+def _range(low: Value, high: Value) -> str:
+    return label(low) if low == high else f"{label(low)} to {label(high)}"
+
+
+def sentence(effect: Effect, *, unit: str = "of the variation in rank") -> str:
+    """What the data say of this setting, with n and the tests that it rests on."""
+    name = effect.setting.name
+    if effect.tested is None:
+        return f"{name}: not enough data to tell (n = {effect.n})."
+    best, worst = effect.best, min(effect.groups, key=lambda group: group.median)
+    told = (
+        f"best median {percent(best.median)} with {best.label} (n = {best.n}), "
+        f"lowest {percent(worst.median)} with {worst.label} (n = {worst.n})"
+    )
+    if effect.clear:
+        verdict = f"{name} explains {effect.share:.0%} {unit}: {told}; {_p(effect)}."
+    elif effect.tested.p < CLEAR:
+        verdict = f"{name}: a hint only, {told}; {_p(effect)}."
+    else:
+        return f"{name}: no effect can be told from chance ({_p(effect)}, n = {effect.n})."
+    return f"{verdict} {among_random(effect)}"
+
+
+def among_random(effect: Effect) -> str:
+    """Whether the effect is also there where no result had a say in the settings."""
+    if effect.n_random == effect.n:
+        return "All of them were drawn at random."
+    if effect.random is None:
+        return f"Too few were drawn at random to check it there (n = {effect.n_random})."
+    there = "seen there too" if effect.random.p < CLEAR else "not to be told from chance there"
+    return f"Among the {effect.n_random} drawn at random it is {there} ({p_value(effect.random.p)})."
+
+
+def _p(effect: Effect) -> str:
+    """Both p-values where the correction changes what they say."""
+    assert effect.tested is not None
+    own, corrected = p_value(effect.tested.p), p_value(effect.p_of_all)
+    return own if own == corrected else f"{own}, {corrected.removeprefix('p ')} after correction"

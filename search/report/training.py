@@ -1,0 +1,281 @@
+"""Did extra training help? Facts of every finished curve, and the answer in words with numbers.
+Knows nothing of settings and of figures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from search.records import Point, State, TrialRecord
+from search.report.basis import Curves, gap
+from search.report.numbers import best_point, wilson
+from search.report.statistics import quartiles
+from search.report.words import count, epochs, listed, percent, points
+
+RISEN = 1.05
+"""A validation loss so many times its lowest has risen: the network grows surer of its mistakes."""
+
+NAMED = 6
+"""Counterexamples that are named; the rest are counted."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Course:
+    """One curve that ran to the end of its budget."""
+
+    trial: TrialRecord
+    images: int
+    """training images at the end"""
+    best_images: int
+    """training images at the best validation accuracy"""
+    best: float
+    """the best validation accuracy"""
+    last: float
+    """validation accuracy at the end"""
+    noise: float
+    """standard error of one measurement of an accuracy like the best, as a fraction"""
+    plateau_images: int
+    """training images from which on accuracy never again lay more than twice the noise below the best"""
+    doubling: float | None
+    """accuracy at the end less accuracy at half the images; None: it was not measured then"""
+    gap: float
+    """train less validation accuracy at the end; see basis.gap for what it is worth"""
+    loss_ratio: float
+    """validation loss at the end over its lowest"""
+
+    @property
+    def drift(self) -> float:
+        """Accuracy at the end less the best: 0 or below."""
+        return self.last - self.best
+
+    @property
+    def peaked(self) -> bool:
+        """Whether the best was before the end."""
+        return self.best_images < self.images
+
+    @property
+    def fell(self) -> bool:
+        """Whether it lost more after its best than the noise of two measurements explains."""
+        return self.drift < -2 * math.sqrt(2) * self.noise
+
+    @property
+    def loss_rose(self) -> bool:
+        """Whether the validation loss ended well above its lowest."""
+        return self.loss_ratio > RISEN
+
+
+def courses(trials: Sequence[TrialRecord], curves: Curves, *, pictures: int) -> list[Course]:
+    """The complete trials' curves, references too, by trial number. pictures: independent ones that a
+    validation accuracy is measured on."""
+    return [
+        _course(trial, curves[trial.trial_id], pictures)
+        for trial in trials
+        if trial.state is State.COMPLETE and curves.get(trial.trial_id)
+    ]
+
+
+def _course(trial: TrialRecord, curve: Sequence[Point], pictures: int) -> Course:
+    top, end = best_point(curve), curve[-1]
+    assert top is not None, "the curve has a point"
+    best = top.validation.accuracy
+    noise = math.sqrt(best * (1 - best) / pictures)
+    plateau = end.images
+    for point in reversed(curve):
+        if point.validation.accuracy < best - 2 * noise:
+            break
+        plateau = point.images
+    half = next((point for point in curve if point.images * 2 == end.images), None)
+    lowest = min(point.validation.loss for point in curve)
+    return Course(
+        trial=trial,
+        images=end.images,
+        best_images=top.images,
+        best=best,
+        last=end.validation.accuracy,
+        noise=noise,
+        plateau_images=plateau,
+        doubling=None if half is None else end.validation.accuracy - half.validation.accuracy,
+        gap=gap(end),
+        loss_ratio=end.validation.loss / lowest if lowest > 0 else 1.0,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Doubling:
+    """What going on from some images to twice as many brought, over all trials that went on."""
+
+    images: int
+    """at its beginning"""
+    gains: tuple[float, ...]
+    """of validation accuracy, by trial"""
+
+    @property
+    def helped(self) -> int:
+        """Trials that stood higher afterwards."""
+        return sum(gain > 0 for gain in self.gains)
+
+
+def doublings(trials: Sequence[TrialRecord], curves: Curves) -> list[Doubling]:
+    """Every doubling that a trial was measured at both ends of, fewest images first; failed trials left out."""
+    gains: defaultdict[int, list[float]] = defaultdict(list)
+    for trial in trials:
+        if trial.state is State.FAILED:
+            continue
+        at = {point.images: point.validation.accuracy for point in curves.get(trial.trial_id, ())}
+        for images, accuracy in at.items():
+            if 2 * images in at:
+                gains[images].append(at[2 * images] - accuracy)
+    return [Doubling(images=images, gains=tuple(gains[images])) for images in sorted(gains)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """The answer to "did extra training always help?"."""
+
+    answer: str
+    """one sentence"""
+    reasons: tuple[str, ...]
+    """the numbers behind it, sentence by sentence"""
+    counterexamples: tuple[Course, ...]
+    """curves that stood no higher for the last half of their training, the worst first"""
+
+
+def verdict(found: Sequence[Course], *, epoch_images: int, schedules: Mapping[str, int]) -> Verdict:
+    """The answer from all finished curves. schedules: how many of them had each learning-rate schedule."""
+    if not found:
+        return Verdict(
+            answer="Cannot be told yet: no trial has been trained to the end.", reasons=(), counterexamples=()
+        )
+    n = len(found)
+    peaked, fell = [c for c in found if c.peaked], [c for c in found if c.fell]
+    doubled = [c for c in found if c.doubling is not None]
+    idle = sorted(
+        (c for c in doubled if c.doubling is not None and c.doubling <= 0), key=lambda c: c.last - c.best
+    )
+    against = tuple(sorted({c.trial.number: c for c in (*idle, *fell)}.values(), key=_worst))
+    return Verdict(
+        answer=_answer(found, doubled, idle, fell),
+        reasons=tuple(
+            filter(
+                None,
+                (
+                    _where_the_best_was(n, peaked, fell),
+                    _last_doubling(doubled, epoch_images),
+                    _plateau(found, epoch_images),
+                    _losses(found),
+                    _schedule(schedules),
+                ),
+            )
+        ),
+        counterexamples=against,
+    )
+
+
+def _worst(course: Course) -> float:
+    return min(course.drift, 0.0 if course.doubling is None else course.doubling)
+
+
+def _answer(
+    found: Sequence[Course], doubled: Sequence[Course], idle: Sequence[Course], fell: Sequence[Course]
+) -> str:
+    n = len(found)
+    if n < 3:
+        return (
+            f"Too few to tell: only {count(n, 'trial')} {'was' if n == 1 else 'were'} trained to the end; "
+            "the others were ended early."
+        )
+    if fell:
+        return (
+            f"No, not always: {len(fell)} of {n} curves ended lower than their best by more than the noise "
+            f"of measuring ({_names(fell)})."
+        )
+    if idle:
+        return (
+            f"Not always: in {len(idle)} of {len(doubled)} curves the last doubling of the training brought "
+            f"nothing ({_names(idle)}), though none fell by more than the noise of measuring."
+        )
+    if doubled:
+        return (
+            f"Here it did: all {len(doubled)} curves ended higher than they stood at half of their training, "
+            "and none fell from its best by more than the noise of measuring."
+        )
+    return f"None of {n} curves fell from its best by more than the noise of measuring."
+
+
+def _names(some: Sequence[Course]) -> str:
+    names = [
+        f"trial {c.trial.number}" + (f", {c.trial.reference}" if c.trial.reference else "")
+        for c in sorted(some, key=_worst)[:NAMED]
+    ]
+    more = len(some) - len(names)
+    return "; ".join(names) + (f"; {more} more" if more else "")
+
+
+def _where_the_best_was(n: int, peaked: Sequence[Course], fell: Sequence[Course]) -> str:
+    low, high = wilson(len(peaked), n)
+    lost = (
+        f", and lost {percent(-median(c.drift for c in peaked))} of accuracy by the end (median)"
+        if peaked
+        else ""
+    )
+    return (
+        f"{len(peaked)} of {n} curves had their best validation accuracy before the end "
+        f"({len(peaked) / n:.0%}, 95 % interval {low:.0%} to {high:.0%}){lost}. "
+        "The best of several noisy measurements lies above the last one even where nothing was lost: "
+        f"{len(fell)} of {n} lost more than that explains."
+    )
+
+
+def _last_doubling(doubled: Sequence[Course], epoch_images: int) -> str:
+    if not doubled:
+        return ""
+    gains = [c.doubling for c in doubled if c.doubling is not None]
+    large = sum(gain > 2 * math.sqrt(2) * c.noise for gain, c in zip(gains, doubled, strict=True))
+    ends = doubled[0].images
+    return (
+        f"The last doubling of the training, from {epochs(ends / 2, epoch_images)} to "
+        f"{epochs(ends, epoch_images)}, brought {points(median(gains))} points of validation accuracy in the "
+        f"median of {len(gains)} (from {points(min(gains))} to {points(max(gains))}); in {large} of them "
+        "clearly more than the noise of measuring."
+    )
+
+
+def _plateau(found: Sequence[Course], epoch_images: int) -> str:
+    middle = median(c.plateau_images for c in found)
+    early = [c for c in found if c.plateau_images <= c.images / 2]
+    return (
+        f"The plateau, from which on a curve stays within the noise of its best, began after "
+        f"{epochs(middle, epoch_images)} (median of {len(found)}); in {len(early)} it began in the first half "
+        "of the training."
+    )
+
+
+def _losses(found: Sequence[Course]) -> str:
+    rose = [c for c in found if c.loss_rose]
+    middle = quartiles([c.gap for c in found])[1]
+    risen = (
+        f"In {len(rose)} of {len(found)} the validation loss ended more than 5 % above its lowest "
+        f"({_names(rose)}): the network grew surer of its mistakes, which is overfitting even where the "
+        "accuracy holds."
+        if rose
+        else f"In none of {len(found)} did the validation loss end more than 5 % above its lowest."
+    )
+    return (
+        f"{risen} Train less validation accuracy at the end: {points(middle)} points in the median; train is "
+        "measured while training, with dropout and shifted pictures, so below zero is no wonder."
+    )
+
+
+def _schedule(schedules: Mapping[str, int]) -> str:
+    falling = sum(n for name, n in schedules.items() if name != "constant")
+    if not falling:
+        return ""
+    names = listed(sorted(name for name in schedules if name != "constant"))
+    return (
+        f"With the {names} schedule ({count(falling, 'curve')}) the learning rate falls towards the end, and part of the "
+        "last gain is the fall: a shorter training with a schedule of its own might have had it too."
+    )

@@ -1,0 +1,59 @@
+"""How figures read, in a terminal and on a page: percent, points, durations, p-values.
+Knows nothing of where they are printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def percent(fraction: float | None, digits: int = 2) -> str:
+    """98.53 %, or a dash."""
+    return "–" if fraction is None else f"{fraction * 100:.{digits}f} %"
+
+
+def points(difference: float, digits: int = 2) -> str:
+    """+0.31 or −0.10: a difference of two fractions in percentage points, its sign always shown."""
+    text = f"{difference * 100:+.{digits}f}"
+    return f"±{text[1:]}" if not text.strip("+-0.") else text.replace("-", "−")
+
+
+def duration(seconds: float | None) -> str:
+    """4.2 s, 3 min 20 s, 2 h 05 min, or a dash."""
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def number(value: float) -> str:
+    """12,345 · 0.0021."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
+
+
+def count(n: int, noun: str) -> str:
+    """1 trial, 1,200 trials."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def epochs(images: float, epoch_images: int) -> str:
+    """0.25 epochs, 1 epoch, 8 epochs."""
+    value = images / epoch_images
+    return f"{value:.3g} {'epoch' if value == 1 else 'epochs'}"
+
+
+def p_value(p: float) -> str:
+    """p < 0.001, p = 0.004 or p = 0.34."""
+    if p < 0.001:
+        return "p < 0.001"
+    return f"p = {p:.3f}" if p < 0.01 else f"p = {p:.2f}"
+
+
+def listed(items: Sequence[str]) -> str:
+    """a · a and b · a, b and c."""
+    return " and ".join(filter(None, (", ".join(items[:-1]), items[-1]))) if items else ""
