@@ -79,6 +79,13 @@ def save_png(image: Image.Image, path: Path) -> None:
     write_atomically(path, buffer.getvalue())
 
 
+def png(pixels: Tensor) -> bytes:
+    """One picture uint8 (H, W), ink 255, as a PNG with dark ink on white paper, a pixel to a pixel."""
+    buffer = io.BytesIO()
+    Image.fromarray((255 - pixels).numpy()).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
 def _examples(
     task: Task, mnist: Mnist, split: str, count: int, seed: int, augmentation: Augmentation
 ) -> list[tuple[Tensor, str]]:

@@ -10,7 +10,7 @@ import traceback
 
 import typer
 
-from search.cli import data, hand_over, look, run, upgrade
+from search.cli import data, hand_over, look, report, run, upgrade
 from search.errors import TuneError, exit_code
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ run.register(app)
 look.register(app)
 hand_over.register(app)
 upgrade.register(app)
+report.register(app)
 app.add_typer(data.app, name="data", help="Fetches, checks and shows MNIST.")
 
 

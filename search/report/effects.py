@@ -1,4 +1,4 @@
-"""What each setting did to the accuracy, or to any other number by trial: groups, what they explain, a sentence.
+"""What each setting did to a number by trial, such as its accuracy: groups, what they explain, a sentence.
 Knows nothing of where the numbers were measured (search.report.basis).
 
 The sampler prefers what did well, so settings keep company: whoever has one good setting has others too.
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from search.records import TrialRecord, Value
 from search.report.statistics import Correlation, Explained, correlation, explained, holm, quartiles
-from search.report.words import number, p_value, percent
+from search.report.words import number, p_value, percent, share
 
 ENOUGH = 12
 """Trials below which nothing is said of a setting."""
@@ -197,23 +197,26 @@ def _range(low: Value, high: Value) -> str:
     return label(low) if low == high else f"{label(low)} to {label(high)}"
 
 
-def sentence(effect: Effect, *, unit: str = "of the variation in rank") -> str:
+def title(setting: Setting) -> str:
+    """`lr (peak learning rate)`, for the first time that it is named."""
+    return setting.name if setting.name == setting.meaning else f"{setting.name} ({setting.meaning})"
+
+
+def sentence(effect: Effect) -> str:
     """What the data say of this setting, with n and the tests that it rests on."""
-    name = effect.setting.name
+    name = title(effect.setting)
     if effect.tested is None:
-        return f"{name}: not enough data to tell (n = {effect.n})."
+        return f"{name}: not enough data to tell, n = {effect.n}."
+    if effect.tested.p >= CLEAR:
+        return f"{name}: no effect can be told from chance, n = {effect.n} ({_p(effect)})."
     best, worst = effect.best, min(effect.groups, key=lambda group: group.median)
     told = (
-        f"best median {percent(best.median)} with {best.label} (n = {best.n}), "
-        f"lowest {percent(worst.median)} with {worst.label} (n = {worst.n})"
+        f"best with {best.label} (median {percent(best.median)}, n = {best.n}), lowest with {worst.label} "
+        f"({percent(worst.median)}, n = {worst.n})"
     )
-    if effect.clear:
-        verdict = f"{name} explains {effect.share:.0%} {unit}: {told}; {_p(effect)}."
-    elif effect.tested.p < CLEAR:
-        verdict = f"{name}: a hint only, {told}; {_p(effect)}."
-    else:
-        return f"{name}: no effect can be told from chance ({_p(effect)}, n = {effect.n})."
-    return f"{verdict} {among_random(effect)}"
+    explains = f"explains {share(effect.share)} of the differences in rank"
+    lead = explains if effect.clear else "a hint only"
+    return f"{name}: {lead}, {told}; {_p(effect)}. {among_random(effect)}"
 
 
 def among_random(effect: Effect) -> str:
@@ -221,8 +224,8 @@ def among_random(effect: Effect) -> str:
     if effect.n_random == effect.n:
         return "All of them were drawn at random."
     if effect.random is None:
-        return f"Too few were drawn at random to check it there (n = {effect.n_random})."
-    there = "seen there too" if effect.random.p < CLEAR else "not to be told from chance there"
+        return f"Too few were drawn at random to check it among them (n = {effect.n_random})."
+    there = "seen too" if effect.random.p < CLEAR else "not to be told from chance"
     return f"Among the {effect.n_random} drawn at random it is {there} ({p_value(effect.random.p)})."
 
 
@@ -230,4 +233,4 @@ def _p(effect: Effect) -> str:
     """Both p-values where the correction changes what they say."""
     assert effect.tested is not None
     own, corrected = p_value(effect.tested.p), p_value(effect.p_of_all)
-    return own if own == corrected else f"{own}, {corrected.removeprefix('p ')} after correction"
+    return own if own == corrected else f"{own}; {corrected.removeprefix('p = ')} corrected"

@@ -18,7 +18,7 @@ function template() {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       colorway: ["#0f7fb8", "#d9730d", "#1a9988", "#c2477f", "#8a6fd1", "#b59a00", "#5b7f2b", "#4f5dc9", "#a3512b", "#5f7f95"],
       margin: { l: 8, r: 8, t: 28, b: 8 },
-      legend: { orientation: "h", yanchor: "top", y: -0.22, x: 0, xanchor: "left" },
+      legend: { orientation: "h", yref: "container", yanchor: "bottom", y: 0, x: 0, xanchor: "left" },
       hoverlabel: { font: { size: 12 }, align: "left" },
       hovermode: "closest",
       modebar: { bgcolor: "rgba(0,0,0,0)", color: ink("--quiet"), activecolor: ink("--accent") },
@@ -30,9 +30,9 @@ function template() {
 
 async function drawAll() {
   for (const [number, place] of places.entries()) {
-    const { data, layout } = charts[number];
+    const { data, layout, small } = charts[number];
     await Plotly.newPlot(place, data, { ...layout, template: template() }, {
-      responsive: true, displaylogo: false, displayModeBar: touch ? false : "hover",
+      responsive: true, displaylogo: false, displayModeBar: touch || small ? false : "hover",
       modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
     });
   }

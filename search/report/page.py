@@ -35,6 +35,15 @@ class Chart:
     """what is to be seen, in a sentence or two; read aloud where a figure cannot be seen"""
     height: int = 400
     """in pixels of CSS; the width is the page's"""
+    small: bool = False
+    """one of many: without buttons for zooming"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grid:
+    """Small figures, as many abreast as there is room for."""
+
+    charts: tuple[Chart, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +51,7 @@ class Section:
     """A heading and what stands below it, in order."""
 
     heading: str
-    body: tuple[Html | Chart, ...]
+    body: tuple[Html | Chart | Grid, ...]
 
 
 def page(title: str, sections: Sequence[Section], *, lead: Html | None = None, footer: str = "") -> str:
@@ -56,7 +65,7 @@ def page(title: str, sections: Sequence[Section], *, lead: Html | None = None, f
         for place, section in enumerate(sections)
     )
     body = "".join(_section(place, section, charts) for place, section in enumerate(sections))
-    data = ",\n".join(_chart_json(chart.figure) for chart in charts)
+    data = ",\n".join(_chart_json(chart) for chart in charts)
     script = (
         f"<script>{get_plotlyjs()}</script>\n"
         f'<script type="application/json" id="charts">[{data}]</script>\n'
@@ -90,29 +99,39 @@ def page(title: str, sections: Sequence[Section], *, lead: Html | None = None, f
 
 
 def _section(place: int, section: Section, charts: list[Chart]) -> str:
-    parts = []
+    parts = [f'<section id="{_anchor(place)}">', f"<h2>{safe(section.heading)}</h2>"]
     for part in section.body:
-        if isinstance(part, Chart):
-            parts.append(
-                f'<figure><div class="chart" style="height:{part.height}px" role="img" '
-                f'aria-label="{safe(part.caption)}"></div><figcaption>{safe(part.caption)}</figcaption></figure>'
-            )
-            charts.append(part)
-        else:
-            parts.append(part)
-    heading = f"<h2>{safe(section.heading)}</h2>"
-    return "\n".join([f'<section id="{_anchor(place)}">', heading, *parts, "</section>\n"])
+        match part:
+            case Chart():
+                parts.append(_figure(part))
+                charts.append(part)
+            case Grid():
+                parts.append(f'<div class="grid">{"".join(map(_figure, part.charts))}</div>')
+                charts.extend(part.charts)
+            case _:
+                parts.append(part)
+    return "\n".join([*parts, "</section>\n"])
+
+
+def _figure(chart: Chart) -> str:
+    caption = safe(chart.caption)
+    return (
+        f'<figure><div class="chart" style="height:{chart.height}px" role="img" aria-label="{caption}"></div>'
+        f"<figcaption>{caption}</figcaption></figure>"
+    )
 
 
 def _anchor(place: int) -> str:
     return f"section-{place + 1}"
 
 
-def _chart_json(figure: Figure) -> str:
+def _chart_json(chart: Chart) -> str:
     """Data and layout without plotly's default template: the page has its own, for day and night."""
-    plain = figure.to_plotly_json()
+    plain = chart.figure.to_plotly_json()
     layout = {name: value for name, value in plain["layout"].items() if name != "template"}
-    text = json.dumps(_rounded({"data": plain["data"], "layout": layout}), separators=(",", ":"))
+    text = json.dumps(
+        _rounded({"data": plain["data"], "layout": layout, "small": chart.small}), separators=(",", ":")
+    )
     return text.replace("<", "\\u003c")  # a name such as </script> must not end the script that it is in
 
 

@@ -14,7 +14,7 @@ from search.records import Point, State, TrialRecord
 from search.report.basis import Curves, gap
 from search.report.numbers import best_point, wilson
 from search.report.statistics import quartiles
-from search.report.words import count, epochs, listed, percent, points
+from search.report.words import count, epochs, listed, points, share
 
 RISEN = 1.05
 """A validation loss so many times its lowest has risen: the network grows surer of its mistakes."""
@@ -59,8 +59,9 @@ class Course:
 
     @property
     def fell(self) -> bool:
-        """Whether it lost more after its best than the noise of two measurements explains."""
-        return self.drift < -2 * math.sqrt(2) * self.noise
+        """Whether it ended lower than its best by more than twice the noise. Both are measured on the same
+        pictures, so the noise of their difference is smaller than that of two: this errs on the safe side."""
+        return self.drift < -2 * self.noise
 
     @property
     def loss_rose(self) -> bool:
@@ -112,6 +113,8 @@ class Doubling:
     """at its beginning"""
     gains: tuple[float, ...]
     """of validation accuracy, by trial"""
+    removed: tuple[float, ...]
+    """share of the errors at its beginning that it removed, by trial; below 0 where it added some"""
 
     @property
     def helped(self) -> int:
@@ -120,16 +123,24 @@ class Doubling:
 
 
 def doublings(trials: Sequence[TrialRecord], curves: Curves) -> list[Doubling]:
-    """Every doubling that a trial was measured at both ends of, fewest images first; failed trials left out."""
-    gains: defaultdict[int, list[float]] = defaultdict(list)
+    """Every doubling that a trial was measured at both ends of, in order; failed trials left out."""
+    found: defaultdict[int, list[tuple[float, float]]] = defaultdict(list)
     for trial in trials:
         if trial.state is State.FAILED:
             continue
         at = {point.images: point.validation.accuracy for point in curves.get(trial.trial_id, ())}
         for images, accuracy in at.items():
             if 2 * images in at:
-                gains[images].append(at[2 * images] - accuracy)
-    return [Doubling(images=images, gains=tuple(gains[images])) for images in sorted(gains)]
+                gain = at[2 * images] - accuracy
+                found[images].append((gain, gain / (1 - accuracy) if accuracy < 1 else 0.0))
+    return [
+        Doubling(
+            images=images,
+            gains=tuple(gain for gain, _ in found[images]),
+            removed=tuple(removed for _, removed in found[images]),
+        )
+        for images in sorted(found)
+    ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,25 +196,41 @@ def _answer(
     n = len(found)
     if n < 3:
         return (
-            f"Too few to tell: only {count(n, 'trial')} {'was' if n == 1 else 'were'} trained to the end; "
-            "the others were ended early."
+            f"Too few curves to tell: only {count(n, 'trial')} {'was' if n == 1 else 'were'} trained to the "
+            "end; the others were ended early."
+        )
+    rose = [course for course in found if course.loss_rose]
+    against = []
+    if idle:
+        against.append(
+            f"in {len(idle)} of {len(doubled)} the second half brought no accuracy ({_names(idle)})"
         )
     if fell:
-        return (
-            f"No, not always: {len(fell)} of {n} curves ended lower than their best by more than the noise "
-            f"of measuring ({_names(fell)})."
-        )
-    if idle:
-        return (
-            f"Not always: in {len(idle)} of {len(doubled)} curves the last doubling of the training brought "
-            f"nothing ({_names(idle)}), though none fell by more than the noise of measuring."
-        )
-    if doubled:
-        return (
-            f"Here it did: all {len(doubled)} curves ended higher than they stood at half of their training, "
-            "and none fell from its best by more than the noise of measuring."
-        )
-    return f"None of {n} curves fell from its best by more than the noise of measuring."
+        against.append(f"{len(fell)} ended clearly below the best ({_names(fell)})")
+    if rose:
+        against.append(f"in {len(rose)} the validation loss rose again ({_names(rose)})")
+    if against:
+        return f"No, not always. Of {n} curves that ran to the end, {listed(against)}."
+    if len(doubled) < n:
+        return f"It did no harm: of {n} curves none ended clearly below its best, and no validation loss "
+        "rose."
+    gains = [course.doubling for course in doubled if course.doubling is not None]
+    large = _beyond_noise(doubled)
+    how = (
+        f"in {large} of {n} by more than the noise of a measurement"
+        if large
+        else "in none by more than the noise of a measurement"
+    )
+    return (
+        f"It never hurt here: all {n} curves that ran to the end stood higher there than at half of their "
+        f"training, by {points(median(gains))} points in the median and {how}, and no validation loss rose "
+        "again."
+    )
+
+
+def _beyond_noise(doubled: Sequence[Course]) -> int:
+    """Courses whose second half brought more than twice the standard error of a measurement."""
+    return sum(course.doubling is not None and course.doubling > 2 * course.noise for course in doubled)
 
 
 def _names(some: Sequence[Course]) -> str:
@@ -216,31 +243,36 @@ def _names(some: Sequence[Course]) -> str:
 
 
 def _where_the_best_was(n: int, peaked: Sequence[Course], fell: Sequence[Course]) -> str:
+    if not peaked:
+        return f"{_all_of(n)} had the best validation accuracy at the very end."
     low, high = wilson(len(peaked), n)
-    lost = (
-        f", and lost {percent(-median(c.drift for c in peaked))} of accuracy by the end (median)"
-        if peaked
-        else ""
-    )
+    lost = points(-median(course.drift for course in peaked)).lstrip("+±")
     return (
         f"{len(peaked)} of {n} curves had their best validation accuracy before the end "
-        f"({len(peaked) / n:.0%}, 95 % interval {low:.0%} to {high:.0%}){lost}. "
-        "The best of several noisy measurements lies above the last one even where nothing was lost: "
-        f"{len(fell)} of {n} lost more than that explains."
+        f"({share(len(peaked) / n)}, 95 % interval {share(low)} to {share(high)}) and lost {lost} points "
+        "from "
+        "there (median). The best of several noisy measurements lies above the last one even where nothing "
+        "was "
+        f"lost; {len(fell) or 'none'} of the {n} lost more than twice the standard error of a measurement."
     )
+
+
+def _all_of(n: int) -> str:
+    return "The one curve" if n == 1 else f"All {n} curves"
 
 
 def _last_doubling(doubled: Sequence[Course], epoch_images: int) -> str:
     if not doubled:
         return ""
-    gains = [c.doubling for c in doubled if c.doubling is not None]
-    large = sum(gain > 2 * math.sqrt(2) * c.noise for gain, c in zip(gains, doubled, strict=True))
+    gains = [course.doubling for course in doubled if course.doubling is not None]
     ends = doubled[0].images
     return (
-        f"The last doubling of the training, from {epochs(ends / 2, epoch_images)} to "
-        f"{epochs(ends, epoch_images)}, brought {points(median(gains))} points of validation accuracy in the "
-        f"median of {len(gains)} (from {points(min(gains))} to {points(max(gains))}); in {large} of them "
-        "clearly more than the noise of measuring."
+        f"The last doubling of the training, from {ends / 2 / epoch_images:.3g} to "
+        f"{epochs(ends, epoch_images)}, "
+        f"brought {points(median(gains))} points of validation accuracy in the median of {len(gains)} (from "
+        f"{points(min(gains))} to {points(max(gains))}); {_beyond_noise(doubled) or 'none'} of them gained "
+        "more "
+        "than twice the standard error of a measurement."
     )
 
 
@@ -248,9 +280,10 @@ def _plateau(found: Sequence[Course], epoch_images: int) -> str:
     middle = median(c.plateau_images for c in found)
     early = [c for c in found if c.plateau_images <= c.images / 2]
     return (
-        f"The plateau, from which on a curve stays within the noise of its best, began after "
-        f"{epochs(middle, epoch_images)} (median of {len(found)}); in {len(early)} it began in the first half "
-        "of the training."
+        "The plateau, from which on a curve stays within two standard errors of its best, began after "
+        f"{epochs(middle, epoch_images)} (median of {len(found)}); in {len(early) or 'none'} of them in the "
+        "first half of "
+        "the training."
     )
 
 
@@ -276,6 +309,6 @@ def _schedule(schedules: Mapping[str, int]) -> str:
         return ""
     names = listed(sorted(name for name in schedules if name != "constant"))
     return (
-        f"With the {names} schedule ({count(falling, 'curve')}) the learning rate falls towards the end, and part of the "
-        "last gain is the fall: a shorter training with a schedule of its own might have had it too."
+        f"In {count(falling, 'curve')} the learning rate falls towards the end ({names}), and part of the "
+        "last gain is due to that: a shorter training, annealed over its own length, might have had it too."
     )

@@ -12,6 +12,11 @@ def percent(fraction: float | None, digits: int = 2) -> str:
     return "–" if fraction is None else f"{fraction * 100:.{digits}f} %"
 
 
+def share(fraction: float) -> str:
+    """48 %: a fraction of which the decimals mean nothing."""
+    return percent(fraction, 0)
+
+
 def points(difference: float, digits: int = 2) -> str:
     """+0.31 or −0.10: a difference of two fractions in percentage points, its sign always shown."""
     text = f"{difference * 100:+.{digits}f}"
@@ -48,10 +53,15 @@ def epochs(images: float, epoch_images: int) -> str:
 
 
 def p_value(p: float) -> str:
-    """p < 0.001, p = 0.004 or p = 0.34."""
+    """p < 0.001, p = 0.048 or p = 0.34: never rounded up to a limit that it is below."""
     if p < 0.001:
         return "p < 0.001"
-    return f"p = {p:.3f}" if p < 0.01 else f"p = {p:.2f}"
+    return f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def signed(value: float) -> str:
+    """+0.45, −0.10: with a minus that is one."""
+    return f"{value:+.2f}".replace("-", "−")
 
 
 def listed(items: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from search.errors import TuneError, UsageError, did_you_mean
-from search.records import Counts, Point, StudyRecord, TrialRecord, Worker
+from search.records import CheckpointRecord, Counts, Point, StudyRecord, TrialRecord, Worker
 from search.report import numbers
 from search.space.file import space_of_entries
 from search.study.reading import Reading, TrialReader, find_id, open_reading
@@ -183,4 +183,44 @@ def found_trial(storage_url: str, name: str, number: int) -> FoundTrial:
             curve=storage.store.curve(trial.trial_id),
             origin=first.number,
             worker=None if claim is None else workers.get(claim.worker_id),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WholeStudy:
+    """Everything that is known of a study."""
+
+    record: StudyRecord
+    trials: list[TrialRecord]
+    """by number"""
+    curves: Mapping[int, list[Point]]
+    """by trial id; trials without a report are left out"""
+    seconds: Mapping[int, float]
+    """by trial id, how long it has trained"""
+    workers: Mapping[str, Worker]
+    """by id"""
+    trained_by: Mapping[int, str]
+    """worker id by trial id, of trials that fill a slot of the target"""
+    checkpoints: Mapping[int, CheckpointRecord]
+    """by trial id"""
+
+
+def whole_study(storage_url: str, name: str) -> WholeStudy:
+    """A study with all its trials and curves, in a few queries. Raises UsageError where there is none."""
+    with open_reading(storage_url) as storage:
+        record = _record(storage, name)
+        trials, store = _reader(storage, record).all(), storage.store
+        curves = store.curves(trial.trial_id for trial in trials)
+        return WholeStudy(
+            record=record,
+            trials=trials,
+            curves=curves,
+            seconds={trial_id: curve[-1].seconds for trial_id, curve in curves.items()},
+            workers=store.workers(record.study_id),
+            trained_by={
+                claim.trial_id: claim.worker_id
+                for claim in store.claims(record.study_id)
+                if claim.trial_id is not None
+            },
+            checkpoints={each.trial_id: each for each in store.checkpoints(record.study_id)},
         )

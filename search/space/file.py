@@ -8,6 +8,7 @@ Knows nothing of studies. Every mistake in a file is reported at once.
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,6 +82,19 @@ def space_of_entries(entries: Mapping[str, object]) -> Space:
 def space_entries(space: Space) -> dict[str, object]:
     """The space in the form of a space file's entries."""
     return {name: _entry(domain) for name, domain in space.domains.items()}
+
+
+def space_toml(entries: Mapping[str, object]) -> str:
+    """Entries as a space file, a line each; `read_space` reads them back."""
+    return "\n".join(f"{name} = {_toml(entry)}" for name, entry in entries.items())
+
+
+def _toml(entry: object) -> str:
+    if isinstance(entry, Mapping):
+        return "{ " + ", ".join(f"{key} = {_toml(value)}" for key, value in entry.items()) + " }"
+    if isinstance(entry, list):
+        return "[" + ", ".join(map(_toml, entry)) + "]"
+    return json.dumps(entry)  # bool, number and string are written alike in JSON and TOML
 
 
 def _families(entry: object, allowed: tuple[str, ...], problems: list[str]) -> tuple[str, ...]:

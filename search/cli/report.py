@@ -1,0 +1,36 @@
+"""`tune report`: a study on one page.
+Knows nothing of what is on the page.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.cli.options import JSONOption, StorageOption, print_json, storage_url
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("report")(report)
+
+
+def report(
+    study: Annotated[str, typer.Argument(help="Name of the study.")],
+    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
+    storage: StorageOption = None,
+    json: JSONOption = False,
+) -> None:
+    """Writes what a study found as one HTML page that needs no network."""
+    from search.service.report import report as service
+
+    written = service(storage_url(storage), study, out, force=force)
+    for note in written.notes:
+        typer.echo(note, err=True)
+    if json:
+        print_json({"study": study, "path": str(written.path), "bytes": written.bytes})
+    else:
+        typer.echo(f"{written.path}: the study {study} on one page, {written.bytes / 1e6:.1f} MB")

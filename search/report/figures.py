@@ -1,0 +1,436 @@
+"""Figures from numbers: thin, one function each, nothing is computed here but where to put a dot.
+Knows nothing of pages; fonts and the colours of ink and ground are the page's.
+
+Accuracies near 1 are drawn on a logarithmic scale of errors, labelled with accuracies: from 99 to 99.5 % half
+of the errors go, as from 80 to 90 %, and it looks so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from plotly.graph_objects import Bar, Box, Figure, Heatmap, Scatter
+
+from search.records import Point, TrialRecord, Value
+from search.report.basis import Curves
+from search.report.effects import Effect, label
+from search.report.mistakes import Confusion
+from search.report.outcomes import Reached, Spent
+from search.report.statistics import quartiles
+from search.report.training import Doubling
+from search.report.words import percent
+
+T = TypeVar("T")
+
+FIRST, SECOND, THIRD = "#0f7fb8", "#d9730d", "#1a9988"
+GREY = "#7d8794"
+FAINT = "rgba(128,136,148,0.45)"
+COLOURS = (FIRST, SECOND, THIRD, "#c2477f", "#8a6fd1", "#b59a00", "#5b7f2b", "#4f5dc9", "#a3512b", "#5f7f95")
+
+DOTS = 1_000
+"""Dots in one figure; of more trials, evenly chosen ones are shown, and the best."""
+
+FLOOR = 1e-4
+"""Errors below this share are drawn as this: none at all has no place on a logarithmic scale."""
+
+_TICKS = (0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.002, 0.001, 0.0005, 0.0001)
+
+
+def _error(accuracy: float) -> float:
+    return max(FLOOR, 1 - accuracy)
+
+
+def _accuracy_axis(accuracies: Sequence[float], title: str = "validation accuracy") -> dict[str, Any]:
+    """An axis for `_error`s that reads as accuracy, rising upwards."""
+    errors = [_error(accuracy) for accuracy in accuracies] or [0.5]
+    low, high = min(errors) / 1.15, max(errors) * 1.15
+    shown = [tick for tick in _TICKS if low <= tick <= high]
+    return {
+        "title": {"text": title},
+        "type": "log",
+        "range": [math.log10(high), math.log10(low)],
+        "tickvals": shown,
+        "ticktext": [f"{(1 - tick) * 100:g} %" for tick in shown],
+    }
+
+
+def _number_axis(values: Sequence[float], *, log: bool) -> dict[str, Any]:
+    """An axis whose marks are the values themselves where they are few, else round numbers."""
+    if len(set(values)) <= 5:
+        marks = sorted(set(values))
+        return {"tickvals": marks, "ticktext": [f"{mark:g}" for mark in marks]}
+    if not log or min(values) <= 0:
+        return {"nticks": 6}
+    powers = range(math.floor(math.log10(min(values))), math.ceil(math.log10(max(values))) + 1)
+    inside = [
+        digit * 10.0**power
+        for power in powers
+        for digit in (1, 2, 5)
+        if min(values) * 0.9 <= digit * 10.0**power <= max(values) * 1.1
+    ]
+    marks = inside if len(inside) <= 6 else [mark for mark in inside if _is_power(mark)]
+    return {"type": "log", "tickvals": marks, "ticktext": [_short(mark) for mark in marks]}
+
+
+def _is_power(mark: float) -> bool:
+    return round(math.log10(mark), 6).is_integer()
+
+
+def _short(mark: float) -> str:
+    """50 · 200k · 2M · 0.001 · 1e-06."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if mark >= size:
+            return f"{mark / size:g}{letter}"
+    return f"{mark:g}"
+
+
+def progress(reached: Sequence[Reached], references: Sequence[TrialRecord]) -> Figure:
+    """Every finished trial, the best so far, and the references as lines."""
+    shown = thinned(reached, keep=lambda each: each.trial.value == each.best)
+    figure = Figure()
+    for state, colour in (("pruned", FAINT), ("complete", FIRST)):
+        some = [each for each in shown if each.trial.state == state]
+        figure.add_trace(
+            Scatter(
+                x=[each.finished for each in some],
+                y=[_error(each.trial.value or 0.0) for each in some],
+                text=[f"trial {each.trial.number}, {percent(each.trial.value)}" for each in some],
+                hovertemplate="%{text}<extra></extra>",
+                mode="markers",
+                marker={"color": colour, "size": 7 if state == "complete" else 5},
+                name=state,
+            )
+        )
+    steps = [each for place, each in enumerate(reached) if not place or each.best > reached[place - 1].best]
+    if reached:
+        steps = [*steps, reached[-1]]
+    figure.add_trace(
+        Scatter(
+            x=[each.finished for each in steps],
+            y=[_error(each.best) for each in steps],
+            text=[percent(each.best) for each in steps],
+            hovertemplate="best of %{x}: %{text}<extra></extra>",
+            mode="lines",
+            line={"shape": "hv", "color": SECOND, "width": 2.5},
+            name="best so far",
+        )
+    )
+    for trial in references:
+        figure.add_hline(y=_error(trial.value or 0.0), line={"dash": "dot", "width": 1.2, "color": GREY})
+        figure.add_annotation(
+            x=0,
+            xref="paper",
+            xanchor="left",
+            y=math.log10(_error(trial.value or 0.0)),
+            yanchor="bottom",
+            text=f"{trial.reference} {percent(trial.value)}",
+            font={"size": 11},
+            showarrow=False,
+        )
+    # The upper nine tenths fill the figure: what never learnt would squeeze all others into its top.
+    values = sorted(each.trial.value or 0.0 for each in reached)
+    seen = [*values[len(values) // 10 :], *(trial.value or 0.0 for trial in references)]
+    figure.update_layout(xaxis={"title": {"text": "trials finished"}}, yaxis=_accuracy_axis(seen))
+    return figure
+
+
+def learning_curves(trials: Sequence[TrialRecord], curves: Curves, *, epoch_images: int) -> Figure:
+    """Validation as lines, train dotted; a click on a name hides both."""
+    figure = Figure()
+    seen: list[float] = []
+    for place, trial in enumerate(trials):
+        curve = curves.get(trial.trial_id, ())
+        name = trial.reference or f"trial {trial.number}"
+        colour = GREY if trial.reference else COLOURS[place % len(COLOURS)]
+        for split, dash, width in (("validation", "solid", 2), ("train", "dot", 1.2)):
+            accuracies = [_split(point, split) for point in curve]
+            seen += accuracies
+            figure.add_trace(
+                Scatter(
+                    x=[point.images / epoch_images for point in curve],
+                    y=[_error(accuracy) for accuracy in accuracies],
+                    text=[f"{name}, {split}: {percent(accuracy)}" for accuracy in accuracies],
+                    hovertemplate="%{text} after %{x:.3g} epochs<extra></extra>",
+                    mode="lines",
+                    line={"dash": dash, "width": width, "color": colour},
+                    legendgroup=name,
+                    showlegend=split == "validation",
+                    name=name,
+                )
+            )
+    figure.update_layout(
+        xaxis={"title": {"text": "epochs"}, "type": "log", "tickvals": _epochs(trials, curves, epoch_images)},
+        yaxis=_accuracy_axis(seen, "accuracy"),
+    )
+    return figure
+
+
+def _split(point: Point, split: str) -> float:
+    return point.validation.accuracy if split == "validation" else point.train.accuracy
+
+
+def _epochs(trials: Sequence[TrialRecord], curves: Curves, epoch_images: int) -> list[float]:
+    """Powers of two, as the ladder of a trial climbs."""
+    last = max((p.images for t in trials for p in curves.get(t.trial_id, ())), default=epoch_images)
+    return [2.0**power for power in range(-6, 12) if 2.0**power <= 1.01 * last / epoch_images]
+
+
+def importance(effects: Sequence[Effect]) -> Figure:
+    """What each setting explains, the largest on top; pale where chance would do."""
+    tested = [each for each in effects if each.tested is not None][::-1]
+    figure = Figure()
+    for clear, colour, name in ((True, FIRST, "clear"), (False, FAINT, "not to be told from chance")):
+        some = [each for each in tested if each.clear is clear]
+        figure.add_trace(
+            Bar(
+                x=[each.share * 100 for each in some],
+                y=[each.setting.name for each in some],
+                orientation="h",
+                marker={"color": colour},
+                text=[f"n = {each.n}" for each in some],
+                textposition="outside",
+                cliponaxis=False,
+                hovertemplate="%{y}: %{x:.0f} %<extra></extra>",
+                name=name,
+            )
+        )
+    top = max((each.share for each in tested), default=0.0)
+    figure.update_layout(
+        xaxis={
+            "title": {"text": "share of the variation in rank that it explains, %"},
+            "range": [0, max(10, top * 118)],
+        },
+        yaxis={"categoryorder": "array", "categoryarray": [each.setting.name for each in tested]},
+        bargap=0.35,
+    )
+    return figure
+
+
+def effect(found: Effect, at_random: frozenset[int]) -> Figure:
+    """Accuracy against one setting: a dot for each trial, a line through the medians of the groups."""
+    setting = found.setting
+    pairs = thinned(found.points)
+    seen = sorted(score for _, score, _ in found.points)
+    figure = Figure()
+    for chance, colour, name in ((False, FAINT, "proposed"), (True, FIRST, "drawn at random")):
+        some = [pair for pair in pairs if (pair[2] in at_random) is chance]
+        figure.add_trace(
+            Scatter(
+                x=[_place(value, setting.ordered) for value, _, _ in some],
+                y=[_error(score) for _, score, _ in some],
+                text=[f"trial {trial}: {label(value)}, {percent(score)}" for value, score, trial in some],
+                hovertemplate="%{text}<extra></extra>",
+                mode="markers",
+                marker={"color": colour, "size": 5},
+                name=name,
+                showlegend=False,
+            )
+        )
+    if setting.ordered:
+        middles = _middles(found)
+        figure.add_trace(
+            Scatter(
+                x=[x for x, _ in middles],
+                y=[_error(y) for _, y in middles],
+                mode="lines+markers",
+                line={"color": SECOND, "width": 2},
+                marker={"size": 8},
+                hoverinfo="skip",
+                showlegend=False,
+            )
+        )
+    else:
+        figure.add_trace(
+            Scatter(
+                x=[group.label for group in found.groups],
+                y=[_error(group.median) for group in found.groups],
+                mode="markers",
+                marker={"symbol": "line-ew", "size": 28, "line": {"color": SECOND, "width": 3}},
+                hoverinfo="skip",
+                showlegend=False,
+            )
+        )
+    axis: dict[str, Any] = {"title": {"text": setting.name}}
+    if setting.ordered:
+        axis |= _number_axis([float(value) for value, _, _ in found.points], log=setting.log)
+    if not setting.ordered:
+        axis |= {
+            "type": "category",
+            "categoryorder": "array",
+            "categoryarray": [g.label for g in found.groups],
+        }
+    figure.update_layout(xaxis=axis, yaxis=_accuracy_axis(seen[len(seen) // 20 :], ""))
+    return figure
+
+
+def _place(value: Value, ordered: bool) -> float | str:
+    return float(value) if ordered else label(value)
+
+
+def _middles(found: Effect) -> list[tuple[float, float]]:
+    """(median of the setting, median of the score) of each group, which split the ordered trials in turn."""
+    ranked = sorted(found.points, key=lambda pair: float(pair[0]))
+    middles, start = [], 0
+    for group in found.groups:
+        some = ranked[start : start + group.n]
+        middles.append((quartiles([float(value) for value, _, _ in some])[1], group.median))
+        start += group.n
+    return middles
+
+
+def doublings(found: Sequence[Doubling], *, epoch_images: int) -> Figure:
+    """What share of the errors each doubling of the training removed."""
+    figure = Figure()
+    for each in found:
+        figure.add_trace(
+            Box(
+                y=[100 * removed for removed in thinned(each.removed)],
+                name=f"{each.images / epoch_images:.3g}→{2 * each.images / epoch_images:.3g}",
+                boxpoints="all",
+                jitter=0.4,
+                pointpos=0,
+                marker={"size": 4, "color": FAINT},
+                line={"color": FIRST, "width": 1.5},
+                fillcolor="rgba(0,0,0,0)",
+                hoveron="points",
+                showlegend=False,
+            )
+        )
+    removed = sorted(100 * each for step in found for each in step.removed)
+    low = removed[len(removed) // 50] if removed else 0.0
+    figure.add_hline(y=0, line={"width": 1, "color": GREY})
+    figure.update_layout(
+        xaxis={"title": {"text": "epochs, from → to"}, "type": "category"},
+        yaxis={"title": {"text": "errors removed, %"}, "range": [max(-60, min(-5, low * 1.1)), 100]},
+    )
+    return figure
+
+
+def sizes(trials: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> Figure:
+    """Parameters against accuracy, and the front."""
+    sized = [trial for trial in trials if trial.parameters and trial.value is not None and trial.state.counts]
+    best = {trial.number for trial in front}
+    figure = Figure()
+    for name, colour, size, some in (
+        ("pruned, on less training", FAINT, 5, [t for t in sized if t.state == "pruned"]),
+        ("complete", FIRST, 8, [t for t in sized if t.state == "complete" and t.reference is None]),
+        ("references", GREY, 9, [t for t in sized if t.state == "complete" and t.reference]),
+    ):
+        shown = thinned(some, keep=lambda trial: trial.number in best)
+        figure.add_trace(
+            Scatter(
+                x=[trial.parameters for trial in shown],
+                y=[_error(trial.value or 0.0) for trial in shown],
+                text=[
+                    f"{trial.reference or f'trial {trial.number}'}, {percent(trial.value)}, "
+                    f"{trial.parameters:,} parameters"
+                    for trial in shown
+                ],
+                hovertemplate="%{text}<extra></extra>",
+                mode="markers",
+                marker={
+                    "color": colour,
+                    "size": size,
+                    "symbol": "diamond" if name == "references" else "circle",
+                },
+                name=name,
+            )
+        )
+    figure.add_trace(
+        Scatter(
+            x=[trial.parameters for trial in front],
+            y=[_error(trial.value or 0.0) for trial in front],
+            mode="lines",
+            line={"shape": "hv", "color": SECOND, "width": 2},
+            hoverinfo="skip",
+            name="front",
+        )
+    )
+    seen = sorted(trial.value or 0.0 for trial in sized)
+    figure.update_layout(
+        xaxis={"title": {"text": "parameters"}}
+        | _number_axis([float(trial.parameters or 1) for trial in sized], log=True),
+        yaxis=_accuracy_axis(seen[len(seen) // 10 :]),
+    )
+    return figure
+
+
+def spending(spent: Sequence[Spent]) -> Figure:
+    """Hours of training by what became of the trial."""
+    minutes = sum(each.seconds for each in spent) < 3 * 3600
+    unit = 60 if minutes else 3600
+    colours: Mapping[str, str] = {"complete": FIRST, "pruned": THIRD, "running": "#b59a00"}
+    figure = Figure(
+        Bar(
+            x=[each.seconds / unit for each in spent][::-1],
+            y=[each.kind for each in spent][::-1],
+            orientation="h",
+            marker={"color": [colours.get(each.kind, SECOND) for each in spent][::-1]},
+            text=[f"{each.trials:,}" for each in spent][::-1],
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="%{y}: %{x:.1f}<extra></extra>",
+        )
+    )
+    top = max((each.seconds / unit for each in spent), default=1.0)
+    figure.update_layout(
+        xaxis={
+            "title": {
+                "text": f"{'minutes' if minutes else 'hours'} of training; the number of trials beside"
+            },
+            "range": [0, 1.12 * top or 1],
+        },
+        bargap=0.35,
+    )
+    return figure
+
+
+def confusion(found: Confusion) -> Figure:
+    """What is taken for what; the right answers, which would outshine everything, are left blank."""
+    classes = list(range(len(found.counts)))
+    wrong = [
+        [n if n and truth != said else None for said, n in enumerate(row)]
+        for truth, row in enumerate(found.counts)
+    ]
+    figure = Figure(
+        Heatmap(
+            z=wrong,
+            x=classes,
+            y=classes,
+            colorscale=[[0, "#f3d9c2"], [1, "#b8480a"]],
+            text=[["" if n is None else str(n) for n in row] for row in wrong],
+            texttemplate="%{text}" if len(classes) <= 12 else None,
+            hovertemplate="%{y} taken for %{x}: %{z}×<extra></extra>",
+            hoverongaps=False,
+            showscale=False,
+            xgap=1,
+            ygap=1,
+        )
+    )
+    figure.update_layout(
+        xaxis={
+            "title": {"text": "the network said"},
+            "tickvals": classes,
+            "showgrid": False,
+            "constrain": "domain",
+        },
+        yaxis={
+            "title": {"text": "it is"},
+            "tickvals": classes,
+            "autorange": "reversed",
+            "scaleanchor": "x",
+            "showgrid": False,
+            "constrain": "domain",
+        },
+    )
+    return figure
+
+
+def thinned(some: Sequence[T], *, keep: Callable[[T], bool] = lambda _: False) -> list[T]:
+    """At most DOTS of them, evenly chosen, and all that must be kept; in their order."""
+    if len(some) <= DOTS:
+        return list(some)
+    chosen = {place * len(some) // DOTS for place in range(DOTS)}
+    return [each for place, each in enumerate(some) if place in chosen or keep(each)]

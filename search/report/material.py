@@ -1,0 +1,72 @@
+"""Everything that a report on a study is made of, gathered by somebody else.
+Knows nothing of databases, of checkpoints and of how it will be shown.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from search.confirmation import Confirmation
+from search.records import StudyRecord, TrialRecord, Value, Worker
+from search.report import basis
+from search.report.basis import Basis, Curves
+from search.report.effects import FAMILY, Setting
+from search.report.mistakes import Mistakes
+from search.report.numbers import best_trial, leader
+
+LEADERS = 10
+"""Trials whose curves and settings are shown."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Material:
+    """A study as it was at one moment."""
+
+    study: StudyRecord
+    trials: Sequence[TrialRecord]
+    """all of them, by number"""
+    curves: Curves
+    seconds: Mapping[int, float]
+    """of training, by trial id"""
+    workers: Sequence[Worker]
+    settings: tuple[Setting, ...]
+    """those that were searched"""
+    at_random: frozenset[int]
+    """numbers of the trials whose settings owe nothing to earlier results"""
+    budget: int
+    """training images of a trial that nobody ends"""
+    mistakes: Mistakes | str
+    """of the winner's weights; else why there are none, in a sentence"""
+    confirmation: Confirmation | None
+    command: str
+    """that makes the same study again"""
+    space: str
+    """the search space as a space file"""
+    moment: datetime.datetime
+    """UTC; when the study was read"""
+    version: str
+    """of tune"""
+
+    @property
+    def winner(self) -> TrialRecord | None:
+        """The best complete trial, else the one that leads so far; None: no trial came to a report."""
+        return best_trial(self.trials) or leader(self.trials)
+
+    @property
+    def family(self) -> str | None:
+        """The winner's family of networks where several were searched."""
+        searched = any(setting.name == FAMILY for setting in self.settings)
+        winner: Mapping[str, Value] = self.winner.settings if self.winner else {}
+        return str(winner[FAMILY]) if searched and FAMILY in winner else None
+
+    @property
+    def early(self) -> Basis | None:
+        """The fair basis."""
+        return basis.early(self.trials, self.curves)
+
+    @property
+    def late(self) -> Basis | None:
+        """The basis late in training."""
+        return basis.late(self.trials, self.curves, epoch_images=self.study.spec.epoch_images)

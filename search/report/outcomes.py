@@ -1,0 +1,108 @@
+"""What became of the trials: best so far, leaders, the front of size and accuracy, where the time went.
+Knows nothing of settings and of figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from search.records import State, TrialRecord
+from search.report.basis import Curves
+from search.report.words import count, duration, share
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reached:
+    """The best score after some trials had finished."""
+
+    finished: int
+    """trials that had finished by then, this one included"""
+    best: float
+    trial: TrialRecord
+    """the one that finished"""
+
+
+def best_so_far(trials: Sequence[TrialRecord]) -> list[Reached]:
+    """Every finished trial, pruned ones too, in the order in which they finished."""
+    ended = [t for t in trials if t.state.counts and t.value is not None and t.finished is not None]
+    found: list[Reached] = []
+    best = 0.0
+    for place, trial in enumerate(sorted(ended, key=lambda t: (t.finished, t.number)), start=1):
+        best = max(best, trial.value or 0.0)
+        found.append(Reached(finished=place, best=best, trial=trial))
+    return found
+
+
+def leaders(trials: Sequence[TrialRecord], n: int) -> list[TrialRecord]:
+    """The n best that the search proposed, pruned ones too, and after them the references; best first."""
+    ended = [trial for trial in trials if trial.state.counts and trial.value is not None]
+    ranked = sorted(ended, key=lambda trial: (-(trial.value or 0.0), trial.number))
+    return [
+        *[trial for trial in ranked if trial.reference is None][:n],
+        *[trial for trial in ranked if trial.reference is not None],
+    ]
+
+
+def front(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The complete trials that no smaller or equal network beats, smallest first (Pareto's front)."""
+    sized = [t for t in trials if t.state is State.COMPLETE and t.parameters and t.value is not None]
+    found: list[TrialRecord] = []
+    for trial in sorted(sized, key=lambda t: (t.parameters or 0, -(t.value or 0.0), t.number)):
+        if not found or (trial.value or 0.0) > (found[-1].value or 0.0):
+            found.append(trial)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spent:
+    """What the trials of one kind cost."""
+
+    kind: str
+    """complete, pruned, running, or failed with the reason"""
+    trials: int
+    seconds: float
+    """of training, evaluation included; what came after the last report of a trial is not in it"""
+    images: int
+    """training images seen up to the last report"""
+
+
+def spending(trials: Sequence[TrialRecord], curves: Curves, seconds: Mapping[int, float]) -> list[Spent]:
+    """Where the time went. seconds: by trial id."""
+    kinds: dict[str, list[TrialRecord]] = {}
+    for state in (State.COMPLETE, State.PRUNED, State.RUNNING, State.FAILED):
+        for trial in trials:
+            if trial.state is state:
+                why = f"failed: {trial.failure.value.replace('_', ' ')}" if trial.failure else state.value
+                kinds.setdefault(why, []).append(trial)
+    return [
+        Spent(
+            kind=kind,
+            trials=len(some),
+            seconds=sum(seconds.get(trial.trial_id, 0.0) for trial in some),
+            images=sum(
+                max((point.images for point in curves.get(trial.trial_id, ())), default=0) for trial in some
+            ),
+        )
+        for kind, some in kinds.items()
+    ]
+
+
+def spent_in_words(spent: Sequence[Spent], *, total_images: int, epoch_images: int) -> str:
+    """What it cost and what pruning spared. total_images: the budget of one trial."""
+    seconds = sum(each.seconds for each in spent)
+    if not seconds:
+        return "No trial has come to a report yet."
+    shares = ", ".join(
+        f"{share(each.seconds / seconds)} on {count(each.trials, 'trial')} {each.kind}" for each in spent
+    )
+    told = f"All trials together trained for {duration(seconds)}: {shares}."
+    counted = [each for each in spent if each.kind in (State.COMPLETE, State.PRUNED)]
+    n, seen = sum(each.trials for each in counted), sum(each.images for each in counted)
+    pruned = sum(each.trials for each in counted if each.kind == State.PRUNED)
+    if pruned:
+        told += (
+            f" Without pruning these {n:,} trials would have seen {n * total_images / epoch_images:,.0f} "
+            f"epochs; they saw {seen / epoch_images:,.0f} ({share(seen / (n * total_images))})."
+        )
+    return told

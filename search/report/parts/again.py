@@ -1,0 +1,65 @@
+"""Everything that is needed to do it again.
+Knows nothing of results.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from search.records import Worker
+from search.report.html import code, fold, listing, paragraph, table
+from search.report.material import Material
+from search.report.page import Section
+
+
+def repeat(material: Material) -> Section:
+    """Everything that is needed to do it again."""
+    best, spec = material.winner, material.study.spec
+    assert best is not None
+    return Section(
+        heading="To do it again",
+        body=(
+            paragraph("The same search, from the beginning:"),
+            listing(material.command),
+            paragraph(
+                "Workers that take turns differently give other trials: one worker alone repeats a search "
+                "best. A "
+                "single trial is repeated to the last bit on a processor of the same kind:"
+            ),
+            listing(f"tune repeat {material.study.name} --trial {best.number}"),
+            table(
+                ("", ""),
+                [
+                    ("study", material.study.name),
+                    ("task", spec.task),
+                    ("made", f"{material.study.created:%Y-%m-%d %H:%M} UTC"),
+                    ("read", f"{material.moment:%Y-%m-%d %H:%M} UTC"),
+                    ("tune", material.version),
+                    ("seed", str(spec.seed)),
+                    ("sampler, pruner", f"{spec.sampler}, {spec.pruner}"),
+                    ("budget of a trial", f"{spec.epochs:g} epochs of {spec.epoch_images:,} examples"),
+                    ("validation", f"{spec.validation_pictures:,} independent pictures"),
+                    ("references", ", ".join(spec.references) or "none"),
+                ],
+                words=(0, 1),
+            ),
+            fold("The search space", listing(material.space)),
+            fold(
+                "The data (SHA-256)",
+                table(("file", "sum"), [(n, code(s)) for n, s in spec.checksums.items()], words=(0, 1)),
+            ),
+            fold(
+                "The machines",
+                table(("workers", "where", "with"), _machines(material.workers), words=(1, 2)),
+            ),
+        ),
+    )
+
+
+def _machines(workers: Sequence[Worker]) -> list[tuple[str, str, str]]:
+    grounds = Counter(
+        (worker.host, ", ".join(f"{name} {value}" for name, value in worker.environment.items()))
+        for worker in workers
+    )
+    return [(str(n), host, environment) for (host, environment), n in grounds.most_common()]

@@ -1,0 +1,98 @@
+"""The part of a report that tells what a confirmation found, or that there was none.
+Knows nothing of how a confirmation is done.
+"""
+
+from __future__ import annotations
+
+from search.confirmation import Candidate, Confirmation, Look
+from search.report.html import Html, code, paragraph, subheading, table
+from search.report.page import Section
+from search.report.words import count, percent
+
+HEADING = "Confirmed?"
+
+
+def confirmed(confirmation: Confirmation | None, *, study: str, trials: int) -> Section:
+    """trials: how many the winner was chosen from."""
+    if confirmation is None:
+        return Section(
+            heading=HEADING,
+            body=(
+                paragraph(
+                    f"The winner is unconfirmed. It is the best of {count(trials, 'trial')} on the very "
+                    "pictures "
+                    "that chose it, and the largest of many noisy numbers is too large: expect a little less "
+                    "on new digits, and do not take a small lead over the second for one.",
+                    kind="answer",
+                ),
+                paragraph(
+                    code(f"tune confirm {study}"),
+                    " trains the leaders again on fresh seeds, ranks them by the mean, and looks at the "
+                    "test set "
+                    "once. No number on this page comes from the test set.",
+                ),
+            ),
+        )
+    return Section(
+        heading=HEADING,
+        body=(
+            *[
+                paragraph(sentence, kind="answer" if not place else "")
+                for place, sentence in enumerate(confirmation.words)
+            ],
+            paragraph(
+                f"{count(len(confirmation.candidates), 'configuration')} on "
+                f"{count(confirmation.seeds, 'fresh seed')}, "
+                f"{confirmation.epochs:g} epochs each, in the study {confirmation.confirmed_in}. Intervals "
+                "are "
+                "95 % of the mean over seeds; the number from the search is the one that chose, hence too "
+                "high.",
+                kind="note",
+            ),
+            table(
+                ("configuration", "in the search", "mean on fresh seeds", "95 % interval", "seeds"),
+                [_row(each, confirmation) for each in confirmation.candidates],
+            ),
+            *_looks(confirmation.looks),
+        ),
+    )
+
+
+def _row(candidate: Candidate, confirmation: Confirmation) -> tuple[str, ...]:
+    name = candidate.reference or f"trial {candidate.trial}"
+    chosen = ", chosen" if candidate.trial == confirmation.chosen else ""
+    dropped = ", dropped" if candidate.dropped else ""
+    return (
+        f"{name}{chosen}{dropped}",
+        percent(candidate.search_value),
+        percent(candidate.mean) if candidate.runs else "–",
+        f"{percent(candidate.low)} to {percent(candidate.high)}" if candidate.runs else "–",
+        f"{len(candidate.runs)} of {confirmation.seeds}",
+    )
+
+
+def _looks(looks: tuple[Look, ...]) -> list[Html]:
+    if not looks:
+        return [paragraph("The test set has not been looked at for this study.")]
+    trials = len({look.trial_id for look in looks})
+    rows = [
+        (
+            f"{look.moment:%Y-%m-%d %H:%M}",
+            look.reason,
+            percent(look.accuracy),
+            ", ".join(f"{name} {percent(accuracy)}" for name, accuracy in look.heads.items()),
+            percent(look.joint),
+            f"{look.pictures:,}",
+        )
+        for look in looks
+    ]
+    return [
+        subheading("Looks at the test set"),
+        paragraph(
+            f"The test set has been looked at {count(len(looks), 'time')}, for {count(trials, 'network')}. "
+            "Whoever looks often may choose by what he saw: the more looks, the less the numbers are worth."
+        ),
+        table(
+            ("when (UTC)", "why", "accuracy", "by head", "all heads right", "pictures"), rows, words=(0, 1, 3)
+        ),
+    ]

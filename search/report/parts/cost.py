@@ -1,0 +1,110 @@
+"""What it cost: parameters against accuracy, and where the time went.
+Knows nothing of settings.
+"""
+
+from __future__ import annotations
+
+from search.records import State
+from search.report import figures
+from search.report.html import Html, fold, paragraph, table
+from search.report.material import Material
+from search.report.numbers import wilson
+from search.report.outcomes import front, spending, spent_in_words
+from search.report.page import Chart, Grid, Section
+from search.report.words import duration, percent, share
+
+
+def sizes(material: Material) -> Section:
+    """Parameters against accuracy."""
+    best, n = front(material.trials), material.study.spec.validation_pictures
+    body: list[Html | Chart | Grid] = []
+    if len(best) > 1:
+        top = best[-1]
+        low, _ = wilson((top.value or 0.0) * n, n)
+        enough = next(trial for trial in best if (trial.value or 0.0) >= low)
+        if enough is not top and enough.parameters and top.parameters:
+            body.append(
+                paragraph(
+                    f"{enough.reference or f'Trial {enough.number}'} does with {enough.parameters:,} "
+                    "parameters, "
+                    f"{share(enough.parameters / top.parameters)} of the winner's {top.parameters:,}, what "
+                    "cannot be "
+                    f"told from it on {n:,} pictures: {percent(enough.value)} against {percent(top.value)}.",
+                    kind="answer",
+                )
+            )
+        else:
+            body.append(
+                paragraph(
+                    f"No complete trial with fewer parameters comes so near to the best that {n:,} pictures "
+                    "could "
+                    "not tell them apart.",
+                    kind="answer",
+                )
+            )
+    body.append(
+        Chart(
+            figure=figures.sizes(material.trials, best),
+            caption="Complete trials had the same training; pruned ones had less, and the front passes "
+            "them by.",
+        )
+    )
+    rows = [
+        (
+            trial.reference or f"trial {trial.number}",
+            f"{trial.parameters:,}",
+            percent(trial.value),
+            str(trial.settings.get("model")),
+        )
+        for trial in best
+    ]
+    body.append(table(("on the front", "parameters", "validation", "family"), rows, words=(0, 3)))
+    return Section(heading="Size and accuracy", body=tuple(body))
+
+
+def time(material: Material) -> Section:
+    """Where the time went, and what failed."""
+    spec = material.study.spec
+    spent = spending(material.trials, material.curves, material.seconds)
+    failed = [trial for trial in material.trials if trial.state is State.FAILED]
+    body: list[Html | Chart | Grid] = [
+        paragraph(
+            spent_in_words(spent, total_images=material.budget, epoch_images=spec.epoch_images),
+            kind="answer",
+        ),
+        Chart(
+            figure=figures.spending(spent),
+            caption="Time that trials were trained, evaluations included; what they waited for a verdict "
+            "is not in it.",
+            height=110 + 42 * len(spent),
+        ),
+        table(
+            ("trials", "number", "time", "per trial", "epochs"),
+            [
+                (
+                    each.kind,
+                    f"{each.trials:,}",
+                    duration(each.seconds),
+                    duration(each.seconds / each.trials),
+                    f"{each.images / spec.epoch_images:,.1f}",
+                )
+                for each in spent
+            ],
+        ),
+    ]
+    if failed:
+        rows = [
+            (
+                str(t.number),
+                (t.failure.value if t.failure else "unknown").replace("_", " "),
+                (t.failure_detail or "–")[:200],
+            )
+            for t in failed[:30]
+        ]
+        body.append(
+            fold(
+                f"Trials that failed ({len(failed)})",
+                table(("trial", "why", "detail"), rows, words=(0, 1, 2)),
+            )
+        )
+    return Section(heading="Where the time went", body=tuple(body))

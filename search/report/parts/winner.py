@@ -1,0 +1,126 @@
+"""The winner: in one paragraph, head by head, and its settings.
+Knows nothing of whether it will hold (search.report.parts.confirmed).
+"""
+
+from __future__ import annotations
+
+from search.records import State, TrialRecord
+from search.report.effects import label
+from search.report.html import Html, paragraph, safe, strong, table
+from search.report.material import Material
+from search.report.numbers import best_point, gains, wilson
+from search.report.numbers import count as count_states
+from search.report.page import Section
+from search.report.words import duration, epochs, listed, percent, points, share
+
+
+def standing(material: Material) -> str:
+    """How far the study is, in a sentence."""
+    counts, target = count_states(material.trials), material.study.target_trials
+    made = f"{counts.complete} complete, {counts.pruned} pruned"
+    if counts.failed:
+        made += (
+            f", {counts.failed} failed and replaced"
+            if counts.finished >= target
+            else f", {counts.failed} failed"
+        )
+    if counts.finished >= target:
+        return f"All {target:,} trials are finished ({made})."
+    return (
+        f"The study is not finished: {counts.finished:,} of {target:,} trials are ({made}; {counts.running} "
+        "at "
+        "work). What follows is how it stands."
+    )
+
+
+def in_words(material: Material) -> Html:
+    """The winner in one paragraph."""
+    winner, spec = material.winner, material.study.spec
+    assert winner is not None, "a report is made of a study with a report"
+    point = best_point(material.curves[winner.trial_id])
+    assert point is not None
+    low, high = wilson(point.validation.accuracy * spec.validation_pictures, spec.validation_pictures)
+    settings = winner.settings
+    heads = [
+        f"{name.replace('_', ' ')} {percent(head.accuracy)}" for name, head in point.validation.heads.items()
+    ]
+    size = f" with {winner.parameters:,} parameters" if winner.parameters else ""
+    lead = "" if winner.state is State.COMPLETE else " (so far: no trial is complete yet)"
+    parts = [
+        strong(f"Trial {winner.number}"),
+        f"{lead}, {_kind(winner)}{size}, is right on ",
+        strong(percent(point.validation.accuracy)),
+        f" of the validation set (95 % interval {low * 100:.2f} to {percent(high)}, "
+        f"{spec.validation_pictures:,} "
+        f"pictures): {listed(heads)}; on {percent(point.validation.joint)} of the examples every answer is "
+        "right. "
+        f"It was trained with {settings.get('optimizer')} for "
+        f"{epochs(material.curves[winner.trial_id][-1].images, spec.epoch_images)}, "
+        f"{duration(material.seconds.get(winner.trial_id))} on one worker.",
+    ]
+    for gain in gains(material.trials):
+        if gain.trial != winner.number:
+            more, gone = ("more", "gone") if gain.gain >= 0 else ("less", "added")
+            parts.append(
+                f" That is {points(abs(gain.gain)).lstrip('+±')} points {more} than {gain.reference} "
+                f"({percent(gain.value)}), the published network, trained in the same study: "
+                f"{share(abs(gain.errors_removed))} of its errors are {gone}."
+            )
+    return safe(*parts)
+
+
+def _kind(trial: TrialRecord) -> str:
+    if trial.reference:
+        return f"the published network {trial.reference}"
+    return {"conv": "a convolutional network", "mlp": "a multi-layer perceptron"}.get(
+        str(trial.settings.get("model")), f"a {trial.settings.get('model')} network"
+    )
+
+
+def winner(material: Material) -> Section:
+    """Its settings, and its interval head by head."""
+    best = material.winner
+    assert best is not None
+    point, n = best_point(material.curves[best.trial_id]), material.study.spec.validation_pictures
+    assert point is not None
+    named = {name: head.accuracy for name, head in point.validation.heads.items()}
+    train = {name: head.accuracy for name, head in point.train.heads.items()}
+    named, train = (
+        {**named, "all heads right": point.validation.joint},
+        {**train, "all heads right": point.train.joint},
+    )
+    rows = []
+    for name, accuracy in named.items():
+        low, high = wilson(accuracy * n, n)
+        rows.append(
+            (
+                name.replace("_", " "),
+                percent(accuracy),
+                f"{low * 100:.2f} to {percent(high)}",
+                percent(train[name]),
+            )
+        )
+    settings = best.settings
+    searched = [setting for setting in material.settings if setting.name in settings]
+    names = {setting.name for setting in searched}
+    rest = ", ".join(f"{name} {label(value)}" for name, value in settings.items() if name not in names)
+    return Section(
+        heading="The winner",
+        body=(
+            table(("accuracy", "validation", "95 % interval", "train, running"), rows),
+            paragraph(
+                f"At its best point, after {epochs(point.images, material.study.spec.epoch_images)}. Train "
+                "is "
+                "measured while training: dropout and augmentation on, the weights still moving. The "
+                "intervals "
+                "know of the pictures that happened to be drawn, not of the choice of the best trial.",
+                kind="note",
+            ),
+            table(
+                ("setting", "value", "what it is"),
+                [(setting.name, label(settings[setting.name]), setting.meaning) for setting in searched],
+                words=(0, 1, 2),
+            ),
+            paragraph(f"Not searched: {rest}.", kind="note"),
+        ),
+    )

@@ -1,0 +1,60 @@
+"""A report on one study: the parts in their order, on one page.
+Knows nothing of where the study came from.
+"""
+
+from __future__ import annotations
+
+from search.report.findings import Findings, work_out
+from search.report.html import Html, bullets, paragraph, safe, strong
+from search.report.material import Material
+from search.report.numbers import count
+from search.report.page import page
+from search.report.parts import again, confirmed, cost, course, extra, generalised, settings, winner, wrong
+from search.report.words import count as counted
+
+
+def study_page(material: Material) -> str:
+    """The whole page. At least one trial must have come to a report."""
+    best = material.winner
+    assert best is not None, "a report is made of a study with a report"
+    name, found = material.study.name, work_out(material)
+    lead = safe(
+        paragraph(winner.standing(material), kind="note"),
+        paragraph(winner.in_words(material), kind="lead"),
+        _in_short(material, found),
+    )
+    sections = [
+        winner.winner(material),
+        confirmed.confirmed(material.confirmation, study=name, trials=count(material.trials).finished),
+        course.course(material),
+        course.curves(material),
+        generalised.generalised(material, found),
+        extra.extra_training(material, found),
+        settings.questions(found),
+        settings.settings(material, found),
+        cost.sizes(material),
+        cost.time(material),
+        wrong.mistakes(material.mistakes, study=name, trial=best.number),
+        again.repeat(material),
+    ]
+    footer = (
+        f"Made by tune {material.version} from the study {name}, read {material.moment:%Y-%m-%d %H:%M} UTC."
+    )
+    return page(f"{name}: what the search found", sections, lead=lead, footer=footer)
+
+
+def _in_short(material: Material, found: Findings) -> Html:
+    """The answers that a reader came for."""
+    confirmation = material.confirmation
+    if confirmation is not None and confirmation.words:
+        sure = confirmation.words[0]
+    else:
+        tried = counted(count(material.trials).finished, "trial")
+        sure = f"Not yet: the best of {tried} on the pictures that chose it is always a little lucky."
+    return bullets(
+        [
+            safe(strong("Which settings helped to generalise? "), generalised.in_words(material, found)[0]),
+            safe(strong("Did extra training always help? "), found.verdict.answer),
+            safe(strong("Is the winner confirmed? "), sure),
+        ]
+    )

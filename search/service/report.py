@@ -1,0 +1,182 @@
+"""Gathers a study into one page and writes it, whole or not at all.
+Knows nothing of terminals.
+"""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.confirmation import Confirmation
+from search.errors import ConfigError, TuneError, UsageError
+from search.records import StudyRecord, TrialRecord
+from search.report.effects import FAMILY, Setting
+from search.report.material import Material
+from search.report.numbers import best_trial, leader
+from search.service.data import load_data
+from search.service.look import WholeStudy, whole_study
+from search.space.defaults import BY_NAME, FAMILIES, default_space
+from search.space.domain import Choice, Fixed, Float, Int
+from search.space.file import space_entries, space_of_entries, space_toml
+from search.study.chance import drawn_at_random
+from search.study.ladder import Ladder
+
+if TYPE_CHECKING:  # torch takes a second to import
+    from search.report.mistakes import Mistakes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Written:
+    """A page on disk."""
+
+    path: Path
+    bytes: int
+    notes: tuple[str, ...]
+    """what the page had to do without"""
+
+
+def report(storage_url: str, name: str, out: Path, *, force: bool) -> Written:
+    """Writes the page on a study.
+
+    Raises UsageError for an unknown study, a file that exists (unless `force`) or a place that cannot be
+    written, TuneError for a study without a single report.
+    """
+    from data.atomic import write_atomically
+    from search.report.study_page import study_page
+
+    _may_write(out, force=force)
+    material = gather(storage_url, name)
+    content = study_page(material).encode()
+    try:
+        write_atomically(out, content)
+    except OSError as error:
+        raise UsageError(f"--out {out} cannot be written: {error.strerror or error}.") from error
+    notes = (material.mistakes,) if isinstance(material.mistakes, str) else ()
+    return Written(path=out, bytes=len(content), notes=notes)
+
+
+def _may_write(out: Path, *, force: bool) -> None:
+    """Refuses before a second of work is done."""
+    if out.is_dir():
+        raise UsageError(f"--out {out} is a folder; name a file in it, such as {out / 'report.html'}.")
+    if out.exists() and not force:
+        raise UsageError(f"--out {out} exists; --force writes over it, or choose another name.")
+    if not out.parent.is_dir():
+        raise UsageError(f"--out {out} cannot be written: there is no folder {out.parent}.")
+
+
+def gather(storage_url: str, name: str) -> Material:
+    """All that the page is made of. Raises as `report` does."""
+    whole = whole_study(storage_url, name)
+    record, spec = whole.record, whole.record.spec
+    if not whole.curves:
+        raise TuneError(
+            f"Nothing can be reported of the study {name} yet, no trial has come to a result; "
+            f"`tune run` or `tune worker {name}` goes on."
+        )
+    return Material(
+        study=record,
+        trials=whole.trials,
+        curves=whole.curves,
+        seconds=whole.seconds,
+        workers=tuple(whole.workers.values()),
+        settings=searched(record),
+        at_random=frozenset(
+            trial.number
+            for trial in whole.trials
+            if drawn_at_random(spec.sampler, spec.seed, _origin(trial, whole.trials).number)
+        ),
+        budget=Ladder(epoch_images=spec.epoch_images, epochs=spec.epochs).total,
+        mistakes=_mistakes(storage_url, whole),
+        confirmation=_confirmation(storage_url, name),
+        command=command(record),
+        space=space_toml(spec.space),
+        moment=datetime.datetime.now(datetime.UTC),
+        version=version("tune"),
+    )
+
+
+def searched(record: StudyRecord) -> tuple[Setting, ...]:
+    """The settings that the study searches, in the order of the space."""
+    space = space_of_entries(record.spec.space)
+    found = []
+    for name, domain in space.domains.items():
+        if isinstance(domain, Fixed):
+            continue
+        options = domain.options if isinstance(domain, Choice) else ()
+        found.append(
+            Setting(
+                name=name,
+                meaning=BY_NAME[name].meaning,
+                family=BY_NAME[name].family,
+                ordered=not any(isinstance(option, str | bool) for option in options),
+                log=isinstance(domain, Int | Float) and domain.log,
+            )
+        )
+    return tuple(found)
+
+
+def command(record: StudyRecord) -> str:
+    """The command that makes the same study from nothing; a space of one's own comes as a file beside it."""
+    spec = record.spec
+    model = spec.space.get(FAMILY)
+    family = model if isinstance(model, str) else "all"
+    words = ["tune", "run", "--task", spec.task, "--study", record.name, "--model", family]
+    words += ["--trials", str(record.target_trials), "--epochs", f"{spec.epochs:g}", "--seed", str(spec.seed)]
+    words += ["--sampler", spec.sampler, "--pruner", spec.pruner]
+    usual = space_entries(default_space((family,) if family in FAMILIES else FAMILIES))
+    if dict(spec.space) != usual:
+        words += ["--space", "space.toml"]
+    return shlex.join(words)
+
+
+def _origin(trial: TrialRecord, trials: Sequence[TrialRecord]) -> TrialRecord:
+    """The trial that these settings were first given to; numbers count from 0 without a gap."""
+    while trial.retry_of is not None:
+        trial = trials[trial.retry_of]
+    return trial
+
+
+def _mistakes(storage_url: str, whole: WholeStudy) -> Mistakes | str:
+    """What the winner's weights get wrong, else why that cannot be seen."""
+    from models.checkpoint import CheckpointCorrupt
+    from search.work.artifacts import artifact_root
+    from search.work.ground import same_data
+    from search.work.mistakes import mistakes
+
+    winner = best_trial(whole.trials) or leader(whole.trials)
+    checkpoint = None if winner is None else whole.checkpoints.get(winner.trial_id)
+    if winner is None or checkpoint is None:
+        return "The winner's weights were not kept, so its mistakes cannot be shown."
+    path = artifact_root(storage_url) / checkpoint.path
+    worker = whole.workers.get(whole.trained_by.get(winner.trial_id, ""))
+    precision = "float32" if worker is None else worker.environment[f"precision_{winner.settings[FAMILY]}"]
+    try:
+        mnist = load_data()
+        same_data(whole.record, mnist)
+        return mistakes(
+            path,
+            checkpoint,
+            trial=winner.number,
+            task_name=whole.record.spec.task,
+            mnist=mnist,
+            precision=precision,  # type: ignore[arg-type]  # as a worker noted it
+        )
+    except ConfigError as error:
+        return f"The winner's mistakes cannot be shown: {error}"
+    except CheckpointCorrupt:
+        return f"The winner's weights in {path} are damaged and were not used, so its mistakes cannot be "
+        "shown."
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        return f"The winner's weights in {path} cannot be read ({reason}), so its mistakes cannot be shown."
+
+
+def _confirmation(storage_url: str, name: str) -> Confirmation | None:
+    """What `tune confirm` found, None where it never ran."""
+    return None
