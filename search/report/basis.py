@@ -65,10 +65,10 @@ def early(trials: Sequence[TrialRecord], curves: Curves) -> Basis | None:
 
 
 def late(trials: Sequence[TrialRecord], curves: Curves, *, epoch_images: int) -> Basis | None:
-    """The latest moment that enough trials reached, not before an epoch is over: until then no example was
-    seen twice, and nothing can be learnt by heart. None: too few came so far."""
+    """The latest moment that enough trials reached, after an epoch is over: until then no example was seen
+    twice, and nothing can be learnt by heart. None: too few came so far."""
     reached, _ = _reached(trials, curves)
-    images = max((at for at, n in reached.items() if n >= LATE_TRIALS and at >= epoch_images), default=None)
+    images = max((at for at, n in reached.items() if n >= LATE_TRIALS and at > epoch_images), default=None)
     return None if images is None else _at(images, trials, curves)
 
 

@@ -19,11 +19,11 @@ from search.report.words import number, p_value, percent, share
 ENOUGH = 12
 """Trials below which nothing is said of a setting."""
 
-IN_A_GROUP = 3
+IN_A_GROUP = 5
 """Trials below which a group is shown and left out of the test."""
 
 CLEAR = 0.05
-"""Below this an effect is called one: corrected for all settings asked, so one page in twenty errs at all."""
+"""Below this, corrected for all settings asked, chance does not explain what is seen."""
 
 
 FAMILY = "model"
@@ -97,8 +97,16 @@ class Effect:
 
     @property
     def clear(self) -> bool:
-        """Whether it is there, beyond what chance shows in so many settings."""
+        """Whether chance does not explain it, even in so many settings. The sampler may: see `shown`."""
         return self.tested is not None and self.p_of_all < CLEAR
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is clear, and there also where no result had a say in the settings: only then it may be
+        called the setting's own doing."""
+        if self.n_random == self.n:
+            return self.clear
+        return self.clear and self.random is not None and self.random.p < CLEAR
 
 
 def effects(
@@ -214,7 +222,7 @@ def sentence(effect: Effect) -> str:
         f"best with {best.label} (median {percent(best.median)}, n = {best.n}), lowest with {worst.label} "
         f"({percent(worst.median)}, n = {worst.n})"
     )
-    explains = f"explains {share(effect.share)} of the differences in rank"
+    explains = f"{share(effect.share)} of the differences in rank go with it"
     lead = explains if effect.clear else "a hint only"
     return f"{name}: {lead}, {told}; {_p(effect)}. {among_random(effect)}"
 
@@ -225,8 +233,17 @@ def among_random(effect: Effect) -> str:
         return "All of them were drawn at random."
     if effect.random is None:
         return f"Too few were drawn at random to check it among them (n = {effect.n_random})."
-    there = "seen too" if effect.random.p < CLEAR else "not to be told from chance"
-    return f"Among the {effect.n_random} drawn at random it is {there} ({p_value(effect.random.p)})."
+    return seen_at_random(effect.random.p < CLEAR, effect.n_random, effect.random.p)
+
+
+def seen_at_random(seen: bool, n: int, p: float) -> str:
+    """The same for any test: n trials drawn at random, its p-value."""
+    if seen:
+        return f"Among the {n} drawn at random it is seen too ({p_value(p)})."
+    return (
+        f"Among the {n} drawn at random it cannot be told from chance ({p_value(p)}): it may be due to the "
+        "company that the sampler gave it."
+    )
 
 
 def _p(effect: Effect) -> str:

@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 FIRST, SECOND, THIRD = "#0f7fb8", "#d9730d", "#1a9988"
 GREY = "#7d8794"
+PALE = "#86c0de"
 FAINT = "rgba(128,136,148,0.45)"
 COLOURS = (FIRST, SECOND, THIRD, "#c2477f", "#8a6fd1", "#b59a00", "#5b7f2b", "#4f5dc9", "#a3512b", "#5f7f95")
 
@@ -178,11 +179,18 @@ def _epochs(trials: Sequence[TrialRecord], curves: Curves, epoch_images: int) ->
 
 
 def importance(effects: Sequence[Effect]) -> Figure:
-    """What each setting explains, the largest on top; pale where chance would do."""
+    """What goes with each setting, the largest on top; pale where the sampler or chance would do."""
     tested = [each for each in effects if each.tested is not None][::-1]
     figure = Figure()
-    for clear, colour, name in ((True, FIRST, "clear"), (False, FAINT, "not to be told from chance")):
-        some = [each for each in tested if each.clear is clear]
+    for name, colour, some in (
+        ("also among those drawn at random", FIRST, [each for each in tested if each.shown]),
+        (
+            "clear, but perhaps the sampler's doing",
+            PALE,
+            [each for each in tested if each.clear and not each.shown],
+        ),
+        ("not to be told from chance", FAINT, [each for each in tested if not each.clear]),
+    ):
         figure.add_trace(
             Bar(
                 x=[each.share * 100 for each in some],
@@ -199,7 +207,7 @@ def importance(effects: Sequence[Effect]) -> Figure:
     top = max((each.share for each in tested), default=0.0)
     figure.update_layout(
         xaxis={
-            "title": {"text": "share of the variation in rank that it explains, %"},
+            "title": {"text": "share of the differences in rank, %"},
             "range": [0, max(10, top * 118)],
         },
         yaxis={"categoryorder": "array", "categoryarray": [each.setting.name for each in tested]},
@@ -413,12 +421,14 @@ def confusion(found: Confusion) -> Figure:
         xaxis={
             "title": {"text": "the network said"},
             "tickvals": classes,
+            "zeroline": False,
             "showgrid": False,
             "constrain": "domain",
         },
         yaxis={
             "title": {"text": "it is"},
             "tickvals": classes,
+            "zeroline": False,
             "autorange": "reversed",
             "scaleanchor": "x",
             "showgrid": False,

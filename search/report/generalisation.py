@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from search.records import TrialRecord, Value
 from search.report.basis import Basis
-from search.report.effects import CLEAR, Effect, Setting, label
+from search.report.effects import CLEAR, Effect, Setting, among_random, label
 from search.report.statistics import quartiles
 from search.report.words import count, epochs, listed, number, p_value, share, signed
 
@@ -23,27 +23,29 @@ REGULARISERS = ("pairing", "shift", "dropout", "weight_decay", "label_smoothing"
 
 def which(found: Sequence[Effect], basis: Basis, *, epoch_images: int) -> list[str]:
     """What the fair comparison says, sentence by sentence."""
-    at = epochs(basis.images, epoch_images)
-    n = len(basis.trials)
-    clear = [each for each in found if each.clear]
+    at, n = epochs(basis.images, epoch_images), count(len(basis.trials), "trial")
+    shown = [each for each in found if each.shown]
+    company = [each for each in found if each.clear and not each.shown]
     hints = [each for each in found if not each.clear and each.tested and each.tested.p < CLEAR]
     untested = [each for each in found if each.tested is None]
     told = []
-    if clear:
-        held = [each for each in clear if each.random is not None and each.random.p < CLEAR]
+    if shown:
         told.append(
-            f"After {at}, {count(n, 'trial')} compared, chance does not explain the difference that these "
-            f"settings made: {listed([_praise(each) for each in clear])}."
+            f"After {at}, {n} compared, these settings made a difference that neither chance nor the "
+            f"sampler's preferences explain: {listed([_praise(each) for each in shown])}."
         )
-        if any(each.n_random < each.n for each in clear):
-            seen = f"the effect of {_names(held)}" if held else "none of these effects"
-            told.append(
-                f"Among the trials that were drawn at random, which owe nothing to earlier results, {seen} "
-                "is "
-                "seen too."
-            )
-    elif len(untested) < len(found):
-        told.append(f"After {at}, {count(n, 'trial')} compared, no setting's effect can be told from chance.")
+    if company:
+        lead = (
+            "In the company of the sampler's choice, high accuracy also went"
+            if shown
+            else (f"After {at}, {n} compared, no setting's own effect is established. High accuracy went")
+        )
+        told.append(
+            f"{lead} with {listed([_praise(each) for each in company])}; the trials drawn at random do not "
+            "show which of them did it."
+        )
+    if not shown and not company and len(untested) < len(found):
+        told.append(f"After {at}, {n} compared, no setting's effect can be told from chance.")
     if hints:
         told.append(
             f"Hints, such as so many tests give by chance too: {listed([_praise(each) for each in hints])}."
@@ -54,7 +56,7 @@ def which(found: Sequence[Effect], basis: Basis, *, epoch_images: int) -> list[s
 
 
 def _praise(effect: Effect) -> str:
-    return f"{effect.setting.name} (best: {effect.best.label})"
+    return f"{effect.setting.name} (best {effect.best.label})"
 
 
 def _names(some: Sequence[Effect]) -> str:
@@ -76,7 +78,7 @@ def regularised(
             if one is not None and one.clear
         ]
         if parts:
-            told.append(f"{each.setting.name}: {listed(parts)}.")
+            told.append(f"{each.setting.name}: {listed(parts)}. {among_random(each)}")
         else:
             silent.append(each.setting.name)
     told = [f"Among the {len(basis.trials)} trials that were trained for {at}:", *told] if told else []

@@ -48,7 +48,7 @@ class Mistake:
     truth: str
     """the answer, in the task's words"""
     said: str
-    """the network's, head by head"""
+    """the network's, in the same words"""
     belief: float
     """probability that the network gave to the right answer of the head where it was least"""
 
@@ -71,11 +71,12 @@ class Mistakes:
 def confusion_in_words(confusion: Confusion, *, named: int = 3) -> str:
     """How often a head is wrong, and what it takes for what most often."""
     n, wrong = confusion.examples, confusion.wrong
+    name = confusion.head.replace("_", " ").capitalize()
     if not wrong:
-        return f"{confusion.head}: no mistake in {n:,} examples."
+        return f"{name}: no mistake in {n:,} examples."
     pairs = [f"{truth} taken for {said} ({times}×)" for truth, said, times in confusion.pairs()[:named]]
     return (
-        f"{confusion.head}: {count(wrong, 'mistake')} in {n:,} examples ({percent(wrong / n)}); most often "
+        f"{name}: {count(wrong, 'mistake')} in {n:,} examples ({percent(wrong / n)}); most often "
         f"{listed(pairs)}."
     )
 

@@ -2,7 +2,6 @@
 // Draws the page's figures, in the colours of day, night or paper. Asks no network for anything.
 const charts = JSON.parse(document.getElementById("charts").textContent);
 const places = [...document.querySelectorAll(".chart")];
-const PAPER_WIDTH = 680; // CSS pixels between the margins of an A4 sheet; a letter sheet is wider
 const touch = matchMedia("(pointer: coarse)").matches;
 
 function template() {
@@ -31,28 +30,34 @@ function template() {
 async function drawAll() {
   for (const [number, place] of places.entries()) {
     const { data, layout, small } = charts[number];
-    await Plotly.newPlot(place, data, { ...layout, template: template() }, {
-      responsive: true, displaylogo: false, displayModeBar: touch || small ? false : "hover",
+    const shape = { ...layout, template: template(), width: place.clientWidth, height: place.clientHeight };
+    await Plotly.newPlot(place, data, shape, {
+      displaylogo: false, displayModeBar: touch || small ? false : "hover",
       modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
     });
   }
   document.documentElement.dataset.drawn = String(places.length);
 }
 
-function redraw(width) {
+function redraw() {
+  const colours = template();
   for (const place of places) {
-    if (!place.data) continue;
-    Plotly.relayout(place, { template: template(), width: width, autosize: width === null });
+    if (place.data) Plotly.relayout(place, { template: colours, width: place.clientWidth });
   }
 }
 
 function paper(on) {
   document.documentElement.classList.toggle("paper", on);
   for (const fold of document.querySelectorAll("details")) fold.open = on;
-  redraw(on ? PAPER_WIDTH : null);
+  redraw();
 }
 
+let resized = 0;
+addEventListener("resize", () => {
+  clearTimeout(resized);
+  resized = setTimeout(redraw, 150);
+});
 addEventListener("beforeprint", () => paper(true));
 addEventListener("afterprint", () => paper(false));
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw(null));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 drawAll();

@@ -17,6 +17,7 @@ from search.report.effects import (
     among_random,
     effect,
     having,
+    seen_at_random,
     title,
 )
 from search.report.statistics import Shift, holm, quartiles, shift
@@ -122,8 +123,7 @@ def _camps(one: Effect, camps: Mapping[str, tuple[str, ...]], at_random: Collect
     up, down = (sides[1], sides[0]) if moved.by >= 0 else (sides[0], sides[1])
     told = (
         f"median {percent(quartiles(up)[1])} with {ahead} (n = {len(up)}), {percent(quartiles(down)[1])} "
-        "with "
-        f"{behind} (n = {len(down)}); {_interval(moved)}"
+        f"with {behind} (n = {len(down)}); {_interval(moved)}"
     )
     if moved.p >= CLEAR:
         return Reply(where="", told=f"{first} and {second} cannot be told apart, {told}.", p=moved.p)
@@ -146,11 +146,7 @@ def _camps_at_random(chance: Sequence[Sequence[float]], one: Effect, all_of_them
     if min(map(len, chance)) < IN_A_GROUP or n < ENOUGH:
         return f"Too few were drawn at random to check it among them (n = {n})."
     there = shift(*chance)
-    seen = there.p < CLEAR and there.by * all_of_them.by > 0
-    return (
-        f"Among the {n} drawn at random it is {'seen too' if seen else 'not to be told from chance'} "
-        f"({p_value(there.p)})."
-    )
+    return seen_at_random(there.p < CLEAR and there.by * all_of_them.by > 0, n, there.p)
 
 
 def _interval(moved: Shift) -> str:
@@ -175,8 +171,7 @@ def _more_or_less(one: Effect) -> Reply:
         direction = "more did better" if trend.rho > 0 else "less did better"
         told = (
             f"of {name}, {direction}: rank correlation {signed(trend.rho)} (95 % interval "
-            f"{signed(trend.low)} to "
-            f"{signed(trend.high)}, n = {one.n}; {p_value(trend.p)}). {medians}."
+            f"{signed(trend.low)} to {signed(trend.high)}, n = {one.n}; {p_value(trend.p)}). {medians}."
         )
         return Reply(where="", told=told, p=trend.p, checked=among_random(one))
     if one.tested.p < CLEAR:

@@ -40,8 +40,9 @@ class Course:
     """standard error of one measurement of an accuracy like the best, as a fraction"""
     plateau_images: int
     """training images from which on accuracy never again lay more than twice the noise below the best"""
-    doubling: float | None
-    """accuracy at the end less accuracy at half the images; None: it was not measured then"""
+    since_half: float | None
+    """accuracy at the end less accuracy at half the images, or at the last measurement before; None: there
+    was none"""
     gap: float
     """train less validation accuracy at the end; see basis.gap for what it is worth"""
     loss_ratio: float
@@ -89,7 +90,7 @@ def _course(trial: TrialRecord, curve: Sequence[Point], pictures: int) -> Course
         if point.validation.accuracy < best - 2 * noise:
             break
         plateau = point.images
-    half = next((point for point in curve if point.images * 2 == end.images), None)
+    first_half = [point for point in curve if point.images * 2 <= end.images]
     lowest = min(point.validation.loss for point in curve)
     return Course(
         trial=trial,
@@ -99,7 +100,7 @@ def _course(trial: TrialRecord, curve: Sequence[Point], pictures: int) -> Course
         last=end.validation.accuracy,
         noise=noise,
         plateau_images=plateau,
-        doubling=None if half is None else end.validation.accuracy - half.validation.accuracy,
+        since_half=end.validation.accuracy - first_half[-1].validation.accuracy if first_half else None,
         gap=gap(end),
         loss_ratio=end.validation.loss / lowest if lowest > 0 else 1.0,
     )
@@ -163,19 +164,19 @@ def verdict(found: Sequence[Course], *, epoch_images: int, schedules: Mapping[st
         )
     n = len(found)
     peaked, fell = [c for c in found if c.peaked], [c for c in found if c.fell]
-    doubled = [c for c in found if c.doubling is not None]
+    halved = [c for c in found if c.since_half is not None]
     idle = sorted(
-        (c for c in doubled if c.doubling is not None and c.doubling <= 0), key=lambda c: c.last - c.best
+        (c for c in halved if c.since_half is not None and c.since_half <= 0), key=lambda c: c.last - c.best
     )
     against = tuple(sorted({c.trial.number: c for c in (*idle, *fell)}.values(), key=_worst))
     return Verdict(
-        answer=_answer(found, doubled, idle, fell),
+        answer=_answer(found, halved, idle, fell),
         reasons=tuple(
             filter(
                 None,
                 (
                     _where_the_best_was(n, peaked, fell),
-                    _last_doubling(doubled, epoch_images),
+                    _second_half(halved),
                     _plateau(found, epoch_images),
                     _losses(found),
                     _schedule(schedules),
@@ -187,11 +188,11 @@ def verdict(found: Sequence[Course], *, epoch_images: int, schedules: Mapping[st
 
 
 def _worst(course: Course) -> float:
-    return min(course.drift, 0.0 if course.doubling is None else course.doubling)
+    return min(course.drift, 0.0 if course.since_half is None else course.since_half)
 
 
 def _answer(
-    found: Sequence[Course], doubled: Sequence[Course], idle: Sequence[Course], fell: Sequence[Course]
+    found: Sequence[Course], halved: Sequence[Course], idle: Sequence[Course], fell: Sequence[Course]
 ) -> str:
     n = len(found)
     if n < 3:
@@ -203,7 +204,7 @@ def _answer(
     against = []
     if idle:
         against.append(
-            f"in {len(idle)} of {len(doubled)} the second half brought no accuracy ({_names(idle)})"
+            f"in {len(idle)} of {len(halved)} the second half brought no accuracy ({_names(idle)})"
         )
     if fell:
         against.append(f"{len(fell)} ended clearly below the best ({_names(fell)})")
@@ -211,11 +212,12 @@ def _answer(
         against.append(f"in {len(rose)} the validation loss rose again ({_names(rose)})")
     if against:
         return f"No, not always. Of {n} curves that ran to the end, {listed(against)}."
-    if len(doubled) < n:
-        return f"It did no harm: of {n} curves none ended clearly below its best, and no validation loss "
-        "rose."
-    gains = [course.doubling for course in doubled if course.doubling is not None]
-    large = _beyond_noise(doubled)
+    if len(halved) < n:
+        return (
+            f"It did no harm: none of {n} curves ended clearly below its best, and no validation loss rose."
+        )
+    gains = [course.since_half for course in halved if course.since_half is not None]
+    large = _beyond_noise(halved)
     how = (
         f"in {large} of {n} by more than the noise of a measurement"
         if large
@@ -228,9 +230,9 @@ def _answer(
     )
 
 
-def _beyond_noise(doubled: Sequence[Course]) -> int:
+def _beyond_noise(halved: Sequence[Course]) -> int:
     """Courses whose second half brought more than twice the standard error of a measurement."""
-    return sum(course.doubling is not None and course.doubling > 2 * course.noise for course in doubled)
+    return sum(course.since_half is not None and course.since_half > 2 * course.noise for course in halved)
 
 
 def _names(some: Sequence[Course]) -> str:
@@ -250,10 +252,9 @@ def _where_the_best_was(n: int, peaked: Sequence[Course], fell: Sequence[Course]
     return (
         f"{len(peaked)} of {n} curves had their best validation accuracy before the end "
         f"({share(len(peaked) / n)}, 95 % interval {share(low)} to {share(high)}) and lost {lost} points "
-        "from "
-        "there (median). The best of several noisy measurements lies above the last one even where nothing "
-        "was "
-        f"lost; {len(fell) or 'none'} of the {n} lost more than twice the standard error of a measurement."
+        "from there (median). The best of several noisy measurements lies above the last one even where "
+        f"nothing was lost; {len(fell) or 'none'} of the {n} lost more than twice the standard error of a "
+        "measurement."
     )
 
 
@@ -261,18 +262,15 @@ def _all_of(n: int) -> str:
     return "The one curve" if n == 1 else f"All {n} curves"
 
 
-def _last_doubling(doubled: Sequence[Course], epoch_images: int) -> str:
-    if not doubled:
+def _second_half(halved: Sequence[Course]) -> str:
+    if not halved:
         return ""
-    gains = [course.doubling for course in doubled if course.doubling is not None]
-    ends = doubled[0].images
+    gains = [course.since_half for course in halved if course.since_half is not None]
     return (
-        f"The last doubling of the training, from {ends / 2 / epoch_images:.3g} to "
-        f"{epochs(ends, epoch_images)}, "
-        f"brought {points(median(gains))} points of validation accuracy in the median of {len(gains)} (from "
-        f"{points(min(gains))} to {points(max(gains))}); {_beyond_noise(doubled) or 'none'} of them gained "
-        "more "
-        "than twice the standard error of a measurement."
+        f"The second half of the training brought {points(median(gains))} points of validation accuracy in "
+        f"the median of {len(gains)} (from {points(min(gains))} to {points(max(gains))}); "
+        f"{_beyond_noise(halved) or 'none'} of them gained more than twice the standard error of a "
+        "measurement."
     )
 
 
@@ -282,8 +280,7 @@ def _plateau(found: Sequence[Course], epoch_images: int) -> str:
     return (
         "The plateau, from which on a curve stays within two standard errors of its best, began after "
         f"{epochs(middle, epoch_images)} (median of {len(found)}); in {len(early) or 'none'} of them in the "
-        "first half of "
-        "the training."
+        "first half of the training."
     )
 
 

@@ -170,11 +170,10 @@ def _mistakes(storage_url: str, whole: WholeStudy) -> Mistakes | str:
     except ConfigError as error:
         return f"The winner's mistakes cannot be shown: {error}"
     except CheckpointCorrupt:
-        return f"The winner's weights in {path} are damaged and were not used, so its mistakes cannot be "
-        "shown."
+        return f"The winner's weights in {path} are damaged and were not used; its mistakes cannot be shown."
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        return f"The winner's weights in {path} cannot be read ({reason}), so its mistakes cannot be shown."
+        return f"The winner's weights in {path} cannot be read ({reason}); its mistakes cannot be shown."
 
 
 def _confirmation(storage_url: str, name: str) -> Confirmation | None:

@@ -101,15 +101,9 @@ def _mistake(
 ) -> Mistake:
     times = len(targets) // len(image)
     given = None if number is None else int(number.flatten()[row])
-    truth, answer = targets[row].tolist(), said[row].tolist()
-    wrong = [
-        f"{head.name.replace('_', ' ')} {each}"
-        for head, right, each in zip(task.heads, truth, answer, strict=True)
-        if right != each
-    ]
     return Mistake(
         png=png(image[row // times, 0]),
-        truth=task.caption(truth, given),
-        said=", ".join(wrong),
+        truth=task.caption(targets[row].tolist(), given),
+        said=task.caption(said[row].tolist(), given),
         belief=belief,
     )

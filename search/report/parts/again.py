@@ -24,8 +24,7 @@ def repeat(material: Material) -> Section:
             listing(material.command),
             paragraph(
                 "Workers that take turns differently give other trials: one worker alone repeats a search "
-                "best. A "
-                "single trial is repeated to the last bit on a processor of the same kind:"
+                "best. A single trial is repeated to the last bit on a processor of the same kind:"
             ),
             listing(f"tune repeat {material.study.name} --trial {best.number}"),
             table(

@@ -20,16 +20,14 @@ def confirmed(confirmation: Confirmation | None, *, study: str, trials: int) -> 
             body=(
                 paragraph(
                     f"The winner is unconfirmed. It is the best of {count(trials, 'trial')} on the very "
-                    "pictures "
-                    "that chose it, and the largest of many noisy numbers is too large: expect a little less "
-                    "on new digits, and do not take a small lead over the second for one.",
+                    "pictures that chose it, and the largest of many noisy numbers is too large: expect a "
+                    "little less on new digits, and do not take a small lead over the second for one.",
                     kind="answer",
                 ),
                 paragraph(
                     code(f"tune confirm {study}"),
                     " trains the leaders again on fresh seeds, ranks them by the mean, and looks at the "
-                    "test set "
-                    "once. No number on this page comes from the test set.",
+                    "test set once. No number on this page comes from the test set.",
                 ),
             ),
         )
@@ -42,11 +40,9 @@ def confirmed(confirmation: Confirmation | None, *, study: str, trials: int) -> 
             ],
             paragraph(
                 f"{count(len(confirmation.candidates), 'configuration')} on "
-                f"{count(confirmation.seeds, 'fresh seed')}, "
-                f"{confirmation.epochs:g} epochs each, in the study {confirmation.confirmed_in}. Intervals "
-                "are "
-                "95 % of the mean over seeds; the number from the search is the one that chose, hence too "
-                "high.",
+                f"{count(confirmation.seeds, 'fresh seed')}, {confirmation.epochs:g} epochs each, in the "
+                f"study {confirmation.confirmed_in}. Intervals are 95 % of the mean over seeds; the number "
+                "from the search is the one that chose, hence too high.",
                 kind="note",
             ),
             table(

@@ -26,10 +26,9 @@ def sizes(material: Material) -> Section:
             body.append(
                 paragraph(
                     f"{enough.reference or f'Trial {enough.number}'} does with {enough.parameters:,} "
-                    "parameters, "
-                    f"{share(enough.parameters / top.parameters)} of the winner's {top.parameters:,}, what "
-                    "cannot be "
-                    f"told from it on {n:,} pictures: {percent(enough.value)} against {percent(top.value)}.",
+                    f"parameters, {share(enough.parameters / top.parameters)} of the winner's "
+                    f"{top.parameters:,}, what cannot be told from it on {n:,} pictures: "
+                    f"{percent(enough.value)} against {percent(top.value)}.",
                     kind="answer",
                 )
             )
@@ -37,8 +36,7 @@ def sizes(material: Material) -> Section:
             body.append(
                 paragraph(
                     f"No complete trial with fewer parameters comes so near to the best that {n:,} pictures "
-                    "could "
-                    "not tell them apart.",
+                    "could not tell them apart.",
                     kind="answer",
                 )
             )

@@ -13,6 +13,9 @@ from search.report.outcomes import best_so_far, leaders
 from search.report.page import Chart, Grid, Section
 from search.report.words import count, percent
 
+NEAR = 0.002
+"""As good as the best, for those who are in a hurry: two in a thousand."""
+
 
 def course(material: Material) -> Section:
     """The best so far."""
@@ -23,21 +26,17 @@ def course(material: Material) -> Section:
     body: list[Html | Chart | Grid] = []
     if reached:
         first = next(each for each in reached if each.best == reached[-1].best)
-        near = next(each for each in reached if each.best >= reached[-1].best - 0.002)
-        body.append(
-            paragraph(
-                f"The best score of {count(len(reached), 'finished trial')} was there after "
-                f"{first.finished}; "
-                f"0.2 points below it the search stood after {near.finished} already."
-            )
-        )
+        near = next(each for each in reached if each.best >= reached[-1].best - NEAR)
+        told = f"The best of {count(len(reached), 'finished trial')} was number {first.finished:,} to finish"
+        if near is not first:
+            told += f"; within {NEAR * 100:g} points of it the search was after {near.finished:,}"
+        body.append(paragraph(f"{told}."))
     body.append(
         Chart(
             figure=figures.progress(reached, references),
             caption="Each dot is a finished trial; pruned ones (grey) were ended early, at what they had "
-            "reached. "
-            "Dotted: the published networks, trained in this study. The scale stretches towards 100 %: equal "
-            "steps are equal shares of errors gone.",
+            "reached. Dotted: the published networks, trained in this study. The scale stretches towards "
+            "100 %: equal steps are equal shares of errors gone.",
             height=430,
         )
     )
@@ -65,10 +64,8 @@ def curves(material: Material) -> Section:
             Chart(
                 figure=figures.learning_curves(shown, material.curves, epoch_images=spec.epoch_images),
                 caption="The ten best and the published networks (grey). Solid: validation; dotted: train, "
-                "measured "
-                "while training with dropout and augmentation on, hence often below validation. Epochs "
-                "double "
-                "from line to line. A click on a name hides its curves.",
+                "measured while training with dropout and augmentation on, hence often below validation. "
+                "Epochs double from line to line. A click on a name hides its curves.",
                 height=560,
             ),
             fold(

@@ -33,9 +33,9 @@ def extra_training(material: Material, found: Findings) -> Section:
             paragraph(_doublings_in_words(steps, spec.epoch_images)),
             Chart(
                 figure=figures.doublings(steps, epoch_images=spec.epoch_images),
-                caption="Gain in validation accuracy from doubling the images, a dot for each trial that "
-                "went on, pruned "
-                "ones too. Boxes hold the middle half. Whoever went on had been doing well.",
+                caption="Share of its errors that a network lost by doubling the images, a dot for each "
+                "trial that went on, pruned ones too. Boxes hold the middle half. Whoever went on had been "
+                "doing well.",
                 height=360,
             ),
         ]
@@ -44,16 +44,15 @@ def extra_training(material: Material, found: Findings) -> Section:
         caption = f"Every curve that ran to the end ({len(found.courses):,})"
         if len(shown) < len(found.courses):
             caption = (
-                f"{len(shown)} of {len(found.courses):,} curves that ran to the end: the best, the references, "
-                "counterexamples"
+                f"{len(shown)} of {len(found.courses):,} curves that ran to the end: the best, the "
+                "references, counterexamples"
             )
         body.append(fold(caption, _courses(shown, spec.epoch_images)))
     if len(found.courses) < 10:
         body.append(
             paragraph(
                 f"Only {count(len(found.courses), 'curve')} ran to the end here. A study with --pruner none "
-                "trains every "
-                "trial for the whole budget and answers more firmly.",
+                "trains every trial for the whole budget and answers more firmly.",
                 kind="note",
             )
         )
@@ -97,7 +96,7 @@ def _courses(some: Sequence[Course], epoch_images: int) -> Html:
             f"{course.best_images / epoch_images:.3g} of {course.images / epoch_images:.3g}",
             points(course.drift),
             f"{course.plateau_images / epoch_images:.3g}",
-            "–" if course.doubling is None else points(course.doubling),
+            "–" if course.since_half is None else points(course.since_half),
             points(course.gap),
             f"+{share(course.loss_ratio - 1)}",
         )
@@ -109,7 +108,7 @@ def _courses(some: Sequence[Course], epoch_images: int) -> Html:
         "at epoch",
         "drift after",
         "plateau from",
-        "last doubling",
+        "second half",
         "train − validation",
         "loss over its lowest",
     )

@@ -21,8 +21,8 @@ def generalised(material: Material, found: Findings) -> Section:
     body: list[Html | Chart | Grid] = [
         paragraph(
             "To generalise is to be right on digits that training never saw. The validation accuracy says "
-            "how well "
-            "a network does; the gap between train and validation says how much it learnt by heart instead."
+            "how well a network does; the gap between train and validation says how much it learnt by heart "
+            "instead."
         ),
         *[paragraph(each, kind="answer") for each in in_words(material, found)],
         subheading("Late in training"),
@@ -30,9 +30,8 @@ def generalised(material: Material, found: Findings) -> Section:
     if found.late is None:
         body.append(
             paragraph(
-                "Not enough data to tell: fewer than twelve trials were trained for an epoch or more, and "
-                "before that "
-                "no example is seen twice. A study without pruning (--pruner none) tells more."
+                "Not enough data to tell: fewer than twelve trials were trained for more than an epoch, and "
+                "before that no example is seen twice. A study without pruning (--pruner none) tells more."
             )
         )
     else:

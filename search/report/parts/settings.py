@@ -37,12 +37,11 @@ def settings(material: Material, found: Findings) -> Section:
         body += [
             Chart(
                 figure=figures.importance(found.effects),
-                caption="How much of the differences in rank each setting explains by itself, one at a "
-                "time (Kruskal–Wallis, "
-                f"less what chance explains). Blue: clear even though {count(len(tested), 'setting')} were "
-                "asked "
-                f"(Holm's correction, 5 %).{within}",
-                height=100 + 26 * len(tested),
+                caption="How much of the differences in rank goes with each setting, one at a time "
+                "(Kruskal–Wallis, less what chance explains). In blue what is clear even though "
+                f"{count(len(tested), 'setting')} were asked (Holm's correction, 5 %): dark where the "
+                f"trials drawn at random show it as well.{within}",
+                height=120 + 26 * len(tested),
             ),
             Grid(
                 charts=tuple(
@@ -57,8 +56,7 @@ def settings(material: Material, found: Findings) -> Section:
             ),
             paragraph(
                 "Dots: trials; blue ones were drawn at random. Orange: medians of groups of trials, by "
-                "value or by "
-                "quarters. The worst twentieth may lie below the edge.",
+                "value or by quarters. The worst twentieth may lie below the edge.",
                 kind="note",
             ),
         ]
@@ -71,22 +69,25 @@ def settings(material: Material, found: Findings) -> Section:
 def _basis(material: Material, basis: Basis) -> str:
     """On what basis trials are compared, and what that cannot show."""
     epoch = material.study.spec.epoch_images
+    whole = basis.images == material.budget
     told = (
         f"Compared is the validation accuracy after {epochs(basis.images, epoch)}, on "
-        f"{count(len(basis.trials), 'trial')}: the latest moment at which at least nine in ten were "
-        "measured. "
-        "Later ones know only the trials that were let on, and recorded values come from trainings of "
-        "different lengths. "
+        f"{count(len(basis.trials), 'trial')}: "
+        + (
+            "the end of the training. "
+            if whole
+            else "the latest moment at which at least nine in ten were measured. Later ones know only the "
+            "trials that were let on, and recorded values come from trainings of different lengths. "
+        )
     )
     if basis.missing:
         told += f"{count(basis.missing, 'trial')} ended before that moment and {_is(basis.missing)} missing. "
     told += "Failed trials and the published networks are left out."
-    if basis.images < material.budget:
+    if not whole:
         told += " What a setting gives only late in a training cannot show here"
         told += (
             "; and before an epoch is over no example is seen twice, so that nothing against learning by "
-            "heart "
-            "(fresh pairs, dropout, weight decay) can have paid yet."
+            "heart (fresh pairs, dropout, weight decay) can have paid yet."
             if basis.images <= epoch
             else "."
         )
@@ -100,16 +101,14 @@ def _is(n: int) -> str:
 def _sampling(material: Material, chance: int, n: int) -> str:
     if chance == n:
         return (
-            "Every trial was drawn at random, so that settings do not keep company: what is seen here is "
-            "an effect "
-            "of the setting, within the space that was searched."
+            "Every trial was drawn at random, so that settings do not keep company: what is seen here is an "
+            "effect of the setting, within the space that was searched."
         )
     return (
-        "The sampler tries more of what did well, so settings keep company: a setting may look good "
-        "because of what "
-        f"it came with. {chance} of the {n} trials were drawn at random all the same; they are an "
-        "experiment, and "
-        "what they show too can be trusted more. No sentence here that rests on the others alone says why."
+        "The sampler tries more of what did well, so settings keep company: a setting may look good because "
+        f"of what it came with. {chance} of the {n} trials were drawn at random all the same; they are an "
+        "experiment, and what they show too can be trusted more. What only the others show may be the "
+        "sampler's doing."
     )
 
 
@@ -124,8 +123,7 @@ def questions(found: Findings) -> Section:
         )
     asked = paragraph(
         "On the same basis as the settings below, at equal training. Corrected for the number of "
-        "questions: an "
-        "effect that passes only by itself is called a hint.",
+        "questions: an effect that passes only by itself is called a hint.",
         kind="note",
     )
     return Section(heading=QUESTIONS, body=(asked, *body))

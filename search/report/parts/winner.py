@@ -10,6 +10,7 @@ from search.report.html import Html, paragraph, safe, strong, table
 from search.report.material import Material
 from search.report.numbers import best_point, gains, wilson
 from search.report.numbers import count as count_states
+from search.report.outcomes import leaders
 from search.report.page import Section
 from search.report.words import duration, epochs, listed, percent, points, share
 
@@ -28,8 +29,7 @@ def standing(material: Material) -> str:
         return f"All {target:,} trials are finished ({made})."
     return (
         f"The study is not finished: {counts.finished:,} of {target:,} trials are ({made}; {counts.running} "
-        "at "
-        "work). What follows is how it stands."
+        "at work). What follows is how it stands."
     )
 
 
@@ -51,13 +51,17 @@ def in_words(material: Material) -> Html:
         f"{lead}, {_kind(winner)}{size}, is right on ",
         strong(percent(point.validation.accuracy)),
         f" of the validation set (95 % interval {low * 100:.2f} to {percent(high)}, "
-        f"{spec.validation_pictures:,} "
-        f"pictures): {listed(heads)}; on {percent(point.validation.joint)} of the examples every answer is "
-        "right. "
-        f"It was trained with {settings.get('optimizer')} for "
+        f"{spec.validation_pictures:,} pictures): {listed(heads)}; on {percent(point.validation.joint)} of "
+        f"the examples every answer is right. It was trained with {settings.get('optimizer')} for "
         f"{epochs(material.curves[winner.trial_id][-1].images, spec.epoch_images)}, "
         f"{duration(material.seconds.get(winner.trial_id))} on one worker.",
     ]
+    if winner.reference:
+        rival = next((t for t in leaders(material.trials, 1) if t.reference is None), None)
+        parts.append(
+            " No trial of the search did better"
+            + (f": the best of them, trial {rival.number}, reached {percent(rival.value)}." if rival else ".")
+        )
     for gain in gains(material.trials):
         if gain.trial != winner.number:
             more, gone = ("more", "gone") if gain.gain >= 0 else ("less", "added")
@@ -110,10 +114,9 @@ def winner(material: Material) -> Section:
             table(("accuracy", "validation", "95 % interval", "train, running"), rows),
             paragraph(
                 f"At its best point, after {epochs(point.images, material.study.spec.epoch_images)}. Train "
-                "is "
-                "measured while training: dropout and augmentation on, the weights still moving. The "
-                "intervals "
-                "know of the pictures that happened to be drawn, not of the choice of the best trial.",
+                "is measured while training: dropout and augmentation on, the weights still moving. The "
+                "intervals know of the pictures that happened to be drawn, not of the choice of the best "
+                "trial.",
                 kind="note",
             ),
             table(

@@ -47,8 +47,7 @@ def mistakes(found: Mistakes | str, *, study: str, trial: int) -> Section:
                 Chart(
                     figure=figures.confusion(each),
                     caption=f"{each.head.replace('_', ' ').capitalize()}: what is taken for what. Right "
-                    "answers "
-                    "are left blank.",
+                    "answers are left blank.",
                     height=400,
                 )
                 for each in found.confusions
@@ -59,8 +58,7 @@ def mistakes(found: Mistakes | str, *, study: str, trial: int) -> Section:
         body.append(
             paragraph(
                 "The worst: mistakes in which the right answer was believed least. Above what it is, below "
-                "what the "
-                "network said, and how probable it held the right answer."
+                "what the network said, and how probable it held the right answer."
             )
         )
         body.append(
