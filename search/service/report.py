@@ -86,11 +86,7 @@ def gather(storage_url: str, name: str) -> Material:
         seconds=whole.seconds,
         workers=tuple(whole.workers.values()),
         settings=searched(record),
-        at_random=frozenset(
-            trial.number
-            for trial in whole.trials
-            if drawn_at_random(spec.sampler, spec.seed, _origin(trial, whole.trials).number)
-        ),
+        at_random=drawn(record, whole.trials),
         budget=Ladder(epoch_images=spec.epoch_images, epochs=spec.epochs).total,
         mistakes=_mistakes(storage_url, whole),
         confirmation=_confirmation(storage_url, name),
@@ -121,6 +117,16 @@ def searched(record: StudyRecord) -> tuple[Setting, ...]:
     return tuple(found)
 
 
+def drawn(record: StudyRecord, trials: Sequence[TrialRecord]) -> frozenset[int]:
+    """Numbers of the trials whose settings were drawn at random; a repetition has those of its origin."""
+    spec = record.spec
+    return frozenset(
+        trial.number
+        for trial in trials
+        if drawn_at_random(spec.sampler, spec.seed, _origin(trial, trials).number)
+    )
+
+
 def command(record: StudyRecord) -> str:
     """The command that makes the same study from nothing; a space of one's own comes as a file beside it."""
     spec = record.spec
@@ -144,15 +150,15 @@ def _origin(trial: TrialRecord, trials: Sequence[TrialRecord]) -> TrialRecord:
 
 def _mistakes(storage_url: str, whole: WholeStudy) -> Mistakes | str:
     """What the winner's weights get wrong, else why that cannot be seen."""
+    winner = best_trial(whole.trials) or leader(whole.trials)
+    checkpoint = None if winner is None else whole.checkpoints.get(winner.trial_id)
+    if winner is None or checkpoint is None:
+        return "The winner's weights were not kept, so its mistakes cannot be shown."
     from models.checkpoint import CheckpointCorrupt
     from search.work.artifacts import artifact_root
     from search.work.ground import same_data
     from search.work.mistakes import mistakes
 
-    winner = best_trial(whole.trials) or leader(whole.trials)
-    checkpoint = None if winner is None else whole.checkpoints.get(winner.trial_id)
-    if winner is None or checkpoint is None:
-        return "The winner's weights were not kept, so its mistakes cannot be shown."
     path = artifact_root(storage_url) / checkpoint.path
     worker = whole.workers.get(whole.trained_by.get(winner.trial_id, ""))
     precision = "float32" if worker is None else worker.environment[f"precision_{winner.settings[FAMILY]}"]

@@ -25,7 +25,7 @@ def mistakes(found: Mistakes | str, *, study: str, trial: int) -> Section:
                 ),
             ),
         )
-    same = abs(found.accuracy - found.recorded) < 1e-9
+    same = percent(found.accuracy) == percent(found.recorded)
     body: list[Html | Chart | Grid] = [
         paragraph(confusion_in_words(each), kind="answer") for each in found.confusions
     ]

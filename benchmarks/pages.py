@@ -1,0 +1,63 @@
+"""How long a page takes and how large it is. Prints a Markdown table.
+
+Knows nothing of what is on a page. Studies are filled with made-up trials (see overhead.py), and the command
+is a whole process, as a person starts it: importing, reading, working out, writing. CPU seconds are those of
+that process.
+
+    python benchmarks/pages.py
+    python benchmarks/pages.py --trials 100 1000 10000 --rounds 5
+"""
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from overhead import make
+
+from search.study.storage import open_storage
+
+TUNE = Path(sys.executable).with_name("tune")
+
+
+def timed(url: str, *words: str) -> tuple[float, float]:
+    """Seconds and CPU seconds that the command took. Raises CalledProcessError where it failed."""
+    began, before = time.perf_counter(), cpu_of_children()
+    subprocess.run(
+        [str(TUNE), *words], env={**os.environ, "TUNE_STORAGE": url}, check=True, capture_output=True
+    )
+    return time.perf_counter() - began, cpu_of_children() - before
+
+
+def cpu_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--trials", nargs="+", type=int, default=[100, 1_000])
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    print(f"| page | trials | s, median of n = {arguments.rounds} | CPU s | MB |\n|---|--:|--:|--:|--:|")
+    with tempfile.TemporaryDirectory() as folder:
+        url, page = f"sqlite:///{folder}/studies.db", Path(folder) / "page.html"
+        for n in arguments.trials:
+            with open_storage(url) as storage:
+                make(storage, f"filled-{n}", n)
+            words = ("report", f"filled-{n}", "--out", str(page), "--force")
+            runs = [timed(url, *words) for _ in range(arguments.rounds)]
+            wall, cpu = (statistics.median(each) for each in zip(*runs, strict=True))
+            print(
+                f"| tune report | {n:,} | {wall:.2f} | {cpu:.2f} | {page.stat().st_size / 1e6:.2f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
