@@ -48,12 +48,15 @@ def _accuracy_axis(accuracies: Sequence[float], title: str = "validation accurac
     errors = [_error(accuracy) for accuracy in accuracies] or [0.5]
     low, high = min(errors) / 1.15, max(errors) * 1.15
     shown = [tick for tick in _TICKS if low <= tick <= high]
+    if len(shown) < 3:  # a narrow range: even steps of accuracy, in round numbers
+        digits = max(0, 1 - math.floor(math.log10(high - low)))
+        shown = sorted({round(low + (high - low) * part / 3, digits) for part in range(4)} - {0.0})
     return {
         "title": {"text": title},
         "type": "log",
         "range": [math.log10(high), math.log10(low)],
         "tickvals": shown,
-        "ticktext": [f"{(1 - tick) * 100:g} %" for tick in shown],
+        "ticktext": [f"{(1 - tick) * 100:.6g} %" for tick in shown],
     }
 
 

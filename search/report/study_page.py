@@ -51,9 +51,11 @@ def _in_short(material: Material, found: Findings) -> Html:
     else:
         tried = counted(count(material.trials).finished, "trial")
         sure = f"Not yet: the best of {tried} on the pictures that chose it is always a little lucky."
+    helped = generalised.in_words(material, found)
+    firm = any(each.shown for each in found.effects)
     return bullets(
         [
-            safe(strong("Which settings helped to generalise? "), generalised.in_words(material, found)[0]),
+            safe(strong("Which settings helped to generalise? "), " ".join(helped[: 1 if firm else 2])),
             safe(strong("Did extra training always help? "), found.verdict.answer),
             safe(strong("Is the winner confirmed? "), sure),
         ]
