@@ -9,11 +9,13 @@ trials are proposed by the samplers of a study, so that settings keep the compan
 
 import argparse
 import random
+from collections import Counter
+from collections.abc import Callable
 
 import optuna
 
 from search.records import State, TrialRecord
-from search.report.effects import Setting, effects
+from search.report.effects import Effect, Setting, effects
 from search.study.chance import drawn_at_random
 from search.study.samplers import make_sampler
 
@@ -49,23 +51,25 @@ def main() -> None:
     parser.add_argument("--noise", type=float, default=0.01)
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    print("| sampler | trials | idle settings: clear | shown | settings that matter: clear | shown |")
-    print("|---|--:|--:|--:|--:|--:|")
+    grades: dict[str, Callable[[Effect], bool]] = {
+        "clear": lambda each: each.clear,
+        "likely": lambda each: each.likely or each.shown,
+        "shown": lambda each: each.shown,
+    }
+    print(f"| sampler | trials | idle: {' | '.join(grades)} | matter: {' | '.join(grades)} |")
+    print("|---|--:|" + "--:|" * 2 * len(grades))
     for sampler in ("random", "tpe"):
         for n in arguments.trials:
-            told = {(matters, kind): 0 for matters in (True, False) for kind in ("clear", "shown")}
+            told: Counter[tuple[bool, str]] = Counter()
             for seed in range(arguments.rounds):
                 records, scores = searched(sampler, seed, n, arguments.noise)
                 chance = {number for number in range(n) if drawn_at_random(sampler, seed, number)}
                 for each in effects(SETTINGS, records, scores, chance, family=None):
-                    told[each.setting.name in MATTER, "clear"] += each.clear
-                    told[each.setting.name in MATTER, "shown"] += each.shown
-            idle, real = (len(NAMES) - len(MATTER)) * arguments.rounds, len(MATTER) * arguments.rounds
-            cells = [
-                f"{told[matters, kind]} of {real if matters else idle}"
-                for matters in (False, True)
-                for kind in ("clear", "shown")
-            ]
+                    told.update(
+                        (each.setting.name in MATTER, grade) for grade, is_it in grades.items() if is_it(each)
+                    )
+            of = {False: (len(NAMES) - len(MATTER)) * arguments.rounds, True: len(MATTER) * arguments.rounds}
+            cells = [f"{told[matters, grade]} of {of[matters]}" for matters in of for grade in grades]
             print(f"| {sampler} | {n} | {' | '.join(cells)} |", flush=True)
 
 

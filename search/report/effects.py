@@ -83,6 +83,8 @@ class Effect:
     """of the trials, those drawn at random"""
     random: Explained | None
     """the same among those alone; None: too few"""
+    p_random_of_all: float
+    """the p-value among those, corrected likewise; 1 where nothing was tested"""
 
     @property
     def share(self) -> float:
@@ -101,12 +103,18 @@ class Effect:
         return self.tested is not None and self.p_of_all < CLEAR
 
     @property
+    def likely(self) -> bool:
+        """Whether it is clear, and the trials drawn at random at least hint at it. One idle setting in twenty
+        is called likely in a long search (docs/decisions/011)."""
+        return self.clear and not self.shown and self.random is not None and self.random.p < CLEAR
+
+    @property
     def shown(self) -> bool:
         """Whether it is clear, and there also where no result had a say in the settings: only then it may be
         called the setting's own doing."""
         if self.n_random == self.n:
             return self.clear
-        return self.clear and self.random is not None and self.random.p < CLEAR
+        return self.clear and self.random is not None and self.p_random_of_all < CLEAR
 
 
 def effects(
@@ -127,6 +135,8 @@ def effects(
     ]
     corrected = iter(holm([each.tested.p for each in found if each.tested is not None]))
     found = [replace(each, p_of_all=next(corrected)) if each.tested else each for each in found]
+    corrected = iter(holm([each.random.p for each in found if each.random is not None]))
+    found = [replace(each, p_random_of_all=next(corrected)) if each.random else each for each in found]
     return sorted(found, key=lambda each: (-each.share, each.p_of_all, -each.n))
 
 
@@ -150,7 +160,7 @@ def effect(
     ]
     chance = [pair for pair in pairs if pair[2] in at_random]
     groups = _groups(setting, pairs)
-    tested = _tested(groups, len(pairs))
+    tested, random = _tested(groups, len(pairs)), _tested(_groups(setting, chance), len(chance))
     x = [float(value) for value, _, _ in pairs] if setting.ordered else []
     return Effect(
         setting=setting,
@@ -161,7 +171,8 @@ def effect(
         p_of_all=1.0 if tested is None else tested.p,
         trend=correlation(x, [score for _, score, _ in pairs]) if setting.ordered else None,
         n_random=len(chance),
-        random=_tested(_groups(setting, chance), len(chance)),
+        random=random,
+        p_random_of_all=1.0 if random is None else random.p,
     )
 
 
@@ -233,7 +244,12 @@ def among_random(effect: Effect) -> str:
         return "All of them were drawn at random."
     if effect.random is None:
         return f"Too few were drawn at random to check it among them (n = {effect.n_random})."
-    return seen_at_random(effect.random.p < CLEAR, effect.n_random, effect.random.p)
+    if effect.random.p < CLEAR <= effect.p_random_of_all:
+        return (
+            f"Among the {effect.n_random} drawn at random there is a hint of it ({p_value(effect.random.p)}; "
+            f"{p_value(effect.p_random_of_all).removeprefix('p = ')} corrected)."
+        )
+    return seen_at_random(effect.p_random_of_all < CLEAR, effect.n_random, effect.random.p)
 
 
 def seen_at_random(seen: bool, n: int, p: float) -> str:

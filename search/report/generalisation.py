@@ -25,7 +25,8 @@ def which(found: Sequence[Effect], basis: Basis, *, epoch_images: int) -> list[s
     """What the fair comparison says, sentence by sentence."""
     at, n = epochs(basis.images, epoch_images), count(len(basis.trials), "trial")
     shown = [each for each in found if each.shown]
-    company = [each for each in found if each.clear and not each.shown]
+    likely = [each for each in found if each.likely]
+    company = [each for each in found if each.clear and not each.shown and not each.likely]
     hints = [each for each in found if not each.clear and each.tested and each.tested.p < CLEAR]
     untested = [each for each in found if each.tested is None]
     told = []
@@ -34,17 +35,19 @@ def which(found: Sequence[Effect], basis: Basis, *, epoch_images: int) -> list[s
             f"After {at}, {n} compared, these settings made a difference that neither chance nor the "
             f"sampler's preferences explain: {listed([_praise(each) for each in shown])}."
         )
-    if company:
-        lead = (
-            "In the company of the sampler's choice, high accuracy also went"
-            if shown
-            else (f"After {at}, {n} compared, no setting's own effect is established. High accuracy went")
-        )
+    opening = "" if shown else f"After {at}, {n} compared, no setting's own effect is established. "
+    if likely:
         told.append(
-            f"{lead} with {listed([_praise(each) for each in company])}; the trials drawn at random do not "
-            "show which of them did it."
+            f"{opening}Likely: {listed([_praise(each) for each in likely])}; clear over all trials, and the "
+            "trials drawn at random hint at it."
         )
-    if not shown and not company and len(untested) < len(found):
+    if company:
+        told.append(
+            f"{'' if likely else opening}High accuracy {'also ' if shown or likely else ''}went with "
+            f"{listed([_praise(each) for each in company])}; the trials drawn at random do not show which of "
+            "them did it."
+        )
+    if not told and len(untested) < len(found):
         told.append(f"After {at}, {n} compared, no setting's effect can be told from chance.")
     if hints:
         told.append(

@@ -30,6 +30,7 @@ from search.report.material import Material
 from search.report.mistakes import Confusion, Mistake, Mistakes, confusion_in_words, surest_first
 from search.report.outcomes import best_so_far, front, leaders, spending, spent_in_words
 from search.report.questions import answers
+from search.report.statistics import Explained
 from search.report.study_page import study_page
 from search.report.training import courses, doublings, verdict
 
@@ -224,6 +225,20 @@ class TestEffects:
         assert "dropout" not in told[0]
         assert "dropout" in told[1]
         assert "do not show which of them did it" in told[1]
+
+    def test_a_hint_at_random_is_called_likely(self) -> None:
+        """Among fewer random trials: their p passes by itself, not for all settings at once."""
+        trials, found = study(120)
+        seen = effects(SETTINGS, trials, found, frozenset(range(120)), family=None)
+        weak = [
+            replace(each, n_random=30, random=Explained(share=0.1, p=0.04), p_random_of_all=0.12)
+            for each in seen
+            if each.setting.name == "optimizer"
+        ]
+        assert (weak[0].shown, weak[0].likely) == (False, True)
+        [told] = generalisation.which(weak, _basis_of(trials), epoch_images=EPOCH)
+        assert "no setting's own effect is established. Likely: optimizer" in told
+        assert "there is a hint of it (p = 0.040; 0.12 corrected)" in sentence(weak[0])
 
     def test_chance_alone_is_clear_in_one_study_of_twenty_at_most(self) -> None:
         clear = 0
@@ -437,7 +452,7 @@ class TestPage:
             "trial 40, course-mlp",
             "The winner is unconfirmed",
             "tune confirm",
-            "tune repeat",
+            "tune repeat &#x27;mine &amp; &lt;yours&gt;&#x27; --trial",
             "0" * 64,
             "The winner&#x27;s weights were not kept.",
         ):

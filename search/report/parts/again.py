@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from shlex import quote
 
 from search.records import Worker
 from search.report.html import code, fold, listing, paragraph, table
@@ -26,7 +27,7 @@ def repeat(material: Material) -> Section:
                 "Workers that take turns differently give other trials: one worker alone repeats a search "
                 "best. A single trial is repeated to the last bit on a processor of the same kind:"
             ),
-            listing(f"tune repeat {material.study.name} --trial {best.number}"),
+            listing(f"tune repeat {quote(material.study.name)} --trial {best.number}"),
             table(
                 ("", ""),
                 [

@@ -4,6 +4,8 @@ Knows nothing of how a confirmation is done.
 
 from __future__ import annotations
 
+from shlex import quote
+
 from search.confirmation import Candidate, Confirmation, Look
 from search.report.html import Html, code, paragraph, subheading, table
 from search.report.page import Section
@@ -25,7 +27,7 @@ def confirmed(confirmation: Confirmation | None, *, study: str, trials: int) -> 
                     kind="answer",
                 ),
                 paragraph(
-                    code(f"tune confirm {study}"),
+                    code(f"tune confirm {quote(study)}"),
                     " trains the leaders again on fresh seeds, ranks them by the mean, and looks at the "
                     "test set once. No number on this page comes from the test set.",
                 ),

@@ -4,6 +4,8 @@ Knows nothing of how they were found.
 
 from __future__ import annotations
 
+from shlex import quote
+
 from search.report import figures
 from search.report.html import Html, code, gallery, paragraph, picture
 from search.report.mistakes import Mistakes, confusion_in_words
@@ -20,7 +22,7 @@ def mistakes(found: Mistakes | str, *, study: str, trial: int) -> Section:
             body=(
                 paragraph(found, kind="answer"),
                 paragraph(
-                    code(f"tune repeat {study} --trial {trial}"),
+                    code(f"tune repeat {quote(study)} --trial {trial}"),
                     " trains the trial again from the database and says whether its curve is the same.",
                 ),
             ),
