@@ -175,6 +175,50 @@ class Point:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """What one point of a learning curve says of validation: enough to compare thousands of trials by."""
+
+    images: int
+    """training images seen"""
+    seconds: float
+    """as in Point"""
+    heads: Mapping[str, float]
+    """accuracy by head, fractions of examples"""
+    joint: float
+    """fraction of examples on which every head is right"""
+
+    @property
+    def accuracy(self) -> float:
+        """Mean of the heads' accuracies."""
+        return sum(self.heads.values()) / len(self.heads)
+
+    @property
+    def worst(self) -> float:
+        """The lowest accuracy of a head."""
+        return min(self.heads.values())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Course:
+    """How a trial went: when, how far, with which end. Its settings are left out."""
+
+    trial_id: int
+    number: int
+    state: State
+    value: float | None
+    """as in TrialRecord"""
+    reference: str | None
+    retry_of: int | None
+    failure: Failure | None
+    started: datetime.datetime | None
+    """UTC"""
+    finished: datetime.datetime | None
+    """UTC"""
+    points: tuple[Measured, ...]
+    """by images; empty before the first report"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Worker:
     """A process that does trials, and the ground it stands on."""
 

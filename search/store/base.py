@@ -18,6 +18,7 @@ from search.records import (
     CheckpointRecord,
     Claim,
     ExportRecord,
+    Measured,
     Point,
     StudyRecord,
     StudySpec,
@@ -111,6 +112,11 @@ class Store(ABC):
     @abstractmethod
     def training_seconds(self, trial_ids: Iterable[int]) -> Mapping[int, float]:
         """How long each trial has trained up to its last point, in one query. Trials without points are
+        left out."""
+
+    @abstractmethod
+    def measured(self, trial_ids: Iterable[int]) -> Mapping[int, tuple[Measured, ...]]:
+        """The validation accuracies of many trials by images seen, in two queries. Trials without points are
         left out."""
 
     # Workers

@@ -15,6 +15,7 @@ from search.records import (
     CheckpointRecord,
     Claim,
     ExportRecord,
+    Measured,
     Point,
     StudyRecord,
     StudySpec,
@@ -146,6 +147,20 @@ class MemoryStore(Store):
 
     def training_seconds(self, trial_ids: Iterable[int]) -> dict[int, float]:
         return {trial_id: curve[-1].seconds for trial_id, curve in self.curves(trial_ids).items()}
+
+    def measured(self, trial_ids: Iterable[int]) -> dict[int, tuple[Measured, ...]]:
+        return {
+            trial_id: tuple(
+                Measured(
+                    images=point.images,
+                    seconds=point.seconds,
+                    heads={name: head.accuracy for name, head in point.validation.heads.items()},
+                    joint=point.validation.joint,
+                )
+                for point in curve
+            )
+            for trial_id, curve in self.curves(trial_ids).items()
+        }
 
     # Workers
 

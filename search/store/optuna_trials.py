@@ -277,13 +277,18 @@ class OptunaTrials:
         return found
 
     @retried
-    def facts(self, study_id: int, news: News, *, system: bool = True) -> list[Facts]:
+    def facts(
+        self, study_id: int, news: News, *, system: bool = True, drawn_and_reported: bool = True
+    ) -> list[Facts]:
         """The trials that are news, by number; notes that they have been seen.
 
         Without `system` their system attributes are left out: Optuna's samplers keep long ones there.
+        Without `drawn_and_reported` their parameters and intermediate values are, which are most of all rows.
         """
         with self.database.read() as connection:
-            found = _facts(connection, news.of(study_id), system=system)
+            found = _facts(
+                connection, news.of(study_id), system=system, drawn_and_reported=drawn_and_reported
+            )
         news.note(found)
         return found
 
@@ -449,7 +454,9 @@ def _write(connection: Connection, trial_id: int, change: Change) -> None:
         put(connection, tables.values, ("trial_id", "objective"), [row])
 
 
-def _facts(connection: Connection, condition: Any, *, system: bool = True) -> list[Facts]:
+def _facts(
+    connection: Connection, condition: Any, *, system: bool = True, drawn_and_reported: bool = True
+) -> list[Facts]:
     """The trials under a condition on the table of trials, by number: one query for each table."""
     trials = tables.trials
     rows = connection.execute(select(trials).where(condition).order_by(trials.c.number)).all()
@@ -475,16 +482,17 @@ def _facts(connection: Connection, condition: Any, *, system: bool = True) -> li
             # Trials may have come since the first query; they wait for the next look.
             return [row for row in found if row[0] in params]
 
-        drawn = fetch(p.trial_id, p.param_id, p.param_name, p.param_value, p.distribution_json)
-        drawn.sort(key=itemgetter(1))
-        for trial_id, _, name, number, kind in drawn:
-            params[trial_id][name] = (number, kind)
+        if drawn_and_reported:
+            drawn = fetch(p.trial_id, p.param_id, p.param_name, p.param_value, p.distribution_json)
+            drawn.sort(key=itemgetter(1))
+            for trial_id, _, name, number, kind in drawn:
+                params[trial_id][name] = (number, kind)
+            reported = fetch(s.trial_id, s.step, s.intermediate_value, s.intermediate_value_type)
+            for trial_id, step, value, kind in reported:
+                steps[trial_id][step] = number_of(value, kind)
         for table in attributes if system else (tables.user_attributes,):
             for trial_id, key, text in fetch(table.c.trial_id, table.c.key, table.c.value_json):
                 attributes[table][trial_id][key] = json.loads(text)
-        reported = fetch(s.trial_id, s.step, s.intermediate_value, s.intermediate_value_type)
-        for trial_id, step, value, kind in reported:
-            steps[trial_id][step] = number_of(value, kind)
         for trial_id, objective, value, kind in fetch(v.trial_id, v.objective, v.value, v.value_type):
             if objective == 0:
                 values[trial_id] = number_of(value, kind)

@@ -20,6 +20,7 @@ from search.records import (
     CheckpointRecord,
     Claim,
     ExportRecord,
+    Measured,
     Point,
     StudyRecord,
     StudySpec,
@@ -290,6 +291,35 @@ class SQLStore(Store):
         )
         with self.database.read() as connection:
             return {each: seconds for each, seconds in connection.execute(query) if each in wanted}
+
+    @retried
+    def measured(self, trial_ids: Iterable[int]) -> dict[int, tuple[Measured, ...]]:
+        wanted = set(trial_ids)
+        if not wanted:
+            return {}
+        points, heads = tables.points.c, tables.head_points.c
+
+        def fetch(*columns: Any) -> list[Any]:
+            table = columns[0].table
+            query = select(*columns).where(table.c.trial_id.between(min(wanted), max(wanted)))
+            # As the driver gives them, for the reason given in optuna_trials._facts.
+            result = connection.execute(query)
+            found = result.cursor.fetchall() if result.cursor is not None else []
+            result.close()
+            return sorted(row for row in found if row[0] in wanted)
+
+        accuracies: dict[tuple[int, int], dict[str, float]] = {}
+        measured: dict[int, list[Measured]] = {}
+        with self.database.read() as connection:
+            columns = (heads.trial_id, heads.images, heads.position, heads.head, heads.validation_accuracy)
+            for trial_id, images, _, head, accuracy in fetch(*columns):
+                accuracies.setdefault((trial_id, images), {})[head] = accuracy
+            columns = (points.trial_id, points.images, points.seconds, points.validation_joint)
+            for trial_id, images, seconds, joint in fetch(*columns):
+                if of_heads := accuracies.get((trial_id, images)):  # else it came between the two queries
+                    point = Measured(images=images, seconds=seconds, heads=of_heads, joint=joint)
+                    measured.setdefault(trial_id, []).append(point)
+        return {trial_id: tuple(points) for trial_id, points in measured.items()}
 
     # Workers
 

@@ -4,11 +4,11 @@ Knows nothing of Optuna's objects and imports none: commands that only look answ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from search.errors import UsageError
-from search.records import Counts, Failure, State, TrialRecord, Value
+from search.records import Counts, Course, Failure, Measured, State, TrialRecord, Value
 from search.space.domain import Space
 from search.store.engine import masked, parse_url
 from search.store.optuna_trials import Facts, News, OptunaTrials
@@ -81,6 +81,26 @@ class TrialReader:
         for trial in self._trials.facts(self._study_id, self._news, system=False):
             self._known[trial.number] = self._record(trial)
         return list(self._known.values())
+
+    def courses(self, measured: Callable[[Iterable[int]], Mapping[int, tuple[Measured, ...]]]) -> list[Course]:
+        """How each trial went, by number; `measured` is the store's. Reads no settings: twice as fast as `all`."""
+        facts = self._trials.facts(self._study_id, News(), system=False, drawn_and_reported=False)
+        points = measured(trial.trial_id for trial in facts)
+        return [
+            Course(
+                trial_id=trial.trial_id,
+                number=trial.number,
+                state=trial.state,
+                value=trial.value,
+                reference=trial.user.get(REFERENCE),
+                retry_of=trial.user.get(RETRY_OF),
+                failure=Failure(trial.user[FAILURE]) if FAILURE in trial.user else None,
+                started=trial.started,
+                finished=trial.finished,
+                points=points.get(trial.trial_id, ()),
+            )
+            for trial in facts
+        ]
 
     def counts(self) -> Counts:
         """How many trials are in each state."""
