@@ -199,7 +199,7 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Course:
+class Track:
     """How a trial went: when, how far, with which end. Its settings are left out."""
 
     trial_id: int

@@ -10,7 +10,7 @@ import traceback
 
 import typer
 
-from search.cli import data, hand_over, look, report, run, upgrade
+from search.cli import compare, data, hand_over, look, report, run, upgrade
 from search.errors import TuneError, exit_code
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 
 run.register(app)
 look.register(app)
+compare.register(app)
 hand_over.register(app)
 upgrade.register(app)
 report.register(app)

@@ -1,4 +1,4 @@
-"""`tune studies`, `trials`, `best`, `compare`: what is there, as tables for people or JSON for programs.
+"""`tune studies`, `trials`, `best`: what is there, as tables for people or JSON for programs.
 Knows nothing of databases.
 """
 
@@ -31,7 +31,6 @@ def register(app: typer.Typer) -> None:
     app.command("studies")(studies)
     app.command("trials")(trials)
     app.command("best")(best)
-    app.command("compare")(compare)
 
 
 def studies(storage: StorageOption = None, json: JSONOption = False) -> None:
@@ -142,7 +141,7 @@ def best(study: StudyArgument, storage: StorageOption = None, json: JSONOption =
 
     found = service(storage_url(storage), study)
     if json:
-        print_json(_best(found))
+        print_json(best_json(found))
         return
     trial, point, spec = found.trial, found.point, found.view.record.spec
     rows = [
@@ -170,7 +169,8 @@ def best(study: StudyArgument, storage: StorageOption = None, json: JSONOption =
         typer.echo(f"{name:<{width}}  {words}")
 
 
-def _best(found: Best) -> dict[str, Any]:
+def best_json(found: Best) -> dict[str, Any]:
+    """The best trial of a study, for programs."""
     trial, point = found.trial, found.point
     heads = point.validation.heads
     return {
@@ -190,66 +190,3 @@ def _best(found: Best) -> dict[str, Any]:
         "gains": {gain.reference: gain.gain for gain in found.gains},
         "environment": dict(found.worker.environment) if found.worker else None,
     }
-
-
-def compare(
-    names: Annotated[list[str], typer.Argument(metavar="STUDY STUDY…", help="Names of studies.")],
-    storage: StorageOption = None,
-    json: JSONOption = False,
-) -> None:
-    """Puts the best trials of several studies side by side, with 95 % intervals."""
-    from search.service.look import compare as service
-
-    found = service(storage_url(storage), names)
-    if json:
-        print_json([{**_best(each), "intervals": _intervals(each)} for each in found])
-        return
-    columns = [each.view.record.name for each in found]
-    lines: list[tuple[str, ...]] = []
-    for label, cells in _comparison(found):
-        lines.append((label, *cells))
-    print_table(("", *columns), lines)
-    typer.echo(
-        "\nIntervals: Wilson, 95 %, over the validation pictures. They hold for one network; "
-        "the best of many trials is also lucky.",
-        err=True,
-    )
-
-
-def _comparison(found: list[Best]) -> list[tuple[str, list[str]]]:
-    """The rows of the table: a label and one cell for each study."""
-    rows = [
-        ("finished", [f"{each.view.counts.finished}" for each in found]),
-        ("pruned", [f"{each.view.counts.pruned}" for each in found]),
-        ("failed", [f"{each.view.counts.failed}" for each in found]),
-        ("images seen", [f"{each.images:,}" for each in found]),
-        ("sampler", [each.view.record.spec.sampler for each in found]),
-        ("pruner", [each.view.record.spec.pruner for each in found]),
-        ("epochs", [f"{each.view.record.spec.epochs:g}" for each in found]),
-        ("best trial", [str(each.trial.number) for each in found]),
-        ("model", [str(each.trial.settings["model"]) for each in found]),
-        ("parameters", [f"{each.trial.parameters or 0:,}" for each in found]),
-    ]
-    intervals = [_intervals(each) for each in found]
-    for name in ("mean", *found[0].point.validation.heads, "joint"):
-        cells = []
-        for each, bounds in zip(found, intervals, strict=True):
-            low, high = bounds[name]
-            cells.append(f"{percent(_accuracy(each, name))} [{low * 100:.2f}, {high * 100:.2f}]")
-        rows.append((f"accuracy {name}", cells))
-    return rows
-
-
-def _accuracy(found: Best, name: str) -> float:
-    validation = found.point.validation
-    if name == "joint":
-        return validation.joint
-    return validation.accuracy if name == "mean" else validation.heads[name].accuracy
-
-
-def _intervals(found: Best) -> dict[str, tuple[float, float]]:
-    from search.report.numbers import wilson
-
-    n = found.view.record.spec.validation_pictures
-    names = ("mean", *found.point.validation.heads, "joint")
-    return {name: wilson(_accuracy(found, name) * n, n) for name in names}

@@ -1,4 +1,4 @@
-"""Reads studies: what is there, which trial is best, how studies compare. Changes nothing.
+"""Reads studies: what is there, which trial is best. Changes nothing.
 Knows nothing of how it is shown.
 """
 
@@ -50,7 +50,8 @@ def _record(storage: Reading | Storage, name: str) -> StudyRecord:
     return replace(record, name=name)
 
 
-def _reader(storage: Reading, record: StudyRecord) -> TrialReader:
+def reader_of(storage: Reading, record: StudyRecord) -> TrialReader:
+    """The trials of a study, to be read."""
     return TrialReader(storage.trials, record.study_id, space_of_entries(record.spec.space))
 
 
@@ -66,7 +67,7 @@ def studies(storage_url: str) -> list[StudyView]:
 
 
 def _view(storage: Reading, record: StudyRecord) -> StudyView:
-    reader = _reader(storage, record)
+    reader = reader_of(storage, record)
     return StudyView(record=record, counts=reader.counts(), best=reader.best())
 
 
@@ -85,7 +86,7 @@ def trials(storage_url: str, name: str) -> TrialsView:
     """A study's trials. Raises UsageError where there is none of that name."""
     with open_reading(storage_url) as storage:
         record = _record(storage, name)
-        found = _reader(storage, record).all()
+        found = reader_of(storage, record).all()
         seconds = storage.store.training_seconds(trial.trial_id for trial in found)
         return TrialsView(record=record, trials=found, seconds=seconds)
 
@@ -108,12 +109,13 @@ class Best:
 def best(storage_url: str, name: str) -> Best:
     """The best trial of a study. Raises TuneError where no trial is complete yet."""
     with open_reading(storage_url) as storage:
-        return _best(storage, name)
+        return best_in(storage, name)
 
 
-def _best(storage: Reading, name: str) -> Best:
+def best_in(storage: Reading, name: str) -> Best:
+    """As `best`, in a storage that is open."""
     record = _record(storage, name)
-    reader, found = _reader(storage, record), _view(storage, record)
+    reader, found = reader_of(storage, record), _view(storage, record)
     trial = found.best
     if trial is None:
         raise TuneError(
@@ -134,23 +136,6 @@ def _best(storage: Reading, name: str) -> Best:
     )
 
 
-def compare(storage_url: str, names: list[str]) -> list[Best]:
-    """The best trials of several studies of one task, in the order asked for.
-
-    Raises UsageError for fewer than two studies, or for studies of different tasks.
-    """
-    names = list(dict.fromkeys(names))
-    if len(names) < 2:
-        raise UsageError(f"To compare takes two studies or more; `tune best {names[0]}` shows one.")
-    with open_reading(storage_url) as storage:
-        found = [_best(storage, name) for name in names]
-    tasks: Mapping[str, str] = {each.view.record.name: each.view.record.spec.task for each in found}
-    if len(set(tasks.values())) > 1:
-        listed = ", ".join(f"{name} is of {task}" for name, task in tasks.items())
-        raise UsageError(f"Only studies of one task can be compared: {listed}.")
-    return found
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoundTrial:
     """One trial with all that is known of it."""
@@ -168,7 +153,7 @@ def found_trial(storage_url: str, name: str, number: int) -> FoundTrial:
     """Trial `number` of a study. Raises UsageError where there is no such study or trial."""
     with open_reading(storage_url) as storage:
         record = _record(storage, name)
-        trials = {trial.number: trial for trial in _reader(storage, record).all()}
+        trials = {trial.number: trial for trial in reader_of(storage, record).all()}
         if number not in trials:
             there = f"it has 0 to {max(trials)}" if trials else "it has none yet"
             raise UsageError(f"There is no trial {number} in {name}; {there}.")

@@ -245,6 +245,19 @@ class OptunaTrials:
         news.note(found)
         return found
 
+    @retried
+    def reports(self, study_id: int) -> list[tuple[int, int]]:
+        """(trial id, step) of every intermediate value, in the order in which they were written."""
+        steps = tables.steps.c
+        query = _of_study(
+            select(steps.trial_intermediate_value_id, steps.trial_id, steps.step), tables.steps, study_id
+        )
+        with self.database.read() as connection:
+            result = connection.execute(query)
+            found = result.cursor.fetchall() if result.cursor is not None else []
+            result.close()
+        return [(trial_id, step) for _, trial_id, step in sorted(found)]
+
     # Trials
 
     @retried

@@ -311,15 +311,17 @@ class SQLStore(Store):
         accuracies: dict[tuple[int, int], dict[str, float]] = {}
         measured: dict[int, list[Measured]] = {}
         with self.database.read() as connection:
-            columns = (heads.trial_id, heads.images, heads.position, heads.head, heads.validation_accuracy)
-            for trial_id, images, _, head, accuracy in fetch(*columns):
+            for trial_id, images, _, head, accuracy in fetch(
+                heads.trial_id, heads.images, heads.position, heads.head, heads.validation_accuracy
+            ):
                 accuracies.setdefault((trial_id, images), {})[head] = accuracy
-            columns = (points.trial_id, points.images, points.seconds, points.validation_joint)
-            for trial_id, images, seconds, joint in fetch(*columns):
+            for trial_id, images, seconds, joint in fetch(
+                points.trial_id, points.images, points.seconds, points.validation_joint
+            ):
                 if of_heads := accuracies.get((trial_id, images)):  # else it came between the two queries
                     point = Measured(images=images, seconds=seconds, heads=of_heads, joint=joint)
                     measured.setdefault(trial_id, []).append(point)
-        return {trial_id: tuple(points) for trial_id, points in measured.items()}
+        return {trial_id: tuple(curve) for trial_id, curve in measured.items()}
 
     # Workers
 

@@ -1,0 +1,140 @@
+"""`tune compare`: studies of one task side by side, as a table, as JSON or as a page.
+Knows nothing of databases.
+"""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from search.cli.look import best_json
+from search.cli.options import JSONOption, StorageOption, print_json, print_table, storage_url
+
+if TYPE_CHECKING:
+    from search.report.comparison import Against, Comparison, Side
+    from search.report.estimates import Estimate
+    from search.report.timeline import Mark
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("compare")(compare)
+
+
+def compare(
+    names: Annotated[list[str], typer.Argument(metavar="STUDY STUDY…", help="Names of studies.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Also write a page with figures to this HTML file.", show_default=False),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
+    storage: StorageOption = None,
+    json: JSONOption = False,
+) -> None:
+    """Sets studies side by side: best and typical accuracy, time to a goal, what equal budgets brought."""
+    from search.report.tabled import rows
+    from search.report.verdict import words
+    from search.service.compare import compare as service
+    from search.service.compare import write_page
+    from search.service.output import may_write
+
+    if out is not None:
+        may_write(out, force=force)
+    gc.disable()  # of ten thousand trials nothing is garbage before the end; looking for it takes 0.3 s
+    found = service(storage_url(storage), names)
+    comparison = found.comparison
+    told = words(comparison)
+    if json:
+        bests = [best_json(each) for each in found.bests]
+        print_json([{**best, **_side(comparison, place)} for place, best in enumerate(bests)])
+    else:
+        header = ("", *(side.name for side in comparison.sides))
+        lines: list[tuple[str, ...]] = []
+        for group, some in rows(comparison).items():
+            lines += [tuple([""] * len(header))] if lines else []
+            lines += [(group.upper(), *[""] * (len(header) - 1)), *((label, *cells) for label, cells in some)]
+        print_table(header, lines)
+        typer.echo("\n" + "\n".join(told), err=True)
+        typer.echo(
+            "Intervals cover 95 %: of best over the validation pictures (Wilson), of typical over the trials "
+            "(order statistics). docs/decisions/013 defines the rest.",
+            err=True,
+        )
+    if out is not None:
+        size = write_page(found, out, force=force)
+        typer.echo(f"{out}: {len(comparison.sides)} studies on one page, {size / 1e6:.1f} MB", err=True)
+
+
+def _side(comparison: Comparison, place: int) -> dict[str, Any]:
+    """What a comparison adds to the best trial of a study."""
+    side = comparison.sides[place]
+    line, budget, equal = side.timeline, comparison.budget, side.equal
+    return {
+        "intervals": {name: [each.low, each.high] for name, each in side.best.items()},
+        "typical": {name: _estimate(each) for name, each in side.typical.items()},
+        "typical_trials": len(side.scores),
+        "trials": _counts(side),
+        "seconds": line.seconds,
+        "training_seconds": line.training_s,
+        "paused_seconds": line.paused_s,
+        "images_seen": line.images,
+        "reached": [
+            {"level": each.level, "mean": _mark(each.mean), "every_head": _mark(each.every_head)}
+            for each in side.reached
+        ],
+        "equal_budget": {
+            "trials": budget.trials,
+            "images": budget.images,
+            "seconds": budget.seconds,
+            "best_after_trials": equal.after_trials,
+            "best_after_images": equal.after_images,
+            "best_after_seconds": equal.after_seconds,
+            "proposed_trials": budget.own,
+            "expected_best": equal.expected,
+        },
+        "best_so_far": [_mark(mark) for mark in line.mean],
+        "first_minus_this": _against(comparison.against[place - 1]) if place else None,
+    }
+
+
+def _counts(side: Side) -> dict[str, int]:
+    counts = side.studied.counts
+    return {
+        "target": side.studied.record.target_trials,
+        "complete": counts.complete,
+        "pruned": counts.pruned,
+        "failed": counts.failed,
+        "running": counts.running,
+    }
+
+
+def _against(against: Against) -> dict[str, Any]:
+    from search.report.verdict import best_against_best, pairs_in_words
+
+    return {
+        "best": {name: _estimate(each) for name, each in against.differences.items()},
+        "pairs": [
+            {"trials": list(pair.trials), "reference": pair.reference, "values": list(pair.scores)}
+            for pair in against.pairs
+        ],
+        "words": [best_against_best(against), pairs_in_words(against)],
+    }
+
+
+def _estimate(estimate: Estimate) -> dict[str, float | None]:
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+
+
+def _mark(mark: Mark | None) -> dict[str, Any] | None:
+    if mark is None:
+        return None
+    return {
+        "seconds": mark.seconds,
+        "seconds_at_least": mark.earliest_s,
+        "images": mark.images,
+        "trial": mark.trial,
+        "value": mark.value,
+    }

@@ -1,0 +1,231 @@
+"""Studies of one task side by side, in numbers: best, typical, time to a goal, what equal budgets brought.
+Knows nothing of figures and of what the numbers mean (search.report.verdict; docs/decisions/013).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from search.records import Counts, Measured, Point, State, StudyRecord, Track, TrialRecord
+from search.report.estimates import Estimate, best_of, difference, median
+from search.report.numbers import wilson
+from search.report.timeline import Mark, Timeline, timeline
+
+LEVELS = (0.95, 0.98, 0.99)
+"""Validation accuracies whose first sight is timed."""
+
+MEAN, JOINT = "mean", "joint"
+"""What is compared beside the heads: the mean of their accuracies, and all of them right at once."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Studied:
+    """What is read of one study. It has a complete trial."""
+
+    record: StudyRecord
+    counts: Counts
+    tracks: Sequence[Track]
+    """all trials by number"""
+    reports: Sequence[tuple[int, int]]
+    """(trial id, images) in the order in which they were written"""
+    best: TrialRecord
+    """the best complete trial"""
+    point: Point
+    """of its curve, where its validation score is highest"""
+    machines: tuple[str, ...]
+    """processors that its workers ran on, each once"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reached:
+    """When a study first saw an accuracy."""
+
+    level: float
+    mean: Mark | None
+    """on the mean of the heads; None: never"""
+    every_head: Mark | None
+    """on every head at once"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """What every study of a comparison has spent: the least of each."""
+
+    trials: int
+    """finished ones"""
+    images: int
+    seconds: float
+    own: int
+    """finished trials that the search proposed, references left out"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Equal:
+    """How good a study was at the common budget: validation accuracy, mean of the heads."""
+
+    after_trials: float | None
+    """best so far when the last trial of the budget was finished; None: no report came so early"""
+    after_images: float | None
+    after_seconds: float | None
+    expected: float | None
+    """expected best of so many trials that the search proposed, in random order; None: it proposed none"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Side:
+    """One study of a comparison."""
+
+    studied: Studied
+    timeline: Timeline
+    best: Mapping[str, Estimate]
+    """by MEAN, head, JOINT: the best trial, with Wilson's interval over the validation pictures"""
+    typical: Mapping[str, Estimate]
+    """likewise: the median of the complete trials that the search proposed; empty where there is none"""
+    scores: tuple[float, ...]
+    """what `typical` is the median of: validation accuracies of those trials"""
+    reached: tuple[Reached, ...]
+    equal: Equal
+
+    @property
+    def name(self) -> str:
+        """Of the study."""
+        return self.studied.record.name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pair:
+    """One run that two studies have in common: the same settings and the same seed."""
+
+    trials: tuple[int, int]
+    """its number in the first study and in the other one"""
+    reference: str | None
+    scores: tuple[float, float]
+    """best validation accuracies, mean of the heads"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Against:
+    """The first study and another one."""
+
+    first: Side
+    other: Side
+    differences: Mapping[str, Estimate]
+    """by MEAN, head, JOINT: the first's best trial less the other's"""
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """Studies of one task, in the order asked for."""
+
+    sides: tuple[Side, ...]
+    budget: Budget
+    against: tuple[Against, ...]
+    """the first with each of the others"""
+
+
+def compare(studies: Sequence[Studied], pairs: Sequence[Sequence[Pair]]) -> Comparison:
+    """The comparison. pairs: for each study but the first, the runs that it shares with the first."""
+    timelines = [timeline(study.tracks, study.reports) for study in studies]
+    own = [_own(study.tracks) for study in studies]
+    budget = Budget(
+        trials=min(len(each.ends_s) for each in timelines),
+        images=min(each.images for each in timelines),
+        seconds=min(each.seconds for each in timelines),
+        own=min(map(len, own)),
+    )
+    sides = tuple(
+        _side(study, line, scores, budget)
+        for study, line, scores in zip(studies, timelines, own, strict=True)
+    )
+    first = sides[0]
+    return Comparison(
+        sides=sides,
+        budget=budget,
+        against=tuple(
+            Against(
+                first=first,
+                other=other,
+                differences={
+                    name: difference(estimate.value, other.best[name].value, _pictures(first, other))
+                    for name, estimate in first.best.items()
+                },
+                pairs=tuple(shared),
+            )
+            for other, shared in zip(sides[1:], pairs, strict=True)
+        ),
+    )
+
+
+def _pictures(*sides: Side) -> int:
+    return min(side.studied.record.spec.validation_pictures for side in sides)
+
+
+def _own(tracks: Sequence[Track]) -> list[float]:
+    """Scores of the finished trials that the search proposed. A pruned one has the score that it reached."""
+    return [
+        track.value
+        for track in tracks
+        if track.state.counts and track.reference is None and track.value is not None
+    ]
+
+
+def _side(study: Studied, line: Timeline, own: Sequence[float], budget: Budget) -> Side:
+    pictures = study.record.spec.validation_pictures
+    found = {
+        MEAN: study.point.validation.accuracy,
+        **{name: head.accuracy for name, head in study.point.validation.heads.items()},
+        JOINT: study.point.validation.joint,
+    }
+    intervals = {name: wilson(value * pictures, pictures) for name, value in found.items()}
+    proposed = [
+        max(track.points, key=lambda point: point.accuracy)
+        for track in study.tracks
+        if track.state is State.COMPLETE and track.reference is None and track.points
+    ]
+    last = line.ends_s[budget.trials - 1] if budget.trials else 0.0
+    return Side(
+        studied=study,
+        timeline=line,
+        best={
+            name: Estimate(value=value, low=intervals[name][0], high=intervals[name][1])
+            for name, value in found.items()
+        },
+        typical={name: median([_of(point, name) for point in proposed]) for name in found if proposed},
+        scores=tuple(point.accuracy for point in proposed),
+        reached=tuple(
+            Reached(level=level, mean=first_at(line.mean, level), every_head=first_at(line.worst, level))
+            for level in LEVELS
+        ),
+        equal=Equal(
+            after_trials=best_after(line.mean, seconds=last),
+            after_images=best_after(line.mean, images=budget.images),
+            after_seconds=best_after(line.mean, seconds=budget.seconds),
+            expected=best_of(own, budget.own) if budget.own else None,
+        ),
+    )
+
+
+def _of(point: Measured, name: str) -> float:
+    if name == MEAN:
+        return point.accuracy
+    return point.joint if name == JOINT else point.heads[name]
+
+
+def first_at(marks: Sequence[Mark], level: float) -> Mark | None:
+    """The first mark that is at least so good."""
+    return next((mark for mark in marks if mark.value >= level), None)
+
+
+def best_after(
+    marks: Sequence[Mark], *, seconds: float | None = None, images: int | None = None
+) -> float | None:
+    """The best accuracy that a study had seen by then; None: none yet."""
+    if images is not None:
+        place = bisect_right(marks, images, key=lambda mark: mark.images)
+    else:
+        assert seconds is not None
+        place = bisect_right(marks, seconds, key=lambda mark: mark.seconds)
+    return marks[place - 1].value if place else None

@@ -1,0 +1,179 @@
+"""Figures of studies side by side: thin, nothing is computed here but where to put a dot.
+Knows nothing of pages; fonts and the colours of ink and ground are the page's.
+
+Accuracies are drawn on a logarithmic scale of errors: from 99 to 99.5 % half of the errors go, as from 80 to
+90 %, and it looks so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from plotly.graph_objects import Box, Figure, Scatter
+
+from search.report.comparison import LEVELS, Side
+from search.report.timeline import Mark, Timeline
+from search.report.words import percent
+
+COLOURS = (
+    "#0f7fb8",
+    "#d9730d",
+    "#1a9988",
+    "#c2477f",
+    "#8a6fd1",
+    "#b59a00",
+    "#5b7f2b",
+    "#4f5dc9",
+    "#a3512b",
+    "#5f7f95",
+)
+"""By the order of studies; from the eleventh on they come again."""
+
+FLOOR = 1e-4
+"""Errors below this share are drawn as this: none at all has no place on a logarithmic scale."""
+
+_TICKS = (0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.002, 0.001, 0.0005, 0.0001)
+
+
+def best_by_time(timelines: Sequence[tuple[str, Timeline]]) -> Figure:
+    """The best validation accuracy so far against wall time, a line for each (name, study)."""
+    longest = max((line.seconds for _, line in timelines), default=0.0)
+    unit, divisor = ("minutes", 60.0) if longest < 3 * 3600 else ("hours", 3600.0)
+    return _best_so_far(
+        timelines,
+        lambda mark: mark.seconds / divisor,
+        lambda line: line.seconds / divisor,
+        f"wall time in {unit}, pauses left out",
+    )
+
+
+def best_by_images(timelines: Sequence[tuple[str, Timeline]]) -> Figure:
+    """The best validation accuracy so far against training images, a line for each (name, study)."""
+    return _best_so_far(
+        timelines,
+        lambda mark: mark.images / 1e6,
+        lambda line: line.images / 1e6,
+        "training images seen by all trials, in millions",
+    )
+
+
+def _best_so_far(
+    timelines: Sequence[tuple[str, Timeline]],
+    at: Callable[[Mark], float],
+    end: Callable[[Timeline], float],
+    title: str,
+) -> Figure:
+    figure = Figure()
+    for place, (name, line) in enumerate(timelines):
+        if not line.mean:
+            continue
+        marks = [*line.mean, line.mean[-1]]
+        figure.add_trace(
+            Scatter(
+                name=name,
+                x=[*map(at, line.mean), end(line)],
+                y=[_error(mark.value) for mark in marks],
+                text=[f"trial {mark.trial}: {percent(mark.value)}" for mark in marks],
+                hovertemplate="%{text}, at %{x:.3g}<extra>" + _plain(name) + "</extra>",
+                mode="lines",
+                line={"shape": "hv", "color": COLOURS[place % len(COLOURS)], "width": 2},
+            )
+        )
+    values = [mark.value for _, line in timelines for mark in line.mean]
+    figure.update_layout(
+        xaxis={"title": {"text": title}, "rangemode": "tozero"},
+        yaxis=_accuracy_axis(values, "best so far on validation"),
+        showlegend=len(timelines) > 1,
+    )
+    for level in LEVELS:
+        if min(values, default=1.0) < level < max(values, default=0.0):
+            figure.add_hline(
+                y=_error(level), line={"dash": "dot", "width": 1, "color": "rgba(128,136,148,0.6)"}
+            )
+    return figure
+
+
+def distributions(sides: Sequence[Side]) -> Figure:
+    """What the complete trials that the search proposed came to: a box and its dots for each study."""
+    figure = Figure()
+    for place, side in enumerate(sides):
+        figure.add_trace(
+            Box(
+                name=side.name,
+                y=[_error(score) for score in side.scores],
+                text=[percent(score) for score in side.scores],
+                hovertemplate="%{text}<extra></extra>",
+                boxpoints="all" if len(side.scores) <= 200 else "outliers",
+                jitter=0.4,
+                pointpos=0,
+                marker={"size": 4, "opacity": 0.6, "color": COLOURS[place % len(COLOURS)]},
+            )
+        )
+    figure.update_layout(
+        yaxis=_accuracy_axis([score for side in sides for score in side.scores], "validation accuracy"),
+        showlegend=False,
+    )
+    return figure
+
+
+def heads(sides: Sequence[Side]) -> Figure:
+    """The best trial of each study: mean, heads and all of them at once, with their intervals."""
+    figure = Figure()
+    names = list(sides[0].best)
+    spread = min(0.12, 0.7 / len(sides))
+    for place, side in enumerate(sides):
+        found = [side.best[name] for name in names]
+        errors = [_error(each.value) for each in found]
+        offset = (place - (len(sides) - 1) / 2) * spread
+        figure.add_trace(
+            Scatter(
+                name=side.name,
+                x=[column + offset for column in range(len(names))],
+                y=errors,
+                error_y={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [
+                        _error(each.low or 0.0) - error for each, error in zip(found, errors, strict=True)
+                    ],
+                    "arrayminus": [
+                        error - _error(each.high or 1.0) for each, error in zip(found, errors, strict=True)
+                    ],
+                },
+                text=[f"{percent(each.value)} [{percent(each.low)}, {percent(each.high)}]" for each in found],
+                hovertemplate="%{text}<extra>" + _plain(side.name) + "</extra>",
+                mode="markers",
+                marker={"size": 9, "color": COLOURS[place % len(COLOURS)]},
+            )
+        )
+    every = [bound for side in sides for each in side.best.values() for bound in (each.low, each.high)]
+    figure.update_layout(
+        xaxis={"tickvals": list(range(len(names))), "ticktext": names, "range": [-0.6, len(names) - 0.4]},
+        yaxis=_accuracy_axis([bound for bound in every if bound is not None], "accuracy on validation"),
+    )
+    return figure
+
+
+def _plain(name: str) -> str:
+    """A name inside a hover template: braces would be taken for a placeholder, and < for markup."""
+    return name.replace("%", "%%").replace("<", "&lt;").replace("{", "(").replace("}", ")")
+
+
+def _error(accuracy: float) -> float:
+    return max(FLOOR, 1 - accuracy)
+
+
+def _accuracy_axis(accuracies: Sequence[float], title: str) -> dict[str, Any]:
+    """An axis for `_error`s that reads as accuracy, rising upwards."""
+    errors = [_error(accuracy) for accuracy in accuracies] or [0.5]
+    low, high = min(errors) / 1.15, max(errors) * 1.15
+    shown = [tick for tick in _TICKS if low <= tick <= high]
+    return {
+        "title": {"text": title},
+        "type": "log",
+        "range": [math.log10(high), math.log10(low)],
+        "tickvals": shown,
+        "ticktext": [f"{(1 - tick) * 100:g} %" for tick in shown],
+    }

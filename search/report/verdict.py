@@ -1,0 +1,135 @@
+"""What a comparison lets one say, and what it does not, sentence by sentence.
+Knows nothing of how the numbers were found (search.report.comparison).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from search.records import State
+from search.report.comparison import MEAN, Against, Comparison, Side
+from search.report.estimates import paired
+from search.report.words import count, duration, listed, percent, points
+
+
+def words(comparison: Comparison) -> tuple[str, ...]:
+    """Everything that one should know before one believes the table."""
+    told = [*_unlike(comparison.sides), *_clocks(comparison.sides)]
+    for against in comparison.against:
+        told += [best_against_best(against), pairs_in_words(against)]
+    told.append(
+        "Each best is the luckiest of its study: more trials, more luck. The rows at equal budgets are "
+        "fairer, and `tune confirm` trains the leaders again on fresh seeds."
+    )
+    return tuple(told)
+
+
+def _unlike(sides: Sequence[Side]) -> list[str]:
+    """In what the studies differ beside their search."""
+    told = []
+    for side in sides:
+        finished, target = side.studied.counts.finished, side.studied.record.target_trials
+        if finished < target:
+            told.append(f"{side.name} is unfinished: {finished} of {target} trials.")
+        if not side.typical:
+            told.append(f"{side.name} has no complete trial but references, so nothing of it is typical.")
+    budgets = {side.name: f"{side.studied.record.spec.epochs:g}" for side in sides}
+    if len(set(budgets.values())) > 1:
+        each = listed([f"{epochs} in {name}" for name, epochs in budgets.items()])
+        told.append(f"A trial may last for other numbers of epochs: {each}.")
+    if len({tuple(sorted(side.studied.record.spec.checksums.items())) for side in sides}) > 1:
+        told.append(
+            "The studies were made with different data files: their accuracies are of other pictures."
+        )
+    if len({frozenset(side.studied.machines) for side in sides}) > 1:
+        told.append("They ran on different machines, so that seconds compare machines too; images do not.")
+    return told
+
+
+def _clocks(sides: Sequence[Side]) -> list[str]:
+    return [
+        f"{side.name} rested {count(side.timeline.pauses, 'time')}, for {duration(side.timeline.paused_s)} in "
+        "all; its clock stood still meanwhile."
+        for side in sides
+        if side.timeline.pauses
+    ]
+
+
+def best_against_best(against: Against) -> str:
+    """Whether the validation pictures can tell the two best networks apart."""
+    found = against.differences[MEAN]
+    assert found.low is not None
+    assert found.high is not None
+    first, other = against.first.name, against.other.name
+    pictures = against.first.studied.record.spec.validation_pictures
+    told = (
+        f"The best of {first} less the best of {other}: {points(found.value)} points, "
+        f"95 % interval {points(found.low)} to {points(found.high)}"
+    )
+    if found.low <= 0 <= found.high:
+        return (
+            f"{told}. The interval holds 0, so {pictures:,} pictures do not tell the two networks apart. "
+            "It takes their errors for independent; on the same pictures it is rather too wide."
+        )
+    better = first if found.value > 0 else other
+    return (
+        f"{told}. On these pictures the network of {better} is the better one; "
+        "that its search is, does not follow."
+    )
+
+
+def pairs_in_words(against: Against) -> str:
+    """What the runs that both studies have in common say, or why there are none."""
+    first, other = against.first, against.other
+    one, two = first.studied.record.spec, other.studied.record.spec
+    if one.seed != two.seed:
+        seeds = f"{first.name} has seed {one.seed}, {other.name} seed {two.seed}"
+        return f"Nothing is paired: {seeds}.{_references(against)}"
+    if not against.pairs:
+        return (
+            f"Nothing is paired: no complete trial of {first.name} has the settings and the seed of one "
+            f"of {other.name}."
+        )
+    runs = count(len(against.pairs), "run") + (" is" if len(against.pairs) == 1 else " are")
+    differences = [pair.scores[0] - pair.scores[1] for pair in against.pairs]
+    if (one.epochs, one.epoch_images) == (two.epochs, two.epoch_images):
+        return f"{runs} the same in both, in settings, seed and budget: {_ground(differences)}"
+    mean = paired(differences)
+    if mean is None or mean.low is None or mean.high is None:
+        return (
+            f"{runs} paired, with the same settings and seed and other budgets: "
+            f"{points(differences[0])} points for {first.name}. One pair has no interval."
+        )
+    return (
+        f"{runs} paired, with the same settings and seed and other budgets: {first.name} is "
+        f"{points(mean.value)} points above {other.name}, 95 % interval of the mean {points(mean.low)} to {points(mean.high)}."
+    )
+
+
+def _ground(differences: Sequence[float]) -> str:
+    """Runs that should be equal say nothing of the search, and much of the ground that it stands on."""
+    largest = max(map(abs, differences))
+    if largest == 0.0:
+        return "they ended equal, so that machine and versions do not blur the comparison."
+    return (
+        f"they ended up to {points(largest)[1:]} points apart, so that machine, versions or number format "
+        "differ; lesser differences between the studies mean nothing."
+    )
+
+
+def _references(against: Against) -> str:
+    """How far the same reference ended from itself on another seed: the size of chance."""
+    scores = [
+        {
+            track.reference: max(point.accuracy for point in track.points)
+            for track in side.studied.tracks
+            if track.reference and track.state is State.COMPLETE and track.points
+        }
+        for side in (against.first, against.other)
+    ]
+    both = [
+        f"{name} ended at {percent(scores[0][name])} and {percent(scores[1][name])}"
+        for name in scores[0]
+        if name in scores[1]
+    ]
+    return f" By seed alone {listed(both)}." if both else ""

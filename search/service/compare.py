@@ -1,0 +1,119 @@
+"""Reads studies of one task to set them side by side. Changes nothing.
+Knows nothing of how it is shown.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from search.errors import UsageError
+from search.records import State, Track
+from search.report.comparison import Comparison, Pair, Studied
+from search.report.comparison import compare as side_by_side
+from search.service.look import Best, best_in, reader_of
+from search.service.output import write
+from search.study.reading import Reading, TrialReader, open_reading
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compared:
+    """What a comparison found."""
+
+    bests: tuple[Best, ...]
+    """as `tune best` shows them, in the order asked for"""
+    comparison: Comparison
+
+
+def compare(storage_url: str, names: Sequence[str]) -> Compared:
+    """Sets studies of one task side by side, in the order asked for.
+
+    Raises UsageError for fewer than two studies, for one that does not exist, or for different tasks;
+    TuneError for a study without a complete trial.
+    """
+    names = list(dict.fromkeys(names))
+    if len(names) < 2:
+        raise UsageError(f"To compare takes two studies or more; `tune best {names[0]}` shows one.")
+    with open_reading(storage_url) as storage:
+        bests = [best_in(storage, name) for name in names]
+        _of_one_task(bests)
+        readers = [reader_of(storage, best.view.record) for best in bests]
+        studies = [_studied(storage, *each) for each in zip(bests, readers, strict=True)]
+        pairs = [
+            _pairs(studies[0], readers[0], study, reader)
+            for study, reader in zip(studies[1:], readers[1:], strict=True)
+        ]
+    return Compared(bests=tuple(bests), comparison=side_by_side(studies, pairs))
+
+
+def _of_one_task(bests: Sequence[Best]) -> None:
+    tasks: Mapping[str, str] = {each.view.record.name: each.view.record.spec.task for each in bests}
+    if len(set(tasks.values())) > 1:
+        listed = ", ".join(f"{name} is of {task}" for name, task in tasks.items())
+        raise UsageError(f"Only studies of one task can be compared: {listed}.")
+
+
+def _studied(storage: Reading, best: Best, reader: TrialReader) -> Studied:
+    workers = storage.store.workers(best.view.record.study_id).values()
+    return Studied(
+        record=best.view.record,
+        counts=best.view.counts,
+        tracks=reader.tracks(storage.store.measured),
+        reports=reader.reports(),
+        best=best.trial,
+        point=best.point,
+        machines=tuple(dict.fromkeys(str(worker.environment.get("cpu", worker.host)) for worker in workers)),
+    )
+
+
+def _pairs(
+    first: Studied, first_reader: TrialReader, other: Studied, other_reader: TrialReader
+) -> list[Pair]:
+    """The runs that both studies have: a trial's seed follows from its study's and from its own number (that
+    of the first try, where it is a repetition), so that only trials of the same number can share one."""
+    if first.record.spec.seed != other.record.spec.seed:
+        return []
+    mine, theirs = _complete(first.tracks), _complete(other.tracks)
+    shared = sorted(mine.keys() & theirs.keys())
+    settings = [
+        {trial.trial_id: trial.settings for trial in reader.of([runs[origin].trial_id for origin in shared])}
+        for reader, runs in ((first_reader, mine), (other_reader, theirs))
+    ]
+    return [
+        Pair(
+            trials=(mine[origin].number, theirs[origin].number),
+            reference=mine[origin].reference,
+            scores=(_score(mine[origin]), _score(theirs[origin])),
+        )
+        for origin in shared
+        if settings[0][mine[origin].trial_id] == settings[1][theirs[origin].trial_id]
+    ]
+
+
+def _complete(tracks: Sequence[Track]) -> dict[int, Track]:
+    """Complete trials by the number that their seed was derived from."""
+    by_number = {track.number: track for track in tracks}
+    found = {}
+    for track in tracks:
+        if track.state is State.COMPLETE and track.points:
+            first = track
+            while first.retry_of is not None:
+                first = by_number[first.retry_of]
+            found[first.number] = track
+    return found
+
+
+def _score(track: Track) -> float:
+    return max(point.accuracy for point in track.points)
+
+
+def write_page(found: Compared, out: Path, *, force: bool) -> int:
+    """Writes the page of a comparison and returns its bytes. Raises UsageError as `search.service.output`."""
+    from search.report.comparison_page import comparison_page
+
+    moment = datetime.datetime.now(datetime.UTC)
+    footer = f"Written by tune {version('tune')} on {moment:%Y-%m-%d %H:%M} UTC."
+    return write(out, comparison_page(found.comparison, footer=footer), force=force)
