@@ -31,7 +31,14 @@ def dashboard(
     storage: StorageOption = None,
 ) -> None:
     """Opens optuna-dashboard on the storage; a run may go on meanwhile."""
-    from search.service.dashboard import serve
+    from search.service.dashboard import only_here, serve
+
+    if not only_here(host):
+        typer.echo(
+            f"Careful: at {host} whoever reaches this machine can change and delete studies without a login; "
+            "`--host 127.0.0.1` keeps it to yourself.",
+            err=True,
+        )
 
     def ready(url: str) -> None:
         typer.echo(f"optuna-dashboard is at {url} (Ctrl-C ends it)", err=True)

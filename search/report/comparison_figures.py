@@ -7,12 +7,14 @@ Accuracies are drawn on a logarithmic scale of errors: from 99 to 99.5 % half of
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from plotly.graph_objects import Box, Figure, Scatter
 
+from search.records import Point
 from search.report.comparison import LEVELS, Side
 from search.report.timeline import Mark, Timeline
 from search.report.words import percent
@@ -93,6 +95,38 @@ def _best_so_far(
                 y=_error(level), line={"dash": "dot", "width": 1, "color": "rgba(128,136,148,0.6)"}
             )
     return figure
+
+
+def curves(named: Mapping[str, Sequence[Point]]) -> Figure:
+    """Validation accuracy against training images, a line for each trial."""
+    figure = Figure()
+    for place, (name, points) in enumerate(named.items()):
+        figure.add_trace(
+            Scatter(
+                name=name,
+                x=[point.images / 1e6 for point in points],
+                y=[_error(point.validation.accuracy) for point in points],
+                text=[percent(point.validation.accuracy) for point in points],
+                hovertemplate="%{text} after %{x:.3g} M<extra>" + _plain(name) + "</extra>",
+                mode="lines+markers",
+                marker={"size": 5},
+                line={"color": COLOURS[place % len(COLOURS)], "width": 1.5},
+            )
+        )
+    values = [point.validation.accuracy for points in named.values() for point in points]
+    figure.update_layout(
+        xaxis={"title": {"text": "training images, in millions"}, "rangemode": "tozero"},
+        yaxis=_accuracy_axis(values, "validation accuracy"),
+    )
+    return figure
+
+
+def alone(figure: Figure, name: str) -> str:
+    """A figure as JSON, with its name for a title, for a place that has no captions."""
+    plain = figure.to_plotly_json()
+    layout = {key: value for key, value in plain["layout"].items() if key != "template"}
+    layout["title"] = {"text": name.replace("-", " ").capitalize()}
+    return json.dumps({"data": plain["data"], "layout": layout})
 
 
 def distributions(sides: Sequence[Side]) -> Figure:

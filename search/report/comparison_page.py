@@ -26,9 +26,9 @@ def comparison_page(comparison: Comparison, *, footer: str) -> str:
             body=(
                 Chart(
                     figure=figures.best_by_time(timelines),
-                    caption="The best accuracy on validation that any trial had shown, pruned ones too, against "
-                    "wall time since the study's first trial began. Reports are drawn at the latest moment "
-                    "at which they can have been written. Dotted: 95, 98 and 99 %.",
+                    caption="The best accuracy on validation that any trial had shown, pruned ones too, "
+                    "against wall time since the study's first trial began. Reports are drawn at the latest "
+                    "moment at which they can have been written. Dotted: 95, 98 and 99 %.",
                 ),
                 Chart(
                     figure=figures.best_by_images(timelines),
@@ -52,8 +52,8 @@ def comparison_page(comparison: Comparison, *, footer: str) -> str:
             body=(
                 Chart(
                     figure=figures.distributions(sides),
-                    caption="Every complete trial that the search proposed; references and pruned trials are left "
-                    "out. What is complete the pruner let through: this is typical of that, not of the "
+                    caption="Every complete trial that the search proposed; references and pruned trials are "
+                    "left out. What is complete the pruner let through: this is typical of that, not of the "
                     "search space.",
                 ),
             ),

@@ -48,8 +48,8 @@ def _unlike(sides: Sequence[Side]) -> list[str]:
 
 def _clocks(sides: Sequence[Side]) -> list[str]:
     return [
-        f"{side.name} rested {count(side.timeline.pauses, 'time')}, for {duration(side.timeline.paused_s)} in "
-        "all; its clock stood still meanwhile."
+        f"{side.name} rested {count(side.timeline.pauses, 'time')}, for {duration(side.timeline.paused_s)} "
+        "in all; its clock stood still meanwhile."
         for side in sides
         if side.timeline.pauses
     ]
@@ -102,7 +102,8 @@ def pairs_in_words(against: Against) -> str:
         )
     return (
         f"{runs} paired, with the same settings and seed and other budgets: {first.name} is "
-        f"{points(mean.value)} points above {other.name}, 95 % interval of the mean {points(mean.low)} to {points(mean.high)}."
+        f"{points(mean.value)} points above {other.name}, 95 % interval of the mean "
+        f"{points(mean.low)} to {points(mean.high)}."
     )
 
 

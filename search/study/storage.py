@@ -17,6 +17,7 @@ from search.store.engine import engine_arguments, masked, parse_url, prepare, tr
 from search.store.migrations import made_by_many
 from search.store.optuna_trials import OptunaTrials
 from search.store.sql import SQLStore
+from search.study.showing import Show, ShowingStorage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,16 +99,16 @@ def _opened(store: SQLStore, *, create: bool, patience_s: float) -> Storage:
     )
 
 
-def open_undisturbing(text: str) -> RDBStorage:
+def open_undisturbing(text: str, show: Show) -> ShowingStorage:
     """Optuna's storage for a program that looks far more often than it writes, such as optuna-dashboard.
 
     Without tune's rule that every transaction claims the right to write at once: readers with that rule
-    would stand in the workers' way. The database must exist.
+    would stand in the workers' way. The database must exist. show: what it is shown beside what is stored.
     """
     url = parse_url(text)
     with translated(url):
-        return RDBStorage(
-            url.render_as_string(hide_password=False), engine_kwargs=dict(engine_arguments(url))
+        return ShowingStorage(
+            url.render_as_string(hide_password=False), show, engine_kwargs=dict(engine_arguments(url))
         )
 
 

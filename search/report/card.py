@@ -1,0 +1,98 @@
+"""Cards in Markdown: the winner of a study, and each of its leaders, for those who look at them elsewhere.
+Knows nothing of where they are shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from search.records import CheckpointRecord, Counts, Point, StudyRecord, TrialRecord, Value
+from search.report.numbers import Gain, wilson
+from search.report.timeline import Timeline
+from search.report.words import count, duration, epochs, number, percent, points
+
+_FOOT = "*Written by tune from the database, anew at each look. What you write here replaces it.*"
+
+
+def study_card(
+    record: StudyRecord,
+    counts: Counts,
+    timeline: Timeline,
+    best: TrialRecord | None,
+    point: Point | None,
+    gains: Sequence[Gain],
+) -> str:
+    """What a study found so far; best is its best complete trial, point that of its curve which is best."""
+    done = (
+        f"{counts.finished} of {count(record.target_trials, 'trial')} finished: {counts.complete} complete, "
+        f"{counts.pruned} pruned, {counts.failed} failed; {counts.running} at work. "
+        f"{duration(timeline.seconds)} of wall time, {timeline.images:,} training images."
+    )
+    if best is None or point is None:
+        return f"## {_plain(record.name)}\n\nNo trial is complete yet.\n\n{done}\n\n{_FOOT}\n"
+    lines = [
+        f"## Winner: trial {best.number}, {percent(best.value)} on validation",
+        "",
+        *_accuracies(point, record.spec.validation_pictures),
+        "",
+        "The best of many trials is also lucky: `tune confirm` trains it again on fresh seeds.",
+        "",
+    ]
+    lines += [
+        f"- {points(gain.gain)} points over {_plain(gain.reference)} ({percent(gain.value)})"
+        for gain in gains
+        if gain.trial != best.number
+    ]
+    network = "" if best.parameters is None else f"{best.parameters:,} parameters, "
+    lines += [
+        "",
+        f"{network}best after {epochs(point.images, record.spec.epoch_images)}.",
+        "",
+        *_settings(best.settings),
+        "",
+        done,
+        "",
+        _FOOT,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def trial_card(
+    rank: int, record: StudyRecord, trial: TrialRecord, point: Point, checkpoint: CheckpointRecord
+) -> str:
+    """One of the leaders, whose weights are kept; rank counts from 1."""
+    lines = [
+        f"## Rank {rank} by validation: {percent(checkpoint.score)}",
+        "",
+        *_accuracies(point, record.spec.validation_pictures),
+        "",
+        f"Best after {epochs(point.images, record.spec.epoch_images)}. The weights of that moment "
+        f"({checkpoint.bytes / 1e6:.1f} MB) are among the artifacts; SHA-256 `{checkpoint.sha256}`.",
+        "",
+        *_settings(trial.settings),
+        "",
+        _FOOT,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _accuracies(point: Point, pictures: int) -> list[str]:
+    found = {name: head.accuracy for name, head in point.validation.heads.items()}
+    rows = {"mean": point.validation.accuracy, **found, "joint": point.validation.joint}
+    lines = ["| validation | accuracy | 95 % interval |", "|---|--:|--:|"]
+    for name, accuracy in rows.items():
+        low, high = wilson(accuracy * pictures, pictures)
+        lines.append(f"| {_plain(name)} | {percent(accuracy)} | {percent(low)} to {percent(high)} |")
+    return lines
+
+
+def _settings(settings: Mapping[str, Value]) -> list[str]:
+    shown = {
+        name: number(value) if isinstance(value, float) else str(value) for name, value in settings.items()
+    }
+    return ["| setting | value |", "|---|---|", *(f"| {_plain(k)} | {_plain(v)} |" for k, v in shown.items())]
+
+
+def _plain(text: str) -> str:
+    """Text that a person may have chosen, so that Markdown makes nothing of it."""
+    return "".join(f"\\{letter}" if letter in r"\`*_{}[]<>()#+!|~" else letter for letter in text)

@@ -1,0 +1,155 @@
+"""What optuna-dashboard is shown beside what is stored: notes, figures, files. Nothing of it is ever written.
+Knows nothing of what they say.
+
+The dashboard keeps notes, figures and the list of files among the system attributes of a study, figures in
+pieces of 2,045 letters, and reads those of all studies at each of its looks. Here they are made when the
+dashboard asks and live as long as its process: no other reader of the database meets them, a study at work
+is never written to, and a note that a person has written is in the database and goes before ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from optuna.artifacts import FileSystemArtifactStore
+from optuna.artifacts.exceptions import ArtifactNotFound
+from optuna.storages import RDBStorage
+
+_OURS = "dashboard:"
+"""What begins so is the dashboard's; nothing else is added."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShownFile:
+    """A file that can be downloaded at a trial."""
+
+    trial_id: int
+    sha256: str
+    """its name for the dashboard, and how to know that it is whole"""
+    name: str
+    """as it is saved"""
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shown:
+    """What is shown of one study."""
+
+    note: str
+    """Markdown"""
+    trial_notes: Mapping[int, str]
+    """Markdown by trial id"""
+    figures: Mapping[str, str]
+    """plotly's JSON by name, which is a valid HTML id"""
+    files: tuple[ShownFile, ...]
+
+
+Show = Callable[[int], Shown | None]
+"""From a study's id to what is shown of it; None for a study that is not tune's."""
+
+
+class _Attributes(Mapping[str, Any]):
+    """A study's system attributes and what is shown beside them, which is made when it is asked for."""
+
+    def __init__(self, stored: Mapping[str, Any], show: Callable[[], Shown | None]) -> None:
+        self._stored = stored
+        self._show = show
+        self._all: dict[str, Any] | None = None
+
+    def _complete(self) -> dict[str, Any]:
+        if self._all is None:
+            shown = self._show()
+            self._all = {**({} if shown is None else _added(shown, self._stored)), **self._stored}
+        return self._all
+
+    def __getitem__(self, key: str) -> Any:
+        return self._complete()[key] if key.startswith(_OURS) else self._stored[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._complete())
+
+    def __len__(self) -> int:
+        return len(self._complete())
+
+
+def _added(shown: Shown, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """In the dashboard's own form; of a note that a person has saved, however empty, nothing."""
+    added: dict[str, Any] = {}
+    for prefix, note in [(_OURS, shown.note)] + [
+        (f"{_OURS}{trial_id}:", note) for trial_id, note in shown.trial_notes.items()
+    ]:
+        if f"{prefix}note_ver" not in stored:
+            added |= {f"{prefix}note_ver": 0, f"{prefix}note_str:0": note}
+    for name, figure in shown.figures.items():
+        added[f"{_OURS}plot_data:{name}:0"] = figure
+    for file in shown.files:
+        added[f"{_OURS}artifacts:{file.trial_id}:{file.sha256}"] = json.dumps(
+            {
+                "artifact_id": file.sha256,
+                "filename": file.name,
+                "mimetype": "application/octet-stream",
+                "encoding": None,
+            }
+        )
+    return added
+
+
+class ShowingStorage(RDBStorage):
+    """Optuna's storage as the dashboard reads it, with what is shown beside it."""
+
+    def __init__(self, url: str, show: Show, *, engine_kwargs: dict[str, Any]) -> None:
+        super().__init__(url, engine_kwargs=engine_kwargs)
+        self._show = show
+
+    def get_all_studies(self) -> list[Any]:
+        """With lazy system attributes: a list of studies asks for none of what is shown."""
+        studies = super().get_all_studies()
+        for study in studies:
+            lazy = _Attributes(study.system_attrs, self._later(study._study_id))
+            study.system_attrs = lazy  # type: ignore[assignment]  # it is asked for a mapping's things only
+        return studies
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        return _Attributes(super().get_study_system_attrs(study_id), self._later(study_id))._complete()
+
+    def _later(self, study_id: int) -> Callable[[], Shown | None]:
+        return lambda: self._show(study_id)
+
+
+class ShownFiles:
+    """The dashboard's store of files: tune's own to be read, those that people add in a folder of their own."""
+
+    def __init__(self, find: Callable[[str], ShownFile | None], uploads: Path) -> None:
+        """find: from a SHA-256 to the file; None where there is none of tune's."""
+        self._find = find
+        self._folder = uploads
+        self._uploads = FileSystemArtifactStore(uploads)
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        """Raises ArtifactNotFound for a file that is gone, or is no longer what the database says."""
+        file = self._find(artifact_id)
+        if file is None:
+            return self._uploads.open_reader(artifact_id)
+        try:
+            with file.path.open("rb") as opened:
+                whole = hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256
+            if whole:
+                return file.path.open("rb")
+        except FileNotFoundError as error:
+            raise ArtifactNotFound(f"{file.path} is gone") from error
+        raise ArtifactNotFound(f"{file.path} is damaged")
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        """Keeps what a person adds."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._uploads.write(artifact_id, content_body)
+
+    def remove(self, artifact_id: str) -> None:
+        """Removes what a person added. Weights stay: a study deleted here by mistake can be found again."""
+        if self._find(artifact_id) is None:
+            self._uploads.remove(artifact_id)
