@@ -36,7 +36,7 @@ def compare(
 ) -> None:
     """Sets studies side by side: best and typical accuracy, time to a goal, what equal budgets brought."""
     from search.report.tabled import rows
-    from search.report.verdict import words
+    from search.report.conclusions import words
     from search.service.compare import compare as service
     from search.service.compare import write_page
     from search.service.output import may_write
@@ -112,7 +112,7 @@ def _counts(side: Side) -> dict[str, int]:
 
 
 def _against(against: Against) -> dict[str, Any]:
-    from search.report.verdict import best_against_best, pairs_in_words
+    from search.report.conclusions import best_against_best, pairs_in_words
 
     return {
         "best": {name: _estimate(each) for name, each in against.differences.items()},

@@ -9,7 +9,7 @@ from search.report.comparison import MEAN, Comparison
 from search.report.html import Html, bullets, code, paragraph, safe, table
 from search.report.page import Chart, Section, page
 from search.report.tabled import estimated, rows
-from search.report.verdict import words
+from search.report.conclusions import words
 from search.report.words import listed
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import optuna
 import pytest
@@ -139,6 +140,23 @@ class TestReading:
         assert trials.names() == {study_id - 1: "other", study_id: "s"}
         with pytest.raises(KeyError):
             trials.state(999)
+
+    def test_reports_come_in_the_order_of_writing(self, storage: Storage) -> None:
+        study_id = filled(storage)
+        ids = [storage.optuna.create_new_trial(study_id) for _ in range(2)]
+        for trial_id, step in ((ids[1], 10), (ids[0], 30), (ids[1], 20), (ids[0], 10)):
+            storage.trials.change(trial_id, Change(steps={step: 0.5}))
+        storage.trials.change(ids[1], Change(steps={10: 0.75}))  # said again: its place stays
+        reports = storage.trials.reports(study_id)
+        assert reports[-4:] == [(ids[1], 10), (ids[0], 30), (ids[1], 20), (ids[0], 10)]
+        assert len(reports) == sum(len(trial.steps) for trial in storage.trials.facts(study_id, News()))
+
+    def test_without_what_was_drawn_and_reported_the_rest_is_the_same(self, storage: Storage) -> None:
+        study_id = filled(storage)
+        brief = storage.trials.facts(study_id, News(), drawn_and_reported=False)
+        whole = storage.trials.facts(study_id, News())
+        assert brief == [replace(trial, params={}, steps={}) for trial in whole]
+        assert any(trial.params and trial.steps for trial in whole)
 
     def test_outlines_and_standings_agree_with_the_trials(self, storage: Storage) -> None:
         study_id, trials = filled(storage), storage.trials

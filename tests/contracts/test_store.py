@@ -244,6 +244,27 @@ class TestCurves:
         assert store.training_seconds([1, 2, 4]) == {1: point(30).seconds, 4: point(10).seconds}
         assert store.training_seconds([]) == {}
 
+    def test_accuracies_alone_are_those_of_the_curves(self, store: Store) -> None:
+        for trial, images in ((1, 30), (1, 10), (3, 20), (4, 10)):
+            store.add_point(trial, point(images, images / 100))
+        found = store.measured([1, 2, 4])
+        assert set(found) == {1, 4}, "nobody else's, and none without points"
+        for trial, points in found.items():
+            assert [
+                (each.images, each.seconds, each.heads, each.joint, each.accuracy) for each in points
+            ] == [
+                (
+                    whole.images,
+                    whole.seconds,
+                    {name: head.accuracy for name, head in whole.validation.heads.items()},
+                    whole.validation.joint,
+                    whole.validation.accuracy,
+                )
+                for whole in store.curve(trial)
+            ]
+            assert list(points[0].heads) == ["second_digit", "first_digit"], "in the order of the task"
+        assert store.measured([]) == {}
+
 
 class TestWorkersAndCheckpoints:
     def test_a_worker_comes_back(self, study: Store) -> None:

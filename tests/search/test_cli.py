@@ -57,16 +57,6 @@ class TestLooking:
         complete = [row["value"] for row in rows if row["state"] == "complete"]
         assert best["value"] == max(complete)
 
-    def test_compare(self, finished: Path, here: Command) -> None:
-        done = here("compare", "twodigit", "again", cwd=finished)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.splitlines()[0].split() == ["twodigit", "again"]
-        assert "accuracy second_digit" in done.stdout
-        both = here("compare", "twodigit", "again", "--json", cwd=finished).parsed
-        for row in both:
-            low, high = row["intervals"]["mean"]
-            assert low < row["value"] < high
-
 
 class TestRepeat:
     @pytest.mark.parametrize("study", ["twodigit", "sum"])

@@ -190,11 +190,22 @@ class TestTogether:
         working = start("worker", "twodigit", cwd=tmp_path)
         seen = _ask_until_it_answers(f"http://127.0.0.1:{port}/api/studies")
         assert [each["study_name"] for each in seen["study_summaries"]] == ["twodigit"]
+        while working.poll() is None:  # looked at all the while, figures and notes too
+            detail = _ask_until_it_answers(f"http://127.0.0.1:{port}/api/studies/1?after=0")
+            assert detail["note"]["body"]
+            time.sleep(0.25)  # the dashboard writes a line for each request, into a pipe that nobody reads
         out, words = working.communicate(timeout=60)
         assert working.returncode == 0, words
         assert "4 of 4 trials finished" in out
-        detail = _ask_until_it_answers(f"http://127.0.0.1:{port}/api/studies/1?after=0")
-        assert [trial["state"] for trial in detail["trials"]] == ["Complete"] * 4
+        [study] = here("studies", "--json", cwd=tmp_path).parsed
+        assert (study["complete"], study["pruned"], study["failed"], study["running"]) == (4, 0, 0, 0)
+
+        def winner() -> bool:
+            detail = _ask_until_it_answers(f"http://127.0.0.1:{port}/api/studies/1?after=0")
+            states = [trial["state"] for trial in detail["trials"]]
+            return states == ["Complete"] * 4 and "4 of 4 trials finished" in detail["note"]["body"]
+
+        wait_until(winner, timeout_s=30)  # what is shown may be some seconds old
 
     def test_a_worker_for_ever_takes_every_study_until_a_signal(
         self, tmp_path: Path, here: Command, start: Command

@@ -1,0 +1,203 @@
+"""What optuna-dashboard shows of tune's studies, asked through the dashboard's own interface."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from wsgiref.util import setup_testing_defaults
+
+import optuna
+import pytest
+from optuna_dashboard import wsgi
+
+from search.report.card import study_card
+from search.service.dashboard import Showing, only_here
+from search.study.reading import open_reading
+from search.study.showing import ShownFiles
+from search.study.storage import open_undisturbing
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Of the dashboard."""
+
+    status: int
+    body: bytes
+
+    @property
+    def parsed(self) -> Any:
+        assert self.status == 200, self.body
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """One that serves a copy of the finished studies, inside this process."""
+
+    folder: Path
+    showing: Showing
+    app: Callable[..., Any]
+
+    def ask(self, path: str, method: str = "GET", **sent: object) -> Answer:
+        status: list[str] = []
+        body = json.dumps(sent).encode()
+        environment: dict[str, Any] = {
+            "PATH_INFO": path,
+            "REQUEST_METHOD": method,
+            "CONTENT_TYPE": "application/json",
+            "CONTENT_LENGTH": str(len(body)),
+            "wsgi.input": io.BytesIO(body),
+        }
+        setup_testing_defaults(environment)
+        answer = self.app(environment, lambda line, *_: status.append(line))
+        content = b"".join(answer)
+        if hasattr(answer, "close"):
+            answer.close()
+        return Answer(status=int(status[0].split()[0]), body=content)
+
+
+@pytest.fixture
+def dashboard(finished: Path, tmp_path: Path) -> Iterator[Dashboard]:
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    root = tmp_path / "studies.artifacts"
+    with open_reading(url) as reading:
+        showing = Showing(reading, root)
+        storage = open_undisturbing(url, showing.study)
+        yield Dashboard(
+            folder=tmp_path,
+            showing=showing,
+            app=wsgi(storage, artifact_store=ShownFiles(showing.file, root / "uploads")),
+        )
+        storage.engine.dispose()
+
+
+def test_a_study_has_its_winners_card_figures_and_metric(dashboard: Dashboard) -> None:
+    before = (dashboard.folder / "studies.db").read_bytes()
+    study = dashboard.ask("/api/studies/1").parsed
+    best = max(study["trials"], key=lambda trial: trial["values"][0])
+    assert study["note"]["body"].startswith(f"## Winner: trial {best['number']}, ")
+    assert "| first\\_digit |" in study["note"]["body"]
+    assert study["objective_names"] == ["validation accuracy"]
+    figures = {each["id"]: json.loads(each["graph_object"]) for each in study["plotly_graph_objects"]}
+    assert set(figures) == {"best-so-far-by-time", "best-so-far-by-images", "curves-of-the-ten-best"}
+    assert all(figure["data"] and figure["layout"]["title"] for figure in figures.values())
+    assert max(len(each["graph_object"]) for each in study["plotly_graph_objects"]) < 20_000
+    assert (dashboard.folder / "studies.db").read_bytes() == before, "to look changes nothing"
+
+
+def test_a_list_of_studies_makes_no_figures(dashboard: Dashboard) -> None:
+    assert len(dashboard.ask("/api/studies").parsed["study_summaries"]) == 3
+    assert dashboard.showing._made == {}
+
+
+def test_kept_weights_are_there_to_be_had(dashboard: Dashboard) -> None:
+    study = dashboard.ask("/api/studies/1").parsed
+    kept = [(trial, file) for trial in study["trials"] for file in trial["artifacts"]]
+    assert len(kept) == 4
+    assert sorted(trial["note"]["body"][:10] for trial, _ in kept) == [f"## Rank {n} " for n in range(1, 5)]
+    for trial, file in kept:
+        assert file["filename"] == f"twodigit-trial-{trial['number']:05d}.safetensors"
+        answer = dashboard.ask(f"/artifacts/1/{trial['trial_id']}/{file['artifact_id']}")
+        assert answer.status == 200
+        assert hashlib.sha256(answer.body).hexdigest() == file["artifact_id"]
+
+
+@pytest.mark.parametrize("harm", ["damage", "loss"])
+def test_weights_that_are_not_whole_are_not_handed_out(dashboard: Dashboard, harm: str) -> None:
+    trial = next(each for each in dashboard.ask("/api/studies/1").parsed["trials"] if each["artifacts"])
+    [path] = dashboard.folder.rglob(f"*-twodigit/trial-{trial['number']:05d}.safetensors")
+    if harm == "loss":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    answer = dashboard.ask(f"/artifacts/1/{trial['trial_id']}/{trial['artifacts'][0]['artifact_id']}")
+    assert answer.status == 500
+    assert len(answer.body) < 5_000
+
+
+@pytest.mark.parametrize("place", ["study", "trial"])
+@pytest.mark.parametrize("body", ["mine *alone*", ""])
+def test_what_a_person_writes_goes_before_ours(dashboard: Dashboard, place: str, body: str) -> None:
+    def note() -> Any:
+        study = dashboard.ask("/api/studies/1").parsed
+        return study["note"] if place == "study" else study["trials"][0]["note"]
+
+    study = dashboard.ask("/api/studies/1").parsed
+    path = (
+        "/api/studies/1/note" if place == "study" else f"/api/studies/1/{study['trials'][0]['trial_id']}/note"
+    )
+    assert note()["body"].startswith("## ")
+    assert dashboard.ask(path, "PUT", version=note()["version"] + 1, body=body).status == 204
+    assert note() == {"version": 1, "body": body}
+    assert dashboard.ask(path, "PUT", version=2, body="again").status == 204
+    assert note() == {"version": 2, "body": "again"}
+
+
+def test_weights_stay_when_a_study_is_deleted(dashboard: Dashboard) -> None:
+    dashboard.ask("/api/studies/1")
+    answer = dashboard.ask("/api/studies/1", "DELETE", remove_associated_artifacts=True)
+    assert answer.status == 204
+    assert len(list(dashboard.folder.rglob("*-twodigit/*.safetensors"))) == 4
+    assert [each["study_id"] for each in dashboard.ask("/api/studies").parsed["study_summaries"]] == [2, 3]
+
+
+def test_what_a_person_adds_is_kept_apart_and_can_go(dashboard: Dashboard) -> None:
+    sent = dashboard.ask(
+        "/api/artifacts/1", "POST", file="data:text/plain;base64,aGVsbG8=", filename="hello.txt"
+    )
+    assert sent.status == 201
+    uploads = list((dashboard.folder / "studies.artifacts" / "uploads").iterdir())
+    assert [each.read_bytes() for each in uploads] == [b"hello"]
+    assert dashboard.ask(f"/artifacts/1/{uploads[0].name}").body == b"hello"
+    assert dashboard.ask(f"/api/artifacts/1/{uploads[0].name}", "DELETE").status == 204
+    assert not uploads[0].exists()
+
+
+def test_a_study_that_is_not_tunes_is_shown_as_it_is(dashboard: Dashboard) -> None:
+    url = f"sqlite:///{dashboard.folder / 'studies.db'}"
+    optuna.create_study(storage=url, study_name="other").optimize(lambda trial: trial.number, n_trials=1)
+    study = dashboard.ask("/api/studies/4").parsed
+    assert (study["note"]["body"], study["plotly_graph_objects"]) == ("", [])
+
+
+def test_a_study_without_a_complete_trial_has_a_card_too(dashboard: Dashboard) -> None:
+    shown = dashboard.showing.study(1)
+    assert shown is not None
+    with open_reading(f"sqlite:///{dashboard.folder / 'studies.db'}") as reading:
+        record = reading.store.study(1)
+        assert record is not None
+        counts = reading.trials.counts(1)
+    from search.report.timeline import timeline
+
+    card = study_card(record, counts, timeline([], []), None, None, [])
+    assert "No trial is complete yet." in card
+
+
+@pytest.mark.parametrize(
+    ("host", "alone"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.1", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.168.1.7", False),
+        ("example.org", False),
+    ],
+)
+def test_who_can_reach_an_address(host: str, alone: bool) -> None:
+    assert only_here(host) is alone
+
+
+def test_an_address_that_others_reach_is_warned_of(finished: Path, here: Callable[..., Any]) -> None:
+    done = here("dashboard", "--host", "192.0.2.1", cwd=finished)  # nobody's: reserved for documentation
+    assert done.returncode == 2, "it is not an address of this machine"
+    assert "at 192.0.2.1 whoever reaches this machine can change and delete studies" in done.stderr
