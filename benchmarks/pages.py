@@ -1,11 +1,11 @@
-"""How long a page takes and how large it is. Prints a Markdown table.
+"""How long a page takes and how large it is, and `tune compare` with and without. Prints a Markdown table.
 
 Knows nothing of what is on a page. Studies are filled with made-up trials (see overhead.py), and the command
 is a whole process, as a person starts it: importing, reading, working out, writing. CPU seconds are those of
 that process.
 
     python benchmarks/pages.py
-    python benchmarks/pages.py --trials 100 1000 10000 --rounds 5
+    python benchmarks/pages.py --trials 100 1000 10000 --rounds 5 --compared 5
 """
 
 import argparse
@@ -43,20 +43,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--trials", nargs="+", type=int, default=[100, 1_000])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--compared", type=int, default=5, help="studies in each comparison")
     arguments = parser.parse_args()
     print(f"| page | trials | s, median of n = {arguments.rounds} | CPU s | MB |\n|---|--:|--:|--:|--:|")
     with tempfile.TemporaryDirectory() as folder:
         url, page = f"sqlite:///{folder}/studies.db", Path(folder) / "page.html"
         for n in arguments.trials:
+            names = [f"filled-{n}-{place}" for place in range(arguments.compared)]
             with open_storage(url) as storage:
-                make(storage, f"filled-{n}", n)
-            words = ("report", f"filled-{n}", "--out", str(page), "--force")
-            runs = [timed(url, *words) for _ in range(arguments.rounds)]
-            wall, cpu = (statistics.median(each) for each in zip(*runs, strict=True))
-            print(
-                f"| tune report | {n:,} | {wall:.2f} | {cpu:.2f} | {page.stat().st_size / 1e6:.2f} |",
-                flush=True,
-            )
+                for name in names:
+                    make(storage, name, n)
+            report = ("report", names[0], "--out", str(page), "--force")
+            row("tune report", n, [timed(url, *report) for _ in range(arguments.rounds)], page)
+            compare = ("compare", *names)
+            label = f"tune compare, {len(names)} studies"
+            row(label, n, [timed(url, *compare) for _ in range(arguments.rounds)], None)
+            compare = (*compare, "--out", str(page), "--force")
+            row(f"{label} --out", n, [timed(url, *compare) for _ in range(arguments.rounds)], page)
+
+
+def row(label: str, trials: int, runs: list[tuple[float, float]], page: Path | None) -> None:
+    """Prints one row of the table; runs: (seconds, CPU seconds)."""
+    wall, cpu = (statistics.median(each) for each in zip(*runs, strict=True))
+    size = "" if page is None else f"{page.stat().st_size / 1e6:.2f}"
+    print(f"| {label} | {trials:,} | {wall:.2f} | {cpu:.2f} | {size} |", flush=True)
 
 
 if __name__ == "__main__":

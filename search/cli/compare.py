@@ -35,8 +35,8 @@ def compare(
     json: JSONOption = False,
 ) -> None:
     """Sets studies side by side: best and typical accuracy, time to a goal, what equal budgets brought."""
-    from search.report.tabled import rows
     from search.report.conclusions import words
+    from search.report.tabled import rows
     from search.service.compare import compare as service
     from search.service.compare import write_page
     from search.service.output import may_write

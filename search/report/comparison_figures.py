@@ -1,42 +1,19 @@
 """Figures of studies side by side: thin, nothing is computed here but where to put a dot.
 Knows nothing of pages; fonts and the colours of ink and ground are the page's.
-
-Accuracies are drawn on a logarithmic scale of errors: from 99 to 99.5 % half of the errors go, as from 80 to
-90 %, and it looks so.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from plotly.graph_objects import Box, Figure, Scatter
 
 from search.records import Point
 from search.report.comparison import LEVELS, Side
+from search.report.scale import COLOURS, accuracy_axis, error
 from search.report.timeline import Mark, Timeline
 from search.report.words import percent
-
-COLOURS = (
-    "#0f7fb8",
-    "#d9730d",
-    "#1a9988",
-    "#c2477f",
-    "#8a6fd1",
-    "#b59a00",
-    "#5b7f2b",
-    "#4f5dc9",
-    "#a3512b",
-    "#5f7f95",
-)
-"""By the order of studies; from the eleventh on they come again."""
-
-FLOOR = 1e-4
-"""Errors below this share are drawn as this: none at all has no place on a logarithmic scale."""
-
-_TICKS = (0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.002, 0.001, 0.0005, 0.0001)
 
 
 def best_by_time(timelines: Sequence[tuple[str, Timeline]]) -> Figure:
@@ -76,7 +53,7 @@ def _best_so_far(
             Scatter(
                 name=name,
                 x=[*map(at, line.mean), end(line)],
-                y=[_error(mark.value) for mark in marks],
+                y=[error(mark.value) for mark in marks],
                 text=[f"trial {mark.trial}: {percent(mark.value)}" for mark in marks],
                 hovertemplate="%{text}, at %{x:.3g}<extra>" + _plain(name) + "</extra>",
                 mode="lines",
@@ -86,13 +63,13 @@ def _best_so_far(
     values = [mark.value for _, line in timelines for mark in line.mean]
     figure.update_layout(
         xaxis={"title": {"text": title}, "rangemode": "tozero"},
-        yaxis=_accuracy_axis(values, "best so far on validation"),
+        yaxis=accuracy_axis(values, "best so far on validation"),
         showlegend=len(timelines) > 1,
     )
     for level in LEVELS:
         if min(values, default=1.0) < level < max(values, default=0.0):
             figure.add_hline(
-                y=_error(level), line={"dash": "dot", "width": 1, "color": "rgba(128,136,148,0.6)"}
+                y=error(level), line={"dash": "dot", "width": 1, "color": "rgba(128,136,148,0.6)"}
             )
     return figure
 
@@ -105,7 +82,7 @@ def curves(named: Mapping[str, Sequence[Point]]) -> Figure:
             Scatter(
                 name=name,
                 x=[point.images / 1e6 for point in points],
-                y=[_error(point.validation.accuracy) for point in points],
+                y=[error(point.validation.accuracy) for point in points],
                 text=[percent(point.validation.accuracy) for point in points],
                 hovertemplate="%{text} after %{x:.3g} M<extra>" + _plain(name) + "</extra>",
                 mode="lines+markers",
@@ -116,7 +93,7 @@ def curves(named: Mapping[str, Sequence[Point]]) -> Figure:
     values = [point.validation.accuracy for points in named.values() for point in points]
     figure.update_layout(
         xaxis={"title": {"text": "training images, in millions"}, "rangemode": "tozero"},
-        yaxis=_accuracy_axis(values, "validation accuracy"),
+        yaxis=accuracy_axis(values, "validation accuracy"),
     )
     return figure
 
@@ -136,7 +113,7 @@ def distributions(sides: Sequence[Side]) -> Figure:
         figure.add_trace(
             Box(
                 name=side.name,
-                y=[_error(score) for score in side.scores],
+                y=[error(score) for score in side.scores],
                 text=[percent(score) for score in side.scores],
                 hovertemplate="%{text}<extra></extra>",
                 boxpoints="all" if len(side.scores) <= 200 else "outliers",
@@ -146,7 +123,7 @@ def distributions(sides: Sequence[Side]) -> Figure:
             )
         )
     figure.update_layout(
-        yaxis=_accuracy_axis([score for side in sides for score in side.scores], "validation accuracy"),
+        yaxis=accuracy_axis([score for side in sides for score in side.scores], "validation accuracy"),
         showlegend=False,
     )
     return figure
@@ -159,7 +136,7 @@ def heads(sides: Sequence[Side]) -> Figure:
     spread = min(0.12, 0.7 / len(sides))
     for place, side in enumerate(sides):
         found = [side.best[name] for name in names]
-        errors = [_error(each.value) for each in found]
+        errors = [error(each.value) for each in found]
         offset = (place - (len(sides) - 1) / 2) * spread
         figure.add_trace(
             Scatter(
@@ -169,11 +146,9 @@ def heads(sides: Sequence[Side]) -> Figure:
                 error_y={
                     "type": "data",
                     "symmetric": False,
-                    "array": [
-                        _error(each.low or 0.0) - error for each, error in zip(found, errors, strict=True)
-                    ],
+                    "array": [error(each.low or 0.0) - at for each, at in zip(found, errors, strict=True)],
                     "arrayminus": [
-                        error - _error(each.high or 1.0) for each, error in zip(found, errors, strict=True)
+                        at - error(each.high or 1.0) for each, at in zip(found, errors, strict=True)
                     ],
                 },
                 text=[f"{percent(each.value)} [{percent(each.low)}, {percent(each.high)}]" for each in found],
@@ -185,7 +160,7 @@ def heads(sides: Sequence[Side]) -> Figure:
     every = [bound for side in sides for each in side.best.values() for bound in (each.low, each.high)]
     figure.update_layout(
         xaxis={"tickvals": list(range(len(names))), "ticktext": names, "range": [-0.6, len(names) - 0.4]},
-        yaxis=_accuracy_axis([bound for bound in every if bound is not None], "accuracy on validation"),
+        yaxis=accuracy_axis([bound for bound in every if bound is not None], "accuracy on validation"),
     )
     return figure
 
@@ -193,21 +168,3 @@ def heads(sides: Sequence[Side]) -> Figure:
 def _plain(name: str) -> str:
     """A name inside a hover template: braces would be taken for a placeholder, and < for markup."""
     return name.replace("%", "%%").replace("<", "&lt;").replace("{", "(").replace("}", ")")
-
-
-def _error(accuracy: float) -> float:
-    return max(FLOOR, 1 - accuracy)
-
-
-def _accuracy_axis(accuracies: Sequence[float], title: str) -> dict[str, Any]:
-    """An axis for `_error`s that reads as accuracy, rising upwards."""
-    errors = [_error(accuracy) for accuracy in accuracies] or [0.5]
-    low, high = min(errors) / 1.15, max(errors) * 1.15
-    shown = [tick for tick in _TICKS if low <= tick <= high]
-    return {
-        "title": {"text": title},
-        "type": "log",
-        "range": [math.log10(high), math.log10(low)],
-        "tickvals": shown,
-        "ticktext": [f"{(1 - tick) * 100:g} %" for tick in shown],
-    }

@@ -1,8 +1,5 @@
 """Figures from numbers: thin, one function each, nothing is computed here but where to put a dot.
 Knows nothing of pages; fonts and the colours of ink and ground are the page's.
-
-Accuracies near 1 are drawn on a logarithmic scale of errors, labelled with accuracies: from 99 to 99.5 % half
-of the errors go, as from 80 to 90 %, and it looks so.
 """
 
 from __future__ import annotations
@@ -18,46 +15,19 @@ from search.report.basis import Curves
 from search.report.effects import Effect, label
 from search.report.mistakes import Confusion
 from search.report.outcomes import Reached, Spent
+from search.report.scale import COLOURS, FIRST, SECOND, THIRD, accuracy_axis, error
 from search.report.statistics import quartiles
 from search.report.training import Doubling
 from search.report.words import percent
 
 T = TypeVar("T")
 
-FIRST, SECOND, THIRD = "#0f7fb8", "#d9730d", "#1a9988"
 GREY = "#7d8794"
 PALE = "#86c0de"
 FAINT = "rgba(128,136,148,0.45)"
-COLOURS = (FIRST, SECOND, THIRD, "#c2477f", "#8a6fd1", "#b59a00", "#5b7f2b", "#4f5dc9", "#a3512b", "#5f7f95")
 
 DOTS = 1_000
 """Dots in one figure; of more trials, evenly chosen ones are shown, and the best."""
-
-FLOOR = 1e-4
-"""Errors below this share are drawn as this: none at all has no place on a logarithmic scale."""
-
-_TICKS = (0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.003, 0.002, 0.001, 0.0005, 0.0001)
-
-
-def _error(accuracy: float) -> float:
-    return max(FLOOR, 1 - accuracy)
-
-
-def _accuracy_axis(accuracies: Sequence[float], title: str = "validation accuracy") -> dict[str, Any]:
-    """An axis for `_error`s that reads as accuracy, rising upwards."""
-    errors = [_error(accuracy) for accuracy in accuracies] or [0.5]
-    low, high = min(errors) / 1.15, max(errors) * 1.15
-    shown = [tick for tick in _TICKS if low <= tick <= high]
-    if len(shown) < 3:  # a narrow range: even steps of accuracy, in round numbers
-        digits = max(0, 1 - math.floor(math.log10(high - low)))
-        shown = sorted({round(low + (high - low) * part / 3, digits) for part in range(4)} - {0.0})
-    return {
-        "title": {"text": title},
-        "type": "log",
-        "range": [math.log10(high), math.log10(low)],
-        "tickvals": shown,
-        "ticktext": [f"{(1 - tick) * 100:.6g} %" for tick in shown],
-    }
 
 
 def _number_axis(values: Sequence[float], *, log: bool) -> dict[str, Any]:
@@ -99,7 +69,7 @@ def progress(reached: Sequence[Reached], references: Sequence[TrialRecord]) -> F
         figure.add_trace(
             Scatter(
                 x=[each.finished for each in some],
-                y=[_error(each.trial.value or 0.0) for each in some],
+                y=[error(each.trial.value or 0.0) for each in some],
                 text=[f"trial {each.trial.number}, {percent(each.trial.value)}" for each in some],
                 hovertemplate="%{text}<extra></extra>",
                 mode="markers",
@@ -113,7 +83,7 @@ def progress(reached: Sequence[Reached], references: Sequence[TrialRecord]) -> F
     figure.add_trace(
         Scatter(
             x=[each.finished for each in steps],
-            y=[_error(each.best) for each in steps],
+            y=[error(each.best) for each in steps],
             text=[percent(each.best) for each in steps],
             hovertemplate="best of %{x}: %{text}<extra></extra>",
             mode="lines",
@@ -122,12 +92,12 @@ def progress(reached: Sequence[Reached], references: Sequence[TrialRecord]) -> F
         )
     )
     for trial in references:
-        figure.add_hline(y=_error(trial.value or 0.0), line={"dash": "dot", "width": 1.2, "color": GREY})
+        figure.add_hline(y=error(trial.value or 0.0), line={"dash": "dot", "width": 1.2, "color": GREY})
         figure.add_annotation(
             x=0,
             xref="paper",
             xanchor="left",
-            y=math.log10(_error(trial.value or 0.0)),
+            y=math.log10(error(trial.value or 0.0)),
             yanchor="bottom",
             text=f"{trial.reference} {percent(trial.value)}",
             font={"size": 11},
@@ -136,7 +106,7 @@ def progress(reached: Sequence[Reached], references: Sequence[TrialRecord]) -> F
     # The upper nine tenths fill the figure: what never learnt would squeeze all others into its top.
     values = sorted(each.trial.value or 0.0 for each in reached)
     seen = [*values[len(values) // 10 :], *(trial.value or 0.0 for trial in references)]
-    figure.update_layout(xaxis={"title": {"text": "trials finished"}}, yaxis=_accuracy_axis(seen))
+    figure.update_layout(xaxis={"title": {"text": "trials finished"}}, yaxis=accuracy_axis(seen))
     return figure
 
 
@@ -154,7 +124,7 @@ def learning_curves(trials: Sequence[TrialRecord], curves: Curves, *, epoch_imag
             figure.add_trace(
                 Scatter(
                     x=[point.images / epoch_images for point in curve],
-                    y=[_error(accuracy) for accuracy in accuracies],
+                    y=[error(accuracy) for accuracy in accuracies],
                     text=[f"{name}, {split}: {percent(accuracy)}" for accuracy in accuracies],
                     hovertemplate="%{text} after %{x:.3g} epochs<extra></extra>",
                     mode="lines",
@@ -166,7 +136,7 @@ def learning_curves(trials: Sequence[TrialRecord], curves: Curves, *, epoch_imag
             )
     figure.update_layout(
         xaxis={"title": {"text": "epochs"}, "type": "log", "tickvals": _epochs(trials, curves, epoch_images)},
-        yaxis=_accuracy_axis(seen, "accuracy"),
+        yaxis=accuracy_axis(seen, "accuracy"),
     )
     return figure
 
@@ -230,7 +200,7 @@ def effect(found: Effect, at_random: frozenset[int]) -> Figure:
         figure.add_trace(
             Scatter(
                 x=[_place(value, setting.ordered) for value, _, _ in some],
-                y=[_error(score) for _, score, _ in some],
+                y=[error(score) for _, score, _ in some],
                 text=[f"trial {trial}: {label(value)}, {percent(score)}" for value, score, trial in some],
                 hovertemplate="%{text}<extra></extra>",
                 mode="markers",
@@ -244,7 +214,7 @@ def effect(found: Effect, at_random: frozenset[int]) -> Figure:
         figure.add_trace(
             Scatter(
                 x=[x for x, _ in middles],
-                y=[_error(y) for _, y in middles],
+                y=[error(y) for _, y in middles],
                 mode="lines+markers",
                 line={"color": SECOND, "width": 2},
                 marker={"size": 8},
@@ -256,7 +226,7 @@ def effect(found: Effect, at_random: frozenset[int]) -> Figure:
         figure.add_trace(
             Scatter(
                 x=[group.label for group in found.groups],
-                y=[_error(group.median) for group in found.groups],
+                y=[error(group.median) for group in found.groups],
                 mode="markers",
                 marker={"symbol": "line-ew", "size": 28, "line": {"color": SECOND, "width": 3}},
                 hoverinfo="skip",
@@ -272,7 +242,7 @@ def effect(found: Effect, at_random: frozenset[int]) -> Figure:
             "categoryorder": "array",
             "categoryarray": [g.label for g in found.groups],
         }
-    figure.update_layout(xaxis=axis, yaxis=_accuracy_axis(seen[len(seen) // 20 :], ""))
+    figure.update_layout(xaxis=axis, yaxis=accuracy_axis(seen[len(seen) // 20 :], ""))
     return figure
 
 
@@ -333,7 +303,7 @@ def sizes(trials: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> Figure
         figure.add_trace(
             Scatter(
                 x=[trial.parameters for trial in shown],
-                y=[_error(trial.value or 0.0) for trial in shown],
+                y=[error(trial.value or 0.0) for trial in shown],
                 text=[
                     f"{trial.reference or f'trial {trial.number}'}, {percent(trial.value)}, "
                     f"{trial.parameters:,} parameters"
@@ -352,7 +322,7 @@ def sizes(trials: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> Figure
     figure.add_trace(
         Scatter(
             x=[trial.parameters for trial in front],
-            y=[_error(trial.value or 0.0) for trial in front],
+            y=[error(trial.value or 0.0) for trial in front],
             mode="lines",
             line={"shape": "hv", "color": SECOND, "width": 2},
             hoverinfo="skip",
@@ -363,7 +333,7 @@ def sizes(trials: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> Figure
     figure.update_layout(
         xaxis={"title": {"text": "parameters"}}
         | _number_axis([float(trial.parameters or 1) for trial in sized], log=True),
-        yaxis=_accuracy_axis(seen[len(seen) // 10 :]),
+        yaxis=accuracy_axis(seen[len(seen) // 10 :]),
     )
     return figure
 

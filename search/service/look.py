@@ -194,7 +194,7 @@ def whole_study(storage_url: str, name: str) -> WholeStudy:
     """A study with all its trials and curves, in a few queries. Raises UsageError where there is none."""
     with open_reading(storage_url) as storage:
         record = _record(storage, name)
-        trials, store = _reader(storage, record).all(), storage.store
+        trials, store = reader_of(storage, record).all(), storage.store
         curves = store.curves(trial.trial_id for trial in trials)
         return WholeStudy(
             record=record,

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.confirmation import Confirmation
-from search.errors import ConfigError, TuneError, UsageError
+from search.errors import ConfigError, TuneError
 from search.records import StudyRecord, TrialRecord
 from search.report.effects import FAMILY, Setting
 from search.report.material import Material
 from search.report.numbers import best_trial, leader
 from search.service.data import load_data
 from search.service.look import WholeStudy, whole_study
+from search.service.output import may_write, write
 from search.space.defaults import BY_NAME, FAMILIES, default_space
 from search.space.domain import Choice, Fixed, Float, Int
 from search.space.file import space_entries, space_of_entries, space_toml
@@ -46,28 +47,13 @@ def report(storage_url: str, name: str, out: Path, *, force: bool) -> Written:
     Raises UsageError for an unknown study, a file that exists (unless `force`) or a place that cannot be
     written, TuneError for a study without a single report.
     """
-    from data.atomic import write_atomically
     from search.report.study_page import study_page
 
-    _may_write(out, force=force)
+    may_write(out, force=force)
     material = gather(storage_url, name)
-    content = study_page(material).encode()
-    try:
-        write_atomically(out, content)
-    except OSError as error:
-        raise UsageError(f"--out {out} cannot be written: {error.strerror or error}.") from error
+    size = write(out, study_page(material), force=force)
     notes = (material.mistakes,) if isinstance(material.mistakes, str) else ()
-    return Written(path=out, bytes=len(content), notes=notes)
-
-
-def _may_write(out: Path, *, force: bool) -> None:
-    """Refuses before a second of work is done."""
-    if out.is_dir():
-        raise UsageError(f"--out {out} is a folder; name a file in it, such as {out / 'report.html'}.")
-    if out.exists() and not force:
-        raise UsageError(f"--out {out} exists; --force writes over it, or choose another name.")
-    if not out.parent.is_dir():
-        raise UsageError(f"--out {out} cannot be written: there is no folder {out.parent}.")
+    return Written(path=out, bytes=size, notes=notes)
 
 
 def gather(storage_url: str, name: str) -> Material:

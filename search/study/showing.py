@@ -122,7 +122,7 @@ class ShowingStorage(RDBStorage):
 
 
 class ShownFiles:
-    """The dashboard's store of files: tune's own to be read, those that people add in a folder of their own."""
+    """The dashboard's store of files: tune's own to be read, those that people add in their own folder."""
 
     def __init__(self, find: Callable[[str], ShownFile | None], uploads: Path) -> None:
         """find: from a SHA-256 to the file; None where there is none of tune's."""
