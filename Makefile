@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test soak check fix clean
+.PHONY: run test browser soak check fix clean
 
 run: .venv/installed ## 100 trials of twodigit into studies.db
 	$(BIN)/tune run --task twodigit --trials 100
@@ -10,6 +10,10 @@ run: .venv/installed ## 100 trials of twodigit into studies.db
 test: .venv/installed-dev ## every test, on real data
 	$(BIN)/tune data fetch
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+browser: .venv/installed-dev ## the pages, in a real Chromium; fails where there is none
+	$(BIN)/tune data fetch
+	$(BIN)/python -m pytest -m browser
 
 soak: .venv/installed-dev ## hundreds of schedules of faults on every database; hours
 	$(BIN)/tune data fetch
@@ -28,8 +32,8 @@ clean: ## the virtual environment and all caches; never a study
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # What is installed, and for what; each is made once, and again when pyproject.toml changes.
-.venv/installed: EXTRAS :=
-.venv/installed-dev: EXTRAS := [dev,postgresql,mysql]
+.venv/installed: EXTRAS := [export]
+.venv/installed-dev: EXTRAS := [dev,export,postgresql,mysql]
 
 .venv/installed .venv/installed-dev: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tune needs Python 3.11 or newer; PYTHON=python3.x make ...")'

@@ -23,6 +23,7 @@ class DigitSum(Task):
     name = "sum"
     title = "Digit plus number"
     image_shape = (1, 28, 28)
+    digit_rows = (0,)
     numbers = NUMBERS
     heads = (Head(name="digit", classes=10), Head(name="sum", classes=19))
     epoch_examples = TRAIN_DIGITS

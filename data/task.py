@@ -118,6 +118,8 @@ class Task(ABC):
     """Classes of the number input, which is 0 .. numbers - 1. 0: there is no such input."""
     heads: tuple[Head, ...]
     """In the order of the columns of `Batch.targets`."""
+    digit_rows: tuple[int, ...]
+    """Row of the picture at which each of its 28×28 digits begins."""
     epoch_examples: int
     """Training examples in one epoch."""
 

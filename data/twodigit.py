@@ -26,6 +26,7 @@ class TwoDigit(Task):
     name = "twodigit"
     title = "Two overlapping digits"
     image_shape = (1, 42, 28)
+    digit_rows = (0, LOWER_BY)
     numbers = 0
     heads = (Head(name="first_digit", classes=10), Head(name="second_digit", classes=10))
     epoch_examples = PAIRS[Split.TRAIN]

@@ -20,6 +20,7 @@ FLOORS = {
     "data": 1,
     "models": 1,
     "search.confirmation": 1,
+    "search.serve": 1,
     "search.records": 0,
     "search.errors": 0,
     "search.seeds": 0,
@@ -33,7 +34,9 @@ LIBRARIES = {
     "typer": {"search.cli"},
     "rich": {"search.cli"},
     "torch": {"data", "models", "search.work"},
-    "PIL": {"data"},
+    "PIL": {"data", "search.serve"},
+    "onnx": {"models"},
+    "onnxruntime": {"models", "search.serve"},
 }
 """Library -> the rooms that may import it."""
 
@@ -105,6 +108,9 @@ def test_imports_only_what_stands_below(path: Path) -> None:
         ("search/work/x.py", "search.cli.app.app", "nobody imports the cli"),
         ("search/work/x.py", "optuna.Trial", "only study knows optuna"),
         ("search/cli/x.py", "torch.Tensor", "the cli knows no tensors"),
+        ("search/serve/x.py", "data.task.Task", "an exported model runs where torch is not installed"),
+        ("search/serve/x.py", "search.report.numbers.wilson", "serve stands on the ground floor"),
+        ("search/service/x.py", "onnxruntime.InferenceSession", "only models and serve run a file"),
     ],
 )
 def test_a_breach_is_found(place: str, name: str, why: str) -> None:

@@ -1,0 +1,78 @@
+"""`tune export`: a trained network as a folder that other programs load.
+Knows nothing of formats and of databases.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from search.cli.options import JSONOption, StorageOption, print_json, storage_url
+from search.cli.words import percent
+
+if TYPE_CHECKING:
+    from search.records import Scores
+    from search.service.export import Exported
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("export")(export)
+
+
+def export(
+    study: Annotated[str, typer.Argument(help="Name of the study.")],
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    trial: Annotated[
+        int | None,
+        typer.Option(help="Number of the trial. Else the confirmed winner's, else the best.", min=0),
+    ] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Add an int8 file, and say what it costs.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an export that is there.")] = False,
+    storage: StorageOption = None,
+    json: JSONOption = False,
+) -> None:
+    """Writes a trained network as ONNX, torch.export and safetensors, each checked against the network."""
+    from search.cli.progress import fetching
+    from search.service.export import export as service
+
+    with fetching() as progress:
+        done = service(
+            storage_url(storage),
+            study,
+            trial=trial,
+            out=out,
+            force=force,
+            int8=int8,
+            tell=lambda words: typer.echo(words, err=True),
+            progress=progress,
+        )
+    if json:
+        print_json(_export(done))
+        return
+    typer.echo(f"{done.folder} has trial {done.trial} of {done.study}:")
+    for name, difference in done.differences.items():
+        typer.echo(f"  {name:<18} differs from the network by {difference:.1e} at most")
+    if done.int8 is not None:
+        for name, scores in (("model.onnx", done.int8.before), ("model-int8.onnx", done.int8.after)):
+            heads = ", ".join(f"{head} {percent(score.accuracy)}" for head, score in scores.heads.items())
+            typer.echo(f"  {name:<18} {percent(scores.accuracy)} on validation ({heads})")
+    typer.echo(f"\nNext: tune demo {done.folder}   tune predict {done.folder} picture.png", err=True)
+
+
+def _export(done: Exported) -> dict[str, object]:
+    def plain(scores: Scores) -> dict[str, float]:
+        return {name: head.accuracy for name, head in scores.heads.items()} | {"joint": scores.joint}
+
+    return {
+        "folder": str(done.folder),
+        "study": done.study,
+        "trial": done.trial,
+        "differences": dict(done.differences),
+        "int8": None
+        if done.int8 is None
+        else {"validation": plain(done.int8.after), "float_validation": plain(done.int8.before)},
+        "manifest_sha256": done.manifest_sha256,
+    }

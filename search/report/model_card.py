@@ -1,0 +1,408 @@
+"""The model card: one page of Markdown that says what a network is, how good it is, and how it came about.
+Knows nothing of files and tensors; knows only records.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from search.confirmation import Confirmation, Look
+from search.records import Point, Scores, StudyRecord, TrialRecord, Value
+from search.report.numbers import wilson
+
+CURVE_ROWS = 16
+"""Points of a learning curve in its table; of a longer one, every so many."""
+
+BARS = "▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerRow:
+    """One layer that computes something."""
+
+    name: str
+    kind: str
+    output: tuple[int, ...]
+    """shape for one example"""
+    parameters: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """One setting of the trial."""
+
+    name: str
+    value: Value
+    meaning: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CardFacts:
+    """All that is on the card."""
+
+    title: str
+    """of the task"""
+    study: StudyRecord
+    """that the trial is in"""
+    trial: TrialRecord
+    point: Point
+    """of the curve, where the weights were taken"""
+    curve: Sequence[Point]
+    heads: tuple[tuple[str, int], ...]
+    image: tuple[int, int, int]
+    numbers: int
+    layers: Sequence[LayerRow]
+    parameters: int
+    settings: Sequence[Setting]
+    differences: Mapping[str, float]
+    """by file"""
+    tolerance: float
+    """of a logit"""
+    compared: int
+    """inputs that each file was compared on"""
+    bytes: Mapping[str, int]
+    """by file"""
+    int8: tuple[Scores, Scores] | None
+    """validation by the float file and by the int8 file"""
+    looks: Sequence[Look]
+    """at the test set, with these weights"""
+    confirmation: Confirmation | None
+    """that chose this trial; None where it was the best of a search, or asked for by number"""
+    seeds: Mapping[str, int]
+    environment: Mapping[str, str | int]
+    """where it was trained; empty where nobody knows"""
+    versions: Mapping[str, str]
+    """of what wrote the export"""
+    made: datetime.datetime
+    """UTC"""
+
+
+def card(facts: CardFacts) -> str:
+    """The page."""
+    parts = [
+        *_head(facts),
+        *_use(facts),
+        *_accuracy(facts),
+        *_limits(facts),
+        *_architecture(facts),
+        *_training(facts),
+        *_files(facts),
+        *_repeating(facts),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _head(facts: CardFacts) -> list[str]:
+    study, trial = facts.study, facts.trial
+    _, height, width = facts.image
+    number = f" and a number from 0 to {facts.numbers - 1}" if facts.numbers else ""
+    heads = ", ".join(f"`{name}` ({classes} classes)" for name, classes in facts.heads)
+    return [
+        f"# {facts.title}: trial {trial.number} of {study.name}",
+        "",
+        f"A {trial.settings['model']} network with {facts.parameters:,} parameters for the task "
+        f"`{study.spec.task}`: a picture of {height}×{width} pixels{number} in, logits for {heads} out. "
+        f"On validation it scores **{_percent(facts.point.validation.accuracy)}** (mean of the heads).",
+        "",
+    ]
+
+
+def _use(facts: CardFacts) -> list[str]:
+    _, height, width = facts.image
+    feed = '{"image": image, "number": number}' if facts.numbers else '{"image": image}'
+    number = [f"number = np.array([{facts.numbers - 3}])  # int64 (N,)"] if facts.numbers else []
+    rows = [
+        (
+            "in",
+            "`image`",
+            f"float32 (N, 1, {height}, {width})",
+            "pixel / 255: light ink 1.0 on black ground 0.0. Normalisation is inside the file.",
+        ),
+        *([("in", "`number`", "int64 (N,)", f"0 to {facts.numbers - 1}")] if facts.numbers else []),
+        *(
+            ("out", f"`{name}`", f"float32 (N, {classes})", "logits: the largest is the answer")
+            for name, classes in facts.heads
+        ),
+    ]
+    return [
+        "## Use it",
+        "",
+        "With onnxruntime and numpy, nothing else (run it in this folder):",
+        "",
+        "```python",
+        "import numpy as np",
+        "import onnxruntime",
+        "",
+        'session = onnxruntime.InferenceSession("model.onnx")',
+        f"image = np.zeros((1, 1, {height}, {width}), dtype=np.float32)  # your pixels / 255 go here",
+        *number,
+        f"answers = session.run(None, {feed})",
+        "for head, logits in zip(session.get_outputs(), answers):",
+        "    print(head.name, logits.argmax(axis=1))",
+        "```",
+        "",
+        "Or `tune predict . picture.png` and `tune demo .`, which need no torch either.",
+        "",
+        *_table(("", "name", "shape", "meaning"), rows),
+        "",
+        "N is any number of examples.",
+        "",
+    ]
+
+
+def _accuracy(facts: CardFacts) -> list[str]:
+    spec, found = facts.study.spec, facts.confirmation
+    names = ["mean", *(name for name, _ in facts.heads), "joint"]
+    rows = [("validation", spec.validation_pictures, _fractions(facts.point.validation))]
+    rows += [
+        (f"test ({look.reason}, {look.moment:%Y-%m-%d})", look.pictures, _look_fractions(look))
+        for look in facts.looks
+    ]
+    lines = [
+        "## How good it is",
+        "",
+        *_table(
+            ("split", "pictures", *names),
+            [
+                (split, f"{pictures:,}", *(_interval(fractions[name], pictures) for name in names))
+                for split, pictures, fractions in rows
+            ],
+            numbers=range(1, 2 + len(names)),
+        ),
+        "",
+        "Accuracies with 95 % intervals (Wilson, over independent pictures). `joint`: every head is right.",
+    ]
+    if facts.environment.get(f"precision_{facts.trial.settings['model']}") == "bfloat16":
+        lines.append(
+            "It was trained and scored in bfloat16; the files compute in float32 and may differ by a picture "
+            "or two."
+        )
+    if found is None:
+        lines.append(
+            "This trial was chosen by its validation score, so that this score is also lucky: "
+            "expect somewhat less on new pictures."
+        )
+    else:
+        lines += _confirmed(found, facts.trial.number)
+    if not facts.looks:
+        lines.append("Nobody has looked at the test set with these weights.")
+    return [*lines, ""]
+
+
+def _confirmed(found: Confirmation, trial: int) -> list[str]:
+    [candidate] = [each for each in found.candidates if each.trial == found.chosen]
+    return [
+        f"Its settings are those of trial {candidate.trial} of {found.study}, which were trained again on "
+        f"{len(candidate.runs)} fresh seeds: {_percent(candidate.mean)} on validation on average, 95 % "
+        f"interval {_percent(candidate.low)} to {_percent(candidate.high)}. Of these runs, trial {trial} of "
+        f"{found.confirmed_in} scored best: the mean is what to expect.",
+        *found.words,
+    ]
+
+
+def _limits(facts: CardFacts) -> list[str]:
+    return [
+        "## What it must not be used for",
+        "",
+        "- It knows MNIST: single digits, written by Americans around 1990, cut out, scaled and centred. "
+        "Photographs, forms, cheques, postal codes and other scripts are something else, and it was tried "
+        "on none.",
+        "- It has no class for *no digit*: it answers anything, a blank picture and a cat too, often with a "
+        "high probability. Its probabilities are not calibrated.",
+        "- Nothing that matters to a person (money, grades, health, identity) may hang on its answer.",
+        "- A picture has to be light ink on black. `tune predict` sees to it; your own program must do it "
+        "itself.",
+        "",
+    ]
+
+
+def _architecture(facts: CardFacts) -> list[str]:
+    total = sum(row.parameters for row in facts.layers)
+    rows = [("input", "picture", _shape(facts.image), "")]
+    rows += [(f"`{row.name}`", row.kind, _shape(row.output), f"{row.parameters:,}") for row in facts.layers]
+    rows.append(("", "**all**", "", f"**{total:,}**"))
+    heads = " + ".join(f"{classes} for `{name}`" for name, classes in facts.heads)
+    return [
+        "## Architecture",
+        "",
+        *_table(("layer", "kind", "output of one example", "parameters"), rows, numbers=(2, 3)),
+        "",
+        f"The last layer holds all heads side by side: {heads}."
+        + (
+            " `Joined` is a linear layer over the picture's features and those of the number."
+            if facts.numbers
+            else ""
+        ),
+        "",
+    ]
+
+
+def _training(facts: CardFacts) -> list[str]:
+    spec = facts.study.spec
+    points = list(facts.curve)
+    every = max(1, math.ceil(len(points) / CURVE_ROWS))
+    shown = [p for i, p in enumerate(points) if i % every == 0 or p in (points[-1], facts.point)]
+    rows = [
+        (
+            f"{p.images:,}",
+            f"{p.images / spec.epoch_images:.2f}",
+            f"{p.train.loss:.4f}",
+            f"{p.validation.loss:.4f}",
+            _percent(p.train.accuracy),
+            f"**{_percent(p.validation.accuracy)}**" if p == facts.point else _percent(p.validation.accuracy),
+        )
+        for p in shown
+    ]
+    where = facts.environment
+    machine = f" on {where.get('cpu', 'an unknown processor')}" if where else ""
+    return [
+        "## How it was trained",
+        "",
+        *_table(
+            ("setting", "value", "meaning"),
+            [(f"`{each.name}`", _value(each.value), each.meaning) for each in facts.settings],
+        ),
+        "",
+        f"{points[-1].images:,} training images in {points[-1].seconds:,.0f} s{machine}. Validation "
+        "accuracy: "
+        f"{sparkline([p.validation.accuracy for p in points])} "
+        f"({_percent(points[0].validation.accuracy)} to {_percent(points[-1].validation.accuracy)})",
+        "",
+        *_table(
+            ("images", "epoch", "loss, train", "loss, validation", "accuracy, train", "accuracy, validation"),
+            rows,
+            numbers=range(6),
+        ),
+        "",
+        "Train is measured while training, with dropout and augmentation; in bold, where the weights were "
+        "taken.",
+        "",
+    ]
+
+
+def _files(facts: CardFacts) -> list[str]:
+    meaning = {
+        "model.onnx": "ONNX, for onnxruntime and many others",
+        "model-int8.onnx": "the same with eight-bit arithmetic",
+        "model.pt2": "`torch.export.load`",
+        "model.safetensors": "the weights; with `config.json` they rebuild the network",
+        "config.json": "task, inputs, outputs, and the network's settings",
+    }
+    rows = [
+        (
+            f"`{name}`",
+            f"{size:,}",
+            f"{facts.differences[name]:.1e}" if name in facts.differences else "",
+            meaning.get(name, ""),
+        )
+        for name, size in facts.bytes.items()
+    ]
+    lines = [
+        "## Files",
+        "",
+        *_table(("file", "bytes", "largest difference", ""), rows, numbers=(1, 2)),
+        "",
+        f"Those with a difference were loaded again and compared with the trained network on "
+        f"{facts.compared:,} inputs in batches of several sizes. The difference is that of a logit, and may "
+        f"be {facts.tolerance:g}. `manifest.json` has the SHA-256 of every file; `tune predict` and `tune "
+        "demo` refuse a folder that does not match it.",
+        "",
+    ]
+    if facts.int8 is not None:
+        before, after = facts.int8
+        names = ["mean", *(name for name, _ in facts.heads), "joint"]
+        rows8 = [
+            (file, *(_percent(_fractions(scores)[name]) for name in names))
+            for file, scores in (("`model.onnx`", before), ("`model-int8.onnx`", after))
+        ]
+        lines += [
+            "What int8 costs, on all of validation by onnxruntime:",
+            "",
+            *_table(("file", *names), rows8, numbers=range(1, len(names) + 1)),
+            "",
+        ]
+    return lines
+
+
+def _repeating(facts: CardFacts) -> list[str]:
+    study, trial = facts.study, facts.trial
+    return [
+        "## Where it comes from",
+        "",
+        "Train it again, and see whether every number comes out the same, from the database it is in:",
+        "",
+        "```sh",
+        f"tune repeat {study.name} --trial {trial.number}",
+        f"tune export {study.name} --trial {trial.number} --out DIR",
+        "```",
+        "",
+        f"Study `{study.name}`: sampler {study.spec.sampler}, pruner {study.spec.pruner}, "
+        f"{study.spec.epochs:g} epochs a trial. Data: MNIST, the files with these SHA-256:",
+        "",
+        *_table(("file", "SHA-256"), [(name, f"`{sha}`") for name, sha in study.spec.checksums.items()]),
+        "",
+        *_table(("seed", ""), [(name, str(seed)) for name, seed in facts.seeds.items()], numbers=(1,)),
+        "",
+        *(
+            [
+                *_table(
+                    ("trained with", ""), [(name, str(value)) for name, value in facts.environment.items()]
+                ),
+                "",
+            ]
+            if facts.environment
+            else ["Where it was trained is not known.", ""]
+        ),
+        *_table(("exported with", ""), list(facts.versions.items())),
+        "",
+        f"Exported on {facts.made:%Y-%m-%d at %H:%M} UTC. `manifest.json` has the settings to their last "
+        "digit.",
+    ]
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """One bar for each value, the lowest the smallest and the highest the tallest: ▁▄▆▇█."""
+    low, high = min(values), max(values)
+    if high == low:
+        return BARS[-1] * len(values)
+    return "".join(BARS[round((value - low) / (high - low) * (len(BARS) - 1))] for value in values)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> list[str]:
+    """Lines of a Markdown table; columns in `numbers` are set flush right."""
+    right = set(numbers)
+    rule = ["---:" if i in right else "---" for i in range(len(header))]
+    return [
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in (header, rule, *rows)
+    ]
+
+
+def _fractions(scores: Scores) -> dict[str, float]:
+    heads = {name: head.accuracy for name, head in scores.heads.items()}
+    return {"mean": scores.accuracy, **heads, "joint": scores.joint}
+
+
+def _look_fractions(look: Look) -> dict[str, float]:
+    return {"mean": look.accuracy, **look.heads, "joint": look.joint}
+
+
+def _interval(fraction: float, n: int) -> str:
+    low, high = wilson(fraction * n, n)
+    return f"{_percent(fraction)} [{low * 100:.2f}, {high * 100:.2f}]"
+
+
+def _percent(fraction: float) -> str:
+    return f"{fraction * 100:.2f} %"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape)) or "–"
+
+
+def _value(value: Value) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,343 @@
+"""Hands over a trained network as a folder that other programs load.
+Knows nothing of terminals, nor of how a format is written; puts together what the storage knows of a trial.
+"""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.confirmation import Confirmation, Look
+from search.errors import ConfigError, TuneError, UsageError
+from search.records import CheckpointRecord, ExportRecord, Scores, State
+from search.report.model_card import CardFacts, LayerRow, Setting, card
+from search.seeds import derive
+from search.serve.folder import CARD, ONNX, is_export, write_manifest
+from search.serve.whole import whole_folder
+from search.service.data import fetch_data, load_data
+from search.service.look import FoundTrial, best, found_trial
+from search.space.defaults import BY_NAME
+from search.study.reading import open_reading
+
+if TYPE_CHECKING:  # torch takes a second to import; a refusal comes without it
+    from data.fetch import Progress
+    from data.task import Task
+    from models.network import Network
+
+VERSIONS = ("tune", "torch", "onnx", "onnxscript", "onnxruntime", "safetensors", "numpy")
+"""Of the packages that had a hand in an export."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quantised:
+    """The int8 file beside the float one, both by ONNX Runtime on the whole validation set."""
+
+    before: Scores
+    after: Scores
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exported:
+    """What was handed over."""
+
+    folder: Path
+    study: str
+    """the one that the trial is in: where a search was confirmed, that of its confirmation"""
+    trial: int
+    differences: Mapping[str, float]
+    """by file, the largest difference of a logit from the network's"""
+    int8: Quantised | None
+    manifest_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Chosen:
+    """The trial whose weights leave the house, and why."""
+
+    found: FoundTrial
+    checkpoint: CheckpointRecord
+    path: Path
+    looks: tuple[Look, ...]
+    """at the test set, with these very weights"""
+    confirmation: Confirmation | None
+
+
+def export(
+    storage_url: str,
+    name: str,
+    *,
+    trial: int | None,
+    out: Path,
+    force: bool,
+    int8: bool,
+    tell: Callable[[str], None],
+    progress: Progress | None = None,
+) -> Exported:
+    """Writes the folder of docs/design.md, section 5, and notes it in the storage.
+
+    trial: None takes the confirmed winner's best run, else the best complete trial. tell: is given sentences
+    on how far it is. Each format is loaded again and compared with the network; where one differs, or where
+    anything else fails, there is no folder (or the one that was there before).
+
+    Raises UsageError for what cannot be meant, ConfigError where libraries are missing, TuneError where the
+    trial has no sound weights or a format is not exact.
+    """
+    _refuse(out, force)
+    chosen = _choose(storage_url, name, trial)
+    from models.export import Inexact
+
+    try:
+        with whole_folder(out, replace=force) as folder:
+            done = _fill(folder, out, chosen, int8=int8, tell=tell, progress=progress)
+    except Inexact as error:
+        raise TuneError(f"{error}: nothing was exported. Please report it.") from error
+    except OSError as error:
+        raise UsageError(f"--out {out} cannot be written: {error.strerror or error}.") from error
+    _note(storage_url, chosen, done)
+    return done
+
+
+def _refuse(out: Path, force: bool) -> None:
+    """Whatever can be refused before anything is read."""
+    if out.is_dir() and not out.is_symlink():
+        if any(out.iterdir()) and not (force and is_export(out)):
+            if is_export(out):
+                raise UsageError(f"--out {out} has an export already; --force replaces it.")
+            raise UsageError(f"--out {out} is a folder with other things in it; choose a new one.")
+    elif out.exists() or out.is_symlink():
+        raise UsageError(f"--out {out} is there and is no folder; choose a new one.")
+    from models.export import missing_libraries
+
+    if missing := missing_libraries():
+        listed = ", ".join(missing)
+        raise ConfigError(
+            f"To export takes {listed}, not installed here; `pip install -e '.[export]'` in tune's folder "
+            f"(or `pip install {' '.join(missing)}`) mends it."
+        )
+
+
+def _choose(storage_url: str, name: str, number: int | None) -> _Chosen:
+    study, confirmation = name, None
+    if number is None:
+        confirmation = _confirmation(storage_url, name)
+        if confirmation is not None and confirmation.best_run is not None:
+            study, number = confirmation.confirmed_in, confirmation.best_run.trial
+        else:
+            confirmation, number = None, best(storage_url, name).trial.number
+    found = found_trial(storage_url, study, number)
+    checkpoint, path = _checkpoint(storage_url, found)
+    with open_reading(storage_url) as storage:
+        looks = storage.store.looks([found.record.study_id])
+    return _Chosen(
+        found=found,
+        checkpoint=checkpoint,
+        path=path,
+        looks=tuple(look for look in looks if look.trial_id == found.trial.trial_id),
+        confirmation=confirmation,
+    )
+
+
+def _confirmation(storage_url: str, name: str) -> Confirmation | None:
+    """What a confirmation of the study found. The one place that asks; there is no `tune confirm` yet."""
+    return None
+
+
+def _checkpoint(storage_url: str, found: FoundTrial) -> tuple[CheckpointRecord, Path]:
+    """Where the trial's best weights are. Raises UsageError where it has none, and says how to get them."""
+    from search.work.artifacts import KEEP, artifact_root
+
+    name, trial = found.record.name, found.trial
+    called = f"Trial {trial.number} of {name}"
+    if trial.state is State.FAILED:
+        why = "" if trial.failure is None else f" ({trial.failure.value})"
+        raise UsageError(f"{called} failed{why}; `tune trials {name}` lists those that did not.")
+    if not trial.state.counts:
+        raise UsageError(f"{called} is {trial.state.value}, not finished; `tune worker {name}` goes on.")
+    with open_reading(storage_url) as storage:
+        kept = {each.trial_id: each for each in storage.store.checkpoints(found.record.study_id)}
+    again = f"`tune repeat {name} --trial {trial.number} --restore` trains it again and writes them"
+    if trial.trial_id not in kept:
+        raise UsageError(f"{called} has no weights: only those of the {KEEP} best trials are kept. {again}.")
+    path = artifact_root(storage_url) / kept[trial.trial_id].path
+    if not path.is_file():
+        raise TuneError(
+            f"The weights of trial {trial.number} of {name} are not at {path}. "
+            f"Set TUNE_ARTIFACTS if they lie elsewhere; else {again}."
+        )
+    return kept[trial.trial_id], path
+
+
+def _load(chosen: _Chosen) -> Network:
+    """The network with its best weights. Raises TuneError where the file is not the one that was written."""
+    from models.checkpoint import CheckpointCorrupt, load_checkpoint
+
+    found = chosen.found
+    try:
+        checkpoint = load_checkpoint(chosen.path, expected_sha256=chosen.checkpoint.sha256)
+    except CheckpointCorrupt as error:
+        raise TuneError(
+            f"The weights of trial {found.trial.number} of {found.record.name} are damaged: {error}. `tune "
+            f"repeat {found.record.name} --trial {found.trial.number} --restore` trains it again and "
+            "writes them."
+        ) from error
+    return checkpoint.network()
+
+
+def _fill(
+    folder: Path,
+    out: Path,
+    chosen: _Chosen,
+    *,
+    int8: bool,
+    tell: Callable[[str], None],
+    progress: Progress | None,
+) -> Exported:
+    from data.tasks import get_task
+    from models.export import BATCH_SIZES, TOLERANCE, write_all
+
+    found = chosen.found
+    record, trial, task = found.record, found.trial, get_task(found.record.spec.task)
+    network = _load(chosen)
+    tell(f"Trial {trial.number} of {record.name}: writing each format, loading it again, comparing …")
+    about = {"task": task.name, "title": task.title, "digit_rows": task.digit_rows}
+    differences = write_all(network, folder, about=about)
+    quantised = _quantise(folder, found, task, tell, progress) if int8 else None
+    made = datetime.datetime.now(datetime.UTC)
+    (folder / CARD).write_text(
+        card(_facts(chosen, folder, network, task, differences, quantised, made)), encoding="utf-8"
+    )
+    facts = {
+        "study": record.name,
+        "trial": trial.number,
+        "task": task.name,
+        "made": made.isoformat(timespec="seconds"),
+        "comparison": {
+            "inputs": sum(BATCH_SIZES),
+            "batch_sizes": list(BATCH_SIZES),
+            "tolerance": TOLERANCE,
+        },
+        "settings": trial.settings,
+        "checkpoint_sha256": chosen.checkpoint.sha256,
+        "versions": versions(),
+    }
+    if quantised is not None:
+        facts["int8"] = {"validation": _plain(quantised.after), "float_validation": _plain(quantised.before)}
+    return Exported(
+        folder=out,
+        study=record.name,
+        trial=trial.number,
+        differences=differences,
+        int8=quantised,
+        manifest_sha256=write_manifest(folder, facts, differences),
+    )
+
+
+def _quantise(
+    folder: Path,
+    found: FoundTrial,
+    task: Task,
+    tell: Callable[[str], None],
+    progress: Progress | None,
+) -> Quantised:
+    from models.quantise import INT8
+    from search.work.exported import smaller, validate
+    from search.work.ground import same_data
+
+    fetch_data(progress=progress)
+    mnist = load_data()
+    same_data(found.record, mnist)
+    tell("Making the int8 file, scoring it and the float one on validation …")
+    smaller(task, mnist, folder / ONNX, folder / INT8)
+    return Quantised(before=validate(task, mnist, folder / ONNX), after=validate(task, mnist, folder / INT8))
+
+
+def _plain(scores: Scores) -> dict[str, float]:
+    return {**{name: head.accuracy for name, head in scores.heads.items()}, "joint": scores.joint}
+
+
+def _facts(
+    chosen: _Chosen,
+    folder: Path,
+    network: Network,
+    task: Task,
+    differences: Mapping[str, float],
+    quantised: Quantised | None,
+    made: datetime.datetime,
+) -> CardFacts:
+    from models.export import BATCH_SIZES, TOLERANCE
+
+    found = chosen.found
+    record, trial = found.record, found.trial
+    # A trial that was pruned may have come to a better point than the last one whose weights were kept.
+    [point] = [point for point in found.curve if point.images == chosen.checkpoint.images]
+    seed = derive(record.spec.seed, "trial", found.origin)
+    return CardFacts(
+        title=task.title,
+        study=record,
+        trial=trial,
+        point=point,
+        curve=tuple(found.curve),
+        heads=tuple((head.name, head.classes) for head in task.heads),
+        image=task.image_shape,
+        numbers=task.numbers,
+        layers=tuple(
+            LayerRow(name=row.name, kind=row.kind, output=row.output, parameters=row.parameters)
+            for row in network.summary()
+        ),
+        parameters=network.parameter_count,
+        settings=tuple(
+            Setting(name=name, value=trial.settings[name], meaning=parameter.meaning)
+            for name, parameter in BY_NAME.items()
+            if name in trial.settings
+        ),
+        differences=differences,
+        tolerance=TOLERANCE,
+        compared=sum(BATCH_SIZES),
+        bytes={path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+        int8=None if quantised is None else (quantised.before, quantised.after),
+        looks=chosen.looks,
+        confirmation=chosen.confirmation,
+        seeds={
+            "of the study": record.spec.seed,
+            f"of the trial (first given to number {found.origin})": seed,
+            "of the first weights": derive(seed, "weights"),
+            "of the examples": derive(seed, "examples"),
+            "of dropout": derive(seed, "dropout"),
+        },
+        environment={} if found.worker is None else found.worker.environment,
+        versions=versions(),
+        made=made,
+    )
+
+
+def versions() -> dict[str, str]:
+    """Of what writes an export, by name."""
+    found = {"python": platform.python_version()}
+    for name in VERSIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _note(storage_url: str, chosen: _Chosen, done: Exported) -> None:
+    record = ExportRecord(
+        study_id=chosen.found.record.study_id,
+        trial_id=chosen.found.trial.trial_id,
+        moment=datetime.datetime.now(datetime.UTC),
+        folder=str(done.folder),
+        manifest_sha256=done.manifest_sha256,
+    )
+    try:
+        with open_reading(storage_url) as storage:
+            storage.store.add_export(record)
+    except TuneError as error:
+        raise TuneError(
+            f"The export is in {done.folder}, but the storage took no note of it: {error}"
+        ) from error
