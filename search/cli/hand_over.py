@@ -14,6 +14,7 @@ from search.cli.words import duration, percent
 
 if TYPE_CHECKING:
     from search.records import Point
+    from search.service.repeat import Repeated
 
 
 def register(app: typer.Typer) -> None:
@@ -49,6 +50,9 @@ def dashboard(
 def repeat(
     study: Annotated[str, typer.Argument(help="Name of the study.")],
     trial: Annotated[int, typer.Option(help="Number of the trial.", min=0)],
+    restore: Annotated[
+        bool, typer.Option("--restore", help="Write its weights again, if its curve is the same.")
+    ] = False,
     storage: StorageOption = None,
     json: JSONOption = False,
 ) -> None:
@@ -61,9 +65,9 @@ def repeat(
         typer.echo(f"{again.images:>9,} images  {scores}", err=True)
 
     with fetching() as progress:
-        done = service(storage_url(storage), study, trial, watch=show, progress=progress)
-    first = done.first_difference
+        done = service(storage_url(storage), study, trial, restore=restore, watch=show, progress=progress)
     if json:
+        first = done.first_difference
         print_json(
             {
                 "study": study,
@@ -74,10 +78,19 @@ def repeat(
                 "largest_difference": done.largest_difference,
                 "changed": {name: list(pair) for name, pair in done.changed.items()},
                 "seconds": done.seconds,
+                "restored": None if done.restored is None else done.restored.path,
             }
         )
-        return
-    told = f"Trial {trial} was trained again in {duration(done.seconds)}:"
+    else:
+        _print_repeated(done)
+    if restore and done.restored is None:
+        typer.echo("These are other weights than the study's numbers are about: none were written.", err=True)
+        raise typer.Exit(1)
+
+
+def _print_repeated(done: Repeated) -> None:
+    first = done.first_difference
+    told = f"Trial {done.trial.number} was trained again in {duration(done.seconds)}:"
     if first is None:
         typer.echo(f"{told} all {len(done.again)} points of its curve are the same, bit for bit.")
     else:
@@ -85,6 +98,8 @@ def repeat(
         typer.echo(f"{told} its curve differs from {first.images:,} images on, by {largest} at most.")
     for name, (then, now) in done.changed.items():
         typer.echo(f"  {name:<14} {'unknown' if then is None else then} then, {now} now")
+    if done.restored is not None:
+        typer.echo(f"Its weights are there again: {done.restored.path} in the artifact folder.")
 
 
 def doctor(storage: StorageOption = None, json: JSONOption = False) -> None:

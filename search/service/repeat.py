@@ -1,5 +1,5 @@
 """Trains a trial once more from what the database knows of it, and holds the new curve against the old one.
-Knows nothing of terminals. Nothing is written.
+Knows nothing of terminals. Nothing is written, unless the trial's weights are to be restored.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from search.errors import UsageError
-from search.records import Point, TrialRecord, Value, Worker
+from search.errors import TuneError, UsageError
+from search.records import CheckpointRecord, Point, TrialRecord, Value, Worker
+from search.report.numbers import best_point
 from search.service.data import fetch_data, load_data
-from search.service.look import found_trial
+from search.service.look import FoundTrial, found_trial
+from search.study.reading import open_reading
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
     from data.fetch import Progress
+    from search.work.keeping import Moment
 
 Watch = Callable[[Point, Point], None]
 """Told the old point and the new one as soon as that is there."""
@@ -35,6 +38,8 @@ class Repeated:
     seconds: float
     changed: Mapping[str, tuple[Value | None, Value | None]]
     """what differs between the machine then and this one now, by name"""
+    restored: CheckpointRecord | None = None
+    """the weights that were written; None where that was not asked for, or the curve is another one"""
 
     @property
     def first_difference(self) -> Point | None:
@@ -54,21 +59,31 @@ class Repeated:
 
 
 def repeat(
-    storage_url: str, name: str, number: int, *, watch: Watch, progress: Progress | None = None
+    storage_url: str,
+    name: str,
+    number: int,
+    *,
+    restore: bool = False,
+    watch: Watch,
+    progress: Progress | None = None,
 ) -> Repeated:
     """Trains trial `number` of the study again, as far as it went, in the precision that it had.
 
+    restore: writes the weights of its best moment where a worker would have kept them, if the curve is the
+    same bit for bit, so that they are those which the study's numbers are about.
+
     Raises UsageError where there is no such trial, or nothing of its curve; ConfigError where this machine's
-    MNIST is not the study's.
+    MNIST is not the study's; TuneError where the weights cannot be written.
     """
     from search.work.again import again as train
     from search.work.again import machine
+    from search.work.keeping import moment_of
 
     found = found_trial(storage_url, name, number)
     if not found.curve:
         raise UsageError(f"Trial {number} of {name} never came to a report; there is nothing to compare.")
     fetch_data(progress=progress)
-    curve = train(
+    steps = train(
         found.record,
         found.trial.settings,
         origin=found.origin,
@@ -76,11 +91,15 @@ def repeat(
         rungs=[point.images for point in found.curve],
         mnist=load_data(),
     )
+    best = _kept_moment(storage_url, found) if restore else None
+    moment = None
     began, again = time.monotonic(), []
-    for before, point in zip(found.curve, curve, strict=True):
-        again.append(point)
-        watch(before, point)
-    return Repeated(
+    for before, step in zip(found.curve, steps, strict=True):
+        again.append(step.point)
+        if before == best:
+            moment = moment_of(step.network)
+        watch(before, step.point)
+    done = Repeated(
         study=name,
         trial=found.trial,
         before=tuple(found.curve),
@@ -88,6 +107,43 @@ def repeat(
         seconds=time.monotonic() - began,
         changed=_changed(found.worker, machine()),
     )
+    if best is None or moment is None or done.first_difference is not None:
+        return done
+    return replace(done, restored=_restore(storage_url, found, moment, best))
+
+
+def _kept_moment(storage_url: str, found: FoundTrial) -> Point:
+    """The point of the curve whose weights were kept, or would have been."""
+    with open_reading(storage_url) as storage:
+        kept = {each.trial_id: each.images for each in storage.store.checkpoints(found.record.study_id)}
+    wanted = [point for point in found.curve if point.images == kept.get(found.trial.trial_id)]
+    best = wanted[0] if wanted else best_point(found.curve)
+    assert best is not None, "there is a curve"
+    return best
+
+
+def _restore(storage_url: str, found: FoundTrial, moment: Moment, point: Point) -> CheckpointRecord:
+    from search.work.again import precision_of
+    from search.work.artifacts import Artifacts, artifact_root
+    from search.work.keeping import keep
+
+    record, trial = found.record, found.trial
+    artifacts = Artifacts(root=artifact_root(storage_url), study_id=record.study_id, name=record.name)
+    try:
+        written = keep(
+            artifacts,
+            moment,
+            task=record.spec.task,
+            number=trial.number,
+            trial_id=trial.trial_id,
+            point=point,
+            precision=precision_of(trial.settings, found.worker),
+        )
+    except OSError as error:
+        raise TuneError(f"The weights could not be written: {error}.") from error
+    with open_reading(storage_url) as storage:
+        storage.store.add_checkpoint(record.study_id, written)
+    return written
 
 
 def _changed(

@@ -11,12 +11,12 @@ import torch
 from data.mnist import Mnist
 from data.tasks import get_task
 from models.device import describe, prepare_process
-from search.records import Point, StudyRecord, Value, Worker
+from search.records import StudyRecord, Value, Worker
 from search.seeds import derive
 from search.study.ladder import Ladder
 from search.work.ground import same_data
 from search.work.spec import decode
-from search.work.trial import learn
+from search.work.trial import Step, learn
 
 _DEVICE = torch.device("cpu")
 
@@ -29,8 +29,8 @@ def again(
     worker: Worker | None,
     rungs: Sequence[int],
     mnist: Mnist,
-) -> Iterator[Point]:
-    """The learning curve at these rungs, on the CPU, in the precision and with the threads of `worker`.
+) -> Iterator[Step]:
+    """The trial at these rungs, on the CPU, in the precision and with the threads of `worker`.
 
     `origin`: number of the trial that the settings were first given to. Raises ConfigError for other data
     than the study's, and Diverged.
@@ -38,15 +38,18 @@ def again(
     same_data(record, mnist)
     prepare_process(threads=1 if worker is None else worker.threads)
     spec = record.spec
-    precision = "float32" if worker is None else worker.environment[f"precision_{settings['model']}"]
     trial = decode(
         settings,
         images=Ladder(epoch_images=spec.epoch_images, epochs=spec.epochs).total,
         seed=derive(spec.seed, "trial", origin),
-        precision=precision,  # type: ignore[arg-type]  # as a worker noted it
+        precision=precision_of(settings, worker),  # type: ignore[arg-type]  # as a worker noted it
     )
-    for step in learn(trial, get_task(spec.task), mnist, rungs=rungs, device=_DEVICE):
-        yield step.point
+    return learn(trial, get_task(spec.task), mnist, rungs=rungs, device=_DEVICE)
+
+
+def precision_of(settings: Mapping[str, Value], worker: Worker | None) -> str:
+    """What that worker computed such a network in; float32 where nobody knows."""
+    return "float32" if worker is None else str(worker.environment[f"precision_{settings['model']}"])
 
 
 def machine() -> dict[str, str | int]:

@@ -6,18 +6,18 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 
 import torch
 
-from models.checkpoint import network_tensors, save_checkpoint
 from models.network import Network
-from search.records import CheckpointRecord, Claim, Point
+from search.records import Claim, Point
 from search.seeds import derive
 from search.study.promotion import Candidate
 from search.study.study import Asked
 from search.work.ground import Ground
+from search.work.keeping import Moment, keep, moment_of
 from search.work.saves import Save, Saves
 from search.work.spec import TrialSpec, decode
 from search.work.trial import Step, learn
@@ -34,7 +34,7 @@ class Attempt:
         self._check = check
         self._steps: Iterator[Step] | None = None
         self._best: Point | None = None
-        self._best_weights: dict[str, torch.Tensor] = {}
+        self._best_weights: Mapping[str, torch.Tensor] = {}
         self._kept: Point | None = None
         """the best point whose fate is decided: its weights are kept, or were not worth it"""
         self._last: Step | None = None
@@ -83,9 +83,7 @@ class Attempt:
             if self._last is None:
                 self.asked.note_parameters(step.network.parameter_count)
             if self._note(step.point):
-                self._best_weights = {
-                    name: tensor.clone() for name, tensor in network_tensors(step.network).items()
-                }
+                self._best_weights = moment_of(step.network).weights
             hopeless = self._report(step.point)
             if self.images >= self._ground.ladder.total:
                 self._keep(step.network)
@@ -195,27 +193,13 @@ class Attempt:
         self._kept = best
         if not ground.artifacts.worth_keeping(ground.storage.store, best.validation.accuracy):
             return
-        path = ground.artifacts.checkpoint(self.asked.number)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        digest = save_checkpoint(
-            path,
-            config=network.config,
-            signature=network.signature,
-            tensors=self._best_weights,
-            metadata={
-                "task": ground.task.name,
-                "study": ground.study.name,
-                "trial": str(self.asked.number),
-                "images": str(best.images),
-                "precision": self._spec.training.precision,
-            },
-        )
-        record = CheckpointRecord(
+        record = keep(
+            ground.artifacts,
+            Moment(network=network, weights=self._best_weights),
+            task=ground.task.name,
+            number=self.asked.number,
             trial_id=self.asked.trial_id,
-            path=str(path.relative_to(ground.artifacts.root)),
-            sha256=digest,
-            score=best.validation.accuracy,
-            images=best.images,
-            bytes=path.stat().st_size,
+            point=best,
+            precision=self._spec.training.precision,
         )
         ground.storage.store.add_checkpoint(ground.study.study_id, record)

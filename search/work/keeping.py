@@ -1,0 +1,70 @@
+"""Writes the best weights of a trial as the file that tune keeps of it.
+Knows nothing of databases, nor of whether the trial is worth it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from models.checkpoint import network_tensors, save_checkpoint
+from models.network import Network
+from search.records import CheckpointRecord, Point
+from search.work.artifacts import Artifacts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Moment:
+    """A network as it was, whatever becomes of it."""
+
+    network: Network
+    """of these weights' shape; its own weights do not matter"""
+    weights: Mapping[str, Tensor]
+    """copies, as `network_tensors` names them"""
+
+
+def moment_of(network: Network) -> Moment:
+    """The network as it is now."""
+    copies = {name: tensor.clone() for name, tensor in network_tensors(network).items()}
+    return Moment(network=network, weights=copies)
+
+
+def keep(
+    artifacts: Artifacts,
+    moment: Moment,
+    *,
+    task: str,
+    number: int,
+    trial_id: int,
+    point: Point,
+    precision: str,
+) -> CheckpointRecord:
+    """Writes the file, in place of an earlier one, and returns what the store shall remember of it.
+
+    point: of the trial's curve, where the weights were taken. Raises OSError where there is no room.
+    """
+    path = artifacts.checkpoint(number)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = save_checkpoint(
+        path,
+        config=moment.network.config,
+        signature=moment.network.signature,
+        tensors=moment.weights,
+        metadata={
+            "task": task,
+            "study": artifacts.name,
+            "trial": str(number),
+            "images": str(point.images),
+            "precision": precision,
+        },
+    )
+    return CheckpointRecord(
+        trial_id=trial_id,
+        path=str(path.relative_to(artifacts.root)),
+        sha256=digest,
+        score=point.validation.accuracy,
+        images=point.images,
+        bytes=path.stat().st_size,
+    )
