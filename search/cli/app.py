@@ -10,7 +10,7 @@ import traceback
 
 import typer
 
-from search.cli import compare, data, hand_over, look, report, run, upgrade
+from search.cli import compare, data, export, hand_over, look, predict, report, run, upgrade
 from search.errors import TuneError, exit_code
 
 app = typer.Typer(
@@ -26,6 +26,8 @@ run.register(app)
 look.register(app)
 compare.register(app)
 hand_over.register(app)
+export.register(app)
+predict.register(app)
 upgrade.register(app)
 report.register(app)
 app.add_typer(data.app, name="data", help="Fetches, checks and shows MNIST.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import torch
 from data.mnist import Mnist
 from search.cli.app import run_command
 from search.service.create import RunRequest, create_or_resume
+from search.service.export import export
 from search.study.storage import open_storage
 from search.work.artifacts import Artifacts
 from search.work.ground import prepare
@@ -114,4 +116,22 @@ def finished(tmp_path_factory: pytest.TempPathFactory, mnist: Mnist) -> Path:
         ground = prepare(storage, name, mnist, artifacts, device=torch.device("cpu"), threads=1)
         assert work(ground, stop=lambda: False) == 4
     storage.close()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
+    """A folder with the finished studies and their exports: `twodigit` (with int8) and `sum`."""
+    folder = tmp_path_factory.mktemp("exported") / "here"
+    shutil.copytree(finished, folder)
+    for study in ("twodigit", "sum"):
+        export(
+            f"sqlite:///{folder / 'studies.db'}",
+            study,
+            trial=None,
+            out=folder / study,
+            force=False,
+            int8=study == "twodigit",
+            tell=lambda words: None,
+        )
     return folder

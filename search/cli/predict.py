@@ -1,0 +1,76 @@
+"""`tune predict` and `tune demo`: an exported model on a picture, or on what one draws. Torch is not needed.
+Knows nothing of studies.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.cli.options import JSONOption, print_json
+from search.cli.words import percent
+
+FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `tune export` made.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("predict")(predict)
+    app.command("demo")(demo)
+
+
+def predict(
+    folder: FolderArgument,
+    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="PNG or JPEG file.")],
+    number: Annotated[
+        int | None, typer.Option(help="The number that goes with the picture (task sum).")
+    ] = None,
+    json: JSONOption = False,
+) -> None:
+    """Asks an exported model what it sees in a picture."""
+    from search.service.predict import predict as service
+
+    found = service(folder, picture, number=number)
+    for note in found.notes:
+        typer.echo(f"{picture}: {note}", err=True)
+    if json:
+        print_json(
+            {
+                "task": found.export.task,
+                "picture": str(picture),
+                "notes": list(found.notes),
+                "number": number,
+                "heads": {
+                    name: {
+                        "answer": answer.choice,
+                        "probability": answer.probability,
+                        "probabilities": list(answer.probabilities),
+                    }
+                    for name, answer in found.heads.items()
+                },
+            }
+        )
+        return
+    width = max(map(len, found.heads))
+    for name, answer in found.heads.items():
+        typer.echo(f"{name:<{width}}  {answer.choice:>2}  {percent(answer.probability):>8}")
+
+
+def demo(
+    folder: FolderArgument,
+    port: Annotated[int, typer.Option(help="TCP port; 0: any that is free.", min=0, max=65535)] = 8081,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Anyone who reaches it can use the page.")
+    ] = "127.0.0.1",
+) -> None:
+    """Opens a local page to draw digits on and see what an exported model makes of them."""
+    from search.service.demo import serve
+
+    def ready(url: str, warning: str | None) -> None:
+        if warning is not None:
+            typer.echo(warning, err=True)
+        typer.echo(f"Draw at {url} (Ctrl-C ends it)", err=True)
+
+    serve(folder, host=host, port=port, ready=ready)

@@ -1,0 +1,147 @@
+"""Any picture file as the pixels that a network expects, with a sentence for everything that was done to it.
+Knows nothing of networks.
+
+The network wants light ink on black ground, 8-bit grey, of one size. People bring dark ink on paper,
+colours, transparency and screenshots.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+
+MAX_SIDE = 4096
+"""Pixels; a larger picture is no digit, and unpacking it could take all memory."""
+
+FORMATS = ("PNG", "JPEG")
+
+_ORIENTATION = 0x0112
+"""Tag of EXIF: how the camera was held."""
+
+FAINT = 32
+"""Shades between lightest and darkest, of 255, below which there is hardly anything to read."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Picture:
+    """A picture that fits."""
+
+    pixels: np.ndarray
+    """uint8 (H, W), light ink on black ground"""
+    notes: tuple[str, ...]
+    """what was done to it, a sentence each"""
+
+
+def read_picture(path: Path, *, height: int, width: int) -> Picture:
+    """Reads a PNG or JPEG file as light ink on black, `height` x `width` pixels.
+
+    Colours become grey, transparency gets a ground, dark ink on a light ground is inverted, a larger picture
+    of the same proportions is made smaller. Raises UsageError for what cannot be read or made to fit.
+    """
+    import numpy as np
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    notes: list[str] = []
+    try:
+        with Image.open(path, formats=FORMATS) as file:
+            if max(file.size) > MAX_SIDE:
+                raise UsageError(
+                    f"{path} is {file.width} wide and {file.height} high, more than {MAX_SIDE} pixels; "
+                    "make it smaller."
+                )
+            file.load()
+            image = ImageOps.exif_transpose(file)
+            if file.getexif().get(_ORIENTATION, 1) != 1:
+                notes.append("It was turned upright, as its camera says.")
+    except FileNotFoundError as error:
+        raise UsageError(f"There is no picture {path}.") from error
+    except UnidentifiedImageError as error:
+        raise UsageError(f"{path} is no PNG and no JPEG; save it as PNG.") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UsageError(f"{path} cannot be read as a picture: {error}.") from error
+    _refuse_shape(path, image.width, image.height, height=height, width=width)
+    grey = np.asarray(_grey(path, image, notes), dtype=np.uint8)
+    contrast = int(grey.max()) - int(grey.min())
+    if contrast == 0:
+        raise UsageError(f"{path} is empty: all its pixels have the same shade.")
+    if _border(grey) > 127:
+        grey = 255 - grey
+        notes.append("It has dark ink on a light ground: it was inverted.")
+    if contrast < FAINT:
+        notes.append("Its ink hardly differs from its ground: do not trust the answer.")
+    if grey.shape != (height, width):
+        rows, columns = grey.shape
+        # A box weighs all pixels alike and leaves no rings around strokes.
+        small = Image.fromarray(grey).resize((width, height), Image.Resampling.BOX)
+        grey = np.asarray(small, dtype=np.uint8)
+        notes.append(f"It was made smaller, from {columns}×{rows} to {width}×{height} pixels.")
+    return Picture(pixels=grey, notes=tuple(notes))
+
+
+def _refuse_shape(path: Path, columns: int, rows: int, *, height: int, width: int) -> None:
+    """Raises UsageError unless the picture can be made to fit by making it smaller."""
+    expected = f"{width} pixels wide and {height} high"
+    given = f"{path} is {columns} wide and {rows} high"
+    if columns < width or rows < height:
+        raise UsageError(
+            f"{given}; the network sees pictures {expected}, and a smaller one lacks what it would look at."
+        )
+    # Off by about half a pixel of the small picture: 281 × 280 is 28 × 28 to any eye.
+    if abs(columns * height - rows * width) * 2 > max(columns, rows):
+        raise UsageError(
+            f"{given}; the network sees pictures {expected}, and another shape would have to be distorted. "
+            "Cut it to that shape, or draw: `tune demo`."
+        )
+
+
+def _grey(path: Path, image: Image, notes: list[str]) -> Image:
+    """8-bit grey without transparency. Adds to `notes` what had to be done."""
+    from PIL import Image as images
+
+    if image.mode.startswith("I") or image.mode == "F":  # sixteen bits a pixel
+        notes.append("It has more than 256 shades: it was reduced to 8 bits.")
+        return image.convert("I").point(lambda shade: shade / 257).convert("L")
+    if image.mode == "P" or "transparency" in image.info:
+        image = image.convert("RGBA")
+    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa"):
+        image = _on_ground(path, image.convert("RGBA"), notes)
+    if image.mode not in ("1", "L"):
+        coloured = image.convert("RGB")
+        red, green, blue = coloured.split()
+        if not red.tobytes() == green.tobytes() == blue.tobytes():
+            notes.append("It is coloured: it was turned into shades of grey.")
+        image = coloured
+    return image if image.mode == "L" else image.convert("L", dither=images.Dither.NONE)
+
+
+def _on_ground(path: Path, image: Image, notes: list[str]) -> Image:
+    """RGB: the picture laid on black or white, whichever its ink stands out from."""
+    import numpy as np
+    from PIL import Image as images
+
+    alpha = np.asarray(image.getchannel("A"), dtype=np.float64) / 255
+    if alpha.min() == 1:
+        return image.convert("RGB")
+    if alpha.max() == 0:
+        raise UsageError(f"{path} is wholly transparent: there is nothing to read.")
+    shades = np.asarray(image.convert("L"), dtype=np.float64)
+    visible = float((shades * alpha).sum() / alpha.sum())
+    # A border that can be seen through is ground, what is visible is ink. Else the border's shade goes on.
+    white = visible < 128 if _border(alpha) < 0.5 else _border(shades) >= 128
+    ground = images.new("RGBA", image.size, "white" if white else "black")
+    notes.append(f"It is transparent: it was laid on {'white' if white else 'black'}.")
+    return images.alpha_composite(ground, image).convert("RGB")
+
+
+def _border(pixels: np.ndarray) -> float:
+    """Mean of the outermost pixels of (H, W)."""
+    import numpy as np
+
+    return float(np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]]).mean())

@@ -1,0 +1,150 @@
+"""Any picture file becomes light ink on black, or is refused; and everything that was done is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from search.errors import UsageError
+from search.serve.picture import read_picture
+
+SEVEN = np.zeros((28, 28), dtype=np.uint8)
+SEVEN[6:9, 8:20] = 200
+SEVEN[9:22, 15:18] = 255
+SEVEN[9:22, 14] = 90
+
+
+def read(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    picture = read_picture(path, height=28, width=28)
+    assert picture.pixels.dtype == np.uint8
+    assert picture.pixels.shape == (28, 28)
+    return picture.pixels, picture.notes
+
+
+def grey() -> Image.Image:
+    return Image.fromarray(SEVEN)
+
+
+def coloured(ink: tuple[int, int, int], ground: tuple[int, int, int]) -> Image.Image:
+    return Image.composite(Image.new("RGB", (28, 28), ink), Image.new("RGB", (28, 28), ground), grey())
+
+
+def transparent(ink: str, *, opaque_ground: str | None = None) -> Image.Image:
+    picture = Image.new("RGBA", (28, 28), opaque_ground or (0, 0, 0, 0))
+    if opaque_ground is not None:
+        picture.putpixel((14, 14), (0, 0, 0, 0))
+        picture.paste(Image.new("RGBA", (28, 28), ink), mask=grey())
+        return picture
+    picture = Image.new("RGBA", (28, 28), ink)
+    picture.putalpha(grey())
+    return picture
+
+
+def palette() -> Image.Image:
+    return coloured((250, 250, 0), (0, 0, 60)).convert("P", palette=Image.Palette.ADAPTIVE)
+
+
+def sixteen_bits() -> Image.Image:
+    return Image.fromarray(SEVEN.astype(np.uint16) * 257)
+
+
+EXACT = 0
+"""Largest difference of a pixel from SEVEN."""
+
+
+@pytest.mark.parametrize(
+    ("make", "notes", "within"),
+    [
+        (grey, [], EXACT),
+        (lambda: Image.fromarray(255 - SEVEN), ["inverted"], EXACT),
+        (lambda: grey().convert("RGB"), [], EXACT),
+        (lambda: Image.fromarray(255 - SEVEN).convert("RGB"), ["inverted"], EXACT),
+        (lambda: coloured((255, 255, 255), (0, 0, 0)), [], EXACT),
+        (lambda: coloured((255, 255, 0), (0, 0, 0)), ["coloured"], 40),
+        (lambda: coloured((0, 0, 120), (255, 255, 255)), ["coloured", "inverted"], 40),
+        (lambda: grey().convert("RGBA"), [], EXACT),
+        (lambda: transparent("black"), ["laid on white", "inverted"], 1),
+        (lambda: transparent("white"), ["laid on black"], 1),
+        (lambda: transparent("navy"), ["laid on white", "coloured", "inverted"], 40),
+        (lambda: transparent("black", opaque_ground="white"), ["laid on white", "inverted"], 255),
+        (sixteen_bits, ["reduced to 8 bits"], 1),
+        (palette, ["coloured"], 60),
+        (lambda: grey().point(lambda shade: 255 * (shade > 50), mode="1"), [], 165),
+        (lambda: grey().resize((112, 112), Image.Resampling.NEAREST), ["from 112×112 to 28×28"], EXACT),
+        (lambda: grey().resize((281, 280), Image.Resampling.NEAREST), ["from 281×280 to 28×28"], 60),
+        (lambda: grey().point(lambda shade: shade // 12), ["do not trust"], 255),
+    ],
+)
+def test_what_is_done_is_told(
+    tmp_path: Path, make: Callable[[], Image.Image], notes: list[str], within: int
+) -> None:
+    make().save(tmp_path / "seven.png")
+    pixels, told = read(tmp_path / "seven.png")
+    assert len(told) == len(notes), told
+    for words, note in zip(notes, told, strict=True):
+        assert words in note
+        assert note.endswith(".")
+    assert int(np.abs(pixels.astype(int) - SEVEN).max()) <= within
+    assert pixels[0].max() < 30, "the border is ground"
+
+
+def test_a_jpeg_is_read_and_turned_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # taken with the camera on its side
+    big = grey().resize((280, 280), Image.Resampling.NEAREST)
+    big.rotate(90).save(tmp_path / "seven.jpg", quality=95, exif=exif)
+    pixels, told = read(tmp_path / "seven.jpg")
+    assert told[0].startswith("It was turned upright")
+    assert int(np.abs(pixels.astype(int) - SEVEN).max()) <= 12
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: grey().crop((0, 0, 28, 20)), "a smaller one lacks"),
+        (lambda: grey().resize((14, 14)), "14 wide and 14 high"),
+        (lambda: grey().resize((42, 28)), "would have to be distorted"),
+        (lambda: grey().resize((300, 280)), "28 pixels wide and 28 high"),
+        (lambda: Image.new("L", (28, 28), 77), "all its pixels have the same shade"),
+        (lambda: Image.new("RGBA", (28, 28), (9, 9, 9, 0)), "wholly transparent"),
+        (lambda: Image.new("1", (5000, 5000)), "more than 4096 pixels"),
+    ],
+)
+def test_what_cannot_be_made_to_fit_is_refused(
+    tmp_path: Path, make: Callable[[], Image.Image], words: str
+) -> None:
+    make().save(tmp_path / "x.png")
+    with pytest.raises(UsageError, match=words) as refusal:
+        read(tmp_path / "x.png")
+    assert str(tmp_path / "x.png") in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("none.png", None, "There is no picture"),
+        ("text.png", b"seven", "is no PNG and no JPEG"),
+        ("empty.png", b"", "is no PNG and no JPEG"),
+        ("cut.png", 60, "cannot be read as a picture"),
+        ("seven.gif", "GIF", "is no PNG and no JPEG"),
+    ],
+)
+def test_what_is_no_picture_is_refused(tmp_path: Path, name: str, content: object, words: str) -> None:
+    path = tmp_path / name
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        grey().save(path, format="PNG" if isinstance(content, int) else str(content))
+        if isinstance(content, int):
+            path.write_bytes(path.read_bytes()[:content])
+    with pytest.raises(UsageError, match=words):
+        read(path)
+
+
+def test_a_folder_is_no_picture(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read as a picture"):
+        read(tmp_path)
