@@ -1,0 +1,184 @@
+"""A real Chromium, driven through chromedriver's plain HTTP (W3C WebDriver): enough to open, draw and read.
+And exports of networks that have really learned, so that what is drawn can be recognised.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import torch
+
+from data.mnist import Mnist
+from search.serve.demo import DemoServer, make_server
+from search.serve.folder import open_export
+from search.serve.model import Model
+from search.service.create import RunRequest, create_or_resume
+from search.service.export import export
+from search.study.storage import open_storage
+from search.work.artifacts import Artifacts
+from search.work.ground import prepare
+from search.work.worker import work
+
+Pointer = Literal["mouse", "touch"]
+Points = Sequence[tuple[float, float]]
+
+_ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+"""The key under which the protocol names an element."""
+
+
+class Browser:
+    """One window."""
+
+    def __init__(self, session: str) -> None:
+        self._session = session
+
+    def open(self, url: str) -> None:
+        self._call("POST", "/url", {"url": url})
+
+    def run(self, script: str, *arguments: object) -> Any:
+        """What `script`, the body of a function, returns."""
+        return self._call("POST", "/execute/sync", {"script": script, "args": list(arguments)})
+
+    def text(self, selector: str) -> str:
+        return str(self.run("return document.querySelector(arguments[0]).textContent", selector))
+
+    def click(self, selector: str) -> None:
+        found = self._call("POST", "/element", {"using": "css selector", "value": selector})
+        self._call("POST", f"/element/{found[_ELEMENT]}/click", {})
+
+    def draw(self, selector: str, strokes: Sequence[Points], *, pointer: Pointer = "mouse") -> None:
+        """Draws strokes, in fractions of the element's width and height, as a hand does."""
+        box = self.run(
+            "const node = document.querySelector(arguments[0]); node.scrollIntoView({block: 'center'});"
+            "const box = node.getBoundingClientRect(); return [box.left, box.top, box.width, box.height]",
+            selector,
+        )
+        steps: list[dict[str, object]] = []
+        for stroke in strokes:
+            for index, (x, y) in enumerate(stroke):
+                steps.append(
+                    {
+                        "type": "pointerMove",
+                        "duration": 0 if index == 0 else 30,
+                        "x": round(box[0] + x * box[2]),
+                        "y": round(box[1] + y * box[3]),
+                    }
+                )
+                if index == 0:
+                    steps.append({"type": "pointerDown", "button": 0})
+            steps.append({"type": "pointerUp", "button": 0})
+        action = {"type": "pointer", "id": pointer, "parameters": {"pointerType": pointer}, "actions": steps}
+        self._call("POST", "/actions", {"actions": [action]})
+
+    def errors(self) -> list[str]:
+        """Errors in the console since the last call; a breach of the page's policy is one."""
+        entries = self._call("POST", "/se/log", {"type": "browser"})
+        return [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
+
+    def screenshot(self, path: Path) -> None:
+        path.write_bytes(base64.b64decode(self._call("GET", "/screenshot")))
+
+    def _call(self, method: str, path: str, body: object = None) -> Any:
+        return _request(method, self._session + path, body)
+
+
+Open = Callable[..., AbstractContextManager[Browser]]
+"""Of the fixture `chromium`: opens a window."""
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Open:
+    """chromium(width=…, height=…, mobile=…): a window. Where there is no Chromium, the test fails: whoever
+    runs browser tests wants to know."""
+    programs = ("chromium", "chromium-browser", "google-chrome")
+    binary = next(filter(None, map(shutil.which, programs)), None)
+    driver = shutil.which("chromedriver")
+    if binary is None or driver is None:
+        pytest.fail("browser tests take chromium and chromedriver; one of them is not on the PATH")
+    return lambda **window: _window(driver, binary, **window)
+
+
+@contextmanager
+def _window(driver: str, binary: str, *, width: int, height: int, mobile: bool = False) -> Iterator[Browser]:
+    """A page of width × height pixels; `mobile`: with touch, as on a telephone."""
+    process = subprocess.Popen([driver, "--port=0"], stdout=subprocess.PIPE, text=True)
+    try:
+        address = _address(process)
+        options: dict[str, object] = {
+            "binary": binary,
+            "args": [
+                "--headless",
+                "--no-sandbox",
+                "--disable-dev-shm-usage",
+                "--hide-scrollbars",
+                f"--window-size={width},{height}",
+            ],
+        }
+        if mobile:
+            metrics = {"width": width, "height": height, "pixelRatio": 2.0, "touch": True}
+            options["mobileEmulation"] = {"deviceMetrics": metrics}
+        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+        made = _request("POST", f"{address}/session", {"capabilities": {"alwaysMatch": wanted}})
+        session = f"{address}/session/{made['sessionId']}"
+        try:
+            yield Browser(session)
+        finally:
+            _request("DELETE", session)
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def _address(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "started successfully on port" in line:
+            return f"http://127.0.0.1:{line.rsplit(' ', 1)[1].strip().rstrip('.')}"
+    raise RuntimeError("chromedriver ended before it listened")
+
+
+def _request(method: str, url: str, body: object = None) -> Any:
+    content = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(
+        url, data=content, method=method, headers={"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return json.load(response)["value"]
+    except urllib.error.HTTPError as error:
+        raise RuntimeError(f"{method} {url}: {error.read().decode()[:2000]}") from error
+
+
+@pytest.fixture(scope="session")
+def demos(tmp_path_factory: pytest.TempPathFactory, mnist: Mnist) -> Iterator[dict[str, DemoServer]]:
+    """The demos of both tasks, each with a reference network after two epochs: it reads a plain digit."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("demos")
+    url = f"sqlite:///{folder / 'studies.db'}"
+    servers = {}
+    for task, references in (("twodigit", 2), ("sum", 1)):
+        with open_storage(url) as storage:
+            request = RunRequest(task=task, trials=references, epochs=2, model="mlp")
+            study, _ = create_or_resume(storage, request, mnist)
+            artifacts = Artifacts(root=folder / "studies.artifacts", study_id=study.study_id, name=task)
+            ground = prepare(storage, task, mnist, artifacts, device=torch.device("cpu"), threads=1)
+            work(ground, stop=lambda: False)
+        export(url, task, trial=None, out=folder / task, force=False, int8=False, tell=lambda words: None)
+        server = make_server(Model(open_export(folder / task)), host="127.0.0.1", port=0)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers[task] = server
+    yield servers
+    for server in servers.values():
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,140 @@
+"""The page of `tune demo` in a real Chromium: one draws with mouse or finger, and it reads what was drawn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from search.serve.demo import DemoServer
+from search.serve.model import Answer
+
+pytestmark = pytest.mark.browser
+
+Strokes = list[list[tuple[float, float]]]
+
+ONE: Strokes = [[(0.5, 0.15), (0.49, 0.4), (0.48, 0.65), (0.47, 0.87)]]
+SEVEN: Strokes = [[(0.28, 0.2), (0.45, 0.2), (0.72, 0.2), (0.62, 0.4), (0.5, 0.62), (0.42, 0.82)]]
+FOUR: Strokes = [
+    [(0.35, 0.15), (0.3, 0.35), (0.27, 0.52), (0.45, 0.52), (0.72, 0.5)],
+    [(0.62, 0.18), (0.6, 0.5), (0.57, 0.85)],
+]
+THREE: Strokes = [
+    [
+        *((0.3, 0.2), (0.45, 0.13), (0.62, 0.18), (0.66, 0.3), (0.58, 0.42), (0.45, 0.47)),
+        *((0.6, 0.52), (0.69, 0.65), (0.63, 0.8), (0.45, 0.86), (0.28, 0.8)),
+    ]
+]
+
+WINDOWS = [
+    pytest.param({"width": 1200, "height": 860}, "mouse", id="desktop"),
+    pytest.param({"width": 390, "height": 844, "mobile": True}, "touch", id="telephone"),
+]
+
+WAITING = "Waiting for your ink."
+FIRST, SECOND = 'canvas[data-pad="0"]', 'canvas[data-pad="1"]'
+
+
+def text(browser: Any, selector: str, wanted: str) -> str:
+    """An element's text, as soon as it is what is wanted, else after ten seconds."""
+    deadline = time.monotonic() + 10
+    while (words := browser.text(selector)) != wanted and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return str(words)
+
+
+def settled(browser: Any) -> str:
+    """What the page says once it has an answer to all that was drawn."""
+    before = None
+    while (words := (browser.text("#says"), *bars(browser, 0), *bars(browser, 1))) != before:
+        before = words
+        time.sleep(0.3)
+    return str(browser.text("#says"))
+
+
+def bars(browser: Any, chart: int) -> list[float]:
+    """The heights of a chart's bars in percent."""
+    script = (
+        "return [...document.querySelectorAll('.chart')[arguments[0]].querySelectorAll('.fill')]"
+        ".map(bar => parseFloat(bar.style.height) || 0)"
+    )
+    return list(browser.run(script, chart))
+
+
+def expected(browser: Any, server: DemoServer, number: int | None) -> list[Answer]:
+    """What the model says of the picture that the page shows as the network's."""
+    export = server.model.export
+    script = (
+        "const seen = document.getElementById('seen');"
+        "const all = seen.getContext('2d').getImageData(0, 0, seen.width, seen.height).data;"
+        "return [...all].filter((_, place) => place % 4 == 0)"
+    )
+    pixels = np.array(browser.run(script), dtype=np.uint8).reshape(export.height, export.width)
+    return list(server.model.answer(pixels, number).values())
+
+
+@pytest.mark.parametrize(("window", "pointer"), WINDOWS)
+def test_two_digits(
+    demos: dict[str, DemoServer], chromium: Callable[..., Any], window: dict[str, Any], pointer: str
+) -> None:
+    server = demos["twodigit"]
+    with chromium(**window) as browser:
+        browser.open(server.address)
+        assert text(browser, "#says", WAITING) == WAITING
+        browser.draw(FIRST, SEVEN, pointer=pointer)
+        assert text(browser, "#says", "Now the second digit.") == "Now the second digit."
+        assert bars(browser, 0) == [0.0] * 10
+        browser.draw(SECOND, FOUR, pointer=pointer)
+        assert text(browser, "#says", "I read 7 and 4.") == "I read 7 and 4."
+        settled(browser)
+        heads = ("first_digit", "second_digit")
+        for chart, (head, answer) in enumerate(zip(heads, expected(browser, server, None), strict=True)):
+            assert bars(browser, chart) == pytest.approx([100 * p for p in answer.probabilities], abs=1e-3)
+            assert browser.text(f'.answer[data-head="{head}"] .digit') == str((7, 4)[chart])
+
+        browser.click("#undo")
+        browser.click("#undo")  # both strokes of the 4
+        assert text(browser, "#says", "Now the second digit.") == "Now the second digit."
+        browser.draw(SECOND, ONE, pointer=pointer)
+        first, second = settled(browser)[:-1].split()[2::2]
+        assert [int(first), int(second)] == [each.choice for each in expected(browser, server, None)]
+        browser.click("#clear")
+        assert text(browser, "#says", WAITING) == WAITING
+        assert bars(browser, 1) == [0.0] * 10
+        wide = browser.run("return document.documentElement.scrollWidth - window.innerWidth")
+        assert wide <= 0, "nothing sticks out to the right"
+        assert browser.errors() == []
+
+
+@pytest.mark.parametrize(("window", "pointer"), WINDOWS)
+def test_a_digit_and_a_number(
+    demos: dict[str, DemoServer], chromium: Callable[..., Any], window: dict[str, Any], pointer: str
+) -> None:
+    server = demos["sum"]
+    with chromium(**window) as browser:
+        browser.open(server.address)
+        assert text(browser, "#says", WAITING) == WAITING
+        browser.draw(FIRST, THREE, pointer=pointer)
+        for number in (7, 0, 9):  # it begins with 7
+            if number != 7:
+                browser.click(f"#numbers button:nth-child({number + 1})")
+            assert settled(browser).startswith(f"I read 3 + {number} = ")
+            digit, total = expected(browser, server, number)
+            assert browser.text("#says") == f"I read {digit.choice} + {number} = {total.choice}."
+            assert bars(browser, 1) == pytest.approx([100 * p for p in total.probabilities], abs=1e-3)
+        assert browser.errors() == []
+
+
+def test_a_demo_that_has_ended_is_told(demos: dict[str, DemoServer], chromium: Callable[..., Any]) -> None:
+    words = "The demo has ended. Start it again with tune demo, then reload this page."
+    with chromium(width=1000, height=700) as browser:
+        browser.open(demos["sum"].address)
+        assert text(browser, "#says", WAITING) == WAITING
+        assert browser.run("return document.getElementById('trouble').hidden") is True
+        browser.run("window.fetch = () => Promise.reject(new TypeError('Failed to fetch'))")
+        browser.draw(FIRST, ONE)
+        assert text(browser, "#trouble", words) == words
+        assert browser.run("return document.getElementById('trouble').hidden") is False
