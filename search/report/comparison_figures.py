@@ -167,4 +167,4 @@ def heads(sides: Sequence[Side]) -> Figure:
 
 def _plain(name: str) -> str:
     """A name inside a hover template: braces would be taken for a placeholder, and < for markup."""
-    return name.replace("%", "%%").replace("<", "&lt;").replace("{", "(").replace("}", ")")
+    return name.replace("<", "&lt;").replace("{", "(").replace("}", ")")
