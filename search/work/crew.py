@@ -24,8 +24,14 @@ from search.errors import TryAgain, TuneError
 GAVE_UP = 3
 """Exit code of a worker whose trials failed one after the other; starting it again would not help."""
 
-RESTARTS, WITHIN_S = 3, 120.0
-"""So often workers that died are replaced within so long; one more is a crash loop, and the crew stops."""
+AFRESH = 100
+"""Exit code, less the number of trials that failed in a row, of a worker for which memory ended: its trials
+are in order, it did not die, and a new process takes its place and its count."""
+
+RESTARTS, WITHIN_S = 8, 120.0
+"""So often workers that died are replaced within so long; one more is a crash loop, and the crew stops.
+Settings that take every worker down are left alone after four (search.study.study.DEATHS and the first): two
+such trials do not end a run."""
 
 KERNELS_KEPT = "64"
 """Compiled kernels that torch's CPU library may keep; a network needs some thirty. Every trial has other
@@ -52,7 +58,7 @@ class Crew:
         self._order = order
         self._context = multiprocessing.get_context("spawn")
         self._last_words: SimpleQueue[str] = self._context.SimpleQueue()
-        self._processes = [self._start() for _ in range(size)]
+        self._processes = [self._start(failures_in_a_row=0) for _ in range(size)]
         self._deaths: list[float] = []
         self.gave_up: str | None = None
         """why some worker stopped, for a reason that a new one would meet again"""
@@ -63,13 +69,16 @@ class Crew:
         return all(process.exitcode == 0 for process in self._processes)
 
     def tend(self) -> list[int]:
-        """Replaces workers that died; returns the process ids of the dead."""
+        """Replaces workers that died or are worn out; returns the process ids of these."""
         dead: list[int] = []
         for index, process in enumerate(self._processes):
             if process.exitcode in (None, 0) or process.pid is None:
                 continue
             if process.exitcode == GAVE_UP:
                 self.gave_up = self.gave_up or self._last_words.get()
+            elif process.exitcode > AFRESH:
+                dead.append(process.pid)
+                self._processes[index] = self._start(failures_in_a_row=process.exitcode - AFRESH)
             elif sum(time.monotonic() - death < WITHIN_S for death in self._deaths) >= RESTARTS:
                 self.gave_up = (
                     f"Workers died again and again, the last one with exit code {process.exitcode}; "
@@ -78,7 +87,7 @@ class Crew:
             elif self.gave_up is None:
                 dead.append(process.pid)
                 self._deaths.append(time.monotonic())
-                self._processes[index] = self._start()
+                self._processes[index] = self._start(failures_in_a_row=0)
         return dead
 
     def stop(self, *, grace_s: float = 5.0) -> None:
@@ -104,20 +113,21 @@ class Crew:
             if process.pid == pid:
                 process.kill()
                 process.join()
-                self._processes[index] = self._start()
+                self._processes[index] = self._start(failures_in_a_row=0)
 
     @property
     def pids(self) -> list[int]:
         """Process ids of all current workers, dead or alive."""
         return [process.pid for process in self._processes if process.pid is not None]
 
-    def _start(self) -> SpawnProcess:
-        process = self._context.Process(target=_main, args=(self._order, self._last_words), daemon=True)
+    def _start(self, *, failures_in_a_row: int) -> SpawnProcess:
+        arguments = (self._order, self._last_words, failures_in_a_row)
+        process = self._context.Process(target=_main, args=arguments, daemon=True)
         process.start()
         return process
 
 
-def _main(order: Order, last_words: SimpleQueue[str]) -> None:
+def _main(order: Order, last_words: SimpleQueue[str], failures_in_a_row: int) -> None:
     """A worker process. What it finds out is in the database; `last_words` say why it gave up."""
     for variable in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(variable, KERNELS_KEPT)  # read when torch is loaded, which is later
@@ -128,7 +138,7 @@ def _main(order: Order, last_words: SimpleQueue[str]) -> None:
     warnings.simplefilter("ignore")  # they would tear the parent's display; failures are recorded
     logging.basicConfig(level=logging.ERROR)
     try:
-        _work(order, stopping.is_set)
+        _work(order, stopping.is_set, failures_in_a_row)
     except TryAgain:
         raise SystemExit(TryAgain.exit_code) from None  # a new worker may have better luck
     except TuneError as error:
@@ -136,7 +146,7 @@ def _main(order: Order, last_words: SimpleQueue[str]) -> None:
         raise SystemExit(GAVE_UP) from None
 
 
-def _work(order: Order, stop: Callable[[], bool]) -> None:
+def _work(order: Order, stop: Callable[[], bool], failures_in_a_row: int) -> None:
     # Imported here: torch and optuna take seconds, and the parent starts all workers at once.
     from data.mnist import load
     from models.device import choose_device, prepare_process
@@ -145,7 +155,7 @@ def _work(order: Order, stop: Callable[[], bool]) -> None:
     from search.study.study import Study
     from search.work.artifacts import Artifacts
     from search.work.ground import prepare
-    from search.work.worker import work
+    from search.work.worker import WornOut, work
 
     prepare_process(order.threads)
     with open_storage(order.storage_url, create=False, patience_s=PATIENCE_S) as storage:
@@ -162,7 +172,10 @@ def _work(order: Order, stop: Callable[[], bool]) -> None:
             threads=order.threads,
             trial_timeout_s=order.trial_timeout_s,
         )
-        work(ground, stop=stop)
+        try:
+            work(ground, stop=stop, failures_in_a_row=failures_in_a_row)
+        except WornOut as end:
+            raise SystemExit(AFRESH + end.failures_in_a_row) from None
 
 
 def _stop_with_parent(stop: Callable[[], None]) -> None:

@@ -69,6 +69,6 @@ class Leases:
                 except LeaseLost:
                     self._lost.add(claim.claim_id)
                     self.drop(claim)
-                except TuneError as error:
-                    _logger.warning("a lease could not be renewed and is tried again: %s", error)
-                    break  # the database is away for the others too
+                except (TuneError, MemoryError) as error:
+                    _logger.warning("a lease could not be renewed and is tried again: %r", error)
+                    break  # the database is away for the others too, or memory is short for a moment

@@ -33,6 +33,9 @@ IDLE_S = 0.5
 FAILURES_IN_A_ROW = 5
 """So many failed trials, one after the other, mean that something is wrong with more than the trials."""
 
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc", "_ALLOC_FAILED")
+"""What a plain RuntimeError of torch says when memory is the reason: its two CPU allocators, C++, cuBLAS."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -48,13 +51,27 @@ class GivenUp(TuneError):
     """Trial after trial failed; the message has the last reason."""
 
 
-def work(ground: Ground, *, stop: Callable[[], bool]) -> int:
+class WornOut(Exception):
+    """Memory ran out in a trial, which is failed and put down like all others: a new process should go on.
+
+    What an allocation that failed leaves behind (kernels half made, memory in pieces) is not for the next
+    trial to find out.
+    """
+
+    def __init__(self, failures_in_a_row: int) -> None:
+        super().__init__(f"{failures_in_a_row} trials in a row failed, the last one for want of memory")
+        self.failures_in_a_row = failures_in_a_row
+
+
+def work(ground: Ground, *, stop: Callable[[], bool], failures_in_a_row: int = 0) -> int:
     """Does trials until the study has all it wants or `stop` says so; returns how many it finished.
 
-    Raises GivenUp after too many failures in a row.
+    failures_in_a_row: of the worker whose place this one takes, so that the count outlives a process.
+
+    Raises GivenUp after too many failures in a row, and WornOut after one for want of memory.
     """
     with Leases(ground.storage.store, lease_s=ground.lease_s) as leases:
-        hands = _Hands(ground, leases, stop)
+        hands = _Hands(ground, leases, stop, failures_in_a_row)
         with contextlib.suppress(Stopping):
             while not stop() and hands.turn():
                 pass
@@ -65,7 +82,9 @@ def work(ground: Ground, *, stop: Callable[[], bool]) -> int:
 class _Hands:
     """The trials that a worker has begun and not ended."""
 
-    def __init__(self, ground: Ground, leases: Leases, stop: Callable[[], bool]) -> None:
+    def __init__(
+        self, ground: Ground, leases: Leases, stop: Callable[[], bool], failures_in_a_row: int
+    ) -> None:
         self._ground = ground
         self._store = ground.storage.store
         self._study = ground.study
@@ -75,7 +94,7 @@ class _Hands:
         self._reaper = Reaper(
             ground.study, ground.storage.store, ground.worker.worker_id, lease_s=ground.lease_s
         )
-        self._failures_in_a_row = 0
+        self._failures_in_a_row = failures_in_a_row
         self.finished = 0
 
     def turn(self) -> bool:
@@ -106,9 +125,17 @@ class _Hands:
                     attempt.prune()
                     self._finish(attempt)
                 else:
-                    with contextlib.suppress(OSError):  # no room: it will begin again
-                        attempt.save()
+                    self._save(attempt)
                     self._fail(attempt, Failure.INTERRUPTED, "stopped by a signal")
+
+    @staticmethod
+    def _save(attempt: Attempt) -> None:
+        """Saves where it stands if there is room for that, on disk and in memory; else it begins again."""
+        try:
+            attempt.save()
+        except Exception as error:
+            if _failure(error) not in (Failure.DISK_FULL, Failure.OUT_OF_MEMORY):
+                raise
 
     def _next(self) -> Attempt | None:
         """The trial to go on with, an old one or a new one; None where there is none and no slot is free."""
@@ -181,7 +208,10 @@ class _Hands:
 
     @contextlib.contextmanager
     def _answering_for(self, attempt: Attempt) -> Iterator[None]:
-        """Makes of whatever goes wrong with a trial a failure of that trial. Raises GivenUp, Stopping."""
+        """Makes of whatever goes wrong with a trial a failure of that trial.
+
+        Raises GivenUp, WornOut, Stopping.
+        """
         try:
             yield
         except LeaseLost as error:
@@ -191,7 +221,9 @@ class _Hands:
             raise  # a storage that is away is not the trial's fault: the reaper will queue it again
         except Exception as error:
             reason = _failure(error)
-            detail = traceback.format_exc() if reason is Failure.ERROR else str(error)
+            said = f"{type(error).__name__}: {error}".rstrip(": ")
+            detail = traceback.format_exc() if reason is Failure.ERROR else str(error) or said
+            traceback.clear_frames(error.__traceback__)  # they hold the trial's tensors
             if reason is Failure.DISK_FULL:
                 detail = f"no room in {self._ground.artifacts.root.absolute()}"
             self._fail(attempt, reason, detail)
@@ -205,9 +237,11 @@ class _Hands:
             if self._failures_in_a_row >= FAILURES_IN_A_ROW:
                 self.empty()
                 raise GivenUp(
-                    f"{self._failures_in_a_row} trials in a row failed, the last one with "
-                    f"{type(error).__name__}: {error}."
+                    f"{self._failures_in_a_row} trials in a row failed, the last one with {said}."
                 ) from error
+            if reason is Failure.OUT_OF_MEMORY:
+                self.empty()
+                raise WornOut(self._failures_in_a_row) from error
 
 
 def _failure(error: Exception) -> Failure:
@@ -215,8 +249,12 @@ def _failure(error: Exception) -> Failure:
         return Failure.DIVERGED
     if isinstance(error, TookTooLong):
         return Failure.TIMEOUT
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-        return Failure.OUT_OF_MEMORY  # the CPU allocator of torch raises a plain RuntimeError
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return Failure.OUT_OF_MEMORY
+    if isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY):
+        return Failure.OUT_OF_MEMORY
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return Failure.OUT_OF_MEMORY
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return Failure.DISK_FULL
     return Failure.ERROR

@@ -37,7 +37,7 @@ from search.work.ground import Ground, prepare
 from search.work.lease import LEASE_S, Leases
 from search.work.reaper import Reaper
 from search.work.spec import decode, reference_settings, signature_of
-from search.work.worker import FAILURES_IN_A_ROW, GivenUp, work
+from search.work.worker import FAILURES_IN_A_ROW, GivenUp, WornOut, work
 
 CPU = torch.device("cpu")
 QUICK = RunRequest(task="twodigit", trials=4, epochs=0.02, model="mlp", pruner="none")
@@ -218,6 +218,69 @@ class TestWork:
         trials = here.study.trials()
         assert [t.failure for t in trials if t.state is State.FAILED] == [Failure.WORKER_DIED]
         assert count(trials).complete == 4
+
+    @pytest.mark.parametrize(
+        ("error", "said"),
+        [
+            (MemoryError(), "MemoryError"),
+            (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"), "9 bytes"),
+            (RuntimeError("DefaultCPUAllocator: not enough memory: you tried"), "not enough"),
+            (RuntimeError("std::bad_alloc"), "bad_alloc"),
+            (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "ALLOC_FAILED"),
+            (torch.OutOfMemoryError("CUDA out of memory."), "CUDA out"),
+            (OSError(errno.ENOMEM, "Cannot allocate memory"), "Cannot allocate"),
+        ],
+    )
+    def test_out_of_memory_fails_the_trial_and_ends_the_worker(
+        self,
+        storage: Storage,
+        mnist: Mnist,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        error: Exception,
+        said: str,
+    ) -> None:
+        here = ground(storage, mnist, tmp_path)
+
+        def learn(*_arguments: Any, **_more: Any) -> Any:
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr("search.work.attempt.learn", learn)
+            with pytest.raises(WornOut) as end:
+                work(here, stop=lambda: False)
+            assert end.value.failures_in_a_row == 1
+            with pytest.raises(GivenUp, match=f"{FAILURES_IN_A_ROW} trials in a row failed.*{said}"):
+                work(here, stop=lambda: False, failures_in_a_row=FAILURES_IN_A_ROW - 1)
+        trials = here.study.trials()
+        assert [trial.failure for trial in trials] == [Failure.OUT_OF_MEMORY] * 2, "and not repeated"
+        assert said in str(trials[0].failure_detail)
+        assert storage.store.claims(here.study.study_id) == []
+        assert work(here, stop=lambda: False) == 4
+
+    def test_out_of_memory_costs_the_waiting_trials_nothing(
+        self, storage: Storage, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        request = dataclasses.replace(QUICK, epochs=0.5, pruner="asha")
+        here = ground(storage, mnist, tmp_path, request)
+        begun = iter(range(100))
+
+        def learn(*arguments: Any, **more: Any) -> Any:
+            if next(begun) == 1:
+                raise MemoryError
+            return trials_module.learn(*arguments, **more)
+
+        def save(_attempt: object) -> None:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+        monkeypatch.setattr("search.work.attempt.learn", learn)
+        monkeypatch.setattr("search.work.attempt.SAVE_EVERY_S", 1e9)
+        monkeypatch.setattr("search.work.attempt.Attempt.save", save)
+        with pytest.raises(WornOut):
+            work(here, stop=lambda: False)
+        first, second, *_ = here.study.trials()
+        assert (first.state, first.failure) == (State.FAILED, Failure.INTERRUPTED), "it waited"
+        assert second.failure is Failure.OUT_OF_MEMORY
 
     def test_a_trial_that_takes_too_long_is_not_repeated(
         self, storage: Storage, mnist: Mnist, tmp_path: Path
