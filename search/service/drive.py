@@ -9,19 +9,27 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from search.errors import Interrupted, TuneError
+from search.errors import Interrupted, TryAgain, TuneError
 from search.records import Failure, Point, Snapshot, State, StudyRecord, TrialRecord
 from search.report import numbers
 from search.service.create import RunRequest
 from search.study.storage import Storage
 from search.study.study import Study
 
+if TYPE_CHECKING:  # its package imports torch
+    from search.work.signals import Signals
+
 POLL_S = 0.5
 """How often a run looks at its study."""
+
+GAP_S = 5.0
+"""Two looks further apart mean that the database was away or the machine slept: nobody stood still meanwhile,
+nobody could be seen."""
 
 Watch = Callable[[Snapshot], None]
 Reason = Literal["finished", "nothing to do", "timeout", "target", "detached"]
@@ -76,7 +84,8 @@ def drive(
     )
     missing = record.target_trials - first.counts.finished
     size = min(request.workers or len(os.sched_getaffinity(0)), missing)
-    with Signals() as signals:
+    with Signals() as signals, _stopped_while_away(signals):
+        storage.heed(signals.stop)
         crew = Crew(order, size)
         try:
             reason: Reason = "finished"
@@ -100,18 +109,17 @@ def drive(
                 if request.target is not None and look.reached(request.target):
                     reason = "target"
                     break
+        except TryAgain:
+            storage.heed(lambda: True)  # it was waited for
+            raise
         finally:
             crew.stop()
             reaper.look(dead=_ids_of(storage, study, crew.pids))
         last = look.snapshot(time.monotonic() - began)
         watch(last)
         if signals.received is not None:
-            name = signal.Signals(signals.received).name
-            raise Interrupted(
-                f"Stopped by {name} after {last.counts.finished} of {record.target_trials} trials; "
-                "the same command goes on.",
-                signals.received,
-            )
+            done = f"after {last.counts.finished} of {record.target_trials} trials"
+            raise _interrupted(signals.received, done)
         if crew.gave_up is not None:
             raise TuneError(f"{crew.gave_up} `tune trials {study.name}` shows what became of each trial.")
         if reason == "finished" and last.counts.finished < last.target_trials:
@@ -120,6 +128,25 @@ def drive(
                 "word; the same command goes on, `tune doctor` may know why."
             )
     return look.result(reason, last)
+
+
+@contextmanager
+def _stopped_while_away(signals: Signals) -> Iterator[None]:
+    """A storage that does not answer is no news to somebody who has asked for the end."""
+    try:
+        yield
+    except TryAgain as error:
+        if signals.received is None:
+            raise
+        raise _interrupted(
+            signals.received,
+            "while the storage did not answer; whoever works on the study next looks after it",
+        ) from error
+
+
+def _interrupted(signal_number: int, when: str) -> Interrupted:
+    name = signal.Signals(signal_number).name
+    return Interrupted(f"Stopped by {name} {when}; the same command goes on.", signal_number)
 
 
 def _ids_of(storage: Storage, study: Study, pids: list[int]) -> set[str]:
@@ -165,11 +192,15 @@ class _Look:
         self._stood: dict[int, int] = {}
         """training images of each trial at work, as last seen"""
         self._moved: dict[int, float] = {}
-        """when that changed"""
+        """when that changed, as far as one could look"""
+        self._looked_s = 0.0
         self._finished_before = numbers.count(study.trials()).finished
 
     def snapshot(self, elapsed_s: float) -> Snapshot:
         """The study now."""
+        if (gap_s := elapsed_s - self._looked_s) > GAP_S:
+            self._moved = {trial_id: since_s + gap_s for trial_id, since_s in self._moved.items()}
+        self._looked_s = elapsed_s
         store = self._storage.store
         current = store.study(self._study.study_id)
         if current is not None:  # another run may have raised the target meanwhile

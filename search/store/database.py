@@ -35,6 +35,9 @@ PATIENCE_S = 120.0
 LONGEST_PAUSE_S = 3.0
 """Between two tries: a lease must outlast it by far."""
 
+HURRY_S = 2.0
+"""All the patience that is left once a signal asks for the end: enough for one connection that was cut."""
+
 Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
 
@@ -61,12 +64,14 @@ def retried(
 class Database:
     """Holds at most one pooled connection and opens a second under load."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, *, patience_s: float = 0.0) -> None:
         """Prepares an engine; touches nothing yet. Raises ConfigError without a driver."""
         self.url = url
-        self.engine = build_engine(url)
-        self.patience_s = 0.0
+        self.engine = build_engine(url, patient=patience_s > 0)
+        self.patience_s = patience_s
         """so long `patiently` tries again; commands that a person waits for have none"""
+        self.hurry: Callable[[], bool] = lambda: False
+        """whether somebody wants to end: patience then is HURRY_S at most"""
         self._writing = threading.local()
 
     @contextmanager
@@ -101,17 +106,28 @@ class Database:
         The work must bear being done twice: when a connection breaks while a transaction ends, nobody knows
         whether it was written. Inside a `write` block nothing is repeated, for the whole block is lost then.
         """
-        deadline = time.monotonic() + self.patience_s
+        began = time.monotonic()
         pause_s = 0.05
         while True:
             try:
                 return work()
             except TryAgain:
                 inside = getattr(self._writing, "connection", None) is not None
-                if inside or time.monotonic() + pause_s > deadline:
+                if inside or time.monotonic() + pause_s > began + self._patience_now_s():
                     raise
-            time.sleep(pause_s * random.uniform(0.5, 1.5))  # or all workers come back in one moment
+            self._pause(pause_s * random.uniform(0.5, 1.5))  # or all workers come back in one moment
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _patience_now_s(self) -> float:
+        return min(self.patience_s, HURRY_S) if self.hurry() else self.patience_s
+
+    def _pause(self, seconds: float) -> None:
+        """In steps: somebody may begin to hurry."""
+        until = time.monotonic() + seconds
+        while (left_s := until - time.monotonic()) > 0:
+            time.sleep(min(left_s, 0.2))
+            if self.hurry():
+                return
 
     def close(self) -> None:
         """Gives back every connection."""

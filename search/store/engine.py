@@ -20,7 +20,10 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, Oper
 from search.errors import ConfigError, TryAgain, TuneError
 
 BUSY_TIMEOUT_S = 60.0
-"""How long a writer waits for another process's transaction on SQLite."""
+"""How long SQLite itself waits for another process's transaction, deaf to signals."""
+
+SHORT_BUSY_TIMEOUT_S = 3.0
+"""The same for whoever tries again afterwards (Database.patiently) and must hear a signal meanwhile."""
 
 
 def parse_url(text: str) -> URL:
@@ -51,11 +54,14 @@ def masked(url: URL) -> str:
     return url.render_as_string(hide_password=True)
 
 
-def engine_arguments(url: URL) -> dict[str, Any]:
-    """Arguments of `create_engine` that suit the database; also handed to Optuna's storage."""
+def engine_arguments(url: URL, *, patient: bool = False) -> dict[str, Any]:
+    """Arguments of `create_engine` that suit the database; also handed to Optuna's storage.
+
+    patient: what fails because the database is locked will be tried again.
+    """
     match url.get_backend_name():
         case "sqlite":
-            return {"connect_args": {"timeout": BUSY_TIMEOUT_S}}
+            return {"connect_args": {"timeout": SHORT_BUSY_TIMEOUT_S if patient else BUSY_TIMEOUT_S}}
         case "postgresql":
             return {
                 "pool_pre_ping": True,
@@ -94,10 +100,10 @@ def prepare(engine: Engine) -> None:
     engine.dispose()  # connections made before the listeners would lack them
 
 
-def build_engine(url: URL) -> Engine:
+def build_engine(url: URL, *, patient: bool = False) -> Engine:
     """An engine for tune's own tables. Raises ConfigError where the driver is not installed."""
     try:
-        engine = create_engine(url, **engine_arguments(url))
+        engine = create_engine(url, **engine_arguments(url, patient=patient))
     except (ImportError, NoSuchModuleError) as error:
         extra = "postgresql" if url.get_backend_name() == "postgresql" else "mysql"
         raise ConfigError(
@@ -143,8 +149,8 @@ def _sqlite_error(path: Path, reason: str) -> TuneError:
         return ConfigError(f"The storage {path} is read-only for you; make it and its folder writable.")
     if "locked" in reason:
         return TryAgain(
-            f"The storage {path} was locked by another process for {BUSY_TIMEOUT_S:.0f} s; "
-            "end that process, or use a server: --storage postgresql://…"
+            f"The storage {path} is locked by another process, and stayed so; end that process, "
+            "or use a server: --storage postgresql://…"
         )
     if "full" in reason:
         return TuneError(

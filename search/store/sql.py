@@ -50,9 +50,12 @@ from search.store.upsert import put
 class SQLStore(Store):
     """tune's tables in one database."""
 
-    def __init__(self, url: URL) -> None:
-        """Prepares an engine for `url`; touches nothing yet. Raises ConfigError without a driver."""
-        self.database = Database(url)
+    def __init__(self, url: URL, *, patience_s: float = 0.0) -> None:
+        """Prepares an engine for `url`; touches nothing yet. Raises ConfigError without a driver.
+
+        patience_s: so long most of what follows is tried again while the database is away; not `look`.
+        """
+        self.database = Database(url, patience_s=patience_s)
 
     def look(self, *, create: bool, backed_up: bool = False) -> bool:
         """Whether the database already has Optuna's tables. Tables of an older tune's are brought up to date

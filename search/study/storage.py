@@ -4,7 +4,7 @@ Knows nothing of studies. Workers are handed the URL and open their own: listene
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -45,6 +45,10 @@ class Storage:
             with in_words(self.url):
                 raise error
 
+    def heed(self, stop: Callable[[], bool]) -> None:
+        """From now on a storage that is away is not waited for once `stop` says so."""
+        self.trials.database.hurry = stop
+
     def close(self) -> None:
         """Gives back every connection. The end of a `with` block does it too."""
         self.store.close()
@@ -71,25 +75,24 @@ def open_storage(text: str, *, create: bool = True, patience_s: float = 0.0) -> 
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what a person should know, tune says itself
     url = parse_url(text)
-    store = SQLStore(url)
+    store = SQLStore(url, patience_s=patience_s)
     try:
-        return _opened(store, create=create, patience_s=patience_s)
+        return _opened(store, create=create)
     except BaseException:
         store.close()
         raise
 
 
-def _opened(store: SQLStore, *, create: bool, patience_s: float) -> Storage:
+def _opened(store: SQLStore, *, create: bool) -> Storage:
     url = store.database.url
     existed = store.look(create=create)
     text = url.render_as_string(hide_password=False)
     with in_words(text):
-        trials = _open_trials(text, engine_arguments(url))
+        trials = _open_trials(text, engine_arguments(url, patient=store.database.patience_s > 0))
     if not existed:
         store.look(create=True)  # refuses an Optuna that has just made another schema than tune reads
     if create:
         store.create_tables()
-    store.database.patience_s = patience_s
     return Storage(
         url=text,
         name=masked(url),

@@ -159,6 +159,7 @@ def _work(order: Order, stop: Callable[[], bool], failures_in_a_row: int) -> Non
 
     prepare_process(order.threads)
     with open_storage(order.storage_url, create=False, patience_s=PATIENCE_S) as storage:
+        storage.heed(stop)
         study = Study.find(storage, order.study)
         assert study is not None, "the parent made or found it"
         artifacts = Artifacts(root=order.artifact_root, study_id=study.study_id, name=study.name)

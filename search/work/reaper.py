@@ -63,12 +63,12 @@ class Reaper:
 
         Returns how many. A trial that its worker finished before it vanished keeps its result and its slot.
         """
-        now = self._clock()
+        claims = self._store.open_claims(self._study.study_id)
+        now = self._clock()  # not before: the database may have been away for as long as this look took
         if now - self._looked > self._lease_s / 2:
             self._sights.clear()
             self._unclaimed.clear()
         self._looked = now
-        claims = self._store.open_claims(self._study.study_id)
         reaped = sum(self._take(claim) for claim in claims if claim.worker_id in dead or self._stale(claim))
         known = {claim.claim_id for claim in claims}
         self._sights = {key: sight for key, sight in self._sights.items() if key in known}

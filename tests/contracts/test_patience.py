@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -148,6 +149,21 @@ class TestPatience:
         database.patience_s = 0.2
         with pytest.raises(TryAgain):
             database.patiently(self._failing(100))
+
+    def test_is_short_for_whoever_was_asked_to_end(self, database: Database) -> None:
+        database.hurry = lambda: True
+        assert database.patiently(self._failing(1)) == "done", "a connection that was cut, once"
+        began = time.monotonic()
+        with pytest.raises(TryAgain):
+            database.patiently(self._failing(10_000))
+        assert time.monotonic() - began < 15, "of 20 that it would have"
+
+    def test_ends_when_somebody_is_asked_to_end_meanwhile(self, database: Database) -> None:
+        asked = iter([False] * 3)
+        database.hurry = lambda: next(asked, True)
+        database.patience_s = 3600
+        with pytest.raises(TryAgain):
+            database.patiently(self._failing(10_000))
 
     def test_a_person_is_not_kept_waiting(self, sqlite_url: str) -> None:
         with open_storage(sqlite_url) as opened, pytest.raises(TryAgain):

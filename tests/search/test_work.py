@@ -474,6 +474,26 @@ class TestReaper:
         storage.store.renew(claim, lease_s=LEASE_S)
         assert self._looks(reaper, clock, seconds=0.9 * LEASE_S) == 0
 
+    def test_a_look_that_an_outage_held_up_has_seen_nothing(
+        self, storage: Storage, mnist: Mnist, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The database went away in the middle of the look, and comes back to reaper and holder at once."""
+        study = self._study(storage, mnist)
+        claim, _ = self._claimed(storage, study)
+        reaper = Reaper(study, storage.store, "me", clock=clock)
+        assert reaper.look() == 0
+        clock.now += LEASE_S / 3
+        open_claims = storage.store.open_claims
+
+        def held_up(study_id: int) -> list[Claim]:
+            clock.now += 2 * LEASE_S
+            return open_claims(study_id)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(storage.store, "open_claims", held_up)
+            assert reaper.look() == 0
+        storage.store.renew(claim, lease_s=LEASE_S)
+
     def test_a_worker_known_to_be_dead_is_not_waited_for(
         self, storage: Storage, mnist: Mnist, clock: Clock
     ) -> None:

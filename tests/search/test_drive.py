@@ -1,0 +1,40 @@
+"""What a run sees of its study. Whole runs are in test_processes.py."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from data.mnist import Mnist
+from search.service.create import RunRequest, create_or_resume
+from search.service.drive import GAP_S, _Look
+from search.study.storage import open_storage
+from search.work.artifacts import Artifacts
+from search.work.ground import prepare
+
+STALL_S = 60
+
+
+@pytest.mark.parametrize(
+    ("every_s", "stalled"), [(GAP_S / 2, True), (2 * STALL_S, False)], ids=["watched", "could not look"]
+)
+def test_a_worker_hangs_only_if_one_could_see_it(
+    sqlite_url: str, mnist: Mnist, tmp_path: Path, every_s: float, stalled: bool
+) -> None:
+    with open_storage(sqlite_url) as storage:
+        study, record = create_or_resume(storage, RunRequest(task="twodigit", trials=3), mnist)
+        artifacts = Artifacts(root=tmp_path, study_id=study.study_id, name=study.name)
+        ground = prepare(storage, study.name, mnist, artifacts, device=torch.device("cpu"), threads=1)
+        claim = storage.store.claim(study.study_id, ground.worker.worker_id, lease_s=60)
+        assert claim is not None
+        asked = ground.study.ask(lambda trial_id: storage.store.attach(claim, trial_id))
+        look, elapsed_s = _Look(storage, study, record), 0.0
+        look.snapshot(elapsed_s)
+        while elapsed_s <= STALL_S:
+            elapsed_s += every_s
+            look.snapshot(elapsed_s)
+        found = look.stalled(elapsed_s - STALL_S, [os.getpid()])
+        assert found == ([(os.getpid(), asked.trial_id)] if stalled else [])
