@@ -1,10 +1,15 @@
-"""Fixtures that more than one room needs: real MNIST, and a database of each kind for a single test."""
+"""Fixtures that more than one room needs: real MNIST, a database of each kind for a single test, and
+`tune` as a process in the background."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -82,3 +87,29 @@ def _fresh_database(kind: str) -> Iterator[str]:
             force = " WITH (FORCE)" if kind == "postgresql" else ""
             connection.execute(text(f"DROP DATABASE {name}{force}"))
         engine.dispose()
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """start("run", …, cwd=folder): the command in the background, in a process group of its own, as a shell
+    starts it. Whatever is left of it when the test is over is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [str(Path(sys.executable).parent / "tune"), *arguments],
+            cwd=cwd,
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()

@@ -28,6 +28,8 @@ from search.study.study import Study
 from search.work.reaper import Reaper
 
 LEASE_S = 1.0
+SOAK = "TUNE_SOAK" in os.environ
+"""Whether `make soak` runs: with it, what takes long in the world takes as long here."""
 
 
 class Zygote:
@@ -262,3 +264,15 @@ def arena(zygote: Zygote, mnist: Mnist, tmp_path: Path) -> Iterator[Callable[...
 @pytest.fixture
 def nemesis() -> Callable[[Arena, int], Nemesis]:
     return Nemesis
+
+
+@pytest.fixture
+def away_s() -> float:
+    """How long a server is away."""
+    return 20.0 if SOAK else 1.5
+
+
+@pytest.fixture
+def locked_s() -> float:
+    """How long a file is kept locked."""
+    return 30.0 if SOAK else 4.0

@@ -135,7 +135,7 @@ def be_worker(order: Mapping[str, Any], mnist: Mnist) -> None:
         return trial
 
     studies.Study.ask = asked  # type: ignore[method-assign]
-    with open_storage(order["url"], create=False, patience_s=30) as storage:
+    with open_storage(order["url"], create=False, patience_s=60) as storage:
         study = studies.Study.find(storage, order["study"])
         assert study is not None
         artifacts = Artifacts(root=Path(order["artifacts"]), study_id=study.study_id, name=study.name)

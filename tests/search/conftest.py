@@ -1,15 +1,13 @@
-"""The command `tune`, in three ways: inside this process, as a process, as one in the background."""
+"""The command `tune`, in two ways: inside this process, and as a process that one waits for."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,32 +73,6 @@ def tune() -> Callable[..., Done]:
         return Done(returncode=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
     return run
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """start("run", …, cwd=folder): the command in the background, in a process group of its own, as a shell
-    starts it. Whatever is left of it when the test is over is killed."""
-    started: list[subprocess.Popen[str]] = []
-
-    def begin(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [TUNE, *arguments],
-            cwd=cwd,
-            env={**os.environ, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        started.append(process)
-        return process
-
-    yield begin
-    for process in started:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,85 @@
+"""A server that dies and comes back while a study is worked on: exactly N, and without anybody's help."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.errors import TuneError
+from search.records import Counts
+from search.service import look
+
+pytestmark = pytest.mark.timeout(300)
+TRIALS = 14
+
+
+def test_workers_wait_for_it(arena: Callable[..., Any], server: Any, away_s: float) -> None:
+    study = arena(server.new_database(), trials=TRIALS)
+    for _ in range(3):
+        study.start(pause_s=0.03)
+    wait_until(lambda: len(confirmed(study)) >= 3)
+    server.kill()
+    before = len(confirmed(study))
+    assert before < TRIALS, "it was in the middle"
+    time.sleep(away_s)
+    assert len(study.alive()) == 3
+    assert len(confirmed(study)) == before, "nothing is confirmed by nobody"
+    server.start()
+    wait_until(lambda: not study.alive())
+    study.check()
+    assert [line for line in study.history if line["event"] == "gave up"] == []
+
+
+RUN = ("run", "--task", "twodigit", "--model", "mlp", "--pruner", "none", "--workers", "1", "--epochs", "0.5")
+
+
+def test_a_run_goes_on_by_itself(server: Any, start: Any, tmp_path: Path, away_s: float) -> None:
+    url = server.new_database()
+    running = start(*RUN, "--trials", "5", cwd=tmp_path, TUNE_STORAGE=url)
+    wait_until(lambda: counts(url).finished >= 1)
+    server.kill()
+    time.sleep(away_s)
+    server.start()
+    out, words = running.communicate(timeout=200)
+    assert running.returncode == 0, words
+    assert "5 of 5 trials finished (5 complete, 0 pruned)" in out, "none failed"
+
+
+def test_a_signal_is_obeyed_while_it_is_away(server: Any, start: Any, tmp_path: Path) -> None:
+    url = server.new_database()
+    running = start(*RUN, "--trials", "3", cwd=tmp_path, TUNE_STORAGE=url)
+    wait_until(lambda: counts(url).running == 1)
+    server.kill()
+    time.sleep(1)
+    running.terminate()
+    _, words = running.communicate(timeout=60)  # of the two minutes that it would wait otherwise
+    server.start()
+    assert running.returncode == 143, words
+    assert "the same command goes on" in words
+    again = start(*RUN, "--trials", "3", cwd=tmp_path, TUNE_STORAGE=url)
+    out, words = again.communicate(timeout=200)
+    assert again.returncode == 0, words
+    assert "3 of 3 trials finished" in out
+
+
+def counts(url: str) -> Counts:
+    """Of the study; nothing where there is none yet."""
+    try:
+        return look.studies(url)[0].counts
+    except (TuneError, IndexError):
+        return Counts()
+
+
+def confirmed(study: Any) -> list[Any]:
+    return [line for line in study.history if line["event"] == "confirmed"]
+
+
+def wait_until(true: Callable[[], bool], *, timeout_s: float = 120) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s"
+        time.sleep(0.02)
