@@ -7,6 +7,7 @@ queue and both take its head, so every writing transaction here begins with BEGI
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -120,11 +121,18 @@ def translated(url: URL) -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         raise _translate(url, error) from error
+    except sqlite3.Error as error:  # of rows that were read past SQLAlchemy
+        raise _sqlite_error(Path(url.database or ""), _words(error)) from error
+    except json.JSONDecodeError as error:
+        raise ConfigError(
+            f"The storage {masked(url)} holds a value that tune did not write ({error}): it is damaged, or "
+            "another program changed it. Nothing was changed now."
+        ) from error
 
 
 def _translate(url: URL, error: SQLAlchemyError) -> TuneError:
     original = getattr(error, "orig", None)
-    reason = " ".join(str(original or error).split()).rstrip(".?!")
+    reason = _words(original or error)
     if url.password:
         reason = reason.replace(str(url.password), "***")
     where = masked(url)
@@ -137,6 +145,10 @@ def _translate(url: URL, error: SQLAlchemyError) -> TuneError:
     if isinstance(error, DatabaseError):
         return TuneError(f"The storage {where} refused a statement: {reason}.")
     return TuneError(f"The storage {where} failed: {reason}.")
+
+
+def _words(error: BaseException) -> str:
+    return " ".join(str(error).split()).rstrip(".?!")
 
 
 def _sqlite_error(path: Path, reason: str) -> TuneError:

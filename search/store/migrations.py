@@ -79,6 +79,27 @@ def look(engine: Engine, *, create: bool) -> Found:
     return Found(optuna=True, version=version)
 
 
+def refuse_damaged(engine: Engine) -> None:
+    """Raises ConfigError for an SQLite file whose pages do not fit together. Changes nothing.
+
+    SQLite finds that out only when it comes to such a page, which may be after it has written others. Takes
+    the time of reading the file once.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+    with engine.connect().execution_options(reads_only=True) as connection:
+        found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+        page_bytes = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
+        # SQLite takes what is missing of a last page for zeros. Nobody can be writing it now.
+        if found == "ok" and Path(engine.url.database or "").stat().st_size % page_bytes:
+            found = "its last page is cut off"
+    if found != "ok":
+        raise ConfigError(
+            f"The storage {engine.url.database} is damaged ({' '.join(str(found).split())}); it was not "
+            f"changed. `sqlite3 {engine.url.database} .recover | sqlite3 new.db` saves what can be read."
+        )
+
+
 def _table_names(engine: Engine) -> set[str]:
     with engine.connect().execution_options(reads_only=True) as connection:
         return set(inspect(connection).get_table_names())

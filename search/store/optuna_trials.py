@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Select, Table, case, func, insert, or_, select, update
 
-from search.errors import TuneError
+from search.errors import ConfigError, TuneError
 from search.records import Counts, State, Value
 from search.store import optuna_tables as tables
 from search.store.database import Database, portions, retried
@@ -534,8 +534,14 @@ def _of_study(query: Select[Any], table: Table, study_id: int) -> Select[Any]:
 
 @lru_cache(maxsize=10_000)
 def _distribution(kind: str) -> tuple[str, tuple[Value, ...]]:
-    """(name, choices) of a distribution in JSON."""
-    parsed = json.loads(kind)
+    """(name, choices) of a distribution in JSON. Raises ConfigError for what no Optuna has written."""
+    try:
+        parsed = json.loads(kind)
+    except json.JSONDecodeError as error:
+        raise ConfigError(
+            f"The storage holds a value that Optuna did not write ({error}): it is damaged, or another "
+            "program changed it. Nothing was changed now."
+        ) from error
     return parsed["name"], tuple(parsed["attributes"].get("choices", ()))
 
 

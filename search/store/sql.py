@@ -71,6 +71,11 @@ class SQLStore(Store):
                 upgrade(self.database.engine, backed_up=backed_up)
             return found.optuna
 
+    def refuse_damaged(self) -> None:
+        """Raises ConfigError for an SQLite file whose pages do not fit together."""
+        with translated(self.database.url):
+            migrations.refuse_damaged(self.database.engine)
+
     def create_tables(self) -> None:
         """Makes tune's tables where they are missing."""
         with translated(self.database.url):

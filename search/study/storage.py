@@ -86,6 +86,8 @@ def open_storage(text: str, *, create: bool = True, patience_s: float = 0.0) -> 
 def _opened(store: SQLStore, *, create: bool) -> Storage:
     url = store.database.url
     existed = store.look(create=create)
+    if existed:
+        store.refuse_damaged()  # before anything is written
     text = url.render_as_string(hide_password=False)
     with in_words(text):
         trials = _open_trials(text, engine_arguments(url, patient=store.database.patience_s > 0))
