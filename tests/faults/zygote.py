@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -115,6 +116,8 @@ def be_worker(order: Mapping[str, Any], mnist: Mnist) -> None:
     """Does trials of a study until it is done, or until somebody kills this process."""
     global PAUSE_S
     PAUSE_S = order.get("pause_s", PAUSE_S)
+    if "largest_file_bytes" in order:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest_file_bytes"],) * 2)
     history = Path(order["history"])
     attempts.learn = learn  # type: ignore[assignment]
     attempts.SAVE_EVERY_S = order.get("save_every_s", -1.0)

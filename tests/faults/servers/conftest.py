@@ -179,9 +179,12 @@ def _program(name: str) -> str:
     return found
 
 
-@pytest.fixture(scope="module", params=[PostgreSQL, MariaDB], ids=["postgresql", "mariadb"])
+SERVERS = {"postgresql": PostgreSQL, "mariadb": MariaDB}
+
+
+@pytest.fixture(scope="module", params=SERVERS)
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """One of each kind, which the tests of a module share; each leaves it serving."""
-    made = request.param()
+    made = SERVERS[request.param]()
     yield made
     made.close()
