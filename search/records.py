@@ -73,6 +73,8 @@ class StudySpec:
     """reference configurations that are the study's first trials"""
     checksums: Mapping[str, str]
     """SHA-256 of each data file that the study was made with"""
+    confirms: str | None = None
+    """name of the study whose leaders this one trains on fresh seeds; None: this one searches"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +88,16 @@ class StudyRecord:
     """trials that shall be finished (complete or pruned) in all"""
     created: datetime.datetime
     """UTC"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Confirming:
+    """What a trial of a confirmation is for."""
+
+    candidate: int
+    """number, in the study that was searched, of the trial whose settings it has"""
+    seed: int
+    """index of the seed, from 0; all candidates are trained on the same seeds"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,6 +121,8 @@ class TrialRecord:
     """name of the reference configuration that this trial is, else None"""
     retry_of: int | None = None
     """number of the failed trial whose settings this one repeats, else None"""
+    confirming: Confirming | None = None
+    """None outside of confirmations"""
     parameters: int | None = None
     """trainable numbers of the network; None before it is built"""
     failure: Failure | None = None

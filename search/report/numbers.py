@@ -82,7 +82,8 @@ def gains(trials: Sequence[TrialRecord]) -> list[Gain]:
         return []
     found = []
     for trial in trials:
-        if trial.reference and trial.state is State.COMPLETE and trial.value is not None:
+        confirms = trial.confirming is not None  # a reference once for each seed is no reference
+        if trial.reference and not confirms and trial.state is State.COMPLETE and trial.value is not None:
             gain = best.value - trial.value
             wrong = 1 - trial.value
             found.append(

@@ -33,13 +33,14 @@ def find(storage: Storage, name: str) -> tuple[Study, StudyRecord]:
     """Opens a study of tune's to work on it. Raises UsageError where there is none."""
     from search.study.study import Study
 
-    record = _record(storage, name)
+    record = record_of(storage, name)
     study = Study.find(storage, name)
     assert study is not None
     return study, record
 
 
-def _record(storage: Reading | Storage, name: str) -> StudyRecord:
+def record_of(storage: Reading | Storage, name: str) -> StudyRecord:
+    """The study of that name. Raises UsageError where there is none of tune's."""
     study_id = find_id(storage.trials, name)
     record = None if study_id is None else storage.store.study(study_id)
     if record is None:
@@ -85,7 +86,7 @@ class TrialsView:
 def trials(storage_url: str, name: str) -> TrialsView:
     """A study's trials. Raises UsageError where there is none of that name."""
     with open_reading(storage_url) as storage:
-        record = _record(storage, name)
+        record = record_of(storage, name)
         found = reader_of(storage, record).all()
         seconds = storage.store.training_seconds(trial.trial_id for trial in found)
         return TrialsView(record=record, trials=found, seconds=seconds)
@@ -114,7 +115,7 @@ def best(storage_url: str, name: str) -> Best:
 
 def best_in(storage: Reading, name: str) -> Best:
     """As `best`, in a storage that is open."""
-    record = _record(storage, name)
+    record = record_of(storage, name)
     reader, found = reader_of(storage, record), _view(storage, record)
     trial = found.best
     if trial is None:
@@ -152,7 +153,7 @@ class FoundTrial:
 def found_trial(storage_url: str, name: str, number: int) -> FoundTrial:
     """Trial `number` of a study. Raises UsageError where there is no such study or trial."""
     with open_reading(storage_url) as storage:
-        record = _record(storage, name)
+        record = record_of(storage, name)
         trials = {trial.number: trial for trial in reader_of(storage, record).all()}
         if number not in trials:
             there = f"it has 0 to {max(trials)}" if trials else "it has none yet"
@@ -193,7 +194,7 @@ class WholeStudy:
 def whole_study(storage_url: str, name: str) -> WholeStudy:
     """A study with all its trials and curves, in a few queries. Raises UsageError where there is none."""
     with open_reading(storage_url) as storage:
-        record = _record(storage, name)
+        record = record_of(storage, name)
         trials, store = reader_of(storage, record).all(), storage.store
         curves = store.curves(trial.trial_id for trial in trials)
         return WholeStudy(

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from search.errors import UsageError
-from search.records import Counts, Failure, Measured, State, Track, TrialRecord, Value
+from search.records import Confirming, Counts, Failure, Measured, State, Track, TrialRecord, Value
 from search.space.domain import Space
 from search.store.engine import masked, parse_url
 from search.store.optuna_trials import Facts, News, OptunaTrials
@@ -17,6 +18,8 @@ from search.store.sql import SQLStore
 # Trial attributes that tune writes; optuna-dashboard shows them beside the parameters.
 REFERENCE, PINNED, RETRY_OF, ORIGIN = "reference", "pinned", "retry_of", "origin"
 PARAMETERS, FAILURE, FAILURE_DETAIL = "parameters", "failure", "failure_detail"
+CONFIRMING = "confirming"
+"""[number of the candidate in the searched study, index of the seed]"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +66,14 @@ def find_id(trials: OptunaTrials, name: str) -> int | None:
             "choose a name that differs in more than case, accents or spaces."
         )
     return found[0]
+
+
+def confirming_of(attributes: Mapping[str, Any]) -> Confirming | None:
+    """What a trial with these user attributes confirms; None outside of confirmations."""
+    if CONFIRMING not in attributes:
+        return None
+    candidate, seed = attributes[CONFIRMING]
+    return Confirming(candidate=candidate, seed=seed)
 
 
 class TrialReader:
@@ -149,6 +160,7 @@ class TrialReader:
             fixed=self._fixed(str(family)),
             reference=said.get(REFERENCE),
             retry_of=said.get(RETRY_OF),
+            confirming=confirming_of(said),
             parameters=said.get(PARAMETERS),
             failure=Failure(said[FAILURE]) if FAILURE in said else None,
             failure_detail=said.get(FAILURE_DETAIL),

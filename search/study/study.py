@@ -15,7 +15,7 @@ import optuna
 from optuna.trial import TrialState
 
 from search.errors import ConfigError, TryAgain
-from search.records import Counts, Failure, Point, State, TrialRecord, Value
+from search.records import Confirming, Counts, Failure, Point, State, TrialRecord, Value
 from search.space.domain import Space
 from search.space.file import space_of_entries
 from search.store.base import LeaseLost
@@ -23,6 +23,7 @@ from search.store.optuna_trials import Change, Facts, News, TrialEnded
 from search.study.ladder import Ladder
 from search.study.pruners import Pruning, make_pruning
 from search.study.reading import (
+    CONFIRMING,
     FAILURE,
     FAILURE_DETAIL,
     ORIGIN,
@@ -31,6 +32,7 @@ from search.study.reading import (
     REFERENCE,
     RETRY_OF,
     TrialReader,
+    confirming_of,
     find_id,
 )
 from search.study.samplers import make_sampler
@@ -70,6 +72,7 @@ class Asked:
         self.trial_id: int = trial._trial_id  # no public name; optuna-dashboard reads it too
         self.reference: str | None = attributes.get(REFERENCE)
         self.retry_of: int | None = attributes.get(RETRY_OF)
+        self.confirming = confirming_of(attributes)
         self.origin: int = attributes.get(ORIGIN, trial.number)
         """number of the trial that these settings were first given to: retries share its seed"""
 
@@ -202,27 +205,48 @@ class Study:
         searched, pinned = split_reference(settings, self.space)
         self._trials.queue(self.study_id, searched, {REFERENCE: name, PINNED: pinned}, mark=REFERENCE)
 
+    def queue_confirming(
+        self, confirming: Confirming, settings: Mapping[str, Value], *, reference: str | None
+    ) -> None:
+        """Queues one run of a confirmation; done once however often it is called."""
+        searched, pinned = split_reference(settings, self.space)
+        attributes: dict[str, object] = {
+            CONFIRMING: [confirming.candidate, confirming.seed],
+            PINNED: pinned,
+        }
+        if reference is not None:
+            attributes[REFERENCE] = reference
+        self._trials.queue(self.study_id, searched, attributes, mark=CONFIRMING)
+
     def fail(self, trial_id: int, reason: Failure, detail: str) -> None:
         """Ends a running trial as failed; queues its settings again, once, where they are not to blame.
 
-        After DEATHS repetitions whose workers died they are not. Does nothing to a trial that is
-        finished already, except to queue a retry that is owed.
+        After DEATHS repetitions whose workers died they are not. In a confirmation they are always queued
+        again, for no other settings can take the place; whoever begins the repetition ends it at once if
+        there were too many (search.report.racing). Does nothing to a trial that is finished already,
+        except to queue a retry that is owed.
         """
         why = {FAILURE: reason.value, FAILURE_DETAIL: detail}
         with contextlib.suppress(TrialEnded):  # its worker was faster than the reaper
             self._trials.change(trial_id, Change(user=why, state=State.FAILED))
         [trial] = self._trials.facts_of([trial_id])
-        if not trial.state.counts and Failure(trial.user[FAILURE]).repeated:
+        if trial.state.counts:
+            return
+        if CONFIRMING in trial.user or (
+            Failure(trial.user[FAILURE]).repeated and self._deaths(trial) < DEATHS
+        ):
             self._queue_retry(trial)
 
     def _queue_retry(self, trial: Facts) -> None:
-        origin = trial.user.get(ORIGIN, trial.number)
-        repetitions = self._trials.facts_of(self._trials.noted(self.study_id, ORIGIN, origin))
-        if sum(each.user.get(FAILURE) == Failure.WORKER_DIED for each in repetitions) >= DEATHS:
-            return
-        kept = {k: v for k, v in trial.user.items() if k in (REFERENCE, PINNED, ORIGIN)}
+        kept = {k: v for k, v in trial.user.items() if k in (REFERENCE, PINNED, ORIGIN, CONFIRMING)}
         attributes = {ORIGIN: trial.number, **kept, RETRY_OF: trial.number}
         self._trials.queue(self.study_id, trial.settings, attributes, mark=RETRY_OF)
+
+    def _deaths(self, trial: Facts) -> int:
+        """Repetitions of these settings whose workers died."""
+        origin = trial.user.get(ORIGIN, trial.number)
+        repetitions = self._trials.facts_of(self._trials.noted(self.study_id, ORIGIN, origin))
+        return sum(each.user.get(FAILURE) == Failure.WORKER_DIED for each in repetitions)
 
     # Looking
 

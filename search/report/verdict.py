@@ -1,0 +1,168 @@
+"""What follows from a confirmation, in sentences: who is chosen, what was luck, what the test set says.
+Knows nothing of where they are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from search.confirmation import Candidate, Confirmation, Look, SeedRun
+from search.records import StudyRecord, TrialRecord
+from search.report import racing
+from search.report.numbers import best_trial, count, wilson
+from search.report.student import interval
+
+
+def sentences(
+    found: Confirmation,
+    *,
+    search: StudyRecord,
+    trials: Sequence[TrialRecord],
+    finished: tuple[int, int],
+    failed: Mapping[int, TrialRecord],
+    beside: int,
+) -> Iterator[str]:
+    """What follows from `found`, one sentence after the other.
+
+    trials: of the search. finished: runs of the confirmation, and how many there shall be. failed: candidates
+    out of the race for failing, with the run that ended it. beside: looks at the test set for references.
+    """
+    counts = count(trials)
+    if counts.finished < search.target_trials:
+        yield (
+            f"The search is not finished ({counts.finished} of {search.target_trials} trials): "
+            "its leaders may change."
+        )
+    for candidate, run in sorted(failed.items()):
+        assert run.confirming is not None
+        yield f"Trial {candidate} is out: on seed {run.confirming.seed} it failed ({run.failure})."
+    chosen = next((each for each in found.candidates if each.trial == found.chosen), None)
+    if chosen is None or found.best_run is None:
+        done, wanted = finished
+        if done < wanted:
+            yield f"{done} of {wanted} runs are finished; `tune confirm {found.study}` goes on."
+        else:
+            yield "Nothing can be chosen: every candidate is out."
+        return
+    yield (
+        f"Trial {chosen.trial} is chosen: {_percent(chosen.mean)} on validation, the mean of "
+        f"{len(chosen.runs)} seeds, 95 % interval {_range(chosen.low, chosen.high)}."
+    )
+    yield from _rivals(found, chosen)
+    yield from _luck(found, chosen, search=search, trials=trials, failed=failed)
+    yield from _test(found, chosen, found.best_run, beside=beside)
+
+
+def _rivals(found: Confirmation, chosen: Candidate) -> Iterator[str]:
+    """How sure the choice is, and whether the search was worth it."""
+    values = _values(found)
+    others = (each for each in found.candidates if each is not chosen)
+    second = next((each for each in others if each.reference is None and not each.dropped), None)
+    if second is not None:
+        gap, low, high = interval(racing.differences(values, chosen.trial, second.trial))
+        if low <= 0:
+            yield (
+                f"The next one, trial {second.trial}, is {_points(gap)} behind on the same seeds "
+                f"({_signed(-high)} to {_signed(-low)}): these seeds cannot tell the two apart."
+            )
+    for each in found.candidates:
+        if each.reference is not None and each.mean >= chosen.mean:
+            yield (
+                f"The reference {each.reference} is as good ({_percent(each.mean)}): "
+                "the search gained nothing."
+            )
+
+
+def _luck(
+    found: Confirmation,
+    chosen: Candidate,
+    *,
+    search: StudyRecord,
+    trials: Sequence[TrialRecord],
+    failed: Mapping[int, TrialRecord],
+) -> Iterator[str]:
+    """What became of the search's winner on fresh seeds."""
+    best = best_trial([trial for trial in trials if trial.reference is None])
+    if best is None:
+        return
+    if best.number in failed:
+        yield f"The winner of the search, trial {best.number}, was luck: it fails on another seed."
+        return
+    winner = next((each for each in found.candidates if each.trial == best.number), None)
+    if winner is None:  # the search has gone on since
+        yield (
+            f"The search has a new winner, trial {best.number}, which is not confirmed; "
+            f"`tune confirm {found.study}` does it."
+        )
+        return
+    if winner is chosen:
+        yield "It is the winner of the search, too."
+    else:
+        gap, low, high = interval(racing.differences(_values(found), winner.trial, chosen.trial))
+        told = f"on the same seeds it differs from trial {chosen.trial} by {_signed(gap)} points"
+        between = f"({_signed(low)} to {_signed(high)})"
+        if high < 0:
+            yield f"The winner of the search, trial {winner.trial}, was luck: {told} {between}."
+        else:
+            yield f"The winner of the search, trial {winner.trial}, may be as good: {told} {between}."
+    yield _gap(winner, search=search, epochs=found.epochs)
+
+
+def _gap(winner: Candidate, *, search: StudyRecord, epochs: float) -> str:
+    longer = "" if epochs == search.spec.epochs else f" and {epochs:g} epochs for {search.spec.epochs:g}"
+    told = f"The search saw {_percent(winner.search_value)} in it; fresh seeds{longer} give"
+    gap = winner.search_value - winner.mean
+    if winner.search_value > winner.high:
+        return f"{told} {_percent(winner.mean)}: {_points(gap)} of what the search saw were luck."
+    if gap > 0:
+        return f"{told} {_percent(winner.mean)}, {_points(gap)} less, which is within chance."
+    return f"{told} {_percent(winner.mean)}: nothing of it was luck."
+
+
+def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun, *, beside: int) -> Iterator[str]:
+    """What the test set says, and how often it was asked."""
+    look = last_look(found.looks, best_run)
+    if look is None:
+        yield "The test set was not looked at yet for the chosen one."
+        return
+    low, high = wilson(look.accuracy * look.pictures, look.pictures)
+    yield (
+        f"On test the weights of its best seed ({_percent(best_run.value)} on validation) reach "
+        f"{_percent(look.accuracy)}, 95 % interval {_range(low, high)} over {look.pictures:,} pictures: "
+        f"{_signed(look.accuracy - best_run.value)} points to their validation, "
+        f"{_signed(look.accuracy - chosen.mean)} to the mean of the seeds."
+    )
+    own = len(found.looks) - beside
+    references = f" and {_times(beside)} for references" if beside else ""
+    yield f"The test set was looked at {_times(own)} for models of this study{references}."
+    if own > 1:
+        yield "Who looks more than once may choose by what he saw: the last figure is not as fresh as the first."
+
+
+def last_look(looks: Sequence[Look], run: SeedRun) -> Look | None:
+    """The latest look at this run's weights; None where there is none."""
+    return next((look for look in reversed(looks) if look.trial_id == run.trial_id), None)
+
+
+def _values(found: Confirmation) -> dict[int, dict[int, float]]:
+    return {each.trial: {run.seed: run.value for run in each.runs} for each in found.candidates}
+
+
+def _percent(fraction: float) -> str:
+    return f"{fraction * 100:.2f} %"
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low * 100:.2f} to {high * 100:.2f} %"
+
+
+def _points(fraction: float) -> str:
+    return f"{fraction * 100:.2f} points"
+
+
+def _signed(fraction: float) -> str:
+    return f"{fraction * 100:+.2f}"
+
+
+def _times(n: int) -> str:
+    return "once" if n == 1 else f"{n} times"
