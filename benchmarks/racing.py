@@ -54,7 +54,7 @@ def paired_t(level: float) -> Rule:
 
 
 def paired_t_pooled(level: float) -> Rule:
-    """The same with one variance for all who are in the race: more degrees of freedom, one assumption more."""
+    """The same with one variance for all in the race: more degrees of freedom, one assumption more."""
 
     def rule(runs: Sequence[Sequence[float]], leader: int) -> list[int]:
         n, k = len(runs[leader]), len(runs)

@@ -10,7 +10,7 @@ import traceback
 
 import typer
 
-from search.cli import compare, data, export, hand_over, look, predict, report, run, upgrade
+from search.cli import compare, confirm, data, export, hand_over, look, predict, report, run, upgrade
 from search.errors import TuneError, exit_code
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
 run.register(app)
 look.register(app)
 compare.register(app)
+confirm.register(app)
 hand_over.register(app)
 export.register(app)
 predict.register(app)

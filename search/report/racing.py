@@ -76,12 +76,17 @@ def failed(runs: Iterable[TrialRecord]) -> dict[int, TrialRecord]:
 
 
 def dropped(runs: Sequence[TrialRecord]) -> set[int]:
-    """Candidates on which no further seed is to be spent. Who is dropped once stays dropped.
+    """Candidates that are out for good: a run of theirs was ended without being trained, or failed."""
+    pruned = {run.confirming.candidate for run in runs if run.confirming and run.state is State.PRUNED}
+    return pruned | failed(runs).keys()
 
-    References are the yardstick: they are dropped for failing only.
+
+def in_vain(runs: Sequence[TrialRecord]) -> set[int]:
+    """Candidates on which no further seed is to be spent: those that are out, and those that are hopeless.
+
+    References are the yardstick: they are out for failing only.
     """
-    gone = {run.confirming.candidate for run in runs if run.confirming and run.state is State.PRUNED}
-    gone |= failed(runs).keys()
+    gone = dropped(runs)
     yardstick = {run.confirming.candidate for run in runs if run.confirming and run.reference}
     racing = {
         candidate: by_seed

@@ -136,7 +136,7 @@ def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun, *, beside: 
     references = f" and {_times(beside)} for references" if beside else ""
     yield f"The test set was looked at {_times(own)} for models of this study{references}."
     if own > 1:
-        yield "Who looks more than once may choose by what he saw: the last figure is not as fresh as the first."
+        yield "Who looks more than once may choose by what he saw: trust the last figure less than the first."
 
 
 def last_look(looks: Sequence[Look], run: SeedRun) -> Look | None:

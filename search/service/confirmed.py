@@ -6,12 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from search.confirmation import Confirmation
 from search.records import State, StudyRecord
 from search.report import confirming
 from search.service.look import reader_of, record_of
 from search.study.reading import Reading, open_reading
+
+if TYPE_CHECKING:  # optuna takes a while to import; commands that only look do without it
+    from search.study.storage import Storage
 
 
 def confirmation(storage_url: str, name: str) -> Confirmation | None:
@@ -25,7 +29,7 @@ def confirmation(storage_url: str, name: str) -> Confirmation | None:
     return None if found is None else confirming.confirmation(found)
 
 
-def confirmations(storage: Reading, name: str) -> list[StudyRecord]:
+def confirmations(storage: Reading | Storage, name: str) -> list[StudyRecord]:
     """The studies that confirm study `name`, the oldest first."""
     names: Mapping[int, str] = storage.trials.names()
     return [
@@ -35,7 +39,7 @@ def confirmations(storage: Reading, name: str) -> list[StudyRecord]:
     ]
 
 
-def stand(storage: Reading, name: str, *, within: str | None = None) -> confirming.Stand | None:
+def stand(storage: Reading | Storage, name: str, *, within: str | None = None) -> confirming.Stand | None:
     """All that is known of a study's confirmation (`within` that study, else the one begun last).
 
     None where nobody asked for it yet. Raises UsageError where there is no study of that name.

@@ -29,6 +29,9 @@ TASKS = tuple(REFERENCES)
 MAX_NAME = 100
 """Characters of a study's name: it must fit a line, a path and every database."""
 
+SUFFIX = ".confirm"
+"""What the name of a confirmation adds to that of the study which it confirms."""
+
 DeviceName = Literal["auto", "cpu", "cuda"]
 
 
@@ -92,7 +95,7 @@ def check(request: RunRequest) -> None:
             raise UsageError(f"--{flag} must be above 0 seconds, not {seconds:g}.")
     if request.seed is not None and request.seed < 0:
         raise UsageError(f"--seed must be 0 or more, not {request.seed}.")
-    if len(request.name) > MAX_NAME or not request.name.isprintable():
+    if len(request.name.split(SUFFIX)[0]) > MAX_NAME or not request.name.isprintable():
         raise UsageError(f"--study must be a printable name of at most {MAX_NAME} characters.")
     ladder = Ladder(epoch_images=1000, epochs=1)
     if request.sampler is not None:
@@ -124,6 +127,11 @@ def create_or_resume(storage: Storage, request: RunRequest, mnist: Mnist) -> tup
             raise ConfigError(
                 f"The study {request.name} in {storage.name} was not made by tune; "
                 "choose another --study name."
+            )
+        if record.spec.confirms is not None:
+            raise UsageError(
+                f"{request.name} is the confirmation of {record.spec.confirms}, with nothing to search in it: "
+                f"`tune confirm {record.spec.confirms}` goes on with it."
             )
         _refuse_conflicts(request, record.spec, mnist)
         if request.trials != record.target_trials:

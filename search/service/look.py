@@ -51,7 +51,7 @@ def record_of(storage: Reading | Storage, name: str) -> StudyRecord:
     return replace(record, name=name)
 
 
-def reader_of(storage: Reading, record: StudyRecord) -> TrialReader:
+def reader_of(storage: Reading | Storage, record: StudyRecord) -> TrialReader:
     """The trials of a study, to be read."""
     return TrialReader(storage.trials, record.study_id, space_of_entries(record.spec.space))
 

@@ -85,7 +85,7 @@ def repeat(
     fetch_data(progress=progress)
     steps = train(
         found.record,
-        found.trial.settings,
+        found.trial,
         origin=found.origin,
         worker=found.worker,
         rungs=[point.images for point in found.curve],

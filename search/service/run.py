@@ -53,7 +53,8 @@ def run(
 class Hands:
     """What a machine lends to studies that others made; see RunRequest."""
 
-    workers: int = 1
+    workers: int | None = 1
+    """None: one a core"""
     threads: int = 1
     device: DeviceName = "auto"
     trial_timeout_s: float | None = None

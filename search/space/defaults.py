@@ -233,6 +233,9 @@ BY_NAME: Mapping[str, Parameter] = MappingProxyType({p.name: p for p in PARAMETE
 DEFAULT_EPOCHS: Mapping[str, float] = MappingProxyType({"twodigit": 8, "sum": 4})
 """Budget of one trial, in passes over the task's training examples (docs/decisions/005)."""
 
+CONFIRM_FACTOR = 2
+"""`tune confirm` trains for so many times the epochs of the search's trials (docs/decisions/010)."""
+
 REFERENCES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"twodigit": ("course-mlp", "course-conv"), "sum": ("assignment-conv",)}
 )

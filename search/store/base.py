@@ -150,6 +150,13 @@ class Store(ABC):
         """Remembers a look at the test set, for good. The same look again is ignored."""
 
     @abstractmethod
+    def look_once(self, look: Look) -> Look:
+        """`add_look`, unless the trial was looked at before; returns the look that stands.
+
+        However many processes call at once, one look is remembered.
+        """
+
+    @abstractmethod
     def looks(self, study_ids: Iterable[int]) -> list[Look]:
         """The looks at the test set for the trials of these studies, oldest first."""
 

@@ -196,6 +196,13 @@ class MemoryStore(Store):
         with self._lock:
             self._looks.setdefault((look.trial_id, look.moment), look)
 
+    def look_once(self, look: Look) -> Look:
+        with self._lock:
+            before = [each for each in self.looks([look.study_id]) if each.trial_id == look.trial_id]
+            if not before:
+                self.add_look(look)
+            return before[0] if before else look
+
     def looks(self, study_ids: Iterable[int]) -> list[Look]:
         wanted = set(study_ids)
         mine = [look for look in self._looks.values() if look.study_id in wanted]

@@ -405,7 +405,22 @@ class SQLStore(Store):
             put(connection, tables.head_looks, (*key, "head"), heads, replace=False)
 
     @retried
+    def look_once(self, look: Look) -> Look:
+        with self.database.write() as connection:
+            self._study_row(connection, look.study_id, lock=True)  # one who looks at a time
+            looks = self._looks(connection, [look.study_id])
+            before = [each for each in looks if each.trial_id == look.trial_id]
+            if not before:
+                self.add_look(look)
+            return before[0] if before else look
+
+    @retried
     def looks(self, study_ids: Iterable[int]) -> list[Look]:
+        with self.database.read() as connection:
+            return self._looks(connection, study_ids)
+
+    @staticmethod
+    def _looks(connection: Connection, study_ids: Iterable[int]) -> list[Look]:
         looks, heads = tables.looks, tables.head_looks
         query = (
             select(looks, heads)
@@ -415,10 +430,9 @@ class SQLStore(Store):
             .where(looks.c.study_id.in_(list(study_ids)))
             .order_by(looks.c.moment, looks.c.trial_id, heads.c.position)
         )
-        with self.database.read() as connection:
-            rows = connection.execute(query).mappings()
-            groups = groupby(rows, key=lambda row: (row[looks.c.moment], row[looks.c.trial_id]))
-            return [look_of(list(group)) for _, group in groups]
+        rows = connection.execute(query).mappings()
+        groups = groupby(rows, key=lambda row: (row[looks.c.moment], row[looks.c.trial_id]))
+        return [look_of(list(group)) for _, group in groups]
 
     @retried
     def add_export(self, export: ExportRecord) -> None:

@@ -11,11 +11,10 @@ import torch
 from data.mnist import Mnist
 from data.tasks import get_task
 from models.device import describe, prepare_process
-from search.records import StudyRecord, Value, Worker
-from search.seeds import derive
+from search.records import StudyRecord, TrialRecord, Value, Worker
 from search.study.ladder import Ladder
 from search.work.ground import same_data
-from search.work.spec import decode
+from search.work.spec import decode, training_seed
 from search.work.trial import Step, learn
 
 _DEVICE = torch.device("cpu")
@@ -23,7 +22,7 @@ _DEVICE = torch.device("cpu")
 
 def again(
     record: StudyRecord,
-    settings: Mapping[str, Value],
+    trial: TrialRecord,
     *,
     origin: int,
     worker: Worker | None,
@@ -37,14 +36,14 @@ def again(
     """
     same_data(record, mnist)
     prepare_process(threads=1 if worker is None else worker.threads)
-    spec = record.spec
-    trial = decode(
+    spec, settings = record.spec, trial.settings
+    decoded = decode(
         settings,
         images=Ladder(epoch_images=spec.epoch_images, epochs=spec.epochs).total,
-        seed=derive(spec.seed, "trial", origin),
+        seed=training_seed(spec.seed, origin=origin, confirming=trial.confirming),
         precision=precision_of(settings, worker),  # type: ignore[arg-type]  # as a worker noted it
     )
-    return learn(trial, get_task(spec.task), mnist, rungs=rungs, device=_DEVICE)
+    return learn(decoded, get_task(spec.task), mnist, rungs=rungs, device=_DEVICE)
 
 
 def precision_of(settings: Mapping[str, Value], worker: Worker | None) -> str:

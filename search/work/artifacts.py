@@ -1,4 +1,4 @@
-"""Where the files of a study lie: the checkpoints of its ten best trials.
+"""Where the files of a study lie: the checkpoints of its ten best trials, or of all of a confirmation.
 Knows nothing of what is in a file.
 """
 
@@ -26,6 +26,9 @@ class Artifacts:
     study_id: int
     name: str
     """of the study"""
+    keep: int | None = KEEP
+    """trials whose weights are kept; None: all of them, as in a confirmation, where trials are few and each
+    may turn out to be the one that is tested and exported"""
 
     @property
     def folder(self) -> Path:
@@ -42,12 +45,16 @@ class Artifacts:
 
     def worth_keeping(self, store: Store, score: float) -> bool:
         """Whether a trial with this score is among the best so far."""
+        if self.keep is None:
+            return True
         kept = store.checkpoints(self.study_id)
-        return len(kept) < KEEP or score > kept[KEEP - 1].score
+        return len(kept) < self.keep or score > kept[self.keep - 1].score
 
     def keep_best(self, store: Store) -> None:
         """Removes the files of all trials that are no longer among the best."""
-        for dropped in store.drop_checkpoints(self.study_id, keep=KEEP):
+        if self.keep is None:
+            return
+        for dropped in store.drop_checkpoints(self.study_id, keep=self.keep):
             with contextlib.suppress(FileNotFoundError):
                 self.path(dropped).unlink()
 

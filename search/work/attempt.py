@@ -13,13 +13,13 @@ import torch
 
 from models.network import Network
 from search.records import Claim, Point
-from search.seeds import derive
+from search.report import racing
 from search.study.promotion import Candidate
 from search.study.study import Asked
 from search.work.ground import Ground
 from search.work.keeping import Moment, keep, moment_of
 from search.work.saves import Save, Saves
-from search.work.spec import TrialSpec, decode
+from search.work.spec import TrialSpec, decode, training_seed
 from search.work.trial import Step, learn
 
 SAVE_EVERY_S = 3.0
@@ -61,8 +61,9 @@ class Attempt:
     def advance(self, until: int) -> bool:
         """Trains to the first point of the ladder at or after `until` images; True when the trial ended.
 
-        It ends complete at the end of its budget, or pruned where the study's pruner stops it. Raises
-        whatever training and `check` raise.
+        It ends complete at the end of its budget, or pruned where the study's pruner stops it, or before
+        its first step where a confirmation has no use for it any more. Raises whatever training and `check`
+        raise.
         """
         self._saved_at = self._saved_at or time.monotonic()
         self._since = time.monotonic()
@@ -78,6 +79,9 @@ class Attempt:
 
     def _advance(self, until: int) -> bool:
         if self._steps is None:
+            if self._in_vain:
+                self.prune()
+                return True
             self._steps = self._learn()
         for step in self._steps:
             if self._last is None:
@@ -124,6 +128,12 @@ class Attempt:
         self.saves.write(save, self._last.network, self._fingerprint)
         self._saved_at = time.monotonic()
 
+    @property
+    def _in_vain(self) -> bool:
+        """Whether other seeds have shown meanwhile that this candidate of a confirmation is out."""
+        confirming = self.asked.confirming
+        return confirming is not None and confirming.candidate in racing.in_vain(self._ground.study.trials())
+
     @cached_property
     def _fingerprint(self) -> str:
         """Of all that the training depends on."""
@@ -138,7 +148,9 @@ class Attempt:
         return decode(
             settings,
             images=self._ground.ladder.total,
-            seed=derive(self._ground.record.spec.seed, "trial", self.asked.origin),
+            seed=training_seed(
+                self._ground.record.spec.seed, origin=self.asked.origin, confirming=self.asked.confirming
+            ),
             precision=self._ground.precision[str(settings["model"])],
         )
 

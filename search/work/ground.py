@@ -105,7 +105,7 @@ def prepare(
         pruning=pruning,
         task=task,
         mnist=mnist,
-        artifacts=artifacts,
+        artifacts=artifacts if spec.confirms is None else replace(artifacts, keep=None),
         device=device,
         precision=precision,
         worker=worker,

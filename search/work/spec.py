@@ -13,7 +13,8 @@ from models.network import FAMILIES, ModelConfig, Signature, family_of
 from models.optimizer import OptimizerConfig
 from models.references import REFERENCES
 from models.training import Precision, TrainingConfig
-from search.records import Value
+from search.records import Confirming, Value
+from search.seeds import derive
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +60,17 @@ def decode(settings: Mapping[str, Value], *, images: int, seed: int, precision: 
         augmentation=Augmentation(pairing=Pairing(str(settings["pairing"])), shift=int(settings["shift"])),
         seed=seed,
     )
+
+
+def training_seed(root: int, *, origin: int, confirming: Confirming | None) -> int:
+    """The seed of a trial's initialisation, order of examples, augmentation and dropout.
+
+    root: the study's. origin: number of the trial that the settings were first given to. In a confirmation
+    all candidates share a seed, so that their runs are pairs; none of these seeds occurs in a search.
+    """
+    if confirming is not None:
+        return derive(root, "confirm", confirming.seed)
+    return derive(root, "trial", origin)
 
 
 def reference_settings(name: str) -> dict[str, Value]:

@@ -1,0 +1,183 @@
+"""`tune confirm`: parse, one service call, print the ranking, what was luck, and what the test set said.
+Knows nothing of training and of databases.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from search.cli.options import JSONOption, StorageOption, print_json, print_table, storage_url
+from search.cli.run import Device, DeviceOption, StallTimeout, Threads, TrialTimeout
+from search.cli.words import percent, settings
+
+if TYPE_CHECKING:
+    from search.confirmation import Candidate, Confirmation, Look
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("confirm")(confirm)
+
+
+def confirm(
+    study: Annotated[str, typer.Argument(help="Name of the study.")],
+    top: Annotated[int, typer.Option(help="Leaders that are trained again, beside the references.")] = 5,
+    seeds: Annotated[int, typer.Option(help="Fresh seeds, the same for all.")] = 5,
+    epochs: Annotated[
+        float | None, typer.Option(help="Budget of each run; default: twice the search's.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Local processes; default: one a core.")] = None,
+    threads: Threads = 1,
+    trial_timeout: TrialTimeout = None,
+    stall_timeout: StallTimeout = 600.0,
+    device: DeviceOption = Device.AUTO,
+    storage: StorageOption = None,
+    json: JSONOption = False,
+) -> None:
+    """Trains the leaders of a study again on fresh seeds, ranks them, and looks at the test set once.
+
+    Stopped, it goes on with the same command. `tune worker STUDY.confirm` helps from another machine. With
+    more --seeds or a larger --top later, what is there is kept.
+    """
+    from search.cli.progress import fetching, watching
+    from search.service.confirm import ConfirmRequest
+    from search.service.confirm import confirm as service
+    from search.service.run import Hands
+
+    hands = Hands(
+        workers=workers,
+        threads=threads,
+        device=device.value,
+        trial_timeout_s=trial_timeout,
+        stall_timeout_s=stall_timeout,
+    )
+    request = ConfirmRequest(study=study, top=top, seeds=seeds, epochs=epochs, hands=hands)
+
+    def tell(words: str) -> None:
+        typer.echo(words, err=True)
+
+    with fetching() as progress, watching() as watch:
+        found, problem = service(request, storage_url(storage), watch=watch, tell=tell, progress=progress)
+    if json:
+        print_json(_confirmation(found))
+    else:
+        _show(found)
+    if problem is not None:
+        raise problem
+
+
+def _show(found: Confirmation) -> None:
+    """The ranking, the test set's answers, and what follows from them."""
+    print_table(
+        ("trial", "in the search", "confirmed", "95 % interval", "seeds", "", "settings"),
+        [
+            (
+                str(each.trial),
+                percent(each.search_value),
+                percent(each.mean),
+                f"{each.low * 100:.2f} to {each.high * 100:.2f}",
+                str(len(each.runs)),
+                "chosen" if each.trial == found.chosen else "dropped" if each.dropped else "",
+                f"[{each.reference}]" if each.reference else settings(each.settings),
+            )
+            for each in found.candidates
+        ],
+        words=(5, 6),
+    )
+    told = [(each, look) for each in found.candidates for look in _looks(found, each)]
+    if told:
+        heads = [*told[0][1].heads, "joint"]
+        typer.echo()
+        print_table(
+            ("test", "of run", *heads, "mean"),
+            [
+                (
+                    each.reference or f"trial {each.trial}",
+                    next(str(run.trial) for run in each.runs if run.trial_id == look.trial_id),
+                    *(_with_interval(accuracy, look) for accuracy in (*look.heads.values(), look.joint)),
+                    _with_interval(look.accuracy, look),
+                )
+                for each, look in told
+            ],
+        )
+    typer.echo()
+    for sentence in found.words:
+        typer.echo(sentence)
+
+
+def _looks(found: Confirmation, candidate: Candidate) -> list[Look]:
+    runs = {run.trial_id for run in candidate.runs}
+    return [look for look in found.looks if look.trial_id in runs]
+
+
+def _with_interval(accuracy: float, look: Look) -> str:
+    low, high = _wilson(accuracy, look)
+    return f"{percent(accuracy)} [{low * 100:.2f}, {high * 100:.2f}]"
+
+
+def _wilson(accuracy: float, look: Look) -> tuple[float, float]:
+    from search.report.numbers import wilson
+
+    return wilson(accuracy * look.pictures, look.pictures)
+
+
+def _confirmation(found: Confirmation) -> dict[str, Any]:
+    chosen = next((each for each in found.candidates if each.trial == found.chosen), None)
+    run = found.best_run
+    test = next((look for look in reversed(found.looks) if run and look.trial_id == run.trial_id), None)
+    return {
+        "study": found.study,
+        "confirmed_in": found.confirmed_in,
+        "seeds": found.seeds,
+        "epochs": found.epochs,
+        "chosen": found.chosen,
+        "best_run": None if run is None else {"trial": run.trial, "seed": run.seed, "value": run.value},
+        "search_value": None if chosen is None else chosen.search_value,
+        "confirmed_value": None if chosen is None else chosen.mean,
+        "test_value": None if test is None else test.accuracy,
+        "candidates": [_candidate(each) for each in found.candidates],
+        "looks": [_look(look, found) for look in found.looks],
+        "words": list(found.words),
+    }
+
+
+def _candidate(each: Candidate) -> dict[str, Any]:
+    return {
+        "trial": each.trial,
+        "reference": each.reference,
+        "params": dict(each.settings),
+        "search_value": each.search_value,
+        "mean": each.mean,
+        "low": each.low,
+        "high": each.high,
+        "dropped": each.dropped,
+        "runs": [
+            {
+                "seed": run.seed,
+                "trial": run.trial,
+                "value": run.value,
+                "validation": {
+                    **{name: head.accuracy for name, head in run.point.validation.heads.items()},
+                    "joint": run.point.validation.joint,
+                },
+            }
+            for run in each.runs
+        ],
+    }
+
+
+def _look(look: Look, found: Confirmation) -> dict[str, Any]:
+    owner = next(
+        (each.trial for each in found.candidates for run in each.runs if run.trial_id == look.trial_id), None
+    )
+    accuracies = {**look.heads, "joint": look.joint, "mean": look.accuracy}
+    return {
+        "moment": look.moment.isoformat(),
+        "candidate": owner,
+        "reason": look.reason,
+        "pictures": look.pictures,
+        "test": accuracies,
+        "intervals": {name: _wilson(accuracy, look) for name, accuracy in accuracies.items()},
+    }

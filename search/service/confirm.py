@@ -1,0 +1,200 @@
+"""Trains the leaders of a search again on fresh seeds, and has the chosen one tested.
+Knows nothing of terminals. What came of it is read and put in words elsewhere (search.service.confirmed).
+
+A confirmation is a study of its own, whose trials are queued before it begins: each candidate on each seed.
+Claims, leases, saves and helpers on other machines are those of every study.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from search.confirmation import Confirmation
+from search.errors import ConfigError, TuneError, UsageError
+from search.records import Confirming, Counts, StudyRecord, TrialRecord
+from search.report import confirming, numbers, racing
+from search.service.confirmed import confirmations, stand
+from search.service.create import SUFFIX, check
+from search.service.data import fetch_data, load_data
+from search.service.drive import Watch, drive
+from search.service.last_look import take_looks
+from search.service.look import find
+from search.service.run import Hands
+from search.space.defaults import CONFIRM_FACTOR
+from search.store.database import PATIENCE_S
+from search.study.storage import Storage, open_storage
+from search.study.study import Study
+
+if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
+    from data.fetch import Progress
+    from data.mnist import Mnist
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConfirmRequest:
+    """What `tune confirm` is asked."""
+
+    study: str
+    top: int = 5
+    """leaders of the search that are trained again; those of an earlier call stay"""
+    seeds: int = 5
+    """runs of each candidate; those of an earlier call stay"""
+    epochs: float | None = None
+    """budget of each run; None: as in the confirmation begun last, else CONFIRM_FACTOR times the search's"""
+    hands: Hands
+
+
+def check_request(request: ConfirmRequest) -> None:
+    """Refuses what cannot be meant, before anything is touched."""
+    if request.top < 1:
+        raise UsageError(f"--top must be at least 1, not {request.top}.")
+    if request.seeds < 2:
+        raise UsageError(f"--seeds must be at least 2, not {request.seeds}: one seed cannot tell luck.")
+    check(replace(request.hands.request("twodigit", request.study, 1), epochs=request.epochs))
+
+
+def confirm(
+    request: ConfirmRequest,
+    storage_url: str,
+    *,
+    watch: Watch,
+    tell: Callable[[str], None] = lambda _: None,
+    progress: Progress | None = None,
+) -> tuple[Confirmation, TuneError | None]:
+    """Begins or resumes the confirmation of a study, works on it until it is done, looks at the test set.
+
+    `tell` is told what will be done. Returns what is known at the end, and the refusal, if any, with which
+    the command has to end: the ranking stands also where the weights for the look cannot be had. A look that
+    was taken before is not taken again.
+
+    Raises UsageError and ConfigError before anything is changed, Interrupted after a signal (the same request
+    goes on), TuneError where there is nothing to confirm or run after run fails.
+    """
+    check_request(request)
+    with open_storage(storage_url, create=False, patience_s=PATIENCE_S) as storage:
+        search, record = find(storage, request.study)
+        trials = search.trials()
+        candidates = _candidates(trials, record, request.top)
+        fetch_data(progress=progress)
+        mnist = load_data()
+        study, own = _begin(storage, record, request, mnist)
+        own = _queue(storage, study, own, trials, candidates, request.seeds)
+        found = _stand(storage, own)
+        if not found.finished:
+            tell(_plan(found))
+            hands = request.hands.request(record.spec.task, study.name, own.target_trials)
+            drive(storage, study, own, hands, watch=watch, detach=False)
+            found = _stand(storage, own)
+        problem = take_looks(storage, found, mnist)
+        return confirming.confirmation(_stand(storage, own)), problem
+
+
+def _candidates(trials: Sequence[TrialRecord], record: StudyRecord, top: int) -> list[int]:
+    """Numbers of the leaders, best first, then of the references. Raises where there is no leader."""
+    if record.spec.confirms is not None:
+        raise UsageError(
+            f"{record.name} is itself a confirmation; `tune confirm {record.spec.confirms}` goes on with it."
+        )
+    leaders = racing.leaders(trials, top)
+    if not leaders:
+        raise TuneError(
+            f"There is nothing to confirm in {record.name} yet: no trial but references is finished. "
+            f"`tune run --task {record.spec.task} --study {shlex.quote(record.name)}` goes on."
+        )
+    return [trial.number for trial in (*leaders, *racing.references(trials))]
+
+
+def _begin(
+    storage: Storage, search: StudyRecord, request: ConfirmRequest, mnist: Mnist
+) -> tuple[Study, StudyRecord]:
+    """The study that confirms `search`, new where there is none with the budget asked for.
+
+    Raises ConfigError for other MNIST files than the search's, and where another study has the name.
+    """
+    from search.work.ground import same_data
+
+    same_data(search, mnist)
+    every = confirmations(storage, search.name)
+    fitting = [record for record in every if request.epochs in (None, record.spec.epochs)]
+    if fitting:
+        study = Study.find(storage, fitting[-1].name)
+        assert study is not None, "it was listed a moment ago"
+        return study, fitting[-1]
+    epochs = request.epochs or CONFIRM_FACTOR * search.spec.epochs
+    name = f"{search.name}{SUFFIX}" + (f"-{epochs:g}" if every else "")
+    wanted = replace(
+        search.spec,
+        epochs=epochs,
+        sampler="random",  # it has nothing to draw: the settings of every run are given
+        pruner="none",
+        references=(),
+        confirms=search.name,
+    )
+    study = Study.create(storage, name)
+    if storage.trials.counts(study.study_id) == Counts():
+        storage.store.add_study(study.study_id, wanted, 0)  # void where somebody was first
+    record = storage.store.study(study.study_id)
+    if record is None or record.spec != wanted:
+        raise ConfigError(
+            f"There is a study {name} that does not confirm {search.name} with {epochs:g} epochs; "
+            "`tune studies` shows what it is."
+        )
+    return study, replace(record, name=name)
+
+
+def _queue(
+    storage: Storage,
+    study: Study,
+    record: StudyRecord,
+    trials: Sequence[TrialRecord],
+    candidates: Sequence[int],
+    seeds: int,
+) -> StudyRecord:
+    """Queues what is asked for beyond what there is, seed by seed; returns the study with its new target.
+
+    A candidate that is out is queued like the others: whoever takes such a run ends it at once.
+    """
+    there = _asked(study)
+    everybody = list(dict.fromkeys([*candidates, *sorted({run.candidate for run in there})]))
+    by_number = {trial.number: trial for trial in trials}
+    for seed in range(max(seeds, *(run.seed + 1 for run in there), 0)):
+        for number in everybody:
+            run, trial = Confirming(candidate=number, seed=seed), by_number[number]
+            if run not in there:
+                study.queue_confirming(run, trial.settings, reference=trial.reference)
+    # Another command may ask for more at this very moment: whoever writes last has counted everything.
+    target = -1
+    while target != (now := len(_asked(study))):
+        storage.store.set_target(study.study_id, target := now)
+    return replace(record, target_trials=target)
+
+
+def _asked(study: Study) -> set[Confirming]:
+    return {run.confirming for run in study.trials() if run.confirming is not None}
+
+
+def _stand(storage: Storage, record: StudyRecord) -> confirming.Stand:
+    found = stand(storage, record.spec.confirms or "", within=record.name)
+    assert found is not None, "it was begun a moment ago"
+    return found
+
+
+def _plan(found: confirming.Stand) -> str:
+    """What is about to be done, in a sentence or two."""
+    runs = {run.confirming for run in found.runs if run.confirming is not None}
+    racing_here = {run.candidate for run in runs}
+    names = [
+        trial.reference or f"trial {trial.number}" for trial in found.trials if trial.number in racing_here
+    ]
+    told = (
+        f"Confirming {', '.join(names)} of {found.searched.name}: {len(runs)} runs of "
+        f"{found.confirming.spec.epochs:g} epochs on {len({run.seed for run in runs})} seeds, in the study "
+        f"{found.confirming.name}."
+    )
+    done, wanted = numbers.count(found.trials).finished, found.searched.target_trials
+    if done < wanted:
+        told += f" The search itself is not finished ({done} of {wanted} trials)."
+    return told

@@ -1,0 +1,84 @@
+"""Looks at the test set for the chosen one and the references, and records each look before it is told.
+Knows nothing of how the chosen one was found.
+"""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from search.confirmation import Confirmation, Look, SeedRun
+from search.errors import ConfigError, TuneError
+from search.records import CheckpointRecord
+from search.report.confirming import Stand, best_run, confirmation
+from search.study.storage import Storage
+
+if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
+    from data.mnist import Mnist
+
+
+def take_looks(storage: Storage, found: Stand, mnist: Mnist) -> TuneError | None:
+    """Takes and records the looks that are due; returns what prevents it, if anything does."""
+    known = confirmation(found)
+    name = found.confirming.name
+    if known.best_run is None:
+        return TuneError(f"Nothing can be chosen; `tune trials {shlex.quote(name)}` shows why.")
+    kept = {each.trial_id: each for each in storage.store.checkpoints(found.confirming.study_id)}
+    for run, reason in _due(known, known.best_run):
+        look = _look(storage, found, run, kept.get(run.trial_id), reason, mnist)
+        if isinstance(look, TuneError):
+            return look
+        storage.store.look_once(look)
+    return None
+
+
+def _due(known: Confirmation, chosen: SeedRun) -> Iterator[tuple[SeedRun, str]]:
+    """(run, reason) of each look that nobody took yet: the chosen run, and one run of each reference."""
+    looked = {look.trial_id for look in known.looks}
+    if chosen.trial_id not in looked:
+        racers = sum(each.reference is None for each in known.candidates)
+        yield chosen, f"chosen by tune confirm among {racers} candidates on {known.seeds} seeds"
+    for each in known.candidates:
+        if each.reference is not None and not looked & {run.trial_id for run in each.runs}:
+            yield best_run(each), f"the reference {each.reference}, beside the chosen one"
+
+
+def _look(
+    storage: Storage,
+    found: Stand,
+    run: SeedRun,
+    checkpoint: CheckpointRecord | None,
+    reason: str,
+    mnist: Mnist,
+) -> Look | TuneError:
+    from models.checkpoint import CheckpointCorrupt
+    from search.work.artifacts import artifact_root
+    from search.work.last_look import look_at_test
+
+    root = artifact_root(storage.url)
+    away = (
+        f"The weights of trial {run.trial} of {found.confirming.name} are not in {root.absolute()}, so the "
+        "test set was not looked at: let all machines share one folder (TUNE_ARTIFACTS), or give the same "
+        "command where that trial was trained."
+    )
+    if checkpoint is None:
+        return ConfigError(away)
+    try:
+        scores, pictures = look_at_test(
+            found.searched.spec.task, root / checkpoint.path, checkpoint.sha256, mnist
+        )
+    except FileNotFoundError:
+        return ConfigError(away)
+    except (OSError, CheckpointCorrupt) as error:
+        return ConfigError(f"The test set was not looked at: {error}.")
+    return Look(
+        study_id=found.confirming.study_id,
+        trial_id=run.trial_id,
+        moment=datetime.datetime.now(datetime.UTC),
+        reason=reason,
+        pictures=pictures,
+        heads={name: head.accuracy for name, head in scores.heads.items()},
+        joint=scores.joint,
+    )

@@ -1,0 +1,29 @@
+"""The only look at a test set that there is: weights of a finished trial, evaluated once.
+Knows nothing of databases. Whoever calls this records the look before telling anybody what was seen.
+
+tests/contracts/test_test_split.py proves that nothing else in the three rooms reaches one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from data.mnist import Mnist
+from data.tasks import get_task
+from models.checkpoint import load_checkpoint
+from models.training import evaluate
+from search.records import Scores
+from search.work.trial import scores_of
+
+
+def look_at_test(task: str, path: Path, sha256: str, mnist: Mnist) -> tuple[Scores, int]:
+    """(scores, pictures) of a checkpoint's network on the task's test set, in float32 on the CPU.
+
+    Pictures, not examples: ten sums of one picture are not ten independent observations. Float32, because
+    that is how weights are handed over, whatever precision they were trained in. Raises CheckpointCorrupt
+    for a file that is not the one that was written, OSError for one that cannot be read.
+    """
+    network = load_checkpoint(path, expected_sha256=sha256).network()
+    chosen = get_task(task)
+    test = chosen.test(mnist)
+    return scores_of(evaluate(network, test)), test.examples // max(1, chosen.numbers)
