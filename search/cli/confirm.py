@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from search.confirmation import Candidate, Confirmation, Look
 
 
+SETTINGS = 6
+"""So many of a candidate's settings fit a line; `tune trials` has them all."""
+
+
 def register(app: typer.Typer) -> None:
     """Adds the command."""
     app.command("confirm")(confirm)
@@ -80,13 +84,14 @@ def _show(found: Confirmation) -> None:
                 f"{each.low * 100:.2f} to {each.high * 100:.2f}",
                 str(len(each.runs)),
                 "chosen" if each.trial == found.chosen else "dropped" if each.dropped else "",
-                f"[{each.reference}]" if each.reference else settings(each.settings),
+                f"[{each.reference}]" if each.reference else settings(each.settings, limit=SETTINGS),
             )
             for each in found.candidates
         ],
         words=(5, 6),
     )
-    told = [(each, look) for each in found.candidates for look in _looks(found, each)]
+    first_the_chosen = sorted(found.candidates, key=lambda each: each.trial != found.chosen)
+    told = [(each, look) for each in first_the_chosen for look in _looks(found, each)]
     if told:
         heads = [*told[0][1].heads, "joint"]
         typer.echo()

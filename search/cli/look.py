@@ -5,6 +5,7 @@ Knows nothing of databases.
 from __future__ import annotations
 
 import gc
+from dataclasses import asdict
 from json import JSONEncoder
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,7 @@ from search.cli.options import (
     print_table,
     storage_url,
 )
-from search.cli.words import duration, heads, percent, settings
+from search.cli.words import described, duration, heads, percent, settings
 
 if TYPE_CHECKING:
     from search.records import TrialRecord
@@ -49,7 +50,7 @@ def studies(storage: StorageOption = None, json: JSONOption = False) -> None:
         [
             (
                 row["study"],
-                row["task"],
+                f"{row['task']} (confirms {row['confirms']})" if row["confirms"] else row["task"],
                 f"{row['complete'] + row['pruned']}/{row['target_trials']}",
                 str(row["complete"]),
                 str(row["pruned"]),
@@ -81,6 +82,7 @@ def _study(view: StudyView) -> dict[str, Any]:
         "pruner": view.record.spec.pruner,
         "epochs": view.record.spec.epochs,
         "seed": view.record.spec.seed,
+        "confirms": view.record.spec.confirms,
         "created": view.record.created.isoformat(),
     }
 
@@ -104,12 +106,16 @@ def trials(study: StudyArgument, storage: StorageOption = None, json: JSONOption
                 percent(row["value"]),
                 f"{row['epochs']:.2f}",
                 duration(row["seconds"]),
-                f"[{trial.reference}]" if trial.reference else settings(trial.params),
+                _what(trial),
             )
             for row, trial in zip(rows, view.trials, strict=True)
         ],
         words=(1, 5),
     )
+
+
+def _what(trial: TrialRecord) -> str:
+    return f"[{trial.reference}]" if trial.reference and not trial.confirming else described(trial)
 
 
 def _print_long_json(rows: list[dict[str, Any]]) -> None:
@@ -130,6 +136,7 @@ def _trial(trial: TrialRecord, view: TrialsView) -> dict[str, Any]:
         "parameters": trial.parameters,
         "reference": trial.reference,
         "retry_of": trial.retry_of,
+        "confirming": asdict(trial.confirming) if trial.confirming else None,
         "failure": trial.failure.value if trial.failure else None,
         "failure_detail": trial.failure_detail,
     }
@@ -146,6 +153,7 @@ def best(study: StudyArgument, storage: StorageOption = None, json: JSONOption =
     trial, point, spec = found.trial, found.point, found.view.record.spec
     rows = [
         ("study", f"{study} ({spec.task}), trial {trial.number}"),
+        *([("confirms", _confirms(found))] if spec.confirms else []),
         ("accuracy", f"{percent(trial.value)} on validation ({heads(point)})"),
         ("reached", f"after {point.images:,} images ({point.images / spec.epoch_images:.1f} epochs)"),
         ("train", f"{percent(point.train.accuracy)} at that moment, in training mode"),
@@ -169,6 +177,12 @@ def best(study: StudyArgument, storage: StorageOption = None, json: JSONOption =
         typer.echo(f"{name:<{width}}  {words}")
 
 
+def _confirms(found: Best) -> str:
+    name, confirming = found.view.record.spec.confirms, found.trial.confirming
+    which = f"trial {confirming.candidate} of {name} on seed {confirming.seed}" if confirming else name
+    return f"{which}; one lucky seed: `tune confirm {name}` has the means"
+
+
 def best_json(found: Best) -> dict[str, Any]:
     """The best trial of a study, for programs."""
     trial, point = found.trial, found.point
@@ -187,6 +201,7 @@ def best_json(found: Best) -> dict[str, Any]:
         },
         "images": point.images,
         "reference": trial.reference,
+        "confirms": found.view.record.spec.confirms,
         "gains": {gain.reference: gain.gain for gain in found.gains},
         "environment": dict(found.worker.environment) if found.worker else None,
     }

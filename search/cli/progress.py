@@ -17,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.cli.words import duration, heads, percent, settings
+from search.cli.words import described, duration, heads, percent
 from search.records import Failure, Snapshot, State, TrialRecord
 
 LINE_EVERY_S = 30.0
@@ -59,8 +59,8 @@ def panel(seen: Snapshot) -> RenderableType:
     workers.add_column("settings", no_wrap=True, overflow="ellipsis", ratio=1)
     for each in seen.running:
         accuracy = percent(each.latest.validation.accuracy) if each.latest else "–"
-        name = each.trial.reference or settings(each.trial.params)
-        workers.add_row(each.worker, str(each.trial.number), f"{each.epoch:.2f}", accuracy, name)
+        row = (str(each.trial.number), f"{each.epoch:.2f}", accuracy, described(each.trial))
+        workers.add_row(each.worker, *row)
     if not seen.running and seen.counts.finished < seen.target_trials:
         workers = Table.grid()
         workers.add_row(Text("starting workers, a few seconds …", style="dim"))
@@ -69,7 +69,7 @@ def panel(seen: Snapshot) -> RenderableType:
         best = Text("best  ", style="dim")
         best.append(f"trial {seen.best.number}  {percent(seen.best.value)}", style="bold green")
         best.append(f"  {heads(seen.best_point)}\n      ", style="none")
-        best.append(seen.best.reference or settings(seen.best.params), style="dim")
+        best.append(described(seen.best), style="dim")
         parts.append(best)
     return Group(*parts)
 
@@ -114,7 +114,7 @@ def _line(trial: TrialRecord, seen: Snapshot) -> str:
     if trial.state is State.FAILED:
         return f"{start}  failed ({trial.failure})"
     best = "  best so far" if seen.best is not None and seen.best.number == trial.number else ""
-    name = trial.reference or settings(trial.params, limit=6)
+    name = described(trial, limit=6)
     return f"{start}  {trial.state:<8}  {percent(trial.value)}  {trial.images:,} images  {name}{best}"
 
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from search.records import Point, Value
+from search.records import Point, TrialRecord, Value
 from search.report.words import duration, number, percent
 from search.space.defaults import BY_NAME
 
-__all__ = ["duration", "heads", "number", "percent", "settings"]
+__all__ = ["described", "duration", "heads", "number", "percent", "settings"]
 
 
 def settings(values: Mapping[str, Value], *, limit: int | None = None) -> str:
@@ -26,6 +26,14 @@ def settings(values: Mapping[str, Value], *, limit: int | None = None) -> str:
         else:
             words.append(f"{name} {value if isinstance(value, str) else number(value)}")
     return ", ".join(words[:limit]) + (" …" if limit is not None and len(words) > limit else "")
+
+
+def described(trial: TrialRecord, *, limit: int | None = None) -> str:
+    """What a trial is, in a phrase: the reference's name, else the settings; in a confirmation also whose."""
+    name = trial.reference or settings(trial.params, limit=limit)
+    if trial.confirming is None:
+        return name
+    return f"of {trial.confirming.candidate}, seed {trial.confirming.seed}: {name}"
 
 
 def heads(point: Point | None) -> str:

@@ -48,8 +48,8 @@ def sentences(
         f"Trial {chosen.trial} is chosen: {_percent(chosen.mean)} on validation, the mean of "
         f"{len(chosen.runs)} seeds, 95 % interval {_range(chosen.low, chosen.high)}."
     )
-    yield from _rivals(found, chosen)
     yield from _luck(found, chosen, search=search, trials=trials, failed=failed)
+    yield from _rivals(found, chosen)
     yield from _test(found, chosen, found.best_run, beside=beside)
 
 
@@ -62,14 +62,14 @@ def _rivals(found: Confirmation, chosen: Candidate) -> Iterator[str]:
         gap, low, high = interval(racing.differences(values, chosen.trial, second.trial))
         if low <= 0:
             yield (
-                f"The next one, trial {second.trial}, is {_points(gap)} behind on the same seeds "
-                f"({_signed(-high)} to {_signed(-low)}): these seeds cannot tell the two apart."
+                f"Next comes trial {second.trial}, {_points(gap)} behind trial {chosen.trial} on the same "
+                f"seeds ({_signed(-high)} to {_signed(-low)}): these seeds cannot tell the two apart."
             )
     for each in found.candidates:
         if each.reference is not None and each.mean >= chosen.mean:
             yield (
-                f"The reference {each.reference} is as good ({_percent(each.mean)}): "
-                "the search gained nothing."
+                f"The reference {each.reference} is no worse ({_percent(each.mean)}): "
+                "nothing was gained over it."
             )
 
 
@@ -165,4 +165,4 @@ def _signed(fraction: float) -> str:
 
 
 def _times(n: int) -> str:
-    return "once" if n == 1 else f"{n} times"
+    return {1: "once", 2: "twice"}.get(n, f"{n} times")

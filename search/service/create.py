@@ -130,7 +130,7 @@ def create_or_resume(storage: Storage, request: RunRequest, mnist: Mnist) -> tup
             )
         if record.spec.confirms is not None:
             raise UsageError(
-                f"{request.name} is the confirmation of {record.spec.confirms}, with nothing to search in it: "
+                f"{request.name} is the confirmation of {record.spec.confirms}, with nothing to search: "
                 f"`tune confirm {record.spec.confirms}` goes on with it."
             )
         _refuse_conflicts(request, record.spec, mnist)
