@@ -131,7 +131,7 @@ def _wilson(accuracy: float, look: Look) -> tuple[float, float]:
 def _confirmation(found: Confirmation) -> dict[str, Any]:
     chosen = next((each for each in found.candidates if each.trial == found.chosen), None)
     run = found.best_run
-    test = next((look for look in reversed(found.looks) if run and look.trial_id == run.trial_id), None)
+    look = next((look for look in reversed(found.looks) if run and look.trial_id == run.trial_id), None)
     return {
         "study": found.study,
         "confirmed_in": found.confirmed_in,
@@ -141,7 +141,7 @@ def _confirmation(found: Confirmation) -> dict[str, Any]:
         "best_run": None if run is None else {"trial": run.trial, "seed": run.seed, "value": run.value},
         "search_value": None if chosen is None else chosen.search_value,
         "confirmed_value": None if chosen is None else chosen.mean,
-        "test_value": None if test is None else test.accuracy,
+        "test_value": None if look is None else look.accuracy,
         "candidates": [_candidate(each) for each in found.candidates],
         "looks": [_look(look, found) for look in found.looks],
         "words": list(found.words),

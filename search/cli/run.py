@@ -159,6 +159,9 @@ def _tell(result: RunResult, *, json: bool) -> None:
         leads = f" Trial {seen.best.number} leads with {percent(seen.best.value)}." if seen.best else ""
         typer.echo(f"No trial is complete yet.{leads}")
         return
+    if result.confirms is not None:
+        typer.echo(f"Next: tune confirm {shlex.quote(result.confirms)}")
+        return
     best = result.trial
     which = (
         f"trial {best.number}, the reference {best.reference}," if best.reference else f"trial {best.number}"

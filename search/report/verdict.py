@@ -49,16 +49,21 @@ def sentences(
         f"{len(chosen.runs)} seeds, 95 % interval {_range(chosen.low, chosen.high)}."
     )
     yield from _luck(found, chosen, search=search, trials=trials, failed=failed)
-    yield from _rivals(found, chosen)
+    yield from _rivals(found, chosen, search_winner=_winner(trials))
     yield from _test(found, chosen, found.best_run, beside=beside)
 
 
-def _rivals(found: Confirmation, chosen: Candidate) -> Iterator[str]:
+def _winner(trials: Sequence[TrialRecord]) -> int | None:
+    best = best_trial([trial for trial in trials if trial.reference is None])
+    return None if best is None else best.number
+
+
+def _rivals(found: Confirmation, chosen: Candidate, *, search_winner: int | None) -> Iterator[str]:
     """How sure the choice is, and whether the search was worth it."""
     values = _values(found)
     others = (each for each in found.candidates if each is not chosen)
     second = next((each for each in others if each.reference is None and not each.dropped), None)
-    if second is not None:
+    if second is not None and second.trial != search_winner:  # of whom it was said
         gap, low, high = interval(racing.differences(values, chosen.trial, second.trial))
         if low <= 0:
             yield (
@@ -82,16 +87,16 @@ def _luck(
     failed: Mapping[int, TrialRecord],
 ) -> Iterator[str]:
     """What became of the search's winner on fresh seeds."""
-    best = best_trial([trial for trial in trials if trial.reference is None])
-    if best is None:
+    number = _winner(trials)
+    if number is None:
         return
-    if best.number in failed:
-        yield f"The winner of the search, trial {best.number}, was luck: it fails on another seed."
+    if number in failed:
+        yield f"The winner of the search, trial {number}, was luck: it fails on another seed."
         return
-    winner = next((each for each in found.candidates if each.trial == best.number), None)
+    winner = next((each for each in found.candidates if each.trial == number), None)
     if winner is None:  # the search has gone on since
         yield (
-            f"The search has a new winner, trial {best.number}, which is not confirmed; "
+            f"The search has a new winner, trial {number}, which is not confirmed; "
             f"`tune confirm {found.study}` does it."
         )
         return
@@ -112,6 +117,8 @@ def _gap(winner: Candidate, *, search: StudyRecord, epochs: float) -> str:
     longer = "" if epochs == search.spec.epochs else f" and {epochs:g} epochs for {search.spec.epochs:g}"
     told = f"The search saw {_percent(winner.search_value)} in it; fresh seeds{longer} give"
     gap = winner.search_value - winner.mean
+    if gap > 0 and epochs < search.spec.epochs:
+        return f"{told} {_percent(winner.mean)}: with fewer epochs this does not show what was luck."
     if winner.search_value > winner.high:
         return f"{told} {_percent(winner.mean)}: {_points(gap)} of what the search saw were luck."
     if gap > 0:
@@ -128,9 +135,12 @@ def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun, *, beside: 
     low, high = wilson(look.accuracy * look.pictures, look.pictures)
     yield (
         f"On test the weights of its best seed ({_percent(best_run.value)} on validation) reach "
-        f"{_percent(look.accuracy)}, 95 % interval {_range(low, high)} over {look.pictures:,} pictures: "
-        f"{_signed(look.accuracy - best_run.value)} points to their validation, "
-        f"{_signed(look.accuracy - chosen.mean)} to the mean of the seeds."
+        f"{_percent(look.accuracy)}, 95 % interval {_range(low, high)} over {look.pictures:,} pictures."
+    )
+    yield (
+        f"From the search to the confirmation to the test: {_percent(chosen.search_value)}, "
+        f"{_percent(chosen.mean)} ({_signed(chosen.mean - chosen.search_value)}), "
+        f"{_percent(look.accuracy)} ({_signed(look.accuracy - chosen.mean)})."
     )
     own = len(found.looks) - beside
     references = f" and {_times(beside)} for references" if beside else ""

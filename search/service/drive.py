@@ -47,6 +47,8 @@ class RunResult:
     """the best complete one"""
     point: Point | None
     """of its curve, where its validation score is highest"""
+    confirms: str | None
+    """name of the study that this one confirms; None: it searches"""
 
 
 def drive(
@@ -269,4 +271,5 @@ class _Look:
             reason=reason,
             trial=best,
             point=numbers.best_point(curve),
+            confirms=self._record.spec.confirms,
         )

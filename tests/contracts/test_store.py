@@ -100,6 +100,11 @@ class TestStudies:
         assert record is not None
         assert (record.target_trials, record.spec) == (11, SPEC)
 
+    def test_a_study_says_what_it_confirms(self, study: Store) -> None:
+        study.add_study(STUDY + 1, replace(SPEC, confirms="twodigit"), 3)
+        [search, confirmation] = study.studies()
+        assert (search.spec.confirms, confirmation.spec.confirms) == (None, "twodigit")
+
 
 class TestClaims:
     def test_slots_are_given_in_order_and_end_at_the_target(self, study: Store) -> None:
@@ -312,6 +317,13 @@ class TestLooksAndExports:
         assert study.looks([STUDY, STUDY + 1]) == [early, other, late]
         assert list(study.looks([STUDY])[0].heads) == ["second_digit", "first_digit"]
         assert study.looks([]) == []
+
+    def test_many_who_look_at_once_leave_one_look(self, study: Store) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            told = list(pool.map(lambda n: study.look_once(self.look(1, minutes=n)), range(8)))
+        assert study.looks([STUDY]) == told[:1]
+        assert told == told[:1] * 8, "all are told of the one that stands"
+        assert study.look_once(self.look(2, minutes=9)) == self.look(2, minutes=9), "another trial"
 
     def test_a_second_look_at_one_trial_is_another_look(self, study: Store) -> None:
         study.add_look(self.look(1))

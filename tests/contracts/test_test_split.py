@@ -1,0 +1,185 @@
+"""The test split is touched in one place: whoever else could see it might choose by what he saw.
+
+The proof is over the text of every module of the three rooms: each way of naming the test split, and each
+way of getting at something without naming it, occurs only where the table below says. The benchmarks are no
+part of the program; they say themselves that they look.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import torch
+
+from data.mnist import Mnist
+from data.tasks import TASKS
+from search.service.create import RunRequest, create_or_resume
+from search.study.storage import open_storage
+from search.work.artifacts import Artifacts
+from search.work.ground import prepare
+from search.work.last_look import look_at_test
+from search.work.worker import work
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted(path for top in ("data", "models", "search") for path in (ROOT / top).rglob("*.py"))
+
+NAMES = {"test", "TEST", "test_images", "test_labels", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"}
+"""Every name that a test split or its bytes go by."""
+
+ALLOWED = {
+    ("data.mnist", "FILES"): "the files and their sums",
+    ("data.mnist", "SHAPES"): "what is in each file",
+    ("data.mnist", "Mnist"): "the pixels",
+    ("data.mnist", "load"): "all four files are read and checked together",
+    ("data.wheel", "TABLES"): "which table of the wheel becomes which files",
+    ("data.digits", "Split"): "the split's name",
+    ("data.digits", "digits_of"): "hands out the digits of a split to the task that asks",
+    ("data.task", "Task.test"): "declares it",
+    ("data.twodigit", "PAIRS"): "its size",
+    ("data.twodigit", "TwoDigit.test"): "the test set of this task",
+    ("data.digitsum", "DigitSum.test"): "the test set of this task",
+    ("search.work.last_look", "look_at_test"): "THE place: the only caller of a task's test set",
+    ("search.cli.confirm", "_show"): "the heading of a column",
+    ("search.cli.confirm", "_look"): "a key of what is printed",
+}
+"""(module, what is defined there) -> why it may name the test split."""
+
+
+def places(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """(what is defined around it, the name) of everything that may lead to a test split."""
+
+    def walk(node: ast.AST, around: str) -> Iterator[tuple[str, str]]:
+        here = around
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.AsyncFunctionDef(name=name):
+                here = f"{around}.{name}".strip(".")
+                yield here, name
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                here = around or name
+                yield here, name
+            case ast.Attribute(attr=name) | ast.Name(id=name) | ast.keyword(arg=str(name)):
+                yield here, name
+            case ast.alias(name=name):
+                yield here, name.split(".")[-1]
+            case ast.Constant(value=str(name)):
+                yield here, name
+        for child in ast.iter_child_nodes(node):
+            yield from walk(child, here)
+
+    yield from walk(tree, "")
+
+
+def touching(tree: ast.Module) -> set[str]:
+    """What is defined in this module that names the test split."""
+    return {around for around, name in places(tree) if name in NAMES}
+
+
+def blind(tree: ast.Module) -> list[int]:
+    """Lines that reach for something whose name is not in the text."""
+    lines = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id="getattr"), args=[_, ast.Constant(), *_]):
+                continue
+            case ast.Call(func=ast.Name(id="getattr" | "eval" | "exec" | "vars")):
+                lines.append(node.lineno)
+            case (
+                ast.Name(id="attrgetter" | "methodcaller")
+                | ast.Attribute(attr="attrgetter" | "methodcaller" | "__getattribute__" | "__dict__")
+            ):
+                lines.append(node.lineno)
+    return lines
+
+
+TREES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): ast.parse(path.read_text(encoding="utf-8"))
+    for path in FILES
+}
+
+
+def test_the_test_split_is_named_where_the_table_says_and_nowhere_else() -> None:
+    found = {(module, around) for module, tree in TREES.items() for around in touching(tree)}
+    assert found == ALLOWED.keys()
+
+
+def test_the_one_place_is_used_by_the_one_service_that_records_the_look() -> None:
+    users = {
+        (module, around)
+        for module, tree in TREES.items()
+        for around, name in places(tree)
+        if name == "look_at_test"
+    }
+    assert users == {
+        ("search.work.last_look", "look_at_test"),
+        ("search.service.last_look", "_look"),
+    }
+
+
+def test_nothing_is_reached_without_naming_it() -> None:
+    assert {module: lines for module, tree in TREES.items() if (lines := blind(tree))} == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("def f(task, mnist): return task.test(mnist)", "the plain way"),
+        ("def f(mnist): return mnist.test_images[:5]", "the pixels"),
+        ("def f(task): return getattr(task, 'test')", "by a constant"),
+        ("def f(): return Split.TEST", "by the split"),
+        ("def f(): return Split('test')", "by its value"),
+        ("from data.mnist import test_images as f", "by another name"),
+        ("f = lambda mnist: mnist.test_labels", "in passing"),
+    ],
+)
+def test_a_touch_is_found(text: str, why: str) -> None:
+    assert touching(ast.parse(text)), why
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def f(task, name): return getattr(task, name)",
+        "from operator import attrgetter\nf = attrgetter('a')",
+        "def f(task): return task.__dict__['te' + 'st']",
+        "def f(mnist): return vars(mnist)",
+        "eval('mnist')",
+    ],
+)
+def test_a_blind_reach_is_found(text: str) -> None:
+    assert blind(ast.parse(text))
+
+
+class Touched(Exception):
+    """Somebody reached for the test pixels."""
+
+
+class Tripwire:
+    """In the place of a tensor."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise Touched(name)
+
+    def __getitem__(self, index: object) -> NoReturn:
+        raise Touched(index)
+
+    def __len__(self) -> NoReturn:
+        raise Touched
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_search_never_touches_it_and_the_look_does(task: str, tmp_path: Path, mnist: Mnist) -> None:
+    wired: Any = replace(mnist, test_images=Tripwire(), test_labels=Tripwire())  # type: ignore[arg-type]
+    request = RunRequest(task=task, trials=3, epochs=0.01, model="mlp")
+    with open_storage(f"sqlite:///{tmp_path / 'studies.db'}") as storage:
+        study, _ = create_or_resume(storage, request, wired)
+        artifacts = Artifacts(root=tmp_path, study_id=study.study_id, name=task)
+        ground = prepare(storage, task, wired, artifacts, device=torch.device("cpu"), threads=1)
+        assert work(ground, stop=lambda: False) == 3
+        best = storage.store.checkpoints(study.study_id)[0]
+    with pytest.raises(Touched):
+        look_at_test(task, tmp_path / best.path, best.sha256, wired)
