@@ -19,6 +19,7 @@ from search.report.model_card import CardFacts, LayerRow, Setting, card
 from search.seeds import derive
 from search.serve.folder import CARD, ONNX, is_export, write_manifest
 from search.serve.whole import whole_folder
+from search.service.confirmed import confirmation as find_confirmation
 from search.service.data import fetch_data, load_data
 from search.service.look import FoundTrial, best, found_trial
 from search.space.defaults import BY_NAME
@@ -124,7 +125,7 @@ def _refuse(out: Path, force: bool) -> None:
 def _choose(storage_url: str, name: str, number: int | None) -> _Chosen:
     study, confirmation = name, None
     if number is None:
-        confirmation = _confirmation(storage_url, name)
+        confirmation = find_confirmation(storage_url, name)
         if confirmation is not None and confirmation.best_run is not None:
             study, number = confirmation.confirmed_in, confirmation.best_run.trial
         else:
@@ -140,11 +141,6 @@ def _choose(storage_url: str, name: str, number: int | None) -> _Chosen:
         looks=tuple(look for look in looks if look.trial_id == found.trial.trial_id),
         confirmation=confirmation,
     )
-
-
-def _confirmation(storage_url: str, name: str) -> Confirmation | None:
-    """What a confirmation of the study found. The one place that asks; there is no `tune confirm` yet."""
-    return None
 
 
 def _checkpoint(storage_url: str, found: FoundTrial) -> tuple[CheckpointRecord, Path]:

@@ -12,12 +12,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.confirmation import Confirmation
 from search.errors import ConfigError, TuneError
 from search.records import StudyRecord, TrialRecord
 from search.report.effects import FAMILY, Setting
 from search.report.material import Material
 from search.report.numbers import best_trial, leader
+from search.service.confirmed import confirmation
 from search.service.data import load_data
 from search.service.look import WholeStudy, whole_study
 from search.service.output import may_write, write
@@ -75,7 +75,7 @@ def gather(storage_url: str, name: str) -> Material:
         at_random=drawn(record, whole.trials),
         budget=Ladder(epoch_images=spec.epoch_images, epochs=spec.epochs).total,
         mistakes=_mistakes(storage_url, whole),
-        confirmation=_confirmation(storage_url, name),
+        confirmation=confirmation(storage_url, name),
         command=command(record),
         space=space_toml(spec.space),
         moment=datetime.datetime.now(datetime.UTC),
@@ -166,8 +166,3 @@ def _mistakes(storage_url: str, whole: WholeStudy) -> Mistakes | str:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         return f"The winner's weights in {path} cannot be read ({reason}); its mistakes cannot be shown."
-
-
-def _confirmation(storage_url: str, name: str) -> Confirmation | None:
-    """What `tune confirm` found, None where it never ran."""
-    return None
