@@ -55,7 +55,8 @@ def predict(
         return
     width = max(map(len, found.heads))
     for name, answer in found.heads.items():
-        typer.echo(f"{name:<{width}}  {answer.choice:>2}  {percent(answer.probability):>8}")
+        sure = ">99.99 %" if answer.probability >= 0.99995 else percent(answer.probability)
+        typer.echo(f"{name:<{width}}  {answer.choice:>2}  {sure:>8}")
 
 
 def demo(

@@ -319,7 +319,8 @@ def _files(facts: CardFacts) -> list[str]:
             for file, scores in (("`model.onnx`", before), ("`model-int8.onnx`", after))
         ]
         lines += [
-            "What int8 costs, on all of validation by onnxruntime:",
+            "What int8 costs, on all of validation by onnxruntime. It is smaller; whether it is also faster "
+            "depends on the processor, and has to be tried.",
             "",
             *_table(("file", *names), rows8, numbers=range(1, len(names) + 1)),
             "",

@@ -24,11 +24,13 @@ from data.tasks import get_task
 from models import export as formats
 from models.checkpoint import load_checkpoint
 from models.export import rebuild
-from search.confirmation import Look
+from search.confirmation import Candidate, Confirmation, Look, SeedRun
 from search.errors import ConfigError
 from search.report.model_card import sparkline
-from search.report.numbers import wilson
+from search.report.numbers import best_point, wilson
 from search.serve.folder import open_export
+from search.service import export as service
+from search.service.look import found_trial
 from search.store.engine import parse_url
 from search.store.sql import SQLStore
 
@@ -167,6 +169,46 @@ class TestCard:
         assert "test (chosen by tune confirm, 2026-11-23)" in text
         assert f"80.00 % [{low * 100:.2f}, {high * 100:.2f}]" in text
         assert "Nobody has looked" not in text
+
+    def test_a_confirmed_winner_is_the_one_that_leaves(
+        self, copy: Path, here: Command, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Study `again` stands for a confirmation of `twodigit`."""
+        best = here("best", "again", "--json", cwd=copy).parsed
+        found = found_trial(f"sqlite:///{copy / 'studies.db'}", "again", best["trial"])
+        point = best_point(found.curve)
+        assert point is not None
+        run = SeedRun(seed=1, trial=best["trial"], trial_id=found.trial.trial_id, point=point)
+        candidate = Candidate(
+            trial=3,
+            reference=None,
+            settings={},
+            search_value=0.9,
+            runs=(run, run),
+            dropped=False,
+            mean=0.5432,
+            low=0.5321,
+            high=0.5543,
+        )
+        confirmation = Confirmation(
+            study="twodigit",
+            confirmed_in="again",
+            seeds=2,
+            epochs=0.02,
+            candidates=(candidate,),
+            chosen=3,
+            best_run=run,
+            looks=(),
+            words=("Trial 3 was luck.",),
+        )
+        monkeypatch.setattr(service, "_confirmation", lambda url, name: confirmation)
+        assert here("export", "twodigit", "--out", "confirmed", cwd=copy).returncode == 0
+        told, text = manifest(copy / "confirmed"), (copy / "confirmed" / "README.md").read_text()
+        assert (told["study"], told["trial"]) == ("again", best["trial"])
+        assert "are those of trial 3 of twodigit, which were trained again on 2 fresh seeds" in text
+        assert "54.32 % on validation on average, 95 % interval 53.21 % to 55.43 %" in text
+        assert "Trial 3 was luck." in text
+        assert "so that this score is also lucky" not in text
 
     def test_sparkline(self) -> None:
         assert sparkline([0.1, 0.5, 0.9]) == "▁▅█"
@@ -390,7 +432,9 @@ class TestPredict:
         ink = here("predict", str(exported / "twodigit"), "ink.png", cwd=tmp_path)
         assert plain.returncode == ink.returncode == 0
         assert plain.stdout == ink.stdout
-        assert re.fullmatch(r"first_digit   +\d +\d+\.\d\d %\nsecond_digit   +\d +\d+\.\d\d %\n", ink.stdout)
+        assert re.fullmatch(
+            r"first_digit   +\d +>?\d+\.\d\d %\nsecond_digit   +\d +>?\d+\.\d\d %\n", ink.stdout
+        )
         assert plain.stderr == ""
         assert ink.stderr == "ink.png: It has dark ink on a light ground: it was inverted.\n"
 
