@@ -11,6 +11,7 @@ from search.records import StudyRecord, TrialRecord
 from search.report import racing
 from search.report.numbers import best_trial, count, wilson
 from search.report.student import interval
+from search.report.words import percent, points
 
 
 def sentences(
@@ -45,7 +46,7 @@ def sentences(
             yield "Nothing can be chosen: every candidate is out."
         return
     yield (
-        f"Trial {chosen.trial} is chosen: {_percent(chosen.mean)} on validation, the mean of "
+        f"Trial {chosen.trial} is chosen: {percent(chosen.mean)} on validation, the mean of "
         f"{len(chosen.runs)} seeds, 95 % interval {_range(chosen.low, chosen.high)}."
     )
     yield from _luck(found, chosen, search=search, trials=trials, failed=failed)
@@ -67,13 +68,13 @@ def _rivals(found: Confirmation, chosen: Candidate, *, search_winner: int | None
         gap, low, high = interval(racing.differences(values, chosen.trial, second.trial))
         if low <= 0:
             yield (
-                f"Next comes trial {second.trial}, {_points(gap)} behind trial {chosen.trial} on the same "
-                f"seeds ({_signed(-high)} to {_signed(-low)}): these seeds cannot tell the two apart."
+                f"Next comes trial {second.trial}, {_unsigned(gap)} behind trial {chosen.trial} on the same "
+                f"seeds ({points(-high)} to {points(-low)}): these seeds cannot tell the two apart."
             )
     for each in found.candidates:
         if each.reference is not None and each.mean >= chosen.mean:
             yield (
-                f"The reference {each.reference} is no worse ({_percent(each.mean)}): "
+                f"The reference {each.reference} is no worse ({percent(each.mean)}): "
                 "nothing was gained over it."
             )
 
@@ -104,8 +105,8 @@ def _luck(
         yield "It is the winner of the search, too."
     else:
         gap, low, high = interval(racing.differences(_values(found), winner.trial, chosen.trial))
-        told = f"on the same seeds it differs from trial {chosen.trial} by {_signed(gap)} points"
-        between = f"({_signed(low)} to {_signed(high)})"
+        told = f"on the same seeds it differs from trial {chosen.trial} by {points(gap)} points"
+        between = f"({points(low)} to {points(high)})"
         if high < 0:
             yield f"The winner of the search, trial {winner.trial}, was luck: {told} {between}."
         else:
@@ -115,15 +116,15 @@ def _luck(
 
 def _gap(winner: Candidate, *, search: StudyRecord, epochs: float) -> str:
     longer = "" if epochs == search.spec.epochs else f" and {epochs:g} epochs for {search.spec.epochs:g}"
-    told = f"The search saw {_percent(winner.search_value)} in it; fresh seeds{longer} give"
+    told = f"The search saw {percent(winner.search_value)} in it; fresh seeds{longer} give"
     gap = winner.search_value - winner.mean
     if gap > 0 and epochs < search.spec.epochs:
-        return f"{told} {_percent(winner.mean)}: with fewer epochs this does not show what was luck."
+        return f"{told} {percent(winner.mean)}: with fewer epochs this does not show what was luck."
     if winner.search_value > winner.high:
-        return f"{told} {_percent(winner.mean)}: {_points(gap)} of what the search saw were luck."
+        return f"{told} {percent(winner.mean)}: {_unsigned(gap)} of what the search saw were luck."
     if gap > 0:
-        return f"{told} {_percent(winner.mean)}, {_points(gap)} less, which is within chance."
-    return f"{told} {_percent(winner.mean)}: nothing of it was luck."
+        return f"{told} {percent(winner.mean)}, {_unsigned(gap)} less, which is within chance."
+    return f"{told} {percent(winner.mean)}: nothing of it was luck."
 
 
 def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun, *, beside: int) -> Iterator[str]:
@@ -134,13 +135,13 @@ def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun, *, beside: 
         return
     low, high = wilson(look.accuracy * look.pictures, look.pictures)
     yield (
-        f"On test the weights of its best seed ({_percent(best_run.value)} on validation) reach "
-        f"{_percent(look.accuracy)}, 95 % interval {_range(low, high)} over {look.pictures:,} pictures."
+        f"On test the weights of its best seed ({percent(best_run.value)} on validation) reach "
+        f"{percent(look.accuracy)}, 95 % interval {_range(low, high)} over {look.pictures:,} pictures."
     )
     yield (
-        f"From the search to the confirmation to the test: {_percent(chosen.search_value)}, "
-        f"{_percent(chosen.mean)} ({_signed(chosen.mean - chosen.search_value)}), "
-        f"{_percent(look.accuracy)} ({_signed(look.accuracy - chosen.mean)})."
+        f"From the search to the confirmation to the test: {percent(chosen.search_value)}, "
+        f"{percent(chosen.mean)} ({points(chosen.mean - chosen.search_value)}), "
+        f"{percent(look.accuracy)} ({points(look.accuracy - chosen.mean)})."
     )
     own = len(found.looks) - beside
     references = f" and {_times(beside)} for references" if beside else ""
@@ -158,20 +159,12 @@ def _values(found: Confirmation) -> dict[int, dict[int, float]]:
     return {each.trial: {run.seed: run.value for run in each.runs} for each in found.candidates}
 
 
-def _percent(fraction: float) -> str:
-    return f"{fraction * 100:.2f} %"
-
-
 def _range(low: float, high: float) -> str:
     return f"{low * 100:.2f} to {high * 100:.2f} %"
 
 
-def _points(fraction: float) -> str:
+def _unsigned(fraction: float) -> str:
     return f"{fraction * 100:.2f} points"
-
-
-def _signed(fraction: float) -> str:
-    return f"{fraction * 100:+.2f}"
 
 
 def _times(n: int) -> str:

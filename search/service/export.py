@@ -19,7 +19,7 @@ from search.report.model_card import CardFacts, LayerRow, Setting, card
 from search.seeds import derive
 from search.serve.folder import CARD, ONNX, is_export, write_manifest
 from search.serve.whole import whole_folder
-from search.service.confirmed import confirmation as find_confirmation
+from search.service.confirmed import confirmation
 from search.service.data import fetch_data, load_data
 from search.service.look import FoundTrial, best, found_trial
 from search.space.defaults import BY_NAME
@@ -123,13 +123,13 @@ def _refuse(out: Path, force: bool) -> None:
 
 
 def _choose(storage_url: str, name: str, number: int | None) -> _Chosen:
-    study, confirmation = name, None
+    study, found_out = name, None
     if number is None:
-        confirmation = find_confirmation(storage_url, name)
-        if confirmation is not None and confirmation.best_run is not None:
-            study, number = confirmation.confirmed_in, confirmation.best_run.trial
+        found_out = confirmation(storage_url, name)
+        if found_out is not None and found_out.best_run is not None:
+            study, number = found_out.confirmed_in, found_out.best_run.trial
         else:
-            confirmation, number = None, best(storage_url, name).trial.number
+            found_out, number = None, best(storage_url, name).trial.number
     found = found_trial(storage_url, study, number)
     checkpoint, path = _checkpoint(storage_url, found)
     with open_reading(storage_url) as storage:
@@ -139,7 +139,7 @@ def _choose(storage_url: str, name: str, number: int | None) -> _Chosen:
         checkpoint=checkpoint,
         path=path,
         looks=tuple(look for look in looks if look.trial_id == found.trial.trial_id),
-        confirmation=confirmation,
+        confirmation=found_out,
     )
 
 

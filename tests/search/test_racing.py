@@ -215,7 +215,7 @@ class TestConfirmation:
     def test_luck_is_called_by_its_name(self) -> None:
         words = " ".join(confirmation(lucky()).words)
         assert "The winner of the search, trial 2, was luck" in words
-        assert "differs from trial 1 by -0.50 points" in words
+        assert "differs from trial 1 by −0.50 points" in words
         assert "The search saw 99.20 % in it; fresh seeds give 98.00 %: 1.20 points" in words
         assert "not looked at yet" in words
 
@@ -292,7 +292,7 @@ class TestLooks:
         found = confirmation(lucky(looks=[look(self.best_of_1(), 0.98), look(mlp, 0.93)]))
         words = " ".join(found.words)
         assert "(98.60 % on validation) reach 98.00 %" in words
-        assert "97.00 %, 98.50 % (+1.50), 98.00 % (-0.50)." in words
+        assert "97.00 %, 98.50 % (+1.50), 98.00 % (−0.50)." in words
         assert "97.52 to 98.39 %" in words, "Wilson, 3920 of 4000"
         assert "looked at once for models of this study and once for references." in words
         assert "more than once" not in words
