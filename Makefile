@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test browser soak check fix clean
+.PHONY: run test browser ray soak check fix clean
 
 run: .venv/installed ## 100 trials of twodigit into studies.db
 	$(BIN)/tune run --task twodigit --trials 100
@@ -14,6 +14,11 @@ test: .venv/installed-dev ## every test, on real data
 browser: .venv/installed-dev ## the pages, in a real Chromium; fails where there is none
 	$(BIN)/tune data fetch
 	$(BIN)/python -m pytest -m browser
+
+ray: .venv/installed-dev ## a Ray cluster of two nodes, killed in parts; installs Ray, 250 MB
+	@$(BIN)/python -c 'import ray' 2>/dev/null || $(BIN)/python -m pip install -qq --editable '.[ray]'
+	$(BIN)/tune data fetch
+	$(BIN)/python -m pytest -m ray -o log_cli=true -o log_cli_level=INFO tests/search/test_ray_cluster.py
 
 soak: .venv/installed-dev ## hundreds of schedules of faults on every database; hours
 	$(BIN)/tune data fetch

@@ -28,10 +28,24 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
+class EngineName(StrEnum):
+    """Who starts the workers."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 Threads = Annotated[int, typer.Option(help="Threads of each worker.")]
 TrialTimeout = Annotated[float | None, typer.Option(help="Fail a trial that takes so many seconds.")]
 StallTimeout = Annotated[float, typer.Option(help="Replace a worker that reports nothing for so long.")]
 DeviceOption = Annotated[Device, typer.Option(help="auto takes a GPU where there is one.")]
+EngineOption = Annotated[
+    EngineName, typer.Option(help="Who starts the workers: this machine, or a Ray cluster.")
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(help="HOST:PORT of the Ray cluster's head, or auto; else RAY_ADDRESS.", show_default=False),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +59,7 @@ def run(
     trials: Annotated[int, typer.Option(help="Trials that shall be finished in all.")] = 100,
     study: Annotated[str | None, typer.Option(help="Name of the study; else the task's.")] = None,
     model: Annotated[str | None, typer.Option(help="mlp, conv or all (default).")] = None,
-    workers: Annotated[int | None, typer.Option(help="Local processes; default: one a core.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; default: one a core.")] = None,
     threads: Threads = 1,
     epochs: Annotated[float | None, typer.Option(help="Budget of one trial; default by task.")] = None,
     seed: Annotated[int | None, typer.Option(help="Root of all random numbers; default 0.")] = None,
@@ -61,6 +75,8 @@ def run(
     ] = None,
     space: Annotated[Path | None, typer.Option(help="TOML file that changes the search space.")] = None,
     device: DeviceOption = Device.AUTO,
+    engine: EngineOption = EngineName.LOCAL,
+    address: AddressOption = None,
     detach: Annotated[bool, typer.Option(help="Only create the study; workers do the rest.")] = False,
     storage: StorageOption = None,
     json: JSONOption = False,
@@ -87,6 +103,8 @@ def run(
         target=target,
         space=space,
         device=device.value,
+        engine=engine.value,
+        address=address,
     )
     with fetching() as progress, watching() as watch:
         result = service(request, storage_url(storage), watch=watch, detach=detach, progress=progress)
@@ -96,11 +114,13 @@ def run(
 def worker(
     study: Annotated[str | None, typer.Argument(help="Name of the study.")] = None,
     forever: Annotated[bool, typer.Option("--forever", help="Every open study, now and later.")] = False,
-    workers: Annotated[int, typer.Option(help="Local processes.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
     threads: Threads = 1,
     trial_timeout: TrialTimeout = None,
     stall_timeout: StallTimeout = 600.0,
     device: DeviceOption = Device.AUTO,
+    engine: EngineOption = EngineName.LOCAL,
+    address: AddressOption = None,
     storage: StorageOption = None,
     json: JSONOption = False,
 ) -> None:
@@ -117,6 +137,8 @@ def worker(
         workers=workers,
         threads=threads,
         device=device.value,
+        engine=engine.value,
+        address=address,
         trial_timeout_s=trial_timeout,
         stall_timeout_s=stall_timeout,
     )

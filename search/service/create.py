@@ -33,6 +33,7 @@ SUFFIX = ".confirm"
 """What the name of a confirmation adds to that of the study which it confirms."""
 
 DeviceName = Literal["auto", "cpu", "cuda"]
+EngineName = Literal["local", "ray"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,10 +52,14 @@ class RunRequest:
     pruner: str | None = None
     space: Path | None = None
     workers: int | None = None
-    """local processes; None: one a core"""
+    """None: one a core"""
     threads: int = 1
     """of each worker"""
     device: DeviceName = "auto"
+    engine: EngineName = "local"
+    """who starts the workers: this machine, or a Ray cluster"""
+    address: str | None = None
+    """of the Ray cluster's head; None: RAY_ADDRESS"""
     timeout_s: float | None = None
     """ends the run after so long; the study stays open"""
     trial_timeout_s: float | None = None
@@ -103,7 +108,28 @@ def check(request: RunRequest) -> None:
     if request.pruner is not None:
         make_pruning(request.pruner, ladder)
     space_of(request)
-    _device_exists(request.device)
+    _cluster_is_named(request)
+    if request.engine == "local":  # a cluster says itself whether it has GPUs
+        _device_exists(request.device)
+
+
+def _cluster_is_named(request: RunRequest) -> None:
+    from search.work.ray_engine import cluster_address
+
+    if request.engine == "local":
+        if request.address is not None:
+            raise UsageError("--address is that of a Ray cluster: add --engine ray, or leave it out.")
+        return
+    address = cluster_address(request.address)
+    if not address:
+        raise UsageError(
+            "--engine ray needs --address HOST:PORT of a cluster's head (or RAY_ADDRESS), or --address auto "
+            "for the cluster that this machine is part of; `ray start --head` makes one."
+        )
+    if address == "local" or "://" in address:
+        raise UsageError(
+            f"--address {address}: write HOST:PORT of the head, or auto, on a machine of the cluster."
+        )
 
 
 def _device_exists(device: DeviceName) -> None:

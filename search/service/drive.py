@@ -1,4 +1,4 @@
-"""Keeps a crew of local workers at one study and shows how it goes, until there is a reason to end.
+"""Keeps a crew of workers at one study and shows how it goes, until there is a reason to end.
 Knows nothing of terminals: whoever calls is shown snapshots.
 """
 
@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
@@ -21,7 +21,8 @@ from search.service.create import RunRequest
 from search.study.storage import Storage
 from search.study.study import Study
 
-if TYPE_CHECKING:  # its package imports torch
+if TYPE_CHECKING:  # their package imports torch
+    from search.work.engine import Engine, Place
     from search.work.signals import Signals
 
 POLL_S = 0.5
@@ -56,13 +57,15 @@ def drive(
     study: Study,
     record: StudyRecord,
     request: RunRequest,
+    engine: Engine,
     *,
     watch: Watch,
     detach: bool,
 ) -> RunResult:
     """Works on the study until the target is met. Raises as `search.service.run.run`."""
     from search.work.artifacts import artifact_root
-    from search.work.crew import Crew, Order
+    from search.work.crew import Crew
+    from search.work.order import Order
     from search.work.reaper import Reaper
     from search.work.signals import Signals
 
@@ -85,24 +88,24 @@ def drive(
         trial_timeout_s=math.inf if request.trial_timeout_s is None else request.trial_timeout_s,
     )
     missing = record.target_trials - first.counts.finished
-    size = min(request.workers or len(os.sched_getaffinity(0)), missing)
+    size = min(request.workers or engine.room(request.threads), missing)
     with Signals() as signals, _stopped_while_away(signals):
         storage.heed(signals.stop)
-        crew = Crew(order, size)
+        crew = Crew(engine.starter(size), order, size)
         try:
             reason: Reason = "finished"
             while not crew.ended and not signals.stop() and crew.gave_up is None:
                 time.sleep(POLL_S)
-                dead_pids = crew.tend()
-                if dead_pids or reaper.due:
-                    reaper.look(dead=_ids_of(storage, study, dead_pids))
+                dead = crew.tend()
+                if dead or reaper.due:
+                    reaper.look(dead=_ids_of(storage, study, dead))
                 elapsed = time.monotonic() - began
                 seen = look.snapshot(elapsed)
                 watch(seen)
-                for pid, trial_id in look.stalled(elapsed - request.stall_timeout_s, crew.pids):
-                    crew.replace(pid)
+                for place, trial_id in look.stalled(elapsed - request.stall_timeout_s, crew.places):
+                    crew.replace(place)
                     study.fail(trial_id, Failure.TIMEOUT, f"no report for {request.stall_timeout_s:g} s")
-                    reaper.look(dead=_ids_of(storage, study, [pid]))
+                    reaper.look(dead=_ids_of(storage, study, [place]))
                 if seen.counts.finished >= seen.target_trials and not seen.counts.running:
                     break
                 if request.timeout_s is not None and elapsed > request.timeout_s:
@@ -116,7 +119,7 @@ def drive(
             raise
         finally:
             crew.stop()
-            reaper.look(dead=_ids_of(storage, study, crew.pids))
+            reaper.look(dead=_ids_of(storage, study, crew.places))
         last = look.snapshot(time.monotonic() - began)
         watch(last)
         if signals.received is not None:
@@ -151,13 +154,12 @@ def _interrupted(signal_number: int, when: str) -> Interrupted:
     return Interrupted(f"Stopped by {name} {when}; the same command goes on.", signal_number)
 
 
-def _ids_of(storage: Storage, study: Study, pids: list[int]) -> set[str]:
-    """The worker ids of processes of this machine."""
-    if not pids:  # the usual case of a run that only looks
+def _ids_of(storage: Storage, study: Study, places: Collection[Place]) -> set[str]:
+    """The ids of the workers that were at these places."""
+    if not places:  # the usual case of a run that only looks
         return set()
-    host = socket.gethostname()
     workers = storage.store.workers(study.study_id).values()
-    return {worker.worker_id for worker in workers if worker.host == host and worker.pid in pids}
+    return {worker.worker_id for worker in workers if (worker.host, worker.pid) in places}
 
 
 def _dead_here(storage: Storage, study: Study) -> set[str]:
@@ -224,14 +226,14 @@ class _Look:
             finished_before=self._finished_before,
         )
 
-    def stalled(self, since_s: float, pids: list[int]) -> list[tuple[int, int]]:
-        """(process id, trial id) of each of these local workers none of whose trials has moved since then.
+    def stalled(self, since_s: float, places: Collection[Place]) -> list[tuple[Place, int]]:
+        """(place, trial id) of each worker at one of these none of whose trials has moved since then.
 
         The trial is the one that moved last: a worker trains one at a time, the others wait.
         """
         if since_s < 0:
             return []
-        store, host = self._storage.store, socket.gethostname()
+        store = self._storage.store
         moved: dict[str, list[tuple[float, int]]] = {}
         for claim in store.open_claims(self._study.study_id):
             if claim.trial_id in self._moved:
@@ -239,12 +241,16 @@ class _Look:
         if all(max(trials)[0] > since_s for trials in moved.values()):
             return []
         workers = store.workers(self._study.study_id)
+        ours = {
+            worker.worker_id: place
+            for worker in workers.values()
+            for place in places
+            if place == (worker.host, worker.pid)
+        }
         return [
-            (workers[worker_id].pid, max(trials)[1])
+            (ours[worker_id], max(trials)[1])
             for worker_id, trials in moved.items()
-            if max(trials)[0] <= since_s
-            and workers[worker_id].host == host
-            and workers[worker_id].pid in pids
+            if worker_id in ours and max(trials)[0] <= since_s
         ]
 
     def reached(self, target: float) -> bool:

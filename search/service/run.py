@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from search.errors import ConfigError, Interrupted, TryAgain, TuneError
-from search.service.create import DeviceName, RunRequest, check, create_or_resume
+from search.service.create import DeviceName, EngineName, RunRequest, check, create_or_resume
 from search.service.data import fetch_data, load_data
 from search.service.drive import RunResult, Watch, drive
 from search.service.look import find, studies
@@ -20,6 +20,7 @@ from search.study.storage import open_storage
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
     from data.fetch import Progress
+    from search.work.engine import Engine
 
 LOOK_S = 5.0
 """How often a worker without work looks for an open study."""
@@ -42,11 +43,20 @@ def run(
     then in order and the same request goes on), TuneError where trial after trial fails.
     """
     check(request)
-    fetch_data(progress=progress)
-    mnist = load_data()
-    with open_storage(storage_url, patience_s=PATIENCE_S) as storage:
-        study, record = create_or_resume(storage, request, mnist)
-        return drive(storage, study, record, request, watch=watch, detach=detach)
+    with _engine(request, storage_url) as engine:
+        fetch_data(progress=progress)
+        mnist = load_data()
+        with open_storage(storage_url, patience_s=PATIENCE_S) as storage:
+            study, record = create_or_resume(storage, request, mnist)
+            return drive(storage, study, record, request, engine, watch=watch, detach=detach)
+
+
+def _engine(request: RunRequest, storage_url: str) -> AbstractContextManager[Engine]:
+    """Who starts the workers. Raises, on entering, what `open_engine` does."""
+    from search.work.engine import Needs, open_engine
+
+    needs = Needs(storage_url=storage_url, device=request.device, threads=request.threads)
+    return open_engine(request.engine, request.address, needs)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +69,8 @@ class Hands:
     device: DeviceName = "auto"
     trial_timeout_s: float | None = None
     stall_timeout_s: float = 600.0
+    engine: EngineName = "local"
+    address: str | None = None
 
     def request(self, task: str, study: str, trials: int) -> RunRequest:
         """To work on that study with these hands."""
@@ -71,6 +83,8 @@ class Hands:
             device=self.device,
             trial_timeout_s=self.trial_timeout_s,
             stall_timeout_s=self.stall_timeout_s,
+            engine=self.engine,
+            address=self.address,
         )
 
 
@@ -82,8 +96,9 @@ def join(
         study, record = find(storage, name)
         request = hands.request(record.spec.task, name, record.target_trials)
         check(request)
-        fetch_data(progress=progress)
-        return drive(storage, study, record, request, watch=watch, detach=False)
+        with _engine(request, storage_url) as engine:
+            fetch_data(progress=progress)
+            return drive(storage, study, record, request, engine, watch=watch, detach=False)
 
 
 def serve(

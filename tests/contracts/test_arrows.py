@@ -37,6 +37,7 @@ LIBRARIES = {
     "PIL": {"data", "search.serve"},
     "onnx": {"models"},
     "onnxruntime": {"models", "search.serve"},
+    "ray": {"search.work"},
 }
 """Library -> the rooms that may import it."""
 

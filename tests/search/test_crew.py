@@ -1,5 +1,5 @@
-"""When a crew replaces a worker, and when it does not. The processes are stand-ins; real ones are in
-test_processes.py and tests/faults/."""
+"""When a crew replaces a worker, and when it does not. The workers are puppets; real ones are in
+test_processes.py, test_ray_cluster.py and tests/faults/."""
 
 from __future__ import annotations
 
@@ -9,70 +9,126 @@ from pathlib import Path
 import pytest
 
 from search.study.study import DEATHS
-from search.work.crew import AFRESH, GAVE_UP, RESTARTS, Crew, Order
+from search.work.crew import RESTARTS, WITHIN_S, Crew
+from search.work.engine import Place
+from search.work.local import AFRESH, GAVE_UP
+from search.work.order import End, Order
 from search.work.worker import FAILURES_IN_A_ROW
 
+DIED = End(how="died", words="exit code 1")
+LOST = End(how="died", words="Ray says so", with_machine=True)
+WELL = End(how="well")
+WORN = End(how="worn out", failures_in_a_row=2)
+ENDED = End(how="gave up", words="Trial after trial failed.")
+ORDER = Order(
+    storage_url="sqlite:///none.db",
+    study="s",
+    artifact_root=Path(),
+    device="cpu",
+    threads=1,
+    trial_timeout_s=math.inf,
+)
 
-class Process:
-    """What the crew sees of a worker."""
 
-    pids = iter(range(1, 10_000))
+class Puppet:
+    """A member that ends as it is told."""
 
-    def __init__(self, failures_in_a_row: int) -> None:
-        self.failures_in_a_row = failures_in_a_row
-        self.pid = next(self.pids)
-        self.exitcode: int | None = None
+    def __init__(self, order: Order, stage: list[Puppet]) -> None:
+        stage.append(self)
+        self._stage = stage
+        self.order = order
+        self.place: Place | None = Place("here", len(stage))
+        self.end: End | None = None
+        self.asked = self.killed = False
+        self.waited_s: float | None = None
 
+    def stop(self) -> None:
+        self.asked = True
 
-class StandIns(Crew):
-    """A crew of such processes."""
+    def wait(self, timeout_s: float) -> None:
+        assert all(puppet.asked for puppet in self._stage), "one would wait for another's grace"
+        self.waited_s = timeout_s
 
-    @property
-    def processes(self) -> list[Process]:
-        return self._processes  # type: ignore[return-value]
-
-    def _start(self, *, failures_in_a_row: int) -> Process:  # type: ignore[override]
-        return Process(failures_in_a_row)
+    def kill(self) -> None:
+        self.killed = True
 
 
 @pytest.fixture
-def crew() -> StandIns:
-    order = Order(
-        storage_url="sqlite:///none.db",
-        study="s",
-        artifact_root=Path(),
-        device="cpu",
-        threads=1,
-        trial_timeout_s=math.inf,
-    )
-    return StandIns(order, 2)
+def stage() -> list[Puppet]:
+    """All puppets that were ever started."""
+    return []
 
 
-def test_settings_that_take_every_worker_down_do_not_end_the_run(crew: StandIns) -> None:
+@pytest.fixture
+def crew(stage: list[Puppet]) -> Crew:
+    return Crew(lambda order: Puppet(order, stage), ORDER, 2)
+
+
+@pytest.mark.parametrize(
+    ("end", "replaced", "why"),
+    [
+        (DIED, True, "its trials are queued again, and its place is not left empty"),
+        (LOST, True, "so with one that went down with its machine"),
+        (WORN, True, "a new process goes on"),
+        (WELL, False, "nothing is left to do"),
+        (ENDED, False, "a new one would meet the same"),
+        (None, False, "it is at work"),
+    ],
+)
+def test_who_is_replaced(crew: Crew, stage: list[Puppet], end: End | None, replaced: bool, why: str) -> None:
+    stage[0].end = end
+    assert crew.tend() == ([Place("here", 1)] if replaced else []), why
+    assert len(stage) == 2 + replaced, why
+    assert stage[0].killed == replaced, "a process whose work has ended may still hold its room"
+    assert crew.gave_up == (end.words if end is ENDED else None)
+
+
+def test_settings_that_take_every_worker_down_do_not_end_the_run(crew: Crew, stage: list[Puppet]) -> None:
     for _ in range(2 * (1 + DEATHS)):  # two such trials, one after the other
-        pid = crew.processes[0].pid
-        crew.processes[0].exitcode = -9
-        assert crew.tend() == [pid]
+        stage[-1].end = DIED
+        assert len(crew.tend()) == 1
     assert crew.gave_up is None
     assert not crew.ended
 
 
-def test_a_crash_loop_does(crew: StandIns) -> None:
+def test_a_crash_loop_does(crew: Crew, stage: list[Puppet]) -> None:
     for _ in range(RESTARTS + 1):
         assert crew.gave_up is None
-        crew.processes[1].exitcode = 1
+        stage[-1].end = DIED
         crew.tend()
-    assert "Workers died again and again, the last one with exit code 1" in str(crew.gave_up)
+    assert "Workers died again and again (the last one: exit code 1)" in str(crew.gave_up)
+    assert not crew.ended, "that word is for work that was done"
 
 
-def test_a_worn_out_worker_is_no_death_and_hands_on_its_count(crew: StandIns) -> None:
-    for count in [*range(1, FAILURES_IN_A_ROW), *[1] * (2 * RESTARTS)]:
-        worn = crew.processes[1]
-        worn.exitcode = AFRESH + count
-        assert crew.tend() == [worn.pid]
-        assert crew.processes[1].failures_in_a_row == count
-        assert crew.processes[0].failures_in_a_row == 0
+def test_deaths_long_ago_are_forgotten(
+    crew: Crew, stage: list[Puppet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("search.work.crew.time.monotonic", lambda: now)
+    for _ in range(3 * RESTARTS):
+        now += WITHIN_S
+        stage[-1].end = DIED
+        crew.tend()
     assert crew.gave_up is None
+
+
+def test_a_machine_that_takes_many_down_is_no_crash_loop(stage: list[Puppet]) -> None:
+    crew = Crew(lambda order: Puppet(order, stage), ORDER, 3 * RESTARTS)
+    for puppet in stage:
+        puppet.end = LOST
+    assert len(crew.tend()) == 3 * RESTARTS
+    assert crew.gave_up is None
+
+
+def test_a_worn_out_worker_is_no_death_and_hands_on_its_count(crew: Crew, stage: list[Puppet]) -> None:
+    for count in [*range(1, FAILURES_IN_A_ROW), *[1] * (2 * RESTARTS)]:
+        stage[-1].end = End(how="worn out", failures_in_a_row=count)
+        assert len(crew.tend()) == 1
+        assert stage[-1].order.failures_in_a_row == count
+    assert crew.gave_up is None
+    stage[-1].end = DIED
+    crew.tend()
+    assert stage[-1].order.failures_in_a_row == 0
 
 
 def test_exit_codes_of_workers_are_told_apart() -> None:
@@ -80,8 +136,14 @@ def test_exit_codes_of_workers_are_told_apart() -> None:
     assert not {0, 1, 2, GAVE_UP, 75, 78, 128 + 9, 128 + 15} & set(worn)
 
 
-def test_who_gave_up_is_not_replaced(crew: StandIns) -> None:
-    crew._last_words.put("Trial after trial failed.")
-    crew.processes[0].exitcode = GAVE_UP
-    assert crew.tend() == []
-    assert crew.gave_up == "Trial after trial failed."
+def test_a_stop_asks_all_before_it_waits_for_one(crew: Crew, stage: list[Puppet]) -> None:
+    crew.stop(grace_s=5.0)
+    assert [puppet.waited_s for puppet in stage] == pytest.approx([5.0, 5.0], abs=1.0)
+    assert all(puppet.killed for puppet in stage), "who did not listen"
+
+
+def test_one_that_hangs_is_replaced_by_its_place(crew: Crew, stage: list[Puppet]) -> None:
+    stage[1].place = None  # nobody has heard of it yet
+    crew.replace(Place("here", 1))
+    assert [puppet.killed for puppet in stage] == [True, False, False]
+    assert crew.places == [Place("here", 3)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from search.service.create import RunRequest, create_or_resume
 from search.service.drive import GAP_S, _Look
 from search.study.storage import open_storage
 from search.work.artifacts import Artifacts
+from search.work.engine import Place
 from search.work.ground import prepare
 
 STALL_S = 60
@@ -36,5 +38,8 @@ def test_a_worker_hangs_only_if_one_could_see_it(
         while elapsed_s <= STALL_S:
             elapsed_s += every_s
             look.snapshot(elapsed_s)
-        found = look.stalled(elapsed_s - STALL_S, [os.getpid()])
-        assert found == ([(os.getpid(), asked.trial_id)] if stalled else [])
+        here = Place(socket.gethostname(), os.getpid())
+        elsewhere = Place("another-machine", os.getpid())
+        assert look.stalled(elapsed_s - STALL_S, [elsewhere]) == [], "its pid may be the same by chance"
+        found = look.stalled(elapsed_s - STALL_S, [elsewhere, here])
+        assert found == ([(here, asked.trial_id)] if stalled else [])

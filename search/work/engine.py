@@ -1,0 +1,85 @@
+"""What starts workers: as processes of this machine, or somewhere on a Ray cluster.
+Knows nothing of trials. No engine is trusted with more than starting: what is done once and what is done
+again, the claims decide (docs/decisions/002).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+from search.work.order import End, Order
+
+EngineName = Literal["local", "ray"]
+
+
+class Place(NamedTuple):
+    """A worker's process, as the list of workers in the database names it too."""
+
+    host: str
+    pid: int
+
+
+class Member(Protocol):
+    """One worker that was started."""
+
+    @property
+    def place(self) -> Place | None:
+        """Where it is; None as long as nobody knows."""
+        ...
+
+    @property
+    def end(self) -> End | None:
+        """How it ended; None as long as it has not."""
+        ...
+
+    def stop(self) -> None:
+        """Asks it to end its trials cleanly. Returns at once."""
+        ...
+
+    def wait(self, timeout_s: float) -> None:
+        """Until it has ended, or time is up."""
+        ...
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        ...
+
+
+class Engine(Protocol):
+    """A way to start workers."""
+
+    def room(self, threads: int) -> int:
+        """How many workers it would start, where nobody says how many."""
+        ...
+
+    def starter(self, size: int) -> Callable[[Order], Member]:
+        """What starts one of `size` workers at each call."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Needs:
+    """What workers will ask of the machines that they are started on."""
+
+    storage_url: str
+    device: Literal["auto", "cpu", "cuda"]
+    threads: int
+
+
+def open_engine(name: EngineName, address: str | None, needs: Needs) -> AbstractContextManager[Engine]:
+    """The engine, for as long as the block lasts. `address` is the cluster's; local workers need none.
+
+    Raises, on entering, ConfigError and TryAgain where the engine cannot give what is needed.
+    """
+    match name:
+        case "local":
+            from search.work.local import LocalEngine
+
+            return LocalEngine()
+        case "ray":
+            from search.work.ray_engine import RayEngine
+
+            return RayEngine(address, needs)

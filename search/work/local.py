@@ -1,0 +1,115 @@
+"""Workers as processes of this machine.
+Knows nothing of what a worker does. Processes are spawned, never forked: torch and SQLite forbid it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from multiprocessing.connection import wait
+from multiprocessing.queues import SimpleQueue
+
+from search.errors import TryAgain
+from search.work.engine import Member, Place
+from search.work.order import End, Order, carry_out
+
+GAVE_UP = 3
+"""Exit code of a worker whose trials failed one after the other; starting it again would not help."""
+
+AFRESH = 100
+"""Exit code, less the number of trials that failed in a row, of a worker for which memory ended: its trials
+are in order, it did not die, and a new process takes its place and its count."""
+
+
+class LocalEngine(AbstractContextManager["LocalEngine"]):
+    """Starts worker processes here."""
+
+    def room(self, threads: int) -> int:
+        """One worker a core, also where each has several threads: whoever asks for threads counts workers."""
+        return len(os.sched_getaffinity(0))
+
+    def starter(self, size: int) -> Callable[[Order], Member]:
+        """What starts a process at each call."""
+        return LocalMember
+
+    def __exit__(self, *_error: object) -> None:
+        """Nothing is left to be closed: whoever started members ends them."""
+
+
+class LocalMember:
+    """A worker process."""
+
+    def __init__(self, order: Order) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._last_words: SimpleQueue[str] = context.SimpleQueue()
+        # The order travels through a pipe, so that no password is in the arguments of the process.
+        self._process = context.Process(target=_main, args=(order, self._last_words), daemon=True)
+        self._process.start()
+        assert self._process.pid is not None
+        self.place = Place(socket.gethostname(), self._process.pid)
+        self._end: End | None = None
+
+    @property
+    def end(self) -> End | None:
+        """By the exit code of the process."""
+        code = self._process.exitcode
+        if self._end is None and code is not None:
+            if code == GAVE_UP:
+                self._end = End(how="gave up", words=self._last_words.get())  # there to be read once
+            elif code > AFRESH:
+                self._end = End(how="worn out", failures_in_a_row=code - AFRESH)
+            else:
+                self._end = End(how="died" if code else "well", words=f"exit code {code}")
+        return self._end
+
+    def stop(self) -> None:
+        """Asks for a clean end with SIGTERM."""
+        if self._process.is_alive():
+            self._process.terminate()
+
+    def wait(self, timeout_s: float) -> None:
+        """Until the process has ended, or time is up."""
+        self._process.join(timeout_s)
+
+    def kill(self) -> None:
+        """Ends the process at once."""
+        if self._process.is_alive():
+            self._process.kill()
+        self._process.join()
+
+
+def _main(order: Order, last_words: SimpleQueue[str]) -> None:
+    """A worker process; its `last_words` say why it gave up."""
+    stopping = threading.Event()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which decides for all
+    signal.signal(signal.SIGTERM, lambda _number, _frame: stopping.set())
+    _stop_with_parent(stopping.set)
+    end = carry_out(order, stopping.is_set)
+    match end.how:
+        case "worn out":
+            raise SystemExit(AFRESH + end.failures_in_a_row)
+        case "gave up":
+            last_words.put(end.words)
+            raise SystemExit(GAVE_UP)
+        case "died":
+            raise SystemExit(TryAgain.exit_code)
+
+
+def _stop_with_parent(stop: Callable[[], None]) -> None:
+    """Ends this process soon after its parent, also after one that was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        stop()
+        time.sleep(1.5)  # enough to fail the trial cleanly; after that nobody waits for us
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()

@@ -1,0 +1,102 @@
+"""What a worker is told, how it sets to work, and how it ends, whoever started its process.
+Knows nothing of processes: an engine brings the order to one, and a way to stop it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from search.errors import TryAgain, TuneError
+
+KERNELS_KEPT = "64"
+"""Compiled kernels that torch's CPU library may keep; a network needs some thirty. Every trial has other
+shapes: with the libraries' own limit of 1,024 a worker grew by 6 MB with each trial and past 800 MB after a
+hundred; with this one, and free memory given back, it stayed at 400 (docs/decisions/007)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """What a worker is told. Never an argument of a process, for its URL may hold a password."""
+
+    storage_url: str
+    study: str
+    artifact_root: Path
+    device: Literal["auto", "cpu", "cuda"]
+    threads: int
+    trial_timeout_s: float
+    failures_in_a_row: int = 0
+    """trials that had failed one after the other when the worker before this one was worn out"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class End:
+    """How a worker came to its end."""
+
+    how: Literal["well", "worn out", "gave up", "died"]
+    """worn out: its trials are in order, and a new process should go on. Gave up: for a reason that a new one
+    would meet again. Died: a new one may have better luck"""
+    words: str = ""
+    """a whole sentence of one that gave up; of one that died, what is known, such as its exit code"""
+    failures_in_a_row: int = 0
+    """to be handed on by one that is worn out"""
+    with_machine: bool = False
+    """it died because its machine is gone"""
+
+
+def carry_out(order: Order, stop: Callable[[], bool]) -> End:
+    """Works until the study is done or `stop` says so. What it finds out is in the database.
+
+    The first to import torch in its process.
+    """
+    for variable in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(variable, KERNELS_KEPT)  # read when torch is loaded
+    warnings.simplefilter("ignore")  # they would tear the parent's display; failures are recorded
+    logging.basicConfig(level=logging.ERROR)
+
+    # Imported here: torch and optuna take seconds, and all workers are started at once.
+    from search.work.worker import WornOut
+
+    try:
+        _work(order, stop)
+    except WornOut as end:
+        return End(how="worn out", failures_in_a_row=end.failures_in_a_row)
+    except TryAgain as error:
+        return End(how="died", words=str(error))
+    except TuneError as error:
+        return End(how="gave up", words=str(error))
+    return End(how="well")
+
+
+def _work(order: Order, stop: Callable[[], bool]) -> None:
+    from data.mnist import load
+    from models.device import choose_device, prepare_process
+    from search.store.database import PATIENCE_S
+    from search.study.storage import open_storage
+    from search.study.study import Study
+    from search.work.artifacts import Artifacts
+    from search.work.ground import prepare
+    from search.work.worker import work
+
+    prepare_process(order.threads)
+    with open_storage(order.storage_url, create=False, patience_s=PATIENCE_S) as storage:
+        storage.heed(stop)
+        study = Study.find(storage, order.study)
+        assert study is not None, "the parent made or found it"
+        artifacts = Artifacts(root=order.artifact_root, study_id=study.study_id, name=study.name)
+        device = choose_device(order.device)
+        ground = prepare(
+            storage,
+            order.study,
+            load(),
+            artifacts,
+            device=device,
+            threads=order.threads,
+            trial_timeout_s=order.trial_timeout_s,
+        )
+        work(ground, stop=stop, failures_in_a_row=order.failures_in_a_row)

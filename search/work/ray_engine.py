@@ -1,0 +1,214 @@
+"""Workers on a Ray cluster: Ray finds a machine for each and tells when one is lost.
+Knows nothing of Ray's own calls: a foreman (search.work.ray_foreman) makes them, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import multiprocessing
+import os
+import socket
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from search.errors import ConfigError, TryAgain
+from search.work.artifacts import sqlite_file
+from search.work.engine import Member, Needs, Place
+from search.work.order import End, Order
+
+CONNECTED_S = 60.0
+"""So long it may take to be connected to a cluster whose head answers."""
+
+ANSWERED_S = 90.0
+"""So long a call may take. Ray gives a head that is away a minute."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cluster:
+    """What a Ray cluster has, as it says."""
+
+    hosts: tuple[str, ...]
+    """names of its machines; two Ray nodes on one machine name it twice"""
+    cpus: tuple[float, ...]
+    """of each of them"""
+    gpus: float
+    """of all of them together"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unreachable:
+    """Why there is no connection, as the end of a sentence."""
+
+    why: str
+
+
+class RayEngine(AbstractContextManager["RayEngine"]):
+    """Starts workers on a cluster that is there already."""
+
+    def __init__(self, address: str | None, needs: Needs) -> None:
+        self._address = cluster_address(address)
+        self._needs = needs
+        self._lost: str | None = None
+        """why there is no foreman any more"""
+
+    def __enter__(self) -> RayEngine:
+        """Connects. Raises ConfigError where the cluster cannot do what is needed, TryAgain where there is
+        none."""
+        if importlib.util.find_spec("ray") is None:
+            raise ConfigError("--engine ray needs Ray, which is not installed: pip install -e '.[ray]'")
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_foreman, args=(theirs,), name="foreman")
+        self._process.start()
+        theirs.close()  # the foreman has its own; now its end is seen as the end of the pipe
+        try:
+            self._join()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _join(self) -> None:
+        found = self._call("connect", self._address, timeout_s=CONNECTED_S)
+        if found is None or isinstance(found, Unreachable):
+            raise TryAgain(
+                f"The Ray cluster at {self._address} is out of reach: {found.why if found else self._lost}. "
+                "`ray status` there shows whether it is up; this machine must be one of its nodes."
+            )
+        if refusal := refused(found, self._needs):
+            raise ConfigError(refusal)
+        self._cluster = found
+
+    def __exit__(self, *_error: object) -> None:
+        """Parts from the cluster, which ends what is left of our workers."""
+        self._pipe.close()
+        self._process.join(5.0)
+        self._process.kill()
+        self._process.join()
+
+    def room(self, threads: int) -> int:
+        """One worker for each GPU where those are used, else as many as the CPUs have room for."""
+        if uses_gpus(self._cluster, self._needs):
+            return max(1, int(self._cluster.gpus))
+        return sum(int(cpus // threads) for cpus in self._cluster.cpus)
+
+    def starter(self, size: int) -> Callable[[Order], Member]:
+        """What has Ray start one of `size` workers at each call; they wait where there is no room yet."""
+        gpus = gpu_share(self._cluster.gpus, size) if uses_gpus(self._cluster, self._needs) else 0.0
+
+        def start(order: Order) -> Member:
+            order = replace(order, device="cuda" if gpus else "cpu")
+            return RayMember(self._call, from_anywhere(order), gpus, lost=lambda: self._lost)
+
+        return start
+
+    def _call(self, name: str, *arguments: Any, timeout_s: float = ANSWERED_S) -> Any:
+        """What the foreman answers; None once it is lost."""
+        if self._lost is None:
+            try:
+                self._pipe.send((name, arguments))
+                if self._pipe.poll(timeout_s):
+                    return self._pipe.recv()
+                self._lost = f"no answer for {timeout_s:g} s"
+            except (EOFError, OSError):
+                self._lost = "Ray ended the connection"
+        return None
+
+
+def _foreman(pipe: Any) -> None:
+    from search.work.ray_foreman import serve
+
+    serve(pipe)
+
+
+class RayMember:
+    """One worker, somewhere on the cluster."""
+
+    def __init__(
+        self, call: Callable[..., Any], order: Order, gpus: float, lost: Callable[[], str | None]
+    ) -> None:
+        self._call = call
+        self._lost = lost
+        self._number = call("start", order, gpus)
+        self._place: Place | None = None
+        self._end: End | None = None
+
+    @property
+    def place(self) -> Place | None:
+        """None until the worker has been heard of."""
+        self._look()
+        return self._place
+
+    @property
+    def end(self) -> End | None:
+        """As its process told, or Ray in its place."""
+        self._look()
+        return self._end
+
+    def stop(self) -> None:
+        """Asks for a clean end."""
+        self._call("stop", self._number)
+
+    def wait(self, timeout_s: float) -> None:
+        """Until it has ended, or time is up."""
+        deadline = time.monotonic() + timeout_s
+        while self.end is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        self._call("kill", self._number)
+
+    def _look(self) -> None:
+        if self._end is not None:
+            return
+        seen = self._call("look", self._number)
+        if seen is None:
+            self._end = End(how="gave up", words=f"The Ray cluster is lost: {self._lost()}.")
+        else:
+            self._place, self._end = seen
+
+
+def cluster_address(given: str | None) -> str:
+    """Where the cluster's head is: as given, else RAY_ADDRESS; empty where neither says."""
+    return given or os.environ.get("RAY_ADDRESS", "")
+
+
+def from_anywhere(order: Order) -> Order:
+    """The same with whole paths: a worker's current folder is not ours."""
+    url, file = order.storage_url, sqlite_file(order.storage_url)
+    if file is not None:
+        url = url.replace(str(file), str(file.absolute()), 1)
+    return replace(order, storage_url=url, artifact_root=order.artifact_root.absolute())
+
+
+def refused(cluster: Cluster, needs: Needs) -> str | None:
+    """Why this cluster cannot do it, as a sentence; None where it can."""
+    strangers = sorted(set(cluster.hosts) - {socket.gethostname()})
+    if sqlite_file(needs.storage_url) is not None and strangers:
+        return (
+            f"An SQLite file cannot be shared with {', '.join(strangers[:3])}, machines of the Ray cluster: "
+            "its locks do not hold across a network. Use a server: --storage postgresql://…"
+        )
+    if needs.device == "cuda" and not cluster.gpus:
+        return "--device cuda: the Ray cluster has no GPU; leave it out."
+    if needs.threads > max(cluster.cpus, default=0):
+        return (
+            f"--threads {needs.threads}: no machine of the Ray cluster has so many CPUs; the largest has "
+            f"{max(cluster.cpus, default=0):g}."
+        )
+    return None
+
+
+def uses_gpus(cluster: Cluster, needs: Needs) -> bool:
+    """Whether workers are to train on GPUs: all of them, or none."""
+    return needs.device != "cpu" and cluster.gpus > 0
+
+
+def gpu_share(gpus: float, size: int) -> float:
+    """What each of `size` workers asks of a GPU, so that all find room: 1, 1/2, 1/3, …"""
+    return 1.0 / max(1, math.ceil(size / gpus))
