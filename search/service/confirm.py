@@ -22,7 +22,7 @@ from search.service.data import fetch_data, load_data
 from search.service.drive import Watch, drive
 from search.service.last_look import take_looks
 from search.service.look import find
-from search.service.run import Hands
+from search.service.run import Hands, engine_for
 from search.space.defaults import CONFIRM_FACTOR
 from search.store.database import PATIENCE_S
 from search.study.storage import Storage, open_storage
@@ -86,7 +86,8 @@ def confirm(
         if not found.finished:
             tell(_plan(found))
             hands = request.hands.request(record.spec.task, study.name, own.target_trials)
-            drive(storage, study, own, hands, watch=watch, detach=False)
+            with engine_for(hands, storage_url) as engine:
+                drive(storage, study, own, hands, engine, watch=watch, detach=False)
             found = _stand(storage, own)
         problem = take_looks(storage, found, mnist)
         return confirming.confirmation(_stand(storage, own)), problem

@@ -43,7 +43,7 @@ def run(
     then in order and the same request goes on), TuneError where trial after trial fails.
     """
     check(request)
-    with _engine(request, storage_url) as engine:
+    with engine_for(request, storage_url) as engine:
         fetch_data(progress=progress)
         mnist = load_data()
         with open_storage(storage_url, patience_s=PATIENCE_S) as storage:
@@ -51,7 +51,7 @@ def run(
             return drive(storage, study, record, request, engine, watch=watch, detach=detach)
 
 
-def _engine(request: RunRequest, storage_url: str) -> AbstractContextManager[Engine]:
+def engine_for(request: RunRequest, storage_url: str) -> AbstractContextManager[Engine]:
     """Who starts the workers. Raises, on entering, what `open_engine` does."""
     from search.work.engine import Needs, open_engine
 
@@ -96,7 +96,7 @@ def join(
         study, record = find(storage, name)
         request = hands.request(record.spec.task, name, record.target_trials)
         check(request)
-        with _engine(request, storage_url) as engine:
+        with engine_for(request, storage_url) as engine:
             fetch_data(progress=progress)
             return drive(storage, study, record, request, engine, watch=watch, detach=False)
 
