@@ -197,6 +197,10 @@ class _Look:
         """training images of each trial at work, as last seen"""
         self._moved: dict[int, float] = {}
         """when that changed, as far as one could look"""
+        self._hands: dict[str, set[int]] = {}
+        """trials that each worker has begun and not ended"""
+        self._turned: dict[str, float] = {}
+        """when that changed: who ends a trial goes on with one that may have waited for long"""
         self._looked_s = 0.0
         self._finished_before = numbers.count(study.trials()).finished
 
@@ -204,6 +208,7 @@ class _Look:
         """The study now."""
         if (gap_s := elapsed_s - self._looked_s) > GAP_S:
             self._moved = {trial_id: since_s + gap_s for trial_id, since_s in self._moved.items()}
+            self._turned = {worker_id: since_s + gap_s for worker_id, since_s in self._turned.items()}
         self._looked_s = elapsed_s
         store = self._storage.store
         current = store.study(self._study.study_id)
@@ -215,11 +220,19 @@ class _Look:
         for trial in running:
             if self._stood.get(trial.trial_id) != trial.images:
                 self._stood[trial.trial_id], self._moved[trial.trial_id] = trial.images, elapsed_s
+        claims = store.open_claims(self._study.study_id)
+        hands: dict[str, set[int]] = {}
+        for claim in claims:
+            if claim.trial_id is not None:
+                hands.setdefault(claim.worker_id, set()).add(claim.trial_id)
+        changed = [worker_id for worker_id, trials in hands.items() if trials != self._hands.get(worker_id)]
+        self._turned |= dict.fromkeys(changed, elapsed_s)
+        self._hands = hands
         wanted = [trial.trial_id for trial in (*running, *([leader] if leader else []))]
         return numbers.snapshot(
             self._record,
             self._trials,
-            store.open_claims(self._study.study_id),
+            claims,
             store.curves(wanted),
             moved=self._moved,
             elapsed_s=elapsed_s,
@@ -227,7 +240,7 @@ class _Look:
         )
 
     def stalled(self, since_s: float, places: Collection[Place]) -> list[tuple[Place, int]]:
-        """(place, trial id) of each worker at one of these none of whose trials has moved since then.
+        """(place, trial id) of each worker at one of these, none of whose trials has moved or ended since.
 
         The trial is the one that moved last: a worker trains one at a time, the others wait.
         """
@@ -238,7 +251,12 @@ class _Look:
         for claim in store.open_claims(self._study.study_id):
             if claim.trial_id in self._moved:
                 moved.setdefault(claim.worker_id, []).append((self._moved[claim.trial_id], claim.trial_id))
-        if all(max(trials)[0] > since_s for trials in moved.values()):
+        still = {
+            worker_id: max(trials)[1]
+            for worker_id, trials in moved.items()
+            if max(max(trials)[0], self._turned.get(worker_id, 0.0)) <= since_s
+        }
+        if not still:
             return []
         workers = store.workers(self._study.study_id)
         ours = {
@@ -247,11 +265,7 @@ class _Look:
             for place in places
             if place == (worker.host, worker.pid)
         }
-        return [
-            (ours[worker_id], max(trials)[1])
-            for worker_id, trials in moved.items()
-            if worker_id in ours and max(trials)[0] <= since_s
-        ]
+        return [(ours[worker_id], trial_id) for worker_id, trial_id in still.items() if worker_id in ours]
 
     def reached(self, target: float) -> bool:
         """Whether a finished trial has this validation accuracy on every head, at its best point."""

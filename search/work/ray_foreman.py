@@ -14,6 +14,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -36,10 +37,14 @@ def serve(pipe: Connection) -> None:
     """The foreman's process: answers one call (name, arguments) after the other until the pipe is closed."""
     _be_silent()
     foreman = _Foreman()
+    calls: Mapping[str, Callable[..., object]] = {
+        each.__name__: each
+        for each in (foreman.connect, foreman.start, foreman.look, foreman.stop, foreman.kill)
+    }
     try:
         while True:
             name, arguments = pipe.recv()
-            pipe.send(getattr(foreman, name)(*arguments))
+            pipe.send(calls[name](*arguments))
             _ignore_signals()  # Ray sets its own when it connects
     except EOFError:
         foreman.part()

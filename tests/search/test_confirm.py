@@ -54,7 +54,7 @@ def url(finished: Path, tmp_path: Path) -> str:
 def confirm(url: str, mnist: Mnist, monkeypatch: pytest.MonkeyPatch) -> Confirm:
     """confirm(seeds=4): on the study twodigit, by one worker in this process."""
 
-    def drive_here(storage: Any, study: Any, record: Any, request: Any, **_: object) -> None:
+    def drive_here(storage: Any, study: Any, record: Any, request: Any, *_: object, **__: object) -> None:
         artifacts = Artifacts(root=artifact_root(storage.url), study_id=study.study_id, name=study.name)
         ground = prepare(storage, study.name, mnist, artifacts, device=torch.device("cpu"), threads=1)
         work(ground, stop=lambda: False)

@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from data.mnist import Mnist
+from search.records import Claim
 from search.service.create import RunRequest, create_or_resume
 from search.service.drive import GAP_S, _Look
 from search.study.storage import open_storage
+from search.study.study import Asked
 from search.work.artifacts import Artifacts
 from search.work.engine import Place
 from search.work.ground import prepare
@@ -43,3 +45,34 @@ def test_a_worker_hangs_only_if_one_could_see_it(
         assert look.stalled(elapsed_s - STALL_S, [elsewhere]) == [], "its pid may be the same by chance"
         found = look.stalled(elapsed_s - STALL_S, [elsewhere, here])
         assert found == ([(here, asked.trial_id)] if stalled else [])
+
+
+def test_a_worker_that_takes_up_what_waited_for_long_does_not_hang(
+    sqlite_url: str, mnist: Mnist, tmp_path: Path
+) -> None:
+    """A reference waits until all others are done: the end of the last of them is a sign of life."""
+    with open_storage(sqlite_url) as storage:
+        study, record = create_or_resume(storage, RunRequest(task="twodigit", trials=3), mnist)
+        artifacts = Artifacts(root=tmp_path, study_id=study.study_id, name=study.name)
+        ground = prepare(storage, study.name, mnist, artifacts, device=torch.device("cpu"), threads=1)
+
+        def begin() -> tuple[Claim, Asked]:
+            claim = storage.store.claim(study.study_id, ground.worker.worker_id, lease_s=60)
+            assert claim is not None
+            return claim, ground.study.ask(lambda trial_id: storage.store.attach(claim, trial_id))
+
+        (_, waiting), (claim, working) = begin(), begin()
+        look, here = _Look(storage, study, record), [Place(socket.gethostname(), os.getpid())]
+        for elapsed_s in range(0, 10 * STALL_S, int(GAP_S) - 1):
+            working.report(elapsed_s + 1, 0.5)
+            look.snapshot(elapsed_s)
+        working.complete(0.5)
+        storage.store.settle(claim)
+        for _ in range(STALL_S // (int(GAP_S) - 1)):
+            elapsed_s += int(GAP_S) - 1
+            look.snapshot(elapsed_s)
+            assert look.stalled(elapsed_s - STALL_S, here) == []
+        for _ in range(3):
+            elapsed_s += int(GAP_S) - 1
+            look.snapshot(elapsed_s)
+        assert look.stalled(elapsed_s - STALL_S, here) == [(here[0], waiting.trial_id)], "now it does"
