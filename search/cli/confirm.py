@@ -11,6 +11,7 @@ import typer
 from search.cli.options import JSONOption, StorageOption, print_json, print_table, storage_url
 from search.cli.run import Device, DeviceOption, StallTimeout, Threads, TrialTimeout
 from search.cli.words import percent, settings
+from search.space.defaults import CONFIRM_FACTOR
 
 if TYPE_CHECKING:
     from search.confirmation import Candidate, Confirmation, Look
@@ -30,7 +31,7 @@ def confirm(
     top: Annotated[int, typer.Option(help="Leaders that are trained again, beside the references.")] = 5,
     seeds: Annotated[int, typer.Option(help="Fresh seeds, the same for all.")] = 5,
     epochs: Annotated[
-        float | None, typer.Option(help="Budget of each run; default: twice the search's.")
+        float | None, typer.Option(help=f"Budget of each run; default: {CONFIRM_FACTOR} times the search's.")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Local processes; default: one a core.")] = None,
     threads: Threads = 1,
