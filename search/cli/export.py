@@ -54,7 +54,8 @@ def export(
         return
     typer.echo(f"{done.folder} has trial {done.trial} of {done.study}:")
     for name, difference in done.differences.items():
-        typer.echo(f"  {name:<18} differs from the network by {difference:.1e} at most")
+        words = f"differs from the network by {difference:.1e} at most" if difference else "is exact"
+        typer.echo(f"  {name:<18} {words}")
     if done.int8 is not None:
         for name, scores in (("model.onnx", done.int8.before), ("model-int8.onnx", done.int8.after)):
             heads = ", ".join(f"{head} {percent(score.accuracy)}" for head, score in scores.heads.items())

@@ -7,6 +7,7 @@ colours, transparency and screenshots.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,7 +51,10 @@ def read_picture(path: Path, *, height: int, width: int) -> Picture:
 
     notes: list[str] = []
     try:
-        with Image.open(path, formats=FORMATS) as file:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused by its sides below
+            opened = Image.open(path, formats=FORMATS)
+        with opened as file:
             if max(file.size) > MAX_SIDE:
                 raise UsageError(
                     f"{path} is {file.width} wide and {file.height} high, more than {MAX_SIDE} pixels; "

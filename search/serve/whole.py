@@ -20,10 +20,10 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 def whole_folder(out: Path, *, replace: bool) -> Iterator[Path]:
     """Gives an empty folder beside `out` to be filled; when the block ends well, it becomes `out`.
 
-    Ends it badly, `out` is as it was, and nothing is left beside it. Raises OSError where the disk refuses,
-    FileExistsError where `out` is there (as anything but an empty folder) and shall not be replaced.
+    When it ends badly, `out` is as it was, and nothing is left beside it. Raises OSError where the disk
+    refuses, as it does where `out` is there (as anything but an empty folder) and shall not be replaced.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
+    out = out.absolute()  # "." has no name to stand beside
     aside = out.with_name(f".{out.name}.{uuid.uuid4().hex}.tmp")
     aside.mkdir()
     try:

@@ -89,7 +89,7 @@ def export(
     trial has no sound weights or a format is not exact.
     """
     _refuse(out, force)
-    chosen = _choose(storage_url, name, trial)
+    chosen = _choose(storage_url, name, trial, tell)
     from models.export import Inexact
 
     try:
@@ -112,6 +112,8 @@ def _refuse(out: Path, force: bool) -> None:
             raise UsageError(f"--out {out} is a folder with other things in it; choose a new one.")
     elif out.exists() or out.is_symlink():
         raise UsageError(f"--out {out} is there and is no folder; choose a new one.")
+    if not out.absolute().parent.is_dir():
+        raise UsageError(f"--out {out} cannot be written: there is no folder {out.parent}.")
     from models.export import missing_libraries
 
     if missing := missing_libraries():
@@ -122,14 +124,14 @@ def _refuse(out: Path, force: bool) -> None:
         )
 
 
-def _choose(storage_url: str, name: str, number: int | None) -> _Chosen:
+def _choose(storage_url: str, name: str, number: int | None, tell: Callable[[str], None]) -> _Chosen:
     study, found_out = name, None
     if number is None:
         found_out = confirmation(storage_url, name)
         if found_out is not None and found_out.best_run is not None:
             study, number = found_out.confirmed_in, found_out.best_run.trial
         else:
-            found_out, number = None, best(storage_url, name).trial.number
+            found_out, number = None, _best_so_far(storage_url, name, tell)
     found = found_trial(storage_url, study, number)
     checkpoint, path = _checkpoint(storage_url, found)
     with open_reading(storage_url) as storage:
@@ -141,6 +143,14 @@ def _choose(storage_url: str, name: str, number: int | None) -> _Chosen:
         looks=tuple(look for look in looks if look.trial_id == found.trial.trial_id),
         confirmation=found_out,
     )
+
+
+def _best_so_far(storage_url: str, name: str, tell: Callable[[str], None]) -> int:
+    found = best(storage_url, name)
+    finished, target = found.view.counts.finished, found.view.record.target_trials
+    if finished < target:
+        tell(f"{name} has {finished} of {target} trials finished: this is the best of them so far.")
+    return found.trial.number
 
 
 def _checkpoint(storage_url: str, found: FoundTrial) -> tuple[CheckpointRecord, Path]:

@@ -224,7 +224,8 @@ class TestRefusals:
             (["export", "twodigit", "--out", ".", "--force"], 2, "a folder with other things in it"),
             (["export", "twodigit", "--out", "studies.db"], 2, "is no folder"),
             (["export", "twodigit", "--out", "studies.db", "--force"], 2, "is no folder"),
-            (["export", "twodigit", "--out", "studies.db/x"], 2, "cannot be written"),
+            (["export", "twodigit", "--out", "studies.db/x"], 2, "there is no folder studies.db"),
+            (["export", "twodigit", "--out", "no/x"], 2, "there is no folder no"),
             (["export", "nosuch", "--out", "x"], 2, "There is no study nosuch"),
             (["export", "twodigit", "--trial", "9", "--out", "x"], 2, "There is no trial 9 in twodigit"),
             (["export", "twodigit"], 2, "--out"),
@@ -259,6 +260,14 @@ class TestRefusals:
         assert done.returncode == 2
         assert "Trial 0 of twodigit is waiting, not finished" in done.stderr
         assert not (tmp_path / "x").exists()
+
+    def test_a_study_that_is_not_finished(self, copy: Path, here: Command) -> None:
+        more = ("run", "--task", "twodigit", "--trials", "6", "--detach")
+        assert here(*more, cwd=copy).returncode == 0
+        done = here("export", "twodigit", "--out", "early", cwd=copy)
+        assert done.returncode == 0, done.stderr
+        assert "twodigit has 4 of 6 trials finished: this is the best of them so far." in done.stderr
+        assert "model.safetensors  is exact" in done.stdout
 
     def test_a_trial_that_failed(self, copy: Path, here: Command) -> None:
         connection = sqlite3.connect(copy / "studies.db")

@@ -112,6 +112,8 @@ def test_a_jpeg_is_read_and_turned_upright(tmp_path: Path) -> None:
         (lambda: Image.new("L", (28, 28), 77), "all its pixels have the same shade"),
         (lambda: Image.new("RGBA", (28, 28), (9, 9, 9, 0)), "wholly transparent"),
         (lambda: Image.new("1", (5000, 5000)), "more than 4096 pixels"),
+        (lambda: Image.new("1", (10_000, 10_000)), "more than 4096 pixels"),  # Pillow itself begins to warn
+        (lambda: Image.new("1", (20_000, 20_000)), "cannot be read as a picture"),  # and to refuse
     ],
 )
 def test_what_cannot_be_made_to_fit_is_refused(

@@ -28,12 +28,20 @@ def content(folder: Path) -> dict[str, str]:
 
 
 def test_a_folder_appears_when_it_is_whole(tmp_path: Path) -> None:
-    out = tmp_path / "deep" / "out"
+    out = tmp_path / "out"
     with whole_folder(out, replace=False) as aside:
         fill(aside, "new")
         assert not out.exists()
     assert content(out) == {"a": "new", "b": "new"}
-    assert [path.name for path in out.parent.iterdir()] == ["out"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_current_folder_has_a_name_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "empty"
+    out.mkdir()
+    monkeypatch.chdir(out)
+    make(Path())
+    assert content(out) == {"a": "new", "b": "new"}
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
