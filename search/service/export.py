@@ -276,12 +276,13 @@ def _facts(
     made: datetime.datetime,
 ) -> CardFacts:
     from models.export import BATCH_SIZES, TOLERANCE
+    from search.work.spec import training_seed
 
     found = chosen.found
     record, trial = found.record, found.trial
     # A trial that was pruned may have come to a better point than the last one whose weights were kept.
     [point] = [point for point in found.curve if point.images == chosen.checkpoint.images]
-    seed = derive(record.spec.seed, "trial", found.origin)
+    seed = training_seed(record.spec.seed, origin=found.origin, confirming=trial.confirming)
     return CardFacts(
         title=task.title,
         study=record,
@@ -310,7 +311,7 @@ def _facts(
         confirmation=chosen.confirmation,
         seeds={
             "of the study": record.spec.seed,
-            f"of the trial (first given to number {found.origin})": seed,
+            "of the trial": seed,
             "of the first weights": derive(seed, "weights"),
             "of the examples": derive(seed, "examples"),
             "of dropout": derive(seed, "dropout"),

@@ -28,11 +28,13 @@ from search.confirmation import Candidate, Confirmation, Look, SeedRun
 from search.errors import ConfigError
 from search.report.model_card import sparkline
 from search.report.numbers import best_point, wilson
+from search.seeds import derive
 from search.serve.folder import open_export
 from search.service import export as service
 from search.service.look import found_trial
 from search.store.engine import parse_url
 from search.store.sql import SQLStore
+from search.work.spec import training_seed
 
 Command = Callable[..., Any]
 """Of the fixtures `here` and `tune`: how a command ended."""
@@ -138,6 +140,9 @@ class TestCard:
             shown = written or (f"{value:.4g}" if isinstance(value, float) else str(value))
             assert f"| {shown} |" in text
         assert f"| **{best['parameters']:,}** |" in text, "the layers' parameters add up"
+        seed = training_seed(0, origin=best["trial"], confirming=None)
+        assert f"| of the trial | {seed} |" in text
+        assert f"| of the first weights | {derive(seed, 'weights')} |" in text
         assert f"tune repeat {study} --trial {best['trial']}" in text
         assert "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db" in text
         assert "Nobody has looked at the test set" in text
@@ -201,7 +206,7 @@ class TestCard:
             looks=(),
             words=("Trial 3 was luck.",),
         )
-        monkeypatch.setattr(service, "_confirmation", lambda url, name: confirmation)
+        monkeypatch.setattr(service, "confirmation", lambda url, name: confirmation)
         assert here("export", "twodigit", "--out", "confirmed", cwd=copy).returncode == 0
         told, text = manifest(copy / "confirmed"), (copy / "confirmed" / "README.md").read_text()
         assert (told["study"], told["trial"]) == ("again", best["trial"])
