@@ -74,7 +74,8 @@ class Store(ABC):
 
     @abstractmethod
     def release(self, claim: Claim) -> None:
-        """Frees the slot for another trial. Raises LeaseLost."""
+        """Frees the slot for another trial: the one on the claim is lost, and its checkpoint no longer counts
+        among the best. Raises LeaseLost."""
 
     @abstractmethod
     def claims(self, study_id: int) -> list[Claim]:

@@ -98,8 +98,9 @@ class MemoryStore(Store):
 
     def release(self, claim: Claim) -> None:
         with self._lock:
-            self._held(claim)
+            lost = self._held(claim).trial_id
             del self._claims[claim.claim_id]
+            self._checkpoints = {k: v for k, v in self._checkpoints.items() if k != lost}
 
     def claims(self, study_id: int) -> list[Claim]:
         with self._lock:

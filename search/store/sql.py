@@ -198,8 +198,11 @@ class SQLStore(Store):
 
     @retried
     def release(self, claim: Claim) -> None:
+        kept = tables.checkpoints
         with self.database.write() as connection:
-            if connection.execute(delete(tables.claims).where(*_held(claim))).rowcount != 1:
+            if connection.execute(delete(tables.claims).where(*_held(claim))).rowcount == 1:
+                connection.execute(delete(kept).where(kept.c.trial_id == claim.trial_id))
+            else:
                 left = select(tables.claims.c.claim_id).where(tables.claims.c.claim_id == claim.claim_id)
                 if connection.execute(left).first() is not None:
                     raise _lost(claim)

@@ -58,6 +58,11 @@ class Artifacts:
             with contextlib.suppress(FileNotFoundError):
                 self.path(dropped).unlink()
 
+    def discard(self, number: int) -> None:
+        """Removes what trial `number` kept: it failed."""
+        with contextlib.suppress(OSError):
+            self.checkpoint(number).unlink()
+
 
 def artifact_root(storage_url: str) -> Path:
     """The artifact folder of a storage: TUNE_ARTIFACTS, else beside an SQLite file, else ./tune.artifacts."""

@@ -18,7 +18,7 @@ import torch
 from models.device import give_back_memory
 from models.training import Diverged
 from search.errors import TuneError
-from search.records import Claim, Failure
+from search.records import Claim, Failure, State
 from search.store.base import LeaseLost
 from search.study.promotion import Decision
 from search.work.attempt import Attempt
@@ -105,7 +105,7 @@ class _Hands:
         if attempt is None:
             # A trial without a claim is another program's, or one that nobody will end but a reaper.
             if not self._store.open_claims(self._study.study_id) and not self._study.running():
-                discard_all(self._ground.artifacts.folder)
+                self._sweep()
                 return False
             time.sleep(IDLE_S)
             return True
@@ -115,6 +115,13 @@ class _Hands:
                 self._finish(attempt)
             self._ground.artifacts.keep_best(self._store)
         return True
+
+    def _sweep(self) -> None:
+        """The study is done: removes what nobody goes on with, and what workers that were killed left."""
+        discard_all(self._ground.artifacts.folder)
+        for trial in self._study.trials():
+            if trial.state is State.FAILED:
+                self._ground.artifacts.discard(trial.number)
 
     def empty(self) -> None:
         """Ends every trial in hand: as pruned if it would not have gone on, else as to be repeated."""
@@ -205,6 +212,7 @@ class _Hands:
         self._study.fail(attempt.asked.trial_id, reason, detail)
         with contextlib.suppress(LeaseLost):  # whoever has the claim now deals with it
             self._store.release(attempt.claim)
+            self._ground.artifacts.discard(attempt.asked.number)
 
     @contextlib.contextmanager
     def _answering_for(self, attempt: Attempt) -> Iterator[None]:

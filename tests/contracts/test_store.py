@@ -289,6 +289,15 @@ class TestWorkersAndCheckpoints:
         assert [each.trial_id for each in study.checkpoints(STUDY)] == [1, 3, 2]
         assert study.checkpoints(STUDY + 1) == [checkpoint(77, 0.0)], "another study's are left alone"
 
+    def test_a_lost_trial_keeps_no_place_among_the_best(self, study: Store) -> None:
+        claim = study.claim(STUDY, "w", lease_s=60)
+        assert claim is not None
+        claim = study.attach(claim, 1)
+        study.add_checkpoint(STUDY, checkpoint(1, 0.9))
+        study.add_checkpoint(STUDY, checkpoint(2, 0.5))
+        study.release(claim)
+        assert study.checkpoints(STUDY) == [checkpoint(2, 0.5)]
+
     def test_a_better_checkpoint_replaces_the_old_one(self, study: Store) -> None:
         study.add_checkpoint(STUDY, checkpoint(1, 0.5))
         study.add_checkpoint(STUDY, checkpoint(1, 0.6))

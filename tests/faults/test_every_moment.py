@@ -1,4 +1,9 @@
-"""A worker dies at its first write, at its second, and so on until a whole study passes without it."""
+"""A worker, or a reaper, dies at its first write, at its second, and so on until all is done without it.
+
+Before and after every commit. Among these moments are the one between a trial's beginning and the first
+renewal of its lease, the one between a result and the settling of its slot, and a reaper's between ending a
+lost trial and queuing its settings again. Parents are killed in tests/search/test_processes.py.
+"""
 
 from __future__ import annotations
 
@@ -25,3 +30,19 @@ def test_a_worker_may_die_at_any_write(arena: Callable[..., Any], tmp_path: Any)
         study.check()
         moment += STRIDE
     assert moment > 40, "three trials take some thirty writes, two moments each"
+
+
+def test_a_reaper_may_die_at_any_write(arena: Callable[..., Any], tmp_path: Any) -> None:
+    moment, survived = 1, False
+    while not survived:
+        study = arena(f"sqlite:///{tmp_path}/{moment}.db", trials=3)
+        study.wait(study.start(die_at=8, pause_s=0.0))
+        assert [line["event"] for line in study.history] == ["joined", "begun"]
+        dead = [study.history[0]["worker"]]
+        study.wait(study.start(reap=dead, die_at=moment))
+        survived = study.history[-1]["event"] == "reaped"
+        study.wait(study.start(reap=[*dead, "reaper"]))
+        study.wait(study.start(pause_s=0.0))
+        study.check()
+        moment += 1
+    assert moment > 8, "it takes over, ends, queues and lets go: four writes, two moments each"

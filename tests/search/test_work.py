@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +158,33 @@ class TestWork:
         files = {path.name for path in here.artifacts.folder.iterdir()}
         ranked = sorted(here.study.trials(), key=lambda trial: (-(trial.value or 0), trial.number))
         assert files == {f"trial-{trial.number:05d}.safetensors" for trial in ranked[:KEEP]}
+
+    def test_what_failed_trials_kept_makes_room_for_others(
+        self, storage: Storage, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One fails in its worker's hands, one with its worker; both had kept weights by then."""
+        here = ground(storage, mnist, tmp_path)
+        kept = storage.store.checkpoints
+
+        def fails(failure: Exception) -> Callable[..., None]:
+            def complete(*_arguments: object) -> None:
+                assert len(kept(here.study.study_id)) == 1
+                raise failure
+
+            return complete
+
+        for failure in (ZeroDivisionError("a bug"), TryAgain("The storage does not answer.")):
+            with monkeypatch.context() as patch:
+                patch.setattr("search.work.worker.FAILURES_IN_A_ROW", 1)
+                patch.setattr(Asked, "complete", fails(failure))
+                with pytest.raises((GivenUp, TryAgain)):
+                    work(here, stop=lambda: False)
+            Reaper(here.study, storage.store, "me").look(dead={here.worker.worker_id})
+            assert kept(here.study.study_id) == []
+        work(here, stop=lambda: False)
+        numbers = [trial.number for trial in here.study.trials() if trial.state.counts]
+        files = {path.name for path in here.artifacts.folder.iterdir()}
+        assert files == {f"trial-{number:05d}.safetensors" for number in numbers}
 
     def test_a_stopped_trial_is_queued_again(self, storage: Storage, mnist: Mnist, tmp_path: Path) -> None:
         here = ground(storage, mnist, tmp_path)
