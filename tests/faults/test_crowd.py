@@ -56,8 +56,6 @@ def test_a_dashboard_looks_on_all_the_while(
     study.check()
     assert looks >= 3
     assert [line for line in study.history if line["event"] == "gave up"] == []
-    states = [trial["state"] for trial in asked(f"{api}/1?after=0")["trials"]]
-    assert states.count("Complete") + states.count("Pruned") == 30
 
 
 def asked(url: str) -> Any:

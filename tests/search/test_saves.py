@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from data.mnist import Mnist
 from models.mlp import MLPConfig
@@ -25,6 +29,7 @@ from search.work.worker import work
 
 # Reports after 2,250 and 3,600 images: 36 and 57 batches of the references.
 REQUEST = RunRequest(task="twodigit", trials=2, epochs=0.1, model="mlp", pruner="none")
+NETWORK = build(MLPConfig(width=4), Signature(image=(1, 4, 4), heads=(("a", 2),)), seed=0)
 
 
 @pytest.fixture(autouse=True)
@@ -134,8 +139,7 @@ def test_what_cannot_be_trusted_is_not_used(grounds: Callable[[str], Ground], da
 
 
 def test_the_last_two_are_kept_and_the_older_stands_in(tmp_path: Path) -> None:
-    network = build(MLPConfig(width=4), Signature(image=(1, 4, 4), heads=(("a", 2),)), seed=0)
-    saves = Saves(tmp_path, 7)
+    saves, network = Saves(tmp_path, 7), NETWORK
     for images in (100, 200, 300):
         save = Save(
             trial_id=7,
@@ -158,3 +162,50 @@ def test_the_last_two_are_kept_and_the_older_stands_in(tmp_path: Path) -> None:
     assert torch.equal(found.best["first.weight"], network.state_dict()["first.weight"])
     saves.discard()
     assert list(tmp_path.iterdir()) == []
+
+
+DAMAGE = st.fixed_dictionaries(
+    {
+        "keep": st.floats(0, 1),
+        "flips": st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 7)), max_size=3),
+    }
+)
+"""What becomes of a file: it is cut short anywhere, or bits of it flip, or both."""
+
+
+def harm(path: Path, keep: float, flips: list[tuple[float, int]]) -> bool:
+    """Whether the file is another one now."""
+    sound = path.read_bytes()
+    content = bytearray(sound[: round(keep * len(sound))])
+    for where, bit in flips if content else []:
+        content[int(where * len(content))] ^= 1 << bit
+    path.write_bytes(content)
+    return bytes(content) != sound
+
+
+@settings(max_examples=100, deadline=None)
+@given(newest=DAMAGE, older=st.none() | DAMAGE, scrap=st.binary(max_size=200))
+@example(newest={"keep": 1.0, "flips": [(0.0, 0)]}, older=None, scrap=b"")  # the length of the header
+@example(newest={"keep": 1.0, "flips": [(0.01, 3)]}, older=None, scrap=b"")  # the header
+@example(newest={"keep": 1.0, "flips": [(0.999999, 7)]}, older=None, scrap=b"")  # the last byte
+@example(newest={"keep": 0.0, "flips": []}, older={"keep": 0.5, "flips": []}, scrap=b"")
+def test_whatever_happens_to_the_files_a_save_is_whole_or_not_used(
+    newest: dict[str, Any], older: dict[str, Any] | None, scrap: bytes
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        saves, network = Saves(Path(name), 7), NETWORK
+        for images in (100, 200):
+            state = {"x": torch.arange(images)}
+            save = Save(trial_id=7, images=images, state=state, best_images=100, best=network.state_dict())
+            saves.write(save, network, "mine")
+        first, second = sorted(Path(name).iterdir())
+        (Path(name) / f".{second.name}.0f.tmp").write_bytes(scrap)  # of a writer that was killed
+        sound = {100: True, 200: not harm(second, **newest)}
+        if older is not None:
+            sound[100] = not harm(first, **older)
+        found = saves.newest("mine")
+        expected = next((images for images in (200, 100) if sound[images]), None)
+        assert (found and found.images) == expected
+        if found is not None:
+            assert torch.equal(found.state["x"], torch.arange(found.images))
+            assert all(torch.equal(found.best[n], tensor) for n, tensor in network.state_dict().items())
