@@ -367,9 +367,8 @@ if kind == "worker":
     prepare_process(1)
     with open_storage(url, create=False) as storage:
         study = Study.find(storage, name)
-        artifacts = Artifacts(root=Path("/nonexistent"), study_id=study.study_id, name=name)
         mnist = load()
-        ground = prepare(storage, name, mnist, artifacts, device=choose_device("cpu"), threads=1)
+        ground = prepare(storage, name, mnist, Path("/nonexistent"), device=choose_device("cpu"), threads=1)
         claim = storage.store.claim(study.study_id, ground.worker.worker_id, lease_s=30)
         out = {"seconds": time.time() - began, "cpu": time.process_time(), "mb": memory()}
         storage.store.release(claim)

@@ -10,6 +10,7 @@ import secrets
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
@@ -64,7 +65,7 @@ def prepare(
     storage: Storage,
     name: str,
     mnist: Mnist,
-    artifacts: Artifacts,
+    artifact_root: Path,
     *,
     device: torch.device,
     threads: int,
@@ -73,6 +74,8 @@ def prepare(
 ) -> Ground:
     """Joins a study: reads its spec, sets up sampler and pruner, signs the list of workers.
 
+    Files of all studies of this storage are below `artifact_root`.
+
     Raises ConfigError where there is no such study, or where this machine's data are not the study's.
     """
     study = Study.find(storage, name)
@@ -80,6 +83,7 @@ def prepare(
     if study is None or record is None:
         raise ConfigError(f"There is no study {name} in {storage.name}; `tune studies` lists what is there.")
     spec = record.spec
+    artifacts = Artifacts(root=artifact_root, study_id=study.study_id, name=name)
     same_data(replace(record, name=name), mnist)
     task = get_task(spec.task)
     ladder = Ladder(epoch_images=spec.epoch_images, epochs=spec.epochs)

@@ -78,23 +78,18 @@ def _work(order: Order, stop: Callable[[], bool]) -> None:
     from models.device import choose_device, prepare_process
     from search.store.database import PATIENCE_S
     from search.study.storage import open_storage
-    from search.study.study import Study
-    from search.work.artifacts import Artifacts
     from search.work.ground import prepare
     from search.work.worker import work
 
     prepare_process(order.threads)
     with open_storage(order.storage_url, create=False, patience_s=PATIENCE_S) as storage:
         storage.heed(stop)
-        study = Study.find(storage, order.study)
-        assert study is not None, "the parent made or found it"
-        artifacts = Artifacts(root=order.artifact_root, study_id=study.study_id, name=study.name)
         device = choose_device(order.device)
         ground = prepare(
             storage,
             order.study,
             load(),
-            artifacts,
+            order.artifact_root,
             device=device,
             threads=order.threads,
             trial_timeout_s=order.trial_timeout_s,

@@ -26,7 +26,6 @@ from search.serve.model import Model
 from search.service.create import RunRequest, create_or_resume
 from search.service.export import export
 from search.study.storage import open_storage
-from search.work.artifacts import Artifacts
 from search.work.ground import prepare
 from search.work.worker import work
 
@@ -170,9 +169,10 @@ def demos(tmp_path_factory: pytest.TempPathFactory, mnist: Mnist) -> Iterator[di
     for task, references in (("twodigit", 2), ("sum", 1)):
         with open_storage(url) as storage:
             request = RunRequest(task=task, trials=references, epochs=2, model="mlp")
-            study, _ = create_or_resume(storage, request, mnist)
-            artifacts = Artifacts(root=folder / "studies.artifacts", study_id=study.study_id, name=task)
-            ground = prepare(storage, task, mnist, artifacts, device=torch.device("cpu"), threads=1)
+            create_or_resume(storage, request, mnist)
+            ground = prepare(
+                storage, task, mnist, folder / "studies.artifacts", device=torch.device("cpu"), threads=1
+            )
             work(ground, stop=lambda: False)
         export(url, task, trial=None, out=folder / task, force=False, int8=False, tell=lambda words: None)
         server = make_server(Model(open_export(folder / task)), host="127.0.0.1", port=0)

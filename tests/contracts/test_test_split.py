@@ -20,7 +20,6 @@ from data.mnist import Mnist
 from data.tasks import TASKS
 from search.service.create import RunRequest, create_or_resume
 from search.study.storage import open_storage
-from search.work.artifacts import Artifacts
 from search.work.ground import prepare
 from search.work.last_look import look_at_test
 from search.work.worker import work
@@ -177,8 +176,7 @@ def test_a_search_never_touches_it_and_the_look_does(task: str, tmp_path: Path, 
     request = RunRequest(task=task, trials=3, epochs=0.01, model="mlp")
     with open_storage(f"sqlite:///{tmp_path / 'studies.db'}") as storage:
         study, _ = create_or_resume(storage, request, wired)
-        artifacts = Artifacts(root=tmp_path, study_id=study.study_id, name=task)
-        ground = prepare(storage, task, wired, artifacts, device=torch.device("cpu"), threads=1)
+        ground = prepare(storage, task, wired, tmp_path, device=torch.device("cpu"), threads=1)
         assert work(ground, stop=lambda: False) == 3
         best = storage.store.checkpoints(study.study_id)[0]
     with pytest.raises(Touched):

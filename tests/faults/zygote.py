@@ -42,7 +42,6 @@ from search.study import study as studies
 from search.study.storage import open_storage
 from search.work import attempt as attempts
 from search.work import worker as workers
-from search.work.artifacts import Artifacts
 from search.work.ground import prepare
 from search.work.reaper import Reaper
 from search.work.spec import TrialSpec
@@ -170,12 +169,11 @@ def be_worker(order: Mapping[str, Any], mnist: Mnist) -> None:
     with open_storage(order["url"], create=False, patience_s=60) as storage:
         study = studies.Study.find(storage, order["study"])
         assert study is not None
-        artifacts = Artifacts(root=Path(order["artifacts"]), study_id=study.study_id, name=study.name)
         ground = prepare(
             storage,
             study.name,
             mnist,
-            artifacts,
+            Path(order["artifacts"]),
             device=torch.device("cpu"),
             threads=1,
             lease_s=order["lease_s"],

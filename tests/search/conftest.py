@@ -20,7 +20,6 @@ from search.cli.app import run_command
 from search.service.create import RunRequest, create_or_resume
 from search.service.export import export
 from search.study.storage import open_storage
-from search.work.artifacts import Artifacts
 from search.work.ground import prepare
 from search.work.worker import work
 
@@ -83,9 +82,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory, mnist: Mnist) -> Path:
     storage = open_storage(f"sqlite:///{folder / 'studies.db'}")
     for task, name, seed in (("twodigit", "twodigit", 0), ("twodigit", "again", 1), ("sum", "sum", 0)):
         request = RunRequest(task=task, trials=4, study=name, epochs=0.02, model="mlp", seed=seed)
-        study, _ = create_or_resume(storage, request, mnist)
-        artifacts = Artifacts(root=folder / "studies.artifacts", study_id=study.study_id, name=name)
-        ground = prepare(storage, name, mnist, artifacts, device=torch.device("cpu"), threads=1)
+        create_or_resume(storage, request, mnist)
+        ground = prepare(
+            storage, name, mnist, folder / "studies.artifacts", device=torch.device("cpu"), threads=1
+        )
         assert work(ground, stop=lambda: False) == 4
     storage.close()
     return folder

@@ -31,7 +31,7 @@ from search.service.look import trials
 from search.service.run import Hands
 from search.study.reading import open_reading
 from search.work import attempt
-from search.work.artifacts import KEEP, Artifacts, artifact_root
+from search.work.artifacts import KEEP, artifact_root
 from search.work.ground import prepare
 from search.work.spec import training_seed
 from search.work.worker import work
@@ -55,8 +55,9 @@ def confirm(url: str, mnist: Mnist, monkeypatch: pytest.MonkeyPatch) -> Confirm:
     """confirm(seeds=4): on the study twodigit, by one worker in this process."""
 
     def drive_here(storage: Any, study: Any, record: Any, request: Any, *_: object, **__: object) -> None:
-        artifacts = Artifacts(root=artifact_root(storage.url), study_id=study.study_id, name=study.name)
-        ground = prepare(storage, study.name, mnist, artifacts, device=torch.device("cpu"), threads=1)
+        ground = prepare(
+            storage, study.name, mnist, artifact_root(storage.url), device=torch.device("cpu"), threads=1
+        )
         work(ground, stop=lambda: False)
 
     torch.set_num_threads(1)

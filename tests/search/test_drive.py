@@ -15,7 +15,6 @@ from search.service.create import RunRequest, create_or_resume
 from search.service.drive import GAP_S, _Look
 from search.study.storage import open_storage
 from search.study.study import Asked
-from search.work.artifacts import Artifacts
 from search.work.engine import Place
 from search.work.ground import prepare
 
@@ -30,8 +29,7 @@ def test_a_worker_hangs_only_if_one_could_see_it(
 ) -> None:
     with open_storage(sqlite_url) as storage:
         study, record = create_or_resume(storage, RunRequest(task="twodigit", trials=3), mnist)
-        artifacts = Artifacts(root=tmp_path, study_id=study.study_id, name=study.name)
-        ground = prepare(storage, study.name, mnist, artifacts, device=torch.device("cpu"), threads=1)
+        ground = prepare(storage, study.name, mnist, tmp_path, device=torch.device("cpu"), threads=1)
         claim = storage.store.claim(study.study_id, ground.worker.worker_id, lease_s=60)
         assert claim is not None
         asked = ground.study.ask(lambda trial_id: storage.store.attach(claim, trial_id))
@@ -53,8 +51,7 @@ def test_a_worker_that_takes_up_what_waited_for_long_does_not_hang(
     """A reference waits until all others are done: the end of the last of them is a sign of life."""
     with open_storage(sqlite_url) as storage:
         study, record = create_or_resume(storage, RunRequest(task="twodigit", trials=3), mnist)
-        artifacts = Artifacts(root=tmp_path, study_id=study.study_id, name=study.name)
-        ground = prepare(storage, study.name, mnist, artifacts, device=torch.device("cpu"), threads=1)
+        ground = prepare(storage, study.name, mnist, tmp_path, device=torch.device("cpu"), threads=1)
 
         def begin() -> tuple[Claim, Asked]:
             claim = storage.store.claim(study.study_id, ground.worker.worker_id, lease_s=60)

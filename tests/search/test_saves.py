@@ -21,7 +21,6 @@ from search.records import Failure, Point, State
 from search.service.create import RunRequest, create_or_resume
 from search.study.storage import Storage, open_storage
 from search.work import attempt as attempts
-from search.work.artifacts import Artifacts
 from search.work.ground import Ground, prepare
 from search.work.reaper import Reaper
 from search.work.saves import KEEP, Save, Saves
@@ -46,8 +45,9 @@ def grounds(tmp_path: Path, mnist: Mnist) -> Iterator[Callable[[str], Ground]]:
         storage = open_storage(f"sqlite:///{tmp_path / name}.db")
         opened.append(storage)
         study, _ = create_or_resume(storage, REQUEST, mnist)
-        artifacts = Artifacts(root=tmp_path / f"{name}.artifacts", study_id=study.study_id, name=study.name)
-        return prepare(storage, study.name, mnist, artifacts, device=torch.device("cpu"), threads=1)
+        return prepare(
+            storage, study.name, mnist, tmp_path / f"{name}.artifacts", device=torch.device("cpu"), threads=1
+        )
 
     yield make
     for storage in opened:

@@ -32,7 +32,7 @@ from search.study.ladder import Ladder
 from search.study.storage import Storage, open_storage
 from search.study.study import DEATHS, Asked, Study
 from search.work import trial as trials_module
-from search.work.artifacts import KEEP, Artifacts, artifact_root
+from search.work.artifacts import KEEP, artifact_root
 from search.work.ground import Ground, prepare
 from search.work.lease import LEASE_S, Leases
 from search.work.reaper import Reaper
@@ -50,9 +50,8 @@ def _one_thread() -> None:
 
 def ground(storage: Storage, mnist: Mnist, tmp_path: Path, request: RunRequest = QUICK) -> Ground:
     """A worker's ground on a new study."""
-    study, _ = create_or_resume(storage, request, mnist)
-    artifacts = Artifacts(root=tmp_path / "artifacts", study_id=study.study_id, name=study.name)
-    return prepare(storage, request.name, mnist, artifacts, device=CPU, threads=1)
+    create_or_resume(storage, request, mnist)
+    return prepare(storage, request.name, mnist, tmp_path / "artifacts", device=CPU, threads=1)
 
 
 @pytest.fixture
@@ -360,9 +359,8 @@ class TestWork:
     def test_other_data_are_refused(self, storage: Storage, mnist: Mnist, tmp_path: Path) -> None:
         create_or_resume(storage, QUICK, mnist)
         other = dataclasses.replace(mnist, checksums={**mnist.checksums, "t10k-labels-idx1-ubyte": "00"})
-        artifacts = Artifacts(root=tmp_path, study_id=1, name="twodigit")
         with pytest.raises(ConfigError, match="other MNIST files"):
-            prepare(storage, "twodigit", other, artifacts, device=CPU, threads=1)
+            prepare(storage, "twodigit", other, tmp_path, device=CPU, threads=1)
 
 
 @pytest.fixture
