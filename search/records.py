@@ -345,3 +345,5 @@ class Snapshot:
     """since this run began"""
     remaining_s: float | None
     """until the target at this run's pace; None while nothing is finished yet"""
+    stopping: bool = False
+    """a signal has come: the workers put their trials in order"""

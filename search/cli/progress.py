@@ -23,6 +23,8 @@ from search.records import Failure, Snapshot, State, TrialRecord
 LINE_EVERY_S = 30.0
 """A line of plain output at least so often, so that a log shows that something lives."""
 
+STOPPING = "Stopping: the workers save their trials, which takes up to 5 s. Ctrl-C once more ends at once."
+
 Watch = Callable[[Snapshot], None]
 
 
@@ -71,6 +73,8 @@ def panel(seen: Snapshot) -> RenderableType:
         best.append(f"  {heads(seen.best_point)}\n      ", style="none")
         best.append(described(seen.best), style="dim")
         parts.append(best)
+    if seen.stopping:
+        parts.append(Text(STOPPING, style="bold yellow"))
     return Group(*parts)
 
 
@@ -82,6 +86,9 @@ class Lines:
         self._last = time.monotonic()
 
     def __call__(self, seen: Snapshot) -> None:
+        if seen.stopping:
+            self._say(STOPPING)
+            return
         ended = {trial.number: trial for trial in seen.trials if trial.finished is not None}
         if self._told is None:  # what an earlier run finished is no news
             self._told = {number for number, trial in ended.items() if _age_s(trial) > seen.elapsed_s}

@@ -92,10 +92,11 @@ def drive(
     with Signals() as signals, _stopped_while_away(signals):
         storage.heed(signals.stop)
         crew = Crew(engine.starter(size), order, size)
+        seen = first
         try:
             reason: Reason = "finished"
             while not crew.ended and not signals.stop() and crew.gave_up is None:
-                time.sleep(POLL_S)
+                pause(POLL_S, signals.stop)
                 dead = crew.tend()
                 if dead or reaper.due:
                     reaper.look(dead=_ids_of(storage, study, dead))
@@ -118,6 +119,8 @@ def drive(
             storage.heed(lambda: True)  # it was waited for
             raise
         finally:
+            if signals.stop():
+                watch(replace(seen, stopping=True))
             crew.stop()
             reaper.look(dead=_ids_of(storage, study, crew.places))
         last = look.snapshot(time.monotonic() - began)
@@ -133,6 +136,13 @@ def drive(
                 "word; the same command goes on, `tune doctor` may know why."
             )
     return look.result(reason, last)
+
+
+def pause(seconds: float, stop: Callable[[], bool]) -> None:
+    """Sleeps, and wakes up early where `stop` says so: a signal alone does not end a sleep."""
+    until = time.monotonic() + seconds
+    while not stop() and (left := until - time.monotonic()) > 0:
+        time.sleep(min(0.05, left))
 
 
 @contextmanager

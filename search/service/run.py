@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 from search.errors import ConfigError, Interrupted, TryAgain, TuneError
 from search.service.create import DeviceName, EngineName, RunRequest, check, create_or_resume
 from search.service.data import fetch_data, load_data
-from search.service.drive import RunResult, Watch, drive
+from search.service.drive import RunResult, Watch, drive, pause
 from search.service.look import find, studies
 from search.store.database import PATIENCE_S
 from search.study.storage import open_storage
@@ -144,7 +144,7 @@ def serve(
             if not waiting:
                 tell("Waiting for a study with trials left to do.")
                 waiting = True
-            _pause(signals.stop)
+            pause(LOOK_S, signals.stop)
         assert signals.received is not None
         raise Interrupted("Stopped while there was nothing to do.", signals.received)
 
@@ -156,9 +156,3 @@ def _open(storage_url: str, only: str | None, shelved: dict[str, float]) -> Iter
         away = time.monotonic() - shelved.get(name, -SHELVED_S) < SHELVED_S
         if only in (None, name) and not away and view.counts.finished < view.record.target_trials:
             yield name
-
-
-def _pause(stop: Callable[[], bool]) -> None:
-    until = time.monotonic() + LOOK_S
-    while time.monotonic() < until and not stop():
-        time.sleep(0.1)

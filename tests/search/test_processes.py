@@ -54,7 +54,7 @@ class TestInterruption:
             caught_in_training(running, tmp_path, number)
             _, words = running.communicate(timeout=30)
             assert running.returncode == code, words
-            assert "the same command goes on" in words
+            assert words.index("Stopping: the workers save") < words.index("the same command goes on")
             assert "Traceback" not in words
         rows = here("trials", "twodigit", "--json", cwd=tmp_path).parsed
         failed = [row for row in rows if row["state"] == "failed"]

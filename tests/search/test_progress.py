@@ -109,6 +109,15 @@ def test_lines_tell_each_end_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert second == "1/100  trial 1  failed (diverged)"
 
 
+def test_a_stop_says_what_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    stopping = replace(SEEN, stopping=True)
+    Lines()(stopping)
+    for text in (drawn(stopping, 118), capsys.readouterr().err):
+        assert "Stopping: the workers save their trials" in text
+        assert "Ctrl-C once more ends at once" in text
+    assert "Stopping" not in drawn(SEEN, 118)
+
+
 def test_lines_do_not_repeat_what_an_earlier_run_told(capsys: pytest.CaptureFixture[str]) -> None:
     long_ago = replace(DONE, finished=NOW - datetime.timedelta(hours=1))
     Lines()(replace(SEEN, trials=(long_ago,)))
