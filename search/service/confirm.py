@@ -16,8 +16,9 @@ from search.confirmation import Confirmation
 from search.errors import ConfigError, TuneError, UsageError
 from search.records import Confirming, Counts, StudyRecord, TrialRecord
 from search.report import confirming, numbers, racing
+from search.service.check import check
 from search.service.confirmed import confirmations, stand
-from search.service.create import SUFFIX, check
+from search.service.create import SUFFIX
 from search.service.data import fetch_data, load_data
 from search.service.drive import Watch, drive
 from search.service.last_look import take_looks

@@ -1,5 +1,5 @@
-"""From a request to a study: checks what is asked, makes the study or opens it where it fits.
-Knows nothing of workers.
+"""From a request to a study: makes the study, or opens it where it fits.
+Knows nothing of workers. Whether a request can be meant at all, search.service.check says.
 """
 
 from __future__ import annotations
@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from search.errors import ConfigError, UsageError, did_you_mean
+from search.errors import ConfigError, UsageError
 from search.records import StudyRecord, StudySpec
 from search.space.defaults import DEFAULT_EPOCHS, REFERENCES, default_space, families_of
 from search.space.domain import Space
 from search.space.file import read_space, space_entries
-from search.study.ladder import Ladder
-from search.study.pruners import DEFAULT_PRUNER, make_pruning
-from search.study.samplers import DEFAULT_SAMPLER, make_sampler
+from search.study.pruners import DEFAULT_PRUNER
+from search.study.samplers import DEFAULT_SAMPLER
 from search.study.storage import Storage
 from search.study.study import Study
 
@@ -73,72 +72,6 @@ class RunRequest:
     def name(self) -> str:
         """Of the study: the task's unless another is asked for."""
         return self.study or self.task
-
-
-def check(request: RunRequest) -> None:
-    """Refuses what cannot be meant, before anything is touched."""
-    if request.task not in TASKS:
-        raise UsageError(f"--task {request.task}: no such task{did_you_mean(request.task, TASKS)}.")
-    for flag, number in (
-        ("trials", request.trials),
-        ("workers", request.workers),
-        ("threads", request.threads),
-    ):
-        if number is not None and number < 1:
-            raise UsageError(f"--{flag} must be at least 1, not {number}.")
-    if request.epochs is not None and not 0.01 <= request.epochs <= 10_000:
-        raise UsageError(f"--epochs must be from 0.01 to 10000, not {request.epochs:g}.")
-    if request.target is not None and not 0 < request.target < 1:
-        raise UsageError(f"--target is a fraction between 0 and 1 such as 0.985, not {request.target:g}.")
-    if request.timeout_s is not None and not request.timeout_s > 0:  # NaN is refused too
-        raise UsageError(f"--timeout must be above 0 seconds, not {request.timeout_s:g}.")
-    for flag, seconds in (
-        ("trial-timeout", request.trial_timeout_s),
-        ("stall-timeout", request.stall_timeout_s),
-    ):
-        if seconds is not None and not seconds > 0:
-            raise UsageError(f"--{flag} must be above 0 seconds, not {seconds:g}.")
-    if request.seed is not None and request.seed < 0:
-        raise UsageError(f"--seed must be 0 or more, not {request.seed}.")
-    if len(request.name.split(SUFFIX)[0]) > MAX_NAME or not request.name.isprintable():
-        raise UsageError(f"--study must be a printable name of at most {MAX_NAME} characters.")
-    ladder = Ladder(epoch_images=1000, epochs=1)
-    if request.sampler is not None:
-        make_sampler(request.sampler, 0)
-    if request.pruner is not None:
-        make_pruning(request.pruner, ladder)
-    space_of(request)
-    _cluster_is_named(request)
-    if request.engine == "local":  # a cluster says itself whether it has GPUs
-        _device_exists(request.device)
-
-
-def _cluster_is_named(request: RunRequest) -> None:
-    from search.work.ray_engine import cluster_address
-
-    if request.engine == "local":
-        if request.address is not None:
-            raise UsageError("--address is that of a Ray cluster: add --engine ray, or leave it out.")
-        return
-    address = cluster_address(request.address)
-    if not address:
-        raise UsageError(
-            "--engine ray needs --address HOST:PORT of a cluster's head (or RAY_ADDRESS), or --address auto "
-            "for the cluster that this machine is part of; `ray start --head` makes one."
-        )
-    if address == "local" or "://" in address:
-        raise UsageError(
-            f"--address {address}: write HOST:PORT of the head, or auto, on a machine of the cluster."
-        )
-
-
-def _device_exists(device: DeviceName) -> None:
-    from models.device import DeviceUnavailable, choose_device
-
-    try:
-        choose_device(device)
-    except DeviceUnavailable as error:
-        raise UsageError(f"--device {device}: {error}.") from error
 
 
 def create_or_resume(storage: Storage, request: RunRequest, mnist: Mnist) -> tuple[Study, StudyRecord]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from search.errors import ConfigError, Interrupted, TryAgain, TuneError
-from search.service.create import DeviceName, EngineName, RunRequest, check, create_or_resume
+from search.service.check import check
+from search.service.create import DeviceName, EngineName, RunRequest, create_or_resume
 from search.service.data import fetch_data, load_data
 from search.service.drive import RunResult, Watch, drive, pause
 from search.service.look import find, studies

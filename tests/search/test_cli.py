@@ -167,6 +167,33 @@ class TestRefusals:
         assert "Traceback" not in done.stderr
         assert (finished / "studies.db").read_bytes() == before, "a refusal changes nothing"
 
+    def test_wrong_flags_are_all_named_at_once(self, tmp_path: Path, here: Command) -> None:
+        (tmp_path / "space.toml").write_text("dropout = 2")
+        flags = {
+            "--task": "two",
+            "--trials": "0",
+            "--model": "cnn",
+            "--sampler": "tbe",
+            "--pruner": "median2",
+            "--epochs": "0",
+            "--target": "98.5",
+            "--workers": "0",
+            "--threads": "0",
+            "--timeout": "nan",
+            "--trial-timeout": "0",
+            "--seed": "-1",
+            "--space": "space.toml",
+            "--address": "auto",
+        }
+        done = here("run", *(word for flag in flags.items() for word in flag), cwd=tmp_path)
+        assert done.returncode == 2
+        lines = done.stderr.splitlines()
+        assert len(lines) == len(flags)
+        for name in flags.keys() - {"--space"}:
+            assert [line for line in lines if line.removeprefix("tune: ").startswith(f"{name} ")], name
+        assert any("space.toml: dropout: must be a number from 0 to 0.95" in line for line in lines)
+        assert not (tmp_path / "studies.db").exists()
+
     def test_three_mistakes_in_a_space_file_are_all_named(self, tmp_path: Path, here: Command) -> None:
         (tmp_path / "space.toml").write_text('optimiser = "adam"\ndropout = 2\nwidth = {low = 9, high = 1}\n')
         done = here("run", "--task", "twodigit", "--space", "space.toml", cwd=tmp_path)

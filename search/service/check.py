@@ -1,0 +1,105 @@
+"""Whether a request can be meant: every wrong flag is named, all at once, before anything is touched.
+Knows nothing of studies that exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from search.errors import ConfigError, UsageError, did_you_mean
+from search.service.create import MAX_NAME, SUFFIX, TASKS, DeviceName, RunRequest
+from search.space.defaults import FAMILIES, families_of
+from search.space.file import read_space
+from search.study.ladder import Ladder
+from search.study.pruners import make_pruning
+from search.study.samplers import make_sampler
+
+
+def check(request: RunRequest) -> None:
+    """Refuses what cannot be meant, a line for each mistake.
+
+    Raises UsageError, or ConfigError where nothing but the space file is wrong.
+    """
+    wrong: list[UsageError | ConfigError] = [
+        *map(UsageError, _wrong_numbers(request)),
+        *_wrong_names(request),
+        *map(UsageError, _wrong_cluster(request)),
+    ]
+    if wrong:
+        kind = UsageError if any(isinstance(error, UsageError) for error in wrong) else ConfigError
+        raise kind("\n".join(map(str, wrong)))
+
+
+def _wrong_numbers(request: RunRequest) -> Iterator[str]:
+    for flag, number in (
+        ("trials", request.trials),
+        ("workers", request.workers),
+        ("threads", request.threads),
+    ):
+        if number is not None and number < 1:
+            yield f"--{flag} must be at least 1, not {number}."
+    if request.epochs is not None and not 0.01 <= request.epochs <= 10_000:
+        yield f"--epochs must be from 0.01 to 10000, not {request.epochs:g}."
+    if request.target is not None and not 0 < request.target < 1:
+        yield f"--target is a fraction between 0 and 1 such as 0.985, not {request.target:g}."
+    for flag, seconds in (
+        ("timeout", request.timeout_s),
+        ("trial-timeout", request.trial_timeout_s),
+        ("stall-timeout", request.stall_timeout_s),
+    ):
+        if seconds is not None and not seconds > 0:  # NaN is refused too
+            yield f"--{flag} must be above 0 seconds, not {seconds:g}."
+    if request.seed is not None and request.seed < 0:
+        yield f"--seed must be 0 or more, not {request.seed}."
+
+
+def _wrong_names(request: RunRequest) -> Iterator[UsageError | ConfigError]:
+    if request.task not in TASKS:
+        yield UsageError(f"--task {request.task}: no such task{did_you_mean(request.task, TASKS)}.")
+    if len(request.name.split(SUFFIX)[0]) > MAX_NAME or not request.name.isprintable():
+        yield UsageError(f"--study must be a printable name of at most {MAX_NAME} characters.")
+    sampler, pruner, space = request.sampler, request.pruner, request.space
+    if sampler is not None:
+        yield from _refusal(lambda: make_sampler(sampler, 0))
+    if pruner is not None:
+        yield from _refusal(lambda: make_pruning(pruner, Ladder(epoch_images=1000, epochs=1)))
+    wrong_model = list(_refusal(lambda: families_of(request.model or "all")))
+    yield from wrong_model
+    if space is not None:
+        families = FAMILIES if wrong_model else families_of(request.model or "all")
+        yield from _refusal(lambda: read_space(space, families))
+    if request.engine == "local":  # a cluster says itself whether it has GPUs
+        yield from _refusal(lambda: _device_exists(request.device))
+
+
+def _refusal(work: Callable[[], object]) -> Iterator[UsageError | ConfigError]:
+    """What `work` raises, if it refuses."""
+    try:
+        work()
+    except (UsageError, ConfigError) as error:
+        yield error
+
+
+def _device_exists(device: DeviceName) -> None:
+    from models.device import DeviceUnavailable, choose_device
+
+    try:
+        choose_device(device)
+    except DeviceUnavailable as error:
+        raise UsageError(f"--device {device}: {error}.") from error
+
+
+def _wrong_cluster(request: RunRequest) -> Iterator[str]:
+    from search.work.ray_engine import cluster_address
+
+    address = cluster_address(request.address)
+    if request.engine == "local":
+        if request.address is not None:
+            yield "--address is that of a Ray cluster: add --engine ray, or leave it out."
+    elif not address:
+        yield (
+            "--engine ray needs --address HOST:PORT of a cluster's head (or RAY_ADDRESS), or --address auto "
+            "for the cluster that this machine is part of; `ray start --head` makes one."
+        )
+    elif address == "local" or "://" in address:
+        yield f"--address {address}: write HOST:PORT of the head, or auto, on a machine of the cluster."
