@@ -71,6 +71,8 @@ def draw_examples(
         chosen = get_task(task)
     except UnknownTask as error:
         raise UsageError(f"--task {task}: {error}.") from error
+    if out.suffix.lower() != ".png":
+        raise UsageError(f"--out {out}: pictures are written as PNG; name it {out.with_suffix('.png')}.")
     picture = grid(
         chosen,
         load_data(),

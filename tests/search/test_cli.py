@@ -122,6 +122,11 @@ class TestRefusals:
             (["worker"], 2, "or say --forever"),
             (["run", "--task", "twodigit", "--timeout", "nan"], 2, "--timeout must be above 0"),
             (["data", "show", "--task", "two"], 2, "did you mean twodigit?"),
+            (
+                ["data", "show", "--out", "x.jpg"],
+                2,
+                "--out x.jpg: pictures are written as PNG; name it x.png.",
+            ),
             (["data", "fetch", "--from", "/nowhere"], 78, "/nowhere"),
             (["nonsense"], 2, "nonsense"),
         ],
