@@ -15,7 +15,7 @@ from collections.abc import Callable
 import optuna
 
 from search.records import State, TrialRecord
-from search.report.effects import Effect, Setting, effects
+from search.report.one_study.effects import Effect, Setting, effects
 from search.study.chance import drawn_at_random
 from search.study.samplers import make_sampler
 

@@ -14,8 +14,8 @@ from search.cli.look import best_json
 from search.cli.options import JSONOption, StorageOption, print_json, print_table, storage_url
 
 if TYPE_CHECKING:
-    from search.report.comparison import Against, Comparison, Side
     from search.report.estimates import Estimate
+    from search.report.side_by_side.comparison import Against, Comparison, Side
     from search.report.timeline import Mark
 
 
@@ -35,8 +35,8 @@ def compare(
     json: JSONOption = False,
 ) -> None:
     """Sets studies side by side: best and typical accuracy, time to a goal, what equal budgets brought."""
-    from search.report.conclusions import words
-    from search.report.tabled import rows
+    from search.report.side_by_side.conclusions import words
+    from search.report.side_by_side.tabled import rows
     from search.service.compare import compare as service
     from search.service.compare import write_page
     from search.service.output import may_write
@@ -112,7 +112,7 @@ def _counts(side: Side) -> dict[str, int]:
 
 
 def _against(against: Against) -> dict[str, Any]:
-    from search.report.conclusions import best_against_best, pairs_in_words
+    from search.report.side_by_side.conclusions import best_against_best, pairs_in_words
 
     return {
         "best": {name: _estimate(each) for name, each in against.differences.items()},

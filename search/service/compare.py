@@ -12,8 +12,8 @@ from pathlib import Path
 
 from search.errors import UsageError
 from search.records import State, Track
-from search.report.comparison import Comparison, Pair, Studied
-from search.report.comparison import compare as side_by_side
+from search.report.side_by_side.comparison import Comparison, Pair, Studied
+from search.report.side_by_side.comparison import compare as side_by_side
 from search.service.look import Best, best_in, reader_of
 from search.service.output import write
 from search.study.reading import Reading, TrialReader, open_reading
@@ -112,7 +112,7 @@ def _score(track: Track) -> float:
 
 def write_page(found: Compared, out: Path, *, force: bool) -> int:
     """Writes the page of a comparison and returns its bytes. Raises UsageError as `search.service.output`."""
-    from search.report.comparison_page import comparison_page
+    from search.report.side_by_side.page import comparison_page
 
     moment = datetime.datetime.now(datetime.UTC)
     footer = f"Written by tune {version('tune')} on {moment:%Y-%m-%d %H:%M} UTC."

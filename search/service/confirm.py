@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from search.confirmation import Confirmation
 from search.errors import ConfigError, TuneError, UsageError
 from search.records import Confirming, Counts, StudyRecord, TrialRecord
-from search.report import confirming, numbers, racing
+from search.report import numbers
+from search.report.confirming import racing, standing
 from search.service.check import check
 from search.service.confirmed import confirmations, stand
 from search.service.create import SUFFIX
@@ -91,7 +92,7 @@ def confirm(
                 drive(storage, study, own, hands, engine, watch=watch, detach=False)
             found = _stand(storage, own)
         problem = take_looks(storage, found, mnist)
-        return confirming.confirmation(_stand(storage, own)), problem
+        return standing.confirmation(_stand(storage, own)), problem
 
 
 def _candidates(trials: Sequence[TrialRecord], record: StudyRecord, top: int) -> list[int]:
@@ -178,13 +179,13 @@ def _asked(study: Study) -> set[Confirming]:
     return {run.confirming for run in study.trials() if run.confirming is not None}
 
 
-def _stand(storage: Storage, record: StudyRecord) -> confirming.Stand:
+def _stand(storage: Storage, record: StudyRecord) -> standing.Stand:
     found = stand(storage, record.spec.confirms or "", within=record.name)
     assert found is not None, "it was begun a moment ago"
     return found
 
 
-def _plan(found: confirming.Stand) -> str:
+def _plan(found: standing.Stand) -> str:
     """What is about to be done, in a sentence or two."""
     runs = {run.confirming for run in found.runs if run.confirming is not None}
     racing_here = {run.candidate for run in runs}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from search.confirmation import Confirmation
 from search.records import State, StudyRecord
-from search.report import confirming
+from search.report.confirming import standing
 from search.service.look import reader_of, record_of
 from search.study.reading import Reading, open_reading
 
@@ -26,7 +26,7 @@ def confirmation(storage_url: str, name: str) -> Confirmation | None:
     """
     with open_reading(storage_url) as storage:
         found = stand(storage, name)
-    return None if found is None else confirming.confirmation(found)
+    return None if found is None else standing.confirmation(found)
 
 
 def confirmations(storage: Reading | Storage, name: str) -> list[StudyRecord]:
@@ -39,7 +39,7 @@ def confirmations(storage: Reading | Storage, name: str) -> list[StudyRecord]:
     ]
 
 
-def stand(storage: Reading | Storage, name: str, *, within: str | None = None) -> confirming.Stand | None:
+def stand(storage: Reading | Storage, name: str, *, within: str | None = None) -> standing.Stand | None:
     """All that is known of a study's confirmation (`within` that study, else the one begun last).
 
     None where nobody asked for it yet. Raises UsageError where there is no study of that name.
@@ -52,7 +52,7 @@ def stand(storage: Reading | Storage, name: str, *, within: str | None = None) -
     runs = reader_of(storage, asked[-1]).all()
     complete = [run.trial_id for run in runs if run.state is State.COMPLETE]
     family = [searched, *every]
-    return confirming.Stand(
+    return standing.Stand(
         searched=searched,
         trials=reader_of(storage, searched).all(),
         confirming=asked[-1],

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from search.errors import TuneError, UsageError
 from search.records import Counts
-from search.report import card, comparison_figures, numbers
+from search.report import card, numbers
+from search.report.side_by_side import figures as comparison_figures
 from search.report.timeline import timeline
 from search.service.look import reader_of
 from search.study.reading import Reading, open_reading

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from search.confirmation import Confirmation, Look, SeedRun
 from search.errors import ConfigError, TuneError
 from search.records import CheckpointRecord
-from search.report.confirming import Stand, best_run, confirmation
+from search.report.confirming.standing import Stand, best_run, confirmation
 from search.study.storage import Storage
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from search.errors import ConfigError, TuneError
 from search.records import StudyRecord, TrialRecord
-from search.report.effects import FAMILY, Setting
-from search.report.material import Material
 from search.report.numbers import best_trial, leader
+from search.report.one_study.effects import FAMILY, Setting
+from search.report.one_study.material import Material
 from search.service.confirmed import confirmation
 from search.service.data import load_data
 from search.service.look import WholeStudy, whole_study
@@ -28,7 +28,7 @@ from search.study.chance import drawn_at_random
 from search.study.ladder import Ladder
 
 if TYPE_CHECKING:  # torch takes a second to import
-    from search.report.mistakes import Mistakes
+    from search.report.one_study.mistakes import Mistakes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +47,7 @@ def report(storage_url: str, name: str, out: Path, *, force: bool) -> Written:
     Raises UsageError for an unknown study, a file that exists (unless `force`) or a place that cannot be
     written, TuneError for a study without a single report.
     """
-    from search.report.study_page import study_page
+    from search.report.one_study.study_page import study_page
 
     may_write(out, force=force)
     material = gather(storage_url, name)

@@ -223,8 +223,8 @@ class Study:
 
         After DEATHS repetitions whose workers died they are not. In a confirmation they are always queued
         again, for no other settings can take the place; whoever begins the repetition ends it at once if
-        there were too many (search.report.racing). Does nothing to a trial that is finished already,
-        except to queue a retry that is owed.
+        there were too many (search.report.confirming.racing). Does nothing to a trial that is finished
+        already, except to queue a retry that is owed.
         """
         why = {FAILURE: reason.value, FAILURE_DETAIL: detail}
         with contextlib.suppress(TrialEnded):  # its worker was faster than the reaper

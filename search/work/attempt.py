@@ -13,7 +13,7 @@ import torch
 
 from models.network import Network
 from search.records import Claim, Point
-from search.report import racing
+from search.report.confirming import racing
 from search.study.promotion import Candidate
 from search.study.study import Asked
 from search.work.ground import Ground

@@ -18,7 +18,7 @@ from models.checkpoint import load_checkpoint
 from models.network import Network
 from models.training import EVALUATION_BATCH, Precision, precision_context
 from search.records import CheckpointRecord
-from search.report.mistakes import Confusion, Mistake, Mistakes, surest_first
+from search.report.one_study.mistakes import Confusion, Mistake, Mistakes, surest_first
 
 SHOWN = 24
 """Worst mistakes that are kept, with their pictures."""

@@ -24,9 +24,9 @@ from search.records import (
     Track,
     TrialRecord,
 )
-from search.report.comparison import Comparison, Pair, Studied, compare
-from search.report.conclusions import words
-from search.report.tabled import estimated, rows, when
+from search.report.side_by_side.comparison import Comparison, Pair, Studied, compare
+from search.report.side_by_side.conclusions import words
+from search.report.side_by_side.tabled import estimated, rows, when
 from search.report.timeline import Mark
 
 Command = Callable[..., Any]

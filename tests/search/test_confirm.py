@@ -24,7 +24,7 @@ from models.training import Diverged, evaluate
 from search.confirmation import Confirmation
 from search.errors import TuneError
 from search.records import Confirming, State
-from search.report import racing
+from search.report.confirming import racing
 from search.service import confirm as service
 from search.service.confirmed import confirmation
 from search.service.look import trials

@@ -20,8 +20,8 @@ from search.records import (
     StudySpec,
     TrialRecord,
 )
-from search.report import racing
-from search.report.confirming import Stand, confirmation
+from search.report.confirming import racing
+from search.report.confirming.standing import Stand, confirmation
 
 NOW = datetime.datetime(2026, 11, 23, 12, tzinfo=datetime.UTC)
 COMPLETE, PRUNED, FAILED = State.COMPLETE, State.PRUNED, State.FAILED

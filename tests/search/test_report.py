@@ -22,17 +22,17 @@ from search.records import (
     Value,
     Worker,
 )
-from search.report import basis, generalisation
-from search.report.effects import Effect, Setting, effects, sentence
-from search.report.figures import DOTS, effect, progress, sizes, thinned
 from search.report.html import safe
-from search.report.material import Material
-from search.report.mistakes import Confusion, Mistake, Mistakes, confusion_in_words, surest_first
-from search.report.outcomes import best_so_far, front, leaders, spending, spent_in_words
-from search.report.questions import answers
+from search.report.one_study import basis, generalisation
+from search.report.one_study.effects import Effect, Setting, effects, sentence
+from search.report.one_study.figures import DOTS, effect, progress, sizes, thinned
+from search.report.one_study.material import Material
+from search.report.one_study.mistakes import Confusion, Mistake, Mistakes, confusion_in_words, surest_first
+from search.report.one_study.outcomes import best_so_far, front, leaders, spending, spent_in_words
+from search.report.one_study.questions import answers
+from search.report.one_study.study_page import study_page
+from search.report.one_study.training import courses, doublings, verdict
 from search.report.statistics import Explained
-from search.report.study_page import study_page
-from search.report.training import courses, doublings, verdict
 
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
 EPOCH = 1000

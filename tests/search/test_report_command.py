@@ -17,7 +17,7 @@ from data.tasks import get_task
 from models.checkpoint import load_checkpoint
 from models.training import evaluate
 from search.records import StudyRecord, StudySpec
-from search.report.mistakes import Mistakes
+from search.report.one_study.mistakes import Mistakes
 from search.service.create import RunRequest, create_or_resume
 from search.service.look import whole_study
 from search.service.report import command, drawn, gather, searched

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from search.records import Point, State, TrialRecord
-from search.report.basis import Curves, gap
 from search.report.numbers import best_point, wilson
+from search.report.one_study.basis import Curves, gap
 from search.report.statistics import quartiles
 from search.report.words import count, epochs, listed, points, share
 

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search.report import generalisation
-from search.report.basis import Basis
-from search.report.effects import Effect, effects
-from search.report.material import Material
-from search.report.questions import Answer, answers
-from search.report.training import Course, Doubling, Verdict, courses, doublings, verdict
+from search.report.one_study import generalisation
+from search.report.one_study.basis import Basis
+from search.report.one_study.effects import Effect, effects
+from search.report.one_study.material import Material
+from search.report.one_study.questions import Answer, answers
+from search.report.one_study.training import Course, Doubling, Verdict, courses, doublings, verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

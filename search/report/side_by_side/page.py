@@ -4,12 +4,12 @@ Knows nothing of files.
 
 from __future__ import annotations
 
-from search.report import comparison_figures as figures
-from search.report.comparison import MEAN, Comparison
-from search.report.conclusions import words
 from search.report.html import Html, bullets, code, paragraph, safe, table
 from search.report.page import Chart, Section, page
-from search.report.tabled import estimated, rows
+from search.report.side_by_side import figures
+from search.report.side_by_side.comparison import MEAN, Comparison
+from search.report.side_by_side.conclusions import words
+from search.report.side_by_side.tabled import estimated, rows
 from search.report.words import listed
 
 

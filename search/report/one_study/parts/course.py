@@ -5,11 +5,11 @@ Knows nothing of what follows from them.
 from __future__ import annotations
 
 from search.records import State
-from search.report import figures
-from search.report.effects import label
 from search.report.html import Html, fold, paragraph, table
-from search.report.material import LEADERS, Material
-from search.report.outcomes import best_so_far, leaders
+from search.report.one_study import figures
+from search.report.one_study.effects import label
+from search.report.one_study.material import LEADERS, Material
+from search.report.one_study.outcomes import best_so_far, leaders
 from search.report.page import Chart, Grid, Section
 from search.report.words import count, percent
 

@@ -1,5 +1,5 @@
 """Studies of one task side by side, in numbers: best, typical, time to a goal, what equal budgets brought.
-Knows nothing of figures and of what the numbers mean (search.report.conclusions; docs/decisions/013).
+Knows nothing of figures and of what the numbers mean (conclusions.py; docs/decisions/013).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from search.confirmation import Candidate, Confirmation, Look, SeedRun
 from search.records import StudyRecord, TrialRecord
-from search.report import racing
+from search.report.confirming import racing
 from search.report.numbers import best_trial, count, wilson
 from search.report.student import interval
 from search.report.words import percent, points

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from search.report import figures
-from search.report.findings import Findings
 from search.report.html import Html, fold, paragraph, subheading, table
-from search.report.material import Material
+from search.report.one_study import figures
+from search.report.one_study.findings import Findings
+from search.report.one_study.material import Material
+from search.report.one_study.training import Course, Doubling
 from search.report.page import Chart, Grid, Section
 from search.report.statistics import quartiles
-from search.report.training import Course, Doubling
 from search.report.words import count, epochs, percent, points, share
 
 ROWS = 40

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from search.records import TrialRecord
-from search.report.effects import (
+from search.report.one_study.effects import (
     CLEAR,
     ENOUGH,
     IN_A_GROUP,

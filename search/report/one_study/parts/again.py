@@ -10,7 +10,7 @@ from shlex import quote
 
 from search.records import Worker
 from search.report.html import code, fold, listing, paragraph, table
-from search.report.material import Material
+from search.report.one_study.material import Material
 from search.report.page import Section
 
 

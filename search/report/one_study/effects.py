@@ -1,5 +1,5 @@
 """What each setting did to a number by trial, such as its accuracy: groups, what they explain, a sentence.
-Knows nothing of where the numbers were measured (search.report.basis).
+Knows nothing of where the numbers were measured (search.report.one_study.basis).
 
 The sampler prefers what did well, so settings keep company: whoever has one good setting has others too.
 The trials that were drawn at random are free of that; each effect is looked at among them as well. And a

@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 from plotly.graph_objects import Bar, Box, Figure, Heatmap, Scatter
 
 from search.records import Point, TrialRecord, Value
-from search.report.basis import Curves
-from search.report.effects import Effect, label
-from search.report.mistakes import Confusion
-from search.report.outcomes import Reached, Spent
+from search.report.one_study.basis import Curves
+from search.report.one_study.effects import Effect, label
+from search.report.one_study.mistakes import Confusion
+from search.report.one_study.outcomes import Reached, Spent
+from search.report.one_study.training import Doubling
 from search.report.scale import COLOURS, FIRST, SECOND, THIRD, accuracy_axis, error
 from search.report.statistics import quartiles
-from search.report.training import Doubling
 from search.report.words import percent
 
 T = TypeVar("T")

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from search.confirmation import Confirmation
 from search.records import StudyRecord, TrialRecord, Value, Worker
-from search.report import basis
-from search.report.basis import Basis, Curves
-from search.report.effects import FAMILY, Setting
-from search.report.mistakes import Mistakes
 from search.report.numbers import best_trial, leader
+from search.report.one_study import basis
+from search.report.one_study.basis import Basis, Curves
+from search.report.one_study.effects import FAMILY, Setting
+from search.report.one_study.mistakes import Mistakes
 
 LEADERS = 10
 """Trials whose curves and settings are shown."""

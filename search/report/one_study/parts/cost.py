@@ -5,11 +5,11 @@ Knows nothing of settings.
 from __future__ import annotations
 
 from search.records import State
-from search.report import figures
 from search.report.html import Html, fold, paragraph, table
-from search.report.material import Material
 from search.report.numbers import wilson
-from search.report.outcomes import front, spending, spent_in_words
+from search.report.one_study import figures
+from search.report.one_study.material import Material
+from search.report.one_study.outcomes import front, spending, spent_in_words
 from search.report.page import Chart, Grid, Section
 from search.report.words import duration, percent, share
 

@@ -4,12 +4,22 @@ Knows nothing of where the study came from.
 
 from __future__ import annotations
 
-from search.report.findings import Findings, work_out
 from search.report.html import Html, bullets, paragraph, safe, strong
-from search.report.material import Material
 from search.report.numbers import count
+from search.report.one_study.findings import Findings, work_out
+from search.report.one_study.material import Material
+from search.report.one_study.parts import (
+    again,
+    confirmed,
+    cost,
+    course,
+    extra,
+    generalised,
+    settings,
+    winner,
+    wrong,
+)
 from search.report.page import page
-from search.report.parts import again, confirmed, cost, course, extra, generalised, settings, winner, wrong
 from search.report.words import count as counted
 
 

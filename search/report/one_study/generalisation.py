@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search.records import TrialRecord, Value
-from search.report.basis import Basis
-from search.report.effects import CLEAR, Effect, Setting, among_random, label
+from search.report.one_study.basis import Basis
+from search.report.one_study.effects import CLEAR, Effect, Setting, among_random, label
 from search.report.statistics import quartiles
 from search.report.words import count, epochs, listed, number, p_value, share, signed
 

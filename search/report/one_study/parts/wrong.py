@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from shlex import quote
 
-from search.report import figures
 from search.report.html import Html, code, gallery, paragraph, picture
-from search.report.mistakes import Mistakes, confusion_in_words
+from search.report.one_study import figures
+from search.report.one_study.mistakes import Mistakes, confusion_in_words
 from search.report.page import Chart, Grid, Section
 from search.report.words import percent
 

@@ -4,12 +4,12 @@ Knows nothing of how the sentences are worked out.
 
 from __future__ import annotations
 
-from search.report import figures
-from search.report.basis import Basis
-from search.report.effects import sentence
-from search.report.findings import Findings
 from search.report.html import Html, bullets, paragraph, subheading
-from search.report.material import Material
+from search.report.one_study import figures
+from search.report.one_study.basis import Basis
+from search.report.one_study.effects import sentence
+from search.report.one_study.findings import Findings
+from search.report.one_study.material import Material
 from search.report.page import Chart, Grid, Section
 from search.report.words import count, epochs
 

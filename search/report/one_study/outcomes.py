@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from search.records import State, TrialRecord
-from search.report.basis import Curves
+from search.report.one_study.basis import Curves
 from search.report.words import count, duration, share
 
 

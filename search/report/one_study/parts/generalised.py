@@ -4,13 +4,13 @@ Knows nothing of how the sentences are worked out.
 
 from __future__ import annotations
 
-from search.report import generalisation
-from search.report.basis import comparable
-from search.report.effects import Effect
-from search.report.findings import Findings
 from search.report.html import Html, paragraph, subheading, table
-from search.report.material import LEADERS, Material
-from search.report.outcomes import leaders
+from search.report.one_study import generalisation
+from search.report.one_study.basis import comparable
+from search.report.one_study.effects import Effect
+from search.report.one_study.findings import Findings
+from search.report.one_study.material import LEADERS, Material
+from search.report.one_study.outcomes import leaders
 from search.report.page import Chart, Grid, Section
 from search.report.words import p_value, signed
 

@@ -1,5 +1,5 @@
 """What a comparison lets one say, and what it does not, sentence by sentence.
-Knows nothing of how the numbers were found (search.report.comparison).
+Knows nothing of how the numbers were found (search.report.side_by_side.comparison).
 """
 
 from __future__ import annotations
@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from search.records import State
-from search.report.comparison import MEAN, Against, Comparison, Side
 from search.report.estimates import paired
+from search.report.side_by_side.comparison import MEAN, Against, Comparison, Side
 from search.report.words import count, duration, listed, percent, points
 
 

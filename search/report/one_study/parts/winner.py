@@ -1,16 +1,16 @@
 """The winner: in one paragraph, head by head, and its settings.
-Knows nothing of whether it will hold (search.report.parts.confirmed).
+Knows nothing of whether it will hold (search.report.one_study.parts.confirmed).
 """
 
 from __future__ import annotations
 
 from search.records import State, TrialRecord
-from search.report.effects import label
 from search.report.html import Html, paragraph, safe, strong, table
-from search.report.material import Material
 from search.report.numbers import best_point, gains, wilson
 from search.report.numbers import count as count_states
-from search.report.outcomes import leaders
+from search.report.one_study.effects import label
+from search.report.one_study.material import Material
+from search.report.one_study.outcomes import leaders
 from search.report.page import Section
 from search.report.words import duration, epochs, listed, percent, points, share
 

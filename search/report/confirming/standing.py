@@ -1,5 +1,5 @@
 """What a confirmation found out, put together from the trials of both studies and the looks at the test set.
-Knows nothing of databases, and nothing of how it is said (search.report.verdict).
+Knows nothing of databases, and nothing of how it is said (search.report.confirming.verdict).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from search.confirmation import Candidate, Confirmation, Look, SeedRun
 from search.records import Point, State, StudyRecord, TrialRecord
-from search.report import racing, verdict
+from search.report.confirming import racing, verdict
 from search.report.numbers import best_point, count
 from search.report.student import interval
 

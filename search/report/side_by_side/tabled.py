@@ -4,8 +4,8 @@ Knows nothing of either.
 
 from __future__ import annotations
 
-from search.report.comparison import Comparison, Side
 from search.report.estimates import Estimate
+from search.report.side_by_side.comparison import Comparison, Side
 from search.report.timeline import Mark
 from search.report.words import duration, percent
 
