@@ -271,6 +271,11 @@ class TestConfirmation:
         assert found.words[0] == "The search is not finished (3 of 9 trials): its leaders may change."
         assert any("4 epochs for 2" in sentence for sentence in found.words)
 
+    def test_longer_training_hides_luck(self) -> None:
+        words = " ".join(confirmation(stand(SEARCH[:3], runs({2: [0.995, 0.996]}), epochs=4)).words)
+        assert "give 99.55 %: longer training hides whether any of it was luck" in words
+        assert "nothing of it was luck" not in words
+
     def test_fewer_epochs_than_the_search_had_prove_no_luck(self) -> None:
         words = " ".join(confirmation(stand(SEARCH[:3], runs({2: [0.95, 0.95]}), epochs=1)).words)
         assert "with fewer epochs this does not show what was luck" in words

@@ -120,6 +120,8 @@ def _gap(winner: Candidate, *, search: StudyRecord, epochs: float) -> str:
     gap = winner.search_value - winner.mean
     if gap > 0 and epochs < search.spec.epochs:
         return f"{told} {percent(winner.mean)}: with fewer epochs this does not show what was luck."
+    if gap <= 0 and epochs > search.spec.epochs:
+        return f"{told} {percent(winner.mean)}: longer training hides whether any of it was luck."
     if winner.search_value > winner.high:
         return f"{told} {percent(winner.mean)}: {_unsigned(gap)} of what the search saw were luck."
     if gap > 0:
