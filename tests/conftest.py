@@ -28,6 +28,11 @@ SERVERS = {
 """Database -> (environment variable, default URL of a server on which databases may be made and dropped)."""
 
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A script's background job ignores Ctrl-C, and so would every command that the tests start in it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="session")
 def mnist() -> Mnist:
     """The real thing, from the cache or from wherever this machine can get it."""

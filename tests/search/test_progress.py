@@ -154,7 +154,10 @@ BETTER = replace(POINT, validation=replace(POINT.validation, heads={}))
 def test_the_accuracies_are_those_of_the_best_complete_trial(capsys: pytest.CaptureFixture[str]) -> None:
     """A trial that was not finished may lead; it is not what the run hands over."""
     seen = replace(SEEN, best=LEADER, best_point=BETTER)
-    _tell(RunResult(snapshot=seen, gains=(), reason="timeout", trial=DONE, point=POINT), json=False)
+    _tell(
+        RunResult(snapshot=seen, gains=(), reason="timeout", trial=DONE, point=POINT, confirms=None),
+        json=False,
+    )
     said = capsys.readouterr().out
     assert f"Best is trial {DONE.number} " in said
     assert all(name in said for name in POINT.validation.heads)
@@ -162,5 +165,8 @@ def test_the_accuracies_are_those_of_the_best_complete_trial(capsys: pytest.Capt
 
 def test_without_a_complete_trial_it_says_who_leads(capsys: pytest.CaptureFixture[str]) -> None:
     seen = replace(SEEN, best=LEADER, best_point=POINT)
-    _tell(RunResult(snapshot=seen, gains=(), reason="timeout", trial=None, point=None), json=False)
+    _tell(
+        RunResult(snapshot=seen, gains=(), reason="timeout", trial=None, point=None, confirms=None),
+        json=False,
+    )
     assert f"Trial {LEADER.number} leads with 99.90 %" in capsys.readouterr().out
