@@ -96,6 +96,8 @@ def create_or_resume(storage: Storage, request: RunRequest, mnist: Mnist) -> tup
         if request.trials != record.target_trials:
             storage.store.set_target(existing.study_id, request.trials)
         return existing, replace(record, name=existing.name, target_trials=request.trials)
+    from search.work.artifacts import Artifacts, artifact_root
+    from search.work.saves import discard_all
     from search.work.spec import reference_settings
 
     spec = _new_spec(request, mnist)
@@ -103,6 +105,9 @@ def create_or_resume(storage: Storage, request: RunRequest, mnist: Mnist) -> tup
     storage.store.add_study(study.study_id, spec, request.trials)
     record = storage.store.study(study.study_id)
     assert record is not None
+    # One of this name and number may have been deleted: what it saved is not this one's to go on with.
+    root = artifact_root(storage.url)
+    discard_all(Artifacts(root=root, study_id=study.study_id, name=study.name).folder)
     for reference in record.spec.references:
         study.queue_reference(reference, reference_settings(reference))
     return study, replace(record, name=study.name)

@@ -18,6 +18,7 @@ from search.errors import Interrupted, TryAgain, TuneError
 from search.records import Failure, Point, Snapshot, State, StudyRecord, TrialRecord
 from search.report import numbers
 from search.service.create import RunRequest
+from search.store.leftovers import sweep
 from search.study.storage import Storage
 from search.study.study import Study
 
@@ -69,6 +70,7 @@ def drive(
     from search.work.reaper import Reaper
     from search.work.signals import Signals
 
+    sweep(storage.trials.database)
     me = f"{socket.gethostname()}:{os.getpid()}:parent"
     began = time.monotonic()
     look = _Look(storage, study, record)

@@ -19,6 +19,7 @@ from search.records import Confirming, Counts, Failure, Point, State, TrialRecor
 from search.space.domain import Space
 from search.space.file import space_of_entries
 from search.store.base import LeaseLost
+from search.store.leftovers import sweep
 from search.store.optuna_trials import Change, Facts, News, TrialEnded
 from search.study.ladder import Ladder
 from search.study.pruners import Pruning, make_pruning
@@ -151,6 +152,7 @@ class Study:
         """Makes the study, or opens it where it exists."""
         existing = cls.find(storage, name)
         if existing is None:
+            sweep(storage.trials.database)
             optuna.create_study(
                 storage=storage.optuna, study_name=name, direction="maximize", load_if_exists=True
             )

@@ -1,0 +1,52 @@
+"""Rows of tune's whose study or trial Optuna no longer has: whoever deletes there knows nothing of ours.
+Knows nothing of files.
+
+They must go before anything new is made, for SQLite gives the numbers of what was deleted last to what comes
+next: a new study would find the target, the claims and the curves of an old one.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, select
+
+from search.store import optuna_tables, tables
+from search.store.database import Database
+
+_OF_STUDIES = (
+    tables.claims,
+    tables.workers,
+    tables.checkpoints,
+    tables.looks,
+    tables.exports,
+    tables.studies,
+)
+_OF_TRIALS = (tables.points, tables.head_points, tables.head_looks)
+
+
+def sweep(database: Database) -> list[int]:
+    """Removes them, all or none; returns the numbers of the studies that were gone.
+
+    A study that is just being made is safe: Optuna's row is there before any of tune's.
+    """
+    return database.patiently(lambda: _sweep(database))
+
+
+def _sweep(database: Database) -> list[int]:
+    with database.read() as connection:
+        if not _gone(connection):
+            return []
+    with database.write() as connection:
+        gone = _gone(connection)
+        trials = select(optuna_tables.trials.c.trial_id)
+        studies = select(optuna_tables.studies.c.study_id)
+        for table in _OF_TRIALS:
+            connection.execute(delete(table).where(table.c.trial_id.not_in(trials)))
+        for table in _OF_STUDIES:
+            connection.execute(delete(table).where(table.c.study_id.not_in(studies)))
+    return gone
+
+
+def _gone(connection: Connection) -> list[int]:
+    known = select(optuna_tables.studies.c.study_id)
+    found = select(tables.studies.c.study_id).where(tables.studies.c.study_id.not_in(known))
+    return list(connection.scalars(found.order_by(tables.studies.c.study_id)))
