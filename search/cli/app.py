@@ -10,7 +10,7 @@ import traceback
 
 import typer
 
-from search.cli import compare, confirm, data, export, hand_over, look, predict, report, run, upgrade
+from search.cli import compare, confirm, data, delete, export, hand_over, look, predict, report, run, upgrade
 from search.errors import TuneError, exit_code
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ compare.register(app)
 confirm.register(app)
 hand_over.register(app)
 export.register(app)
+delete.register(app)
 predict.register(app)
 upgrade.register(app)
 report.register(app)

@@ -1,0 +1,63 @@
+"""`tune delete`: says what will be lost, asks, and deletes.
+Knows nothing of databases.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from search.cli.options import StorageOption, storage_url
+from search.errors import UsageError
+
+if TYPE_CHECKING:
+    from search.service.delete import Losses
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("delete")(delete)
+
+
+def delete(
+    study: Annotated[str, typer.Argument(help="Name of the study.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also while workers have trials of it, or a study confirms it.")
+    ] = False,
+    storage: StorageOption = None,
+) -> None:
+    """Deletes a study with its trials, curves, looks, saves and weights, for good. Exports stay."""
+    from search.service.delete import delete as service
+
+    def agree(losses: Losses) -> bool:
+        typer.echo(_words(losses), err=True)
+        if yes:
+            return True
+        if not sys.stdin.isatty():
+            raise UsageError("Nobody is here to be asked: say --yes to delete it.")
+        return typer.confirm("Delete it?", err=True)
+
+    if service(storage_url(storage), study, force=force, agree=agree):
+        typer.echo(f"{study} is deleted.")
+    else:
+        typer.echo("Nothing was changed.")
+        raise typer.Exit(1)
+
+
+def _words(losses: Losses) -> str:
+    counts = losses.counts
+    lines = [
+        f"{losses.record.name} and all that is known of it will be lost:",
+        f"  trials   {counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed, "
+        "with settings and learning curves",
+    ]
+    if losses.looks:
+        lines.append(f"  looks    {losses.looks} at the test set: nobody will know that it was looked at")
+    if losses.exports:
+        lines.append(f"  exports  the record of {losses.exports}; their folders stay where they are")
+    if losses.files:
+        lines.append(f"  files    {losses.files} in {losses.folder} ({losses.megabytes:.1f} MB)")
+    return "\n".join(lines)

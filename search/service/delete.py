@@ -1,0 +1,93 @@
+"""Deletes a study: Optuna's side, ours, and its files.
+Knows nothing of who is asked before.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.errors import TryAgain, UsageError
+from search.records import Counts, StudyRecord
+from search.report import numbers
+from search.service.confirmed import confirmations
+from search.service.look import find
+from search.store.leftovers import sweep
+from search.study.storage import in_words, open_storage
+
+if TYPE_CHECKING:  # takes a while to import; commands that only look do without it
+    from search.study.storage import Storage
+    from search.study.study import Study
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Losses:
+    """What goes with a study."""
+
+    record: StudyRecord
+    counts: Counts
+    looks: int
+    """at the test set, which nobody will know of any more"""
+    exports: int
+    """that will not be found in the database any more; their folders stay"""
+    folder: Path
+    """of its saves and best weights"""
+    files: int
+    megabytes: float
+
+
+def delete(storage_url: str, name: str, *, force: bool, agree: Callable[[Losses], bool]) -> bool:
+    """Deletes the study if `agree` does, once it was told what will be lost; whether it did.
+
+    Raises UsageError where there is no such study or another one confirms it, TryAgain where workers have
+    trials of it in hand; `force` does it all the same.
+    """
+    with open_storage(storage_url, create=False) as storage:
+        study, record = find(storage, name)
+        if not force:
+            _refuse_in_use(storage, record)
+        losses = _losses(storage, study, record)
+        if not agree(losses):
+            return False
+        if not force:
+            _refuse_in_use(storage, record)  # whoever was asked may have taken his time
+        # Optuna's side first: what is interrupted after it is a leftover, and swept by whoever comes next.
+        with in_words(storage_url):
+            storage.optuna.delete_study(record.study_id)
+        sweep(storage.trials.database)
+        shutil.rmtree(losses.folder, ignore_errors=True)
+    return True
+
+
+def _refuse_in_use(storage: Storage, record: StudyRecord) -> None:
+    if confirming := [each.name for each in confirmations(storage, record.name)]:
+        raise UsageError(
+            f"{record.name} is what {' and '.join(confirming)} confirms: delete that first, or say --force."
+        )
+    holders = sorted({claim.worker_id for claim in storage.store.open_claims(record.study_id)})
+    if holders:
+        some = ", ".join(holders[:3]) + (" …" if holders[3:] else "")
+        raise TryAgain(
+            f"{record.name} is being worked on, by {some}: stop the workers first. Where they are gone for "
+            "good, --force deletes it all the same."
+        )
+
+
+def _losses(storage: Storage, study: Study, record: StudyRecord) -> Losses:
+    from search.work.artifacts import Artifacts, artifact_root
+
+    root = artifact_root(storage.url)
+    folder = Artifacts(root=root, study_id=record.study_id, name=record.name).folder
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return Losses(
+        record=record,
+        counts=numbers.count(study.trials()),
+        looks=len(storage.store.looks([record.study_id])),
+        exports=len(storage.store.exports(record.study_id)),
+        folder=folder,
+        files=len(files),
+        megabytes=sum(path.stat().st_size for path in files) / 1e6,
+    )
