@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 import urllib.request
 from collections.abc import Callable
@@ -36,7 +37,10 @@ def test_a_dashboard_looks_on_all_the_while(
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    start("dashboard", "--port", str(port), cwd=tmp_path, TUNE_STORAGE=url)
+    dashboard = start("dashboard", "--port", str(port), cwd=tmp_path, TUNE_STORAGE=url)
+    # It writes a line for each request; a pipe that nobody reads fills, and then it stands still.
+    reader = threading.Thread(target=dashboard.stderr.read, daemon=True)
+    reader.start()
     api = f"http://127.0.0.1:{port}/api/studies"
     deadline = time.monotonic() + 60
     while True:
@@ -53,6 +57,8 @@ def test_a_dashboard_looks_on_all_the_while(
         assert len(asked(api)["study_summaries"]) == 1
         asked(f"{api}/1?after=0")  # an answer other than 200 raises
         looks += 1
+    dashboard.kill()
+    reader.join(30)
     study.check()
     assert looks >= 3
     assert [line for line in study.history if line["event"] == "gave up"] == []
