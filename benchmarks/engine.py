@@ -127,9 +127,11 @@ class Plain(nn.Module):
             hidden_act = config.hidden_activation
             for incoming, channels in itertools.pairwise((signature.image[0], *config.block_channels)):
                 padding = config.kernel // 2 if config.padding == "same" else 0
-                self.picture.append(nn.Conv2d(incoming, channels, config.kernel, padding=padding))
-                self.picture.extend([nn.BatchNorm2d(channels)] if config.batch_norm else [])
-                self.picture.extend([activation(act), nn.MaxPool2d(2)])
+                for before in [incoming, *[channels] * (config.convolutions - 1)]:
+                    self.picture.append(nn.Conv2d(before, channels, config.kernel, padding=padding))
+                    self.picture.extend([nn.BatchNorm2d(channels)] if config.batch_norm else [])
+                    self.picture.append(activation(act))
+                self.picture.append(nn.MaxPool2d(2))
             if extra and config.number_width:
                 self.number = nn.Sequential(nn.Linear(extra, config.number_width), activation(act))
                 extra = config.number_width

@@ -33,7 +33,7 @@ from models.training import Training
 from search.records import Value
 from search.work.spec import decode, reference_settings, signature_of
 
-TUNE = Path(sys.executable).with_name("tune")
+TUNE = str(Path(sys.executable).with_name("tune"))
 TASK = get_task("twodigit")
 CARD = torch.device("cuda")
 LARGER: Mapping[str, Value] = {

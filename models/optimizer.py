@@ -1,11 +1,15 @@
-"""The optimizers on offer, and the torch optimizer for a network.
+"""The optimizers on offer: torch's fused kernels, called without torch.optim around them.
 
 Knows nothing of schedules, losses or data.
+
+Who makes a torch.optim.Optimizer imports torch._dynamo and sympy, 71 MB and a second or two in each worker,
+and what its `step` does in Python around the same kernels is up to a tenth of a small network's step
+(docs/decisions/004 and 007). A test holds every step to torch.optim's, bit for bit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -39,66 +43,125 @@ class OptimizerConfig:
         real("weight_decay", self.weight_decay, low=0)
 
 
-def build_optimizer(
-    config: OptimizerConfig, network: nn.Module, *, captured: bool = False
-) -> torch.optim.Optimizer:
-    """A torch optimizer over all parameters of the network, in one or two groups (with and without decay).
+BETA2 = 0.999
+"""Of Adam and AdamW."""
 
-    captured: its steps will be recorded (models.capture), so the learning rate is a tensor on the device.
+EPSILON = 1e-8
+"""Of Adam and AdamW."""
 
-    Fused: one kernel call for each group; at batch 64 a whole step of MLP 64 took 0.77 ms with fused SGD,
-    0.84 with foreach. Flattening all parameters into one buffer was tried: for MLP 64 6 % faster with AdamW
-    and nothing with SGD, for 512-512 slower, for convolutions within the noise.
+_ADAM: Mapping[str, Any] = {"adam": torch._fused_adam_, "adamw": torch._fused_adamw_}
+_SGD: Any = torch._fused_sgd_
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Group:
+    """Parameters with the same weight decay, and for each of them its moments."""
+
+    parameters: Sequence[nn.Parameter]
+    weight_decay: float
+    moments: Sequence[Sequence[Tensor]]
+    """SGD: the momentum buffers, none without momentum; Adam: the first moments, then the second."""
+
+
+class Optimizer:
+    """Changes a network's parameters by their gradients, in one or two kernel calls (with and without decay).
+
+    Fused: at batch 64 a whole step of MLP 64 took 0.77 ms with fused SGD, 0.84 with foreach. Flattening all
+    parameters into one buffer was tried: for MLP 64 6 % faster with AdamW and nothing with SGD, for 512-512
+    slower, for convolutions within the noise.
     """
-    decayed = [p for p in network.parameters() if p.ndim >= 2]
-    plain = [p for p in network.parameters() if p.ndim < 2]
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    if config.weight_decay == 0:
-        groups = [{"params": decayed + plain, "weight_decay": 0.0}]
-    device = next(network.parameters()).device
-    lr = torch.tensor(config.lr, dtype=torch.float32, device=device) if captured else config.lr
-    if config.name in ("sgd", "nesterov"):
-        nesterov = config.name == "nesterov"
-        return torch.optim.SGD(groups, lr=lr, momentum=config.momentum, nesterov=nesterov, fused=True)
-    kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
-    # Capturable keeps Adam's step counts on the card; torch refuses it elsewhere.
-    capturable = captured and device.type == "cuda"
-    return kind(groups, lr=lr, betas=(config.momentum, 0.999), fused=True, capturable=capturable)
 
+    def __init__(self, config: OptimizerConfig, network: nn.Module, *, captured: bool = False) -> None:
+        """captured: the steps will be recorded (models.capture), so the learning rate and the number of steps
+        are tensors on the device."""
+        self.config = config
+        self._parameters = sorted(network.parameters(), key=lambda p: p.ndim < 2)  # stable: matrices first
+        kinds = 2 if self._adam else int(config.momentum > 0)
+        self._moments = [
+            [torch.zeros_like(p, requires_grad=False) for p in self._parameters] for _ in range(kinds)
+        ]
+        """by kind, then in the order of the parameters"""
+        matrices = sum(p.ndim >= 2 for p in self._parameters)
+        cuts = [(slice(matrices), config.weight_decay), (slice(matrices, None), 0.0)]
+        if config.weight_decay == 0:
+            cuts = [(slice(None), 0.0)]
+        self._groups = [
+            _Group(self._parameters[cut], decay, [moments[cut] for moments in self._moments])
+            for cut, decay in cuts
+            if self._parameters[cut]
+        ]
+        device = self._parameters[0].device
+        self._lr: float | Tensor = config.lr
+        if captured:
+            self._lr = torch.tensor(config.lr, dtype=torch.float32, device=device)
+        self._steps = torch.zeros((), dtype=torch.float32, device=device)
+        """done so far; one tensor, for all parameters make every step together"""
 
-def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """The learning rate of the steps to come, in every group. No device is waited for."""
-    for group in optimizer.param_groups:
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(lr)  # the graph that holds the step reads it there
+    @property
+    def _adam(self) -> bool:
+        return self.config.name in _ADAM
+
+    def set_lr(self, lr: float) -> None:
+        """The learning rate of the steps to come. No device is waited for."""
+        if isinstance(self._lr, Tensor):
+            self._lr.fill_(lr)  # the graph that holds the step reads it there
         else:
-            group["lr"] = lr
+            self._lr = lr
 
+    @torch.no_grad()
+    def step(self) -> None:
+        """One step along the gradients, which every parameter must have."""
+        self._steps += 1
+        for group in self._groups:
+            gradients = [p.grad for p in group.parameters]
+            if self._adam:
+                first, second = group.moments
+                _ADAM[self.config.name](
+                    group.parameters,
+                    gradients,
+                    first,
+                    second,
+                    [],
+                    [self._steps] * len(gradients),
+                    lr=self._lr,
+                    beta1=self.config.momentum,
+                    beta2=BETA2,
+                    weight_decay=group.weight_decay,
+                    eps=EPSILON,
+                    amsgrad=False,
+                    maximize=False,
+                )
+            else:
+                _SGD(
+                    group.parameters,
+                    gradients,
+                    group.moments[0] if group.moments else [],
+                    lr=self._lr,
+                    momentum=self.config.momentum,
+                    weight_decay=group.weight_decay,
+                    dampening=0.0,
+                    nesterov=self.config.name == "nesterov",
+                    maximize=False,
+                    is_first_step=False,  # the buffers are zero then, which comes to the same
+                )
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state as tensors named "parameter.field"; empty before the first step."""
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{index}.{field}": torch.as_tensor(value)
-        for index, values in state.items()
-        for field, value in values.items()
-        if value is not None
-    }
+    def zero_grad(self) -> None:
+        """Forgets the gradients: the next backward pass writes where this would have cleared."""
+        for parameter in self._parameters:
+            parameter.grad = None
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """What `load_state_dict` needs: "steps", and the moments as "moment.parameter". Not copies."""
+        moments = {
+            f"{kind}.{i}": moment for kind, some in enumerate(self._moments) for i, moment in enumerate(some)
+        }
+        return {"steps": self._steps, **moments}
 
-def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """The inverse of optimizer_tensors. Raises IndexError where the optimizer has fewer parameters.
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Goes on where `state` was taken. Raises KeyError or RuntimeError where it is of another network.
 
-    The fused kernels walk memory, so each moment gets the layout (channels_last or not) of its parameter.
-    """
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    optimizer.state.clear()
-    for name, tensor in tensors.items():
-        index, field = name.split(".")
-        parameter = parameters[int(index)]
-        if tensor.shape == parameter.shape and field != "step":
-            tensor = torch.empty_like(parameter, requires_grad=False).copy_(tensor)
-        optimizer.state[parameter][field] = tensor.to(parameter.device).clone()
+        The moments keep their layout (channels_last or not), whatever that of the state: the kernels walk
+        memory, so it must be their parameter's.
+        """
+        for name, tensor in self.state_dict().items():
+            tensor.copy_(state[name])

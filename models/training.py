@@ -22,7 +22,7 @@ from models.device import denormals_flushed
 from models.layers import Dropout
 from models.metrics import Metrics, Tally
 from models.network import Network
-from models.optimizer import OptimizerConfig, build_optimizer, load_optimizer, optimizer_tensors, set_lr
+from models.optimizer import Optimizer, OptimizerConfig
 from models.schedule import SCHEDULES, Schedule
 
 Precision = Literal["float32", "bfloat16"]
@@ -160,9 +160,8 @@ class Training:
                 module.generator = self.dropout
         if graph is None and self.device.type == "cuda":
             graph = partial(CudaGraph, [self.dropout])
-        self._graph = graph
         self._captured = None if graph is None else Captured(graph)
-        self.optimizer = build_optimizer(config.optimizer, self.network, captured=graph is not None)
+        self.optimizer = Optimizer(config.optimizer, self.network, captured=graph is not None)
 
     @property
     def judged(self) -> Network:
@@ -220,7 +219,7 @@ class Training:
         self.network.train()
         while self.images < until:
             image, number, targets = to_device(next(batches), self.device)
-            set_lr(self.optimizer, self.learning_rate)
+            self.optimizer.set_lr(self.learning_rate)
             if self._captured is None:
                 logits = self._step(image, number, targets)
             else:
@@ -281,7 +280,7 @@ class Training:
         """
         self.tally.count()
         state = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        state |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(self.optimizer).items()}
+        state |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.state_dict().items()}
         if self.average is not None:
             state |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
         state |= {
@@ -298,7 +297,7 @@ class Training:
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Goes on where `state` was taken. Raises KeyError or RuntimeError where it is of another network."""
         self.network.load_state_dict(_under("network.", state))
-        load_optimizer(self.optimizer, _under("optimizer.", state))
+        self.optimizer.load_state_dict(_under("optimizer.", state))
         if self.average is not None:
             self.average.load_state_dict(_under("average.", state))
         self.images, self.milestone, self.reported = state["training.position"].tolist()
@@ -306,8 +305,6 @@ class Training:
         self.tally.reset()
         self.tally.sums.copy_(state["training.tally"])
         self.dropout.set_state(state["training.dropout"])
-        if self._graph is not None:  # what was recorded works on the optimizer's old tensors
-            self._captured = Captured(self._graph)
 
 
 def evaluate(

@@ -36,6 +36,9 @@ CONFIGS: dict[str, ModelConfig] = {
     "conv, same padding and norm": ConvConfig(
         blocks=3, channels=3, padding="same", batch_norm=True, hidden=16
     ),
+    "conv, two in a block": ConvConfig(
+        blocks=3, channels=3, convolutions=2, padding="same", batch_norm=True, hidden=16
+    ),
     "conv, usual order of pooling": ConvConfig(channels=4, activation="gelu", batch_norm=True, hidden=16),
     "conv, number of its own width": ConvConfig(channels=4, hidden=16, hidden_layers=2, number_width=8),
     "conv, heads on the features": ConvConfig(channels=4, hidden_layers=0, dropout=0.3),
@@ -282,6 +285,7 @@ CONFIG_STRATEGIES = {
     "conv": st.builds(
         ConvConfig,
         blocks=st.integers(1, 5),
+        convolutions=st.integers(1, 4),
         channels=st.integers(1, 256),
         growth=positive,
         kernel=st.integers(0, 5).map(lambda half: 2 * half + 1),
@@ -303,6 +307,16 @@ def test_every_family_has_a_strategy() -> None:
 def test_any_config_survives_json(config: ModelConfig) -> None:
     assert config_from_json(config_to_json(config)) == config
     assert isinstance(config, FAMILIES[family_of(config)].config)
+
+
+def test_the_convolutions_of_a_block_stand_before_its_pooling() -> None:
+    config = ConvConfig(blocks=2, convolutions=2, channels=4, kernel=5, batch_norm=True, hidden=16)
+    convolutions = [m for m in build(config, TWODIGIT, seed=0).modules() if isinstance(m, nn.Conv2d)]
+    assert [(m.in_channels, m.out_channels) for m in convolutions] == [(1, 4), (4, 4), (4, 8), (8, 8)]
+    assert config.sizes((1, 42, 28)) == ((4, 17, 10), (8, 4, 1)), "each takes four pixels, then half is left"
+    kinds = [row.kind for row in build(config, TWODIGIT, seed=0).summary()]
+    once = ["Conv2d", "BatchNorm2d", "ReLU"]
+    assert kinds[1:7] == [*once, "Conv2d", "MaxPool2d", "BatchNorm2d"]
 
 
 def test_channels_are_rounded_to_the_divisor() -> None:

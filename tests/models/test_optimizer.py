@@ -1,4 +1,8 @@
-"""Optimizers against torch's plain ones, and schedules against closed forms."""
+"""Optimizers against torch's own, and schedules against closed forms."""
+
+import subprocess
+import sys
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -7,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from models.checks import InvalidConfig
-from models.optimizer import OptimizerConfig, build_optimizer, load_optimizer, optimizer_tensors, set_lr
+from models.optimizer import Optimizer, OptimizerConfig
 from models.schedule import SCHEDULES, Schedule, constant, cosine, one_cycle
 
 
@@ -19,50 +23,59 @@ def network() -> nn.Sequential:
     return layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def steps(net: nn.Module, optimizer: torch.optim.Optimizer, count: int, lr: float | None = None) -> None:
+PLAIN: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": lambda p, m, **more: torch.optim.SGD(p, momentum=m, **more),
+    "nesterov": lambda p, m, **more: torch.optim.SGD(p, momentum=m, nesterov=True, **more),
+    "adam": lambda p, m, **more: torch.optim.Adam(p, betas=(m, 0.999), **more),
+    "adamw": lambda p, m, **more: torch.optim.AdamW(p, betas=(m, 0.999), **more),
+}
+
+
+def torchs(
+    name: str, net: nn.Module, momentum: float, weight_decay: float, **more: bool
+) -> torch.optim.Optimizer:
+    """torch's optimizer over the network, with decay of the matrices only."""
+    groups = [
+        {"params": [p for p in net.parameters() if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in net.parameters() if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return PLAIN[name](groups, momentum, lr=1e-3, **more)
+
+
+def steps(net: nn.Module, optimizer: Optimizer | torch.optim.Optimizer, count: int) -> None:
+    """Of different sizes, along the gradients of always the same pictures."""
     draw = torch.Generator().manual_seed(1)
     for step in range(count):
-        if lr is not None:
-            set_lr(optimizer, lr * (step + 1))
+        if isinstance(optimizer, Optimizer):
+            optimizer.set_lr(1e-3 * (step + 1))
+        else:
+            for group in optimizer.param_groups:
+                group["lr"] = 1e-3 * (step + 1)
         optimizer.zero_grad()
         net(torch.randn(5, 2, 4, 4, generator=draw)).square().sum().backward()
         optimizer.step()
 
 
-PLAIN = {
-    "sgd": lambda p, lr, m, wd: torch.optim.SGD(p, lr=lr, momentum=m, weight_decay=wd, foreach=False),
-    "nesterov": lambda p, lr, m, wd: torch.optim.SGD(
-        p, lr=lr, momentum=m, weight_decay=wd, nesterov=True, foreach=False
-    ),
-    "adam": lambda p, lr, m, wd: torch.optim.Adam(p, lr=lr, betas=(m, 0.999), weight_decay=wd, foreach=False),
-    "adamw": lambda p, lr, m, wd: torch.optim.AdamW(
-        p, lr=lr, betas=(m, 0.999), weight_decay=wd, foreach=False
-    ),
-}
-
-
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("captured", [False, True])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_equals_the_plain_optimizer_over_several_steps_and_rates(name: str, weight_decay: float) -> None:
-    ours, theirs = network(), network()
-    config = OptimizerConfig(name=name, lr=1e-3, momentum=0.8, weight_decay=weight_decay)
-    steps(ours, build_optimizer(config, ours), 4, lr=1e-3)
-    matrices = [p for p in theirs.parameters() if p.ndim >= 2]
-    vectors = [p for p in theirs.parameters() if p.ndim < 2]
-    plain = PLAIN[name](matrices, 1e-3, 0.8, weight_decay), PLAIN[name](vectors, 1e-3, 0.8, 0.0)
-    draw = torch.Generator().manual_seed(1)
-    for step in range(4):
-        theirs.zero_grad()
-        theirs(torch.randn(5, 2, 4, 4, generator=draw)).square().sum().backward()
-        for optimizer in plain:
-            set_lr(optimizer, 1e-3 * (step + 1))
-            optimizer.step()
-    torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
+@pytest.mark.parametrize(
+    ("name", "momentum"), [*((name, 0.8) for name in PLAIN), ("sgd", 0.0), ("adam", 0.0)]
+)
+def test_is_the_optimizer_of_torch(name: str, weight_decay: float, momentum: float, captured: bool) -> None:
+    ours, fused, plain = network(), network(), network()
+    config = OptimizerConfig(name=name, lr=1e-3, momentum=momentum, weight_decay=weight_decay)
+    steps(ours, Optimizer(config, ours, captured=captured), 5)
+    steps(fused, torchs(name, fused, momentum, weight_decay, fused=True), 5)
+    steps(plain, torchs(name, plain, momentum, weight_decay, foreach=False), 5)
+    torch.testing.assert_close(ours.state_dict(), plain.state_dict())
+    if not captured:  # a learning rate in a float32 tensor is rounded
+        for mine, theirs in zip(ours.parameters(), fused.parameters(), strict=True):
+            assert torch.equal(mine, theirs)
 
 
 def test_biases_and_norms_do_not_decay() -> None:
     net = network()
-    optimizer = build_optimizer(OptimizerConfig(name="adamw", lr=0.1, weight_decay=0.5), net)
+    optimizer = Optimizer(OptimizerConfig(name="adamw", lr=0.1, weight_decay=0.5), net)
     before = {name: p.detach().clone() for name, p in net.named_parameters()}
     for p in net.parameters():
         p.grad = torch.zeros_like(p)
@@ -72,24 +85,49 @@ def test_biases_and_norms_do_not_decay() -> None:
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_state_goes_through_contiguous_tensors_and_back(name: str) -> None:
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_state_goes_through_contiguous_tensors_and_back(name: str, weight_decay: float) -> None:
     """channels_last weights have channels_last moments; a checkpoint holds them contiguous."""
-    config = OptimizerConfig(name=name, weight_decay=0.1)
+    config = OptimizerConfig(name=name, weight_decay=weight_decay)
     going, stopped, resumed = network(), network(), network()
-    going_optimizer, stopped_optimizer = build_optimizer(config, going), build_optimizer(config, stopped)
+    going_optimizer, stopped_optimizer = Optimizer(config, going), Optimizer(config, stopped)
     steps(going, going_optimizer, 3)
     steps(stopped, stopped_optimizer, 3)
     saved = {
-        k: v.clone(memory_format=torch.contiguous_format)
-        for k, v in optimizer_tensors(stopped_optimizer).items()
+        k: v.clone(memory_format=torch.contiguous_format) for k, v in stopped_optimizer.state_dict().items()
     }
     resumed.load_state_dict(stopped.state_dict())
-    resumed_optimizer = build_optimizer(config, resumed)
-    load_optimizer(resumed_optimizer, saved)
+    resumed_optimizer = Optimizer(config, resumed)
+    resumed_optimizer.load_state_dict(saved)
     steps(going, going_optimizer, 3)
     steps(resumed, resumed_optimizer, 3)
     for ours, theirs in zip(going.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_refuses_the_state_of_another_network() -> None:
+    config = OptimizerConfig(name="adamw")
+    optimizer = Optimizer(config, network())
+    wider = Optimizer(config, nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 3)))
+    with pytest.raises((KeyError, RuntimeError)):
+        optimizer.load_state_dict(wider.state_dict())
+    with pytest.raises(KeyError):
+        optimizer.load_state_dict(Optimizer(OptimizerConfig(name="sgd"), network()).state_dict())
+
+
+def test_no_worker_loads_the_compiler() -> None:
+    """torch.optim would: 71 MB in each worker."""
+    program = (
+        "import sys, torch\n"
+        "from models.optimizer import Optimizer, OptimizerConfig\n"
+        "net = torch.nn.Linear(2, 2)\n"
+        "optimizer = Optimizer(OptimizerConfig(), net)\n"
+        "net(torch.ones(1, 2)).sum().backward()\n"
+        "optimizer.step()\n"
+        "print('torch._dynamo' in sys.modules, 'sympy' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"
 
 
 @pytest.mark.parametrize(
