@@ -14,8 +14,9 @@ from search.errors import ConfigError, Interrupted, TryAgain, TuneError
 from search.service.check import check
 from search.service.create import DeviceName, EngineName, RunRequest, create_or_resume
 from search.service.data import fetch_data, load_data
-from search.service.drive import RunResult, Watch, drive, pause
+from search.service.drive import Watch, drive, pause
 from search.service.look import find, studies
+from search.service.watched import RunResult
 from search.store.database import PATIENCE_S
 from search.study.storage import open_storage
 

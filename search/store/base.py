@@ -62,7 +62,10 @@ class Store(ABC):
 
     @abstractmethod
     def attach(self, claim: Claim, trial_id: int) -> Claim:
-        """Notes which trial fills the slot. Raises LeaseLost."""
+        """Notes which trial fills the slot; it has only just begun. Raises LeaseLost.
+
+        A curve or a checkpoint under its number is a deleted trial's, and forgotten.
+        """
 
     @abstractmethod
     def renew(self, claim: Claim, *, lease_s: float) -> None:
@@ -133,8 +136,13 @@ class Store(ABC):
     # Checkpoints
 
     @abstractmethod
-    def add_checkpoint(self, study_id: int, checkpoint: CheckpointRecord) -> None:
-        """Remembers the best weights of a trial, in place of earlier ones."""
+    def add_checkpoint(
+        self, study_id: int, checkpoint: CheckpointRecord, *, claim: Claim | None = None
+    ) -> None:
+        """Remembers the best weights of a trial, in place of earlier ones.
+
+        claim: under which the trial is trained; None: it has ended. Raises LeaseLost once it has passed on.
+        """
 
     @abstractmethod
     def drop_checkpoints(self, study_id: int, *, keep: int) -> list[CheckpointRecord]:

@@ -21,6 +21,7 @@ _OF_STUDIES = (
     tables.studies,
 )
 _OF_TRIALS = (tables.points, tables.head_points, tables.head_looks)
+_NAMING_A_TRIAL = (*_OF_TRIALS, tables.checkpoints, tables.looks, tables.exports)
 
 
 def sweep(database: Database) -> list[int]:
@@ -44,6 +45,14 @@ def _sweep(database: Database) -> list[int]:
         for table in _OF_STUDIES:
             connection.execute(delete(table).where(table.c.study_id.not_in(studies)))
     return gone
+
+
+def forget(connection: Connection, trial_id: int) -> None:
+    """Removes what is there of an earlier trial with the number of one that has only just begun."""
+    if connection.dialect.name != "sqlite":  # servers give no number twice
+        return
+    for table in _NAMING_A_TRIAL:
+        connection.execute(delete(table).where(table.c.trial_id == trial_id))
 
 
 def _gone(connection: Connection) -> list[int]:

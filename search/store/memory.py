@@ -85,6 +85,8 @@ class MemoryStore(Store):
     def attach(self, claim: Claim, trial_id: int) -> Claim:
         with self._lock:
             self._claims[claim.claim_id] = replace(self._held(claim), trial_id=trial_id)
+            self._curves.pop(trial_id, None)
+            self._checkpoints.pop(trial_id, None)
             return self._claims[claim.claim_id]
 
     def renew(self, claim: Claim, *, lease_s: float) -> None:
@@ -175,8 +177,12 @@ class MemoryStore(Store):
 
     # Checkpoints
 
-    def add_checkpoint(self, study_id: int, checkpoint: CheckpointRecord) -> None:
+    def add_checkpoint(
+        self, study_id: int, checkpoint: CheckpointRecord, *, claim: Claim | None = None
+    ) -> None:
         with self._lock:
+            if claim is not None:
+                self._held(claim)
             self._checkpoints[checkpoint.trial_id] = (study_id, checkpoint)
 
     def drop_checkpoints(self, study_id: int, *, keep: int) -> list[CheckpointRecord]:

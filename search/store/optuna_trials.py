@@ -10,125 +10,23 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from functools import lru_cache
-from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import Connection, Select, Table, case, func, insert, or_, select, update
+from sqlalchemy import Connection, Select, Table, case, func, insert, select, update
 
-from search.errors import ConfigError, TuneError
+from search.errors import TuneError
 from search.records import Counts, State, Value
 from search.store import optuna_tables as tables
 from search.store.database import Database, portions, retried
 from search.store.optuna_tables import number_of, stored
+from search.store.trial_facts import NAMES, STATES, Change, Facts, News, Outline, Standing, read_facts, utc
 from search.store.upsert import put
-
-_STATES = {
-    "WAITING": State.WAITING,
-    "RUNNING": State.RUNNING,
-    "COMPLETE": State.COMPLETE,
-    "PRUNED": State.PRUNED,
-    "FAIL": State.FAILED,
-}
-_NAMES = {state: name for name, state in _STATES.items()}
 
 
 class TrialEnded(TuneError):
     """The trial is finished: nothing about it can change any more."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outline:
-    """What it takes to rank a trial."""
-
-    trial_id: int
-    number: int
-    state: State
-    value: float | None
-    last_step: int | None
-    """of its intermediate values"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Standing:
-    """How a trial stands at one step."""
-
-    trial_id: int
-    number: int
-    state: State
-    value: float | None
-    """None: it has reported nothing there, or not yet"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Facts:
-    """All that Optuna's tables say of a trial."""
-
-    trial_id: int
-    number: int
-    state: State
-    value: float | None
-    params: Mapping[str, tuple[float, str]]
-    """by name, in the order of drawing: (number as stored, distribution as JSON)"""
-    user: Mapping[str, Any]
-    system: Mapping[str, Any]
-    steps: Mapping[int, float]
-    started: datetime.datetime | None
-    """UTC, with its zone"""
-    finished: datetime.datetime | None
-    """UTC, with its zone"""
-
-    @property
-    def settings(self) -> dict[str, Value]:
-        """The parameters as they were drawn."""
-        return {name: external(number, kind) for name, (number, kind) in self.params.items()}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Change:
-    """What happens to a running trial in one transaction."""
-
-    params: Mapping[str, tuple[float, str]] = field(default_factory=dict)
-    """as in Facts; a name that is there already is left as it is"""
-    user: Mapping[str, object] = field(default_factory=dict)
-    system: Mapping[str, object] = field(default_factory=dict)
-    steps: Mapping[int, float] = field(default_factory=dict)
-    state: State | None = None
-    """COMPLETE, PRUNED or FAILED; None: it goes on"""
-    value: float | None = None
-
-
-Item = TypeVar("Item", Outline, Standing, Facts)
-
-
-class News:
-    """Where a reader stands in a study: what it has not seen, and what may have changed since.
-
-    Trials of one study get their ids in the order in which they become visible, and finished ones are
-    immutable, so that the trials after the last one seen and those that were open then are all there is.
-    """
-
-    def __init__(self) -> None:
-        self._last = -1
-        self._open: set[int] = set()
-
-    def of(self, study_id: int) -> Any:
-        """The condition that selects them."""
-        later = tables.trials.c.trial_id > self._last
-        changed = tables.trials.c.trial_id.in_(sorted(self._open))
-        return (tables.trials.c.study_id == study_id) & (or_(later, changed) if self._open else later)
-
-    def note(self, items: Iterable[Item]) -> None:
-        """These have been seen."""
-        for item in items:
-            self._last = max(self._last, item.trial_id)
-            if item.state in (State.WAITING, State.RUNNING):
-                self._open.add(item.trial_id)
-            else:
-                self._open.discard(item.trial_id)
 
 
 class OptunaTrials:
@@ -155,12 +53,19 @@ class OptunaTrials:
         return None if row is None else (row.study_id, row.study_name)
 
     @retried
+    def exists(self, study_id: int) -> bool:
+        """Whether there is such a study."""
+        query = select(tables.studies.c.study_id).where(tables.studies.c.study_id == study_id)
+        with self.database.read() as connection:
+            return connection.execute(query).first() is not None
+
+    @retried
     def counts(self, study_id: int) -> Counts:
         """How many trials are in each state."""
         states = tables.trials.c.state
         query = select(states, func.count()).where(tables.trials.c.study_id == study_id).group_by(states)
         with self.database.read() as connection:
-            return Counts(**{_STATES[name].value: number for name, number in connection.execute(query)})
+            return Counts(**{STATES[name].value: number for name, number in connection.execute(query)})
 
     @retried
     def images(self, study_id: int) -> int:
@@ -201,7 +106,7 @@ class OptunaTrials:
     def in_state(self, study_id: int, state: State) -> list[int]:
         """Ids of the trials in this state, by number."""
         trials = tables.trials.c
-        query = select(trials.trial_id).where(trials.study_id == study_id, trials.state == _NAMES[state])
+        query = select(trials.trial_id).where(trials.study_id == study_id, trials.state == NAMES[state])
         with self.database.read() as connection:
             return list(connection.execute(query.order_by(trials.number)).scalars())
 
@@ -213,7 +118,7 @@ class OptunaTrials:
             name = connection.execute(query).scalar()
         if name is None:
             raise KeyError(f"there is no trial {trial_id}")
-        return _STATES[name]
+        return STATES[name]
 
     @retried
     def standings(self, study_id: int, step: int, news: News) -> list[Standing]:
@@ -237,7 +142,7 @@ class OptunaTrials:
                 Standing(
                     trial_id=trial_id,
                     number=number,
-                    state=_STATES[state],
+                    state=STATES[state],
                     value=None if kind is None else number_of(value, kind),
                 )
                 for trial_id, number, state, value, kind in connection.execute(query)
@@ -280,7 +185,7 @@ class OptunaTrials:
                 Outline(
                     trial_id=trial_id,
                     number=number,
-                    state=_STATES[state],
+                    state=STATES[state],
                     value=None if kind is None else number_of(value, kind),
                     last_step=last_step,
                 )
@@ -299,7 +204,7 @@ class OptunaTrials:
         Without `drawn_and_reported` their parameters and intermediate values are, which are most of all rows.
         """
         with self.database.read() as connection:
-            found = _facts(
+            found = read_facts(
                 connection, news.of(study_id), system=system, drawn_and_reported=drawn_and_reported
             )
         news.note(found)
@@ -311,7 +216,7 @@ class OptunaTrials:
         found: list[Facts] = []
         with self.database.read() as connection:
             for some in portions(trial_ids):
-                found += _facts(connection, tables.trials.c.trial_id.in_(some))
+                found += read_facts(connection, tables.trials.c.trial_id.in_(some))
         return sorted(found, key=lambda trial: trial.number)
 
     # Writing
@@ -340,7 +245,7 @@ class OptunaTrials:
             )
             for trial_id in connection.execute(waiting.order_by(trials.c.number)).scalars().all():
                 if _start(connection, trial_id):
-                    [found] = _facts(connection, trials.c.trial_id == trial_id)
+                    [found] = read_facts(connection, trials.c.trial_id == trial_id)
                     return found
             trial_id = _insert(connection, study_id, number, state="RUNNING", datetime_start=now)
         return Facts(
@@ -352,7 +257,7 @@ class OptunaTrials:
             user={},
             system={},
             steps={},
-            started=_utc(now),
+            started=utc(now),
             finished=None,
         )
 
@@ -373,7 +278,7 @@ class OptunaTrials:
             if connection.execute(already.limit(1)).first() is not None:
                 return False
             trial_id = _insert(connection, study_id, number, state="WAITING")
-            _write(connection, trial_id, Change(user=user, system={"fixed_params": dict(settings)}))
+            _write(connection, trial_id, Change(user=dict(user), system={"fixed_params": dict(settings)}))
         return True
 
     @retried
@@ -403,14 +308,14 @@ class OptunaTrials:
             name = connection.execute(state.with_for_update()).scalar()
             if name is None:
                 raise KeyError(f"there is no trial {trial_id}")
-            if _STATES[name] not in (State.RUNNING, State.WAITING):
+            if STATES[name] not in (State.RUNNING, State.WAITING):
                 raise TrialEnded(f"The trial with id {trial_id} is {name} already.")
             _write(connection, trial_id, change)
             if change.state is not None:
                 connection.execute(
                     update(tables.trials)
                     .where(tables.trials.c.trial_id == trial_id)
-                    .values(state=_NAMES[change.state], datetime_complete=_now())
+                    .values(state=NAMES[change.state], datetime_complete=_now())
                 )
 
 
@@ -467,96 +372,12 @@ def _write(connection: Connection, trial_id: int, change: Change) -> None:
         put(connection, tables.values, ("trial_id", "objective"), [row])
 
 
-def _facts(
-    connection: Connection, condition: Any, *, system: bool = True, drawn_and_reported: bool = True
-) -> list[Facts]:
-    """The trials under a condition on the table of trials, by number: one query for each table."""
-    trials = tables.trials
-    rows = connection.execute(select(trials).where(condition).order_by(trials.c.number)).all()
-    ids = [row.trial_id for row in rows]
-    params: dict[int, dict[str, tuple[float, str]]] = {each: {} for each in ids}
-    attributes: dict[Table, dict[int, dict[str, Any]]] = {
-        tables.user_attributes: {each: {} for each in ids},
-        tables.system_attributes: {each: {} for each in ids},
-    }
-    steps: dict[int, dict[int, float]] = {each: {} for each in ids}
-    values: dict[int, float] = {}
-    if rows:
-        p, s, v = tables.params.c, tables.steps.c, tables.values.c
-
-        def fetch(*columns: Any) -> list[Any]:
-            table = columns[0].table
-            query = select(*columns).join_from(table, trials, trials.c.trial_id == table.c.trial_id)
-            result = connection.execute(query.where(condition))
-            # As the driver gives them: numbers and words need no conversion, and SQLAlchemy's own rows,
-            # two hundred thousand of them, would take a quarter of a second.
-            found = result.cursor.fetchall() if result.cursor is not None else []
-            result.close()
-            # Trials may have come since the first query; they wait for the next look.
-            return [row for row in found if row[0] in params]
-
-        if drawn_and_reported:
-            drawn = fetch(p.trial_id, p.param_id, p.param_name, p.param_value, p.distribution_json)
-            drawn.sort(key=itemgetter(1))
-            for trial_id, _, name, number, kind in drawn:
-                params[trial_id][name] = (number, kind)
-            reported = fetch(s.trial_id, s.step, s.intermediate_value, s.intermediate_value_type)
-            for trial_id, step, value, kind in reported:
-                steps[trial_id][step] = number_of(value, kind)
-        for table in attributes if system else (tables.user_attributes,):
-            for trial_id, key, text in fetch(table.c.trial_id, table.c.key, table.c.value_json):
-                attributes[table][trial_id][key] = json.loads(text)
-        for trial_id, objective, value, kind in fetch(v.trial_id, v.objective, v.value, v.value_type):
-            if objective == 0:
-                values[trial_id] = number_of(value, kind)
-    return [
-        Facts(
-            trial_id=row.trial_id,
-            number=row.number,
-            state=_STATES[row.state],
-            value=values.get(row.trial_id),
-            params=params[row.trial_id],
-            user=attributes[tables.user_attributes][row.trial_id],
-            system=attributes[tables.system_attributes][row.trial_id],
-            steps=steps[row.trial_id],
-            started=_utc(row.datetime_start),
-            finished=_utc(row.datetime_complete),
-        )
-        for row in rows
-    ]
-
-
 def _of_study(query: Select[Any], table: Table, study_id: int) -> Select[Any]:
     """Rows of a table whose trials belong to the study."""
     joined = query.join_from(table, tables.trials, tables.trials.c.trial_id == table.c.trial_id)
     return joined.where(tables.trials.c.study_id == study_id)
 
 
-@lru_cache(maxsize=10_000)
-def _distribution(kind: str) -> tuple[str, tuple[Value, ...]]:
-    """(name, choices) of a distribution in JSON. Raises ConfigError for what no Optuna has written."""
-    try:
-        parsed = json.loads(kind)
-    except json.JSONDecodeError as error:
-        raise ConfigError(
-            f"The storage holds a value that Optuna did not write ({error}): it is damaged, or another "
-            "program changed it. Nothing was changed now."
-        ) from error
-    return parsed["name"], tuple(parsed["attributes"].get("choices", ()))
-
-
-def external(number: float, kind: str) -> Value:
-    """A parameter as it was drawn, from the number that Optuna stores and its distribution in JSON."""
-    name, choices = _distribution(kind)
-    if choices:
-        return choices[int(number)]
-    return int(number) if name.startswith("Int") else number
-
-
 def _now() -> datetime.datetime:
     """UTC by this machine's clock, without a zone, as Optuna has it."""
     return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
-
-
-def _utc(moment: datetime.datetime | None) -> datetime.datetime | None:
-    return None if moment is None else moment.replace(tzinfo=datetime.UTC)

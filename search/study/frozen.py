@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 
 from search.records import State
-from search.store.optuna_trials import Facts
+from search.store.trial_facts import Facts
 
 TO_OPTUNA = {
     State.WAITING: TrialState.WAITING,

@@ -25,7 +25,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.records import State
 from search.seeds import derive
-from search.store.optuna_trials import News, OptunaTrials, Outline
+from search.store.optuna_trials import OptunaTrials
+from search.store.trial_facts import News, Outline
 from search.study.frozen import frozen
 
 GOOD = 25

@@ -77,7 +77,7 @@ class Asha:
     patience: int = 2
     """a trial ends when so many times the places of those who go on are taken by better ones"""
     waiting: int = 4
-    """trials that wait in one worker's memory, not counting would-be finalists; beyond that the least
+    """trials that wait in one worker's hands, not counting would-be finalists; beyond that the least
     advanced end"""
 
     def decide(self, candidates: Sequence[Candidate], scores_at: ScoresAt, *, drained: bool) -> Decision:

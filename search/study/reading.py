@@ -12,8 +12,9 @@ from search.errors import UsageError
 from search.records import Confirming, Counts, Failure, Measured, State, Track, TrialRecord, Value
 from search.space.domain import Space
 from search.store.engine import masked, parse_url
-from search.store.optuna_trials import Facts, News, OptunaTrials
+from search.store.optuna_trials import OptunaTrials
 from search.store.sql import SQLStore
+from search.store.trial_facts import Facts, News
 
 # Trial attributes that tune writes; optuna-dashboard shows them beside the parameters.
 REFERENCE, PINNED, RETRY_OF, ORIGIN = "reference", "pinned", "retry_of", "origin"

@@ -69,6 +69,11 @@ def _whole_arrays() -> None:
     _truncnorm._log_ndtr = log_ndtr
 
 
+STARTUP_TRIALS = 20
+"""TPE draws at random before so many trials are there. After Optuna's ten it was sure of the first decent
+network and looked at nothing else: docs/decisions/016."""
+
+
 def _tpe(seed: int) -> BaseSampler:
     if is_random(seed):
         return RandomSampler(seed=seed)
@@ -76,7 +81,7 @@ def _tpe(seed: int) -> BaseSampler:
     # group: the settings of one model family are missing from trials of the other; without it they
     # would fall out of the joint model.
     with _long_experimental():
-        return TPESampler(seed=seed, group=True)
+        return TPESampler(seed=seed, group=True, n_startup_trials=STARTUP_TRIALS)
 
 
 def _qmc(seed: int) -> BaseSampler:

@@ -14,13 +14,14 @@ from functools import cached_property, partial
 import optuna
 from optuna.trial import TrialState
 
-from search.errors import ConfigError, TryAgain
+from search.errors import ConfigError, TryAgain, TuneError
 from search.records import Confirming, Counts, Failure, Point, State, TrialRecord, Value
 from search.space.domain import Space
 from search.space.file import space_of_entries
 from search.store.base import LeaseLost
 from search.store.leftovers import sweep
-from search.store.optuna_trials import Change, Facts, News, TrialEnded
+from search.store.optuna_trials import TrialEnded
+from search.store.trial_facts import Change, Facts, News
 from search.study.ladder import Ladder
 from search.study.pruners import Pruning, make_pruning
 from search.study.reading import (
@@ -48,6 +49,13 @@ DEATHS = 3
 """When so many repetitions of a trial took their workers with them, it is not repeated once more."""
 
 
+class StudyDeleted(TuneError):
+    """Somebody deleted the study."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The study {name} was deleted while it was worked on.")
+
+
 class Asked:
     """A trial that a worker has been given, until it is finished, pruned or failed.
 
@@ -68,6 +76,7 @@ class Asked:
         self._storage = storage
         self._adapter = adapter
         attributes = trial.user_attrs
+        self._reported: set[int] = set()
         self._pinned: Mapping[str, Value] = attributes.get(PINNED, {})
         self.number = trial.number
         self.trial_id: int = trial._trial_id  # no public name; optuna-dashboard reads it too
@@ -89,13 +98,16 @@ class Asked:
     def report(self, images: int, best_score: float, point: Point | None = None) -> bool:
         """Tells the pruner the best score so far (monotone) after `images` training images.
 
-        `point` joins the learning curve in the same transaction. Returns whether the trial is hopeless
-        beside the others.
+        `point` joins the learning curve in the same transaction. What was said of so many images before
+        stands. Returns whether the trial is hopeless beside the others.
         """
         also = None if point is None else partial(self._storage.store.add_point, self.trial_id, point)
         with self._still_ours(), self._adapter.together(self.trial_id, also):
-            self._trial.report(best_score, step=images)
-            return self._trial.should_prune()
+            if images not in self._reported:
+                self._trial.report(best_score, step=images)
+            hopeless = self._trial.should_prune()
+        self._reported.add(images)
+        return hopeless
 
     def complete(self, score: float) -> None:
         """Ends the trial with its best validation score."""
@@ -114,11 +126,14 @@ class Asked:
         except optuna.exceptions.StorageInternalError as error:  # the quasi-random sampler writes by itself
             kind = type(error.__cause__ or error).__name__  # the message could hold a password
             raise TryAgain(f"The storage failed while trial {self.number} was written ({kind}).") from error
-        except (optuna.exceptions.UpdateFinishedTrialError, ValueError) as error:
-            # `tell` answers a finished trial with a bare ValueError, like any other mistake: look.
-            if self._storage.trials.state(self.trial_id) in (State.RUNNING, State.WAITING):
+        except (optuna.exceptions.UpdateFinishedTrialError, ValueError, KeyError) as error:
+            # `tell` answers a finished trial with a bare ValueError, and a deleted one with a KeyError, like
+            # any other mistake: look.
+            found = self._storage.trials.facts_of([self.trial_id])
+            if any(trial.state in (State.RUNNING, State.WAITING) for trial in found):
                 raise
-            raise LeaseLost(f"Trial {self.number} was ended by another process.") from error
+            how = "ended" if found else "deleted"
+            raise LeaseLost(f"Trial {self.number} was {how} by another process.") from error
 
 
 class Study:
@@ -135,8 +150,13 @@ class Study:
 
     @cached_property
     def space(self) -> Space:
-        """The search space that the study was made with. Raises KeyError before the store knows the study."""
+        """The search space that the study was made with.
+
+        Raises StudyDeleted, or KeyError before the store knows the study.
+        """
         record = self._storage.store.study(self.study_id)
+        if record is None and not self.exists():
+            raise StudyDeleted(self.name)
         if record is None:
             raise KeyError(f"the study {self.name} is not tune's")
         return space_of_entries(record.spec.space)
@@ -185,6 +205,10 @@ class Study:
 
     # Searching
 
+    def exists(self) -> bool:
+        """Whether it is still there: anybody may delete it."""
+        return self._trials.exists(self.study_id)
+
     def prepare(self, *, sampler: str, pruner: str, seed: int, ladder: Ladder) -> Pruning:
         """Sets up how `ask` draws and `report` judges, in this process; returns how the study saves work."""
         pruning = make_pruning(pruner, ladder)
@@ -196,10 +220,15 @@ class Study:
         """The next trial: a queued one if there is any, else what the sampler proposes.
 
         What `begun` writes, which is told the trial's id, is written together with the trial's beginning.
-        Raises what it raises, and then there is no new trial.
+        Raises what it raises, and then there is no new trial; and StudyDeleted.
         """
-        with self._adapter.beginning(begun):
-            trial = self._study.ask()
+        try:
+            with self._adapter.beginning(begun):
+                trial = self._study.ask()
+        except KeyError as error:
+            if self.exists():
+                raise
+            raise StudyDeleted(self.name) from error
         return Asked(self._study, trial, self.space, self._storage, self._adapter)
 
     def queue_reference(self, name: str, settings: Mapping[str, Value]) -> None:
@@ -220,24 +249,28 @@ class Study:
             attributes[REFERENCE] = reference
         self._trials.queue(self.study_id, searched, attributes, mark=CONFIRMING)
 
-    def fail(self, trial_id: int, reason: Failure, detail: str) -> None:
+    def fail(self, trial_id: int, reason: Failure, detail: str) -> State | None:
         """Ends a running trial as failed; queues its settings again, once, where they are not to blame.
 
         After DEATHS repetitions whose workers died they are not. In a confirmation they are always queued
         again, for no other settings can take the place; whoever begins the repetition ends it at once if
         there were too many (search.report.confirming.racing). Does nothing to a trial that is finished
-        already, except to queue a retry that is owed.
+        already, except to queue a retry that is owed. Returns the state that it has now; None where it was
+        deleted.
         """
         why = {FAILURE: reason.value, FAILURE_DETAIL: detail}
-        with contextlib.suppress(TrialEnded):  # its worker was faster than the reaper
+        with contextlib.suppress(TrialEnded, KeyError):  # its worker was faster than the reaper
             self._trials.change(trial_id, Change(user=why, state=State.FAILED))
-        [trial] = self._trials.facts_of([trial_id])
-        if trial.state.counts:
-            return
-        if CONFIRMING in trial.user or (
-            Failure(trial.user[FAILURE]).repeated and self._deaths(trial) < DEATHS
+        found = self._trials.facts_of([trial_id])
+        if not found:
+            return None
+        [trial] = found
+        if not trial.state.counts and (
+            CONFIRMING in trial.user
+            or (Failure(trial.user[FAILURE]).repeated and self._deaths(trial) < DEATHS)
         ):
             self._queue_retry(trial)
+        return trial.state
 
     def _queue_retry(self, trial: Facts) -> None:
         kept = {k: v for k, v in trial.user.items() if k in (REFERENCE, PINNED, ORIGIN, CONFIRMING)}
@@ -274,10 +307,6 @@ class Study:
             if trial.value is not None:
                 rung.scores[trial.number] = trial.value
         return sorted(rung.scores.items())
-
-    def state(self, trial_id: int) -> State:
-        """The state of one trial as the database has it now."""
-        return self._trials.state(trial_id)
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from optuna.distributions import BaseDistribution, distribution_to_json
@@ -21,22 +21,13 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from search.records import State
-from search.store.optuna_trials import Change, News, OptunaTrials, TrialEnded
+from search.store.optuna_trials import OptunaTrials, TrialEnded
+from search.store.trial_facts import Change, News
 from search.study.frozen import FROM_OPTUNA, frozen
 from search.study.history import History
 from search.study.storage import in_words
 
 Result = TypeVar("Result")
-
-
-@dataclass(slots=True)
-class _Draft:
-    """What has been said of a trial and is not written yet."""
-
-    params: dict[str, tuple[float, str]] = field(default_factory=dict)
-    user: dict[str, Any] = field(default_factory=dict)
-    system: dict[str, Any] = field(default_factory=dict)
-    steps: dict[int, float] = field(default_factory=dict)
 
 
 class _All:
@@ -61,7 +52,8 @@ class TrialStorage(BaseStorage):
         self._backend = backend
         self._trials = trials
         self._own: dict[int, FrozenTrial] = {}
-        self._drafts: dict[int, _Draft] = {}
+        self._drafts: dict[int, Change] = {}
+        """what has been said of a trial and is not written yet"""
         self._together = False
         self._shown: list[FrozenTrial] | None = None
         self._drawing = False
@@ -185,8 +177,8 @@ class TrialStorage(BaseStorage):
         self._flush(trial_id, state=FROM_OPTUNA[state], value=None if values is None else values[0])
         return True
 
-    def _draft(self, trial_id: int) -> _Draft:
-        return self._drafts.setdefault(trial_id, _Draft())
+    def _draft(self, trial_id: int) -> Change:
+        return self._drafts.setdefault(trial_id, Change())
 
     def _written(self, trial_id: int) -> None:
         if not self._together:
@@ -196,19 +188,10 @@ class TrialStorage(BaseStorage):
         draft = self._drafts.pop(trial_id, None)
         if draft is None and state is None:
             return
-        draft = draft or _Draft()
         if state is not None:
             self._own.pop(trial_id, None)
-        change = Change(
-            params=draft.params,
-            user=draft.user,
-            system=draft.system,
-            steps=draft.steps,
-            state=state,
-            value=value,
-        )
         try:
-            self._trials.change(trial_id, change)
+            self._trials.change(trial_id, replace(draft or Change(), state=state, value=value))
         except TrialEnded as error:
             self._own.pop(trial_id, None)
             raise UpdateFinishedTrialError(str(error)) from error

@@ -1,5 +1,5 @@
 """One trial in a worker's hands: trained rung by rung until it is complete or somebody ends it.
-Knows nothing of the worker's other trials. Between two rungs it lies in memory and costs nothing.
+Knows nothing of the worker's other trials. One that waits may be parked: it lies on disk then.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from search.study.promotion import Candidate
 from search.study.study import Asked
 from search.work.ground import Ground
 from search.work.keeping import Moment, keep, moment_of
-from search.work.saves import Save, Saves
+from search.work.saves import FORMAT, Save, Saves
 from search.work.spec import TrialSpec, decode, training_seed
 from search.work.trial import Step, learn
+
+COPIES = 5
+"""Of each weight, in a trial that waits: itself, its average, its best value, two moments."""
 
 SAVE_EVERY_S = 3.0
 """A report is saved when the last save is so long ago. To write and sync one takes some 20 ms."""
@@ -39,6 +42,8 @@ class Attempt:
         """the best point whose fate is decided: its weights are kept, or were not worth it"""
         self._last: Step | None = None
         self._saved_at = 0.0
+        self._saved_images = 0
+        """where the last save was made"""
         self._spent_s = 0.0
         self._since: float | None = None
         """when it was last taken up; None while it waits"""
@@ -79,7 +84,7 @@ class Attempt:
 
     def _advance(self, until: int) -> bool:
         if self._steps is None:
-            if self._in_vain:
+            if self.images == 0 and self._in_vain:
                 self.prune()
                 return True
             self._steps = self._learn()
@@ -114,6 +119,21 @@ class Attempt:
         self._ground.storage.store.settle(self.claim)
         self.saves.discard()
 
+    @property
+    def held_bytes(self) -> int:
+        """Memory that it would give back if it were parked."""
+        return 0 if self._last is None else 4 * COPIES * self._last.network.parameter_count
+
+    def park(self) -> None:
+        """Saves where it stands and lets go of its memory; `advance` goes on from there, bit for bit.
+
+        For a trial that has just reached a rung. Raises OSError where there is no room.
+        """
+        if self._saved_images < self.images:
+            self.save()
+        self._steps = self._last = None
+        self._best_weights = {}
+
     def save(self) -> None:
         """Saves where it stands, also between two reports. Raises OSError where there is no room."""
         if self._last is None or self._best is None:
@@ -127,6 +147,7 @@ class Attempt:
         )
         self.saves.write(save, self._last.network, self._fingerprint)
         self._saved_at = time.monotonic()
+        self._saved_images = self.images
 
     @property
     def _in_vain(self) -> bool:
@@ -139,7 +160,7 @@ class Attempt:
         """Of all that the training depends on."""
         ground = self._ground
         data = sorted(ground.mnist.checksums.items())
-        everything = repr((self._spec, ground.ladder.rungs, ground.task.name, data))
+        everything = repr((FORMAT, self._spec, ground.ladder.rungs, ground.task.name, data))
         return hashlib.sha256(everything.encode()).hexdigest()
 
     @cached_property
@@ -156,7 +177,10 @@ class Attempt:
 
     def _learn(self) -> Iterator[Step]:
         ground = self._ground
-        saved = self._resumed() if self.asked.retry_of is not None else None
+        if self.images:
+            saved = self._unparked()
+        else:
+            saved = self._resumed() if self.asked.retry_of is not None else None
         return learn(
             self._spec,
             ground.task,
@@ -166,6 +190,16 @@ class Attempt:
             check=self._check,
             resume=None if saved is None else saved.state,
         )
+
+    def _unparked(self) -> Save | None:
+        """Where this trial was parked. If that save is damaged, an earlier one, and if need be none: then it
+        trains, and reports, some of its way once more."""
+        saved = self.saves.newest(self._fingerprint)
+        if saved is None or saved.images < self.images:
+            self._best, self.images = None, 0
+            return self._resumed()
+        self._best_weights = dict(saved.best)
+        return saved
 
     def _resumed(self) -> Save | None:
         """The save from which this trial goes on; the curve up to there is then this trial's too."""
@@ -214,4 +248,4 @@ class Attempt:
             point=best,
             precision=self._spec.training.precision,
         )
-        ground.storage.store.add_checkpoint(ground.study.study_id, record)
+        ground.storage.store.add_checkpoint(ground.study.study_id, record, claim=self.claim)

@@ -95,8 +95,8 @@ class Reaper:
     def _deal_with(self, taken: Claim, holder: str) -> bool:
         """Ends the trial of a claim that was `holder`'s; whether it was lost."""
         if taken.trial_id is not None:
-            self._study.fail(taken.trial_id, Failure.WORKER_DIED, f"{holder} vanished")
-            if self._study.state(taken.trial_id).counts:
+            state = self._study.fail(taken.trial_id, Failure.WORKER_DIED, f"{holder} vanished")
+            if state is not None and state.counts:
                 self._store.settle(taken)
                 return False
         self._store.release(taken)

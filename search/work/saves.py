@@ -19,6 +19,9 @@ from models.network import Network
 KEEP = 2
 """The last two: the newest may be damaged."""
 
+FORMAT = 2
+"""Of a training's state; a save of another format is of no use. 1 had the state of torch's own optimizers."""
+
 _BEST = "best."
 _logger = logging.getLogger(__name__)
 

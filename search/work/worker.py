@@ -30,6 +30,10 @@ from search.work.saves import discard_all
 IDLE_S = 0.5
 """Pause of a worker that finds every slot taken before it looks again."""
 
+WAITING_BYTES = 32_000_000
+"""So much may be held by trials that wait; beyond it they are parked. To park one and take it up again costs
+a tenth of a second, which in a study of small MLPs was a fifth of all time (docs/decisions/007)."""
+
 FAILURES_IN_A_ROW = 5
 """So many failed trials, one after the other, mean that something is wrong with more than the trials."""
 
@@ -109,12 +113,27 @@ class _Hands:
                 return False
             time.sleep(IDLE_S)
             return True
+        self._take_up(attempt)
         with self._answering_for(attempt):
             until = next(rung for rung in self._ground.pruning.rungs if rung > attempt.images)
             if attempt.advance(until):
                 self._finish(attempt)
             self._ground.artifacts.keep_best(self._store)
         return True
+
+    def _take_up(self, attempt: Attempt) -> None:
+        """Parks others, those that began first before the rest, until what they hold is little enough."""
+        waiting = [each for each in self._attempts.values() if each is not attempt and each.held_bytes]
+        for other in waiting:
+            if sum(each.held_bytes for each in waiting) <= WAITING_BYTES:
+                return
+            with self._answering_for(other):
+                try:
+                    other.park()
+                except Exception as error:  # without the memory to save it, it waits where it is
+                    if _failure(error) is not Failure.OUT_OF_MEMORY:
+                        raise
+            give_back_memory()
 
     def _sweep(self) -> None:
         """The study is done: removes what nobody goes on with, and what workers that were killed left."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import optuna
 import pytest
@@ -93,3 +94,23 @@ def test_a_new_study_is_not_taken_for_one_that_was_deleted(storage: Storage, pla
     assert record is not None
     assert (record.spec.task, record.target_trials) == ("sum", 7)
     assert storage.store.claims(new.study_id) == []
+
+
+def test_a_new_trial_has_no_past(tmp_path: Path, plain_spec: StudySpec) -> None:
+    """SQLite gives its number to the next one too, and a study that goes on is not swept in between."""
+    with open_storage(f"sqlite:///{tmp_path / 'studies.db'}") as storage:
+        goes_on, deleted = full(storage, "goes on", plain_spec), full(storage, "deleted", plain_spec)
+        store = storage.store
+        [old] = store.claims(deleted.study_id)
+        storage.optuna.delete_study(deleted.study_id)
+        claim = store.claim(goes_on.study_id, "w", lease_s=30)
+        assert claim is not None
+        asked = goes_on.ask(lambda trial_id: store.attach(claim, trial_id))
+        assert asked.trial_id == old.trial_id, "the number is given again, or this test shows nothing"
+        assert store.curve(asked.trial_id) == []
+        [first, _] = store.claims(goes_on.study_id)
+        assert [each.trial_id for each in store.checkpoints(goes_on.study_id)] == [first.trial_id]
+        assert store.checkpoints(deleted.study_id) == []
+        assert [each.trial_id for each in store.looks([goes_on.study_id])] == [first.trial_id]
+        assert store.looks([deleted.study_id]) == []
+        assert store.exports(deleted.study_id) == []

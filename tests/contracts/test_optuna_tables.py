@@ -16,7 +16,8 @@ from sqlalchemy import Enum, UniqueConstraint
 
 from search.records import Counts, State
 from search.store import optuna_tables
-from search.store.optuna_trials import Change, News, TrialEnded
+from search.store.optuna_trials import TrialEnded
+from search.store.trial_facts import Change, News
 from search.study.frozen import frozen
 from search.study.storage import Storage, open_storage
 from search.study.trial_storage import TrialStorage

@@ -14,7 +14,8 @@ from search.errors import TryAgain
 from search.records import HeadScore, Point, Scores, State, StudySpec
 from search.store.base import LeaseLost
 from search.store.database import Database
-from search.store.optuna_trials import Change, TrialEnded
+from search.store.optuna_trials import TrialEnded
+from search.store.trial_facts import Change
 from search.study.storage import Storage, open_storage
 from search.study.study import Study
 

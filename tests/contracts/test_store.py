@@ -207,7 +207,7 @@ class TestClaims:
         study.renew(claim, lease_s=60)
         assert study.take_over(claim, "thief", lease_s=60) is None
 
-    @pytest.mark.parametrize("late", ["attach", "renew", "settle", "release"])
+    @pytest.mark.parametrize("late", ["attach", "renew", "settle", "release", "add_checkpoint"])
     def test_the_former_holder_is_refused(self, study: Store, late: str) -> None:
         claim = study.claim(STUDY, "w", lease_s=-1)
         assert claim is not None
@@ -217,10 +217,12 @@ class TestClaims:
             "renew": lambda: study.renew(claim, lease_s=60),
             "settle": lambda: study.settle(claim),
             "release": lambda: study.release(claim),
+            "add_checkpoint": lambda: study.add_checkpoint(STUDY, checkpoint(1, 0.9), claim=claim),
         }
         with pytest.raises(LeaseLost):
             calls[late]()
         assert study.claims(STUDY) == [taken], "the late call changed nothing"
+        assert study.checkpoints(STUDY) == []
 
 
 class TestCurves:
@@ -293,7 +295,7 @@ class TestWorkersAndCheckpoints:
         claim = study.claim(STUDY, "w", lease_s=60)
         assert claim is not None
         claim = study.attach(claim, 1)
-        study.add_checkpoint(STUDY, checkpoint(1, 0.9))
+        study.add_checkpoint(STUDY, checkpoint(1, 0.9), claim=claim)
         study.add_checkpoint(STUDY, checkpoint(2, 0.5))
         study.release(claim)
         assert study.checkpoints(STUDY) == [checkpoint(2, 0.5)]

@@ -36,7 +36,7 @@ from models.mlp import MLPConfig
 from models.network import Signature, build
 from search.errors import TuneError
 from search.records import HeadScore, Point, Scores
-from search.store import sql
+from search.store import sql_claims
 from search.store.database import Database
 from search.study import study as studies
 from search.study.storage import open_storage
@@ -120,12 +120,12 @@ def die_at(moment: int) -> None:
 
 def let_the_clock_jump() -> None:
     """The time in the database, as this process sees it, is an hour off, now this way and now that."""
-    ordinary, jumps = sql._now, itertools.cycle([0, 3600, -3600, 3600, 0, -3600])
+    ordinary, jumps = sql_claims.now, itertools.cycle([0, 3600, -3600, 3600, 0, -3600])
 
     def jumping(connection: Any) -> datetime.datetime:
         return ordinary(connection) + datetime.timedelta(seconds=next(jumps))
 
-    sql._now = jumping
+    sql_claims.now = jumping
 
 
 def be_reaper(order: Mapping[str, Any]) -> None:

@@ -12,11 +12,13 @@ import torch
 from data.mnist import Mnist
 from search.records import Claim
 from search.service.create import RunRequest, create_or_resume
-from search.service.drive import GAP_S, _Look
+from search.service.watched import GAP_S, Watched
+from search.store.leftovers import sweep
 from search.study.storage import open_storage
-from search.study.study import Asked
+from search.study.study import Asked, StudyDeleted
 from search.work.engine import Place
 from search.work.ground import prepare
+from search.work.worker import work
 
 STALL_S = 60
 
@@ -33,7 +35,7 @@ def test_a_worker_hangs_only_if_one_could_see_it(
         claim = storage.store.claim(study.study_id, ground.worker.worker_id, lease_s=60)
         assert claim is not None
         asked = ground.study.ask(lambda trial_id: storage.store.attach(claim, trial_id))
-        look, elapsed_s = _Look(storage, study, record), 0.0
+        look, elapsed_s = Watched(storage, study, record), 0.0
         look.snapshot(elapsed_s)
         while elapsed_s <= STALL_S:
             elapsed_s += every_s
@@ -59,7 +61,7 @@ def test_a_worker_that_takes_up_what_waited_for_long_does_not_hang(
             return claim, ground.study.ask(lambda trial_id: storage.store.attach(claim, trial_id))
 
         (_, waiting), (claim, working) = begin(), begin()
-        look, here = _Look(storage, study, record), [Place(socket.gethostname(), os.getpid())]
+        look, here = Watched(storage, study, record), [Place(socket.gethostname(), os.getpid())]
         for elapsed_s in range(0, 10 * STALL_S, int(GAP_S) - 1):
             working.report(elapsed_s + 1, 0.5)
             look.snapshot(elapsed_s)
@@ -73,3 +75,21 @@ def test_a_worker_that_takes_up_what_waited_for_long_does_not_hang(
             elapsed_s += int(GAP_S) - 1
             look.snapshot(elapsed_s)
         assert look.stalled(elapsed_s - STALL_S, here) == [(here[0], waiting.trial_id)], "now it does"
+
+
+@pytest.mark.parametrize("by", ["optuna-dashboard", "tune delete"])
+def test_a_study_that_is_deleted_ends_its_run_with_a_sentence(
+    sqlite_url: str, mnist: Mnist, tmp_path: Path, by: str
+) -> None:
+    with open_storage(sqlite_url) as storage:
+        study, record = create_or_resume(storage, RunRequest(task="twodigit", trials=3), mnist)
+        ground = prepare(storage, study.name, mnist, tmp_path, device=torch.device("cpu"), threads=1)
+        look = Watched(storage, study, record)
+        look.snapshot(0.0)
+        storage.optuna.delete_study(study.study_id)
+        if by == "tune delete":
+            assert sweep(storage.trials.database) == [study.study_id]
+        with pytest.raises(StudyDeleted, match="twodigit was deleted"):
+            work(ground, stop=lambda: False)
+        with pytest.raises(StudyDeleted, match="twodigit was deleted"):
+            look.snapshot(1.0)

@@ -13,7 +13,7 @@ from optuna.samplers._tpe.sampler import _split_trials, default_gamma
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.records import State
-from search.store.optuna_trials import Change, News
+from search.store.trial_facts import Change, News
 from search.study import history
 from search.study.frozen import frozen
 from search.study.history import GOOD, History

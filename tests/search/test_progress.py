@@ -23,7 +23,7 @@ from search.records import (
     State,
     TrialRecord,
 )
-from search.service.drive import RunResult
+from search.service.watched import RunResult
 
 NOW = datetime.datetime.now(datetime.UTC)
 SCORES = Scores(

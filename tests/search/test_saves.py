@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from search.records import Failure, Point, State
 from search.service.create import RunRequest, create_or_resume
 from search.study.storage import Storage, open_storage
 from search.work import attempt as attempts
+from search.work.attempt import Attempt
 from search.work.ground import Ground, prepare
 from search.work.reaper import Reaper
 from search.work.saves import KEEP, Save, Saves
@@ -209,3 +212,58 @@ def test_whatever_happens_to_the_files_a_save_is_whole_or_not_used(
         if found is not None:
             assert torch.equal(found.state["x"], torch.arange(found.images))
             assert all(torch.equal(found.best[n], tensor) for n, tensor in network.state_dict().items())
+
+
+class TestParked:
+    """A trial that waits for its turn lies on disk."""
+
+    @pytest.fixture
+    def attempt(self, grounds: Callable[[str], Ground]) -> Attempt:
+        """Just trained to its first rung."""
+        return self.begun(grounds("parked"))
+
+    def begun(self, here: Ground) -> Attempt:
+        claim = here.storage.store.claim(here.study.study_id, here.worker.worker_id, lease_s=60)
+        assert claim is not None
+        asked = here.study.ask(lambda trial_id: here.storage.store.attach(claim, trial_id))
+        claim = dataclasses.replace(claim, trial_id=asked.trial_id)
+        attempt = Attempt(here, claim, asked, check=lambda: None)
+        assert not attempt.advance(2250)
+        return attempt
+
+    def test_it_goes_on_as_if_it_had_not_waited(
+        self, attempt: Attempt, grounds: Callable[[str], Ground]
+    ) -> None:
+        assert attempt._last is not None
+        trained = weakref.ref(attempt._last.network)
+        attempt.park()
+        gc.collect()
+        assert trained() is None, "it takes no memory"
+        assert attempt.advance(3600)
+        curve = grounds("parked").storage.store.curve(attempt.asked.trial_id)
+        assert timeless(curve) == timeless(undisturbed(grounds("whole")))
+
+    def test_its_weights_are_those_of_its_best_moment(
+        self, attempt: Attempt, grounds: Callable[[str], Ground]
+    ) -> None:
+        """Also where that lies before the pause, and was not worth keeping then."""
+        attempt.park()
+        attempt.advance(3600)
+        [kept] = grounds("parked").storage.store.checkpoints(1)
+        undisturbed(here := grounds("whole"))
+        others = here.storage.store.checkpoints(1)
+        [other] = [each for each in others if each.path.endswith("trial-00000.safetensors")]
+        assert (kept.images, kept.score) == (other.images, other.score)
+
+    def test_a_damaged_save_costs_no_more_than_time(
+        self, attempt: Attempt, grounds: Callable[[str], Ground]
+    ) -> None:
+        here = grounds("parked")
+        attempt.park()
+        [newest] = here.artifacts.folder.glob("*.at-*")
+        newest.write_bytes(newest.read_bytes()[:-1000])
+        assert attempt.advance(3600)
+        curve = here.storage.store.curve(attempt.asked.trial_id)
+        assert timeless(curve) == timeless(undisturbed(grounds("whole")))
+        [trial, *_] = here.study.trials()
+        assert trial.value == max(point.validation.accuracy for point in curve)

@@ -361,6 +361,20 @@ class TestWriting:
             asked.report(2_250, 0.5, point(2_250))
         assert storage.store.curve(asked.trial_id) == []
 
+    def test_a_trial_that_somebody_deleted_is_lost_like_one_that_somebody_ended(
+        self, storage: Storage
+    ) -> None:
+        study = prepared(storage)
+        asked, other = study.ask(), study.ask()
+        asked.draw()
+        storage.optuna.delete_study(study.study_id)
+        with pytest.raises(LeaseLost, match="deleted"):
+            asked.report(2_250, 0.5, point(2_250))
+        with pytest.raises(LeaseLost, match="deleted"):
+            asked.complete(0.5)
+        with pytest.raises(LeaseLost, match="deleted"):
+            other.prune()
+
     def test_settings_that_cannot_be_written_are_not_drawn(
         self, storage: Storage, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -33,6 +33,7 @@ from search.study.storage import Storage, open_storage
 from search.study.study import DEATHS, Asked, Study
 from search.work import trial as trials_module
 from search.work.artifacts import KEEP, artifact_root
+from search.work.attempt import Attempt
 from search.work.ground import Ground, prepare
 from search.work.lease import LEASE_S, Leases
 from search.work.reaper import Reaper
@@ -308,6 +309,32 @@ class TestWork:
         assert (first.state, first.failure) == (State.FAILED, Failure.INTERRUPTED), "it waited"
         assert second.failure is Failure.OUT_OF_MEMORY
 
+    def test_where_a_trial_waits_changes_nothing(
+        self, storage: Storage, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        parked: list[int] = []
+        park = Attempt.park
+
+        def noted(attempt: Attempt) -> None:
+            parked.append(attempt.asked.number)
+            park(attempt)
+
+        monkeypatch.setattr("search.work.attempt.Attempt.park", noted)
+        curves = []
+        for name, limit in (("memory", 10**9), ("disk", 0)):
+            request = dataclasses.replace(QUICK, study=name, epochs=0.5, pruner="asha", trials=6)
+            create_or_resume(storage, request, mnist)
+            here = prepare(storage, name, mnist, tmp_path, device=torch.device("cpu"), threads=1)
+            monkeypatch.setattr("search.work.worker.WAITING_BYTES", limit)
+            assert parked == []
+            assert work(here, stop=lambda: False) == 6
+            found = storage.store.curves(trial.trial_id for trial in here.study.trials())
+            curves.append(
+                [[(p.images, p.validation, p.train) for p in found[trial]] for trial in sorted(found)]
+            )
+        assert parked, "or this test shows nothing"
+        assert curves[0] == curves[1]
+
     def test_a_trial_that_takes_too_long_is_not_repeated(
         self, storage: Storage, mnist: Mnist, tmp_path: Path
     ) -> None:
@@ -547,6 +574,13 @@ class TestReaper:
         assert self._looks(reaper, clock, seconds=0.9 * LEASE_S) == 0, "it is younger than a lease"
         assert self._looks(reaper, clock, seconds=0.4 * LEASE_S) == 1
         assert study.trials()[0].state is State.FAILED
+
+    def test_a_trial_that_was_deleted_frees_its_slot(self, storage: Storage, mnist: Mnist) -> None:
+        study = self._study(storage, mnist)
+        self._claimed(storage, study)
+        storage.optuna.delete_study(study.study_id)
+        assert Reaper(study, storage.store, "me").look(dead={"dead"}) == 1
+        assert storage.store.open_claims(study.study_id) == []
 
     def test_the_late_answer_is_refused(self, storage: Storage, mnist: Mnist, clock: Clock) -> None:
         study = self._study(storage, mnist)

@@ -87,7 +87,7 @@ def _candidates(stand: Stand) -> tuple[Candidate, ...]:
             )
     found = []
     for trial in stand.trials:
-        if trial.number not in runs:
+        if trial.number not in runs or trial.value is None:
             continue
         by_seed = runs[trial.number]
         mine = tuple(by_seed[seed] for seed in sorted(by_seed))
@@ -97,7 +97,7 @@ def _candidates(stand: Stand) -> tuple[Candidate, ...]:
                 trial=trial.number,
                 reference=trial.reference,
                 settings=trial.settings,
-                search_value=trial.value or 0.0,
+                search_value=trial.value,
                 runs=mine,
                 dropped=trial.number in gone,
                 mean=mean,

@@ -1,0 +1,152 @@
+"""What a run sees of its study: how it stands, who stands still, whether its goal is reached.
+Knows nothing of what is done about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from search.records import Point, Snapshot, State, StudyRecord, TrialRecord
+from search.report import numbers
+from search.study.storage import Storage
+from search.study.study import Study, StudyDeleted
+
+if TYPE_CHECKING:  # its package imports torch
+    from search.work.engine import Place
+
+GAP_S = 5.0
+"""Two looks further apart mean that the database was away or the machine slept: nobody stood still meanwhile,
+nobody could be seen."""
+
+Reason = Literal["finished", "nothing to do", "timeout", "target", "detached"]
+"""Why a run ended well."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunResult:
+    """How a run ended."""
+
+    snapshot: Snapshot
+    gains: tuple[numbers.Gain, ...]
+    reason: Reason
+    trial: TrialRecord | None
+    """the best complete one"""
+    point: Point | None
+    """of its curve, where its validation score is highest"""
+    confirms: str | None
+    """name of the study that this one confirms; None: it searches"""
+
+
+class Watched:
+    """What a run sees of its study."""
+
+    def __init__(self, storage: Storage, study: Study, record: StudyRecord) -> None:
+        self._storage = storage
+        self._study = study
+        self._record = record
+        self._trials: list[TrialRecord] = []
+        self._judged: set[int] = set()
+        self._stood: dict[int, int] = {}
+        """training images of each trial at work, as last seen"""
+        self._moved: dict[int, float] = {}
+        """when that changed, as far as one could look"""
+        self._hands: dict[str, set[int]] = {}
+        """trials that each worker has begun and not ended"""
+        self._turned: dict[str, float] = {}
+        """when that changed: who ends a trial goes on with one that may have waited for long"""
+        self._looked_s = 0.0
+        self._finished_before = numbers.count(study.trials()).finished
+
+    def snapshot(self, elapsed_s: float) -> Snapshot:
+        """The study now. Raises StudyDeleted."""
+        if (gap_s := elapsed_s - self._looked_s) > GAP_S:
+            self._moved = {trial_id: since_s + gap_s for trial_id, since_s in self._moved.items()}
+            self._turned = {worker_id: since_s + gap_s for worker_id, since_s in self._turned.items()}
+        self._looked_s = elapsed_s
+        store = self._storage.store
+        current = store.study(self._study.study_id)
+        if current is None or not self._study.exists():
+            raise StudyDeleted(self._study.name)
+        # Another run may have raised the target meanwhile.
+        self._record = replace(self._record, target_trials=current.target_trials)
+        self._trials = self._study.trials()
+        leader = numbers.leader(self._trials)
+        running = [trial for trial in self._trials if trial.state is State.RUNNING]
+        for trial in running:
+            if self._stood.get(trial.trial_id) != trial.images:
+                self._stood[trial.trial_id], self._moved[trial.trial_id] = trial.images, elapsed_s
+        claims = store.open_claims(self._study.study_id)
+        hands: dict[str, set[int]] = {}
+        for claim in claims:
+            if claim.trial_id is not None:
+                hands.setdefault(claim.worker_id, set()).add(claim.trial_id)
+        changed = [worker_id for worker_id, trials in hands.items() if trials != self._hands.get(worker_id)]
+        self._turned |= dict.fromkeys(changed, elapsed_s)
+        self._hands = hands
+        wanted = [trial.trial_id for trial in (*running, *([leader] if leader else []))]
+        return numbers.snapshot(
+            self._record,
+            self._trials,
+            claims,
+            store.curves(wanted),
+            moved=self._moved,
+            elapsed_s=elapsed_s,
+            finished_before=self._finished_before,
+        )
+
+    def stalled(self, since_s: float, places: Collection[Place]) -> list[tuple[Place, int]]:
+        """(place, trial id) of each worker at one of these, none of whose trials has moved or ended since.
+
+        The trial is the one that moved last: a worker trains one at a time, the others wait.
+        """
+        if since_s < 0:
+            return []
+        store = self._storage.store
+        moved: dict[str, list[tuple[float, int]]] = {}
+        for claim in store.open_claims(self._study.study_id):
+            if claim.trial_id in self._moved:
+                moved.setdefault(claim.worker_id, []).append((self._moved[claim.trial_id], claim.trial_id))
+        still = {
+            worker_id: max(trials)[1]
+            for worker_id, trials in moved.items()
+            if max(max(trials)[0], self._turned.get(worker_id, 0.0)) <= since_s
+        }
+        if not still:
+            return []
+        workers = store.workers(self._study.study_id)
+        ours = {
+            worker.worker_id: place
+            for worker in workers.values()
+            for place in places
+            if place == (worker.host, worker.pid)
+        }
+        return [(ours[worker_id], trial_id) for worker_id, trial_id in still.items() if worker_id in ours]
+
+    def reached(self, target: float) -> bool:
+        """Whether a finished trial has this validation accuracy on every head, at its best point."""
+        new = {trial.trial_id for trial in self._trials if trial.state is State.COMPLETE} - self._judged
+        self._judged |= new
+        curves = self._storage.store.curves(new)
+        points = filter(None, map(numbers.best_point, curves.values()))
+        return any(
+            min(head.accuracy for head in point.validation.heads.values()) >= target for point in points
+        )
+
+    def result(
+        self,
+        reason: Reason,
+        snapshot: Snapshot,
+    ) -> RunResult:
+        """What `run` returns."""
+        best = numbers.best_trial(self._trials)
+        curve = self._storage.store.curve(best.trial_id) if best else []
+        return RunResult(
+            snapshot=snapshot,
+            gains=tuple(numbers.gains(self._trials)),
+            reason=reason,
+            trial=best,
+            point=numbers.best_point(curve),
+            confirms=self._record.spec.confirms,
+        )
