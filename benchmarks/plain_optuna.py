@@ -65,7 +65,7 @@ FOLLOWED = {
     *("model", "optimizer", "lr", "momentum", "weight_decay", "schedule", "batch_size", "label_smoothing"),
     *("pairing", "shift", "activation", "dropout", "depth", "width", "taper", "blocks", "channels", "growth"),
     *("divisor", "kernel", "padding", "batch_norm", "hidden", "hidden_layers", "hidden_taper"),
-    "hidden_activation",
+    *("hidden_activation", "convolutions"),
 }
 LEFT_OUT = {"averaging", "number_width"}
 """The engine's own averaging, and a setting that means nothing on twodigit."""
@@ -106,9 +106,11 @@ class TwoHeads(nn.Module):
         if isinstance(config, ConvConfig):
             hidden_activation = config.hidden_activation
             for before, after in itertools.pairwise([1, *config.block_channels]):
-                layers.append(nn.Conv2d(before, after, config.kernel, padding=config.padding))
-                layers += [nn.BatchNorm2d(after)] if config.batch_norm else []
-                layers += [activation(config.activation), nn.MaxPool2d(2)]
+                for incoming in [before, *[after] * (config.convolutions - 1)]:
+                    layers.append(nn.Conv2d(incoming, after, config.kernel, padding=config.padding))
+                    layers += [nn.BatchNorm2d(after)] if config.batch_norm else []
+                    layers.append(activation(config.activation))
+                layers.append(nn.MaxPool2d(2))
         layers.append(nn.Flatten())
         features = nn.Sequential(*layers)(torch.zeros(2, *TASK.image_shape)).shape[1]
         for before, after in itertools.pairwise([features, *config.widths]):

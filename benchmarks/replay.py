@@ -361,6 +361,8 @@ def schedules(images: Sequence[int]) -> Iterator[tuple[str, Schedule]]:
         yield f"ASHA, {finalists} finalists", Schedule(asha=_asha(images, quarter, finalists=finalists))
     for patience in (1, 3):
         yield f"ASHA, patience {patience}", Schedule(asha=_asha(images, quarter, patience=patience))
+    for waiting in (2, 16, 64):
+        yield f"ASHA, {waiting} waiting", Schedule(asha=_asha(images, quarter, waiting=waiting))
     for cost in (0.15, 0.3, 0.5):
         yield f"ASHA, cost^{cost}", Schedule(asha=_asha(images, quarter), cost=cost)
     samplers: dict[str, Callable[[int], BaseSampler]] = {

@@ -11,7 +11,7 @@ import traceback
 import typer
 
 from search.cli import compare, confirm, data, delete, export, hand_over, look, predict, report, run, upgrade
-from search.errors import TuneError, exit_code
+from search.errors import ConfigError, TuneError, exit_code
 
 app = typer.Typer(
     name="tune",
@@ -73,6 +73,15 @@ def run_command(arguments: list[str], *, debug: bool) -> int:
     except BrokenPipeError:  # the reader of our output had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except ModuleNotFoundError as error:
+        if debug:
+            traceback.print_exc()
+        typer.echo(
+            f"tune: This command needs {error.name}, which is not installed here. Without all that tune "
+            "depends on only `tune predict` and `tune demo` work.",
+            err=True,
+        )
+        return ConfigError.exit_code
     except Exception as error:
         show = getattr(error, "show", None)  # typer's own refusals: a wrong option, a missing argument
         if callable(show):

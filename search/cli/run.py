@@ -17,7 +17,7 @@ from search.errors import UsageError
 from search.records import Failure
 
 if TYPE_CHECKING:
-    from search.service.drive import RunResult
+    from search.service.watched import RunResult
 
 
 class Device(StrEnum):

@@ -465,6 +465,7 @@ class TestPredict:
         )
         for arguments, ends in (
             (["predict", str(exported / "sum"), "one.png", "--number", "4"], 0),
+            (["studies"], 78),
             (["demo", str(exported / "sum"), "--host", "203.0.113.1"], 2),  # as far as to listening
         ):
             done = subprocess.run(
@@ -475,5 +476,7 @@ class TestPredict:
                 check=False,
             )
             assert done.returncode == ends, done.stderr
+            if ends == 78:
+                assert "tune: This command needs sqlalchemy, which is not installed here." in done.stderr
         assert "Traceback" in done.stderr, "the sentence of a refusal, with --debug"
         assert "203.0.113.1 --port 8081 cannot be used" in done.stderr
