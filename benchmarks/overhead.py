@@ -248,8 +248,8 @@ def bulk(connection: Connection, table: object, rows: Sequence[Mapping[str, obje
 
 def make(storage: Storage, name: str, n: int, sampler: str = "tpe", pruner: str = "asha") -> Study:
     """The study of that name with n trials in it, set up to go on."""
-    study = Study.create(storage, name)
-    storage.store.add_study(study.study_id, spec(sampler, pruner), 10 * n + 10_000)
+    study = Study.create(storage, name, spec(sampler, pruner), 10 * n + 10_000)
+    assert study is not None
     if n:
         fill(storage, study.study_id, n)
     study.prepare(sampler=sampler, pruner=pruner, seed=0, ladder=LADDER)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from search.confirmation import Confirmation
 from search.errors import ConfigError, TuneError, UsageError
-from search.records import Confirming, Counts, StudyRecord, TrialRecord
+from search.records import Confirming, StudyRecord, TrialRecord
 from search.report import numbers
 from search.report.confirming import racing, standing
 from search.service.check import check
@@ -136,11 +136,9 @@ def _begin(
         references=(),
         confirms=search.name,
     )
-    study = Study.create(storage, name)
-    if storage.trials.counts(study.study_id) == Counts():
-        storage.store.add_study(study.study_id, wanted, 0)  # void where somebody was first
-    record = storage.store.study(study.study_id)
-    if record is None or record.spec != wanted:
+    study = Study.create(storage, name, wanted, 0) or Study.find(storage, name)
+    record = None if study is None else storage.store.study(study.study_id)
+    if study is None or record is None or record.spec != wanted:
         raise ConfigError(
             f"There is a study {name} that does not confirm {search.name} with {epochs:g} epochs; "
             "`tune studies` shows what it is."

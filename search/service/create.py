@@ -79,38 +79,39 @@ def create_or_resume(storage: Storage, request: RunRequest, mnist: Mnist) -> tup
 
     Raises ConfigError where a study of that name exists and means something else.
     """
-    existing = Study.find(storage, request.name)
-    if existing is not None:
-        record = storage.store.study(existing.study_id)
-        if record is None:
-            raise ConfigError(
-                f"The study {request.name} in {storage.name} was not made by tune; "
-                "choose another --study name."
-            )
-        if record.spec.confirms is not None:
-            raise UsageError(
-                f"{request.name} is the confirmation of {record.spec.confirms}, with nothing to search: "
-                f"`tune confirm {record.spec.confirms}` goes on with it."
-            )
-        _refuse_conflicts(request, record.spec, mnist)
-        if request.trials != record.target_trials:
-            storage.store.set_target(existing.study_id, request.trials)
-        return existing, replace(record, name=existing.name, target_trials=request.trials)
+    study = Study.find(storage, request.name)
+    if study is None:
+        _create(storage, request, mnist)
+        study = Study.find(storage, request.name)
+    record = None if study is None else storage.store.study(study.study_id)
+    if study is None or record is None:
+        raise ConfigError(
+            f"The study {request.name} in {storage.name} was not made by tune; choose another --study name."
+        )
+    if record.spec.confirms is not None:
+        raise UsageError(
+            f"{request.name} is the confirmation of {record.spec.confirms}, with nothing to search: "
+            f"`tune confirm {record.spec.confirms}` goes on with it."
+        )
+    _refuse_conflicts(request, record.spec, mnist)
+    if request.trials != record.target_trials:
+        storage.store.set_target(study.study_id, request.trials)
+    return study, replace(record, name=study.name, target_trials=request.trials)
+
+
+def _create(storage: Storage, request: RunRequest, mnist: Mnist) -> None:
+    """Makes the study, unless another process makes it at this very moment."""
     from search.work.artifacts import Artifacts, artifact_root
     from search.work.saves import discard_all
     from search.work.spec import reference_settings
 
     spec = _new_spec(request, mnist)
-    study = Study.create(storage, request.name)
-    storage.store.add_study(study.study_id, spec, request.trials)
-    record = storage.store.study(study.study_id)
-    assert record is not None
-    # One of this name and number may have been deleted: what it saved is not this one's to go on with.
-    root = artifact_root(storage.url)
-    discard_all(Artifacts(root=root, study_id=study.study_id, name=study.name).folder)
-    for reference in record.spec.references:
-        study.queue_reference(reference, reference_settings(reference))
-    return study, replace(record, name=study.name)
+    references = {name: reference_settings(name) for name in spec.references}
+    study = Study.create(storage, request.name, spec, request.trials, references=references)
+    if study is not None:
+        # One of this name and number may have been deleted: what it saved is not this one's to go on with.
+        root = artifact_root(storage.url)
+        discard_all(Artifacts(root=root, study_id=study.study_id, name=study.name).folder)
 
 
 def _new_spec(request: RunRequest, mnist: Mnist) -> StudySpec:

@@ -28,6 +28,24 @@ studies = Table(
     Column("study_name", String(512)),
 )
 
+directions = Table(
+    "study_directions",
+    metadata,
+    Column("study_direction_id", Integer, primary_key=True),
+    Column("direction", Enum("NOT_SET", "MINIMIZE", "MAXIMIZE", name="studydirection")),
+    Column("study_id", Integer),
+    Column("objective", Integer),
+)
+
+study_system_attributes = Table(
+    "study_system_attributes",
+    metadata,
+    Column("study_system_attribute_id", Integer, primary_key=True),
+    Column("study_id", Integer),
+    Column("key", String(512)),
+    Column("value_json", Text),
+)
+
 trials = Table(
     "trials",
     metadata,

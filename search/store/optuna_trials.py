@@ -75,6 +75,25 @@ class OptunaTrials:
         with self.database.read() as connection:
             return int(connection.execute(query).scalar() or 0)
 
+    @retried
+    def add_study(self, name: str, metric: str) -> int | None:
+        """Adds a study that maximises one value of that name; its id, or None where the name is taken.
+
+        Who adds one of the same name at the same time waits for this transaction to end.
+        """
+        with self.database.write() as connection:
+            put(connection, tables.studies, ("study_name",), [{"study_name": name}], replace=False)
+            query = select(tables.studies.c.study_id).where(tables.studies.c.study_name == name)
+            study_id = int(connection.execute(query.with_for_update()).scalar_one())
+            direction = tables.directions.c
+            if connection.execute(select(direction.study_id).where(direction.study_id == study_id)).first():
+                return None
+            row = {"study_id": study_id, "objective": 0, "direction": "MAXIMIZE"}
+            connection.execute(insert(tables.directions).values(**row))
+            named = {"key": "study:metric_names", "value_json": json.dumps([metric])}
+            connection.execute(insert(tables.study_system_attributes).values(study_id=study_id, **named))
+        return study_id
+
     # Which trials
 
     @retried

@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import IntegrityError
 
 from search.confirmation import Look
 from search.records import (
@@ -77,19 +76,17 @@ class SQLStore(SQLClaims, SQLCurves):
 
     # Studies
 
+    @retried
     def add_study(self, study_id: int, spec: StudySpec, target_trials: int) -> None:
-        row = {
-            "study_id": study_id,
-            "target_trials": target_trials,
-            "spec": spec_to_json(spec),
-        }
-        with translated(self.database.url):
-            try:
-                with self.database.engine.begin() as connection:
-                    if study_row(connection, study_id) is None:
-                        connection.execute(insert(tables.studies).values(**row, created=now(connection)))
-            except IntegrityError:
-                pass  # somebody was first, between our look and our write: theirs stands
+        row = {"study_id": study_id, "target_trials": target_trials, "spec": spec_to_json(spec)}
+        with self.database.write() as connection:
+            put(
+                connection,
+                tables.studies,
+                ("study_id",),
+                [{**row, "created": now(connection)}],
+                replace=False,
+            )
 
     @retried
     def study(self, study_id: int) -> StudyRecord | None:

@@ -34,8 +34,8 @@ def _statement(
     module = import_module(f"sqlalchemy.dialects.{'mysql' if dialect == 'mariadb' else dialect}")
     statement = module.insert(table)
     if dialect in ("mysql", "mariadb"):
-        kept = {name: statement.inserted[name] if replace else table.c[name] for name in columns}
-        return statement.on_duplicate_key_update(**kept)
+        new = {name: statement.inserted[name] for name in columns}
+        return statement.on_duplicate_key_update(**(new if replace else {key[0]: table.c[key[0]]}))
     if replace:
         new = {name: statement.excluded[name] for name in columns}
         return statement.on_conflict_do_update(index_elements=list(key), set_=new)

@@ -5,17 +5,17 @@ Knows nothing of training and of claims; hides Optuna completely.
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from types import MappingProxyType
 
 import optuna
 from optuna.trial import TrialState
 
-from search.errors import ConfigError, TryAgain, TuneError
-from search.records import Confirming, Counts, Failure, Point, State, TrialRecord, Value
+from search.errors import TryAgain, TuneError
+from search.records import Confirming, Counts, Failure, Point, State, StudySpec, TrialRecord, Value
 from search.space.domain import Space
 from search.space.file import space_of_entries
 from search.store.base import LeaseLost
@@ -168,26 +168,38 @@ class Study:
     # Opening
 
     @classmethod
-    def create(cls, storage: Storage, name: str) -> Study:
-        """Makes the study, or opens it where it exists."""
-        existing = cls.find(storage, name)
-        if existing is None:
-            sweep(storage.trials.database)
-            optuna.create_study(
-                storage=storage.optuna, study_name=name, direction="maximize", load_if_exists=True
-            )
-            existing = cls.find(storage, name)
-            assert existing is not None
-        study = existing._study
-        if len(study.directions) != 1:
-            raise ConfigError(
-                f"The study {name} optimises {len(study.directions)} values and was not made by tune."
-            )
-        if study.metric_names is None:
-            with warnings.catch_warnings():  # "experimental" since Optuna 3.2
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                study.set_metric_names([METRIC])
-        return existing
+    def create(
+        cls,
+        storage: Storage,
+        name: str,
+        spec: StudySpec,
+        target_trials: int,
+        *,
+        references: Mapping[str, Mapping[str, Value]] = MappingProxyType({}),
+    ) -> Study | None:
+        """Makes the study, its references (settings by name) queued; None where there is one of that name.
+
+        All of it or nothing, Optuna's side and ours: nobody ever meets a study without its spec, or without
+        its references, whoever was killed while making it.
+        """
+        if find_id(storage.trials, name) is not None:
+            return None
+        sweep(storage.trials.database)
+        space = space_of_entries(spec.space)
+
+        def make() -> bool:
+            with storage.trials.transaction():
+                study_id = storage.trials.add_study(name, METRIC)
+                if study_id is None:
+                    return False
+                storage.store.add_study(study_id, spec, target_trials)
+                for reference, settings in references.items():
+                    searched, pinned = split_reference(settings, space)
+                    attributes = {REFERENCE: reference, PINNED: pinned}
+                    storage.trials.queue(study_id, searched, attributes, mark=REFERENCE)
+                return True
+
+        return cls.find(storage, name) if storage.trials.database.patiently(make) else None
 
     @classmethod
     def find(cls, storage: Storage, name: str) -> Study | None:
@@ -230,11 +242,6 @@ class Study:
                 raise
             raise StudyDeleted(self.name) from error
         return Asked(self._study, trial, self.space, self._storage, self._adapter)
-
-    def queue_reference(self, name: str, settings: Mapping[str, Value]) -> None:
-        """Queues a reference configuration; done once however often it is called."""
-        searched, pinned = split_reference(settings, self.space)
-        self._trials.queue(self.study_id, searched, {REFERENCE: name, PINNED: pinned}, mark=REFERENCE)
 
     def queue_confirming(
         self, confirming: Confirming, settings: Mapping[str, Value], *, reference: str | None

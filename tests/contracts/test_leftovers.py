@@ -48,8 +48,8 @@ def counted(storage: Storage) -> dict[str, int]:
 
 def full(storage: Storage, name: str, spec: StudySpec) -> Study:
     """A study with a row of every kind."""
-    study, store = Study.create(storage, name), storage.store
-    store.add_study(study.study_id, spec, 3)
+    study, store = Study.create(storage, name, spec, 3), storage.store
+    assert study is not None
     worker = Worker(
         worker_id=f"w-{name}", host="h", pid=1, device="cpu", threads=1, environment={"torch": "2"}
     )
@@ -88,8 +88,8 @@ def test_a_new_study_is_not_taken_for_one_that_was_deleted(storage: Storage, pla
     """SQLite gives its number to the next one."""
     old = full(storage, "old", plain_spec)
     storage.optuna.delete_study(old.study_id)
-    new = Study.create(storage, "new")
-    storage.store.add_study(new.study_id, replace(plain_spec, task="sum"), 7)
+    new = Study.create(storage, "new", replace(plain_spec, task="sum"), 7)
+    assert new is not None
     record = storage.store.study(new.study_id)
     assert record is not None
     assert (record.spec.task, record.target_trials) == ("sum", 7)

@@ -12,7 +12,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Enum, UniqueConstraint
+from sqlalchemy import Enum, Table, UniqueConstraint, select
 
 from search.records import Counts, State
 from search.store import optuna_tables
@@ -76,6 +76,35 @@ def filled(storage: Storage) -> int:
     return study._study_id
 
 
+def rows(storage: Storage, table: Table, study_id: int) -> list[dict[str, object]]:
+    """Of one study, without their own ids and its name."""
+    with storage.trials.database.read() as connection:
+        found = connection.execute(select(table).where(table.c.study_id == study_id)).mappings().all()
+    own = {column.name for column in table.primary_key} | {"study_id", "study_name"}
+    return [{name: value for name, value in row.items() if name not in own} for row in found]
+
+
+class TestStudies:
+    @pytest.mark.filterwarnings("ignore:.*set_metric_names:optuna.exceptions.ExperimentalWarning")
+    def test_one_that_tune_makes_is_one_that_optuna_makes(self, storage: Storage) -> None:
+        theirs = optuna.create_study(storage=storage.optuna, study_name="theirs", direction="maximize")
+        theirs.set_metric_names(["accuracy"])
+        ours = storage.trials.add_study("ours", "accuracy")
+        assert ours is not None
+        for model in models.BaseModel.metadata.sorted_tables:
+            if "study_id" in model.c:
+                assert rows(storage, model, ours) == rows(storage, model, theirs._study_id), model.name
+        assert optuna.load_study(storage=storage.optuna, study_name="ours").metric_names == ["accuracy"]
+
+    def test_a_name_is_given_once(self, storage: Storage) -> None:
+        assert storage.trials.add_study("s", "accuracy") is not None
+        assert storage.trials.add_study("s", "accuracy") is None
+        optuna.create_study(storage=storage.optuna, study_name="theirs")
+        assert storage.trials.add_study("theirs", "accuracy") is None
+        with pytest.raises(optuna.exceptions.DuplicatedStudyError):
+            optuna.create_study(storage=storage.optuna, study_name="s")
+
+
 class TestDefinitions:
     def test_the_installed_optuna_makes_the_schema_that_tune_reads(self, sqlite_url: str) -> None:
         with open_storage(sqlite_url) as storage:
@@ -94,6 +123,7 @@ class TestDefinitions:
     @pytest.mark.parametrize(
         ("table", "key"),
         [
+            ("studies", {"study_name"}),
             ("trial_params", {"trial_id", "param_name"}),
             ("trial_values", {"trial_id", "objective"}),
             ("trial_intermediate_values", {"trial_id", "step"}),
@@ -104,7 +134,8 @@ class TestDefinitions:
     def test_rows_that_are_replaced_have_the_key_that_it_takes(self, table: str, key: set[str]) -> None:
         constraints = models.BaseModel.metadata.tables[table].constraints
         unique = [set(each.columns.keys()) for each in constraints if isinstance(each, UniqueConstraint)]
-        assert key in unique
+        indexes = models.BaseModel.metadata.tables[table].indexes
+        assert key in unique + [set(each.columns.keys()) for each in indexes if each.unique]
 
 
 class TestReading:

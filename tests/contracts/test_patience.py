@@ -26,8 +26,7 @@ POINT = Point(images=10, seconds=1.0, learning_rate=0.1, train=SCORES, validatio
 @pytest.fixture(params=["sqlite_url", "postgresql_url", "mysql_url"])
 def storage(request: pytest.FixtureRequest, plain_spec: StudySpec) -> Iterator[Storage]:
     with open_storage(request.getfixturevalue(request.param), patience_s=20) as opened:
-        study = Study.create(opened, "s")
-        opened.store.add_study(study.study_id, plain_spec, 2)
+        Study.create(opened, "s", plain_spec, 2)
         yield opened
 
 

@@ -114,8 +114,8 @@ def test_one_that_is_worked_on_is_not_deleted_under_its_workers(folder: Path, he
 
 def test_one_that_another_confirms_is_kept_for_it(folder: Path, here: Command) -> None:
     with opened(folder) as storage:
-        study, record = Study.create(storage, "twodigit-confirmation"), storage.store.studies()[0]
-        storage.store.add_study(study.study_id, replace(record.spec, confirms="twodigit"), 0)
+        record = storage.store.studies()[0]
+        Study.create(storage, "twodigit-confirmation", replace(record.spec, confirms="twodigit"), 0)
     unchanged(folder, here, "twodigit", "--yes", code=2, words="twodigit-confirmation confirms")
     assert here("delete", "twodigit-confirmation", "--yes", cwd=folder).returncode == 0
     assert here("delete", "twodigit", "--yes", cwd=folder).returncode == 0

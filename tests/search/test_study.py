@@ -6,9 +6,10 @@ import contextlib
 import gc
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import optuna
@@ -47,10 +48,17 @@ SPACE = Space(
 
 
 def prepared(
-    storage: Storage, *, sampler: str = "tpe", pruner: str = "none", seed: int = 0, space: Space = SPACE
+    storage: Storage,
+    *,
+    sampler: str = "tpe",
+    pruner: str = "none",
+    seed: int = 0,
+    space: Space = SPACE,
+    references: Mapping[str, Mapping[str, Value]] = MappingProxyType({}),
 ) -> Study:
-    study = Study.create(storage, "s")
-    storage.store.add_study(study.study_id, spec_of(space), 100)
+    Study.create(storage, "s", spec_of(space), 100, references=references)
+    study = Study.find(storage, "s")
+    assert study is not None
     study.prepare(sampler=sampler, pruner=pruner, seed=seed, ladder=LADDER)
     return study
 
@@ -176,8 +184,7 @@ class TestReferences:
         assert split_reference(self.REFERENCE, SPACE) == ({"lr": 0.01}, {"depth": 9, "padding": "valid"})
 
     def test_is_the_first_trial_and_complete(self, storage: Storage) -> None:
-        study = prepared(storage)
-        study.queue_reference("course", self.REFERENCE)
+        study = prepared(storage, references={"course": self.REFERENCE})
         asked = study.ask()
         assert (asked.number, asked.reference) == (0, "course")
         assert asked.draw() == {**self.REFERENCE, **CAME_LATER}
@@ -186,16 +193,14 @@ class TestReferences:
         assert record.settings == {**self.REFERENCE, **CAME_LATER}
 
     def test_is_queued_once(self, storage: Storage) -> None:
-        study = prepared(storage)
         for _ in range(3):
-            study.queue_reference("course", self.REFERENCE)
+            study = prepared(storage, references={"course": self.REFERENCE})
         assert len(study.trials()) == 1
 
     def test_a_queue_gives_each_trial_to_one_worker(self, sqlite_url: str, opened: Opened) -> None:
         """Optuna on SQLite hands a waiting trial to several workers unless transactions are immediate."""
-        first = prepared(opened(sqlite_url))
-        for index in range(20):
-            first.queue_reference(f"r{index}", {"lr": 0.01})
+        references = {f"r{index}": {"lr": 0.01} for index in range(20)}
+        first = prepared(opened(sqlite_url), references=references)
         others = [first, *(prepared(opened(sqlite_url)) for _ in range(2))]
         numbers = [other.ask().number for _ in range(6) for other in others]
         assert sorted(numbers) == list(range(18))
@@ -298,8 +303,7 @@ class TestTrials:
         assert "password" not in str(caught.value)
 
     def test_a_retry_is_queued_once_with_everything(self, storage: Storage) -> None:
-        study = prepared(storage)
-        study.queue_reference("course", TestReferences.REFERENCE)
+        study = prepared(storage, references={"course": TestReferences.REFERENCE})
         asked = study.ask()
         asked.draw()
         for _ in range(3):
@@ -456,13 +460,21 @@ class TestStorage:
         url = request.getfixturevalue(f"{kind}_url")
         start = threading.Barrier(4)
 
-        def open_and_close(_index: int) -> int:
+        def open_and_make(index: int) -> tuple[bool, int, int]:
             start.wait()
             with open_storage(url) as storage:
-                return Study.create(storage, "s").study_id
+                references = {"course": TestReferences.REFERENCE, "other": {"lr": 0.01}}
+                made = Study.create(storage, "s", spec_of(SPACE), index, references=references)
+                study = Study.find(storage, "s")
+                assert study is not None
+                record = storage.store.study(study.study_id)
+                assert record is not None, "nobody meets a study without its spec"
+                return made is not None, record.target_trials, len(study.trials())
 
         with ThreadPoolExecutor(4) as pool:
-            assert set(pool.map(open_and_close, range(4))) == {1}
+            found = list(pool.map(open_and_make, range(4)))
+        [maker] = [index for index, (made, _, _) in enumerate(found) if made]
+        assert {(target, trials) for _, target, trials in found} == {(maker, 2)}
         gc.collect()  # here, where the warning is expected
 
     def test_a_database_that_ignores_case_mixes_up_no_studies(self, mysql_url: str, opened: Opened) -> None:
@@ -470,9 +482,33 @@ class TestStorage:
         prepared(storage)
         for name in ("S", "s "):
             with pytest.raises(UsageError, match="does not tell the name"):
-                Study.create(storage, name)
+                Study.create(storage, name, spec_of(SPACE), 1)
             with pytest.raises(UsageError, match="does not tell the name"):
                 Study.find(storage, name)
+
+    @pytest.mark.parametrize("part", ["store.add_study", "trials.queue"])
+    @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mysql"])
+    def test_a_study_is_made_whole_or_not_at_all(
+        self,
+        request: pytest.FixtureRequest,
+        opened: Opened,
+        monkeypatch: pytest.MonkeyPatch,
+        kind: str,
+        part: str,
+    ) -> None:
+        """Else whoever comes after a maker that was killed finds a study without spec or references."""
+        storage = opened(request.getfixturevalue(f"{kind}_url"))
+        owner, name = part.split(".")
+
+        def dies(*_arguments: object, **_more: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(type(getattr(storage, owner)), name, dies)
+            with pytest.raises(KeyboardInterrupt):
+                prepared(storage, references={"course": TestReferences.REFERENCE})
+        assert (Study.names(storage), storage.store.studies()) == ({}, [])
+        assert len(prepared(storage, references={"course": TestReferences.REFERENCE}).trials()) == 1
 
     def test_optuna_reads_what_we_write(self, storage: Storage, sqlite_url: str) -> None:
         prepared(storage).ask().complete(0.75)
