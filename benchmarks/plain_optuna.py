@@ -67,8 +67,9 @@ FOLLOWED = {
     *("divisor", "kernel", "padding", "batch_norm", "hidden", "hidden_layers", "hidden_taper"),
     *("hidden_activation", "convolutions"),
 }
-LEFT_OUT = {"averaging", "number_width"}
-"""The engine's own averaging, and a setting that means nothing on twodigit."""
+LEFT_OUT = {"averaging", "affine", "number_width"}
+"""The engine's own averaging; distortion, which costs a loop that reads one example at a time dear and pays
+only in long trainings; and a setting that means nothing on twodigit."""
 
 
 class TimeIsUp(Exception):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from data.digits import TRAIN_DIGITS, Digits, Split, digits_of
 from data.mnist import Mnist
-from data.stream import EndlessStream, FiniteSet, Rows, draw_distances, generator
+from data.stream import EndlessStream, FiniteSet, Rows, generator
 from data.task import Augmentation, Batch, Head, Pairing, Task
 
 NUMBERS = 10
@@ -31,20 +31,20 @@ class DigitSum(Task):
     def training(
         self, mnist: Mnist, *, augmentation: Augmentation, seed: int, device: torch.device | str = "cpu"
     ) -> EndlessStream:
-        digits = digits_of(mnist, Split.TRAIN, shift=augmentation.shift, device=device)
+        digits = digits_of(mnist, Split.TRAIN, augmentation=augmentation, device=device)
         fixed = fixed_numbers(len(digits.images))
 
         def plan(epoch: int) -> Rows:
-            # A generator for each purpose: whoever turns shift or fresh numbers on keeps the order of digits.
+            # A generator for each purpose: whoever lets digits move or draws fresh numbers keeps their order.
             order = torch.randperm(len(fixed), generator=generator(self.name, "order", seed, epoch))
             if augmentation.pairing is Pairing.FIXED:
                 number = fixed[order]
             else:
                 number = _draw_numbers(len(fixed), generator(self.name, "numbers", seed, epoch))
-            if not augmentation.shift:
+            if digits.mover is None:
                 return order, number
             chance = generator(self.name, "shift", seed, epoch)
-            return order, number, draw_distances((len(order),), augmentation.shift, chance)
+            return order, number, digits.mover.draw((len(order),), chance)
 
         return EndlessStream(examples=self.epoch_examples, plan=plan, compose=partial(compose, digits))
 
@@ -59,9 +59,9 @@ class DigitSum(Task):
         return f"{digit} + {number} = {total}"
 
 
-def compose(digits: Digits, index: Tensor, number: Tensor, distances: Tensor | None = None) -> Batch:
-    """Examples of the digits at `index` int64 (N,) with `number` int64 (N,), moved by `distances` (N, 2)."""
-    images, labels = digits.pick(index, distances)
+def compose(digits: Digits, index: Tensor, number: Tensor, motions: Tensor | None = None) -> Batch:
+    """Examples of the digits at `index` int64 (N,) with `number` int64 (N,), moved by `motions` (N, …)."""
+    images, labels = digits.pick(index, motions)
     number = number.to(labels.device)
     return Batch(images[:, None], number, torch.stack((labels, labels + number), dim=1))
 

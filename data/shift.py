@@ -24,6 +24,10 @@ class Shifter:
         # 255 where a moved picture still shows itself; one row for each (down, right), 2 MB for reach 14.
         self._masks = (inside.to(torch.uint8) * 255).view(-1, height * width).to(device)
 
+    def draw(self, shape: tuple[int, ...], chance: torch.Generator) -> Tensor:
+        """Uniform int64 (\\*shape, 2) in -reach .. reach, in pixels (down, right)."""
+        return torch.randint(-self._reach, self._reach + 1, (*shape, 2), generator=chance)
+
     def __call__(self, pictures: Tensor, distances: Tensor) -> Tensor:
         """Zero-filled copies of `pictures` uint8 (N, height, width), moved by `distances` int64 (N, 2).
 

@@ -30,11 +30,6 @@ def generator(*key: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
 
 
-def draw_distances(shape: tuple[int, ...], reach: int, chance: torch.Generator) -> Tensor:
-    """Uniform int64 (\\*shape, 2) in -reach .. reach, in pixels (down, right)."""
-    return torch.randint(-reach, reach + 1, (*shape, 2), generator=chance)
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndlessStream:
     """The TrainingStream of a task that plans epoch by epoch."""

@@ -17,6 +17,9 @@ from data.mnist import Mnist
 MAX_SHIFT = 14
 """Half a digit's side; beyond it, next to nothing of the digit may be left."""
 
+MAX_AFFINE = 4.0
+"""Digits that turn by 40° are no longer sure to be themselves: a 6 and a 9, a 1 and a 7."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Head:
@@ -48,6 +51,8 @@ class Augmentation:
     """Of digit with digit (`twodigit`), or of digit with number (`sum`)."""
     shift: int = 0
     """Each digit moves by up to this many pixels in each direction, zero-filled, drawn anew every epoch."""
+    affine: float = 0.0
+    """Strength of each digit's random turn, stretch and slant, drawn anew every epoch: see data.affine."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.pairing, Pairing):
@@ -55,6 +60,8 @@ class Augmentation:
             raise ValueError(f"pairing must be a Pairing ({allowed}), not {self.pairing!r}")
         if not 0 <= self.shift <= MAX_SHIFT:
             raise ValueError(f"shift must be 0 to {MAX_SHIFT} pixels, not {self.shift}")
+        if not 0 <= self.affine <= MAX_AFFINE:
+            raise ValueError(f"affine must be 0 to {MAX_AFFINE:g}, not {self.affine}")
 
 
 class Batch(NamedTuple):

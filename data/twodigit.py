@@ -11,7 +11,7 @@ from torch import Tensor
 
 from data.digits import Digits, Split, digits_of
 from data.mnist import Mnist
-from data.stream import EndlessStream, FiniteSet, Rows, draw_distances, generator
+from data.stream import EndlessStream, FiniteSet, Rows, generator
 from data.task import Augmentation, Batch, Head, Pairing, Task
 
 LOWER_BY = 14
@@ -34,20 +34,19 @@ class TwoDigit(Task):
     def training(
         self, mnist: Mnist, *, augmentation: Augmentation, seed: int, device: torch.device | str = "cpu"
     ) -> EndlessStream:
-        digits = digits_of(mnist, Split.TRAIN, shift=augmentation.shift, device=device)
+        digits = digits_of(mnist, Split.TRAIN, augmentation=augmentation, device=device)
         fixed = fixed_pairs(Split.TRAIN, len(digits.images))
 
         def plan(epoch: int) -> Rows:
-            # A generator for each purpose: whoever turns the shift on keeps the same pairs in the same order.
+            # A generator for each purpose: whoever lets digits move keeps the same pairs in the same order.
             chance = generator(self.name, "pairs", seed, epoch)
             if augmentation.pairing is Pairing.FIXED:
                 pairs = fixed[torch.randperm(len(fixed), generator=chance)]
             else:
                 pairs = draw_pairs(len(digits.images), len(fixed), chance)
-            if not augmentation.shift:
+            if digits.mover is None:
                 return (pairs,)
-            chance = generator(self.name, "shift", seed, epoch)
-            return pairs, draw_distances(tuple(pairs.shape), augmentation.shift, chance)
+            return pairs, digits.mover.draw(tuple(pairs.shape), generator(self.name, "shift", seed, epoch))
 
         return EndlessStream(examples=self.epoch_examples, plan=plan, compose=partial(compose, digits))
 
@@ -61,9 +60,9 @@ class TwoDigit(Task):
         return " · ".join(map(str, targets))
 
 
-def compose(digits: Digits, pairs: Tensor, distances: Tensor | None = None) -> Batch:
-    """The pictures of `pairs` int64 (N, 2), each digit moved by `distances` (N, 2, 2) before it is pasted."""
-    images, labels = digits.pick(pairs, distances)
+def compose(digits: Digits, pairs: Tensor, motions: Tensor | None = None) -> Batch:
+    """The pictures of `pairs` int64 (N, 2), each digit moved by `motions` (N, 2, …) before it is pasted."""
+    images, labels = digits.pick(pairs, motions)
     first, second = images.flatten(2).unbind(1)
     top, digit = LOWER_BY * 28, 28 * 28
     canvas = first.new_zeros(len(pairs), top + digit)

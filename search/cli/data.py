@@ -70,10 +70,15 @@ def show(
     rows: Annotated[int, typer.Option(min=1, max=50)] = 4,
     columns: Annotated[int, typer.Option(min=1, max=50)] = 8,
     shift: Annotated[int, typer.Option(min=0, max=8, help="Random shift, pixels.")] = 0,
+    affine: Annotated[
+        float, typer.Option(min=0, max=4, help="Random turn (10° × this), stretch, slant.")
+    ] = 0.0,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Draws a labelled grid of examples."""
     from search.service.data import draw_examples
 
-    draw_examples(task, out, split=split.value, rows=rows, columns=columns, shift=shift, seed=seed)
+    draw_examples(
+        task, out, split=split.value, rows=rows, columns=columns, shift=shift, affine=affine, seed=seed
+    )
     typer.echo(f"{out}: {rows * columns} examples of {task}, {split}")

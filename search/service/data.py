@@ -60,6 +60,7 @@ def draw_examples(
     rows: int,
     columns: int,
     shift: int,
+    affine: float,
     seed: int,
 ) -> None:
     """Writes a labelled grid of examples as a PNG. Raises UsageError for an unknown task or a bad path."""
@@ -80,7 +81,7 @@ def draw_examples(
         rows=rows,
         columns=columns,
         seed=seed,
-        augmentation=Augmentation(shift=shift),
+        augmentation=Augmentation(shift=shift, affine=affine),
     )
     try:
         save_png(picture, out)

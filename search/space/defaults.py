@@ -105,6 +105,13 @@ PARAMETERS: tuple[Parameter, ...] = (
         legal=Int(low=0, high=8),
         default=Int(low=0, high=2),
     ),
+    Parameter(
+        name="affine",
+        meaning="random turn, stretch and slant of each digit (1: up to 10°, 10 %, 0.1)",
+        legal=Float(low=0.0, high=4.0),
+        default=Float(low=0.0, high=1.0),
+        before=0.0,
+    ),
     # Every network
     Parameter(
         name="activation",

@@ -57,7 +57,11 @@ def decode(settings: Mapping[str, Value], *, images: int, seed: int, precision: 
             averaging=float(settings["averaging"]),
             precision=precision,
         ),
-        augmentation=Augmentation(pairing=Pairing(str(settings["pairing"])), shift=int(settings["shift"])),
+        augmentation=Augmentation(
+            pairing=Pairing(str(settings["pairing"])),
+            shift=int(settings["shift"]),
+            affine=float(settings["affine"]),
+        ),
         seed=seed,
     )
 
@@ -87,6 +91,7 @@ def reference_settings(name: str) -> dict[str, Value]:
         "averaging": 0.0,
         "pairing": Pairing.FIXED.value,
         "shift": 0,
+        "affine": 0.0,
         **asdict(reference.model),
     }
 

@@ -1,11 +1,13 @@
 """A moved picture is the old one at another place, and nothing else."""
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from data.shift import Shifter
+from data.stream import generator
 
 
 def moved_by_hand(picture: Tensor, down: int, right: int) -> Tensor:
@@ -39,3 +41,9 @@ def test_every_distance_within_reach() -> None:
     moved = Shifter(height=28, width=28, reach=2)(pictures, distances)
     expected = [moved_by_hand(p, *d.tolist()) for p, d in zip(pictures, distances, strict=True)]
     assert torch.equal(moved, torch.stack(expected))
+
+
+def test_distances_are_uniform_over_the_whole_reach() -> None:
+    shifter = Shifter(height=28, width=28, reach=2)
+    counts = shifter.draw((60_000,), generator("test")).flatten().add(2).bincount()
+    assert counts.tolist() == pytest.approx([24_000] * 5, rel=0.03)

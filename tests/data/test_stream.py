@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import data.stream
-from data.stream import EndlessStream, FiniteSet, draw_distances, generator
+from data.stream import EndlessStream, FiniteSet, generator
 from data.task import Batch
 
 EPOCH = 7
@@ -98,8 +98,3 @@ def test_keys_of_generators_do_not_collide() -> None:
 def test_a_generator_is_the_same_in_every_process_and_version() -> None:
     # Pinned: another value would change the data of all studies that were ever made.
     assert generator("twodigit", "pairs", 0, 0).initial_seed() == 8608884020642688768
-
-
-def test_distances_are_uniform_over_the_whole_reach() -> None:
-    counts = draw_distances((60_000,), 2, generator("test")).flatten().add(2).bincount()
-    assert counts.tolist() == pytest.approx([24_000] * 5, rel=0.03)

@@ -16,6 +16,8 @@ AUGMENTATIONS = [
     Augmentation(shift=2),
     Augmentation(pairing=Pairing.FRESH),
     Augmentation(pairing=Pairing.FRESH, shift=14),
+    Augmentation(affine=1.5),
+    Augmentation(pairing=Pairing.FRESH, shift=1, affine=0.5),
 ]
 
 every_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
@@ -160,6 +162,8 @@ def test_an_unknown_task_comes_with_a_hint(name: str, hint: str) -> None:
     [
         (lambda: Augmentation(shift=-1), "shift must be 0 to 14 pixels, not -1"),
         (lambda: Augmentation(shift=15), "shift must be 0 to 14 pixels, not 15"),
+        (lambda: Augmentation(affine=-0.1), "affine must be 0 to 4, not -0.1"),
+        (lambda: Augmentation(affine=float("nan")), "affine must be 0 to 4, not nan"),
         (lambda: Augmentation(pairing="fresh"), "pairing must be a Pairing .fixed, fresh., not 'fresh'"),  # type: ignore[arg-type]
         (lambda: Head(name="", classes=2), "a head needs a name"),
         (lambda: Head(name="digit", classes=1), "2 or more classes"),

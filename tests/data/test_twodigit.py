@@ -46,7 +46,7 @@ def test_composition_equals_the_definition(mnist: Mnist) -> None:
 def test_each_digit_moves_on_its_own_before_it_is_pasted(mnist: Mnist) -> None:
     pairs = fixed_pairs(Split.TRAIN, 54_000)[:100]
     distances = torch.randint(-3, 4, (100, 2, 2), generator=torch.Generator().manual_seed(1))
-    batch = compose(digits_of(mnist, Split.TRAIN, shift=3), pairs, distances)
+    batch = compose(digits_of(mnist, Split.TRAIN, augmentation=Augmentation(shift=3)), pairs, distances)
     padded = torch.nn.functional.pad(mnist.train_images[pairs], (3, 3, 3, 3))
     for n, image in enumerate(batch.image):
         digits = []
@@ -98,6 +98,16 @@ def test_fixed_pairing_shows_the_same_pairs_in_another_order(mnist: Mnist) -> No
 def test_fresh_pairing_shows_other_pairs_each_epoch(mnist: Mnist) -> None:
     first, second = (set(as_set(epoch_of(mnist, epoch, pairing=Pairing.FRESH))) for epoch in (0, 1))
     assert len(first & second) < 10
+
+
+def test_distortion_changes_every_picture_and_no_label(mnist: Mnist) -> None:
+    still, distorted = epoch_of(mnist, 1), epoch_of(mnist, 1, affine=1.0)
+    assert torch.equal(still.targets, distorted.targets)
+    assert (still.image != distorted.image).flatten(1).any(dim=1).all()
+    # The digits are still there: about as much ink, and most of it where it was.
+    inks = [each.image.double().mean() for each in (still, distorted)]
+    assert float(inks[1] / inks[0]) == pytest.approx(1.0, abs=0.02)
+    assert float(torch.minimum(still.image, distorted.image).double().mean() / inks[0]) > 0.6
 
 
 @pytest.mark.parametrize("pairing", Pairing)

@@ -17,7 +17,16 @@ from search.report.one_study.effects import CLEAR, Effect, Setting, among_random
 from search.report.statistics import quartiles
 from search.report.words import count, epochs, listed, number, p_value, share, signed
 
-REGULARISERS = ("pairing", "shift", "dropout", "weight_decay", "label_smoothing", "averaging", "batch_norm")
+REGULARISERS = (
+    "pairing",
+    "shift",
+    "affine",
+    "dropout",
+    "weight_decay",
+    "label_smoothing",
+    "averaging",
+    "batch_norm",
+)
 """Settings that are there to make a network generalise; what they give shows late in a training."""
 
 

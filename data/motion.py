@@ -1,0 +1,32 @@
+"""How training digits move: what an augmentation asks for, as one object that draws motions and applies them.
+
+Knows nothing of tasks; which digits move, and by whose chance, is theirs.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from data.affine import Affine
+from data.shift import Shifter
+from data.task import Augmentation
+
+
+class Mover(Protocol):
+    """Draws a motion for each digit, and moves digits by their motions."""
+
+    def draw(self, shape: tuple[int, ...], chance: torch.Generator) -> Tensor:
+        """Motions (\\*shape, …) on the CPU, what they are is the mover's own business."""
+
+    def __call__(self, pictures: Tensor, motions: Tensor, /) -> Tensor:
+        """Moved copies of `pictures` uint8 (N, 28, 28); `motions` (N, …), both on the mover's device."""
+
+
+def mover_of(augmentation: Augmentation, device: torch.device | str) -> Mover | None:
+    """What moves the digits of this augmentation; None where they lie still."""
+    if augmentation.affine:
+        return Affine(strength=augmentation.affine, reach=augmentation.shift)
+    if augmentation.shift:  # whole pixels alone are a copy, twenty times cheaper
+        return Shifter(height=28, width=28, reach=augmentation.shift, device=device)
+    return None
