@@ -45,6 +45,9 @@ LARGER: dict[str, ModelConfig] = {
     "mlp 512-512": MLPConfig(depth=2, width=512),
     "conv 32-64-fc128 bn": ConvConfig(blocks=2, channels=32, batch_norm=True),
     "conv 24-48-96 bn": ConvConfig(blocks=3, channels=24, padding="same", batch_norm=True),
+    "conv 24-48-96 bn, two": ConvConfig(
+        blocks=3, convolutions=2, channels=24, padding="same", batch_norm=True
+    ),
 }
 NETWORKS: dict[str, tuple[Reference, Signature]] = {
     "course-mlp": (REFERENCES["course-mlp"], TWODIGIT),
@@ -125,9 +128,10 @@ class Plain(nn.Module):
         extra, hidden_act = signature.numbers, True
         if isinstance(config, ConvConfig):
             hidden_act = config.hidden_activation
-            for incoming, channels in itertools.pairwise((signature.image[0], *config.block_channels)):
+            changes = itertools.pairwise((signature.image[0], *config.block_channels))
+            for (incoming, channels), convolutions in zip(changes, config.block_convolutions, strict=True):
                 padding = config.kernel // 2 if config.padding == "same" else 0
-                for before in [incoming, *[channels] * (config.convolutions - 1)]:
+                for before in [incoming, *[channels] * (convolutions - 1)]:
                     self.picture.append(nn.Conv2d(before, channels, config.kernel, padding=padding))
                     self.picture.extend([nn.BatchNorm2d(channels)] if config.batch_norm else [])
                     self.picture.append(activation(act))

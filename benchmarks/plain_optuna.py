@@ -65,7 +65,7 @@ FOLLOWED = {
     *("model", "optimizer", "lr", "momentum", "weight_decay", "schedule", "batch_size", "label_smoothing"),
     *("pairing", "shift", "activation", "dropout", "depth", "width", "taper", "blocks", "channels", "growth"),
     *("divisor", "kernel", "padding", "batch_norm", "hidden", "hidden_layers", "hidden_taper"),
-    *("hidden_activation", "convolutions"),
+    *("hidden_activation", "stem", "convolutions"),
 }
 LEFT_OUT = {"averaging", "affine", "number_width"}
 """The engine's own averaging; distortion, which costs a loop that reads one example at a time dear and pays
@@ -106,8 +106,9 @@ class TwoHeads(nn.Module):
         hidden_activation = True
         if isinstance(config, ConvConfig):
             hidden_activation = config.hidden_activation
-            for before, after in itertools.pairwise([1, *config.block_channels]):
-                for incoming in [before, *[after] * (config.convolutions - 1)]:
+            changes = itertools.pairwise([1, *config.block_channels])
+            for (before, after), convolutions in zip(changes, config.block_convolutions, strict=True):
+                for incoming in [before, *[after] * (convolutions - 1)]:
                     layers.append(nn.Conv2d(incoming, after, config.kernel, padding=config.padding))
                     layers += [nn.BatchNorm2d(after)] if config.batch_norm else []
                     layers.append(activation(config.activation))

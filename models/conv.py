@@ -5,12 +5,13 @@ Knows nothing of heads, numbers or training.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, get_args
 
 from torch import nn
 
 from models.checks import InvalidConfig, choice, flag, real, whole
-from models.layers import ACTIVATIONS, Activation, Parts, activation
+from models.layers import ACTIVATIONS, Activation, Flatten, Parts, activation
 
 Padding = Literal["same", "valid"]
 
@@ -25,9 +26,11 @@ class ConvConfig:
 
     blocks: int = 2
     """Each ends with a pooling that halves height and width (rounding down); at least 1."""
+    stem: int = 1
+    """Convolutions in the first block, which sees the whole picture and costs most; at least 1."""
     convolutions: int = 1
-    """In each block, one after the other; at least 1. With two the second sees what the first found before
-    the picture is halved, as in VGG: docs/decisions/016."""
+    """In each later block, one after the other; at least 1. With two the second sees what the first found
+    before the picture is halved, as in VGG: docs/decisions/016."""
     channels: int = 8
     """Output channels of the first block."""
     growth: float = 2.0
@@ -59,6 +62,7 @@ class ConvConfig:
 
     def __post_init__(self) -> None:
         whole("blocks", self.blocks, low=1)
+        whole("stem", self.stem, low=1)
         whole("convolutions", self.convolutions, low=1)
         whole("channels", self.channels, low=1)
         real("growth", self.growth, low=0, above=True)
@@ -83,6 +87,11 @@ class ConvConfig:
         return tuple(self.divisor * max(1, round(channels / self.divisor)) for channels in exact)
 
     @property
+    def block_convolutions(self) -> tuple[int, ...]:
+        """Convolutions in each block."""
+        return (self.stem, *[self.convolutions] * (self.blocks - 1))
+
+    @property
     def widths(self) -> tuple[int, ...]:
         """Units of each hidden linear layer."""
         return tuple(max(1, round(self.hidden * self.hidden_taper**i)) for i in range(self.hidden_layers))
@@ -90,15 +99,18 @@ class ConvConfig:
     def sizes(self, image: tuple[int, int, int]) -> tuple[tuple[int, int, int], ...]:
         """(channels, height, width) after each block. Raises PictureTooSmall where a side vanishes."""
         _, height, width = image
-        lost = 0 if self.padding == "same" else self.convolutions * (self.kernel - 1)
+        a_convolution = 0 if self.padding == "same" else self.kernel - 1
         sizes = []
-        for block, channels in enumerate(self.block_channels, start=1):
+        for block, (channels, convolutions) in enumerate(
+            zip(self.block_channels, self.block_convolutions, strict=True), start=1
+        ):
+            lost = convolutions * a_convolution
             height, width = (height - lost) // 2, (width - lost) // 2
             if height < 1 or width < 1:
                 raise PictureTooSmall(
-                    f"blocks={self.blocks}, convolutions={self.convolutions}, kernel={self.kernel}, "
-                    f"padding={self.padding} shrink a picture of {image[1]}×{image[2]} below 1 pixel in "
-                    f"block {block}"
+                    f"blocks={self.blocks}, stem={self.stem}, convolutions={self.convolutions}, "
+                    f"kernel={self.kernel}, padding={self.padding} shrink a picture of "
+                    f"{image[1]}×{image[2]} below 1 pixel in block {block}"
                 )
             sizes.append((channels, height, width))
         return tuple(sizes)
@@ -107,12 +119,13 @@ class ConvConfig:
 def parts(config: ConvConfig, image: tuple[int, int, int]) -> Parts:
     """The parts for pictures of that (channels, height, width). Raises PictureTooSmall."""
     channels, height, width = config.sizes(image)[-1]
-    incoming = (image[0], *config.block_channels)
+    changes = pairwise((image[0], *config.block_channels))
     blocks = (
-        nn.Sequential(*block(config, i, o)) for i, o in zip(incoming, config.block_channels, strict=False)
+        nn.Sequential(*block(config, i, o, convolutions=n))
+        for (i, o), n in zip(changes, config.block_convolutions, strict=True)
     )
     return Parts(
-        picture=nn.Sequential(*blocks, nn.Flatten()),
+        picture=nn.Sequential(*blocks, Flatten()),
         features=channels * height * width,
         widths=config.widths,
         activation=config.activation if config.hidden_activation else None,
@@ -122,7 +135,7 @@ def parts(config: ConvConfig, image: tuple[int, int, int]) -> Parts:
     )
 
 
-def block(config: ConvConfig, incoming: int, outgoing: int) -> Iterator[nn.Module]:
+def block(config: ConvConfig, incoming: int, outgoing: int, *, convolutions: int) -> Iterator[nn.Module]:
     """One block, (N, incoming, H, W) -> (N, outgoing, H', W'): convolutions, each with norm and activation,
     the last with pooling before those.
 
@@ -132,9 +145,9 @@ def block(config: ConvConfig, incoming: int, outgoing: int) -> Iterator[nn.Modul
     0.9841 the other, three seeds each (one deviation of 4,000 pictures is 0.0015), in 17 instead of 23 s.
     """
     padding = config.kernel // 2 if config.padding == "same" else 0
-    for convolution in range(1, config.convolutions + 1):
+    for convolution in range(1, convolutions + 1):
         yield nn.Conv2d(incoming, outgoing, config.kernel, padding=padding, bias=not config.batch_norm)
-        if convolution == config.convolutions:
+        if convolution == convolutions:
             yield nn.MaxPool2d(2)
         if config.batch_norm:
             yield nn.BatchNorm2d(outgoing)

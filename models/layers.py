@@ -70,6 +70,22 @@ class Dropout(nn.Module):
         return f"p={1 - self.kept / 65536:g}"
 
 
+class Flatten(nn.Module):
+    """(N, C, H, W) -> (N, C·H·W), whose gradient comes back in the memory format of the input.
+
+    nn.Flatten's comes back contiguous, and a channels_last block in front of it then mixes both formats: in
+    the last, smallest block of conv 16-32-64 normalisation took 1.04 ms backward and SiLU 0.74, now 0.13 and
+    0.11 (batch 128, bfloat16, one thread). A step of conv 24-48-96 is 1.06 to 1.12 times as fast (n = 3).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.requires_grad and x.is_contiguous(memory_format=torch.channels_last):
+            x.register_hook(  # type: ignore[no-untyped-call]
+                lambda gradient: gradient.contiguous(memory_format=torch.channels_last)
+            )
+        return x.flatten(1)
+
+
 class NumberTable(nn.Module):
     """One row of features for each possible number: ten rows a batch, whatever the batch size.
 

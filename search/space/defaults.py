@@ -83,7 +83,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         name="label_smoothing",
         meaning="share of the target spread over all classes",
         legal=Float(low=0.0, high=0.9),
-        default=Fixed(value=0.0),
+        default=Float(low=0.0, high=0.2),  # docs/decisions/017
     ),
     Parameter(
         name="averaging",
@@ -156,8 +156,16 @@ PARAMETERS: tuple[Parameter, ...] = (
         family="conv",
     ),
     Parameter(
+        name="stem",
+        meaning="convolutions in the first block",
+        legal=Int(low=1, high=4),
+        default=Fixed(value=1),  # docs/decisions/017: a second one costs most and brings least there
+        family="conv",
+        before=1,
+    ),
+    Parameter(
         name="convolutions",
-        meaning="convolutions in each block",
+        meaning="convolutions in each later block",
         legal=Int(low=1, high=4),
         default=Int(low=1, high=2),
         family="conv",
@@ -167,7 +175,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         name="channels",
         meaning="channels of the first block",
         legal=Int(low=1, high=1024),
-        default=Int(low=8, high=24, step=8),
+        default=Int(low=8, high=32, step=8),
         family="conv",
     ),
     Parameter(

@@ -37,7 +37,7 @@ CONFIGS: dict[str, ModelConfig] = {
         blocks=3, channels=3, padding="same", batch_norm=True, hidden=16
     ),
     "conv, two in a block": ConvConfig(
-        blocks=3, channels=3, convolutions=2, padding="same", batch_norm=True, hidden=16
+        blocks=3, channels=3, stem=2, convolutions=3, padding="same", batch_norm=True, hidden=16
     ),
     "conv, usual order of pooling": ConvConfig(channels=4, activation="gelu", batch_norm=True, hidden=16),
     "conv, number of its own width": ConvConfig(channels=4, hidden=16, hidden_layers=2, number_width=8),
@@ -285,6 +285,7 @@ CONFIG_STRATEGIES = {
     "conv": st.builds(
         ConvConfig,
         blocks=st.integers(1, 5),
+        stem=st.integers(1, 4),
         convolutions=st.integers(1, 4),
         channels=st.integers(1, 256),
         growth=positive,
@@ -310,13 +311,32 @@ def test_any_config_survives_json(config: ModelConfig) -> None:
 
 
 def test_the_convolutions_of_a_block_stand_before_its_pooling() -> None:
-    config = ConvConfig(blocks=2, convolutions=2, channels=4, kernel=5, batch_norm=True, hidden=16)
-    convolutions = [m for m in build(config, TWODIGIT, seed=0).modules() if isinstance(m, nn.Conv2d)]
-    assert [(m.in_channels, m.out_channels) for m in convolutions] == [(1, 4), (4, 4), (4, 8), (8, 8)]
-    assert config.sizes((1, 42, 28)) == ((4, 17, 10), (8, 4, 1)), "each takes four pixels, then half is left"
-    kinds = [row.kind for row in build(config, TWODIGIT, seed=0).summary()]
-    once = ["Conv2d", "BatchNorm2d", "ReLU"]
-    assert kinds[1:7] == [*once, "Conv2d", "MaxPool2d", "BatchNorm2d"]
+    config = ConvConfig(blocks=2, stem=2, convolutions=3, channels=4, batch_norm=True, hidden=16)
+    network = build(config, TWODIGIT, seed=0)
+    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
+    made = [(m.in_channels, m.out_channels) for m in convolutions]
+    assert made == [(1, 4), (4, 4), (4, 8), (8, 8), (8, 8)], "the stem is the first block"
+    assert config.sizes((1, 42, 28)) == ((4, 19, 12), (8, 6, 3)), "each takes two pixels, then half is left"
+    inner, last = ["Conv2d", "BatchNorm2d", "ReLU"], ["Conv2d", "MaxPool2d", "BatchNorm2d", "ReLU"]
+    kinds = [row.kind for row in network.summary()]
+    assert kinds[1:18] == [*inner, *last, *inner, *inner, *last]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_gradients_come_back_in_the_format_of_the_blocks(precision: str) -> None:
+    """A contiguous one in front of a channels_last block makes its backward pass several times slower."""
+    network = build(ConvConfig(blocks=2, channels=8, padding="same", hidden=16), TWODIGIT, seed=0)
+    formats: list[bool] = []
+    activation = network.picture[1][-1]
+    activation.register_full_backward_hook(
+        lambda _module, _into, gradients: formats.append(
+            gradients[0].is_contiguous(memory_format=torch.channels_last)
+        )
+    )
+    image = torch.zeros(3, 1, 42, 28, dtype=torch.uint8)
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        network.logits(image).sum().backward()
+    assert formats == [True]
 
 
 def test_channels_are_rounded_to_the_divisor() -> None:
