@@ -103,13 +103,13 @@ PARAMETERS: tuple[Parameter, ...] = (
         name="shift",
         meaning="random shift of each digit, pixels",
         legal=Int(low=0, high=8),
-        default=Int(low=0, high=2),
+        default=Fixed(value=0),  # docs/decisions/016: digits are where they always are; moving them only costs
     ),
     Parameter(
         name="affine",
         meaning="random turn, stretch and slant of each digit (1: up to 10°, 10 %, 0.1)",
         legal=Float(low=0.0, high=4.0),
-        default=Float(low=0.0, high=1.0),
+        default=Fixed(value=1.0),  # docs/decisions/017: what it gains, validation cannot show
         before=0.0,
     ),
     # Every network
