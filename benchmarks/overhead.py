@@ -377,7 +377,7 @@ else:
     with open_storage(url, create=False) as storage:
         study = Study.find(storage, name)
         spec = storage.store.study(study.study_id).spec
-        ladder = Ladder(epoch_images=spec.epoch_images, epochs=spec.epochs)
+        ladder = Ladder.of(spec)
         study.prepare(sampler=spec.sampler, pruner=spec.pruner, seed=spec.seed, ladder=ladder)
         before, wall, cpu = memory(), time.perf_counter(), time.process_time()
         asked = study.ask()

@@ -73,6 +73,8 @@ class StudySpec:
     """reference configurations that are the study's first trials"""
     checksums: Mapping[str, str]
     """SHA-256 of each data file that the study was made with"""
+    halvings: int = 4
+    """reports within the first epoch: after 1/2, 1/4, … of it; 4 in studies made before this was said"""
     confirms: str | None = None
     """name of the study whose leaders this one trains on fresh seeds; None: this one searches"""
 

@@ -13,6 +13,7 @@ from search.records import StudyRecord, StudySpec
 from search.space.defaults import DEFAULT_EPOCHS, REFERENCES, default_space, families_of
 from search.space.domain import Space
 from search.space.file import read_space, space_entries
+from search.study.ladder import halvings_of
 from search.study.pruners import DEFAULT_PRUNER
 from search.study.samplers import DEFAULT_SAMPLER
 from search.study.storage import Storage
@@ -118,10 +119,11 @@ def _new_spec(request: RunRequest, mnist: Mnist) -> StudySpec:
     from data.tasks import get_task
 
     task = get_task(request.task)
+    epochs = request.epochs or DEFAULT_EPOCHS[task.name]
     return StudySpec(
         task=task.name,
         space=space_entries(space_of(request)),
-        epochs=request.epochs or DEFAULT_EPOCHS[task.name],
+        epochs=epochs,
         epoch_images=task.epoch_examples,
         validation_pictures=_validation_pictures(task, mnist),
         seed=request.seed or 0,
@@ -129,6 +131,7 @@ def _new_spec(request: RunRequest, mnist: Mnist) -> StudySpec:
         pruner=request.pruner or DEFAULT_PRUNER,
         references=REFERENCES[task.name],
         checksums=mnist.checksums,
+        halvings=halvings_of(epochs),
     )
 
 

@@ -73,7 +73,7 @@ def gather(storage_url: str, name: str) -> Material:
         workers=tuple(whole.workers.values()),
         settings=searched(record),
         at_random=drawn(record, whole.trials),
-        budget=Ladder(epoch_images=spec.epoch_images, epochs=spec.epochs).total,
+        budget=Ladder.of(spec).total,
         mistakes=_mistakes(storage_url, whole),
         confirmation=confirmation(storage_url, name),
         command=command(record),

@@ -103,7 +103,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         name="shift",
         meaning="random shift of each digit, pixels",
         legal=Int(low=0, high=8),
-        default=Fixed(value=0),  # docs/decisions/016: digits are where they always are; moving them only costs
+        default=Fixed(value=0),  # docs/decisions/016: each digit has its place, and moving only costs
     ),
     Parameter(
         name="affine",

@@ -36,7 +36,6 @@ def stored(moment: datetime.datetime) -> datetime.datetime:
 
 def spec_to_json(spec: StudySpec) -> dict[str, Any]:
     """A study's spec as the JSON column keeps it."""
-    # A study that searches is written as it always was, so that an older tune can read it.
     confirms = {} if spec.confirms is None else {"confirms": spec.confirms}
     return {
         "task": spec.task,
@@ -49,6 +48,7 @@ def spec_to_json(spec: StudySpec) -> dict[str, Any]:
         "pruner": spec.pruner,
         "references": list(spec.references),
         "checksums": dict(spec.checksums),
+        "halvings": spec.halvings,
         **confirms,
     }
 

@@ -6,9 +6,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-HALVINGS = 4
-"""Judgements within the first epoch: after 1/16, 1/8, 1/4 and 1/2 of it. A learning rate that learns
-nothing shows after 2,250 images, about half a second of a small network."""
+from search.records import StudySpec
+
+
+def halvings_of(epochs: float) -> int:
+    """Reports within the first epoch of a new study whose trials have so many epochs.
+
+    Two, after 1/4 and 1/2 of it. Earlier ones decide nothing that would be fair (docs/decisions/005), and
+    each costs as much as training on 900 to 1,400 pictures (017). Where there is less than an epoch they are
+    all that there is: four, from 1/16 on.
+    """
+    return 2 if epochs >= 1 else 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,12 +27,19 @@ class Ladder:
     """training images in one epoch of the task"""
     epochs: float
     """budget of one trial"""
+    halvings: int = 4
+    """reports within the first epoch: after 1/2, 1/4, … of it"""
 
     def __post_init__(self) -> None:
         if self.epochs <= 0:
             raise ValueError(f"epochs must be above 0, not {self.epochs}")
         if self.total < 1:
             raise ValueError(f"{self.epochs} epochs of {self.epoch_images} images are less than one image")
+
+    @classmethod
+    def of(cls, spec: StudySpec) -> Ladder:
+        """That of a study."""
+        return cls(epoch_images=spec.epoch_images, epochs=spec.epochs, halvings=spec.halvings)
 
     @property
     def total(self) -> int:
@@ -39,6 +54,6 @@ class Ladder:
     @property
     def rungs(self) -> tuple[int, ...]:
         """Images seen at every judgement, rising; the last is the whole budget."""
-        early = {self.epoch_images >> halving for halving in range(1, HALVINGS + 1)}
+        early = {self.epoch_images >> halving for halving in range(1, self.halvings + 1)}
         whole = {self.epoch_images * epoch for epoch in range(1, int(self.epochs) + 1)}
         return (*sorted(rung for rung in early | whole if 0 < rung < self.total), self.total)

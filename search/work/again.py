@@ -39,7 +39,7 @@ def again(
     spec, settings = record.spec, trial.settings
     decoded = decode(
         settings,
-        images=Ladder(epoch_images=spec.epoch_images, epochs=spec.epochs).total,
+        images=Ladder.of(spec).total,
         seed=training_seed(spec.seed, origin=origin, confirming=trial.confirming),
         precision=precision_of(settings, worker),  # type: ignore[arg-type]  # as a worker noted it
     )

@@ -86,7 +86,7 @@ def prepare(
     artifacts = Artifacts(root=artifact_root, study_id=study.study_id, name=name)
     same_data(replace(record, name=name), mnist)
     task = get_task(spec.task)
-    ladder = Ladder(epoch_images=spec.epoch_images, epochs=spec.epochs)
+    ladder = Ladder.of(spec)
     pruning = study.prepare(sampler=spec.sampler, pruner=spec.pruner, seed=spec.seed, ladder=ladder)
     precision: dict[str, Precision] = {
         family: "bfloat16" if bfloat16_pays(device, family) else "float32"

@@ -37,6 +37,7 @@ SPEC = StudySpec(
     pruner="asha",
     references=("course-mlp",),
     checksums={"t10k-labels-idx1-ubyte": "ab" * 32},
+    halvings=2,
 )
 STUDY = 3
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import gc
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -19,15 +21,18 @@ from optuna.storages import RDBStorage
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
+from data.mnist import Mnist
 from search.errors import ConfigError, TryAgain, UsageError
 from search.records import Failure, HeadScore, Point, Scores, State, StudySpec, Value
 from search.report.numbers import best_trial, count
+from search.service.create import RunRequest, create_or_resume
 from search.space.defaults import BY_NAME, default_space
 from search.space.domain import Choice, Fixed, Float, Int, Space
 from search.space.file import change_space, space_entries
 from search.store.base import LeaseLost
 from search.store.database import Database
 from search.store.engine import parse_url, translated
+from search.store.rows import spec_to_json, study_of
 from search.study import history
 from search.study.ladder import Ladder
 from search.study.pruners import PRUNERS, make_pruning
@@ -36,6 +41,7 @@ from search.study.storage import Storage, open_storage
 from search.study.study import Study
 from search.study.suggest import split_reference
 
+NOW = datetime.datetime(2026, 11, 26)
 LADDER = Ladder(epoch_images=36_000, epochs=2)
 SPACE = Space(
     domains={
@@ -116,6 +122,23 @@ class TestLadder:
     def test_ends_with_the_budget(self, epochs: float, rungs: tuple[int, ...]) -> None:
         assert Ladder(epoch_images=36_000, epochs=epochs).rungs == rungs
 
+    @pytest.mark.parametrize(
+        ("epochs", "first"), [(4, 9_000), (1, 9_000), (0.99, 2_250)], ids=["usual", "one epoch", "less"]
+    )
+    def test_a_new_study_begins_to_look_where_looks_are_worth_their_price(
+        self, storage: Storage, mnist: Mnist, epochs: float, first: int
+    ) -> None:
+        _, record = create_or_resume(storage, RunRequest(task="twodigit", trials=1, epochs=epochs), mnist)
+        assert Ladder.of(record.spec).first == first
+        _, again = create_or_resume(storage, RunRequest(task="twodigit", trials=1), mnist)
+        assert again.spec == record.spec
+
+    def test_a_study_of_an_older_tune_keeps_its_ladder(self, plain_spec: StudySpec) -> None:
+        row = spec_to_json(replace(plain_spec, epochs=2))
+        del row["halvings"]
+        found = study_of({"study_id": 1, "spec": row, "target_trials": 1, "created": NOW})  # type: ignore[arg-type]
+        assert Ladder.of(found.spec).rungs == (2_250, 4_500, 9_000, 18_000, 36_000, 72_000)
+
     @pytest.mark.parametrize("epochs", [0, -1, 1e-9])
     def test_nothing_is_no_budget(self, epochs: float) -> None:
         with pytest.raises(ValueError, match="epochs"):
@@ -173,7 +196,7 @@ class TestSampling:
             make()
 
 
-CAME_LATER = {"averaging": 0.0}
+CAME_LATER = {"averaging": 0.0, "affine": 0.0}
 """What the space of these tests does not name holds as it did before there was such a setting."""
 
 
