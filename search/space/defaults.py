@@ -253,10 +253,10 @@ PARAMETERS: tuple[Parameter, ...] = (
 
 BY_NAME: Mapping[str, Parameter] = MappingProxyType({p.name: p for p in PARAMETERS})
 
-DEFAULT_EPOCHS: Mapping[str, float] = MappingProxyType({"twodigit": 4, "sum": 4})
-"""Budget of one trial, in passes over the task's training examples (docs/decisions/016)."""
+DEFAULT_EPOCHS: Mapping[str, float] = MappingProxyType({"twodigit": 8, "sum": 4})
+"""Budget of one trial, in passes over the task's training examples (docs/decisions/017)."""
 
-CONFIRM_FACTOR = 4
+CONFIRM_FACTOR = 2
 """`tune confirm` trains for so many times the epochs of the search's trials (docs/decisions/016)."""
 
 REFERENCES: Mapping[str, tuple[str, ...]] = MappingProxyType(

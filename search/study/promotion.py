@@ -102,7 +102,10 @@ class Asha:
         ending += sorted(waiting, key=_progress, reverse=True)[self.waiting :]
         if drained and not going:
             going = [candidate for candidate in candidates if candidate.reference]
-        first = max(going, key=_progress, default=None)
+        # While new trials begin, whoever is ahead goes on, as in ASHA. Once none does, whoever is behind: each
+        # rung then knows its best before any of them is trained to the end.
+        order = _behind if drained else _progress
+        first = max(going, key=order, default=None)
         return Decision(
             go=None if first is None else first.number, end=tuple(candidate.number for candidate in ending)
         )
@@ -111,6 +114,11 @@ class Asha:
 def _progress(candidate: Candidate) -> tuple[int, float, int]:
     """The further a trial got and the better it is there, the sooner it goes on."""
     return candidate.rung, candidate.score, -candidate.number
+
+
+def _behind(candidate: Candidate) -> tuple[int, float, int]:
+    """The less far a trial got, and the better it is there, the sooner it goes on."""
+    return -candidate.rung, candidate.score, -candidate.number
 
 
 def geometric_rungs(first: int, total: int, factor: int) -> tuple[int, ...]:
