@@ -7,9 +7,11 @@ continues the most advanced trial among the best 1/eta of its rung; only if ther
 new one. Optuna's SuccessiveHalvingPruner can only stop, so its first trials go far because there is nobody
 yet to compare them with.
 
-One thing is added, because a sampler that learns makes nearly every new trial better than most old ones:
-all of them would go on. So a rung passes on no more than 1/eta of the trials that it has seen, and a trial
-waits until it is the best of those that wait.
+Two things are added. A sampler that learns makes nearly every new trial better than most old ones, and all
+of them would go on: so a rung passes on no more than 1/eta of the trials that it has seen, and a trial waits
+until it is the best of those that wait. And a search of a fixed number of trials has an end: once no new one
+begins, the least advanced goes on first, as in synchronous halving, so that nobody is trained to the end
+before it was compared with all that came as far.
 """
 
 from __future__ import annotations

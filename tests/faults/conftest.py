@@ -142,7 +142,8 @@ class Arena:
         references = sorted(trial.reference for trial in finished.values() if trial.reference)
         assert references == ["course-conv", "course-mlp"]
         for trial in finished.values():
-            images = [point.images for point in curves[trial.trial_id]]
+            images = [point.images for point in curves.get(trial.trial_id, ())]
+            assert images, "a finished trial has a curve"
             assert images == sorted(set(images))
             assert images[-1] == trial.images
             assert trial.value == max(point.validation.accuracy for point in curves[trial.trial_id]), (

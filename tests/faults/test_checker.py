@@ -17,7 +17,8 @@ HARM = {
     "left waiting": "INSERT INTO trials (number, study_id, state) VALUES (9, 1, 'WAITING')",
     "a slot is open": "UPDATE tune_claims SET done = 0 WHERE slot = 1",
     "two slots for one trial": "UPDATE tune_claims SET trial_id = 1",
-    "a curve is cut": "DELETE FROM tune_points WHERE trial_id = 1 AND images > 4000",
+    "a curve is cut": "DELETE FROM tune_points WHERE trial_id = 1 AND images > 9000",
+    "a curve is gone": "DELETE FROM tune_points WHERE trial_id = 1",
 }
 
 

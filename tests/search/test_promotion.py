@@ -58,6 +58,17 @@ def test_the_most_advanced_goes_first() -> None:
     assert RULE.decide(candidates, at.__getitem__, drained=False).go == 8
 
 
+def test_at_the_end_the_least_advanced_goes_first() -> None:
+    """Whoever is trained to the end then has been compared with all that came as far."""
+    candidates = [
+        Candidate(number=7, rung=4, score=0.99),
+        Candidate(number=8, rung=1, score=0.90),
+        Candidate(number=9, rung=1, score=0.95),
+    ]
+    at = {1: [0.90, 0.95], 4: [0.99], 16: []}
+    assert RULE.decide(candidates, at.__getitem__, drained=True).go == 9
+
+
 def test_only_so_many_wait() -> None:
     """Two would-be finalists and three others."""
     scores = [0.9 - number / 100 for number in range(6)]
