@@ -104,8 +104,8 @@ class Asha:
         ending += sorted(waiting, key=_progress, reverse=True)[self.waiting :]
         if drained and not going:
             going = [candidate for candidate in candidates if candidate.reference]
-        # While new trials begin, whoever is ahead goes on, as in ASHA. Once none does, whoever is behind: each
-        # rung then knows its best before any of them is trained to the end.
+        # While new trials begin, whoever is ahead goes on, as in ASHA. Once none does, whoever is behind: so
+        # each rung knows its best before any of them is trained to the end.
         order = _behind if drained else _progress
         first = max(going, key=order, default=None)
         return Decision(
