@@ -48,5 +48,6 @@ def test_nothing_is_lost_doubled_or_left_over(
 
 
 def finished(study: Any) -> bool:
-    """Whether every trial was confirmed to somebody; the study may be done before."""
-    return len([line for line in study.history if line["event"] == "confirmed"]) >= TRIALS
+    """Whether some worker found the study done. Confirmations need not be N then: a worker that is killed
+    between its last write and its note in the history confirms nothing."""
+    return any(line["event"] == "study done" for line in study.history)

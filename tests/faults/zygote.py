@@ -184,6 +184,7 @@ def be_worker(order: Mapping[str, Any], mnist: Mnist) -> None:
         if order.get("clock_jumps"):
             let_the_clock_jump()
         workers.work(ground, stop=lambda: False)
+        note(history, event="study done")
 
 
 AT_THE_FIRST_STORAGE = (
