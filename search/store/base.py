@@ -99,6 +99,30 @@ class Store(ABC):
         None where it was renewed, taken or ended since `claim` was read.
         """
 
+    # Claims that are handed on
+
+    @abstractmethod
+    def offer(self, claim: Claim) -> None:
+        """Lets any worker without work `accept` the claim and go on with its trial. Raises LeaseLost.
+
+        Its holder keeps it meanwhile, and must `withdraw` before anything else is done about the trial.
+        """
+
+    @abstractmethod
+    def withdraw(self, claim: Claim) -> None:
+        """Ends the offer, if there was one. Raises LeaseLost where somebody has accepted it."""
+
+    @abstractmethod
+    def offers(self, study_id: int) -> list[Claim]:
+        """The claims of a study that are on offer, by slot."""
+
+    @abstractmethod
+    def accept(self, claim: Claim, worker_id: str, *, lease_s: float) -> Claim | None:
+        """Passes a claim that is on offer to `worker_id`; None where it is on offer no more.
+
+        However many workers call at once, one of them gets it.
+        """
+
     # Learning curves
 
     @abstractmethod

@@ -14,6 +14,7 @@ from search.store.database import Database
 
 _OF_STUDIES = (
     tables.claims,
+    tables.offers,
     tables.workers,
     tables.checkpoints,
     tables.looks,

@@ -32,6 +32,8 @@ class MemoryStore(Store):
         self._studies: dict[int, StudyRecord] = {}
         self._claims: dict[int, Claim] = {}
         self._next_claim_id = 1
+        self._offers: dict[int, str] = {}
+        """token by claim"""
         self._curves: dict[int, dict[int, Point]] = {}
         self._workers: dict[int, dict[str, Worker]] = {}
         self._checkpoints: dict[int, tuple[int, CheckpointRecord]] = {}
@@ -127,6 +129,31 @@ class MemoryStore(Store):
             taken = replace(held, worker_id=worker_id, token=secrets.token_hex(16), expires=expires)
             self._claims[claim.claim_id] = taken
             return taken
+
+    # Claims that are handed on
+
+    def offer(self, claim: Claim) -> None:
+        with self._lock:
+            self._held(claim)
+            self._offers[claim.claim_id] = claim.token
+
+    def withdraw(self, claim: Claim) -> None:
+        with self._lock:
+            self._held(claim)
+            self._offers.pop(claim.claim_id, None)
+
+    def offers(self, study_id: int) -> list[Claim]:
+        with self._lock:
+            offered = self._offers.items()
+            return [claim for claim in self.open_claims(study_id) if (claim.claim_id, claim.token) in offered]
+
+    def accept(self, claim: Claim, worker_id: str, *, lease_s: float) -> Claim | None:
+        with self._lock:
+            held = self._claims.get(claim.claim_id)
+            if held is None or held not in self.offers(claim.study_id) or held.token != claim.token:
+                return None
+            del self._offers[claim.claim_id]
+            return self.take_over(held, worker_id, lease_s=lease_s)
 
     def _held(self, claim: Claim) -> Claim:
         known = self._claims.get(claim.claim_id)

@@ -18,6 +18,7 @@ from search.store.base import LeaseLost, Store
 from search.store.database import Database, retried
 from search.store.leftovers import forget
 from search.store.rows import claim_of, utc
+from search.store.upsert import put
 
 
 def study_row(connection: Connection, study_id: int, *, lock: bool = False) -> RowMapping | None:
@@ -149,6 +150,46 @@ class SQLClaims(Store, ABC):
             conditions = [*_held(claim), unchanged]
             changes = {"worker_id": worker_id, "token": token, "expires": expires}
             connection.execute(update(tables.claims).where(*conditions).values(**changes))
+            return self._with_token(connection, token)
+
+    # Claims that are handed on
+
+    @retried
+    def offer(self, claim: Claim) -> None:
+        row = {"claim_id": claim.claim_id, "study_id": claim.study_id, "token": claim.token}
+        with self.database.write() as connection:
+            require_held(connection, claim)
+            put(connection, tables.offers, ("claim_id",), [row])
+
+    @retried
+    def withdraw(self, claim: Claim) -> None:
+        with self.database.write() as connection:
+            require_held(connection, claim)
+            connection.execute(delete(tables.offers).where(tables.offers.c.claim_id == claim.claim_id))
+
+    @retried
+    def offers(self, study_id: int) -> list[Claim]:
+        claims, offers = tables.claims, tables.offers
+        standing = (offers.c.claim_id == claims.c.claim_id) & (offers.c.token == claims.c.token)
+        query = select(claims).join_from(claims, offers, standing)
+        query = query.where(claims.c.study_id == study_id, claims.c.done.is_(False))
+        with self.database.read() as connection:
+            rows = connection.execute(query.order_by(claims.c.slot)).mappings()
+            return [claim_of(row) for row in rows]
+
+    def accept(self, claim: Claim, worker_id: str, *, lease_s: float) -> Claim | None:
+        return self._accept(claim, worker_id, secrets.token_hex(16), lease_s)
+
+    @retried
+    def _accept(self, claim: Claim, worker_id: str, token: str, lease_s: float) -> Claim | None:
+        offers = tables.offers.c
+        mine = (offers.claim_id == claim.claim_id) & (offers.token == claim.token)
+        with self.database.write() as connection:
+            connection.execute(select(tables.claims.c.claim_id).where(*_held(claim)).with_for_update())
+            if connection.execute(delete(tables.offers).where(mine)).rowcount == 1:
+                expires = now(connection) + datetime.timedelta(seconds=lease_s)
+                changes = {"worker_id": worker_id, "token": token, "expires": expires}
+                connection.execute(update(tables.claims).where(*_held(claim)).values(**changes))
             return self._with_token(connection, token)
 
 

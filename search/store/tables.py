@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.mysql import DATETIME
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised by every migration (search/store/upgrade.py)."""
 
 metadata = MetaData()
@@ -60,6 +60,15 @@ claims = Table(
     Column("expires", _Moment, nullable=False),
     # The promise of exactly N trials rests on this line: two workers cannot fill one slot.
     UniqueConstraint("study_id", "slot", name="tune_claims_slot"),
+)
+
+offers = Table(
+    "tune_offers",
+    metadata,
+    Column("claim_id", _Key, primary_key=True, autoincrement=False),
+    Column("study_id", _Key, nullable=False),
+    # An offer holds as long as this is the claim's token: whoever takes the claim over voids it.
+    Column("token", String(32), nullable=False),
 )
 
 points = Table(

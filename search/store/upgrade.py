@@ -29,7 +29,12 @@ def _looks_and_exports(connection: Connection) -> None:
     tables.metadata.create_all(connection, tables=added)
 
 
-STEPS: Mapping[int, Callable[[Connection], None]] = {2: _looks_and_exports}
+def _offers(connection: Connection) -> None:
+    """Trials that wait may be offered to other workers; nothing that was there changes."""
+    tables.metadata.create_all(connection, tables=[tables.offers])
+
+
+STEPS: Mapping[int, Callable[[Connection], None]] = {2: _looks_and_exports, 3: _offers}
 """By the version that a step leads to."""
 
 

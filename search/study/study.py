@@ -243,6 +243,15 @@ class Study:
             raise StudyDeleted(self.name) from error
         return Asked(self._study, trial, self.space, self._storage, self._adapter)
 
+    def rejoin(self, trial_id: int) -> Asked:
+        """A trial that another worker has begun, to go on with. Raises StudyDeleted where it is gone."""
+        try:
+            self._adapter.rejoin(trial_id)
+        except KeyError as error:
+            raise StudyDeleted(self.name) from error
+        trial = optuna.Trial(self._study, trial_id)
+        return Asked(self._study, trial, self.space, self._storage, self._adapter)
+
     def queue_confirming(
         self, confirming: Confirming, settings: Mapping[str, Value], *, reference: str | None
     ) -> None:

@@ -109,6 +109,11 @@ class TrialStorage(BaseStorage):
         finally:
             self._drawing, self._shown = False, None
 
+    def rejoin(self, trial_id: int) -> None:
+        """From now on this trial, which another process made, is one of those known by heart."""
+        self._own.pop(trial_id, None)
+        self._own[trial_id] = self.get_trial(trial_id)
+
     def note(self, trial_id: int, key: str, value: object) -> None:
         """Writes a user attribute together with whatever is written of this trial next."""
         self._draft(trial_id).user[key] = value

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 import torch
@@ -118,6 +118,16 @@ class Attempt:
         self.asked.prune()
         self._ground.storage.store.settle(self.claim)
         self.saves.discard()
+
+    def rejoin(self, curve: Sequence[Point]) -> bool:
+        """Takes in how far another worker has trained it; whether the save to go on from is here."""
+        for point in curve:
+            self._note(point)
+        if self._best is None:
+            return False
+        self._spent_s = curve[-1].seconds
+        saved = self.saves.newest(self._fingerprint)
+        return saved is not None and saved.images == self.images
 
     @property
     def held_bytes(self) -> int:

@@ -32,7 +32,8 @@ class Leases:
         self._store = store
         self._lease_s = lease_s
         self._held: dict[int, Claim] = {}
-        self._lost: set[int] = set()
+        self._lost: set[str] = set()
+        """tokens: a claim may come back under another one"""
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="leases", daemon=True)
 
@@ -46,7 +47,7 @@ class Leases:
 
     def lost(self, claim: Claim) -> bool:
         """Whether a claim that is held has passed to another worker."""
-        return claim.claim_id in self._lost
+        return claim.token in self._lost
 
     def __enter__(self) -> Leases:
         self._thread.start()
@@ -67,7 +68,7 @@ class Leases:
                 try:
                     self._store.renew(claim, lease_s=self._lease_s)
                 except LeaseLost:
-                    self._lost.add(claim.claim_id)
+                    self._lost.add(claim.token)
                     self.drop(claim)
                 except (TuneError, MemoryError) as error:
                     _logger.warning("a lease could not be renewed and is tried again: %r", error)

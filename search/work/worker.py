@@ -21,8 +21,10 @@ from search.errors import TuneError
 from search.records import Claim, Failure, State
 from search.store.base import LeaseLost
 from search.study.promotion import Decision
+from search.study.study import Asked
 from search.work.attempt import Attempt
 from search.work.ground import Ground
+from search.work.handover import Handover
 from search.work.lease import Leases
 from search.work.reaper import Reaper
 from search.work.saves import discard_all
@@ -98,6 +100,7 @@ class _Hands:
         self._reaper = Reaper(
             ground.study, ground.storage.store, ground.worker.worker_id, lease_s=ground.lease_s
         )
+        self._handover = Handover(ground)
         self._failures_in_a_row = failures_in_a_row
         self.finished = 0
 
@@ -127,13 +130,26 @@ class _Hands:
         for other in waiting:
             if sum(each.held_bytes for each in waiting) <= WAITING_BYTES:
                 return
-            with self._answering_for(other):
-                try:
-                    other.park()
-                except Exception as error:  # without the memory to save it, it waits where it is
-                    if _failure(error) is not Failure.OUT_OF_MEMORY:
-                        raise
-            give_back_memory()
+            with self._parking(other):
+                other.park()
+
+    def _share(self, attempt: Attempt) -> None:
+        """Offers all others to workers that have none."""
+        for other in list(self._attempts.values()):
+            if other is not attempt:
+                with self._parking(other):
+                    self._handover.offer(other)
+
+    @contextlib.contextmanager
+    def _parking(self, attempt: Attempt) -> Iterator[None]:
+        """For what puts a waiting trial on disk: without the memory for that it waits where it is."""
+        with self._answering_for(attempt):
+            try:
+                yield
+            except Exception as error:
+                if _failure(error) is not Failure.OUT_OF_MEMORY:
+                    raise
+        give_back_memory()
 
     def _sweep(self) -> None:
         """The study is done: removes what nobody goes on with, and what workers that were killed left."""
@@ -147,6 +163,7 @@ class _Hands:
         hopeless = self._decide(drained=True).end
         for attempt in list(self._attempts.values()):
             with self._answering_for(attempt):
+                self._handover.withdraw(attempt)
                 if attempt.asked.number in hopeless:
                     attempt.prune()
                     self._finish(attempt)
@@ -164,16 +181,20 @@ class _Hands:
                 raise
 
     def _next(self) -> Attempt | None:
-        """The trial to go on with, an old one or a new one; None where there is none and no slot is free."""
+        """The trial to go on with: an old one, a new one, or one that another worker has to spare.
+
+        None where there is none and no slot is free.
+        """
         for drained in (False, True):
             decision = self._decide(drained=drained)
             for number in decision.end:
                 attempt = self._attempts[number]
                 with self._answering_for(attempt):
+                    self._handover.withdraw(attempt)
                     attempt.prune()
                     self._finish(attempt)
             if decision.go is not None:
-                return self._attempts[decision.go]
+                return self._regained(self._attempts[decision.go], share=drained)
             if not drained:
                 claim = self._store.claim(
                     self._study.study_id, self._ground.worker.worker_id, lease_s=self._ground.lease_s
@@ -183,7 +204,27 @@ class _Hands:
                         return self._begin(claim)
                     except LeaseLost:  # it slept, and the slot is another worker's
                         return self._next()
-        return None
+        return self._accepted()
+
+    def _regained(self, attempt: Attempt, *, share: bool) -> Attempt | None:
+        """This one of ours, or what else there is to do where another worker has taken it meanwhile."""
+        with self._answering_for(attempt):
+            self._handover.withdraw(attempt)
+            if share:
+                self._share(attempt)
+            return attempt
+        return self._next()
+
+    def _accepted(self) -> Attempt | None:
+        """A trial that another worker offers; None where there is none that can go on here."""
+        attempt = self._handover.accept(
+            lambda claim, trial_id: self._attempt(claim, self._study.rejoin(trial_id)),
+            lease_s=self._ground.lease_s,
+        )
+        if attempt is not None:
+            self._leases.hold(attempt.claim)
+            self._attempts[attempt.asked.number] = attempt
+        return attempt
 
     def _decide(self, *, drained: bool) -> Decision:
         @functools.cache  # a decision looks at a rung once for each of its candidates
@@ -200,18 +241,20 @@ class _Hands:
         except LeaseLost:
             self._leases.drop(claim)
             raise
-        claim = replace(claim, trial_id=asked.trial_id)
+        attempt = self._attempt(replace(claim, trial_id=asked.trial_id), asked)
+        self._attempts[asked.number] = attempt
+        return attempt
 
+    def _attempt(self, claim: Claim, asked: Asked) -> Attempt:
         def check() -> None:
             if self._stop():
                 raise Stopping
-            if self._leases.lost(claim):
+            if self._leases.lost(attempt.claim):
                 raise LeaseLost(f"Trial {asked.number} has passed to another worker.")
             if attempt.spent_s > self._ground.trial_timeout_s:
                 raise TookTooLong(f"it had {self._ground.trial_timeout_s:g} s")
 
         attempt = Attempt(self._ground, claim, asked, check)
-        self._attempts[asked.number] = attempt
         return attempt
 
     def _finish(self, attempt: Attempt) -> None:

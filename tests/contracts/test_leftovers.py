@@ -57,7 +57,7 @@ def full(storage: Storage, name: str, spec: StudySpec) -> Study:
     claim = store.claim(study.study_id, worker.worker_id, lease_s=30)
     assert claim is not None
     trial_id = optuna.load_study(study_name=name, storage=storage.optuna).ask()._trial_id
-    store.attach(claim, trial_id)
+    store.offer(store.attach(claim, trial_id))
     store.add_point(trial_id, POINT)
     store.add_checkpoint(
         study.study_id,

@@ -14,6 +14,7 @@ import pytest
 from search.confirmation import Look
 from search.records import (
     CheckpointRecord,
+    Claim,
     ExportRecord,
     HeadScore,
     Point,
@@ -208,7 +209,9 @@ class TestClaims:
         study.renew(claim, lease_s=60)
         assert study.take_over(claim, "thief", lease_s=60) is None
 
-    @pytest.mark.parametrize("late", ["attach", "renew", "settle", "release", "add_checkpoint"])
+    @pytest.mark.parametrize(
+        "late", ["attach", "renew", "offer", "withdraw", "settle", "release", "add_checkpoint"]
+    )
     def test_the_former_holder_is_refused(self, study: Store, late: str) -> None:
         claim = study.claim(STUDY, "w", lease_s=-1)
         assert claim is not None
@@ -216,6 +219,8 @@ class TestClaims:
         calls = {
             "attach": lambda: study.attach(claim, 1),
             "renew": lambda: study.renew(claim, lease_s=60),
+            "offer": lambda: study.offer(claim),
+            "withdraw": lambda: study.withdraw(claim),
             "settle": lambda: study.settle(claim),
             "release": lambda: study.release(claim),
             "add_checkpoint": lambda: study.add_checkpoint(STUDY, checkpoint(1, 0.9), claim=claim),
@@ -223,7 +228,92 @@ class TestClaims:
         with pytest.raises(LeaseLost):
             calls[late]()
         assert study.claims(STUDY) == [taken], "the late call changed nothing"
+        assert study.offers(STUDY) == []
         assert study.checkpoints(STUDY) == []
+
+
+class TestHandingOn:
+    def offered(self, study: Store) -> Claim:
+        """The claim of trial 41, on offer."""
+        claim = study.claim(STUDY, "w", lease_s=60)
+        assert claim is not None
+        claim = study.attach(claim, 41)
+        study.offer(claim)
+        return claim
+
+    def test_what_is_on_offer_is_accepted_once(self, study: Store) -> None:
+        claim = self.offered(study)
+        study.offer(claim)
+        [seen] = study.offers(STUDY)
+        assert seen == claim
+        taken = study.accept(seen, "new", lease_s=60)
+        assert taken is not None
+        assert (taken.claim_id, taken.slot, taken.trial_id) == (claim.claim_id, claim.slot, 41)
+        assert taken.worker_id == "new"
+        assert study.accept(seen, "late", lease_s=60) is None
+        assert (study.offers(STUDY), study.claims(STUDY)) == ([], [taken])
+        with pytest.raises(LeaseLost):
+            study.withdraw(claim)
+        study.settle(taken)
+
+    def test_an_offer_is_renewed_like_any_claim(self, study: Store) -> None:
+        claim = self.offered(study)
+        [seen] = study.offers(STUDY)
+        study.renew(claim, lease_s=60)
+        assert study.accept(seen, "new", lease_s=60) is not None
+
+    def test_what_was_withdrawn_is_the_holders(self, study: Store) -> None:
+        claim = self.offered(study)
+        [seen] = study.offers(STUDY)
+        study.withdraw(claim)
+        study.withdraw(claim)
+        assert study.offers(STUDY) == []
+        assert study.accept(seen, "new", lease_s=60) is None
+        assert study.claims(STUDY) == [claim]
+
+    def test_what_was_never_offered_is_not_given(self, study: Store) -> None:
+        claim = study.claim(STUDY, "w", lease_s=60)
+        assert claim is not None
+        assert study.accept(claim, "new", lease_s=60) is None
+        assert study.claims(STUDY) == [claim]
+
+    def test_the_offer_of_a_holder_that_is_gone_ends_with_it(self, study: Store) -> None:
+        claim = self.offered(study)
+        taken = study.take_over(claim, "reaper", lease_s=60)
+        assert study.offers(STUDY) == []
+        assert study.accept(claim, "new", lease_s=60) is None
+        assert study.claims(STUDY) == [taken]
+
+    def test_a_trial_that_ended_is_on_offer_no_more(self, study: Store) -> None:
+        claim = self.offered(study)
+        study.settle(claim)
+        assert study.offers(STUDY) == []
+        assert study.accept(claim, "new", lease_s=60) is None
+
+    def test_offers_are_those_of_one_study_by_slot(self, study: Store) -> None:
+        study.add_study(STUDY + 1, SPEC, 3)
+        first, second = self.offered(study), self.offered(study)
+        other = study.claim(STUDY + 1, "w", lease_s=60)
+        assert other is not None
+        study.offer(other)
+        assert study.offers(STUDY) == [first, second]
+
+    def test_many_who_accept_at_once_get_each_trial_once(self, study: Store) -> None:
+        offered = [self.offered(study) for _ in range(3)]
+        together = threading.Barrier(6)
+
+        def accept_all(worker: str) -> list[Claim | None]:
+            together.wait()
+            return [study.accept(claim, worker, lease_s=60) for claim in offered]
+
+        with ThreadPoolExecutor(6) as pool:
+            given = [
+                claim for claims in pool.map(accept_all, map(str, range(6))) for claim in claims if claim
+            ]
+        assert sorted(claim.slot for claim in given) == [0, 1, 2]
+        assert sorted(study.claims(STUDY), key=lambda claim: claim.slot) == sorted(
+            given, key=lambda claim: claim.slot
+        )
 
 
 class TestCurves:

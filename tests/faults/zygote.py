@@ -43,6 +43,7 @@ from search.study.storage import open_storage
 from search.work import attempt as attempts
 from search.work import worker as workers
 from search.work.ground import prepare
+from search.work.handover import Handover
 from search.work.reaper import Reaper
 from search.work.spec import TrialSpec
 from search.work.trial import Step
@@ -166,6 +167,15 @@ def be_worker(order: Mapping[str, Any], mnist: Mnist) -> None:
         return trial
 
     studies.Study.ask = asked  # type: ignore[method-assign]
+    accept = Handover.accept
+
+    def accepted(self: Handover, begin: Any, **more: Any) -> Any:
+        attempt = accept(self, begin, **more)
+        if attempt is not None:
+            note(history, event="accepted", trial=attempt.asked.number)
+        return attempt
+
+    Handover.accept = accepted  # type: ignore[method-assign]
     with open_storage(order["url"], create=False, patience_s=60) as storage:
         study = studies.Study.find(storage, order["study"])
         assert study is not None

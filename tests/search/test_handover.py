@@ -1,0 +1,216 @@
+"""Waiting trials pass to a worker that has none: real networks, two workers, one study."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from data.mnist import Mnist
+from search.records import Claim, HeadScore, Point, Scores, State
+from search.service.create import RunRequest, create_or_resume
+from search.store.base import LeaseLost
+from search.study.storage import open_storage
+from search.work.attempt import Attempt
+from search.work.ground import Ground, prepare
+from search.work.handover import Handover
+from search.work.worker import work
+
+REQUEST = RunRequest(task="twodigit", trials=6, epochs=1, model="mlp", pruner="asha", sampler="random")
+Join = Callable[..., Ground]
+
+
+@pytest.fixture
+def join(sqlite_url: str, mnist: Mnist, tmp_path: Path) -> Iterator[Join]:
+    """join(study): one more worker's ground, with a connection of its own."""
+    with ExitStack() as opened:
+
+        def joined(study: str, *, artifacts: str = "artifacts") -> Ground:
+            storage = opened.enter_context(open_storage(sqlite_url))
+            create_or_resume(storage, replace(REQUEST, study=study), mnist)
+            return prepare(storage, study, mnist, tmp_path / artifacts, device=torch.device("cpu"), threads=1)
+
+        yield joined
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.work.worker.IDLE_S", 0.02)
+
+
+def one_thread(ground: Ground) -> int:
+    """Works as a worker process does; the last bits depend on the number of threads."""
+    torch.set_num_threads(1)
+    return work(ground, stop=lambda: False)
+
+
+def curves(ground: Ground) -> dict[int, list[tuple[int, Scores, Scores]]]:
+    """What was measured of each trial, by number."""
+    trials = {trial.trial_id: trial.number for trial in ground.study.trials()}
+    found = ground.storage.store.curves(trials)
+    return {trials[key]: [(p.images, p.train, p.validation) for p in found[key]] for key in found}
+
+
+def let_wait_for(monkeypatch: pytest.MonkeyPatch, ground: Ground, event: threading.Event) -> None:
+    """The worker on this ground trains nothing while it has something on offer, until the event."""
+    advance = Attempt.advance
+
+    def held(attempt: Attempt, until: int) -> bool:
+        if attempt._ground is ground and ground.storage.store.offers(ground.study.study_id):
+            event.wait(20)
+        return advance(attempt, until)
+
+    monkeypatch.setattr(Attempt, "advance", held)
+
+
+def two_workers(first: Ground, second: Ground) -> list[Future[int]]:
+    """The second begins when the first has something to spare, or is done."""
+    with ThreadPoolExecutor(2) as pool:
+        earlier = pool.submit(one_thread, first)
+        while not first.storage.store.offers(first.study.study_id) and not earlier.done():
+            time.sleep(0.02)
+        return [earlier, pool.submit(one_thread, second)]
+
+
+def test_a_trial_goes_on_in_other_hands_bit_for_bit(join: Join, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = join("alone")
+    assert one_thread(alone) == REQUEST.trials
+    first, second = join("shared"), join("shared")
+    passed, taken = threading.Event(), []
+    accept = second.storage.store.accept
+
+    def noted(claim: Claim, worker_id: str, *, lease_s: float) -> Claim | None:
+        given = accept(claim, worker_id, lease_s=lease_s)
+        if given is not None:
+            taken.append(given)
+            passed.set()
+        return given
+
+    monkeypatch.setattr(second.storage.store, "accept", noted)
+    let_wait_for(monkeypatch, first, passed)
+    done = two_workers(first, second)
+    assert taken, "or this test shows nothing"
+    assert sum(each.result() for each in done) == REQUEST.trials
+    trials = first.study.trials()
+    assert all(trial.state.counts for trial in trials)
+    assert len(trials) == REQUEST.trials, "nothing was begun again"
+    claims = {claim.claim_id: claim for claim in first.storage.store.claims(first.study.study_id)}
+    assert all(claim.done for claim in claims.values())
+    before, after = curves(alone), curves(first)
+    longer = 0
+    for claim in taken:
+        [trial] = [trial for trial in trials if trial.trial_id == claim.trial_id]
+        mine, other = after[trial.number], before[trial.number]
+        both = min(len(mine), len(other))
+        assert mine[:both] == other[:both]
+        longer += both >= 2 and claims[claim.claim_id].worker_id == second.worker.worker_id
+        assert trial.value in (None, max(scores.accuracy for _, _, scores in mine))
+    assert longer, "some trial was compared beyond the rung at which it was handed on"
+    assert not list(second.artifacts.folder.glob("trial-*.at-*")), "saves of trials that ended are gone"
+
+
+def test_without_its_save_a_trial_stays_where_it_is(join: Join, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another machine, which does not see the first one's files."""
+    first, second = join("far"), join("far", artifacts="elsewhere")
+    looked = threading.Event()
+    offers = second.storage.store.offers
+
+    def noted(study_id: int) -> list[Claim]:
+        found = offers(study_id)
+        if not found and looked.is_set():
+            return found
+        if found:
+            looked.set()
+        return found
+
+    monkeypatch.setattr(second.storage.store, "offers", noted)
+    let_wait_for(monkeypatch, first, looked)
+    earlier, later = two_workers(first, second)
+    assert looked.is_set(), "or this test shows nothing"
+    assert (earlier.result(), later.result()) == (REQUEST.trials, 0)
+    assert {claim.worker_id for claim in first.storage.store.claims(first.study.study_id)} == {
+        first.worker.worker_id
+    }
+
+
+def test_a_single_worker_offers_nothing(join: Join, monkeypatch: pytest.MonkeyPatch) -> None:
+    only, calls = join("single"), []
+    monkeypatch.setattr(only.storage.store, "offer", calls.append)
+    assert one_thread(only) == REQUEST.trials
+    assert calls == []
+
+
+class TestHandover:
+    """The moments that two threads meet only by chance."""
+
+    @pytest.fixture
+    def offered(self, join: Join) -> tuple[Ground, Attempt, Handover]:
+        """A worker, a trial of its that has reached a rung, and its hand-over, where it is on offer."""
+        torch.set_num_threads(1)
+        ground = join("moments")
+        join("moments")
+        claim = ground.storage.store.claim(ground.study.study_id, ground.worker.worker_id, lease_s=60)
+        assert claim is not None
+        asked = ground.study.ask(lambda trial_id: ground.storage.store.attach(claim, trial_id))
+        attempt = Attempt(ground, replace(claim, trial_id=asked.trial_id), asked, lambda: None)
+        assert not attempt.advance(ground.ladder.rungs[0])
+        handover = Handover(ground)
+        handover.offer(attempt)
+        return ground, attempt, handover
+
+    @staticmethod
+    def accepted(ground: Ground) -> Attempt | None:
+        """By another worker on that ground."""
+
+        def begin(claim: Claim, trial_id: int) -> Attempt:
+            return Attempt(ground, claim, ground.study.rejoin(trial_id), lambda: None)
+
+        return Handover(ground).accept(begin, lease_s=60)
+
+    def test_the_former_holder_lets_go(self, join: Join, offered: tuple[Ground, Attempt, Handover]) -> None:
+        _, attempt, handover = offered
+        other = self.accepted(join("moments"))
+        assert other is not None
+        with pytest.raises(LeaseLost):
+            handover.withdraw(attempt)
+        assert (other.images, other.candidate) == (attempt.images, attempt.candidate)
+        other.prune()
+
+    def test_a_trial_that_was_withdrawn_is_not_given(
+        self, join: Join, offered: tuple[Ground, Attempt, Handover]
+    ) -> None:
+        ground, attempt, handover = offered
+        handover.withdraw(attempt)
+        assert self.accepted(join("moments")) is None
+        attempt.prune()
+        assert ground.study.trials()[0].state is State.PRUNED
+
+    def test_what_was_added_while_one_looked_is_not_forgotten(
+        self, join: Join, offered: tuple[Ground, Attempt, Handover], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its holder took it up, reached another rung and offered it again, all between two of our steps."""
+        ground, attempt, _ = offered
+        here = join("moments")
+        accept = here.storage.store.accept
+        best = HeadScore(loss=0.01, accuracy=0.999)
+        scores = Scores(heads={"first_digit": best, "second_digit": best}, joint=0.999)
+        later = Point(
+            images=2 * attempt.images, seconds=9.0, learning_rate=0.1, train=scores, validation=scores
+        )
+
+        def overtaken(claim: Claim, worker_id: str, *, lease_s: float) -> Claim | None:
+            ground.storage.store.add_point(attempt.asked.trial_id, later)
+            return accept(claim, worker_id, lease_s=lease_s)
+
+        monkeypatch.setattr(here.storage.store, "accept", overtaken)
+        other = self.accepted(here)
+        assert other is not None
+        assert other.candidate.rung == later.images
+        assert other.candidate.score == pytest.approx(0.999)
