@@ -25,6 +25,9 @@ from search.work.trial import Step, learn
 COPIES = 5
 """Of each weight, in a trial that waits: itself, its average, its best value, two moments."""
 
+EXAMPLES_BYTES = 4_000_000
+"""In a trial that waits: the plan of its epoch, and the pictures that are composed already."""
+
 SAVE_EVERY_S = 3.0
 """A report is saved when the last save is so long ago. To write and sync one takes some 20 ms."""
 
@@ -132,7 +135,9 @@ class Attempt:
     @property
     def held_bytes(self) -> int:
         """Memory that it would give back if it were parked."""
-        return 0 if self._last is None else 4 * COPIES * self._last.network.parameter_count
+        if self._last is None:
+            return 0
+        return EXAMPLES_BYTES + 4 * COPIES * self._last.network.parameter_count
 
     def park(self) -> None:
         """Saves where it stands and lets go of its memory; `advance` goes on from there, bit for bit.
@@ -141,6 +146,11 @@ class Attempt:
         """
         if self._saved_images < self.images:
             self.save()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Frees its memory at once. Whoever made `check` knows this object, so that it is part of a cycle, and
+        its tensors would stay until Python looks for those."""
         self._steps = self._last = None
         self._best_weights = {}
 

@@ -32,7 +32,7 @@ from search.work.saves import discard_all
 IDLE_S = 0.5
 """Pause of a worker that finds every slot taken before it looks again."""
 
-WAITING_BYTES = 32_000_000
+WAITING_BYTES = 16_000_000
 """So much may be held by trials that wait; beyond it they are parked. To park one and take it up again costs
 a tenth of a second, which in a study of small MLPs was a fifth of all time (docs/decisions/007)."""
 
@@ -126,6 +126,7 @@ class _Hands:
 
     def _take_up(self, attempt: Attempt) -> None:
         """Parks others, those that began first before the rest, until what they hold is little enough."""
+        give_back_memory()  # of the stretch before, which was another trial's or met the evaluation's shapes
         waiting = [each for each in self._attempts.values() if each is not attempt and each.held_bytes]
         for other in waiting:
             if sum(each.held_bytes for each in waiting) <= WAITING_BYTES:
@@ -265,6 +266,7 @@ class _Hands:
     def _put_down(self, attempt: Attempt) -> None:
         self._leases.drop(attempt.claim)
         self._attempts.pop(attempt.asked.number, None)
+        attempt.let_go()
         give_back_memory()
 
     def _fail(self, attempt: Attempt, reason: Failure, detail: str) -> None:

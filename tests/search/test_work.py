@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import gc
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -308,6 +310,27 @@ class TestWork:
         first, second, *_ = here.study.trials()
         assert (first.state, first.failure) == (State.FAILED, Failure.INTERRUPTED), "it waited"
         assert second.failure is Failure.OUT_OF_MEMORY
+
+    def test_a_trial_that_ended_leaves_no_tensors_for_the_garbage_collector(
+        self, storage: Storage, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        networks = []
+
+        def learn(*arguments: Any, **more: Any) -> Any:
+            for step in trials_module.learn(*arguments, **more):
+                networks.append(weakref.ref(step.network))
+                yield step
+
+        monkeypatch.setattr("search.work.attempt.learn", learn)
+        here = ground(storage, mnist, tmp_path)
+        gc.collect()
+        gc.disable()
+        try:
+            work(here, stop=lambda: False)
+            assert len(networks) >= 4
+            assert [each for each in networks if each() is not None] == []
+        finally:
+            gc.enable()
 
     def test_where_a_trial_waits_changes_nothing(
         self, storage: Storage, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
