@@ -149,8 +149,7 @@ class Attempt:
         self.let_go()
 
     def let_go(self) -> None:
-        """Frees its memory at once. Whoever made `check` knows this object, so that it is part of a cycle, and
-        its tensors would stay until Python looks for those."""
+        """Frees its memory now: it knows `check`, which knows it, and such cycles wait for the collector."""
         self._steps = self._last = None
         self._best_weights = {}
 
