@@ -1,8 +1,8 @@
-"""Colours of lines, and the scale that accuracies near 1 are drawn on. What all figures share.
+"""Colours of lines, and the scales that accuracies near 1 and settings are drawn on. What all figures share.
 Knows nothing of what is drawn.
 
-The scale is logarithmic in errors and labelled with accuracies: from 99 to 99.5 % half of the errors go, as
-from 80 to 90 %, and it looks so.
+That of accuracies is logarithmic in errors and labelled with accuracies: from 99 to 99.5 % half of the
+errors go, as from 80 to 90 %, and it looks so.
 """
 
 from __future__ import annotations
@@ -40,3 +40,33 @@ def accuracy_axis(accuracies: Sequence[float], title: str = "validation accuracy
         "tickvals": shown,
         "ticktext": [f"{(1 - tick) * 100:.6g} %" for tick in shown],
     }
+
+
+def number_axis(values: Sequence[float], *, log: bool) -> dict[str, Any]:
+    """An axis whose marks are the values themselves where they are few, else round numbers."""
+    if len(set(values)) <= 5:
+        marks = sorted(set(values))
+        return {"tickvals": marks, "ticktext": [f"{mark:g}" for mark in marks]}
+    if not log or min(values) <= 0:
+        return {"nticks": 6}
+    powers = range(math.floor(math.log10(min(values))), math.ceil(math.log10(max(values))) + 1)
+    inside = [
+        digit * 10.0**power
+        for power in powers
+        for digit in (1, 2, 5)
+        if min(values) * 0.9 <= digit * 10.0**power <= max(values) * 1.1
+    ]
+    marks = inside if len(inside) <= 6 else [mark for mark in inside if _is_power(mark)]
+    return {"type": "log", "tickvals": marks, "ticktext": [_short(mark) for mark in marks]}
+
+
+def _is_power(mark: float) -> bool:
+    return round(math.log10(mark), 6).is_integer()
+
+
+def _short(mark: float) -> str:
+    """50 · 200k · 2M · 0.001 · 1e-06."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if mark >= size:
+            return f"{mark / size:g}{letter}"
+    return f"{mark:g}"

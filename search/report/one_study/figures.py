@@ -16,7 +16,7 @@ from search.report.one_study.effects import Effect, label
 from search.report.one_study.mistakes import Confusion
 from search.report.one_study.outcomes import Reached, Spent
 from search.report.one_study.training import Doubling
-from search.report.scale import COLOURS, FIRST, SECOND, THIRD, accuracy_axis, error
+from search.report.scale import COLOURS, FIRST, SECOND, THIRD, accuracy_axis, error, number_axis
 from search.report.statistics import quartiles
 from search.report.words import percent
 
@@ -28,36 +28,6 @@ FAINT = "rgba(128,136,148,0.45)"
 
 DOTS = 1_000
 """Dots in one figure; of more trials, evenly chosen ones are shown, and the best."""
-
-
-def _number_axis(values: Sequence[float], *, log: bool) -> dict[str, Any]:
-    """An axis whose marks are the values themselves where they are few, else round numbers."""
-    if len(set(values)) <= 5:
-        marks = sorted(set(values))
-        return {"tickvals": marks, "ticktext": [f"{mark:g}" for mark in marks]}
-    if not log or min(values) <= 0:
-        return {"nticks": 6}
-    powers = range(math.floor(math.log10(min(values))), math.ceil(math.log10(max(values))) + 1)
-    inside = [
-        digit * 10.0**power
-        for power in powers
-        for digit in (1, 2, 5)
-        if min(values) * 0.9 <= digit * 10.0**power <= max(values) * 1.1
-    ]
-    marks = inside if len(inside) <= 6 else [mark for mark in inside if _is_power(mark)]
-    return {"type": "log", "tickvals": marks, "ticktext": [_short(mark) for mark in marks]}
-
-
-def _is_power(mark: float) -> bool:
-    return round(math.log10(mark), 6).is_integer()
-
-
-def _short(mark: float) -> str:
-    """50 · 200k · 2M · 0.001 · 1e-06."""
-    for size, letter in ((1e6, "M"), (1e3, "k")):
-        if mark >= size:
-            return f"{mark / size:g}{letter}"
-    return f"{mark:g}"
 
 
 def progress(reached: Sequence[Reached], references: Sequence[TrialRecord]) -> Figure:
@@ -235,7 +205,7 @@ def effect(found: Effect, at_random: frozenset[int]) -> Figure:
         )
     axis: dict[str, Any] = {"title": {"text": setting.name}}
     if setting.ordered:
-        axis |= _number_axis([float(value) for value, _, _ in found.points], log=setting.log)
+        axis |= number_axis([float(value) for value, _, _ in found.points], log=setting.log)
     if not setting.ordered:
         axis |= {
             "type": "category",
@@ -332,7 +302,7 @@ def sizes(trials: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> Figure
     seen = sorted(trial.value or 0.0 for trial in sized)
     figure.update_layout(
         xaxis={"title": {"text": "parameters"}}
-        | _number_axis([float(trial.parameters or 1) for trial in sized], log=True),
+        | number_axis([float(trial.parameters or 1) for trial in sized], log=True),
         yaxis=accuracy_axis(seen[len(seen) // 10 :]),
     )
     return figure
