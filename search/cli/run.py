@@ -56,7 +56,9 @@ def register(app: typer.Typer) -> None:
 
 def run(
     task: Annotated[str, typer.Option(help="twodigit or sum.")],
-    trials: Annotated[int, typer.Option(help="Trials that shall be finished in all.")] = 100,
+    trials: Annotated[
+        int | None, typer.Option(help="Trials that shall be finished in all; 100 in a new study.")
+    ] = None,
     study: Annotated[str | None, typer.Option(help="Name of the study; else the task's.")] = None,
     model: Annotated[str | None, typer.Option(help="mlp, conv or all (default).")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; default: one a core.")] = None,
@@ -65,7 +67,7 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Root of all random numbers; default 0.")] = None,
     sampler: Annotated[str | None, typer.Option(help="tpe (default), gp, random or qmc.")] = None,
     pruner: Annotated[
-        str | None, typer.Option(help="asha (default), median, percentile, hyperband or none.")
+        str | None, typer.Option(help="asha (default), halving, median, percentile, hyperband or none.")
     ] = None,
     timeout: Annotated[float | None, typer.Option(help="End after so many seconds.")] = None,
     trial_timeout: TrialTimeout = None,

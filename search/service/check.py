@@ -4,6 +4,7 @@ Knows nothing of studies that exist.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 from search.errors import ConfigError, UsageError, did_you_mean
@@ -13,6 +14,9 @@ from search.space.file import read_space
 from search.study.ladder import Ladder
 from search.study.pruners import make_pruning
 from search.study.samplers import make_sampler
+
+MOST = 1_000_000
+"""Of trials, workers or threads; more is a slip of the finger."""
 
 
 def check(request: RunRequest) -> None:
@@ -36,8 +40,10 @@ def _wrong_numbers(request: RunRequest) -> Iterator[str]:
         ("workers", request.workers),
         ("threads", request.threads),
     ):
-        if number is not None and number < 1:
-            yield f"--{flag} must be at least 1, not {number}."
+        if number is not None and not 1 <= number <= MOST:
+            yield f"--{flag} must be from 1 to {MOST}, not {number}."
+    if request.engine == "local" and (os.cpu_count() or MOST) < request.threads <= MOST:
+        yield f"--threads must be at most the {os.cpu_count()} cores of this machine, not {request.threads}."
     if request.epochs is not None and not 0.01 <= request.epochs <= 10_000:
         yield f"--epochs must be from 0.01 to 10000, not {request.epochs:g}."
     if request.target is not None and not 0 < request.target < 1:
@@ -56,8 +62,9 @@ def _wrong_numbers(request: RunRequest) -> Iterator[str]:
 def _wrong_names(request: RunRequest) -> Iterator[UsageError | ConfigError]:
     if request.task not in TASKS:
         yield UsageError(f"--task {request.task}: no such task{did_you_mean(request.task, TASKS)}.")
-    if len(request.name.split(SUFFIX)[0]) > MAX_NAME or not request.name.isprintable():
-        yield UsageError(f"--study must be a printable name of at most {MAX_NAME} characters.")
+    name = request.task if request.study is None else request.study
+    if not name.strip() or len(name.split(SUFFIX)[0]) > MAX_NAME or not name.isprintable():
+        yield UsageError(f"--study must be a printable name of 1 to {MAX_NAME} characters.")
     sampler, pruner, space = request.sampler, request.pruner, request.space
     if sampler is not None:
         yield from _refusal(lambda: make_sampler(sampler, 0))

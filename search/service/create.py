@@ -26,6 +26,9 @@ if TYPE_CHECKING:  # torch takes a second to import; commands that only look do 
 TASKS = tuple(REFERENCES)
 """Names of the tasks, known without importing torch; a test holds them against data.tasks."""
 
+DEFAULT_TRIALS = 100
+"""Of a new study."""
+
 MAX_NAME = 100
 """Characters of a study's name: it must fit a line, a path and every database."""
 
@@ -41,7 +44,7 @@ class RunRequest:
     """What `tune run` is asked. None means: not said, so an existing study decides, else the default."""
 
     task: str
-    trials: int
+    trials: int | None = None
     """trials that shall be finished in all"""
     study: str | None = None
     model: str | None = None
@@ -95,9 +98,10 @@ def create_or_resume(storage: Storage, request: RunRequest, mnist: Mnist) -> tup
             f"`tune confirm {record.spec.confirms}` goes on with it."
         )
     _refuse_conflicts(request, record.spec, mnist)
-    if request.trials != record.target_trials:
-        storage.store.set_target(study.study_id, request.trials)
-    return study, replace(record, name=study.name, target_trials=request.trials)
+    target = request.trials or record.target_trials
+    if target != record.target_trials:
+        storage.store.set_target(study.study_id, target)
+    return study, replace(record, name=study.name, target_trials=target)
 
 
 def _create(storage: Storage, request: RunRequest, mnist: Mnist) -> None:
@@ -108,7 +112,8 @@ def _create(storage: Storage, request: RunRequest, mnist: Mnist) -> None:
 
     spec = _new_spec(request, mnist)
     references = {name: reference_settings(name) for name in spec.references}
-    study = Study.create(storage, request.name, spec, request.trials, references=references)
+    target = request.trials or DEFAULT_TRIALS
+    study = Study.create(storage, request.name, spec, target, references=references)
     if study is not None:
         # One of this name and number may have been deleted: what it saved is not this one's to go on with.
         root = artifact_root(storage.url)

@@ -257,7 +257,7 @@ DEFAULT_EPOCHS: Mapping[str, float] = MappingProxyType({"twodigit": 8, "sum": 4}
 """Budget of one trial, in passes over the task's training examples (docs/decisions/017)."""
 
 CONFIRM_FACTOR = 2
-"""`tune confirm` trains for so many times the epochs of the search's trials (docs/decisions/016)."""
+"""`tune confirm` trains for so many times the epochs of the search's trials (docs/decisions/017)."""
 
 REFERENCES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"twodigit": ("course-mlp", "course-conv"), "sum": ("assignment-conv",)}

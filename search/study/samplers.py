@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.errors import UsageError, did_you_mean
 from search.seeds import derive
-from search.study.chance import is_random, sampler_seed
+from search.study.chance import STARTUP_TRIALS, is_random, sampler_seed
 
 
 class SeededPerTrial(BaseSampler):
@@ -67,11 +67,6 @@ def _whole_arrays() -> None:
     from scipy.special import log_ndtr  # type: ignore[import-untyped]  # SciPy ships no types
 
     _truncnorm._log_ndtr = log_ndtr
-
-
-STARTUP_TRIALS = 20
-"""TPE draws at random before so many trials are there. After Optuna's ten it was sure of the first decent
-network and looked at nothing else: docs/decisions/016."""
 
 
 def _tpe(seed: int) -> BaseSampler:

@@ -5,7 +5,7 @@ Knows nothing of training and of claims; hides Optuna completely.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -69,14 +69,17 @@ class Asked:
         space: Space,
         storage: Storage,
         adapter: TrialStorage,
+        *,
+        reported: Iterable[int] = (),
     ) -> None:
+        """reported: images after which the trial has reported already."""
         self._study = study
         self._trial = trial
         self._space = space
         self._storage = storage
         self._adapter = adapter
         attributes = trial.user_attrs
-        self._reported: set[int] = set()
+        self._reported = set(reported)
         self._pinned: Mapping[str, Value] = attributes.get(PINNED, {})
         self.number = trial.number
         self.trial_id: int = trial._trial_id  # no public name; optuna-dashboard reads it too
@@ -250,7 +253,8 @@ class Study:
         except KeyError as error:
             raise StudyDeleted(self.name) from error
         trial = optuna.Trial(self._study, trial_id)
-        return Asked(self._study, trial, self.space, self._storage, self._adapter)
+        reported = self._adapter.get_trial(trial_id).intermediate_values
+        return Asked(self._study, trial, self.space, self._storage, self._adapter, reported=reported)
 
     def queue_confirming(
         self, confirming: Confirming, settings: Mapping[str, Value], *, reference: str | None

@@ -24,8 +24,8 @@ class Handover:
         self._store = ground.storage.store
         self._offered: set[int] = set()
         """claims"""
-        self._elsewhere: set[str] = set()
-        """tokens of offers whose saves are not here"""
+        self._elsewhere: set[tuple[str, int]] = set()
+        """offers, by token and images seen, whose saves are not here"""
         self._company = False
 
     def offer(self, attempt: Attempt) -> None:
@@ -54,11 +54,14 @@ class Handover:
         None where there is none. The caller holds its claim from now on.
         """
         for claim in self._store.offers(self._ground.study.study_id):
-            if claim.trial_id is None or claim.token in self._elsewhere:
+            if claim.trial_id is None:
+                continue
+            curve = self._store.curve(claim.trial_id)
+            if not curve or (claim.token, curve[-1].images) in self._elsewhere:
                 continue
             attempt = begin(claim, claim.trial_id)
-            if not attempt.rejoin(self._store.curve(claim.trial_id)):
-                self._elsewhere.add(claim.token)
+            if not attempt.rejoin(curve):
+                self._elsewhere.add((claim.token, curve[-1].images))
                 continue
             taken = self._store.accept(claim, self._ground.worker.worker_id, lease_s=lease_s)
             if taken is not None:

@@ -289,7 +289,7 @@ class _Hands:
         except LeaseLost as error:
             _logger.warning("%s", error)  # whoever has the claim now answers for the trial
             self._put_down(attempt)
-        except (Stopping, TuneError):
+        except (Stopping, WornOut, TuneError):
             raise  # a storage that is away is not the trial's fault: the reaper will queue it again
         except Exception as error:
             reason = _failure(error)

@@ -224,7 +224,7 @@ class TestRefusals:
             (("confirm", "twodigit", "--seeds", "1"), 2, "one seed cannot tell luck"),
             (("confirm", "twodigit", "--top", "0"), 2, "--top must be at least 1"),
             (("confirm", "twodigit", "--epochs", "0"), 2, "--epochs must be from 0.01"),
-            (("confirm", "twodigit", "--workers", "0"), 2, "--workers must be at least 1"),
+            (("confirm", "twodigit", "--workers", "0"), 2, "--workers must be from 1"),
             (("confirm", "empty"), 1, "There is nothing to confirm in empty yet"),
             (("confirm", "twodigit.confirm"), 2, "`tune confirm twodigit` goes on with it"),
             (("run", "--task", "twodigit", "--study", "twodigit.confirm"), 2, "nothing to search"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -181,6 +182,9 @@ class TestHandover:
         with pytest.raises(LeaseLost):
             handover.withdraw(attempt)
         assert (other.images, other.candidate) == (attempt.images, attempt.candidate)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # Optuna says so where a step is reported twice
+            assert not other.asked.report(other.images, other.candidate.score)
         other.prune()
 
     def test_a_trial_that_was_withdrawn_is_not_given(

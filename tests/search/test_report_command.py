@@ -24,7 +24,7 @@ from search.service.report import command, drawn, gather, searched
 from search.space.defaults import default_space
 from search.space.domain import Fixed
 from search.space.file import read_space, space_entries, space_toml
-from search.study.chance import drawn_at_random
+from search.study.chance import STARTUP_TRIALS, drawn_at_random
 from search.study.samplers import make_sampler
 from search.study.storage import open_storage
 
@@ -174,9 +174,13 @@ class TestChance:
             frozen.number = number
             made.before_trial(None, frozen)  # type: ignore[arg-type]  # these samplers do not look at the study
             random.append(isinstance(made._sampler, RandomSampler))  # type: ignore[attr-defined]
-        assert random == [drawn_at_random(sampler, 7, number) for number in range(60)]
+        told = [drawn_at_random(sampler, 7, number) for number in range(60)]
         if sampler == "tpe":
+            assert told[:STARTUP_TRIALS] == [True] * STARTUP_TRIALS, "TPE itself has too few to learn from"
+            assert random[STARTUP_TRIALS:] == told[STARTUP_TRIALS:]
             assert 10 <= sum(random) <= 30
+        else:
+            assert random == told
 
     def test_a_repetition_is_what_its_origin_was(self, finished: Path) -> None:
         whole = whole_study(url(finished), "twodigit")

@@ -130,7 +130,8 @@ class TestLadder:
     ) -> None:
         _, record = create_or_resume(storage, RunRequest(task="twodigit", trials=1, epochs=epochs), mnist)
         assert Ladder.of(record.spec).first == first
-        _, again = create_or_resume(storage, RunRequest(task="twodigit", trials=1), mnist)
+        _, again = create_or_resume(storage, RunRequest(task="twodigit"), mnist)
+        assert again.target_trials == 1, "what is not said stays as it is"
         assert again.spec == record.spec
 
     def test_a_study_of_an_older_tune_keeps_its_ladder(self, plain_spec: StudySpec) -> None:

@@ -296,7 +296,8 @@ def _losses(found: Sequence[Course]) -> str:
     )
     return (
         f"{risen} Train less validation accuracy at the end: {points(middle)} points in the median; train is "
-        "measured while training, with dropout and shifted pictures, so below zero is no wonder."
+        "measured while training, with dropout and moved digits where a trial has them, so below zero is no "
+        "wonder."
     )
 
 

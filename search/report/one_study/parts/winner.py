@@ -26,7 +26,7 @@ def standing(material: Material) -> str:
             else f", {counts.failed} failed"
         )
     if counts.finished >= target:
-        return f"All {target:,} trials are finished ({made})."
+        return f"All {counts.finished:,} trials are finished ({made})."
     return (
         f"The study is not finished: {counts.finished:,} of {target:,} trials are ({made}; {counts.running} "
         "at work). What follows is how it stands."
