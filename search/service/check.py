@@ -62,7 +62,7 @@ def _wrong_numbers(request: RunRequest) -> Iterator[str]:
 def _wrong_names(request: RunRequest) -> Iterator[UsageError | ConfigError]:
     if request.task not in TASKS:
         yield UsageError(f"--task {request.task}: no such task{did_you_mean(request.task, TASKS)}.")
-    name = request.task if request.study is None else request.study
+    name = request.name
     if not name.strip() or len(name.split(SUFFIX)[0]) > MAX_NAME or not name.isprintable():
         yield UsageError(f"--study must be a printable name of 1 to {MAX_NAME} characters.")
     sampler, pruner, space = request.sampler, request.pruner, request.space

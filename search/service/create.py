@@ -75,7 +75,7 @@ class RunRequest:
     @property
     def name(self) -> str:
         """Of the study: the task's unless another is asked for."""
-        return self.study or self.task
+        return self.task if self.study is None else self.study
 
 
 def create_or_resume(storage: Storage, request: RunRequest, mnist: Mnist) -> tuple[Study, StudyRecord]:

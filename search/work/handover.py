@@ -28,19 +28,19 @@ class Handover:
         """offers, by token and images seen, whose saves are not here"""
         self._company = False
 
+    @property
+    def in_company(self) -> bool:
+        """Whether there ever was another worker: a single one need not park for nobody."""
+        self._company = self._company or len(self._store.workers(self._ground.study.study_id)) > 1
+        return self._company
+
     def offer(self, attempt: Attempt) -> None:
         """Puts a trial that waits on disk and on offer. Raises OSError without room, and LeaseLost."""
-        if attempt.claim.claim_id in self._offered or not self._in_company:
+        if attempt.claim.claim_id in self._offered:
             return
         attempt.park()
         self._store.offer(attempt.claim)
         self._offered.add(attempt.claim.claim_id)
-
-    @property
-    def _in_company(self) -> bool:
-        """Whether there ever was another worker: a single one need not park for nobody."""
-        self._company = self._company or len(self._store.workers(self._ground.study.study_id)) > 1
-        return self._company
 
     def withdraw(self, attempt: Attempt) -> None:
         """To be called before anything is done about a trial. Raises LeaseLost where somebody has it now."""

@@ -126,16 +126,18 @@ class _Hands:
 
     def _take_up(self, attempt: Attempt) -> None:
         """Parks others, those that began first before the rest, until what they hold is little enough."""
-        give_back_memory()  # of the stretch before, which was another trial's or met the evaluation's shapes
         waiting = [each for each in self._attempts.values() if each is not attempt and each.held_bytes]
         for other in waiting:
             if sum(each.held_bytes for each in waiting) <= WAITING_BYTES:
-                return
+                break
             with self._parking(other):
                 other.park()
+        give_back_memory()  # theirs, and that of the stretch before, which had other shapes
 
     def _share(self, attempt: Attempt) -> None:
         """Offers all others to workers that have none."""
+        if not self._handover.in_company:
+            return
         for other in list(self._attempts.values()):
             if other is not attempt:
                 with self._parking(other):
@@ -150,7 +152,6 @@ class _Hands:
             except Exception as error:
                 if _failure(error) is not Failure.OUT_OF_MEMORY:
                     raise
-        give_back_memory()
 
     def _sweep(self) -> None:
         """The study is done: removes what nobody goes on with, and what workers that were killed left."""
