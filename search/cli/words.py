@@ -33,7 +33,8 @@ def described(trial: TrialRecord, *, limit: int | None = None) -> str:
     name = trial.reference or settings(trial.params, limit=limit)
     if trial.confirming is None:
         return name
-    return f"of {trial.confirming.candidate}, seed {trial.confirming.seed}: {name or 'dropped, not trained'}"
+    again = f"trial {trial.confirming.candidate} of the search again, seed {trial.confirming.seed}"
+    return f"{again}: {name or 'dropped, not trained'}"
 
 
 def heads(point: Point | None) -> str:

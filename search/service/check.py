@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from search.errors import ConfigError, UsageError, did_you_mean
 from search.service.create import MAX_NAME, SUFFIX, TASKS, DeviceName, RunRequest
 from search.space.defaults import FAMILIES, families_of
+from search.space.domain import Choice, Domain, Fixed, Float, Int
 from search.space.file import read_space
 from search.study.ladder import Ladder
 from search.study.pruners import make_pruning
@@ -74,9 +76,38 @@ def _wrong_names(request: RunRequest) -> Iterator[UsageError | ConfigError]:
     yield from wrong_model
     if space is not None:
         families = FAMILIES if wrong_model else families_of(request.model or "all")
-        yield from _refusal(lambda: read_space(space, families))
+        yield from _refusal(lambda: _read_fitting(space, families, request.task))
     if request.engine == "local":  # a cluster says itself whether it has GPUs
         yield from _refusal(lambda: _device_exists(request.device))
+
+
+def _read_fitting(file: Path, families: tuple[str, ...], task: str) -> None:
+    """Raises ConfigError for a space with mistakes, and where its gentlest blocks leave nothing of a picture.
+
+    A space of which some networks fit is searched: the others fail, with the reason, and are replaced.
+    """
+    domains = read_space(file, families).domains
+    if "blocks" not in domains or task not in TASKS:
+        return
+    from data.tasks import get_task
+    from models.conv import ConvConfig, PictureTooSmall
+
+    least = {name: _least(domains[name]) for name in ("blocks", "stem", "convolutions", "kernel")}
+    gentlest = ConvConfig(**least, padding="same" if "same" in domains["padding"] else "valid")
+    try:
+        gentlest.sizes(get_task(task).image_shape)
+    except PictureTooSmall as error:
+        raise ConfigError(f"{file}: no convolutional network of it fits: {error}.") from error
+
+
+def _least(domain: Domain) -> int:
+    match domain:
+        case Int() | Float():
+            return int(domain.low)
+        case Choice():
+            return min(int(option) for option in domain.options)
+        case Fixed():
+            return int(domain.value)
 
 
 def _refusal(work: Callable[[], object]) -> Iterator[UsageError | ConfigError]:

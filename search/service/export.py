@@ -16,6 +16,7 @@ from search.confirmation import Confirmation, Look
 from search.errors import ConfigError, TuneError, UsageError
 from search.records import CheckpointRecord, ExportRecord, Scores, State
 from search.report.model_card import CardFacts, LayerRow, Setting, card
+from search.report.words import count, percent
 from search.seeds import derive
 from search.serve.folder import CARD, ONNX, is_export, write_manifest
 from search.serve.whole import whole_folder
@@ -130,6 +131,7 @@ def _choose(storage_url: str, name: str, number: int | None, tell: Callable[[str
         found_out = confirmation(storage_url, name)
         if found_out is not None and found_out.best_run is not None:
             study, number = found_out.confirmed_in, found_out.best_run.trial
+            _say_whose(found_out, tell)
         else:
             found_out, number = None, _best_so_far(storage_url, name, tell)
     found = found_trial(storage_url, study, number)
@@ -143,6 +145,22 @@ def _choose(storage_url: str, name: str, number: int | None, tell: Callable[[str
         looks=tuple(look for look in looks if look.trial_id == found.trial.trial_id),
         confirmation=found_out,
     )
+
+
+def _say_whose(found_out: Confirmation, tell: Callable[[str], None]) -> None:
+    """That the confirmation decides, and which reference was no worse there."""
+    chosen = next(each for each in found_out.candidates if each.trial == found_out.chosen)
+    tell(
+        f"The confirmation of {found_out.study} chose trial {chosen.trial} ({percent(chosen.mean)} over "
+        f"{count(len(chosen.runs), 'seed')}): its best run is exported."
+    )
+    for each in found_out.candidates:
+        if each.reference is not None and each.runs and each.mean >= chosen.mean:
+            run = max(each.runs, key=lambda run: run.value)
+            tell(
+                f"The reference {each.reference} was no worse there ({percent(each.mean)}); `--trial` "
+                f"{run.trial} of {found_out.confirmed_in} is its best run."
+            )
 
 
 def _best_so_far(storage_url: str, name: str, tell: Callable[[str], None]) -> int:

@@ -98,6 +98,7 @@ def searched(record: StudyRecord) -> tuple[Setting, ...]:
                 family=BY_NAME[name].family,
                 ordered=not any(isinstance(option, str | bool) for option in options),
                 log=isinstance(domain, Int | Float) and domain.log,
+                needs=BY_NAME[name].needs,
             )
         )
     return tuple(found)

@@ -29,6 +29,8 @@ class Parameter:
     """where the search looks unless it is told otherwise"""
     family: str | None = None
     """the model family that has this setting; None: all have it"""
+    needs: tuple[str, int] | None = None
+    """another setting, and what it must exceed for this one to do anything; None: it always does"""
     before: Value | None = None
     """what held in studies that were made before there was this setting; None: there always was"""
 
@@ -146,6 +148,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         legal=Float(low=0.05, high=2.0),
         default=Float(low=0.5, high=1.0),
         family="mlp",
+        needs=("depth", 1),
     ),
     # Convolutions
     Parameter(
@@ -170,6 +173,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         default=Int(low=1, high=2),
         family="conv",
         before=1,
+        needs=("blocks", 1),
     ),
     Parameter(
         name="channels",
@@ -184,6 +188,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         legal=Float(low=0.25, high=8.0),
         default=Float(low=1.5, high=2.0),
         family="conv",
+        needs=("blocks", 1),
     ),
     Parameter(
         name="divisor",
@@ -234,6 +239,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         legal=Float(low=0.05, high=2.0),
         default=Fixed(value=0.5),
         family="conv",
+        needs=("hidden_layers", 1),
     ),
     Parameter(
         name="hidden_activation",

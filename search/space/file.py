@@ -107,12 +107,16 @@ def _families(entry: object, allowed: tuple[str, ...], problems: list[str]) -> t
 
 
 def _domain(entry: object, parameter: Parameter) -> Domain:
-    """One entry of a space file as a domain inside what is legal. Raises DomainError."""
+    """One entry of a space file as a domain inside what is legal. Raises DomainError naming every mistake."""
     legal = parameter.legal
     if isinstance(entry, dict):
         return _range(entry, legal)
     if isinstance(entry, list):
-        return Choice(options=tuple(_value(option, legal) for option in entry))
+        problems: list[str] = []
+        options = [_noted(option, legal, problems) for option in entry]
+        if problems:
+            raise DomainError("; ".join(problems))
+        return Choice(options=tuple(option for option in options if option is not None))
     return Fixed(value=_value(entry, legal))
 
 
@@ -120,21 +124,32 @@ def _range(entry: Mapping[str, object], legal: Domain) -> Domain:
     if not isinstance(legal, Int | Float):
         raise DomainError(f"must be {_words(legal)}, not a range")
     known = {"low", "high", "log", "step"} if isinstance(legal, Int) else {"low", "high", "log"}
-    for key in entry:
-        if key not in known:
-            raise DomainError(f"a range has no {key!r}{did_you_mean(key, known)}")
+    problems = [f"a range has no {key!r}{did_you_mean(key, known)}" for key in entry if key not in known]
     if "low" not in entry or "high" not in entry:
-        raise DomainError("a range needs both low and high")
+        problems.append("a range needs both low and high")
     log = entry.get("log", False)
     if not isinstance(log, bool):
-        raise DomainError(f"log must be true or false, not {log!r}")
-    low, high = _value(entry["low"], legal), _value(entry["high"], legal)
+        problems.append(f"log must be true or false, not {log!r}")
+    low, high = (
+        _noted(entry[end], legal, problems, end) if end in entry else None for end in ("low", "high")
+    )
+    if problems or low is None or high is None or not isinstance(log, bool):
+        raise DomainError("; ".join(problems))
     if isinstance(legal, Int):
         step = entry.get("step", 1)
         assert isinstance(low, int)
         assert isinstance(high, int)
         return Int(low=low, high=high, log=log, step=step)  # type: ignore[arg-type]  # Int checks it
     return Float(low=float(low), high=float(high), log=log)
+
+
+def _noted(value: object, legal: Domain, problems: list[str], end: str = "") -> Value | None:
+    """The value as `_value` has it; else None, and the complaint is noted, with the end of the range."""
+    try:
+        return _value(value, legal)
+    except DomainError as error:
+        problems.append(f"{end} {error}".lstrip())
+        return None
 
 
 def _value(value: object, legal: Domain) -> Value:

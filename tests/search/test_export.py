@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -195,19 +196,23 @@ class TestCard:
             low=0.5321,
             high=0.5543,
         )
+        reference = replace(candidate, trial=0, reference="course-conv", mean=0.56)
         confirmation = Confirmation(
             study="twodigit",
             confirmed_in="again",
             seeds=2,
             epochs=0.02,
-            candidates=(candidate,),
+            candidates=(reference, candidate),
             chosen=3,
             best_run=run,
             looks=(),
             words=("Trial 3 was luck.",),
         )
         monkeypatch.setattr(service, "confirmation", lambda url, name: confirmation)
-        assert here("export", "twodigit", "--out", "confirmed", cwd=copy).returncode == 0
+        done = here("export", "twodigit", "--out", "confirmed", cwd=copy)
+        assert done.returncode == 0
+        assert "The confirmation of twodigit chose trial 3 (54.32 % over 2 seeds)" in done.stderr
+        assert "The reference course-conv was no worse there (56.00 %)" in done.stderr
         told, text = manifest(copy / "confirmed"), (copy / "confirmed" / "README.md").read_text()
         assert (told["study"], told["trial"]) == ("again", best["trial"])
         assert "are those of trial 3 of twodigit, which were trained again on 2 fresh seeds" in text

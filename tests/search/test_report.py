@@ -40,6 +40,7 @@ EPOCH = 1000
 OPTIMIZER = Setting(name="optimizer", meaning="optimiser", family=None, ordered=False, log=False)
 DROPOUT = Setting(name="dropout", meaning="probability", family=None, ordered=True, log=False)
 DEPTH = Setting(name="depth", meaning="hidden layers", family="mlp", ordered=True, log=False)
+TAPER = Setting(name="taper", meaning="taper", family="mlp", ordered=True, log=False, needs=("depth", 1))
 MODEL = Setting(name="model", meaning="family", family=None, ordered=False, log=False)
 
 
@@ -261,6 +262,17 @@ class TestEffects:
         found = {t.number: 0.5 for t in (*mlps, *convs)}
         seen = by_name(effects((MODEL, DROPOUT, DEPTH), [*mlps, *convs], found, (), family="conv"))
         assert {name: each.n for name, each in seen.items()} == {"model": 12, "dropout": 7, "depth": 5}
+
+    def test_a_setting_is_looked_at_where_it_does_something(self) -> None:
+        """The taper of a network with one hidden layer is drawn, and means nothing."""
+        trials = [
+            trial(n, params={"model": "mlp", "depth": 1 + n % 3, "taper": 0.5 + n / 40}) for n in range(12)
+        ]
+        seen = by_name(effects((DEPTH, TAPER), trials, dict.fromkeys(range(12), 0.5), (), family="mlp"))
+        assert {name: each.n for name, each in seen.items()} == {"depth": 12, "taper": 8}
+        [told] = generalisation.company((TAPER,), trials[:4], trials)
+        assert told.best == "0.525 50 %, 0.55 50 %", "of trials 1 and 2"
+        assert generalisation.company((TAPER,), [trials[0], trials[3]], trials) == []
 
 
 def _basis_of(trials: Sequence[TrialRecord]) -> basis.Basis:

@@ -119,6 +119,15 @@ class TestFile:
             ({"depth": {"low": 1, "high": 3, "step": "two"}}, "step must be a whole number, not 'two'"),
             ({"model": "cnn"}, "no such family 'cnn'"),
             ({"shift": [[1]]}, "must be a whole number from 0 to 8, not [1]"),
+            (
+                {"lr": {"low": "a", "hihg": 1, "log": 2}},
+                "a range has no 'hihg' (did you mean high?); a range needs both low and high; log must be true "
+                "or false, not 2; low must be a number from 1e-07 to 100, not 'a'",
+            ),
+            (
+                {"dropout": [0.1, 2, "much"]},
+                "must be a number from 0 to 0.95, not 2.0; must be a number from 0 to 0.95, not 'much'",
+            ),
         ],
     )
     def test_a_mistake_is_named(self, entries: dict[str, object], complaint: str) -> None:

@@ -43,6 +43,8 @@ class Setting:
     """numbers, not options"""
     log: bool
     """drawn on a logarithmic scale"""
+    needs: tuple[str, int] | None = None
+    """another setting, and what it must exceed for this one to do anything; None: it always does"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,9 +143,13 @@ def effects(
 
 
 def having(setting: Setting, trials: Sequence[TrialRecord], *, family: str | None) -> list[TrialRecord]:
-    """The trials among which a setting is looked at."""
+    """The trials among which a setting is looked at: of one family, and such that it does something in."""
     within = setting.family or (None if setting.name == FAMILY else family)
-    return [trial for trial in trials if within is None or trial.settings.get(FAMILY) == within]
+    there = [trial for trial in trials if within is None or trial.settings.get(FAMILY) == within]
+    if setting.needs is None:
+        return there
+    other, above = setting.needs
+    return [trial for trial in there if float(trial.settings.get(other, above)) > above]
 
 
 def effect(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from search.records import TrialRecord, Value
 from search.report.one_study.basis import Basis
-from search.report.one_study.effects import CLEAR, Effect, Setting, among_random, label
+from search.report.one_study.effects import CLEAR, Effect, Setting, among_random, having, label
 from search.report.statistics import quartiles
 from search.report.words import count, epochs, listed, number, p_value, share, signed
 
@@ -129,12 +129,18 @@ class Company:
 def company(
     settings: Sequence[Setting], best: Sequence[TrialRecord], tried: Sequence[TrialRecord]
 ) -> list[Company]:
-    """The settings of the best trials beside those that were tried; settings that none of the best has are
-    left out."""
+    """The settings of the best trials beside those that were tried, where they do something; settings that
+    none of the best has are left out."""
     found = []
     for setting in settings:
-        mine = [trial.params[setting.name] for trial in best if setting.name in trial.params]
-        theirs = [trial.params[setting.name] for trial in tried if setting.name in trial.params]
+        mine, theirs = (
+            [
+                trial.params[setting.name]
+                for trial in having(setting, trials, family=None)
+                if setting.name in trial.params
+            ]
+            for trials in (best, tried)
+        )
         if mine and theirs:
             found.append(
                 Company(setting=setting.name, best=_in_words(setting, mine), tried=_in_words(setting, theirs))

@@ -66,9 +66,10 @@ def in_words(material: Material) -> Html:
         if gain.trial != winner.number:
             more, gone = ("more", "gone") if gain.gain >= 0 else ("less", "added")
             parts.append(
-                f" That is {points(abs(gain.gain)).lstrip('+±')} points {more} than {gain.reference} "
-                f"({percent(gain.value)}), the published network, trained in the same study: "
-                f"{share(abs(gain.errors_removed))} of its errors are {gone}."
+                f" The published network {gain.reference}, trained in the same study, reached "
+                f"{percent(gain.value)}: trial {winner.number} has "
+                f"{points(abs(gain.gain)).lstrip('+±')} points {more}, {share(abs(gain.errors_removed))} of "
+                f"the errors are {gone}."
             )
     return safe(*parts)
 
