@@ -1,8 +1,8 @@
-"""How much memory the workers of a whole search hold, and the process that watches over them. A Markdown table.
+"""How much memory the workers of a whole search hold, and the process above them. A Markdown table.
 
 Knows nothing of how memory is taken; looks once a second from outside (Linux: /proc/PID/smaps_rollup).
-Resident counts pages that all processes share in full, proportional its share of them, anonymous none. Load on
-the machine changes the time, hardly the memory.
+Resident counts pages that all processes share in full, proportional its share of them, anonymous none. Load
+on the machine changes the time, hardly the memory.
 
     python benchmarks/memory.py --trials 100 --seeds 0 1
 """
@@ -105,9 +105,9 @@ def main() -> None:
             )
         print(f"seed {seed}: done in {seconds:.0f} s", file=sys.stderr)
     print(
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['cpu_capability']}, torch {machine['torch']}.\n"
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['cpu_capability']}, torch {machine['torch']}."
     )
-    print("\n".join(rows))
+    print("\n" + "\n".join(rows))
 
 
 if __name__ == "__main__":

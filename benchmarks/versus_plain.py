@@ -14,8 +14,9 @@ which the test shows. A run without such a model counts as longer than its limit
 such a run is a bound, as is the ratio.
 
 The test accuracies: plain's are of the very epoch that crossed. tune keeps the best weights of its ten best
-trials; where the trial that crossed is among them, its best epoch is tested, else the study's best
-trial. --json tells which. With --stop-at-crossing a run ends as soon as such a model is there to be tested.
+trials: those of the first trial that crossed and had its weights kept are set aside at once and tested;
+--json tells which. With --stop-at-crossing a run ends as soon as such a model is there. Else the best of each
+run's end, chosen on validation, is tested too.
 
 Neighbours on the machine falsify this more than anything else: where they want a core, two threads of torch
 in one process wait for each other, and steps were seen to take thirty times as long; tune's processes of one
@@ -27,9 +28,11 @@ included. Much above 0.05, and the table is worth nothing.
 """
 
 import argparse
+import contextlib
 import json
 import math
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -75,6 +78,8 @@ class Found:
     """which weights were tested"""
     best: list[list[float]]
     """[seconds, mean of the heads on validation], whenever there was a better one"""
+    best_test: float | None
+    """mean of the heads on test, of the model that was best on validation at the end; None: there is none"""
     trials: int
     """complete and pruned ones"""
     counted_s: float
@@ -148,16 +153,19 @@ def run_plain(seed: int, limit_s: float, stop: bool, folder: Path) -> tuple[Foun
     command += ["--seconds", str(limit_s), "--storage", "sqlite:///plain.db", "--events", str(events)]
     _, neighbours = watch(command, folder, lambda _: stop and crossed() is not None)
     best: list[list[float]] = []
+    best_test = None
     for line in lines():
         mean = statistics.fmean(line.get(head, 0.0) for head in HEADS)
         if mean > (best[-1][1] if best else 0):
             best.append([line["t"], mean])
+            best_test = statistics.fmean(line[f"test_{head}"] for head in HEADS)
     first = crossed()
     found = Found(
         crossed_s=first["t"] if first else None,
         test=[first[f"test_{head}"] for head in HEADS] if first else None,
-        tested=f"trial {first['trial']} after epoch {first['epoch']}, which crossed" if first else None,
+        tested=f"trial {first['trial']} after epoch {first['epoch']}" if first else None,
         best=best,
+        best_test=best_test,
         trials=sum(line.get("state") in ("complete", "pruned") for line in lines()),
         counted_s=lines()[-1]["t"] if lines() else limit_s,
     )
@@ -176,8 +184,9 @@ class Database:
         )
         self.best: list[list[float]] = []
         self.crossed_s: float | None = None
-        self.crossed: set[int] = set()
-        """ids of the trials that were first"""
+        self.crossing: Path | None = None
+        """the weights of the first trial above ABOVE on both heads that had any, set aside: of a trial that
+        the end of the run interrupts none are left"""
 
     def look(self, seconds: float) -> bool:
         """Notes what is new; whether a trial that crossed has left its weights."""
@@ -196,29 +205,35 @@ class Database:
                 return False
             mean = connection.scalar(select(func.max(each.c.mean))) or 0.0
             crossed = set(connection.scalars(select(each.c.trial_id).where(each.c.worse > ABOVE)))
-            kept = set(connection.scalars(select(checkpoints.c.trial_id)))
+            kept = dict(connection.execute(select(checkpoints.c.trial_id, checkpoints.c.path)).tuples().all())
         if mean > (self.best[-1][1] if self.best else 0):
             self.best.append([seconds, mean])
         if crossed and self.crossed_s is None:
-            self.crossed_s, self.crossed = seconds, crossed
-        return bool(crossed & kept)
+            self.crossed_s = seconds
+        if self.crossing is None and (there := crossed & kept.keys()):
+            source = self.path.with_suffix(".artifacts") / kept[min(there)]
+            with contextlib.suppress(FileNotFoundError):  # replaced by better ones at this very moment
+                self.crossing = Path(shutil.copy(source, self.path.with_name("crossing")))
+        return self.crossing is not None
 
-    def test(self, mnist: Mnist) -> tuple[list[float], str]:
-        """Accuracy of each head on test, and of which weights."""
-        query = select(checkpoints.c.trial_id, checkpoints.c.path, checkpoints.c.sha256)
+    def best_weights(self) -> Path | None:
+        """Those with the best score, chosen on validation."""
+        best = select(checkpoints.c.path).order_by(checkpoints.c.score.desc()).limit(1)
         with self.engine.connect() as connection:
-            rows = connection.execute(query.order_by(checkpoints.c.score.desc())).all()
-        row = next((row for row in rows if row.trial_id in self.crossed), rows[0])
-        checkpoint = load_checkpoint(
-            self.path.with_suffix(".artifacts") / row.path, expected_sha256=row.sha256
-        )
-        which = (
-            "which crossed" if row.trial_id in self.crossed else "the best; the one that crossed was not kept"
-        )
-        heads = evaluate(checkpoint.network(), TASK.test(mnist)).heads
-        metadata = checkpoint.metadata
-        tested = f"trial {metadata['trial']} after {metadata['images']} images, {which}"
-        return [heads[name].accuracy for name in HEADS], tested
+            path = connection.scalar(best)
+        return None if path is None else self.path.with_suffix(".artifacts") / path
+
+
+def tested(weights: Path | None, mnist: Mnist) -> tuple[list[float], str] | tuple[None, None]:
+    """Accuracy of each head on test, and whose weights they are."""
+    if weights is None:
+        return None, None
+    checkpoint = load_checkpoint(weights)
+    heads = evaluate(checkpoint.network(), TASK.test(mnist)).heads
+    metadata = checkpoint.metadata
+    return [heads[name].accuracy for name in HEADS], (
+        f"trial {metadata['trial']} after {metadata['images']} images"
+    )
 
 
 def run_tune(seed: int, limit_s: float, stop: bool, folder: Path) -> tuple[Found, float]:
@@ -230,12 +245,15 @@ def run_tune(seed: int, limit_s: float, stop: bool, folder: Path) -> tuple[Found
     counted_s, neighbours = watch(command, folder, lambda seconds: database.look(seconds) and stop)
     listing = [str(TUNE), "studies", "--storage", storage, "--json"]
     (study,) = json.loads(subprocess.run(listing, check=True, capture_output=True).stdout)
-    test, tested = database.test(load()) if database.crossed else (None, None)
+    mnist = load()
+    test, which = tested(database.crossing, mnist)
+    best_test, _ = tested(database.best_weights(), mnist)
     found = Found(
         crossed_s=database.crossed_s,
         test=test,
-        tested=tested,
+        tested=which,
         best=database.best,
+        best_test=None if best_test is None else statistics.fmean(best_test),
         trials=study["complete"] + study["pruned"],
         counted_s=counted_s,
     )
@@ -284,7 +302,11 @@ class Record:
 
     def table(self) -> str:
         """The table, one row a side, and the ratio of the medians."""
-        known = "" if self.stop_at_crossing else " best mean after 5 min | after 10 min |"
+        known = (
+            ""
+            if self.stop_at_crossing
+            else " best on validation, mean of heads, after 5 min | after 10 min | best at the end, on test |"
+        )
         lines = [
             f"| side | runs | first model above {ABOVE:.0%}, s | its test accuracy: first digit "
             f"| second digit | trials an hour |{known} neighbours, cores |"
@@ -303,6 +325,9 @@ class Record:
         for seconds in () if self.stop_at_crossing else (300, 600):
             known = [run.best_after(seconds) for run in runs] if limit >= seconds else []
             cells.append(spread(known, "{:.2%}"))
+        if not self.stop_at_crossing:
+            ends = [run.found.best_test for run in runs]
+            cells.append(spread([math.nan if end is None else end for end in ends], "{:.2%}"))
         cells.append(spread([run.neighbours for run in runs], "{:.2f}"))
         return "| " + " | ".join(cells) + " |"
 

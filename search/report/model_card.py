@@ -6,17 +6,17 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from search.confirmation import Confirmation, Look
 from search.records import Point, Scores, StudyRecord, TrialRecord, Value
+from search.report.markdown import sparkline, table
 from search.report.numbers import wilson
+from search.report.words import percent
 
 CURVE_ROWS = 16
 """Points of a learning curve in its table; of a longer one, every so many."""
-
-BARS = "▁▂▃▄▅▆▇█"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,7 +105,7 @@ def _head(facts: CardFacts) -> list[str]:
         "",
         f"A {trial.settings['model']} network with {facts.parameters:,} parameters for the task "
         f"`{study.spec.task}`: a picture of {height}×{width} pixels{number} in, logits for {heads} out. "
-        f"On validation it scores **{_percent(facts.point.validation.accuracy)}** (mean of the heads).",
+        f"On validation it scores **{percent(facts.point.validation.accuracy)}** (mean of the heads).",
         "",
     ]
 
@@ -146,7 +146,7 @@ def _use(facts: CardFacts) -> list[str]:
         "",
         "Or `tune predict . picture.png` and `tune demo .`, which need no torch either.",
         "",
-        *_table(("", "name", "shape", "meaning"), rows),
+        *table(("", "name", "shape", "meaning"), rows),
         "",
         "N is any number of examples.",
         "",
@@ -164,7 +164,7 @@ def _accuracy(facts: CardFacts) -> list[str]:
     lines = [
         "## How good it is",
         "",
-        *_table(
+        *table(
             ("split", "pictures", *names),
             [
                 (split, f"{pictures:,}", *(_interval(fractions[name], pictures) for name in names))
@@ -196,8 +196,8 @@ def _confirmed(found: Confirmation, trial: int) -> list[str]:
     [candidate] = [each for each in found.candidates if each.trial == found.chosen]
     return [
         f"Its settings are those of trial {candidate.trial} of {found.study}, which were trained again on "
-        f"{len(candidate.runs)} fresh seeds: {_percent(candidate.mean)} on validation on average, 95 % "
-        f"interval {_percent(candidate.low)} to {_percent(candidate.high)}. Of these runs, trial {trial} of "
+        f"{len(candidate.runs)} fresh seeds: {percent(candidate.mean)} on validation on average, 95 % "
+        f"interval {percent(candidate.low)} to {percent(candidate.high)}. Of these runs, trial {trial} of "
         f"{found.confirmed_in} scored best: the mean is what to expect.",
         *found.words,
     ]
@@ -228,7 +228,7 @@ def _architecture(facts: CardFacts) -> list[str]:
     return [
         "## Architecture",
         "",
-        *_table(("layer", "kind", "output of one example", "parameters"), rows, numbers=(2, 3)),
+        *table(("layer", "kind", "output of one example", "parameters"), rows, numbers=(2, 3)),
         "",
         f"The last layer holds all heads side by side: {heads}."
         + (
@@ -251,8 +251,8 @@ def _training(facts: CardFacts) -> list[str]:
             f"{p.images / spec.epoch_images:.2f}",
             f"{p.train.loss:.4f}",
             f"{p.validation.loss:.4f}",
-            _percent(p.train.accuracy),
-            f"**{_percent(p.validation.accuracy)}**" if p == facts.point else _percent(p.validation.accuracy),
+            percent(p.train.accuracy),
+            f"**{percent(p.validation.accuracy)}**" if p == facts.point else percent(p.validation.accuracy),
         )
         for p in shown
     ]
@@ -261,7 +261,7 @@ def _training(facts: CardFacts) -> list[str]:
     return [
         "## How it was trained",
         "",
-        *_table(
+        *table(
             ("setting", "value", "meaning"),
             [(f"`{each.name}`", _value(each.value), each.meaning) for each in facts.settings],
         ),
@@ -269,9 +269,9 @@ def _training(facts: CardFacts) -> list[str]:
         f"{points[-1].images:,} training images in {points[-1].seconds:,.0f} s{machine}. Validation "
         "accuracy: "
         f"{sparkline([p.validation.accuracy for p in points])} "
-        f"({_percent(points[0].validation.accuracy)} to {_percent(points[-1].validation.accuracy)})",
+        f"({percent(points[0].validation.accuracy)} to {percent(points[-1].validation.accuracy)})",
         "",
-        *_table(
+        *table(
             ("images", "epoch", "loss, train", "loss, validation", "accuracy, train", "accuracy, validation"),
             rows,
             numbers=range(6),
@@ -303,7 +303,7 @@ def _files(facts: CardFacts) -> list[str]:
     lines = [
         "## Files",
         "",
-        *_table(("file", "bytes", "largest difference", ""), rows, numbers=(1, 2)),
+        *table(("file", "bytes", "largest difference", ""), rows, numbers=(1, 2)),
         "",
         f"Those with a difference were loaded again and compared with the trained network on "
         f"{facts.compared:,} inputs in batches of several sizes. The difference is that of a logit, and may "
@@ -315,14 +315,14 @@ def _files(facts: CardFacts) -> list[str]:
         before, after = facts.int8
         names = ["mean", *(name for name, _ in facts.heads), "joint"]
         rows8 = [
-            (file, *(_percent(_fractions(scores)[name]) for name in names))
+            (file, *(percent(_fractions(scores)[name]) for name in names))
             for file, scores in (("`model.onnx`", before), ("`model-int8.onnx`", after))
         ]
         lines += [
             "What int8 costs, on all of validation by onnxruntime. It is smaller; whether it is also faster "
             "depends on the processor, and has to be tried.",
             "",
-            *_table(("file", *names), rows8, numbers=range(1, len(names) + 1)),
+            *table(("file", *names), rows8, numbers=range(1, len(names) + 1)),
             "",
         ]
     return lines
@@ -343,13 +343,13 @@ def _repeating(facts: CardFacts) -> list[str]:
         f"Study `{study.name}`: sampler {study.spec.sampler}, pruner {study.spec.pruner}, "
         f"{study.spec.epochs:g} epochs a trial. Data: MNIST, the files with these SHA-256:",
         "",
-        *_table(("file", "SHA-256"), [(name, f"`{sha}`") for name, sha in study.spec.checksums.items()]),
+        *table(("file", "SHA-256"), [(name, f"`{sha}`") for name, sha in study.spec.checksums.items()]),
         "",
-        *_table(("seed", ""), [(name, str(seed)) for name, seed in facts.seeds.items()], numbers=(1,)),
+        *table(("seed", ""), [(name, str(seed)) for name, seed in facts.seeds.items()], numbers=(1,)),
         "",
         *(
             [
-                *_table(
+                *table(
                     ("trained with", ""), [(name, str(value)) for name, value in facts.environment.items()]
                 ),
                 "",
@@ -357,27 +357,10 @@ def _repeating(facts: CardFacts) -> list[str]:
             if facts.environment
             else ["Where it was trained is not known.", ""]
         ),
-        *_table(("exported with", ""), list(facts.versions.items())),
+        *table(("exported with", ""), list(facts.versions.items())),
         "",
         f"Exported on {facts.made:%Y-%m-%d at %H:%M} UTC. `manifest.json` has the settings to their last "
         "digit.",
-    ]
-
-
-def sparkline(values: Sequence[float]) -> str:
-    """One bar for each value, the lowest the smallest and the highest the tallest: ▁▄▆▇█."""
-    low, high = min(values), max(values)
-    if high == low:
-        return BARS[-1] * len(values)
-    return "".join(BARS[round((value - low) / (high - low) * (len(BARS) - 1))] for value in values)
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> list[str]:
-    """Lines of a Markdown table; columns in `numbers` are set flush right."""
-    right = set(numbers)
-    rule = ["---:" if i in right else "---" for i in range(len(header))]
-    return [
-        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in (header, rule, *rows)
     ]
 
 
@@ -392,11 +375,7 @@ def _look_fractions(look: Look) -> dict[str, float]:
 
 def _interval(fraction: float, n: int) -> str:
     low, high = wilson(fraction * n, n)
-    return f"{_percent(fraction)} [{low * 100:.2f}, {high * 100:.2f}]"
-
-
-def _percent(fraction: float) -> str:
-    return f"{fraction * 100:.2f} %"
+    return f"{percent(fraction)} [{low * 100:.2f}, {high * 100:.2f}]"
 
 
 def _shape(shape: tuple[int, ...]) -> str:

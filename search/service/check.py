@@ -17,6 +17,9 @@ from search.study.ladder import Ladder
 from search.study.pruners import make_pruning
 from search.study.samplers import make_sampler
 
+LEAST_STALL_S = 2.0
+"""Below, workers would be ended that do nothing but train."""
+
 MOST = 1_000_000
 """Of trials, workers or threads; more is a slip of the finger."""
 
@@ -57,6 +60,11 @@ def _wrong_numbers(request: RunRequest) -> Iterator[str]:
     ):
         if seconds is not None and not seconds > 0:  # NaN is refused too
             yield f"--{flag} must be above 0 seconds, not {seconds:g}."
+    if 0 < request.stall_timeout_s < LEAST_STALL_S:
+        yield (
+            f"--stall-timeout must be at least {LEAST_STALL_S:g} seconds, not {request.stall_timeout_s:g}: a "
+            "worker that trains reports every few seconds."
+        )
     if request.seed is not None and request.seed < 0:
         yield f"--seed must be 0 or more, not {request.seed}."
 
@@ -92,8 +100,13 @@ def _read_fitting(file: Path, families: tuple[str, ...], task: str) -> None:
     from data.tasks import get_task
     from models.conv import ConvConfig, PictureTooSmall
 
-    least = {name: _least(domains[name]) for name in ("blocks", "stem", "convolutions", "kernel")}
-    gentlest = ConvConfig(**least, padding="same" if "same" in domains["padding"] else "valid")
+    gentlest = ConvConfig(
+        blocks=_least(domains["blocks"]),
+        stem=_least(domains["stem"]),
+        convolutions=_least(domains["convolutions"]),
+        kernel=_least(domains["kernel"]),
+        padding="same" if "same" in domains["padding"] else "valid",
+    )
     try:
         gentlest.sizes(get_task(task).image_shape)
     except PictureTooSmall as error:

@@ -122,6 +122,7 @@ class TestRefusals:
             (["best", "x"], 78, "There is no storage"),
             (["run", "--task", "twodigit", "--trial-timeout", "0"], 2, "--trial-timeout must be above 0"),
             (["run", "--task", "twodigit", "--stall-timeout", "-1"], 2, "--stall-timeout must be above 0"),
+            (["run", "--task", "twodigit", "--stall-timeout", "1"], 2, "must be at least 2 seconds, not 1"),
             (["worker"], 2, "or say --forever"),
             (["run", "--task", "twodigit", "--timeout", "nan"], 2, "--timeout must be above 0"),
             (["data", "show", "--task", "two"], 2, "did you mean twodigit?"),

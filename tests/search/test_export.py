@@ -27,7 +27,7 @@ from models.checkpoint import load_checkpoint
 from models.export import rebuild
 from search.confirmation import Candidate, Confirmation, Look, SeedRun
 from search.errors import ConfigError
-from search.report.model_card import sparkline
+from search.report.markdown import sparkline
 from search.report.numbers import best_point, wilson
 from search.seeds import derive
 from search.serve.folder import open_export

@@ -121,8 +121,8 @@ class TestFile:
             ({"shift": [[1]]}, "must be a whole number from 0 to 8, not [1]"),
             (
                 {"lr": {"low": "a", "hihg": 1, "log": 2}},
-                "a range has no 'hihg' (did you mean high?); a range needs both low and high; log must be true "
-                "or false, not 2; low must be a number from 1e-07 to 100, not 'a'",
+                "a range has no 'hihg' (did you mean high?); a range needs both low and high; log must be "
+                "true or false, not 2; low must be a number from 1e-07 to 100, not 'a'",
             ),
             (
                 {"dropout": [0.1, 2, "much"]},
