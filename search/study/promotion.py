@@ -7,11 +7,9 @@ continues the most advanced trial among the best 1/eta of its rung; only if ther
 new one. Optuna's SuccessiveHalvingPruner can only stop, so its first trials go far because there is nobody
 yet to compare them with.
 
-Three things differ. A sampler that learns makes nearly every new trial better than most old ones, and all
+Two things are added. A sampler that learns makes nearly every new trial better than most old ones, and all
 of them would go on: so a rung passes on no more than 1/eta of the trials that it has seen, and a trial waits
-until it is the best of those that wait. That share is rounded to the nearest whole number: the better of the
-first two goes on, not only the best of the first three, which in a young search decides how soon anybody gets
-far. And a search of a fixed number of trials has an end: once no new one
+until it is the best of those that wait. And a search of a fixed number of trials has an end: once no new one
 begins, the least advanced goes on first, as in synchronous halving, so that nobody is trained to the end
 before it was compared with all that came as far.
 """
@@ -75,7 +73,7 @@ class Asha:
     rungs: tuple[int, ...]
     """images seen at each decision, rising; the last is a trial's whole budget"""
     eta: int = 3
-    """one in so many goes on from each rung, rounded to the nearest whole number"""
+    """one in so many goes on from each rung"""
     finalists: int = 2
     """once no new trial can begin, so many go on from every rung in any case"""
     patience: int = 2
@@ -83,10 +81,6 @@ class Asha:
     waiting: int = 4
     """trials that wait in one worker's hands, not counting would-be finalists; beyond that the least
     advanced end"""
-
-    def places(self, arrived: int) -> int:
-        """How many of so many at a rung go on; half a place is none."""
-        return (2 * arrived + self.eta - 1) // (2 * self.eta)
 
     def decide(self, candidates: Sequence[Candidate], scores_at: ScoresAt, *, drained: bool) -> Decision:
         """See Promotion."""
@@ -96,7 +90,7 @@ class Asha:
         for candidate in candidates:
             scores = scores_at(candidate.rung)
             better = sum(score > candidate.score for score in scores)
-            places = self.places(len(scores))
+            places = len(scores) // self.eta
             passed_on = len(scores_at(next(rung for rung in self.rungs if rung > candidate.rung)))
             finalist = better < self.finalists
             if (better < places and passed_on < places) or (drained and finalist):

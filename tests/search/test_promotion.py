@@ -23,16 +23,7 @@ def at_one_rung(scores: Sequence[float]) -> ScoresAt:
     return lambda rung: scores if rung == 1 else []
 
 
-@pytest.mark.parametrize(
-    ("eta", "places"),
-    [(2, [0, 0, 1, 1, 2, 2, 3]), (3, [0, 0, 1, 1, 1, 2, 2, 2, 3]), (4, [0, 0, 0, 1, 1, 1, 1, 2])],
-)
-def test_one_in_eta_goes_on_to_the_nearest_whole_number(eta: int, places: list[int]) -> None:
-    rule = Asha(rungs=RUNGS, eta=eta)
-    assert list(map(rule.places, range(len(places)))) == places
-
-
-def test_nobody_goes_on_before_there_are_enough_to_choose_from() -> None:
+def test_nobody_goes_on_before_there_are_eta_to_choose_from() -> None:
     decision = RULE.decide(standing(0.9, 0.5), at_one_rung([0.9, 0.5]), drained=False)
     assert (decision.go, decision.end) == (None, ())
 
@@ -45,12 +36,11 @@ def test_the_best_of_eta_goes_on() -> None:
 
 
 def test_a_rung_passes_on_no_more_than_its_share() -> None:
-    """Five stood at the first rung and one of them was passed on: the next place opens with the seventh."""
+    """Four stood at the first rung and one of them was passed on: the next place opens with the eighth."""
     best = Candidate(number=4, rung=1, score=0.99)
     first = {1: [0.5, 0.4, 0.3, 0.2, 0.99], 4: [0.6]}
     assert RULE.decide([best], first.__getitem__, drained=False).go is None
-    assert RULE.decide([best], {**first, 1: [*first[1], 0]}.__getitem__, drained=False).go is None
-    assert RULE.decide([best], {**first, 1: [*first[1], 0, 0]}.__getitem__, drained=False).go == 4
+    assert RULE.decide([best], {**first, 1: [*first[1], 0, 0, 0]}.__getitem__, drained=False).go == 4
     assert RULE.decide([best], first.__getitem__, drained=True).go == 4, "a finalist goes on in any case"
 
 
