@@ -407,7 +407,7 @@ def command(arguments: Sequence[str], url: str) -> tuple[float, float]:
     """Wall and CPU seconds of a whole `tune` command."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(
-        [TUNE, *arguments], check=True, stdout=subprocess.DEVNULL, env={**os.environ, "TUNE_STORAGE": url}
+        [TUNE, *arguments], check=True, capture_output=True, env={**os.environ, "TUNE_STORAGE": url}
     )
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

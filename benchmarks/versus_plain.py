@@ -205,7 +205,7 @@ class Database:
                 return False
             mean = connection.scalar(select(func.max(each.c.mean))) or 0.0
             crossed = set(connection.scalars(select(each.c.trial_id).where(each.c.worse > ABOVE)))
-            kept = dict(connection.execute(select(checkpoints.c.trial_id, checkpoints.c.path)).tuples().all())
+            kept = {row.trial_id: row.path for row in connection.execute(select(checkpoints))}
         if mean > (self.best[-1][1] if self.best else 0):
             self.best.append([seconds, mean])
         if crossed and self.crossed_s is None:
