@@ -90,35 +90,35 @@ def _wrong_names(request: RunRequest) -> Iterator[UsageError | ConfigError]:
 
 
 def _read_fitting(file: Path, families: tuple[str, ...], task: str) -> None:
-    """Raises ConfigError for a space with mistakes, and where its gentlest blocks leave nothing of a picture.
-
-    A space of which some networks fit is searched: the others fail, with the reason, and are replaced.
-    """
+    """Raises ConfigError for a space with mistakes, and where some of its blocks leave nothing of a picture:
+    trial after trial would fail, and five in a row end a run."""
     domains = read_space(file, families).domains
     if "blocks" not in domains or task not in TASKS:
         return
     from data.tasks import get_task
     from models.conv import ConvConfig, PictureTooSmall
 
-    gentlest = ConvConfig(
-        blocks=_least(domains["blocks"]),
-        stem=_least(domains["stem"]),
-        convolutions=_least(domains["convolutions"]),
-        kernel=_least(domains["kernel"]),
-        padding="same" if "same" in domains["padding"] else "valid",
+    smallest = ConvConfig(
+        blocks=_most(domains["blocks"]),
+        stem=_most(domains["stem"]),
+        convolutions=_most(domains["convolutions"]),
+        kernel=_most(domains["kernel"]),
+        padding="valid" if "valid" in domains["padding"] else "same",
     )
     try:
-        gentlest.sizes(get_task(task).image_shape)
+        smallest.sizes(get_task(task).image_shape)
     except PictureTooSmall as error:
-        raise ConfigError(f"{file}: no convolutional network of it fits: {error}.") from error
+        raise ConfigError(
+            f"{file}: not every convolutional network of it fits: {error}. Narrow one of these."
+        ) from error
 
 
-def _least(domain: Domain) -> int:
+def _most(domain: Domain) -> int:
     match domain:
         case Int() | Float():
-            return int(domain.low)
+            return int(domain.high)
         case Choice():
-            return min(int(option) for option in domain.options)
+            return max(int(option) for option in domain.options)
         case Fixed():
             return int(domain.value)
 

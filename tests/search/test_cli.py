@@ -203,17 +203,17 @@ class TestRefusals:
         assert any("space.toml: dropout: must be a number from 0 to 0.95" in line for line in lines)
         assert not (tmp_path / "studies.db").exists()
 
-    def test_a_space_of_which_no_network_fits_a_picture(self, tmp_path: Path, here: Command) -> None:
-        space = 'blocks = 4\npadding = "valid"\nkernel = 7\n'
+    def test_a_space_with_networks_that_fit_no_picture(self, tmp_path: Path, here: Command) -> None:
+        space = 'blocks = {low = 1, high = 4}\npadding = ["same", "valid"]\nkernel = 7\n'
         (tmp_path / "space.toml").write_text(space)
         done = here("run", "--task", "twodigit", "--space", "space.toml", cwd=tmp_path)
         assert done.returncode == 78
-        assert "space.toml: no convolutional network of it fits: blocks=4, stem=1" in done.stderr
-        assert "below 1 pixel in block 3" in done.stderr
+        assert "space.toml: not every convolutional network of it fits: blocks=4, stem=1" in done.stderr
+        assert "below 1 pixel in block 2. Narrow one of these." in done.stderr
         assert not (tmp_path / "studies.db").exists()
-        (tmp_path / "space.toml").write_text(space.replace("= 4", "= { low = 1, high = 4 }"))
+        (tmp_path / "space.toml").write_text(space.replace(', "valid"', ""))
         done = here("run", "--task", "twodigit", "--space", "space.toml", "--trials", "0", cwd=tmp_path)
-        assert "space.toml" not in done.stderr, "some of it fits; only --trials is refused"
+        assert "space.toml" not in done.stderr, "all of it fits; only --trials is refused"
         assert done.returncode == 2
 
     def test_three_mistakes_in_a_space_file_are_all_named(self, tmp_path: Path, here: Command) -> None:
