@@ -205,7 +205,8 @@ class Database:
                 return False
             mean = connection.scalar(select(func.max(each.c.mean))) or 0.0
             crossed = set(connection.scalars(select(each.c.trial_id).where(each.c.worse > ABOVE)))
-            kept = {row.trial_id: row.path for row in connection.execute(select(checkpoints))}
+            saved = connection.execute(select(checkpoints.c.trial_id, checkpoints.c.path))
+            kept = {row.trial_id: row.path for row in saved}
         if mean > (self.best[-1][1] if self.best else 0):
             self.best.append([seconds, mean])
         if crossed and self.crossed_s is None:
