@@ -66,6 +66,7 @@ class Candidate:
     reference: str | None
     """name of the reference configuration that it is, else None"""
     settings: Mapping[str, Value]
+    """that it was confirmed with, widened where it was"""
     search_value: float
     """its validation score in the search, which chose it: biased upwards"""
     runs: tuple[SeedRun, ...]
@@ -91,6 +92,8 @@ class Confirmation:
     """asked for"""
     epochs: float
     """budget of each confirming trial in passes over the training examples"""
+    widen: float = 1.0
+    """leaders were trained so many times as wide as in the search; references were not"""
     candidates: tuple[Candidate, ...]
     """best mean first; references among them"""
     chosen: int | None

@@ -77,6 +77,8 @@ class StudySpec:
     """reports within the first epoch: after 1/2, 1/4, … of it; 4 in studies made before this was said"""
     confirms: str | None = None
     """name of the study whose leaders this one trains on fresh seeds; None: this one searches"""
+    widen: float = 1.0
+    """a confirmation trains its leaders so many times as wide as they were in the search"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -33,6 +33,10 @@ def confirm(
     epochs: Annotated[
         float | None, typer.Option(help=f"Budget of each run; default: {CONFIRM_FACTOR} times the search's.")
     ] = None,
+    widen: Annotated[
+        float | None,
+        typer.Option(help="Train the leaders so many times as wide; what a quick search cannot afford."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Local processes; default: one a core.")] = None,
     threads: Threads = 1,
     trial_timeout: TrialTimeout = None,
@@ -44,7 +48,8 @@ def confirm(
     """Trains the leaders of a study again on fresh seeds, ranks them, and looks at the test set once.
 
     Stopped, it goes on with the same command. `tune worker STUDY.confirm` helps from another machine. With
-    more --seeds or a larger --top later, what is there is kept.
+    more --seeds or a larger --top later, what is there is kept; with another --epochs or --widen a new
+    confirmation begins, on the same seeds.
     """
     from search.cli.progress import fetching, watching
     from search.service.confirm import ConfirmRequest
@@ -58,7 +63,7 @@ def confirm(
         trial_timeout_s=trial_timeout,
         stall_timeout_s=stall_timeout,
     )
-    request = ConfirmRequest(study=study, top=top, seeds=seeds, epochs=epochs, hands=hands)
+    request = ConfirmRequest(study=study, top=top, seeds=seeds, epochs=epochs, widen=widen, hands=hands)
 
     def tell(words: str) -> None:
         typer.echo(words, err=True)
@@ -138,6 +143,7 @@ def _confirmation(found: Confirmation) -> dict[str, Any]:
         "confirmed_in": found.confirmed_in,
         "seeds": found.seeds,
         "epochs": found.epochs,
+        "widen": found.widen,
         "chosen": found.chosen,
         "best_run": None if run is None else {"trial": run.trial, "seed": run.seed, "value": run.value},
         "search_value": None if chosen is None else chosen.search_value,

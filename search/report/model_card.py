@@ -194,11 +194,13 @@ def _accuracy(facts: CardFacts) -> list[str]:
 
 def _confirmed(found: Confirmation, trial: int) -> list[str]:
     [candidate] = [each for each in found.candidates if each.trial == found.chosen]
+    width = "" if found.widen == 1 else f" with {found.widen:g} times the channels and units"
+    between = f"{percent(candidate.low)} to {percent(candidate.high)}"
     return [
-        f"Its settings are those of trial {candidate.trial} of {found.study}, which were trained again on "
-        f"{len(candidate.runs)} fresh seeds: {percent(candidate.mean)} on validation on average, 95 % "
-        f"interval {percent(candidate.low)} to {percent(candidate.high)}. Of these runs, trial {trial} of "
-        f"{found.confirmed_in} scored best: the mean is what to expect.",
+        f"Its settings are those of trial {candidate.trial} of {found.study}{width}, trained again "
+        f"on {len(candidate.runs)} fresh seeds: {percent(candidate.mean)} on validation on average, 95 % "
+        f"interval {between}. Of these runs, trial {trial} of {found.confirmed_in} scored best: the mean is "
+        "what to expect.",
         *found.words,
     ]
 

@@ -26,6 +26,7 @@ from search.service.last_look import take_looks
 from search.service.look import find
 from search.service.run import Hands, engine_for
 from search.space.defaults import CONFIRM_FACTOR
+from search.space.widen import widened
 from search.store.database import PATIENCE_S
 from search.study.storage import Storage, open_storage
 from search.study.study import Study
@@ -33,6 +34,10 @@ from search.study.study import Study
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
     from data.fetch import Progress
     from data.mnist import Mnist
+
+
+WIDEST = 8
+"""Leaders can be widened so many times; beyond, it is not the network any more that was found."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +51,8 @@ class ConfirmRequest:
     """runs of each candidate; those of an earlier call stay"""
     epochs: float | None = None
     """budget of each run; None: as in the confirmation begun last, else CONFIRM_FACTOR times the search's"""
+    widen: float | None = None
+    """the leaders are trained so many times as wide; None: as in the confirmation begun last, else 1"""
     hands: Hands
 
 
@@ -55,6 +62,8 @@ def check_request(request: ConfirmRequest) -> None:
         raise UsageError(f"--top must be at least 1, not {request.top}.")
     if request.seeds < 2:
         raise UsageError(f"--seeds must be at least 2, not {request.seeds}: one seed cannot tell luck.")
+    if request.widen is not None and not 1 <= request.widen <= WIDEST:
+        raise UsageError(f"--widen must be from 1 to {WIDEST}, not {request.widen:g}.")
     check(replace(request.hands.request("twodigit", request.study, 1), epochs=request.epochs))
 
 
@@ -113,7 +122,7 @@ def _candidates(trials: Sequence[TrialRecord], record: StudyRecord, top: int) ->
 def _begin(
     storage: Storage, search: StudyRecord, request: ConfirmRequest, mnist: Mnist
 ) -> tuple[Study, StudyRecord]:
-    """The study that confirms `search`, new where there is none with the budget asked for.
+    """The study that confirms `search`, new where there is none with the budget and width asked for.
 
     Raises ConfigError for other MNIST files than the search's, and where another study has the name.
     """
@@ -121,13 +130,20 @@ def _begin(
 
     same_data(search, mnist)
     every = confirmations(storage, search.name)
-    fitting = [record for record in every if request.epochs in (None, record.spec.epochs)]
+    fitting = [
+        record
+        for record in every
+        if request.epochs in (None, record.spec.epochs) and request.widen in (None, record.spec.widen)
+    ]
     if fitting:
         study = Study.find(storage, fitting[-1].name)
         assert study is not None, "it was listed a moment ago"
         return study, fitting[-1]
     epochs = request.epochs or CONFIRM_FACTOR * search.spec.epochs
-    name = f"{search.name}{SUFFIX}" + (f"-{epochs:g}" if every else "")
+    widen = request.widen or 1.0
+    name = (
+        f"{search.name}{SUFFIX}" + (f"-{epochs:g}" if every else "") + (f"-x{widen:g}" if widen > 1 else "")
+    )
     wanted = replace(
         search.spec,
         epochs=epochs,
@@ -135,6 +151,7 @@ def _begin(
         pruner="none",
         references=(),
         confirms=search.name,
+        widen=widen,
     )
     study = Study.create(storage, name, wanted, 0) or Study.find(storage, name)
     record = None if study is None else storage.store.study(study.study_id)
@@ -165,7 +182,8 @@ def _queue(
         for number in everybody:
             run, trial = Confirming(candidate=number, seed=seed), by_number[number]
             if run not in there:
-                study.queue_confirming(run, trial.settings, reference=trial.reference)
+                settings = widened(trial.settings, 1 if trial.reference else record.spec.widen)
+                study.queue_confirming(run, settings, reference=trial.reference)
     # Another command may ask for more at this very moment: whoever writes last has counted everything.
     target = -1
     while target != (now := len(_asked(study))):
@@ -190,8 +208,10 @@ def _plan(found: standing.Stand) -> str:
     names = [
         trial.reference or f"trial {trial.number}" for trial in found.trials if trial.number in racing_here
     ]
+    widen = found.confirming.spec.widen
+    width = "" if widen == 1 else f", the leaders {widen:g} times as wide"
     told = (
-        f"Confirming {', '.join(names)} of {found.searched.name}: {len(runs)} runs of "
+        f"Confirming {', '.join(names)} of {found.searched.name}{width}: {len(runs)} runs of "
         f"{found.confirming.spec.epochs:g} epochs on {len({run.seed for run in runs})} seeds, in the study "
         f"{found.confirming.name}."
     )

@@ -31,6 +31,8 @@ class Parameter:
     """the model family that has this setting; None: all have it"""
     needs: tuple[str, int] | None = None
     """another setting, and what it must exceed for this one to do anything; None: it always does"""
+    width: bool = False
+    """whether a wider network has more of it"""
     before: Value | None = None
     """what held in studies that were made before there was this setting; None: there always was"""
 
@@ -141,6 +143,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         legal=Int(low=1, high=16384),
         default=Int(low=64, high=512, log=True),
         family="mlp",
+        width=True,
     ),
     Parameter(
         name="taper",
@@ -181,6 +184,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         legal=Int(low=1, high=1024),
         default=Int(low=8, high=24, step=8),
         family="conv",
+        width=True,
     ),
     Parameter(
         name="growth",
@@ -218,6 +222,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         legal=Int(low=1, high=16384),
         default=Int(low=64, high=256, log=True),
         family="conv",
+        width=True,
     ),
     Parameter(
         name="padding",

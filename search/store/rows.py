@@ -36,7 +36,7 @@ def stored(moment: datetime.datetime) -> datetime.datetime:
 
 def spec_to_json(spec: StudySpec) -> dict[str, Any]:
     """A study's spec as the JSON column keeps it."""
-    confirms = {} if spec.confirms is None else {"confirms": spec.confirms}
+    confirms = {} if spec.confirms is None else {"confirms": spec.confirms, "widen": spec.widen}
     return {
         "task": spec.task,
         "space": dict(spec.space),

@@ -164,6 +164,31 @@ class TestFromBeginningToEnd:
         assert confirmation(url, "twodigit") == found, "the one begun last"
         assert confirm(seeds=2, epochs=None)[0] == found
 
+    def test_wider_leaders_are_another_study_on_the_same_seeds(self, url: str, confirm: Confirm) -> None:
+        narrow, _ = confirm(seeds=2)
+        wide, problem = confirm(seeds=2, widen=1.5)
+        assert problem is None
+        assert (wide.confirmed_in, wide.widen, wide.epochs) == (
+            f"twodigit.confirm-{EPOCHS:g}-x1.5",
+            1.5,
+            EPOCHS,
+        )
+        before = {each.trial: each for each in narrow.candidates}
+        for each in wide.candidates:
+            same = each.settings == before[each.trial].settings
+            assert same == (each.reference is not None), "references stay as they are"
+            for run, was in zip(each.runs, before[each.trial].runs, strict=True):
+                assert (run.value == was.value) == (each.reference is not None), "on the same seeds"
+        runs = trials(url, wide.confirmed_in).trials
+        [leader] = [each for each in wide.candidates if each.reference is None]
+        found = [run for run in runs if run.confirming and run.confirming.candidate == leader.trial]
+        assert all(run.settings == leader.settings for run in found), "what is told was trained"
+        words = " ".join(wide.words)
+        assert f"Trial {leader.trial}, 1.5 times as wide as in the search, is chosen" in words
+        assert "1.5 times the width give" in words
+        assert confirm(seeds=2, epochs=None)[0] == wide, "without --widen the one begun last"
+        assert confirm(seeds=2, widen=1)[0].confirmed_in == narrow.confirmed_in
+
     def test_a_study_that_nobody_confirmed(self, url: str) -> None:
         assert confirmation(url, "again") is None
 
@@ -225,6 +250,8 @@ class TestRefusals:
             (("confirm", "twodigit", "--top", "0"), 2, "--top must be at least 1"),
             (("confirm", "twodigit", "--epochs", "0"), 2, "--epochs must be from 0.01"),
             (("confirm", "twodigit", "--workers", "0"), 2, "--workers must be from 1"),
+            (("confirm", "twodigit", "--widen", "0.5"), 2, "--widen must be from 1 to 8, not 0.5"),
+            (("confirm", "twodigit", "--widen", "9"), 2, "--widen must be from 1 to 8, not 9"),
             (("confirm", "empty"), 1, "There is nothing to confirm in empty yet"),
             (("confirm", "twodigit.confirm"), 2, "`tune confirm twodigit` goes on with it"),
             (("run", "--task", "twodigit", "--study", "twodigit.confirm"), 2, "nothing to search"),

@@ -13,6 +13,7 @@ from search.errors import ConfigError
 from search.space.defaults import BY_NAME, FAMILIES, PARAMETERS, default_space
 from search.space.domain import Choice, Domain, DomainError, Fixed, Float, Int
 from search.space.file import change_space, read_space, space_entries, space_of_entries
+from search.space.widen import widened
 
 
 class TestDomain:
@@ -74,6 +75,34 @@ class TestDefaults:
         """TPE learns little from 100 trials in many dimensions; a new default must replace another."""
         searched = [d for _, d in default_space(("conv",)).active("conv") if not isinstance(d, Fixed)]
         assert len(searched) <= 16
+
+
+class TestWidened:
+    def test_every_layer_and_nothing_else(self) -> None:
+        conv = {
+            "model": "conv",
+            "channels": 24,
+            "growth": 1.8,
+            "divisor": 8,
+            "hidden": 101,
+            "blocks": 3,
+            "lr": 0.1,
+        }
+        assert widened(conv, 1.5) == {**conv, "channels": 40, "hidden": 152}
+        assert widened(conv, 4 / 3) == {**conv, "channels": 32, "hidden": 135}
+        mlp = {"model": "mlp", "width": 100, "depth": 2, "taper": 0.5, "batch_size": 64}
+        assert widened(mlp, 2) == {**mlp, "width": 200}
+
+    def test_once_is_as_it_was(self) -> None:
+        odd = {"model": "conv", "channels": 12, "divisor": 8, "hidden": 64}
+        assert widened(odd, 1) == odd
+
+    def test_never_narrower_than_one_step(self) -> None:
+        assert widened({"channels": 1, "divisor": 8}, 1.5) == {"channels": 8, "divisor": 8}
+
+    def test_what_every_family_has_to_be_wide_in(self) -> None:
+        assert {p.name for p in PARAMETERS if p.width} == {"width", "channels", "hidden"}
+        assert {p.family for p in PARAMETERS if p.width} == set(FAMILIES)
 
 
 class TestFile:

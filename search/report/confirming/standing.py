@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from search.confirmation import Candidate, Confirmation, Look, SeedRun
-from search.records import Point, State, StudyRecord, TrialRecord
+from search.records import Point, State, StudyRecord, TrialRecord, Value
 from search.report.confirming import racing, verdict
 from search.report.numbers import best_point, count
 from search.report.student import interval
@@ -49,6 +49,7 @@ def confirmation(stand: Stand) -> Confirmation:
         confirmed_in=stand.confirming.name,
         seeds=len(seeds),
         epochs=stand.confirming.spec.epochs,
+        widen=stand.confirming.spec.widen,
         candidates=candidates,
         chosen=None if chosen is None else chosen.trial,
         best_run=None if chosen is None else best_run(chosen),
@@ -79,9 +80,11 @@ def _candidates(stand: Stand) -> tuple[Candidate, ...]:
     """
     gone = racing.dropped(stand.runs)
     runs: dict[int, dict[int, SeedRun]] = {}
+    settings: dict[int, dict[str, Value]] = {}
     for run in stand.runs:
         point = best_point(stand.curves.get(run.trial_id, ()))
         if run.confirming is not None and run.state is State.COMPLETE and point is not None:
+            settings[run.confirming.candidate] = run.settings
             runs.setdefault(run.confirming.candidate, {})[run.confirming.seed] = SeedRun(
                 seed=run.confirming.seed, trial=run.number, trial_id=run.trial_id, point=point
             )
@@ -96,7 +99,7 @@ def _candidates(stand: Stand) -> tuple[Candidate, ...]:
             Candidate(
                 trial=trial.number,
                 reference=trial.reference,
-                settings=trial.settings,
+                settings=settings[trial.number],
                 search_value=trial.value,
                 runs=mine,
                 dropped=trial.number in gone,

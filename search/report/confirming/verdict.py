@@ -11,7 +11,7 @@ from search.records import StudyRecord, TrialRecord
 from search.report.confirming import racing
 from search.report.numbers import best_trial, count, wilson
 from search.report.student import interval
-from search.report.words import percent, points
+from search.report.words import listed, percent, points
 
 
 def sentences(
@@ -46,7 +46,7 @@ def sentences(
             yield "Nothing can be chosen: every candidate is out."
         return
     yield (
-        f"Trial {chosen.trial} is chosen: {percent(chosen.mean)} on validation, the mean of "
+        f"Trial {chosen.trial}{_width(found)} is chosen: {percent(chosen.mean)} on validation, the mean of "
         f"{len(chosen.runs)} seeds, 95 % interval {_range(chosen.low, chosen.high)}."
     )
     yield from _luck(found, chosen, search=search, trials=trials, failed=failed)
@@ -111,15 +111,21 @@ def _luck(
             yield f"The winner of the search, trial {winner.trial}, was luck: {told} {between}."
         else:
             yield f"The winner of the search, trial {winner.trial}, may be as good: {told} {between}."
-    yield _gap(winner, search=search, epochs=found.epochs)
+    yield _gap(winner, search=search, epochs=found.epochs, widen=found.widen)
 
 
-def _gap(winner: Candidate, *, search: StudyRecord, epochs: float) -> str:
-    longer = "" if epochs == search.spec.epochs else f" and {epochs:g} epochs for {search.spec.epochs:g}"
-    told = f"The search saw {percent(winner.search_value)} in it; fresh seeds{longer} give"
+def _gap(winner: Candidate, *, search: StudyRecord, epochs: float, widen: float) -> str:
+    changed = ["fresh seeds"]
+    if epochs != search.spec.epochs:
+        changed.append(f"{epochs:g} epochs for {search.spec.epochs:g}")
+    if widen > 1:
+        changed.append(f"{widen:g} times the width")
+    told = f"The search saw {percent(winner.search_value)} in it; {listed(changed)} give"
     gap = winner.search_value - winner.mean
     if gap > 0 and epochs < search.spec.epochs:
         return f"{told} {percent(winner.mean)}: with fewer epochs this does not show what was luck."
+    if gap <= 0 and widen > 1:
+        return f"{told} {percent(winner.mean)}: more width hides whether any of it was luck."
     if gap <= 0 and epochs > search.spec.epochs:
         return f"{told} {percent(winner.mean)}: longer training hides whether any of it was luck."
     if winner.search_value > winner.high:
@@ -159,6 +165,10 @@ def last_look(looks: Sequence[Look], run: SeedRun) -> Look | None:
 
 def _values(found: Confirmation) -> dict[int, dict[int, float]]:
     return {each.trial: {run.seed: run.value for run in each.runs} for each in found.candidates}
+
+
+def _width(found: Confirmation) -> str:
+    return "" if found.widen == 1 else f", {found.widen:g} times as wide as in the search,"
 
 
 def _range(low: float, high: float) -> str:

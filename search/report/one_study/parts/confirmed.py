@@ -33,6 +33,9 @@ def confirmed(confirmation: Confirmation | None, *, study: str, trials: int) -> 
                 ),
             ),
         )
+    width = (
+        "" if confirmation.widen == 1 else f", leaders {confirmation.widen:g} times as wide as in the search"
+    )
     return Section(
         heading=HEADING,
         body=(
@@ -42,9 +45,9 @@ def confirmed(confirmation: Confirmation | None, *, study: str, trials: int) -> 
             ],
             paragraph(
                 f"{count(len(confirmation.candidates), 'configuration')} on "
-                f"{count(confirmation.seeds, 'fresh seed')}, {confirmation.epochs:g} epochs each, in the "
-                f"study {confirmation.confirmed_in}. Intervals are 95 % of the mean over seeds; the number "
-                "from the search is the one that chose, hence too high.",
+                f"{count(confirmation.seeds, 'fresh seed')}, {confirmation.epochs:g} epochs each{width}, in "
+                f"the study {confirmation.confirmed_in}. Intervals are 95 % of the mean over seeds; the "
+                "number from the search is the one that chose, hence too high.",
                 kind="note",
             ),
             table(
