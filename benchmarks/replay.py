@@ -9,6 +9,7 @@ table that was not drawn yet (scaled Euclidean distance within the same model fa
 The table (benchmarks/curves.json) was made by benchmarks/record.py from a study without pruning.
 
     python benchmarks/replay.py --rounds 20
+    python benchmarks/replay.py --largest-batch 256 --trials 100   # also what is not searched any more
 """
 
 from __future__ import annotations
@@ -92,8 +93,8 @@ class Table:
         return self.curves[0].images
 
 
-def read_table(path: Path) -> Table:
-    """The table that record.py wrote."""
+def read_table(path: Path, *, largest_batch: int) -> Table:
+    """The table that record.py wrote, without trials that trained in larger batches."""
     content = json.loads(path.read_text())
     curves = [
         Curve(
@@ -104,6 +105,7 @@ def read_table(path: Path) -> Table:
             evaluation_s=trial["evaluation_s"],
         )
         for trial in content["trials"]
+        if trial["params"]["batch_size"] <= largest_batch
     ]
     return Table(space=space_of_entries(content["space"]), curves=curves)
 
@@ -335,7 +337,7 @@ def _arrive(running: Running, now: float, outcome: Outcome) -> None:
 
 def schedules(images: Sequence[int]) -> Iterator[tuple[str, Schedule]]:
     """The rows of the table, by name."""
-    first, last, quarter = images[0], images[-1], 9_000
+    first, last, look = images[0], images[-1], 4_500
 
     def stop_only(resource: int, factor: int) -> Schedule:
         return Schedule(
@@ -358,13 +360,13 @@ def schedules(images: Sequence[int]) -> Iterator[tuple[str, Schedule]]:
             name = f"ASHA from {rung:,}, ×{factor}, 1 in {eta}"
             yield name, Schedule(asha=_asha(images, rung, factor=factor, eta=eta))
     for finalists in (1, 4, 8):
-        yield f"ASHA, {finalists} finalists", Schedule(asha=_asha(images, quarter, finalists=finalists))
+        yield f"ASHA, {finalists} finalists", Schedule(asha=_asha(images, look, finalists=finalists))
     for patience in (1, 3):
-        yield f"ASHA, patience {patience}", Schedule(asha=_asha(images, quarter, patience=patience))
+        yield f"ASHA, patience {patience}", Schedule(asha=_asha(images, look, patience=patience))
     for waiting in (2, 16, 64):
-        yield f"ASHA, {waiting} waiting", Schedule(asha=_asha(images, quarter, waiting=waiting))
+        yield f"ASHA, {waiting} waiting", Schedule(asha=_asha(images, look, waiting=waiting))
     for cost in (0.15, 0.3, 0.5):
-        yield f"ASHA, cost^{cost}", Schedule(asha=_asha(images, quarter), cost=cost)
+        yield f"ASHA, cost^{cost}", Schedule(asha=_asha(images, look), cost=cost)
     samplers: dict[str, Callable[[int], BaseSampler]] = {
         "TPE": lambda seed: TPESampler(seed=seed),
         "TPE, group": lambda seed: TPESampler(seed=seed, group=True),
@@ -373,10 +375,10 @@ def schedules(images: Sequence[int]) -> Iterator[tuple[str, Schedule]]:
         "QMC": lambda seed: QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False),
     }
     for name, sampler in samplers.items():
-        yield f"ASHA, {name}", Schedule(asha=_asha(images, quarter), sampler=sampler)
+        yield f"ASHA, {name}", Schedule(asha=_asha(images, look), sampler=sampler)
     yield (
         "ASHA, TPE, group, blind to waiting",
-        Schedule(asha=_asha(images, quarter), sampler=samplers["TPE, group"], waiting_shown=False),
+        Schedule(asha=_asha(images, look), sampler=samplers["TPE, group"], waiting_shown=False),
     )
 
 
@@ -394,12 +396,13 @@ def main() -> None:
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--rounds", type=int, default=20, help="orders in which the table is dealt")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--trials", type=int, default=80)
+    parser.add_argument("--largest-batch", type=int, default=128, help="trials with larger ones are left out")
     parser.add_argument("schedules", nargs="*", help="rows whose names begin so; all if none")
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")
-    table = read_table(arguments.table)
+    table = read_table(arguments.table, largest_batch=arguments.largest_batch)
     trials = min(arguments.trials, len(table.curves))
     top = max(curve.best(len(curve.images) - 1) for curve in table.curves)
     print(f"{len(table.curves)} recorded trials, the best {top:.2%}; {trials} dealt in each of n = ", end="")

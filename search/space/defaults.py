@@ -182,7 +182,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         name="channels",
         meaning="channels of the first block",
         legal=Int(low=1, high=1024),
-        default=Int(low=8, high=24, step=8),
+        default=Int(low=8, high=32, step=8),
         family="conv",
         width=True,
     ),

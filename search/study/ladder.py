@@ -12,11 +12,11 @@ from search.records import StudySpec
 def halvings_of(epochs: float) -> int:
     """Reports within the first epoch of a new study whose trials have so many epochs.
 
-    Two, after 1/4 and 1/2 of it. Earlier ones decide nothing that would be fair (docs/decisions/005), and
-    each costs as much as training on 900 to 1,400 pictures (017). Where there is less than an epoch they are
-    all that there is: four, from 1/16 on.
+    Three, after 1/8, 1/4 and 1/2 of it (docs/decisions/020). Earlier ones decide nothing that would be fair
+    (005), and each costs as much as training on 900 to 1,400 pictures (017). Where there is less than an
+    epoch they are all that there is: four, from 1/16 on.
     """
-    return 2 if epochs >= 1 else 4
+    return 3 if epochs >= 1 else 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -45,9 +45,11 @@ def _stopping(make: Callable[[Ladder], BasePruner]) -> Callable[[Ladder], Prunin
 
 
 def _asha(ladder: Ladder) -> Pruning:
-    # From a quarter epoch on: earlier, MLPs look better than the convolutions that will beat them, and a
-    # sampler that learns from that never looks at a convolution again.
-    rungs = geometric_rungs(min(ladder.epoch_images // 4, ladder.total), ladder.total, _FACTOR)
+    # From an eighth of an epoch on (docs/decisions/020): earlier, MLPs look better than the convolutions that
+    # will beat them, and a sampler that learns from that never looks at a convolution again. Older studies,
+    # and those of less than an epoch, have other ladders and begin at a quarter.
+    first = ladder.epoch_images // (8 if ladder.halvings == 3 else 4)
+    rungs = geometric_rungs(min(first, ladder.total), ladder.total, _FACTOR)
     return Pruning(pruner=NopPruner(), promotion=Asha(rungs=rungs), rungs=rungs)
 
 

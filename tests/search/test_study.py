@@ -123,7 +123,7 @@ class TestLadder:
         assert Ladder(epoch_images=36_000, epochs=epochs).rungs == rungs
 
     @pytest.mark.parametrize(
-        ("epochs", "first"), [(4, 9_000), (1, 9_000), (0.99, 2_250)], ids=["usual", "one epoch", "less"]
+        ("epochs", "first"), [(4, 4_500), (1, 4_500), (0.99, 2_250)], ids=["usual", "one epoch", "less"]
     )
     def test_a_new_study_begins_to_look_where_looks_are_worth_their_price(
         self, storage: Storage, mnist: Mnist, epochs: float, first: int
@@ -139,6 +139,15 @@ class TestLadder:
         del row["halvings"]
         found = study_of({"study_id": 1, "spec": row, "target_trials": 1, "created": NOW})  # type: ignore[arg-type]
         assert Ladder.of(found.spec).rungs == (2_250, 4_500, 9_000, 18_000, 36_000, 72_000)
+
+    @pytest.mark.parametrize(
+        ("halvings", "first"), [(2, 9_000), (3, 4_500), (4, 9_000)], ids=["older", "new", "oldest"]
+    )
+    def test_nobody_is_judged_where_nothing_is_reported(self, halvings: int, first: int) -> None:
+        ladder = Ladder(epoch_images=36_000, epochs=4, halvings=halvings)
+        rungs = make_pruning("asha", ladder).rungs
+        assert rungs[0] == first
+        assert set(rungs) <= set(ladder.rungs)
 
     @pytest.mark.parametrize("epochs", [0, -1, 1e-9])
     def test_nothing_is_no_budget(self, epochs: float) -> None:
