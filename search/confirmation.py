@@ -93,7 +93,7 @@ class Confirmation:
     epochs: float
     """budget of each confirming trial in passes over the training examples"""
     widen: float = 1.0
-    """leaders were trained so many times as wide as in the search; references were not"""
+    """leaders have so many times the channels and units that they had in the search; references do not"""
     candidates: tuple[Candidate, ...]
     """best mean first; references among them"""
     chosen: int | None

@@ -78,7 +78,7 @@ class StudySpec:
     confirms: str | None = None
     """name of the study whose leaders this one trains on fresh seeds; None: this one searches"""
     widen: float = 1.0
-    """a confirmation trains its leaders so many times as wide as they were in the search"""
+    """a confirmation gives its leaders so many times the channels and units that they had in the search"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

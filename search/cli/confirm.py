@@ -35,7 +35,9 @@ def confirm(
     ] = None,
     widen: Annotated[
         float | None,
-        typer.Option(help="Train the leaders so many times as wide; what a quick search cannot afford."),
+        typer.Option(
+            help="So many times the channels and units for the leaders: 1.25, 1.5. Costs their square."
+        ),
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Local processes; default: one a core.")] = None,
     threads: Threads = 1,

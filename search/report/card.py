@@ -35,7 +35,7 @@ def study_card(
         "",
         *_accuracies(point, record.spec.validation_pictures),
         "",
-        "The best of many trials is also lucky: `tune confirm` trains it again on fresh seeds.",
+        _luck(record),
         "",
     ]
     lines += [
@@ -55,6 +55,18 @@ def study_card(
         _FOOT,
     ]
     return "\n".join(lines) + "\n"
+
+
+def _luck(record: StudyRecord) -> str:
+    if record.spec.confirms is not None:
+        searched = _plain(record.spec.confirms)
+        return (
+            f"One lucky seed of a confirmation of {searched}: its report and `tune confirm` have the means."
+        )
+    return (
+        "The best of many trials is also lucky. `tune confirm` trains the leaders again on fresh seeds; the "
+        f"study {_plain(record.name)}.confirm, where there is one, has these runs."
+    )
 
 
 def trial_card(

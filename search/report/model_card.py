@@ -194,7 +194,7 @@ def _accuracy(facts: CardFacts) -> list[str]:
 
 def _confirmed(found: Confirmation, trial: int) -> list[str]:
     [candidate] = [each for each in found.candidates if each.trial == found.chosen]
-    width = "" if found.widen == 1 else f" with {found.widen:g} times the channels and units"
+    width = "" if found.widen == 1 else f", widened {found.widen:g} times"
     between = f"{percent(candidate.low)} to {percent(candidate.high)}"
     return [
         f"Its settings are those of trial {candidate.trial} of {found.study}{width}, trained again "

@@ -52,7 +52,7 @@ class ConfirmRequest:
     epochs: float | None = None
     """budget of each run; None: as in the confirmation begun last, else CONFIRM_FACTOR times the search's"""
     widen: float | None = None
-    """the leaders are trained so many times as wide; None: as in the confirmation begun last, else 1"""
+    """so many times the channels and units for the leaders; None: as in the one begun last, else 1"""
     hands: Hands
 
 
@@ -93,15 +93,15 @@ def confirm(
         mnist = load_data()
         study, own = _begin(storage, record, request, mnist)
         own = _queue(storage, study, own, trials, candidates, request.seeds)
-        found = _stand(storage, own)
+        found = stand(storage, own.name)
         if not found.finished:
             tell(_plan(found))
             hands = request.hands.request(record.spec.task, study.name, own.target_trials)
             with engine_for(hands, storage_url) as engine:
                 drive(storage, study, own, hands, engine, watch=watch, detach=False)
-            found = _stand(storage, own)
+            found = stand(storage, own.name)
         problem = take_looks(storage, found, mnist)
-        return standing.confirmation(_stand(storage, own)), problem
+        return standing.confirmation(stand(storage, own.name)), problem
 
 
 def _candidates(trials: Sequence[TrialRecord], record: StudyRecord, top: int) -> list[int]:
@@ -139,8 +139,8 @@ def _begin(
         study = Study.find(storage, fitting[-1].name)
         assert study is not None, "it was listed a moment ago"
         return study, fitting[-1]
-    epochs = request.epochs or CONFIRM_FACTOR * search.spec.epochs
-    widen = request.widen or 1.0
+    epochs = request.epochs or (every[-1].spec.epochs if every else CONFIRM_FACTOR * search.spec.epochs)
+    widen = request.widen or (every[-1].spec.widen if every else 1.0)
     name = (
         f"{search.name}{SUFFIX}" + (f"-{epochs:g}" if every else "") + (f"-x{widen:g}" if widen > 1 else "")
     )
@@ -195,12 +195,6 @@ def _asked(study: Study) -> set[Confirming]:
     return {run.confirming for run in study.trials() if run.confirming is not None}
 
 
-def _stand(storage: Storage, record: StudyRecord) -> standing.Stand:
-    found = stand(storage, record.spec.confirms or "", within=record.name)
-    assert found is not None, "it was begun a moment ago"
-    return found
-
-
 def _plan(found: standing.Stand) -> str:
     """What is about to be done, in a sentence or two."""
     runs = {run.confirming for run in found.runs if run.confirming is not None}
@@ -209,7 +203,7 @@ def _plan(found: standing.Stand) -> str:
         trial.reference or f"trial {trial.number}" for trial in found.trials if trial.number in racing_here
     ]
     widen = found.confirming.spec.widen
-    width = "" if widen == 1 else f", the leaders {widen:g} times as wide"
+    width = "" if widen == 1 else f", the leaders widened {widen:g} times"
     told = (
         f"Confirming {', '.join(names)} of {found.searched.name}{width}: {len(runs)} runs of "
         f"{found.confirming.spec.epochs:g} epochs on {len({run.seed for run in runs})} seeds, in the study "

@@ -21,12 +21,13 @@ if TYPE_CHECKING:  # optuna takes a while to import; commands that only look do 
 def confirmation(storage_url: str, name: str) -> Confirmation | None:
     """What is known of the leaders of study `name` on fresh seeds; None where nobody asked for it yet.
 
-    Where it was confirmed with several budgets, the one begun last. Raises UsageError where there is no
-    study of that name.
+    Where it was confirmed more than once, with several budgets or widths, the one with the best chosen mean.
+    Raises UsageError where there is no study of that name.
     """
     with open_reading(storage_url) as storage:
-        found = stand(storage, name)
-    return None if found is None else standing.confirmation(found)
+        record_of(storage, name)
+        every = [stand(storage, each.name) for each in confirmations(storage, name)]
+    return standing.foremost([standing.confirmation(each) for each in every])
 
 
 def confirmations(storage: Reading | Storage, name: str) -> list[StudyRecord]:
@@ -39,23 +40,18 @@ def confirmations(storage: Reading | Storage, name: str) -> list[StudyRecord]:
     ]
 
 
-def stand(storage: Reading | Storage, name: str, *, within: str | None = None) -> standing.Stand | None:
-    """All that is known of a study's confirmation (`within` that study, else the one begun last).
-
-    None where nobody asked for it yet. Raises UsageError where there is no study of that name.
-    """
-    searched = record_of(storage, name)
-    every = confirmations(storage, name)
-    asked = [record for record in every if within in (None, record.name)]
-    if not asked:
-        return None
-    runs = reader_of(storage, asked[-1]).all()
+def stand(storage: Reading | Storage, name: str) -> standing.Stand:
+    """All that is known of a study by the confirmation of that name, read now."""
+    confirming = record_of(storage, name)
+    assert confirming.spec.confirms is not None, "a confirmation confirms something"
+    searched = record_of(storage, confirming.spec.confirms)
+    runs = reader_of(storage, confirming).all()
     complete = [run.trial_id for run in runs if run.state is State.COMPLETE]
-    family = [searched, *every]
+    family = [searched, *confirmations(storage, searched.name)]
     return standing.Stand(
         searched=searched,
         trials=reader_of(storage, searched).all(),
-        confirming=asked[-1],
+        confirming=confirming,
         runs=runs,
         curves=storage.store.curves(complete),
         looks=storage.store.looks(record.study_id for record in family),

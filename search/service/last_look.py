@@ -13,6 +13,7 @@ from search.confirmation import Confirmation, Look, SeedRun
 from search.errors import ConfigError, TuneError
 from search.records import CheckpointRecord
 from search.report.confirming.standing import Stand, best_run, confirmation
+from search.report.words import count
 from search.study.storage import Storage
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
@@ -39,7 +40,11 @@ def _due(known: Confirmation, chosen: SeedRun) -> Iterator[tuple[SeedRun, str]]:
     looked = {look.trial_id for look in known.looks}
     if chosen.trial_id not in looked:
         racers = sum(each.reference is None for each in known.candidates)
-        yield chosen, f"chosen by tune confirm among {racers} candidates on {known.seeds} seeds"
+        yield (
+            chosen,
+            f"chosen by tune confirm among {count(racers, 'candidate')} on {known.seeds} seeds in "
+            f"{known.confirmed_in}",
+        )
     for each in known.candidates:
         if each.reference is not None and not looked & {run.trial_id for run in each.runs}:
             yield best_run(each), f"the reference {each.reference}, beside the chosen one"

@@ -76,7 +76,7 @@ def gather(storage_url: str, name: str) -> Material:
         budget=Ladder.of(spec).total,
         mistakes=_mistakes(storage_url, whole),
         confirmation=confirmation(storage_url, name),
-        command=command(record),
+        command=command(record) if spec.confirms is None else _confirming(record, whole.trials),
         space=space_toml(spec.space),
         moment=datetime.datetime.now(datetime.UTC),
         version=version("tune"),
@@ -125,6 +125,16 @@ def command(record: StudyRecord) -> str:
     usual = space_entries(default_space((family,) if family in FAMILIES else FAMILIES))
     if dict(spec.space) != usual:
         words += ["--space", "space.toml"]
+    return shlex.join(words)
+
+
+def _confirming(record: StudyRecord, trials: Sequence[TrialRecord]) -> str:
+    """The command that makes a confirmation."""
+    spec, runs = record.spec, [trial for trial in trials if trial.confirming]
+    leaders = {trial.confirming.candidate for trial in runs if trial.confirming and not trial.reference}
+    seeds = {trial.confirming.seed for trial in runs if trial.confirming}
+    words = ["tune", "confirm", spec.confirms or "", "--top", str(len(leaders)), "--seeds", str(len(seeds))]
+    words += ["--epochs", f"{spec.epochs:g}", "--widen", f"{spec.widen:g}"]
     return shlex.join(words)
 
 

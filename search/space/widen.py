@@ -1,4 +1,4 @@
-"""The same network, so many times as wide.
+"""The same network, wider.
 Knows nothing of why: search.service.confirm searches narrow networks and confirms wide ones.
 """
 
@@ -8,19 +8,24 @@ from collections.abc import Mapping
 
 from search.records import Value
 from search.space.defaults import BY_NAME
+from search.space.domain import Int
 
 
 def widened(settings: Mapping[str, Value], factor: float) -> dict[str, Value]:
-    """The settings of a network with `factor` times the channels and units in every layer.
+    """The settings of a network with `factor` times the channels and the hidden units, as near as they go.
 
-    `factor` 1 changes nothing. Channels stay multiples of the `divisor` that they are rounded to, half up, as
-    far as the first block goes; later blocks follow by `growth`.
+    Channels are multiples of the `divisor` that they are rounded to, so 16 of them times 1.25 are 24.
+    Whatever is widened gets at least one step more, and no more than is legal. `factor` 1 changes nothing.
     """
     found = dict(settings)
     if factor == 1:
         return found
     for name, value in settings.items():
         if BY_NAME[name].width:
-            step = int(settings.get("divisor", 1)) if name == "channels" else 1
-            found[name] = step * max(1, int(float(value) * factor / step + 0.5))
+            legal = BY_NAME[name].legal
+            assert isinstance(legal, Int)
+            assert isinstance(value, int)
+            step = int(settings["divisor"]) if name == "channels" else 1
+            nearest = step * int(value * factor / step + 0.5)
+            found[name] = max(value, min(max(nearest, value + step), legal.high))
     return found

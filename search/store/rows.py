@@ -36,7 +36,8 @@ def stored(moment: datetime.datetime) -> datetime.datetime:
 
 def spec_to_json(spec: StudySpec) -> dict[str, Any]:
     """A study's spec as the JSON column keeps it."""
-    confirms = {} if spec.confirms is None else {"confirms": spec.confirms, "widen": spec.widen}
+    confirms = {} if spec.confirms is None else {"confirms": spec.confirms}
+    widen = {} if spec.widen == 1 else {"widen": spec.widen}
     return {
         "task": spec.task,
         "space": dict(spec.space),
@@ -50,6 +51,7 @@ def spec_to_json(spec: StudySpec) -> dict[str, Any]:
         "checksums": dict(spec.checksums),
         "halvings": spec.halvings,
         **confirms,
+        **widen,
     }
 
 

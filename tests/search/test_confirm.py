@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import shutil
 import signal
@@ -73,6 +74,10 @@ def confirm(url: str, mnist: Mnist, monkeypatch: pytest.MonkeyPatch) -> Confirm:
 
 def states(url: str, name: str = "twodigit.confirm") -> dict[Confirming, State]:
     return {run.confirming: run.state for run in trials(url, name).trials if run.confirming}
+
+
+def mean_of_chosen(found: Confirmation) -> float:
+    return next(each.mean for each in found.candidates if each.trial == found.chosen)
 
 
 def test_seeds_are_shared_by_all_candidates_and_occur_in_no_search() -> None:
@@ -155,16 +160,42 @@ class TestFromBeginningToEnd:
         assert fewer == after, "what was asked for once stays asked for"
 
     def test_another_budget_is_another_study_and_its_looks_count(self, url: str, confirm: Confirm) -> None:
-        confirm(seeds=2)
+        shorter, _ = confirm(seeds=2)
         found, problem = confirm(seeds=2, epochs=0.03)
         assert problem is None
         assert (found.confirmed_in, found.epochs) == ("twodigit.confirm-0.03", 0.03)
         assert len(found.looks) == 6
         assert "looked at twice for models of this study" in " ".join(found.words)
-        assert confirmation(url, "twodigit") == found, "the one begun last"
-        assert confirm(seeds=2, epochs=None)[0] == found
+        assert confirm(seeds=2, epochs=None)[0] == found, "the one begun last goes on"
+        read = confirmation(url, "twodigit")
+        assert read is not None
+        better, worse = sorted((found, shorter), key=mean_of_chosen, reverse=True)
+        assert (read.confirmed_in, read.best_run) == (better.confirmed_in, better.best_run), (
+            "what is exported"
+        )
+        assert (
+            f"Another confirmation, {worse.confirmed_in} ({worse.epochs:g} epochs), chose" in read.words[-1]
+        )
 
-    def test_wider_leaders_are_another_study_on_the_same_seeds(self, url: str, confirm: Confirm) -> None:
+    def test_one_that_is_begun_hides_none_that_has_decided(
+        self, url: str, confirm: Confirm, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        decided, _ = confirm(seeds=2)
+        monkeypatch.setattr(service, "drive", lambda *_, **__: None)
+        begun, problem = confirm(seeds=2, widen=2)
+        assert begun.chosen is None
+        assert problem is not None
+        read = confirmation(url, "twodigit")
+        assert read is not None
+        assert (read.confirmed_in, read.chosen) == ("twodigit.confirm", decided.chosen)
+        assert read.words[-1] == (
+            f"Another confirmation, {begun.confirmed_in} ({EPOCHS:g} epochs, leaders widened 2 times), "
+            "has not decided yet."
+        )
+
+    def test_wider_leaders_are_another_study_on_the_same_seeds(
+        self, url: str, tmp_path: Path, confirm: Confirm, here: Command
+    ) -> None:
         narrow, _ = confirm(seeds=2)
         wide, problem = confirm(seeds=2, widen=1.5)
         assert problem is None
@@ -184,8 +215,16 @@ class TestFromBeginningToEnd:
         found = [run for run in runs if run.confirming and run.confirming.candidate == leader.trial]
         assert all(run.settings == leader.settings for run in found), "what is told was trained"
         words = " ".join(wide.words)
-        assert f"Trial {leader.trial}, 1.5 times as wide as in the search, is chosen" in words
+        assert f"Trial {leader.trial}, widened 1.5 times, is chosen" in words
         assert "1.5 times the width give" in words
+        assert "wider networks do not show what was luck" in words
+        repeated = here("repeat", wide.confirmed_in, "--trial", "0", "--json", cwd=tmp_path).parsed
+        assert repeated["equal"], "the width, too, is in the database"
+        out = tmp_path / "page.html"
+        assert here("report", wide.confirmed_in, "--out", str(out), cwd=tmp_path).returncode == 0
+        page = html.unescape(out.read_text())
+        assert f"tune confirm twodigit --top 1 --seeds 2 --epochs {EPOCHS:g} --widen 1.5" in page
+        assert "This study is itself a confirmation" in page
         assert confirm(seeds=2, epochs=None)[0] == wide, "without --widen the one begun last"
         assert confirm(seeds=2, widen=1)[0].confirmed_in == narrow.confirmed_in
 

@@ -97,8 +97,10 @@ class TestWidened:
         odd = {"model": "conv", "channels": 12, "divisor": 8, "hidden": 64}
         assert widened(odd, 1) == odd
 
-    def test_never_narrower_than_one_step(self) -> None:
-        assert widened({"channels": 1, "divisor": 8}, 1.5) == {"channels": 8, "divisor": 8}
+    def test_always_at_least_a_step_and_never_more_than_is_legal(self) -> None:
+        conv = {"channels": 16, "divisor": 8, "hidden": 4}
+        assert widened(conv, 1.1) == {"channels": 24, "divisor": 8, "hidden": 5}
+        assert widened({**conv, "hidden": 16_000}, 8)["hidden"] == 16_384
 
     def test_what_every_family_has_to_be_wide_in(self) -> None:
         assert {p.name for p in PARAMETERS if p.width} == {"width", "channels", "hidden"}

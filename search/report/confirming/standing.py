@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
 from search.confirmation import Candidate, Confirmation, Look, SeedRun
 from search.records import Point, State, StudyRecord, TrialRecord, Value
@@ -66,6 +67,25 @@ def confirmation(stand: Stand) -> Confirmation:
         beside=sum(look.trial_id in stand.yardstick for look in stand.looks),
     )
     return replace(found, words=tuple(words))
+
+
+def foremost(found: Sequence[Confirmation]) -> Confirmation | None:
+    """Of several confirmations of one study, oldest first, the one that counts; its words name the others.
+
+    It is the one whose chosen candidate has the best mean on validation; while none has decided, the one
+    begun last.
+    """
+    if not found:
+        return None
+    decided = [(mean, each) for each in found if (mean := _mean_of_chosen(each)) is not None]
+    first = max(decided, key=itemgetter(0))[1] if decided else found[-1]
+    return replace(
+        first, words=(*first.words, *(verdict.beside(each) for each in found if each is not first))
+    )
+
+
+def _mean_of_chosen(found: Confirmation) -> float | None:
+    return next((each.mean for each in found.candidates if each.trial == found.chosen), None)
 
 
 def best_run(candidate: Candidate) -> SeedRun:

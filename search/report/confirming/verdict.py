@@ -45,13 +45,18 @@ def sentences(
         else:
             yield "Nothing can be chosen: every candidate is out."
         return
-    yield (
-        f"Trial {chosen.trial}{_width(found)} is chosen: {percent(chosen.mean)} on validation, the mean of "
-        f"{len(chosen.runs)} seeds, 95 % interval {_range(chosen.low, chosen.high)}."
-    )
+    yield choice(found, chosen)
     yield from _luck(found, chosen, search=search, trials=trials, failed=failed)
     yield from _rivals(found, chosen, search_winner=_winner(trials))
     yield from _test(found, chosen, found.best_run, beside=beside)
+
+
+def choice(found: Confirmation, chosen: Candidate) -> str:
+    """The sentence that names the chosen one."""
+    return (
+        f"Trial {chosen.trial}{_width(found)} is chosen: {percent(chosen.mean)} on validation, the mean of "
+        f"{len(chosen.runs)} seeds, 95 % interval {_range(chosen.low, chosen.high)}."
+    )
 
 
 def _winner(trials: Sequence[TrialRecord]) -> int | None:
@@ -108,7 +113,8 @@ def _luck(
         told = f"on the same seeds it differs from trial {chosen.trial} by {points(gap)} points"
         between = f"({points(low)} to {points(high)})"
         if high < 0:
-            yield f"The winner of the search, trial {winner.trial}, was luck: {told} {between}."
+            luck = "was luck" if found.widen == 1 else "does not keep its place"
+            yield f"The winner of the search, trial {winner.trial}, {luck}: {told} {between}."
         else:
             yield f"The winner of the search, trial {winner.trial}, may be as good: {told} {between}."
     yield _gap(winner, search=search, epochs=found.epochs, widen=found.widen)
@@ -122,10 +128,10 @@ def _gap(winner: Candidate, *, search: StudyRecord, epochs: float, widen: float)
         changed.append(f"{widen:g} times the width")
     told = f"The search saw {percent(winner.search_value)} in it; {listed(changed)} give"
     gap = winner.search_value - winner.mean
+    if widen > 1:
+        return f"{told} {percent(winner.mean)}: wider networks do not show what was luck."
     if gap > 0 and epochs < search.spec.epochs:
         return f"{told} {percent(winner.mean)}: with fewer epochs this does not show what was luck."
-    if gap <= 0 and widen > 1:
-        return f"{told} {percent(winner.mean)}: more width hides whether any of it was luck."
     if gap <= 0 and epochs > search.spec.epochs:
         return f"{told} {percent(winner.mean)}: longer training hides whether any of it was luck."
     if winner.search_value > winner.high:
@@ -158,6 +164,20 @@ def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun, *, beside: 
         yield "Who looks more than once may choose by what he saw: trust the last figure less than the first."
 
 
+def beside(other: Confirmation) -> str:
+    """One sentence on another confirmation of the same study."""
+    how = f"{other.epochs:g} epochs" + (
+        "" if other.widen == 1 else f", leaders widened {other.widen:g} times"
+    )
+    chosen = next((each for each in other.candidates if each.trial == other.chosen), None)
+    came = (
+        "has not decided yet"
+        if chosen is None
+        else f"chose trial {chosen.trial}: {percent(chosen.mean)} on validation"
+    )
+    return f"Another confirmation, {other.confirmed_in} ({how}), {came}."
+
+
 def last_look(looks: Sequence[Look], run: SeedRun) -> Look | None:
     """The latest look at this run's weights; None where there is none."""
     return next((look for look in reversed(looks) if look.trial_id == run.trial_id), None)
@@ -168,7 +188,7 @@ def _values(found: Confirmation) -> dict[int, dict[int, float]]:
 
 
 def _width(found: Confirmation) -> str:
-    return "" if found.widen == 1 else f", {found.widen:g} times as wide as in the search,"
+    return "" if found.widen == 1 else f", widened {found.widen:g} times,"
 
 
 def _range(low: float, high: float) -> str:

@@ -20,7 +20,6 @@ from search.report.one_study.parts import (
     wrong,
 )
 from search.report.page import page
-from search.report.words import count as counted
 
 
 def study_page(material: Material) -> str:
@@ -35,7 +34,9 @@ def study_page(material: Material) -> str:
     )
     sections = [
         winner.winner(material),
-        confirmed.confirmed(material.confirmation, study=name, trials=count(material.trials).finished),
+        confirmed.confirmed(
+            material.confirmation, study=material.study, trials=count(material.trials).finished
+        ),
         course.course(material),
         course.curves(material),
         generalised.generalised(material, found),
@@ -55,12 +56,8 @@ def study_page(material: Material) -> str:
 
 def _in_short(material: Material, found: Findings) -> Html:
     """The answers that a reader came for."""
-    confirmation = material.confirmation
-    if confirmation is not None and confirmation.words:
-        sure = confirmation.words[0]
-    else:
-        tried = counted(count(material.trials).finished, "trial")
-        sure = f"Not yet: the best of {tried} on the pictures that chose it is always a little lucky."
+    tried = count(material.trials).finished
+    sure = confirmed.in_short(material.confirmation, study=material.study, trials=tried)
     helped = generalised.in_words(material, found)
     firm = any(each.shown for each in found.effects)
     return bullets(

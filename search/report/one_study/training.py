@@ -18,6 +18,7 @@ from search.report.words import count, epochs, listed, points, share
 
 RISEN = 1.05
 """A validation loss so many times its lowest has risen: the network grows surer of its mistakes."""
+_RISE = f"{RISEN - 1:.0%}".replace("%", " %")
 
 NAMED = 6
 """Counterexamples that are named; the rest are counted."""
@@ -209,12 +210,13 @@ def _answer(
     if fell:
         against.append(f"{len(fell)} ended clearly below the best ({_names(fell)})")
     if rose:
-        against.append(f"in {len(rose)} the validation loss rose again ({_names(rose)})")
+        against.append(f"in {len(rose)} the validation loss rose by more than {_RISE} again ({_names(rose)})")
     if against:
         return f"No, not always. Of {n} curves that ran to the end, {listed(against)}."
     if len(halved) < n:
         return (
-            f"It did no harm: none of {n} curves ended clearly below its best, and no validation loss rose."
+            f"It did no harm: none of {n} curves ended clearly below its best, and no validation loss "
+            f"rose by more than {_RISE} again."
         )
     gains = [course.since_half for course in halved if course.since_half is not None]
     large = _beyond_noise(halved)
@@ -226,7 +228,7 @@ def _answer(
     return (
         f"It never hurt here: all {n} curves that ran to the end stood higher there than at half of their "
         f"training, by {points(median(gains))} points in the median and {how}, and no validation loss rose "
-        "again."
+        f"by more than {_RISE} again."
     )
 
 

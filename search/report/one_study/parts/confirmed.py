@@ -7,6 +7,8 @@ from __future__ import annotations
 from shlex import quote
 
 from search.confirmation import Candidate, Confirmation, Look
+from search.records import StudyRecord
+from search.report.confirming import verdict
 from search.report.html import Html, code, paragraph, subheading, table
 from search.report.page import Section
 from search.report.words import count, percent
@@ -14,8 +16,34 @@ from search.report.words import count, percent
 HEADING = "Confirmed?"
 
 
-def confirmed(confirmation: Confirmation | None, *, study: str, trials: int) -> Section:
+def in_short(confirmation: Confirmation | None, *, study: StudyRecord, trials: int) -> str:
+    """Whether the winner is confirmed, in a sentence or two. trials: how many it was chosen from."""
+    if study.spec.confirms is not None:
+        return f"It is one seed of a confirmation: the report on {study.spec.confirms} has the means."
+    if confirmation is None:
+        tried = count(trials, "trial")
+        return f"Not yet: the best of {tried} on the pictures that chose it is always a little lucky."
+    chosen = next((each for each in confirmation.candidates if each.trial == confirmation.chosen), None)
+    if chosen is None:
+        return f"Not yet: {confirmation.confirmed_in} has not decided."
+    at = confirmation.words.index(verdict.choice(confirmation, chosen))
+    return " ".join(confirmation.words[at : at + 2])  # whom it chose, and what became of the winner
+
+
+def confirmed(confirmation: Confirmation | None, *, study: StudyRecord, trials: int) -> Section:
     """trials: how many the winner was chosen from."""
+    if study.spec.confirms is not None:
+        return Section(
+            heading=HEADING,
+            body=(
+                paragraph(
+                    "This study is itself a confirmation: its trials are the leaders of "
+                    f"{study.spec.confirms} on fresh seeds. The best of them is one lucky seed.",
+                    kind="answer",
+                ),
+                paragraph(code(f"tune report {quote(study.spec.confirms)}"), " has the ranking by the mean."),
+            ),
+        )
     if confirmation is None:
         return Section(
             heading=HEADING,
@@ -27,15 +55,13 @@ def confirmed(confirmation: Confirmation | None, *, study: str, trials: int) -> 
                     kind="answer",
                 ),
                 paragraph(
-                    code(f"tune confirm {quote(study)}"),
+                    code(f"tune confirm {quote(study.name)}"),
                     " trains the leaders again on fresh seeds, ranks them by the mean, and looks at the "
                     "test set once. No number on this page comes from the test set.",
                 ),
             ),
         )
-    width = (
-        "" if confirmation.widen == 1 else f", leaders {confirmation.widen:g} times as wide as in the search"
-    )
+    width = "" if confirmation.widen == 1 else f", leaders widened {confirmation.widen:g} times"
     return Section(
         heading=HEADING,
         body=(
@@ -47,7 +73,7 @@ def confirmed(confirmation: Confirmation | None, *, study: str, trials: int) -> 
                 f"{count(len(confirmation.candidates), 'configuration')} on "
                 f"{count(confirmation.seeds, 'fresh seed')}, {confirmation.epochs:g} epochs each{width}, in "
                 f"the study {confirmation.confirmed_in}. Intervals are 95 % of the mean over seeds; the "
-                "number from the search is the one that chose, hence too high.",
+                "number from the search is the one that chose, and flatters.",
                 kind="note",
             ),
             table(
