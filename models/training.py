@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Literal, Protocol, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from models.averaging import EVERY, Average
@@ -81,8 +81,6 @@ class TrainingConfig:
     models.device.bfloat16_pays."""
     label_smoothing: float = 0.0
     """Share of each target spread over all classes; 0: none. The metrics never have it."""
-    gradient_clip: float | None = None
-    """Largest norm of the whole gradient; None: not clipped."""
     averaging: float = 0.0
     """Share of the steps so far over which the weights are averaged before they are judged, below 1; 0: the
     weights as they are. See models.averaging.Average."""
@@ -94,8 +92,6 @@ class TrainingConfig:
         choice("precision", self.precision, get_args(Precision))
         real("label_smoothing", self.label_smoothing, low=0, below=1)
         real("averaging", self.averaging, low=0, below=1)
-        if self.gradient_clip is not None:
-            real("gradient_clip", self.gradient_clip, low=0, above=True)
 
     @property
     def steps(self) -> int:
@@ -165,8 +161,8 @@ class Training:
 
     @property
     def judged(self) -> Network:
-        """The network that validation sees and that is worth keeping: the average if there is one."""
-        return self.network if self.average is None else self.average.network
+        """The network that validation sees and that is worth keeping: the average, once there is one."""
+        return self.average.network if self.average is not None and self.average.updates else self.network
 
     def reports(
         self, milestones: Sequence[int], *, validation_limit: Callable[[int], int | None] | None = None
@@ -236,8 +232,6 @@ class Training:
         with precision_context(self.config.precision, self.device):
             logits = self.network.logits(image, number)
         self._loss(logits, targets).backward()  # type: ignore[no-untyped-call]
-        if self.config.gradient_clip is not None:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
         return logits

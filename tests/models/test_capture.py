@@ -82,7 +82,6 @@ def test_recorded_training_gives_the_same_numbers(training, name: str) -> None: 
         images=1600,
         optimizer=OptimizerConfig(name=name, lr=LR, weight_decay=0.01),  # type: ignore[arg-type]
         averaging=0.1,
-        gradient_clip=1.0,
     )
     graph = StandIn((32, training.classes))
     recorded = reports(training(config, lambda: graph))
