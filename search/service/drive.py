@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from search.errors import Interrupted, TryAgain, TuneError
+from search.machine import is_here
 from search.records import Failure, Snapshot, StudyRecord
 from search.service.create import RunRequest
 from search.service.watched import Reason, RunResult, Watched
@@ -150,18 +151,22 @@ def _ids_of(storage: Storage, study: Study, places: Collection[Place]) -> set[st
     if not places:  # the usual case of a run that only looks
         return set()
     workers = storage.store.workers(study.study_id).values()
-    return {worker.worker_id for worker in workers if (worker.host, worker.pid) in places}
+    here = socket.gethostname()
+    return {
+        worker.worker_id
+        for worker in workers
+        if (worker.host, worker.pid) in places and (worker.host != here or is_here(worker.worker_id))
+    }
 
 
 def _dead_here(storage: Storage, study: Study) -> set[str]:
     """Workers of this machine that hold a claim and are no more: a run before was killed."""
-    host = socket.gethostname()
     holders = {claim.worker_id for claim in storage.store.open_claims(study.study_id)}
     workers = storage.store.workers(study.study_id)
     return {
         worker.worker_id
         for worker in workers.values()
-        if worker.worker_id in holders and worker.host == host and not _exists(worker.pid)
+        if worker.worker_id in holders and is_here(worker.worker_id) and not _exists(worker.pid)
     }
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from models.device import bfloat16_pays, describe
 from models.network import FAMILIES
 from models.training import Precision
 from search.errors import ConfigError
+from search.machine import new_worker_id
 from search.records import StudyRecord, Worker
 from search.study.ladder import Ladder
 from search.study.pruners import Pruning
@@ -93,7 +93,7 @@ def prepare(
         for family in FAMILIES  # references may be of a family that is not searched
     }
     worker = Worker(
-        worker_id=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
+        worker_id=new_worker_id(),
         host=socket.gethostname(),
         pid=os.getpid(),
         device=device.type,

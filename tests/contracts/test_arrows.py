@@ -24,6 +24,7 @@ FLOORS = {
     "search.records": 0,
     "search.errors": 0,
     "search.seeds": 0,
+    "search.machine": 0,
 }
 """Room -> floor. A room imports from its own floor only within itself, else from floors below."""
 

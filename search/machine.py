@@ -1,0 +1,38 @@
+"""Which machine this is: a process id means something only on the machine, or in the container, that gave it.
+Knows nothing of what workers do.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import secrets
+import socket
+import uuid
+from pathlib import Path
+
+
+@functools.cache
+def machine() -> str:
+    """Eight hex digits: of this boot of this kernel and this process namespace, whatever the host is called.
+
+    Clones of a machine and containers on the host's network share a name and may share process ids. Where the
+    kernel has no such files it is the network card that is asked.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        space = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        boot, space = f"{uuid.getnode():x}", ""
+    return hashlib.sha256(f"{socket.gethostname()} {boot} {space}".encode()).hexdigest()[:8]
+
+
+def new_worker_id() -> str:
+    """For a worker in this process; says where it is, and occurs once."""
+    return f"{socket.gethostname()}:{os.getpid()}:{machine()}:{secrets.token_hex(4)}"
+
+
+def is_here(worker_id: str) -> bool:
+    """Whether the worker of that id was started on this machine since it was booted."""
+    return machine() in worker_id.split(":")[2:-1]
