@@ -8,8 +8,9 @@ new one. Optuna's SuccessiveHalvingPruner can only stop, so its first trials go 
 yet to compare them with.
 
 Two things are added. A sampler that learns makes nearly every new trial better than most old ones, and all
-of them would go on: so a rung passes on no more than 1/eta of the trials that it has seen, and a trial waits
-until it is the best of those that wait. And a search of a fixed number of trials has an end: once no new one
+of them would go on: so a rung passes on no more than 1/eta of the trials that it has seen (of those that are
+on their way to the next rung in other workers' hands nothing is known), and a trial waits until it is the
+best of those that wait. And a search of a fixed number of trials has an end: once no new one
 begins, the least advanced goes on first, as in synchronous halving, so that nobody is trained to the end
 before it was compared with all that came as far.
 """
@@ -88,6 +89,9 @@ class Asha:
         waiting: list[Candidate] = []
         ending: list[Candidate] = []
         for candidate in candidates:
+            if candidate.rung not in self.rungs:  # it was cut short on the way to a rung that it had won
+                going.append(candidate)
+                continue
             scores = scores_at(candidate.rung)
             better = sum(score > candidate.score for score in scores)
             places = len(scores) // self.eta

@@ -122,6 +122,11 @@ class Attempt:
         self._ground.storage.store.settle(self.claim)
         self.saves.discard()
 
+    def recover(self) -> None:
+        """A repetition takes in how far the trial had come, as if it had been parked there."""
+        if self.asked.retry_of is not None and not self._in_vain and self._resumed() is not None:
+            self._best_weights = {}
+
     def rejoin(self, curve: Sequence[Point]) -> bool:
         """Takes in how far another worker has trained it; whether the save to go on from is here."""
         for point in curve:
@@ -196,10 +201,7 @@ class Attempt:
 
     def _learn(self) -> Iterator[Step]:
         ground = self._ground
-        if self.images:
-            saved = self._unparked()
-        else:
-            saved = self._resumed() if self.asked.retry_of is not None else None
+        saved = self._unparked() if self.images else None
         return learn(
             self._spec,
             ground.task,

@@ -69,18 +69,20 @@ class Reaper:
             self._sights.clear()
             self._unclaimed.clear()
         self._looked = now
-        reaped = sum(self._take(claim) for claim in claims if claim.worker_id in dead or self._stale(claim))
+        # Who is gone is decided for all before any is taken: to take one may wait for the database.
+        gone = [claim for claim in claims if self._stale(claim, now) or claim.worker_id in dead]
+        reaped = sum(self._take(claim) for claim in gone)
         known = {claim.claim_id for claim in claims}
         self._sights = {key: sight for key, sight in self._sights.items() if key in known}
         return reaped + self._end_unclaimed()
 
-    def _stale(self, claim: Claim) -> bool:
+    def _stale(self, claim: Claim, now: float) -> bool:
         """Whether the claim has not changed for a lease; remembers it if it has."""
         sight = self._sights.get(claim.claim_id)
         if sight is None or (sight.token, sight.expires) != (claim.token, claim.expires):
-            sight = _Sight(token=claim.token, expires=claim.expires, since=self._clock())
+            sight = _Sight(token=claim.token, expires=claim.expires, since=now)
             self._sights[claim.claim_id] = sight
-        return self._clock() - sight.since >= self._lease_s
+        return now - sight.since >= self._lease_s
 
     def _take(self, claim: Claim) -> bool:
         """Takes the claim over and deals with its trial; whether that trial was lost."""
@@ -109,8 +111,9 @@ class Reaper:
         running -= {
             claim.trial_id for claim in self._store.open_claims(self._study.study_id) if claim.trial_id
         }
-        self._unclaimed = {each: self._unclaimed.get(each, self._clock()) for each in running}
-        lost = [each for each, since in self._unclaimed.items() if self._clock() - since >= self._lease_s]
+        now = self._clock()
+        self._unclaimed = {each: self._unclaimed.get(each, now) for each in running}
+        lost = [each for each, since in self._unclaimed.items() if now - since >= self._lease_s]
         for trial_id in lost:
             self._study.fail(trial_id, Failure.WORKER_DIED, "its worker vanished at the start")
             del self._unclaimed[trial_id]

@@ -110,8 +110,7 @@ class _Hands:
             self._reaper.look()
         attempt = self._next()
         if attempt is None:
-            # A trial without a claim is another program's, or one that nobody will end but a reaper.
-            if not self._store.open_claims(self._study.study_id) and not self._study.running():
+            if self._done():
                 self._sweep()
                 return False
             time.sleep(IDLE_S)
@@ -123,6 +122,16 @@ class _Hands:
                 self._finish(attempt)
             self._ground.artifacts.keep_best(self._store)
         return True
+
+    def _done(self) -> bool:
+        """Whether every slot of the target is filled for good. A slot that was given back a moment ago, with
+        its trial queued again, is not; nor is a study in which something runs without a claim: that is
+        another program's, or one that nobody will end but a reaper."""
+        study_id = self._study.study_id
+        if self._store.open_claims(study_id) or self._study.running():
+            return False
+        record, filled = self._store.study(study_id), sum(each.done for each in self._store.claims(study_id))
+        return record is None or filled >= record.target_trials
 
     def _take_up(self, attempt: Attempt) -> None:
         """Parks others, those that began first before the rest, until what they hold is little enough."""
@@ -203,9 +212,11 @@ class _Hands:
                 )
                 if claim is not None:
                     try:
-                        return self._begin(claim)
+                        begun = self._begin(claim)
                     except LeaseLost:  # it slept, and the slot is another worker's
                         return self._next()
+                    # A repetition may stand at a rung, where it has to be judged before it goes on.
+                    return begun if begun is not None and not begun.images else self._next()
         return self._accepted()
 
     def _regained(self, attempt: Attempt, *, share: bool) -> Attempt | None:
@@ -236,7 +247,8 @@ class _Hands:
         candidates = [attempt.candidate for attempt in self._attempts.values()]
         return self._ground.pruning.promotion.decide(candidates, scores_at, drained=drained)
 
-    def _begin(self, claim: Claim) -> Attempt:
+    def _begin(self, claim: Claim) -> Attempt | None:
+        """The slot's trial, a repetition as far as it had come; None where it has failed at once."""
         self._leases.hold(claim)
         try:
             asked = self._study.ask(lambda trial_id: self._store.attach(claim, trial_id))
@@ -245,7 +257,10 @@ class _Hands:
             raise
         attempt = self._attempt(replace(claim, trial_id=asked.trial_id), asked)
         self._attempts[asked.number] = attempt
-        return attempt
+        with self._answering_for(attempt):
+            attempt.recover()
+            return attempt
+        return None
 
     def _attempt(self, claim: Claim, asked: Asked) -> Attempt:
         def check() -> None:

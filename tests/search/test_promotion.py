@@ -69,6 +69,15 @@ def test_at_the_end_the_least_advanced_goes_first() -> None:
     assert RULE.decide(candidates, at.__getitem__, drained=True).go == 9
 
 
+def test_who_was_cut_short_on_the_way_goes_on_to_the_rung_that_it_had_won() -> None:
+    """At 8 images nobody is judged: whoever stands there had won the way to 16."""
+    cut = Candidate(number=5, rung=8, score=0.1)
+    others = {1: [0.9, 0.8, 0.1], 4: [0.9, 0.8, 0.1], 8: [0.9, 0.8, 0.7, 0.1], 16: []}
+    for drained in (False, True):
+        decision = RULE.decide([cut], others.__getitem__, drained=drained)
+        assert (decision.go, decision.end) == (5, ())
+
+
 def test_only_so_many_wait() -> None:
     """Two would-be finalists and three others."""
     scores = [0.9 - number / 100 for number in range(6)]

@@ -19,7 +19,7 @@ from data.mnist import Mnist
 from models.mlp import MLPConfig
 from models.network import Signature, build
 from search.errors import TryAgain
-from search.records import Failure, Point, State
+from search.records import Claim, Failure, Point, State
 from search.service.create import RunRequest, create_or_resume
 from search.study.storage import Storage, open_storage
 from search.work import attempt as attempts
@@ -27,7 +27,7 @@ from search.work.attempt import Attempt
 from search.work.ground import Ground, prepare
 from search.work.reaper import Reaper
 from search.work.saves import KEEP, Save, Saves
-from search.work.worker import work
+from search.work.worker import Stopping, work
 
 # Reports after 2,250 and 3,600 images: 36 and 57 batches of the references.
 REQUEST = RunRequest(task="twodigit", trials=2, epochs=0.1, model="mlp", pruner="none")
@@ -55,6 +55,17 @@ def grounds(tmp_path: Path, mnist: Mnist) -> Iterator[Callable[[str], Ground]]:
     yield make
     for storage in opened:
         storage.close()
+
+
+def begun(here: Ground, *, until: int) -> Attempt:
+    """The next trial of the study, trained so far."""
+    claim = here.storage.store.claim(here.study.study_id, here.worker.worker_id, lease_s=60)
+    assert claim is not None
+    asked = here.study.ask(lambda trial_id: here.storage.store.attach(claim, trial_id))
+    claim = dataclasses.replace(claim, trial_id=asked.trial_id)
+    attempt = Attempt(here, claim, asked, check=lambda: None)
+    assert not attempt.advance(until)
+    return attempt
 
 
 def timeless(points: list[Point]) -> list[Point]:
@@ -214,22 +225,72 @@ def test_whatever_happens_to_the_files_a_save_is_whole_or_not_used(
             assert all(torch.equal(found.best[n], tensor) for n, tensor in network.state_dict().items())
 
 
+def test_what_was_cut_short_at_a_rung_is_judged_there_before_it_goes_on(
+    grounds: Callable[[str], Ground], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had not been promoted, and a stop does not promote it."""
+    request = dataclasses.replace(REQUEST, epochs=0.5, trials=9, pruner="asha")
+    monkeypatch.setitem(globals(), "REQUEST", request)
+    here = grounds("waiting")
+    first = here.pruning.rungs[0]
+    attempt, _ = begun(here, until=first), begun(here, until=first)  # the other one is somebody else's
+    attempt.save()
+    here.study.fail(attempt.asked.trial_id, Failure.INTERRUPTED, "stopped")
+    here.storage.store.release(attempt.claim)
+    again = grounds("waiting")
+    taken: list[Attempt] = []
+
+    def note(self: Attempt, until: int) -> bool:
+        taken.append(self)
+        raise Stopping
+
+    monkeypatch.setattr(Attempt, "advance", note)
+    work(again, stop=lambda: False)
+    assert [each.asked.retry_of for each in taken] == [None], "another trial begins"
+    [waited] = [trial for trial in again.study.trials() if trial.retry_of == 0]
+    assert waited.images == first, "it knows how far it had come"
+
+
+def test_a_slot_that_is_given_back_at_the_last_moment_is_no_end(
+    grounds: Callable[[str], Ground], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last trial is cut short in another worker's hands just when this one finds nothing to do: it takes
+    the repetition up, and does not throw away what was saved of it."""
+    here = grounds("last")
+    other = begun(here, until=2250)
+    open_claims = here.storage.store.open_claims
+
+    def given_back(study_id: int) -> list[Claim]:
+        still = open_claims(study_id)
+        if [each.token for each in still] == [other.claim.token] and len(
+            here.storage.store.claims(study_id)
+        ) == 2:
+            other.save()
+            here.study.fail(other.asked.trial_id, Failure.INTERRUPTED, "stopped")
+            here.storage.store.release(other.claim)
+        return open_claims(study_id)
+
+    monkeypatch.setattr(here.storage.store, "open_claims", given_back)
+    asked = 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return False
+
+    assert work(here, stop=stop) == 2
+    again = next(trial for trial in here.study.trials() if trial.retry_of == 0)
+    assert again.state is State.COMPLETE
+    assert asked < 57 + (57 - 36) + 12, "it went on from the save"
+
+
 class TestParked:
     """A trial that waits for its turn lies on disk."""
 
     @pytest.fixture
     def attempt(self, grounds: Callable[[str], Ground]) -> Attempt:
         """Just trained to its first rung."""
-        return self.begun(grounds("parked"))
-
-    def begun(self, here: Ground) -> Attempt:
-        claim = here.storage.store.claim(here.study.study_id, here.worker.worker_id, lease_s=60)
-        assert claim is not None
-        asked = here.study.ask(lambda trial_id: here.storage.store.attach(claim, trial_id))
-        claim = dataclasses.replace(claim, trial_id=asked.trial_id)
-        attempt = Attempt(here, claim, asked, check=lambda: None)
-        assert not attempt.advance(2250)
-        return attempt
+        return begun(grounds("parked"), until=2250)
 
     def test_it_goes_on_as_if_it_had_not_waited(
         self, attempt: Attempt, grounds: Callable[[str], Ground]

@@ -569,6 +569,30 @@ class TestReaper:
             assert reaper.look() == 0
         storage.store.renew(claim, lease_s=LEASE_S)
 
+    def test_an_outage_while_one_claim_is_taken_condemns_no_other(
+        self, storage: Storage, mnist: Mnist, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        study = self._study(storage, mnist)
+        self._claimed(storage, study)
+        healthy, _ = self._claimed(storage, study)
+        reaper = Reaper(study, storage.store, "me", clock=clock)
+        take_over = storage.store.take_over
+
+        def held_up(*arguments: Any, **more: Any) -> Claim | None:
+            clock.now += 2 * LEASE_S
+            return take_over(*arguments, **more)
+
+        monkeypatch.setattr(storage.store, "take_over", held_up)
+        assert reaper.look() == 0
+        for _ in range(2):  # the healthy one renews early, the other never
+            clock.now += 0.4 * LEASE_S
+            assert reaper.look() == 0
+            if clock.now == 1000.0 + 0.4 * LEASE_S:
+                storage.store.renew(healthy, lease_s=LEASE_S)
+        clock.now += 0.4 * LEASE_S
+        assert reaper.look() == 1
+        assert [trial.state for trial in study.trials()[:2]] == [State.FAILED, State.RUNNING]
+
     def test_a_worker_known_to_be_dead_is_not_waited_for(
         self, storage: Storage, mnist: Mnist, clock: Clock
     ) -> None:
