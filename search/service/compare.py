@@ -5,7 +5,7 @@ Knows nothing of how it is shown.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -72,12 +72,18 @@ def _studied(storage: Reading, best: Best, reader: TrialReader) -> Studied:
 def _pairs(
     first: Studied, first_reader: TrialReader, other: Studied, other_reader: TrialReader
 ) -> list[Pair]:
-    """The runs that both studies have: a trial's seed follows from its study's and from its own number (that
-    of the first try, where it is a repetition), so that only trials of the same number can share one."""
-    if first.record.spec.seed != other.record.spec.seed:
+    """The runs that both studies have, with one seed and the same settings.
+
+    In a search a trial's seed follows from the study's and from its own number (that of the first try, where
+    it is a repetition), in a confirmation from the study's and the index of the run's seed.
+    """
+    kinds = first.record.spec.confirms is None, other.record.spec.confirms is None
+    if first.record.spec.seed != other.record.spec.seed or kinds[0] != kinds[1]:
         return []
     mine, theirs = _complete(first.tracks), _complete(other.tracks)
-    shared = sorted(mine.keys() & theirs.keys())
+    if not kinds[0]:
+        mine, theirs = _by_seed(mine, first_reader), _by_seed(theirs, other_reader)
+    shared = sorted(mine.keys() & theirs.keys(), key=lambda key: mine[key].number)
     settings = [
         {trial.trial_id: trial.settings for trial in reader.of([runs[origin].trial_id for origin in shared])}
         for reader, runs in ((first_reader, mine), (other_reader, theirs))
@@ -93,10 +99,20 @@ def _pairs(
     ]
 
 
-def _complete(tracks: Sequence[Track]) -> dict[int, Track]:
+def _by_seed(runs: Mapping[Hashable, Track], reader: TrialReader) -> dict[Hashable, Track]:
+    """The runs of a confirmation by the index of their seed and by their settings."""
+    tracks = {track.trial_id: track for track in runs.values()}
+    return {
+        (trial.confirming.seed, frozenset(trial.settings.items())): tracks[trial.trial_id]
+        for trial in reader.of(list(tracks))
+        if trial.confirming is not None
+    }
+
+
+def _complete(tracks: Sequence[Track]) -> dict[Hashable, Track]:
     """Complete trials by the number that their seed was derived from."""
     by_number = {track.number: track for track in tracks}
-    found = {}
+    found: dict[Hashable, Track] = {}
     for track in tracks:
         if track.state is State.COMPLETE and track.points:
             first = track

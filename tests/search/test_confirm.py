@@ -27,6 +27,7 @@ from search.errors import TuneError
 from search.records import Confirming, State
 from search.report.confirming import racing
 from search.service import confirm as service
+from search.service.compare import compare
 from search.service.confirmed import confirmation
 from search.service.look import trials
 from search.service.run import Hands
@@ -176,6 +177,22 @@ class TestFromBeginningToEnd:
         assert (
             f"Another confirmation, {worse.confirmed_in} ({worse.epochs:g} epochs), chose" in read.words[-1]
         )
+
+    def test_two_confirmations_are_paired_seed_by_seed(self, url: str, confirm: Confirm) -> None:
+        """Their trials' numbers tell nothing: with another --top they are other runs."""
+        confirm(seeds=3)
+        longer, _ = confirm(seeds=3, top=2, epochs=0.03)
+        found = compare(url, ["twodigit.confirm", longer.confirmed_in]).comparison
+        [against] = found.against
+        runs = {name: trials(url, name).trials for name in ("twodigit.confirm", longer.confirmed_in)}
+        pairs = [
+            (runs["twodigit.confirm"][mine].confirming, runs[longer.confirmed_in][theirs].confirming)
+            for mine, theirs in (pair.trials for pair in against.pairs)
+        ]
+        assert all(mine == theirs for mine, theirs in pairs)
+        assert len(pairs) == 3 * 3, "a leader and two references on three seeds"
+        mixed = compare(url, ["twodigit", "twodigit.confirm"]).comparison
+        assert mixed.against[0].pairs == (), "a search has other seeds"
 
     def test_one_that_is_begun_hides_none_that_has_decided(
         self, url: str, confirm: Confirm, monkeypatch: pytest.MonkeyPatch
