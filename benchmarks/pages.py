@@ -1,8 +1,9 @@
 """How long a page takes and how large it is, and `tune compare` with and without. Prints a Markdown table.
 
-Knows nothing of what is on a page. Studies are filled with made-up trials (see overhead.py), and the command
-is a whole process, as a person starts it: importing, reading, working out, writing. CPU seconds are those of
-that process.
+Knows nothing of what is on a page. Studies are filled with made-up trials (see overhead.py) and the first has
+its winner's weights, those of the largest network that is searched by default, so that its page shows what
+they get wrong. The command is a whole process, as a person starts it: importing, reading, working out,
+writing. CPU seconds are those of that process.
 
     python benchmarks/pages.py
     python benchmarks/pages.py --trials 100 1000 10000 --rounds 5 --compared 5
@@ -20,7 +21,17 @@ from pathlib import Path
 
 from overhead import make
 
-from search.study.storage import open_storage
+from data.tasks import get_task
+from models.conv import ConvConfig
+from models.network import build
+from search.report.numbers import best_point, best_trial
+from search.service.look import find
+from search.space.defaults import BY_NAME
+from search.space.domain import Int
+from search.study.storage import Storage, open_storage
+from search.work.artifacts import Artifacts, artifact_root
+from search.work.keeping import keep, moment_of
+from search.work.spec import signature_of
 
 TUNE = Path(sys.executable).with_name("tune")
 
@@ -32,6 +43,37 @@ def timed(url: str, *words: str) -> tuple[float, float]:
         [str(TUNE), *words], env={**os.environ, "TUNE_STORAGE": url}, check=True, capture_output=True
     )
     return time.perf_counter() - began, cpu_of_children() - before
+
+
+def give_weights(storage: Storage, name: str) -> None:
+    """Untrained ones, for the best trial of a study."""
+    study, record = find(storage, name)
+    trial, task = best_trial(study.trials()), get_task(record.spec.task)
+    assert trial is not None
+    point = best_point(storage.store.curve(trial.trial_id))
+    channels, hidden = (BY_NAME[each].default for each in ("channels", "hidden"))
+    assert point is not None
+    assert isinstance(channels, Int)
+    assert isinstance(hidden, Int)
+    largest = ConvConfig(
+        blocks=3,
+        convolutions=2,
+        channels=channels.high,
+        hidden=hidden.high,
+        padding="same",
+        batch_norm=True,
+        activation="silu",
+    )
+    written = keep(
+        Artifacts(root=artifact_root(storage.url), study_id=study.study_id, name=name),
+        moment_of(build(largest, signature_of(task), seed=0)),
+        task=task.name,
+        number=trial.number,
+        trial_id=trial.trial_id,
+        point=point,
+        precision="float32",
+    )
+    storage.store.add_checkpoint(study.study_id, written)
 
 
 def cpu_of_children() -> float:
@@ -53,6 +95,7 @@ def main() -> None:
             with open_storage(url) as storage:
                 for name in names:
                     make(storage, name, n)
+                give_weights(storage, names[0])
             report = ("report", names[0], "--out", str(page), "--force")
             row("tune report", n, [timed(url, *report) for _ in range(arguments.rounds)], page)
             compare = ("compare", *names)
