@@ -348,6 +348,7 @@ class Snapshot:
     elapsed_s: float
     """since this run began"""
     remaining_s: float | None
-    """until the target at this run's pace; None while nothing is finished yet"""
+    """until the target at this run's pace, or until the last trials are trained to the end; None: nobody can
+    tell yet"""
     stopping: bool = False
     """a signal has come: the workers put their trials in order"""

@@ -150,5 +150,22 @@ def snapshot(
         best_point=best_point(curves.get(best.trial_id, ())) if best else None,
         images_per_s=sum(each.latest.images / each.latest.seconds for each in running if each.latest),
         elapsed_s=elapsed_s,
-        remaining_s=elapsed_s / done_here * missing if done_here > 0 else None,
+        remaining_s=max(
+            (
+                *([elapsed_s / done_here * missing] if done_here > 0 else []),
+                *(_to_the_end(study, running) if sum(map(len, held.values())) >= missing else []),
+            ),
+            default=None,
+        ),
     )
+
+
+def _to_the_end(study: StudyRecord, running: Sequence[Running]) -> list[float]:
+    """Seconds that each of these needs if nobody ends it. Once no new trial begins they are what is waited for:
+    the last trials of a search take as long as all others."""
+    budget = study.spec.epochs * study.spec.epoch_images
+    return [
+        (budget - each.latest.images) * each.latest.seconds / each.latest.images
+        for each in running
+        if each.latest
+    ]

@@ -101,7 +101,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         name="pairing",
         meaning="the same compositions every epoch, or fresh ones",
         legal=Choice(options=("fixed", "fresh")),
-        default=Choice(options=("fixed", "fresh")),
+        default=Fixed(value="fresh"),  # docs/decisions/020: before an epoch is over there is no difference
     ),
     Parameter(
         name="shift",
@@ -182,7 +182,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         name="channels",
         meaning="channels of the first block",
         legal=Int(low=1, high=1024),
-        default=Int(low=8, high=32, step=8),
+        default=Int(low=8, high=24, step=8),  # docs/decisions/020: 32 cost more than eight minutes allow
         family="conv",
         width=True,
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -137,6 +138,9 @@ def test_snapshot_shows_who_does_what_and_how_fast() -> None:
     assert seen.images_per_s == pytest.approx(1000), "one of the two has told its pace"
     assert seen.remaining_s == pytest.approx(30 / 1 * 8), "one finished in this run, eight are missing"
     assert (seen.best, seen.best_point) == (trials[0], curves[100][0])
+    last = replace(STUDY, target_trials=4)
+    seen = snapshot(last, trials, claims, curves, moved={}, elapsed_s=0.5, finished_before=1)
+    assert seen.remaining_s == pytest.approx(1.5), "no other begins: the last ones go through 2,000 images"
 
 
 def test_of_the_trials_in_a_workers_hands_the_one_that_moved_is_at_work() -> None:
