@@ -161,8 +161,8 @@ def snapshot(
 
 
 def _to_the_end(study: StudyRecord, running: Sequence[Running]) -> list[float]:
-    """Seconds that each of these needs if nobody ends it. Once no new trial begins they are what is waited for:
-    the last trials of a search take as long as all others."""
+    """Seconds that each of these needs if nobody ends it: what is waited for once no new trial begins, and
+    in a search that prunes as long as all the others took."""
     budget = study.spec.epochs * study.spec.epoch_images
     return [
         (budget - each.latest.images) * each.latest.seconds / each.latest.images
