@@ -197,10 +197,10 @@ def _confirmed(found: Confirmation, trial: int) -> list[str]:
     width = "" if found.widen == 1 else f", widened {found.widen:g} times"
     between = f"{percent(candidate.low)} to {percent(candidate.high)}"
     return [
-        f"Its settings are those of trial {candidate.trial} of {found.study}{width}, trained again "
-        f"on {len(candidate.runs)} fresh seeds: {percent(candidate.mean)} on validation on average, 95 % "
-        f"interval {between}. Of these runs, trial {trial} of {found.confirmed_in} scored best: the mean is "
-        "what to expect.",
+        f"Its settings are those of trial {candidate.trial} of {found.study}{width}, which were trained "
+        f"again on {len(candidate.runs)} fresh seeds: {percent(candidate.mean)} on validation on average, "
+        f"95 % interval {between}. Of these, trial {trial} of {found.confirmed_in} scored best: the mean "
+        "is what to expect.",
         *found.words,
     ]
 

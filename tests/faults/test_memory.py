@@ -27,7 +27,7 @@ def test_a_fresh_worker_goes_on(
     (tmp_path / "space.toml").write_text("width = [8, 16384]\ndepth = 2\ntaper = 2.0\n")
     done = limited(
         "run", "--task", "twodigit", "--model", "mlp", "--epochs", "0.02", "--trials", "5", "--workers", "1",
-        "--sampler", "random", "--pruner", "none", "--space", "space.toml", cwd=tmp_path,
+        "--sampler", "random", "--seed", "2", "--pruner", "none", "--space", "space.toml", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = trials(f"sqlite:///{tmp_path / 'studies.db'}", "twodigit").trials

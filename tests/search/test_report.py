@@ -22,6 +22,7 @@ from search.records import (
     Value,
     Worker,
 )
+from search.report.confirming.verdict import choice
 from search.report.html import safe
 from search.report.one_study import basis, generalisation
 from search.report.one_study.effects import Effect, Setting, effects, sentence
@@ -533,11 +534,13 @@ class TestPage:
             chosen=4,
             best_run=run,
             looks=(look, look),
-            words=("Trial 4 holds.",),
+            words=(),
         )
+        chosen = choice(found, candidate)
+        found = replace(found, words=("It is not finished.", chosen, "It won the search, too.", "And more."))
         text = study_page(replace(made(), confirmation=found)).replace("\u00a0", " ")
         for said in (
-            "Is the winner confirmed? </strong>Trial 4 holds.",
+            f"Is the winner confirmed? </strong>{chosen} It won the search, too.</li>",
             "trial 4, chosen",
             "trial 8, dropped",
             "94.00 % to 96.00 %",

@@ -26,8 +26,9 @@ def in_short(confirmation: Confirmation | None, *, study: StudyRecord, trials: i
     chosen = next((each for each in confirmation.candidates if each.trial == confirmation.chosen), None)
     if chosen is None:
         return f"Not yet: {confirmation.confirmed_in} has not decided."
-    at = confirmation.words.index(verdict.choice(confirmation, chosen))
-    return " ".join(confirmation.words[at : at + 2])  # whom it chose, and what became of the winner
+    said, words = verdict.choice(confirmation, chosen), confirmation.words
+    then = words[words.index(said) + 1 :][:1] if said in words else ()
+    return " ".join((said, *then))  # whom it chose, and what became of the winner
 
 
 def confirmed(confirmation: Confirmation | None, *, study: StudyRecord, trials: int) -> Section:
