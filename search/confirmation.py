@@ -105,3 +105,8 @@ class Confirmation:
     """every look at the test set for this study and its confirmation, oldest first"""
     words: tuple[str, ...]
     """what follows from it, sentence by sentence; says when the winner of the search was luck"""
+
+    @property
+    def choice(self) -> Candidate | None:
+        """The candidate that is `chosen`."""
+        return next((each for each in self.candidates if each.trial == self.chosen), None)

@@ -137,7 +137,7 @@ def _wilson(accuracy: float, look: Look) -> tuple[float, float]:
 
 
 def _confirmation(found: Confirmation) -> dict[str, Any]:
-    chosen = next((each for each in found.candidates if each.trial == found.chosen), None)
+    chosen = found.choice
     run = found.best_run
     look = next((look for look in reversed(found.looks) if run and look.trial_id == run.trial_id), None)
     return {

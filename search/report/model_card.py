@@ -193,7 +193,8 @@ def _accuracy(facts: CardFacts) -> list[str]:
 
 
 def _confirmed(found: Confirmation, trial: int) -> list[str]:
-    [candidate] = [each for each in found.candidates if each.trial == found.chosen]
+    candidate = found.choice
+    assert candidate is not None, "its best run is what this card is about"
     width = "" if found.widen == 1 else f", widened {found.widen:g} times"
     between = f"{percent(candidate.low)} to {percent(candidate.high)}"
     return [

@@ -149,7 +149,8 @@ def _choose(storage_url: str, name: str, number: int | None, tell: Callable[[str
 
 def _say_whose(found_out: Confirmation, tell: Callable[[str], None]) -> None:
     """That the confirmation decides, and which reference was no worse there."""
-    chosen = next(each for each in found_out.candidates if each.trial == found_out.chosen)
+    chosen = found_out.choice
+    assert chosen is not None, "its best run is exported"
     tell(
         f"The confirmation of {found_out.study} chose trial {chosen.trial} ({percent(chosen.mean)} over "
         f"{count(len(chosen.runs), 'seed')}): its best run is exported."

@@ -77,15 +77,11 @@ def foremost(found: Sequence[Confirmation]) -> Confirmation | None:
     """
     if not found:
         return None
-    decided = [(mean, each) for each in found if (mean := _mean_of_chosen(each)) is not None]
+    decided = [(each.choice.mean, each) for each in found if each.choice is not None]
     first = max(decided, key=itemgetter(0))[1] if decided else found[-1]
     return replace(
         first, words=(*first.words, *(verdict.beside(each) for each in found if each is not first))
     )
-
-
-def _mean_of_chosen(found: Confirmation) -> float | None:
-    return next((each.mean for each in found.candidates if each.trial == found.chosen), None)
 
 
 def best_run(candidate: Candidate) -> SeedRun:

@@ -37,7 +37,7 @@ def sentences(
     for candidate, run in sorted(failed.items()):
         assert run.confirming is not None
         yield f"Trial {candidate} is out: on seed {run.confirming.seed} it failed ({run.failure})."
-    chosen = next((each for each in found.candidates if each.trial == found.chosen), None)
+    chosen = found.choice
     if chosen is None or found.best_run is None:
         done, wanted = finished
         if done < wanted:
@@ -169,7 +169,7 @@ def beside(other: Confirmation) -> str:
     how = f"{other.epochs:g} epochs" + (
         "" if other.widen == 1 else f", leaders widened {other.widen:g} times"
     )
-    chosen = next((each for each in other.candidates if each.trial == other.chosen), None)
+    chosen = other.choice
     came = (
         "has not decided yet"
         if chosen is None

@@ -23,7 +23,7 @@ def in_short(confirmation: Confirmation | None, *, study: StudyRecord, trials: i
     if confirmation is None:
         tried = count(trials, "trial")
         return f"Not yet: the best of {tried} on the pictures that chose it is always a little lucky."
-    chosen = next((each for each in confirmation.candidates if each.trial == confirmation.chosen), None)
+    chosen = confirmation.choice
     if chosen is None:
         return f"Not yet: {confirmation.confirmed_in} has not decided."
     said, words = verdict.choice(confirmation, chosen), confirmation.words
