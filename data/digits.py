@@ -14,7 +14,10 @@ from data.motion import Mover, mover_of
 from data.task import Augmentation
 
 TRAIN_DIGITS = 54_000
-"""The first 54,000 of MNIST's training digits are for training, the other 6,000 for validation."""
+"""The first 54,000 of MNIST's training digits are for training, the other 6,000 for validation.
+
+The file is in the order of its writers, so those who validate are other people (docs/decisions/021).
+"""
 
 
 class Split(StrEnum):

@@ -27,7 +27,7 @@ class Look:
     reason: str
     """in words, e.g. "chosen by tune confirm" """
     pictures: int
-    """independent pictures that the accuracies were measured on"""
+    """different pictures that the accuracies were measured on"""
     heads: Mapping[str, float]
     """accuracy by head, a fraction of examples"""
     joint: float

@@ -64,7 +64,7 @@ class StudySpec:
     epoch_images: int
     """training examples in one pass"""
     validation_pictures: int
-    """independent pictures that a validation accuracy is measured on"""
+    """different pictures that a validation accuracy is measured on"""
     seed: int
     """root of every random number: sampling, initialisation, order of examples"""
     sampler: str

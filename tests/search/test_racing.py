@@ -297,10 +297,15 @@ class TestLooks:
         found = confirmation(lucky(looks=[look(self.best_of_1(), 0.98), look(mlp, 0.93)]))
         words = " ".join(found.words)
         assert "(98.60 % on validation) reach 98.00 %" in words
-        assert "97.00 %, 98.50 % (+1.50), 98.00 % (−0.50)." in words
+        assert "97.00 %, 98.50 % (+1.50), 98.00 % (−0.50). Some of the last step is no surprise" in words
         assert "97.52 to 98.39 %" in words, "Wilson, 3920 of 4000"
         assert "looked at once for models of this study and once for references." in words
         assert "more than once" not in words
+
+    def test_a_test_set_that_was_no_harder_needs_no_excuse(self) -> None:
+        words = " ".join(confirmation(lucky(looks=[look(self.best_of_1(), 0.99)])).words)
+        assert "99.00 % (+0.50)." in words
+        assert "no surprise" not in words
 
     def test_more_looks_are_counted_and_warned_of(self) -> None:
         other = lucky().runs[-2].trial_id

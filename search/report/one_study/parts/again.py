@@ -39,7 +39,7 @@ def repeat(material: Material) -> Section:
                     ("seed", str(spec.seed)),
                     ("sampler, pruner", f"{spec.sampler}, {spec.pruner}"),
                     ("budget of a trial", f"{spec.epochs:g} epochs of {spec.epoch_images:,} examples"),
-                    ("validation", f"{spec.validation_pictures:,} independent pictures"),
+                    ("validation", f"{spec.validation_pictures:,} pictures"),
                     ("references", ", ".join(spec.references) or "none"),
                 ],
                 words=(0, 1),
