@@ -1,6 +1,6 @@
 """How long a page takes and how large it is, and `tune compare` with and without. Prints a Markdown table.
 
-Knows nothing of what is on a page. Studies are filled with made-up trials (see overhead.py) and the first has
+Knows nothing of what is on a page. Studies are filled with made-up trials (made_up.py) and the first has
 its winner's weights, those of the largest network that is searched by default, so that its page shows what
 they get wrong. The command is a whole process, as a person starts it: importing, reading, working out,
 writing. CPU seconds are those of that process.
@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from overhead import make
+from made_up import make
 
 from data.tasks import get_task
 from models.conv import ConvConfig

@@ -1,0 +1,224 @@
+"""Studies of plausible finished trials, made by bulk inserts: as large as anybody wants, in a second or two.
+
+Knows nothing of what is measured on them. The rows are those of a search: in Optuna's own tables, by Optuna's
+own definition of them, and in tune's.
+"""
+
+import datetime
+import json
+import math
+import random
+import secrets
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from optuna import distributions
+from optuna.storages._rdb import models as optuna_tables
+from optuna.trial import TrialState
+from sqlalchemy import Connection, insert, select
+
+from data.mnist import load
+from search.records import StudySpec, Value
+from search.space.defaults import default_space
+from search.space.domain import Choice, Fixed, Float
+from search.space.file import space_entries
+from search.store import tables
+from search.study.ladder import Ladder
+from search.study.storage import Storage
+from search.study.study import Study
+
+SPACE = default_space()
+LADDER = Ladder(epoch_images=36_000, epochs=5)
+HEADS = ("first_digit", "second_digit")
+
+
+def spec(sampler: str, pruner: str) -> StudySpec:
+    return StudySpec(
+        task="twodigit",
+        space=space_entries(SPACE),
+        epochs=LADDER.epochs,
+        epoch_images=LADDER.epoch_images,
+        validation_pictures=4_000,
+        seed=0,
+        sampler=sampler,
+        pruner=pruner,
+        references=(),
+        checksums=load().checksums,
+    )
+
+
+def drawn(draw: random.Random) -> dict[str, tuple[distributions.BaseDistribution, Value]]:
+    """Random settings of one trial, in the order in which they are asked for."""
+    settings: dict[str, tuple[distributions.BaseDistribution, Value]] = {}
+    families = SPACE.domains["model"]
+    assert isinstance(families, Choice)
+    family = draw.choice(families.options)
+    for name, domain in SPACE.active(str(family)):
+        distribution: distributions.BaseDistribution
+        value: Value
+        if isinstance(domain, Fixed):
+            continue
+        if isinstance(domain, Choice):
+            value = family if name == "model" else draw.choice(domain.options)
+            distribution = distributions.CategoricalDistribution(domain.options)
+        elif isinstance(domain, Float):
+            low, high = (
+                (math.log(domain.low), math.log(domain.high)) if domain.log else (domain.low, domain.high)
+            )
+            number = draw.uniform(low, high)
+            value = min(domain.high, max(domain.low, math.exp(number) if domain.log else number))
+            distribution = distributions.FloatDistribution(domain.low, domain.high, log=domain.log)
+        else:
+            value = draw.randint(domain.low, domain.high)
+            distribution = distributions.IntDistribution(
+                domain.low, domain.high, log=domain.log, step=domain.step
+            )
+        settings[name] = (distribution, value)
+    return settings
+
+
+def curve(draw: random.Random, quality: float, rungs: Sequence[int]) -> list[tuple[int, float]]:
+    """(images, best score so far) at each rung."""
+    best, points = 0.0, []
+    for images in rungs:
+        best = max(best, quality * (1 - math.exp(-images / 12_000)) + draw.gauss(0, 0.01))
+        points.append((images, min(best, 0.9999)))
+    return points
+
+
+def fill(storage: Storage, study_id: int, n: int, *, seed: int = 0) -> None:
+    """Writes n trials as a search leaves them: 15 % complete, 3 % failed, the rest pruned at some rung."""
+    draw = random.Random(seed)
+    rows: defaultdict[str, list[dict[str, object]]] = defaultdict(list)
+    rungs, now = LADDER.rungs, datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+    trial_rows, endings = [], []
+    for number in range(n):
+        state = draw.choices((TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL), (15, 82, 3))[0]
+        seen = (
+            len(rungs) if state is TrialState.COMPLETE else min(len(rungs) - 1, draw.choice((3, 3, 3, 5, 7)))
+        )
+        started = now - datetime.timedelta(seconds=30 * (n - number))
+        trial_rows.append(
+            {
+                "study_id": study_id,
+                "number": number,
+                "state": state,
+                "datetime_start": started,
+                "datetime_complete": started + datetime.timedelta(seconds=seen * 4),
+            }
+        )
+        quality = draw.betavariate(8, 1) if state is not TrialState.FAIL else 0.5
+        endings.append((state, drawn(draw), curve(draw, quality, rungs[:seen]), started))
+    with storage.optuna.engine.begin() as connection:
+        bulk(connection, optuna_tables.TrialModel.__table__, trial_rows)
+        trial = optuna_tables.TrialModel.__table__.c
+        ids = list(
+            connection.execute(
+                select(trial.trial_id).where(trial.study_id == study_id).order_by(trial.number)
+            ).scalars()
+        )
+        for slot, (trial_id, (state, settings, points, started)) in enumerate(zip(ids, endings, strict=True)):
+            one_trial(rows, trial_id, state, settings, points)
+            if state is not TrialState.FAIL:
+                rows["tune_claims"].append(
+                    {
+                        "study_id": study_id,
+                        "slot": slot,
+                        "worker_id": f"host:{slot % 16}:0123abcd",
+                        "token": secrets.token_hex(16),
+                        "trial_id": trial_id,
+                        "done": True,
+                        "expires": started,
+                    }
+                )
+        for slot, row in enumerate(rows["tune_claims"]):  # failed trials fill none
+            row["slot"] = slot
+        for table in (*optuna_tables.BaseModel.metadata.sorted_tables, *tables.metadata.sorted_tables):
+            bulk(connection, table, rows.pop(table.name, []))
+        assert not rows, f"no table for {list(rows)}"
+
+
+def one_trial(
+    rows: Mapping[str, list[dict[str, object]]],
+    trial_id: int,
+    state: TrialState,
+    settings: Mapping[str, tuple[distributions.BaseDistribution, Value]],
+    points: Sequence[tuple[int, float]],
+) -> None:
+    """Adds what belongs to one trial."""
+    for name, (distribution, value) in settings.items():
+        rows["trial_params"].append(
+            {
+                "trial_id": trial_id,
+                "param_name": name,
+                "param_value": distribution.to_internal_repr(value),
+                "distribution_json": distributions.distribution_to_json(distribution),
+            }
+        )
+    relative = json.dumps({name: value for name, (_, value) in settings.items()})
+    rows["trial_system_attributes"].append(
+        {"trial_id": trial_id, "key": "tpe:relative_params:0", "value_json": json.dumps(relative)}
+    )
+    rows["trial_user_attributes"].append({"trial_id": trial_id, "key": "parameters", "value_json": "123456"})
+    if state is TrialState.FAIL:
+        for key, reason in (("failure", "diverged"), ("failure_detail", "the loss is nan after 640 images")):
+            rows["trial_user_attributes"].append(
+                {"trial_id": trial_id, "key": key, "value_json": json.dumps(reason)}
+            )
+    elif points:
+        rows["trial_values"].append(
+            {"trial_id": trial_id, "objective": 0, "value": points[-1][1], "value_type": "FINITE"}
+        )
+    rung, promotion = 0, LADDER.epoch_images // 4
+    for images, score in points:
+        rows["trial_intermediate_values"].append(
+            {
+                "trial_id": trial_id,
+                "step": images,
+                "intermediate_value": score,
+                "intermediate_value_type": "FINITE",
+            }
+        )
+        while images >= promotion * 4**rung:
+            rows["trial_system_attributes"].append(
+                {"trial_id": trial_id, "key": f"completed_rung_{rung}", "value_json": json.dumps(score)}
+            )
+            rung += 1
+        rows["tune_points"].append(
+            {
+                "trial_id": trial_id,
+                "images": images,
+                "seconds": images / 3000,
+                "learning_rate": 0.001,
+                "train_joint": score**2,
+                "validation_joint": score**2,
+            }
+        )
+        for position, head in enumerate(HEADS):
+            rows["tune_head_points"].append(
+                {
+                    "trial_id": trial_id,
+                    "images": images,
+                    "position": position,
+                    "head": head,
+                    "train_loss": 1 - score,
+                    "train_accuracy": score,
+                    "validation_loss": 1 - score,
+                    "validation_accuracy": score,
+                }
+            )
+
+
+def bulk(connection: Connection, table: object, rows: Sequence[Mapping[str, object]]) -> None:
+    for start in range(0, len(rows), 5_000):
+        connection.execute(insert(table), rows[start : start + 5_000])  # type: ignore[arg-type]
+
+
+def make(storage: Storage, name: str, n: int, sampler: str = "tpe", pruner: str = "asha") -> Study:
+    """The study of that name with n trials in it, set up to go on."""
+    study = Study.create(storage, name, spec(sampler, pruner), 10 * n + 10_000)
+    assert study is not None
+    if n:
+        fill(storage, study.study_id, n)
+    study.prepare(sampler=sampler, pruner=pruner, seed=0, ladder=LADDER)
+    return study
