@@ -13,7 +13,7 @@ from search.confirmation import Confirmation, Look
 from search.records import Point, Scores, StudyRecord, TrialRecord, Value
 from search.report.markdown import sparkline, table
 from search.report.numbers import wilson
-from search.report.words import percent
+from search.report.words import percent, widened
 
 CURVE_ROWS = 16
 """Points of a learning curve in its table; of a longer one, every so many."""
@@ -196,13 +196,12 @@ def _accuracy(facts: CardFacts) -> list[str]:
 def _confirmed(found: Confirmation, trial: int) -> list[str]:
     candidate = found.choice
     assert candidate is not None, "its best run is what this card is about"
-    width = "" if found.widen == 1 else f", widened {found.widen:g} times"
     between = f"{percent(candidate.low)} to {percent(candidate.high)}"
     return [
-        f"Its settings are those of trial {candidate.trial} of {found.study}{width}, which were trained "
-        f"again on {len(candidate.runs)} fresh seeds: {percent(candidate.mean)} on validation on average, "
-        f"95 % interval {between}. Of these, trial {trial} of {found.confirmed_in} scored best: the mean "
-        "is what to expect.",
+        f"Its settings are those of trial {candidate.trial} of {found.study}{widened(found.widen)}, which "
+        f"were trained again on {len(candidate.runs)} fresh seeds: {percent(candidate.mean)} on validation "
+        f"on average, 95 % interval {between}. Of these, trial {trial} of {found.confirmed_in} scored best: "
+        "the mean is what to expect.",
         *found.words,
     ]
 

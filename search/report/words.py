@@ -52,6 +52,11 @@ def epochs(images: float, epoch_images: int) -> str:
     return f"{value:.3g} {'epoch' if value == 1 else 'epochs'}"
 
 
+def widened(factor: float, whose: str = "") -> str:
+    """`, widened 1.25 times`, to follow what was; nothing for a factor of 1. whose: "leaders", say."""
+    return "" if factor == 1 else ", " + f"{whose} widened {factor:g} times".lstrip()
+
+
 def p_value(p: float) -> str:
     """p < 0.001, p = 0.048 or p = 0.34: never rounded up to a limit that it is below."""
     if p < 0.001:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from search.confirmation import Confirmation
 from search.errors import ConfigError, TuneError, UsageError
 from search.records import Confirming, StudyRecord, TrialRecord
-from search.report import numbers
+from search.report import numbers, words
 from search.report.confirming import racing, standing
 from search.service.check import check
 from search.service.confirmed import confirmations, stand
@@ -202,10 +202,9 @@ def _plan(found: standing.Stand) -> str:
     names = [
         trial.reference or f"trial {trial.number}" for trial in found.trials if trial.number in racing_here
     ]
-    widen = found.confirming.spec.widen
-    width = "" if widen == 1 else f", the leaders widened {widen:g} times"
     told = (
-        f"Confirming {', '.join(names)} of {found.searched.name}{width}: {len(runs)} runs of "
+        f"Confirming {', '.join(names)} of {found.searched.name}"
+        f"{words.widened(found.confirming.spec.widen, 'the leaders')}: {len(runs)} runs of "
         f"{found.confirming.spec.epochs:g} epochs on {len({run.seed for run in runs})} seeds, in the study "
         f"{found.confirming.name}."
     )

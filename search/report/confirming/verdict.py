@@ -11,7 +11,7 @@ from search.records import StudyRecord, TrialRecord
 from search.report.confirming import racing
 from search.report.numbers import best_trial, count, wilson
 from search.report.student import interval
-from search.report.words import listed, percent, points
+from search.report.words import listed, percent, points, widened
 
 EASY = (
     "Some of the last step is no surprise: validation has the easiest tenth of MNIST's training digits "
@@ -173,9 +173,7 @@ def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun, *, beside: 
 
 def beside(other: Confirmation) -> str:
     """One sentence on another confirmation of the same study."""
-    how = f"{other.epochs:g} epochs" + (
-        "" if other.widen == 1 else f", leaders widened {other.widen:g} times"
-    )
+    how = f"{other.epochs:g} epochs{widened(other.widen, 'leaders')}"
     chosen = other.choice
     came = (
         "has not decided yet"
@@ -195,7 +193,7 @@ def _values(found: Confirmation) -> dict[int, dict[int, float]]:
 
 
 def _width(found: Confirmation) -> str:
-    return "" if found.widen == 1 else f", widened {found.widen:g} times,"
+    return f"{widened(found.widen)}," if found.widen > 1 else ""
 
 
 def _range(low: float, high: float) -> str:

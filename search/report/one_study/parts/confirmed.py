@@ -11,7 +11,7 @@ from search.records import StudyRecord
 from search.report.confirming import verdict
 from search.report.html import Html, code, paragraph, subheading, table
 from search.report.page import Section
-from search.report.words import count, percent
+from search.report.words import count, percent, widened
 
 HEADING = "Confirmed?"
 
@@ -62,7 +62,7 @@ def confirmed(confirmation: Confirmation | None, *, study: StudyRecord, trials: 
                 ),
             ),
         )
-    width = "" if confirmation.widen == 1 else f", leaders widened {confirmation.widen:g} times"
+    width = widened(confirmation.widen, "leaders")
     return Section(
         heading=HEADING,
         body=(
