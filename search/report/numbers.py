@@ -136,7 +136,6 @@ def snapshot(
                 )
             )
     counts = count(trials)
-    done_here = counts.finished - finished_before
     missing = max(0, study.target_trials - counts.finished)
     best = leader(trials)
     return Snapshot(
@@ -150,14 +149,42 @@ def snapshot(
         best_point=best_point(curves.get(best.trial_id, ())) if best else None,
         images_per_s=sum(each.latest.images / each.latest.seconds for each in running if each.latest),
         elapsed_s=elapsed_s,
-        remaining_s=max(
+        remaining_s=_unpruned(study, trials, running, missing)
+        if study.spec.pruner == "none"
+        else max(
             (
-                *([elapsed_s / done_here * missing] if done_here > 0 else []),
+                *_at_this_pace(counts.finished - finished_before, missing, elapsed_s),
                 *(_to_the_end(study, running) if sum(map(len, held.values())) >= missing else []),
             ),
             default=None,
         ),
     )
+
+
+def _at_this_pace(done: int, missing: int, elapsed_s: float) -> list[float]:
+    return [elapsed_s / done * missing] if done > 0 else []
+
+
+def _unpruned(
+    study: StudyRecord, trials: Sequence[TrialRecord], running: Sequence[Running], missing: int
+) -> float | None:
+    """Seconds to the target where every trial is trained to the end, by how long whole ones take.
+
+    The pace so far would mislead: a confirmation begins with the published networks, which are small.
+    """
+    if not missing:
+        return 0.0
+    rest = _to_the_end(study, running)
+    whole = [
+        (trial.finished - trial.started).total_seconds()
+        for trial in trials
+        if trial.state is State.COMPLETE and trial.started and trial.finished
+    ]
+    budget = study.spec.epochs * study.spec.epoch_images
+    whole += [budget * each.latest.seconds / each.latest.images for each in running if each.latest]
+    if not whole or not running:
+        return None
+    return (math.fsum(rest) + max(0, missing - len(rest)) * math.fsum(whole) / len(whole)) / len(running)
 
 
 def _to_the_end(study: StudyRecord, running: Sequence[Running]) -> list[float]:

@@ -143,6 +143,36 @@ def test_snapshot_shows_who_does_what_and_how_fast() -> None:
     assert seen.remaining_s == pytest.approx(1.5), "no other begins: the last ones go through 2,000 images"
 
 
+def test_without_pruning_the_rest_is_told_by_whole_trials() -> None:
+    began = NOW - datetime.timedelta(seconds=10)
+    trials = [
+        trial(0, State.COMPLETE, 0.9, started=began, finished=NOW),
+        trial(1, State.RUNNING, 0.5),
+        trial(2, State.RUNNING),
+    ]
+    claims = [
+        Claim(
+            claim_id=i,
+            study_id=1,
+            slot=i,
+            worker_id=f"host:{i}:abc",
+            token="",
+            trial_id=100 + i,
+            done=i < 1,
+            expires=NOW,
+        )
+        for i in range(3)
+    ]
+    unpruned = replace(STUDY, spec=replace(SPEC, pruner="none"))
+    seen = snapshot(
+        unpruned, trials, claims, {101: [point(500, 0.5)]}, moved={}, elapsed_s=1, finished_before=0
+    )
+    whole = (10 + 2) / 2  # seconds: the one that is complete, and the one that does 1,000 images a second
+    assert seen.remaining_s == pytest.approx((1.5 + 8 * whole) / 2), "two at work, eight more to begin"
+    seen = snapshot(unpruned, trials[:1], claims, {}, moved={}, elapsed_s=1, finished_before=0)
+    assert seen.remaining_s is None, "nobody is at work"
+
+
 def test_of_the_trials_in_a_workers_hands_the_one_that_moved_is_at_work() -> None:
     trials = [trial(number, State.RUNNING, 0.1 * number) for number in range(3)]
     claims = [
