@@ -14,7 +14,7 @@ from search.report.student import interval
 from search.report.words import listed, percent, points, widened
 
 EASY = (
-    "Some of the last step is no surprise: validation has the easiest tenth of MNIST's training digits "
+    "Some of the last step is no surprise: validation has an easy tenth of MNIST's training digits "
     "(docs/decisions/021)."
 )
 
