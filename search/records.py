@@ -348,7 +348,7 @@ class Snapshot:
     elapsed_s: float
     """since this run began"""
     remaining_s: float | None
-    """until the target at this run's pace, or until the last trials are trained to the end; without pruning by
-    how long whole trials take; None: nobody can tell yet"""
+    """until the target at this run's pace, or until the last trials are trained to the end; without pruning
+    by how long whole trials take; None: nobody can tell yet"""
     stopping: bool = False
     """a signal has come: the workers put their trials in order"""
