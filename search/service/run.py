@@ -54,11 +54,21 @@ def run(
 
 
 def engine_for(request: RunRequest, storage_url: str) -> AbstractContextManager[Engine]:
-    """Who starts the workers. Raises, on entering, what `open_engine` does."""
-    from search.work.engine import Needs, open_engine
+    """Who starts the workers, for as long as the block lasts.
 
-    needs = Needs(storage_url=storage_url, device=request.device, threads=request.threads)
-    return open_engine(request.engine, request.address, needs)
+    Raises, on entering, ConfigError and TryAgain where the engine cannot give what is needed.
+    """
+    match request.engine:
+        case "local":
+            from search.work.local import LocalEngine
+
+            return LocalEngine()
+        case "ray":
+            from search.work.engine import Needs
+            from search.work.ray_engine import RayEngine
+
+            needs = Needs(storage_url=storage_url, device=request.device, threads=request.threads)
+            return RayEngine(request.address, needs)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

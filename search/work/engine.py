@@ -1,4 +1,4 @@
-"""What starts workers: as processes of this machine, or somewhere on a Ray cluster.
+"""What starts workers, as processes of this machine (local) or somewhere on a Ray cluster (ray_engine).
 Knows nothing of trials. No engine is trusted with more than starting: what is done once and what is done
 again, the claims decide (docs/decisions/002).
 """
@@ -6,7 +6,6 @@ again, the claims decide (docs/decisions/002).
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -67,19 +66,3 @@ class Needs:
     storage_url: str
     device: Literal["auto", "cpu", "cuda"]
     threads: int
-
-
-def open_engine(name: EngineName, address: str | None, needs: Needs) -> AbstractContextManager[Engine]:
-    """The engine, for as long as the block lasts. `address` is the cluster's; local workers need none.
-
-    Raises, on entering, ConfigError and TryAgain where the engine cannot give what is needed.
-    """
-    match name:
-        case "local":
-            from search.work.local import LocalEngine
-
-            return LocalEngine()
-        case "ray":
-            from search.work.ray_engine import RayEngine
-
-            return RayEngine(address, needs)

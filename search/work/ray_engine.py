@@ -12,38 +12,20 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from search.errors import ConfigError, TryAgain
 from search.work.artifacts import sqlite_file
 from search.work.engine import Member, Needs, Place
 from search.work.order import End, Order
+from search.work.ray_cluster import Cluster, Unreachable
 
 CONNECTED_S = 60.0
 """So long it may take to be connected to a cluster whose head answers."""
 
 ANSWERED_S = 90.0
 """So long a call may take. Ray gives a head that is away a minute."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cluster:
-    """What a Ray cluster has, as it says."""
-
-    hosts: tuple[str, ...]
-    """names of its machines; two Ray nodes on one machine name it twice"""
-    cpus: tuple[float, ...]
-    """of each of them"""
-    gpus: float
-    """of all of them together"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Unreachable:
-    """Why there is no connection, as the end of a sentence."""
-
-    why: str
 
 
 class RayEngine(AbstractContextManager["RayEngine"]):

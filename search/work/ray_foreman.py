@@ -24,7 +24,7 @@ from ray.exceptions import ActorUnavailableError, RayError
 
 from search.work.engine import Place
 from search.work.order import End, Order, carry_out
-from search.work.ray_engine import Cluster, Unreachable
+from search.work.ray_cluster import Cluster, Unreachable
 
 CONNECT_S = 5.0
 """So long the head may take to accept a connection."""

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from search.work.engine import Needs
-from search.work.ray_engine import Cluster, gpu_share, refused
+from search.work.ray_cluster import Cluster
+from search.work.ray_engine import gpu_share, refused
 
 HERE = socket.gethostname()
 SERVER = "postgresql://tune@db/tune"
