@@ -49,6 +49,19 @@ def point(images: int, *accuracies: float) -> Point:
     return Point(images=images, seconds=images / 1000, learning_rate=0.1, train=scores, validation=scores)
 
 
+def claim(number: int, *, done: bool) -> Claim:
+    return Claim(
+        claim_id=number,
+        study_id=1,
+        slot=number,
+        worker_id=f"host:{number}:abc",
+        token="",
+        trial_id=100 + number,
+        done=done,
+        expires=NOW,
+    )
+
+
 class TestWilson:
     @pytest.mark.parametrize(
         ("successes", "n", "low", "high"),
@@ -115,19 +128,7 @@ def test_snapshot_shows_who_does_what_and_how_fast() -> None:
         trial(2, State.RUNNING, 0.5),
         trial(3, State.RUNNING),
     ]
-    claims = [
-        Claim(
-            claim_id=i,
-            study_id=1,
-            slot=i,
-            worker_id=f"host:{i}:abc",
-            token="",
-            trial_id=100 + i,
-            done=i < 2,
-            expires=NOW,
-        )
-        for i in range(4)
-    ]
+    claims = [claim(i, done=i < 2) for i in range(4)]
     curves = {100: [point(500, 0.9), point(2000, 0.85)], 102: [point(250, 0.4), point(500, 0.5)]}
     seen = snapshot(STUDY, trials, claims, curves, moved={}, elapsed_s=30, finished_before=1)
     assert seen.waiting == 0
@@ -150,19 +151,7 @@ def test_without_pruning_the_rest_is_told_by_whole_trials() -> None:
         trial(1, State.RUNNING, 0.5),
         trial(2, State.RUNNING),
     ]
-    claims = [
-        Claim(
-            claim_id=i,
-            study_id=1,
-            slot=i,
-            worker_id=f"host:{i}:abc",
-            token="",
-            trial_id=100 + i,
-            done=i < 1,
-            expires=NOW,
-        )
-        for i in range(3)
-    ]
+    claims = [claim(i, done=i < 1) for i in range(3)]
     unpruned = replace(STUDY, spec=replace(SPEC, pruner="none"))
     seen = snapshot(
         unpruned, trials, claims, {101: [point(500, 0.5)]}, moved={}, elapsed_s=1, finished_before=0
