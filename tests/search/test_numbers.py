@@ -49,12 +49,12 @@ def point(images: int, *accuracies: float) -> Point:
     return Point(images=images, seconds=images / 1000, learning_rate=0.1, train=scores, validation=scores)
 
 
-def claim(number: int, *, done: bool) -> Claim:
+def claim(number: int, *, done: bool, worker: int | None = None) -> Claim:
     return Claim(
         claim_id=number,
         study_id=1,
         slot=number,
-        worker_id=f"host:{number}:abc",
+        worker_id=f"host:{number if worker is None else worker}:abc",
         token="",
         trial_id=100 + number,
         done=done,
@@ -164,19 +164,7 @@ def test_without_pruning_the_rest_is_told_by_whole_trials() -> None:
 
 def test_of_the_trials_in_a_workers_hands_the_one_that_moved_is_at_work() -> None:
     trials = [trial(number, State.RUNNING, 0.1 * number) for number in range(3)]
-    claims = [
-        Claim(
-            claim_id=i,
-            study_id=1,
-            slot=i,
-            worker_id="host:1:abc",
-            token="",
-            trial_id=100 + i,
-            done=False,
-            expires=NOW,
-        )
-        for i in range(3)
-    ]
+    claims = [claim(i, done=False, worker=1) for i in range(3)]
     moved = {100: 5.0, 101: 7.0, 102: 6.0}
     seen = snapshot(STUDY, trials, claims, {}, moved=moved, elapsed_s=9, finished_before=0)
     assert [running.trial.number for running in seen.running] == [1]
