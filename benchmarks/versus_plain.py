@@ -25,6 +25,7 @@ included. Much above 0.05, and the table is worth nothing.
 
     python benchmarks/versus_plain.py --json versus.json
     python benchmarks/versus_plain.py --json quick.json --stop-at-crossing --seeds 0
+    python benchmarks/versus_plain.py --only tune --tune-trials 100 --tune-seconds 1200
 """
 
 import argparse
@@ -40,6 +41,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -237,11 +239,11 @@ def tested(weights: Path | None, mnist: Mnist) -> tuple[list[float], str] | tupl
     )
 
 
-def run_tune(seed: int, limit_s: float, stop: bool, folder: Path) -> tuple[Found, float]:
+def run_tune(seed: int, limit_s: float, stop: bool, folder: Path, *, trials: int) -> tuple[Found, float]:
     """tune's turn, and how many cores were the neighbours'."""
     storage = f"sqlite:///{folder / 'tune.db'}"
     database = Database(folder / "tune.db")
-    command = [str(TUNE), "run", "--task", TASK.name, "--study", STUDY, "--trials", "10000"]
+    command = [str(TUNE), "run", "--task", TASK.name, "--study", STUDY, "--trials", str(trials)]
     command += ["--seed", str(seed), "--timeout", str(limit_s), "--storage", storage]
     counted_s, neighbours = watch(command, folder, lambda seconds: database.look(seconds) and stop)
     listing = [str(TUNE), "studies", "--storage", storage, "--json"]
@@ -261,15 +263,6 @@ def run_tune(seed: int, limit_s: float, stop: bool, folder: Path) -> tuple[Found
     return found, neighbours
 
 
-def measure(side: str, seed: int, limit_s: float, stop: bool) -> Run:
-    """One run in a folder that is gone afterwards."""
-    describing = ["git", "-C", str(BENCHMARKS), "describe", "--always", "--dirty"]
-    commit = subprocess.run(describing, check=False, capture_output=True, text=True).stdout.strip()
-    with tempfile.TemporaryDirectory(prefix="versus-") as folder:
-        found, neighbours = {"plain": run_plain, "tune": run_tune}[side](seed, limit_s, stop, Path(folder))
-    return Run(side=side, seed=seed, commit=commit or "unknown", neighbours=neighbours, found=found)
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
     """The runs so far, all under the same conditions."""
@@ -278,6 +271,8 @@ class Record:
     limits_s: dict[str, float]
     """by side"""
     stop_at_crossing: bool
+    tune_trials: int
+    """where a run of tune ends by itself"""
     runs: list[Run]
 
     def restore(self, file: Path) -> None:
@@ -356,11 +351,22 @@ def spread(values: list[float], form: str, *, beyond: str = "") -> str:
     return middle if low == high else f"{middle} ({low}–{high})"
 
 
+def measure(side: str, seed: int, record: Record) -> Run:
+    """One run in a folder that is gone afterwards."""
+    describing = ["git", "-C", str(BENCHMARKS), "describe", "--always", "--dirty"]
+    commit = subprocess.run(describing, check=False, capture_output=True, text=True).stdout.strip()
+    with tempfile.TemporaryDirectory(prefix="versus-") as folder:
+        run = run_plain if side == "plain" else partial(run_tune, trials=record.tune_trials)
+        found, neighbours = run(seed, record.limits_s[side], record.stop_at_crossing, Path(folder))
+    return Run(side=side, seed=seed, commit=commit or "unknown", neighbours=neighbours, found=found)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--plain-seconds", type=float, default=3600, help="limit of each run of the script")
     parser.add_argument("--tune-seconds", type=float, default=600, help="limit of each run of tune")
+    parser.add_argument("--tune-trials", type=int, default=10_000, help="target of each run of tune")
     parser.add_argument("--only", choices=SIDES, help="run this side only")
     parser.add_argument("--stop-at-crossing", action="store_true", help="do not go on to the limit")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keeps each run; goes on where it ended")
@@ -370,6 +376,7 @@ def main() -> None:
         machine=describe(choose_device("cpu")),
         limits_s={"plain": arguments.plain_seconds, "tune": arguments.tune_seconds},
         stop_at_crossing=arguments.stop_at_crossing,
+        tune_trials=arguments.tune_trials,
         runs=[],
     )
     if arguments.json and arguments.json.exists():
@@ -379,15 +386,12 @@ def main() -> None:
         for side in [arguments.only] if arguments.only else SIDES:
             if (side, seed) in done:
                 continue
-            run = measure(side, seed, record.limits_s[side], record.stop_at_crossing)
+            run = measure(side, seed, record)
             record.runs.append(run)
             print(f"{side}, seed {seed}: crossed {run.found.crossed_s}, {run.found.tested}", file=sys.stderr)
             if arguments.json:
                 record.save(arguments.json)
-    machine = record.machine
-    print(
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['cpu_capability']}, torch {machine['torch']};"
-    )
+    print("{cpu}, {cores} cores, {cpu_capability}, torch {torch};".format(**record.machine))
     print(f"commits {', '.join(sorted({run.commit for run in record.runs}))}. Median (lowest–highest):\n")
     print(record.table())
 
