@@ -81,7 +81,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         name="batch_size",
         meaning="examples per step",
         legal=Int(low=1, high=8192),
-        default=Choice(options=(64, 128)),  # docs/decisions/022: smaller ones lead early, and end behind
+        default=Choice(options=(32, 64, 128)),  # docs/decisions/017: 256 takes 90 MB more for nothing
     ),
     Parameter(
         name="label_smoothing",
@@ -190,7 +190,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         name="growth",
         meaning="channels of each block relative to the one before",
         legal=Float(low=0.25, high=8.0),
-        default=Float(low=1.75, high=2.25),  # docs/decisions/022
+        default=Float(low=1.5, high=2.0),
         family="conv",
         needs=("blocks", 1),
     ),
@@ -220,7 +220,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         name="hidden",
         meaning="units of the first linear layer after the blocks",
         legal=Int(low=1, high=16384),
-        default=Int(low=128, high=512, log=True),
+        default=Int(low=64, high=256, log=True),
         family="conv",
         width=True,
     ),
