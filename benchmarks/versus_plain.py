@@ -4,8 +4,8 @@ Knows nothing of how either side trains. They take turns on one machine: for eac
 fresh folder and a fresh SQLite file for each. MNIST must be in the cache, so that neither fetches it.
 
 - plain: benchmarks/plain_optuna.py, whose docstring says what it is. Its moments are in the events it writes.
-- tune: `tune run --task twodigit` as it comes, ended by --timeout. Its moments are read from its database, at
-  which this process looks four times a second: they are up to 0.25 s late, in plain's favour.
+- tune: `tune run --task twodigit` as it comes, ended by --timeout or at --tune-trials. Its moments are read
+  from its database four times a second: they are up to 0.25 s late, in plain's favour.
 
 Time counts from the start of the process, imports and set-up included. A model is above 98 % where both heads
 are, on the whole of validation; models of trials that were pruned later count. The script looks after each
@@ -279,6 +279,7 @@ class Record:
         """Takes the runs of the file in. Refuses those of other conditions."""
         kept = json.loads(file.read_text())
         runs = kept.pop("runs")
+        kept.setdefault("tune_trials", 10_000)  # it was no condition once
         now = {name: value for name, value in asdict(self).items() if name != "runs"}
         if kept != now:
             raise SystemExit(
@@ -315,7 +316,8 @@ class Record:
         """The table's line for a side; each figure as median (lowest–highest)."""
         runs, limit = [run for run in self.runs if run.side == side], self.limits_s[side]
         tests = [run.found.test for run in runs if run.found.test]
-        cells = [side, str(len(runs)), spread(self.crossings(side), "{:.1f}", beyond=f"> {limit:g}")]
+        ended = min([limit, *(run.found.counted_s for run in runs if run.found.crossed_s is None)])
+        cells = [side, str(len(runs)), spread(self.crossings(side), "{:.1f}", beyond=f"> {ended:.0f}")]
         cells += [spread([test[head] for test in tests], "{:.2%}") for head in range(len(HEADS))]
         cells.append(spread([run.found.trials / run.found.counted_s * 3600 for run in runs], "{:.0f}"))
         for seconds in () if self.stop_at_crossing else (300, 600):

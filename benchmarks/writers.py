@@ -137,10 +137,11 @@ def design_effect(errors: Tensor, window: int) -> float:
     """How many times the variance of a window's mean exceeds that of as many independent digits.
 
     errors float (N,) in the file's order. Every other digit is of the other source (`order`), so a window
-    holds every other digit.
+    holds every other digit, and what one source is harder than the other does not count.
     """
-    runs = torch.cat([stream[: len(stream) // window * window] for stream in (errors[::2], errors[1::2])])
-    return float(runs.view(-1, window).mean(1).var() * window / errors.var())
+    sources = [source - source.mean() for source in (errors[::2], errors[1::2])]
+    runs = torch.cat([source[: len(source) // window * window].view(-1, window) for source in sources])
+    return float(runs.mean(1).var() * window / torch.cat(sources).var())
 
 
 def print_folds(

@@ -173,8 +173,8 @@ def _accuracy(facts: CardFacts) -> list[str]:
             numbers=range(1, 2 + len(names)),
         ),
         "",
-        "Accuracies with 95 % intervals (Wilson, as if no two digits were by one hand: for other people's "
-        "digits they are half as wide again). `joint`: every head is right.",
+        "Accuracies with 95 % intervals (Wilson, as if no two pictures had a hand in common: for other "
+        "people's digits they are wider). `joint`: every head is right.",
     ]
     if facts.environment.get(f"precision_{facts.trial.settings['model']}") == "bfloat16":
         lines.append(

@@ -170,21 +170,24 @@ def _unpruned(
 ) -> float | None:
     """Seconds to the target where every trial is trained to the end, by how long whole ones take.
 
-    The pace so far would mislead: a confirmation begins with the published networks, which are small.
+    The pace so far would mislead: the published networks are small and end soon. They count only where
+    nothing is known of others.
     """
     if not missing:
         return 0.0
-    rest = _to_the_end(study, running)
+    budget = study.spec.epochs * study.spec.epoch_images
     whole = [
-        (trial.finished - trial.started).total_seconds()
+        (trial, (trial.finished - trial.started).total_seconds())
         for trial in trials
         if trial.state is State.COMPLETE and trial.started and trial.finished
     ]
-    budget = study.spec.epochs * study.spec.epoch_images
-    whole += [budget * each.latest.seconds / each.latest.images for each in running if each.latest]
+    whole += [(r.trial, budget * r.latest.seconds / r.latest.images) for r in running if r.latest]
     if not whole or not running:
         return None
-    return (math.fsum(rest) + max(0, missing - len(rest)) * math.fsum(whole) / len(whole)) / len(running)
+    telling = [seconds for trial, seconds in whole if not trial.reference] or [s for _, s in whole]
+    rest = _to_the_end(study, running)
+    shared = math.fsum(rest) + max(0, missing - len(rest)) * math.fsum(telling) / len(telling)
+    return max(shared / len(running), *rest)
 
 
 def _to_the_end(study: StudyRecord, running: Sequence[Running]) -> list[float]:

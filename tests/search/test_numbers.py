@@ -158,6 +158,15 @@ def test_without_pruning_the_rest_is_told_by_whole_trials() -> None:
     )
     whole = (10 + 2) / 2  # seconds: the one that is complete, and the one that does 1,000 images a second
     assert seen.remaining_s == pytest.approx((1.5 + 8 * whole) / 2), "two at work, eight more to begin"
+    published = [replace(trials[0], reference="course-mlp"), *trials[1:]]
+    seen = snapshot(
+        unpruned, published, claims, {101: [point(500, 0.5)]}, moved={}, elapsed_s=1, finished_before=0
+    )
+    assert seen.remaining_s == pytest.approx((1.5 + 8 * 2) / 2), "what is published tells nothing"
+    last = replace(unpruned, target_trials=3)
+    curves = {101: [point(500, 0.5)], 102: [point(1900, 0.5)]}
+    seen = snapshot(last, trials, claims, curves, moved={}, elapsed_s=1, finished_before=0)
+    assert seen.remaining_s == pytest.approx(1.5), "the slower of the last two"
     seen = snapshot(unpruned, trials[:1], claims, {}, moved={}, elapsed_s=1, finished_before=0)
     assert seen.remaining_s is None, "nobody is at work"
 

@@ -72,7 +72,7 @@ class Course:
 
 
 def courses(trials: Sequence[TrialRecord], curves: Curves, *, pictures: int) -> list[Course]:
-    """The complete trials' curves, references too, by trial number. pictures: independent ones that a
+    """The complete trials' curves, references too, by trial number. pictures: different ones that a
     validation accuracy is measured on."""
     return [
         _course(trial, curves[trial.trial_id], pictures)

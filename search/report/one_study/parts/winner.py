@@ -117,8 +117,7 @@ def winner(material: Material) -> Section:
                 f"At its best point, after {epochs(point.images, material.study.spec.epoch_images)}. Train "
                 "is measured while training: dropout and augmentation on, the weights still moving. The "
                 "intervals know of the pictures that happened to be drawn, not of the choice of the best "
-                "trial, nor that one hand writes many of the digits: for other hands they are half as wide "
-                "again.",
+                "trial, nor that one hand wrote many of the digits: for other people's they are wider.",
                 kind="note",
             ),
             table(
