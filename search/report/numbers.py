@@ -187,7 +187,7 @@ def _unpruned(
     telling = [seconds for trial, seconds in whole if not trial.reference] or [s for _, s in whole]
     rest = _to_the_end(study, running)
     shared = math.fsum(rest) + max(0, missing - len(rest)) * math.fsum(telling) / len(telling)
-    return max(shared / len(running), *rest)
+    return max([shared / len(running), *rest])
 
 
 def _to_the_end(study: StudyRecord, running: Sequence[Running]) -> list[float]:

@@ -167,6 +167,8 @@ def test_without_pruning_the_rest_is_told_by_whole_trials() -> None:
     curves = {101: [point(500, 0.5)], 102: [point(1900, 0.5)]}
     seen = snapshot(last, trials, claims, curves, moved={}, elapsed_s=1, finished_before=0)
     assert seen.remaining_s == pytest.approx(1.5), "the slower of the last two"
+    seen = snapshot(unpruned, trials, claims, {}, moved={}, elapsed_s=1, finished_before=0)
+    assert seen.remaining_s == pytest.approx(9 * 10 / 2), "none at work has reported yet"
     seen = snapshot(unpruned, trials[:1], claims, {}, moved={}, elapsed_s=1, finished_before=0)
     assert seen.remaining_s is None, "nobody is at work"
 
