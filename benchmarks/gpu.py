@@ -5,12 +5,13 @@ Knows nothing of how a step is recorded. Three Markdown tables, in this order:
 1. whether recorded steps learn what direct ones do: loss on validation after each half epoch, both ways;
 2. images per second of the reference configurations and of a larger network, direct and recorded, in short
    turns after one another;
-3. seconds until `tune run --task twodigit --trials 100 --device cuda` has ended, and its best trial, with 1,
-   2, 4 and 8 workers on the card.
+3. seconds until `tune run --task twodigit --trials 100 --device cuda` has ended, start of the command
+   included, its best trial, and the most memory that the card held meanwhile (whoever's), by workers.
 
-Not one of them has been run by the authors: they had no card. Without one it says so and ends with 1.
+Without a card it says so and ends with 1. docs/decisions/008 has the tables.
 
     python benchmarks/gpu.py --workers 1 2 4 8
+    python benchmarks/gpu.py --only searches --workers 4 --seeds 1 2
 """
 
 import argparse
@@ -19,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,7 +58,7 @@ class Direct:
 
 def training(mnist: Mnist, settings: Mapping[str, Value], *, recorded: bool) -> Training:
     """A training of those settings on the card."""
-    spec = decode(settings, images=4 * TASK.epoch_examples, seed=0, precision="bfloat16")
+    spec = decode(settings, images=8 * TASK.epoch_examples, seed=0, precision="bfloat16")
     return Training(
         build(spec.model, signature_of(TASK), seed=0),
         TASK.training(mnist, augmentation=spec.augmentation, seed=0, device=CARD),
@@ -100,35 +102,61 @@ def speeds(mnist: Mnist, turns: int) -> None:
         print(f"| {name} | {direct} | {recorded} | {spread} |", flush=True)
 
 
-def searches(workers: list[int]) -> None:
+def searches(workers: list[int], seeds: list[int]) -> None:
     """Table 3."""
-    print("\n| workers | 100 trials, s | best on validation |\n|---|---|---|")
-    for count in workers:
-        with tempfile.TemporaryDirectory() as folder:
+    print("\n| workers | seed | 100 trials, s | best on validation | memory, GB |\n|---|---|---|---|---|")
+    for count, seed in [(count, seed) for seed in seeds for count in workers]:
+        with tempfile.TemporaryDirectory() as folder, MostMemory() as most:
             command = [TUNE, "run", "--task", "twodigit", "--trials", "100", "--device", "cuda", "--json"]
+            command += ["--workers", str(count), "--seed", str(seed)]
             began = time.monotonic()
-            done = subprocess.run(
-                [*command, "--workers", str(count)], cwd=folder, stdout=subprocess.PIPE, text=True, check=True
-            )
+            done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
             seconds = time.monotonic() - began
-            print(f"| {count} | {seconds:.0f} | {json.loads(done.stdout)['best_value']:.2%} |", flush=True)
+        best = json.loads(done.stdout)["best_value"]
+        print(f"| {count} | {seed} | {seconds:.0f} | {best:.2%} | {most.bytes / 1e9:.1f} |", flush=True)
+
+
+class MostMemory:
+    """The most memory that the card held while the block was at work, looked at four times a second."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._over = threading.Event()
+        self._looking = threading.Thread(target=self._look)
+
+    def __enter__(self) -> "MostMemory":
+        self._looking.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._over.set()
+        self._looking.join()
+
+    def _look(self) -> None:
+        while not self._over.wait(0.25):
+            free, total = torch.cuda.mem_get_info(CARD)
+            self.bytes = max(self.bytes, total - free)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--only", choices=["steps", "searches"])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--turns", type=int, default=10)
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
         raise SystemExit("There is no CUDA device here, and nothing to measure.")
     prepare_process(threads=1)
     print(json.dumps(describe(CARD)))
-    mnist = load()
-    curves(mnist)
-    speeds(mnist, arguments.turns)
-    searches(arguments.workers)
+    if arguments.only != "searches":
+        mnist = load()
+        curves(mnist)
+        speeds(mnist, arguments.turns)
+    if arguments.only != "steps":
+        searches(arguments.workers, arguments.seeds)
 
 
 if __name__ == "__main__":

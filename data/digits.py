@@ -3,6 +3,7 @@
 Knows nothing of tasks; composing digits into examples is theirs.
 """
 
+import functools
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -58,6 +59,14 @@ def digits_of(
     device: torch.device | str = "cpu",
 ) -> Digits:
     """The digits that alone may appear in `split`, ready to be moved as `augmentation` says."""
+    images, labels = _lying_on(mnist, split, torch.device(device))
+    mover = None if augmentation is None else mover_of(augmentation, device)
+    return Digits(images=images, labels=labels, mover=mover)
+
+
+@functools.lru_cache(maxsize=len(Split))
+def _lying_on(mnist: Mnist, split: Split, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Images and labels of a split; all trials of a process share the copy on a card."""
     match split:
         case Split.TRAIN:
             images, labels = mnist.train_images[:TRAIN_DIGITS], mnist.train_labels[:TRAIN_DIGITS]
@@ -65,5 +74,4 @@ def digits_of(
             images, labels = mnist.train_images[TRAIN_DIGITS:], mnist.train_labels[TRAIN_DIGITS:]
         case Split.TEST:
             images, labels = mnist.test_images, mnist.test_labels
-    mover = None if augmentation is None else mover_of(augmentation, device)
-    return Digits(images=images.to(device), labels=labels.to(device), mover=mover)
+    return images.to(device), labels.to(device)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from data.digits import TRAIN_DIGITS, Digits, Split, digits_of
 from data.mnist import Mnist
-from data.stream import EndlessStream, FiniteSet, Rows, generator
+from data.stream import EndlessStream, FiniteSet, Rows, chunk_on, generator
 from data.task import Augmentation, Batch, Head, Pairing, Task
 
 NUMBERS = 10
@@ -46,7 +46,9 @@ class DigitSum(Task):
             chance = generator(self.name, "shift", seed, epoch)
             return order, number, digits.mover.draw((len(order),), chance)
 
-        return EndlessStream(examples=self.epoch_examples, plan=plan, compose=partial(compose, digits))
+        return EndlessStream(
+            examples=self.epoch_examples, plan=plan, compose=partial(compose, digits), chunk=chunk_on(device)
+        )
 
     def validation(self, mnist: Mnist, *, device: torch.device | str = "cpu") -> FiniteSet:
         return _exhaustive_set(mnist, Split.VALIDATION, device)
@@ -87,4 +89,5 @@ def _exhaustive_set(mnist: Mnist, split: Split, device: torch.device | str) -> F
     digits = digits_of(mnist, split, device=device)
     chance = generator(DigitSum.name, "composition", split.value)
     order = torch.randperm(len(digits.images), generator=chance)
-    return FiniteSet(rows=(order,), compose=partial(compose_exhaustive, digits), scored=NUMBERS)
+    composing = partial(compose_exhaustive, digits)
+    return FiniteSet(rows=(order,), compose=composing, scored=NUMBERS, chunk=chunk_on(device))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from data.digits import Digits, Split, digits_of
 from data.mnist import Mnist
-from data.stream import EndlessStream, FiniteSet, Rows, generator
+from data.stream import EndlessStream, FiniteSet, Rows, chunk_on, generator
 from data.task import Augmentation, Batch, Head, Pairing, Task
 
 LOWER_BY = 14
@@ -48,7 +48,9 @@ class TwoDigit(Task):
                 return (pairs,)
             return pairs, digits.mover.draw(tuple(pairs.shape), generator(self.name, "shift", seed, epoch))
 
-        return EndlessStream(examples=self.epoch_examples, plan=plan, compose=partial(compose, digits))
+        return EndlessStream(
+            examples=self.epoch_examples, plan=plan, compose=partial(compose, digits), chunk=chunk_on(device)
+        )
 
     def validation(self, mnist: Mnist, *, device: torch.device | str = "cpu") -> FiniteSet:
         return _fixed_set(mnist, Split.VALIDATION, device)
@@ -83,4 +85,5 @@ def fixed_pairs(split: Split, digits: int) -> Tensor:
 
 def _fixed_set(mnist: Mnist, split: Split, device: torch.device | str) -> FiniteSet:
     digits = digits_of(mnist, split, device=device)
-    return FiniteSet(rows=(fixed_pairs(split, len(digits.images)),), compose=partial(compose, digits))
+    pairs = fixed_pairs(split, len(digits.images))
+    return FiniteSet(rows=(pairs,), compose=partial(compose, digits), chunk=chunk_on(device))

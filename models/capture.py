@@ -71,7 +71,9 @@ class Captured:
             self._record(step, inputs)
         if self._graph is None:
             self._direct -= 1
-            return step(*inputs)
+            # Without its history, which would keep the default stream's gradient nodes until the next step:
+            # a recording cannot write into those.
+            return step(*inputs).detach()
         for fixed, new in zip(self._inputs, inputs, strict=True):
             if fixed is not None and new is not None:
                 fixed.copy_(new, non_blocking=True)

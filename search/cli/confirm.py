@@ -39,7 +39,9 @@ def confirm(
             help="So many times the channels and units for the leaders: 1.25, 1.5. Costs their square."
         ),
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Local processes; default: one a core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Local processes; default: one a core, four on a GPU.")
+    ] = None,
     threads: Threads = 1,
     trial_timeout: TrialTimeout = None,
     stall_timeout: StallTimeout = 600.0,

@@ -61,7 +61,9 @@ def run(
     ] = None,
     study: Annotated[str | None, typer.Option(help="Name of the study; else the task's.")] = None,
     model: Annotated[str | None, typer.Option(help="mlp, conv or all (default).")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes; default: one a core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; default: one a core, four on a GPU.")
+    ] = None,
     threads: Threads = 1,
     epochs: Annotated[float | None, typer.Option(help="Budget of one trial; default by task.")] = None,
     seed: Annotated[int | None, typer.Option(help="Root of all random numbers; default 0.")] = None,

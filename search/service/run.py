@@ -62,7 +62,7 @@ def engine_for(request: RunRequest, storage_url: str) -> AbstractContextManager[
         case "local":
             from search.work.local import LocalEngine
 
-            return LocalEngine()
+            return LocalEngine(request.device)
         case "ray":
             from search.work.engine import Needs
             from search.work.ray_engine import RayEngine
@@ -76,7 +76,7 @@ class Hands:
     """What a machine lends to studies that others made; see RunRequest."""
 
     workers: int | None = 1
-    """None: one a core"""
+    """None: one a core, a few on a card"""
     threads: int = 1
     device: DeviceName = "auto"
     trial_timeout_s: float | None = None

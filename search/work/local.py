@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from multiprocessing.connection import wait
 from multiprocessing.queues import SimpleQueue
+from typing import Literal
 
 from search.errors import TryAgain
 from search.work.engine import Member, Place
@@ -26,13 +27,23 @@ AFRESH = 100
 """Exit code, less the number of trials that failed in a row, of a worker for which memory ended: its trials
 are in order, it did not die, and a new process takes its place and its count."""
 
+ON_A_CARD = 4
+"""Workers that keep one card busy; more of them only take more of its memory (docs/decisions/008)."""
+
 
 class LocalEngine(AbstractContextManager["LocalEngine"]):
     """Starts worker processes here."""
 
+    def __init__(self, device: Literal["auto", "cpu", "cuda"] = "auto") -> None:
+        self._device = device
+
     def room(self, threads: int) -> int:
-        """One worker a core, also where each has several threads: whoever asks for threads counts workers."""
-        return len(os.sched_getaffinity(0))
+        """One worker a core, also where each has several threads: whoever asks for threads counts workers.
+        On a card no more than it takes. Raises DeviceUnavailable."""
+        from models.device import choose_device
+
+        cores = len(os.sched_getaffinity(0))
+        return cores if choose_device(self._device).type == "cpu" else min(cores, ON_A_CARD)
 
     def starter(self, size: int) -> Callable[[Order], Member]:
         """What starts a process at each call."""

@@ -36,6 +36,9 @@ WAITING_BYTES = 16_000_000
 """So much may be held by trials that wait; beyond it they are parked. To park one and take it up again costs
 a tenth of a second, which in a study of small MLPs was a fifth of all time (docs/decisions/007)."""
 
+WAITING_BYTES_ON_A_CARD = 256_000_000
+"""The same for a worker whose trials wait on a card: its memory is not what the machine is short of."""
+
 FAILURES_IN_A_ROW = 5
 """So many failed trials, one after the other, mean that something is wrong with more than the trials."""
 
@@ -135,9 +138,10 @@ class _Hands:
 
     def _take_up(self, attempt: Attempt) -> None:
         """Parks others, those that began first before the rest, until what they hold is little enough."""
+        limit = WAITING_BYTES if self._ground.device.type == "cpu" else WAITING_BYTES_ON_A_CARD
         waiting = [each for each in self._attempts.values() if each is not attempt and each.held_bytes]
         for other in waiting:
-            if sum(each.held_bytes for each in waiting) <= WAITING_BYTES:
+            if sum(each.held_bytes for each in waiting) <= limit:
                 break
             with self._parking(other):
                 other.park()

@@ -1,6 +1,5 @@
 """What the p-th example is depends on p alone; an evaluation set is scored once, whole, in order."""
 
-from collections.abc import Iterator
 from itertools import islice
 
 import pytest
@@ -9,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-import data.stream
-from data.stream import EndlessStream, FiniteSet, generator
+from data.stream import EndlessStream, FiniteSet, chunk_on, generator
 from data.task import Batch
 
 EPOCH = 7
+CHUNK = 10
 
 
 def plan(epoch: int) -> tuple[Tensor, ...]:
@@ -25,16 +24,10 @@ def compose(index: Tensor, epoch: Tensor) -> Batch:
     return Batch(index[:, None, None, None].to(torch.uint8), epoch, torch.stack((index, epoch), dim=1))
 
 
-@pytest.fixture(autouse=True)
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(data.stream, "CHUNK", 10)
-    return
-
-
 @settings(max_examples=60, deadline=None)
 @given(batch_size=st.integers(1, 40), start=st.integers(0, 60), count=st.integers(1, 6))
 def test_examples_depend_on_their_place_alone(batch_size: int, start: int, count: int) -> None:
-    stream = EndlessStream(examples=EPOCH, plan=plan, compose=compose)
+    stream = EndlessStream(examples=EPOCH, plan=plan, compose=compose, chunk=CHUNK)
     batches = list(islice(stream.batches(batch_size, start=start), count))
     # The oracle is the plan itself, read from the first example on.
     everything = torch.cat([torch.stack(plan(epoch), dim=1) for epoch in range(60)])
@@ -62,7 +55,7 @@ def test_a_finite_set_scores_each_example_once(
         targets = torch.stack((index[:, None].expand_as(number), number), dim=2).view(-1, 2)
         return Batch(index[:, None, None, None], number, targets)
 
-    finite = FiniteSet(rows=(torch.arange(pictures),), compose=many, scored=scored)
+    finite = FiniteSet(rows=(torch.arange(pictures),), compose=many, scored=scored, chunk=CHUNK)
     batches = list(finite.batches(batch_size, limit=limit))
     assert finite.examples == pictures * scored
     expected = torch.cartesian_prod(torch.arange(pictures), torch.arange(scored)).view(-1, 2)[:limit]
@@ -78,14 +71,14 @@ def test_a_finite_set_scores_each_example_once(
     "arguments", [{"batch_size": 0}, {"batch_size": -1}, {"batch_size": 1, "start": -1}], ids=str
 )
 def test_a_stream_refuses_at_the_call(arguments: dict[str, int]) -> None:
-    stream = EndlessStream(examples=EPOCH, plan=plan, compose=compose)
+    stream = EndlessStream(examples=EPOCH, plan=plan, compose=compose, chunk=CHUNK)
     with pytest.raises(ValueError, match=r"batch_size >= 1 and start >= 0, not"):
         stream.batches(**arguments)
 
 
 @pytest.mark.parametrize("arguments", [{"batch_size": 0}, {"batch_size": 1, "limit": 0}], ids=str)
 def test_a_finite_set_refuses_at_the_call(arguments: dict[str, int]) -> None:
-    finite = FiniteSet(rows=(torch.arange(3),), compose=compose)
+    finite = FiniteSet(rows=(torch.arange(3),), compose=compose, chunk=CHUNK)
     with pytest.raises(ValueError, match=r"batch_size >= 1 and limit >= 1 or None, not"):
         finite.batches(**arguments)
 
@@ -98,3 +91,8 @@ def test_keys_of_generators_do_not_collide() -> None:
 def test_a_generator_is_the_same_in_every_process_and_version() -> None:
     # Pinned: another value would change the data of all studies that were ever made.
     assert generator("twodigit", "pairs", 0, 0).initial_seed() == 8608884020642688768
+
+
+def test_a_card_gets_more_at_once() -> None:
+    assert chunk_on("cpu") < chunk_on("cuda")
+    assert chunk_on(torch.device("cuda", 1)) == chunk_on("cuda")

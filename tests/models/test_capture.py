@@ -132,3 +132,15 @@ def test_logits_are_not_overwritten_by_later_steps() -> None:
     logits = [captured(step, batch, None, torch.zeros(2, 1)) for batch in batches]
     for batch, kept in zip(batches, logits, strict=True):
         assert torch.equal(kept, batch * 2)
+
+
+def test_no_history_outlives_a_direct_step() -> None:
+    """Gradient nodes of the stream on which steps were done directly would be met again by the recording,
+    on another stream, and CUDA refuses that."""
+    weight = torch.ones(3, requires_grad=True)
+    captured = Captured(Unable)
+    for _ in range(WARM_UP + 2):
+        logits = captured(
+            lambda image, _number, _targets: image * weight, torch.ones(2, 3), None, torch.ones(2)
+        )
+        assert logits.grad_fn is None

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Literal
 
 import pytest
+import torch
 
 from search.study.study import DEATHS
 from search.work.crew import RESTARTS, WITHIN_S, Crew
 from search.work.engine import Place
-from search.work.local import AFRESH, GAVE_UP
+from search.work.local import AFRESH, GAVE_UP, ON_A_CARD, LocalEngine
 from search.work.order import End, Order
 from search.work.worker import FAILURES_IN_A_ROW
 
@@ -147,3 +149,22 @@ def test_one_that_hangs_is_replaced_by_its_place(crew: Crew, stage: list[Puppet]
     crew.replace(Place("here", 1))
     assert [puppet.killed for puppet in stage] == [True, False, False]
     assert crew.places == [Place("here", 3)]
+
+
+@pytest.mark.parametrize(("cores", "there", "device", "room"), [
+    (16, False, "auto", 16),
+    (16, True, "auto", ON_A_CARD),
+    (16, True, "cuda", ON_A_CARD),
+    (16, True, "cpu", 16),
+    (2, True, "auto", 2),
+])  # fmt: skip
+def test_nobody_says_how_many(
+    cores: int,
+    there: bool,
+    device: Literal["auto", "cpu", "cuda"],
+    room: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert LocalEngine(device).room(threads=1) == room
