@@ -81,7 +81,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         name="batch_size",
         meaning="examples per step",
         legal=Int(low=1, high=8192),
-        default=Choice(options=(32, 64, 128)),  # docs/decisions/017: 256 takes 90 MB more for nothing
+        default=Choice(options=(64, 128)),  # docs/decisions/017 and 023: neither 256 nor 32
     ),
     Parameter(
         name="label_smoothing",
@@ -190,7 +190,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         name="growth",
         meaning="channels of each block relative to the one before",
         legal=Float(low=0.25, high=8.0),
-        default=Float(low=1.5, high=2.0),
+        default=Float(low=1.75, high=2.25),  # docs/decisions/023
         family="conv",
         needs=("blocks", 1),
     ),
@@ -213,14 +213,14 @@ PARAMETERS: tuple[Parameter, ...] = (
         name="batch_norm",
         meaning="batch normalisation after each convolution",
         legal=Choice(options=(False, True)),
-        default=Choice(options=(False, True)),
+        default=Fixed(value=True),  # docs/decisions/023
         family="conv",
     ),
     Parameter(
         name="hidden",
         meaning="units of the first linear layer after the blocks",
         legal=Int(low=1, high=16384),
-        default=Int(low=64, high=256, log=True),
+        default=Int(low=128, high=512, log=True),  # docs/decisions/023
         family="conv",
         width=True,
     ),

@@ -172,3 +172,11 @@ def test_an_unknown_task_comes_with_a_hint(name: str, hint: str) -> None:
 def test_a_wrong_value_is_refused_with_its_rule(make: object, rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
         make()  # type: ignore[operator]
+
+
+def test_trials_share_what_lies_on_a_card(mnist: Mnist) -> None:
+    """A stand-in for a card: torch's meta device, to which nothing is ever copied twice either."""
+    first, second = (digits_of(mnist, Split.TRAIN, device="meta") for _ in range(2))
+    assert first.images is second.images
+    assert digits_of(mnist, Split.TRAIN, device="cpu").images.device.type == "cpu"
+    assert digits_of(mnist, Split.VALIDATION, device="meta").images.shape != first.images.shape
