@@ -37,7 +37,7 @@ ALLOWED = {
     ("data.mnist", "load"): "all four files are read and checked together",
     ("data.wheel", "TABLES"): "which table of the wheel becomes which files",
     ("data.digits", "Split"): "the split's name",
-    ("data.digits", "digits_of"): "hands out the digits of a split to the task that asks",
+    ("data.digits", "_lying_on"): "picks the digits of a split, for digits_of alone",
     ("data.task", "Task.test"): "declares it",
     ("data.twodigit", "PAIRS"): "its size",
     ("data.twodigit", "TwoDigit.test"): "the test set of this task",
