@@ -18,7 +18,7 @@ from search.cli.options import (
     print_table,
     storage_url,
 )
-from search.cli.words import described, duration, heads, percent, settings
+from search.cli.words import described, duration, hardware, heads, percent, settings
 
 if TYPE_CHECKING:
     from search.records import TrialRecord
@@ -171,7 +171,7 @@ def best(study: StudyArgument, storage: StorageOption = None, json: JSONOption =
         if gain.trial != trial.number
     )
     if found.worker is not None:
-        rows.append(("trained on", f"{found.worker.host}, {found.worker.environment.get('cpu', '?')}"))
+        rows.append(("trained on", f"{found.worker.host}, {hardware(found.worker.environment)}"))
     width = max(len(name) for name, _ in rows)
     for name, words in rows:
         typer.echo(f"{name:<{width}}  {words}")

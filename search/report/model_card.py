@@ -13,7 +13,7 @@ from search.confirmation import Confirmation, Look
 from search.records import Point, Scores, StudyRecord, TrialRecord, Value
 from search.report.markdown import sparkline, table
 from search.report.numbers import wilson
-from search.report.words import percent, widened
+from search.report.words import hardware, percent, widened
 
 CURVE_ROWS = 16
 """Points of a learning curve in its table; of a longer one, every so many."""
@@ -259,8 +259,7 @@ def _training(facts: CardFacts) -> list[str]:
         )
         for p in shown
     ]
-    where = facts.environment
-    machine = f" on {where.get('cpu', 'an unknown processor')}" if where else ""
+    machine = f" on {hardware(facts.environment)}" if facts.environment else ""
     return [
         "## How it was trained",
         "",

@@ -4,7 +4,7 @@ Knows nothing of where they are printed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def percent(fraction: float | None, digits: int = 2) -> str:
@@ -55,6 +55,11 @@ def epochs(images: float, epoch_images: int) -> str:
 def widened(factor: float, whose: str = "") -> str:
     """`, widened 1.25 times`, to follow what was; nothing for a factor of 1. whose: "leaders", say."""
     return "" if factor == 1 else ", " + f"{whose} widened {factor:g} times".lstrip()
+
+
+def hardware(environment: Mapping[str, str | int]) -> str:
+    """What a worker with this environment trains on, by name: its card, else its processor."""
+    return str(environment.get("gpu") or environment.get("cpu") or "an unknown processor")
 
 
 def p_value(p: float) -> str:

@@ -14,6 +14,7 @@ from search.errors import UsageError
 from search.records import State, Track
 from search.report.side_by_side.comparison import Comparison, Pair, Studied
 from search.report.side_by_side.comparison import compare as side_by_side
+from search.report.words import hardware
 from search.service.look import Best, best_in, reader_of
 from search.service.output import write
 from search.study.reading import Reading, TrialReader, open_reading
@@ -65,7 +66,7 @@ def _studied(storage: Reading, best: Best, reader: TrialReader) -> Studied:
         reports=reader.reports(),
         best=best.trial,
         point=best.point,
-        machines=tuple(dict.fromkeys(str(worker.environment.get("cpu", worker.host)) for worker in workers)),
+        machines=tuple(dict.fromkeys(hardware(worker.environment) for worker in workers)),
     )
 
 

@@ -20,6 +20,7 @@ from search.records import (
     TrialRecord,
 )
 from search.report.numbers import Gain, best_point, best_trial, count, gains, leader, snapshot, wilson
+from search.report.words import hardware
 
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
 
@@ -187,3 +188,9 @@ def test_a_failed_trial_leads_nobody() -> None:
     trials = [trial(0, State.FAILED, 0.9), trial(1, State.PRUNED, 0.5), trial(2, State.WAITING)]
     assert leader(trials) == trials[1]
     assert leader([]) is None
+
+
+def test_a_card_is_named_before_the_processor_beside_it() -> None:
+    assert hardware({"cpu": "Xeon", "gpu": "H200", "cores": 16}) == "H200"
+    assert hardware({"cpu": "Xeon"}) == "Xeon"
+    assert hardware({}) == "an unknown processor"
