@@ -113,13 +113,13 @@ def database(postgresql_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def run(start: Command, tmp_path: Path, postgresql_url: str, cluster: TwoNodes) -> Command:
-    """run(): `tune run` on the cluster in the background, its password a canary."""
+    """run(*more): `tune run` on the cluster in the background, its password a canary."""
     secret = make_url(postgresql_url).set(password=CANARY).render_as_string(hide_password=False)
 
-    def begin() -> subprocess.Popen[str]:
+    def begin(*more: str) -> subprocess.Popen[str]:
         engine = ("--engine", "ray", "--address", cluster.address)
         process: subprocess.Popen[str] = start(
-            "run", "--task", "twodigit", *RUN, *engine, cwd=tmp_path, TUNE_STORAGE=secret
+            "run", "--task", "twodigit", *RUN, *more, *engine, cwd=tmp_path, TUNE_STORAGE=secret
         )
         return process
 
@@ -198,7 +198,7 @@ def test_workers_end_with_a_killed_parent_and_the_same_command_goes_on(
 
 
 def test_a_lost_head_ends_the_run_in_words(run: Command, cluster: TwoNodes, database: Engine) -> None:
-    running = run()
+    running = run("--trials", "1000")  # a dozen can be over before a fast machine notices the loss
     wait_for(lambda: held_by(database, children_of(cluster.second)), timeout_s=200)
     cluster.kill_head()
     _, words = running.communicate(timeout=200)
