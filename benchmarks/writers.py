@@ -113,7 +113,7 @@ def trained(mnist: Mnist, settings: Mapping[str, Value], epochs: float, seed: in
     images = round(epochs * task.epoch_examples)
     precision = "bfloat16" if bfloat16_pays(device, str(settings["model"])) else "float32"
     spec = decode(settings, images=images, seed=seed, precision=precision)  # type: ignore[arg-type]
-    (step,) = learn(spec, task, mnist, rungs=[images], device=device)
+    (step,) = learn(spec, task, mnist, rungs=[images], device=device).steps
     return step.network
 
 

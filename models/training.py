@@ -185,10 +185,14 @@ class Training:
         batches = self.training.batches(self.config.batch_size, start=self.images)
         for milestone in [m for m in milestones if m > self.milestone]:
             began = perf_counter()
-            with denormals_flushed():
-                self._train(batches, until=milestone)
-            train = self.tally.metrics()
-            trained = perf_counter()
+            try:
+                with denormals_flushed():
+                    self._train(batches, until=milestone)
+                train = self.tally.metrics()
+            finally:  # who is stopped on the way has spent the time, too
+                trained = perf_counter()
+                self.training_seconds += trained - began
+                self.seconds += trained - began
             validation = evaluate(
                 self.judged,
                 self.validation,
@@ -198,8 +202,7 @@ class Training:
             self._require_finite(train.loss + validation.loss)
             self.milestone = milestone
             self.reported = self.images
-            self.training_seconds += trained - began
-            self.seconds += perf_counter() - began
+            self.seconds += perf_counter() - trained
             yield Report(
                 images=milestone,
                 seconds=self.seconds,

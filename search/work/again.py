@@ -43,7 +43,7 @@ def again(
         seed=training_seed(spec.seed, origin=origin, confirming=trial.confirming),
         precision=precision_of(settings, worker),  # type: ignore[arg-type]  # as a worker noted it
     )
-    return learn(decoded, get_task(spec.task), mnist, rungs=rungs, device=_DEVICE)
+    return learn(decoded, get_task(spec.task), mnist, rungs=rungs, device=_DEVICE).steps
 
 
 def precision_of(settings: Mapping[str, Value], worker: Worker | None) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 import torch
@@ -20,7 +20,7 @@ from search.work.ground import Ground
 from search.work.keeping import Moment, keep, moment_of
 from search.work.saves import FORMAT, Save, Saves
 from search.work.spec import TrialSpec, decode, training_seed
-from search.work.trial import Step, learn
+from search.work.trial import Learning, learn
 
 COPIES = 5
 """Of each weight, in a trial that waits: itself, its average, its best value, two moments."""
@@ -38,12 +38,12 @@ class Attempt:
     def __init__(self, ground: Ground, claim: Claim, asked: Asked, check: Callable[[], None]) -> None:
         self._ground = ground
         self._check = check
-        self._steps: Iterator[Step] | None = None
+        self._learning: Learning | None = None
+        """None while it has no memory: before it begins, and parked"""
         self._best: Point | None = None
         self._best_weights: Mapping[str, torch.Tensor] = {}
         self._kept: Point | None = None
         """the best point whose fate is decided: its weights are kept, or were not worth it"""
-        self._last: Step | None = None
         self._saved_at = 0.0
         self._saved_images = 0
         """where the last save was made"""
@@ -86,14 +86,13 @@ class Attempt:
         return self._spent_s + (0.0 if self._since is None else time.monotonic() - self._since)
 
     def _advance(self, until: int) -> bool:
-        if self._steps is None:
+        if self._learning is None:
             if self.images == 0 and self._in_vain:
                 self.prune()
                 return True
-            self._steps = self._learn()
-        for step in self._steps:
-            if self._last is None:
-                self.asked.note_parameters(step.network.parameter_count)
+            self._learning = self._learn()
+            self.asked.note_parameters(self._learning.network.parameter_count)
+        for step in self._learning.steps:
             if self._note(step.point):
                 self._best_weights = moment_of(step.network).weights
             hopeless = self._report(step.point)
@@ -107,7 +106,6 @@ class Attempt:
             if hopeless and self.asked.reference is None:
                 self.prune()
                 return True
-            self._last = step
             if time.monotonic() - self._saved_at > SAVE_EVERY_S:
                 self.save()
             self._check()
@@ -140,9 +138,9 @@ class Attempt:
     @property
     def held_bytes(self) -> int:
         """Memory that it would give back if it were parked."""
-        if self._last is None:
+        if self._learning is None:
             return 0
-        return EXAMPLES_BYTES + 4 * COPIES * self._last.network.parameter_count
+        return EXAMPLES_BYTES + 4 * COPIES * self._learning.network.parameter_count
 
     def park(self) -> None:
         """Saves where it stands and lets go of its memory; `advance` goes on from there, bit for bit.
@@ -155,21 +153,24 @@ class Attempt:
 
     def let_go(self) -> None:
         """Frees its memory now: it knows `check`, which knows it, and such cycles wait for the collector."""
-        self._steps = self._last = None
+        self._learning = None
         self._best_weights = {}
 
     def save(self) -> None:
-        """Saves where it stands, also between two reports. Raises OSError where there is no room."""
-        if self._last is None or self._best is None:
+        """Saves where it stands, also between two reports. Raises OSError where there is no room.
+
+        Not before its first report, which is near, nor where it is parked, which is on disk already.
+        """
+        if self._learning is None or self._best is None:
             return
         save = Save(
             trial_id=self.asked.trial_id,
             images=self.images,
-            state=self._last.state(),
+            state=self._learning.state(),
             best_images=self._best.images,
             best=self._best_weights,
         )
-        self.saves.write(save, self._last.network, self._fingerprint)
+        self.saves.write(save, self._learning.network, self._fingerprint)
         self._saved_at = time.monotonic()
         self._saved_images = self.images
 
@@ -181,10 +182,12 @@ class Attempt:
 
     @cached_property
     def _fingerprint(self) -> str:
-        """Of all that the training depends on."""
+        """Of all that the training depends on. A card's random numbers go on on no processor, so that a save
+        is of the kind of device that it was made on."""
         ground = self._ground
         data = sorted(ground.mnist.checksums.items())
-        everything = repr((FORMAT, self._spec, ground.ladder.rungs, ground.task.name, data))
+        rungs, kind = ground.ladder.rungs, ground.device.type
+        everything = repr((FORMAT, self._spec, rungs, ground.task.name, data, kind))
         return hashlib.sha256(everything.encode()).hexdigest()
 
     @cached_property
@@ -199,7 +202,7 @@ class Attempt:
             precision=self._ground.precision[str(settings["model"])],
         )
 
-    def _learn(self) -> Iterator[Step]:
+    def _learn(self) -> Learning:
         ground = self._ground
         saved = self._unparked() if self.images else None
         return learn(

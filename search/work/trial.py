@@ -50,8 +50,17 @@ class Step:
     point: Point
     network: Network
     """with the weights that were judged; training goes on and changes them"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Learning:
+    """A trial in training. It trains while `steps` is asked for the next one."""
+
+    steps: Iterator[Step]
+    network: Network
+    """what is trained"""
     state: Callable[[], dict[str, Tensor]]
-    """copies of all that `learn` needs to go on from here, as of the call"""
+    """copies of all that `learn` needs to go on from here, as of the call: between any two batches"""
 
 
 def learn(
@@ -63,13 +72,13 @@ def learn(
     device: torch.device,
     check: Callable[[], None] = lambda: None,
     resume: Mapping[str, Tensor] | None = None,
-) -> Iterator[Step]:
-    """Trains a trial and stops at every rung (training images seen) that lies ahead.
+) -> Learning:
+    """A trial that stops at every rung (training images seen) that lies ahead.
 
-    From the start, or from where a Step's `state` was taken, which must be of the same spec: the steps to
-    come are then the same, bit for bit, as without the interruption.
+    From the start, or from where a Learning's `state` was taken, which must be of the same spec and kind of
+    device: the steps to come are then the same, bit for bit, as without the interruption.
 
-    Raises Diverged for a loss that is not finite, and whatever `check` raises.
+    Its steps raise Diverged for a loss that is not finite, and whatever `check` raises.
     """
     network = build(spec.model, signature_of(task), seed=derive(spec.seed, "weights")).to(device)
     stream = task.training(
@@ -85,8 +94,12 @@ def learn(
     )
     if resume is not None:
         training.load_state_dict(resume)
+    return Learning(steps=_steps(training, rungs), network=network, state=training.state_dict)
+
+
+def _steps(training: Training, rungs: Sequence[int]) -> Iterator[Step]:
     for report in training.reports(rungs):
-        yield Step(point=point_of(report), network=training.judged, state=training.state_dict)
+        yield Step(point=point_of(report), network=training.judged)
 
 
 def point_of(report: Report) -> Point:

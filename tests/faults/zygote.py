@@ -46,7 +46,7 @@ from search.work.ground import prepare
 from search.work.handover import Handover
 from search.work.reaper import Reaper
 from search.work.spec import TrialSpec
-from search.work.trial import Step
+from search.work.trial import Learning, Step
 
 NETWORK = build(MLPConfig(width=2), Signature(image=(1, 2, 2), heads=(("a", 2),)), seed=0)
 
@@ -65,18 +65,23 @@ def learn(
     device: object,
     check: Callable[[], None],
     resume: Mapping[str, Tensor] | None = None,
-) -> Iterator[Step]:
+) -> Learning:
     """Instead of search.work.trial.learn."""
-    past = 0 if resume is None else int(resume["images"])
-    for images in rungs:
-        if images <= past:
-            continue
-        check()
-        time.sleep(PAUSE_S)
-        scores = Scores(heads={"a": HeadScore(loss=1.0, accuracy=accuracy(spec.seed, images))}, joint=0.0)
-        point = Point(images=images, seconds=images / 1e6, learning_rate=0.1, train=scores, validation=scores)
-        state = {"images": torch.tensor(images)}
-        yield Step(point=point, network=NETWORK, state=lambda state=state: state)  # type: ignore[misc]
+    at = 0 if resume is None else int(resume["images"])
+
+    def steps() -> Iterator[Step]:
+        nonlocal at
+        for images in rungs:
+            if images <= at:
+                continue
+            check()
+            time.sleep(PAUSE_S)
+            at = images
+            scores = Scores(heads={"a": HeadScore(loss=1.0, accuracy=accuracy(spec.seed, at))}, joint=0.0)
+            point = Point(images=at, seconds=at / 1e6, learning_rate=0.1, train=scores, validation=scores)
+            yield Step(point=point, network=NETWORK)
+
+    return Learning(steps=steps(), network=NETWORK, state=lambda: {"images": torch.tensor(at)})
 
 
 PAUSE_S = 0.01

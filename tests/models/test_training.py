@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -114,6 +115,43 @@ class TestRepeats:
         assert timeless(found) == expected
         assert bitwise(whole.network, resumed.network)
         assert found[-1].seconds >= found[0].seconds
+
+
+def test_time_that_was_spent_before_a_stop_counts(  # type: ignore[no-untyped-def]
+    trained, pictures: Signature, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the stop came between two reports. A batch takes ten seconds here, a validation one."""
+    now = 0.0
+    step, look = Training._step, evaluate
+
+    def slow_step(*arguments: Any) -> Tensor:
+        nonlocal now
+        now += 10
+        return step(*arguments)
+
+    def slow_look(*arguments: Any, **more: Any) -> Metrics:
+        nonlocal now
+        now += 1
+        return look(*arguments, **more)
+
+    monkeypatch.setattr("models.training.perf_counter", lambda: now)
+    monkeypatch.setattr("models.training.evaluate", slow_look)
+    monkeypatch.setattr(Training, "_step", slow_step)
+
+    def stops_at_the_sixth(*_arguments: Any) -> Tensor:
+        if stopped.images == 5 * 32:
+            raise KeyboardInterrupt
+        return slow_step(*_arguments)
+
+    stopped = trained(MODELS["mlp with dropout"], pictures, BASE)
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "_step", stops_at_the_sixth)
+        with pytest.raises(KeyboardInterrupt):
+            next(stopped.reports([320]))
+    resumed = trained(MODELS["mlp with dropout"], pictures, BASE)
+    resumed.load_state_dict(stopped.state_dict())
+    (report,) = resumed.reports([320])
+    assert (report.training_seconds, report.seconds) == (100, 101)
 
 
 def bitwise(one: Network, other: Network) -> bool:

@@ -16,6 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from data.mnist import Mnist
+from models.checkpoint import load_checkpoint
 from models.mlp import MLPConfig
 from models.network import Signature, build
 from search.errors import TryAgain
@@ -111,6 +112,35 @@ def test_a_signal_costs_no_batch(grounds: Callable[[str], Ground]) -> None:
     assert first.failure is Failure.INTERRUPTED
     assert first.images == 2250
     goes_on(grounds("stopped"), expected=undisturbed(grounds("whole")), batches=57 - 40)
+
+
+def test_nor_does_a_second_one_before_the_next_report(grounds: Callable[[str], Ground]) -> None:
+    """Else a worker that is stopped again and again, sooner than it comes to a report, came nowhere."""
+    positions = []
+    for questions in (45, 69):  # the second one finds the other reference in its way
+        here, asked = grounds("stopped"), iter(range(10_000))
+        work(here, stop=lambda asked=asked, last=questions: next(asked) > last)  # type: ignore[misc]
+        newest = max(here.artifacts.folder.glob("*.at-*"))
+        positions.append(int(load_checkpoint(newest).tensors["training.position"][0]))
+    assert 2250 < positions[0] < positions[1] < 3600
+    here = grounds("stopped")
+    assert work(here, stop=lambda: False) == 1
+    [again] = [trial for trial in here.study.trials() if trial.retry_of and trial.state is State.COMPLETE]
+    curve = here.storage.store.curve(again.trial_id)
+    assert timeless(curve) == timeless(undisturbed(grounds("whole")))
+
+
+def test_a_save_is_of_the_kind_of_device_that_it_was_made_on(grounds: Callable[[str], Ground]) -> None:
+    """A card's generator cannot go on on a processor: torch refuses its state, and a trial must not fail by
+    that, but begin again."""
+    here = grounds("stopped")
+    attempt = begun(here, until=2250)
+    attempt.save()
+    card = dataclasses.replace(here, device=torch.device("cuda"))
+    curve = here.storage.store.curve(attempt.asked.trial_id)
+    for ground, found in ((here, True), (card, False)):
+        other = Attempt(ground, attempt.claim, attempt.asked, check=lambda: None)
+        assert other.rejoin(curve) is found
 
 
 def test_a_crash_costs_what_came_after_the_last_report(
@@ -295,8 +325,8 @@ class TestParked:
     def test_it_goes_on_as_if_it_had_not_waited(
         self, attempt: Attempt, grounds: Callable[[str], Ground]
     ) -> None:
-        assert attempt._last is not None
-        trained = weakref.ref(attempt._last.network)
+        assert attempt._learning is not None
+        trained = weakref.ref(attempt._learning.network)
         attempt.park()
         gc.collect()
         assert trained() is None, "it takes no memory"

@@ -317,7 +317,12 @@ class TestWork:
         networks = []
 
         def learn(*arguments: Any, **more: Any) -> Any:
-            for step in trials_module.learn(*arguments, **more):
+            learning = trials_module.learn(*arguments, **more)
+            networks.append(weakref.ref(learning.network))
+            return dataclasses.replace(learning, steps=seen(learning.steps))
+
+        def seen(steps: Iterator[trials_module.Step]) -> Iterator[trials_module.Step]:
+            for step in steps:
                 networks.append(weakref.ref(step.network))
                 yield step
 
