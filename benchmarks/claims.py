@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -40,23 +41,29 @@ class Counting:
     """Slots of a study that nobody else works on."""
 
     def __init__(self, slots: int) -> None:
-        self._slots, self._taken = slots, 0
+        self._slots = slots
+        self._taken: list[Claim] = []
 
     def claim(self, study_id: int, worker_id: str, *, lease_s: float) -> Claim | None:
         """The next one."""
-        if self._taken == self._slots:
+        if len(self._taken) == self._slots:
             return None
-        self._taken += 1
-        return Claim(
-            claim_id=self._taken,
+        claim = Claim(
+            claim_id=len(self._taken) + 1,
             study_id=study_id,
-            slot=self._taken - 1,
+            slot=len(self._taken),
             worker_id=worker_id,
             token="",
             trial_id=None,
             done=False,
             expires=datetime.datetime.now(datetime.UTC),
         )
+        self._taken.append(claim)
+        return claim
+
+    def claims(self, _study_id: int) -> list[Claim]:
+        """All, for done: a worker asks when it has nothing left to do."""
+        return [replace(claim, done=True) for claim in self._taken]
 
 
 class NoLeases:
@@ -105,6 +112,7 @@ def without(slots: int) -> Iterator[None]:
 
     stand_ins: tuple[tuple[type, str, Any], ...] = (
         (SQLStore, "claim", lambda _self, *given, **more: counting.claim(*given, **more)),
+        (SQLStore, "claims", lambda _self, study_id: counting.claims(study_id)),
         (SQLStore, "attach", nothing),
         (SQLStore, "settle", nothing),
         (SQLStore, "open_claims", nothing),

@@ -123,7 +123,9 @@ def one_life(storage: Storage, study: Study, artifacts: Artifacts, clock: Clock,
 
 def lives(storage: Storage, study: Study, n: int, folder: Path) -> Clock:
     """So many trials, after three that warm up: caches, prepared statements, imports."""
-    artifacts, clock = Artifacts(root=folder, study_id=study.study_id, name=study.name), Clock()
+    record = storage.store.study(study.study_id)
+    assert record is not None
+    artifacts, clock = Artifacts.of(folder, record), Clock()
     for index in range(3):
         one_life(storage, study, artifacts, Clock(), index)
     gc.collect()

@@ -65,7 +65,7 @@ def give_weights(storage: Storage, name: str) -> None:
         activation="silu",
     )
     written = keep(
-        Artifacts(root=artifact_root(storage.url), study_id=study.study_id, name=name),
+        Artifacts.of(artifact_root(storage.url), record),
         moment_of(build(largest, signature_of(task), seed=0)),
         task=task.name,
         number=trial.number,

@@ -106,18 +106,12 @@ def create_or_resume(storage: Storage, request: RunRequest, mnist: Mnist) -> tup
 
 def _create(storage: Storage, request: RunRequest, mnist: Mnist) -> None:
     """Makes the study, unless another process makes it at this very moment."""
-    from search.work.artifacts import Artifacts, artifact_root
-    from search.work.saves import discard_all
     from search.work.spec import reference_settings
 
     spec = _new_spec(request, mnist)
     references = {name: reference_settings(name) for name in spec.references}
     target = request.trials or DEFAULT_TRIALS
-    study = Study.create(storage, request.name, spec, target, references=references)
-    if study is not None:
-        # One of this name and number may have been deleted: what it saved is not this one's to go on with.
-        root = artifact_root(storage.url)
-        discard_all(Artifacts(root=root, study_id=study.study_id, name=study.name).folder)
+    Study.create(storage, request.name, spec, target, references=references)
 
 
 def _new_spec(request: RunRequest, mnist: Mnist) -> StudySpec:

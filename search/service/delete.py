@@ -79,8 +79,7 @@ def _refuse_in_use(storage: Storage, record: StudyRecord) -> None:
 def _losses(storage: Storage, study: Study, record: StudyRecord) -> Losses:
     from search.work.artifacts import Artifacts, artifact_root
 
-    root = artifact_root(storage.url)
-    folder = Artifacts(root=root, study_id=record.study_id, name=record.name).folder
+    folder = Artifacts.of(artifact_root(storage.url), record).folder
     files = [path for path in folder.rglob("*") if path.is_file()]
     return Losses(
         record=record,

@@ -128,7 +128,7 @@ def _restore(storage_url: str, found: FoundTrial, moment: Moment, point: Point) 
     from search.work.keeping import keep
 
     record, trial = found.record, found.trial
-    artifacts = Artifacts(root=artifact_root(storage_url), study_id=record.study_id, name=record.name)
+    artifacts = Artifacts.of(artifact_root(storage_url), record)
     try:
         written = keep(
             artifacts,

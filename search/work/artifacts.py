@@ -5,12 +5,14 @@ Knows nothing of what is in a file.
 from __future__ import annotations
 
 import contextlib
+import datetime
+import hashlib
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.records import CheckpointRecord
+from search.records import CheckpointRecord, StudyRecord
 from search.store.base import Store
 
 KEEP = 10
@@ -26,14 +28,25 @@ class Artifacts:
     study_id: int
     name: str
     """of the study"""
+    created: datetime.datetime
+    """when the study was made"""
     keep: int | None = KEEP
     """trials whose weights are kept; None: all of them, as in a confirmation, where trials are few and each
     may turn out to be the one that is tested and exported"""
 
+    @classmethod
+    def of(cls, root: Path, record: StudyRecord) -> Artifacts:
+        """Those of a study: the best trials' in a search, every trial's in a confirmation."""
+        keep = KEEP if record.spec.confirms is None else None
+        return cls(root=root, study_id=record.study_id, name=record.name, created=record.created, keep=keep)
+
     @property
     def folder(self) -> Path:
-        """This study's own folder."""
-        return self.root / f"{self.study_id:04d}-{re.sub(r'[^A-Za-z0-9._-]+', '_', self.name)[:60]}"
+        """This study's own folder, also where databases share the root: each has a study 1, and perhaps of
+        the same name."""
+        words = re.sub(r"[^A-Za-z0-9._-]+", "_", self.name)[:60]
+        mark = hashlib.sha256(self.created.isoformat().encode()).hexdigest()[:8]
+        return self.root / f"{self.study_id:04d}-{words}-{mark}"
 
     def checkpoint(self, number: int) -> Path:
         """Where trial `number` keeps its best weights."""

@@ -83,8 +83,8 @@ def prepare(
     if study is None or record is None:
         raise ConfigError(f"There is no study {name} in {storage.name}; `tune studies` lists what is there.")
     spec = record.spec
-    artifacts = Artifacts(root=artifact_root, study_id=study.study_id, name=name)
-    same_data(replace(record, name=name), mnist)
+    record = replace(record, name=name)
+    same_data(record, mnist)
     task = get_task(spec.task)
     ladder = Ladder.of(spec)
     pruning = study.prepare(sampler=spec.sampler, pruner=spec.pruner, seed=spec.seed, ladder=ladder)
@@ -109,7 +109,7 @@ def prepare(
         pruning=pruning,
         task=task,
         mnist=mnist,
-        artifacts=artifacts if spec.confirms is None else replace(artifacts, keep=None),
+        artifacts=Artifacts.of(artifact_root, record),
         device=device,
         precision=precision,
         worker=worker,

@@ -112,7 +112,7 @@ def test_kept_weights_are_there_to_be_had(dashboard: Dashboard) -> None:
 @pytest.mark.parametrize("harm", ["damage", "loss"])
 def test_weights_that_are_not_whole_are_not_handed_out(dashboard: Dashboard, harm: str) -> None:
     trial = next(each for each in dashboard.ask("/api/studies/1").parsed["trials"] if each["artifacts"])
-    [path] = dashboard.folder.rglob(f"*-twodigit/trial-{trial['number']:05d}.safetensors")
+    [path] = dashboard.folder.rglob(f"*-twodigit-*/trial-{trial['number']:05d}.safetensors")
     if harm == "loss":
         path.unlink()
     else:
@@ -144,7 +144,7 @@ def test_weights_stay_when_a_study_is_deleted(dashboard: Dashboard) -> None:
     dashboard.ask("/api/studies/1")
     answer = dashboard.ask("/api/studies/1", "DELETE", remove_associated_artifacts=True)
     assert answer.status == 204
-    assert len(list(dashboard.folder.rglob("*-twodigit/*.safetensors"))) == 4
+    assert len(list(dashboard.folder.rglob("*-twodigit-*/*.safetensors"))) == 4
     assert [each["study_id"] for each in dashboard.ask("/api/studies").parsed["study_summaries"]] == [2, 3]
 
 

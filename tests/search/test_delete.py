@@ -45,12 +45,12 @@ def opened(folder: Path) -> Storage:
 
 def test_a_deleted_study_is_gone_and_the_others_are_whole(folder: Path, here: Command) -> None:
     before, best = rows(folder), here("best", "again", "--json", cwd=folder).parsed
-    kept = {file for file in files(folder) if "0001-twodigit" not in file}
+    kept = {file for file in files(folder) if "0001-twodigit-" not in file}
     assert kept < files(folder), "there are files to lose"
     done = here("delete", "twodigit", "--yes", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "trials   4 complete, 0 pruned, 0 failed" in done.stderr
-    assert "studies.artifacts/0001-twodigit" in done.stderr
+    assert "studies.artifacts/0001-twodigit-" in done.stderr
     assert done.stdout == "twodigit is deleted.\n"
     assert files(folder) == kept
     assert [each["study"] for each in here("studies", "--json", cwd=folder).parsed] == ["again", "sum"]

@@ -300,7 +300,7 @@ class TestRefusals:
 class TestWeights:
     @pytest.fixture
     def checkpoint(self, copy: Path) -> Path:
-        [path] = (copy / "studies.artifacts").glob("*-twodigit/trial-00000.safetensors")
+        [path] = (copy / "studies.artifacts").glob("*-twodigit-*/trial-00000.safetensors")
         return path
 
     @pytest.mark.parametrize("loss", ["gone", "damaged", "never kept"])

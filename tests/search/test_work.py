@@ -674,5 +674,23 @@ def test_files_lie_beside_the_database(url: str, folder: str, monkeypatch: pytes
     assert artifact_root(url) == Path("/elsewhere")
 
 
+def test_databases_that_share_a_folder_keep_their_files_apart(
+    mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has a study 1, and often of the same name."""
+    monkeypatch.setenv("TUNE_ARTIFACTS", str(tmp_path / "shared"))
+    folders = []
+    for name in ("one.db", "one.db", "other.db"):
+        url = f"sqlite:///{tmp_path / name}"
+        with open_storage(url) as storage:
+            study, _ = create_or_resume(storage, QUICK, mnist)
+            here = prepare(
+                storage, study.name, mnist, artifact_root(url), device=torch.device("cpu"), threads=1
+            )
+            folders.append(here.artifacts.folder)
+    assert folders[0] == folders[1] != folders[2]
+    assert {folder.parent for folder in folders} == {tmp_path / "shared"}
+
+
 def _ladder(epochs: float) -> Ladder:
     return Ladder(epoch_images=36_000, epochs=epochs)
