@@ -67,9 +67,9 @@ class MemoryStore(Store):
             if study is None:
                 return None
             taken = {claim.slot for claim in self.claims(study_id)}
-            slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
-            if slot >= study.target_trials:
+            if len(taken) >= study.target_trials:
                 return None
+            slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
             claim = Claim(
                 claim_id=self._next_claim_id,
                 study_id=study_id,

@@ -21,7 +21,18 @@ from search.records import Counts, State, Value
 from search.store import optuna_tables as tables
 from search.store.database import Database, portions, retried
 from search.store.optuna_tables import number_of, stored
-from search.store.trial_facts import NAMES, STATES, Change, Facts, News, Outline, Standing, read_facts, utc
+from search.store.trial_facts import (
+    FIXED_PARAMS,
+    NAMES,
+    STATES,
+    Change,
+    Facts,
+    News,
+    Outline,
+    Standing,
+    read_facts,
+    utc,
+)
 from search.store.upsert import put
 
 
@@ -297,7 +308,7 @@ class OptunaTrials:
             if connection.execute(already.limit(1)).first() is not None:
                 return False
             trial_id = _insert(connection, study_id, number, state="WAITING")
-            _write(connection, trial_id, Change(user=dict(user), system={"fixed_params": dict(settings)}))
+            _write(connection, trial_id, Change(user=dict(user), system={FIXED_PARAMS: dict(settings)}))
         return True
 
     @retried

@@ -53,8 +53,8 @@ class SQLClaims(Store, ABC):
                 return None
             if (landed := self._with_token(connection, token)) is not None:
                 return landed  # an earlier try, of which we never heard
-            slot = self._lowest_free_slot(connection, study_id)
-            if slot >= study["target_trials"]:
+            slot = self._free_slot(connection, study_id, study["target_trials"])
+            if slot is None:
                 return None
             row: dict[str, Any] = {
                 "study_id": study_id,
@@ -78,11 +78,15 @@ class SQLClaims(Store, ABC):
         return None if found is None else claim_of(found)
 
     @staticmethod
-    def _lowest_free_slot(connection: Connection, study_id: int) -> int:
+    def _free_slot(connection: Connection, study_id: int, target: int) -> int | None:
+        """The lowest one; None where as many as the target are taken: with a target that was lowered, also
+        by higher slots."""
         mine = tables.claims.c.study_id == study_id
         count, top = connection.execute(
             select(func.count(), func.max(tables.claims.c.slot)).where(mine)
         ).one()
+        if count >= target:
+            return None
         if top is None or count == top + 1:  # no gap: the usual case costs no list of slots
             return int(count)
         taken = set(connection.execute(select(tables.claims.c.slot).where(mine)).scalars())

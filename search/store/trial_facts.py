@@ -28,6 +28,9 @@ STATES = {
 }
 NAMES = {state: name for name, state in STATES.items()}
 
+FIXED_PARAMS = "fixed_params"
+"""System attribute in which Optuna keeps the settings of a queued trial until they are drawn."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outline:
@@ -74,6 +77,12 @@ class Facts:
     def settings(self) -> dict[str, Value]:
         """The parameters as they were drawn."""
         return {name: external(number, kind) for name, (number, kind) in self.params.items()}
+
+    @property
+    def given(self) -> Mapping[str, Value]:
+        """The parameters that it was queued with; none of a trial that a sampler thought of."""
+        found: Mapping[str, Value] = self.system.get(FIXED_PARAMS, {})
+        return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

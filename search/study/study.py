@@ -285,17 +285,17 @@ class Study:
         if not found:
             return None
         [trial] = found
-        if not trial.state.counts and (
-            CONFIRMING in trial.user
-            or (Failure(trial.user[FAILURE]).repeated and self._deaths(trial) < DEATHS)
-        ):
+        said = trial.user.get(FAILURE)  # None: not tune, but optuna-dashboard or a script ended it
+        blameless = said is not None and Failure(said).repeated and self._deaths(trial) < DEATHS
+        if not trial.state.counts and (CONFIRMING in trial.user or blameless):
             self._queue_retry(trial)
         return trial.state
 
     def _queue_retry(self, trial: Facts) -> None:
         kept = {k: v for k, v in trial.user.items() if k in (REFERENCE, PINNED, ORIGIN, CONFIRMING)}
         attributes = {ORIGIN: trial.number, **kept, RETRY_OF: trial.number}
-        self._trials.queue(self.study_id, trial.settings, attributes, mark=RETRY_OF)
+        # One that was queued itself, and ended before it drew, has its settings only there.
+        self._trials.queue(self.study_id, {**trial.given, **trial.settings}, attributes, mark=RETRY_OF)
 
     def _deaths(self, trial: Facts) -> int:
         """Repetitions of these settings whose workers died."""

@@ -217,9 +217,10 @@ class Attempt:
 
     def _unparked(self) -> Save | None:
         """Where this trial was parked. If that save is damaged, an earlier one, and if need be none: then it
-        trains, and reports, some of its way once more."""
+        trains, and reports, some of its way once more. A worker that was given up for gone, and was not, may
+        have left a later one: then it goes on from there, with that part of the curve."""
         saved = self.saves.newest(self._fingerprint)
-        if saved is None or saved.images < self.images:
+        if saved is None or saved.images != self.images:
             self._best, self.images = None, 0
             return self._resumed()
         self._best_weights = dict(saved.best)
@@ -237,6 +238,7 @@ class Attempt:
             self._note(point)
             self._report(point)
         self._best_weights = dict(saved.best)
+        self._spent_s = max(self._spent_s, curve[-1].seconds)
         return saved
 
     def _note(self, point: Point) -> bool:

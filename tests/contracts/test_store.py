@@ -143,6 +143,19 @@ class TestClaims:
         assert claim is not None
         assert claim.slot == 3
 
+    def test_a_lowered_target_counts_the_slots_above_it(self, study: Store) -> None:
+        study.set_target(STUDY, 6)
+        claims = [study.claim(STUDY, "w", lease_s=60) for _ in range(6)]
+        for claim in claims[3:]:
+            assert claim is not None
+            study.settle(claim)
+        for claim in claims[:3]:
+            assert claim is not None
+            study.release(claim)
+        study.set_target(STUDY, 4)
+        assert study.claim(STUDY, "w", lease_s=60) is not None, "three of four are there"
+        assert study.claim(STUDY, "w", lease_s=60) is None
+
     def test_many_at_once_get_each_slot_once(self, study: Store) -> None:
         study.set_target(STUDY, 20)
         start = threading.Barrier(6)

@@ -314,6 +314,28 @@ def test_a_slot_that_is_given_back_at_the_last_moment_is_no_end(
     assert asked < 57 + (57 - 36) + 12, "it went on from the save"
 
 
+def test_a_parked_trial_goes_on_from_a_later_save_with_the_curve_up_to_there(
+    grounds: Callable[[str], Ground],
+) -> None:
+    """A worker that was taken for gone had the trial first, and saved it later than its successor parked it."""
+    here = grounds("parked")
+    ladder = dataclasses.replace(here.ladder, halvings=5)
+    assert ladder.rungs[0] < 2250
+    here = dataclasses.replace(here, ladder=ladder)
+    first = begun(here, until=2250)
+    here.study.fail(first.asked.trial_id, Failure.WORKER_DIED, "taken for gone")
+    here.storage.store.release(first.claim)
+    _other, second = begun(here, until=ladder.rungs[0]), begun(here, until=ladder.rungs[0])
+    assert (second.asked.retry_of, second.images) == (first.asked.number, ladder.rungs[0])
+    second.park()
+    first.save()
+    assert second.advance(3600)
+    curve = here.storage.store.curve(second.asked.trial_id)
+    assert [point.images for point in curve] == list(ladder.rungs)
+    expected = undisturbed(dataclasses.replace(grounds("whole"), ladder=ladder))
+    assert timeless(curve) == timeless(expected)
+
+
 class TestParked:
     """A trial that waits for its turn lies on disk."""
 

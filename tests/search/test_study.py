@@ -18,12 +18,13 @@ import optuna
 import pytest
 from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
+from optuna.trial import TrialState
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from data.mnist import Mnist
 from search.errors import ConfigError, TryAgain, UsageError
-from search.records import Failure, HeadScore, Point, Scores, State, StudySpec, Value
+from search.records import Confirming, Failure, HeadScore, Point, Scores, State, StudySpec, Value
 from search.report.numbers import best_trial, count
 from search.service.create import RunRequest, create_or_resume
 from search.space.defaults import BY_NAME, default_space
@@ -348,6 +349,27 @@ class TestTrials:
         study.fail(again.trial_id, Failure.WORKER_DIED, "gone too")
         third = study.ask()
         assert (third.number, third.retry_of, third.origin) == (2, 1, 0), "a retry of a retry keeps the seed"
+
+    @pytest.mark.parametrize("what", ["reference", "confirmation"])
+    def test_settings_that_nobody_had_drawn_yet_are_not_lost(self, storage: Storage, what: str) -> None:
+        """A worker can die between taking a queued trial and drawing its settings, time and again."""
+        given = {**TestReferences.REFERENCE, "lr": 0.0123}
+        study = prepared(storage, references={"course": given} if what == "reference" else {})
+        if what == "confirmation":
+            study.queue_confirming(Confirming(candidate=7, seed=0), given, reference=None)
+        for _ in range(2):
+            study.fail(study.ask().trial_id, Failure.INTERRUPTED, "before it drew anything")
+        again = study.ask()
+        assert (again.number, again.retry_of, again.origin) == (2, 1, 0)
+        assert again.draw() == {**given, **CAME_LATER}
+
+    def test_what_another_program_ended_is_not_repeated(self, storage: Storage) -> None:
+        """optuna-dashboard and scripts can end a trial as failed, and say nothing of tune's why."""
+        study = prepared(storage)
+        asked = study.ask()
+        optuna.load_study(storage=storage.optuna, study_name=study.name).tell(0, state=TrialState.FAIL)
+        assert study.fail(asked.trial_id, Failure.WORKER_DIED, "gone") is State.FAILED
+        assert count(study.trials()).waiting == 0
 
     def test_a_finished_trial_is_not_failed_nor_retried(self, storage: Storage) -> None:
         study = prepared(storage)
