@@ -241,7 +241,7 @@ class Worker:
     """A process that does trials, and the ground it stands on."""
 
     worker_id: str
-    """host:pid:random, unique for ever"""
+    """host:pid:machine:random, unique for ever (search.machine)"""
     host: str
     pid: int
     device: str
@@ -266,7 +266,7 @@ class Claim:
     done: bool
     """the slot is filled by a finished trial, for good"""
     expires: datetime.datetime
-    """UTC; after this moment anyone may take the claim over"""
+    """UTC. Every renewal changes it; nobody compares it with a clock (search.work.reaper)"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -226,6 +226,8 @@ def _ending(result: RunResult) -> str:
             )
         case "nothing to do":
             more = f"`tune run` with --trials {counts.finished + 50} would go on."
+            if result.confirms:
+                more = f"`tune confirm {shlex.quote(result.confirms)}` with more --seeds would go on."
             if counts.finished > seen.target_trials:
                 asked = f"more than the {seen.target_trials} asked for"
                 return f"{seen.study}: {counts.finished} trials are finished ({tally}), {asked}. {more}"

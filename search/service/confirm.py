@@ -129,7 +129,7 @@ def _begin(
     from search.work.ground import same_data
 
     same_data(search, mnist)
-    every = confirmations(storage, search.name)
+    every = confirmations(storage, search)
     fitting = [
         record
         for record in every
@@ -155,6 +155,11 @@ def _begin(
     )
     study = Study.create(storage, name, wanted, 0) or Study.find(storage, name)
     record = None if study is None else storage.store.study(study.study_id)
+    if record is not None and record.created < search.created and record.spec.confirms == search.name:
+        raise ConfigError(
+            f"{name} confirms an older study {search.name}, which was deleted; "
+            f"`tune delete {name}` makes room."
+        )
     if study is None or record is None or record.spec != wanted:
         raise ConfigError(
             f"There is a study {name} that does not confirm {search.name} with {epochs:g} epochs; "

@@ -25,18 +25,23 @@ def confirmation(storage_url: str, name: str) -> Confirmation | None:
     Raises UsageError where there is no study of that name.
     """
     with open_reading(storage_url) as storage:
-        record_of(storage, name)
-        every = [stand(storage, each.name) for each in confirmations(storage, name)]
+        searched = record_of(storage, name)
+        every = [stand(storage, each.name) for each in confirmations(storage, searched)]
     return standing.foremost([standing.confirmation(each) for each in every])
 
 
-def confirmations(storage: Reading | Storage, name: str) -> list[StudyRecord]:
-    """The studies that confirm study `name`, the oldest first."""
+def confirmations(storage: Reading | Storage, searched: StudyRecord) -> list[StudyRecord]:
+    """The studies that confirm this one, the oldest first.
+
+    What confirms an older study of the same name, which was deleted, is not among them.
+    """
     names: Mapping[int, str] = storage.trials.names()
     return [
         replace(record, name=names[record.study_id])
         for record in storage.store.studies()
-        if record.spec.confirms == name and record.study_id in names  # optuna-dashboard can delete a study
+        if record.spec.confirms == searched.name
+        and record.created >= searched.created
+        and record.study_id in names  # optuna-dashboard can delete a study
     ]
 
 
@@ -47,7 +52,7 @@ def stand(storage: Reading | Storage, name: str) -> standing.Stand:
     searched = record_of(storage, confirming.spec.confirms)
     runs = reader_of(storage, confirming).all()
     complete = [run.trial_id for run in runs if run.state is State.COMPLETE]
-    family = [searched, *confirmations(storage, searched.name)]
+    family = [searched, *confirmations(storage, searched)]
     return standing.Stand(
         searched=searched,
         trials=reader_of(storage, searched).all(),

@@ -63,7 +63,7 @@ def delete(storage_url: str, name: str, *, force: bool, agree: Callable[[Losses]
 
 
 def _refuse_in_use(storage: Storage, record: StudyRecord) -> None:
-    if confirming := [each.name for each in confirmations(storage, record.name)]:
+    if confirming := [each.name for each in confirmations(storage, record)]:
         raise UsageError(
             f"{record.name} is what {' and '.join(confirming)} confirms: delete that first, or say --force."
         )

@@ -83,7 +83,7 @@ def _storage(storage_url: str) -> Finding:
 
 
 def _disk(storage_url: str) -> Finding:
-    folder = artifact_root(storage_url).absolute().parent
+    folder = artifact_root(storage_url).absolute()
     while not folder.exists():
         folder = folder.parent
     if not os.access(folder, os.W_OK):

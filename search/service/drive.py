@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from search.errors import Interrupted, TryAgain, TuneError
-from search.machine import is_here
+from search.machine import is_here, may_be_ours
 from search.records import Failure, Snapshot, StudyRecord
 from search.service.create import RunRequest
 from search.service.watched import Reason, RunResult, Watched
@@ -151,11 +151,8 @@ def _ids_of(storage: Storage, study: Study, places: Collection[Place]) -> set[st
     if not places:  # the usual case of a run that only looks
         return set()
     workers = storage.store.workers(study.study_id).values()
-    here = socket.gethostname()
     return {
-        worker.worker_id
-        for worker in workers
-        if (worker.host, worker.pid) in places and (worker.host != here or is_here(worker.worker_id))
+        worker.worker_id for worker in workers if (worker.host, worker.pid) in places and may_be_ours(worker)
     }
 
 

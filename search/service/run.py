@@ -101,10 +101,20 @@ class Hands:
 
 
 def join(
-    name: str, storage_url: str, hands: Hands, *, watch: Watch, progress: Progress | None = None
+    name: str,
+    storage_url: str,
+    hands: Hands,
+    *,
+    watch: Watch,
+    progress: Progress | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> RunResult:
-    """Works on a study that exists, as `tune worker` does. Raises as `run`."""
+    """Works on a study that exists, as `tune worker` does. Raises as `run`.
+
+    stop: whether somebody wants to end already, so that a storage that is away is not waited for.
+    """
     with open_storage(storage_url, create=False, patience_s=PATIENCE_S) as storage:
+        storage.heed(stop)
         study, record = find(storage, name)
         request = hands.request(record.spec.task, name, record.target_trials)
         check(request)
@@ -141,7 +151,7 @@ def serve(
                 if name is not None:
                     waiting = False
                     with watching() as watch:
-                        join(name, storage_url, hands, watch=watch, progress=progress)
+                        join(name, storage_url, hands, watch=watch, progress=progress, stop=signals.stop)
                     tell(f"{name} is done.")
                     continue
             except TryAgain as error:

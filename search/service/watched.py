@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from search.machine import may_be_ours
 from search.records import Point, Snapshot, State, StudyRecord, TrialRecord
 from search.report import numbers
 from search.study.storage import Storage
@@ -120,7 +121,7 @@ class Watched:
             worker.worker_id: place
             for worker in workers.values()
             for place in places
-            if place == (worker.host, worker.pid)
+            if place == (worker.host, worker.pid) and may_be_ours(worker)
         }
         return [(ours[worker_id], trial_id) for worker_id, trial_id in still.items() if worker_id in ours]
 

@@ -22,6 +22,9 @@ T = TypeVar("T")
 HALF_MADE_S = 10.0
 """How long a database may look half made before it counts as another program's."""
 
+_OPTUNAS = {optuna_tables.studies.name, optuna_tables.trials.name, tables.schema.name}
+"""One of these is in every database of Optuna's or of tune's; that of alembic is in many another one."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
@@ -48,11 +51,13 @@ def look(engine: Engine, *, create: bool) -> Found:
     deadline = time.monotonic() + HALF_MADE_S
     while _half_made(names := _table_names(engine)) and time.monotonic() < deadline:
         time.sleep(0.1)  # another process is making this very database
-    if names and "alembic_version" not in names and engine.dialect.name == "sqlite":
+    # In a file tables are made all at once; on a server who makes them can die in the middle.
+    whole = "alembic_version" in names or engine.dialect.name != "sqlite"
+    if names and not (whole and names & _OPTUNAS):
         example = ", ".join(sorted(names)[:3])
         raise ConfigError(
             f"The storage {where} belongs to another program (it has the tables {example}). "
-            "Nothing was changed; choose another file with --storage."
+            "Nothing was changed; choose another one with --storage."
         )
     if not create and tables.schema.name not in names:
         raise ConfigError(f"The storage {where} holds no study of tune's yet; `tune run` makes one.")

@@ -198,7 +198,7 @@ class SQLClaims(Store, ABC):
 
 
 def now(connection: Connection) -> datetime.datetime:
-    """UTC by the database's clock, so that machines with different clocks agree on leases."""
+    """UTC by the database's clock, so that what machines with different clocks write can be compared."""
     match connection.dialect.name:
         case "sqlite":  # a file has no clock but its readers'
             moment = datetime.datetime.now(datetime.UTC)

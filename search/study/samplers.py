@@ -1,4 +1,5 @@
-"""The samplers by name, seeded so that parallel and resumed workers never draw the same point twice.
+"""The samplers by name, seeded so that parallel and resumed workers do not draw the same points. Quasi-random
+ones share one sequence, of which Optuna promises each point at least once.
 Knows nothing of what the parameters mean.
 """
 

@@ -42,7 +42,8 @@ class LocalEngine(AbstractContextManager["LocalEngine"]):
         On a card no more than it takes. Raises DeviceUnavailable."""
         from models.device import choose_device
 
-        cores = len(os.sched_getaffinity(0))
+        # macOS and Windows do not say which cores a process may use.
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return cores if choose_device(self._device).type == "cpu" else min(cores, ON_A_CARD)
 
     def starter(self, size: int) -> Callable[[Order], Member]:

@@ -11,7 +11,10 @@ from types import FrameType, TracebackType
 
 
 class Signals:
-    """Remembers the first signal; the second SIGINT ends the process at once, as impatience demands."""
+    """Remembers the first signal; the second SIGINT ends the process at once, as impatience demands.
+
+    A block inside another one begins with what that has received.
+    """
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -23,7 +26,11 @@ class Signals:
 
     def __enter__(self) -> Signals:
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._note)
+            previous = signal.signal(number, self._note)
+            self._previous[number] = previous
+            around = getattr(previous, "__self__", None)
+            if isinstance(around, Signals) and self.received is None:
+                self.received = around.received
         return self
 
     def __exit__(

@@ -287,7 +287,16 @@ class TestHelp:
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.startswith("tune 0.")
 
-    def test_doctor_finds_this_machine_well(self, tmp_path: Path, here: Command) -> None:
+    def test_doctor_finds_this_machine_well(
+        self, tmp_path: Path, here: Command, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         findings = here("doctor", "--json", cwd=tmp_path).parsed
         assert {finding["check"] for finding in findings} >= {"torch", "device", "data", "storage", "disk"}
         assert all(finding["ok"] for finding in findings)
+        folder = tmp_path / "elsewhere"
+        folder.mkdir()
+        monkeypatch.setenv("TUNE_ARTIFACTS", str(folder))
+        [disk] = [
+            finding for finding in here("doctor", "--json", cwd=tmp_path).parsed if finding["check"] == "disk"
+        ]
+        assert disk["finding"].endswith(f"in {folder}"), "that folder may be another disk than the one above"

@@ -245,6 +245,21 @@ class TestFromBeginningToEnd:
         assert confirm(seeds=2, epochs=None)[0] == wide, "without --widen the one begun last"
         assert confirm(seeds=2, widen=1)[0].confirmed_in == narrow.confirmed_in
 
+    def test_what_confirms_an_older_study_of_that_name_is_not_taken_for_this_ones(
+        self, url: str, tmp_path: Path, confirm: Confirm, here: Command
+    ) -> None:
+        """Its numbers are those of other trials."""
+        assert confirm(seeds=2)[1] is None
+        assert confirmation(url, "twodigit") is not None
+        with closing(sqlite3.connect(tmp_path / "studies.db")) as connection, connection:
+            earlier = "UPDATE tune_studies SET created = '2001-01-01 00:00:00.000000' WHERE study_id = "
+            connection.execute(earlier + "(SELECT study_id FROM studies WHERE study_name LIKE '%.confirm')")
+        assert confirmation(url, "twodigit") is None
+        with pytest.raises(TuneError, match=r"older study twodigit.*`tune delete twodigit\.confirm`"):
+            confirm(seeds=2)
+        assert here("delete", "twodigit.confirm", "--yes", cwd=tmp_path).returncode == 0
+        assert confirm(seeds=2)[1] is None
+
     def test_a_study_that_nobody_confirmed(self, url: str) -> None:
         assert confirmation(url, "again") is None
 

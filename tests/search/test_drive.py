@@ -27,7 +27,12 @@ STALL_S = 60
     ("every_s", "stalled"), [(GAP_S / 2, True), (2 * STALL_S, False)], ids=["watched", "could not look"]
 )
 def test_a_worker_hangs_only_if_one_could_see_it(
-    sqlite_url: str, mnist: Mnist, tmp_path: Path, every_s: float, stalled: bool
+    sqlite_url: str,
+    mnist: Mnist,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    every_s: float,
+    stalled: bool,
 ) -> None:
     with open_storage(sqlite_url) as storage:
         study, record = create_or_resume(storage, RunRequest(task="twodigit", trials=3), mnist)
@@ -45,6 +50,8 @@ def test_a_worker_hangs_only_if_one_could_see_it(
         assert look.stalled(elapsed_s - STALL_S, [elsewhere]) == [], "its pid may be the same by chance"
         found = look.stalled(elapsed_s - STALL_S, [elsewhere, here])
         assert found == ([(here, asked.trial_id)] if stalled else [])
+        monkeypatch.setattr("search.machine.machine", lambda: "00000000")
+        assert look.stalled(elapsed_s - STALL_S, [here]) == [], "it hangs on a clone of this machine"
 
 
 def test_a_worker_that_takes_up_what_waited_for_long_does_not_hang(

@@ -317,7 +317,7 @@ def test_a_slot_that_is_given_back_at_the_last_moment_is_no_end(
 def test_a_parked_trial_goes_on_from_a_later_save_with_the_curve_up_to_there(
     grounds: Callable[[str], Ground],
 ) -> None:
-    """A worker that was taken for gone had the trial first, and saved it later than its successor parked it."""
+    """A worker that was taken for gone had the trial first, and saves it after its successor parked it."""
     here = grounds("parked")
     ladder = dataclasses.replace(here.ladder, halvings=5)
     assert ladder.rungs[0] < 2250

@@ -19,7 +19,7 @@ import pytest
 from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
-from sqlalchemy import event
+from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.exc import OperationalError
 
 from data.mnist import Mnist
@@ -613,6 +613,21 @@ class TestStorage:
             connection.execute("CREATE TABLE songs (title TEXT)")
         connection.close()
         self._refused_untouched(path, "belongs to another program .it has the tables songs")
+        with sqlite3.connect(path) as connection:  # Optuna is not the only one who uses Alembic
+            connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        connection.close()
+        self._refused_untouched(path, "belongs to another program .it has the tables alembic_version, songs")
+
+    @pytest.mark.parametrize("server", ["postgresql", "mysql"])
+    def test_one_on_a_server(self, server: str, request: pytest.FixtureRequest) -> None:
+        url = request.getfixturevalue(f"{server}_url")
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            connection.execute(text("CREATE TABLE songs (title VARCHAR(20))"))
+        with pytest.raises(ConfigError, match="belongs to another program"):
+            open_storage(url)
+        assert inspect(engine).get_table_names() == ["songs"]
+        engine.dispose()
 
     def test_a_file_that_is_no_database(self, tmp_path: Path) -> None:
         path = tmp_path / "text.db"
