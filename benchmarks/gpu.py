@@ -26,6 +26,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from apart import apart
 
 from data.mnist import Mnist, load
 from data.tasks import get_task
@@ -110,9 +111,14 @@ def searches(workers: list[int], seeds: list[int]) -> None:
             command = [TUNE, "run", "--task", "twodigit", "--trials", "100", "--device", "cuda", "--json"]
             command += ["--workers", str(count), "--seed", str(seed)]
             began = time.monotonic()
-            done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
+            done = subprocess.run(
+                command, cwd=folder, env=apart(), stdout=subprocess.PIPE, text=True, check=True
+            )
             seconds = time.monotonic() - began
-        best = json.loads(done.stdout)["best_value"]
+        found = json.loads(done.stdout)
+        if found["reason"] != "finished":
+            raise SystemExit(f"{' '.join(command)} ended for another reason: {found['reason']}")
+        best = found["best_value"]
         print(f"| {count} | {seed} | {seconds:.0f} | {best:.2%} | {most.bytes / 1e9:.1f} |", flush=True)
 
 

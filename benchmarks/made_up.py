@@ -19,16 +19,17 @@ from sqlalchemy import Connection, insert, select
 
 from data.mnist import load
 from search.records import StudySpec, Value
-from search.space.defaults import default_space
+from search.space.defaults import DEFAULT_EPOCHS, default_space
 from search.space.domain import Choice, Fixed, Float
 from search.space.file import space_entries
 from search.store import tables
-from search.study.ladder import Ladder
+from search.study.ladder import Ladder, halvings_of
 from search.study.storage import Storage
 from search.study.study import Study
 
 SPACE = default_space()
-LADDER = Ladder(epoch_images=36_000, epochs=5)
+EPOCHS = DEFAULT_EPOCHS["twodigit"]
+LADDER = Ladder(epoch_images=36_000, epochs=EPOCHS, halvings=halvings_of(EPOCHS))
 HEADS = ("first_digit", "second_digit")
 
 
@@ -38,6 +39,7 @@ def spec(sampler: str, pruner: str) -> StudySpec:
         space=space_entries(SPACE),
         epochs=LADDER.epochs,
         epoch_images=LADDER.epoch_images,
+        halvings=LADDER.halvings,
         validation_pictures=4_000,
         seed=0,
         sampler=sampler,
@@ -69,7 +71,7 @@ def drawn(draw: random.Random) -> dict[str, tuple[distributions.BaseDistribution
             value = min(domain.high, max(domain.low, math.exp(number) if domain.log else number))
             distribution = distributions.FloatDistribution(domain.low, domain.high, log=domain.log)
         else:
-            value = draw.randint(domain.low, domain.high)
+            value = draw.randrange(domain.low, domain.high + 1, domain.step)
             distribution = distributions.IntDistribution(
                 domain.low, domain.high, log=domain.log, step=domain.step
             )

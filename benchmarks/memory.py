@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from apart import apart
+
 from data.mnist import load
 from models.device import choose_device, describe
 
@@ -61,7 +63,7 @@ def search(trials: int, seed: int, workers: int, folder: Path) -> tuple[float, l
     found: dict[int, Process] = {}
     with (folder / "output.txt").open("w") as output:
         began = time.monotonic()
-        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
+        process = subprocess.Popen(command, cwd=folder, env=apart(), stdout=output, stderr=output)
         while process.poll() is None:
             time.sleep(LOOK_S)
             try:

@@ -28,6 +28,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from apart import apart
 from made_up import HEADS, LADDER, curve, make
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
@@ -199,9 +200,7 @@ def child(kind: str, url: str, name: str) -> dict[str, float]:
 def command(arguments: Sequence[str], url: str) -> tuple[float, float]:
     """Wall and CPU seconds of a whole `tune` command."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(
-        [TUNE, *arguments], check=True, capture_output=True, env={**os.environ, "TUNE_STORAGE": url}
-    )
+    subprocess.run([TUNE, *arguments], check=True, capture_output=True, env=apart(url))
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

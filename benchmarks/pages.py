@@ -19,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from apart import apart
 from made_up import make
 
 from data.tasks import get_task
@@ -27,7 +28,7 @@ from models.network import build
 from search.report.numbers import best_point, best_trial
 from search.service.look import find
 from search.space.defaults import BY_NAME
-from search.space.domain import Int
+from search.space.domain import Fixed, Float, Int
 from search.study.storage import Storage, open_storage
 from search.work.artifacts import Artifacts, artifact_root
 from search.work.keeping import keep, moment_of
@@ -39,9 +40,7 @@ TUNE = Path(sys.executable).with_name("tune")
 def timed(url: str, *words: str) -> tuple[float, float]:
     """Seconds and CPU seconds that the command took. Raises CalledProcessError where it failed."""
     began, before = time.perf_counter(), cpu_of_children()
-    subprocess.run(
-        [str(TUNE), *words], env={**os.environ, "TUNE_STORAGE": url}, check=True, capture_output=True
-    )
+    subprocess.run([str(TUNE), *words], env=apart(url), check=True, capture_output=True)
     return time.perf_counter() - began, cpu_of_children() - before
 
 
@@ -51,14 +50,19 @@ def give_weights(storage: Storage, name: str) -> None:
     trial, task = best_trial(study.trials()), get_task(record.spec.task)
     assert trial is not None
     point = best_point(storage.store.curve(trial.trial_id))
-    channels, hidden = (BY_NAME[each].default for each in ("channels", "hidden"))
+    channels, growth, hidden = (BY_NAME[each].default for each in ("channels", "growth", "hidden"))
+    divisor = BY_NAME["divisor"].default
     assert point is not None
     assert isinstance(channels, Int)
+    assert isinstance(growth, Float)
     assert isinstance(hidden, Int)
+    assert isinstance(divisor, Fixed)
     largest = ConvConfig(
         blocks=3,
         convolutions=2,
         channels=channels.high,
+        growth=growth.high,
+        divisor=int(divisor.value),
         hidden=hidden.high,
         padding="same",
         batch_norm=True,
@@ -87,6 +91,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--compared", type=int, default=5, help="studies in each comparison")
     arguments = parser.parse_args()
+    os.environ.pop("TUNE_ARTIFACTS", None)  # the weights below lie where the commands look for them
     print(f"| page | trials | s, median of n = {arguments.rounds} | CPU s | MB |\n|---|--:|--:|--:|--:|")
     with tempfile.TemporaryDirectory() as folder:
         url, page = f"sqlite:///{folder}/studies.db", Path(folder) / "page.html"

@@ -11,8 +11,8 @@ trial's settings is written here:
 - Pairs that are the same every epoch and never move are composed and normalised once. Others are composed
   one by one when the DataLoader asks, fresh ones of two digits drawn independently.
 - Layers, dropout and optimizers are torch's with torch's defaults; weight decay is for all parameters.
-- tune's averaging of weights is left out: it belongs to the engine that is measured. A setting that this
-  script has never heard of ends it at once.
+- tune's averaging of weights is left out: it belongs to the engine that is measured. So is its distortion of
+  digits, which would cost this loop dear. A setting that this script has never heard of ends it at once.
 - A loss that is not finite fails the trial. The time limit ends a trial between two batches; that trial
   counts for nothing.
 

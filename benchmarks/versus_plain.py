@@ -9,7 +9,7 @@ fresh folder and a fresh SQLite file for each. MNIST must be in the cache, so th
 
 Time counts from the start of the process, imports and set-up included. A model is above 98 % where both heads
 are, on the whole of validation; models of trials that were pruned later count. The script looks after each
-epoch, tune four times within the first one too: that makes it sooner, and gives it more chances to be lucky,
+epoch, tune three times within the first one too: that makes it sooner, and gives it more chances to be lucky,
 which the test shows. A run without such a model counts as longer than its limit, and a median that falls on
 such a run is a bound, as is the ratio.
 
@@ -45,6 +45,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from apart import apart
 from sqlalchemy import NullPool, create_engine, func, inspect, select
 
 from data.mnist import Mnist, load
@@ -109,12 +110,11 @@ def watch(command: Sequence[str], folder: Path, look: Callable[[float], bool]) -
 
     look: told the seconds so far, four times a second; whether the run may end.
     """
-    environment = {k: v for k, v in os.environ.items() if k not in ("TUNE_STORAGE", "TUNE_ARTIFACTS")}
     output, busy_s, own_s = folder / "output.txt", _busy_s(), sum(os.times()[:4])
     with output.open("w") as file:
         began = time.monotonic()
         process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file
+            command, cwd=folder, env=apart(), stdin=subprocess.DEVNULL, stdout=file, stderr=file
         )
         enough = False
         try:

@@ -108,7 +108,7 @@ def held_out(mnist: Mnist, fold: int) -> Mnist:
 
 
 def trained(mnist: Mnist, settings: Mapping[str, Value], epochs: float, seed: int) -> Network:
-    """The network after its last step."""
+    """The network, its weights averaged, after its last step."""
     task, device = get_task("twodigit"), choose_device("cpu")
     images = round(epochs * task.epoch_examples)
     precision = "bfloat16" if bfloat16_pays(device, str(settings["model"])) else "float32"

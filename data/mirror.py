@@ -67,7 +67,7 @@ def unreachable(mirrors: Sequence[str], timeout_s: float = CONNECT_TIMEOUT_S) ->
 
 
 def download(name: str, *, mirror: str, folder: Path, progress: Progress) -> bytes:
-    """The genuine uncompressed bytes of MNIST file `name`; leaves NAME.gz.part in `folder` for `forget`.
+    """The genuine uncompressed bytes of MNIST file `name`; leaves NAME.gz.part in `folder`.
 
     A part that is there already, from an earlier run or another mirror, is continued. Should the whole
     then prove wrong, it is fetched once more from the first byte: the fault may lie in the old part.

@@ -1,4 +1,4 @@
-"""Turns index tables into batches, a thousand examples at a time: nothing is done per example in Python.
+"""Turns index tables into batches, hundreds of examples at a time: nothing is done per example in Python.
 
 Knows nothing of digits: a task says which rows an epoch has and how rows become examples.
 """

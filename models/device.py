@@ -85,12 +85,12 @@ def denormals_flushed() -> Iterator[None]:
 
 
 def bfloat16_pays(device: torch.device, family: str) -> bool:
-    """Whether training in bfloat16 is faster here: the instructions are there and a probe says so.
+    """Whether training in bfloat16 is faster here: the instructions are there, and on a CPU a probe says so.
 
     Never for MLPs on a CPU: MLP 64 took 1.46 ms a step against 1.07 in float32, 512-512 5.9 against 3.6.
     """
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if family == "mlp" or not {"avx512_bf16", "amx_bf16"} & _cpu_flags():
         return False
     return bfloat16_speedup() >= BFLOAT16_WORTH
