@@ -55,7 +55,7 @@ class Store(ABC):
 
     @abstractmethod
     def claim(self, study_id: int, worker_id: str, *, lease_s: float) -> Claim | None:
-        """Takes the lowest free slot below the study's target, or None where all are taken.
+        """Takes the lowest free slot, or None where as many as the study's target are taken.
 
         However many processes call at once, each slot goes to one of them.
         """
