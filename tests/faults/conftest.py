@@ -26,6 +26,7 @@ from search.service.create import RunRequest, create_or_resume
 from search.study.storage import open_storage
 from search.study.study import Study
 from search.work.reaper import Reaper
+from search.work.spec import reference_settings
 
 LEASE_S = 1.0
 SOAK = "TUNE_SOAK" in os.environ
@@ -138,10 +139,16 @@ class Arena:
         assert sorted(claim.slot for claim in claims) == list(range(self.trials))
         assert all(claim.done for claim in claims)
         assert {claim.trial_id for claim in claims} == {trial.trial_id for trial in finished.values()}
-        assert len({_origin(trials, trial) for trial in finished.values()}) == self.trials, "none twice"
+        assert len({_origin(trials, trial).number for trial in finished.values()}) == self.trials, (
+            "none twice"
+        )
         references = sorted(trial.reference for trial in finished.values() if trial.reference)
         assert references == ["course-conv", "course-mlp"]
         for trial in finished.values():
+            given = reference_settings(trial.reference) if trial.reference else {}
+            assert given.items() <= trial.settings.items(), "a reference is what its name says"
+            drawn = _origin(trials, trial).settings
+            assert drawn.items() <= trial.settings.items(), "a repetition repeats"
             images = [point.images for point in curves.get(trial.trial_id, ())]
             assert images, "a finished trial has a curve"
             assert images == sorted(set(images))
@@ -151,11 +158,11 @@ class Arena:
             )
 
 
-def _origin(trials: dict[int, TrialRecord], trial: TrialRecord) -> int:
+def _origin(trials: dict[int, TrialRecord], trial: TrialRecord) -> TrialRecord:
     """The trial that these settings were first given to."""
     while trial.retry_of is not None:
         trial = trials[trial.retry_of]
-    return trial.number
+    return trial
 
 
 def _exists(pid: int) -> bool:
