@@ -12,8 +12,6 @@ import socket
 import uuid
 from pathlib import Path
 
-from search.records import Worker
-
 
 @functools.cache
 def machine() -> str:
@@ -40,9 +38,9 @@ def is_here(worker_id: str) -> bool:
     return machine() in worker_id.split(":")[2:-1]
 
 
-def may_be_ours(worker: Worker) -> bool:
+def may_be_ours(host: str, worker_id: str) -> bool:
     """Whether a worker with the host and the process id of one that a parent started can be that one.
 
     Not where it was started on another machine of this one's name. Other hosts are believed.
     """
-    return worker.host != socket.gethostname() or is_here(worker.worker_id)
+    return host != socket.gethostname() or is_here(worker_id)

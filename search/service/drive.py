@@ -152,7 +152,9 @@ def _ids_of(storage: Storage, study: Study, places: Collection[Place]) -> set[st
         return set()
     workers = storage.store.workers(study.study_id).values()
     return {
-        worker.worker_id for worker in workers if (worker.host, worker.pid) in places and may_be_ours(worker)
+        worker.worker_id
+        for worker in workers
+        if (worker.host, worker.pid) in places and may_be_ours(worker.host, worker.worker_id)
     }
 
 

@@ -121,7 +121,7 @@ class Watched:
             worker.worker_id: place
             for worker in workers.values()
             for place in places
-            if place == (worker.host, worker.pid) and may_be_ours(worker)
+            if place == (worker.host, worker.pid) and may_be_ours(worker.host, worker.worker_id)
         }
         return [(ours[worker_id], trial_id) for worker_id, trial_id in still.items() if worker_id in ours]
 

@@ -75,7 +75,7 @@ class TestFolder:
     @pytest.mark.parametrize("study", ["twodigit", "sum"])
     def test_has_the_weights_of_the_best_trial(self, exported: Path, study: str) -> None:
         told = manifest(exported / study)
-        [path] = (exported / "studies.artifacts").glob(f"*-{study}/trial-{told['trial']:05d}.safetensors")
+        [path] = (exported / "studies.artifacts").glob(f"*-{study}-*/trial-{told['trial']:05d}.safetensors")
         kept = load_checkpoint(path, expected_sha256=told["checkpoint_sha256"]).network()
         again = rebuild(exported / study)
         for name, tensor in kept.state_dict().items():
