@@ -314,7 +314,7 @@ class TestWeights:
             checkpoint.unlink()
         if loss == "never kept":
             connection = sqlite3.connect(copy / "studies.db")
-            connection.execute("DELETE FROM tune_checkpoints WHERE path LIKE '%twodigit/trial-00000%'")
+            connection.execute("DELETE FROM tune_checkpoints WHERE path LIKE '%-twodigit-%/trial-00000%'")
             connection.commit()
             connection.close()
         export = ("export", "twodigit", "--trial", "0", "--out", "zero")
