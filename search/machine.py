@@ -36,11 +36,3 @@ def new_worker_id() -> str:
 def is_here(worker_id: str) -> bool:
     """Whether the worker of that id was started on this machine since it was booted."""
     return machine() in worker_id.split(":")[2:-1]
-
-
-def may_be_ours(host: str, worker_id: str) -> bool:
-    """Whether a worker with the host and the process id of one that a parent started can be that one.
-
-    Not where it was started on another machine of this one's name. Other hosts are believed.
-    """
-    return host != socket.gethostname() or is_here(worker_id)

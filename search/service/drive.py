@@ -15,10 +15,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from search.errors import Interrupted, TryAgain, TuneError
-from search.machine import is_here, may_be_ours
+from search.machine import is_here
 from search.records import Failure, Snapshot, StudyRecord
 from search.service.create import RunRequest
-from search.service.watched import Reason, RunResult, Watched
+from search.service.watched import Reason, RunResult, Watched, workers_at
 from search.store.leftovers import sweep
 from search.study.storage import Storage
 from search.study.study import Study
@@ -148,14 +148,7 @@ def _interrupted(signal_number: int, when: str) -> Interrupted:
 
 def _ids_of(storage: Storage, study: Study, places: Collection[Place]) -> set[str]:
     """The ids of the workers that were at these places."""
-    if not places:  # the usual case of a run that only looks
-        return set()
-    workers = storage.store.workers(study.study_id).values()
-    return {
-        worker.worker_id
-        for worker in workers
-        if (worker.host, worker.pid) in places and may_be_ours(worker.host, worker.worker_id)
-    }
+    return set(workers_at(storage, study, places)) if places else set()  # a run that only looks asks nothing
 
 
 def _dead_here(storage: Storage, study: Study) -> set[str]:

@@ -4,11 +4,12 @@ Knows nothing of what is done about it.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from search.machine import may_be_ours
+from search.machine import is_here
 from search.records import Point, Snapshot, State, StudyRecord, TrialRecord
 from search.report import numbers
 from search.study.storage import Storage
@@ -116,13 +117,7 @@ class Watched:
         }
         if not still:
             return []
-        workers = store.workers(self._study.study_id)
-        ours = {
-            worker.worker_id: place
-            for worker in workers.values()
-            for place in places
-            if place == (worker.host, worker.pid) and may_be_ours(worker.host, worker.worker_id)
-        }
+        ours = workers_at(self._storage, self._study, places)
         return [(ours[worker_id], trial_id) for worker_id, trial_id in still.items() if worker_id in ours]
 
     def reached(self, target: float) -> bool:
@@ -151,3 +146,17 @@ class Watched:
             point=numbers.best_point(curve),
             confirms=self._record.spec.confirms,
         )
+
+
+def workers_at(storage: Storage, study: Study, places: Collection[Place]) -> dict[str, Place]:
+    """Ids of the workers of a study that were at these places, and where each was.
+
+    Another machine of this one's name may have given the same process id; other hosts are believed.
+    """
+    here = socket.gethostname()
+    return {
+        worker.worker_id: place
+        for worker in storage.store.workers(study.study_id).values()
+        for place in places
+        if place == (worker.host, worker.pid) and (worker.host != here or is_here(worker.worker_id))
+    }
