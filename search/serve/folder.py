@@ -73,6 +73,16 @@ def is_export(folder: Path) -> bool:
     return isinstance(entry, dict) and str(entry.get("format", "")).startswith("tune-export-")
 
 
+def foreign(folder: Path) -> list[str]:
+    """Names in the folder of an export that are none of its files: they would be lost with it."""
+    try:
+        listed = set(json.loads((folder / MANIFEST).read_bytes())["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        listed = set()
+    own = {MANIFEST, CARD, *listed}
+    return sorted(path.name for path in folder.iterdir() if path.name not in own or path.is_dir())
+
+
 def open_export(folder: Path) -> Export:
     """Reads an export, after every file has been held against the manifest.
 

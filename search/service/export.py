@@ -18,7 +18,7 @@ from search.records import CheckpointRecord, ExportRecord, Scores, State
 from search.report.model_card import CardFacts, LayerRow, Setting, card
 from search.report.words import count, percent
 from search.seeds import derive
-from search.serve.folder import CARD, ONNX, is_export, write_manifest
+from search.serve.folder import CARD, ONNX, foreign, is_export, write_manifest
 from search.serve.whole import whole_folder
 from search.service.confirmed import confirmation
 from search.service.data import fetch_data, load_data
@@ -33,6 +33,9 @@ if TYPE_CHECKING:  # torch takes a second to import; a refusal comes without it
 
 VERSIONS = ("tune", "torch", "onnx", "onnxscript", "onnxruntime", "safetensors", "numpy")
 """Of the packages that had a hand in an export."""
+
+NAMED = 3
+"""Files that a refusal names at most."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,10 +110,17 @@ def export(
 def _refuse(out: Path, force: bool) -> None:
     """Whatever can be refused before anything is read."""
     if out.is_dir() and not out.is_symlink():
-        if any(out.iterdir()) and not (force and is_export(out)):
-            if is_export(out):
+        if any(out.iterdir()):
+            if not is_export(out):
+                raise UsageError(f"--out {out} is a folder with other things in it; choose a new one.")
+            if not force:
                 raise UsageError(f"--out {out} has an export already; --force replaces it.")
-            raise UsageError(f"--out {out} is a folder with other things in it; choose a new one.")
+            if others := foreign(out):
+                more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+                raise UsageError(
+                    f"--out {out} has more in it than its export: {', '.join(others[:NAMED])}{more}. --force "
+                    "would delete that too; move it elsewhere, or choose a new folder."
+                )
     elif out.exists() or out.is_symlink():
         raise UsageError(f"--out {out} is there and is no folder; choose a new one.")
     if not out.absolute().parent.is_dir():

@@ -356,6 +356,26 @@ class TestForce:
         assert sorted(path.name for path in (copy / "sum").iterdir()) == FILES
         assert open_export(copy / "sum").task == "twodigit"
 
+    @pytest.mark.parametrize(
+        ("added", "words"),
+        [
+            (["pictures"], "than its export: pictures. --force"),
+            (["d", "c", "b", "a", "e"], "than its export: a, b, c and 2 more. --force"),
+        ],
+    )
+    def test_deletes_nothing_that_is_no_part_of_the_export(
+        self, copy: Path, here: Command, added: list[str], words: str
+    ) -> None:
+        (copy / "sum" / added[0]).mkdir()  # a folder goes with all that is in it
+        for name in added[1:]:
+            (copy / "sum" / name).write_text("mine")
+        before = sorted(copy.rglob("*"))
+        done = here("export", "twodigit", "--out", "sum", "--force", cwd=copy)
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert sorted(copy.rglob("*")) == before
+        assert manifest(copy / "sum")["study"] == "sum"
+
     def test_a_file_that_differs_leaves_what_was_there(
         self, copy: Path, here: Command, monkeypatch: pytest.MonkeyPatch
     ) -> None:
