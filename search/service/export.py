@@ -5,6 +5,7 @@ Knows nothing of terminals, nor of how a format is written; puts together what t
 from __future__ import annotations
 
 import datetime
+import errno
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ VERSIONS = ("tune", "torch", "onnx", "onnxscript", "onnxruntime", "safetensors",
 
 NAMED = 3
 """Files that a refusal names at most."""
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,13 +101,24 @@ def export(
 
     try:
         with whole_folder(out, replace=force) as folder:
-            done = _fill(folder, out, chosen, int8=int8, tell=tell, progress=progress)
+            try:
+                done = _fill(folder, out, chosen, int8=int8, tell=tell, progress=progress)
+            except OSError as error:  # the folder is there already: it is not the name's fault
+                raise _unfinished(error) from error
     except Inexact as error:
         raise TuneError(f"{error}: nothing was exported. Please report it.") from error
     except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise _unfinished(error) from error
         raise UsageError(f"--out {out} cannot be written: {error.strerror or error}.") from error
     _note(storage_url, chosen, done)
     return done
+
+
+def _unfinished(error: OSError) -> TuneError:
+    if error.errno in _NO_ROOM:
+        return TuneError("The disk is full, and nothing was exported: make room and give the same command again.")
+    return TuneError(f"Nothing was exported: {error}. Mend that and give the same command again.")
 
 
 def _refuse(out: Path, force: bool) -> None:
@@ -195,30 +209,44 @@ def _checkpoint(storage_url: str, found: FoundTrial) -> tuple[CheckpointRecord, 
         raise UsageError(f"{called} is {trial.state.value}, not finished; `tune worker {name}` goes on.")
     with open_reading(storage_url) as storage:
         kept = {each.trial_id: each for each in storage.store.checkpoints(found.record.study_id)}
-    again = f"`tune repeat {name} --trial {trial.number} --restore` trains it again and writes them"
     if trial.trial_id not in kept:
-        raise UsageError(f"{called} has no weights: only those of the {KEEP} best trials are kept. {again}.")
+        raise UsageError(
+            f"{called} has no weights: only those of the {KEEP} best trials are kept; {_again(found)}."
+        )
     path = artifact_root(storage_url) / kept[trial.trial_id].path
-    if not path.is_file():
+    try:
+        missing = not path.is_file()
+    except OSError:  # a folder above it may not be entered; reading the file will say so
+        missing = False
+    if missing:
         raise TuneError(
             f"The weights of trial {trial.number} of {name} are not at {path}. "
-            f"Set TUNE_ARTIFACTS if they lie elsewhere; else {again}."
+            f"Set TUNE_ARTIFACTS if they lie elsewhere; else {_again(found)}."
         )
     return kept[trial.trial_id], path
 
 
+def _again(found: FoundTrial) -> str:
+    """How its weights can be had again, to end a refusal with."""
+    repeat = f"tune repeat {found.record.name} --trial {found.trial.number} --restore"
+    return f"`{repeat}` trains it again and writes them"
+
+
 def _load(chosen: _Chosen) -> Network:
-    """The network with its best weights. Raises TuneError where the file is not the one that was written."""
+    """The network with its best weights. Raises TuneError where the file is not the one that was written, or
+    cannot be read."""
     from models.checkpoint import CheckpointCorrupt, load_checkpoint
 
     found = chosen.found
+    weights = f"The weights of trial {found.trial.number} of {found.record.name}"
     try:
         checkpoint = load_checkpoint(chosen.path, expected_sha256=chosen.checkpoint.sha256)
     except CheckpointCorrupt as error:
+        raise TuneError(f"{weights} are damaged: {error}; {_again(found)}.") from error
+    except OSError as error:
         raise TuneError(
-            f"The weights of trial {found.trial.number} of {found.record.name} are damaged: {error}. `tune "
-            f"repeat {found.record.name} --trial {found.trial.number} --restore` trains it again and "
-            "writes them."
+            f"{weights} cannot be read ({error.strerror or error}: {chosen.path}). Mend that; else "
+            f"{_again(found)}."
         ) from error
     return checkpoint.network()
 

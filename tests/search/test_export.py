@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import hashlib
 import json
+import os
 import re
 import shutil
 import sqlite3
@@ -22,6 +24,7 @@ from PIL import Image
 
 from data.mnist import Mnist
 from data.tasks import get_task
+from models import checkpoint as checkpoints
 from models import export as formats
 from models.checkpoint import load_checkpoint
 from models.export import rebuild
@@ -333,6 +336,25 @@ class TestWeights:
             assert here(*export, cwd=copy).returncode == 0
             assert manifest(copy / "zero")["trial"] == 0
 
+    @pytest.mark.parametrize("closed", ["the file", "its folder"])
+    def test_those_that_cannot_be_read_are_no_fault_of_out(
+        self, copy: Path, checkpoint: Path, here: Command, monkeypatch: pytest.MonkeyPatch, closed: str
+    ) -> None:
+        def refuse(path: Path, **_: object) -> bool:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+        is_file = Path.is_file
+        monkeypatch.setattr(checkpoints, "load_checkpoint", refuse)
+        if closed == "its folder":
+            monkeypatch.setattr(
+                Path, "is_file", lambda path: refuse(path) if path == checkpoint else is_file(path)
+            )
+        done = here("export", "twodigit", "--trial", "0", "--out", "zero", cwd=copy)
+        assert done.returncode == 1
+        assert "The weights of trial 0 of twodigit cannot be read (Permission denied: " in done.stderr
+        assert "`tune repeat twodigit --trial 0 --restore`" in done.stderr
+        assert "--out" not in done.stderr
+
     def test_another_curve_restores_nothing(self, copy: Path, checkpoint: Path, here: Command) -> None:
         checkpoint.unlink()
         connection = sqlite3.connect(copy / "studies.db")
@@ -344,6 +366,40 @@ class TestWeights:
         assert json.loads(done.stdout)["restored"] is None
         assert "none were written" in done.stderr
         assert not checkpoint.exists()
+
+
+class TestDisk:
+    @pytest.mark.parametrize(
+        ("place", "number", "code", "words"),
+        [
+            ("making the folder", errno.EROFS, 2, "--out zero cannot be written: Read-only file system."),
+            ("making the folder", errno.ENOSPC, 1, "The disk is full, and nothing was exported: make room"),
+            ("filling it", errno.ENOSPC, 1, "The disk is full, and nothing was exported: make room"),
+            ("filling it", errno.EIO, 1, "Nothing was exported: [Errno 5] Input/output error"),
+        ],
+    )
+    def test_out_is_blamed_for_its_own_faults_only(
+        self,
+        exported: Path,
+        here: Command,
+        monkeypatch: pytest.MonkeyPatch,
+        place: str,
+        number: int,
+        code: int,
+        words: str,
+    ) -> None:
+        def refuse(*_: object, **__: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        if place == "filling it":
+            monkeypatch.setattr(formats, "write_all", refuse)
+        else:
+            monkeypatch.setattr(Path, "mkdir", refuse)
+        done = here("export", "twodigit", "--out", "zero", cwd=exported)
+        assert done.returncode == code, done.stderr
+        assert words in done.stderr
+        assert ("--out" in done.stderr) == (code == 2)
+        assert not (exported / "zero").exists()
 
 
 class TestForce:
