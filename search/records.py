@@ -250,6 +250,11 @@ class Worker:
     environment: Mapping[str, str | int]
     """versions and processor, by name"""
 
+    @property
+    def on_a_card(self) -> bool:
+        """Whether it trains on a GPU: what it finds no processor repeats to the last bit."""
+        return self.device != "cpu"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:

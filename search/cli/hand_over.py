@@ -56,7 +56,7 @@ def repeat(
     storage: StorageOption = None,
     json: JSONOption = False,
 ) -> None:
-    """Trains a trial again from the database alone and says whether its curve is the same, bit for bit."""
+    """Trains a trial again on the CPU, from the database alone: is its curve the same, bit for bit?"""
     from search.cli.progress import fetching
     from search.service.repeat import repeat as service
 
@@ -65,7 +65,15 @@ def repeat(
         typer.echo(f"{again.images:>9,} images  {scores}", err=True)
 
     with fetching() as progress:
-        done = service(storage_url(storage), study, trial, restore=restore, watch=show, progress=progress)
+        done = service(
+            storage_url(storage),
+            study,
+            trial,
+            restore=restore,
+            tell=lambda words: typer.echo(words, err=True),
+            watch=show,
+            progress=progress,
+        )
     if json:
         first = done.first_difference
         print_json(

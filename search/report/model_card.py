@@ -335,7 +335,9 @@ def _repeating(facts: CardFacts) -> list[str]:
     return [
         "## Where it comes from",
         "",
-        "Train it again, and see whether every number comes out the same, from the database it is in:",
+        "Train it again, and see whether every number comes out the same, from the database it is in:"
+        if facts.environment.get("device", "cpu") == "cpu"
+        else "Train it again, from the database it is in (on the CPU, whose numbers differ from a card's):",
         "",
         "```sh",
         f"tune repeat {study.name} --trial {trial.number}",

@@ -117,8 +117,8 @@ def export(
 
 def _unfinished(error: OSError) -> TuneError:
     if error.errno in _NO_ROOM:
-        return TuneError("The disk is full, and nothing was exported: make room and give the same command again.")
-    return TuneError(f"Nothing was exported: {error}. Mend that and give the same command again.")
+        return TuneError("The disk is full, and nothing was exported: make room and give the command again.")
+    return TuneError(f"Nothing was exported: {error}. Mend that and give the command again.")
 
 
 def _refuse(out: Path, force: bool) -> None:
@@ -227,7 +227,9 @@ def _checkpoint(storage_url: str, found: FoundTrial) -> tuple[CheckpointRecord, 
 
 
 def _again(found: FoundTrial) -> str:
-    """How its weights can be had again, to end a refusal with."""
+    """How its weights can be had again, or what else to do: the end of a refusal."""
+    if found.worker is not None and found.worker.on_a_card:
+        return "choose another --trial: a card trained this one, and `tune repeat` can restore none of those"
     repeat = f"tune repeat {found.record.name} --trial {found.trial.number} --restore"
     return f"`{repeat}` trains it again and writes them"
 

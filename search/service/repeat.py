@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from search.errors import TuneError, UsageError
 from search.records import CheckpointRecord, Point, TrialRecord, Value, Worker
 from search.report.numbers import best_point
+from search.report.words import hardware
 from search.service.data import fetch_data, load_data
 from search.service.look import FoundTrial, found_trial
 from search.study.reading import open_reading
@@ -64,16 +65,19 @@ def repeat(
     number: int,
     *,
     restore: bool = False,
+    tell: Callable[[str], None],
     watch: Watch,
     progress: Progress | None = None,
 ) -> Repeated:
-    """Trains trial `number` of the study again, as far as it went, in the precision that it had.
+    """Trains trial `number` of the study again, on the CPU, as far as it went, in the precision that it had.
 
     restore: writes the weights of its best moment where a worker would have kept them, if the curve is the
-    same bit for bit, so that they are those which the study's numbers are about.
+    same bit for bit, so that they are those which the study's numbers are about. tell: is given a sentence
+    where the curve will be another one.
 
-    Raises UsageError where there is no such trial, or nothing of its curve; ConfigError where this machine's
-    MNIST is not the study's; TuneError where the weights cannot be written.
+    Raises UsageError where there is no such trial, nothing of its curve, or no way to restore what a card
+    trained; ConfigError where this machine's MNIST is not the study's; TuneError where the weights cannot be
+    written.
     """
     from search.work.again import again as train
     from search.work.again import machine
@@ -82,6 +86,14 @@ def repeat(
     found = found_trial(storage_url, name, number)
     if not found.curve:
         raise UsageError(f"Trial {number} of {name} never came to a report; there is nothing to compare.")
+    if found.worker is not None and found.worker.on_a_card:
+        trained = f"Trial {number} of {name} was trained on a card ({hardware(found.worker.environment)})"
+        if restore:
+            raise UsageError(
+                f"{trained}, and `tune repeat` trains on the CPU, which comes to other weights: those of the "
+                "trial cannot be restored. Leave --restore out to compare the curves."
+            )
+        tell(f"{trained}, and is trained on the CPU now: the curve will be another one, if only a little.")
     fetch_data(progress=progress)
     steps = train(
         found.record,

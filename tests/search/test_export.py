@@ -31,6 +31,7 @@ from models.export import rebuild
 from search.confirmation import Candidate, Confirmation, Look, SeedRun
 from search.errors import ConfigError
 from search.report.markdown import sparkline
+from search.report.model_card import CardFacts, card
 from search.report.numbers import best_point, wilson
 from search.seeds import derive
 from search.serve.folder import open_export
@@ -112,6 +113,23 @@ class TestFolder:
         assert [found["validation"]["first_digit"], found["validation"]["second_digit"]] == pytest.approx(
             (hits / 4000).tolist()
         )
+
+
+@pytest.fixture
+def facts(exported: Path, tmp_path: Path, here: Command, monkeypatch: pytest.MonkeyPatch) -> CardFacts:
+    """What is on the card of `twodigit`."""
+    seen: list[CardFacts] = []
+
+    def watched(facts: CardFacts) -> str:
+        seen.append(facts)
+        return card(facts)
+
+    monkeypatch.setattr(service, "card", watched)
+    shutil.copy(exported / "studies.db", tmp_path)
+    shutil.copytree(exported / "studies.artifacts", tmp_path / "studies.artifacts")
+    done = here("export", "twodigit", "--out", "watched", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    return seen[0]
 
 
 class TestCard:
@@ -222,6 +240,12 @@ class TestCard:
         assert "54.32 % on validation on average, 95 % interval 53.21 % to 55.43 %" in text
         assert "Trial 3 was luck." in text
         assert "so that this score is also lucky" not in text
+
+    def test_promises_no_repetition_of_what_a_card_trained(self, facts: CardFacts) -> None:
+        assert "see whether every number comes out the same" in card(facts)
+        trained = replace(facts, environment={**facts.environment, "device": "cuda"})
+        assert "see whether every number comes out the same" not in card(trained)
+        assert "on the CPU, whose numbers differ from a card's" in card(trained)
 
     def test_sparkline(self) -> None:
         assert sparkline([0.1, 0.5, 0.9]) == "▁▅█"
@@ -354,6 +378,34 @@ class TestWeights:
         assert "The weights of trial 0 of twodigit cannot be read (Permission denied: " in done.stderr
         assert "`tune repeat twodigit --trial 0 --restore`" in done.stderr
         assert "--out" not in done.stderr
+
+    def test_those_that_a_card_trained_do_not_come_back(
+        self, copy: Path, checkpoint: Path, here: Command
+    ) -> None:
+        connection = sqlite3.connect(copy / "studies.db")
+        changed = connection.execute("UPDATE tune_workers SET device = 'cuda'")
+        assert changed.rowcount >= 1
+        connection.commit()
+        connection.close()
+        checkpoint.unlink()
+        done = here("export", "twodigit", "--trial", "0", "--out", "zero", cwd=copy)
+        assert done.returncode == 1
+        assert "else choose another --trial: a card trained this one" in done.stderr
+        assert "--restore`" not in done.stderr
+
+        done = here("repeat", "twodigit", "--trial", "0", "--restore", cwd=copy)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "Trial 0 of twodigit was trained on a card" in done.stderr
+        assert "cannot be restored" in done.stderr
+        assert "images" not in done.stderr, "nothing was trained"
+        assert not checkpoint.exists()
+
+        done = here("repeat", "twodigit", "--trial", "0", cwd=copy)
+        assert done.returncode == 0
+        first, *rest = done.stderr.splitlines()
+        assert "was trained on a card" in first
+        assert "the curve will be another one" in first
+        assert "then," in rest[0]
 
     def test_another_curve_restores_nothing(self, copy: Path, checkpoint: Path, here: Command) -> None:
         checkpoint.unlink()
