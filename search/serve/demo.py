@@ -1,9 +1,5 @@
 """The server behind `tune demo`: one page, and an answer for each drawing, on this machine only.
 Knows nothing of drawing (demo.html) and of studies.
-
-Whatever page a browser has open may send requests to this machine, also under a name that somebody points
-here for the purpose. So a request under another name than this machine's own is refused, and so is one that
-another page sent.
 """
 
 from __future__ import annotations
@@ -11,7 +7,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import ipaddress
 import json
 import re
 import socket
@@ -21,10 +16,10 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from search.errors import UsageError
 from search.serve.model import Model
+from search.serve.sender import LOCAL, refusal
 from search.serve.strokes import Blank, compose
 
 if TYPE_CHECKING:
@@ -40,8 +35,6 @@ MAX_BODY = 100_000
 
 IDLE_S = 60.0
 """A connection over which so long nothing comes is closed."""
-
-LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class Refused(Exception):
@@ -90,17 +83,6 @@ class DemoServer(ThreadingHTTPServer):
             return None
         return f"Warning: everybody who reaches {self.host} can use this page; nothing is encrypted."
 
-    def names_us(self, host: str | None) -> bool:
-        """Whether a Host header calls this machine by a name of its own.
-
-        An address cannot be pointed elsewhere, so that any will do where others are let in; a foreign name
-        could lead here from anywhere.
-        """
-        name = _hostname(host)
-        if name in LOCAL or name == self.host:
-            return name is not None
-        return self.host not in LOCAL and name is not None and (_is_address(name) or name == _own_name())
-
 
 def make_server(model: Model, *, host: str, port: int) -> DemoServer:
     """A server that listens. Raises UsageError for a port that is taken or an address that is not ours."""
@@ -137,13 +119,14 @@ class Handler(BaseHTTPRequestHandler):
             self._send_json({"error": str(refused)}, status=refused.status)
 
     def _check_sender(self) -> None:
-        host, origin = self.headers.get("Host"), self.headers.get("Origin")
-        if not self.server.names_us(host):
-            raise Refused(
-                HTTPStatus.FORBIDDEN, f"this page is at {self.server.address}, not at {str(host)[:80]}"
-            )
-        if origin is not None and urlsplit(origin).netloc != host:
-            raise Refused(HTTPStatus.FORBIDDEN, "another page sent this")
+        words = refusal(
+            self.headers.get("Host"),
+            self.headers.get("Origin"),
+            host=self.server.host,
+            address=self.server.address,
+        )
+        if words is not None:
+            raise Refused(HTTPStatus.FORBIDDEN, words)
 
     def _page(self) -> None:
         self._send(self.server.page, "text/html; charset=utf-8")
@@ -258,22 +241,3 @@ def _policy(page: str) -> str:
         f"default-src 'none'; script-src {sums('script')}; style-src {sums('style')}; connect-src 'self'; "
         "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
-
-
-def _hostname(header: str | None) -> str | None:
-    try:
-        return urlsplit(f"//{header}").hostname if header else None
-    except ValueError:
-        return None
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-def _own_name() -> str:
-    return socket.gethostname().lower()

@@ -7,20 +7,26 @@ from __future__ import annotations
 import ipaddress
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from search.errors import TuneError, UsageError
 from search.records import Counts
 from search.report import card, numbers
 from search.report.side_by_side import figures as comparison_figures
 from search.report.timeline import timeline
+from search.serve.sender import refusal
 from search.service.look import reader_of
 from search.study.reading import Reading, open_reading
 from search.study.showing import Shown, ShownFile, ShownFiles
 from search.study.storage import open_storage, open_undisturbing
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication
 
 REFRESH_S = 5.0
 """So old what is shown may be; the dashboard looks about as often."""
@@ -31,29 +37,53 @@ Ready = Callable[[str], None]
 
 def serve(storage_url: str, *, host: str, port: int, ready: Ready) -> None:
     """Serves until interrupted. Raises UsageError for a port that is taken or an address that is not ours."""
-    from optuna_dashboard import run_server
+    from optuna_dashboard import wsgi
 
     from search.work.artifacts import artifact_root
 
     open_storage(storage_url, create=False).close()  # every refusal of a storage, in words
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise UsageError(
-                f"--host {host} --port {port} cannot be used: {error.strerror}; choose another --port."
-            ) from error
-    ready(f"http://{f'[{host}]' if ':' in host else host}:{port}/dashboard/")
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}/dashboard/"
     root = artifact_root(storage_url)
-    with open_reading(storage_url) as reading:
+    with _listening(host, port) as server, open_reading(storage_url) as reading:
         showing = Showing(reading, root)
-        run_server(
+        app = wsgi(
             open_undisturbing(storage_url, showing.study),
-            host=host,
-            port=port,
             artifact_store=ShownFiles(showing.file, root / "uploads"),
         )
+        server.set_app(for_its_own_page(app, host=host, address=address))
+        ready(address)
+        server.serve_forever()
+
+
+def for_its_own_page(app: WSGIApplication, *, host: str, address: str) -> WSGIApplication:
+    """The app, which is not asked when a request comes under a foreign name or from another page."""
+
+    def answer(environment: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        words = refusal(
+            environment.get("HTTP_HOST"), environment.get("HTTP_ORIGIN"), host=host, address=address
+        )
+        if words is None:
+            return app(environment, start_response)
+        start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
+        return [f"tune: {words}.\n".encode()]
+
+    return answer
+
+
+class _Server(WSGIServer):
+    def __init__(self, host: str, port: int) -> None:
+        if ":" in host:
+            self.address_family = socket.AF_INET6
+        super().__init__((host, port), WSGIRequestHandler)
+
+
+def _listening(host: str, port: int) -> _Server:
+    try:
+        return _Server(host, port)
+    except OSError as error:
+        raise UsageError(
+            f"--host {host} --port {port} cannot be used: {error.strerror or error}; choose another --port."
+        ) from error
 
 
 def only_here(host: str) -> bool:

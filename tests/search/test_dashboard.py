@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pytest
 from optuna_dashboard import wsgi
 
 from search.report.card import study_card
-from search.service.dashboard import Showing, only_here
+from search.service.dashboard import Showing, for_its_own_page, only_here
 from search.study.reading import open_reading
 from search.study.showing import ShownFiles
 from search.study.storage import open_undisturbing
@@ -44,7 +44,9 @@ class Dashboard:
     showing: Showing
     app: Callable[..., Any]
 
-    def ask(self, path: str, method: str = "GET", **sent: object) -> Answer:
+    def ask(
+        self, path: str, method: str = "GET", headers: Mapping[str, str] | None = None, **sent: object
+    ) -> Answer:
         status: list[str] = []
         body = json.dumps(sent).encode()
         environment: dict[str, Any] = {
@@ -53,6 +55,7 @@ class Dashboard:
             "CONTENT_TYPE": "application/json",
             "CONTENT_LENGTH": str(len(body)),
             "wsgi.input": io.BytesIO(body),
+            **{f"HTTP_{name.upper()}": value for name, value in (headers or {}).items()},
         }
         setup_testing_defaults(environment)
         answer = self.app(environment, lambda line, *_: status.append(line))
@@ -73,7 +76,11 @@ def dashboard(finished: Path, tmp_path: Path) -> Iterator[Dashboard]:
         yield Dashboard(
             folder=tmp_path,
             showing=showing,
-            app=wsgi(storage, artifact_store=ShownFiles(showing.file, root / "uploads")),
+            app=for_its_own_page(
+                wsgi(storage, artifact_store=ShownFiles(showing.file, root / "uploads")),
+                host="127.0.0.1",
+                address="http://127.0.0.1:8080/dashboard/",
+            ),
         )
         storage.engine.dispose()
 
@@ -178,6 +185,27 @@ def test_a_study_without_a_complete_trial_has_a_card_too(dashboard: Dashboard) -
 
     card = study_card(record, counts, timeline([], []), None, None, [])
     assert "No trial is complete yet." in card
+
+
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        ({"Host": "evil.example"}, "this page is at http://127.0.0.1:8080/dashboard/, not at evil.example"),
+        ({"Host": "localhost:8080", "Origin": "http://evil.example"}, "another page sent this"),
+        ({"Host": "localhost:8080", "Origin": "http://localhost:9"}, "another page sent this"),
+        ({"Host": "localhost:8080", "Origin": "null"}, "another page sent this"),
+    ],
+)
+def test_nobody_but_its_own_page_is_answered(
+    dashboard: Dashboard, headers: Mapping[str, str], words: str
+) -> None:
+    for method, path in (("GET", "/dashboard/"), ("GET", "/api/studies"), ("DELETE", "/api/studies/1")):
+        answer = dashboard.ask(path, method, headers)
+        assert answer.status == 403
+        assert words in answer.body.decode()
+    own = {"Host": "localhost:8080", "Origin": "http://localhost:8080"}
+    assert len(dashboard.ask("/api/studies", headers=own).parsed["study_summaries"]) == 3
+    assert dashboard.ask("/api/studies/1", "DELETE", own, remove_associated_artifacts=False).status == 204
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from data.mnist import Mnist
 from search.serve.demo import LAYER, MAX_BODY, DemoServer, make_server
 from search.serve.folder import open_export
 from search.serve.model import Model
+from search.serve.sender import names_us
 from search.serve.strokes import compose
 
 JSON = {"Content-Type": "application/json"}
@@ -150,7 +151,7 @@ class TestRefusals:
             assert ask(server, "GET", path, Host=host)[0] == status
 
     @pytest.mark.parametrize(
-        "origin", ["http://evil.example", "null", "https://127.0.0.1:1", "http://localhost"]
+        "origin", ["http://evil.example", "null", "https://127.0.0.1:1", "http://localhost", "http://[::1"]
     )
     def test_another_page(self, server: DemoServer, layers: list[np.ndarray], origin: str) -> None:
         body = drawing(layers, number_for(server))
@@ -226,12 +227,22 @@ def test_others_are_let_in_only_where_somebody_insists(exported: Path) -> None:
     with make_server(model, host="0.0.0.0", port=0) as server:
         assert server.warning is not None
         assert "everybody who reaches 0.0.0.0" in server.warning
-        assert server.names_us("192.168.0.7:8081")
-        assert server.names_us(socket.gethostname())
-        assert not server.names_us("evil.example")
     with make_server(model, host="127.0.0.1", port=0) as server:
         assert server.warning is None
-        assert not server.names_us("192.168.0.7")
+
+
+@pytest.mark.parametrize(
+    ("host", "asked", "ours"),
+    [
+        ("0.0.0.0", "192.168.0.7:8081", True),
+        ("0.0.0.0", socket.gethostname(), True),
+        ("0.0.0.0", "evil.example", False),
+        ("127.0.0.1", "192.168.0.7", False),
+        ("tune.example", "TUNE.example:8081", True),
+    ],
+)
+def test_the_names_of_this_machine(host: str, asked: str, ours: bool) -> None:
+    assert names_us(asked, host=host) is ours
 
 
 def test_a_port_that_is_taken_is_a_sentence(
