@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -29,7 +31,22 @@ class Finding:
 
 def examine(storage_url: str) -> list[Finding]:
     """All findings, the good ones too."""
-    return [*_packages(), _device(), _data(), _storage(storage_url), _disk(storage_url)]
+    looks: dict[str, Callable[[], Finding]] = {
+        "device": _device,
+        "data": _data,
+        "storage": partial(_storage, storage_url),
+        "disk": partial(_disk, storage_url),
+    }
+    return [*_packages(), *(_found(check, look) for check, look in looks.items())]
+
+
+def _found(check: str, look: Callable[[], Finding]) -> Finding:
+    """What a look finds, also where a package that it takes is missing."""
+    try:
+        return look()
+    except ModuleNotFoundError as error:
+        words = f"cannot be looked at without {error.name}; install that first"
+        return Finding(check=check, ok=False, finding=words)
 
 
 def _packages() -> list[Finding]:
@@ -58,10 +75,14 @@ def _device() -> Finding:
 
 
 def _data() -> Finding:
-    from data.mnist import FileState, cache_folder, verify
+    from data.mnist import FileState, MnistError, cache_folder, verify
 
     folder = cache_folder()
-    bad = [f"{name} is {check.state}" for name, check in verify().items() if check.state is not FileState.OK]
+    try:
+        checks = verify()
+    except MnistError as error:
+        return Finding(check="data", ok=False, finding=str(error))
+    bad = [f"{name} is {check.state}" for name, check in checks.items() if check.state is not FileState.OK]
     if bad:
         return Finding(check="data", ok=False, finding=f"{folder}: {', '.join(bad)}; run `tune data fetch`")
     return Finding(check="data", ok=True, finding=f"MNIST is whole in {folder}")
@@ -71,8 +92,14 @@ def _storage(storage_url: str) -> Finding:
     from search.service.look import studies
 
     file = sqlite_file(storage_url)
-    if file is not None and not os.access(file if file.exists() else file.absolute().parent, os.W_OK):
-        return Finding(check="storage", ok=False, finding=f"{file} cannot be written; `tune run` needs that")
+    if file is not None:
+        folder = file.absolute().parent
+        if not os.access(file if file.exists() else folder, os.W_OK):
+            words = f"{file} cannot be written; `tune run` needs that"
+            return Finding(check="storage", ok=False, finding=words)
+        if not os.access(folder, os.W_OK):
+            words = f"{folder} cannot be written; SQLite keeps its journal beside {file.name}"
+            return Finding(check="storage", ok=False, finding=words)
     try:
         found = studies(storage_url)
     except TuneError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -300,3 +301,38 @@ class TestHelp:
             finding for finding in here("doctor", "--json", cwd=tmp_path).parsed if finding["check"] == "disk"
         ]
         assert disk["finding"].endswith(f"in {folder}"), "that folder may be another disk than the one above"
+
+    def test_doctor_names_a_file_of_the_data_that_cannot_be_read(
+        self, tmp_path: Path, here: Command, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "t10k-labels-idx1-ubyte").mkdir()
+        monkeypatch.setenv("TUNE_DATA_DIR", str(tmp_path))
+        data = diagnosed(here("doctor", "--json", cwd=tmp_path), "data")
+        assert "t10k-labels-idx1-ubyte cannot be read (Is a directory)" in data
+
+    def test_doctor_does_without_what_is_missing(self, tmp_path: Path) -> None:
+        code = (
+            "import sys; sys.modules.update(torch=None, sqlalchemy=None)\n"
+            "from search.cli.app import run_command\n"
+            "sys.exit(run_command(['doctor', '--json'], debug=True))\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        for check, package in (("device", "torch"), ("data", "torch"), ("storage", "sqlalchemy")):
+            assert diagnosed(done, check) == f"cannot be looked at without {package}; install that first"
+
+    def test_doctor_knows_that_sqlite_writes_beside_its_file(
+        self, finished: Path, here: Command, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != finished)
+        storage = diagnosed(here("doctor", "--json", cwd=finished), "storage")
+        assert storage == f"{finished} cannot be written; SQLite keeps its journal beside studies.db"
+
+
+def diagnosed(done: Any, check: str) -> str:
+    """What `tune doctor --json` finds wrong there."""
+    assert (done.returncode, done.stderr) == (1, "")
+    [found] = [finding for finding in json.loads(done.stdout) if finding["check"] == check]
+    assert not found["ok"]
+    return str(found["finding"])
