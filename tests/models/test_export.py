@@ -144,3 +144,19 @@ def test_int8_is_smaller_and_nearly_the_same(tmp_path: Path) -> None:
     exact = network(batch.image)["row"].detach()
     rough = export.onnx_answer(tmp_path / INT8)(batch.image.float() / 255, None)["row"]
     assert 0 < float((rough - exact).abs().max()) < 0.1 * float(exact.abs().max())
+
+
+def test_int8_fits_processors_that_add_products_in_sixteen_bits(
+    case: tuple[Network, Path, Mapping[str, float]], tmp_path: Path
+) -> None:
+    """x86 without VNNI adds two products of an activation (0 to 255) and a weight, and cuts off the rest."""
+    network, folder, _ = case
+    batch = examples(network.signature, 64)
+    quantise(folder / export.ONNX, tmp_path / INT8, image=batch.image, number=batch.number)
+    weights = [
+        onnx.numpy_helper.to_array(each).astype(int)
+        for each in onnx.load_model(tmp_path / INT8).graph.initializer
+        if each.data_type == onnx.TensorProto.INT8
+    ]
+    largest = max(int(abs(each).max()) for each in weights)
+    assert 0 < 2 * 255 * largest < 2**15
