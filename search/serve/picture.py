@@ -7,10 +7,11 @@ colours, transparency and screenshots.
 
 from __future__ import annotations
 
+import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from search.errors import UsageError
 
@@ -25,6 +26,18 @@ FORMATS = ("PNG", "JPEG")
 
 _ORIENTATION = 0x0112
 """Tag of EXIF: how the camera was held."""
+
+_UPRIGHT = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+"""What Pillow calls the way back, by the value of that tag. As in its ImageOps.exif_transpose, which also
+writes the camera's other notes anew, and fails where one of them is damaged."""
 
 FAINT = 32
 """Shades between lightest and darkest, of 255, below which there is hardly anything to read."""
@@ -47,12 +60,12 @@ def read_picture(path: Path, *, height: int, width: int) -> Picture:
     of the same proportions is made smaller. Raises UsageError for what cannot be read or made to fit.
     """
     import numpy as np
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     notes: list[str] = []
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused by its sides below
+            warnings.simplefilter("ignore")  # of size: refused below; of the camera's notes: read without
             opened = Image.open(path, formats=FORMATS)
         with opened as file:
             if max(file.size) > MAX_SIDE:
@@ -61,8 +74,9 @@ def read_picture(path: Path, *, height: int, width: int) -> Picture:
                     "make it smaller."
                 )
             file.load()
-            image = ImageOps.exif_transpose(file)
-            if file.getexif().get(_ORIENTATION, 1) != 1:
+            way = _UPRIGHT.get(_orientation(file))
+            image = file.copy() if way is None else file.transpose(Image.Transpose[way])
+            if way is not None:
                 notes.append("It was turned upright, as its camera says.")
     except FileNotFoundError as error:
         raise UsageError(f"There is no picture {path}.") from error
@@ -87,6 +101,16 @@ def read_picture(path: Path, *, height: int, width: int) -> Picture:
         grey = np.asarray(small, dtype=np.uint8)
         notes.append(f"It was made smaller, from {columns}×{rows} to {width}×{height} pixels.")
     return Picture(pixels=grey, notes=tuple(notes))
+
+
+def _orientation(file: Image) -> Any:
+    """What the camera noted of how it was held; None where that is not there or cannot be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return file.getexif().get(_ORIENTATION)
+    except (struct.error, SyntaxError, OSError, ValueError, TypeError, LookupError):
+        return None  # the notes are damaged, and the picture need not be
 
 
 def _refuse_shape(path: Path, columns: int, rows: int, *, height: int, width: int) -> None:

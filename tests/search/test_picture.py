@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,6 +103,40 @@ def test_a_jpeg_is_read_and_turned_upright(tmp_path: Path) -> None:
     pixels, told = read(tmp_path / "seven.jpg")
     assert told[0].startswith("It was turned upright")
     assert int(np.abs(pixels.astype(int) - SEVEN).max()) <= 12
+
+
+def with_exif(exif: bytes) -> bytes:
+    """SEVEN as a PNG file with these notes of its camera."""
+    file = io.BytesIO()
+    grey().save(file, "PNG")
+    head, end = file.getvalue()[:-12], file.getvalue()[-12:]
+    chunk = b"eXIf" + exif
+    return head + struct.pack(">I", len(exif)) + chunk + struct.pack(">I", zlib.crc32(chunk)) + end
+
+
+TURNED = bytes.fromhex("4d4d002a00000008 0001 0112 0003 00000001 0006 0000 00000000")
+"""Notes of one entry: the camera was on its side."""
+
+
+@pytest.mark.parametrize("length", [*range(len(TURNED) - 4), "not EXIF", "no such orientation"])
+def test_notes_of_the_camera_that_mean_nothing_are_left_alone(tmp_path: Path, length: int | str) -> None:
+    notes = {"not EXIF": b"seven", "no such orientation": TURNED.replace(b"\x00\x06", b"\x00\x09")}
+    exif = TURNED[:length] if isinstance(length, int) else notes[length]
+    (tmp_path / "seven.png").write_bytes(with_exif(exif))
+    pixels, told = read(tmp_path / "seven.png")
+    assert told == ()
+    assert (pixels == SEVEN).all()
+
+
+def test_a_note_that_is_damaged_leaves_the_others_as_they_are(tmp_path: Path) -> None:
+    """The second one, a resolution, lies beyond the end."""
+    beyond = bytes.fromhex("011a 0005 00000001 0000ffff")
+    (tmp_path / "seven.png").write_bytes(
+        with_exif(TURNED[:8] + b"\x00\x02" + TURNED[10:22] + beyond + bytes(4))
+    )
+    pixels, told = read(tmp_path / "seven.png")
+    assert told == ("It was turned upright, as its camera says.",)
+    assert (pixels == np.rot90(SEVEN, -1)).all()
 
 
 @pytest.mark.parametrize(
