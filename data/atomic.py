@@ -3,11 +3,9 @@
 Knows nothing of what the bytes mean.
 """
 
+import glob
 import os
 from pathlib import Path
-
-LEFTOVERS = ".*.tmp"
-"""Glob, relative to a folder, of what writers that were killed left there."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -33,3 +31,9 @@ def write_atomically(path: Path, content: bytes) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def leftovers(path: Path) -> list[Path]:
+    """What writers of `path` that were killed left beside it."""
+    found = path.parent.glob(f".{glob.escape(path.name)}.*.tmp")
+    return [file for file in found if file.is_file() and not file.is_symlink()]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.atomic import LEFTOVERS, write_atomically
+from data.atomic import leftovers, write_atomically
 from data.mirror import CONNECT_TIMEOUT_S, MIRRORS, download, part_of, unreachable
 from data.mnist import (
     FILES,
@@ -76,7 +76,7 @@ def fetch(
     origins: dict[str, str] = {}
     notes: list[str] = []
     with _on_disk(target), _locked(target, report):
-        for leftover in target.glob(LEFTOVERS):
+        for leftover in (file for name in FILES for file in leftovers(target / name)):
             leftover.unlink()
         for name, check in verify(target).items():
             if check.state is FileState.OK:

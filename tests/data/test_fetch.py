@@ -131,6 +131,21 @@ def test_what_killed_writers_left_is_cleared_away(mirror: Any, lacking: Callable
     assert not list(folder.glob(".*.tmp"))
 
 
+def test_what_others_keep_in_the_folder_stays(mirror: Any, lacking: Callable[..., Path]) -> None:
+    folder = lacking(LABELS)
+    (folder / ".mine.tmp").write_bytes(b"another program's")
+    (folder / ".cache.tmp").mkdir()
+    (folder / f".{LABELS}.old.tmp").mkdir()
+    (folder / f".{LABELS}.link.tmp").symlink_to(folder / ".mine.tmp")
+    fetch(folder=folder, mirrors=[mirror.url], wheel=no_wheel)
+    assert {file.name for file in folder.glob(".*.tmp")} == {
+        ".mine.tmp",
+        ".cache.tmp",
+        f".{LABELS}.old.tmp",
+        f".{LABELS}.link.tmp",
+    }
+
+
 def test_a_full_disk_is_a_sentence_with_the_path(
     mirror: Any, lacking: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
