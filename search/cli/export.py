@@ -5,6 +5,7 @@ Knows nothing of formats and of databases.
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,7 +61,8 @@ def export(
         for name, scores in (("model.onnx", done.int8.before), ("model-int8.onnx", done.int8.after)):
             heads = ", ".join(f"{head} {percent(score.accuracy)}" for head, score in scores.heads.items())
             typer.echo(f"  {name:<18} {percent(scores.accuracy)} on validation ({heads})")
-    typer.echo(f"\nNext: tune demo {done.folder}   tune predict {done.folder} picture.png", err=True)
+    folder = quote(str(done.folder))
+    typer.echo(f"\nNext: tune demo {folder}   tune predict {folder} picture.png", err=True)
 
 
 def _export(done: Exported) -> dict[str, object]:

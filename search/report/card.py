@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from search.records import CheckpointRecord, Counts, Point, StudyRecord, TrialRecord, Value
+from search.report.markdown import plain
 from search.report.numbers import Gain, wilson
 from search.report.timeline import Timeline
 from search.report.words import count, duration, epochs, number, percent, points
@@ -29,7 +30,7 @@ def study_card(
         f"{duration(timeline.seconds)} of wall time, {timeline.images:,} training images."
     )
     if best is None or point is None:
-        return f"## {_plain(record.name)}\n\nNo trial is complete yet.\n\n{done}\n\n{_FOOT}\n"
+        return f"## {plain(record.name)}\n\nNo trial is complete yet.\n\n{done}\n\n{_FOOT}\n"
     lines = [
         f"## Winner: trial {best.number}, {percent(best.value)} on validation",
         "",
@@ -39,7 +40,7 @@ def study_card(
         "",
     ]
     lines += [
-        f"- {points(gain.gain)} points over {_plain(gain.reference)} ({percent(gain.value)})"
+        f"- {points(gain.gain)} points over {plain(gain.reference)} ({percent(gain.value)})"
         for gain in gains
         if gain.trial != best.number
     ]
@@ -59,13 +60,13 @@ def study_card(
 
 def _luck(record: StudyRecord) -> str:
     if record.spec.confirms is not None:
-        searched = _plain(record.spec.confirms)
+        searched = plain(record.spec.confirms)
         return (
             f"One lucky seed of a confirmation of {searched}: its report and `tune confirm` have the means."
         )
     return (
         "The best of many trials is also lucky. `tune confirm` trains the leaders again on fresh seeds; the "
-        f"study {_plain(record.name)}.confirm, where there is one, has these runs."
+        f"study {plain(record.name)}.confirm, where there is one, has these runs."
     )
 
 
@@ -94,7 +95,7 @@ def _accuracies(point: Point, pictures: int) -> list[str]:
     lines = ["| validation | accuracy | 95 % interval |", "|---|--:|--:|"]
     for name, accuracy in rows.items():
         low, high = wilson(accuracy * pictures, pictures)
-        lines.append(f"| {_plain(name)} | {percent(accuracy)} | {percent(low)} to {percent(high)} |")
+        lines.append(f"| {plain(name)} | {percent(accuracy)} | {percent(low)} to {percent(high)} |")
     return lines
 
 
@@ -102,9 +103,4 @@ def _settings(settings: Mapping[str, Value]) -> list[str]:
     shown = {
         name: number(value) if isinstance(value, float) else str(value) for name, value in settings.items()
     }
-    return ["| setting | value |", "|---|---|", *(f"| {_plain(k)} | {_plain(v)} |" for k, v in shown.items())]
-
-
-def _plain(text: str) -> str:
-    """Text that a person may have chosen, so that Markdown makes nothing of it."""
-    return "".join(f"\\{letter}" if letter in r"\`*_{}[]<>()#+!|~" else letter for letter in text)
+    return ["| setting | value |", "|---|---|", *(f"| {plain(k)} | {plain(v)} |" for k, v in shown.items())]

@@ -1,12 +1,16 @@
-"""Parts of a page in Markdown: a table, and a curve in one line of text.
+"""Parts of a page in Markdown: a table, a curve in one line of text, and words that stay what they are.
 Knows nothing of what they say.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 BARS = "▁▂▃▄▅▆▇█"
+
+_BARE_BAR, _ESCAPED_BAR = re.compile(r"(?<!\\)\|"), r"\\|"
+"""A bar would end a cell; one that `plain` has escaped already does not."""
 
 
 def sparkline(values: Sequence[float]) -> str:
@@ -22,5 +26,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterabl
     right = set(numbers)
     rule = ["---:" if i in right else "---" for i in range(len(header))]
     return [
-        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in (header, rule, *rows)
+        f"| {' | '.join(_BARE_BAR.sub(_ESCAPED_BAR, cell) for cell in row)} |"
+        for row in (header, rule, *rows)
     ]
+
+
+def plain(text: str) -> str:
+    """Text that a person may have chosen, so that Markdown makes nothing of it."""
+    return "".join(f"\\{letter}" if letter in r"\`*_{}[]<>()#+!|~" else letter for letter in text)

@@ -8,10 +8,11 @@ import datetime
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 from search.confirmation import Confirmation, Look
 from search.records import Point, Scores, StudyRecord, TrialRecord, Value
-from search.report.markdown import sparkline, table
+from search.report.markdown import plain, sparkline, table
 from search.report.numbers import wilson
 from search.report.words import hardware, percent, widened
 
@@ -101,7 +102,7 @@ def _head(facts: CardFacts) -> list[str]:
     number = f" and a number from 0 to {facts.numbers - 1}" if facts.numbers else ""
     heads = ", ".join(f"`{name}` ({classes} classes)" for name, classes in facts.heads)
     return [
-        f"# {facts.title}: trial {trial.number} of {study.name}",
+        f"# {facts.title}: trial {trial.number} of {plain(study.name)}",
         "",
         f"A {trial.settings['model']} network with {facts.parameters:,} parameters for the task "
         f"`{study.spec.task}`: a picture of {height}×{width} pixels{number} in, logits for {heads} out. "
@@ -158,7 +159,7 @@ def _accuracy(facts: CardFacts) -> list[str]:
     names = ["mean", *(name for name, _ in facts.heads), "joint"]
     rows = [("validation", spec.validation_pictures, _fractions(facts.point.validation))]
     rows += [
-        (f"test ({look.reason}, {look.moment:%Y-%m-%d})", look.pictures, _look_fractions(look))
+        (f"test ({plain(look.reason)}, {look.moment:%Y-%m-%d})", look.pictures, _look_fractions(look))
         for look in facts.looks
     ]
     lines = [
@@ -198,10 +199,10 @@ def _confirmed(found: Confirmation, trial: int) -> list[str]:
     assert candidate is not None, "its best run is what this card is about"
     between = f"{percent(candidate.low)} to {percent(candidate.high)}"
     return [
-        f"Its settings are those of trial {candidate.trial} of {found.study}{widened(found.widen)}, which "
-        f"were trained again on {len(candidate.runs)} fresh seeds: {percent(candidate.mean)} on validation "
-        f"on average, 95 % interval {between}. Of these, trial {trial} of {found.confirmed_in} scored best: "
-        "the mean is what to expect.",
+        f"Its settings are those of trial {candidate.trial} of {plain(found.study)}{widened(found.widen)}, "
+        f"which were trained again on {len(candidate.runs)} fresh seeds: {percent(candidate.mean)} on "
+        f"validation on average, 95 % interval {between}. Of these, trial {trial} of "
+        f"{plain(found.confirmed_in)} scored best: the mean is what to expect.",
         *found.words,
     ]
 
@@ -340,11 +341,11 @@ def _repeating(facts: CardFacts) -> list[str]:
         else "Train it again, from the database it is in (on the CPU, whose numbers differ from a card's):",
         "",
         "```sh",
-        f"tune repeat {study.name} --trial {trial.number}",
-        f"tune export {study.name} --trial {trial.number} --out DIR",
+        f"tune repeat {quote(study.name)} --trial {trial.number}",
+        f"tune export {quote(study.name)} --trial {trial.number} --out DIR",
         "```",
         "",
-        f"Study `{study.name}`: sampler {study.spec.sampler}, pruner {study.spec.pruner}, "
+        f"Study {plain(study.name)}: sampler {study.spec.sampler}, pruner {study.spec.pruner}, "
         f"{study.spec.epochs:g} epochs a trial. Data: MNIST, the files with these SHA-256:",
         "",
         *table(("file", "SHA-256"), [(name, f"`{sha}`") for name, sha in study.spec.checksums.items()]),

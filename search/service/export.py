@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from search.confirmation import Confirmation, Look
@@ -204,9 +205,11 @@ def _checkpoint(storage_url: str, found: FoundTrial) -> tuple[CheckpointRecord, 
     called = f"Trial {trial.number} of {name}"
     if trial.state is State.FAILED:
         why = "" if trial.failure is None else f" ({trial.failure.value})"
-        raise UsageError(f"{called} failed{why}; `tune trials {name}` lists those that did not.")
+        raise UsageError(f"{called} failed{why}; `tune trials {quote(name)}` lists those that did not.")
     if not trial.state.counts:
-        raise UsageError(f"{called} is {trial.state.value}, not finished; `tune worker {name}` goes on.")
+        raise UsageError(
+            f"{called} is {trial.state.value}, not finished; `tune worker {quote(name)}` goes on."
+        )
     with open_reading(storage_url) as storage:
         kept = {each.trial_id: each for each in storage.store.checkpoints(found.record.study_id)}
     if trial.trial_id not in kept:
@@ -230,7 +233,7 @@ def _again(found: FoundTrial) -> str:
     """How its weights can be had again, or what else to do: the end of a refusal."""
     if found.worker is not None and found.worker.on_a_card:
         return "choose another --trial: a card trained this one, and `tune repeat` can restore none of those"
-    repeat = f"tune repeat {found.record.name} --trial {found.trial.number} --restore"
+    repeat = f"tune repeat {quote(found.record.name)} --trial {found.trial.number} --restore"
     return f"`{repeat}` trains it again and writes them"
 
 

@@ -241,6 +241,27 @@ class TestCard:
         assert "Trial 3 was luck." in text
         assert "so that this score is also lucky" not in text
 
+    def test_a_name_is_neither_markdown_nor_a_command(self, facts: CardFacts) -> None:
+        name = "x; rm -rf ~ | `*a*` <b>"
+        escaped = r"x; rm -rf \~ \| \`\*a\*\` \<b\>"
+        look = Look(
+            study_id=1,
+            trial_id=1,
+            moment=datetime.datetime(2026, 11, 23, 12, tzinfo=datetime.UTC),
+            reason=f"chosen in {name}",
+            pictures=4_000,
+            heads={"first_digit": 0.9, "second_digit": 0.8},
+            joint=0.75,
+        )
+        text = card(replace(facts, study=replace(facts.study, name=name), looks=[look]))
+        assert f"tune repeat '{name}' --trial {facts.trial.number}\n" in text
+        assert f"tune export '{name}' --trial {facts.trial.number} --out DIR\n" in text
+        assert text.splitlines()[0].endswith(f": trial {facts.trial.number} of {escaped}")
+        assert f"Study {escaped}: sampler" in text
+        assert f"| test (chosen in {escaped}, 2026-11-23) | 4,000 |" in text
+        commands = [line for line in text.splitlines() if line.startswith("tune ")]
+        assert text.count(name) == len(commands) == 2
+
     def test_promises_no_repetition_of_what_a_card_trained(self, facts: CardFacts) -> None:
         assert "see whether every number comes out the same" in card(facts)
         trained = replace(facts, environment={**facts.environment, "device": "cuda"})
@@ -359,6 +380,15 @@ class TestWeights:
         if loss == "never kept":  # an export takes seconds; the bytes are those of the others
             assert here(*export, cwd=copy).returncode == 0
             assert manifest(copy / "zero")["trial"] == 0
+
+    def test_a_name_is_quoted_in_a_command(self, copy: Path, checkpoint: Path, here: Command) -> None:
+        connection = sqlite3.connect(copy / "studies.db")
+        connection.execute("UPDATE studies SET study_name = 'x; rm -rf ~' WHERE study_id = 1")
+        connection.commit()
+        connection.close()
+        checkpoint.unlink()
+        done = here("export", "x; rm -rf ~", "--trial", "0", "--out", "zero", cwd=copy)
+        assert "`tune repeat 'x; rm -rf ~' --trial 0 --restore`" in done.stderr
 
     @pytest.mark.parametrize("closed", ["the file", "its folder"])
     def test_those_that_cannot_be_read_are_no_fault_of_out(
