@@ -3,6 +3,7 @@
 Knows nothing of tasks, studies and trials, nor of where the files are kept.
 """
 
+import io
 import json
 import logging
 import warnings
@@ -89,8 +90,11 @@ def write_all(network: Network, folder: Path, *, about: Mapping[str, object]) ->
     program = program_of(network)
     write_onnx(program, network.signature, folder / ONNX)
     with _quiet():
-        # Its example inputs, which are part of the file, are zeros, and small.
-        torch.export.save(program, folder / PROGRAM)
+        # Its example inputs, which are part of the file, are zeros, and small. By way of memory, because
+        # torch's own writer takes the process down where the disk is full.
+        content = io.BytesIO()
+        torch.export.save(program, content)
+        (folder / PROGRAM).write_bytes(content.getvalue())
         answer = program_answer(folder / PROGRAM)
     return {
         ONNX: compare(network, onnx_answer(folder / ONNX), ONNX),

@@ -146,6 +146,16 @@ def test_int8_is_smaller_and_nearly_the_same(tmp_path: Path) -> None:
     assert 0 < float((rough - exact).abs().max()) < 0.1 * float(exact.abs().max())
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a file that is always full")
+@pytest.mark.parametrize("name", ["model.onnx", "model.pt2", "model.safetensors", "config.json"])
+def test_a_full_disk_is_an_oserror(
+    case: tuple[Network, Path, Mapping[str, float]], tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device"):
+        write_all(case[0], tmp_path, about={"task": "toy"})
+
+
 def test_int8_fits_processors_that_add_products_in_sixteen_bits(
     case: tuple[Network, Path, Mapping[str, float]], tmp_path: Path
 ) -> None:
