@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from models.checks import InvalidConfig, choice, real
+from models.checks import choice, real
 
 OptimizerName = Literal["sgd", "nesterov", "adam", "adamw"]
 
@@ -24,7 +24,7 @@ class OptimizerConfig:
     """Which optimizer, with which settings. Raises InvalidConfig."""
 
     name: OptimizerName = "adamw"
-    """nesterov is SGD with Nesterov momentum."""
+    """nesterov is SGD with Nesterov momentum; with momentum 0 that is plain SGD."""
     lr: float = 1e-3
     """Learning rate at the schedule's multiplier 1: its peak."""
     momentum: float = 0.9
@@ -38,8 +38,6 @@ class OptimizerConfig:
         choice("name", self.name, get_args(OptimizerName))
         real("lr", self.lr, low=0, above=True)
         real("momentum", self.momentum, low=0, below=1)
-        if self.name == "nesterov" and self.momentum == 0:
-            raise InvalidConfig("momentum must be > 0 for nesterov, got 0")
         real("weight_decay", self.weight_decay, low=0)
 
 
@@ -140,7 +138,7 @@ class Optimizer:
                     momentum=self.config.momentum,
                     weight_decay=group.weight_decay,
                     dampening=0.0,
-                    nesterov=self.config.name == "nesterov",
+                    nesterov=self.config.name == "nesterov" and self.config.momentum > 0,
                     maximize=False,
                     is_first_step=False,  # the buffers are zero then, which comes to the same
                 )

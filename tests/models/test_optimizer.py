@@ -73,6 +73,18 @@ def test_is_the_optimizer_of_torch(name: str, weight_decay: float, momentum: flo
             assert torch.equal(mine, theirs)
 
 
+@pytest.mark.parametrize("captured", [False, True])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_nesterov_without_momentum_is_plain_sgd(weight_decay: float, captured: bool) -> None:
+    """torch's own refuses it; a search space may hold both."""
+    nets = {"sgd": network(), "nesterov": network()}
+    for name, net in nets.items():
+        config = OptimizerConfig(name=name, lr=1e-3, momentum=0.0, weight_decay=weight_decay)
+        steps(net, Optimizer(config, net, captured=captured), 5)
+    for plain, nesterov in zip(*(net.parameters() for net in nets.values()), strict=True):
+        assert torch.equal(plain, nesterov)
+
+
 def test_biases_and_norms_do_not_decay() -> None:
     net = network()
     optimizer = Optimizer(OptimizerConfig(name="adamw", lr=0.1, weight_decay=0.5), net)
@@ -136,7 +148,7 @@ def test_no_worker_loads_the_compiler() -> None:
         ({"name": "adamax"}, "name must be one of sgd, nesterov, adam, adamw, got 'adamax' .did you mean"),
         ({"lr": 0}, "lr must be a number > 0, got 0"),
         ({"momentum": 1.0}, "momentum must be a number >= 0 and < 1, got 1.0"),
-        ({"name": "nesterov", "momentum": 0.0}, "momentum must be > 0 for nesterov"),
+        ({"name": "nesterov", "momentum": -0.1}, "momentum must be a number >= 0 and < 1, got -0.1"),
         ({"weight_decay": -1e-4}, "weight_decay must be a number >= 0, got -0.0001"),
     ],
 )
