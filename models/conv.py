@@ -17,7 +17,7 @@ Padding = Literal["same", "valid"]
 
 
 class PictureTooSmall(InvalidConfig):
-    """The blocks leave less than one pixel of the picture."""
+    """The blocks leave less of the picture than the network needs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,13 +107,27 @@ class ConvConfig:
             lost = convolutions * a_convolution
             height, width = (height - lost) // 2, (width - lost) // 2
             if height < 1 or width < 1:
-                raise PictureTooSmall(
-                    f"blocks={self.blocks}, stem={self.stem}, convolutions={self.convolutions}, "
-                    f"kernel={self.kernel}, padding={self.padding} shrink a picture of "
-                    f"{image[1]}×{image[2]} below 1 pixel in block {block}"
-                )
+                raise PictureTooSmall(f"{self._shrinking(image)} below 1 pixel in block {block}")
             sizes.append((channels, height, width))
         return tuple(sizes)
+
+    def check_training(self, image: tuple[int, int, int], batch_size: int) -> None:
+        """Raises PictureTooSmall where such pictures, so many in a batch, cannot be trained on.
+
+        Batch normalisation takes the deviation of a channel over batch and pixels: torch refuses a single
+        value. Before the last pooling there are always more.
+        """
+        _, height, width = self.sizes(image)[-1]
+        if self.batch_norm and batch_size * height * width == 1:
+            raise PictureTooSmall(
+                f"batch_size=1 leaves batch_norm one value a channel: {self._shrinking(image)} to 1 pixel"
+            )
+
+    def _shrinking(self, image: tuple[int, int, int]) -> str:
+        return (
+            f"blocks={self.blocks}, stem={self.stem}, convolutions={self.convolutions}, "
+            f"kernel={self.kernel}, padding={self.padding} shrink a picture of {image[1]}×{image[2]}"
+        )
 
 
 def parts(config: ConvConfig, image: tuple[int, int, int]) -> Parts:

@@ -90,8 +90,8 @@ def _wrong_names(request: RunRequest) -> Iterator[UsageError | ConfigError]:
 
 
 def _read_fitting(file: Path, families: tuple[str, ...], task: str) -> None:
-    """Raises ConfigError for a space with mistakes, and where some of its blocks leave nothing of a picture:
-    trial after trial would fail, and five in a row end a run."""
+    """Raises ConfigError for a space with mistakes, and where some of its blocks leave too little of a
+    picture: trial after trial would fail, and five in a row end a run."""
     domains = read_space(file, families).domains
     if "blocks" not in domains or task not in TASKS:
         return
@@ -104,9 +104,11 @@ def _read_fitting(file: Path, families: tuple[str, ...], task: str) -> None:
         convolutions=_most(domains["convolutions"]),
         kernel=_most(domains["kernel"]),
         padding="valid" if "valid" in domains["padding"] else "same",
+        batch_norm=True in domains["batch_norm"],
     )
+    batch_size = 1 if 1 in domains["batch_size"] else 2  # the others are alike
     try:
-        smallest.sizes(get_task(task).image_shape)
+        smallest.check_training(get_task(task).image_shape, batch_size)
     except PictureTooSmall as error:
         raise ConfigError(
             f"{file}: not every convolutional network of it fits: {error}. Narrow one of these."

@@ -217,6 +217,33 @@ def test_picture_too_small_says_where(config: ConvConfig, image: tuple[int, int,
 
 
 @pytest.mark.parametrize(
+    ("config", "batch_size", "refused"),
+    [
+        (ConvConfig(blocks=4, padding="same", batch_norm=True), 1, True),
+        (ConvConfig(blocks=3, padding="valid", batch_norm=True), 1, True),
+        (ConvConfig(blocks=2, stem=2, kernel=7, padding="valid", batch_norm=True), 1, True),
+        (ConvConfig(blocks=2, stem=3, convolutions=4, padding="valid", batch_norm=True), 1, True),
+        (ConvConfig(blocks=4, padding="same", batch_norm=True), 2, False),
+        (ConvConfig(blocks=3, padding="same", batch_norm=True), 1, False),
+        (ConvConfig(blocks=4, padding="same"), 1, False),
+    ],
+    ids=["14, 7, 3, 1", "13, 5, 1", "8, 1", "11, 1", "two pictures", "three pixels", "no norm"],
+)
+def test_one_value_to_normalise_is_refused_as_by_torch(
+    config: ConvConfig, batch_size: int, refused: bool
+) -> None:
+    network = build(config, SUM, seed=0).train()
+    if not refused:
+        network(*inputs(SUM, batch_size))
+        config.check_training(SUM.image, batch_size)
+        return
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        network(*inputs(SUM, batch_size))
+    with pytest.raises(PictureTooSmall, match=f"blocks={config.blocks}.*of 28×28 to 1 pixel"):
+        config.check_training(SUM.image, batch_size)
+
+
+@pytest.mark.parametrize(
     ("family", "settings", "message"),
     [
         ("mlp", {"depth": 0}, "depth must be an integer >= 1, got 0"),

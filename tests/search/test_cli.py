@@ -217,6 +217,38 @@ class TestRefusals:
         assert "space.toml" not in done.stderr, "all of it fits; only --trials is refused"
         assert done.returncode == 2
 
+    @pytest.mark.parametrize(
+        ("task", "lines", "fits"),
+        [
+            ("sum", "blocks = 4\nbatch_size = 1", False),
+            (
+                "sum",
+                "blocks = {low = 1, high = 3}\npadding = 'valid'\nconvolutions = 1\nbatch_size = [1, 64]",
+                False,
+            ),
+            (
+                "sum",
+                "blocks = 4\nbatch_size = {low = 1, high = 64, log = true}\nbatch_norm = [false, true]",
+                False,
+            ),
+            ("sum", "blocks = 4\nbatch_size = {low = 2, high = 64}", True),
+            ("sum", "blocks = 4\nbatch_size = 1\nbatch_norm = false", True),
+            ("sum", "blocks = 3\nbatch_size = 1", True),
+            ("twodigit", "blocks = 4\nbatch_size = 1", True),
+        ],
+    )
+    def test_a_space_with_one_value_to_normalise(
+        self, tmp_path: Path, here: Command, task: str, lines: str, fits: bool
+    ) -> None:
+        (tmp_path / "space.toml").write_text(lines)
+        done = here("run", "--task", task, "--space", "space.toml", "--trials", "0", cwd=tmp_path)
+        assert done.returncode == 2, "--trials is refused in any case"
+        words = (
+            "not every convolutional network of it fits: batch_size=1 leaves batch_norm one value a channel"
+        )
+        assert (f"space.toml: {words}" in done.stderr) == (not fits), done.stderr
+        assert ("shrink a picture of 28×28 to 1 pixel. Narrow one of these." in done.stderr) == (not fits)
+
     def test_three_mistakes_in_a_space_file_are_all_named(self, tmp_path: Path, here: Command) -> None:
         (tmp_path / "space.toml").write_text('optimiser = "adam"\ndropout = 2\nwidth = {low = 9, high = 1}\n')
         done = here("run", "--task", "twodigit", "--space", "space.toml", cwd=tmp_path)
