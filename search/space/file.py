@@ -103,7 +103,12 @@ def _families(entry: object, allowed: tuple[str, ...], problems: list[str]) -> t
     for name in names:
         if name not in allowed:
             problems.append(f"model: no such family {name!r}{did_you_mean(str(name), allowed)}")
-    return chosen or allowed
+    if chosen or not names:
+        try:
+            Choice(options=chosen)
+        except DomainError as error:
+            problems.append(f"model: {error}")
+    return tuple(dict.fromkeys(chosen)) or allowed
 
 
 def _domain(entry: object, parameter: Parameter) -> Domain:

@@ -149,6 +149,8 @@ class TestFile:
             ({"batch_size": 64.0}, "must be a whole number from 1 to 8192, not 64.0"),
             ({"depth": {"low": 1, "high": 3, "step": "two"}}, "step must be a whole number, not 'two'"),
             ({"model": "cnn"}, "no such family 'cnn'"),
+            ({"model": []}, "a list of options must name at least one"),
+            ({"model": ["mlp", "mlp"]}, "options must differ from each other: ['mlp', 'mlp']"),
             ({"shift": [[1]]}, "must be a whole number from 0 to 8, not [1]"),
             (
                 {"lr": {"low": "a", "hihg": 1, "log": 2}},
@@ -166,6 +168,16 @@ class TestFile:
             change_space(entries, FAMILIES, where="f.toml")
         assert complaint in str(caught.value)
         assert str(caught.value).startswith(f"f.toml: {next(iter(entries))}: ")
+
+    def test_mistakes_in_the_families_hide_no_others(self) -> None:
+        entries = {"model": ["conv", "conv", "cnn"], "dropout": 2}
+        with pytest.raises(ConfigError) as caught:
+            change_space(entries, FAMILIES, where="f.toml")
+        assert str(caught.value).splitlines() == [
+            "f.toml: model: no such family 'cnn' (known: conv, mlp)",
+            "f.toml: model: options must differ from each other: ['conv', 'conv']",
+            "f.toml: dropout: must be a number from 0 to 0.95, not 2.0",
+        ]
 
     def test_a_setting_of_a_family_that_is_not_searched(self) -> None:
         with pytest.raises(ConfigError, match="channels: belongs to the family conv, which is not searched"):
