@@ -116,8 +116,11 @@ def _read_fitting(file: Path, families: tuple[str, ...], task: str) -> None:
 
 
 def _most(domain: Domain) -> int:
+    """The largest value that is ever drawn: steps may miss the end of a range."""
     match domain:
-        case Int() | Float():
+        case Int():
+            return domain.high - (domain.high - domain.low) % domain.step
+        case Float():
             return int(domain.high)
         case Choice():
             return max(int(option) for option in domain.options)

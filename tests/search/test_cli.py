@@ -217,6 +217,15 @@ class TestRefusals:
         assert "space.toml" not in done.stderr, "all of it fits; only --trials is refused"
         assert done.returncode == 2
 
+    def test_a_space_is_judged_by_what_is_drawn_of_it(self, tmp_path: Path, here: Command) -> None:
+        """Of 1 to 4 blocks in steps of two, 1 and 3: the fourth would leave nothing."""
+        space = "padding = 'valid'\nconvolutions = 1\nblocks = {low = 1, high = 4, step = 2}"
+        (tmp_path / "space.toml").write_text(space)
+        run = ("run", "--task", "sum", "--space", "space.toml", "--trials", "0")
+        assert "space.toml" not in here(*run, cwd=tmp_path).stderr, "only --trials is refused"
+        (tmp_path / "space.toml").write_text(space.replace("low = 1", "low = 2"))
+        assert "blocks=4, stem=1" in here(*run, cwd=tmp_path).stderr
+
     @pytest.mark.parametrize(
         ("task", "lines", "fits"),
         [
