@@ -155,6 +155,7 @@ def _restore(storage_url: str, found: FoundTrial, moment: Moment, point: Point) 
         raise TuneError(f"The weights could not be written: {error}.") from error
     with open_reading(storage_url) as storage:
         storage.store.add_checkpoint(record.study_id, written)
+    artifacts.keep_only(written, trial.number)
     return written
 
 

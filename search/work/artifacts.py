@@ -48,9 +48,13 @@ class Artifacts:
         mark = hashlib.sha256(self.created.isoformat().encode()).hexdigest()[:8]
         return self.root / f"{self.study_id:04d}-{words}-{mark}"
 
-    def checkpoint(self, number: int) -> Path:
-        """Where trial `number` keeps its best weights."""
-        return self.folder / f"trial-{number:05d}.safetensors"
+    def checkpoint(self, number: int, images: int) -> Path:
+        """Where trial `number` keeps the weights that it had after so many images.
+
+        Each moment has a file of its own: who drops a row from the database and then removes its file cannot
+        meet better weights there, which another worker has just written and not yet noted.
+        """
+        return self.folder / f"trial-{number:05d}-{images}.safetensors"
 
     def path(self, checkpoint: CheckpointRecord) -> Path:
         """The file of a checkpoint that the database names."""
@@ -71,10 +75,21 @@ class Artifacts:
             with contextlib.suppress(FileNotFoundError):
                 self.path(dropped).unlink()
 
+    def keep_only(self, kept: CheckpointRecord, number: int) -> None:
+        """Removes what trial `number` kept before, now that the database names `kept`."""
+        self._remove(number, but=self.path(kept))
+
     def discard(self, number: int) -> None:
         """Removes what trial `number` kept: it failed."""
+        self._remove(number)
+
+    def _remove(self, number: int, *, but: Path | None = None) -> None:
+        """As far as they can be removed; what an earlier tune kept has no images in its name."""
+        mark = f"trial-{number:05d}"
         with contextlib.suppress(OSError):
-            self.checkpoint(number).unlink()
+            for path in (self.folder / f"{mark}.safetensors", *self.folder.glob(f"{mark}-*.safetensors")):
+                if path != but:
+                    path.unlink(missing_ok=True)
 
 
 def artifact_root(storage_url: str) -> Path:

@@ -275,3 +275,4 @@ class Attempt:
             precision=self._spec.training.precision,
         )
         ground.storage.store.add_checkpoint(ground.study.study_id, record, claim=self.claim)
+        ground.artifacts.keep_only(record, self.asked.number)

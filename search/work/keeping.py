@@ -41,11 +41,11 @@ def keep(
     point: Point,
     precision: str,
 ) -> CheckpointRecord:
-    """Writes the file, in place of an earlier one, and returns what the store shall remember of it.
+    """Writes the file and returns what the store shall remember of it; then earlier ones may go.
 
     point: of the trial's curve, where the weights were taken. Raises OSError where there is no room.
     """
-    path = artifacts.checkpoint(number)
+    path = artifacts.checkpoint(number, point.images)
     path.parent.mkdir(parents=True, exist_ok=True)
     digest = save_checkpoint(
         path,

@@ -366,7 +366,7 @@ class TestRefusals:
             for table in ("tune_looks", "tune_head_looks"):
                 connection.execute(f"DELETE FROM {table}")
         [weights] = (tmp_path / "studies.artifacts").glob(
-            f"*-twodigit.confirm-*/trial-{found.best_run.trial:05d}.safetensors"
+            f"*-twodigit.confirm-*/trial-{found.best_run.trial:05d}-*.safetensors"
         )
         harm(weights)
         done = here("confirm", "twodigit", "--seeds", "2", "--top", "1", cwd=tmp_path)

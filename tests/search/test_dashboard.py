@@ -110,7 +110,8 @@ def test_kept_weights_are_there_to_be_had(dashboard: Dashboard) -> None:
     assert len(kept) == 4
     assert sorted(trial["note"]["body"][:10] for trial, _ in kept) == [f"## Rank {n} " for n in range(1, 5)]
     for trial, file in kept:
-        assert file["filename"] == f"twodigit-trial-{trial['number']:05d}.safetensors"
+        assert file["filename"].startswith(f"twodigit-trial-{trial['number']:05d}-")
+        assert file["filename"].endswith(".safetensors")
         answer = dashboard.ask(f"/artifacts/1/{trial['trial_id']}/{file['artifact_id']}")
         assert answer.status == 200
         assert hashlib.sha256(answer.body).hexdigest() == file["artifact_id"]
@@ -119,7 +120,7 @@ def test_kept_weights_are_there_to_be_had(dashboard: Dashboard) -> None:
 @pytest.mark.parametrize("harm", ["damage", "loss"])
 def test_weights_that_are_not_whole_are_not_handed_out(dashboard: Dashboard, harm: str) -> None:
     trial = next(each for each in dashboard.ask("/api/studies/1").parsed["trials"] if each["artifacts"])
-    [path] = dashboard.folder.rglob(f"*-twodigit-*/trial-{trial['number']:05d}.safetensors")
+    [path] = dashboard.folder.rglob(f"*-twodigit-*/trial-{trial['number']:05d}-*.safetensors")
     if harm == "loss":
         path.unlink()
     else:

@@ -79,7 +79,7 @@ class TestFolder:
     @pytest.mark.parametrize("study", ["twodigit", "sum"])
     def test_has_the_weights_of_the_best_trial(self, exported: Path, study: str) -> None:
         told = manifest(exported / study)
-        [path] = (exported / "studies.artifacts").glob(f"*-{study}-*/trial-{told['trial']:05d}.safetensors")
+        [path] = (exported / "studies.artifacts").glob(f"*-{study}-*/trial-{told['trial']:05d}-*.safetensors")
         kept = load_checkpoint(path, expected_sha256=told["checkpoint_sha256"]).network()
         again = rebuild(exported / study)
         for name, tensor in kept.state_dict().items():
@@ -348,7 +348,7 @@ class TestRefusals:
 class TestWeights:
     @pytest.fixture
     def checkpoint(self, copy: Path) -> Path:
-        [path] = (copy / "studies.artifacts").glob("*-twodigit-*/trial-00000.safetensors")
+        [path] = (copy / "studies.artifacts").glob("*-twodigit-*/trial-00000-*.safetensors")
         return path
 
     @pytest.mark.parametrize("loss", ["gone", "damaged", "never kept"])

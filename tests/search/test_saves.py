@@ -20,10 +20,11 @@ from models.checkpoint import load_checkpoint
 from models.mlp import MLPConfig
 from models.network import Signature, build
 from search.errors import TryAgain
-from search.records import Claim, Failure, Point, State
+from search.records import CheckpointRecord, Claim, Failure, Point, State
 from search.service.create import RunRequest, create_or_resume
 from search.study.storage import Storage, open_storage
 from search.work import attempt as attempts
+from search.work.artifacts import KEEP as KEPT
 from search.work.attempt import Attempt
 from search.work.ground import Ground, prepare
 from search.work.reaper import Reaper
@@ -99,8 +100,8 @@ def goes_on(here: Ground, *, expected: list[Point], batches: int) -> None:
     assert again.value == max(point.validation.accuracy for point in expected)
     other, between = 57, 12  # the other reference, and questions between batches
     assert asked <= other + batches + between
-    left = sorted(path.name for path in here.artifacts.folder.iterdir())
-    assert left == ["trial-00001.safetensors", f"trial-{again.number:05d}.safetensors"], "no saves, no scraps"
+    left = sorted(path.name.rpartition("-")[0] for path in here.artifacts.folder.iterdir())
+    assert left == ["trial-00001", f"trial-{again.number:05d}"], "one of each, no saves, no scraps"
 
 
 def test_a_signal_costs_no_batch(grounds: Callable[[str], Ground]) -> None:
@@ -336,6 +337,45 @@ def test_a_parked_trial_goes_on_from_a_later_save_with_the_curve_up_to_there(
     assert timeless(curve) == timeless(expected)
 
 
+def test_better_weights_outlive_the_row_that_a_peer_drops_meanwhile(
+    grounds: Callable[[str], Ground], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They wait in place for the database, while another worker finds their trial's old row eleventh."""
+    here, peer = grounds("shared"), grounds("shared")
+    attempt = begun(here, until=2250)
+    [before] = here.storage.store.checkpoints(1)
+    add = here.storage.store.add_checkpoint
+
+    def held_up(study_id: int, record: CheckpointRecord, *, claim: Claim | None = None) -> None:
+        between = (before.score + record.score) / 2
+        for trial_id in range(1000, 1000 + KEPT):
+            add(study_id, dataclasses.replace(before, trial_id=trial_id, path=str(trial_id), score=between))
+        peer.artifacts.keep_best(peer.storage.store)
+        add(study_id, record, claim=claim)
+
+    monkeypatch.setattr(here.storage.store, "add_checkpoint", held_up)
+    assert attempt.advance(3600)
+    best = here.storage.store.checkpoints(1)[0]
+    assert (best.trial_id, best.images) == (attempt.asked.trial_id, 3600)
+    load_checkpoint(here.artifacts.path(best), expected_sha256=best.sha256)
+    assert list(here.artifacts.folder.iterdir()) == [here.artifacts.path(best)]
+
+
+def test_what_an_earlier_tune_kept_of_a_trial_gives_way(grounds: Callable[[str], Ground]) -> None:
+    """Its files have another name, which the database knows."""
+    here = grounds("upgraded")
+    attempt = begun(here, until=2250)
+    [kept] = here.storage.store.checkpoints(1)
+    old = here.artifacts.folder / "trial-00000.safetensors"
+    here.artifacts.path(kept).rename(old)
+    path = str(old.relative_to(here.artifacts.root))
+    here.storage.store.add_checkpoint(1, dataclasses.replace(kept, path=path))
+    assert attempt.advance(3600)
+    [kept] = here.storage.store.checkpoints(1)
+    load_checkpoint(here.artifacts.path(kept), expected_sha256=kept.sha256)
+    assert list(here.artifacts.folder.iterdir()) == [here.artifacts.path(kept)]
+
+
 class TestParked:
     """A trial that waits for its turn lies on disk."""
 
@@ -365,7 +405,7 @@ class TestParked:
         [kept] = grounds("parked").storage.store.checkpoints(1)
         undisturbed(here := grounds("whole"))
         others = here.storage.store.checkpoints(1)
-        [other] = [each for each in others if each.path.endswith("trial-00000.safetensors")]
+        [other] = [each for each in others if "/trial-00000-" in each.path]
         assert (kept.images, kept.score) == (other.images, other.score)
 
     def test_a_damaged_save_costs_no_more_than_time(
