@@ -11,7 +11,6 @@ from functools import cached_property
 
 import torch
 
-from models.network import Network
 from search.records import Claim, Point
 from search.report.confirming import racing
 from search.study.promotion import Candidate
@@ -19,7 +18,7 @@ from search.study.study import Asked
 from search.work.ground import Ground
 from search.work.keeping import Moment, keep, moment_of
 from search.work.saves import FORMAT, Save, Saves
-from search.work.spec import TrialSpec, decode, training_seed
+from search.work.spec import TrialSpec, decode, signature_of, training_seed
 from search.work.trial import Learning, learn
 
 COPIES = 5
@@ -97,7 +96,7 @@ class Attempt:
                 self._best_weights = moment_of(step.network).weights
             hopeless = self._report(step.point)
             if self.images >= self._ground.ladder.total:
-                self._keep(step.network)
+                self._keep()
                 self.asked.complete(self.candidate.score)
                 self._ground.storage.store.settle(self.claim)
                 self.saves.discard()
@@ -110,19 +109,27 @@ class Attempt:
                 self.save()
             self._check()
             if self.images >= until:
-                self._keep(step.network)
+                self._keep()
                 break
         return False
 
     def prune(self) -> None:
-        """Ends the trial early; its best weights stay if they are among the study's best."""
+        """Ends the trial early; its best weights stay if they are among the study's best.
+
+        They come first, as where it is complete: a worker that dies in between leaves a trial to repeat.
+        """
+        self._keep()
         self.asked.prune()
         self._ground.storage.store.settle(self.claim)
         self.saves.discard()
 
     def recover(self) -> None:
-        """A repetition takes in how far the trial had come, as if it had been parked there."""
+        """A repetition takes in how far the trial had come, as if it had been parked there.
+
+        What the failed trial had kept went with it, and the repetition may end here: so it is kept once more.
+        """
         if self.asked.retry_of is not None and not self._in_vain and self._resumed() is not None:
+            self._keep()
             self._best_weights = {}
 
     def rejoin(self, curve: Sequence[Point]) -> bool:
@@ -131,6 +138,7 @@ class Attempt:
             self._note(point)
         if self._best is None:
             return False
+        self._kept = self._best  # by the other, before it was on offer
         self._spent_s = curve[-1].seconds
         saved = self.saves.newest(self._fingerprint)
         return saved is not None and saved.images == self.images
@@ -253,21 +261,20 @@ class Attempt:
         """Tells the study; whether the trial is hopeless."""
         return self.asked.report(point.images, self.candidate.score, point)
 
-    def _keep(self, network: Network) -> None:
+    def _keep(self) -> None:
         """Writes the best weights and notes them in the database, if they are among the study's best.
 
-        What is not among the best now never will be.
+        What is not among the best now never will be. Whoever waits has been asked when it came to its rung.
         """
         ground, best = self._ground, self._best
-        assert best is not None, "a report precedes"
-        if self._kept is best:
+        if best is None or self._kept is best:
             return
         self._kept = best
         if not ground.artifacts.worth_keeping(ground.storage.store, best.validation.accuracy):
             return
         record = keep(
             ground.artifacts,
-            Moment(network=network, weights=self._best_weights),
+            Moment(config=self._spec.model, signature=signature_of(ground.task), weights=self._best_weights),
             task=ground.task.name,
             number=self.asked.number,
             trial_id=self.asked.trial_id,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from models.checkpoint import network_tensors, save_checkpoint
-from models.network import Network
+from models.network import ModelConfig, Network, Signature
 from search.records import CheckpointRecord, Point
 from search.work.artifacts import Artifacts
 
@@ -19,8 +19,8 @@ from search.work.artifacts import Artifacts
 class Moment:
     """A network as it was, whatever becomes of it."""
 
-    network: Network
-    """of these weights' shape; its own weights do not matter"""
+    config: ModelConfig
+    signature: Signature
     weights: Mapping[str, Tensor]
     """copies, as `network_tensors` names them"""
 
@@ -28,7 +28,7 @@ class Moment:
 def moment_of(network: Network) -> Moment:
     """The network as it is now."""
     copies = {name: tensor.clone() for name, tensor in network_tensors(network).items()}
-    return Moment(network=network, weights=copies)
+    return Moment(config=network.config, signature=network.signature, weights=copies)
 
 
 def keep(
@@ -49,8 +49,8 @@ def keep(
     path.parent.mkdir(parents=True, exist_ok=True)
     digest = save_checkpoint(
         path,
-        config=moment.network.config,
-        signature=moment.network.signature,
+        config=moment.config,
+        signature=moment.signature,
         tensors=moment.weights,
         metadata={
             "task": task,

@@ -169,6 +169,7 @@ class _Hands:
     def _sweep(self) -> None:
         """The study is done: removes what nobody goes on with, and what workers that were killed left."""
         discard_all(self._ground.artifacts.folder)
+        self._ground.artifacts.keep_best(self._store)  # repetitions that ended untrained have added to them
         for trial in self._study.trials():
             if trial.state is State.FAILED:
                 self._ground.artifacts.discard(trial.number)

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from data.mnist import Mnist
+from models.checkpoint import load_checkpoint
 from search.records import Claim, HeadScore, Point, Scores, State
 from search.service.create import RunRequest, create_or_resume
 from search.store.base import LeaseLost
@@ -174,7 +175,7 @@ class TestHandover:
         return Handover(ground).accept(begin, lease_s=60)
 
     def test_the_former_holder_lets_go(self, join: Join, offered: tuple[Ground, Attempt, Handover]) -> None:
-        _, attempt, handover = offered
+        ground, attempt, handover = offered
         other = self.accepted(join("moments"))
         assert other is not None
         with pytest.raises(LeaseLost):
@@ -184,6 +185,8 @@ class TestHandover:
             warnings.simplefilter("error")  # Optuna says so where a step is reported twice
             assert not other.asked.report(other.images, other.candidate.score)
         other.prune()
+        [kept] = ground.storage.store.checkpoints(ground.study.study_id)
+        load_checkpoint(ground.artifacts.path(kept), expected_sha256=kept.sha256)
 
     def test_a_trial_that_was_withdrawn_is_not_given(
         self, join: Join, offered: tuple[Ground, Attempt, Handover]

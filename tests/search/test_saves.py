@@ -59,13 +59,18 @@ def grounds(tmp_path: Path, mnist: Mnist) -> Iterator[Callable[[str], Ground]]:
         storage.close()
 
 
-def begun(here: Ground, *, until: int) -> Attempt:
-    """The next trial of the study, trained so far."""
+def next_of(here: Ground) -> Attempt:
+    """The next trial of the study."""
     claim = here.storage.store.claim(here.study.study_id, here.worker.worker_id, lease_s=60)
     assert claim is not None
     asked = here.study.ask(lambda trial_id: here.storage.store.attach(claim, trial_id))
     claim = dataclasses.replace(claim, trial_id=asked.trial_id)
-    attempt = Attempt(here, claim, asked, check=lambda: None)
+    return Attempt(here, claim, asked, check=lambda: None)
+
+
+def begun(here: Ground, *, until: int) -> Attempt:
+    """The next trial of the study, trained so far."""
+    attempt = next_of(here)
     assert not attempt.advance(until)
     return attempt
 
@@ -280,6 +285,30 @@ def test_what_was_cut_short_at_a_rung_is_judged_there_before_it_goes_on(
     assert [each.asked.retry_of for each in taken] == [None], "another trial begins"
     [waited] = [trial for trial in again.study.trials() if trial.retry_of == 0]
     assert waited.images == first, "it knows how far it had come"
+
+
+def test_what_ends_where_it_was_cut_short_keeps_its_weights(
+    grounds: Callable[[str], Ground], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repetition that is not promoted is never trained; what the failed trial had kept is gone."""
+    request = dataclasses.replace(REQUEST, epochs=0.5, trials=9, pruner="asha")
+    monkeypatch.setitem(globals(), "REQUEST", request)
+    here = grounds("ended")
+    first = here.pruning.rungs[0]
+    attempt, _ = begun(here, until=first), begun(here, until=first)  # the other one is queued before
+    attempt.save()
+    weights = dict(attempt._best_weights)
+    here.study.fail(attempt.asked.trial_id, Failure.INTERRUPTED, "stopped")
+    here.storage.store.release(attempt.claim)
+    here.artifacts.discard(attempt.asked.number)
+    again = next_of(grounds("ended"))
+    assert again.asked.retry_of == attempt.asked.number
+    again.recover()
+    again.prune()
+    [kept] = [each for each in here.storage.store.checkpoints(1) if each.trial_id == again.asked.trial_id]
+    tensors = load_checkpoint(here.artifacts.path(kept), expected_sha256=kept.sha256).tensors
+    assert tensors.keys() == weights.keys()
+    assert all(torch.equal(tensors[name], weights[name]) for name in weights)
 
 
 def test_a_slot_that_is_given_back_at_the_last_moment_is_no_end(

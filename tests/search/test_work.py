@@ -166,6 +166,45 @@ class TestWork:
         ranked = sorted(here.study.trials(), key=lambda trial: (-(trial.value or 0), trial.number))
         assert kept_by(here) == sorted(trial.number for trial in ranked[:KEEP])
 
+    def test_a_trial_that_its_pruner_stops_may_be_one_of_the_ten(
+        self, storage: Storage, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        space = tmp_path / "tiny.toml"
+        space.write_text("width = 8\ndepth = 1\n")
+        request = dataclasses.replace(QUICK, trials=KEEP + 3, epochs=0.1, pruner="median", space=space)
+        here = ground(storage, mnist, tmp_path, request)
+        report = Asked.report
+        monkeypatch.setattr(Asked, "report", lambda *given: report(*given) or True)
+        work(here, stop=lambda: False)
+        trials = {trial.trial_id: trial for trial in here.study.trials()}
+        assert [trial.state for trial in trials.values()] == [State.COMPLETE] * 2 + [State.PRUNED] * (
+            KEEP + 1
+        )
+        ranked = sorted(trials.values(), key=lambda trial: (-(trial.value or 0), trial.number))
+        kept = storage.store.checkpoints(here.study.study_id)
+        assert [trials[each.trial_id].number for each in kept] == [each.number for each in ranked[:KEEP]]
+        assert kept_by(here) == sorted(trial.number for trial in ranked[:KEEP])
+        for each in kept:
+            assert each.score == trials[each.trial_id].value
+            load_checkpoint(here.artifacts.path(each), expected_sha256=each.sha256)
+
+    def test_a_study_that_is_done_keeps_no_more_than_ten(
+        self, storage: Storage, mnist: Mnist, tmp_path: Path
+    ) -> None:
+        """Also where the last trials ended without being trained: repetitions of what was cut short."""
+        here = ground(storage, mnist, tmp_path)
+        work(here, stop=lambda: False)
+        study_id, store = here.study.study_id, storage.store
+        [worst] = store.checkpoints(study_id)[3:]
+        path = here.artifacts.path(worst)
+        for trial_id in range(1000, 1000 + KEEP):
+            better = dataclasses.replace(worst, trial_id=trial_id, path=str(trial_id), score=1.0)
+            store.add_checkpoint(study_id, better)
+        assert path.exists()
+        assert work(here, stop=lambda: False) == 0
+        assert len(store.checkpoints(study_id)) == KEEP
+        assert not path.exists()
+
     def test_what_failed_trials_kept_makes_room_for_others(
         self, storage: Storage, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
