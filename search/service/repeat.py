@@ -75,6 +75,8 @@ def repeat(
     same bit for bit, so that they are those which the study's numbers are about. tell: is given a sentence
     where the curve will be another one.
 
+    Raises UsageError where there is no such trial, nothing of its curve, or nothing to restore; ConfigError
+    where this machine's MNIST is not the study's; TuneError where the weights cannot be written.
     Raises UsageError where there is no such trial, nothing of its curve, or no way to restore what a card
     trained; ConfigError where this machine's MNIST is not the study's; TuneError where the weights cannot be
     written.
@@ -86,6 +88,11 @@ def repeat(
     found = found_trial(storage_url, name, number)
     if not found.curve:
         raise UsageError(f"Trial {number} of {name} never came to a report; there is nothing to compare.")
+    if restore and not found.trial.state.counts:
+        raise UsageError(
+            f"Trial {number} of {name} is {found.trial.state.value}, and only of trials that are complete or "
+            "pruned are weights to be restored: leave --restore out to compare its curve alone."
+        )
     if found.worker is not None and found.worker.on_a_card:
         trained = f"Trial {number} of {name} was trained on a card ({hardware(found.worker.environment)})"
         if restore:

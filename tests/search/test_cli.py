@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -89,6 +91,26 @@ class TestRepeat:
         assert not done["equal"]
         assert done["first_difference"] > 0
         assert done["largest_difference"] == pytest.approx(0.01)
+
+    @pytest.mark.parametrize(("state", "called"), [("RUNNING", "running"), ("FAIL", "failed")])
+    def test_only_what_is_finished_is_restored(
+        self, finished: Path, here: Command, tmp_path: Path, state: str, called: str
+    ) -> None:
+        """A worker may be keeping weights of it, or nobody will ever want them."""
+        copy = tmp_path / "copy"
+        shutil.copytree(finished, copy)
+        with contextlib.closing(sqlite3.connect(copy / "studies.db")) as connection, connection:
+            connection.execute("DELETE FROM tune_checkpoints WHERE path LIKE '%-twodigit-%/trial-00001%'")
+            connection.execute("UPDATE trials SET state = ? WHERE number = 1 AND study_id = 1", (state,))
+        before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+        done = here("repeat", "twodigit", "--trial", "1", "--restore", cwd=copy)
+        assert done.returncode == 2, done.stderr
+        assert (
+            f"Trial 1 of twodigit is {called}, and only of trials that are complete or pruned" in done.stderr
+        )
+        assert "leave --restore out to compare its curve alone" in done.stderr
+        assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+        assert here("repeat", "twodigit", "--trial", "1", cwd=copy).returncode == 0
 
 
 class TestRefusals:
