@@ -76,11 +76,14 @@ def repeat(
     where the curve will be another one.
 
     Raises UsageError where there is no such trial, nothing of its curve, or nothing to restore; ConfigError
+    where this machine's MNIST is not the study's; TuneError where the repetition diverges, or the weights
+    cannot be written.
     where this machine's MNIST is not the study's; TuneError where the weights cannot be written.
     Raises UsageError where there is no such trial, nothing of its curve, or no way to restore what a card
     trained; ConfigError where this machine's MNIST is not the study's; TuneError where the weights cannot be
     written.
     """
+    from models.training import Diverged
     from search.work.again import again as train
     from search.work.again import machine
     from search.work.keeping import moment_of
@@ -113,11 +116,17 @@ def repeat(
     best = _kept_moment(storage_url, found) if restore else None
     moment = None
     began, again = time.monotonic(), []
-    for before, step in zip(found.curve, steps, strict=True):
-        again.append(step.point)
-        if before == best:
-            moment = moment_of(step.network)
-        watch(before, step.point)
+    try:
+        for before, step in zip(found.curve, steps, strict=True):
+            again.append(step.point)
+            if before == best:
+                moment = moment_of(step.network)
+            watch(before, step.point)
+    except Diverged as error:
+        raise TuneError(
+            f"Trial {number} of {name} diverged when it was trained again, which it had not before: {error}. "
+            "Repeat it on a machine like the one that trained it, with the same torch."
+        ) from error
     done = Repeated(
         study=name,
         trial=found.trial,

@@ -9,12 +9,14 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+
+from models.training import Diverged
 
 Command = Callable[..., Any]
 """Of the fixtures `here` and `tune`: how a command ended."""
@@ -91,6 +93,21 @@ class TestRepeat:
         assert not done["equal"]
         assert done["first_difference"] > 0
         assert done["largest_difference"] == pytest.approx(0.01)
+
+    def test_a_repetition_that_diverges_is_told_in_a_sentence(
+        self, finished: Path, here: Command, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def diverges(*_arguments: object, **_more: object) -> Iterator[object]:
+            raise Diverged("the loss is nan after 64 images with sgd, lr=0.01")
+            yield
+
+        monkeypatch.setattr("search.work.again.again", diverges)
+        done = here("repeat", "twodigit", "--trial", "0", cwd=finished)
+        assert done.returncode == 1
+        assert (
+            "Trial 0 of twodigit diverged when it was trained again, which it had not before:" in done.stderr
+        )
+        assert "the loss is nan after 64 images with sgd, lr=0.01. Repeat it on a machine like" in done.stderr
 
     @pytest.mark.parametrize(("state", "called"), [("RUNNING", "running"), ("FAIL", "failed")])
     def test_only_what_is_finished_is_restored(
