@@ -5,6 +5,7 @@ Knows nothing of studies that exist.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,8 +25,8 @@ MOST = 1_000_000
 """Of trials, workers or threads; more is a slip of the finger."""
 
 
-def check(request: RunRequest) -> None:
-    """Refuses what cannot be meant, a line for each mistake.
+def check(request: RunRequest, *, detach: bool = False) -> None:
+    """Refuses what cannot be meant, a line for each mistake. detach: no worker will be started.
 
     Raises UsageError, or ConfigError where nothing but the space file is wrong.
     """
@@ -33,6 +34,7 @@ def check(request: RunRequest) -> None:
         *map(UsageError, _wrong_numbers(request)),
         *_wrong_names(request),
         *map(UsageError, _wrong_cluster(request)),
+        *(map(UsageError, _idle(request)) if detach else ()),
     ]
     if wrong:
         kind = UsageError if any(isinstance(error, UsageError) for error in wrong) else ConfigError
@@ -67,6 +69,27 @@ def _wrong_numbers(request: RunRequest) -> Iterator[str]:
         )
     if request.seed is not None and request.seed < 0:
         yield f"--seed must be 0 or more, not {request.seed}."
+
+
+def _idle(request: RunRequest) -> Iterator[str]:
+    """Flags that were given, as far as one can tell, and do nothing where only a study is made."""
+    plain = RunRequest(task=request.task)
+    for flag, said, unsaid in (
+        ("workers", request.workers, plain.workers),
+        ("threads", request.threads, plain.threads),
+        ("trial-timeout", request.trial_timeout_s, plain.trial_timeout_s),
+        ("stall-timeout", request.stall_timeout_s, plain.stall_timeout_s),
+        ("device", request.device, plain.device),
+        ("engine", request.engine, plain.engine),
+    ):
+        if said != unsaid:
+            yield (
+                f"--{flag} is for workers, and --detach starts none: give it to "
+                f"`tune worker {shlex.quote(request.name)}`."
+            )
+    for flag, end in (("timeout", request.timeout_s), ("target", request.target)):
+        if end is not None:
+            yield f"--{flag} ends a run, and --detach only makes the study: leave one of the two out."
 
 
 def _wrong_names(request: RunRequest) -> Iterator[UsageError | ConfigError]:

@@ -44,7 +44,7 @@ def run(
     Raises UsageError and ConfigError before anything is changed, Interrupted after a signal (the study is
     then in order and the same request goes on), TuneError where trial after trial fails.
     """
-    check(request)
+    check(request, detach=detach)
     with engine_for(request, storage_url) as engine:
         fetch_data(progress=progress)
         mnist = load_data()

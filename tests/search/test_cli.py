@@ -243,6 +243,22 @@ class TestRefusals:
         assert any("space.toml: dropout: must be a number from 0 to 0.95" in line for line in lines)
         assert not (tmp_path / "studies.db").exists()
 
+    def test_what_does_nothing_without_a_worker_is_refused(self, tmp_path: Path, here: Command) -> None:
+        of_workers = {"--workers": "2", "--threads": "2", "--trial-timeout": "60", "--stall-timeout": "60"}
+        of_runs = {"--timeout": "600", "--target": "0.985"}
+        flags = [word for flag in (of_workers | of_runs | {"--device": "cpu"}).items() for word in flag]
+        run = ("run", "--task", "twodigit", "--study", "a b", "--detach")
+        done = here(*run, *flags, cwd=tmp_path)
+        assert done.returncode == 2
+        lines = [line.removeprefix("tune: ") for line in done.stderr.splitlines()]
+        advice = "is for workers, and --detach starts none: give it to `tune worker 'a b'`."
+        assert {f"{flag} {advice}" for flag in (*of_workers, "--device")} < set(lines)
+        advice = "ends a run, and --detach only makes the study: leave one of the two out."
+        assert {f"{flag} {advice}" for flag in of_runs} < set(lines)
+        assert not (tmp_path / "studies.db").exists()
+        usual = ("--threads", "1", "--device", "auto", "--stall-timeout", "600")
+        assert here(*run, *usual, cwd=tmp_path).returncode == 0, "nobody can tell them from what is not said"
+
     def test_a_space_with_networks_that_fit_no_picture(self, tmp_path: Path, here: Command) -> None:
         space = 'blocks = {low = 1, high = 4}\npadding = ["same", "valid"]\nkernel = 7\n'
         (tmp_path / "space.toml").write_text(space)
