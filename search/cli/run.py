@@ -137,6 +137,8 @@ def worker(
 
     if study is None and not forever:
         raise UsageError("Name the study to work on, or say --forever for all of them.")
+    if forever and json:
+        raise UsageError("--forever has no end at which to print JSON: leave one of the two out.")
     hands = Hands(
         workers=workers,
         threads=threads,

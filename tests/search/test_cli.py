@@ -164,6 +164,7 @@ class TestRefusals:
             (["run", "--task", "twodigit", "--stall-timeout", "-1"], 2, "--stall-timeout must be above 0"),
             (["run", "--task", "twodigit", "--stall-timeout", "1"], 2, "must be at least 2 seconds, not 1"),
             (["worker"], 2, "or say --forever"),
+            (["worker", "x", "--forever", "--json"], 2, "no end at which to print JSON"),
             (["run", "--task", "twodigit", "--timeout", "nan"], 2, "--timeout must be above 0"),
             (["data", "show", "--task", "two"], 2, "did you mean twodigit?"),
             (
