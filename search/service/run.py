@@ -5,17 +5,17 @@ Knows nothing of workers (search.service.drive) and of terminals.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
-from search.errors import ConfigError, Interrupted, TryAgain, TuneError
+from search.errors import ConfigError, Interrupted, TryAgain, TuneError, did_you_mean
 from search.service.check import check
 from search.service.create import DeviceName, EngineName, RunRequest, create_or_resume
 from search.service.data import fetch_data, load_data
 from search.service.drive import Watch, drive, pause
-from search.service.look import find, studies
+from search.service.look import StudyView, find, studies
 from search.service.watched import RunResult
 from search.store.database import PATIENCE_S
 from search.study.storage import open_storage
@@ -29,6 +29,8 @@ LOOK_S = 5.0
 
 SHELVED_S = 600.0
 """So long a study whose run failed is left alone."""
+
+WAITING = "Waiting for a study with trials left to do."
 
 
 def run(
@@ -134,22 +136,24 @@ def serve(
 ) -> NoReturn:
     """Works on every open study of the storage (or on `only` that one), the oldest first, for ever.
 
-    `watching` makes a view for each study. A storage that is away is waited for; a study whose run fails is
-    left alone for SHELVED_S, and `tell` is told. Raises Interrupted after a signal, and ConfigError for a
-    storage that is not tune's.
+    `watching` makes a view for each study. A storage that is away is waited for, as is a study that does not
+    exist yet; a study whose run fails is left alone for SHELVED_S, and `tell` is told. Raises Interrupted
+    after a signal, and ConfigError for a storage that is not tune's.
     """
     from search.work.signals import Signals
 
     check(hands.request("twodigit", only or "any", 1))
     shelved: dict[str, float] = {}
-    waiting = False
+    words, told = WAITING, ""
     with Signals() as signals:
         while not signals.stop():
             name = None
             try:
-                name = next(_open(storage_url, only, shelved), None)
+                found = studies(storage_url)
+                words = _waiting_for(only, found)
+                name = next(_open(found, only, shelved), None)
                 if name is not None:
-                    waiting = False
+                    told = ""
                     with watching() as watch:
                         join(name, storage_url, hands, watch=watch, progress=progress, stop=signals.stop)
                     tell(f"{name} is done.")
@@ -163,17 +167,25 @@ def serve(
                     raise
                 tell(f"{name}: {error}")
                 shelved[name] = time.monotonic()
-            if not waiting:
-                tell("Waiting for a study with trials left to do.")
-                waiting = True
+            if words != told:
+                tell(words)
+                told = words
             pause(LOOK_S, signals.stop)
         assert signals.received is not None
         raise Interrupted("Stopped while there was nothing to do.", signals.received)
 
 
-def _open(storage_url: str, only: str | None, shelved: dict[str, float]) -> Iterator[str]:
+def _waiting_for(only: str | None, found: Sequence[StudyView]) -> str:
+    """What a worker says that finds nothing to do."""
+    known = [view.record.name for view in found]
+    if only is None or only in known:
+        return WAITING
+    return f"There is no study {only} yet{did_you_mean(only, known) if known else ''}; waiting for it."
+
+
+def _open(found: Sequence[StudyView], only: str | None, shelved: dict[str, float]) -> Iterator[str]:
     """Names of the studies that lack trials, the oldest first."""
-    for view in studies(storage_url):
+    for view in found:
         name = view.record.name
         away = time.monotonic() - shelved.get(name, -SHELVED_S) < SHELVED_S
         if only in (None, name) and not away and view.counts.finished < view.record.target_trials:

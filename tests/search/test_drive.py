@@ -1,21 +1,26 @@
-"""What a run sees of its study. Whole runs are in test_processes.py."""
+"""What a run sees of its study, and a worker of all. Whole runs are in test_processes.py."""
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 
 from data.mnist import Mnist
-from search.records import Claim
+from search.errors import Interrupted, TryAgain
+from search.records import Claim, StudySpec
 from search.service.create import RunRequest, create_or_resume
+from search.service.look import StudyView, studies
+from search.service.run import Hands, serve
 from search.service.watched import GAP_S, Watched
 from search.store.leftovers import sweep
 from search.study.storage import open_storage
-from search.study.study import Asked, StudyDeleted
+from search.study.study import Asked, Study, StudyDeleted
 from search.work.engine import Place
 from search.work.ground import prepare
 from search.work.worker import work
@@ -82,6 +87,71 @@ def test_a_worker_that_takes_up_what_waited_for_long_does_not_hang(
             elapsed_s += int(GAP_S) - 1
             look.snapshot(elapsed_s)
         assert look.stalled(elapsed_s - STALL_S, here) == [(here[0], waiting.trial_id)], "now it does"
+
+
+@pytest.mark.parametrize(
+    ("there", "only", "words"),
+    [
+        (
+            ["twodigit", "sum"],
+            "twodigti",
+            "There is no study twodigti yet (did you mean twodigit?); waiting for it.",
+        ),
+        ([], "later", "There is no study later yet; waiting for it."),
+        (["done"], "done", "Waiting for a study with trials left to do."),
+        ([], None, "Waiting for a study with trials left to do."),
+    ],
+)
+def test_a_worker_for_ever_says_what_it_waits_for(
+    sqlite_url: str,
+    plain_spec: StudySpec,
+    monkeypatch: pytest.MonkeyPatch,
+    there: list[str],
+    only: str | None,
+    words: str,
+) -> None:
+    monkeypatch.setattr("search.service.run.LOOK_S", 0.01)
+    with open_storage(sqlite_url) as storage:
+        for name in there:
+            Study.create(storage, name, plain_spec, 0)
+    said: list[str] = []
+    looks = iter(range(3))
+    look = studies
+
+    def counted(storage_url: str) -> list[StudyView]:
+        if next(looks, None) is None:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return look(storage_url)
+
+    monkeypatch.setattr("search.service.run.studies", counted)
+    with pytest.raises(Interrupted):
+        serve(sqlite_url, Hands(), only=only, watching=nullcontext, tell=said.append)
+    assert said == [words], "once, however often it looks"
+
+
+def test_a_worker_for_ever_waits_for_a_storage_before_it_says_that_a_study_is_missing(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.service.run.LOOK_S", 0.01)
+    looks = iter(range(3))
+
+    def away_at_first(storage_url: str) -> list[StudyView]:
+        match next(looks, None):
+            case 0:
+                raise TryAgain("The storage does not answer.")
+            case None:
+                os.kill(os.getpid(), signal.SIGTERM)
+        return []
+
+    said: list[str] = []
+    monkeypatch.setattr("search.service.run.studies", away_at_first)
+    with pytest.raises(Interrupted):
+        serve(sqlite_url, Hands(), only="later", watching=nullcontext, tell=said.append)
+    assert said == [
+        "The storage does not answer.",
+        "Waiting for a study with trials left to do.",
+        "There is no study later yet; waiting for it.",
+    ]
 
 
 @pytest.mark.parametrize("by", ["optuna-dashboard", "tune delete"])
