@@ -74,11 +74,20 @@ def show(
         float, typer.Option(min=0, max=4, help="Random turn (10° × this), stretch, slant.")
     ] = 0.0,
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
 ) -> None:
     """Draws a labelled grid of examples."""
     from search.service.data import draw_examples
 
     draw_examples(
-        task, out, split=split.value, rows=rows, columns=columns, shift=shift, affine=affine, seed=seed
+        task,
+        out,
+        split=split.value,
+        rows=rows,
+        columns=columns,
+        shift=shift,
+        affine=affine,
+        seed=seed,
+        force=force,
     )
     typer.echo(f"{out}: {rows * columns} examples of {task}, {split}")

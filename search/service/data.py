@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from search.errors import ConfigError, TryAgain, TuneError, UsageError
+from search.service.output import may_write
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
     from data.fetch import Fetched, Progress
@@ -62,8 +63,12 @@ def draw_examples(
     shift: int,
     affine: float,
     seed: int,
+    force: bool,
 ) -> None:
-    """Writes a labelled grid of examples as a PNG. Raises UsageError for an unknown task or a bad path."""
+    """Writes a labelled grid of examples as a PNG.
+
+    Raises UsageError for an unknown task, and a path where it cannot or (unless `force`) should not be written.
+    """
     from data.picture import grid, save_png
     from data.task import Augmentation
     from data.tasks import UnknownTask, get_task
@@ -74,6 +79,7 @@ def draw_examples(
         raise UsageError(f"--task {task}: {error}.") from error
     if out.suffix.lower() != ".png":
         raise UsageError(f"--out {out}: pictures are written as PNG; name it {out.with_suffix('.png')}.")
+    may_write(out, force=force)
     picture = grid(
         chosen,
         load_data(),

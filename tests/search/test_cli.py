@@ -355,6 +355,17 @@ class TestData:
             assert picture.width > 500
             assert len(picture.getcolors(1 << 20) or []) > 50, "digits have shades"
 
+    def test_show_writes_over_nothing_unasked(self, tmp_path: Path, here: Command) -> None:
+        (tmp_path / "mine.png").write_bytes(b"a holiday")
+        show = ("data", "show", "--out", "mine.png", "--rows", "1", "--columns", "1")
+        done = here(*show, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "--out mine.png exists; --force writes over it, or choose another name." in done.stderr
+        assert (tmp_path / "mine.png").read_bytes() == b"a holiday"
+        assert here(*show, "--force", cwd=tmp_path).returncode == 0
+        with Image.open(tmp_path / "mine.png") as picture:
+            assert picture.width > 28
+
 
 class TestHelp:
     def test_lists_every_command_and_loads_nothing_heavy(self, tmp_path: Path) -> None:
