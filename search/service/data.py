@@ -67,7 +67,8 @@ def draw_examples(
 ) -> None:
     """Writes a labelled grid of examples as a PNG.
 
-    Raises UsageError for an unknown task, and a path where it cannot or (unless `force`) should not be written.
+    Raises UsageError for an unknown task, a path where it cannot or (unless `force`) should not be written,
+    and for what does nothing to the split.
     """
     from data.picture import grid, save_png
     from data.task import Augmentation
@@ -80,6 +81,12 @@ def draw_examples(
     if out.suffix.lower() != ".png":
         raise UsageError(f"--out {out}: pictures are written as PNG; name it {out.with_suffix('.png')}.")
     may_write(out, force=force)
+    idle = [flag for flag, given in (("shift", shift), ("affine", affine), ("seed", seed)) if given]
+    if split == "validation" and idle:
+        raise UsageError(
+            f"--split validation is the same for everyone, and --{' and --'.join(idle)} would do nothing: "
+            "leave that out, or show --split train."
+        )
     picture = grid(
         chosen,
         load_data(),

@@ -172,6 +172,12 @@ class TestRefusals:
                 2,
                 "--out x.jpg: pictures are written as PNG; name it x.png.",
             ),
+            (
+                ["data", "show", "--split", "validation", "--shift", "2", "--seed", "1"],
+                2,
+                "--split validation is the same for everyone, and --shift and --seed would do nothing",
+            ),
+            (["data", "show", "--split", "validation", "--affine", "0.5"], 2, "--affine would do nothing"),
             (["data", "fetch", "--from", "/nowhere"], 78, "/nowhere"),
             (["nonsense"], 2, "nonsense"),
         ],
@@ -365,6 +371,11 @@ class TestData:
         assert here(*show, "--force", cwd=tmp_path).returncode == 0
         with Image.open(tmp_path / "mine.png") as picture:
             assert picture.width > 28
+
+    def test_show_draws_validation_too(self, tmp_path: Path, here: Command) -> None:
+        done = here("data", "show", "--split", "validation", "--rows", "1", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "examples.png").exists()
 
 
 class TestHelp:
