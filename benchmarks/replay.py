@@ -3,10 +3,7 @@
 Knows nothing of networks: a trial's next stretch costs the seconds that were recorded and yields the score
 that was recorded. The clock is simulated, so hours of search replay in seconds, and every schedule meets
 the same trials: each round deals the table's configurations in an order of its own, the same for all
-schedules. Samplers see a finite world: what they propose is replaced by the nearest configuration of the
-table that was not drawn yet (scaled Euclidean distance within the same model family).
-
-The table (benchmarks/curves.json) was made by benchmarks/record.py from a study without pruning.
+schedules. What is dealt, and how a sampler has its say in it, is in benchmarks/recorded.py.
 
     python benchmarks/replay.py --rounds 20
     python benchmarks/replay.py --largest-batch 256 --trials 100   # also what is not searched any more
@@ -15,21 +12,17 @@ The table (benchmarks/curves.json) was made by benchmarks/record.py from a study
 from __future__ import annotations
 
 import argparse
-import copy
 import heapq
-import json
 import math
 import random
 import statistics
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.pruners import (
     BasePruner,
     HyperbandPruner,
@@ -39,10 +32,9 @@ from optuna.pruners import (
     SuccessiveHalvingPruner,
 )
 from optuna.samplers import BaseSampler, GPSampler, QMCSampler, TPESampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
+from recorded import Curve, Recorded, Table, read_table, suggest
 
-from search.space.domain import Choice, Domain, Fixed, Float, Int, Space
-from search.space.file import space_of_entries
 from search.study.promotion import Asha, Candidate, geometric_rungs
 
 TABLE = Path(__file__).with_name("curves.json")
@@ -50,162 +42,6 @@ GOAL = 0.98
 """Accuracy that both heads of validation have to exceed."""
 SAMPLING_S = 0.03
 """Storage, sampling and bookkeeping of a new trial (benchmarks/overhead.py)."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Curve:
-    """A recorded trial."""
-
-    params: Mapping[str, Any]
-    images: tuple[int, ...]
-    heads: tuple[tuple[float, float], ...]
-    """validation accuracy of each head, one pair for each of `images`"""
-    image_s: float
-    """seconds to train on one image"""
-    evaluation_s: float
-    """seconds of one evaluation"""
-
-    def score(self, index: int) -> float:
-        """Mean of the heads at that point."""
-        return sum(self.heads[index]) / 2
-
-    def best(self, index: int) -> float:
-        """Best score up to that point."""
-        return max(map(self.score, range(index + 1)))
-
-    def seconds(self, start: int, stop: int) -> float:
-        """From one point (-1: the very start) to a later one, evaluations included."""
-        seen = self.images[start] if start >= 0 else 0
-        return (self.images[stop] - seen) * self.image_s + (stop - start) * self.evaluation_s
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Table:
-    """A recorded study."""
-
-    space: Space
-    curves: Sequence[Curve]
-    """by trial number"""
-
-    @property
-    def images(self) -> tuple[int, ...]:
-        """Where every curve has its points."""
-        return self.curves[0].images
-
-
-def read_table(path: Path, *, largest_batch: int) -> Table:
-    """The table that record.py wrote, without trials that trained in larger batches."""
-    content = json.loads(path.read_text())
-    curves = [
-        Curve(
-            params=trial["params"],
-            images=tuple(point[0] for point in trial["points"]),
-            heads=tuple((point[1], point[2]) for point in trial["points"]),
-            image_s=trial["image_s"],
-            evaluation_s=trial["evaluation_s"],
-        )
-        for trial in content["trials"]
-        if trial["params"]["batch_size"] <= largest_batch
-    ]
-    return Table(space=space_of_entries(content["space"]), curves=curves)
-
-
-class Recorded(BaseSampler):
-    """Deals from the table: in a given order, or next to what another sampler proposes."""
-
-    def __init__(
-        self, table: Table, order: Sequence[int], base: BaseSampler | None, waiting_shown: bool
-    ) -> None:
-        self._table, self._base, self._waiting_shown = table, base, waiting_shown
-        self._left = list(order)
-        self._dealt: dict[int, Curve] = {}
-
-    def curve(self, trial: int) -> Curve:
-        """What that trial was dealt."""
-        return self._dealt[trial]
-
-    @property
-    def empty(self) -> bool:
-        """Whether the whole table was dealt."""
-        return not self._left
-
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        wanted: dict[str, Any] = {}
-        if self._base is not None:
-            shown = self._shown(study)
-            space = self._base.infer_relative_search_space(shown, trial)
-            wanted = self._base.sample_relative(shown, trial, space)
-            _hand_over(shown, study)
-        chosen = self._left[0]
-        if "model" in wanted:
-            chosen = min(self._left, key=lambda i: self._distance(wanted, self._table.curves[i].params))
-        self._left.remove(chosen)
-        self._dealt[trial.number] = self._table.curves[chosen]
-
-    def _shown(self, study: optuna.Study) -> optuna.Study:
-        """The study as the base sees it: trials that wait look as if they had been pruned."""
-        if not self._waiting_shown:
-            return study
-        shown = optuna.create_study(direction="maximize")
-        _hand_over(study, shown)
-        for trial in study.get_trials(deepcopy=False):
-            if trial.state is TrialState.RUNNING and trial.intermediate_values:
-                trial = copy.copy(trial)
-                trial.state = TrialState.PRUNED
-                trial.value = trial.intermediate_values[max(trial.intermediate_values)]
-                trial.datetime_complete = trial.datetime_start
-            shown.add_trial(trial)
-        return shown
-
-    def _distance(self, wanted: Mapping[str, Any], params: Mapping[str, Any]) -> float:
-        domains = self._table.space.domains
-        return sum(
-            _gap(domains[name], wanted[name], value) ** 2 if name in wanted else 0.0
-            for name, value in params.items()
-        ) + (1e6 if wanted["model"] != params["model"] else 0.0)
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
-        return {}
-
-    def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: Any) -> dict[str, Any]:
-        return {}
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
-    ) -> Any:
-        return self._dealt[trial.number].params[name]
-
-
-def _hand_over(study: optuna.Study, to: optuna.Study) -> None:
-    """What samplers note on a study: the quasi-random one, how far its sequence has come."""
-    if study is not to:
-        for key, value in study._storage.get_study_system_attrs(study._study_id).items():
-            to._storage.set_study_system_attr(to._study_id, key, value)
-
-
-def _gap(domain: Domain, a: Any, b: Any) -> float:
-    """How far two values are apart, 0..1."""
-    match domain:
-        case Choice() | Fixed():
-            return float(a != b)
-        case Int(low=low, high=high, log=log) | Float(low=low, high=high, log=log):
-            if log:
-                a, b, low, high = (math.log(x) for x in (a, b, low, high))
-            return float(abs(a - b) / (high - low))
-
-
-def _suggest(trial: optuna.Trial, params: Mapping[str, Any], space: Space) -> None:
-    for name in params:
-        domain = space.domains[name]
-        match domain:
-            case Int():
-                trial.suggest_int(name, domain.low, domain.high, log=domain.log, step=domain.step)
-            case Float():
-                trial.suggest_float(name, domain.low, domain.high, log=domain.log)
-            case Choice():
-                trial.suggest_categorical(name, domain.options)
-            case Fixed():
-                pass
 
 
 @dataclass(kw_only=True, slots=True)
@@ -321,7 +157,7 @@ def replay(schedule: Schedule, table: Table, *, seed: int, workers: int, trials:
             begun += 1
             trial = study.ask()
             curve = sampler.curve(trial.number)
-            _suggest(trial, curve.params, table.space)
+            suggest(trial, curve.params, table.space)
             go = Running(trial=trial, curve=curve)
             pool.append(go)
             spent = SAMPLING_S
