@@ -1,26 +1,25 @@
 """Reads and writes trials in Optuna's tables: few queries for many trials, one transaction for one trial.
 Knows nothing of Optuna's objects and of tune's own tables.
 
-Optuna's storage sends one statement a fact and commits after each; a trial has about forty. What is
-written here is what Optuna writes, row by row, so that its readers and optuna-dashboard see no difference
-(tests/contracts/test_optuna_tables.py).
+Optuna's storage sends one statement a fact and commits after each; a trial has about forty. Here they are
+gathered; which rows they become is in search.store.optuna_rows.
 """
 
 from __future__ import annotations
 
-import datetime
 import json
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, case, func, insert, select, update
+from sqlalchemy import Select, Table, case, func, insert, select, update
 
 from search.errors import TuneError
 from search.records import Counts, State, Value
 from search.store import optuna_tables as tables
 from search.store.database import Database, portions, retried
-from search.store.optuna_tables import number_of, stored
+from search.store.optuna_rows import insert_trial, next_number, start_trial, utc_now, write_change
+from search.store.optuna_tables import number_of
 from search.store.trial_facts import (
     FIXED_PARAMS,
     NAMES,
@@ -151,9 +150,13 @@ class OptunaTrials:
         return STATES[name]
 
     @retried
-    def standings(self, study_id: int, step: int, news: News) -> list[Standing]:
-        """The trials that are news, by number, with their intermediate value at exactly this step."""
-        trials, steps = tables.trials, tables.steps
+    def standings(self, study_id: int, step: int, news: News, *, mark: str) -> list[Standing]:
+        """The trials that are news, by number, with their intermediate value at exactly this step.
+
+        mark: the key of a user attribute.
+        """
+        trials, steps, said = tables.trials, tables.steps, tables.user_attributes
+        marked = (said.c.trial_id == trials.c.trial_id) & (said.c.key == mark)
         here = (steps.c.trial_id == trials.c.trial_id) & (steps.c.step == step)
         query = (
             select(
@@ -162,8 +165,10 @@ class OptunaTrials:
                 trials.c.state,
                 steps.c.intermediate_value,
                 steps.c.intermediate_value_type,
+                said.c.key,
             )
             .outerjoin_from(trials, steps, here)
+            .outerjoin(said, marked)
             .where(news.of(study_id))
             .order_by(trials.c.number)
         )
@@ -174,8 +179,9 @@ class OptunaTrials:
                     number=number,
                     state=STATES[state],
                     value=None if kind is None else number_of(value, kind),
+                    marked=key is not None,
                 )
-                for trial_id, number, state, value, kind in connection.execute(query)
+                for trial_id, number, state, value, kind, key in connection.execute(query)
             ]
         news.note(found)
         return found
@@ -266,18 +272,18 @@ class OptunaTrials:
         When the database goes away in the middle there may be one more, which nobody claims; it is ended as
         any trial is whose worker vanished.
         """
-        now = _now()
+        now = utc_now()
         with self.database.write() as connection:
-            number = _next_number(connection, study_id)
+            number = next_number(connection, study_id)
             trials = tables.trials
             waiting = select(trials.c.trial_id).where(
                 trials.c.study_id == study_id, trials.c.state == "WAITING"
             )
             for trial_id in connection.execute(waiting.order_by(trials.c.number)).scalars().all():
-                if _start(connection, trial_id):
+                if start_trial(connection, trial_id):
                     [found] = read_facts(connection, trials.c.trial_id == trial_id)
                     return found
-            trial_id = _insert(connection, study_id, number, state="RUNNING", datetime_start=now)
+            trial_id = insert_trial(connection, study_id, number, state="RUNNING", datetime_start=now)
         return Facts(
             trial_id=trial_id,
             number=number,
@@ -302,20 +308,20 @@ class OptunaTrials:
         """
         attributes = tables.user_attributes
         with self.database.write() as connection:
-            number = _next_number(connection, study_id)
+            number = next_number(connection, study_id)
             marked = (attributes.c.key == mark) & (attributes.c.value_json == json.dumps(user[mark]))
             already = _of_study(select(attributes.c.trial_id), attributes, study_id).where(marked)
             if connection.execute(already.limit(1)).first() is not None:
                 return False
-            trial_id = _insert(connection, study_id, number, state="WAITING")
-            _write(connection, trial_id, Change(user=dict(user), system={FIXED_PARAMS: dict(settings)}))
+            trial_id = insert_trial(connection, study_id, number, state="WAITING")
+            write_change(connection, trial_id, Change(user=dict(user), system={FIXED_PARAMS: dict(settings)}))
         return True
 
     @retried
     def start(self, trial_id: int) -> bool:
         """Takes a waiting trial from the queue; False where somebody else has it."""
         with self.database.write() as connection:
-            return _start(connection, trial_id)
+            return start_trial(connection, trial_id)
 
     def change(self, trial_id: int, change: Change) -> None:
         """Does all of it or nothing. Raises TrialEnded for a finished trial, KeyError for none at all."""
@@ -340,74 +346,16 @@ class OptunaTrials:
                 raise KeyError(f"there is no trial {trial_id}")
             if STATES[name] not in (State.RUNNING, State.WAITING):
                 raise TrialEnded(f"The trial with id {trial_id} is {name} already.")
-            _write(connection, trial_id, change)
+            write_change(connection, trial_id, change)
             if change.state is not None:
                 connection.execute(
                     update(tables.trials)
                     .where(tables.trials.c.trial_id == trial_id)
-                    .values(state=NAMES[change.state], datetime_complete=_now())
+                    .values(state=NAMES[change.state], datetime_complete=utc_now())
                 )
-
-
-def _next_number(connection: Connection, study_id: int) -> int:
-    """Of the study's next trial; nobody else gets one before this transaction ends."""
-    study = select(tables.studies.c.study_id).where(tables.studies.c.study_id == study_id)
-    if connection.execute(study.with_for_update()).first() is None:
-        raise KeyError(f"there is no study {study_id}")
-    trials = tables.trials.c
-    last = select(trials.number).where(trials.study_id == study_id)
-    number = connection.execute(last.order_by(trials.trial_id.desc()).limit(1)).scalar()
-    return 0 if number is None else number + 1
-
-
-def _start(connection: Connection, trial_id: int) -> bool:
-    """Whether the trial waited, and now runs."""
-    mine = (tables.trials.c.trial_id == trial_id) & (tables.trials.c.state == "WAITING")
-    values = {"state": "RUNNING", "datetime_start": _now()}
-    return connection.execute(update(tables.trials).where(mine).values(**values)).rowcount == 1
-
-
-def _insert(connection: Connection, study_id: int, number: int, **columns: Any) -> int:
-    """A new trial's id."""
-    row = {"study_id": study_id, "number": number, **columns}
-    key = connection.execute(insert(tables.trials).values(**row)).inserted_primary_key
-    assert key is not None
-    return int(key[0])
-
-
-def _write(connection: Connection, trial_id: int, change: Change) -> None:
-    """All of a change but the state."""
-    params = [
-        {"trial_id": trial_id, "param_name": name, "param_value": number, "distribution_json": kind}
-        for name, (number, kind) in change.params.items()
-    ]
-    put(connection, tables.params, ("trial_id", "param_name"), params, replace=False)
-    for table, attributes in (
-        (tables.user_attributes, change.user),
-        (tables.system_attributes, change.system),
-    ):
-        rows = [
-            {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
-            for key, value in attributes.items()
-        ]
-        put(connection, table, ("trial_id", "key"), rows)
-    steps = [
-        {"trial_id": trial_id, "step": step, "intermediate_value": number, "intermediate_value_type": kind}
-        for step, (number, kind) in ((step, stored(value)) for step, value in change.steps.items())
-    ]
-    put(connection, tables.steps, ("trial_id", "step"), steps)
-    if change.value is not None:
-        number, kind = stored(change.value)
-        row = {"trial_id": trial_id, "objective": 0, "value": number, "value_type": kind}
-        put(connection, tables.values, ("trial_id", "objective"), [row])
 
 
 def _of_study(query: Select[Any], table: Table, study_id: int) -> Select[Any]:
     """Rows of a table whose trials belong to the study."""
     joined = query.join_from(table, tables.trials, tables.trials.c.trial_id == table.c.trial_id)
     return joined.where(tables.trials.c.study_id == study_id)
-
-
-def _now() -> datetime.datetime:
-    """UTC by this machine's clock, without a zone, as Optuna has it."""
-    return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)

@@ -53,6 +53,8 @@ class Standing:
     state: State
     value: float | None
     """None: it has reported nothing there, or not yet"""
+    marked: bool
+    """whether it has the user attribute that was asked for"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

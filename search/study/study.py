@@ -318,13 +318,17 @@ class Study:
         return self._reader.counts()
 
     def scores_at(self, images: int) -> list[tuple[int, float]]:
-        """(number, score) of every trial, whatever its state, that has reported at exactly `images`.
+        """(number, score) of every trial that was proposed and has reported at exactly `images`, by number.
 
-        By number. What finished trials reported is read once by this object.
+        Failed ones are left out: what was cut short is repeated, and would count twice. So are references,
+        which are trained to the end however they stand. What finished trials reported is read once by this
+        object.
         """
         rung = self._rungs.setdefault(images, _Rung())
-        for trial in self._trials.standings(self.study_id, images, rung.news):
-            if trial.value is not None:
+        for trial in self._trials.standings(self.study_id, images, rung.news, mark=REFERENCE):
+            if trial.state is State.FAILED or trial.marked:
+                rung.scores.pop(trial.number, None)
+            elif trial.value is not None:
                 rung.scores[trial.number] = trial.value
         return sorted(rung.scores.items())
 

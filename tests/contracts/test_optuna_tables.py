@@ -201,7 +201,7 @@ class TestReading:
                 trial.value,
                 max(trial.steps, default=None),
             )
-        standings = trials.standings(study_id, 10, News())
+        standings = trials.standings(study_id, 10, News(), mark="reference")
         assert [each.value for each in standings] == [trial.steps.get(10) for trial in everything]
 
     def test_news_are_new_trials_and_those_that_were_open(self, storage: Storage) -> None:
