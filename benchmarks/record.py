@@ -69,7 +69,7 @@ def main() -> None:
     with open_storage(arguments.storage, create=False) as storage:
         study, record = find(storage, arguments.study)
         trials = [t for t in study.trials() if t.state == "complete" and t.reference is None]
-        curves = storage.store.curves(trial.trial_id for trial in trials)
+        curves = storage.store.curves([trial.trial_id for trial in trials])
     task = get_task(record.spec.task)
     heads = [head.name for head in task.heads]
 

@@ -59,7 +59,7 @@ def stand(storage: Reading | Storage, name: str) -> standing.Stand:
         confirming=confirming,
         runs=runs,
         curves=storage.store.curves(complete),
-        looks=storage.store.looks(record.study_id for record in family),
+        looks=storage.store.looks([record.study_id for record in family]),
         yardstick=frozenset(
             trial.trial_id for record in family for trial in reader_of(storage, record).references()
         ),

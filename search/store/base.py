@@ -10,7 +10,7 @@ tests/contracts/test_store.py holds every implementation to this page.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from search.confirmation import Look
 from search.errors import TuneError
@@ -134,16 +134,16 @@ class Store(ABC):
         """A trial's learning curve by images seen."""
 
     @abstractmethod
-    def curves(self, trial_ids: Iterable[int]) -> Mapping[int, list[Point]]:
+    def curves(self, trial_ids: Collection[int]) -> Mapping[int, list[Point]]:
         """The learning curves of many trials in a few queries. Trials without points are left out."""
 
     @abstractmethod
-    def training_seconds(self, trial_ids: Iterable[int]) -> Mapping[int, float]:
+    def training_seconds(self, trial_ids: Collection[int]) -> Mapping[int, float]:
         """How long each trial has trained up to its last point, in one query. Trials without points are
         left out."""
 
     @abstractmethod
-    def measured(self, trial_ids: Iterable[int]) -> Mapping[int, tuple[Measured, ...]]:
+    def measured(self, trial_ids: Collection[int]) -> Mapping[int, tuple[Measured, ...]]:
         """The validation accuracies of many trials by images seen, in two queries. Trials without points are
         left out."""
 
@@ -190,7 +190,7 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def looks(self, study_ids: Iterable[int]) -> list[Look]:
+    def looks(self, study_ids: Collection[int]) -> list[Look]:
         """The looks at the test set for the trials of these studies, oldest first."""
 
     @abstractmethod

@@ -7,7 +7,7 @@ from __future__ import annotations
 import datetime
 import secrets
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import replace
 
 from search.confirmation import Look
@@ -172,13 +172,13 @@ class MemoryStore(Store):
             points = self._curves.get(trial_id, {})
             return [points[images] for images in sorted(points)]
 
-    def curves(self, trial_ids: Iterable[int]) -> dict[int, list[Point]]:
+    def curves(self, trial_ids: Collection[int]) -> dict[int, list[Point]]:
         return {trial_id: curve for trial_id in trial_ids if (curve := self.curve(trial_id))}
 
-    def training_seconds(self, trial_ids: Iterable[int]) -> dict[int, float]:
+    def training_seconds(self, trial_ids: Collection[int]) -> dict[int, float]:
         return {trial_id: curve[-1].seconds for trial_id, curve in self.curves(trial_ids).items()}
 
-    def measured(self, trial_ids: Iterable[int]) -> dict[int, tuple[Measured, ...]]:
+    def measured(self, trial_ids: Collection[int]) -> dict[int, tuple[Measured, ...]]:
         return {
             trial_id: tuple(
                 Measured(
@@ -237,7 +237,7 @@ class MemoryStore(Store):
                 self.add_look(look)
             return before[0] if before else look
 
-    def looks(self, study_ids: Iterable[int]) -> list[Look]:
+    def looks(self, study_ids: Collection[int]) -> list[Look]:
         wanted = set(study_ids)
         mine = [look for look in self._looks.values() if look.study_id in wanted]
         return sorted(mine, key=lambda look: (look.moment, look.trial_id))

@@ -4,7 +4,7 @@ Knows nothing of Optuna; shares its database, touches none of its tables.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import asdict
 from itertools import groupby
 from typing import Any
@@ -197,12 +197,12 @@ class SQLStore(SQLClaims, SQLCurves):
             return before[0] if before else look
 
     @retried
-    def looks(self, study_ids: Iterable[int]) -> list[Look]:
+    def looks(self, study_ids: Collection[int]) -> list[Look]:
         with self.database.read() as connection:
             return self._looks(connection, study_ids)
 
     @staticmethod
-    def _looks(connection: Connection, study_ids: Iterable[int]) -> list[Look]:
+    def _looks(connection: Connection, study_ids: Collection[int]) -> list[Look]:
         looks, heads = tables.looks, tables.head_looks
         query = (
             select(looks, heads)

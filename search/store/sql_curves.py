@@ -5,7 +5,7 @@ Knows nothing of trials but their ids.
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Iterable
+from collections.abc import Collection
 from itertools import groupby
 from typing import Any
 
@@ -54,7 +54,7 @@ class SQLCurves(Store, ABC):
         return self.curves([trial_id]).get(trial_id, [])
 
     @retried
-    def curves(self, trial_ids: Iterable[int]) -> dict[int, list[Point]]:
+    def curves(self, trial_ids: Collection[int]) -> dict[int, list[Point]]:
         curves: dict[int, list[Point]] = {}
         joined = (
             select(tables.points, tables.head_points)
@@ -76,7 +76,7 @@ class SQLCurves(Store, ABC):
         return curves
 
     @retried
-    def training_seconds(self, trial_ids: Iterable[int]) -> dict[int, float]:
+    def training_seconds(self, trial_ids: Collection[int]) -> dict[int, float]:
         wanted = set(trial_ids)
         if not wanted:
             return {}
@@ -90,7 +90,7 @@ class SQLCurves(Store, ABC):
             return {each: seconds for each, seconds in connection.execute(query) if each in wanted}
 
     @retried
-    def measured(self, trial_ids: Iterable[int]) -> dict[int, tuple[Measured, ...]]:
+    def measured(self, trial_ids: Collection[int]) -> dict[int, tuple[Measured, ...]]:
         wanted = set(trial_ids)
         if not wanted:
             return {}

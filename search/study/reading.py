@@ -4,7 +4,7 @@ Knows nothing of Optuna's objects and imports none: commands that only look answ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,10 +94,12 @@ class TrialReader:
             self._known[trial.number] = self._record(trial)
         return list(self._known.values())
 
-    def tracks(self, measured: Callable[[Iterable[int]], Mapping[int, tuple[Measured, ...]]]) -> list[Track]:
+    def tracks(
+        self, measured: Callable[[Collection[int]], Mapping[int, tuple[Measured, ...]]]
+    ) -> list[Track]:
         """How each trial went, by number; `measured` is the store's. No settings are read."""
         facts = self._trials.facts(self._study_id, News(), system=False, drawn_and_reported=False)
-        points = measured(trial.trial_id for trial in facts)
+        points = measured([trial.trial_id for trial in facts])
         return [
             Track(
                 trial_id=trial.trial_id,
