@@ -29,7 +29,7 @@ from search.study.study import Study
 
 SPACE = default_space()
 EPOCHS = DEFAULT_EPOCHS["twodigit"]
-LADDER = Ladder(epoch_images=36_000, epochs=EPOCHS, halvings=halvings_of(EPOCHS))
+LADDER = Ladder(epoch_images=36_000, epochs=EPOCHS, halvings=halvings_of("twodigit", EPOCHS))
 HEADS = ("first_digit", "second_digit")
 
 

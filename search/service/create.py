@@ -4,6 +4,7 @@ Knows nothing of workers. Whether a request can be meant at all, search.service.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -95,7 +96,7 @@ def create_or_resume(storage: Storage, request: RunRequest, mnist: Mnist) -> tup
     if record.spec.confirms is not None:
         raise UsageError(
             f"{request.name} is the confirmation of {record.spec.confirms}, with nothing to search: "
-            f"`tune confirm {record.spec.confirms}` goes on with it."
+            f"`tune confirm {shlex.quote(record.spec.confirms)}` goes on with it."
         )
     _refuse_conflicts(request, record.spec, mnist)
     target = request.trials or record.target_trials
@@ -130,7 +131,7 @@ def _new_spec(request: RunRequest, mnist: Mnist) -> StudySpec:
         pruner=request.pruner or DEFAULT_PRUNER,
         references=REFERENCES[task.name],
         checksums=mnist.checksums,
-        halvings=halvings_of(epochs),
+        halvings=halvings_of(task.name, epochs),
     )
 
 

@@ -267,6 +267,10 @@ BY_NAME: Mapping[str, Parameter] = MappingProxyType({p.name: p for p in PARAMETE
 DEFAULT_EPOCHS: Mapping[str, float] = MappingProxyType({"twodigit": 8, "sum": 4})
 """Budget of one trial, in passes over the task's training examples (docs/decisions/017)."""
 
+EARLY_LOOKS: Mapping[str, int] = MappingProxyType({"twodigit": 3, "sum": 2})
+"""Looks within the first epoch, the first after 1/8 (docs/decisions/020) or 1/4 of it. A sum is harder to
+begin with: after 1/8 narrow networks stand higher than the wide ones that will beat them (024)."""
+
 CONFIRM_FACTOR = 2
 """`tune confirm` trains for so many times the epochs of the search's trials (docs/decisions/017)."""
 

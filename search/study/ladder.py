@@ -7,16 +7,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from search.records import StudySpec
+from search.space.defaults import EARLY_LOOKS
+
+SHORT = 4
+"""Reports within the first epoch, from 1/16 of it on, where a trial is shorter: there are no others."""
 
 
-def halvings_of(epochs: float) -> int:
-    """Reports within the first epoch of a new study whose trials have so many epochs.
+def halvings_of(task: str, epochs: float) -> int:
+    """Reports within the first epoch of a new study of this task whose trials have so many epochs.
 
-    Three, after 1/8, 1/4 and 1/2 of it (docs/decisions/020). Earlier ones decide nothing that would be fair
-    (005), and each costs as much as training on 900 to 1,400 pictures (017). Where there is less than an
-    epoch they are all that there is: four, from 1/16 on.
+    Earlier ones than the task's first look decide nothing that would be fair (docs/decisions/005), and each
+    costs as much as training on 900 to 1,400 pictures (017).
     """
-    return 3 if epochs >= 1 else 4
+    return EARLY_LOOKS[task] if epochs >= 1 else SHORT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +30,7 @@ class Ladder:
     """training images in one epoch of the task"""
     epochs: float
     """budget of one trial"""
-    halvings: int = 4
+    halvings: int = SHORT
     """reports within the first epoch: after 1/2, 1/4, … of it"""
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ from optuna.pruners import (
 )
 
 from search.errors import UsageError, did_you_mean
-from search.study.ladder import Ladder
+from search.study.ladder import SHORT, Ladder
 from search.study.promotion import Asha, OneAtATime, Promotion, geometric_rungs
 
 _STARTUP_TRIALS = 5
@@ -45,10 +45,10 @@ def _stopping(make: Callable[[Ladder], BasePruner]) -> Callable[[Ladder], Prunin
 
 
 def _asha(ladder: Ladder) -> Pruning:
-    # From an eighth of an epoch on (docs/decisions/020): earlier, MLPs look better than the convolutions that
-    # will beat them, and a sampler that learns from that never looks at a convolution again. Older studies,
-    # and those of less than an epoch, have other ladders and begin at a quarter.
-    first = ladder.epoch_images // (8 if ladder.halvings == 3 else 4)
+    # From the first report on (docs/decisions/020 and 024): earlier, MLPs look better than the convolutions
+    # that will beat them, and a sampler that learns from that never looks at a convolution again. Where
+    # reports begin sooner than that, in trials of less than an epoch and in the oldest studies, at a quarter.
+    first = ladder.epoch_images // (4 if ladder.halvings == SHORT else 2**ladder.halvings)
     rungs = geometric_rungs(min(first, ladder.total), ladder.total, _FACTOR)
     return Pruning(pruner=NopPruner(), promotion=Asha(rungs=rungs), rungs=rungs)
 

@@ -124,14 +124,23 @@ class TestLadder:
         assert Ladder(epoch_images=36_000, epochs=epochs).rungs == rungs
 
     @pytest.mark.parametrize(
-        ("epochs", "first"), [(4, 4_500), (1, 4_500), (0.99, 2_250)], ids=["usual", "one epoch", "less"]
+        ("task", "epochs", "first", "judged"),
+        [
+            ("twodigit", 4, 4_500, 4_500),
+            ("twodigit", 1, 4_500, 4_500),
+            ("twodigit", 0.99, 2_250, 9_000),
+            ("sum", 4, 13_500, 13_500),
+            ("sum", 0.5, 3_375, 13_500),
+        ],
     )
     def test_a_new_study_begins_to_look_where_looks_are_worth_their_price(
-        self, storage: Storage, mnist: Mnist, epochs: float, first: int
+        self, storage: Storage, mnist: Mnist, task: str, epochs: float, first: int, judged: int
     ) -> None:
-        _, record = create_or_resume(storage, RunRequest(task="twodigit", trials=1, epochs=epochs), mnist)
-        assert Ladder.of(record.spec).first == first
-        _, again = create_or_resume(storage, RunRequest(task="twodigit"), mnist)
+        _, record = create_or_resume(storage, RunRequest(task=task, trials=1, epochs=epochs), mnist)
+        ladder = Ladder.of(record.spec)
+        assert ladder.first == first
+        assert make_pruning("asha", ladder).rungs[0] == judged
+        _, again = create_or_resume(storage, RunRequest(task=task), mnist)
         assert again.target_trials == 1, "what is not said stays as it is"
         assert again.spec == record.spec
 
@@ -141,9 +150,7 @@ class TestLadder:
         found = study_of({"study_id": 1, "spec": row, "target_trials": 1, "created": NOW})  # type: ignore[arg-type]
         assert Ladder.of(found.spec).rungs == (2_250, 4_500, 9_000, 18_000, 36_000, 72_000)
 
-    @pytest.mark.parametrize(
-        ("halvings", "first"), [(2, 9_000), (3, 4_500), (4, 9_000)], ids=["older", "new", "oldest"]
-    )
+    @pytest.mark.parametrize(("halvings", "first"), [(1, 18_000), (2, 9_000), (3, 4_500), (4, 9_000)])
     def test_nobody_is_judged_where_nothing_is_reported(self, halvings: int, first: int) -> None:
         ladder = Ladder(epoch_images=36_000, epochs=4, halvings=halvings)
         rungs = make_pruning("asha", ladder).rungs
@@ -479,10 +486,30 @@ class TestScoresAt:
         assert study.scores_at(9_000) == []
         running.report(2_250, 0.125)
         elsewhere.report(4_500, 0.5)
-        study.fail(elsewhere.trial_id, Failure.DIVERGED, "later")
         for each in (study, other):
             assert each.scores_at(2_250) == [(0, 0.5), (1, 0.125), (2, 0.25)]
             assert each.scores_at(4_500) == [(0, 0.75), (2, 0.5)]
+
+    def test_a_trial_that_was_cut_short_does_not_stand_beside_its_repetition(
+        self, sqlite_url: str, opened: Opened
+    ) -> None:
+        study = prepared(opened(sqlite_url))
+        first = study.ask()
+        first.draw()
+        first.report(2_250, 0.5)
+        assert study.scores_at(2_250) == [(0, 0.5)]
+        study.fail(first.trial_id, Failure.INTERRUPTED, "")
+        assert study.scores_at(2_250) == [], "seen before as one at work"
+        again = study.ask()
+        again.report(2_250, 0.5)
+        assert study.scores_at(2_250) == [(1, 0.5)]
+
+    def test_references_take_no_places(self, storage: Storage, mnist: Mnist) -> None:
+        study, _ = create_or_resume(storage, RunRequest(task="twodigit", trials=5), mnist)
+        study.prepare(sampler="random", pruner="asha", seed=0, ladder=Ladder(epoch_images=36_000, epochs=8))
+        for score in (0.9, 0.8, 0.7):
+            study.ask().report(4_500, score)
+        assert [number for number, _ in study.scores_at(4_500)] == [2]
 
 
 class TestStorage:
