@@ -16,7 +16,8 @@ from search.records import Point, Value
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
-    """One look at the test set. Looks are never forgotten: whoever looks often may choose by what he saw."""
+    """One look at the test set, remembered as long as its study is: whoever looks often may choose by what he
+    saw."""
 
     study_id: int
     """Optuna's id of the study that the trial is in"""

@@ -5,6 +5,7 @@ Knows nothing of databases.
 from __future__ import annotations
 
 import gc
+import shlex
 from dataclasses import asdict
 from json import JSONEncoder
 from typing import TYPE_CHECKING, Annotated, Any
@@ -178,9 +179,9 @@ def best(study: StudyArgument, storage: StorageOption = None, json: JSONOption =
 
 
 def _confirms(found: Best) -> str:
-    name, confirming = found.view.record.spec.confirms, found.trial.confirming
+    name, confirming = found.view.record.spec.confirms or "", found.trial.confirming
     which = f"trial {confirming.candidate} of {name} on seed {confirming.seed}" if confirming else name
-    return f"{which}; one lucky seed: `tune confirm {name}` has the means"
+    return f"{which}; one lucky seed: `tune confirm {shlex.quote(name)}` has the means"
 
 
 def best_json(found: Best) -> dict[str, Any]:

@@ -34,6 +34,7 @@ def study_card(
     lines = [
         f"## Winner: trial {best.number}, {percent(best.value)} on validation",
         "",
+        *([f"It is the published network {plain(best.reference)}.", ""] if best.reference else []),
         *_accuracies(point, record.spec.validation_pictures),
         "",
         _luck(record),

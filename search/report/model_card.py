@@ -202,7 +202,8 @@ def _confirmed(found: Confirmation, trial: int) -> list[str]:
         f"Its settings are those of trial {candidate.trial} of {plain(found.study)}{widened(found.widen)}, "
         f"which were trained again on {len(candidate.runs)} fresh seeds: {percent(candidate.mean)} on "
         f"validation on average, 95 % interval {between}. Of these, trial {trial} of "
-        f"{plain(found.confirmed_in)} scored best: the mean is what to expect.",
+        f"{plain(found.confirmed_in)} scored best: expect the mean, and rather a little less where it is the "
+        "best of several.",
         *found.words,
     ]
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from search.records import (
     Claim,
     Counts,
+    Measured,
     Point,
     Running,
     Snapshot,
@@ -40,6 +41,21 @@ def wilson(successes: float, n: int, z: float = Z95) -> tuple[float, float]:
 def best_point(curve: Sequence[Point]) -> Point | None:
     """The point with the highest validation score, the earliest of equals; None for an empty curve."""
     return max(curve, key=lambda point: (point.validation.accuracy, -point.images), default=None)
+
+
+def reaches(point: Point | None, target: float) -> bool:
+    """Whether every head has this validation accuracy there."""
+    return point is not None and min(head.accuracy for head in point.validation.heads.values()) >= target
+
+
+def taken_over(
+    curve: Sequence[Point] | Sequence[Measured], before: Sequence[Point] | Sequence[Measured]
+) -> tuple[int, float]:
+    """(training images, seconds) up to which a repetition goes on from the trial `before` it; (0, 0.0) where
+    it began anew. It reports the points up to its save as they were."""
+    old = {(point.images, point.seconds) for point in before}
+    shared = [point for point in curve if (point.images, point.seconds) in old]
+    return (shared[-1].images, shared[-1].seconds) if shared else (0, 0.0)
 
 
 def best_trial(trials: Sequence[TrialRecord]) -> TrialRecord | None:

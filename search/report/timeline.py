@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from search.records import Failure, Measured, State, Track
+from search.report.numbers import taken_over
 
 PAUSE_S = 60.0
 """Without any trial at work for longer than this a study rests: nobody runs it."""
@@ -149,8 +150,7 @@ class _Known:
     def of(cls, track: Track, by_number: Mapping[int, Track]) -> _Known:
         """A repetition that goes on from a save reports the points up to there as they were."""
         before = by_number.get(track.retry_of) if track.retry_of is not None else None
-        old = {(point.images, point.seconds) for point in before.points} if before else set()
-        taken = [point for point in track.points if (point.images, point.seconds) in old]
+        images, seconds = taken_over(track.points, before.points if before else ())
         # A trial whose worker vanished was ended by whoever noticed, perhaps days later.
         known_end = track.finished is not None and track.failure is not Failure.WORKER_DIED
         assert track.started is not None
@@ -159,8 +159,8 @@ class _Known:
             points={point.images: point for point in track.points},
             begin=track.started.timestamp(),
             end=track.finished.timestamp() if known_end and track.finished else math.inf,
-            taken_images=taken[-1].images if taken else 0,
-            taken_s=taken[-1].seconds if taken else 0.0,
+            taken_images=images,
+            taken_s=seconds,
         )
 
     @property

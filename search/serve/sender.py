@@ -34,9 +34,9 @@ def names_us(asked: str | None, *, host: str) -> bool:
     could lead here from anywhere.
     """
     name = _hostname(asked)
-    if name in LOCAL or name == host:
+    if name in LOCAL or name == host.lower():
         return name is not None
-    return host not in LOCAL and name is not None and (_is_address(name) or name == _own_name())
+    return host not in LOCAL and name is not None and (_is_address(name) or name in _own_names())
 
 
 def _hostname(header: str | None) -> str | None:
@@ -61,5 +61,5 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _own_name() -> str:
-    return socket.gethostname().lower()
+def _own_names() -> set[str]:
+    return {socket.gethostname().lower(), socket.getfqdn().lower()}

@@ -108,7 +108,8 @@ def _candidates(trials: Sequence[TrialRecord], record: StudyRecord, top: int) ->
     """Numbers of the leaders, best first, then of the references. Raises where there is no leader."""
     if record.spec.confirms is not None:
         raise UsageError(
-            f"{record.name} is itself a confirmation; `tune confirm {record.spec.confirms}` goes on with it."
+            f"{record.name} is itself a confirmation; "
+            f"`tune confirm {shlex.quote(record.spec.confirms)}` goes on with it."
         )
     leaders = racing.leaders(trials, top)
     if not leaders:
@@ -158,7 +159,7 @@ def _begin(
     if record is not None and record.created < search.created and record.spec.confirms == search.name:
         raise ConfigError(
             f"{name} confirms an older study {search.name}, which was deleted; "
-            f"`tune delete {name}` makes room."
+            f"`tune delete {shlex.quote(name)}` makes room."
         )
     if study is None or record is None or record.spec != wanted:
         raise ConfigError(

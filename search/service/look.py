@@ -4,6 +4,7 @@ Knows nothing of how it is shown.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -88,7 +89,7 @@ def trials(storage_url: str, name: str) -> TrialsView:
     with open_reading(storage_url) as storage:
         record = record_of(storage, name)
         found = reader_of(storage, record).all()
-        seconds = storage.store.training_seconds(trial.trial_id for trial in found)
+        seconds = storage.store.training_seconds([trial.trial_id for trial in found])
         return TrialsView(record=record, trials=found, seconds=seconds)
 
 
@@ -120,7 +121,8 @@ def best_in(storage: Reading, name: str) -> Best:
     trial = found.best
     if trial is None:
         raise TuneError(
-            f"The study {name} has no complete trial yet; `tune run` or `tune worker {name}` goes on."
+            f"The study {name} has no complete trial yet; "
+            f"`tune run` or `tune worker {shlex.quote(name)}` goes on."
         )
     point = numbers.best_point(storage.store.curve(trial.trial_id))
     assert point is not None, "a complete trial has a curve"
@@ -196,7 +198,7 @@ def whole_study(storage_url: str, name: str) -> WholeStudy:
     with open_reading(storage_url) as storage:
         record = record_of(storage, name)
         trials, store = reader_of(storage, record).all(), storage.store
-        curves = store.curves(trial.trial_id for trial in trials)
+        curves = store.curves([trial.trial_id for trial in trials])
         return WholeStudy(
             record=record,
             trials=trials,

@@ -75,13 +75,9 @@ def repeat(
     same bit for bit, so that they are those which the study's numbers are about. tell: is given a sentence
     where the curve will be another one.
 
-    Raises UsageError where there is no such trial, nothing of its curve, or nothing to restore; ConfigError
-    where this machine's MNIST is not the study's; TuneError where the repetition diverges, or the weights
-    cannot be written.
-    where this machine's MNIST is not the study's; TuneError where the weights cannot be written.
-    Raises UsageError where there is no such trial, nothing of its curve, or no way to restore what a card
-    trained; ConfigError where this machine's MNIST is not the study's; TuneError where the weights cannot be
-    written.
+    Raises UsageError where there is no such trial, nothing of its curve, nothing to restore, or no way to
+    restore what a card trained; ConfigError where this machine's MNIST is not the study's; TuneError where
+    the repetition diverges, or the weights cannot be written.
     """
     from models.training import Diverged
     from search.work.again import again as train

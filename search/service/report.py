@@ -60,10 +60,11 @@ def gather(storage_url: str, name: str) -> Material:
     """All that the page is made of. Raises as `report` does."""
     whole = whole_study(storage_url, name)
     record, spec = whole.record, whole.record.spec
-    if not whole.curves:
+    winner = best_trial(whole.trials) or leader(whole.trials)
+    if winner is None or winner.trial_id not in whole.curves:
         raise TuneError(
             f"Nothing can be reported of the study {name} yet, no trial has come to a result; "
-            f"`tune run` or `tune worker {name}` goes on."
+            f"`tune run` or `tune worker {shlex.quote(name)}` goes on."
         )
     return Material(
         study=record,
@@ -105,8 +106,13 @@ def searched(record: StudyRecord) -> tuple[Setting, ...]:
 
 
 def drawn(record: StudyRecord, trials: Sequence[TrialRecord]) -> frozenset[int]:
-    """Numbers of the trials whose settings were drawn at random; a repetition has those of its origin."""
+    """Numbers of the trials whose settings were drawn at random; a repetition has those of its origin.
+
+    None of a confirmation's: all its settings were given.
+    """
     spec = record.spec
+    if spec.confirms is not None:
+        return frozenset()
     return frozenset(
         trial.number
         for trial in trials

@@ -168,6 +168,39 @@ class TestWords:
         assert "−2.00 points" in told
         assert "the network of long is the better one; that its search is, does not follow" in told
 
+    def test_a_published_network_that_leads_is_called_one(self, plain_spec: StudySpec) -> None:
+        first = studied(plain_spec, "short", [Written((0.9, 0.96), reference="r"), Written((0.92,))])
+        first = dataclasses.replace(first, best=dataclasses.replace(first.best, reference="r"))
+        other = studied(plain_spec, "long", [Written((0.9,))])
+        found = compare([first, other], [[]])
+        assert "The best of short is a published network, r: nothing was gained." in words(found)
+        assert not any("The best of long is a published" in each for each in words(found))
+        assert dict(rows(found)["accuracy on validation"])["best trial"] == ("0 r", "0")
+
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            ({"epochs": 9}, "With other seeds, and other budget, r ended at 96.00 % and 85.00 %."),
+            (
+                {"epochs": 9, "checksums": {"x": "1"}},
+                "With other seeds, and other budget and data, r ended at 96.00 % and 85.00 %.",
+            ),
+        ],
+    )
+    def test_what_differs_beside_the_seed_is_not_called_chance(
+        self, plain_spec: StudySpec, changes: dict[str, Any], expected: str
+    ) -> None:
+        first = studied(plain_spec, "short", [Written((0.90, 0.96), reference="r")])
+        spec = dataclasses.replace(plain_spec, seed=1, **changes)
+        other = studied(spec, "long", [Written((0.80, 0.85), reference="r")])
+        assert expected in " ".join(words(compare([first, other], [[]])))
+
+    def test_of_several_runs_of_a_reference_none_stands_for_it(self, plain_spec: StudySpec) -> None:
+        first = studied(plain_spec, "short", [Written((0.96,), reference="r")])
+        twice = [Written((0.85,), reference="r"), Written((0.86,), reference="r")]
+        other = studied(dataclasses.replace(plain_spec, seed=1), "long", twice)
+        assert "r ended at" not in " ".join(words(compare([first, other], [[]])))
+
     @pytest.mark.parametrize(
         ("epochs", "scores", "expected"),
         [

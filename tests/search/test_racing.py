@@ -219,6 +219,46 @@ class TestConfirmation:
         assert "The search saw 99.20 % in it; fresh seeds give 98.00 %: 1.20 points" in words
         assert "not looked at yet" in words
 
+    def test_luck_is_not_told_from_another_budget(self) -> None:
+        longer = lucky()
+        longer = replace(
+            longer, confirming=replace(longer.confirming, spec=replace(longer.confirming.spec, epochs=4))
+        )
+        words = " ".join(confirmation(longer).words)
+        assert "The winner of the search, trial 2, does not keep its place: on the same seeds" in words
+        assert "was luck:" not in words
+
+    @pytest.mark.parametrize(
+        ("failure", "said"),
+        [(Failure.DIVERGED, "was luck"), (Failure.OUT_OF_MEMORY, "does not keep its place")],
+    )
+    def test_want_of_memory_is_no_luck(self, failure: Failure, said: str) -> None:
+        trials = [trial(0, 0.97), trial(1, 0.985)]
+        failed = [run(50 + n, 1, 0, None, FAILED, failure=failure) for n in range(3)]
+        found = [*runs({0: [0.98, 0.97]}), *failed, run(60, 1, 0, None, PRUNED)]
+        words = " ".join(confirmation(stand(trials, found)).words)
+        assert f"The winner of the search, trial 1, {said}: it fails on another seed." in words
+
+    def test_the_best_of_several_means_is_said_to_be_lucky_and_its_rivals_share_the_error(self) -> None:
+        scores = {1: [0.985, 0.986, 0.985], 2: [0.9846, 0.9853, 0.9846], 3: [0.97, 0.97, 0.97]}
+        alone = " ".join(confirmation(stand(SEARCH, runs({k: scores[k] for k in (1, 2)}))).words)
+        several = " ".join(confirmation(stand(SEARCH, runs(scores))).words)
+        assert "the best of 2 means is a little lucky" in alone
+        assert "the best of 3 means is a little lucky" in several
+        assert "corrected" not in alone
+        assert "corrected for 2 rivals" in several
+        one = " ".join(confirmation(stand(SEARCH[:3], runs({2: [0.99, 0.99]}))).words)
+        assert "lucky" not in one
+
+    def test_while_more_runs_are_queued_nothing_is_decided_and_nobody_is_out(self) -> None:
+        """The target is raised after the runs are queued: a look, or a crash, may come between."""
+        done = runs({1: [0.98, 0.98], 2: [0.99, 0.99]})
+        queued = run(50, 1, 2, None, State.WAITING)
+        found = stand(SEARCH, [*done, queued])
+        assert not found.finished
+        said = confirmation(found).words
+        assert said[-1] == "4 of 5 runs are finished; `tune confirm s` goes on."
+
     def test_a_winner_that_holds(self) -> None:
         trials = [trial(0, 0.97), trial(1, 0.985)]
         words = " ".join(confirmation(stand(trials, runs({0: [0.95, 0.951], 1: [0.985, 0.986]}))).words)

@@ -16,7 +16,7 @@ from data.mnist import Mnist
 from data.tasks import get_task
 from models.checkpoint import load_checkpoint
 from models.training import evaluate
-from search.records import StudyRecord, StudySpec
+from search.records import Failure, HeadScore, Point, Scores, StudyRecord, StudySpec
 from search.report.one_study.mistakes import Mistakes
 from search.service.create import RunRequest, create_or_resume
 from search.service.look import whole_study
@@ -25,6 +25,7 @@ from search.space.defaults import default_space
 from search.space.domain import Fixed
 from search.space.file import read_space, space_entries, space_toml
 from search.study.chance import STARTUP_TRIALS, drawn_at_random
+from search.study.ladder import Ladder
 from search.study.samplers import make_sampler
 from search.study.storage import open_storage
 
@@ -150,6 +151,21 @@ class TestRefusals:
         assert "no trial has come to a result; `tune run`" in done.stderr
         assert not (tmp_path / "report.html").exists()
 
+    def test_so_is_one_whose_only_trial_failed_after_a_report(
+        self, here: Callable[..., Any], tmp_path: Path, mnist: Mnist
+    ) -> None:
+        with open_storage(url(tmp_path)) as storage:
+            study, _ = create_or_resume(storage, RunRequest(task="twodigit", trials=3), mnist)
+            study.prepare(sampler="random", pruner="none", seed=0, ladder=Ladder(epoch_images=9, epochs=1))
+            asked = study.ask()
+            scores = Scores(heads={"first_digit": HeadScore(loss=0.1, accuracy=0.5)}, joint=0.5)
+            point = Point(images=9, seconds=1.0, learning_rate=0.1, train=scores, validation=scores)
+            asked.report(9, 0.5, point)
+            study.fail(asked.trial_id, Failure.INTERRUPTED, "")
+        done = here("report", "twodigit", cwd=tmp_path)
+        assert done.returncode == 1
+        assert "no trial has come to a result; `tune run`" in done.stderr
+
 
 class TestChance:
     @pytest.mark.parametrize("sampler", ["tpe", "gp", "random"])
@@ -190,6 +206,11 @@ class TestChance:
         expected = {n for n in range(100) if drawn_at_random(spec.sampler, spec.seed, n - n % 10)}
         assert drawn(whole.record, hundred) == expected
         assert 0 < len(expected) < 100
+
+    def test_nothing_of_a_confirmation_is_drawn(self, finished: Path) -> None:
+        whole = whole_study(url(finished), "twodigit")
+        spec = replace(whole.record.spec, sampler="random", confirms="twodigit")
+        assert drawn(replace(whole.record, spec=spec), whole.trials) == frozenset()
 
 
 class TestAgain:

@@ -33,9 +33,15 @@ class Stand:
     """ids of all trials of reference configurations in these studies"""
 
     @property
+    def wanted(self) -> int:
+        """Runs that were asked for. While more are being queued the study's target lags behind."""
+        asked = {run.confirming for run in self.runs if run.confirming}
+        return max(self.confirming.target_trials, len(asked))
+
+    @property
     def finished(self) -> bool:
         """Whether every run that was asked for has ended."""
-        return count(self.runs).finished >= self.confirming.target_trials > 0
+        return count(self.runs).finished >= self.wanted > 0
 
 
 def confirmation(stand: Stand) -> Confirmation:
@@ -62,7 +68,7 @@ def confirmation(stand: Stand) -> Confirmation:
         found,
         search=stand.searched,
         trials=stand.trials,
-        finished=(counts.finished, stand.confirming.target_trials),
+        finished=(counts.finished, stand.wanted),
         failed=racing.failed(stand.runs),
         beside=sum(look.trial_id in stand.yardstick for look in stand.looks),
     )

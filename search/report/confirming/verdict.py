@@ -5,9 +5,10 @@ Knows nothing of where they are read.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from shlex import quote
 
 from search.confirmation import Candidate, Confirmation, Look, SeedRun
-from search.records import StudyRecord, TrialRecord
+from search.records import Failure, StudyRecord, TrialRecord
 from search.report.confirming import racing
 from search.report.numbers import best_trial, count, wilson
 from search.report.student import interval
@@ -45,8 +46,8 @@ def sentences(
     chosen = found.choice
     if chosen is None or found.best_run is None:
         done, wanted = finished
-        if done < wanted:
-            yield f"{done} of {wanted} runs are finished; `tune confirm {found.study}` goes on."
+        if done < wanted or not all(each.dropped or each.reference for each in found.candidates):
+            yield f"{done} of {wanted} runs are finished; `tune confirm {quote(found.study)}` goes on."
         else:
             yield "Nothing can be chosen: every candidate is out."
         return
@@ -58,10 +59,28 @@ def sentences(
 
 def choice(found: Confirmation, chosen: Candidate) -> str:
     """The sentence that names the chosen one."""
+    lucky = f"; the best of {rivals + 1} means is a little lucky" if (rivals := _rivals_of(found)) else ""
     return (
         f"Trial {chosen.trial}{_width(found)} is chosen: {percent(chosen.mean)} on validation, the mean of "
-        f"{len(chosen.runs)} seeds, 95 % interval {_range(chosen.low, chosen.high)}."
+        f"{len(chosen.runs)} seeds, 95 % interval {_range(chosen.low, chosen.high)}{lucky}."
     )
+
+
+def _rivals_of(found: Confirmation) -> int:
+    """Candidates that might have been chosen instead."""
+    return sum(each.reference is None for each in found.candidates) - 1
+
+
+def _apart(found: Confirmation, one: Candidate, chosen: Candidate) -> tuple[float, float, float, str]:
+    """(mean, low, high, a remark) of what `one` has over the chosen one on the same seeds.
+
+    The chosen one is the best of several, so its rivals share the 5 % of error (Bonferroni).
+    """
+    rivals = max(1, _rivals_of(found))
+    pairs = racing.differences(_values(found), one.trial, chosen.trial)
+    gap, low, high = interval(pairs, 1 - 0.05 / rivals)
+    corrected = f", corrected for {rivals} rivals" if rivals > 1 else ""
+    return gap, low, high, corrected
 
 
 def _winner(trials: Sequence[TrialRecord]) -> int | None:
@@ -71,15 +90,14 @@ def _winner(trials: Sequence[TrialRecord]) -> int | None:
 
 def _rivals(found: Confirmation, chosen: Candidate, *, search_winner: int | None) -> Iterator[str]:
     """How sure the choice is, and whether the search was worth it."""
-    values = _values(found)
     others = (each for each in found.candidates if each is not chosen)
     second = next((each for each in others if each.reference is None and not each.dropped), None)
     if second is not None and second.trial != search_winner:  # of whom it was said
-        gap, low, high = interval(racing.differences(values, chosen.trial, second.trial))
-        if low <= 0:
+        gap, low, high, corrected = _apart(found, second, chosen)
+        if high >= 0:
             yield (
-                f"Next comes trial {second.trial}, {_unsigned(gap)} behind trial {chosen.trial} on the same "
-                f"seeds ({points(-high)} to {points(-low)}): these seeds cannot tell the two apart."
+                f"Next comes trial {second.trial}, {_unsigned(-gap)} behind trial {chosen.trial} on the same "
+                f"seeds ({points(low)} to {points(high)}{corrected}): these seeds cannot tell the two apart."
             )
     for each in found.candidates:
         if each.reference is not None and each.mean >= chosen.mean:
@@ -101,24 +119,27 @@ def _luck(
     number = _winner(trials)
     if number is None:
         return
+    alike = found.widen == 1 and found.epochs == search.spec.epochs
     if number in failed:
-        yield f"The winner of the search, trial {number}, was luck: it fails on another seed."
+        unstable = failed[number].failure is Failure.DIVERGED
+        luck = "was luck" if alike and unstable else "does not keep its place"
+        yield f"The winner of the search, trial {number}, {luck}: it fails on another seed."
         return
     winner = next((each for each in found.candidates if each.trial == number), None)
     if winner is None:  # the search has gone on since
         yield (
             f"The search has a new winner, trial {number}, which is not confirmed; "
-            f"`tune confirm {found.study}` does it."
+            f"`tune confirm {quote(found.study)}` does it."
         )
         return
     if winner is chosen:
         yield "It is the winner of the search, too."
     else:
-        gap, low, high = interval(racing.differences(_values(found), winner.trial, chosen.trial))
+        gap, low, high, corrected = _apart(found, winner, chosen)
         told = f"on the same seeds it differs from trial {chosen.trial} by {points(gap)} points"
-        between = f"({points(low)} to {points(high)})"
+        between = f"({points(low)} to {points(high)}{corrected})"
         if high < 0:
-            luck = "was luck" if found.widen == 1 else "does not keep its place"
+            luck = "was luck" if alike else "does not keep its place"
             yield f"The winner of the search, trial {winner.trial}, {luck}: {told} {between}."
         else:
             yield f"The winner of the search, trial {winner.trial}, may be as good: {told} {between}."

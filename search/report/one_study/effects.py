@@ -53,6 +53,8 @@ class Group:
 
     label: str
     values: tuple[float, ...]
+    at_random: tuple[float, ...]
+    """those of the trials that were drawn at random"""
 
     @property
     def n(self) -> int:
@@ -94,10 +96,26 @@ class Effect:
         return 0.0 if self.tested is None else self.tested.share
 
     @property
+    def _large(self) -> Sequence[Group]:
+        """The groups large enough to be tested, else all."""
+        return [group for group in self.groups if group.n >= IN_A_GROUP] or self.groups
+
+    @property
     def best(self) -> Group:
         """The group with the highest median among those large enough to be tested, else among all."""
-        large = [group for group in self.groups if group.n >= IN_A_GROUP]
-        return max(large or self.groups, key=lambda group: group.median)
+        return max(self._large, key=lambda group: group.median)
+
+    @property
+    def lowest(self) -> Group:
+        """Likewise the one with the lowest."""
+        return min(self._large, key=lambda group: group.median)
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether the best group stands above the lowest among the trials drawn at random, too: a test only
+        says that groups differ there, not which way. None: one of the two has no such trial."""
+        high, low = self.best.at_random, self.lowest.at_random
+        return quartiles(high)[1] > quartiles(low)[1] if high and low else None
 
     @property
     def clear(self) -> bool:
@@ -108,7 +126,8 @@ class Effect:
     def likely(self) -> bool:
         """Whether it is clear, and the trials drawn at random at least hint at it. One idle setting in twenty
         is called likely in a long search (docs/decisions/011)."""
-        return self.clear and not self.shown and self.random is not None and self.random.p < CLEAR
+        hinted = self.random is not None and self.random.p < CLEAR and self.agrees is True
+        return self.clear and not self.shown and hinted
 
     @property
     def shown(self) -> bool:
@@ -116,7 +135,8 @@ class Effect:
         called the setting's own doing."""
         if self.n_random == self.n:
             return self.clear
-        return self.clear and self.random is not None and self.p_random_of_all < CLEAR
+        seen = self.random is not None and self.p_random_of_all < CLEAR and self.agrees is True
+        return self.clear and seen
 
 
 def effects(
@@ -165,8 +185,9 @@ def effect(
         if setting.name in trial.params and trial.number in scores
     ]
     chance = [pair for pair in pairs if pair[2] in at_random]
-    groups = _groups(setting, pairs)
-    tested, random = _tested(groups, len(pairs)), _tested(_groups(setting, chance), len(chance))
+    groups = _groups(setting, pairs, at_random)
+    tested = _tested(groups, len(pairs))
+    random = _tested(_groups(setting, chance, at_random), len(chance))
     x = [float(value) for value, _, _ in pairs] if setting.ordered else []
     return Effect(
         setting=setting,
@@ -190,12 +211,11 @@ def _tested(groups: Sequence[Group], n: int) -> Explained | None:
     return explained(large) if n >= ENOUGH and len(large) > 1 else None
 
 
-def _groups(setting: Setting, pairs: Sequence[Pair]) -> tuple[Group, ...]:
+def _groups(setting: Setting, pairs: Sequence[Pair], at_random: Collection[int]) -> tuple[Group, ...]:
     values = sorted({value for value, _, _ in pairs}, key=lambda value: (str(type(value)), value))
     if not setting.ordered or len(values) <= 4:
         return tuple(
-            Group(label=label(value), values=tuple(score for each, score, _ in pairs if each == value))
-            for value in values
+            _group(label(value), [pair for pair in pairs if pair[0] == value], at_random) for value in values
         )
     # Quarters of the trials, thirds or halves of fewer: equal values stay together.
     parts = 4 if len(pairs) >= 40 else 3 if len(pairs) >= 18 else 2
@@ -204,10 +224,14 @@ def _groups(setting: Setting, pairs: Sequence[Pair]) -> tuple[Group, ...]:
     bins: list[list[Pair]] = [[] for _ in range(len(cuts) + 1)]
     for pair in ranked:
         bins[sum(float(pair[0]) >= cut for cut in cuts)].append(pair)
-    return tuple(
-        Group(label=_range(each[0][0], each[-1][0]), values=tuple(score for _, score, _ in each))
-        for each in bins
-        if each
+    return tuple(_group(_range(each[0][0], each[-1][0]), each, at_random) for each in bins if each)
+
+
+def _group(name: str, pairs: Sequence[Pair], at_random: Collection[int]) -> Group:
+    return Group(
+        label=name,
+        values=tuple(score for _, score, _ in pairs),
+        at_random=tuple(score for _, score, number in pairs if number in at_random),
     )
 
 
@@ -234,7 +258,7 @@ def sentence(effect: Effect) -> str:
         return f"{name}: not enough data to tell, n = {effect.n}."
     if effect.tested.p >= CLEAR:
         return f"{name}: no effect can be told from chance, n = {effect.n} ({_p(effect)})."
-    best, worst = effect.best, min(effect.groups, key=lambda group: group.median)
+    best, worst = effect.best, effect.lowest
     told = (
         f"best with {best.label} (median {percent(best.median)}, n = {best.n}), lowest with {worst.label} "
         f"({percent(worst.median)}, n = {worst.n})"
@@ -248,8 +272,13 @@ def among_random(effect: Effect) -> str:
     """Whether the effect is also there where no result had a say in the settings."""
     if effect.n_random == effect.n:
         return "All of them were drawn at random."
-    if effect.random is None:
+    if effect.random is None or effect.agrees is None:
         return f"Too few were drawn at random to check it among them (n = {effect.n_random})."
+    if effect.random.p < CLEAR and not effect.agrees:
+        return (
+            f"The {effect.n_random} drawn at random differ too ({p_value(effect.random.p)}), but not so: "
+            f"{effect.best.label} does not stand above {effect.lowest.label} there."
+        )
     if effect.random.p < CLEAR <= effect.p_random_of_all:
         return (
             f"Among the {effect.n_random} drawn at random there is a hint of it ({p_value(effect.random.p)}; "

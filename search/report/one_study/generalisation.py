@@ -85,12 +85,12 @@ def regularised(
     for each in accuracy:
         beside = by_name.get(each.setting.name)
         parts = [
-            f"{what} {_how(one)}"
+            f"{what} {_how(one)}. {among_random(one)}"
             for what, one in (("validation accuracy", each), ("the gap", beside))
             if one is not None and one.clear
         ]
         if parts:
-            told.append(f"{each.setting.name}: {listed(parts)}. {among_random(each)}")
+            told.append(f"{each.setting.name}: {' For the same setting, '.join(parts)}")
         else:
             silent.append(each.setting.name)
     told = [f"Among the {len(basis.trials)} trials that were trained for {at}:", *told] if told else []
@@ -111,8 +111,8 @@ def _how(effect: Effect) -> str:
     if effect.trend is not None and effect.trend.p < CLEAR:
         way = "rises" if effect.trend.rho > 0 else "falls"
         return f"{way} with it (rank correlation {signed(effect.trend.rho)}, {p_value(effect.trend.p)})"
-    low = min(effect.groups, key=lambda group: group.median)
-    return f"is higher with {effect.best.label} than with {low.label} ({p_value(effect.tested.p)})"
+    higher, lower = effect.best.label, effect.lowest.label
+    return f"is higher with {higher} than with {lower} ({p_value(effect.tested.p)})"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from search.records import State, TrialRecord
+from search.report.numbers import taken_over
 from search.report.one_study.basis import Curves
 from search.report.words import count, duration, share
 
@@ -45,7 +46,8 @@ def leaders(trials: Sequence[TrialRecord], n: int) -> list[TrialRecord]:
 
 
 def front(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """The complete trials that no smaller or equal network beats, smallest first (Pareto's front)."""
+    """The complete trials that no smaller network equals and no equal one beats, smallest first (Pareto's
+    front)."""
     sized = [t for t in trials if t.state is State.COMPLETE and t.parameters and t.value is not None]
     found: list[TrialRecord] = []
     for trial in sorted(sized, key=lambda t: (t.parameters or 0, -(t.value or 0.0), t.number)):
@@ -67,8 +69,32 @@ class Spent:
     """training images seen up to the last report"""
 
 
+Cost = tuple[int, float]
+"""Training images and seconds."""
+
+
+def _costs(trials: Sequence[TrialRecord], curves: Curves, seconds: Mapping[int, float]) -> dict[int, Cost]:
+    """What each trial cost, by trial id. What a repetition took over from a trial that was cut short is the
+    repetition's, and is counted there alone."""
+    found = {
+        trial.trial_id: (
+            max((point.images for point in curves.get(trial.trial_id, ())), default=0),
+            seconds.get(trial.trial_id, 0.0),
+        )
+        for trial in trials
+    }
+    ids = {trial.number: trial.trial_id for trial in trials}
+    for trial in trials:
+        if trial.retry_of is not None:
+            before = ids[trial.retry_of]
+            images, taken_s = taken_over(curves.get(trial.trial_id, ()), curves.get(before, ()))
+            found[before] = found[before][0] - images, max(0.0, found[before][1] - taken_s)
+    return found
+
+
 def spending(trials: Sequence[TrialRecord], curves: Curves, seconds: Mapping[int, float]) -> list[Spent]:
     """Where the time went. seconds: by trial id."""
+    costs = _costs(trials, curves, seconds)
     kinds: dict[str, list[TrialRecord]] = {}
     for state in (State.COMPLETE, State.PRUNED, State.RUNNING, State.FAILED):
         for trial in trials:
@@ -79,10 +105,8 @@ def spending(trials: Sequence[TrialRecord], curves: Curves, seconds: Mapping[int
         Spent(
             kind=kind,
             trials=len(some),
-            seconds=sum(seconds.get(trial.trial_id, 0.0) for trial in some),
-            images=sum(
-                max((point.images for point in curves.get(trial.trial_id, ())), default=0) for trial in some
-            ),
+            seconds=sum(costs[trial.trial_id][1] for trial in some),
+            images=sum(costs[trial.trial_id][0] for trial in some),
         )
         for kind, some in kinds.items()
     ]

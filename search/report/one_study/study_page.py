@@ -27,6 +27,7 @@ def study_page(material: Material) -> str:
     best = material.winner
     assert best is not None, "a report is made of a study with a report"
     name, found = material.study.name, work_out(material)
+    searched = material.study.spec.confirms is None  # a confirmation's settings were given: it compares none
     lead = safe(
         paragraph(winner.standing(material), kind="note"),
         paragraph(winner.in_words(material), kind="lead"),
@@ -39,10 +40,9 @@ def study_page(material: Material) -> str:
         ),
         course.course(material),
         course.curves(material),
-        generalised.generalised(material, found),
+        *([generalised.generalised(material, found)] if searched else []),
         extra.extra_training(material, found),
-        settings.questions(found),
-        settings.settings(material, found),
+        *([settings.questions(found), settings.settings(material, found)] if searched else []),
         cost.sizes(material),
         cost.time(material),
         wrong.mistakes(material.mistakes, study=name, trial=best.number),
@@ -60,9 +60,10 @@ def _in_short(material: Material, found: Findings) -> Html:
     sure = confirmed.in_short(material.confirmation, study=material.study, trials=tried)
     helped = generalised.in_words(material, found)
     firm = any(each.shown for each in found.effects)
+    which = safe(strong("Which settings helped to generalise? "), " ".join(helped[: 1 if firm else 2]))
     return bullets(
         [
-            safe(strong("Which settings helped to generalise? "), " ".join(helped[: 1 if firm else 2])),
+            *([which] if material.study.spec.confirms is None else []),
             safe(strong("Did extra training always help? "), found.verdict.answer),
             safe(strong("Is the winner confirmed? "), sure),
         ]

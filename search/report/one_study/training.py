@@ -20,6 +20,9 @@ RISEN = 1.05
 """A validation loss so many times its lowest has risen: the network grows surer of its mistakes."""
 _RISE = f"{RISEN - 1:.0%}".replace("%", " %")
 
+HALF = 0.45
+"""From this share of a training on it is at half; trials of 3, 5 or 7 epochs are not measured there."""
+
 NAMED = 6
 """Counterexamples that are named; the rest are counted."""
 
@@ -42,7 +45,7 @@ class Course:
     plateau_images: int
     """training images from which on accuracy never again lay more than twice the noise below the best"""
     since_half: float | None
-    """accuracy at the end less accuracy at half the images, or at the last measurement before; None: there
+    """accuracy at the end less accuracy at half the images, or at a measurement shortly before; None: there
     was none"""
     gap: float
     """train less validation accuracy at the end; see basis.gap for what it is worth"""
@@ -91,7 +94,7 @@ def _course(trial: TrialRecord, curve: Sequence[Point], pictures: int) -> Course
         if point.validation.accuracy < best - 2 * noise:
             break
         plateau = point.images
-    first_half = [point for point in curve if point.images * 2 <= end.images]
+    about_half = [point for point in curve if HALF * end.images <= point.images <= end.images / 2]
     lowest = min(point.validation.loss for point in curve)
     return Course(
         trial=trial,
@@ -101,7 +104,7 @@ def _course(trial: TrialRecord, curve: Sequence[Point], pictures: int) -> Course
         last=end.validation.accuracy,
         noise=noise,
         plateau_images=plateau,
-        since_half=end.validation.accuracy - first_half[-1].validation.accuracy if first_half else None,
+        since_half=end.validation.accuracy - about_half[-1].validation.accuracy if about_half else None,
         gap=gap(end),
         loss_ratio=end.validation.loss / lowest if lowest > 0 else 1.0,
     )
@@ -207,6 +210,11 @@ def _answer(
         against.append(
             f"in {len(idle)} of {len(halved)} the second half brought no accuracy ({_names(idle)})"
         )
+        if not fell and not rose:  # whoever lost accuracy for certain fell below its best
+            return (
+                f"Not measurably in every case: of {n} curves that ran to the end, {listed(against)}. None "
+                "lost more than the noise of a measurement."
+            )
     if fell:
         against.append(f"{len(fell)} ended clearly below the best ({_names(fell)})")
     if rose:

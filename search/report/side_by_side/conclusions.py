@@ -8,13 +8,18 @@ from collections.abc import Sequence
 
 from search.records import State
 from search.report.estimates import paired
-from search.report.side_by_side.comparison import MEAN, Against, Comparison, Side
+from search.report.side_by_side.comparison import MEAN, Against, Comparison, Side, Studied
 from search.report.words import count, duration, listed, percent, points
 
 
 def words(comparison: Comparison) -> tuple[str, ...]:
     """Everything that one should know before one believes the table."""
     told = [*_unlike(comparison.sides), *_clocks(comparison.sides)]
+    told += [
+        f"The best of {side.name} is a published network, {side.studied.best.reference}: nothing was gained."
+        for side in comparison.sides
+        if side.studied.best.reference
+    ]
     for against in comparison.against:
         told += [best_against_best(against), pairs_in_words(against)]
     told.append(
@@ -119,18 +124,30 @@ def _ground(differences: Sequence[float]) -> str:
 
 
 def _references(against: Against) -> str:
-    """How far the same reference ended from itself on another seed: the size of chance."""
-    scores = [
-        {
-            track.reference: max(point.accuracy for point in track.points)
-            for track in side.studied.tracks
-            if track.reference and track.state is State.COMPLETE and track.points
-        }
-        for side in (against.first, against.other)
-    ]
+    """How far the same reference ended from itself on another seed: the size of chance, if nothing else
+    differs. Of several runs of one, as a confirmation has them, none is taken for it."""
+    studies = (against.first.studied, against.other.studied)
+    one, two = (study.record.spec for study in studies)
+    differing = {
+        "budget": (one.epochs, one.epoch_images) != (two.epochs, two.epoch_images),
+        "data": one.checksums != two.checksums,
+        "machines": set(studies[0].machines) != set(studies[1].machines),
+    }
+    also = [name for name, differs in differing.items() if differs]
+    scores = [_reference_scores(study) for study in studies]
     both = [
-        f"{name} ended at {percent(scores[0][name])} and {percent(scores[1][name])}"
+        f"{name} ended at {percent(scores[0][name][0])} and {percent(scores[1][name][0])}"
         for name in scores[0]
-        if name in scores[1]
+        if len(scores[0][name]) == len(scores[1].get(name, ())) == 1
     ]
-    return f" By seed alone {listed(both)}." if both else ""
+    why = f"With other seeds, and other {listed(also)}," if also else "By seed alone"
+    return f" {why} {listed(both)}." if both else ""
+
+
+def _reference_scores(study: Studied) -> dict[str, list[float]]:
+    """The best accuracy of each complete run, by reference."""
+    found: dict[str, list[float]] = {}
+    for track in study.tracks:
+        if track.reference and track.state is State.COMPLETE and track.points:
+            found.setdefault(track.reference, []).append(max(point.accuracy for point in track.points))
+    return found

@@ -51,7 +51,7 @@ def _studies(sides: tuple[Side, ...]) -> list[Row]:
 def _accuracies(sides: tuple[Side, ...]) -> list[Row]:
     best = [side.studied.best for side in sides]
     found = [
-        _row("best trial", [str(trial.number) for trial in best]),
+        _row("best trial", [f"{each.number} {each.reference or ''}".strip() for each in best]),
         _row("model", [str(trial.settings["model"]) for trial in best]),
         _row("parameters", [f"{trial.parameters or 0:,}" for trial in best]),
     ]

@@ -117,7 +117,8 @@ def _looks(looks: tuple[Look, ...]) -> list[Html]:
     return [
         subheading("Looks at the test set"),
         paragraph(
-            f"The test set has been looked at {count(len(looks), 'time')}, for {count(trials, 'network')}. "
+            f"The test set has been looked at {count(len(looks), 'time')}, for {count(trials, 'network')}, "
+            "as far as this storage knows: what was deleted from it is not counted. "
             "Whoever looks often may choose by what he saw: the more looks, the less the numbers are worth."
         ),
         table(

@@ -4,9 +4,9 @@ Knows nothing of settings.
 
 from __future__ import annotations
 
-from search.records import State
+from search.records import State, TrialRecord
+from search.report.estimates import difference
 from search.report.html import Html, fold, paragraph, table
-from search.report.numbers import wilson
 from search.report.one_study import figures
 from search.report.one_study.material import Material
 from search.report.one_study.outcomes import front, spending, spent_in_words
@@ -17,12 +17,11 @@ from search.report.words import duration, percent, share
 def sizes(material: Material) -> Section:
     """Parameters against accuracy."""
     best, n = front(material.trials), material.study.spec.validation_pictures
+    top = material.winner
     body: list[Html | Chart | Grid] = []
-    if len(best) > 1:
-        top = best[-1]
-        low, _ = wilson((top.value or 0.0) * n, n)
-        enough = next(trial for trial in best if (trial.value or 0.0) >= low)
-        if enough is not top and enough.parameters and top.parameters:
+    if top is not None and best and (len(best) > 1 or best[0] is not top):
+        enough = next(trial for trial in best if _alike(top, trial, n))
+        if enough.parameters and top.parameters and enough.parameters < top.parameters:
             body.append(
                 paragraph(
                     f"{enough.reference or f'Trial {enough.number}'} does with {enough.parameters:,} "
@@ -58,6 +57,12 @@ def sizes(material: Material) -> Section:
     ]
     body.append(table(("on the front", "parameters", "validation", "family"), rows, words=(0, 3)))
     return Section(heading="Size and accuracy", body=tuple(body))
+
+
+def _alike(top: TrialRecord, other: TrialRecord, pictures: int) -> bool:
+    """Whether so many pictures cannot tell the other one from the top."""
+    low = difference(top.value or 0.0, other.value or 0.0, pictures).low
+    return low is not None and low <= 0
 
 
 def time(material: Material) -> Section:
