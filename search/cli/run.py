@@ -71,11 +71,20 @@ def run(
     pruner: Annotated[
         str | None, typer.Option(help="asha (default), halving, median, percentile, hyperband or none.")
     ] = None,
-    timeout: Annotated[float | None, typer.Option(help="End after so many seconds.")] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            help="End after so many seconds; towards the end no trials begin, so that the best are finished."
+        ),
+    ] = None,
     trial_timeout: TrialTimeout = None,
     stall_timeout: StallTimeout = 600.0,
     target: Annotated[
-        float | None, typer.Option(help="End once a trial has this accuracy on every head, e.g. 0.985.")
+        float | None,
+        typer.Option(
+            help="Begin no more trials once one has this accuracy on every head, e.g. 0.985; end when such a "
+            "one is trained to its end."
+        ),
     ] = None,
     space: Annotated[Path | None, typer.Option(help="TOML file that changes the search space.")] = None,
     device: DeviceOption = Device.AUTO,
@@ -244,8 +253,9 @@ def _ending(result: RunResult) -> str:
             )
         case "target":
             return (
-                f"{seen.study}: target reached after {counts.finished} of {seen.target_trials} trials "
-                f"({tally}) in {duration(seen.elapsed_s)}."
+                f"{seen.study}: a trial has the accuracy asked for, so no more were begun; {counts.finished} "
+                f"are finished ({tally}) after {duration(seen.elapsed_s)}. Without --target the same command "
+                "goes on."
             )
         case "detached":
             return f"{seen.study}: the study is open for {seen.target_trials} trials; no worker was started."

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import signal
 import socket
 import time
@@ -68,13 +69,15 @@ def drive(
         device=request.device,
         threads=request.threads,
         trial_timeout_s=math.inf if request.trial_timeout_s is None else request.trial_timeout_s,
+        left_s=math.inf if request.timeout_s is None else request.timeout_s - (time.monotonic() - began),
+        target=math.inf if request.target is None else request.target,
     )
     missing = record.target_trials - first.counts.finished
     size = min(request.workers or engine.room(request.threads), missing)
     with Signals() as signals, _stopped_while_away(signals):
         storage.heed(signals.stop)
         crew = Crew(engine.starter(size), order, size)
-        seen = first
+        seen, left = first, False
         try:
             reason: Reason = "finished"
             while not crew.ended and not signals.stop() and crew.gave_up is None:
@@ -83,7 +86,7 @@ def drive(
                 if dead or reaper.due:
                     reaper.look(dead=_ids_of(storage, study, dead))
                 elapsed = time.monotonic() - began
-                seen = look.snapshot(elapsed)
+                seen = in_time(look.snapshot(elapsed), request.timeout_s)
                 watch(seen)
                 for place, trial_id in look.stalled(elapsed - request.stall_timeout_s, crew.places):
                     crew.replace(place)
@@ -97,6 +100,7 @@ def drive(
                 if request.target is not None and look.reached(request.target):
                     reason = "target"
                     break
+            left = crew.ended
         except TryAgain:
             storage.heed(lambda: True)  # it was waited for
             raise
@@ -107,12 +111,19 @@ def drive(
             reaper.look(dead=_ids_of(storage, study, crew.places))
         last = look.snapshot(time.monotonic() - began)
         watch(last)
+        whole = last.counts.finished >= last.target_trials
+        if left and not whole and request.target is not None and look.reached(request.target):
+            reason = "target"
+        elif left and not whole and request.timeout_s is not None:
+            reason = "timeout"  # what is left of it is too short for another trial
         if signals.received is not None:
             done = f"after {last.counts.finished} of {record.target_trials} trials"
             raise _interrupted(signals.received, done)
         if crew.gave_up is not None:
-            raise TuneError(f"{crew.gave_up} `tune trials {study.name}` shows what became of each trial.")
-        if reason == "finished" and last.counts.finished < last.target_trials:
+            raise TuneError(
+                f"{crew.gave_up} `tune trials {shlex.quote(study.name)}` shows what became of each trial."
+            )
+        if reason == "finished" and not whole:
             raise TuneError(
                 f"The workers ended after {last.counts.finished} of {last.target_trials} trials without a "
                 "word; the same command goes on, `tune doctor` may know why."
@@ -125,6 +136,14 @@ def pause(seconds: float, stop: Callable[[], bool]) -> None:
     until = time.monotonic() + seconds
     while not stop() and (left := until - time.monotonic()) > 0:
         time.sleep(min(0.05, left))
+
+
+def in_time(seen: Snapshot, timeout_s: float | None) -> Snapshot:
+    """A run has no more time left than its limit leaves."""
+    if timeout_s is None:
+        return seen
+    left_s = max(0.0, timeout_s - seen.elapsed_s)
+    return replace(seen, remaining_s=left_s if seen.remaining_s is None else min(seen.remaining_s, left_s))
 
 
 @contextmanager

@@ -49,7 +49,8 @@ class Watched:
         self._study = study
         self._record = record
         self._trials: list[TrialRecord] = []
-        self._judged: set[int] = set()
+        self._fell_short: set[int] = set()
+        """complete trials that are not good enough"""
         self._stood: dict[int, int] = {}
         """training images of each trial at work, as last seen"""
         self._moved: dict[int, float] = {}
@@ -121,14 +122,20 @@ class Watched:
         return [(ours[worker_id], trial_id) for worker_id, trial_id in still.items() if worker_id in ours]
 
     def reached(self, target: float) -> bool:
-        """Whether a finished trial has this validation accuracy on every head, at its best point."""
-        new = {trial.trial_id for trial in self._trials if trial.state is State.COMPLETE} - self._judged
-        self._judged |= new
-        curves = self._storage.store.curves(new)
-        points = filter(None, map(numbers.best_point, curves.values()))
-        return any(
-            min(head.accuracy for head in point.validation.heads.values()) >= target for point in points
-        )
+        """Whether a complete trial has this validation accuracy on every head, at its best point."""
+        likely = [
+            trial.trial_id
+            for trial in self._trials
+            # The worst head is no better than the mean, which is known without reading curves.
+            if trial.state is State.COMPLETE
+            and (trial.value or 0.0) >= target
+            and trial.trial_id not in self._fell_short
+        ]
+        curves = self._storage.store.curves(likely)
+        reached = any(numbers.reaches(numbers.best_point(curve), target) for curve in curves.values())
+        if not reached:
+            self._fell_short |= set(likely)
+        return reached
 
     def result(
         self,

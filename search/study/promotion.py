@@ -52,6 +52,10 @@ ScoresAt = Callable[[int], Sequence[float]]
 class Promotion(Protocol):
     """A rule by which a worker divides its time."""
 
+    @property
+    def finalists(self) -> int:
+        """Once no new trial can begin, so many go on to the end in any case; 0: each does by itself."""
+
     def decide(self, candidates: Sequence[Candidate], scores_at: ScoresAt, *, drained: bool) -> Decision:
         """What a worker that holds these candidates does next. drained: no new trial can begin.
 
@@ -61,6 +65,8 @@ class Promotion(Protocol):
 
 class OneAtATime:
     """Every trial goes on until it is complete or a pruner stops it."""
+
+    finalists = 0
 
     def decide(self, candidates: Sequence[Candidate], scores_at: ScoresAt, *, drained: bool) -> Decision:
         """See Promotion."""

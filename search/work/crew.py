@@ -23,6 +23,7 @@ class Crew:
     def __init__(self, start: Callable[[Order], Member], order: Order, size: int) -> None:
         self._start = start
         self._order = order
+        self._began = time.monotonic()
         self._members = [start(order) for _ in range(size)]
         self._deaths: list[float] = []
         self.gave_up: str | None = None
@@ -84,7 +85,10 @@ class Crew:
 
     def _replace(self, index: int, *, failures_in_a_row: int) -> None:
         self._members[index].kill()  # also one whose work has ended: its process may still hold its room
-        self._members[index] = self._start(replace(self._order, failures_in_a_row=failures_in_a_row))
+        left_s = self._order.left_s - (time.monotonic() - self._began)
+        self._members[index] = self._start(
+            replace(self._order, failures_in_a_row=failures_in_a_row, left_s=left_s)
+        )
 
     @property
     def _dying(self) -> bool:

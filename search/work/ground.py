@@ -27,6 +27,7 @@ from search.study.pruners import Pruning
 from search.study.storage import Storage
 from search.study.study import Study
 from search.work.artifacts import Artifacts
+from search.work.closing import Closing
 from search.work.lease import LEASE_S
 
 
@@ -50,6 +51,8 @@ class Ground:
     """so long the worker's claims hold when it is not heard of"""
     trial_timeout_s: float
     """so long a trial may be at work"""
+    closing: Closing
+    """when no more trials begin, although the study wants more"""
 
 
 def same_data(record: StudyRecord, mnist: Mnist) -> None:
@@ -71,10 +74,13 @@ def prepare(
     threads: int,
     lease_s: float = LEASE_S,
     trial_timeout_s: float = math.inf,
+    left_s: float = math.inf,
+    target: float = math.inf,
 ) -> Ground:
     """Joins a study: reads its spec, sets up sampler and pruner, signs the list of workers.
 
-    Files of all studies of this storage are below `artifact_root`.
+    Files of all studies of this storage are below `artifact_root`. left_s: until the run is ended. target:
+    validation accuracy on every head after which the run wants no more trials.
 
     Raises ConfigError where there is no such study, or where this machine's data are not the study's.
     """
@@ -115,4 +121,12 @@ def prepare(
         worker=worker,
         lease_s=lease_s,
         trial_timeout_s=trial_timeout_s,
+        closing=Closing(
+            study,
+            storage.store,
+            images=ladder.total,
+            finalists=pruning.promotion.finalists,
+            left_s=left_s,
+            target=target,
+        ),
     )

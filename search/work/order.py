@@ -5,7 +5,9 @@ Knows nothing of processes: an engine brings the order to one, and a way to stop
 from __future__ import annotations
 
 import logging
+import math
 import os
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +32,10 @@ class Order:
     device: Literal["auto", "cpu", "cuda"]
     threads: int
     trial_timeout_s: float
+    left_s: float = math.inf
+    """until the run is ended, counted from when the order is given"""
+    target: float = math.inf
+    """validation accuracy on every head after which the run wants no more trials"""
     failures_in_a_row: int = 0
     """trials that had failed one after the other when the worker before this one was worn out"""
 
@@ -54,6 +60,7 @@ def carry_out(order: Order, stop: Callable[[], bool]) -> End:
 
     The first to import torch in its process.
     """
+    began = time.monotonic()
     for variable in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(variable, KERNELS_KEPT)  # read when torch is loaded
     warnings.simplefilter("ignore")  # they would tear the parent's display; failures are recorded
@@ -63,7 +70,7 @@ def carry_out(order: Order, stop: Callable[[], bool]) -> End:
     from search.work.worker import WornOut
 
     try:
-        _work(order, stop)
+        _work(order, stop, began)
     except WornOut as end:
         return End(how="worn out", failures_in_a_row=end.failures_in_a_row)
     except TryAgain as error:
@@ -73,7 +80,7 @@ def carry_out(order: Order, stop: Callable[[], bool]) -> End:
     return End(how="well")
 
 
-def _work(order: Order, stop: Callable[[], bool]) -> None:
+def _work(order: Order, stop: Callable[[], bool], began: float) -> None:
     from data.mnist import load
     from models.device import choose_device, prepare_process
     from search.store.database import PATIENCE_S
@@ -93,5 +100,7 @@ def _work(order: Order, stop: Callable[[], bool]) -> None:
             device=device,
             threads=order.threads,
             trial_timeout_s=order.trial_timeout_s,
+            left_s=order.left_s - (time.monotonic() - began),
+            target=order.target,
         )
         work(ground, stop=stop, failures_in_a_row=order.failures_in_a_row)

@@ -113,9 +113,12 @@ class _Hands:
             self._reaper.look()
         attempt = self._next()
         if attempt is None:
-            if self._done():
-                self._sweep()
-                return False
+            if self._nothing_runs():
+                if self._filled():
+                    self._sweep()
+                    return False
+                if self._ground.closing.come:
+                    return False
             time.sleep(IDLE_S)
             return True
         self._take_up(attempt)
@@ -126,13 +129,15 @@ class _Hands:
             self._ground.artifacts.keep_best(self._store)
         return True
 
-    def _done(self) -> bool:
+    def _nothing_runs(self) -> bool:
+        """Whether nobody has a trial in hand. What runs without a claim is another program's, or one that
+        nobody will end but a reaper."""
+        return not (self._store.open_claims(self._study.study_id) or self._study.running())
+
+    def _filled(self) -> bool:
         """Whether every slot of the target is filled for good. A slot that was given back a moment ago, with
-        its trial queued again, is not; nor is a study in which something runs without a claim: that is
-        another program's, or one that nobody will end but a reaper."""
+        its trial queued again, is not."""
         study_id = self._study.study_id
-        if self._store.open_claims(study_id) or self._study.running():
-            return False
         record, filled = self._store.study(study_id), sum(each.done for each in self._store.claims(study_id))
         return record is None or filled >= record.target_trials
 
@@ -201,7 +206,7 @@ class _Hands:
 
         None where there is none and no slot is free.
         """
-        for drained in (False, True):
+        for drained in (True,) if self._ground.closing.come else (False, True):
             decision = self._decide(drained=drained)
             for number in decision.end:
                 attempt = self._attempts[number]

@@ -40,6 +40,23 @@ def test_a_run_from_beginning_to_end(tmp_path: Path, tune: Command) -> None:
     assert more["complete"] + more["pruned"] == 5
 
 
+def test_a_target_and_a_time_limit_end_a_search_with_its_leader_trained(
+    tmp_path: Path, tune: Command
+) -> None:
+    endless = ("run", "--task", "twodigit", "--model", "mlp", "--trials", "5000", "--epochs", "0.25")
+    for study, limit, reason in (
+        ("good", ("--target", "0.5"), "target"),
+        ("late", ("--timeout", "20"), "timeout"),
+    ):
+        ended = tune(*endless, "--study", study, *limit, "--json", cwd=tmp_path).parsed
+        assert (ended["reason"], ended["target_trials"]) == (reason, 5000)
+        assert ended["complete"] >= 1
+        assert ended["best_trial"] is not None
+        rows = tune("trials", study, "--json", cwd=tmp_path).parsed
+        assert len(rows) < 5000
+        assert not any(row["state"] == "running" for row in rows)
+
+
 class TestInterruption:
     """Trials are long where one must be caught in the middle, and short where the study has to end."""
 

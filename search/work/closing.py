@@ -1,0 +1,94 @@
+"""When a worker begins no more trials although the study wants more: its run has a time limit or a goal.
+Knows nothing of how a worker divides its time among the trials that it has.
+
+Under ASHA hardly a trial is trained to its end before the last one has begun: a search that began new ones
+until its time was up would have nothing to show but trials that were cut short (docs/decisions/025).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+from search.records import State, TrialRecord
+from search.report.numbers import best_point, reaches
+from search.store.base import Store
+from search.study.study import Study
+
+MARGIN, START_S = 1.15, 5.0
+"""What is needed beside what lies ahead of the leaders: others may have to catch up with them."""
+
+
+class Closing:
+    """The close of a run, as one of its workers sees it. It comes with certain trials, for whose sake nothing
+    else begins, and is over when all of these are pruned or have failed."""
+
+    def __init__(
+        self,
+        study: Study,
+        store: Store,
+        *,
+        images: int,
+        finalists: int,
+        left_s: float = math.inf,
+        target: float = math.inf,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """images: of a trial that is trained to its end. finalists: so many are at once when a search comes
+        to its close; 0: the study's rule has no close. left_s: until the run is ended; infinite: no limit.
+        target: validation accuracy that is good enough on every head; infinite: none is."""
+        self._study, self._store = study, store
+        self._images, self._finalists, self._target = images, finalists, target
+        self._now, self._ends = now, now() + left_s
+        self._for: frozenset[int] = frozenset()
+        """ids of the trials for whose sake it has come"""
+
+    @property
+    def come(self) -> bool:
+        """Whether no trial should begin now."""
+        if not self._finalists or (math.isinf(self._ends) and math.isinf(self._target)):
+            return False
+        trials = self._study.trials()
+        if not any(
+            trial.trial_id in self._for and trial.state in (State.RUNNING, State.COMPLETE) for trial in trials
+        ):
+            self._for = self._good_enough(trials) or self._last_ones(trials)
+        return bool(self._for)
+
+    def _good_enough(self, trials: Sequence[TrialRecord]) -> frozenset[int]:
+        """The trials that have the target, however far they were trained."""
+        likely = [
+            trial.trial_id
+            for trial in trials
+            if trial.state in (State.RUNNING, State.COMPLETE) and (trial.value or 0.0) >= self._target
+        ]
+        curves = self._store.curves(likely)
+        return frozenset(each for each in likely if reaches(best_point(curves.get(each, ())), self._target))
+
+    def _last_ones(self, trials: Sequence[TrialRecord]) -> frozenset[int]:
+        """The leaders and the references, where they need the time that is left."""
+        if math.isinf(self._ends):
+            return frozenset()
+        at_work = [trial for trial in trials if trial.state is State.RUNNING and trial.images]
+        last = [*self._leaders(at_work), *(trial for trial in at_work if trial.reference)]
+        near = self._ends - self._now() < self.needed_s(last)
+        return frozenset(trial.trial_id for trial in last) if near else frozenset()
+
+    def needed_s(self, trials: Sequence[TrialRecord]) -> float:
+        """Until all of these are trained to their end, on as many workers as the study has now."""
+        curves = self._store.curves([trial.trial_id for trial in trials])
+        ahead_s = [
+            curve[-1].seconds / curve[-1].images * max(0, self._images - curve[-1].images)
+            for curve in curves.values()
+        ]
+        hands = len({claim.worker_id for claim in self._store.open_claims(self._study.study_id)})
+        longest_s = max(ahead_s, default=0.0)  # one trial is trained by one worker
+        return START_S + MARGIN * max(longest_s, sum(ahead_s) / max(1, hands))
+
+    def _leaders(self, at_work: Sequence[TrialRecord]) -> list[TrialRecord]:
+        """Those that got furthest, the best of them first."""
+        own = [trial for trial in at_work if not trial.reference]
+        return sorted(own, key=lambda trial: (-trial.images, -(trial.value or 0.0), trial.number))[
+            : self._finalists
+        ]
