@@ -71,7 +71,10 @@ class Closing:
         if math.isinf(self._ends):
             return frozenset()
         at_work = [trial for trial in trials if trial.state is State.RUNNING and trial.images]
-        last = [*self._leaders(at_work), *(trial for trial in at_work if trial.reference)]
+        leaders = self._leaders(at_work)
+        if not leaders:  # for the sake of references alone no search ends
+            return frozenset()
+        last = [*leaders, *(trial for trial in at_work if trial.reference)]
         near = self._ends - self._now() < self.needed_s(last)
         return frozenset(trial.trial_id for trial in last) if near else frozenset()
 

@@ -75,6 +75,7 @@ class TestTimeLimit:
             assert not closing.come, "nothing has been reported"
             reference, _, ahead, second, third = (begin(here) for _ in range(5))
             told(reference, 9_000, 4.0, 0.9)  # 4 s to go
+            assert not close(here, clock, left_s=1.0).come, "for a reference alone no search ends"
             told(ahead, 9_000, 18.0, 0.95)  # 18 s
             told(second, 4_500, 10.0, 0.97)  # 30 s
             told(third, 4_500, 100.0, 0.96)  # behind the two
