@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -131,11 +130,10 @@ class TestTimeLimit:
     def test_a_search_of_too_many_trials_ends_in_time_with_its_leaders_trained(
         self, sqlite_url: str, mnist: Mnist, tmp_path: Path
     ) -> None:
-        request, limit_s = replace(REQUEST, trials=10_000), 20.0
+        """How well it keeps the time is for benchmarks/versus_plain.py; here nothing else ends it."""
+        request = replace(REQUEST, trials=10_000)
         with open_storage(sqlite_url) as storage:
-            began = time.monotonic()
-            work(ground(storage, mnist, tmp_path, request, left_s=limit_s), stop=lambda: False)
-            assert time.monotonic() - began < 1.5 * limit_s
+            work(ground(storage, mnist, tmp_path, request, left_s=20.0), stop=lambda: False)
             found = Study.find(storage, request.name)
             assert found is not None
             trials = found.trials()
