@@ -467,6 +467,9 @@ class TestOutcomes:
             ("pruned", 2, 2.0, 2 * EPOCH),
             ("failed: out of memory", 1, 2.0, EPOCH),
         ]
+        told = spent_in_words(spent, total_images=4 * EPOCH, epoch_images=EPOCH)
+        assert "10 s: 60 % on 1 trial complete, 20 % on 2 trials pruned" in told
+        assert "these 3 trials would have seen 12 epochs; they saw 6 (50 %)" in told
 
     def test_what_a_repetition_took_over_is_counted_once(self) -> None:
         cut, again = trial(0, State.FAILED, failure=Failure.INTERRUPTED), trial(1, retry_of=0)
@@ -476,19 +479,6 @@ class TestOutcomes:
         [complete, failed] = spending([cut, again], curves, {100: 3.0, 101: 4.0})
         assert (complete.kind, complete.seconds, complete.images) == ("complete", 4.0, 4 * EPOCH)
         assert (failed.images, failed.seconds) == (EPOCH, pytest.approx(3.0 - curves[100][1].seconds))
-
-    def test_where_the_time_went_in_words(self) -> None:
-        trials = [
-            trial(0),
-            trial(1, State.PRUNED),
-            trial(2, State.PRUNED),
-            trial(3, State.FAILED, failure=Failure.OUT_OF_MEMORY),
-        ]
-        curves = {100: curve(0.1, 0.2, 0.3, 0.4), 101: curve(0.1), 102: curve(0.1), 103: curve(0.1)}
-        spent = spending(trials, curves, {100: 6.0, 101: 1.0, 102: 1.0, 103: 2.0})
-        told = spent_in_words(spent, total_images=4 * EPOCH, epoch_images=EPOCH)
-        assert "10 s: 60 % on 1 trial complete, 20 % on 2 trials pruned" in told
-        assert "these 3 trials would have seen 12 epochs; they saw 6 (50 %)" in told
 
     def test_confusions(self) -> None:
         found = Confusion(head="first_digit", counts=((8, 2, 0), (0, 5, 1), (3, 0, 9)))
