@@ -6,29 +6,36 @@ import contextlib
 import json
 import os
 import random
+import secrets
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
+from optuna.trial import TrialState
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from data.mnist import Mnist
 from search.records import State, TrialRecord
-from search.service.create import RunRequest, create_or_resume
+from search.service.delete import delete
+from search.store.leftovers import sweep
 from search.study.storage import open_storage
 from search.study.study import Study
 from search.work.reaper import Reaper
 from search.work.spec import reference_settings
 
 LEASE_S = 1.0
+MARK = "added by another program"
+"""User attribute of trials that tune did not make."""
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 SOAK = "TUNE_SOAK" in os.environ
 """Whether `make soak` runs: with it, what takes long in the world takes as long here."""
 
@@ -69,25 +76,48 @@ class Arena:
     folder: Path
     zygote: Zygote
     trials: int
+    options: dict[str, Any]
+    """of the study, as in RunRequest"""
+    study: str = "faults"
     pids: list[int] = field(default_factory=list)
+    foreign: dict[str, tuple[str, float | None]] = field(default_factory=dict)
+    """(state, value) of the trials that another program added, by the mark that they carry"""
+
+    @property
+    def history_file(self) -> Path:
+        return self.folder / f"{self.study}.jsonl"
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        path = self.folder / "history.jsonl"
+        path = self.history_file
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def start(self, **more: Any) -> int:
         """A worker."""
         order = {
             "url": self.url,
-            "study": "faults",
-            "history": str(self.folder / "history.jsonl"),
+            "study": self.study,
+            "history": str(self.history_file),
             "artifacts": str(self.folder / "artifacts"),
             "lease_s": LEASE_S,
         }
         pid = self.zygote.start({**order, **more})
         self.pids.append(pid)
         return pid
+
+    def start_creator(self) -> int:
+        """A process that makes the database and the study, or finds them made."""
+        return self.start(create={"trials": self.trials, **self.options})
+
+    def create(self) -> None:
+        """Makes the database and the study."""
+        self.wait(self.start_creator())
+        assert any(line["event"] == "created" for line in self.history), self.history
+
+    def refused(self) -> list[str]:
+        """What processes that ended with a sentence said, but for the deletion of their study."""
+        said = [line["why"] for line in self.history if line["event"] == "gave up"]
+        return [why for why in said if "was deleted" not in why]
 
     def alive(self) -> list[int]:
         """Workers that are not dead; frozen ones count."""
@@ -108,20 +138,22 @@ class Arena:
         """What a parent does that knows all workers to be dead."""
         dead = {line["worker"] for line in self.history if line["event"] == "joined"}
         with open_storage(self.url, create=False) as storage:
-            study = Study.find(storage, "faults")
+            study = Study.find(storage, self.study)
             assert study is not None
             Reaper(study, storage.store, "undertaker").look(dead=dead)
 
     def check(self) -> None:
         """Holds the database against the history: nothing lost, doubled, unexpected or left over."""
+        foreign = self._check_foreign()
         with open_storage(self.url, create=False) as storage:
-            study = Study.find(storage, "faults")
+            study = Study.find(storage, self.study)
             assert study is not None
-            trials = {trial.number: trial for trial in study.trials()}
+            trials = {trial.number: trial for trial in study.trials() if trial.number not in foreign}
             claims = storage.store.claims(study.study_id)
             curves = storage.store.curves(trial.trial_id for trial in trials.values())
         history = self.history
         assert [line["why"] for line in history if line["event"] == "crashed"] == []
+        assert self.refused() == []
         finished = {number: trial for number, trial in trials.items() if trial.state.counts}
         begun = {line["trial"] for line in history if line["event"] == "begun"}
         confirmed = {line["trial"]: line for line in history if line["event"] == "confirmed"}
@@ -157,6 +189,19 @@ class Arena:
                 "the value is of its own curve"
             )
 
+    def _check_foreign(self) -> set[int]:
+        """The numbers of the trials that another program added, each of which is as it was written."""
+        if not self.foreign:
+            return set()
+        theirs = optuna.load_study(study_name=self.study, storage=self.url).get_trials(deepcopy=False)
+        found = {trial.user_attrs[MARK]: trial for trial in theirs if MARK in trial.user_attrs}
+        assert set(found) == set(self.foreign), "a foreign trial is lost"
+        for mark, (state, value) in self.foreign.items():
+            assert (found[mark].state.name, found[mark].value) == (state, value), (
+                "a foreign trial was changed"
+            )
+        return {trial.number for trial in found.values()}
+
 
 def _origin(trials: dict[int, TrialRecord], trial: TrialRecord) -> TrialRecord:
     """The trial that these settings were first given to."""
@@ -177,18 +222,41 @@ class Nemesis:
 
     def __init__(self, arena: Arena, seed: int) -> None:
         self.arena = arena
+        self.neighbor = replace(arena, study="neighbor", pids=[], foreign={})
+        """another study in the same database, made and deleted while the first one is worked on"""
         self.chance = random.Random(seed)
         self.frozen: dict[int, float] = {}
         self.done: list[str] = []
 
+    def create(self) -> None:
+        """Makes the study, after processes were killed at any moment of making it."""
+        for _ in range(self.chance.randint(0, 3)):
+            creators = [self.arena.start_creator() for _ in range(self.chance.randint(1, 2))]
+            time.sleep(self.chance.uniform(0.0, 0.4))
+            for pid in creators:
+                self.arena.kill(pid)
+                self.arena.wait(pid)
+            self.done.append("kill creators")
+        self.arena.create()
+
     def strike(self) -> None:
         """One fault."""
         awake = [pid for pid in self.arena.alive() if pid not in self.frozen]
-        fault = self.chance.choice(["kill", "kill", "freeze", "kill all", "storage"])
-        if not awake and fault != "storage":
+        fault = self.chance.choice(
+            ["kill", "kill", "freeze", "kill all", "storage", "foreign row", "neighbor", "start over"]
+        )
+        if (not awake and fault in ("kill", "kill all", "freeze")) or (
+            fault == "start over" and fault in self.done
+        ):
             return
         self.done.append(fault)
         match fault:
+            case "foreign row":
+                self._add_foreign_row()
+            case "neighbor":
+                self._make_or_delete_neighbor()
+            case "start over":
+                self._start_over()
             case "kill":
                 self.arena.kill(self.chance.choice(awake))
             case "kill all":
@@ -209,6 +277,55 @@ class Nemesis:
                 del self.frozen[pid]
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
+
+    def _add_foreign_row(self) -> None:
+        """Another program adds a finished trial to the study."""
+        mark, state = secrets.token_hex(4), self.chance.choice([*FINISHED])
+        value = None if state is TrialState.FAIL else self.chance.uniform(0.0, 2.0)
+        trial = optuna.trial.create_trial(state=state, value=value, user_attrs={MARK: mark})
+        with contextlib.suppress(optuna.exceptions.StorageInternalError):  # it waits for no lock
+            study = optuna.load_study(study_name=self.arena.study, storage=self.arena.url)
+            study.add_trial(trial)
+            self.arena.foreign[mark] = (state.name, value)
+
+    def _make_or_delete_neighbor(self) -> None:
+        """Makes another study and sets a worker on it; the next time it is deleted under that worker."""
+        if not self.neighbor.pids:
+            self.neighbor.create()
+            self.neighbor.start(pause_s=0.02)
+            return
+        self._delete(self.neighbor)
+
+    def _start_over(self) -> None:
+        """Deletes the study under its workers, and makes it once more."""
+        self._delete(self.arena)
+        self.create()
+
+    def _delete(self, arena: Arena) -> None:
+        """tune deletes the study, or Optuna does; its workers notice and end, and nothing of it is left."""
+        self.thaw(everything=True)
+        if self.chance.random() < 0.5:
+            assert delete(arena.url, arena.study, force=True, agree=lambda _: True)
+        else:
+            with open_storage(arena.url, create=False) as storage:
+                optuna.delete_study(study_name=arena.study, storage=storage.optuna)
+        for pid in arena.pids:
+            arena.wait(pid)
+        assert [line["why"] for line in arena.history if line["event"] == "crashed"] == []
+        assert arena.refused() == []
+        with open_storage(arena.url, create=False) as storage:
+            sweep(storage.trials.database)
+            assert arena.study not in Study.names(storage).values()
+            known = set(Study.names(storage))
+            assert {record.study_id for record in storage.store.studies()} <= known, "rows are left over"
+        arena.history_file.unlink(missing_ok=True)
+        arena.pids.clear()
+        arena.foreign.clear()
+
+    def end(self) -> None:
+        """Deletes what the schedule has made beside the study."""
+        if self.neighbor.pids:
+            self._delete(self.neighbor)
 
     def _harm_storage(self) -> None:
         """Servers: every connection is cut. SQLite: another process keeps the file locked for a while."""
@@ -249,18 +366,15 @@ def zygote() -> Iterator[Zygote]:
 
 @pytest.fixture
 def arena(zygote: Zygote, mnist: Mnist, tmp_path: Path) -> Iterator[Callable[..., Arena]]:
-    """arena(url, trials=…): a new study in an empty database."""
+    """arena(url, trials=…): a new study in an empty database; with created=False, none yet."""
     made: list[Arena] = []
 
-    def make(url: str, *, trials: int, **more: Any) -> Arena:
+    def make(url: str, *, trials: int, created: bool = True, **options: Any) -> Arena:
         folder = tmp_path / str(len(made))
         folder.mkdir()
-        with open_storage(url) as storage:
-            request = RunRequest(
-                task="twodigit", trials=trials, study="faults", epochs=2, sampler="random", **more
-            )
-            create_or_resume(storage, request, mnist)
-        made.append(Arena(url=url, folder=folder, zygote=zygote, trials=trials))
+        made.append(Arena(url=url, folder=folder, zygote=zygote, trials=trials, options=options))
+        if created:
+            made[-1].create()
         return made[-1]
 
     yield make

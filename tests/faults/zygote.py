@@ -36,6 +36,7 @@ from models.mlp import MLPConfig
 from models.network import Signature, build
 from search.errors import TuneError
 from search.records import HeadScore, Point, Scores
+from search.service.create import RunRequest, create_or_resume
 from search.store import sql_claims
 from search.store.database import Database
 from search.study import study as studies
@@ -145,6 +146,14 @@ def be_reaper(order: Mapping[str, Any]) -> None:
         note(Path(order["history"]), event="reaped")
 
 
+def be_creator(order: Mapping[str, Any], mnist: Mnist) -> None:
+    """Makes the database and the study where they are missing, as `tune run` does."""
+    request = RunRequest(task="twodigit", study=order["study"], epochs=2, sampler="random", **order["create"])
+    with open_storage(order["url"]) as storage:
+        create_or_resume(storage, request, mnist)
+    note(Path(order["history"]), event="created")
+
+
 def be_worker(order: Mapping[str, Any], mnist: Mnist) -> None:
     """Does trials of a study until it is done, or until somebody kills this process."""
     global PAUSE_S
@@ -237,6 +246,8 @@ def main() -> None:
             os.setpgid(0, 0)
             if "reap" in order:
                 be_reaper(order)
+            elif "create" in order:
+                be_creator(order, mnist)
             else:
                 be_worker(order, mnist)
             code = 0
