@@ -15,8 +15,11 @@ from search.records import Counts, StudyRecord
 from search.report import numbers
 from search.service.confirmed import confirmations
 from search.service.look import find
-from search.store.leftovers import sweep
-from search.study.storage import in_words, open_storage
+from search.store.deletion import delete_study
+from search.study.storage import open_storage
+
+PATIENCE_S = 20.0
+"""How long a deletion is tried again while workers write to the same rows."""
 
 if TYPE_CHECKING:  # takes a while to import; commands that only look do without it
     from search.study.storage import Storage
@@ -45,7 +48,7 @@ def delete(storage_url: str, name: str, *, force: bool, agree: Callable[[Losses]
     Raises UsageError where there is no such study or another one confirms it, TryAgain where workers have
     trials of it in hand; `force` does it all the same.
     """
-    with open_storage(storage_url, create=False) as storage:
+    with open_storage(storage_url, create=False, patience_s=PATIENCE_S) as storage:
         study, record = find(storage, name)
         if not force:
             _refuse_in_use(storage, record)
@@ -54,10 +57,7 @@ def delete(storage_url: str, name: str, *, force: bool, agree: Callable[[Losses]
             return False
         if not force:
             _refuse_in_use(storage, record)  # whoever was asked may have taken his time
-        # Optuna's side first: what is interrupted after it is a leftover, and swept by whoever comes next.
-        with in_words(storage_url):
-            storage.optuna.delete_study(record.study_id)
-        sweep(storage.trials.database)
+        delete_study(storage.trials.database, record.study_id)
         shutil.rmtree(losses.folder, ignore_errors=True)
     return True
 

@@ -9,6 +9,7 @@ tests/contracts/test_store.py holds every implementation to this page.
 
 from __future__ import annotations
 
+import datetime
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 
@@ -54,10 +55,18 @@ class Store(ABC):
     # Claims
 
     @abstractmethod
-    def claim(self, study_id: int, worker_id: str, *, lease_s: float) -> Claim | None:
+    def claim(
+        self,
+        study_id: int,
+        worker_id: str,
+        *,
+        lease_s: float,
+        created: datetime.datetime | None = None,
+    ) -> Claim | None:
         """Takes the lowest free slot, or None where as many as the study's target are taken.
 
-        However many processes call at once, each slot goes to one of them.
+        However many processes call at once, each slot goes to one of them. created: when the study was made
+        that the worker joined; None too where that one was deleted and another one has its id.
         """
 
     @abstractmethod
@@ -70,6 +79,13 @@ class Store(ABC):
     @abstractmethod
     def renew(self, claim: Claim, *, lease_s: float) -> None:
         """Holds the claim for another `lease_s` seconds. Raises LeaseLost."""
+
+    @abstractmethod
+    def require_held(self, claim: Claim) -> None:
+        """Raises LeaseLost where the claim is no longer its holder's.
+
+        Inside a transaction of the same database it stays so until the transaction ends.
+        """
 
     @abstractmethod
     def settle(self, claim: Claim) -> None:

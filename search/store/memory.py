@@ -61,10 +61,17 @@ class MemoryStore(Store):
 
     # Claims
 
-    def claim(self, study_id: int, worker_id: str, *, lease_s: float) -> Claim | None:
+    def claim(
+        self,
+        study_id: int,
+        worker_id: str,
+        *,
+        lease_s: float,
+        created: datetime.datetime | None = None,
+    ) -> Claim | None:
         with self._lock:
             study = self._studies.get(study_id)
-            if study is None:
+            if study is None or created not in (None, study.created):
                 return None
             taken = {claim.slot for claim in self.claims(study_id)}
             if len(taken) >= study.target_trials:
@@ -95,6 +102,10 @@ class MemoryStore(Store):
         with self._lock:
             expires = _now() + datetime.timedelta(seconds=lease_s)
             self._claims[claim.claim_id] = replace(self._held(claim), expires=expires)
+
+    def require_held(self, claim: Claim) -> None:
+        with self._lock:
+            self._held(claim)
 
     def settle(self, claim: Claim) -> None:
         with self._lock:

@@ -37,14 +37,20 @@ directions = Table(
     Column("objective", Integer),
 )
 
-study_system_attributes = Table(
-    "study_system_attributes",
-    metadata,
-    Column("study_system_attribute_id", Integer, primary_key=True),
-    Column("study_id", Integer),
-    Column("key", String(512)),
-    Column("value_json", Text),
-)
+
+def _study_attributes(kind: str) -> Table:
+    return Table(
+        f"study_{kind}_attributes",
+        metadata,
+        Column(f"study_{kind}_attribute_id", Integer, primary_key=True),
+        Column("study_id", Integer),
+        Column("key", String(512)),
+        Column("value_json", Text),
+    )
+
+
+study_user_attributes = _study_attributes("user")
+study_system_attributes = _study_attributes("system")
 
 trials = Table(
     "trials",
@@ -85,6 +91,14 @@ steps = Table(
     Column("step", Integer),
     Column("intermediate_value", _Double),
     Column("intermediate_value_type", _values("trialintermediatevaluetype", nan=True)),
+)
+
+heartbeats = Table(
+    "trial_heartbeats",
+    metadata,
+    Column("trial_heartbeat_id", Integer, primary_key=True),
+    Column("trial_id", Integer),
+    Column("heartbeat", DateTime),
 )
 
 

@@ -8,7 +8,7 @@ gathered; which rows they become is in search.store.optuna_rows.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -323,22 +323,23 @@ class OptunaTrials:
         with self.database.write() as connection:
             return start_trial(connection, trial_id)
 
-    def change(self, trial_id: int, change: Change) -> None:
-        """Does all of it or nothing. Raises TrialEnded for a finished trial, KeyError for none at all."""
+    def change(self, trial_id: int, change: Change, *, guard: Callable[[], object] = lambda: None) -> None:
+        """Does all of it or nothing. Raises TrialEnded for a finished trial, KeyError for none at all, and
+        what `guard` raises, which is called in the transaction before anything is written."""
         tried = False
 
         def write() -> None:
             nonlocal tried
             again, tried = tried, True
             try:
-                self._change(trial_id, change)
+                self._change(trial_id, change, guard)
             except TrialEnded:
                 if not again or change.state is None or self.state(trial_id) is not change.state:
                     raise  # else it is our own earlier try that ended it, of which we never heard
 
         self.database.patiently(write)
 
-    def _change(self, trial_id: int, change: Change) -> None:
+    def _change(self, trial_id: int, change: Change, guard: Callable[[], object]) -> None:
         with self.database.write() as connection:
             state = select(tables.trials.c.state).where(tables.trials.c.trial_id == trial_id)
             name = connection.execute(state.with_for_update()).scalar()
@@ -346,6 +347,7 @@ class OptunaTrials:
                 raise KeyError(f"there is no trial {trial_id}")
             if STATES[name] not in (State.RUNNING, State.WAITING):
                 raise TrialEnded(f"The trial with id {trial_id} is {name} already.")
+            guard()
             write_change(connection, trial_id, change)
             if change.state is not None:
                 connection.execute(

@@ -41,15 +41,29 @@ class SQLClaims(Store, ABC):
 
     database: Database
 
-    def claim(self, study_id: int, worker_id: str, *, lease_s: float) -> Claim | None:
-        return self._claim(study_id, worker_id, secrets.token_hex(16), lease_s)
+    def claim(
+        self,
+        study_id: int,
+        worker_id: str,
+        *,
+        lease_s: float,
+        created: datetime.datetime | None = None,
+    ) -> Claim | None:
+        return self._claim(study_id, worker_id, secrets.token_hex(16), lease_s, created)
 
     @retried
-    def _claim(self, study_id: int, worker_id: str, token: str, lease_s: float) -> Claim | None:
+    def _claim(
+        self,
+        study_id: int,
+        worker_id: str,
+        token: str,
+        lease_s: float,
+        created: datetime.datetime | None,
+    ) -> Claim | None:
         claims = tables.claims
         with self.database.write() as connection:
             study = study_row(connection, study_id, lock=True)  # one claimant at a time
-            if study is None:
+            if study is None or created not in (None, utc(study["created"])):
                 return None
             if (landed := self._with_token(connection, token)) is not None:
                 return landed  # an earlier try, of which we never heard
@@ -101,6 +115,10 @@ class SQLClaims(Store, ABC):
 
     def renew(self, claim: Claim, *, lease_s: float) -> None:
         self._change(claim, lease_s=lease_s)
+
+    def require_held(self, claim: Claim) -> None:
+        with self.database.write() as connection:
+            require_held(connection, claim)
 
     @retried
     def settle(self, claim: Claim) -> None:

@@ -20,6 +20,13 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import RDBStorage
 
+from search.store.database import Database
+from search.store.deletion import delete_study
+from search.store.engine import parse_url
+
+DELETION_PATIENCE_S = 10.0
+"""How long a deletion is tried again while workers write to the same rows."""
+
 _OURS = "dashboard:"
 """What begins so is the dashboard's; nothing else is added."""
 
@@ -105,6 +112,12 @@ class ShowingStorage(RDBStorage):
     def __init__(self, url: str, show: Show, *, engine_kwargs: dict[str, Any]) -> None:
         super().__init__(url, engine_kwargs=engine_kwargs)
         self._show = show
+        self._database = Database(parse_url(url), patience_s=DELETION_PATIENCE_S)
+
+    def delete_study(self, study_id: int) -> None:
+        """With tune's side of it. Optuna's own way leaves a study that is worked on, and says nothing."""
+        if not delete_study(self._database, study_id):
+            raise KeyError(f"there is no study {study_id}")
 
     def get_all_studies(self) -> list[Any]:
         """With lazy system attributes: a list of studies asks for none of what is shown."""

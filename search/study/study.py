@@ -89,6 +89,11 @@ class Asked:
         self.origin: int = attributes.get(ORIGIN, trial.number)
         """number of the trial that these settings were first given to: retries share its seed"""
 
+    def guard(self, check: Callable[[], object]) -> None:
+        """From now on `check`, which raises LeaseLost, is called in every transaction that writes to the
+        trial: a trial of another study may have got the same id since this one was deleted."""
+        self._adapter.guard(self.trial_id, check)
+
     def draw(self) -> dict[str, Value]:
         """The trial's complete settings; drawn at the first call, the same ones afterwards."""
         with self._still_ours(), self._adapter.drawing(self.trial_id):
@@ -150,19 +155,19 @@ class Study:
         self._rungs: dict[int, _Rung] = {}
         self.name = study.study_name
         self.study_id: int = study._study_id  # no public name, but part of every storage call
+        self._record = storage.store.study(self.study_id)
 
     @cached_property
     def space(self) -> Space:
         """The search space that the study was made with.
 
-        Raises StudyDeleted, or KeyError before the store knows the study.
+        Raises StudyDeleted, or KeyError where the store does not know the study.
         """
-        record = self._storage.store.study(self.study_id)
-        if record is None and not self.exists():
+        if self._record is None and not self.exists():
             raise StudyDeleted(self.name)
-        if record is None:
+        if self._record is None:
             raise KeyError(f"the study {self.name} is not tune's")
-        return space_of_entries(record.spec.space)
+        return space_of_entries(self._record.spec.space)
 
     @cached_property
     def _reader(self) -> TrialReader:
@@ -221,8 +226,10 @@ class Study:
     # Searching
 
     def exists(self) -> bool:
-        """Whether it is still there: anybody may delete it."""
-        return self._trials.exists(self.study_id)
+        """Whether it is still there: anybody may delete it, and SQLite gives its id to the next study."""
+        now = self._storage.store.study(self.study_id)
+        same = (now and now.created) == (self._record and self._record.created)
+        return same and self._trials.exists(self.study_id)
 
     def prepare(self, *, sampler: str, pruner: str, seed: int, ladder: Ladder) -> Pruning:
         """Sets up how `ask` draws and `report` judges, in this process; returns how the study saves work."""

@@ -60,6 +60,7 @@ class TrialStorage(BaseStorage):
         self._histories: dict[int, History] = {}
         self._all: dict[int, _All] = {}
         self._begun: Callable[[int], object] = lambda _: None
+        self._guards: dict[int, Callable[[], object]] = {}
 
     # What tune adds
 
@@ -113,6 +114,11 @@ class TrialStorage(BaseStorage):
         """From now on this trial, which another process made, is one of those known by heart."""
         self._own.pop(trial_id, None)
         self._own[trial_id] = self.get_trial(trial_id)
+
+    def guard(self, trial_id: int, check: Callable[[], object]) -> None:
+        """From now on `check` is called in every transaction that writes to this trial, until it ends; what
+        it raises undoes the transaction."""
+        self._guards[trial_id] = check
 
     def note(self, trial_id: int, key: str, value: object) -> None:
         """Writes a user attribute together with whatever is written of this trial next."""
@@ -193,10 +199,12 @@ class TrialStorage(BaseStorage):
         draft = self._drafts.pop(trial_id, None)
         if draft is None and state is None:
             return
+        guard = self._guards.get(trial_id, lambda: None)
         if state is not None:
             self._own.pop(trial_id, None)
+            self._guards.pop(trial_id, None)
         try:
-            self._trials.change(trial_id, replace(draft or Change(), state=state, value=value))
+            self._trials.change(trial_id, replace(draft or Change(), state=state, value=value), guard=guard)
         except TrialEnded as error:
             self._own.pop(trial_id, None)
             raise UpdateFinishedTrialError(str(error)) from error

@@ -21,7 +21,7 @@ from search.errors import TuneError
 from search.records import Claim, Failure, State
 from search.store.base import LeaseLost
 from search.study.promotion import Decision
-from search.study.study import Asked
+from search.study.study import Asked, StudyDeleted
 from search.work.attempt import Attempt
 from search.work.ground import Ground
 from search.work.handover import Handover
@@ -108,11 +108,16 @@ class _Hands:
         self.finished = 0
 
     def turn(self) -> bool:
-        """One stretch of training, up to the next rung of some trial. False: the study is done."""
+        """One stretch of training, up to the next rung of some trial. False: the study is done.
+
+        Raises StudyDeleted.
+        """
         if self._reaper.due:
             self._reaper.look()
         attempt = self._next()
         if attempt is None:
+            if not self._study.exists():
+                raise StudyDeleted(self._study.name)
             if self._nothing_runs():
                 if self._filled():
                     self._sweep()
@@ -218,7 +223,10 @@ class _Hands:
                 return self._regained(self._attempts[decision.go], share=drained)
             if not drained:
                 claim = self._store.claim(
-                    self._study.study_id, self._ground.worker.worker_id, lease_s=self._ground.lease_s
+                    self._study.study_id,
+                    self._ground.worker.worker_id,
+                    lease_s=self._ground.lease_s,
+                    created=self._ground.record.created,
                 )
                 if claim is not None:
                     try:
@@ -282,6 +290,7 @@ class _Hands:
                 raise TookTooLong(f"it had {self._ground.trial_timeout_s:g} s")
 
         attempt = Attempt(self._ground, claim, asked, check)
+        asked.guard(lambda: self._store.require_held(attempt.claim))
         return attempt
 
     def _finish(self, attempt: Attempt) -> None:

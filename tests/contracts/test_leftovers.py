@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import optuna
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import create_engine, func, insert, select
 
 from search.confirmation import Look
 from search.records import (
@@ -21,7 +23,8 @@ from search.records import (
     StudySpec,
     Worker,
 )
-from search.store import tables
+from search.store import optuna_tables, tables
+from search.store.deletion import delete_study
 from search.store.leftovers import sweep
 from search.study.storage import Storage, open_storage
 from search.study.study import Study
@@ -43,6 +46,15 @@ def counted(storage: Storage) -> dict[str, int]:
             table.name: connection.scalar(select(func.count()).select_from(table)) or 0
             for table in tables.metadata.sorted_tables
             if table is not tables.schema
+        }
+
+
+def optunas_counted(storage: Storage) -> dict[str, int]:
+    """Rows of each of Optuna's tables that tune knows."""
+    with storage.trials.database.read() as connection:
+        return {
+            table.name: connection.scalar(select(func.count()).select_from(table)) or 0
+            for table in optuna_tables.metadata.sorted_tables
         }
 
 
@@ -82,6 +94,40 @@ def test_a_deleted_study_leaves_nothing_and_takes_nothing_along(
     assert sweep(storage.trials.database) == [lost.study_id]
     assert counted(storage) == before
     assert sweep(storage.trials.database) == []
+
+
+def test_tune_deletes_a_study_on_both_sides_in_one_transaction(
+    storage: Storage, plain_spec: StudySpec
+) -> None:
+    full(storage, "kept", plain_spec)
+    before = {**counted(storage), **optunas_counted(storage)}
+    lost = full(storage, "lost", plain_spec)
+    assert delete_study(storage.trials.database, lost.study_id)
+    assert {**counted(storage), **optunas_counted(storage)} == before
+    assert not lost.exists()
+    assert not delete_study(storage.trials.database, lost.study_id), "there is none any more"
+
+
+def test_a_study_is_deleted_while_a_worker_writes(
+    request: pytest.FixtureRequest, storage: Storage, plain_spec: StudySpec
+) -> None:
+    """Optuna's own deletion does nothing then on a server, and says that all went well."""
+    study = full(storage, "worked on", plain_spec)
+    [trial] = study.running()
+    step = {"trial_id": trial.trial_id, "step": 1, "intermediate_value": 0.5}
+    worker = create_engine(storage.url)
+    with worker.connect() as connection, ThreadPoolExecutor() as pool:
+        if storage.trials.database.engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.execute(insert(optuna_tables.steps).values(**step, intermediate_value_type="FINITE"))
+        deletion = pool.submit(delete_study, storage.trials.database, study.study_id)
+        time.sleep(0.3)
+        assert not deletion.done(), "it waits for the worker's transaction, or this test shows nothing"
+        connection.commit()
+        assert deletion.result(timeout=30)
+    worker.dispose()
+    assert storage.trials.names() == {}
+    assert set(optunas_counted(storage).values()) == {0}
 
 
 def test_a_new_study_is_not_taken_for_one_that_was_deleted(storage: Storage, plain_spec: StudySpec) -> None:

@@ -207,6 +207,26 @@ class TestClaims:
         with pytest.raises(LeaseLost):
             study.settle(claim)
 
+    def test_what_is_written_under_a_claim_needs_its_holder(self, study: Store) -> None:
+        claim = study.claim(STUDY, "w", lease_s=60)
+        assert claim is not None
+        study.require_held(claim)
+        taken = study.take_over(claim, "thief", lease_s=60)
+        assert taken is not None
+        with pytest.raises(LeaseLost):
+            study.require_held(claim)
+        study.require_held(taken)
+        study.settle(taken)
+        with pytest.raises(LeaseLost):
+            study.require_held(taken)
+
+    def test_a_worker_of_a_deleted_study_gets_no_slot_of_its_successor(self, study: Store) -> None:
+        record = study.study(STUDY)
+        assert record is not None
+        assert study.claim(STUDY, "w", lease_s=60, created=record.created) is not None
+        earlier = record.created - datetime.timedelta(milliseconds=2)
+        assert study.claim(STUDY, "w", lease_s=60, created=earlier) is None
+
     def test_a_claim_passes_to_one_taker(self, study: Store) -> None:
         claim = study.claim(STUDY, "w", lease_s=-1)
         assert claim is not None
