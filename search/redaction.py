@@ -11,6 +11,7 @@ Two rules, each in one place:
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -113,18 +114,16 @@ def _pattern(secret: str) -> re.Pattern[str]:
 
 def _any_form(character: str) -> str:
     encoded = character.encode("utf-8", "surrogatepass")
-    code = ord(character)
-    forms = [
-        "".join(f"%(?i:{byte:02x})" for byte in encoded),
-        re.escape(character),
-        rf"\\{re.escape(character)}",
-        "".join(rf"\\x(?i:{byte:02x})" for byte in encoded),  # repr of bytes
-        rf"\\u(?i:{code:04x})" if code < 0x10000 else rf"\\U(?i:{code:08x})",
-    ]
-    if character == " ":
-        forms.append(r"\+")
-    if code < 0x100:
-        forms.append(rf"\\x(?i:{code:02x})")
+    coded = {
+        "".join(f"%{byte:02x}" for byte in encoded),
+        repr(character)[1:-1],
+        repr(encoded)[2:-1],
+        json.dumps(character)[1:-1],
+        f"\\{character}",
+        "+" if character == " " else "",
+    } - {character, ""}
+    # The encoded forms first: those of % and \\ begin with the character itself.
+    forms = [*(f"(?i:{re.escape(form)})" for form in sorted(coded)), re.escape(character)]
     return f"(?:{'|'.join(forms)})"
 
 

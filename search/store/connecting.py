@@ -31,9 +31,9 @@ _POSTGRESQL_REFUSALS = re.compile(
     # PgBouncer
     r"|unsupported startup parameter|no such (database|user)|auth failed"
     # libpq
-    r"|no password supplied|invalid \w+ value|invalid port number|invalid integer value"
-    r"|does not support SSL|(root )?certificate file .* does not exist|could not (read|load|open|get) .*"
-    r"(certificate|private key|revocation)|certificate verify failed|does not match host name"
+    r'|no password supplied|authentication method requirement|invalid "?\w+"? value|invalid port number'
+    r"|invalid integer value|does not support SSL|did not request an SSL certificate"
+    r"|(certificate|private key|revocation list) file|certificate verify failed|does not match host name"
     r"|definition of service .* not found|service file .* not found",
     re.IGNORECASE,
 )
