@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from types import TracebackType
 from typing import Any
+from urllib.parse import unquote_plus
 
 HIDDEN = "***"
 
@@ -51,6 +52,9 @@ HARMLESS = frozenset((_HARMLESS_LIBPQ + _HARMLESS_PYMYSQL + _HARMLESS_SQLITE).sp
 
 _URL = re.compile(r"\w[\w+.-]*://\S+")
 _PASSWORD = re.compile(r"(://[^\s:/]*):\S*@")
+_OPTION = re.compile(r"([?&;])([^?&;=]*)=([^&]*)")
+"""Also where a question mark was forgotten, or options are divided as other programs divide them."""
+
 _SHORTEST_ANYWHERE = 6
 """A secret with fewer characters, or of letters only, is hidden where it stands as a whole word: a password
 `a` or `postgres` must not tear other words apart."""
@@ -61,17 +65,17 @@ _known: frozenset[str] = frozenset()
 
 def masked_url(text: str) -> str:
     """The URL as it may be shown: without its password and the values of options that may be secret."""
-    return _with_masked_options(_PASSWORD.sub(rf"\1:{HIDDEN}@", text))
+    return _OPTION.sub(_masked_option, _PASSWORD.sub(rf"\1:{HIDDEN}@", text))
 
 
-def _with_masked_options(url: str) -> str:
-    address, question, query = url.partition("?")
-    return address + question + "&".join(map(_masked_option, query.split("&")))
+def _masked_option(option: re.Match[str]) -> str:
+    start, name, value = option.groups()
+    return f"{start}{name}={value if is_harmless(name, unquote_plus(value)) else HIDDEN}"
 
 
-def _masked_option(option: str) -> str:
-    name, equals, _ = option.partition("=")
-    return option if name in HARMLESS or not equals else f"{name}={HIDDEN}"
+def is_harmless(name: str, value: str) -> bool:
+    """Whether the value of this option of a URL may be shown; not one with other options in it."""
+    return name in HARMLESS and not re.search("[;=&?]", value)
 
 
 def remember(secrets: Iterable[str | None]) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from search.errors import ConfigError
-from search.redaction import HARMLESS, masked_url, remember
+from search.redaction import is_harmless, masked_url, remember
 
 _NOT_A_URL = (
     "The storage is not a database URL; write it like sqlite:///studies.db or "
@@ -112,8 +112,8 @@ def _secrets(url: URL) -> Iterator[str]:
     if url.password:
         yield str(url.password)
     for key, values in url.normalized_query.items():
-        if key not in HARMLESS:
-            for value in values:
+        for value in values:
+            if not is_harmless(key, value):
                 yield value
                 yield from re.findall(r"=\s*([^\s'\",;=]+)", value)  # options=-c name=secret
 
