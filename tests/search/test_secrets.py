@@ -23,9 +23,11 @@ from sqlalchemy.engine import make_url
 
 from search import redaction
 from search.cli.app import app
+from search.records import StudySpec
 from search.redaction import traceback_text
 from search.store.url import parse_url
 from search.study.storage import Storage, open_storage
+from search.study.study import Study
 from search.work.engine import Needs
 from search.work.order import End, Order, carry_out
 from search.work.ray_cluster import Cluster
@@ -152,8 +154,12 @@ def test_no_command_repeats_what_was_typed_in_the_wrong_place(
     assert leaked(*shown) == []
 
 
-def test_a_study_called_like_a_url(here: Command, finished: Path) -> None:
-    done = here("trials", f"postgresql://{USERINFO}@h/d", cwd=finished)
+def test_a_study_called_like_a_url(
+    here: Command, tmp_path: Path, sqlite_url: str, plain_spec: StudySpec
+) -> None:
+    with open_storage(sqlite_url) as storage:
+        Study.create(storage, "s", plain_spec, 1)
+    done = here("trials", f"postgresql://{USERINFO}@h/d", cwd=tmp_path)
     assert done.returncode == 2
     assert "There is no study postgresql://u:***@h/d" in done.stderr
     assert leaked(done.stderr) == []
