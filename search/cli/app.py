@@ -4,14 +4,15 @@ Knows nothing of what a command does. Heavy imports belong inside the commands: 
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-import traceback
 
 import typer
 
 from search.cli import compare, confirm, data, delete, export, hand_over, look, predict, report, run, upgrade
 from search.errors import ConfigError, TuneError, exit_code
+from search.redaction import redact_output, redacted, traceback_text
 
 app = typer.Typer(
     name="tune",
@@ -55,6 +56,7 @@ def _root(
 
 def main() -> None:
     """Entry point of the console script."""
+    redact_output()
     debug = "--debug" in sys.argv
     sys.exit(run_command([argument for argument in sys.argv[1:] if argument != "--debug"], debug=debug))
 
@@ -65,8 +67,8 @@ def run_command(arguments: list[str], *, debug: bool) -> int:
         return int(app(arguments, standalone_mode=False, prog_name="tune") or 0)
     except TuneError as error:
         if debug:
-            traceback.print_exc()
-        typer.echo(f"tune: {error}", err=True)
+            typer.echo(traceback_text(error), err=True, nl=False)
+        typer.echo(f"tune: {redacted(str(error), ours=True)}", err=True)
         return exit_code(error)
     except (KeyboardInterrupt, typer.Abort):
         return 130
@@ -75,7 +77,7 @@ def run_command(arguments: list[str], *, debug: bool) -> int:
         return 0
     except ModuleNotFoundError as error:
         if debug:
-            traceback.print_exc()
+            typer.echo(traceback_text(error), err=True, nl=False)
         typer.echo(
             f"tune: This command needs {error.name}, which is not installed here. Without all that tune "
             "depends on only `tune predict` and `tune demo` work.",
@@ -85,11 +87,13 @@ def run_command(arguments: list[str], *, debug: bool) -> int:
     except Exception as error:
         show = getattr(error, "show", None)  # typer's own refusals: a wrong option, a missing argument
         if callable(show):
-            show()
+            words = io.StringIO()
+            show(file=words)
+            typer.echo(redacted(words.getvalue()), err=True, nl=False)  # it quotes what was typed
             return int(getattr(error, "exit_code", 2))
         if debug:
-            traceback.print_exc()
-        reason = " ".join(str(error).split()) or type(error).__name__
+            typer.echo(traceback_text(error), err=True, nl=False)
+        reason = redacted(" ".join(str(error).split())) or type(error).__name__
         typer.echo(f"tune: this should not happen: {type(error).__name__}: {reason}", err=True)
         typer.echo("The same command with --debug shows where; please report it.", err=True)
         return 1

@@ -16,6 +16,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from search.errors import TuneError, UsageError
 from search.records import Counts
+from search.redaction import RedactingStream
 from search.report import card, numbers
 from search.report.side_by_side import figures as comparison_figures
 from search.report.timeline import timeline
@@ -63,6 +64,7 @@ def for_its_own_page(app: WSGIApplication, *, host: str, address: str) -> WSGIAp
             environment.get("HTTP_HOST"), environment.get("HTTP_ORIGIN"), host=host, address=address
         )
         if words is None:
+            environment["wsgi.errors"] = RedactingStream(environment["wsgi.errors"])  # tracebacks go there
             return app(environment, start_response)
         start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
         return [f"tune: {words}.\n".encode()]

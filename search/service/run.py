@@ -18,6 +18,7 @@ from search.service.drive import Watch, drive, pause
 from search.service.look import StudyView, find, studies
 from search.service.watched import RunResult
 from search.store.database import PATIENCE_S
+from search.store.url import parse_url
 from search.study.storage import open_storage
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
@@ -47,6 +48,7 @@ def run(
     then in order and the same request goes on), TuneError where trial after trial fails.
     """
     check(request, detach=detach)
+    parse_url(storage_url)  # refused before anything is fetched
     with engine_for(request, storage_url) as engine:
         fetch_data(progress=progress)
         mnist = load_data()

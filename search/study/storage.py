@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import optuna
 from optuna.storages import RDBStorage
@@ -24,7 +24,7 @@ from search.study.showing import Show, ShowingStorage
 class Storage:
     """The two views of one database."""
 
-    url: str
+    url: str = field(repr=False)
     """complete, with its password: never print it"""
     name: str
     """the URL as it may be shown"""
@@ -74,6 +74,8 @@ def open_storage(text: str, *, create: bool = True, patience_s: float = 0.0) -> 
     (which is left untouched), or none at all without `create`; TryAgain where no server answers.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what a person should know, tune says itself
+    optuna.logging.disable_default_handler()  # the process's own handler redacts what it prints
+    optuna.logging.enable_propagation()
     url = parse_url(text)
     store = SQLStore(url, patience_s=patience_s)
     try:
@@ -112,9 +114,12 @@ def open_undisturbing(text: str, show: Show) -> ShowingStorage:
     """
     url = parse_url(text)
     with translated(url):
-        return ShowingStorage(
+        storage = ShowingStorage(
             url.render_as_string(hide_password=False), show, engine_kwargs=dict(engine_arguments(url))
         )
+    if storage.engine.dialect.name != "sqlite":
+        prepare(storage.engine)
+    return storage
 
 
 def _open_trials(url: str, arguments: dict[str, object]) -> RDBStorage:

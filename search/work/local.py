@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from multiprocessing.queues import SimpleQueue
 from typing import Literal
 
 from search.errors import TryAgain
+from search.redaction import redact_output, storage_out_of_environment, traceback_text
 from search.work.engine import Member, Place
 from search.work.order import End, Order, carry_out
 
@@ -59,10 +61,11 @@ class LocalMember:
 
     def __init__(self, order: Order) -> None:
         context = multiprocessing.get_context("spawn")
-        self._last_words: SimpleQueue[str] = context.SimpleQueue()
         # The order travels through a pipe, so that no password is in the arguments of the process.
-        self._process = context.Process(target=_main, args=(order, self._last_words), daemon=True)
-        self._process.start()
+        with storage_out_of_environment():
+            self._last_words: SimpleQueue[str] = context.SimpleQueue()
+            self._process = context.Process(target=_main, args=(order, self._last_words), daemon=True)
+            self._process.start()
         assert self._process.pid is not None
         self.place = Place(socket.gethostname(), self._process.pid)
         self._end: End | None = None
@@ -102,7 +105,13 @@ def _main(order: Order, last_words: SimpleQueue[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which decides for all
     signal.signal(signal.SIGTERM, lambda _number, _frame: stopping.set())
     _stop_with_parent(stopping.set)
-    end = carry_out(order, stopping.is_set)
+    redact_output()
+    try:
+        end = carry_out(order, stopping.is_set)
+    except Exception as error:  # multiprocessing would print it as it is
+        sys.stderr.write(traceback_text(error))
+        sys.stderr.flush()
+        os._exit(1)
     if end.how == "gave up":
         last_words.put(end.words)
     codes = {"well": 0, "worn out": AFRESH + end.failures_in_a_row, "gave up": GAVE_UP}

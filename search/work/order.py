@@ -10,11 +10,12 @@ import os
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from search.errors import TryAgain, TuneError
+from search.redaction import RedactingFormatter
 
 KERNELS_KEPT = "64"
 """Compiled kernels that torch's CPU library may keep; a network needs some thirty. Every trial has other
@@ -26,7 +27,7 @@ hundred; with this one, and free memory given back, it stayed at 400 (docs/decis
 class Order:
     """What a worker is told. Never an argument of a process, for its URL may hold a password."""
 
-    storage_url: str
+    storage_url: str = field(repr=False)
     study: str
     artifact_root: Path
     device: Literal["auto", "cpu", "cuda"]
@@ -64,7 +65,9 @@ def carry_out(order: Order, stop: Callable[[], bool]) -> End:
     for variable in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(variable, KERNELS_KEPT)  # read when torch is loaded
     warnings.simplefilter("ignore")  # they would tear the parent's display; failures are recorded
-    logging.basicConfig(level=logging.ERROR)
+    log = logging.StreamHandler()
+    log.setFormatter(RedactingFormatter(logging.BASIC_FORMAT))
+    logging.basicConfig(level=logging.ERROR, handlers=[log])
 
     # Imported here: torch and optuna take seconds, and all workers are started at once.
     from search.work.worker import WornOut

@@ -19,6 +19,7 @@ from models.device import give_back_memory
 from models.training import Diverged
 from search.errors import TuneError
 from search.records import Claim, Failure, State
+from search.redaction import redacted, traceback_text
 from search.store.base import LeaseLost
 from search.study.promotion import Decision
 from search.study.study import Asked, StudyDeleted
@@ -328,8 +329,8 @@ class _Hands:
             raise  # a storage that is away is not the trial's fault: the reaper will queue it again
         except Exception as error:
             reason = _failure(error)
-            said = f"{type(error).__name__}: {error}".rstrip(": ")
-            detail = traceback.format_exc() if reason is Failure.ERROR else str(error) or said
+            said = redacted(f"{type(error).__name__}: {error}".rstrip(": "))
+            detail = traceback_text(error) if reason is Failure.ERROR else redacted(str(error)) or said
             traceback.clear_frames(error.__traceback__)  # they hold the trial's tensors
             if reason is Failure.DISK_FULL:
                 detail = f"no room in {self._ground.artifacts.root.absolute()}"
