@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 import optuna
 from optuna.storages import RDBStorage
+from optuna.storages._rdb import models
 
 from search.errors import ConfigError
+from search.store import optuna_tables
 from search.store.base import Store
+from search.store.creation import OptunaSchema
 from search.store.engine import engine_arguments, masked, parse_url, prepare, translated
-from search.store.migrations import made_by_many
 from search.store.optuna_trials import OptunaTrials
 from search.store.sql import SQLStore
 from search.study.showing import Show, ShowingStorage
@@ -85,16 +87,13 @@ def open_storage(text: str, *, create: bool = True, patience_s: float = 0.0) -> 
 
 def _opened(store: SQLStore, *, create: bool) -> Storage:
     url = store.database.url
-    existed = store.look(create=create)
-    if existed:
-        store.refuse_damaged()  # before anything is written
+    is_whole = store.look(create=create)
+    store.refuse_damaged()  # before anything is written
+    if not is_whole:
+        store.create_tables(_optuna_schema())
     text = url.render_as_string(hide_password=False)
     with in_words(text):
         trials = _open_trials(text, engine_arguments(url, patient=store.database.patience_s > 0))
-    if not existed:
-        store.look(create=True)  # refuses an Optuna that has just made another schema than tune reads
-    if create:
-        store.create_tables()
     return Storage(
         url=text,
         name=masked(url),
@@ -117,10 +116,25 @@ def open_undisturbing(text: str, show: Show) -> ShowingStorage:
         )
 
 
+def _optuna_schema() -> OptunaSchema:
+    """The tables of the installed Optuna. Raises ConfigError where they are not those that tune reads."""
+    revision = RDBStorage("sqlite://").get_head_version()
+    if revision != optuna_tables.REVISION:
+        raise ConfigError(
+            f"The installed Optuna {optuna.__version__} makes storages of schema {revision}; this tune reads "
+            f"{optuna_tables.REVISION}. Nothing was made; install a version of Optuna that tune was tested with."
+        )
+    return OptunaSchema(
+        metadata=models.BaseModel.metadata,
+        revision=revision,
+        version_info={"schema_version": models.SCHEMA_VERSION, "library_version": optuna.__version__},
+    )
+
+
 def _open_trials(url: str, arguments: dict[str, object]) -> RDBStorage:
-    """Optuna's storage with tune's rules for transactions. Tables are made where they are missing."""
+    """Optuna's storage with tune's rules for transactions. Its tables are there."""
     try:
-        trials = made_by_many(lambda: RDBStorage(url, engine_kwargs=dict(arguments)))
+        trials = RDBStorage(url, engine_kwargs=dict(arguments), skip_table_creation=True)
     except RuntimeError as error:  # Optuna's word for a schema that is not its own
         raise ConfigError(
             f"The installed Optuna {optuna.__version__} cannot use this storage: {error}"
