@@ -64,6 +64,7 @@ def drive(
         return look.result("detached", first)
     order = Order(
         storage_url=storage.url,
+        storage_file=storage.file_id,
         study=study.name,
         artifact_root=artifact_root(storage.url),
         device=request.device,

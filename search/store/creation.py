@@ -26,7 +26,7 @@ LOCK_S = 60
 """How long a creator waits for another one."""
 
 RETRY_S = 10.0
-"""How long creation is tried again while a process without the lock (Optuna, an older tune) makes the same."""
+"""How long creation is tried again while a process without the lock makes the same: Optuna, an older tune."""
 
 VERSION_TABLES = frozenset({"version_info", optuna_tables.alembic_version.name, tables.schema.name})
 """They hold the versions of a schema; all other tables of a half-made database are empty."""

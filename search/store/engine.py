@@ -19,6 +19,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from search.errors import ConfigError, TryAgain, TuneError
+from search.store.opened_file import moved
 
 BUSY_TIMEOUT_S = 60.0
 """How long SQLite itself waits for another process's transaction, deaf to signals."""
@@ -122,7 +123,7 @@ def translated(url: URL) -> Iterator[None]:
     except SQLAlchemyError as error:
         raise _translate(url, error) from error
     except sqlite3.Error as error:  # of rows that were read past SQLAlchemy
-        raise _sqlite_error(Path(url.database or ""), _words(error)) from error
+        raise _sqlite_error(Path(url.database or ""), error) from error
     except json.JSONDecodeError as error:
         raise ConfigError(
             f"The storage {masked(url)} holds a value that tune did not write ({error}): it is damaged, or "
@@ -137,7 +138,7 @@ def _translate(url: URL, error: SQLAlchemyError) -> TuneError:
         reason = reason.replace(str(url.password), "***")
     where = masked(url)
     if isinstance(original, sqlite3.Error) and url.database is not None:
-        return _sqlite_error(Path(url.database), reason)
+        return _sqlite_error(Path(url.database), original)
     if isinstance(error, OperationalError):
         return TryAgain(
             f"The storage {where} does not answer: {reason}. Is the server up, and may this user log in?"
@@ -151,12 +152,20 @@ def _words(error: BaseException) -> str:
     return " ".join(str(error).split()).rstrip(".?!")
 
 
-def _sqlite_error(path: Path, reason: str) -> TuneError:
-    folder = path.absolute().parent
+def _sqlite_error(path: Path, error: sqlite3.Error) -> TuneError:
+    reason = _words(error)
     if "unable to open" in reason:
+        folder = path.absolute().parent
+        if path.is_symlink() and not (target := folder / path.readlink()).parent.is_dir():
+            return ConfigError(
+                f"The storage {path} cannot be made: it is a link to {target}, and there is no folder "
+                f"{target.parent}."
+            )
         if not folder.is_dir():
             return ConfigError(f"The storage {path} cannot be made: there is no folder {folder}.")
         return ConfigError(f"The storage {path} cannot be opened: check that you may read and write it.")
+    if getattr(error, "sqlite_errorname", "") == "SQLITE_READONLY_DBMOVED":
+        return moved(path, replaced=path.exists())
     if "readonly" in reason or "read-only" in reason:
         return ConfigError(f"The storage {path} is read-only for you; make it and its folder writable.")
     if "locked" in reason:

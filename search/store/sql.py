@@ -25,6 +25,7 @@ from search.store import migrations, tables
 from search.store.creation import OptunaSchema, create
 from search.store.database import Database, retried
 from search.store.engine import translated
+from search.store.opened_file import FileId
 from search.store.rows import (
     checkpoint_of,
     export_of,
@@ -44,12 +45,13 @@ from search.store.upsert import put
 class SQLStore(SQLClaims, SQLCurves):
     """tune's tables in one database."""
 
-    def __init__(self, url: URL, *, patience_s: float = 0.0) -> None:
+    def __init__(self, url: URL, *, patience_s: float = 0.0, file_id: FileId | None = None) -> None:
         """Prepares an engine for `url`; touches nothing yet. Raises ConfigError without a driver.
 
         patience_s: so long most of what follows is tried again while the database is away; not `look`.
+        file_id: of the SQLite file that is meant; None: the one that is there.
         """
-        self.database = Database(url, patience_s=patience_s)
+        self.database = Database(url, patience_s=patience_s, file_id=file_id)
 
     def look(self, *, create: bool, backed_up: bool = False) -> bool:
         """Whether the database has all tables already, Optuna's and tune's. Tables of an older tune's are

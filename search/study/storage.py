@@ -17,6 +17,7 @@ from search.store import optuna_tables
 from search.store.base import Store
 from search.store.creation import OptunaSchema
 from search.store.engine import engine_arguments, masked, parse_url, prepare, translated
+from search.store.opened_file import FileId
 from search.store.optuna_trials import OptunaTrials
 from search.store.sql import SQLStore
 from search.study.showing import Show, ShowingStorage
@@ -47,6 +48,11 @@ class Storage:
             with in_words(self.url):
                 raise error
 
+    @property
+    def file_id(self) -> FileId | None:
+        """Of the SQLite file that is open; None on a server."""
+        return None if self.trials.database.file is None else self.trials.database.file.file_id
+
     def heed(self, stop: Callable[[], bool]) -> None:
         """From now on a storage that is away is not waited for once `stop` says so."""
         self.trials.database.hurry = stop
@@ -67,17 +73,20 @@ def in_words(url: str) -> Iterator[None]:
             raise (error.__cause__ or error) from None
 
 
-def open_storage(text: str, *, create: bool = True, patience_s: float = 0.0) -> Storage:
+def open_storage(
+    text: str, *, create: bool = True, patience_s: float = 0.0, file_id: FileId | None = None
+) -> Storage:
     """Opens the database; with `create`, it is made where there is none, else nothing is written.
 
-    patience_s: so long everything that comes later is tried again while the database is away.
+    patience_s: so long everything that comes later is tried again while the database is away. file_id: of the
+    SQLite file that another process has opened and that is meant; None: the one that is there.
 
     Raises ConfigError for a URL that cannot be meant, a database of another program, another schema
     (which is left untouched), or none at all without `create`; TryAgain where no server answers.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what a person should know, tune says itself
     url = parse_url(text)
-    store = SQLStore(url, patience_s=patience_s)
+    store = SQLStore(url, patience_s=patience_s, file_id=file_id)
     try:
         return _opened(store, create=create)
     except BaseException:
@@ -94,6 +103,7 @@ def _opened(store: SQLStore, *, create: bool) -> Storage:
     text = url.render_as_string(hide_password=False)
     with in_words(text):
         trials = _open_trials(text, engine_arguments(url, patient=store.database.patience_s > 0))
+        store.database.watch(trials.engine)
     return Storage(
         url=text,
         name=masked(url),
@@ -122,7 +132,7 @@ def _optuna_schema() -> OptunaSchema:
     if revision != optuna_tables.REVISION:
         raise ConfigError(
             f"The installed Optuna {optuna.__version__} makes storages of schema {revision}; this tune reads "
-            f"{optuna_tables.REVISION}. Nothing was made; install a version of Optuna that tune was tested with."
+            f"{optuna_tables.REVISION}. Nothing was made; install one that tune was tested with."
         )
     return OptunaSchema(
         metadata=models.BaseModel.metadata,
