@@ -39,7 +39,7 @@ def host_of(worker_id: str) -> str:
 
 
 def is_elsewhere(worker_id: str) -> bool:
-    """Whether the worker, or the parent, of that id was started on another machine or before the last boot."""
+    """Whether the worker, or the parent, of that id was started on another machine or before a boot."""
     if worker_id.count(":") < 3:  # a parent's, host:pid:parent, or an older tune's
         return host_of(worker_id) != socket.gethostname()
     return not is_here(worker_id)

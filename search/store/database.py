@@ -85,9 +85,14 @@ class Database:
         self._writing = threading.local()
 
     def watch(self, engine: Engine) -> None:
-        """Another engine of the same database is bound to the same SQLite file."""
+        """Binds another engine of the same database to the same SQLite file."""
         if self.file is not None:
             self.file.watch(engine)
+
+    def check_file(self) -> None:
+        """Raises ConfigError where the SQLite file was moved or replaced since it was opened."""
+        if self.file is not None:
+            self.file.check()
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

@@ -16,6 +16,7 @@ from search.errors import ConfigError
 from search.store import optuna_tables
 from search.store.base import Store
 from search.store.creation import OptunaSchema
+from search.store.database import Database
 from search.store.engine import engine_arguments, masked, parse_url, prepare, translated
 from search.store.opened_file import FileId
 from search.store.optuna_trials import OptunaTrials
@@ -113,17 +114,21 @@ def _opened(store: SQLStore, *, create: bool) -> Storage:
     )
 
 
-def open_undisturbing(text: str, show: Show) -> ShowingStorage:
+def open_undisturbing(text: str, show: Show, *, database: Database | None = None) -> ShowingStorage:
     """Optuna's storage for a program that looks far more often than it writes, such as optuna-dashboard.
 
     Without tune's rule that every transaction claims the right to write at once: readers with that rule
     would stand in the workers' way. The database must exist. show: what it is shown beside what is stored.
+    database: the same one, opened before: an SQLite file that is moved or replaced is noticed by both.
     """
     url = parse_url(text)
     with translated(url):
-        return ShowingStorage(
+        storage = ShowingStorage(
             url.render_as_string(hide_password=False), show, engine_kwargs=dict(engine_arguments(url))
         )
+    if database is not None:
+        database.watch(storage.engine)
+    return storage
 
 
 def _optuna_schema() -> OptunaSchema:
