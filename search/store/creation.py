@@ -28,6 +28,9 @@ LOCK_S = 60
 RETRY_S = 10.0
 """How long creation is tried again while a process without the lock makes the same: Optuna, an older tune."""
 
+_MADE_MEANWHILE = ("already exists", "duplicate", "unique", "definition has changed")
+"""What databases say of a table or a row that another process has made since this one looked."""
+
 VERSION_TABLES = frozenset({"version_info", optuna_tables.alembic_version.name, tables.schema.name})
 """They hold the versions of a schema; all other tables of a half-made database are empty."""
 
@@ -90,7 +93,7 @@ def create(engine: Engine, optuna_schema: OptunaSchema | None = None) -> None:
             return
         except DatabaseError as error:
             cause = str(error.orig).lower()
-            made_meanwhile = any(words in cause for words in ("already exists", "duplicate", "unique"))
+            made_meanwhile = any(words in cause for words in _MADE_MEANWHILE)
             if not made_meanwhile or time.monotonic() > deadline:
                 raise
             time.sleep(random.uniform(0.02, 0.2))

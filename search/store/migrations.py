@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, Engine, inspect, select
 
@@ -58,13 +59,22 @@ def look(engine: Engine, *, create: bool) -> Found:
             raise ConfigError(f"There is no storage {where}; `tune run` makes one, --storage names another.")
     deadline = time.monotonic() + BEING_MADE_S
     while True:
-        with engine.connect().execution_options(reads_only=True) as connection:
+        with _reading(engine) as connection:
             found = _look(connection)
             if create or found.is_whole:
                 return found
             if not is_being_made(connection) or time.monotonic() > deadline:
                 raise ConfigError(f"The storage {where} holds no study of tune's yet; `tune run` makes one.")
         time.sleep(0.1)
+
+
+def _reading(engine: Engine) -> Connection:
+    """A connection that changes nothing. On MySQL without a snapshot: in that a table which is made meanwhile
+    cannot be read."""
+    options: dict[str, Any] = {"reads_only": True}
+    if engine.dialect.name in ("mysql", "mariadb"):
+        options["isolation_level"] = "READ COMMITTED"
+    return engine.connect().execution_options(**options)
 
 
 def _look(connection: Connection) -> Found:
