@@ -28,6 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from sqlalchemy import Engine, event
+from sqlalchemy.engine.default import DefaultDialect
 from torch import Tensor
 
 from data.mnist import Mnist, load
@@ -36,6 +38,7 @@ from models.mlp import MLPConfig
 from models.network import Signature, build
 from search.errors import TuneError
 from search.records import HeadScore, Point, Scores
+from search.service.create import RunRequest, create_or_resume
 from search.store import sql_claims
 from search.store.database import Database
 from search.study import study as studies
@@ -122,6 +125,42 @@ def die_at(moment: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     Database.write = contextmanager(write)  # type: ignore[method-assign, assignment]
+
+
+def die_at_statement(moment: int) -> None:
+    """Kills this process at its moment-th step in the database: before and after each statement that changes
+    something, and each commit."""
+    seen = 0
+    commit = DefaultDialect.do_commit
+
+    def step() -> None:
+        nonlocal seen
+        seen += 1
+        if seen == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def executing(connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        reads = statement.lstrip().upper().startswith(("SELECT", "PRAGMA", "SHOW", "DESCRIBE"))
+        if not reads and connection.engine.url.database is not None:  # not that of a database in memory
+            step()
+
+    def committing(self: Any, connection: Any) -> None:
+        step()
+        commit(self, connection)
+        step()
+
+    event.listen(Engine, "before_cursor_execute", executing)
+    event.listen(Engine, "after_cursor_execute", executing)
+    DefaultDialect.do_commit = committing  # type: ignore[method-assign]
+
+
+def be_creator(order: Mapping[str, Any], mnist: Mnist) -> None:
+    """Makes a database and a study in it, as `tune run --detach` does."""
+    if order.get("die_at"):
+        die_at_statement(order["die_at"])
+    with open_storage(order["url"]) as storage:
+        create_or_resume(storage, RunRequest(task="twodigit", study=order["study"], trials=3), mnist)
+    note(Path(order["history"]), event="created")
 
 
 def let_the_clock_jump() -> None:
@@ -237,6 +276,8 @@ def main() -> None:
             os.setpgid(0, 0)
             if "reap" in order:
                 be_reaper(order)
+            elif "create" in order:
+                be_creator(order, mnist)
             else:
                 be_worker(order, mnist)
             code = 0
