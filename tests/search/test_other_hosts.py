@@ -98,9 +98,12 @@ class TestBeforeTheStart:
 
     def test_one_that_begins_another_trial_is_at_work(self, storage: Storage) -> None:
         claim = joined(storage, ELSEWHERE)
-        timer = threading.Timer(
-            LEASE_S / 3, lambda: (storage.store.settle(claim), joined(storage, "node7:13:0:b"))
-        )
+
+        def goes_on() -> None:
+            storage.store.settle(claim)
+            joined(storage, "node7:13:00000000:b")
+
+        timer = threading.Timer(LEASE_S / 3, goes_on)
         timer.start()
         with pytest.raises(ConfigError, match="node7 is at work"):
             OtherHosts(storage, lease_s=LEASE_S).refuse()
@@ -183,11 +186,9 @@ COMMANDS = [
 def test_commands_refuse_before_they_write(
     storage: Storage,
     command: list[str],
-    monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(other_hosts, "LEASE_S", LEASE_S)
     with renewed(storage, joined(storage, ELSEWHERE)):
         code = run_command([*command, "--storage", storage.url], debug=False)
     assert code == 78
