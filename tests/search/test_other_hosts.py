@@ -195,11 +195,8 @@ def test_commands_refuse_before_they_write(
     said = capfd.readouterr().err
     assert "node7 is at work on it: SQLite's locks do not hold across machines" in said
     assert (
-        caplog.text.count("lies on a network file system (nfs4), where SQLite's locks cannot be relied on")
-        == 1
+        caplog.text.count("(nfs4), where SQLite's locks cannot be relied on: work on it from one host") == 1
     )
-    study = storage.store.study(1)
-    assert study is not None
     assert [worker.host for worker in storage.store.workers(1).values()] == ["node7"]
 
 
