@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from pathlib import Path
 
 import typer
 
@@ -64,12 +65,10 @@ def main() -> None:
 def run_command(arguments: list[str], *, debug: bool) -> int:
     """Runs one command and returns its exit code (docs/design.md, section 4)."""
     try:
+        _refuse_deleted_folder()
         return int(app(arguments, standalone_mode=False, prog_name="tune") or 0)
     except TuneError as error:
-        if debug:
-            typer.echo(traceback_text(error), err=True, nl=False)
-        typer.echo(f"tune: {redacted(str(error), ours=True)}", err=True)
-        return exit_code(error)
+        return _refused(error, debug=debug)
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:  # the reader of our output had enough
@@ -91,9 +90,30 @@ def run_command(arguments: list[str], *, debug: bool) -> int:
             show(file=words)
             typer.echo(redacted(words.getvalue()), err=True, nl=False)  # it quotes what was typed
             return int(getattr(error, "exit_code", 2))
+        try:
+            _refuse_deleted_folder()  # while the command ran
+        except ConfigError as deleted:
+            return _refused(deleted, debug=debug)
         if debug:
             typer.echo(traceback_text(error), err=True, nl=False)
         reason = redacted(" ".join(str(error).split())) or type(error).__name__
         typer.echo(f"tune: this should not happen: {type(error).__name__}: {reason}", err=True)
         typer.echo("The same command with --debug shows where; please report it.", err=True)
         return 1
+
+
+def _refused(error: TuneError, *, debug: bool) -> int:
+    if debug:
+        typer.echo(traceback_text(error), err=True, nl=False)
+    typer.echo(f"tune: {redacted(str(error), ours=True)}", err=True)
+    return exit_code(error)
+
+
+def _refuse_deleted_folder() -> None:
+    """Raises ConfigError where the current folder was deleted: torch's libraries end the process there."""
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise ConfigError(
+            "The current folder was deleted: change to one that exists (cd ~) and give the command again."
+        ) from error

@@ -24,6 +24,7 @@ from search.service.data import fetch_data, load_data
 from search.service.drive import Watch, drive
 from search.service.last_look import take_looks
 from search.service.look import find
+from search.service.other_hosts import keep_to_one_host
 from search.service.run import Hands, engine_for
 from search.space.defaults import CONFIRM_FACTOR
 from search.space.widen import widened
@@ -86,6 +87,7 @@ def confirm(
     """
     check_request(request)
     with open_storage(storage_url, create=False, patience_s=PATIENCE_S) as storage:
+        keep_to_one_host(storage)
         search, record = find(storage, request.study)
         trials = search.trials()
         candidates = _candidates(trials, record, request.top)

@@ -48,9 +48,10 @@ def serve(storage_url: str, *, host: str, port: int, ready: Ready) -> None:
     with _listening(host, port) as server, open_reading(storage_url) as reading:
         showing = Showing(reading, root)
         app = wsgi(
-            open_undisturbing(storage_url, showing.study),
+            open_undisturbing(storage_url, showing.study, database=reading.store.database),
             artifact_store=ShownFiles(showing.file, root / "uploads"),
         )
+        app = while_storage_is_there(app, reading)
         server.set_app(for_its_own_page(app, host=host, address=address))
         ready(address)
         server.serve_forever()
@@ -68,6 +69,20 @@ def for_its_own_page(app: WSGIApplication, *, host: str, address: str) -> WSGIAp
             return app(environment, start_response)
         start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
         return [f"tune: {words}.\n".encode()]
+
+    return answer
+
+
+def while_storage_is_there(app: WSGIApplication, reading: Reading) -> WSGIApplication:
+    """The app, in whose place a sentence answers once the SQLite file was moved or replaced."""
+
+    def answer(environment: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            reading.store.database.check_file()
+        except TuneError as error:
+            start_response("503 Service Unavailable", [("Content-Type", "text/plain; charset=utf-8")])
+            return [f"tune: {error}\n".encode()]
+        return app(environment, start_response)
 
     return answer
 

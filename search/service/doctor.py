@@ -13,6 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from search.errors import TuneError
+from search.filesystem import network_file_system
+from search.service.other_hosts import warning
 from search.work.artifacts import artifact_root, sqlite_file
 
 PACKAGES = ("torch", "optuna", "optuna-dashboard", "sqlalchemy", "plotly", "typer")
@@ -37,6 +39,8 @@ def examine(storage_url: str) -> list[Finding]:
         "storage": partial(_storage, storage_url),
         "disk": partial(_disk, storage_url),
     }
+    if sqlite_file(storage_url) is not None:
+        looks["file system"] = partial(_file_system, storage_url)
     return [*_packages(), *(_found(check, look) for check, look in looks.items())]
 
 
@@ -107,6 +111,15 @@ def _storage(storage_url: str) -> Finding:
         return Finding(check="storage", ok=missing, finding=str(error))
     names = ", ".join(view.record.name for view in found) or "none yet"
     return Finding(check="storage", ok=True, finding=f"studies: {names}")
+
+
+def _file_system(storage_url: str) -> Finding:
+    file = sqlite_file(storage_url)
+    assert file is not None
+    kind = network_file_system(file)
+    if kind is not None:
+        return Finding(check="file system", ok=False, finding=warning(str(file), kind))
+    return Finding(check="file system", ok=True, finding=f"{file} lies on no network file system")
 
 
 def _disk(storage_url: str) -> Finding:

@@ -19,6 +19,7 @@ from search.errors import Interrupted, TryAgain, TuneError
 from search.machine import is_here
 from search.records import Failure, Snapshot, StudyRecord
 from search.service.create import RunRequest
+from search.service.other_hosts import OtherHosts
 from search.service.watched import Reason, RunResult, Watched, workers_at
 from search.store.leftovers import sweep
 from search.study.storage import Storage
@@ -55,6 +56,7 @@ def drive(
     me = f"{socket.gethostname()}:{os.getpid()}:parent"
     began = time.monotonic()
     look = Watched(storage, study, record)
+    others = OtherHosts(storage)
     reaper = Reaper(study, storage.store, me)
     reaper.look(dead=_dead_here(storage, study))
     first = look.snapshot(0.0)
@@ -64,6 +66,7 @@ def drive(
         return look.result("detached", first)
     order = Order(
         storage_url=storage.url,
+        storage_file=storage.file_id,
         study=study.name,
         artifact_root=artifact_root(storage.url),
         device=request.device,
@@ -82,6 +85,7 @@ def drive(
             reason: Reason = "finished"
             while not crew.ended and not signals.stop() and crew.gave_up is None:
                 pause(POLL_S, signals.stop)
+                others.check()
                 dead = crew.tend()
                 if dead or reaper.due:
                     reaper.look(dead=_ids_of(storage, study, dead))

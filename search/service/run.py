@@ -16,6 +16,7 @@ from search.service.create import DeviceName, EngineName, RunRequest, create_or_
 from search.service.data import fetch_data, load_data
 from search.service.drive import Watch, drive, pause
 from search.service.look import StudyView, find, studies
+from search.service.other_hosts import keep_to_one_host
 from search.service.watched import RunResult
 from search.store.database import PATIENCE_S
 from search.store.url import parse_url
@@ -53,6 +54,7 @@ def run(
         fetch_data(progress=progress)
         mnist = load_data()
         with open_storage(storage_url, patience_s=PATIENCE_S) as storage:
+            keep_to_one_host(storage)
             study, record = create_or_resume(storage, request, mnist)
             return drive(storage, study, record, request, engine, watch=watch, detach=detach)
 
@@ -119,6 +121,7 @@ def join(
     """
     with open_storage(storage_url, create=False, patience_s=PATIENCE_S) as storage:
         storage.heed(stop)
+        keep_to_one_host(storage, stop)
         study, record = find(storage, name)
         request = hands.request(record.spec.task, name, record.target_trials)
         check(request)

@@ -1,12 +1,23 @@
 """Optuna's tables, as far as tune reads and writes them itself: the columns, and the revision they are of.
-Knows nothing of queries. Optuna makes the tables; nothing here ever creates or changes one.
+Knows nothing of queries. creation.py makes the tables, from the description that Optuna itself has of them.
 
 tests/contracts/test_optuna_tables.py holds this page against the installed Optuna.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import Column, DateTime, Enum, Float, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Enum,
+    Float,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+)
 
 REVISION = "v3.2.0.a"
 """Of the schema that this page describes (alembic_version). Another one is refused untouched."""
@@ -115,6 +126,25 @@ def _attributes(kind: str) -> Table:
 
 user_attributes = _attributes("user")
 system_attributes = _attributes("system")
+
+alembic_version = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+"""Alembic's table, as Alembic makes it: it holds the revision of Optuna's schema."""
+
+NAMES = frozenset(
+    {
+        *metadata.tables,
+        alembic_version.name,
+        "study_user_attributes",
+        "trial_heartbeats",
+        "version_info",
+    }
+)
+"""All tables that Optuna makes, also those which tune does not read."""
 
 _WORDS = {"INF_POS": float("inf"), "INF_NEG": float("-inf"), "NAN": float("nan")}
 

@@ -22,8 +22,10 @@ from search.records import (
     Worker,
 )
 from search.store import migrations, tables
+from search.store.creation import OptunaSchema, create
 from search.store.database import Database, retried
 from search.store.engine import translated
+from search.store.opened_file import FileId
 from search.store.rows import (
     checkpoint_of,
     export_of,
@@ -43,16 +45,17 @@ from search.store.upsert import put
 class SQLStore(SQLClaims, SQLCurves):
     """tune's tables in one database."""
 
-    def __init__(self, url: URL, *, patience_s: float = 0.0) -> None:
+    def __init__(self, url: URL, *, patience_s: float = 0.0, file_id: FileId | None = None) -> None:
         """Prepares an engine for `url`; touches nothing yet. Raises ConfigError without a driver.
 
         patience_s: so long most of what follows is tried again while the database is away; not `look`.
+        file_id: of the SQLite file that is meant; None: the one that is there.
         """
-        self.database = Database(url, patience_s=patience_s)
+        self.database = Database(url, patience_s=patience_s, file_id=file_id)
 
     def look(self, *, create: bool, backed_up: bool = False) -> bool:
-        """Whether the database already has Optuna's tables. Tables of an older tune's are brought up to date
-        first (upgrade.py; `backed_up` as there), else nothing changes.
+        """Whether the database has all tables already, Optuna's and tune's. Tables of an older tune's are
+        brought up to date first (upgrade.py; `backed_up` as there), else nothing changes.
 
         Raises ConfigError for a database of another program, of a newer tune or of another Optuna, for a
         server's of an older tune unless `backed_up`, or, unless `create`, for one that holds nothing of
@@ -62,17 +65,17 @@ class SQLStore(SQLClaims, SQLCurves):
             found = migrations.look(self.database.engine, create=create)
             if found.version is not None and found.version < tables.SCHEMA_VERSION:
                 upgrade(self.database.engine, backed_up=backed_up)
-            return found.optuna
+            return found.is_whole
 
     def refuse_damaged(self) -> None:
         """Raises ConfigError for an SQLite file whose pages do not fit together."""
         with translated(self.database.url):
             migrations.refuse_damaged(self.database.engine)
 
-    def create_tables(self) -> None:
-        """Makes tune's tables where they are missing."""
+    def create_tables(self, optuna_schema: OptunaSchema | None = None) -> None:
+        """Makes tune's tables where they are missing, and Optuna's if their schema is given (creation.py)."""
         with translated(self.database.url):
-            migrations.create(self.database.engine)
+            create(self.database.engine, optuna_schema)
 
     # Studies
 

@@ -35,6 +35,8 @@ class Order:
     trial_timeout_s: float
     left_s: float = math.inf
     """until the run is ended, counted from when the order is given"""
+    storage_file: tuple[int, int] | None = None
+    """device and inode of the SQLite file that the run has opened: no other one is written to"""
     target: float = math.inf
     """validation accuracy on every head after which the run wants no more trials"""
     failures_in_a_row: int = 0
@@ -92,7 +94,9 @@ def _work(order: Order, stop: Callable[[], bool], began: float) -> None:
     from search.work.worker import work
 
     prepare_process(order.threads)
-    with open_storage(order.storage_url, create=False, patience_s=PATIENCE_S) as storage:
+    with open_storage(
+        order.storage_url, create=False, patience_s=PATIENCE_S, file_id=order.storage_file
+    ) as storage:
         storage.heed(stop)
         device = choose_device(order.device)
         ground = prepare(

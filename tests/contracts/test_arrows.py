@@ -26,6 +26,7 @@ FLOORS = {
     "search.seeds": 0,
     "search.machine": 0,
     "search.redaction": 0,
+    "search.filesystem": 0,
 }
 """Room -> floor. A room imports from its own floor only within itself, else from floors below."""
 

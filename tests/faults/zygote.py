@@ -28,6 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from sqlalchemy import Engine, event
+from sqlalchemy.engine.default import DefaultDialect
 from torch import Tensor
 
 from data.mnist import Mnist, load
@@ -125,6 +127,33 @@ def die_at(moment: int) -> None:
     Database.write = contextmanager(write)  # type: ignore[method-assign, assignment]
 
 
+def die_at_statement(moment: int) -> None:
+    """Kills this process at its moment-th step in the database: before and after each statement that changes
+    something, and each commit."""
+    seen = 0
+    commit = DefaultDialect.do_commit
+
+    def step() -> None:
+        nonlocal seen
+        seen += 1
+        if seen == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def executing(connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        reads = statement.lstrip().upper().startswith(("SELECT", "PRAGMA", "SHOW", "DESCRIBE"))
+        if not reads and connection.engine.url.database is not None:  # not that of a database in memory
+            step()
+
+    def committing(self: Any, connection: Any) -> None:
+        step()
+        commit(self, connection)
+        step()
+
+    event.listen(Engine, "before_cursor_execute", executing)
+    event.listen(Engine, "after_cursor_execute", executing)
+    DefaultDialect.do_commit = committing  # type: ignore[method-assign]
+
+
 def let_the_clock_jump() -> None:
     """The time in the database, as this process sees it, is an hour off, now this way and now that."""
     ordinary, jumps = sql_claims.now, itertools.cycle([0, 3600, -3600, 3600, 0, -3600])
@@ -147,7 +176,9 @@ def be_reaper(order: Mapping[str, Any]) -> None:
 
 
 def be_creator(order: Mapping[str, Any], mnist: Mnist) -> None:
-    """Makes the database and the study where they are missing, as `tune run` does."""
+    """Makes the database and the study where they are missing, as `tune run --detach` does."""
+    if order.get("die_at"):
+        die_at_statement(order["die_at"])
     request = RunRequest(task="twodigit", study=order["study"], epochs=2, sampler="random", **order["create"])
     with open_storage(order["url"]) as storage:
         create_or_resume(storage, request, mnist)
