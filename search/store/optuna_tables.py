@@ -6,7 +6,9 @@ tests/contracts/test_optuna_tables.py holds this page against the installed Optu
 
 from __future__ import annotations
 
-from sqlalchemy import Column, DateTime, Enum, Float, Integer, MetaData, String, Table, Text
+from typing import Any
+
+from sqlalchemy import Column, DateTime, Enum, Float, Integer, MetaData, String, Table, Text, type_coerce
 
 REVISION = "v3.2.0.a"
 """Of the schema that this page describes (alembic_version). Another one is refused untouched."""
@@ -102,12 +104,21 @@ def _attributes(kind: str) -> Table:
 user_attributes = _attributes("user")
 system_attributes = _attributes("system")
 
-_WORDS = {"INF_POS": float("inf"), "INF_NEG": float("-inf"), "NAN": float("nan")}
+
+def as_word(column: Column[Any]) -> Any:
+    """A column of an enumeration as the driver gives it: a word that Optuna does not know can be read."""
+    return type_coerce(column, String).label(column.name)
 
 
-def number_of(value: float | None, kind: str) -> float:
-    """A stored number: itself, or what its kind stands for."""
-    return _WORDS[kind] if value is None else value
+_NAN = float("nan")
+_WORDS = {"INF_POS": float("inf"), "INF_NEG": float("-inf")}
+
+
+def number_of(value: float | None, kind: str | None) -> float:
+    """A stored number: itself, or what its kind stands for. NaN for what Optuna did not write."""
+    if value is None:
+        return _WORDS.get(kind or "", _NAN)
+    return value if isinstance(value, int | float) else _NAN
 
 
 def stored(value: float) -> tuple[float | None, str]:

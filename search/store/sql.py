@@ -4,15 +4,16 @@ Knows nothing of Optuna; shares its database, touches none of its tables.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
 from sqlalchemy.engine import URL
 
 from search.confirmation import Look
+from search.errors import ConfigError
 from search.records import (
     CheckpointRecord,
     Claim,
@@ -23,8 +24,9 @@ from search.records import (
 )
 from search.store import migrations, tables
 from search.store.database import Database, retried
-from search.store.engine import translated
+from search.store.engine import masked, translated
 from search.store.rows import (
+    Unusable,
     checkpoint_of,
     export_of,
     look_of,
@@ -32,6 +34,7 @@ from search.store.rows import (
     spec_to_json,
     stored,
     study_of,
+    usable,
     worker_of,
 )
 from search.store.sql_claims import SQLClaims, now, require_held, study_row
@@ -92,13 +95,33 @@ class SQLStore(SQLClaims, SQLCurves):
     def study(self, study_id: int) -> StudyRecord | None:
         with self.database.read() as connection:
             row = study_row(connection, study_id)
-        return None if row is None else study_of(row)
+        try:
+            return None if row is None else study_of(row)
+        except Unusable as error:
+            raise ConfigError(
+                f"The study with id {study_id} in {masked(self.database.url)} holds a value that tune did "
+                f"not write ({error}): it is damaged, or another program changed it. Nothing was changed now."
+            ) from error
 
     @retried
     def studies(self) -> list[StudyRecord]:
+        return list(usable(study_of, self._study_rows()))
+
+    @retried
+    def unusable_studies(self) -> dict[int, str]:
+        """What is wrong with the studies that `studies` leaves out, by id."""
+        found = {}
+        for row in self._study_rows():
+            try:
+                study_of(row)
+            except Unusable as error:
+                found[row["study_id"]] = str(error)
+        return found
+
+    def _study_rows(self) -> Sequence[RowMapping]:
         with self.database.read() as connection:
-            rows = connection.execute(select(tables.studies).order_by(tables.studies.c.study_id)).mappings()
-            return [study_of(row) for row in rows]
+            query = select(tables.studies).order_by(tables.studies.c.study_id)
+            return connection.execute(query).mappings().all()
 
     @retried
     def set_target(self, study_id: int, target_trials: int) -> None:
@@ -132,7 +155,7 @@ class SQLStore(SQLClaims, SQLCurves):
         query = select(tables.workers).where(tables.workers.c.study_id == study_id)
         with self.database.read() as connection:
             rows = connection.execute(query.order_by(tables.workers.c.joined)).mappings()
-            return {row["worker_id"]: worker_of(row) for row in rows}
+            return {worker.worker_id: worker for worker in usable(worker_of, rows)}
 
     # Checkpoints
 
@@ -169,12 +192,12 @@ class SQLStore(SQLClaims, SQLCurves):
             if rows:
                 ids = [row["trial_id"] for row in rows]
                 connection.execute(delete(table).where(table.c.trial_id.in_(ids)))
-            return [checkpoint_of(row) for row in rows]
+            return list(usable(checkpoint_of, rows))
 
     @retried
     def checkpoints(self, study_id: int) -> list[CheckpointRecord]:
         with self.database.read() as connection:
-            return [checkpoint_of(row) for row in connection.execute(_by_score(study_id)).mappings()]
+            return list(usable(checkpoint_of, connection.execute(_by_score(study_id)).mappings()))
 
     # What was done with the results
 
@@ -214,7 +237,7 @@ class SQLStore(SQLClaims, SQLCurves):
         )
         rows = connection.execute(query).mappings()
         groups = groupby(rows, key=lambda row: (row[looks.c.moment], row[looks.c.trial_id]))
-        return [look_of(list(group)) for _, group in groups]
+        return list(usable(look_of, (list(group) for _, group in groups)))
 
     @retried
     def add_export(self, export: ExportRecord) -> None:
@@ -227,7 +250,7 @@ class SQLStore(SQLClaims, SQLCurves):
         table = tables.exports
         query = select(table).where(table.c.study_id == study_id).order_by(table.c.moment, table.c.trial_id)
         with self.database.read() as connection:
-            return [export_of(row) for row in connection.execute(query).mappings()]
+            return list(usable(export_of, connection.execute(query).mappings()))
 
     def close(self) -> None:
         self.database.close()
