@@ -336,12 +336,17 @@ class Counts:
     running: int = 0
     waiting: int = 0
     foreign: int = 0
-    """trials that another program added to the study, in whatever state; they are in none of the other numbers"""
+    """trials of whatever state that another program added to the study; no other number has them"""
 
     @property
     def finished(self) -> int:
         """Trials that count towards the target."""
         return self.complete + self.pruned
+
+    @property
+    def total(self) -> int:
+        """All trials."""
+        return self.finished + self.failed + self.running + self.waiting + self.foreign
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

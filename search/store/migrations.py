@@ -36,11 +36,12 @@ class Found:
     """schema of tune's tables; None where there are none yet"""
 
 
-def look(engine: Engine, *, create: bool) -> Found:
+def look(engine: Engine, *, create: bool, plain: bool = False) -> Found:
     """What this database holds already. Changes nothing.
 
     Raises ConfigError for a database of another program, of a newer tune or of another Optuna, and, unless
-    `create`, for one that does not exist or holds nothing of tune's.
+    `create`, for one that does not exist or holds nothing of tune's. plain: one that holds studies of plain
+    Optuna is not refused.
     """
     where = masked(engine.url)
     if engine.dialect.name == "sqlite" and not Path(engine.url.database or "").exists():
@@ -59,7 +60,7 @@ def look(engine: Engine, *, create: bool) -> Found:
             f"The storage {where} belongs to another program (it has the tables {example}). "
             "Nothing was changed; choose another one with --storage."
         )
-    if not create and tables.schema.name not in names:
+    if not create and tables.schema.name not in names and not (plain and _has_studies(engine, names)):
         raise ConfigError(f"The storage {where} holds no study of tune's yet; `tune run` makes one.")
     version: int | None = None
     with engine.connect().execution_options(reads_only=True) as connection:
@@ -103,6 +104,14 @@ def refuse_damaged(engine: Engine) -> None:
             f"The storage {engine.url.database} is damaged ({' '.join(str(found).split())}); it was not "
             f"changed. `sqlite3 {engine.url.database} .recover | sqlite3 new.db` saves what can be read."
         )
+
+
+def _has_studies(engine: Engine, names: set[str]) -> bool:
+    """Whether Optuna has a study there, whoever made it."""
+    if "alembic_version" not in names:
+        return False
+    with engine.connect().execution_options(reads_only=True) as connection:
+        return connection.execute(select(optuna_tables.studies.c.study_id).limit(1)).first() is not None
 
 
 def _table_names(engine: Engine) -> set[str]:

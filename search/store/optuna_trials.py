@@ -73,6 +73,14 @@ class OptunaTrials:
             return connection.execute(query).first() is not None
 
     @retried
+    def is_maximized(self, study_id: int) -> bool:
+        """Whether the study has one objective, which is to be maximized, as `add_study` made it."""
+        table = tables.directions.c
+        query = select(as_word(table.direction)).where(table.study_id == study_id)
+        with self.database.read() as connection:
+            return [word for (word,) in raw(connection, query)] == ["MAXIMIZE"]
+
+    @retried
     def counts(self, study_id: int) -> Counts:
         """How many trials are in each state, whoever added them."""
         trials = tables.trials.c

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, delete, func, insert, inspect, select, update
 from sqlalchemy.engine import URL
 
 from search.confirmation import Look
@@ -52,17 +52,20 @@ class SQLStore(SQLClaims, SQLCurves):
         patience_s: so long most of what follows is tried again while the database is away; not `look`.
         """
         self.database = Database(url, patience_s=patience_s)
+        self._plain = False
+        """whether there were none of tune's tables yet when this store was opened to look"""
 
-    def look(self, *, create: bool, backed_up: bool = False) -> bool:
+    def look(self, *, create: bool, backed_up: bool = False, plain: bool = False) -> bool:
         """Whether the database already has Optuna's tables. Tables of an older tune's are brought up to date
         first (upgrade.py; `backed_up` as there), else nothing changes.
 
         Raises ConfigError for a database of another program, of a newer tune or of another Optuna, for a
         server's of an older tune unless `backed_up`, or, unless `create`, for one that holds nothing of
-        tune's; TryAgain where none answers.
+        tune's (`plain`: unless it holds studies of plain Optuna); TryAgain where none answers.
         """
         with translated(self.database.url):
-            found = migrations.look(self.database.engine, create=create)
+            found = migrations.look(self.database.engine, create=create, plain=plain)
+            self._plain = plain and found.version is None
             if found.version is not None and found.version < tables.SCHEMA_VERSION:
                 upgrade(self.database.engine, backed_up=backed_up)
             return found.optuna
@@ -93,6 +96,8 @@ class SQLStore(SQLClaims, SQLCurves):
 
     @retried
     def study(self, study_id: int) -> StudyRecord | None:
+        if self._holds_nothing():
+            return None
         with self.database.read() as connection:
             row = study_row(connection, study_id)
         try:
@@ -118,7 +123,16 @@ class SQLStore(SQLClaims, SQLCurves):
                 found[row["study_id"]] = str(error)
         return found
 
+    def _holds_nothing(self) -> bool:
+        """Whether there are still none of tune's tables: another process may make them any time."""
+        if self._plain:
+            with self.database.read() as connection:
+                self._plain = not inspect(connection).has_table(tables.schema.name)
+        return self._plain
+
     def _study_rows(self) -> Sequence[RowMapping]:
+        if self._holds_nothing():
+            return []
         with self.database.read() as connection:
             query = select(tables.studies).order_by(tables.studies.c.study_id)
             return connection.execute(query).mappings().all()

@@ -175,7 +175,7 @@ def read_facts(
                 try:
                     attributes[table][trial_id][key] = json.loads(text)
                 except (TypeError, ValueError, RecursionError) as error:
-                    faults.setdefault(trial_id, []).append(f"{_FOREIGN_VALUE} ({_named(key, error)})")
+                    faults.setdefault(trial_id, []).append(f"{FOREIGN_VALUE} ({_named(key, error)})")
     for trial_id, objective, value, kind in fetch(v.trial_id, v.objective, v.value, as_word(v.value_type)):
         if objective == 0 and trial_id in params:
             values[trial_id] = number_of(value, kind)
@@ -209,7 +209,8 @@ def read_facts(
     return found
 
 
-_FOREIGN_VALUE = "it holds a value that Optuna did not write"
+FOREIGN_VALUE = "it holds a value that Optuna did not write"
+"""What is wrong with a trial where JSON cannot be read."""
 
 
 def _named(key: object, error: Exception) -> str:

@@ -38,6 +38,11 @@ def _studies(sides: tuple[Side, ...]) -> list[Row]:
         _row("complete", [str(each.complete) for each in counts]),
         _row("pruned", [str(each.pruned) for each in counts]),
         _row("failed", [str(each.failed) for each in counts]),
+        *(
+            [_row("foreign", [str(each.foreign) for each in counts])]
+            if any(c.foreign for c in counts)
+            else []
+        ),
         _row("wall time", [duration(side.timeline.seconds) for side in sides]),
         _row("training time", [duration(side.timeline.training_s) for side in sides]),
         _row("images seen", [f"{side.timeline.images:,}" for side in sides]),
