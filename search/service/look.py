@@ -55,8 +55,13 @@ def refuse_foreign(storage_url: str, name: str) -> None:
         return
     with storage:
         study_id = find_id(storage.trials, name)
-        if study_id is not None and storage.store.study(study_id) is None:
+        if study_id is not None and _is_foreign(storage, study_id):
             raise _foreign(storage, name)
+
+
+def _is_foreign(storage: Reading | Storage, study_id: int) -> bool:
+    """Whether tune did not make the study with that id."""
+    return storage.store.study(study_id) is None or study_id not in storage.trials.signed()
 
 
 def _foreign(storage: Reading | Storage, name: str) -> ConfigError:
@@ -79,7 +84,7 @@ def record_of(storage: Reading | Storage, name: str) -> StudyRecord:
         hint = did_you_mean(name, known) if known else "; there is none yet, `tune run` makes one"
         raise UsageError(f"There is no study {name} in {storage.name}{hint}.")
     record = storage.store.study(study_id)
-    if record is None:
+    if record is None or study_id not in storage.trials.signed():
         raise _foreign(storage, name)
     record = replace(record, name=name)
     space_of(record)
@@ -132,12 +137,12 @@ def all_studies(storage_url: str) -> tuple[list[StudyView], list[ForeignStudy]]:
     changed so that they cannot be used are told of, and left out."""
     with open_reading(storage_url) as storage:
         names, views = storage.trials.names(), []
-        unusable = storage.store.unusable_studies()
+        signed = storage.trials.signed() & names.keys()  # optuna-dashboard can delete a study
+        unusable = {k: v for k, v in storage.store.unusable_studies().items() if k in signed}
         for study_id, fault in unusable.items():
-            if study_id in names:
-                _log.warning("The study %s is left out: %s.", names[study_id], fault)
+            _log.warning("The study %s is left out: %s.", names[study_id], fault)
         for record in storage.store.studies():
-            if record.study_id not in names:  # optuna-dashboard can delete a study
+            if record.study_id not in signed:
                 continue
             try:
                 views.append(_view(storage, replace(record, name=names[record.study_id])))

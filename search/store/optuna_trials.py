@@ -37,6 +37,9 @@ from search.store.trial_facts import (
 )
 from search.store.upsert import put
 
+METRIC_NAMES = "study:metric_names"
+"""System attribute in which Optuna keeps what the values of a study are called."""
+
 
 class TrialEnded(TuneError):
     """The trial is finished: nothing about it can change any more."""
@@ -71,6 +74,18 @@ class OptunaTrials:
         query = select(tables.studies.c.study_id).where(tables.studies.c.study_id == study_id)
         with self.database.read() as connection:
             return connection.execute(query).first() is not None
+
+    @retried
+    def signed(self) -> frozenset[int]:
+        """Ids of the studies that have what `add_study` writes, and plain Optuna does not by itself.
+
+        SQLite gives the id of a study that was deleted to the next one: without this, a study that another
+        program makes then would be taken for the one of tune's that was there.
+        """
+        table = tables.study_system_attributes.c
+        with self.database.read() as connection:
+            rows = raw(connection, select(table.study_id).where(table.key == METRIC_NAMES))
+        return frozenset(study_id for (study_id,) in rows)
 
     @retried
     def is_maximized(self, study_id: int) -> bool:
@@ -130,7 +145,7 @@ class OptunaTrials:
                 return None
             row = {"study_id": study_id, "objective": 0, "direction": "MAXIMIZE"}
             connection.execute(insert(tables.directions).values(**row))
-            named = {"key": "study:metric_names", "value_json": json.dumps([metric])}
+            named = {"key": METRIC_NAMES, "value_json": json.dumps([metric])}
             connection.execute(insert(tables.study_system_attributes).values(study_id=study_id, **named))
         return study_id
 
