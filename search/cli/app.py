@@ -5,6 +5,7 @@ Knows nothing of what a command does. Heavy imports belong inside the commands: 
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 from pathlib import Path
@@ -62,8 +63,31 @@ def main() -> None:
     sys.exit(run_command([argument for argument in sys.argv[1:] if argument != "--debug"], debug=debug))
 
 
+class _Once(logging.Handler):
+    """Prints what the rooms below warn of, each sentence once for a command, however often it is read."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        words = redacted(record.getMessage())
+        if words not in self._said:
+            self._said.add(words)
+            typer.echo(words, err=True)
+
+
 def run_command(arguments: list[str], *, debug: bool) -> int:
     """Runs one command and returns its exit code (docs/design.md, section 4)."""
+    warnings, rooms = _Once(), logging.getLogger("search")
+    rooms.addHandler(warnings)
+    try:
+        return _run_command(arguments, debug=debug)
+    finally:
+        rooms.removeHandler(warnings)
+
+
+def _run_command(arguments: list[str], *, debug: bool) -> int:
     try:
         _refuse_deleted_folder()
         return int(app(arguments, standalone_mode=False, prog_name="tune") or 0)

@@ -53,6 +53,7 @@ def _words(losses: Losses) -> str:
         f"{losses.record.name} and all that is known of it will be lost:",
         f"  trials   {counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed, "
         "with settings and learning curves",
+        *([f"  foreign  {counts.foreign} that another program added"] if counts.foreign else []),
     ]
     if losses.looks:
         lines.append(f"  looks    {losses.looks} at the test set: nobody will know that it was looked at")

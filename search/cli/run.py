@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search.cli.options import JSONOption, StorageOption, print_json, storage_url
-from search.cli.words import duration, heads, percent, settings
+from search.cli.words import duration, foreign_in_words, heads, percent, settings
 from search.errors import UsageError
 from search.records import Failure
 
@@ -182,6 +182,7 @@ def _tell(result: RunResult, *, json: bool) -> None:
                 "complete": seen.counts.complete,
                 "pruned": seen.counts.pruned,
                 "failed": seen.counts.failed,
+                "foreign": seen.counts.foreign,
                 "best_trial": result.trial.number if result.trial else None,
                 "best_value": result.trial.value if result.trial else None,
                 "seconds": seen.elapsed_s,
@@ -229,6 +230,8 @@ def _ending(result: RunResult) -> str:
         tally += f", {interrupted} interrupted and queued again"
     if counts.failed > interrupted:
         tally += f", {counts.failed - interrupted} failed besides"
+    if counts.foreign:
+        tally += f"; besides {foreign_in_words(counts.foreign).rstrip('.')}"
     match result.reason:
         case "finished":
             return (

@@ -131,7 +131,7 @@ class Showing:
             record = self._reading.store.study(study_id)
             if record is None:
                 return None
-            counts = self._reading.trials.counts(study_id)
+            counts, _ = self._reading.trials.tally(study_id)
             shown = made[2] if made is not None and made[1] == counts else self._make(study_id, counts)
         except TuneError:
             return None if made is None else made[2]
@@ -152,6 +152,7 @@ class Showing:
         line = timeline(reader.tracks(store.measured), reader.reports())
         best = reader.best()
         kept = store.checkpoints(study_id)
+        # Weights of other programs' trials, and of trials that cannot be used, are not shown.
         leaders = {trial.trial_id: trial for trial in reader.of([each.trial_id for each in kept])}
         curves = store.curves({*leaders, *([best.trial_id] if best else [])})
         rivals = {each.number: each for each in (*([best] if best else []), *reader.references())}

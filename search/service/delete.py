@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 from search.errors import TryAgain, UsageError
 from search.records import Counts, StudyRecord
-from search.report import numbers
 from search.service.confirmed import confirmations
-from search.service.look import find
+from search.service.look import find, refuse_foreign
 from search.store.deletion import delete_study
 from search.study.storage import open_storage
 
@@ -45,9 +44,10 @@ class Losses:
 def delete(storage_url: str, name: str, *, force: bool, agree: Callable[[Losses], bool]) -> bool:
     """Deletes the study if `agree` does, once it was told what will be lost; whether it did.
 
-    Raises UsageError where there is no such study or another one confirms it, TryAgain where workers have
-    trials of it in hand; `force` does it all the same.
+    Raises UsageError where there is no such study or another one confirms it, ConfigError where tune did not
+    make it, TryAgain where workers have trials of it in hand; `force` does it all the same.
     """
+    refuse_foreign(storage_url, name)
     with open_storage(storage_url, create=False, patience_s=PATIENCE_S) as storage:
         study, record = find(storage, name)
         if not force:
@@ -83,7 +83,7 @@ def _losses(storage: Storage, study: Study, record: StudyRecord) -> Losses:
     files = [path for path in folder.rglob("*") if path.is_file()]
     return Losses(
         record=record,
-        counts=numbers.count(study.trials()),
+        counts=study.counts(),
         looks=len(storage.store.looks([record.study_id])),
         exports=len(storage.store.exports(record.study_id)),
         folder=folder,

@@ -214,11 +214,12 @@ def _checkpoint(storage_url: str, found: FoundTrial) -> tuple[CheckpointRecord, 
         )
     with open_reading(storage_url) as storage:
         kept = {each.trial_id: each for each in storage.store.checkpoints(found.record.study_id)}
-    if trial.trial_id not in kept:
+    checkpoint = kept.get(trial.trial_id)
+    if checkpoint is None or all(point.images != checkpoint.images for point in found.curve):
         raise UsageError(
             f"{called} has no weights: only those of the {KEEP} best trials are kept; {_again(found)}."
         )
-    path = artifact_root(storage_url) / kept[trial.trial_id].path
+    path = artifact_root(storage_url) / checkpoint.path
     try:
         missing = not path.is_file()
     except OSError:  # a folder above it may not be entered; reading the file will say so
@@ -228,7 +229,7 @@ def _checkpoint(storage_url: str, found: FoundTrial) -> tuple[CheckpointRecord, 
             f"The weights of trial {trial.number} of {name} are not at {path}. "
             f"Set TUNE_ARTIFACTS if they lie elsewhere; else {_again(found)}."
         )
-    return kept[trial.trial_id], path
+    return checkpoint, path
 
 
 def _again(found: FoundTrial) -> str:
@@ -345,7 +346,7 @@ def _facts(
     found = chosen.found
     record, trial = found.record, found.trial
     # A trial that was pruned may have come to a better point than the last one whose weights were kept.
-    [point] = [point for point in found.curve if point.images == chosen.checkpoint.images]
+    point = next(point for point in found.curve if point.images == chosen.checkpoint.images)
     seed = training_seed(record.spec.seed, origin=found.origin, confirming=trial.confirming)
     return CardFacts(
         title=task.title,

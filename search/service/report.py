@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from search.errors import ConfigError, TuneError
 from search.records import StudyRecord, TrialRecord
-from search.report.numbers import best_trial, leader
+from search.report.numbers import best_trial, leader, origin
 from search.report.one_study.effects import FAMILY, Setting
 from search.report.one_study.material import Material
 from search.service.confirmed import confirmation
@@ -69,6 +69,7 @@ def gather(storage_url: str, name: str) -> Material:
     return Material(
         study=record,
         trials=whole.trials,
+        counts=whole.counts,
         curves=whole.curves,
         seconds=whole.seconds,
         workers=tuple(whole.workers.values()),
@@ -113,10 +114,11 @@ def drawn(record: StudyRecord, trials: Sequence[TrialRecord]) -> frozenset[int]:
     spec = record.spec
     if spec.confirms is not None:
         return frozenset()
+    repeats = {trial.number: trial.retry_of for trial in trials}
     return frozenset(
         trial.number
         for trial in trials
-        if drawn_at_random(spec.sampler, spec.seed, _origin(trial, trials).number)
+        if drawn_at_random(spec.sampler, spec.seed, origin(trial.number, repeats))
     )
 
 
@@ -144,13 +146,6 @@ def _confirming(record: StudyRecord, trials: Sequence[TrialRecord]) -> str:
     return shlex.join(words)
 
 
-def _origin(trial: TrialRecord, trials: Sequence[TrialRecord]) -> TrialRecord:
-    """The trial that these settings were first given to; numbers count from 0 without a gap."""
-    while trial.retry_of is not None:
-        trial = trials[trial.retry_of]
-    return trial
-
-
 def _mistakes(storage_url: str, whole: WholeStudy) -> Mistakes | str:
     """What the winner's weights get wrong, else why that cannot be seen."""
     winner = best_trial(whole.trials) or leader(whole.trials)
@@ -164,7 +159,8 @@ def _mistakes(storage_url: str, whole: WholeStudy) -> Mistakes | str:
 
     path = artifact_root(storage_url) / checkpoint.path
     worker = whole.workers.get(whole.trained_by.get(winner.trial_id, ""))
-    precision = "float32" if worker is None else worker.environment[f"precision_{winner.settings[FAMILY]}"]
+    noted = {} if worker is None else worker.environment
+    precision = noted.get(f"precision_{winner.settings[FAMILY]}", "float32")
     try:
         mnist = load_data()
         same_data(whole.record, mnist)

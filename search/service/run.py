@@ -15,7 +15,7 @@ from search.service.check import check
 from search.service.create import DeviceName, EngineName, RunRequest, create_or_resume
 from search.service.data import fetch_data, load_data
 from search.service.drive import Watch, drive, pause
-from search.service.look import StudyView, find, studies
+from search.service.look import StudyView, find, refuse_foreign, studies
 from search.service.other_hosts import keep_to_one_host
 from search.service.watched import RunResult
 from search.store.database import PATIENCE_S
@@ -50,6 +50,7 @@ def run(
     """
     check(request, detach=detach)
     parse_url(storage_url)  # refused before anything is fetched
+    refuse_foreign(storage_url, request.name)
     with engine_for(request, storage_url) as engine:
         fetch_data(progress=progress)
         mnist = load_data()
@@ -119,6 +120,7 @@ def join(
 
     stop: whether somebody wants to end already, so that a storage that is away is not waited for.
     """
+    refuse_foreign(storage_url, name)
     with open_storage(storage_url, create=False, patience_s=PATIENCE_S) as storage:
         storage.heed(stop)
         keep_to_one_host(storage, stop)
@@ -154,6 +156,8 @@ def serve(
         while not signals.stop():
             name = None
             try:
+                if only is not None:
+                    refuse_foreign(storage_url, only)
                 found = studies(storage_url)
                 words = _waiting_for(only, found)
                 name = next(_open(found, only, shelved), None)

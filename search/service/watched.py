@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from search.machine import is_here
 from search.records import Point, Snapshot, State, StudyRecord, TrialRecord
 from search.report import numbers
+from search.service.look import reader_of
 from search.study.storage import Storage
 from search.study.study import Study, StudyDeleted
 
@@ -60,7 +61,8 @@ class Watched:
         self._turned: dict[str, float] = {}
         """when that changed: who ends a trial goes on with one that may have waited for long"""
         self._looked_s = 0.0
-        self._finished_before = numbers.count(study.trials()).finished
+        self._reader = reader_of(storage, record)
+        self._finished_before = self._reader.counts().finished
 
     def snapshot(self, elapsed_s: float) -> Snapshot:
         """The study now. Raises StudyDeleted."""
@@ -74,7 +76,7 @@ class Watched:
             raise StudyDeleted(self._study.name)
         # Another run may have raised the target meanwhile.
         self._record = replace(self._record, target_trials=current.target_trials)
-        self._trials = self._study.trials()
+        self._trials = self._reader.all()
         leader = numbers.leader(self._trials)
         running = [trial for trial in self._trials if trial.state is State.RUNNING]
         for trial in running:
@@ -97,6 +99,7 @@ class Watched:
             moved=self._moved,
             elapsed_s=elapsed_s,
             finished_before=self._finished_before,
+            counts=self._reader.counted,
         )
 
     def stalled(self, since_s: float, places: Collection[Place]) -> list[tuple[Place, int]]:

@@ -18,6 +18,7 @@ from search.errors import TuneError
 from search.records import (
     CheckpointRecord,
     Claim,
+    CurveCheck,
     ExportRecord,
     Measured,
     Point,
@@ -161,6 +162,11 @@ class Store(ABC):
     @abstractmethod
     def measured(self, trial_ids: Collection[int]) -> Mapping[int, tuple[Measured, ...]]:
         """The validation accuracies of many trials by images seen, in two queries. Trials without points are
+        left out."""
+
+    @abstractmethod
+    def check_curves(self, trial_ids: Collection[int]) -> Mapping[int, CurveCheck]:
+        """What is needed to tell which of these curves can be used, in two queries. Trials without points are
         left out."""
 
     # Workers

@@ -7,6 +7,7 @@ from __future__ import annotations
 import datetime
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from search.confirmation import Look
 from search.records import (
     CheckpointRecord,
     Claim,
+    CurveCheck,
     ExportRecord,
     Measured,
     Point,
@@ -22,6 +24,7 @@ from search.records import (
     Worker,
 )
 from search.store.base import LeaseLost, Store
+from search.store.rows import is_sound
 
 
 class MemoryStore(Store):
@@ -199,6 +202,16 @@ class MemoryStore(Store):
                     joint=point.validation.joint,
                 )
                 for point in curve
+            )
+            for trial_id, curve in self.curves(trial_ids).items()
+        }
+
+    def check_curves(self, trial_ids: Collection[int]) -> dict[int, CurveCheck]:
+        return {
+            trial_id: CurveCheck(
+                points=len(curve),
+                unsound=sum(not is_sound(point) for point in curve),
+                heads=Counter(head for point in curve for head in point.validation.heads),
             )
             for trial_id, curve in self.curves(trial_ids).items()
         }

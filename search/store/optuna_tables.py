@@ -6,6 +6,8 @@ tests/contracts/test_optuna_tables.py holds this page against the installed Optu
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     Column,
     DateTime,
@@ -17,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    type_coerce,
 )
 
 REVISION = "v3.2.0.a"
@@ -135,23 +138,24 @@ alembic_version = Table(
 )
 """Alembic's table, as Alembic makes it: it holds the revision of Optuna's schema."""
 
-NAMES = frozenset(
-    {
-        *metadata.tables,
-        alembic_version.name,
-        "study_user_attributes",
-        "trial_heartbeats",
-        "version_info",
-    }
-)
+NAMES = frozenset({*metadata.tables, alembic_version.name, "version_info"})
 """All tables that Optuna makes, also those which tune does not read."""
 
-_WORDS = {"INF_POS": float("inf"), "INF_NEG": float("-inf"), "NAN": float("nan")}
+
+def as_word(column: Column[Any]) -> Any:
+    """A column of an enumeration as the driver gives it: a word that Optuna does not know can be read."""
+    return type_coerce(column, String).label(column.name)
 
 
-def number_of(value: float | None, kind: str) -> float:
-    """A stored number: itself, or what its kind stands for."""
-    return _WORDS[kind] if value is None else value
+_NAN = float("nan")
+_WORDS = {"INF_POS": float("inf"), "INF_NEG": float("-inf")}
+
+
+def number_of(value: float | None, kind: str | None) -> float:
+    """A stored number: itself, or what its kind stands for. NaN for what Optuna did not write."""
+    if value is None:
+        return _WORDS.get(kind or "", _NAN)
+    return value if isinstance(value, int | float) else _NAN
 
 
 def stored(value: float) -> tuple[float | None, str]:

@@ -48,7 +48,8 @@ def again(
 
 def precision_of(settings: Mapping[str, Value], worker: Worker | None) -> str:
     """What that worker computed such a network in; float32 where nobody knows."""
-    return "float32" if worker is None else str(worker.environment[f"precision_{settings['model']}"])
+    noted = {} if worker is None else worker.environment
+    return str(noted.get(f"precision_{settings['model']}", "float32"))
 
 
 def machine() -> dict[str, str | int]:

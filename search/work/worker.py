@@ -136,8 +136,8 @@ class _Hands:
         return True
 
     def _nothing_runs(self) -> bool:
-        """Whether nobody has a trial in hand. What runs without a claim is another program's, or one that
-        nobody will end but a reaper."""
+        """Whether nobody has a trial of tune's own in hand. What runs without a claim nobody will end but a
+        reaper."""
         return not (self._store.open_claims(self._study.study_id) or self._study.running())
 
     def _filled(self) -> bool:
@@ -309,8 +309,11 @@ class _Hands:
         self._put_down(attempt)
         if not reason.repeated:
             attempt.saves.discard()
-        self._study.fail(attempt.asked.trial_id, reason, detail)
+        state = self._study.fail(attempt.asked.trial_id, reason, detail)
         with contextlib.suppress(LeaseLost):  # whoever has the claim now deals with it
+            if state is not None and state.counts:  # another program finished it: the slot is filled
+                self._store.settle(attempt.claim)
+                return
             self._store.release(attempt.claim)
             self._ground.artifacts.discard(attempt.asked.number)
 
