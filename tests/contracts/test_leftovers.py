@@ -113,8 +113,8 @@ def test_a_study_is_deleted_while_a_worker_writes(
 ) -> None:
     """Optuna's own deletion does nothing then on a server, and says that all went well."""
     study = full(storage, "worked on", plain_spec)
-    [trial] = study.running()
-    step = {"trial_id": trial.trial_id, "step": 1, "intermediate_value": 0.5}
+    [claim] = storage.store.claims(study.study_id)
+    step = {"trial_id": claim.trial_id, "step": 1, "intermediate_value": 0.5}
     worker = create_engine(storage.url)
     with worker.connect() as connection, ThreadPoolExecutor() as pool:
         if storage.trials.database.engine.dialect.name == "sqlite":
