@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from search.errors import TuneError
 from search.records import Counts
@@ -22,6 +23,9 @@ from search.service.serving import until_stopped
 from search.study.reading import Reading, open_reading
 from search.study.showing import Shown, ShownFile, ShownFiles
 from search.study.storage import open_storage, open_undisturbing
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication
 
 REFRESH_S = 5.0
 """So old what is shown may be; the dashboard looks about as often."""
@@ -49,11 +53,22 @@ def serve(storage_url: str, *, host: str, port: int, ready: Ready) -> None:
         storage = open_undisturbing(storage_url, showing.study, connections=THREADS)
         app = wsgi(storage, artifact_store=ShownFiles(showing.file, root / "uploads"))
         try:
-            with Server(app, host=host, port=port, max_body=MAX_BODY, page="/dashboard/") as server:
+            with Server(
+                _tolerant(app), host=host, port=port, max_body=MAX_BODY, page="/dashboard/"
+            ) as server:
                 ready(server.address)
                 until_stopped(server)
         finally:
             storage.engine.dispose()
+
+
+def _tolerant(app: WSGIApplication) -> WSGIApplication:
+    """The dashboard, which fails where a request does not say which encodings it takes."""
+
+    def answer(environment: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        return app({"HTTP_ACCEPT_ENCODING": "identity", **environment}, start_response)
+
+    return answer
 
 
 class Showing:

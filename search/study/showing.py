@@ -20,6 +20,11 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import RDBStorage
 
+from search.files import open_regular
+
+MAX_BYTES = 16 * 1024**3
+"""Of a file that can be downloaded; the largest network of the space has a few."""
+
 _OURS = "dashboard:"
 """What begins so is the dashboard's; nothing else is added."""
 
@@ -136,13 +141,14 @@ class ShownFiles:
         if file is None:
             return self._uploads.open_reader(artifact_id)
         try:
-            with file.path.open("rb") as opened:
-                whole = hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256
-            if whole:
-                return file.path.open("rb")
-        except FileNotFoundError as error:
-            raise ArtifactNotFound(f"{file.path} is gone") from error
-        raise ArtifactNotFound(f"{file.path} is damaged")
+            opened = open_regular(file.path, limit=MAX_BYTES)
+        except OSError as error:
+            raise ArtifactNotFound(f"{file.path} cannot be read: {error.strerror or error}") from error
+        if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
+            opened.close()
+            raise ArtifactNotFound(f"{file.path} is damaged")
+        opened.seek(0)
+        return opened
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
         """Keeps what a person adds."""
