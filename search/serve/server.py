@@ -128,7 +128,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
         listening.listen()
-    except (OSError, UnicodeError) as error:  # UnicodeError: a name that no host can have
+    except (OSError, UnicodeError, TypeError) as error:  # not an OSError: a name that no host can have
         listening.close()
         raise UsageError(
             f"--host {host} --port {port} cannot be used: {getattr(error, 'strerror', None) or error}; "

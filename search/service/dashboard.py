@@ -50,7 +50,7 @@ def serve(storage_url: str, *, host: str, port: int, ready: Ready) -> None:
     root = artifact_root(storage_url)
     with open_reading(storage_url) as reading:
         showing = Showing(reading, root)
-        storage = open_undisturbing(storage_url, showing.study, connections=THREADS)
+        storage = open_undisturbing(storage_url, showing.study, threads=THREADS)
         app = wsgi(storage, artifact_store=ShownFiles(showing.file, root / "uploads"))
         try:
             with Server(

@@ -104,15 +104,15 @@ def _opened(store: SQLStore, *, create: bool) -> Storage:
     )
 
 
-def open_undisturbing(text: str, show: Show, *, connections: int) -> ShowingStorage:
+def open_undisturbing(text: str, show: Show, *, threads: int) -> ShowingStorage:
     """Optuna's storage for a program that looks far more often than it writes, such as optuna-dashboard.
 
     Without tune's rule that every transaction claims the right to write at once: readers with that rule
     would stand in the workers' way. The database must exist. show: what it is shown beside what is stored.
-    connections: of a pool, one for each thread that uses the storage, so that none waits for another's.
+    threads: how many use it at once.
     """
     url = parse_url(text)
-    pool = {"pool_size": 1, "max_overflow": connections - 1}
+    pool = {"pool_size": 1, "max_overflow": 2 * threads - 1}  # Optuna may open a second one inside a first
     with translated(url):
         return ShowingStorage(
             url.render_as_string(hide_password=False), show, engine_kwargs={**engine_arguments(url), **pool}
