@@ -96,11 +96,10 @@ class Browser:
 
 @dataclass(frozen=True)
 class Demo:
-    """A demo that answers, and the storage that its model comes from."""
+    """A demo that answers."""
 
     model: Model
     address: str
-    storage_url: str
 
 
 Open = Callable[..., AbstractContextManager[Browser]]
@@ -190,7 +189,6 @@ def demos(tmp_path_factory: pytest.TempPathFactory, mnist: Mnist) -> Iterator[di
         running[task] = Demo(
             model=model,
             address=threads.enter_context(served(make_server(model, host="127.0.0.1", port=0), end)),
-            storage_url=url,
         )
     yield running
     end.set()

@@ -247,8 +247,10 @@ def test_many_ask_at_once(request: pytest.FixtureRequest, tmp_path: Path, databa
     """More requests than threads, and threads that read while one writes: each is answered, and rightly."""
     url = request.getfixturevalue(database)
     open_storage(url).close()
-    study = optuna.create_study(storage=url, study_name="other")
+    plain = optuna.storages.RDBStorage(url)
+    study = optuna.create_study(storage=plain, study_name="other")
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=5)
+    plain.engine.dispose()
     end = threading.Event()
     with open_reading(url) as reading:
         showing = Showing(reading, tmp_path)
