@@ -25,14 +25,15 @@ def register(app: typer.Typer) -> None:
 
 
 def dashboard(
-    port: Annotated[int, typer.Option(help="TCP port.", min=1, max=65535)] = 8080,
+    port: Annotated[int, typer.Option(help="TCP port; 0: any that is free.", min=0, max=65535)] = 8080,
     host: Annotated[
         str, typer.Option(help="Address to listen on. It has no login and can delete: keep it local.")
     ] = "127.0.0.1",
     storage: StorageOption = None,
 ) -> None:
     """Opens optuna-dashboard on the storage; a run may go on meanwhile."""
-    from search.service.dashboard import only_here, serve
+    from search.serve.sender import only_here
+    from search.service.dashboard import serve
 
     if not only_here(host):
         typer.echo(

@@ -81,8 +81,8 @@ def _device() -> Finding:
 def _data() -> Finding:
     from data.mnist import FileState, MnistError, cache_folder, verify
 
-    folder = cache_folder()
     try:
+        folder = cache_folder()
         checks = verify()
     except MnistError as error:
         return Finding(check="data", ok=False, finding=str(error))

@@ -124,6 +124,22 @@ def _unfinished(error: OSError) -> TuneError:
 
 def _refuse(out: Path, force: bool) -> None:
     """Whatever can be refused before anything is read."""
+    try:
+        _refuse_place(out, force)
+    except OSError as error:
+        raise UsageError(f"--out {out} cannot be written: {error.strerror or error}.") from error
+    from models.export import missing_libraries
+
+    if missing := missing_libraries():
+        listed = ", ".join(missing)
+        raise ConfigError(
+            f"To export takes {listed}, not installed here; `pip install -e '.[export]'` in tune's folder "
+            f"(or `pip install {' '.join(missing)}`) mends it."
+        )
+
+
+def _refuse_place(out: Path, force: bool) -> None:
+    """Raises UsageError where no export may be put, OSError where it cannot be looked at."""
     if out.is_dir() and not out.is_symlink():
         if any(out.iterdir()):
             if not is_export(out):
@@ -140,14 +156,6 @@ def _refuse(out: Path, force: bool) -> None:
         raise UsageError(f"--out {out} is there and is no folder; choose a new one.")
     if not out.absolute().parent.is_dir():
         raise UsageError(f"--out {out} cannot be written: there is no folder {out.parent}.")
-    from models.export import missing_libraries
-
-    if missing := missing_libraries():
-        listed = ", ".join(missing)
-        raise ConfigError(
-            f"To export takes {listed}, not installed here; `pip install -e '.[export]'` in tune's folder "
-            f"(or `pip install {' '.join(missing)}`) mends it."
-        )
 
 
 def _choose(storage_url: str, name: str, number: int | None, tell: Callable[[str], None]) -> _Chosen:

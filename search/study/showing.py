@@ -20,12 +20,12 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import RDBStorage
 
+from search.files import open_regular
 from search.store.database import Database
 from search.store.deletion import delete_study
-from search.store.engine import parse_url
 
-DELETION_PATIENCE_S = 10.0
-"""How long a deletion is tried again while workers write to the same rows."""
+MAX_BYTES = 16 * 1024**3
+"""Of a file that can be downloaded; the largest network of the space has a few."""
 
 _OURS = "dashboard:"
 """What begins so is the dashboard's; nothing else is added."""
@@ -109,10 +109,10 @@ def _added(shown: Shown, stored: Mapping[str, Any]) -> dict[str, Any]:
 class ShowingStorage(RDBStorage):
     """Optuna's storage as the dashboard reads it, with what is shown beside it."""
 
-    def __init__(self, url: str, show: Show, *, engine_kwargs: dict[str, Any]) -> None:
+    def __init__(self, url: str, show: Show, database: Database, *, engine_kwargs: dict[str, Any]) -> None:
         super().__init__(url, engine_kwargs=engine_kwargs)
         self._show = show
-        self._database = Database(parse_url(url), patience_s=DELETION_PATIENCE_S)
+        self._database = database
 
     def delete_study(self, study_id: int) -> None:
         """With tune's side of it. Optuna's own way leaves a study that is worked on, and says nothing."""
@@ -149,13 +149,14 @@ class ShownFiles:
         if file is None:
             return self._uploads.open_reader(artifact_id)
         try:
-            with file.path.open("rb") as opened:
-                whole = hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256
-            if whole:
-                return file.path.open("rb")
-        except FileNotFoundError as error:
-            raise ArtifactNotFound(f"{file.path} is gone") from error
-        raise ArtifactNotFound(f"{file.path} is damaged")
+            opened = open_regular(file.path, limit=MAX_BYTES)
+        except OSError as error:
+            raise ArtifactNotFound(f"{file.path} cannot be read: {error.strerror or error}") from error
+        if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
+            opened.close()
+            raise ArtifactNotFound(f"{file.path} is damaged")
+        opened.seek(0)
+        return opened
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
         """Keeps what a person adds."""

@@ -116,22 +116,26 @@ def _opened(store: SQLStore, *, create: bool) -> Storage:
     )
 
 
-def open_undisturbing(text: str, show: Show, *, database: Database | None = None) -> ShowingStorage:
+def open_undisturbing(text: str, show: Show, database: Database, *, threads: int) -> ShowingStorage:
     """Optuna's storage for a program that looks far more often than it writes, such as optuna-dashboard.
 
     Without tune's rule that every transaction claims the right to write at once: readers with that rule
     would stand in the workers' way. The database must exist. show: what it is shown beside what is stored.
     database: the same one, opened before: an SQLite file that is moved or replaced is noticed by both.
+    threads: how many use it at once.
     """
     url = parse_url(text)
+    pool = {"pool_size": 1, "max_overflow": 2 * threads - 1}  # Optuna may open a second one inside a first
     with translated(url):
         storage = ShowingStorage(
-            url.render_as_string(hide_password=False), show, engine_kwargs=dict(engine_arguments(url))
+            url.render_as_string(hide_password=False),
+            show,
+            database,
+            engine_kwargs={**engine_arguments(url), **pool},
         )
     if storage.engine.dialect.name != "sqlite":
         prepare(storage.engine)
-    if database is not None:
-        database.watch(storage.engine)
+    database.watch(storage.engine)
     return storage
 
 

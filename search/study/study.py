@@ -227,7 +227,11 @@ class Study:
         if find_id(storage.trials, name) is None:
             return None
         adapter = TrialStorage(storage.optuna, storage.trials)
-        found = cls(optuna.load_study(storage=adapter, study_name=name), storage, adapter)
+        try:
+            study = optuna.load_study(storage=adapter, study_name=name)
+        except KeyError:  # it was deleted a moment ago
+            return None
+        found = cls(study, storage, adapter)
         adapter.rules = found._rules
         return found
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
@@ -193,7 +194,8 @@ class Arena:
         """The numbers of the trials that another program added, each of which is as it was written."""
         if not self.foreign:
             return set()
-        theirs = optuna.load_study(study_name=self.study, storage=self.url).get_trials(deepcopy=False)
+        with other_program(self.url) as storage:
+            theirs = optuna.load_study(study_name=self.study, storage=storage).get_trials(deepcopy=False)
         found = {trial.user_attrs[MARK]: trial for trial in theirs if MARK in trial.user_attrs}
         assert set(found) == set(self.foreign), "a foreign trial is lost"
         for mark, (state, value) in self.foreign.items():
@@ -208,6 +210,17 @@ def _origin(trials: dict[int, TrialRecord], trial: TrialRecord) -> TrialRecord:
     while trial.retry_of is not None:
         trial = trials[trial.retry_of]
     return trial
+
+
+@contextlib.contextmanager
+def other_program(url: str) -> Iterator[RDBStorage]:
+    """The storage as a program has it that knows Optuna and not tune."""
+    storage = RDBStorage(url)
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def _exists(pid: int) -> bool:
@@ -283,9 +296,12 @@ class Nemesis:
         mark, state = secrets.token_hex(4), self.chance.choice([*FINISHED])
         value = None if state is TrialState.FAIL else self.chance.uniform(0.0, 2.0)
         trial = optuna.trial.create_trial(state=state, value=value, user_attrs={MARK: mark})
-        with contextlib.suppress(optuna.exceptions.StorageInternalError):  # it waits for no lock
-            study = optuna.load_study(study_name=self.arena.study, storage=self.arena.url)
-            study.add_trial(trial)
+        # It has no patience where the file is locked.
+        with (
+            contextlib.suppress(optuna.exceptions.StorageInternalError),
+            other_program(self.arena.url) as storage,
+        ):
+            optuna.load_study(study_name=self.arena.study, storage=storage).add_trial(trial)
             self.arena.foreign[mark] = (state.name, value)
 
     def _make_or_delete_neighbor(self) -> None:
@@ -307,8 +323,11 @@ class Nemesis:
         if self.chance.random() < 0.5:
             assert delete(arena.url, arena.study, force=True, agree=lambda _: True)
         else:
-            with open_storage(arena.url, create=False) as storage:
-                optuna.delete_study(study_name=arena.study, storage=storage.optuna)
+            with other_program(arena.url) as storage:
+                # While a worker writes, Optuna deletes nothing on a server, and says nothing.
+                while any(study.study_name == arena.study for study in storage.get_all_studies()):
+                    with contextlib.suppress(optuna.exceptions.StorageInternalError):
+                        optuna.delete_study(study_name=arena.study, storage=storage)
         for pid in arena.pids:
             arena.wait(pid)
         assert [line["why"] for line in arena.history if line["event"] == "crashed"] == []

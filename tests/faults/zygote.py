@@ -22,6 +22,7 @@ import resource
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -222,11 +223,9 @@ def be_worker(order: Mapping[str, Any], mnist: Mnist) -> None:
 
     Handover.accept = accepted  # type: ignore[method-assign]
     with open_storage(order["url"], create=False, patience_s=60) as storage:
-        study = studies.Study.find(storage, order["study"])
-        assert study is not None
         ground = prepare(
             storage,
-            study.name,
+            order["study"],
             mnist,
             Path(order["artifacts"]),
             device=torch.device("cpu"),
@@ -284,8 +283,8 @@ def main() -> None:
             code = 0
         except TuneError as error:
             note(Path(order["history"]), event="gave up", why=str(error))
-        except BaseException as error:
-            note(Path(order["history"]), event="crashed", why=repr(error))
+        except BaseException:
+            note(Path(order["history"]), event="crashed", why=traceback.format_exc())
         finally:
             os._exit(code)
 

@@ -367,7 +367,7 @@ if __name__ == "__main__":
 
 
 def test_the_dashboards_tracebacks_are_redacted(tmp_path: Path) -> None:
-    from search.service.dashboard import for_its_own_page
+    from search.serve.sender import for_its_own_page
 
     class Log:
         text = ""

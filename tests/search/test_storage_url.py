@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 from search.errors import ConfigError, TryAgain, TuneError
 from search.store.connecting import prepare_server
 from search.store.engine import build_engine, engine_arguments, masked, parse_url
+from search.study.reading import open_reading
 from search.study.storage import open_storage, open_undisturbing
 
 PG = "postgresql://postgres@127.0.0.1:5432/postgres"
@@ -161,7 +162,8 @@ class TestOptionsReachTheDriver:
             for engine in (storage.trials.database.engine, storage.optuna.engine):
                 for _ in range(2):  # the connection goes back to the pool, which rolls back
                     assert zone_and(engine, "current_schema()") == ("UTC", "mine")
-        dashboards = open_undisturbing(in_schema, lambda _: None)
+        with open_reading(in_schema) as reading:
+            dashboards = open_undisturbing(in_schema, lambda _: None, reading.store.database, threads=1)
         assert zone_and(dashboards.engine, "current_schema()") == ("UTC", "mine")
         dashboards.engine.dispose()
         engine = create_engine(postgresql_url)
