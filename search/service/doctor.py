@@ -33,6 +33,7 @@ def examine(storage_url: str) -> list[Finding]:
     """All findings, the good ones too."""
     looks: dict[str, Callable[[], Finding]] = {
         "device": _device,
+        "precision": _precision,
         "data": _data,
         "storage": partial(_storage, storage_url),
         "disk": partial(_disk, storage_url),
@@ -60,17 +61,34 @@ def _packages() -> list[Finding]:
 
 
 def _device() -> Finding:
-    from models.device import bfloat16_pays, choose_device, describe
+    from models.device import choose_device, describe
 
     device = choose_device("auto")
     facts = describe(device)
-    bfloat16 = "pays" if bfloat16_pays(device, "conv") else "does not pay"
     where = facts.get("gpu", facts["cpu"])
     return Finding(
         check="device",
         ok=True,
-        finding=f"{device.type}: {where}, {facts['cores']} cores, {facts['cpu_capability']}; "
-        f"bfloat16 {bfloat16} for convolutions",
+        finding=f"{device.type}: {where}, {facts['cores']} cores, {facts['cpu_capability']}",
+    )
+
+
+def _precision() -> Finding:
+    """What a new study would decide here. Studies that exist have recorded theirs."""
+    from models.device import BFLOAT16_WORTH, bfloat16_pays, bfloat16_speedup, choose_device, describe
+
+    device = choose_device("auto")
+    precision = "bfloat16" if bfloat16_pays(device, "conv") else "float32"
+    if device.type == "cuda":
+        why = f"the GPU {'computes in' if precision == 'bfloat16' else 'only emulates'} bfloat16"
+    elif describe(device)["bfloat16_instructions"] == "none":
+        why = "the processor has no bfloat16 instructions"
+    else:
+        why = f"bfloat16 is {bfloat16_speedup():.2f} times as fast, and used from {BFLOAT16_WORTH:g} on"
+    return Finding(
+        check="precision",
+        ok=True,
+        finding=f"{precision} for convolutions in a new study: {why}; every study records its own decision",
     )
 
 
