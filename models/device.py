@@ -40,6 +40,11 @@ def choose_device(name: DeviceName = "auto") -> torch.device:
     return torch.device("cuda")
 
 
+def count_gpus(name: DeviceName = "auto") -> int:
+    """GPUs that workers on the device of this name may use; 0 on the CPU. Raises DeviceUnavailable."""
+    return 0 if choose_device(name).type == "cpu" else max(1, torch.cuda.device_count())
+
+
 def prepare_process(threads: int = 1) -> None:
     """Sets the threads of this process, and lets it keep what it frees until `give_back_memory`.
 
