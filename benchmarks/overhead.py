@@ -28,7 +28,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from apart import apart
+from apart import TUNE, apart
 from made_up import HEADS, LADDER, curve, make
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
@@ -44,8 +44,6 @@ SERVERS = {
     "mysql": "mysql+pymysql://root@127.0.0.1:3306/test",
 }
 """Where databases may be made and dropped, unless TUNE_TEST_POSTGRESQL and the like say otherwise."""
-
-TUNE = Path(sys.executable).with_name("tune")
 
 
 # Whole trials
@@ -200,7 +198,7 @@ def child(kind: str, url: str, name: str) -> dict[str, float]:
 def command(arguments: Sequence[str], url: str) -> tuple[float, float]:
     """Wall and CPU seconds of a whole `tune` command."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run([TUNE, *arguments], check=True, capture_output=True, env=apart(url))
+    subprocess.run([*TUNE, *arguments], check=True, capture_output=True, env=apart(url))
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

@@ -14,12 +14,11 @@ import os
 import resource
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-from apart import apart
+from apart import TUNE, apart
 from made_up import make
 
 from data.tasks import get_task
@@ -34,13 +33,11 @@ from search.work.artifacts import Artifacts, artifact_root
 from search.work.keeping import keep, moment_of
 from search.work.spec import signature_of
 
-TUNE = Path(sys.executable).with_name("tune")
-
 
 def timed(url: str, *words: str) -> tuple[float, float]:
     """Seconds and CPU seconds that the command took. Raises CalledProcessError where it failed."""
     began, before = time.perf_counter(), cpu_of_children()
-    subprocess.run([str(TUNE), *words], env=apart(url), check=True, capture_output=True)
+    subprocess.run([*TUNE, *words], env=apart(url), check=True, capture_output=True)
     return time.perf_counter() - began, cpu_of_children() - before
 
 

@@ -79,6 +79,8 @@ class StudySpec:
     """name of the study whose leaders this one trains on fresh seeds; None: this one searches"""
     widen: float = 1.0
     """a confirmation gives its leaders so many times the channels and units that they had in the search"""
+    precision: str = "auto"
+    """auto: decided once for each kind of processor (Store.precisions); else float32 or bfloat16"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

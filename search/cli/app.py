@@ -57,8 +57,14 @@ def _root(
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Entry point of the console script and of `python -m search`."""
     redact_output()
+    if sys.platform == "win32":
+        typer.echo("tune needs Linux or macOS; on Windows use WSL2.", err=True)
+        sys.exit(ConfigError.exit_code)
+    # Worker processes would look for Python's own modules in the current folder first: a socket.py there
+    # ended each of them.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     debug = "--debug" in sys.argv
     sys.exit(run_command([argument for argument in sys.argv[1:] if argument != "--debug"], debug=debug))
 

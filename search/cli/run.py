@@ -28,6 +28,14 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
+class Precision(StrEnum):
+    """What the trials of a study compute in."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
 class EngineName(StrEnum):
     """Who starts the workers."""
 
@@ -88,6 +96,14 @@ def run(
     ] = None,
     space: Annotated[Path | None, typer.Option(help="TOML file that changes the search space.")] = None,
     device: DeviceOption = Device.AUTO,
+    precision: Annotated[
+        Precision | None,
+        typer.Option(
+            help="Of all trials. auto (default): bfloat16 where it is faster, measured once for each kind of "
+            "processor and recorded in the study.",
+            show_default=False,
+        ),
+    ] = None,
     engine: EngineOption = EngineName.LOCAL,
     address: AddressOption = None,
     detach: Annotated[bool, typer.Option(help="Only create the study; workers do the rest.")] = False,
@@ -116,6 +132,7 @@ def run(
         target=target,
         space=space,
         device=device.value,
+        precision=None if precision is None else precision.value,
         engine=engine.value,
         address=address,
     )

@@ -19,7 +19,7 @@ from search.report import numbers, words
 from search.report.confirming import racing, standing
 from search.service.check import check
 from search.service.confirmed import confirmations, stand
-from search.service.create import SUFFIX
+from search.service.create import SUFFIX, PrecisionName
 from search.service.data import fetch_data, load_data
 from search.service.drive import Watch, drive
 from search.service.last_look import take_looks
@@ -54,6 +54,8 @@ class ConfirmRequest:
     """budget of each run; None: as in the confirmation begun last, else CONFIRM_FACTOR times the search's"""
     widen: float | None = None
     """so many times the channels and units for the leaders; None: as in the one begun last, else 1"""
+    precision: PrecisionName | None = None
+    """of each run; None: as in the confirmation begun last, else the search's"""
     hands: Hands
 
 
@@ -137,7 +139,9 @@ def _begin(
     fitting = [
         record
         for record in every
-        if request.epochs in (None, record.spec.epochs) and request.widen in (None, record.spec.widen)
+        if request.epochs in (None, record.spec.epochs)
+        and request.widen in (None, record.spec.widen)
+        and request.precision in (None, record.spec.precision)
     ]
     if fitting:
         study = Study.find(storage, fitting[-1].name)
@@ -145,8 +149,12 @@ def _begin(
         return study, fitting[-1]
     epochs = request.epochs or (every[-1].spec.epochs if every else CONFIRM_FACTOR * search.spec.epochs)
     widen = request.widen or (every[-1].spec.widen if every else 1.0)
+    precision = request.precision or (every[-1].spec.precision if every else search.spec.precision)
     name = (
-        f"{search.name}{SUFFIX}" + (f"-{epochs:g}" if every else "") + (f"-x{widen:g}" if widen > 1 else "")
+        f"{search.name}{SUFFIX}"
+        + (f"-{epochs:g}" if every else "")
+        + (f"-x{widen:g}" if widen > 1 else "")
+        + (f"-{precision}" if precision != search.spec.precision else "")
     )
     wanted = replace(
         search.spec,
@@ -156,6 +164,7 @@ def _begin(
         references=(),
         confirms=search.name,
         widen=widen,
+        precision=precision,
     )
     study = Study.create(storage, name, wanted, 0) or Study.find(storage, name)
     record = None if study is None else storage.store.study(study.study_id)

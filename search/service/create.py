@@ -40,6 +40,7 @@ SUFFIX = ".confirm"
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 EngineName = Literal["local", "ray"]
+PrecisionName = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +73,8 @@ class RunRequest:
     """fails a trial that is at work for so long"""
     stall_timeout_s: float = 600.0
     """ends a worker from whose trials no report came for so long"""
+    precision: PrecisionName | None = None
+    """of all trials; auto: what pays on a kind of processor, decided once"""
     target: float | None = None
     """ends the run once a finished trial has this validation accuracy on every head"""
 
@@ -128,6 +131,7 @@ def _new_spec(request: RunRequest, mnist: Mnist) -> StudySpec:
         references=REFERENCES[task.name],
         checksums=mnist.checksums,
         halvings=halvings_of(task.name, epochs),
+        precision=request.precision or "auto",
     )
 
 
@@ -152,6 +156,7 @@ def _refuse_conflicts(request: RunRequest, spec: StudySpec, mnist: Mnist) -> Non
             ("seed", request.seed, spec.seed),
             ("sampler", request.sampler, spec.sampler),
             ("pruner", request.pruner, spec.pruner),
+            ("precision", request.precision, spec.precision),
         )
         if asked is not None and asked != had
     ]

@@ -254,6 +254,16 @@ class FoundTrial:
     """number of the trial that the settings were first given to; its seed is shared by all that repeat it"""
     worker: Worker | None
     """where it was trained; None where it failed, or nobody knows"""
+    precision: str
+    """in which it was trained; see `precision_of`"""
+
+
+def precision_of(trial: TrialRecord, worker: Worker | None, workers: Mapping[str, Worker]) -> str:
+    """The precision in which a trial was trained: as its worker noted. For a trial whose worker is not known,
+    the precision of all workers of its study where they agree, else float32."""
+    key = f"precision_{trial.settings.get('model')}"
+    noted = {str(each.environment.get(key)) for each in ([worker] if worker else workers.values())}
+    return "bfloat16" if noted == {"bfloat16"} else "float32"
 
 
 def found_trial(storage_url: str, name: str, number: int) -> FoundTrial:
@@ -273,12 +283,14 @@ def found_trial(storage_url: str, name: str, number: int) -> FoundTrial:
         first = numbers.origin(number, {each.number: each.retry_of for each in trials.values()})
         claim = storage.store.claim_of(record.study_id, trial.trial_id)
         workers = storage.store.workers(record.study_id)
+        worker = None if claim is None else workers.get(claim.worker_id)
         return FoundTrial(
             record=record,
             trial=trial,
             curve=storage.store.curve(trial.trial_id),
             origin=first,
-            worker=None if claim is None else workers.get(claim.worker_id),
+            worker=worker,
+            precision=precision_of(trial, worker, workers),
         )
 
 

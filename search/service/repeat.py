@@ -106,6 +106,7 @@ def repeat(
         found.trial,
         origin=found.origin,
         worker=found.worker,
+        precision=found.precision,
         rungs=[point.images for point in found.curve],
         mnist=load_data(),
     )
@@ -147,7 +148,6 @@ def _kept_moment(storage_url: str, found: FoundTrial) -> Point:
 
 
 def _restore(storage_url: str, found: FoundTrial, moment: Moment, point: Point) -> CheckpointRecord:
-    from search.work.again import precision_of
     from search.work.artifacts import Artifacts, artifact_root
     from search.work.keeping import keep
 
@@ -161,7 +161,7 @@ def _restore(storage_url: str, found: FoundTrial, moment: Moment, point: Point) 
             number=trial.number,
             trial_id=trial.trial_id,
             point=point,
-            precision=precision_of(trial.settings, found.worker),
+            precision=found.precision,
         )
     except OSError as error:
         raise TuneError(f"The weights could not be written: {error}.") from error

@@ -19,7 +19,7 @@ from search.report.one_study.effects import FAMILY, Setting
 from search.report.one_study.material import Material
 from search.service.confirmed import confirmation
 from search.service.data import load_data
-from search.service.look import WholeStudy, whole_study
+from search.service.look import WholeStudy, precision_of, whole_study
 from search.service.output import may_write, write
 from search.space.defaults import BY_NAME, FAMILIES, default_space
 from search.space.domain import Choice, Fixed, Float, Int
@@ -129,7 +129,7 @@ def command(record: StudyRecord) -> str:
     family = model if isinstance(model, str) else "all"
     words = ["tune", "run", "--task", spec.task, "--study", record.name, "--model", family]
     words += ["--trials", str(record.target_trials), "--epochs", f"{spec.epochs:g}", "--seed", str(spec.seed)]
-    words += ["--sampler", spec.sampler, "--pruner", spec.pruner]
+    words += ["--sampler", spec.sampler, "--pruner", spec.pruner, "--precision", spec.precision]
     usual = space_entries(default_space((family,) if family in FAMILIES else FAMILIES))
     if dict(spec.space) != usual:
         words += ["--space", "space.toml"]
@@ -142,7 +142,7 @@ def _confirming(record: StudyRecord, trials: Sequence[TrialRecord]) -> str:
     leaders = {trial.confirming.candidate for trial in runs if trial.confirming and not trial.reference}
     seeds = {trial.confirming.seed for trial in runs if trial.confirming}
     words = ["tune", "confirm", spec.confirms or "", "--top", str(len(leaders)), "--seeds", str(len(seeds))]
-    words += ["--epochs", f"{spec.epochs:g}", "--widen", f"{spec.widen:g}"]
+    words += ["--epochs", f"{spec.epochs:g}", "--widen", f"{spec.widen:g}", "--precision", spec.precision]
     return shlex.join(words)
 
 
@@ -159,8 +159,7 @@ def _mistakes(storage_url: str, whole: WholeStudy) -> Mistakes | str:
 
     path = artifact_root(storage_url) / checkpoint.path
     worker = whole.workers.get(whole.trained_by.get(winner.trial_id, ""))
-    noted = {} if worker is None else worker.environment
-    precision = noted.get(f"precision_{winner.settings[FAMILY]}", "float32")
+    precision = precision_of(winner, worker, whole.workers)
     try:
         mnist = load_data()
         same_data(whole.record, mnist)

@@ -2,8 +2,8 @@
 Knows nothing of SQL, of Optuna or of training; speaks only in records.
 
 Optuna keeps parameters, values and states. The store keeps what Optuna has no place for: a study's spec
-and target, the claims of workers on slots of that target, learning curves, environments, checkpoints,
-looks at the test set, exports.
+and target, the claims of workers on slots of that target, learning curves, environments, precisions,
+checkpoints, looks at the test set, exports.
 tests/contracts/test_store.py holds every implementation to this page.
 """
 
@@ -178,6 +178,24 @@ class Store(ABC):
     @abstractmethod
     def workers(self, study_id: int) -> Mapping[str, Worker]:
         """The workers that ever joined a study, by id."""
+
+    # Precisions
+
+    @abstractmethod
+    def precisions(self, study_id: int, processor: str) -> Mapping[str, str]:
+        """The precision of each model family that was decided for this study on this kind of processor.
+
+        Empty where nothing was decided.
+        """
+
+    @abstractmethod
+    def decide_precisions(
+        self, study_id: int, processor: str, precisions: Mapping[str, str]
+    ) -> Mapping[str, str]:
+        """Records the precision of each model family, unless one was decided before. Returns what is decided.
+
+        However many processes call at once, all of them get the same answer.
+        """
 
     # Checkpoints
 

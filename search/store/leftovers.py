@@ -16,6 +16,7 @@ OF_STUDIES = (
     tables.claims,
     tables.offers,
     tables.workers,
+    tables.precisions,
     tables.checkpoints,
     tables.looks,
     tables.exports,

@@ -8,7 +8,7 @@ import datetime
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from search.confirmation import Look
@@ -39,6 +39,7 @@ class MemoryStore(Store):
         """token by claim"""
         self._curves: dict[int, dict[int, Point]] = {}
         self._workers: dict[int, dict[str, Worker]] = {}
+        self._precisions: dict[tuple[int, str], dict[str, str]] = {}
         self._checkpoints: dict[int, tuple[int, CheckpointRecord]] = {}
         self._looks: dict[tuple[int, datetime.datetime], Look] = {}
         self._exports: dict[tuple[int, datetime.datetime], ExportRecord] = {}
@@ -225,6 +226,20 @@ class MemoryStore(Store):
     def workers(self, study_id: int) -> dict[str, Worker]:
         with self._lock:
             return dict(self._workers.get(study_id, {}))
+
+    # Precisions
+
+    def precisions(self, study_id: int, processor: str) -> dict[str, str]:
+        with self._lock:
+            return dict(self._precisions.get((study_id, processor), {}))
+
+    def decide_precisions(
+        self, study_id: int, processor: str, precisions: Mapping[str, str]
+    ) -> dict[str, str]:
+        with self._lock:
+            decided = {**precisions, **self.precisions(study_id, processor)}
+            self._precisions[study_id, processor] = decided
+            return dict(decided)
 
     # Checkpoints
 

@@ -47,6 +47,7 @@ def spec_to_json(spec: StudySpec) -> dict[str, Any]:
     """A study's spec as the JSON column keeps it."""
     confirms = {} if spec.confirms is None else {"confirms": spec.confirms}
     widen = {} if spec.widen == 1 else {"widen": spec.widen}
+    precision = {} if spec.precision == "auto" else {"precision": spec.precision}
     return {
         "task": spec.task,
         "space": dict(spec.space),
@@ -61,6 +62,7 @@ def spec_to_json(spec: StudySpec) -> dict[str, Any]:
         "halvings": spec.halvings,
         **confirms,
         **widen,
+        **precision,
     }
 
 

@@ -4,7 +4,7 @@ Knows nothing of Optuna; shares its database, touches none of its tables.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from typing import Any
@@ -174,6 +174,26 @@ class SQLStore(SQLClaims, SQLCurves):
             rows = connection.execute(query.order_by(tables.workers.c.joined)).mappings()
             return {worker.worker_id: worker for worker in usable(worker_of, rows)}
 
+    # Precisions
+
+    @retried
+    def precisions(self, study_id: int, processor: str) -> dict[str, str]:
+        with self.database.read() as connection:
+            return _precisions(connection, study_id, processor)
+
+    @retried
+    def decide_precisions(
+        self, study_id: int, processor: str, precisions: Mapping[str, str]
+    ) -> dict[str, str]:
+        with self.database.write() as connection:
+            study_row(connection, study_id, lock=True)  # one process decides at a time
+            decided = _precisions(connection, study_id, processor)
+            new = {family: each for family, each in precisions.items() if family not in decided}
+            key = {"study_id": study_id, "processor": processor}
+            rows = [{**key, "family": family, "precision": each} for family, each in new.items()]
+            put(connection, tables.precisions, ("study_id", "processor", "family"), rows, replace=False)
+            return {**decided, **new}
+
     # Checkpoints
 
     @retried
@@ -271,6 +291,14 @@ class SQLStore(SQLClaims, SQLCurves):
 
     def close(self) -> None:
         self.database.close()
+
+
+def _precisions(connection: Connection, study_id: int, processor: str) -> dict[str, str]:
+    table = tables.precisions
+    query = select(table)
+    mine = (table.c.study_id == study_id) & (table.c.processor == processor)
+    rows = connection.execute(query.where(mine)).mappings()
+    return {row["family"]: row["precision"] for row in rows}
 
 
 def _by_score(study_id: int) -> Any:

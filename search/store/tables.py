@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.mysql import DATETIME
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised by every migration (search/store/upgrade.py)."""
 
 metadata = MetaData()
@@ -138,6 +138,15 @@ workers = Table(
     Column("threads", Integer, nullable=False),
     Column("environment", _JSON, nullable=False),
     Column("joined", _Moment, nullable=False),
+)
+
+precisions = Table(
+    "tune_precisions",
+    metadata,
+    Column("study_id", _Key, primary_key=True, autoincrement=False),
+    Column("processor", String(200), primary_key=True),
+    Column("family", String(32), primary_key=True),
+    Column("precision", String(32), nullable=False),
 )
 
 checkpoints = Table(

@@ -34,7 +34,12 @@ def _offers(connection: Connection) -> None:
     tables.metadata.create_all(connection, tables=[tables.offers])
 
 
-STEPS: Mapping[int, Callable[[Connection], None]] = {2: _looks_and_exports, 3: _offers}
+def _precisions(connection: Connection) -> None:
+    """Adds the table of the precisions that studies are trained in; nothing else changes."""
+    tables.metadata.create_all(connection, tables=[tables.precisions])
+
+
+STEPS: Mapping[int, Callable[[Connection], None]] = {2: _looks_and_exports, 3: _offers, 4: _precisions}
 """By the version that a step leads to."""
 
 

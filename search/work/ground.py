@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 import os
 import socket
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,9 +15,7 @@ import torch
 from data.mnist import Mnist
 from data.task import Task
 from data.tasks import get_task
-from models.device import bfloat16_pays, describe
-from models.network import FAMILIES
-from models.training import Precision
+from models.device import describe
 from search.errors import ConfigError
 from search.machine import new_worker_id
 from search.records import StudyRecord, Worker
@@ -29,6 +26,7 @@ from search.study.study import Study
 from search.work.artifacts import Artifacts
 from search.work.closing import Closing
 from search.work.lease import LEASE_S
+from search.work.precision import Precisions, decided
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,8 +42,8 @@ class Ground:
     mnist: Mnist
     artifacts: Artifacts
     device: torch.device
-    precision: Mapping[str, Precision]
-    """by model family; measured once, so that it stays the same for all trials of this worker"""
+    precision: Precisions
+    """the study's, on this kind of processor"""
     worker: Worker
     lease_s: float
     """so long the worker's claims hold when it is not heard of"""
@@ -94,17 +92,15 @@ def prepare(
     task = get_task(spec.task)
     ladder = Ladder.of(spec)
     pruning = study.prepare(sampler=spec.sampler, pruner=spec.pruner, seed=spec.seed, ladder=ladder)
-    precision: dict[str, Precision] = {
-        family: "bfloat16" if bfloat16_pays(device, family) else "float32"
-        for family in FAMILIES  # references may be of a family that is not searched
-    }
+    environment = describe(device)
+    precision = decided(storage, record, device, environment)
     worker = Worker(
         worker_id=new_worker_id(),
         host=socket.gethostname(),
         pid=os.getpid(),
         device=device.type,
         threads=threads,
-        environment={**describe(device), **{f"precision_{k}": v for k, v in precision.items()}},
+        environment={**environment, **{f"precision_{k}": v for k, v in precision.items()}},
     )
     storage.store.add_worker(study.study_id, worker)
     return Ground(

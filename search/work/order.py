@@ -33,6 +33,8 @@ class Order:
     device: Literal["auto", "cpu", "cuda"]
     threads: int
     trial_timeout_s: float
+    gpu: int | None = None
+    """index of the GPU to train on, among those that the process sees; None: the first of them"""
     left_s: float = math.inf
     """until the run is ended, counted from when the order is given"""
     storage_file: tuple[int, int] | None = None
@@ -58,6 +60,15 @@ class End:
     """it died because its machine is gone"""
 
 
+def only_gpu(gpu: int, visible: str | None) -> str:
+    """The value of CUDA_VISIBLE_DEVICES that leaves a process one GPU: number `gpu` of those it sees now.
+
+    visible: the variable's present value, a list of indices or UUIDs; None: not set, so all GPUs are seen.
+    With one GPU to be seen, no part of torch can use another one by mistake.
+    """
+    return str(gpu) if visible is None else visible.split(",")[gpu].strip()
+
+
 def carry_out(order: Order, stop: Callable[[], bool]) -> End:
     """Works until the study is done or `stop` says so. What it finds out is in the database.
 
@@ -66,6 +77,9 @@ def carry_out(order: Order, stop: Callable[[], bool]) -> End:
     began = time.monotonic()
     for variable in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(variable, KERNELS_KEPT)  # read when torch is loaded
+    if order.gpu is not None:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        os.environ["CUDA_VISIBLE_DEVICES"] = only_gpu(order.gpu, visible)  # read when torch is loaded
     warnings.simplefilter("ignore")  # they would tear the parent's display; failures are recorded
     log = logging.StreamHandler()
     log.setFormatter(RedactingFormatter(logging.BASIC_FORMAT))

@@ -42,7 +42,10 @@ class RayEngine(AbstractContextManager["RayEngine"]):
         """Connects. Raises ConfigError where the cluster cannot do what is needed, TryAgain where there is
         none."""
         if importlib.util.find_spec("ray") is None:
-            raise ConfigError("--engine ray needs Ray, which is not installed: pip install -e '.[ray]'")
+            raise ConfigError(
+                "--engine ray needs Ray, which is not installed: `pip install -e '.[ray]'`, and after it "
+                "`pip install --force-reinstall --no-deps -e .`, because Ray has a script named tune too."
+            )
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         with storage_out_of_environment():

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 FLOORS = {
+    "search.__main__": 7,
     "search.cli": 6,
     "search.service": 5,
     "search.work": 4,

@@ -66,6 +66,7 @@ def full(storage: Storage, name: str, spec: StudySpec) -> Study:
         worker_id=f"w-{name}", host="h", pid=1, device="cpu", threads=1, environment={"torch": "2"}
     )
     store.add_worker(study.study_id, worker)
+    store.decide_precisions(study.study_id, "a processor", {"mlp": "float32"})
     claim = store.claim(study.study_id, worker.worker_id, lease_s=30)
     assert claim is not None
     trial_id = optuna.load_study(study_name=name, storage=storage.optuna).ask()._trial_id

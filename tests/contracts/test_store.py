@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -428,6 +428,45 @@ class TestWorkersAndCheckpoints:
         study.add_checkpoint(STUDY, checkpoint(1, 0.5))
         study.add_checkpoint(STUDY, checkpoint(1, 0.6))
         assert study.checkpoints(STUDY) == [checkpoint(1, 0.6)]
+
+
+class TestPrecisions:
+    def test_nothing_is_decided_at_first(self, study: Store) -> None:
+        assert study.precisions(STUDY, "cpu: A") == {}
+
+    def test_the_first_decision_stands(self, study: Store) -> None:
+        first, second = {"mlp": "float32", "conv": "bfloat16"}, {"mlp": "float32", "conv": "float32"}
+        assert study.decide_precisions(STUDY, "cpu: A", first) == first
+        assert study.decide_precisions(STUDY, "cpu: A", second) == first
+        assert study.precisions(STUDY, "cpu: A") == first
+
+    def test_a_family_that_is_new_is_added(self, study: Store) -> None:
+        study.decide_precisions(STUDY, "cpu: A", {"conv": "bfloat16"})
+        both = {"mlp": "float32", "conv": "bfloat16"}
+        assert study.decide_precisions(STUDY, "cpu: A", {"mlp": "float32", "conv": "float32"}) == both
+        assert study.precisions(STUDY, "cpu: A") == both
+
+    def test_other_processors_and_studies_decide_for_themselves(self, study: Store) -> None:
+        study.add_study(STUDY + 1, SPEC, 3)
+        study.decide_precisions(STUDY, "cpu: A", {"conv": "bfloat16"})
+        assert study.precisions(STUDY, "cpu: B") == study.precisions(STUDY + 1, "cpu: A") == {}
+        assert study.decide_precisions(STUDY, "cpu: B", {"conv": "float32"}) == {"conv": "float32"}
+        assert study.decide_precisions(STUDY + 1, "cpu: A", {"conv": "float32"}) == {"conv": "float32"}
+
+    def test_all_who_decide_at_once_get_the_same_answer(self, study: Store) -> None:
+        together = threading.Barrier(8)
+
+        def decide(number: int) -> Mapping[str, str]:
+            together.wait()
+            return study.decide_precisions(STUDY, "cpu: A", {"mlp": str(number), "conv": str(number)})
+
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(decide, range(8)))
+        assert answers == [study.precisions(STUDY, "cpu: A")] * 8
+
+    def test_a_study_says_which_precision_it_fixes(self, study: Store) -> None:
+        study.add_study(STUDY + 1, replace(SPEC, precision="bfloat16"), 3)
+        assert [each.spec.precision for each in study.studies()] == ["auto", "bfloat16"]
 
 
 class TestLooksAndExports:

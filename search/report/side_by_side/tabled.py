@@ -44,6 +44,7 @@ def _studies(sides: tuple[Side, ...]) -> list[Row]:
         _row("images seen", [f"{side.timeline.images:,}" for side in sides]),
         _row("sampler", [spec.sampler for spec in specs]),
         _row("pruner", [spec.pruner for spec in specs]),
+        _row("precision", [spec.precision for spec in specs]),
         _row("epochs", [f"{spec.epochs:g}" for spec in specs]),
         _row("seed", [str(spec.seed) for spec in specs]),
     ]
