@@ -221,7 +221,7 @@ class Study:
         """Opens the study of that name; None where there is none."""
         if find_id(storage.trials, name) is None:
             return None
-        adapter = TrialStorage(storage.optuna, storage.trials)
+        adapter = TrialStorage(storage.optuna, storage.trials, maximizing=True)
         found = cls(optuna.load_study(storage=adapter, study_name=name), storage, adapter)
         adapter.rules = found._rules
         return found

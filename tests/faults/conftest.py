@@ -112,21 +112,25 @@ class Arena:
             assert study is not None
             Reaper(study, storage.store, "undertaker").look(dead=dead)
 
-    def check(self) -> None:
-        """Holds the database against the history: nothing lost, doubled, unexpected or left over."""
+    def check(self, *, foreign: int = 0) -> None:
+        """Holds the database against the history: nothing lost, doubled, unexpected or left over.
+
+        foreign: trials that another program added, and that no worker has taken from the queue."""
         with open_storage(self.url, create=False) as storage:
             study = Study.find(storage, "faults")
             assert study is not None
             trials = {trial.number: trial for trial in study.trials()}
             claims = storage.store.claims(study.study_id)
             curves = storage.store.curves(trial.trial_id for trial in trials.values())
+            counts = study.counts()
         history = self.history
         assert [line["why"] for line in history if line["event"] == "crashed"] == []
         finished = {number: trial for number, trial in trials.items() if trial.state.counts}
         begun = {line["trial"] for line in history if line["event"] == "begun"}
         confirmed = {line["trial"]: line for line in history if line["event"] == "confirmed"}
 
-        assert len(finished) == self.trials, "exactly N"
+        assert len(finished) == counts.finished == self.trials, "exactly N"
+        assert counts.foreign == foreign, "nothing of unknown origin"
         assert [trial.number for trial in trials.values() if trial.state is State.RUNNING] == []
         assert [trial.number for trial in trials.values() if trial.state is State.WAITING] == []
         lost = {number for number in confirmed if number not in finished}
