@@ -2,31 +2,16 @@
 
 Optuna's own `delete_study` reads every row first and deletes what it has seen. Where a worker adds one
 meanwhile, the foreign key stops it on a server, and Optuna takes that for success: the study is still there.
+In an SQLite file, which checks no foreign keys, such rows stay behind as orphans.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select
+from sqlalchemy import Connection, delete, select
 
 from search.store import optuna_tables, tables
 from search.store.database import Database
 from search.store.leftovers import OF_STUDIES, OF_TRIALS
-
-_OPTUNAS_OF_TRIALS = (
-    optuna_tables.params,
-    optuna_tables.values,
-    optuna_tables.steps,
-    optuna_tables.heartbeats,
-    optuna_tables.user_attributes,
-    optuna_tables.system_attributes,
-)
-_OPTUNAS_OF_STUDIES = (
-    optuna_tables.trials,
-    optuna_tables.directions,
-    optuna_tables.study_user_attributes,
-    optuna_tables.study_system_attributes,
-    optuna_tables.studies,
-)
 
 
 def delete_study(database: Database, study_id: int) -> bool:
@@ -38,20 +23,27 @@ def delete_study(database: Database, study_id: int) -> bool:
 
 
 def _delete(database: Database, study_id: int) -> bool:
-    trials, studies = optuna_tables.trials.c, optuna_tables.studies.c
+    trials, studies = optuna_tables.trials.c, optuna_tables.studies
     with database.write() as connection:
         # Locked in the order in which workers lock them: no row can be added under these from here on.
-        locked = select(studies.study_id).where(studies.study_id == study_id).with_for_update()
+        locked = select(studies.c.study_id).where(studies.c.study_id == study_id).with_for_update()
         if connection.execute(locked).first() is None:
             return False
-        ids = select(trials.trial_id).where(trials.study_id == study_id)
-        connection.execute(ids.with_for_update()).all()
+        connection.execute(select(trials.trial_id).where(trials.study_id == study_id).with_for_update()).all()
         ours = select(tables.studies.c.study_id).where(tables.studies.c.study_id == study_id)
         connection.execute(ours.with_for_update()).all()
-        for table in OF_STUDIES:
-            connection.execute(delete(table).where(table.c.study_id == study_id))
-        for table in (*OF_TRIALS, *_OPTUNAS_OF_TRIALS):
-            connection.execute(delete(table).where(table.c.trial_id.in_(ids)))
-        for table in _OPTUNAS_OF_STUDIES:
-            connection.execute(delete(table).where(table.c.study_id == study_id))
+        delete_rows(connection, study_id)
+        connection.execute(delete(studies).where(studies.c.study_id == study_id))
     return True
+
+
+def delete_rows(connection: Connection, study_id: int) -> None:
+    """Deletes whatever belongs to a study of this id, on both sides; only Optuna's row of the study stays."""
+    trials = optuna_tables.trials.c
+    ids = select(trials.trial_id).where(trials.study_id == study_id)
+    for table in OF_STUDIES:
+        connection.execute(delete(table).where(table.c.study_id == study_id))
+    for table in (*OF_TRIALS, *optuna_tables.OF_TRIALS):
+        connection.execute(delete(table).where(table.c.trial_id.in_(ids)))
+    for table in optuna_tables.OF_STUDIES:
+        connection.execute(delete(table).where(table.c.study_id == study_id))

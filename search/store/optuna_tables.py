@@ -130,6 +130,12 @@ def _attributes(kind: str) -> Table:
 user_attributes = _attributes("user")
 system_attributes = _attributes("system")
 
+OF_TRIALS = (params, values, steps, heartbeats, user_attributes, system_attributes)
+"""Tables whose rows belong to a trial."""
+
+OF_STUDIES = (trials, directions, study_user_attributes, study_system_attributes)
+"""Tables whose rows belong to a study."""
+
 alembic_version = Table(
     "alembic_version",
     MetaData(),

@@ -20,6 +20,7 @@ from search.errors import TuneError
 from search.records import Counts, State, Value
 from search.store import optuna_tables as tables
 from search.store.database import Database, portions, retried
+from search.store.deletion import delete_rows
 from search.store.optuna_rows import insert_trial, next_number, start_trial, utc_now, write_change
 from search.store.optuna_tables import as_word, number_of
 from search.store.ownership import MARK, own_trials, raw, rows_of
@@ -136,10 +137,13 @@ class OptunaTrials:
 
         Who adds one of the same name at the same time waits for this transaction to end.
         """
+        query = select(tables.studies.c.study_id).where(tables.studies.c.study_name == name)
         with self.database.write() as connection:
+            is_new = connection.execute(query).first() is None
             put(connection, tables.studies, ("study_name",), [{"study_name": name}], replace=False)
-            query = select(tables.studies.c.study_id).where(tables.studies.c.study_name == name)
             study_id = int(connection.execute(query.with_for_update()).scalar_one())
+            if is_new and connection.dialect.name == "sqlite":
+                delete_rows(connection, study_id)  # orphans of a deleted study that had this id
             direction = tables.directions.c
             if connection.execute(select(direction.study_id).where(direction.study_id == study_id)).first():
                 return None

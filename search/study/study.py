@@ -226,7 +226,7 @@ class Study:
         """Opens the study of that name; None where there is none."""
         if find_id(storage.trials, name) is None:
             return None
-        adapter = TrialStorage(storage.optuna, storage.trials)
+        adapter = TrialStorage(storage.optuna, storage.trials, maximizing=True)
         try:
             study = optuna.load_study(storage=adapter, study_name=name)
         except KeyError:  # it was deleted a moment ago

@@ -70,8 +70,10 @@ class TrialStorage(BaseStorage):
     """For one thread of one process. Trials that it made or took from the queue it knows by heart; whether
     they are still its own is settled by the database at each write."""
 
-    def __init__(self, backend: RDBStorage, trials: OptunaTrials) -> None:
+    def __init__(self, backend: RDBStorage, trials: OptunaTrials, *, maximizing: bool = False) -> None:
+        """maximizing: whether every study is to be maximized, whatever somebody wrote over its direction."""
         self._backend = backend
+        self._maximizing = maximizing
         self._trials = trials
         self.rules: Rules | None = None
         """of a study of tune's; None: every trial is taken as it is"""
@@ -308,7 +310,7 @@ class TrialStorage(BaseStorage):
         return self._optuna(lambda: self._backend.get_study_name_from_id(study_id))
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        if self.rules is not None:  # an accuracy is to be maximized, whatever somebody wrote over it
+        if self._maximizing:
             return [StudyDirection.MAXIMIZE]
         return self._optuna(lambda: self._backend.get_study_directions(study_id))
 

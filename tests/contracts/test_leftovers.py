@@ -161,3 +161,29 @@ def test_a_new_trial_has_no_past(tmp_path: Path, plain_spec: StudySpec) -> None:
         assert [each.trial_id for each in store.looks([goes_on.study_id])] == [first.trial_id]
         assert store.looks([deleted.study_id]) == []
         assert store.exports(deleted.study_id) == []
+
+
+def test_orphans_of_optunas_deletion_are_not_taken_over(tmp_path: Path, plain_spec: StudySpec) -> None:
+    """What a worker writes while Optuna deletes its study stays in an SQLite file, under ids given again."""
+    with open_storage(f"sqlite:///{tmp_path / 'studies.db'}") as storage:
+        old = full(storage, "old", plain_spec)
+        [claim] = storage.store.claims(old.study_id)
+        storage.optuna.delete_study(old.study_id)
+        with storage.trials.database.write() as connection:
+            connection.execute(
+                insert(optuna_tables.trials).values(
+                    trial_id=claim.trial_id, number=5, study_id=old.study_id, state="COMPLETE"
+                )
+            )
+            step = {"trial_id": claim.trial_id + 1, "step": 1, "intermediate_value": 0.5}
+            connection.execute(insert(optuna_tables.steps).values(**step, intermediate_value_type="FINITE"))
+        new = Study.create(storage, "new", plain_spec, 3)
+        assert new is not None
+        assert new.study_id == old.study_id, "the id is given again, or this test shows nothing"
+        assert optuna.load_study(study_name="new", storage=storage.optuna).trials == []
+        trials = [new.ask() for _ in range(2)]
+        assert trials[1].trial_id == step["trial_id"], "the id is given again, or this test shows nothing"
+        assert [trial.steps for trial in storage.trials.facts_of([each.trial_id for each in trials])] == [
+            {},
+            {},
+        ]

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 
 from search.errors import ConfigError
+from search.records import Counts
 from search.service.look import best, trials
 from search.service.upgrade import upgrade
 from search.store import tables
@@ -45,6 +46,8 @@ def test_everything_is_there_afterwards_and_the_backup_is_the_old_file(old: Path
     seen = trials(f"sqlite:///{old}", "old")  # a command that only looks upgrades too
     assert [trial.number for trial in seen.trials] == [0, 1, 2, 3]
     assert best(f"sqlite:///{old}", "old").trial.number == 0
+    assert seen.foreign == [], "tune's own, although no mark says so"
+    assert best(f"sqlite:///{old}", "old").view.counts == Counts(complete=4)
     assert dump(old.with_name("studies.db.schema-1.backup")) == before
     kept = [line for line in before if "INSERT" in line and '"tune_schema"' not in line]
     assert set(kept) <= set(dump(old))

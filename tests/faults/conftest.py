@@ -143,15 +143,20 @@ class Arena:
             assert study is not None
             Reaper(study, storage.store, "undertaker").look(dead=dead)
 
-    def check(self) -> None:
-        """Holds the database against the history: nothing lost, doubled, unexpected or left over."""
-        foreign = self._check_foreign()
+    def check(self, *, foreign: int | None = None) -> None:
+        """Holds the database against the history: nothing lost, doubled, unexpected or left over.
+
+        foreign: trials that another program added, and that no worker has taken from the queue; None: those
+        that the nemesis added.
+        """
+        self._check_foreign()
         with open_storage(self.url, create=False) as storage:
             study = Study.find(storage, self.study)
             assert study is not None
-            trials = {trial.number: trial for trial in study.trials() if trial.number not in foreign}
+            trials = {trial.number: trial for trial in study.trials()}
             claims = storage.store.claims(study.study_id)
             curves = storage.store.curves(trial.trial_id for trial in trials.values())
+            counts = study.counts()
         history = self.history
         assert [line["why"] for line in history if line["event"] == "crashed"] == []
         assert self.refused() == []
@@ -159,7 +164,10 @@ class Arena:
         begun = {line["trial"] for line in history if line["event"] == "begun"}
         confirmed = {line["trial"]: line for line in history if line["event"] == "confirmed"}
 
-        assert len(finished) == self.trials, "exactly N"
+        assert len(finished) == counts.finished == self.trials, "exactly N"
+        assert counts.foreign == (len(self.foreign) if foreign is None else foreign), (
+            "nothing of unknown origin"
+        )
         assert [trial.number for trial in trials.values() if trial.state is State.RUNNING] == []
         assert [trial.number for trial in trials.values() if trial.state is State.WAITING] == []
         lost = {number for number in confirmed if number not in finished}
@@ -190,10 +198,10 @@ class Arena:
                 "the value is of its own curve"
             )
 
-    def _check_foreign(self) -> set[int]:
-        """The numbers of the trials that another program added, each of which is as it was written."""
+    def _check_foreign(self) -> None:
+        """Holds the trials that another program added to be as it wrote them."""
         if not self.foreign:
-            return set()
+            return
         with other_program(self.url) as storage:
             theirs = optuna.load_study(study_name=self.study, storage=storage).get_trials(deepcopy=False)
         found = {trial.user_attrs[MARK]: trial for trial in theirs if MARK in trial.user_attrs}
@@ -202,7 +210,6 @@ class Arena:
             assert (found[mark].state.name, found[mark].value) == (state, value), (
                 "a foreign trial was changed"
             )
-        return {trial.number for trial in found.values()}
 
 
 def _origin(trials: dict[int, TrialRecord], trial: TrialRecord) -> TrialRecord:
