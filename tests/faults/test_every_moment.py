@@ -60,7 +60,7 @@ def test_a_reaper_may_die_at_any_write(arena: Callable[..., Any], tmp_path: Any)
     assert moment > 8, "it takes over, ends, queues and lets go: four writes, two moments each"
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mysql"])
 def test_a_maker_may_die_at_any_statement(
     request: pytest.FixtureRequest, zygote: Any, mnist: Any, tmp_path: Path, kind: str

@@ -13,12 +13,17 @@ from typing import Any
 import optuna
 import pytest
 
+from data.mnist import Mnist
+from models import device
 from search.errors import ConfigError
+from search.service.create import RunRequest, create_or_resume
 from search.service.dashboard import while_storage_is_there
+from search.service.drive import drive
 from search.store.engine import translated
 from search.study.reading import open_reading
 from search.study.storage import Storage, open_storage, open_undisturbing
 from search.study.study import Study
+from search.work.order import Order, _work
 
 MOVED = "was moved or deleted while this command used it"
 REPLACED = "was replaced by another file while this command used it; nothing was written to that one"
@@ -111,6 +116,34 @@ def test_a_worker_opens_the_file_of_its_run_or_none(file: Path) -> None:
     other = replace(file)
     with pytest.raises(ConfigError, match=REPLACED):
         open_storage(url(file), create=False, file_id=file_id)
+    assert file.read_bytes() == other
+
+
+def test_a_run_tells_its_workers_which_file_is_meant(
+    tmp_path: Path, mnist: Mnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Started(Exception):
+        pass
+
+    class Launcher:
+        def starter(self, _size: int) -> Callable[[Order], Any]:
+            def start(order: Order) -> Any:
+                raise Started(order)
+
+            return start
+
+    file = tmp_path / "run.db"
+    request = RunRequest(task="twodigit", trials=3, workers=1)
+    with open_storage(url(file)) as storage:
+        study, record = create_or_resume(storage, request, mnist)
+        launcher: Any = Launcher()
+        with pytest.raises(Started) as started:
+            drive(storage, study, record, request, launcher, watch=lambda _: None, detach=False)
+    order = started.value.args[0]
+    other = replace(file)
+    monkeypatch.setattr(device, "prepare_process", lambda _: None)
+    with pytest.raises(ConfigError, match=REPLACED):
+        _work(order, lambda: False, time.monotonic())
     assert file.read_bytes() == other
 
 
