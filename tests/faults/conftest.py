@@ -25,6 +25,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from data.mnist import Mnist
+from search.errors import TryAgain
 from search.records import State, TrialRecord
 from search.service.delete import delete
 from search.store.leftovers import sweep
@@ -116,9 +117,10 @@ class Arena:
         assert any(line["event"] == "created" for line in self.history), self.history
 
     def refused(self) -> list[str]:
-        """What processes that ended with a sentence said, but for the deletion of their study."""
-        said = [line["why"] for line in self.history if line["event"] == "gave up"]
-        return [why for why in said if "was deleted" not in why]
+        """What processes said that were turned away for good, but not because their study was deleted."""
+        said = [line for line in self.history if line["event"] == "gave up"]
+        final = [line["why"] for line in said if line["code"] != TryAgain.exit_code]
+        return [why for why in final if "was deleted" not in why and "There is no study" not in why]
 
     def alive(self) -> list[int]:
         """Workers that are not dead; frozen ones count."""

@@ -37,7 +37,7 @@ from data.mnist import Mnist, load
 from models import device
 from models.mlp import MLPConfig
 from models.network import Signature, build
-from search.errors import TuneError
+from search.errors import TuneError, exit_code
 from search.records import HeadScore, Point, Scores
 from search.service.create import RunRequest, create_or_resume
 from search.store import sql_claims
@@ -282,7 +282,7 @@ def main() -> None:
                 be_worker(order, mnist)
             code = 0
         except TuneError as error:
-            note(Path(order["history"]), event="gave up", why=str(error))
+            note(Path(order["history"]), event="gave up", why=str(error), code=exit_code(error))
         except BaseException:
             note(Path(order["history"]), event="crashed", why=traceback.format_exc())
         finally:
