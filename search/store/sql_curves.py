@@ -14,7 +14,7 @@ from sqlalchemy import and_, case, func, select
 from search.records import CurveCheck, Measured, Point
 from search.store import tables
 from search.store.base import Store
-from search.store.database import Database, portions, retried
+from search.store.database import IDS_PER_QUERY, Database, portions, retried
 from search.store.ownership import raw
 from search.store.rows import LARGEST, LONGEST_S, MOST_IMAGES, point_of
 from search.store.upsert import put
@@ -133,10 +133,15 @@ class SQLCurves(Store, ABC):
         of_points = select(points.trial_id, func.count(), unsound).group_by(points.trial_id)
         of_heads = select(heads.trial_id, heads.head, func.count(), unsound_head)
         of_heads = of_heads.group_by(heads.trial_id, heads.head)
-        span = min(wanted), max(wanted)
+
+        def asked(trial_id: Any) -> Any:
+            if len(wanted) <= IDS_PER_QUERY:
+                return trial_id.in_(sorted(wanted))
+            return trial_id.between(min(wanted), max(wanted))
+
         with self.database.read() as connection:
-            points_found = raw(connection, of_points.where(points.trial_id.between(*span)))
-            heads_found = raw(connection, of_heads.where(heads.trial_id.between(*span)))
+            points_found = raw(connection, of_points.where(asked(points.trial_id)))
+            heads_found = raw(connection, of_heads.where(asked(heads.trial_id)))
         wrong = {trial_id: int(n) for trial_id, _, n in points_found}
         by_head: dict[int, dict[str, int]] = {}
         for trial_id, head, n, unsound_ones in heads_found:

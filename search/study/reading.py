@@ -39,7 +39,7 @@ from search.store.ownership import (
 )
 from search.store.sql import SQLStore
 from search.store.trial_facts import Facts, News, external
-from search.study.usable import Judge, fault_of_curve, fault_of_settings, usual_heads
+from search.study.usable import Judge, fault_of_curve, usual_heads
 
 FEW = 20
 """So many leaders are read at a time until one of them can be used."""
@@ -249,7 +249,7 @@ class TrialReader:
         sound = []
         for record in records:
             check = checks.get(record.trial_id)
-            fault = fault_of_settings(record, self._space) or fault_of_curve(record.state, check, heads)
+            fault = self._judge.fault_of_settings(record) or fault_of_curve(record.state, check, heads)
             if fault is None:
                 sound.append(record)
             else:

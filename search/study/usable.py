@@ -10,7 +10,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from typing import TypeGuard
 
 from search.records import CurveCheck, Failure, State, TrialRecord
 from search.space.domain import Choice, Domain, Fixed, Float, Int, Space
@@ -40,6 +40,8 @@ class Judge:
         self._space = space
         self._fits: dict[tuple[str, object], Callable[[object], bool] | None] = {}
         """by parameter and distribution in JSON; None: not the distribution that the space has for it"""
+        self._active: dict[str, frozenset[str]] = {}
+        """the settings of each family"""
 
     def fault(self, trial: Facts) -> str | None:
         """What is wrong with a trial, to follow "Trial 7 of x is left out: "; None: nothing is.
@@ -74,8 +76,20 @@ class Judge:
         if key not in self._fits:
             domain = self._space.domains.get(name)
             known = domain is not None and _is_distribution_of(domain, key[1])
-            self._fits[key] = partial(_holds, domain) if domain is not None and known else None
+            self._fits[key] = _values_of(domain) if domain is not None and known else None
         return self._fits[key]
+
+    def fault_of_settings(self, trial: TrialRecord) -> str | None:
+        """What is wrong with a trial's settings as a whole; None: nothing is."""
+        settings = trial.settings
+        if trial.value is not None and "model" not in settings:
+            return "it lacks the setting model"
+        family = str(settings.get("model", ""))
+        if family not in self._active:
+            self._active[family] = frozenset(name for name, _ in self._space.active(family))
+        if trial.params and (missing := self._active[family] - settings.keys()):
+            return f"it lacks the setting {', '.join(sorted(missing))}"
+        return None
 
 
 def _is_distribution_of(domain: Domain, kind: str | None) -> bool:
@@ -98,20 +112,27 @@ def _is_distribution_of(domain: Domain, kind: str | None) -> bool:
     return bool(written == {"name": name, "attributes": attributes})
 
 
-def _holds(domain: Domain, stored: object) -> bool:
-    """Whether a number that Optuna stores stands for a value in the domain: of a choice it is the place."""
-    if not isinstance(stored, int | float) or not math.isfinite(stored):
-        return False
+def _values_of(domain: Domain) -> Callable[[object], bool]:
+    """Whether a number that Optuna stores stands for a value in the domain: of a choice it is the place.
+
+    A large study asks a hundred thousand times. A comparison with NaN, or of a word, is no number in a range.
+    """
     match domain:
-        case Int():
-            return stored == int(stored) and int(stored) in domain
+        case Int(low=low, high=high, step=step):
+            return lambda stored: _real(stored) and low <= stored <= high and (stored - low) % step == 0
         case Float(low=low, high=high):
             margin = ROUNDING * max(abs(low), abs(high))
-            return low - margin <= stored <= high + margin
+            least, most = low - margin, high + margin
+            return lambda stored: _real(stored) and least <= stored <= most
         case Choice(options=options):
-            return stored == int(stored) and 0 <= stored < len(options)
+            places = frozenset(range(len(options)))
+            return lambda stored: _real(stored) and stored in places
         case Fixed():
-            return False
+            return lambda _: False
+
+
+def _real(value: object) -> TypeGuard[float]:
+    return isinstance(value, float | int)
 
 
 def _wrong_attributes(trial: Facts) -> Iterator[str]:
@@ -153,16 +174,6 @@ def usual_heads(checks: Iterable[CurveCheck]) -> frozenset[str]:
     """The heads that most of these curves have."""
     counted = Counter(frozenset(check.heads) for check in checks)
     return max(counted, key=lambda heads: (counted[heads], len(heads)), default=frozenset())
-
-
-def fault_of_settings(trial: TrialRecord, space: Space) -> str | None:
-    """What is wrong with a trial's settings as a whole; None: nothing is."""
-    if trial.value is not None and "model" not in trial.settings:
-        return "it lacks the setting model"
-    active = dict(space.active(str(trial.settings.get("model", ""))))
-    if trial.params and (missing := sorted(active.keys() - trial.settings.keys())):
-        return f"it lacks the setting {', '.join(missing)}"
-    return None
 
 
 def fault_of_curve(state: State, check: CurveCheck | None, heads: frozenset[str]) -> str | None:
