@@ -16,6 +16,8 @@ from search.errors import TuneError
 from search.work.artifacts import artifact_root, sqlite_file
 
 PACKAGES = ("torch", "optuna", "optuna-dashboard", "sqlalchemy", "plotly", "typer")
+PLACES = ("database", "best weights", "resume checkpoints", "exports")
+"""What a study leaves behind (search.service.places)."""
 FREE_BYTES = 200 * 2**20
 """Ten checkpoints of the larger networks, the database and some air."""
 
@@ -36,6 +38,7 @@ def examine(storage_url: str) -> list[Finding]:
         "data": _data,
         "storage": partial(_storage, storage_url),
         "disk": partial(_disk, storage_url),
+        **{what: partial(_place, what, storage_url) for what in PLACES},
     }
     return [*_packages(), *(_found(check, look) for check, look in looks.items())]
 
@@ -107,6 +110,16 @@ def _storage(storage_url: str) -> Finding:
         return Finding(check="storage", ok=missing, finding=str(error))
     names = ", ".join(view.record.name for view in found) or "none yet"
     return Finding(check="storage", ok=True, finding=f"studies: {names}")
+
+
+def _place(what: str, storage_url: str) -> Finding:
+    """Where something lies; nothing is wrong about it."""
+    from search.service.places import WHERE
+
+    try:
+        return Finding(check=what, ok=True, finding=WHERE[what](storage_url))
+    except TuneError as error:  # the storage does not exist yet, or its own check says what is wrong
+        return Finding(check=what, ok=True, finding=str(error))
 
 
 def _disk(storage_url: str) -> Finding:

@@ -50,6 +50,7 @@ def drive(
     from search.work.order import Order
     from search.work.reaper import Reaper
     from search.work.signals import Signals
+    from search.work.weights import place_for_new_weights
 
     sweep(storage.trials.database)
     me = f"{socket.gethostname()}:{os.getpid()}:parent"
@@ -66,6 +67,7 @@ def drive(
         storage_url=storage.url,
         study=study.name,
         artifact_root=artifact_root(storage.url),
+        new_weights_in=place_for_new_weights(storage.url),
         device=request.device,
         threads=request.threads,
         trial_timeout_s=math.inf if request.trial_timeout_s is None else request.trial_timeout_s,

@@ -21,7 +21,7 @@ _OF_STUDIES = (
     tables.exports,
     tables.studies,
 )
-_OF_TRIALS = (tables.points, tables.head_points, tables.head_looks)
+_OF_TRIALS = (tables.points, tables.head_points, tables.head_looks, tables.weights)
 _NAMING_A_TRIAL = (*_OF_TRIALS, tables.checkpoints, tables.looks, tables.exports)
 
 
@@ -41,10 +41,11 @@ def _sweep(database: Database) -> list[int]:
         gone = _gone(connection)
         trials = select(optuna_tables.trials.c.trial_id)
         studies = select(optuna_tables.studies.c.study_id)
-        for table in _OF_TRIALS:
-            connection.execute(delete(table).where(table.c.trial_id.not_in(trials)))
+        # Claims go first: from then on nobody can add weights to these trials (Store.add_checkpoint).
         for table in _OF_STUDIES:
             connection.execute(delete(table).where(table.c.study_id.not_in(studies)))
+        for table in _OF_TRIALS:
+            connection.execute(delete(table).where(table.c.trial_id.not_in(trials)))
     return gone
 
 

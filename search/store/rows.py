@@ -107,7 +107,7 @@ def worker_of(row: RowMapping) -> Worker:
 
 
 def checkpoint_of(row: RowMapping) -> CheckpointRecord:
-    """A row of tune_checkpoints."""
+    """A row of tune_checkpoints, with the column of sql_weights.in_database."""
     return CheckpointRecord(
         trial_id=row["trial_id"],
         path=row["path"],
@@ -115,6 +115,7 @@ def checkpoint_of(row: RowMapping) -> CheckpointRecord:
         score=row["score"],
         images=row["images"],
         bytes=row["bytes"],
+        in_database=bool(row["in_database"]),
     )
 
 
