@@ -1,4 +1,4 @@
-"""Says where everything lies that a study leaves behind: database, best weights, resume checkpoints, exports."""
+"""Says where the parts of a study lie: database, best weights, resume checkpoints, exports."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def _best_weights(storage_url: str) -> str:
     if place_for_new_weights(storage_url) == "folder":
         return f"in {folder}"
     return (
-        f"in the database, up to {LARGEST_BYTES / 2**20:.0f} MB for each trial; larger ones in {folder} on the "
-        "machine that trained them"
+        f"in the database, up to {LARGEST_BYTES / 2**20:.0f} MB for each trial; larger ones in {folder} on "
+        "the machine that trained them"
     )
 
 
