@@ -34,11 +34,11 @@ READ_BYTES = 2**20
 
 
 class WeightsMissing(TuneError):
-    """No weights are where the database says."""
+    """No weights are where the database says. The message goes on after a colon."""
 
 
 class WeightsDamaged(TuneError):
-    """The weights that were read are not those that were written."""
+    """The weights that were read are not those that were written. The message goes on after a colon."""
 
 
 def place_for_new_weights(storage_url: str) -> KeptIn:
@@ -228,12 +228,12 @@ class BestWeights:
                 found.update(chunk)
                 length += target.write(chunk)
         except FileNotFoundError as error:
-            raise WeightsMissing(f"There are no weights {place.where(checkpoint)}.") from error
+            raise WeightsMissing(f"the checkpoint is no longer {place.where(checkpoint)}") from error
         if checkpoint.in_database and not length:
-            raise WeightsMissing("These weights are no longer in the database.")
+            raise WeightsMissing(f"the checkpoint is no longer {place.where(checkpoint)}")
         if found.hexdigest() != checkpoint.sha256:
             raise WeightsDamaged(
-                f"What is {place.where(checkpoint)} is not a sound checkpoint: expected SHA-256 "
+                f"the checkpoint {place.where(checkpoint)} is not the one that was written: expected SHA-256 "
                 f"{checkpoint.sha256}, found {found.hexdigest()}"
             )
 

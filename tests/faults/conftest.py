@@ -11,22 +11,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from data.mnist import Mnist
 from search.records import State, TrialRecord
 from search.service.create import RunRequest, create_or_resume
-from search.study.storage import open_storage
+from search.store import tables
+from search.study.storage import Storage, open_storage
 from search.study.study import Study
+from search.work.artifacts import Artifacts
 from search.work.reaper import Reaper
 from search.work.spec import reference_settings
+from search.work.weights import BestWeights
 
 LEASE_S = 1.0
 SOAK = "TUNE_SOAK" in os.environ
@@ -120,6 +123,7 @@ class Arena:
             trials = {trial.number: trial for trial in study.trials()}
             claims = storage.store.claims(study.study_id)
             curves = storage.store.curves(trial.trial_id for trial in trials.values())
+            self._check_weights(storage, study.study_id)
         history = self.history
         assert [line["why"] for line in history if line["event"] == "crashed"] == []
         finished = {number: trial for number, trial in trials.items() if trial.state.counts}
@@ -156,6 +160,21 @@ class Arena:
             assert trial.value == max(point.validation.accuracy for point in curves[trial.trial_id]), (
                 "the value is of its own curve"
             )
+
+    def _check_weights(self, storage: Storage, study_id: int) -> None:
+        """The weights of every checkpoint are whole, and the database has no others."""
+        record = storage.store.study(study_id)
+        assert record is not None
+        artifacts = Artifacts.of(self.folder / "artifacts", replace(record, name="faults"))
+        weights = BestWeights(artifacts=artifacts, store=storage.store, new_in="folder")
+        kept = storage.store.checkpoints(study_id)
+        assert {each.in_database for each in kept} <= {not self.url.startswith("sqlite")}
+        for checkpoint in kept:
+            assert len(weights.read(checkpoint)) == checkpoint.bytes
+        with storage.trials.database.read() as connection:
+            stored = connection.execute(select(tables.weights.c.trial_id, tables.weights.c.sha256).distinct())
+            named = {(each.trial_id, each.sha256) for each in kept if each.in_database}
+            assert {(trial_id, sha256) for trial_id, sha256 in stored} == named
 
 
 def _origin(trials: dict[int, TrialRecord], trial: TrialRecord) -> TrialRecord:
