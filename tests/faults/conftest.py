@@ -115,15 +115,18 @@ class Arena:
             assert study is not None
             Reaper(study, storage.store, "undertaker").look(dead=dead)
 
-    def check(self) -> None:
-        """Holds the database against the history: nothing lost, doubled, unexpected or left over."""
+    def check(self, *, artifacts: Path | None = None) -> None:
+        """Holds the database against the history: nothing lost, doubled, unexpected or left over.
+
+        artifacts: the folder that the workers were given, where it is another than the usual one.
+        """
         with open_storage(self.url, create=False) as storage:
             study = Study.find(storage, "faults")
             assert study is not None
             trials = {trial.number: trial for trial in study.trials()}
             claims = storage.store.claims(study.study_id)
             curves = storage.store.curves(trial.trial_id for trial in trials.values())
-            self._check_weights(storage, study.study_id)
+            self._check_weights(storage, study.study_id, artifacts or self.folder / "artifacts")
         history = self.history
         assert [line["why"] for line in history if line["event"] == "crashed"] == []
         finished = {number: trial for number, trial in trials.items() if trial.state.counts}
@@ -161,11 +164,11 @@ class Arena:
                 "the value is of its own curve"
             )
 
-    def _check_weights(self, storage: Storage, study_id: int) -> None:
+    def _check_weights(self, storage: Storage, study_id: int, root: Path) -> None:
         """The weights of every checkpoint are whole, and the database has no others."""
         record = storage.store.study(study_id)
         assert record is not None
-        artifacts = Artifacts.of(self.folder / "artifacts", replace(record, name="faults"))
+        artifacts = Artifacts.of(root, replace(record, name="faults"))
         weights = BestWeights(artifacts=artifacts, store=storage.store, new_in="folder")
         kept = storage.store.checkpoints(study_id)
         assert {each.in_database for each in kept} <= {not self.url.startswith("sqlite")}
