@@ -62,11 +62,12 @@ def _look(
     from search.work.weights import BestWeights, WeightsDamaged, WeightsMissing
 
     weights = BestWeights.of(storage.url, found.confirming, storage.store)
+    root = weights.artifacts.root.absolute()
+    where = f"in {root}" if checkpoint is None else weights.where(checkpoint)
     away = (
-        f"The weights of trial {run.trial} of {found.confirming.name} are not in "
-        f"{weights.artifacts.root.absolute()}, so the "
-        "test set was not looked at: let all machines share one folder (TUNE_ARTIFACTS), or give the same "
-        "command where that trial was trained."
+        f"The weights of trial {run.trial} of {found.confirming.name} are not {where}, so the test set was "
+        "not looked at: let all machines share one folder (TUNE_ARTIFACTS), or give the same command where "
+        "that trial was trained."
     )
     if checkpoint is None:
         return ConfigError(away)
