@@ -34,12 +34,16 @@ def _offers(connection: Connection) -> None:
     tables.metadata.create_all(connection, tables=[tables.offers])
 
 
-def _weights(connection: Connection) -> None:
+def _weights_in_database(connection: Connection) -> None:
     """Best weights may lie in the database; those that lie in folders stay there."""
     tables.metadata.create_all(connection, tables=[tables.weights])
 
 
-STEPS: Mapping[int, Callable[[Connection], None]] = {2: _looks_and_exports, 3: _offers, 4: _weights}
+STEPS: Mapping[int, Callable[[Connection], None]] = {
+    2: _looks_and_exports,
+    3: _offers,
+    4: _weights_in_database,
+}
 """By the version that a step leads to."""
 
 
