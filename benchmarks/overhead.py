@@ -38,6 +38,7 @@ from search.records import CheckpointRecord, HeadScore, Point, Scores
 from search.study.storage import Storage, open_storage
 from search.study.study import Study
 from search.work.artifacts import Artifacts
+from search.work.weights import BestWeights
 
 SERVERS = {
     "postgresql": "postgresql://postgres@127.0.0.1:5432/postgres",
@@ -75,7 +76,7 @@ class Clock:
         self._sums.clear()
 
 
-def one_life(storage: Storage, study: Study, artifacts: Artifacts, clock: Clock, index: int) -> None:
+def one_life(storage: Storage, study: Study, weights: BestWeights, clock: Clock, index: int) -> None:
     """Everything that search.work.worker does for a trial but for training and writing weights."""
     store, draw = storage.store, random.Random(index)
     with clock.part("claims"):
@@ -100,7 +101,7 @@ def one_life(storage: Storage, study: Study, artifacts: Artifacts, clock: Clock,
         if index % 5:
             asked.prune()
         else:
-            if artifacts.worth_keeping(store, last):
+            if weights.worth_keeping(last):
                 store.add_checkpoint(
                     study.study_id,
                     CheckpointRecord(
@@ -116,7 +117,7 @@ def one_life(storage: Storage, study: Study, artifacts: Artifacts, clock: Clock,
     with clock.part("claims"):
         store.settle(claim)
     with clock.part("end"):
-        artifacts.keep_best(store)
+        weights.keep_best()
     clock.end_of_trial()
 
 
@@ -124,12 +125,13 @@ def lives(storage: Storage, study: Study, n: int, folder: Path) -> Clock:
     """So many trials, after three that warm up: caches, prepared statements, imports."""
     record = storage.store.study(study.study_id)
     assert record is not None
-    artifacts, clock = Artifacts.of(folder, record), Clock()
+    weights = BestWeights(artifacts=Artifacts.of(folder, record), store=storage.store, new_in="folder")
+    clock = Clock()
     for index in range(3):
-        one_life(storage, study, artifacts, Clock(), index)
+        one_life(storage, study, weights, Clock(), index)
     gc.collect()
     for index in range(n):
-        one_life(storage, study, artifacts, clock, 100 + index)
+        one_life(storage, study, weights, clock, 100 + index)
     return clock
 
 

@@ -29,9 +29,9 @@ from search.service.look import find
 from search.space.defaults import BY_NAME
 from search.space.domain import Fixed, Float, Int
 from search.study.storage import Storage, open_storage
-from search.work.artifacts import Artifacts, artifact_root
 from search.work.keeping import keep, moment_of
 from search.work.spec import signature_of
+from search.work.weights import BestWeights
 
 
 def timed(url: str, *words: str) -> tuple[float, float]:
@@ -65,8 +65,8 @@ def give_weights(storage: Storage, name: str) -> None:
         batch_norm=True,
         activation="silu",
     )
-    written = keep(
-        Artifacts.of(artifact_root(storage.url), record),
+    keep(
+        BestWeights.of(storage.url, record, storage.store),
         moment_of(build(largest, signature_of(task), seed=0)),
         task=task.name,
         number=trial.number,
@@ -74,7 +74,6 @@ def give_weights(storage: Storage, name: str) -> None:
         point=point,
         precision="float32",
     )
-    storage.store.add_checkpoint(study.study_id, written)
 
 
 def cpu_of_children() -> float:

@@ -305,13 +305,15 @@ class CheckpointRecord:
 
     trial_id: int
     path: str
-    """relative to the artifact folder"""
+    """the file, relative to the artifact folder; of weights in the database, the name that it would have"""
     sha256: str
     score: float
     """validation score of these weights"""
     images: int
     """training images that these weights had seen"""
     bytes: int
+    in_database: bool = False
+    """whether the weights are in the database, not in a file; a store tells it of what it has read"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

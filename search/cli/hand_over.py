@@ -87,7 +87,8 @@ def repeat(
                 "largest_difference": done.largest_difference,
                 "changed": {name: list(pair) for name, pair in done.changed.items()},
                 "seconds": done.seconds,
-                "restored": None if done.restored is None else done.restored.path,
+                "restored": None if done.restored is None else done.restored.checkpoint.path,
+                "restored_where": None if done.restored is None else done.restored.where,
             }
         )
     else:
@@ -108,7 +109,7 @@ def _print_repeated(done: Repeated) -> None:
     for name, (then, now) in done.changed.items():
         typer.echo(f"  {name:<14} {'unknown' if then is None else then} then, {now} now")
     if done.restored is not None:
-        typer.echo(f"Its weights are there again: {done.restored.path} in the artifact folder.")
+        typer.echo(f"Its weights are there again, {done.restored.where}.")
 
 
 def doctor(storage: StorageOption = None, json: JSONOption = False) -> None:

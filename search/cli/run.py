@@ -190,6 +190,8 @@ def _say(words: str) -> None:
 def _tell(result: RunResult, *, json: bool) -> None:
     """The end of a run: for programs as JSON, for people as a few lines and the next commands."""
     seen = result.snapshot
+    for note in result.notes:
+        _say(note)
     if json:
         print_json(
             {

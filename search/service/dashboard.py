@@ -49,7 +49,7 @@ def serve(storage_url: str, *, host: str, port: int, ready: Ready) -> None:
     open_storage(storage_url, create=False).close()  # every refusal of a storage, in words
     root = artifact_root(storage_url)
     with open_reading(storage_url) as reading:
-        showing = Showing(reading, root)
+        showing = Showing(reading, storage_url)
         storage = open_undisturbing(storage_url, showing.study, reading.store.database, threads=THREADS)
         app = wsgi(storage, artifact_store=ShownFiles(showing.file, root / "uploads"))
         app = while_storage_is_there(_tolerant(app), reading)
@@ -90,10 +90,10 @@ class Showing:
     Threads may share it.
     """
 
-    def __init__(self, reading: Reading, root: Path) -> None:
-        """root: the artifact folder."""
+    def __init__(self, reading: Reading, storage_url: str) -> None:
+        """storage_url: of the same storage."""
         self._reading = reading
-        self._root = root
+        self._storage_url = storage_url
         self._made: dict[int, tuple[float, Counts, Shown]] = {}
         """by study id: (when it was last found up to date, what stood then, what is shown)"""
         self._lock = threading.Lock()
@@ -126,6 +126,8 @@ class Showing:
         return next((file for file in files if file.sha256 == sha256), None)
 
     def _make(self, study_id: int, counts: Counts) -> Shown:
+        from search.work.weights import BestWeights
+
         store = self._reading.store
         record = store.study(study_id)
         assert record is not None
@@ -159,6 +161,7 @@ class Showing:
             "best-so-far-by-images": partial(comparison_figures.best_by_images, named),
             "curves-of-the-ten-best": partial(comparison_figures.curves, by_name),
         }
+        weights = BestWeights.of(self._storage_url, record, store)
         return Shown(
             note=note,
             trial_notes=notes,
@@ -168,7 +171,7 @@ class Showing:
                     trial_id=each.trial_id,
                     sha256=each.sha256,
                     name=f"{record.name}-{Path(each.path).name}",
-                    path=self._root / each.path,
+                    open=partial(weights.open, each),
                 )
                 for each in ranked
             ),

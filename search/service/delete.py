@@ -35,8 +35,11 @@ class Losses:
     """at the test set, which nobody will know of any more"""
     exports: int
     """that will not be found in the database any more; their folders stay"""
+    weights: int
+    """of trials, kept in the database"""
+    weights_megabytes: float
     folder: Path
-    """of its saves and best weights"""
+    """of its resume checkpoints, and of best weights that are not in the database"""
     files: int
     megabytes: float
 
@@ -81,11 +84,14 @@ def _losses(storage: Storage, study: Study, record: StudyRecord) -> Losses:
 
     folder = Artifacts.of(artifact_root(storage.url), record).folder
     files = [path for path in folder.rglob("*") if path.is_file()]
+    in_database = [each for each in storage.store.checkpoints(record.study_id) if each.in_database]
     return Losses(
         record=record,
         counts=study.counts(),
         looks=len(storage.store.looks([record.study_id])),
         exports=len(storage.store.exports(record.study_id)),
+        weights=len(in_database),
+        weights_megabytes=sum(each.bytes for each in in_database) / 1e6,
         folder=folder,
         files=len(files),
         megabytes=sum(path.stat().st_size for path in files) / 1e6,

@@ -23,6 +23,8 @@ from search.service.other_hosts import warning
 from search.work.artifacts import artifact_root, sqlite_file
 
 PACKAGES = ("torch", "optuna", "optuna-dashboard", "sqlalchemy", "plotly", "typer")
+PLACES = ("database", "best weights", "resume checkpoints", "exports")
+"""What a study leaves behind (search.service.places)."""
 FREE_BYTES = 200 * 2**20
 """Ten checkpoints of the larger networks, the database and some air."""
 
@@ -45,6 +47,7 @@ def examine(storage_url: str) -> list[Finding]:
         "data": _data,
         "storage": partial(_storage, storage_url),
         "disk": partial(_disk, storage_url),
+        **{what: partial(_place, what, storage_url) for what in PLACES},
     }
     if sqlite_file(storage_url) is not None:
         looks["file system"] = partial(_file_system, storage_url)
@@ -188,6 +191,16 @@ def _file_system(storage_url: str) -> Finding:
     if kind is not None:
         return Finding(check="file system", ok=False, finding=warning(str(file), kind))
     return Finding(check="file system", ok=True, finding=f"{file} lies on no network file system")
+
+
+def _place(what: str, storage_url: str) -> Finding:
+    """Where something lies; nothing is wrong about it."""
+    from search.service.places import WHERE
+
+    try:
+        return Finding(check=what, ok=True, finding=WHERE[what](storage_url))
+    except TuneError as error:  # the storage does not exist yet, or its own check says what is wrong
+        return Finding(check=what, ok=True, finding=str(error))
 
 
 def _disk(storage_url: str) -> Finding:

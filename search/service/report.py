@@ -26,6 +26,7 @@ from search.space.domain import Choice, Fixed, Float, Int
 from search.space.file import space_entries, space_of_entries, space_toml
 from search.study.chance import drawn_at_random
 from search.study.ladder import Ladder
+from search.study.reading import open_reading
 
 if TYPE_CHECKING:  # torch takes a second to import
     from search.report.one_study.mistakes import Mistakes
@@ -152,29 +153,34 @@ def _mistakes(storage_url: str, whole: WholeStudy) -> Mistakes | str:
     checkpoint = None if winner is None else whole.checkpoints.get(winner.trial_id)
     if winner is None or checkpoint is None:
         return "The winner's weights were not kept, so its mistakes cannot be shown."
-    from models.checkpoint import CheckpointCorrupt
-    from search.work.artifacts import artifact_root
     from search.work.ground import same_data
     from search.work.mistakes import mistakes
+    from search.work.weights import BestWeights, WeightsDamaged, WeightsMissing
 
-    path = artifact_root(storage_url) / checkpoint.path
+    with open_reading(storage_url) as storage:
+        weights = BestWeights.of(storage_url, whole.record, storage.store)
+        where = weights.where(checkpoint)
+        try:
+            content = weights.read(checkpoint)
+        except WeightsMissing:
+            return f"The winner's weights are not {where}; its mistakes cannot be shown."
+        except WeightsDamaged:
+            return f"The winner's weights {where} are damaged and were not used to show its mistakes."
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            return f"The winner's weights {where} cannot be read ({reason}); its mistakes cannot be shown."
     worker = whole.workers.get(whole.trained_by.get(winner.trial_id, ""))
     precision = precision_of(winner, worker, whole.workers)
     try:
         mnist = load_data()
         same_data(whole.record, mnist)
-        return mistakes(
-            path,
-            checkpoint,
-            trial=winner.number,
-            task_name=whole.record.spec.task,
-            mnist=mnist,
-            precision=precision,  # type: ignore[arg-type]  # as a worker noted it
-        )
     except ConfigError as error:
         return f"The winner's mistakes cannot be shown: {error}"
-    except CheckpointCorrupt:
-        return f"The winner's weights in {path} are damaged and were not used; its mistakes cannot be shown."
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        return f"The winner's weights in {path} cannot be read ({reason}); its mistakes cannot be shown."
+    return mistakes(
+        content,
+        checkpoint,
+        trial=winner.number,
+        task_name=whole.record.spec.task,
+        mnist=mnist,
+        precision=precision,  # type: ignore[arg-type]  # as a worker noted it
+    )

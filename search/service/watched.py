@@ -15,6 +15,7 @@ from search.report import numbers
 from search.service.look import reader_of
 from search.study.storage import Storage
 from search.study.study import Study, StudyDeleted
+from search.work.weights import BestWeights
 
 if TYPE_CHECKING:  # its package imports torch
     from search.work.engine import Place
@@ -40,6 +41,8 @@ class RunResult:
     """of its curve, where its validation score is highest"""
     confirms: str | None
     """name of the study that this one confirms; None: it searches"""
+    notes: tuple[str, ...] = ()
+    """sentences on what a person should know beside the result"""
 
 
 class Watched:
@@ -155,6 +158,21 @@ class Watched:
             trial=best,
             point=numbers.best_point(curve),
             confirms=self._record.spec.confirms,
+            notes=self._too_large(),
+        )
+
+    def _too_large(self) -> tuple[str, ...]:
+        """On weights that other machines may not reach, because they are not in the database."""
+        weights = BestWeights.of(self._storage.url, self._record, self._storage.store)
+        ids = {checkpoint.trial_id for checkpoint in weights.too_large()}
+        if not ids:
+            return ()
+        whose = ", ".join(str(trial.number) for trial in self._trials if trial.trial_id in ids)
+        limit = f"{weights.largest_bytes / 2**20:.3g} MB"
+        return (
+            f"The weights of trial {whose} are larger than {limit} and are not in the database: each trial's "
+            f"are a file in {weights.artifacts.root} where it was trained. TUNE_ARTIFACTS can name a folder "
+            "that all machines share.",
         )
 
 

@@ -201,20 +201,33 @@ class Store(ABC):
 
     @abstractmethod
     def add_checkpoint(
-        self, study_id: int, checkpoint: CheckpointRecord, *, claim: Claim | None = None
+        self,
+        study_id: int,
+        checkpoint: CheckpointRecord,
+        *,
+        claim: Claim | None = None,
+        content: bytes | None = None,
     ) -> None:
-        """Remembers the best weights of a trial, in place of earlier ones.
+        """Remembers the best weights of a trial, in place of earlier ones, whose chunks are deleted.
 
-        claim: under which the trial is trained; None: it has ended. Raises LeaseLost once it has passed on.
+        claim: under which the trial is trained; None: it has ended. content: the weights, to be kept in the
+        database; None: they are in the file that the record names. All of it happens or nothing. Raises
+        LeaseLost once the claim has passed on.
         """
 
     @abstractmethod
     def drop_checkpoints(self, study_id: int, *, keep: int) -> list[CheckpointRecord]:
-        """Forgets all but the `keep` best checkpoints of a study and returns those forgotten."""
+        """Forgets all but the `keep` best checkpoints of a study, chunks included; returns the forgotten."""
 
     @abstractmethod
     def checkpoints(self, study_id: int) -> list[CheckpointRecord]:
-        """The checkpoints of a study, best score first (the earlier trial where scores are equal)."""
+        """The checkpoints of a study, best score first (the earlier trial where scores are equal). No chunk
+        is read."""
+
+    @abstractmethod
+    def weights_chunk(self, checkpoint: CheckpointRecord, position: int) -> bytes | None:
+        """One chunk, counted from 0, of weights that are in the database; None after the last one, and where
+        they are there no more."""
 
     # What was done with the results
 

@@ -22,7 +22,7 @@ OF_STUDIES = (
     tables.exports,
     tables.studies,
 )
-OF_TRIALS = (tables.points, tables.head_points, tables.head_looks)
+OF_TRIALS = (tables.points, tables.head_points, tables.head_looks, tables.weights)
 _NAMING_A_TRIAL = (*OF_TRIALS, tables.checkpoints, tables.looks, tables.exports)
 
 
@@ -42,10 +42,11 @@ def _sweep(database: Database) -> list[int]:
         gone = _gone(connection)
         trials = select(optuna_tables.trials.c.trial_id)
         studies = select(optuna_tables.studies.c.study_id)
-        for table in OF_TRIALS:
-            connection.execute(delete(table).where(table.c.trial_id.not_in(trials)))
+        # Claims go first: from then on nobody can add weights to these trials (Store.add_checkpoint).
         for table in OF_STUDIES:
             connection.execute(delete(table).where(table.c.study_id.not_in(studies)))
+        for table in OF_TRIALS:
+            connection.execute(delete(table).where(table.c.trial_id.not_in(trials)))
     return gone
 
 

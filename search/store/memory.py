@@ -41,6 +41,8 @@ class MemoryStore(Store):
         self._workers: dict[int, dict[str, Worker]] = {}
         self._precisions: dict[tuple[int, str], dict[str, str]] = {}
         self._checkpoints: dict[int, tuple[int, CheckpointRecord]] = {}
+        self._weights: dict[int, tuple[str, bytes]] = {}
+        """(SHA-256, weights) by trial"""
         self._looks: dict[tuple[int, datetime.datetime], Look] = {}
         self._exports: dict[tuple[int, datetime.datetime], ExportRecord] = {}
 
@@ -99,7 +101,7 @@ class MemoryStore(Store):
         with self._lock:
             self._claims[claim.claim_id] = replace(self._held(claim), trial_id=trial_id)
             self._curves.pop(trial_id, None)
-            self._checkpoints.pop(trial_id, None)
+            self._forget_checkpoint(trial_id)
             return self._claims[claim.claim_id]
 
     def renew(self, claim: Claim, *, lease_s: float) -> None:
@@ -119,7 +121,8 @@ class MemoryStore(Store):
         with self._lock:
             lost = self._held(claim).trial_id
             del self._claims[claim.claim_id]
-            self._checkpoints = {k: v for k, v in self._checkpoints.items() if k != lost}
+            if lost is not None:
+                self._forget_checkpoint(lost)
 
     def claims(self, study_id: int) -> list[Claim]:
         with self._lock:
@@ -244,24 +247,41 @@ class MemoryStore(Store):
     # Checkpoints
 
     def add_checkpoint(
-        self, study_id: int, checkpoint: CheckpointRecord, *, claim: Claim | None = None
+        self,
+        study_id: int,
+        checkpoint: CheckpointRecord,
+        *,
+        claim: Claim | None = None,
+        content: bytes | None = None,
     ) -> None:
         with self._lock:
             if claim is not None:
                 self._held(claim)
-            self._checkpoints[checkpoint.trial_id] = (study_id, checkpoint)
+            self._forget_checkpoint(checkpoint.trial_id)
+            record = replace(checkpoint, in_database=content is not None)
+            self._checkpoints[checkpoint.trial_id] = (study_id, record)
+            if content is not None:
+                self._weights[checkpoint.trial_id] = (checkpoint.sha256, content)
 
     def drop_checkpoints(self, study_id: int, *, keep: int) -> list[CheckpointRecord]:
         with self._lock:
             dropped = self.checkpoints(study_id)[keep:]
             for checkpoint in dropped:
-                del self._checkpoints[checkpoint.trial_id]
+                self._forget_checkpoint(checkpoint.trial_id)
             return dropped
 
     def checkpoints(self, study_id: int) -> list[CheckpointRecord]:
         with self._lock:
             mine = [checkpoint for owner, checkpoint in self._checkpoints.values() if owner == study_id]
             return sorted(mine, key=lambda checkpoint: (-checkpoint.score, checkpoint.trial_id))
+
+    def weights_chunk(self, checkpoint: CheckpointRecord, position: int) -> bytes | None:
+        sha256, content = self._weights.get(checkpoint.trial_id, ("", b""))
+        return content if (sha256, position) == (checkpoint.sha256, 0) else None
+
+    def _forget_checkpoint(self, trial_id: int) -> None:
+        self._checkpoints.pop(trial_id, None)
+        self._weights.pop(trial_id, None)
 
     # What was done with the results
 

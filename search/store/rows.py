@@ -190,7 +190,7 @@ def worker_of(row: RowMapping) -> Worker:
 
 
 def checkpoint_of(row: RowMapping) -> CheckpointRecord:
-    """A row of tune_checkpoints. Raises Unusable."""
+    """A row of tune_checkpoints, with the column of sql_weights.in_database. Raises Unusable."""
     path = row["path"]
     if not _is(path, str) or not path or Path(path).is_absolute() or ".." in Path(path).parts:
         raise Unusable("its path is none below the artifact folder")
@@ -205,6 +205,7 @@ def checkpoint_of(row: RowMapping) -> CheckpointRecord:
         score=row["score"],
         images=row["images"],
         bytes=row["bytes"],
+        in_database=bool(row["in_database"]),
     )
 
 

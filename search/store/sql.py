@@ -22,7 +22,7 @@ from search.records import (
     StudySpec,
     Worker,
 )
-from search.store import migrations, tables
+from search.store import migrations, sql_weights, tables
 from search.store.creation import OptunaSchema, create
 from search.store.database import Database, retried
 from search.store.engine import masked, translated
@@ -198,7 +198,12 @@ class SQLStore(SQLClaims, SQLCurves):
 
     @retried
     def add_checkpoint(
-        self, study_id: int, checkpoint: CheckpointRecord, *, claim: Claim | None = None
+        self,
+        study_id: int,
+        checkpoint: CheckpointRecord,
+        *,
+        claim: Claim | None = None,
+        content: bytes | None = None,
     ) -> None:
         row = {
             "path": checkpoint.path,
@@ -207,15 +212,19 @@ class SQLStore(SQLClaims, SQLCurves):
             "images": checkpoint.images,
             "bytes": checkpoint.bytes,
         }
-        table = tables.checkpoints
+        table, trial_id = tables.checkpoints, checkpoint.trial_id
         with self.database.write() as connection:
+            if content is not None:
+                # Before the claim is locked, because this can take seconds: the lease is renewed meanwhile.
+                # Nobody else sees these rows, nor waits for them, until the transaction ends.
+                sql_weights.write(connection, trial_id, checkpoint.sha256, content)
             if claim is not None:
                 require_held(connection, claim)
-            mine = table.c.trial_id == checkpoint.trial_id
+            mine = table.c.trial_id == trial_id
             if connection.execute(update(table).where(mine).values(**row)).rowcount == 0:
-                connection.execute(
-                    insert(table).values(**row, trial_id=checkpoint.trial_id, study_id=study_id)
-                )
+                connection.execute(insert(table).values(**row, trial_id=trial_id, study_id=study_id))
+            else:
+                sql_weights.delete_others(connection, trial_id, checkpoint.sha256, len(content or b""))
 
     @retried
     def drop_checkpoints(self, study_id: int, *, keep: int) -> list[CheckpointRecord]:
@@ -225,16 +234,24 @@ class SQLStore(SQLClaims, SQLCurves):
             if connection.execute(select(func.count()).where(mine)).scalar_one() <= keep:
                 return []
         with self.database.write() as connection:
-            rows = connection.execute(_by_score(study_id)).mappings().all()[keep:]
-            if rows:
-                ids = [row["trial_id"] for row in rows]
-                connection.execute(delete(table).where(table.c.trial_id.in_(ids)))
-            return list(usable(checkpoint_of, rows))
+            dropped = []
+            for row in connection.execute(_by_score(study_id)).mappings().all()[keep:]:
+                # By checksum too: the trial may have got better weights since they were listed.
+                same = (table.c.trial_id == row["trial_id"]) & (table.c.sha256 == row["sha256"])
+                if connection.execute(delete(table).where(same)).rowcount == 1:
+                    sql_weights.delete(connection, row["trial_id"], row["sha256"])
+                    dropped.append(row)
+            return list(usable(checkpoint_of, dropped))
 
     @retried
     def checkpoints(self, study_id: int) -> list[CheckpointRecord]:
         with self.database.read() as connection:
             return list(usable(checkpoint_of, connection.execute(_by_score(study_id)).mappings()))
+
+    @retried
+    def weights_chunk(self, checkpoint: CheckpointRecord, position: int) -> bytes | None:
+        with self.database.read() as connection:
+            return sql_weights.chunk(connection, checkpoint.trial_id, checkpoint.sha256, position)
 
     # What was done with the results
 
@@ -303,4 +320,5 @@ def _precisions(connection: Connection, study_id: int, processor: str) -> dict[s
 
 def _by_score(study_id: int) -> Any:
     table = tables.checkpoints
-    return select(table).where(table.c.study_id == study_id).order_by(table.c.score.desc(), table.c.trial_id)
+    query = select(table, sql_weights.in_database()).where(table.c.study_id == study_id)
+    return query.order_by(table.c.score.desc(), table.c.trial_id)

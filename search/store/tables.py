@@ -17,6 +17,7 @@ from sqlalchemy import (
     Float,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -160,6 +161,17 @@ checkpoints = Table(
     Column("images", BigInteger, nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Index("tune_checkpoints_study", "study_id", "score"),
+)
+
+weights = Table(
+    "tune_weights",
+    metadata,
+    # The row of tune_checkpoints with this trial and SHA-256 has its weights here, in chunks from 0 on; one
+    # without chunks has them in a file.
+    Column("trial_id", _Key, primary_key=True, autoincrement=False),
+    Column("sha256", String(64), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("content", LargeBinary(2**32 - 1), nullable=False),
 )
 
 looks = Table(

@@ -9,7 +9,6 @@ is never written to, and a note that a person has written is in the database and
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,12 +19,9 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import RDBStorage
 
-from search.files import open_regular
+from search.errors import TuneError
 from search.store.database import Database
 from search.store.deletion import delete_study
-
-MAX_BYTES = 16 * 1024**3
-"""Of a file that can be downloaded; the largest network of the space has a few."""
 
 _OURS = "dashboard:"
 """What begins so is the dashboard's; nothing else is added."""
@@ -40,7 +36,9 @@ class ShownFile:
     """its name for the dashboard, and how to know that it is whole"""
     name: str
     """as it is saved"""
-    path: Path
+    open: Callable[[], BinaryIO]
+    """Opens it for reading, once it is known to be whole. Raises TuneError where it is not, or is gone;
+    OSError where it cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,19 +142,14 @@ class ShownFiles:
         self._uploads = FileSystemArtifactStore(uploads)
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
-        """Raises ArtifactNotFound for a file that is gone, or is no longer what the database says."""
+        """Raises ArtifactNotFound for a file that is gone, damaged or cannot be read."""
         file = self._find(artifact_id)
         if file is None:
             return self._uploads.open_reader(artifact_id)
         try:
-            opened = open_regular(file.path, limit=MAX_BYTES)
-        except OSError as error:
-            raise ArtifactNotFound(f"{file.path} cannot be read: {error.strerror or error}") from error
-        if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
-            opened.close()
-            raise ArtifactNotFound(f"{file.path} is damaged")
-        opened.seek(0)
-        return opened
+            return file.open()
+        except (TuneError, OSError) as error:
+            raise ArtifactNotFound(str(error)) from error
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
         """Keeps what a person adds."""

@@ -27,6 +27,7 @@ from search.work.artifacts import Artifacts
 from search.work.closing import Closing
 from search.work.lease import LEASE_S
 from search.work.precision import Precisions, decided
+from search.work.weights import BestWeights, KeptIn, place_for_new_weights
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +42,7 @@ class Ground:
     task: Task
     mnist: Mnist
     artifacts: Artifacts
+    weights: BestWeights
     device: torch.device
     precision: Precisions
     """the study's, on this kind of processor"""
@@ -68,6 +70,7 @@ def prepare(
     mnist: Mnist,
     artifact_root: Path,
     *,
+    new_weights_in: KeptIn | None = None,
     device: torch.device,
     threads: int,
     lease_s: float = LEASE_S,
@@ -77,7 +80,8 @@ def prepare(
 ) -> Ground:
     """Joins a study: reads its spec, sets up sampler and pruner, signs the list of workers.
 
-    Files of all studies of this storage are below `artifact_root`. left_s: until the run is ended. target:
+    Files of all studies of this storage are below `artifact_root`. new_weights_in: where the best weights go;
+    None: see `place_for_new_weights`. left_s: until the run is ended. target:
     validation accuracy on every head after which the run wants no more trials.
 
     Raises ConfigError where there is no such study, or where this machine's data are not the study's.
@@ -103,6 +107,7 @@ def prepare(
         environment={**environment, **{f"precision_{k}": v for k, v in precision.items()}},
     )
     storage.store.add_worker(study.study_id, worker)
+    artifacts = Artifacts.of(artifact_root, record)
     return Ground(
         storage=storage,
         study=study,
@@ -111,7 +116,12 @@ def prepare(
         pruning=pruning,
         task=task,
         mnist=mnist,
-        artifacts=Artifacts.of(artifact_root, record),
+        artifacts=artifacts,
+        weights=BestWeights(
+            artifacts=artifacts,
+            store=storage.store,
+            new_in=new_weights_in or place_for_new_weights(storage.url),
+        ),
         device=device,
         precision=precision,
         worker=worker,

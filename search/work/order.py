@@ -41,6 +41,8 @@ class Order:
     """device and inode of the SQLite file that the run has opened: no other one is written to"""
     target: float = math.inf
     """validation accuracy on every head after which the run wants no more trials"""
+    new_weights_in: Literal["database", "folder"] | None = None
+    """where the best weights go; None: as the storage and this process's TUNE_ARTIFACTS say"""
     failures_in_a_row: int = 0
     """trials that had failed one after the other when the worker before this one was worn out"""
 
@@ -118,6 +120,7 @@ def _work(order: Order, stop: Callable[[], bool], began: float) -> None:
             order.study,
             load(),
             order.artifact_root,
+            new_weights_in=order.new_weights_in,
             device=device,
             threads=order.threads,
             trial_timeout_s=order.trial_timeout_s,

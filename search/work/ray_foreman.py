@@ -197,7 +197,7 @@ class _Worker:
         redact_output()  # Ray keeps what its workers print
         here = f"On {socket.gethostname()}"
         if chosen := os.environ.get("TUNE_ARTIFACTS"):  # this machine may have mounted the folder elsewhere
-            order = replace(order, artifact_root=Path(chosen))
+            order = replace(order, artifact_root=Path(chosen), new_weights_in="folder")
         try:
             order.artifact_root.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -132,7 +132,7 @@ class _Hands:
             until = next(rung for rung in self._ground.pruning.rungs if rung > attempt.images)
             if attempt.advance(until):
                 self._finish(attempt)
-            self._ground.artifacts.keep_best(self._store)
+            self._ground.weights.keep_best()
         return True
 
     def _nothing_runs(self) -> bool:
@@ -180,10 +180,10 @@ class _Hands:
     def _sweep(self) -> None:
         """The study is done: removes what nobody goes on with, and what workers that were killed left."""
         discard_all(self._ground.artifacts.folder)
-        self._ground.artifacts.keep_best(self._store)  # repetitions that ended untrained have added to them
+        self._ground.weights.keep_best()  # repetitions that ended untrained have added to them
         for trial in self._study.trials():
             if trial.state is State.FAILED:
-                self._ground.artifacts.discard(trial.number)
+                self._ground.weights.discard(trial.number)
 
     def empty(self) -> None:
         """Ends every trial in hand: as pruned if it would not have gone on, else as to be repeated."""
@@ -315,7 +315,7 @@ class _Hands:
                 self._store.settle(attempt.claim)
                 return
             self._store.release(attempt.claim)
-            self._ground.artifacts.discard(attempt.asked.number)
+            self._ground.weights.discard(attempt.asked.number)
 
     @contextlib.contextmanager
     def _answering_for(self, attempt: Attempt) -> Iterator[None]:

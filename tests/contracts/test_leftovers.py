@@ -75,6 +75,7 @@ def full(storage: Storage, name: str, spec: StudySpec) -> Study:
     store.add_checkpoint(
         study.study_id,
         CheckpointRecord(trial_id=trial_id, path="p", sha256="0" * 64, score=0.9, images=1000, bytes=1),
+        content=b"w",
     )
     ids = {"study_id": study.study_id, "trial_id": trial_id, "moment": datetime.datetime.now(datetime.UTC)}
     store.add_look(Look(**ids, reason="a test", pictures=10, heads={"digit": 0.9}, joint=0.9))
@@ -158,6 +159,9 @@ def test_a_new_trial_has_no_past(tmp_path: Path, plain_spec: StudySpec) -> None:
         [first, _] = store.claims(goes_on.study_id)
         assert [each.trial_id for each in store.checkpoints(goes_on.study_id)] == [first.trial_id]
         assert store.checkpoints(deleted.study_id) == []
+        [kept] = store.checkpoints(goes_on.study_id)
+        assert store.weights_chunk(kept, 0) == b"w"
+        assert store.weights_chunk(replace(kept, trial_id=asked.trial_id), 0) is None
         assert [each.trial_id for each in store.looks([goes_on.study_id])] == [first.trial_id]
         assert store.looks([deleted.study_id]) == []
         assert store.exports(deleted.study_id) == []

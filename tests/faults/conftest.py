@@ -20,7 +20,7 @@ import optuna
 import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -28,11 +28,14 @@ from data.mnist import Mnist
 from search.errors import TryAgain
 from search.records import State, TrialRecord
 from search.service.delete import delete
+from search.store import tables
 from search.store.leftovers import sweep
-from search.study.storage import open_storage
+from search.study.storage import Storage, open_storage
 from search.study.study import Study
+from search.work.artifacts import Artifacts
 from search.work.reaper import Reaper
 from search.work.spec import reference_settings
+from search.work.weights import BestWeights
 
 LEASE_S = 1.0
 MARK = "added by another program"
@@ -145,11 +148,12 @@ class Arena:
             assert study is not None
             Reaper(study, storage.store, "undertaker").look(dead=dead)
 
-    def check(self, *, foreign: int | None = None) -> None:
+    def check(self, *, foreign: int | None = None, artifacts: Path | None = None) -> None:
         """Holds the database against the history: nothing lost, doubled, unexpected or left over.
 
         foreign: trials that another program added, and that no worker has taken from the queue; None: those
-        that the nemesis added.
+        that the nemesis added. artifacts: the folder that the workers were given, where it is another than
+        the usual one.
         """
         self._check_foreign()
         with open_storage(self.url, create=False) as storage:
@@ -159,6 +163,7 @@ class Arena:
             claims = storage.store.claims(study.study_id)
             curves = storage.store.curves(trial.trial_id for trial in trials.values())
             counts = study.counts()
+            self._check_weights(storage, study.study_id, artifacts or self.folder / "artifacts")
         history = self.history
         assert [line["why"] for line in history if line["event"] == "crashed"] == []
         assert self.refused() == []
@@ -212,6 +217,21 @@ class Arena:
             assert (found[mark].state.name, found[mark].value) == (state, value), (
                 "a foreign trial was changed"
             )
+
+    def _check_weights(self, storage: Storage, study_id: int, root: Path) -> None:
+        """The weights of every checkpoint are whole, and the database has no others."""
+        record = storage.store.study(study_id)
+        assert record is not None
+        artifacts = Artifacts.of(root, replace(record, name=self.study))
+        weights = BestWeights(artifacts=artifacts, store=storage.store, new_in="folder")
+        kept = storage.store.checkpoints(study_id)
+        assert {each.in_database for each in kept} <= {not self.url.startswith("sqlite")}
+        for checkpoint in kept:
+            assert len(weights.read(checkpoint)) == checkpoint.bytes
+        with storage.trials.database.read() as connection:
+            stored = connection.execute(select(tables.weights.c.trial_id, tables.weights.c.sha256).distinct())
+            named = {(each.trial_id, each.sha256) for each in kept if each.in_database}
+            assert {(trial_id, sha256) for trial_id, sha256 in stored} == named
 
 
 def _origin(trials: dict[int, TrialRecord], trial: TrialRecord) -> TrialRecord:

@@ -80,7 +80,7 @@ def dashboard(finished: Path, tmp_path: Path) -> Iterator[Dashboard]:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     root = tmp_path / "studies.artifacts"
     with open_reading(url) as reading:
-        showing = Showing(reading, root)
+        showing = Showing(reading, url)
         storage = open_undisturbing(url, showing.study, reading.store.database, threads=1)
         yield Dashboard(
             folder=tmp_path,
