@@ -7,14 +7,31 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from search.cli import compare, confirm, data, delete, export, hand_over, look, predict, report, run, upgrade
+from search.cli.printing import say
 from search.errors import ConfigError, TuneError, exit_code
+
+ORDER = (
+    *("run", "worker", "studies", "trials", "best"),
+    *("report", "compare", "confirm", "export", "predict", "demo"),
+    *("repeat", "dashboard", "delete", "upgrade", "data", "doctor"),
+)
+"""The commands in the order of a user's day: search, look, hand over, look after it."""
+
+
+class _InOrder(TyperGroup):
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=ORDER.index)
+
 
 app = typer.Typer(
     name="tune",
+    cls=_InOrder,
     help="Searches network architectures and training settings, keeps everything in a database.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -66,7 +83,7 @@ def run_command(arguments: list[str], *, debug: bool) -> int:
     except TuneError as error:
         if debug:
             traceback.print_exc()
-        typer.echo(f"tune: {error}", err=True)
+        say(f"tune: {error}", err=True)
         return exit_code(error)
     except (KeyboardInterrupt, typer.Abort):
         return 130

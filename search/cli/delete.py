@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search.cli.options import StorageOption, storage_url
+from search.cli.options import StorageOption, StudyArgument, storage_url
+from search.cli.words import states
 from search.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,14 +23,17 @@ def register(app: typer.Typer) -> None:
 
 
 def delete(
-    study: Annotated[str, typer.Argument(help="Name of the study.")],
+    study: StudyArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Also while workers have trials of it, or a study confirms it.")
     ] = False,
     storage: StorageOption = None,
 ) -> None:
-    """Deletes a study with its trials, curves, looks, saves and weights, for good. Exports stay."""
+    """Deletes a study for good, with its trials, curves and weights.
+
+    Looks at the test set and saves go too. Exports stay.
+    """
     from search.service.delete import delete as service
 
     def agree(losses: Losses) -> bool:
@@ -51,8 +55,7 @@ def _words(losses: Losses) -> str:
     counts = losses.counts
     lines = [
         f"{losses.record.name} and all that is known of it will be lost:",
-        f"  trials   {counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed, "
-        "with settings and learning curves",
+        f"  trials   {', '.join(states(counts))}, with settings and learning curves",
     ]
     if losses.looks:
         lines.append(f"  looks    {losses.looks} at the test set: nobody will know that it was looked at")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search.cli.options import JSONOption, StorageOption, print_json, storage_url
+from search.cli.options import JSONOption, StorageOption, StudyArgument, print_json, storage_url
 from search.cli.words import duration, percent
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def dashboard(
     ] = "127.0.0.1",
     storage: StorageOption = None,
 ) -> None:
-    """Opens optuna-dashboard on the storage; a run may go on meanwhile."""
+    """Opens optuna-dashboard on the storage, also during a run."""
     from search.service.dashboard import only_here, serve
 
     if not only_here(host):
@@ -48,7 +48,7 @@ def dashboard(
 
 
 def repeat(
-    study: Annotated[str, typer.Argument(help="Name of the study.")],
+    study: StudyArgument,
     trial: Annotated[int, typer.Option(help="Number of the trial.", min=0)],
     restore: Annotated[
         bool, typer.Option("--restore", help="Write its weights again, if its curve is the same.")
@@ -56,7 +56,10 @@ def repeat(
     storage: StorageOption = None,
     json: JSONOption = False,
 ) -> None:
-    """Trains a trial again on the CPU, from the database alone: is its curve the same, bit for bit?"""
+    """Trains a trial again: is its curve the same, bit for bit?
+
+    It is trained on the CPU, from what the database says of it alone.
+    """
     from search.cli.progress import fetching
     from search.service.repeat import repeat as service
 

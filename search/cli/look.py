@@ -8,24 +8,28 @@ import gc
 import shlex
 from dataclasses import asdict
 from json import JSONEncoder
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from search.cli.options import (
-    JSONOption,
-    StorageOption,
-    print_json,
-    print_table,
-    storage_url,
+from search.cli.options import JSONOption, StorageOption, StudyArgument, print_json, storage_url
+from search.cli.printing import print_facts, print_table, say
+from search.cli.words import (
+    better,
+    described,
+    duration,
+    fraction,
+    gained,
+    hardware,
+    heads,
+    percent,
+    settings,
 )
-from search.cli.words import described, duration, hardware, heads, percent, settings
+from search.records import Failure
 
 if TYPE_CHECKING:
     from search.records import TrialRecord
     from search.service.look import Best, StudyView, TrialsView
-
-StudyArgument = Annotated[str, typer.Argument(help="Name of the study.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -39,15 +43,21 @@ def studies(storage: StorageOption = None, json: JSONOption = False) -> None:
     """Lists the studies of a storage."""
     from search.service.look import studies as service
 
-    rows = [_study(view) for view in service(storage_url(storage))]
+    views = service(storage_url(storage))
+    rows = [_study(view) for view in views]
     if json:
         print_json(rows)
         return
     if not rows:
         typer.echo("No study yet; `tune run --task twodigit` makes one.", err=True)
         return
+    interrupted = any(row["interrupted"] for row in rows)
     print_table(
-        ("study", "task", "trials", "complete", "pruned", "failed", "running", "best trial", "accuracy"),
+        (
+            *("study", "task", "trials", "complete", "pruned"),
+            *(["interrupted"] if interrupted else []),
+            *("failed", "running", "best trial", "accuracy"),
+        ),
         [
             (
                 row["study"],
@@ -55,7 +65,8 @@ def studies(storage: StorageOption = None, json: JSONOption = False) -> None:
                 f"{row['complete'] + row['pruned']}/{row['target_trials']}",
                 str(row["complete"]),
                 str(row["pruned"]),
-                str(row["failed"]),
+                *([str(row["interrupted"])] if interrupted else []),
+                str(row["failed"] - row["interrupted"]),
                 str(row["running"]),
                 "–" if row["best_trial"] is None else str(row["best_trial"]),
                 percent(row["best_value"]),
@@ -64,10 +75,13 @@ def studies(storage: StorageOption = None, json: JSONOption = False) -> None:
         ],
         words=(0, 1),
     )
+    for view in views:
+        if view.ranking.searched is not None and view.ranking.better_reference is not None:
+            say(f"{view.record.name}: {better(view.ranking.better_reference)}", err=True)
 
 
 def _study(view: StudyView) -> dict[str, Any]:
-    counts, best = view.counts, view.best
+    counts, best, reference = view.counts, view.ranking.searched, view.ranking.reference
     return {
         "study": view.record.name,
         "task": view.record.spec.task,
@@ -75,10 +89,13 @@ def _study(view: StudyView) -> dict[str, Any]:
         "complete": counts.complete,
         "pruned": counts.pruned,
         "failed": counts.failed,
+        "interrupted": counts.interrupted,
         "running": counts.running,
         "waiting": counts.waiting,
         "best_trial": best.number if best else None,
-        "best_value": best.value if best else None,
+        "best_value": fraction(best.value) if best else None,
+        "best_reference": reference.reference if reference else None,
+        "best_reference_value": fraction(reference.value) if reference else None,
         "sampler": view.record.spec.sampler,
         "pruner": view.record.spec.pruner,
         "epochs": view.record.spec.epochs,
@@ -89,7 +106,7 @@ def _study(view: StudyView) -> dict[str, Any]:
 
 
 def trials(study: StudyArgument, storage: StorageOption = None, json: JSONOption = False) -> None:
-    """Lists the trials of a study, with the reasons of those that failed."""
+    """Lists the trials of a study, and why some failed."""
     from search.service.look import trials as service
 
     gc.disable()  # of ten thousand trials nothing is garbage before the end; looking for it takes 0.3 s
@@ -103,11 +120,11 @@ def trials(study: StudyArgument, storage: StorageOption = None, json: JSONOption
         [
             (
                 str(row["trial"]),
-                f"{row['state']} ({row['failure']})" if row["failure"] else row["state"],
+                _state(trial),
                 percent(row["value"]),
                 f"{row['epochs']:.2f}",
                 duration(row["seconds"]),
-                _what(trial),
+                _what(trial, view.record.spec.task),
             )
             for row, trial in zip(rows, view.trials, strict=True)
         ],
@@ -115,8 +132,14 @@ def trials(study: StudyArgument, storage: StorageOption = None, json: JSONOption
     )
 
 
-def _what(trial: TrialRecord) -> str:
-    return f"[{trial.reference}]" if trial.reference and not trial.confirming else described(trial)
+def _state(trial: TrialRecord) -> str:
+    if trial.failure is Failure.INTERRUPTED:
+        return "interrupted"
+    return f"{trial.state} ({trial.failure})" if trial.failure else trial.state
+
+
+def _what(trial: TrialRecord, task: str) -> str:
+    return f"[{trial.reference}]" if trial.reference and not trial.confirming else described(trial, task)
 
 
 def _print_long_json(rows: list[dict[str, Any]]) -> None:
@@ -129,7 +152,7 @@ def _trial(trial: TrialRecord, view: TrialsView) -> dict[str, Any]:
     return {
         "trial": trial.number,
         "state": trial.state.value,
-        "value": trial.value,
+        "value": fraction(trial.value),
         "params": trial.settings,
         "epochs": trial.images / view.record.spec.epoch_images,
         "seconds": view.seconds.get(trial.trial_id),
@@ -144,7 +167,7 @@ def _trial(trial: TrialRecord, view: TrialsView) -> dict[str, Any]:
 
 
 def best(study: StudyArgument, storage: StorageOption = None, json: JSONOption = False) -> None:
-    """Shows the best trial of a study and what it gained over the reference configurations."""
+    """Shows the best trial of a study, and its gain over references."""
     from search.service.look import best as service
 
     found = service(storage_url(storage), study)
@@ -152,36 +175,36 @@ def best(study: StudyArgument, storage: StorageOption = None, json: JSONOption =
         print_json(best_json(found))
         return
     trial, point, spec = found.trial, found.point, found.view.record.spec
+    if found.view.ranking.better_reference is not None:
+        say(better(found.view.ranking.better_reference))
     rows = [
         ("study", f"{study} ({spec.task}), trial {trial.number}"),
         *([("confirms", _confirms(found))] if spec.confirms else []),
         ("accuracy", f"{percent(trial.value)} on validation ({heads(point)})"),
         ("reached", f"after {point.images:,} images ({point.images / spec.epoch_images:.1f} epochs)"),
         ("train", f"{percent(point.train.accuracy)} at that moment, in training mode"),
-        ("settings", settings(trial.settings)),
+        ("settings", settings(trial.settings, spec.task)),
     ]
     if trial.parameters is not None:
         rows.append(("network", f"{trial.parameters:,} parameters"))
-    rows.extend(
-        (
-            "gain",
-            f"{gain.gain * 100:+.2f} points over {gain.reference} ({percent(gain.value)}), "
-            f"{gain.errors_removed:.0%} of its errors gone",
-        )
-        for gain in found.gains
-        if gain.trial != trial.number
-    )
+    rows += [("gain", gained(gain)) for gain in found.view.gains]
     if found.worker is not None:
         rows.append(("trained on", f"{found.worker.host}, {hardware(found.worker.environment)}"))
-    width = max(len(name) for name, _ in rows)
-    for name, words in rows:
-        typer.echo(f"{name:<{width}}  {words}")
+    print_facts(rows)
 
 
 def _confirms(found: Best) -> str:
     name, confirming = found.view.record.spec.confirms or "", found.trial.confirming
     which = f"trial {confirming.candidate} of {name} on seed {confirming.seed}" if confirming else name
     return f"{which}; one lucky seed: `tune confirm {shlex.quote(name)}` has the means"
+
+
+def _reference(found: Best) -> dict[str, Any] | None:
+    """The reference that is better than everything that was searched; None where none is."""
+    better = found.view.ranking.better_reference
+    if better is None:
+        return None
+    return {"reference": better.reference, "trial": better.number, "value": fraction(better.value)}
 
 
 def best_json(found: Best) -> dict[str, Any]:
@@ -192,7 +215,7 @@ def best_json(found: Best) -> dict[str, Any]:
         "study": found.view.record.name,
         "task": found.view.record.spec.task,
         "trial": trial.number,
-        "value": trial.value,
+        "value": fraction(trial.value),
         "model": trial.settings["model"],
         "parameters": trial.parameters,
         "params": dict(trial.settings),
@@ -203,6 +226,7 @@ def best_json(found: Best) -> dict[str, Any]:
         "images": point.images,
         "reference": trial.reference,
         "confirms": found.view.record.spec.confirms,
-        "gains": {gain.reference: gain.gain for gain in found.gains},
+        "better_reference": _reference(found),
+        "gains": {gain.reference: gain.gain for gain in found.view.gains},
         "environment": dict(found.worker.environment) if found.worker else None,
     }

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from search.cli.options import JSONOption, StorageOption, print_json, storage_url
+from search.cli.options import JSONOption, StorageOption, StudyArgument, print_json, storage_url
 
 
 def register(app: typer.Typer) -> None:
@@ -18,13 +18,16 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    study: Annotated[str, typer.Argument(help="Name of the study.")],
+    study: StudyArgument,
     out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
     force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
     storage: StorageOption = None,
     json: JSONOption = False,
 ) -> None:
-    """Writes what a study found as one HTML page that needs no network."""
+    """Writes what a study found as one HTML page.
+
+    The page needs no network.
+    """
     from search.service.report import report as service
 
     written = service(storage_url(storage), study, out, force=force)

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from sqlalchemy import Engine, inspect, select, text
 
-from search.errors import ConfigError
+from search.errors import ConfigError, NoStorage
 from search.store import optuna_tables, tables
 from search.store.engine import masked
 
@@ -47,7 +47,7 @@ def look(engine: Engine, *, create: bool) -> Found:
         if create:
             # Connecting would make the file; leave that to whoever means it.
             return Found(optuna=False, version=None)
-        raise ConfigError(f"There is no storage {where}; `tune run` makes one, --storage names another.")
+        raise NoStorage(f"There is no storage {where}; `tune run` makes one, --storage names another.")
     deadline = time.monotonic() + HALF_MADE_S
     while _half_made(names := _table_names(engine)) and time.monotonic() < deadline:
         time.sleep(0.1)  # another process is making this very database
@@ -60,7 +60,7 @@ def look(engine: Engine, *, create: bool) -> Found:
             "Nothing was changed; choose another one with --storage."
         )
     if not create and tables.schema.name not in names:
-        raise ConfigError(f"The storage {where} holds no study of tune's yet; `tune run` makes one.")
+        raise NoStorage(f"The storage {where} holds no study of tune's yet; `tune run` makes one.")
     version: int | None = None
     with engine.connect().execution_options(reads_only=True) as connection:
         if tables.schema.name in names:

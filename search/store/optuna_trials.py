@@ -70,12 +70,28 @@ class OptunaTrials:
             return connection.execute(query).first() is not None
 
     @retried
-    def counts(self, study_id: int) -> Counts:
-        """How many trials are in each state."""
-        states = tables.trials.c.state
-        query = select(states, func.count()).where(tables.trials.c.study_id == study_id).group_by(states)
+    def counts(self, study_id: int, *, interrupted: tuple[str, object] | None = None) -> Counts:
+        """How many trials are in each state. interrupted: the user attribute (key, value) of failed trials
+        that a signal stopped; without it they are not told apart."""
+        trials, said = tables.trials, tables.user_attributes
+        key, value = interrupted or ("", None)
+        noted = (
+            (said.c.trial_id == trials.c.trial_id)
+            & (said.c.key == key)
+            & (said.c.value_json == json.dumps(value))
+        )
+        query = (
+            select(trials.c.state, func.count(), func.count(said.c.trial_id))
+            .outerjoin_from(trials, said, noted)
+            .where(trials.c.study_id == study_id)
+            .group_by(trials.c.state)
+        )
         with self.database.read() as connection:
-            return Counts(**{STATES[name].value: number for name, number in connection.execute(query)})
+            found = {STATES[name]: numbers for name, *numbers in connection.execute(query)}
+        return Counts(
+            **{state.value: number for state, (number, _) in found.items()},
+            interrupted=found[State.FAILED][1] if State.FAILED in found else 0,
+        )
 
     @retried
     def images(self, study_id: int) -> int:
@@ -107,9 +123,12 @@ class OptunaTrials:
     # Which trials
 
     @retried
-    def best(self, study_id: int) -> int | None:
-        """Id of the complete trial with the highest value, the earliest of equals; None without any."""
-        trials, values = tables.trials, tables.values
+    def best(self, study_id: int, *, without: str | None = None) -> int | None:
+        """Id of the complete trial with the highest value, the earliest of equals; None without any.
+
+        without: the key of a user attribute; trials that have it are left out.
+        """
+        trials, values, said = tables.trials, tables.values, tables.user_attributes
         kind = case((values.c.value_type == "INF_NEG", -1), (values.c.value_type == "INF_POS", 1), else_=0)
         query = (
             select(trials.c.trial_id)
@@ -118,6 +137,11 @@ class OptunaTrials:
             .order_by(kind.desc(), values.c.value.desc(), trials.c.number)
             .limit(1)
         )
+        if without is not None:
+            marked = select(said.c.trial_id).where(
+                said.c.trial_id == trials.c.trial_id, said.c.key == without
+            )
+            query = query.where(~marked.exists())
         with self.database.read() as connection:
             return connection.execute(query).scalar()
 

@@ -122,15 +122,18 @@ class TrialReader:
 
     def counts(self) -> Counts:
         """How many trials are in each state."""
-        return self._trials.counts(self._study_id)
+        return self._trials.counts(self._study_id, interrupted=(FAILURE, Failure.INTERRUPTED.value))
 
     def images(self) -> int:
         """Training images seen at the last report, summed over all trials."""
         return self._trials.images(self._study_id)
 
     def best(self) -> TrialRecord | None:
-        """The complete trial with the highest score, the earliest of equals; None where there is none."""
-        best = self._trials.best(self._study_id)
+        """The complete searched trial with the highest score, the earliest of equals; never a reference.
+
+        None where there is none.
+        """
+        best = self._trials.best(self._study_id, without=REFERENCE)
         return None if best is None else self.of([best])[0]
 
     def running(self) -> list[TrialRecord]:

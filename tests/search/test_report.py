@@ -601,6 +601,7 @@ class TestPage:
         )
         found = Confirmation(
             study="s",
+            task="twodigit",
             confirmed_in="s-confirm",
             seeds=5,
             epochs=4,

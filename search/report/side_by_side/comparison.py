@@ -31,7 +31,11 @@ class Studied:
     reports: Sequence[tuple[int, int]]
     """(trial id, images) in the order in which they were written"""
     best: TrialRecord
-    """the best complete trial"""
+    """the winner: its best complete searched trial"""
+    reference: TrialRecord | None
+    """its best complete reference"""
+    better_reference: TrialRecord | None
+    """that reference where it is better than the winner"""
     point: Point
     """of its curve, where its validation score is highest"""
     machines: tuple[str, ...]
