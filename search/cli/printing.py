@@ -86,12 +86,16 @@ def table(
             if not spare:
                 return _blocks(header, rows, width)
             widths[max(spare, key=lambda i: widths[i])] -= 1
-    lines: list[str] = []
-    for row in (header, *rows):
-        cells = [
+    grid = [
+        [
             [cell] if len(cell) <= size else _filled(_FIGURE.findall(cell), size)
             for cell, size in zip(row, widths, strict=True)
         ]
+        for row in (header, *rows)
+    ]
+    widths = [max(len(line) for cells in grid for line in cells[i]) for i in range(len(header))]
+    lines = []
+    for cells in grid:
         for depth in range(max(map(len, cells))):
             parts = []
             for i, (cell, size) in enumerate(zip(cells, widths, strict=True)):
@@ -106,7 +110,7 @@ def _blocks(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) ->
     room = max(map(len, header[1:]), default=0)
     lines = []
     for first, *rest in rows:
-        lines.append(f"{header[0]} {first}".strip())
+        lines += wrapped(f"{header[0]} {first}".strip(), width)
         for name, cell in zip(header[1:], rest, strict=True):
             start = f"  {name:<{room}}  "
             for line in wrapped(cell, max(_READABLE, width - len(start))) if cell else []:

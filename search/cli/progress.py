@@ -113,6 +113,7 @@ def panel(seen: Snapshot) -> RenderableType:
     parts += _best(seen)
     if seen.stopping:
         parts.append(Text(STOPPING, style="bold yellow"))
+    parts.append(Text())  # a terminal that echoes ^C at the end of a full line would shift the panel
     return Group(*parts)
 
 

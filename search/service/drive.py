@@ -121,7 +121,7 @@ def drive(
             raise _interrupted(
                 signals.received,
                 f"after {last.counts.finished} of {record.target_trials} trials",
-                _so_far(last, last.counts.interrupted - first.counts.interrupted, record.spec.confirms),
+                _so_far(seen, last.counts.interrupted - first.counts.interrupted, record.spec.confirms),
             )
         if crew.gave_up is not None:
             raise TuneError(
@@ -170,10 +170,12 @@ def _interrupted(signal_number: int, when: str, so_far: str = "") -> Interrupted
 
 
 def _so_far(seen: Snapshot, interrupted: int, confirms: str | None) -> str:
-    """What a run that is stopped has come to. interrupted: trials that this run cut short."""
+    """What a run that is stopped has come to. seen: before the trials at work were interrupted, so that they
+    still lead; interrupted: how many were."""
     words = []
     if interrupted:
-        words.append(f"{count(interrupted, 'trial')} interrupted, to be continued.")
+        were = "was interrupted and is" if interrupted == 1 else "were interrupted and are"
+        words.append(f"{count(interrupted, 'trial')} {were} queued again.")
     best, reference = seen.best, seen.reference
     if confirms is None:
         if reference is not None and (best is None or (reference.value or 0.0) > (best.value or 0.0)):

@@ -60,9 +60,9 @@ def _reproducible(material: Material) -> str:
     n, seed = len(material.workers), material.study.spec.seed
     if n > 1:
         return (
-            f"Seed {seed} does not repeat this search: {n} workers had a part in it, so that what a trial was "
-            "proposed after, and was compared with, depended on which results came first. The seed fixes what "
-            "each trial draws given the results before it, its first weights and its order of examples."
+            f"Seed {seed} alone does not repeat this search: {n} workers had a part in it, and what a trial "
+            "was proposed after and compared with depended on whose results came first. Given those results, "
+            "the seed fixes what each trial draws, its first weights and its order of examples."
         )
     if any(worker.on_a_card for worker in material.workers):
         return (
@@ -75,8 +75,8 @@ def _reproducible(material: Material) -> str:
             "the search as far as that happens again at the same moments."
         )
     return (
-        f"One worker trained all of it: with seed {seed}, one worker (--workers 1) and a processor of the same "
-        "kind the command gives the same trials, settings and accuracies."
+        f"One worker trained all of it: with seed {seed}, --workers 1 and a processor of the same kind, the "
+        "command gives the same trials, settings and accuracies."
     )
 
 
