@@ -66,7 +66,6 @@ def _studied(storage: Reading, best: Best, reader: TrialReader) -> Studied:
         reports=reader.reports(),
         best=best.trial,
         reference=best.view.ranking.reference,
-        better_reference=best.view.ranking.better_reference,
         point=best.point,
         machines=tuple(dict.fromkeys(hardware(worker.environment) for worker in workers)),
     )

@@ -59,8 +59,19 @@ class TestLooking:
         assert best["parameters"] > 1000
         assert best["environment"]["torch"]
         rows = here("trials", study, "--json", cwd=finished).parsed
-        complete = [row["value"] for row in rows if row["state"] == "complete"]
-        assert best["value"] == max(complete)
+        complete = [row for row in rows if row["state"] == "complete"]
+        searched = [row["value"] for row in complete if row["reference"] is None]
+        assert best["value"] == max(searched), "never a reference"
+        reference = max((row for row in complete if row["reference"]), key=lambda row: row["value"])
+        told = here("best", study, cwd=finished).stdout
+        if reference["value"] > best["value"]:
+            assert best["better_reference"]["reference"] == reference["reference"]
+            assert told.startswith(
+                f"The reference {reference['reference']} (trial {reference['trial']}) is better"
+            )
+        else:
+            assert best["better_reference"] is None
+        assert ("number_width" in told) == (study == "sum" and best["model"] == "conv")
 
 
 class TestRepeat:
