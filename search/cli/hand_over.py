@@ -56,7 +56,7 @@ def repeat(
     storage: StorageOption = None,
     json: JSONOption = False,
 ) -> None:
-    """Trains a trial again: is its curve the same, bit for bit?
+    """Trains a trial again and compares its curve bit for bit.
 
     It is trained on the CPU, from what the database says of it alone.
     """

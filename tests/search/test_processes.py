@@ -30,7 +30,7 @@ def test_a_run_from_beginning_to_end(tmp_path: Path, tune: Command) -> None:
     assert done.returncode == 0, done.stderr
     assert "4 of 4 trials finished" in done.stdout
     assert "over course-mlp" in done.stdout
-    assert "Next: tune best twodigit" in done.stdout
+    assert "Next: tune report twodigit\n      tune confirm twodigit\n" in done.stdout
     assert "4/4" in done.stderr, "plain lines where there is no terminal"
     assert "Warning" not in done.stderr
     again = tune("run", "--task", "twodigit", "--trials", "4", cwd=tmp_path)
@@ -72,6 +72,7 @@ class TestInterruption:
             _, words = running.communicate(timeout=30)
             assert running.returncode == code, words
             assert words.index("Stopping: the workers save") < words.index("the same command goes on")
+            assert "1 trial was interrupted and is queued again." in words
             assert "Traceback" not in words
         rows = here("trials", "twodigit", "--json", cwd=tmp_path).parsed
         failed = [row for row in rows if row["state"] == "failed"]
