@@ -97,14 +97,15 @@ def confirm(
         study, own = _begin(storage, record, request, mnist)
         own = _queue(storage, study, own, trials, candidates, request.seeds)
         found = stand(storage, own.name)
-        if not found.finished:
+        if found.finished:
+            stage("evaluating on the test set, unless that was done")
+        else:
             tell(_plan(found))
             stage(WORKERS)
             hands = request.hands.request(record.spec.task, study.name, own.target_trials)
             with engine_for(hands, storage_url) as engine:
                 drive(storage, study, own, hands, engine, watch=watch, detach=False)
             found = stand(storage, own.name)
-        stage("evaluating on the test set")
         problem = take_looks(storage, found, mnist)
         return standing.confirmation(stand(storage, own.name)), problem
 

@@ -54,6 +54,10 @@ class TestTable:
 
     def test_a_figure_and_its_interval_stay_whole(self) -> None:
         cells = ("best mean", "98.53 % [98.10, 98.86]", "97.00 % [96.40, 97.51]")
+        assert table(("of", "95 % interval"), [("a", "98.10 to 98.86")], words=(0,), width=18) == [
+            "of   95 % interval",
+            "a   98.10 to 98.86",
+        ]
         assert table(("", "first", "second"), [cells], words=(0,), width=48) == [
             "                    first          second",
             "best mean         98.53 %         97.00 %",
