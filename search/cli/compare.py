@@ -107,7 +107,7 @@ def _side(comparison: Comparison, place: int) -> dict[str, Any]:
             "best_after_images": fraction(equal.after_images),
             "best_after_seconds": fraction(equal.after_seconds),
             "proposed_trials": budget.own,
-            "expected_best": equal.expected,
+            "expected_best": fraction(equal.expected),
         },
         "best_so_far": [_mark(mark) for mark in line.mean],
         "first_minus_this": _against(comparison.against[place - 1]) if place else None,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search.cli.options import JSONOption, StorageOption, StudyArgument, print_json, storage_url
+from search.cli.printing import say
 from search.cli.words import percent
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def export(
             out=out,
             force=force,
             int8=int8,
-            tell=lambda words: typer.echo(words, err=True),
+            tell=lambda words: say(words, err=True),
             progress=progress,
         )
     if json:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search.cli.options import JSONOption, StorageOption, StudyArgument, print_json, storage_url
-from search.cli.words import duration, percent
+from search.cli.printing import print_facts, say
+from search.cli.words import duration, fraction, percent
 
 if TYPE_CHECKING:
     from search.records import Point
@@ -35,7 +36,7 @@ def dashboard(
     from search.service.dashboard import only_here, serve
 
     if not only_here(host):
-        typer.echo(
+        say(
             f"Careful: at {host} whoever reaches this machine can change and delete studies without a login; "
             "`--host 127.0.0.1` keeps it to yourself.",
             err=True,
@@ -73,7 +74,7 @@ def repeat(
             study,
             trial,
             restore=restore,
-            tell=lambda words: typer.echo(words, err=True),
+            tell=lambda words: say(words, err=True),
             watch=show,
             progress=progress,
         )
@@ -86,7 +87,7 @@ def repeat(
                 "points": len(done.again),
                 "equal": first is None,
                 "first_difference": None if first is None else first.images,
-                "largest_difference": done.largest_difference,
+                "largest_difference": fraction(done.largest_difference),
                 "changed": {name: list(pair) for name, pair in done.changed.items()},
                 "seconds": done.seconds,
                 "restored": None if done.restored is None else done.restored.path,
@@ -95,7 +96,7 @@ def repeat(
     else:
         _print_repeated(done)
     if restore and done.restored is None:
-        typer.echo("These are other weights than the study's numbers are about: none were written.", err=True)
+        say("These are other weights than the study's numbers are about: none were written.", err=True)
         raise typer.Exit(1)
 
 
@@ -103,14 +104,14 @@ def _print_repeated(done: Repeated) -> None:
     first = done.first_difference
     told = f"Trial {done.trial.number} was trained again in {duration(done.seconds)}:"
     if first is None:
-        typer.echo(f"{told} all {len(done.again)} points of its curve are the same, bit for bit.")
+        say(f"{told} all {len(done.again)} points of its curve are the same, bit for bit.")
     else:
         largest = f"{done.largest_difference * 100:.2f} points of validation accuracy"
-        typer.echo(f"{told} its curve differs from {first.images:,} images on, by {largest} at most.")
+        say(f"{told} its curve differs from {first.images:,} images on, by {largest} at most.")
     for name, (then, now) in done.changed.items():
         typer.echo(f"  {name:<14} {'unknown' if then is None else then} then, {now} now")
     if done.restored is not None:
-        typer.echo(f"Its weights are there again: {done.restored.path} in the artifact folder.")
+        say(f"Its weights are there again: {done.restored.path} in the artifact folder.")
 
 
 def doctor(storage: StorageOption = None, json: JSONOption = False) -> None:
@@ -122,7 +123,6 @@ def doctor(storage: StorageOption = None, json: JSONOption = False) -> None:
         print_json([{"check": f.check, "ok": f.ok, "finding": f.finding} for f in findings])
     else:
         width = max(len(finding.check) for finding in findings)
-        for finding in findings:
-            typer.echo(f"{'ok ' if finding.ok else 'BAD'}  {finding.check:<{width}}  {finding.finding}")
+        print_facts([(f"{'ok ' if f.ok else 'BAD'}  {f.check:<{width}}", f.finding) for f in findings])
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from search.cli.options import JSONOption, StorageOption, StudyArgument, print_json, storage_url
+from search.cli.printing import say
 
 
 def register(app: typer.Typer) -> None:
@@ -32,8 +33,8 @@ def report(
 
     written = service(storage_url(storage), study, out, force=force)
     for note in written.notes:
-        typer.echo(note, err=True)
+        say(note, err=True)
     if json:
         print_json({"study": study, "path": str(written.path), "bytes": written.bytes})
     else:
-        typer.echo(f"{written.path}: the study {study} on one page, {written.bytes / 1e6:.1f} MB")
+        say(f"{written.path}: the study {study} on one page, {written.bytes / 1e6:.1f} MB")
