@@ -19,7 +19,6 @@ from urllib.parse import unquote
 
 from search.errors import TuneError
 from search.filesystem import network_file_system
-from search.service.other_hosts import warning
 from search.work.artifacts import artifact_root, sqlite_file
 
 PACKAGES = ("torch", "optuna", "optuna-dashboard", "sqlalchemy", "plotly", "typer")
@@ -185,6 +184,8 @@ def _storage(storage_url: str) -> Finding:
 
 
 def _file_system(storage_url: str) -> Finding:
+    from search.service.other_hosts import warning
+
     file = sqlite_file(storage_url)
     assert file is not None
     kind = network_file_system(file)
