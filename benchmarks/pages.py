@@ -30,7 +30,7 @@ from search.service.look import find
 from search.space.defaults import BY_NAME
 from search.space.domain import Fixed, Float, Int
 from search.study.storage import Storage, open_storage
-from search.work.artifacts import Artifacts, artifact_root
+from search.work.artifacts import Artifacts
 from search.work.keeping import keep, moment_of
 from search.work.spec import signature_of
 
@@ -69,7 +69,7 @@ def give_weights(storage: Storage, name: str) -> None:
         activation="silu",
     )
     written = keep(
-        Artifacts.of(artifact_root(storage.url), record),
+        Artifacts.of(storage.location.artifacts, record),
         moment_of(build(largest, signature_of(task), seed=0)),
         task=task.name,
         number=trial.number,

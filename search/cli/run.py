@@ -120,7 +120,9 @@ def run(
         address=address,
     )
     with fetching() as progress, watching() as watch:
-        result = service(request, storage_url(storage), watch=watch, detach=detach, progress=progress)
+        result = service(
+            request, storage_url(storage), watch=watch, detach=detach, tell=_say, progress=progress
+        )
     _tell(result, json=json)
 
 
@@ -162,7 +164,7 @@ def worker(
         with fetching() as progress:
             serve(url, hands, only=study, watching=watching, tell=_say, progress=progress)
     with fetching() as progress, watching() as watch:
-        result = join(study, url, hands, watch=watch, progress=progress)
+        result = join(study, url, hands, watch=watch, tell=_say, progress=progress)
     _tell(result, json=json)
 
 

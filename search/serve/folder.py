@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from search.errors import ConfigError, UsageError
@@ -115,7 +116,9 @@ def open_export(folder: Path) -> Export:
 
 def _manifest(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
-        raise UsageError(f"There is no folder {folder}; `tune export STUDY --out {folder}` makes one.")
+        raise UsageError(
+            f"There is no folder {folder}; `tune export STUDY --out {quote(str(folder))}` makes one."
+        )
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
     except FileNotFoundError as error:
@@ -137,7 +140,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 def _damaged(folder: Path, wrong: list[str]) -> ConfigError:
     return ConfigError(
         f"The export {folder} is not as it was made and is not used: {'; '.join(wrong)}. "
-        f"Copy it again, or make it anew: `tune export STUDY --out {folder} --force`."
+        f"Copy it again, or make it anew: `tune export STUDY --out {quote(str(folder))} --force`."
     )
 
 

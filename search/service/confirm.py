@@ -21,6 +21,7 @@ from search.service.check import check
 from search.service.confirmed import confirmations, stand
 from search.service.create import SUFFIX
 from search.service.data import fetch_data, load_data
+from search.service.delete import delete_what_others_left
 from search.service.drive import Watch, drive
 from search.service.last_look import take_looks
 from search.service.look import find
@@ -86,6 +87,7 @@ def confirm(
     """
     check_request(request)
     with open_storage(storage_url, create=False, patience_s=PATIENCE_S) as storage:
+        delete_what_others_left(storage, tell)
         search, record = find(storage, request.study)
         trials = search.trials()
         candidates = _candidates(trials, record, request.top)

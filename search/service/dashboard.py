@@ -39,16 +39,13 @@ def serve(storage_url: str, *, host: str, port: int, ready: Ready) -> None:
     """Serves until interrupted. Raises UsageError for a port that is taken or an address that is not ours."""
     from optuna_dashboard import wsgi
 
-    from search.work.artifacts import artifact_root
-
     open_storage(storage_url, create=False).close()  # every refusal of a storage, in words
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}/dashboard/"
-    root = artifact_root(storage_url)
     with _listening(host, port) as server, open_reading(storage_url) as reading:
-        showing = Showing(reading, root)
+        showing = Showing(reading)
         app = wsgi(
             open_undisturbing(storage_url, showing.study),
-            artifact_store=ShownFiles(showing.file, root / "uploads"),
+            artifact_store=ShownFiles(showing.file, reading.location.artifacts / "uploads"),
         )
         server.set_app(for_its_own_page(app, host=host, address=address))
         ready(address)
@@ -97,10 +94,8 @@ def only_here(host: str) -> bool:
 class Showing:
     """What the dashboard is shown of each study, made anew where trials have ended since."""
 
-    def __init__(self, reading: Reading, root: Path) -> None:
-        """root: the artifact folder."""
+    def __init__(self, reading: Reading) -> None:
         self._reading = reading
-        self._root = root
         self._made: dict[int, tuple[float, Counts, Shown]] = {}
         """by study id: (when it was last found up to date, what stood then, what is shown)"""
 
@@ -168,7 +163,7 @@ class Showing:
                     trial_id=each.trial_id,
                     sha256=each.sha256,
                     name=f"{record.name}-{Path(each.path).name}",
-                    path=self._root / each.path,
+                    path=self._reading.location.find(each.path),
                 )
                 for each in ranked
             ),

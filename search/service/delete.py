@@ -4,8 +4,7 @@ Knows nothing of who is asked before.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +14,8 @@ from search.records import Counts, StudyRecord
 from search.report import numbers
 from search.service.confirmed import confirmations
 from search.service.look import find
-from search.store.leftovers import sweep
 from search.study.storage import in_words, open_storage
+from search.work.removal import Remaining, StudyFiles, delete_orphans, files_of
 
 if TYPE_CHECKING:  # takes a while to import; commands that only look do without it
     from search.study.storage import Storage
@@ -33,14 +32,18 @@ class Losses:
     """at the test set, which nobody will know of any more"""
     exports: int
     """that will not be found in the database any more; their folders stay"""
-    folder: Path
-    """of its saves and best weights"""
+    folders: tuple[Path, ...]
+    """on this machine, of its saves and best weights"""
     files: int
     megabytes: float
 
 
-def delete(storage_url: str, name: str, *, force: bool, agree: Callable[[Losses], bool]) -> bool:
-    """Deletes the study if `agree` does, once it was told what will be lost; whether it did.
+def delete(
+    storage_url: str, name: str, *, force: bool, agree: Callable[[Losses], bool]
+) -> list[Remaining] | None:
+    """Deletes the study if `agree` does, once it was told what will be lost.
+
+    Returns the files that could not be deleted from here; None where nothing was deleted.
 
     Raises UsageError where there is no such study or another one confirms it, TryAgain where workers have
     trials of it in hand; `force` does it all the same.
@@ -49,17 +52,28 @@ def delete(storage_url: str, name: str, *, force: bool, agree: Callable[[Losses]
         study, record = find(storage, name)
         if not force:
             _refuse_in_use(storage, record)
-        losses = _losses(storage, study, record)
-        if not agree(losses):
-            return False
+        files = files_of(storage.store, record, storage.location)
+        if not agree(_losses(storage, study, record, files)):
+            return None
         if not force:
             _refuse_in_use(storage, record)  # whoever was asked may have taken his time
-        # Optuna's side first: what is interrupted after it is a leftover, and swept by whoever comes next.
+        # Optuna's side first: after it, workers end, and what is interrupted here is an orphan, which the
+        # next run deletes. The files come before the rows that tell where they are.
         with in_words(storage_url):
             storage.optuna.delete_study(record.study_id)
-        sweep(storage.trials.database)
-        shutil.rmtree(losses.folder, ignore_errors=True)
-    return True
+        return [*files.delete(), *(each for each in delete_orphans(storage) if each not in files.elsewhere)]
+
+
+def delete_what_others_left(storage: Storage, tell: Callable[[str], None]) -> None:
+    """Deletes rows and files of studies that were deleted with Optuna's means, which know none of tune's."""
+    if left := delete_orphans(storage):
+        tell(f"Files of deleted studies remain:\n{remaining_in_words(left)}")
+
+
+def remaining_in_words(left: Sequence[Remaining]) -> str:
+    """A line for each folder: host, path and why it remains."""
+    width = max(len(each.host) for each in left)
+    return "\n".join(f"  {each.host:<{width}}  {each.folder}  ({each.why})" for each in left)
 
 
 def _refuse_in_use(storage: Storage, record: StudyRecord) -> None:
@@ -76,17 +90,14 @@ def _refuse_in_use(storage: Storage, record: StudyRecord) -> None:
         )
 
 
-def _losses(storage: Storage, study: Study, record: StudyRecord) -> Losses:
-    from search.work.artifacts import Artifacts, artifact_root
-
-    folder = Artifacts.of(artifact_root(storage.url), record).folder
-    files = [path for path in folder.rglob("*") if path.is_file()]
+def _losses(storage: Storage, study: Study, record: StudyRecord, files: StudyFiles) -> Losses:
+    there = files.files()
     return Losses(
         record=record,
         counts=numbers.count(study.trials()),
         looks=len(storage.store.looks([record.study_id])),
         exports=len(storage.store.exports(record.study_id)),
-        folder=folder,
-        files=len(files),
-        megabytes=sum(path.stat().st_size for path in files) / 1e6,
+        folders=files.folders,
+        files=len(there),
+        megabytes=sum(path.stat().st_size for path in there) / 1e6,
     )

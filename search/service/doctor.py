@@ -10,10 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from search.errors import TuneError
-from search.work.artifacts import artifact_root, sqlite_file
 
 PACKAGES = ("torch", "optuna", "optuna-dashboard", "sqlalchemy", "plotly", "typer")
 FREE_BYTES = 200 * 2**20
@@ -47,6 +45,8 @@ def _found(check: str, look: Callable[[], Finding]) -> Finding:
     except ModuleNotFoundError as error:
         words = f"cannot be looked at without {error.name}; install that first"
         return Finding(check=check, ok=False, finding=words)
+    except TuneError as error:  # a storage URL that is not valid
+        return Finding(check=check, ok=False, finding=str(error))
 
 
 def _packages() -> list[Finding]:
@@ -90,10 +90,11 @@ def _data() -> Finding:
 
 def _storage(storage_url: str) -> Finding:
     from search.service.look import studies
+    from search.store.location import locate
 
-    file = sqlite_file(storage_url)
+    file = locate(storage_url).database
     if file is not None:
-        folder = file.absolute().parent
+        folder = file.parent
         if not os.access(file if file.exists() else folder, os.W_OK):
             words = f"{file} cannot be written; `tune run` needs that"
             return Finding(check="storage", ok=False, finding=words)
@@ -110,12 +111,14 @@ def _storage(storage_url: str) -> Finding:
 
 
 def _disk(storage_url: str) -> Finding:
-    folder = artifact_root(storage_url).absolute()
+    from search.store.location import locate
+
+    folder = locate(storage_url).artifacts
     while not folder.exists():
         folder = folder.parent
     if not os.access(folder, os.W_OK):
         return Finding(check="disk", ok=False, finding=f"{folder} cannot be written; checkpoints go there")
-    free = shutil.disk_usage(Path(folder)).free
+    free = shutil.disk_usage(folder).free
     return Finding(
         check="disk", ok=free > FREE_BYTES, finding=f"{free / 2**30:.1f} GiB free for checkpoints in {folder}"
     )

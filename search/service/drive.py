@@ -20,7 +20,6 @@ from search.machine import is_here
 from search.records import Failure, Snapshot, StudyRecord
 from search.service.create import RunRequest
 from search.service.watched import Reason, RunResult, Watched, workers_at
-from search.store.leftovers import sweep
 from search.study.storage import Storage
 from search.study.study import Study
 
@@ -45,13 +44,12 @@ def drive(
     detach: bool,
 ) -> RunResult:
     """Works on the study until the target is met. Raises as `search.service.run.run`."""
-    from search.work.artifacts import artifact_root
     from search.work.crew import Crew
     from search.work.order import Order
     from search.work.reaper import Reaper
+    from search.work.removal import delete_if_orphaned
     from search.work.signals import Signals
 
-    sweep(storage.trials.database)
     me = f"{socket.gethostname()}:{os.getpid()}:parent"
     began = time.monotonic()
     look = Watched(storage, study, record)
@@ -65,7 +63,7 @@ def drive(
     order = Order(
         storage_url=storage.url,
         study=study.name,
-        artifact_root=artifact_root(storage.url),
+        artifact_root=storage.location.artifacts,
         device=request.device,
         threads=request.threads,
         trial_timeout_s=math.inf if request.trial_timeout_s is None else request.trial_timeout_s,
@@ -108,6 +106,7 @@ def drive(
             if signals.stop():
                 watch(replace(seen, stopping=True))
             crew.stop()
+            delete_if_orphaned(storage, study, record, storage.location.artifacts)
             reaper.look(dead=_ids_of(storage, study, crew.places))
         last = look.snapshot(time.monotonic() - began)
         watch(last)

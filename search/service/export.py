@@ -26,6 +26,7 @@ from search.service.confirmed import confirmation
 from search.service.data import fetch_data, load_data
 from search.service.look import FoundTrial, best, found_trial
 from search.space.defaults import BY_NAME
+from search.store.location import locate
 from search.study.reading import open_reading
 
 if TYPE_CHECKING:  # torch takes a second to import; a refusal comes without it
@@ -201,7 +202,7 @@ def _best_so_far(storage_url: str, name: str, tell: Callable[[str], None]) -> in
 
 def _checkpoint(storage_url: str, found: FoundTrial) -> tuple[CheckpointRecord, Path]:
     """Where the trial's best weights are. Raises UsageError where it has none, and says how to get them."""
-    from search.work.artifacts import KEEP, artifact_root
+    from search.work.artifacts import KEEP
 
     name, trial = found.record.name, found.trial
     called = f"Trial {trial.number} of {name}"
@@ -218,7 +219,7 @@ def _checkpoint(storage_url: str, found: FoundTrial) -> tuple[CheckpointRecord, 
         raise UsageError(
             f"{called} has no weights: only those of the {KEEP} best trials are kept; {_again(found)}."
         )
-    path = artifact_root(storage_url) / kept[trial.trial_id].path
+    path = locate(storage_url).find(kept[trial.trial_id].path)
     try:
         missing = not path.is_file()
     except OSError:  # a folder above it may not be entered; reading the file will say so

@@ -59,20 +59,18 @@ def _look(
     mnist: Mnist,
 ) -> Look | TuneError:
     from models.checkpoint import CheckpointCorrupt
-    from search.work.artifacts import artifact_root
     from search.work.last_look import look_at_test
 
-    root = artifact_root(storage.url)
     away = (
-        f"The weights of trial {run.trial} of {found.confirming.name} are not in {root.absolute()}, so the "
-        "test set was not looked at: let all machines share one folder (TUNE_ARTIFACTS), or give the same "
-        "command where that trial was trained."
+        f"The weights of trial {run.trial} of {found.confirming.name} are not in "
+        f"{storage.location.artifacts}, so the test set was not looked at: let all machines share one folder "
+        "(TUNE_ARTIFACTS), or give the same command where that trial was trained."
     )
     if checkpoint is None:
         return ConfigError(away)
     try:
         scores, pictures = look_at_test(
-            found.searched.spec.task, root / checkpoint.path, checkpoint.sha256, mnist
+            found.searched.spec.task, storage.location.find(checkpoint.path), checkpoint.sha256, mnist
         )
     except FileNotFoundError:
         return ConfigError(away)

@@ -15,6 +15,7 @@ from search.report.numbers import best_point
 from search.report.words import hardware
 from search.service.data import fetch_data, load_data
 from search.service.look import FoundTrial, found_trial
+from search.store.location import locate
 from search.study.reading import open_reading
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
@@ -148,11 +149,11 @@ def _kept_moment(storage_url: str, found: FoundTrial) -> Point:
 
 def _restore(storage_url: str, found: FoundTrial, moment: Moment, point: Point) -> CheckpointRecord:
     from search.work.again import precision_of
-    from search.work.artifacts import Artifacts, artifact_root
+    from search.work.artifacts import Artifacts
     from search.work.keeping import keep
 
     record, trial = found.record, found.trial
-    artifacts = Artifacts.of(artifact_root(storage_url), record)
+    artifacts = Artifacts.of(locate(storage_url).artifacts, record)
     try:
         written = keep(
             artifacts,

@@ -158,11 +158,11 @@ def _mistakes(storage_url: str, whole: WholeStudy) -> Mistakes | str:
     if winner is None or checkpoint is None:
         return "The winner's weights were not kept, so its mistakes cannot be shown."
     from models.checkpoint import CheckpointCorrupt
-    from search.work.artifacts import artifact_root
+    from search.store.location import locate
     from search.work.ground import same_data
     from search.work.mistakes import mistakes
 
-    path = artifact_root(storage_url) / checkpoint.path
+    path = locate(storage_url).find(checkpoint.path)
     worker = whole.workers.get(whole.trained_by.get(winner.trial_id, ""))
     precision = "float32" if worker is None else worker.environment[f"precision_{winner.settings[FAMILY]}"]
     try:

@@ -14,6 +14,7 @@ from search.errors import ConfigError, Interrupted, TryAgain, TuneError, did_you
 from search.service.check import check
 from search.service.create import DeviceName, EngineName, RunRequest, create_or_resume
 from search.service.data import fetch_data, load_data
+from search.service.delete import delete_what_others_left
 from search.service.drive import Watch, drive, pause
 from search.service.look import StudyView, find, studies
 from search.service.watched import RunResult
@@ -39,9 +40,12 @@ def run(
     *,
     watch: Watch,
     detach: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
     progress: Progress | None = None,
 ) -> RunResult:
     """Creates or resumes a study and works on it until the target is met.
+
+    `tell` is given a sentence where files of studies that somebody deleted cannot be deleted.
 
     Raises UsageError and ConfigError before anything is changed, Interrupted after a signal (the study is
     then in order and the same request goes on), TuneError where trial after trial fails.
@@ -51,6 +55,7 @@ def run(
         fetch_data(progress=progress)
         mnist = load_data()
         with open_storage(storage_url, patience_s=PATIENCE_S) as storage:
+            delete_what_others_left(storage, tell)
             study, record = create_or_resume(storage, request, mnist)
             return drive(storage, study, record, request, engine, watch=watch, detach=detach)
 
@@ -108,6 +113,7 @@ def join(
     hands: Hands,
     *,
     watch: Watch,
+    tell: Callable[[str], None] = lambda _: None,
     progress: Progress | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> RunResult:
@@ -117,6 +123,7 @@ def join(
     """
     with open_storage(storage_url, create=False, patience_s=PATIENCE_S) as storage:
         storage.heed(stop)
+        delete_what_others_left(storage, tell)
         study, record = find(storage, name)
         request = hands.request(record.spec.task, name, record.target_trials)
         check(request)
@@ -155,7 +162,15 @@ def serve(
                 if name is not None:
                     told = ""
                     with watching() as watch:
-                        join(name, storage_url, hands, watch=watch, progress=progress, stop=signals.stop)
+                        join(
+                            name,
+                            storage_url,
+                            hands,
+                            watch=watch,
+                            tell=tell,
+                            progress=progress,
+                            stop=signals.stop,
+                        )
                     tell(f"{name} is done.")
                     continue
             except TryAgain as error:

@@ -8,6 +8,7 @@ queue and both take its head, so every writing transaction here begins with BEGI
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,8 +52,26 @@ def parse_url(text: str) -> URL:
 
 
 def masked(url: URL) -> str:
-    """The URL as it may be shown: without its password."""
-    return url.render_as_string(hide_password=True)
+    """The URL as it may be shown: without its password, the path of an SQLite file as a person types it."""
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return url.render_as_string(hide_password=True)
+    # Only what SQLAlchemy would read as something else is encoded, and what would break the line.
+    path = re.sub(r"%(?=[0-9A-Fa-f]{2})|[?\x00-\x1f\x7f]", _encoded, str(shown(url.database)))
+    start, mark, query = url.set(database="").render_as_string(hide_password=True).partition("?")
+    return f"{start}{path}{mark}{query}"
+
+
+def _encoded(found: re.Match[str]) -> str:
+    return f"%{ord(found[0]):02X}"
+
+
+def shown(database: str) -> Path:
+    """The path of an SQLite file for messages: relative where it lies below the current folder."""
+    path = Path(database)
+    try:
+        return path.relative_to(Path.cwd())
+    except (ValueError, OSError):  # elsewhere, or the current folder was deleted
+        return path
 
 
 def engine_arguments(url: URL, *, patient: bool = False) -> dict[str, Any]:
@@ -122,7 +141,7 @@ def translated(url: URL) -> Iterator[None]:
     except SQLAlchemyError as error:
         raise _translate(url, error) from error
     except sqlite3.Error as error:  # of rows that were read past SQLAlchemy
-        raise _sqlite_error(Path(url.database or ""), _words(error)) from error
+        raise _sqlite_error(shown(url.database or ""), _words(error)) from error
     except json.JSONDecodeError as error:
         raise ConfigError(
             f"The storage {masked(url)} holds a value that tune did not write ({error}): it is damaged, or "
@@ -137,7 +156,7 @@ def _translate(url: URL, error: SQLAlchemyError) -> TuneError:
         reason = reason.replace(str(url.password), "***")
     where = masked(url)
     if isinstance(original, sqlite3.Error) and url.database is not None:
-        return _sqlite_error(Path(url.database), reason)
+        return _sqlite_error(shown(url.database), reason)
     if isinstance(error, OperationalError):
         return TryAgain(
             f"The storage {where} does not answer: {reason}. Is the server up, and may this user log in?"

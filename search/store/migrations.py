@@ -5,6 +5,7 @@ Knows nothing of the data in the tables, nor of how an older schema is brought u
 from __future__ import annotations
 
 import random
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from sqlalchemy import Engine, inspect, select, text
 
 from search.errors import ConfigError
 from search.store import optuna_tables, tables
-from search.store.engine import masked
+from search.store.engine import masked, shown
 
 T = TypeVar("T")
 
@@ -99,9 +100,10 @@ def refuse_damaged(engine: Engine) -> None:
         if found == "ok" and Path(engine.url.database or "").stat().st_size % page_bytes:
             found = "its last page is cut off"
     if found != "ok":
+        file = shown(engine.url.database or "")
         raise ConfigError(
-            f"The storage {engine.url.database} is damaged ({' '.join(str(found).split())}); it was not "
-            f"changed. `sqlite3 {engine.url.database} .recover | sqlite3 new.db` saves what can be read."
+            f"The storage {file} is damaged ({' '.join(str(found).split())}); it was not changed. "
+            f"`sqlite3 {shlex.quote(str(file))} .recover | sqlite3 new.db` saves what can be read."
         )
 
 

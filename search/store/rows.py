@@ -94,15 +94,36 @@ def point_of(rows: list[RowMapping]) -> Point:
     )
 
 
+_ARTIFACTS = "artifacts"
+"""Key of a worker's artifact folder in the column of its environment, which needs no new column so."""
+
+
+def worker_to_row(study_id: int, worker: Worker) -> dict[str, Any]:
+    """A worker as a row of tune_workers, but for when it joined."""
+    folder = {} if worker.artifacts is None else {_ARTIFACTS: worker.artifacts}
+    return {
+        "study_id": study_id,
+        "worker_id": worker.worker_id,
+        "host": worker.host,
+        "pid": worker.pid,
+        "device": worker.device,
+        "threads": worker.threads,
+        "environment": {**worker.environment, **folder},
+    }
+
+
 def worker_of(row: RowMapping) -> Worker:
     """A row of tune_workers."""
+    environment = dict(row["environment"])
+    folder = environment.pop(_ARTIFACTS, None)
     return Worker(
         worker_id=row["worker_id"],
         host=row["host"],
         pid=row["pid"],
         device=row["device"],
         threads=row["threads"],
-        environment=row["environment"],
+        environment=environment,
+        artifacts=folder if isinstance(folder, str) else None,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from search.errors import UsageError
 from search.records import Confirming, Counts, Failure, Measured, State, Track, TrialRecord, Value
 from search.space.domain import Space
-from search.store.engine import masked, parse_url
+from search.store.location import Location, locate
 from search.store.optuna_trials import OptunaTrials
 from search.store.sql import SQLStore
 from search.store.trial_facts import Facts, News
@@ -29,6 +29,8 @@ class Reading:
 
     name: str
     """the URL as it may be shown"""
+    location: Location
+    """where the database and the files of its studies lie"""
     store: SQLStore
     """tune's tables"""
     trials: OptunaTrials
@@ -43,14 +45,14 @@ class Reading:
 
 def open_reading(text: str) -> Reading:
     """Opens a database that exists, to look at it. Nothing is written. Raises as `open_storage`."""
-    url = parse_url(text)
-    store = SQLStore(url)
+    location = locate(text)
+    store = SQLStore(location.url)
     try:
         store.look(create=False)
     except BaseException:
         store.close()
         raise
-    return Reading(name=masked(url), store=store, trials=OptunaTrials(store.database))
+    return Reading(name=location.name, location=location, store=store, trials=OptunaTrials(store.database))
 
 
 def find_id(trials: OptunaTrials, name: str) -> int | None:

@@ -13,7 +13,8 @@ from optuna.storages import RDBStorage
 
 from search.errors import ConfigError
 from search.store.base import Store
-from search.store.engine import engine_arguments, masked, parse_url, prepare, translated
+from search.store.engine import engine_arguments, parse_url, prepare, translated
+from search.store.location import Location, locate
 from search.store.migrations import made_by_many
 from search.store.optuna_trials import OptunaTrials
 from search.store.sql import SQLStore
@@ -28,6 +29,8 @@ class Storage:
     """complete, with its password: never print it"""
     name: str
     """the URL as it may be shown"""
+    location: Location
+    """where the database and the files of its studies lie"""
     optuna: RDBStorage
     """Optuna's tables as Optuna reads and writes them: studies, queued trials"""
     trials: OptunaTrials
@@ -74,30 +77,30 @@ def open_storage(text: str, *, create: bool = True, patience_s: float = 0.0) -> 
     (which is left untouched), or none at all without `create`; TryAgain where no server answers.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what a person should know, tune says itself
-    url = parse_url(text)
-    store = SQLStore(url, patience_s=patience_s)
+    location = locate(text)
+    store = SQLStore(location.url, patience_s=patience_s)
     try:
-        return _opened(store, create=create)
+        return _opened(store, location, create=create)
     except BaseException:
         store.close()
         raise
 
 
-def _opened(store: SQLStore, *, create: bool) -> Storage:
-    url = store.database.url
+def _opened(store: SQLStore, location: Location, *, create: bool) -> Storage:
     existed = store.look(create=create)
     if existed:
         store.refuse_damaged()  # before anything is written
-    text = url.render_as_string(hide_password=False)
+    text = location.text
     with in_words(text):
-        trials = _open_trials(text, engine_arguments(url, patient=store.database.patience_s > 0))
+        trials = _open_trials(text, engine_arguments(location.url, patient=store.database.patience_s > 0))
     if not existed:
         store.look(create=True)  # refuses an Optuna that has just made another schema than tune reads
     if create:
         store.create_tables()
     return Storage(
         url=text,
-        name=masked(url),
+        name=location.name,
+        location=location,
         optuna=trials,
         trials=OptunaTrials(store.database),
         store=store,
@@ -110,11 +113,9 @@ def open_undisturbing(text: str, show: Show) -> ShowingStorage:
     Without tune's rule that every transaction claims the right to write at once: readers with that rule
     would stand in the workers' way. The database must exist. show: what it is shown beside what is stored.
     """
-    url = parse_url(text)
-    with translated(url):
-        return ShowingStorage(
-            url.render_as_string(hide_password=False), show, engine_kwargs=dict(engine_arguments(url))
-        )
+    location = locate(text)
+    with translated(location.url):
+        return ShowingStorage(location.text, show, engine_kwargs=dict(engine_arguments(location.url)))
 
 
 def _open_trials(url: str, arguments: dict[str, object]) -> RDBStorage:

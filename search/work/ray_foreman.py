@@ -22,6 +22,7 @@ from pathlib import Path
 import ray
 from ray.exceptions import ActorUnavailableError, RayError
 
+from search.store.location import ARTIFACTS_VARIABLE
 from search.work.engine import Place
 from search.work.order import End, Order, carry_out
 from search.work.ray_cluster import Cluster, Unreachable
@@ -194,8 +195,8 @@ class _Worker:
         from data.mnist import MnistError
 
         here = f"On {socket.gethostname()}"
-        if chosen := os.environ.get("TUNE_ARTIFACTS"):  # this machine may have mounted the folder elsewhere
-            order = replace(order, artifact_root=Path(chosen))
+        if chosen := os.environ.get(ARTIFACTS_VARIABLE):  # this machine may have mounted the folder elsewhere
+            order = replace(order, artifact_root=Path(chosen).absolute())
         try:
             order.artifact_root.mkdir(parents=True, exist_ok=True)
         except OSError as error:

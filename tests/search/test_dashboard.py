@@ -69,15 +69,16 @@ class Dashboard:
 def dashboard(finished: Path, tmp_path: Path) -> Iterator[Dashboard]:
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     url = f"sqlite:///{tmp_path / 'studies.db'}"
-    root = tmp_path / "studies.artifacts"
     with open_reading(url) as reading:
-        showing = Showing(reading, root)
+        showing = Showing(reading)
         storage = open_undisturbing(url, showing.study)
         yield Dashboard(
             folder=tmp_path,
             showing=showing,
             app=for_its_own_page(
-                wsgi(storage, artifact_store=ShownFiles(showing.file, root / "uploads")),
+                wsgi(
+                    storage, artifact_store=ShownFiles(showing.file, reading.location.artifacts / "uploads")
+                ),
                 host="127.0.0.1",
                 address="http://127.0.0.1:8080/dashboard/",
             ),
