@@ -61,7 +61,7 @@ def delete(
         # next run deletes. The files come before the rows that tell where they are.
         with in_words(storage_url):
             storage.optuna.delete_study(record.study_id)
-        return [*files.delete(), *(each for each in delete_orphans(storage) if each not in files.elsewhere)]
+        return [*files.delete(), *delete_orphans(storage, but=record.study_id)]
 
 
 def delete_what_others_left(storage: Storage, tell: Callable[[str], None]) -> None:

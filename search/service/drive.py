@@ -106,7 +106,7 @@ def drive(
             if signals.stop():
                 watch(replace(seen, stopping=True))
             crew.stop()
-            delete_if_orphaned(storage, study, record, storage.location.artifacts)
+            delete_if_orphaned(storage, record, storage.location.artifacts)
             reaper.look(dead=_ids_of(storage, study, crew.places))
         last = look.snapshot(time.monotonic() - began)
         watch(last)

@@ -78,7 +78,7 @@ def repeat(
 
     Raises UsageError where there is no such trial, nothing of its curve, nothing to restore, or no way to
     restore what a card trained; ConfigError where this machine's MNIST is not the study's; TuneError where
-    the repetition diverges, or the weights cannot be written.
+    the repetition diverges, the weights cannot be written, or the study was deleted meanwhile.
     """
     from models.training import Diverged
     from search.work.again import again as train
@@ -151,6 +151,7 @@ def _restore(storage_url: str, found: FoundTrial, moment: Moment, point: Point) 
     from search.work.again import precision_of
     from search.work.artifacts import Artifacts
     from search.work.keeping import keep
+    from search.work.removal import delete_if_orphaned
 
     record, trial = found.record, found.trial
     artifacts = Artifacts.of(locate(storage_url).artifacts, record)
@@ -167,6 +168,8 @@ def _restore(storage_url: str, found: FoundTrial, moment: Moment, point: Point) 
     except OSError as error:
         raise TuneError(f"The weights could not be written: {error}.") from error
     with open_reading(storage_url) as storage:
+        if delete_if_orphaned(storage, record, artifacts.root):
+            raise TuneError(f"The study {record.name} was deleted meanwhile: no weights were kept.")
         storage.store.add_checkpoint(record.study_id, written)
     artifacts.keep_only(written, trial.number)
     return written

@@ -16,8 +16,8 @@ from search.records import StudyRecord, Worker
 from search.store.base import Store
 from search.store.leftovers import orphans, sweep
 from search.store.location import ARTIFACTS_VARIABLE, SUFFIX, Location
+from search.study.reading import Reading
 from search.study.storage import Storage
-from search.study.study import Study
 from search.work.artifacts import Artifacts, folder_pattern
 
 TRIES = 5
@@ -164,29 +164,33 @@ def delete_folder(folder: Path) -> str | None:
     return None
 
 
-def delete_orphans(storage: Storage) -> list[Remaining]:
+def delete_orphans(storage: Storage, *, but: int | None = None) -> list[Remaining]:
     """Deletes rows and files of the studies that only Optuna's side has lost; returns what remains of them.
+
+    but: number of the one whose files the caller has deleted.
 
     Files first: whoever is killed in between leaves the rows, by which the next one finds the files.
     """
     left = []
     for study_id in orphans(storage.trials.database):
         record = storage.store.study(study_id)
-        if record is not None:
+        if record is not None and study_id != but:
             left += files_of(storage.store, record, storage.location).delete()
     sweep(storage.trials.database)
     return left
 
 
-def delete_if_orphaned(storage: Storage, study: Study, record: StudyRecord, root: Path) -> None:
-    """Deletes what a worker has written below `root` since its study was deleted.
+def delete_if_orphaned(storage: Storage | Reading, record: StudyRecord, root: Path) -> bool:
+    """Deletes what was written below `root` since the study was deleted; whether it was.
 
-    For workers and runs that end. Does nothing while the study is there, or the storage does not answer.
+    For those that have written. Does nothing while the study is there, or the storage does not answer.
     """
     with contextlib.suppress(TuneError):
-        current = storage.store.study(study.study_id) if study.exists() else None
+        current = storage.store.study(record.study_id) if storage.trials.exists(record.study_id) else None
         if current is None or current.created != record.created:  # SQLite gives a number again
             delete_folder(Artifacts.of(root, record).folder)
+            return True
+    return False
 
 
 def _remove_empty(root: Path, *, within: Path) -> None:

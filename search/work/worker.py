@@ -88,10 +88,10 @@ def work(ground: Ground, *, stop: Callable[[], bool], failures_in_a_row: int = 0
                     pass
             hands.empty()
         except StudyDeleted:
-            delete_if_orphaned(ground.storage, ground.study, ground.record, ground.artifacts.root)
+            delete_if_orphaned(ground.storage, ground.record, ground.artifacts.root)
             raise
         # A trial whose study is deleted ends like one that another worker has taken, without an error.
-        delete_if_orphaned(ground.storage, ground.study, ground.record, ground.artifacts.root)
+        delete_if_orphaned(ground.storage, ground.record, ground.artifacts.root)
         return hands.finished
 
 
