@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy import URL, make_url
 
 from search.errors import ConfigError
-from search.store.engine import masked, parse_url
+from search.store.engine import masked, parse_url, shown
 
 ARTIFACTS_VARIABLE = "TUNE_ARTIFACTS"
 SUFFIX = ".artifacts"
@@ -99,8 +99,12 @@ def _sqlite_file(url: URL, text: str) -> Path:
         raise ConfigError(
             "The path of the storage is not valid UTF-8 text: rename the file or its folder, or name another."
         ) from error
-    if database.is_dir():
-        raise ConfigError(f"The storage {database} is a folder; name a file in it: sqlite:///…/studies.db.")
+    with contextlib.suppress(OSError):  # what may not be looked at is refused when it is opened
+        if database.is_dir():
+            raise ConfigError(
+                f"The storage {shown(str(database))} cannot be opened: it is a folder. Name a file in it, "
+                "such as sqlite:///…/studies.db."
+            )
     return database
 
 

@@ -150,6 +150,6 @@ class ShownFiles:
         self._uploads.write(artifact_id, content_body)
 
     def remove(self, artifact_id: str) -> None:
-        """Removes what a person added. Weights stay until the next run, which deletes those of lost studies."""
+        """Removes what a person added. Weights stay: the next run deletes those of lost studies."""
         if self._find(artifact_id) is None:
             self._uploads.remove(artifact_id)

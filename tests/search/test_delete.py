@@ -183,6 +183,30 @@ class TestWhileItIsWorkedOn:
         assert "The study twodigit was deleted while it was worked on." in said
         assert [path.name for path in tmp_path.iterdir()] == ["studies.db"]
 
+    def test_a_database_that_is_swapped_for_another_costs_no_file(
+        self, folder: Path, mnist: Mnist, sqlite_url: str
+    ) -> None:
+        """A study that is not in the file of that name now may be in the one that was moved away."""
+        database = folder / "studies.db"
+        with open_storage(sqlite_url) as other:
+            assert Study.find(other, "twodigit") is None
+        with opened(folder) as storage:
+            storage.store.set_target(1, 9)
+            root = storage.location.artifacts
+            ground = prepare(storage, "twodigit", mnist, root, device=CPU, threads=1)
+            looks: list[int] = []
+
+            def stop() -> bool:
+                looks.append(1)
+                if len(looks) == 3:
+                    database.rename(folder / "moved.db")
+                    shutil.copy(sqlite_url.removeprefix("sqlite:///"), database)
+                return False
+
+            with pytest.raises(TuneError):
+                work(ground, stop=stop)
+        assert len(kept(folder, "twodigit")) >= 4
+
     def test_weights_restored_for_a_deleted_study_go(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

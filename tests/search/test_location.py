@@ -133,8 +133,8 @@ def test_files_lie_beside_the_database(url: str, folder: str, monkeypatch: pytes
         ("sqlite:///file:a.db?uri=true", r"ends with \?uri"),
         ("sqlite:///nul%00.db", "not valid UTF-8"),
         ("sqlite:///\udcff.db", "not valid UTF-8"),
-        ("sqlite:///.", "is a folder"),
-        ("sqlite:////", "is a folder"),
+        ("sqlite:///.", "cannot be opened: it is a folder"),
+        ("sqlite:////", "cannot be opened: it is a folder"),
     ],
 )
 def test_what_would_be_another_file_is_refused(url: str, words: str, tmp_path: Path) -> None:
