@@ -33,6 +33,18 @@ def new_worker_id() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{machine()}:{secrets.token_hex(4)}"
 
 
+def host_of(worker_id: str) -> str:
+    """The name of the host on which the worker, or the parent, of that id was started."""
+    return worker_id.split(":")[0]
+
+
+def is_elsewhere(worker_id: str) -> bool:
+    """Whether the worker, or the parent, of that id was started on another machine or before a boot."""
+    if worker_id.count(":") < 3:  # a parent's, host:pid:parent, or an older tune's
+        return host_of(worker_id) != socket.gethostname()
+    return not is_here(worker_id)
+
+
 def is_here(worker_id: str) -> bool:
     """Whether the worker of that id was started on this machine since it was booted."""
     return machine() in worker_id.split(":")[2:-1]

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 
 from search.errors import TryAgain, UsageError
 from search.records import Counts, StudyRecord
-from search.report import numbers
 from search.service.confirmed import confirmations
-from search.service.look import find
-from search.study.storage import in_words, open_storage
+from search.service.look import find, refuse_foreign
+from search.store.deletion import delete_study
+from search.study.storage import open_storage
 from search.work.removal import Remaining, StudyFiles, delete_orphans, files_of
+
+PATIENCE_S = 20.0
+"""How long a deletion is tried again while workers write to the same rows."""
 
 if TYPE_CHECKING:  # takes a while to import; commands that only look do without it
     from search.study.storage import Storage
@@ -32,8 +35,11 @@ class Losses:
     """at the test set, which nobody will know of any more"""
     exports: int
     """that will not be found in the database any more; their folders stay"""
+    weights: int
+    """of trials, kept in the database"""
+    weights_megabytes: float
     folders: tuple[Path, ...]
-    """on this machine, of its saves and best weights"""
+    """on this machine, of its resume checkpoints and of best weights that are not in the database"""
     files: int
     megabytes: float
 
@@ -45,10 +51,11 @@ def delete(
 
     Returns the files that could not be deleted from here; None where nothing was deleted.
 
-    Raises UsageError where there is no such study or another one confirms it, TryAgain where workers have
-    trials of it in hand; `force` does it all the same.
+    Raises UsageError where there is no such study or another one confirms it, ConfigError where tune did not
+    make it, TryAgain where workers have trials of it in hand; `force` does it all the same.
     """
-    with open_storage(storage_url, create=False) as storage:
+    refuse_foreign(storage_url, name)
+    with open_storage(storage_url, create=False, patience_s=PATIENCE_S) as storage:
         study, record = find(storage, name)
         if not force:
             _refuse_in_use(storage, record)
@@ -57,11 +64,8 @@ def delete(
             return None
         if not force:
             _refuse_in_use(storage, record)  # whoever was asked may have taken his time
-        # Optuna's side first: after it, workers end, and what is interrupted here is an orphan, which the
-        # next run deletes. The files come before the rows that tell where they are.
-        with in_words(storage_url):
-            storage.optuna.delete_study(record.study_id)
-        return [*files.delete(), *delete_orphans(storage, but=record.study_id)]
+        delete_study(storage.trials.database, record.study_id)
+        return files.delete()
 
 
 def delete_what_others_left(storage: Storage, tell: Callable[[str], None]) -> None:
@@ -92,11 +96,14 @@ def _refuse_in_use(storage: Storage, record: StudyRecord) -> None:
 
 def _losses(storage: Storage, study: Study, record: StudyRecord, files: StudyFiles) -> Losses:
     there = files.files()
+    in_database = [each for each in storage.store.checkpoints(record.study_id) if each.in_database]
     return Losses(
         record=record,
-        counts=numbers.count(study.trials()),
+        counts=study.counts(),
         looks=len(storage.store.looks([record.study_id])),
         exports=len(storage.store.exports(record.study_id)),
+        weights=len(in_database),
+        weights_megabytes=sum(each.bytes for each in in_database) / 1e6,
         folders=files.folders,
         files=len(there),
         megabytes=sum(path.stat().st_size for path in there) / 1e6,

@@ -19,6 +19,7 @@ from search.errors import Interrupted, TryAgain, TuneError
 from search.machine import is_here
 from search.records import Failure, Snapshot, StudyRecord
 from search.service.create import RunRequest
+from search.service.other_hosts import OtherHosts
 from search.service.watched import Reason, RunResult, Watched, workers_at
 from search.study.storage import Storage
 from search.study.study import Study
@@ -49,10 +50,12 @@ def drive(
     from search.work.reaper import Reaper
     from search.work.removal import delete_if_orphaned
     from search.work.signals import Signals
+    from search.work.weights import place_for_new_weights
 
     me = f"{socket.gethostname()}:{os.getpid()}:parent"
     began = time.monotonic()
     look = Watched(storage, study, record)
+    others = OtherHosts(storage)
     reaper = Reaper(study, storage.store, me)
     reaper.look(dead=_dead_here(storage, study))
     first = look.snapshot(0.0)
@@ -62,8 +65,10 @@ def drive(
         return look.result("detached", first)
     order = Order(
         storage_url=storage.url,
+        storage_file=storage.file_id,
         study=study.name,
         artifact_root=storage.location.artifacts,
+        new_weights_in=place_for_new_weights(storage.location),
         device=request.device,
         threads=request.threads,
         trial_timeout_s=math.inf if request.trial_timeout_s is None else request.trial_timeout_s,
@@ -80,6 +85,7 @@ def drive(
             reason: Reason = "finished"
             while not crew.ended and not signals.stop() and crew.gave_up is None:
                 pause(POLL_S, signals.stop)
+                others.check()
                 dead = crew.tend()
                 if dead or reaper.due:
                     reaper.look(dead=_ids_of(storage, study, dead))

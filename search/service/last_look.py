@@ -58,24 +58,25 @@ def _look(
     reason: str,
     mnist: Mnist,
 ) -> Look | TuneError:
-    from models.checkpoint import CheckpointCorrupt
     from search.work.last_look import look_at_test
+    from search.work.weights import BestWeights, WeightsDamaged, WeightsMissing
 
+    weights = BestWeights.of(storage.location, found.confirming, storage.store)
+    where = f"in {weights.artifacts.root}" if checkpoint is None else weights.where(checkpoint)
     away = (
-        f"The weights of trial {run.trial} of {found.confirming.name} are not in "
-        f"{storage.location.artifacts}, so the test set was not looked at: let all machines share one folder "
-        "(TUNE_ARTIFACTS), or give the same command where that trial was trained."
+        f"The weights of trial {run.trial} of {found.confirming.name} are not {where}, so the test set was "
+        "not looked at: let all machines share one folder (TUNE_ARTIFACTS), or give the same command where "
+        "that trial was trained."
     )
     if checkpoint is None:
         return ConfigError(away)
     try:
-        scores, pictures = look_at_test(
-            found.searched.spec.task, storage.location.find(checkpoint.path), checkpoint.sha256, mnist
-        )
-    except FileNotFoundError:
+        content = weights.read(checkpoint)
+    except WeightsMissing:
         return ConfigError(away)
-    except (OSError, CheckpointCorrupt) as error:
+    except (OSError, WeightsDamaged) as error:
         return ConfigError(f"The test set was not looked at: {error}.")
+    scores, pictures = look_at_test(found.searched.spec.task, content, checkpoint.sha256, mnist)
     return Look(
         study_id=found.confirming.study_id,
         trial_id=run.trial_id,

@@ -10,23 +10,25 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import URL
 
 from search.errors import TryAgain
 from search.store.engine import build_engine, translated
+from search.store.opened_file import FileId, OpenedFile
 
-_IDS_PER_QUERY = 500
+IDS_PER_QUERY = 500
 """SQLite takes 999 variables in the oldest builds still around."""
 
 
 def portions(ids: Collection[int]) -> Iterator[Sequence[int]]:
     """Rising, in lists short enough for one query each."""
     rising = sorted(set(ids))
-    for start in range(0, len(rising), _IDS_PER_QUERY):
-        yield rising[start : start + _IDS_PER_QUERY]
+    for start in range(0, len(rising), IDS_PER_QUERY):
+        yield rising[start : start + IDS_PER_QUERY]
 
 
 PATIENCE_S = 120.0
@@ -64,15 +66,33 @@ def retried(
 class Database:
     """Holds at most one pooled connection and opens a second under load."""
 
-    def __init__(self, url: URL, *, patience_s: float = 0.0) -> None:
-        """Prepares an engine; touches nothing yet. Raises ConfigError without a driver."""
+    def __init__(self, url: URL, *, patience_s: float = 0.0, file_id: FileId | None = None) -> None:
+        """Prepares an engine; touches nothing yet. Raises ConfigError without a driver.
+
+        file_id: of the SQLite file that is meant; None: the one that is there when it is opened.
+        """
         self.url = url
         self.engine = build_engine(url, patient=patience_s > 0)
+        self.file: OpenedFile | None = None
+        """None on a server"""
+        if url.get_backend_name() == "sqlite":
+            self.file = OpenedFile(Path(url.database or "").absolute(), file_id)
+            self.watch(self.engine)
         self.patience_s = patience_s
         """so long `patiently` tries again; commands that a person waits for have none"""
         self.hurry: Callable[[], bool] = lambda: False
         """whether somebody wants to end: patience then is HURRY_S at most"""
         self._writing = threading.local()
+
+    def watch(self, engine: Engine) -> None:
+        """Binds another engine of the same database to the same SQLite file."""
+        if self.file is not None:
+            self.file.watch(engine)
+
+    def check_file(self) -> None:
+        """Raises ConfigError where the SQLite file was moved or replaced since it was opened."""
+        if self.file is not None:
+            self.file.check()
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

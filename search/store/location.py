@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL
 
 from search.errors import ConfigError
-from search.store.engine import masked, parse_url, shown
+from search.store.url import masked, parse_url
 
 ARTIFACTS_VARIABLE = "TUNE_ARTIFACTS"
 SUFFIX = ".artifacts"
 """Of the artifact folder of an SQLite file, in place of that of the file."""
-
-_DRIVER_OPTIONS = {"timeout", "isolation_level", "detect_types", "check_same_thread", "cached_statements"}
-"""What SQLAlchemy passes on from the query of an SQLite URL. It drops everything else."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Location:
     """Where a storage is. All paths are absolute: they mean the same in every process of this machine."""
 
-    url: URL
+    url: URL = field(repr=False)
     """with its password; the path of an SQLite file has no symbolic links"""
     database: Path | None
     """the SQLite file; None for a server"""
@@ -51,11 +49,7 @@ class Location:
 
     def find(self, relative: str) -> Path:
         """The file that the database names by its path below an artifact folder; it need not exist."""
-        for root in self.roots:
-            with contextlib.suppress(OSError):  # a folder above it may not be entered
-                if (root / relative).is_file():
-                    return root / relative
-        return self.artifacts / relative
+        return find_file(relative, self.roots)
 
 
 def locate(text: str) -> Location:
@@ -64,33 +58,33 @@ def locate(text: str) -> Location:
     The file is the one that SQLAlchemy opens: it takes the path as it is written, but decodes `%41`, and ends
     it at the first question mark. A relative path counts from the current folder, now and not later.
 
-    Raises ConfigError for a URL that is not valid, and for one whose query SQLAlchemy would ignore.
+    Raises ConfigError for a URL that is not valid.
     """
     url = parse_url(text)
-    try:
-        chosen = os.environ.get(ARTIFACTS_VARIABLE)
-        folder = Path(chosen).absolute() if chosen else None
-        if url.get_backend_name() != "sqlite":
-            return Location(url=url, database=None, artifacts=folder or Path(f"tune{SUFFIX}").absolute())
-        database = _sqlite_file(url, text)
-        return Location(
-            url=url.set(database=str(database)),
-            database=database,
-            artifacts=folder or _beside(database),
-            earlier=() if folder else _earlier(text, url.database or "", database),
-        )
-    except FileNotFoundError as error:  # what a path is relative to
-        raise ConfigError("The current folder no longer exists: change to another one first.") from error
+    chosen = os.environ.get(ARTIFACTS_VARIABLE)
+    folder = Path(chosen).absolute() if chosen else None
+    if url.get_backend_name() != "sqlite":
+        return Location(url=url, database=None, artifacts=folder or Path(f"tune{SUFFIX}").absolute())
+    database = _sqlite_file(url.database or "")
+    return Location(
+        url=url.set(database=str(database)),
+        database=database,
+        artifacts=folder or _beside(database),
+        earlier=() if folder else _earlier(text, url.database or "", database),
+    )
 
 
-def _sqlite_file(url: URL, text: str) -> Path:
-    typed = url.database or ""
-    query = set(make_url(text, keep_blank_values=True).query)
-    if unknown := sorted(query - _DRIVER_OPTIONS):
-        raise ConfigError(
-            f"The storage {masked(url)} ends with ?{unknown[0]}, which means nothing to SQLite here. A "
-            "question mark that belongs to the name of the file is written %3F."
-        )
+def find_file(relative: str, roots: Iterable[Path]) -> Path:
+    """The file of this path below the first of these folders that has it; else the one below the first."""
+    paths = [root / relative for root in roots]
+    for path in paths:
+        with contextlib.suppress(OSError):  # a folder above it may not be entered
+            if path.is_file():
+                return path
+    return paths[0]
+
+
+def _sqlite_file(typed: str) -> Path:
     try:
         typed.encode()
         database = Path(os.path.realpath(typed))
@@ -99,17 +93,13 @@ def _sqlite_file(url: URL, text: str) -> Path:
         raise ConfigError(
             "The path of the storage is not valid UTF-8 text: rename the file or its folder, or name another."
         ) from error
-    with contextlib.suppress(OSError):  # what may not be looked at is refused when it is opened
-        if database.is_dir():
-            raise ConfigError(
-                f"The storage {shown(str(database))} cannot be opened: it is a folder. Name a file in it, "
-                "such as sqlite:///…/studies.db."
-            )
     return database
 
 
 def _beside(database: Path) -> Path:
     """The artifact folder of an SQLite file."""
+    if not database.name:  # the root folder, which is refused when it is opened
+        return database / f"tune{SUFFIX}"
     folder = database.with_suffix(SUFFIX)
     return folder if folder != database else database.with_name(database.name + SUFFIX)
 

@@ -1,27 +1,25 @@
-"""Decides whether a database may be opened or is refused untouched, and makes tune's tables.
-Knows nothing of the data in the tables, nor of how an older schema is brought up to date (upgrade.py).
+"""Decides whether a database may be opened or is refused untouched.
+Knows nothing of how tables are made (creation.py) or brought up to date (upgrade.py).
 """
 
 from __future__ import annotations
 
-import random
 import shlex
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
-from sqlalchemy import Engine, inspect, select, text
+from sqlalchemy import Connection, Engine, inspect, select
 
 from search.errors import ConfigError
 from search.store import optuna_tables, tables
-from search.store.engine import masked, shown
+from search.store.creation import is_being_made, is_half_made, refusal_of_another_program, revisions
+from search.store.engine import masked
+from search.store.url import shown
 
-T = TypeVar("T")
-
-HALF_MADE_S = 10.0
-"""How long a database may look half made before it counts as another program's."""
+BEING_MADE_S = 10.0
+"""So long a reader waits for a database that another process is making."""
 
 _OPTUNAS = {optuna_tables.studies.name, optuna_tables.trials.name, tables.schema.name}
 """One of these is in every database of Optuna's or of tune's; that of alembic is in many another one."""
@@ -34,55 +32,86 @@ class Found:
     optuna: bool
     """Optuna's tables, in the one revision that tune reads"""
     version: int | None
-    """schema of tune's tables; None where there are none yet"""
+    """schema of tune's tables; None where there are none yet, or not all"""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing of the schema is missing."""
+        return self.optuna and self.version is not None
 
 
-def look(engine: Engine, *, create: bool) -> Found:
+NOTHING = Found(optuna=False, version=None)
+
+
+def look(engine: Engine, *, create: bool, plain: bool = False) -> Found:
     """What this database holds already. Changes nothing.
 
-    Raises ConfigError for a database of another program, of a newer tune or of another Optuna, and, unless
-    `create`, for one that does not exist or holds nothing of tune's.
+    Raises ConfigError for a database of another program, of a newer tune or of another Optuna, for a path
+    that is no file, and, unless `create`, for one that does not exist or holds nothing of tune's. plain: one
+    that holds studies of plain Optuna is not refused.
     """
     where = masked(engine.url)
-    if engine.dialect.name == "sqlite" and not Path(engine.url.database or "").exists():
-        if create:
+    if engine.dialect.name == "sqlite":
+        path = Path(engine.url.database or "")
+        if path.exists():
+            _refuse_no_file(path)
+        elif create:
             # Connecting would make the file; leave that to whoever means it.
-            return Found(optuna=False, version=None)
-        raise ConfigError(f"There is no storage {where}; `tune run` makes one, --storage names another.")
-    deadline = time.monotonic() + HALF_MADE_S
-    while _half_made(names := _table_names(engine)) and time.monotonic() < deadline:
-        time.sleep(0.1)  # another process is making this very database
-    # In a file tables are made all at once; on a server who makes them can die in the middle.
-    whole = "alembic_version" in names or engine.dialect.name != "sqlite"
-    if names and not (whole and names & _OPTUNAS):
-        example = ", ".join(sorted(names)[:3])
-        raise ConfigError(
-            f"The storage {where} belongs to another program (it has the tables {example}). "
-            "Nothing was changed; choose another one with --storage."
-        )
-    if not create and tables.schema.name not in names:
-        raise ConfigError(f"The storage {where} holds no study of tune's yet; `tune run` makes one.")
+            return NOTHING
+        else:
+            raise ConfigError(f"There is no storage {where}; `tune run` makes one, --storage names another.")
+    deadline = time.monotonic() + BEING_MADE_S
+    while True:
+        with _reading(engine) as connection:
+            found = _look(connection)
+            if create or found.is_whole or (plain and found.optuna and _has_studies(connection)):
+                return found
+            if not is_being_made(connection) or time.monotonic() > deadline:
+                raise ConfigError(f"The storage {where} holds no study of tune's yet; `tune run` makes one.")
+        time.sleep(0.1)
+
+
+def _reading(engine: Engine) -> Connection:
+    """A connection that changes nothing. On MySQL without a snapshot: in that a table which is made meanwhile
+    cannot be read."""
+    options: dict[str, Any] = {"reads_only": True}
+    if engine.dialect.name in ("mysql", "mariadb"):
+        options["isolation_level"] = "READ COMMITTED"
+    return engine.connect().execution_options(**options)
+
+
+def _look(connection: Connection) -> Found:
+    where = masked(connection.engine.url)
+    names = set(inspect(connection).get_table_names())
     version: int | None = None
-    with engine.connect().execution_options(reads_only=True) as connection:
-        if tables.schema.name in names:
-            version = connection.execute(select(tables.schema.c.version)).scalar_one_or_none()
-            if version is not None and version > tables.SCHEMA_VERSION:
-                raise ConfigError(
-                    f"The storage {where} has schema {version} of a newer tune; this one reads up to "
-                    f"{tables.SCHEMA_VERSION}. Nothing was changed; update tune."
-                )
-        if "alembic_version" not in names:
-            return Found(optuna=False, version=version)
-        revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
-    if revision is None:
-        return Found(optuna=False, version=version)  # another process is about to write it
-    if revision != optuna_tables.REVISION:
+    if tables.schema.name in names:
+        version = connection.execute(select(tables.schema.c.version)).scalar_one_or_none()
+        if version is not None and version > tables.SCHEMA_VERSION:
+            raise ConfigError(
+                f"The storage {where} has schema {version} of a newer tune; this one reads up to "
+                f"{tables.SCHEMA_VERSION}. Nothing was changed; update tune."
+            )
+    found = revisions(connection, names)
+    if not found and (not names or is_half_made(connection, names)):
+        return Found(optuna=False, version=version)
+    if not found or not names & _OPTUNAS:
+        raise refusal_of_another_program(connection.engine, names)
+    if found != [optuna_tables.REVISION]:
         raise ConfigError(
-            f"The storage {where} was made by another version of Optuna (schema {revision}; this tune reads "
-            f"{optuna_tables.REVISION}). Nothing was changed. If it is older, `optuna storage upgrade "
-            "--storage URL` brings it up to date; keep a copy."
+            f"The storage {where} was made by another version of Optuna (schema {', '.join(found)}; this "
+            f"tune reads {optuna_tables.REVISION}). Nothing was changed. If it is older, "
+            "`optuna storage upgrade --storage URL` brings it up to date; keep a copy."
         )
     return Found(optuna=True, version=version)
+
+
+def _refuse_no_file(path: Path) -> None:
+    """Raises ConfigError for a folder, a pipe or a device: SQLite would call them a disk that fails."""
+    if not path.is_file():
+        kind = "a folder" if path.is_dir() else "a pipe or a device"
+        raise ConfigError(
+            f"The storage {shown(str(path))} is {kind}, not a file; --storage names another one."
+        )
 
 
 def refuse_damaged(engine: Engine) -> None:
@@ -91,13 +120,14 @@ def refuse_damaged(engine: Engine) -> None:
     SQLite finds that out only when it comes to such a page, which may be after it has written others. Takes
     the time of reading the file once.
     """
-    if engine.dialect.name != "sqlite":
+    path = Path(engine.url.database or "")
+    if engine.dialect.name != "sqlite" or not path.exists():
         return
     with engine.connect().execution_options(reads_only=True) as connection:
         found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
         page_bytes = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
         # SQLite takes what is missing of a last page for zeros. Nobody can be writing it now.
-        if found == "ok" and Path(engine.url.database or "").stat().st_size % page_bytes:
+        if found == "ok" and path.stat().st_size % page_bytes:
             found = "its last page is cut off"
     if found != "ok":
         file = shown(engine.url.database or "")
@@ -107,41 +137,6 @@ def refuse_damaged(engine: Engine) -> None:
         )
 
 
-def _table_names(engine: Engine) -> set[str]:
-    with engine.connect().execution_options(reads_only=True) as connection:
-        return set(inspect(connection).get_table_names())
-
-
-def _half_made(names: set[str]) -> bool:
-    """Optuna makes its tables one by one; the one with the schema's revision comes last."""
-    return "studies" in names and "alembic_version" not in names
-
-
-def create(engine: Engine) -> None:
-    """Makes tune's tables where they are missing. Safe when several processes do it at once."""
-
-    def make() -> None:
-        with engine.begin() as connection:
-            tables.metadata.create_all(connection)
-            if connection.execute(select(tables.schema.c.version)).first() is None:
-                connection.execute(tables.schema.insert().values(one=1, version=tables.SCHEMA_VERSION))
-
-    made_by_many(make)
-
-
-def made_by_many(make: Callable[[], T]) -> T:
-    """Calls `make`, which makes tables where they are missing, and returns what it returns.
-
-    Processes that make the tables of one new database at once trip over each other: each looks, sees
-    nothing, and finds the table there when it writes. Whoever tripped looks again, and sees more each time.
-    """
-    deadline = time.monotonic() + HALF_MADE_S
-    while True:
-        try:
-            return make()
-        except Exception as error:
-            cause = str(error.__cause__ or error).lower()
-            tripped = any(words in cause for words in ("already exists", "duplicate", "unique"))
-            if not tripped or time.monotonic() > deadline:
-                raise
-            time.sleep(random.uniform(0.02, 0.2))
+def _has_studies(connection: Connection) -> bool:
+    """Whether Optuna has a study there, whoever made it."""
+    return connection.execute(select(optuna_tables.studies.c.study_id).limit(1)).first() is not None

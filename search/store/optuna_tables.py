@@ -1,12 +1,26 @@
 """Optuna's tables, as far as tune reads and writes them itself: the columns, and the revision they are of.
-Knows nothing of queries. Optuna makes the tables; nothing here ever creates or changes one.
+Knows nothing of queries. creation.py makes the tables, from the description that Optuna itself has of them.
 
 tests/contracts/test_optuna_tables.py holds this page against the installed Optuna.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import Column, DateTime, Enum, Float, Integer, MetaData, String, Table, Text
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Enum,
+    Float,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    type_coerce,
+)
 
 REVISION = "v3.2.0.a"
 """Of the schema that this page describes (alembic_version). Another one is refused untouched."""
@@ -37,14 +51,20 @@ directions = Table(
     Column("objective", Integer),
 )
 
-study_system_attributes = Table(
-    "study_system_attributes",
-    metadata,
-    Column("study_system_attribute_id", Integer, primary_key=True),
-    Column("study_id", Integer),
-    Column("key", String(512)),
-    Column("value_json", Text),
-)
+
+def _study_attributes(kind: str) -> Table:
+    return Table(
+        f"study_{kind}_attributes",
+        metadata,
+        Column(f"study_{kind}_attribute_id", Integer, primary_key=True),
+        Column("study_id", Integer),
+        Column("key", String(512)),
+        Column("value_json", Text),
+    )
+
+
+study_user_attributes = _study_attributes("user")
+study_system_attributes = _study_attributes("system")
 
 trials = Table(
     "trials",
@@ -87,6 +107,14 @@ steps = Table(
     Column("intermediate_value_type", _values("trialintermediatevaluetype", nan=True)),
 )
 
+heartbeats = Table(
+    "trial_heartbeats",
+    metadata,
+    Column("trial_heartbeat_id", Integer, primary_key=True),
+    Column("trial_id", Integer),
+    Column("heartbeat", DateTime),
+)
+
 
 def _attributes(kind: str) -> Table:
     return Table(
@@ -102,12 +130,38 @@ def _attributes(kind: str) -> Table:
 user_attributes = _attributes("user")
 system_attributes = _attributes("system")
 
-_WORDS = {"INF_POS": float("inf"), "INF_NEG": float("-inf"), "NAN": float("nan")}
+OF_TRIALS = (params, values, steps, heartbeats, user_attributes, system_attributes)
+"""Tables whose rows belong to a trial."""
+
+OF_STUDIES = (trials, directions, study_user_attributes, study_system_attributes)
+"""Tables whose rows belong to a study."""
+
+alembic_version = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+"""Alembic's table, as Alembic makes it: it holds the revision of Optuna's schema."""
+
+NAMES = frozenset({*metadata.tables, alembic_version.name, "version_info"})
+"""All tables that Optuna makes, also those which tune does not read."""
 
 
-def number_of(value: float | None, kind: str) -> float:
-    """A stored number: itself, or what its kind stands for."""
-    return _WORDS[kind] if value is None else value
+def as_word(column: Column[Any]) -> Any:
+    """A column of an enumeration as the driver gives it: a word that Optuna does not know can be read."""
+    return type_coerce(column, String).label(column.name)
+
+
+_NAN = float("nan")
+_WORDS = {"INF_POS": float("inf"), "INF_NEG": float("-inf")}
+
+
+def number_of(value: float | None, kind: str | None) -> float:
+    """A stored number: itself, or what its kind stands for. NaN for what Optuna did not write."""
+    if value is None:
+        return _WORDS.get(kind or "", _NAN)
+    return value if isinstance(value, int | float) else _NAN
 
 
 def stored(value: float) -> tuple[float | None, str]:

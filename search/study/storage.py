@@ -6,16 +6,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import optuna
 from optuna.storages import RDBStorage
+from optuna.storages._rdb import models
 
 from search.errors import ConfigError
+from search.store import optuna_tables
 from search.store.base import Store
+from search.store.creation import OptunaSchema
+from search.store.database import Database
 from search.store.engine import engine_arguments, parse_url, prepare, translated
 from search.store.location import Location, locate
-from search.store.migrations import made_by_many
+from search.store.opened_file import FileId
 from search.store.optuna_trials import OptunaTrials
 from search.store.sql import SQLStore
 from search.study.showing import Show, ShowingStorage
@@ -25,7 +29,7 @@ from search.study.showing import Show, ShowingStorage
 class Storage:
     """The two views of one database."""
 
-    url: str
+    url: str = field(repr=False)
     """complete, with its password: never print it"""
     name: str
     """the URL as it may be shown"""
@@ -48,6 +52,11 @@ class Storage:
             with in_words(self.url):
                 raise error
 
+    @property
+    def file_id(self) -> FileId | None:
+        """Of the SQLite file that is open; None on a server."""
+        return None if self.trials.database.file is None else self.trials.database.file.file_id
+
     def heed(self, stop: Callable[[], bool]) -> None:
         """From now on a storage that is away is not waited for once `stop` says so."""
         self.trials.database.hurry = stop
@@ -68,17 +77,22 @@ def in_words(url: str) -> Iterator[None]:
             raise (error.__cause__ or error) from None
 
 
-def open_storage(text: str, *, create: bool = True, patience_s: float = 0.0) -> Storage:
+def open_storage(
+    text: str, *, create: bool = True, patience_s: float = 0.0, file_id: FileId | None = None
+) -> Storage:
     """Opens the database; with `create`, it is made where there is none, else nothing is written.
 
-    patience_s: so long everything that comes later is tried again while the database is away.
+    patience_s: so long everything that comes later is tried again while the database is away. file_id: of the
+    SQLite file that another process has opened and that is meant; None: the one that is there.
 
     Raises ConfigError for a URL that cannot be meant, a database of another program, another schema
     (which is left untouched), or none at all without `create`; TryAgain where no server answers.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what a person should know, tune says itself
+    optuna.logging.disable_default_handler()  # the process's own handler redacts what it prints
+    optuna.logging.enable_propagation()
     location = locate(text)
-    store = SQLStore(location.url, patience_s=patience_s)
+    store = SQLStore(location.url, patience_s=patience_s, file_id=file_id)
     try:
         return _opened(store, location, create=create)
     except BaseException:
@@ -87,16 +101,14 @@ def open_storage(text: str, *, create: bool = True, patience_s: float = 0.0) -> 
 
 
 def _opened(store: SQLStore, location: Location, *, create: bool) -> Storage:
-    existed = store.look(create=create)
-    if existed:
-        store.refuse_damaged()  # before anything is written
+    is_whole = store.look(create=create)
+    store.refuse_damaged()  # before anything is written
+    if not is_whole:
+        store.create_tables(_optuna_schema())
     text = location.text
     with in_words(text):
         trials = _open_trials(text, engine_arguments(location.url, patient=store.database.patience_s > 0))
-    if not existed:
-        store.look(create=True)  # refuses an Optuna that has just made another schema than tune reads
-    if create:
-        store.create_tables()
+        store.database.watch(trials.engine)
     return Storage(
         url=text,
         name=location.name,
@@ -107,21 +119,48 @@ def _opened(store: SQLStore, location: Location, *, create: bool) -> Storage:
     )
 
 
-def open_undisturbing(text: str, show: Show) -> ShowingStorage:
+def open_undisturbing(text: str, show: Show, database: Database, *, threads: int) -> ShowingStorage:
     """Optuna's storage for a program that looks far more often than it writes, such as optuna-dashboard.
 
     Without tune's rule that every transaction claims the right to write at once: readers with that rule
     would stand in the workers' way. The database must exist. show: what it is shown beside what is stored.
+    database: the same one, opened before: an SQLite file that is moved or replaced is noticed by both.
+    threads: how many use it at once.
     """
     location = locate(text)
+    pool = {"pool_size": 1, "max_overflow": 2 * threads - 1}  # Optuna may open a second one inside a first
     with translated(location.url):
-        return ShowingStorage(location.text, show, engine_kwargs=dict(engine_arguments(location.url)))
+        storage = ShowingStorage(
+            location.text,
+            show,
+            database,
+            engine_kwargs={**engine_arguments(location.url), **pool},
+        )
+    if storage.engine.dialect.name != "sqlite":
+        prepare(storage.engine)
+    database.watch(storage.engine)
+    return storage
+
+
+def _optuna_schema() -> OptunaSchema:
+    """The tables of the installed Optuna. Raises ConfigError where they are not those that tune reads."""
+    revision = RDBStorage("sqlite://").get_head_version()
+    if revision != optuna_tables.REVISION:
+        raise ConfigError(
+            f"The installed Optuna {optuna.__version__} makes storages of schema {revision}; this tune reads "
+            f"{optuna_tables.REVISION}. Nothing was made; install one that tune was tested with."
+        )
+    return OptunaSchema(
+        metadata=models.BaseModel.metadata,
+        revision=revision,
+        version_info={"schema_version": models.SCHEMA_VERSION, "library_version": optuna.__version__},
+    )
 
 
 def _open_trials(url: str, arguments: dict[str, object]) -> RDBStorage:
-    """Optuna's storage with tune's rules for transactions. Tables are made where they are missing."""
+    """Optuna's storage with tune's rules for transactions. Its tables are there."""
     try:
-        trials = made_by_many(lambda: RDBStorage(url, engine_kwargs=dict(arguments)))
+        trials = RDBStorage(url, engine_kwargs=dict(arguments), skip_table_creation=True)
     except RuntimeError as error:  # Optuna's word for a schema that is not its own
         raise ConfigError(
             f"The installed Optuna {optuna.__version__} cannot use this storage: {error}"

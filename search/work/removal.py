@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.errors import TuneError
+from search.errors import ConfigError, TuneError
 from search.records import StudyRecord, Worker
 from search.store.base import Store
 from search.store.leftovers import orphans, sweep
@@ -93,8 +93,9 @@ class _Found:
         self._noted_here = {worker.artifacts for worker in workers if worker.host == self._here}
         trained_by = {claim.trial_id: claim.worker_id for claim in store.claims(record.study_id)}
         self._kept: dict[str | None, list[str]] = {}
-        """paths of the weights that each worker kept, below an artifact folder"""
-        for checkpoint in store.checkpoints(record.study_id):
+        """paths of the files of weights that each worker kept, below an artifact folder"""
+        files = [each for each in store.checkpoints(record.study_id) if not each.in_database]
+        for checkpoint in files:
             self._kept.setdefault(trained_by.get(checkpoint.trial_id), []).append(checkpoint.path)
         self.elsewhere: list[Remaining] = []
         self.folders = [folder for root in location.roots for folder in self._in(root)]
@@ -164,18 +165,16 @@ def delete_folder(folder: Path) -> str | None:
     return None
 
 
-def delete_orphans(storage: Storage, *, but: int | None = None) -> list[Remaining]:
+def delete_orphans(storage: Storage) -> list[Remaining]:
     """Deletes rows and files of the studies that only Optuna's side has lost; returns what remains of them.
-
-    but: number of the one whose files the caller has deleted.
 
     Files first: whoever is killed in between leaves the rows, by which the next one finds the files.
     """
     left = []
     for study_id in orphans(storage.trials.database):
-        record = storage.store.study(study_id)
-        if record is not None and study_id != but:
-            left += files_of(storage.store, record, storage.location).delete()
+        with contextlib.suppress(ConfigError):  # a damaged row does not tell where its files are
+            if (record := storage.store.study(study_id)) is not None:
+                left += files_of(storage.store, record, storage.location).delete()
     sweep(storage.trials.database)
     return left
 

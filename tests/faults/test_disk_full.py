@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 TRIALS = 6
 
 
@@ -54,7 +56,7 @@ def test_the_database_cannot_grow(arena: Callable[..., Any], tmp_path: Path) -> 
 if _may_mount():  # not a skip: without the right to, the test above is all that can be done
 
     def test_the_disk_of_the_database(arena: Callable[..., Any]) -> None:
-        with small_disk(264) as (folder, give_room):  # an empty study takes 200
+        with small_disk(272) as (folder, give_room):  # an empty study takes 208
             study = arena(f"sqlite:///{folder / 'studies.db'}", trials=40)
             study.wait(study.start(pause_s=0.0))
             [words] = given_up(study)
@@ -66,6 +68,21 @@ if _may_mount():  # not a skip: without the right to, the test above is all that
             study.check()
             assert before < confirmed(study)
 
+    @pytest.mark.parametrize("size_kb", [4, 60, 200])
+    def test_the_first_start(start: Callable[..., Any], size_kb: int) -> None:
+        """An empty study takes 200 KB: the disk is full before the tables are there, or before the study."""
+        run = ("run", "--task", "twodigit", "--trials", "2", "--detach")
+        with small_disk(size_kb) as (folder, give_room):
+            full = start(*run, cwd=folder)
+            _, words = full.communicate(timeout=100)
+            assert (full.returncode, "is full: nothing was lost; make room" in words) == (1, True), words
+            give_room()
+            again = start(*run, cwd=folder)
+            out, words = again.communicate(timeout=100)
+            assert again.returncode == 0, words
+            assert "the study is open for 2 trials" in out
+            assert [path.name for path in folder.iterdir()] == ["studies.db"]
+
     def test_the_disk_of_the_saves(arena: Callable[..., Any], tmp_path: Path) -> None:
         with small_disk(12) as (folder, give_room):
             study = arena(f"sqlite:///{tmp_path / 'studies.db'}", trials=TRIALS)
@@ -75,7 +92,7 @@ if _may_mount():  # not a skip: without the right to, the test above is all that
             assert list(folder.rglob("*.tmp")) == [], "what could not be written whole is gone"
             give_room()
             study.wait(study.start(pause_s=0.0, artifacts=str(folder)))
-            study.check()
+            study.check(artifacts=folder)
 
 
 def confirmed(study: Any) -> set[int]:

@@ -1,17 +1,29 @@
-"""A worker, or a reaper, dies at its first write, at its second, and so on until all is done without it.
+"""A worker, a reaper or the maker of a database dies at its first write, at its second, and so on, until
+all is done without its dying.
 
-Before and after every commit. Among these moments are the one between a trial's beginning and the first
-renewal of its lease, the one between a result and the settling of its slot, and a reaper's between ending a
-lost trial and queuing its settings again. Parents are killed in tests/search/test_processes.py.
+Before and after every commit, and the maker before and after every statement. Among these moments are the one
+between a trial's beginning and the first renewal of its lease, the one between a result and the settling of
+its slot, and a reaper's between ending a lost trial and queuing its settings again. Parents are killed in
+tests/search/test_processes.py.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.engine import make_url
+
+from search.store.creation import KNOWN_TABLES
+from search.store.migrations import look
+from search.study.storage import open_storage
+from search.study.study import Study
 
 STRIDE = int(os.environ.get("TUNE_MOMENTS_STRIDE", "5"))
 """Of the moments, one in so many is tried; 1: all of them, as `make soak` does."""
@@ -46,3 +58,72 @@ def test_a_reaper_may_die_at_any_write(arena: Callable[..., Any], tmp_path: Any)
         study.check()
         moment += 1
     assert moment > 8, "it takes over, ends, queues and lets go: four writes, two moments each"
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mysql"])
+def test_a_maker_may_die_at_any_statement(
+    request: pytest.FixtureRequest, zygote: Any, mnist: Any, tmp_path: Path, kind: str
+) -> None:
+    """Of the database, and of the first study in it: the same command then makes what is missing."""
+    url = str(request.getfixturevalue(f"{kind}_url"))
+    history = tmp_path / "history.jsonl"
+
+    def make(die_at: int | None) -> str:
+        """What the maker noted; empty where it died."""
+        history.write_text("")
+        order = {"url": url, "study": "s", "history": str(history), "die_at": die_at}
+        pid = zygote.start({**order, "create": {"trials": 3}})
+        deadline = time.monotonic() + 60
+        while alive(pid):
+            assert time.monotonic() < deadline, f"the maker that dies at {die_at} has not ended"
+            time.sleep(0.005)
+        return "".join(json.loads(line)["event"] for line in history.read_text().splitlines())
+
+    moment, survived = 1, False
+    while not survived:
+        survived = make(moment) == "created"
+        assert make(None) == "created"
+        with open_storage(url, create=False) as storage:
+            assert look(storage.trials.database.engine, create=False).is_whole
+            assert set(table_names(url)) == KNOWN_TABLES
+            assert list(Study.names(storage).values()) == ["s"]
+            study = Study.find(storage, "s")
+            assert study is not None
+            assert [trial.reference for trial in study.trials()] == ["course-mlp", "course-conv"]
+        emptied(url)
+        moment += 1 if STRIDE == 1 else 2 * STRIDE + 1  # odd: before and after take turns
+    assert moment > 60, "some forty statements, two moments each"
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def table_names(url: str) -> list[str]:
+    engine = create_engine(url)
+    names = inspect(engine).get_table_names()
+    engine.dispose()
+    return names
+
+
+def emptied(url: str) -> None:
+    """The database as it was before anything was made in it."""
+    database = make_url(url).database or ""
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    match engine.dialect.name:
+        case "sqlite":
+            Path(database).unlink()
+        case "postgresql":
+            with engine.connect() as connection:
+                connection.execute(text("DROP SCHEMA public CASCADE"))
+                connection.execute(text("CREATE SCHEMA public"))
+        case _:
+            with engine.connect() as connection:
+                connection.execute(text(f"DROP DATABASE {database}"))
+                connection.execute(text(f"CREATE DATABASE {database}"))
+    engine.dispose()

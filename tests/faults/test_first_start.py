@@ -1,0 +1,35 @@
+"""A signal ends the very first command while it makes the database: the same command then goes on."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RUN = ("run", "--task", "twodigit", "--trials", "2", "--detach")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize("later_s", [0.0, 0.03])
+def test_a_signal_at_the_first_start(
+    start: Callable[..., Any], tmp_path: Path, number: signal.Signals, later_s: float
+) -> None:
+    file = tmp_path / "studies.db"
+    first = start(*RUN, cwd=tmp_path)
+    deadline = time.monotonic() + 100
+    while not file.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    time.sleep(later_s)
+    first.send_signal(number)
+    first.communicate(timeout=60)
+    assert first.returncode != 0 or later_s, "it was still at it"
+    again = start(*RUN, cwd=tmp_path)
+    out, words = again.communicate(timeout=100)
+    assert (again.returncode, words) == (0, "")
+    assert "the study is open for 2 trials" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["studies.db"], "nothing is left over"
