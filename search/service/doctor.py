@@ -4,7 +4,6 @@ Knows nothing of how the findings are shown; changes nothing.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shlex
@@ -20,8 +19,6 @@ from urllib.parse import unquote
 
 from search.errors import TuneError
 from search.filesystem import network_file_system
-from search.service.other_hosts import warning
-from search.store.location import locate
 
 PACKAGES = ("torch", "optuna", "optuna-dashboard", "sqlalchemy", "plotly", "typer")
 PLACES = ("database", "best weights", "resume checkpoints", "exports")
@@ -50,9 +47,8 @@ def examine(storage_url: str) -> list[Finding]:
         "disk": partial(_disk, storage_url),
         **{what: partial(_place, what, storage_url) for what in PLACES},
     }
-    with contextlib.suppress(TuneError):  # the check of the storage says what is wrong with the URL
-        if (file := locate(storage_url).database) is not None:
-            looks["file system"] = partial(_file_system, file)
+    if storage_url.startswith("sqlite"):
+        looks["file system"] = partial(_file_system, storage_url)
     return [*_packages(), *(_found(check, look) for check, look in looks.items())]
 
 
@@ -169,6 +165,7 @@ def _data() -> Finding:
 
 def _storage(storage_url: str) -> Finding:
     from search.service.look import studies
+    from search.store.location import locate
 
     file = locate(storage_url).database
     if file is not None:
@@ -188,7 +185,12 @@ def _storage(storage_url: str) -> Finding:
     return Finding(check="storage", ok=True, finding=f"studies: {names}")
 
 
-def _file_system(file: Path) -> Finding:
+def _file_system(storage_url: str) -> Finding:
+    from search.service.other_hosts import warning
+    from search.store.location import locate
+
+    file = locate(storage_url).database
+    assert file is not None
     kind = network_file_system(file)
     if kind is not None:
         return Finding(check="file system", ok=False, finding=warning(str(file), kind))
@@ -206,6 +208,8 @@ def _place(what: str, storage_url: str) -> Finding:
 
 
 def _disk(storage_url: str) -> Finding:
+    from search.store.location import locate
+
     folder = locate(storage_url).artifacts
     while not folder.exists():
         folder = folder.parent
