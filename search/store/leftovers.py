@@ -26,6 +26,16 @@ OF_TRIALS = (tables.points, tables.head_points, tables.head_looks, tables.weight
 _NAMING_A_TRIAL = (*OF_TRIALS, tables.checkpoints, tables.looks, tables.exports)
 
 
+def orphans(database: Database) -> list[int]:
+    """Numbers of the studies that `sweep` would remove."""
+
+    def look() -> list[int]:
+        with database.read() as connection:
+            return _gone(connection)
+
+    return database.patiently(look)
+
+
 def sweep(database: Database) -> list[int]:
     """Removes them, all or none; returns the numbers of the studies that were gone.
 

@@ -26,7 +26,7 @@ from search.records import (
 )
 from search.space.domain import Space
 from search.store.base import Store
-from search.store.engine import masked, parse_url
+from search.store.location import Location, locate
 from search.store.optuna_trials import OptunaTrials
 from search.store.ownership import (
     CONFIRMING,
@@ -51,6 +51,8 @@ class Reading:
 
     name: str
     """the URL as it may be shown"""
+    location: Location
+    """where the database and the files of its studies lie"""
     store: SQLStore
     """tune's tables"""
     trials: OptunaTrials
@@ -68,14 +70,14 @@ def open_reading(text: str) -> Reading:
 
     One that holds studies of plain Optuna and none of tune's is opened too: they can be named and counted.
     """
-    url = parse_url(text)
-    store = SQLStore(url)
+    location = locate(text)
+    store = SQLStore(location.url)
     try:
         store.look(create=False, plain=True)
     except BaseException:
         store.close()
         raise
-    return Reading(name=masked(url), store=store, trials=OptunaTrials(store.database))
+    return Reading(name=location.name, location=location, store=store, trials=OptunaTrials(store.database))
 
 
 def find_id(trials: OptunaTrials, name: str) -> int | None:

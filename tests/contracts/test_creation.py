@@ -214,7 +214,7 @@ def _pipe(path: Path) -> None:
         (lambda path: path.symlink_to("/dev/zero"), "is a pipe or a device, not a file"),
         (
             lambda path: path.symlink_to("/no/folder/x.db"),
-            "is a link to /no/folder/x.db, and there is no folder",
+            "x.db cannot be made: there is no folder /no/folder",
         ),
         (lambda path: path.symlink_to(path), "cannot be opened"),
     ],

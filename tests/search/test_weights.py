@@ -23,6 +23,7 @@ from search.service.upgrade import upgrade
 from search.service.watched import Watched
 from search.store import tables
 from search.store.engine import parse_url
+from search.store.location import locate
 from search.store.memory import MemoryStore
 from search.study.reading import open_reading
 from search.study.storage import Storage, open_storage
@@ -57,7 +58,7 @@ def test_where_new_weights_go(
 ) -> None:
     if chosen is not None:
         monkeypatch.setenv("TUNE_ARTIFACTS", chosen)
-    assert place_for_new_weights(url) == place
+    assert place_for_new_weights(locate(url)) == place
 
 
 class TestEitherPlace:
@@ -76,7 +77,7 @@ class TestEitherPlace:
         record = store.study(1)
         assert record is not None
         monkeypatch.chdir(tmp_path)
-        found = BestWeights.of("postgresql://u@h/d", replace(record, name="s"), store)
+        found = BestWeights.of(locate("postgresql://u@h/d"), replace(record, name="s"), store)
         return replace(found, new_in=request.param)
 
     def write(self, weights: BestWeights, number: int, content: bytes, score: float, images: int = 9) -> Any:
@@ -201,7 +202,7 @@ class TestOnAServer:
         done = here("report", "twodigit", "--storage", url, cwd=third)
         assert (done.returncode, done.stderr) == (0, ""), "with the winner's mistakes"
         with open_reading(url) as reading:
-            showing = Showing(reading, url)
+            showing = Showing(reading)
             shown = showing.study(ground.study.study_id)
             assert shown is not None
             for file in shown.files:
