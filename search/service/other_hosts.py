@@ -18,13 +18,16 @@ import functools
 import logging
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from search.errors import ConfigError
 from search.filesystem import network_file_system
 from search.machine import host_of, is_elsewhere
 from search.records import Claim
-from search.study.storage import Storage
 from search.work.lease import LEASE_S, RENEWALS_PER_LEASE
+
+if TYPE_CHECKING:  # `tune doctor` does without SQLAlchemy and Optuna
+    from search.study.storage import Storage
 
 _log = logging.getLogger(__name__)
 
