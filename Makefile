@@ -1,27 +1,33 @@
 # Two commands set up everything: `make run` and `make test`. The rest is for those who change the code.
 PYTHON ?= python3
 BIN := .venv/bin
+TUNE := $(BIN)/python -P -m search
+
+# Ray's package has a script named `tune` too, and the last one installed wins: ours is put in its place again.
+OWN_SCRIPT = grep -qs 'from search' $(BIN)/tune || $(BIN)/python -m pip install -qq --force-reinstall --no-deps --editable .
 
 .PHONY: run test browser ray soak check fix clean
 
 run: .venv/installed ## 100 trials of twodigit into studies.db
-	$(BIN)/tune run --task twodigit --trials 100
+	$(TUNE) run --task twodigit --trials 100
 
 test: .venv/installed-dev ## every test, on real data
-	$(BIN)/tune data fetch
+	$(TUNE) data fetch
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 browser: .venv/installed-dev ## the pages, in a real Chromium; fails where there is none
-	$(BIN)/tune data fetch
+	$(TUNE) data fetch
 	$(BIN)/python -m pytest -m browser
 
 ray: .venv/installed-dev ## a Ray cluster of two nodes, killed in parts; installs Ray, 250 MB
 	@$(BIN)/python -c 'import ray' 2>/dev/null || $(BIN)/python -m pip install -qq --editable '.[ray]'
-	$(BIN)/tune data fetch
+	@$(OWN_SCRIPT)
+	$(BIN)/tune --version
+	$(TUNE) data fetch
 	$(BIN)/python -m pytest -m ray -o log_cli=true -o log_cli_level=INFO tests/search/test_ray_cluster.py
 
 soak: .venv/installed-dev ## hundreds of schedules of faults on every database; hours
-	$(BIN)/tune data fetch
+	$(TUNE) data fetch
 	TUNE_SOAK=$${TUNE_SOAK:-500} TUNE_MOMENTS_STRIDE=1 $(BIN)/python -m pytest -n 2 --timeout 3600 tests/faults
 
 check: .venv/installed-dev ## lint, format, types
@@ -45,4 +51,5 @@ clean: ## the virtual environment and all caches; never a study
 	@echo "setting up .venv (about a minute)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -qq --editable '.$(EXTRAS)'
+	@$(OWN_SCRIPT)
 	@touch $@

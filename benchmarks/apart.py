@@ -1,6 +1,10 @@
 """Keeps what a benchmark makes with its own files, whatever the user's shell says of storages."""
 
 import os
+import sys
+
+TUNE = (sys.executable, "-P", "-m", "search")
+"""The command. Not the script `tune`: another package may have put its own in that place."""
 
 _WHERE = ("TUNE_STORAGE", "TUNE_ARTIFACTS")
 

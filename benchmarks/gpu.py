@@ -18,15 +18,13 @@ import argparse
 import json
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
-from apart import apart
+from apart import TUNE, apart
 
 from data.mnist import Mnist, load
 from data.tasks import get_task
@@ -36,7 +34,6 @@ from models.training import Training
 from search.records import Value
 from search.work.spec import decode, reference_settings, signature_of
 
-TUNE = str(Path(sys.executable).with_name("tune"))
 TASK = get_task("twodigit")
 CARD = torch.device("cuda")
 LARGER: Mapping[str, Value] = {
@@ -108,7 +105,7 @@ def searches(workers: list[int], seeds: list[int]) -> None:
     print("\n| workers | seed | 100 trials, s | best on validation | memory, GB |\n|---|---|---|---|---|")
     for count, seed in [(count, seed) for seed in seeds for count in workers]:
         with tempfile.TemporaryDirectory() as folder, MostMemory() as most:
-            command = [TUNE, "run", "--task", "twodigit", "--trials", "100", "--device", "cuda", "--json"]
+            command = [*TUNE, "run", "--task", "twodigit", "--trials", "100", "--device", "cuda", "--json"]
             command += ["--workers", str(count), "--seed", str(seed)]
             began = time.monotonic()
             done = subprocess.run(

@@ -17,12 +17,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from apart import apart
+from apart import TUNE, apart
 
 from data.mnist import load
 from models.device import choose_device, describe
 
-TUNE = Path(sys.executable).with_name("tune")
 KINDS = ("Rss", "Pss", "Anonymous")
 LOOK_S = 1.0
 GOAL_MB = 500
@@ -58,7 +57,7 @@ def memory(pid: int) -> dict[str, float]:
 
 def search(trials: int, seed: int, workers: int, folder: Path) -> tuple[float, list[Process]]:
     """Seconds of `tune run`, and its processes. Raises SystemExit where it fails."""
-    command = [str(TUNE), "run", "--task", "twodigit", "--trials", str(trials), "--seed", str(seed)]
+    command = [*TUNE, "run", "--task", "twodigit", "--trials", str(trials), "--seed", str(seed)]
     command += ["--workers", str(workers), "--storage", f"sqlite:///{folder / 'memory.db'}"]
     found: dict[int, Process] = {}
     with (folder / "output.txt").open("w") as output:

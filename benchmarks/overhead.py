@@ -28,7 +28,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from apart import apart
+from apart import TUNE, apart
 from made_up import HEADS, LADDER, curve, make
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
@@ -38,14 +38,13 @@ from search.records import CheckpointRecord, HeadScore, Point, Scores
 from search.study.storage import Storage, open_storage
 from search.study.study import Study
 from search.work.artifacts import Artifacts
+from search.work.weights import BestWeights
 
 SERVERS = {
     "postgresql": "postgresql://postgres@127.0.0.1:5432/postgres",
     "mysql": "mysql+pymysql://root@127.0.0.1:3306/test",
 }
 """Where databases may be made and dropped, unless TUNE_TEST_POSTGRESQL and the like say otherwise."""
-
-TUNE = Path(sys.executable).with_name("tune")
 
 
 # Whole trials
@@ -77,7 +76,7 @@ class Clock:
         self._sums.clear()
 
 
-def one_life(storage: Storage, study: Study, artifacts: Artifacts, clock: Clock, index: int) -> None:
+def one_life(storage: Storage, study: Study, weights: BestWeights, clock: Clock, index: int) -> None:
     """Everything that search.work.worker does for a trial but for training and writing weights."""
     store, draw = storage.store, random.Random(index)
     with clock.part("claims"):
@@ -102,7 +101,7 @@ def one_life(storage: Storage, study: Study, artifacts: Artifacts, clock: Clock,
         if index % 5:
             asked.prune()
         else:
-            if artifacts.worth_keeping(store, last):
+            if weights.worth_keeping(last):
                 store.add_checkpoint(
                     study.study_id,
                     CheckpointRecord(
@@ -118,7 +117,7 @@ def one_life(storage: Storage, study: Study, artifacts: Artifacts, clock: Clock,
     with clock.part("claims"):
         store.settle(claim)
     with clock.part("end"):
-        artifacts.keep_best(store)
+        weights.keep_best()
     clock.end_of_trial()
 
 
@@ -126,12 +125,13 @@ def lives(storage: Storage, study: Study, n: int, folder: Path) -> Clock:
     """So many trials, after three that warm up: caches, prepared statements, imports."""
     record = storage.store.study(study.study_id)
     assert record is not None
-    artifacts, clock = Artifacts.of(folder, record), Clock()
+    weights = BestWeights(artifacts=Artifacts.of(folder, record), store=storage.store, new_in="folder")
+    clock = Clock()
     for index in range(3):
-        one_life(storage, study, artifacts, Clock(), index)
+        one_life(storage, study, weights, Clock(), index)
     gc.collect()
     for index in range(n):
-        one_life(storage, study, artifacts, clock, 100 + index)
+        one_life(storage, study, weights, clock, 100 + index)
     return clock
 
 
@@ -200,7 +200,7 @@ def child(kind: str, url: str, name: str) -> dict[str, float]:
 def command(arguments: Sequence[str], url: str) -> tuple[float, float]:
     """Wall and CPU seconds of a whole `tune` command."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run([TUNE, *arguments], check=True, capture_output=True, env=apart(url))
+    subprocess.run([*TUNE, *arguments], check=True, capture_output=True, env=apart(url))
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

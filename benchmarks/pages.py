@@ -14,12 +14,11 @@ import os
 import resource
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-from apart import apart
+from apart import TUNE, apart
 from made_up import make
 
 from data.tasks import get_task
@@ -30,17 +29,15 @@ from search.service.look import find
 from search.space.defaults import BY_NAME
 from search.space.domain import Fixed, Float, Int
 from search.study.storage import Storage, open_storage
-from search.work.artifacts import Artifacts, artifact_root
 from search.work.keeping import keep, moment_of
 from search.work.spec import signature_of
-
-TUNE = Path(sys.executable).with_name("tune")
+from search.work.weights import BestWeights
 
 
 def timed(url: str, *words: str) -> tuple[float, float]:
     """Seconds and CPU seconds that the command took. Raises CalledProcessError where it failed."""
     began, before = time.perf_counter(), cpu_of_children()
-    subprocess.run([str(TUNE), *words], env=apart(url), check=True, capture_output=True)
+    subprocess.run([*TUNE, *words], env=apart(url), check=True, capture_output=True)
     return time.perf_counter() - began, cpu_of_children() - before
 
 
@@ -68,8 +65,8 @@ def give_weights(storage: Storage, name: str) -> None:
         batch_norm=True,
         activation="silu",
     )
-    written = keep(
-        Artifacts.of(artifact_root(storage.url), record),
+    keep(
+        BestWeights.of(storage.url, record, storage.store),
         moment_of(build(largest, signature_of(task), seed=0)),
         task=task.name,
         number=trial.number,
@@ -77,7 +74,6 @@ def give_weights(storage: Storage, name: str) -> None:
         point=point,
         precision="float32",
     )
-    storage.store.add_checkpoint(study.study_id, written)
 
 
 def cpu_of_children() -> float:

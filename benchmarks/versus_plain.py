@@ -45,7 +45,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from apart import apart
+from apart import TUNE, apart
 from sqlalchemy import NullPool, create_engine, func, inspect, select
 
 from data.mnist import Mnist, load
@@ -63,7 +63,6 @@ TASK = get_task("twodigit")
 HEADS = [head.name for head in TASK.heads]
 STUDY = "versus"
 BENCHMARKS = Path(__file__).resolve().parent
-TUNE = Path(sys.executable).with_name("tune")
 SIDES = ("plain", "tune")
 POINT = {"trial_id", "images", "seconds", "learning_rate", "train_joint", "validation_joint"}
 """The columns of a point as long as every point is measured on the whole of validation."""
@@ -243,10 +242,10 @@ def run_tune(seed: int, limit_s: float, stop: bool, folder: Path, *, trials: int
     """tune's turn, and how many cores were the neighbours'."""
     storage = f"sqlite:///{folder / 'tune.db'}"
     database = Database(folder / "tune.db")
-    command = [str(TUNE), "run", "--task", TASK.name, "--study", STUDY, "--trials", str(trials)]
+    command = [*TUNE, "run", "--task", TASK.name, "--study", STUDY, "--trials", str(trials)]
     command += ["--seed", str(seed), "--timeout", str(limit_s), "--storage", storage]
     counted_s, neighbours = watch(command, folder, lambda seconds: database.look(seconds) and stop)
-    listing = [str(TUNE), "studies", "--storage", storage, "--json"]
+    listing = [*TUNE, "studies", "--storage", storage, "--json"]
     (study,) = json.loads(subprocess.run(listing, check=True, capture_output=True).stdout)
     mnist = load()
     test, which = tested(database.crossing, mnist)

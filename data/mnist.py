@@ -16,6 +16,8 @@ import platformdirs
 import torch
 from torch import Tensor
 
+from data.source import open_regular
+
 FILES: dict[str, str] = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -38,6 +40,7 @@ class MnistError(Exception):
     MnistError
     ├── MnistMissing      files are absent from a folder
     ├── MnistCorrupt      a file is there, but it is not the genuine one
+    ├── MnistUnreadable   a file or a folder is there, but cannot be read
     └── MnistUnavailable  every source was tried, and each failed
     """
 
@@ -65,6 +68,10 @@ class MnistCorrupt(MnistError):
             f"{self.file} is damaged or not an MNIST file "
             f"(SHA-256 found {self.found}, expected {self.expected}): {self.remedy}"
         )
+
+
+class MnistUnreadable(MnistError):
+    """A file or a folder that somebody named cannot be read."""
 
 
 class MnistUnavailable(MnistError):
@@ -95,7 +102,7 @@ class FileCheck:
     file: Path
     state: FileState
     found: str | None
-    """SHA-256 of the bytes that are there; None: there is no file."""
+    """SHA-256 of the bytes that are there, or why it was not computed; None: there is no file."""
     expected: str
     """SHA-256 of the genuine file."""
 
@@ -122,7 +129,21 @@ class Mnist:
 def cache_folder() -> Path:
     """Where the four files lie: `TUNE_DATA_DIR`, else the user's cache folder for `tune`."""
     chosen = os.environ.get("TUNE_DATA_DIR")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("tune")
+    return expanded(Path(chosen)) if chosen else platformdirs.user_cache_path("tune")
+
+
+def expanded(folder: Path) -> Path:
+    """The folder with `~` replaced by the home folder.
+
+    Raises:
+        MnistUnreadable: `~somebody`, and there is no such user.
+    """
+    try:
+        return folder.expanduser()
+    except RuntimeError as error:
+        raise MnistUnreadable(
+            f"{folder} names no folder: there is no such user; write the whole path"
+        ) from error
 
 
 def load(folder: Path | None = None) -> Mnist:
@@ -131,7 +152,7 @@ def load(folder: Path | None = None) -> Mnist:
     Raises:
         MnistMissing: a file is absent.
         MnistCorrupt: a file is not the genuine one; the first such is named.
-        MnistError: a file cannot be read.
+        MnistUnreadable: a file cannot be read.
     """
     folder = folder or cache_folder()
     if missing := [name for name in FILES if _size(folder / name) is None]:
@@ -149,10 +170,10 @@ def verify(folder: Path | None = None) -> dict[str, FileCheck]:
     """Check each of the four files of `folder` (None: `cache_folder()`), keyed by file name.
 
     Raises:
-        MnistError: a file is there but cannot be read.
+        MnistUnreadable: a file is there but cannot be read.
     """
     folder = folder or cache_folder()
-    return {name: _check(folder / name, expected) for name, expected in FILES.items()}
+    return {name: _check(folder / name, expected, idx_bytes(name)) for name, expected in FILES.items()}
 
 
 def sha256(content: bytes | memoryview) -> str:
@@ -172,10 +193,12 @@ def idx_bytes(name: str) -> int:
     return len(idx_header(SHAPES[name])) + prod(SHAPES[name])
 
 
-def _check(file: Path, expected: str) -> FileCheck:
+def _check(file: Path, expected: str, size: int) -> FileCheck:
+    """`size` is that of the genuine file; of a larger one nothing more is read."""
     try:
-        with file.open("rb") as opened:
-            found = hashlib.file_digest(opened, "sha256").hexdigest()
+        with open_regular(file) as opened:
+            content = opened.read(size + 1)
+            found = sha256(content) if len(content) <= size else f"none, it is longer than {size:,} bytes"
     except FileNotFoundError:
         return FileCheck(file=file, state=FileState.MISSING, found=None, expected=expected)
     except OSError as error:
@@ -194,7 +217,7 @@ def _map(folder: Path, name: str) -> Tensor:
         content = torch.from_file(str(file), shared=False, size=size, dtype=torch.uint8) if complete else None
     except RuntimeError as error:  # torch's word for an OSError
         raise _unreadable(file, error) from error
-    found = _check(file, FILES[name]).found if content is None else sha256(content.numpy().data)
+    found = _check(file, FILES[name], size).found if content is None else sha256(content.numpy().data)
     if content is None or found != FILES[name]:
         raise MnistCorrupt(file, str(found), FILES[name])
     return content[len(idx_header(shape)) :].view(shape)
@@ -210,8 +233,8 @@ def _size(file: Path) -> int | None:
         raise _unreadable(file, error) from error
 
 
-def _unreadable(file: Path, error: Exception) -> MnistError:
+def _unreadable(file: Path, error: Exception) -> MnistUnreadable:
     reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-    return MnistError(
+    return MnistUnreadable(
         f"{file} cannot be read ({reason}): mend its permissions or remove it, then run `tune data fetch`"
     )

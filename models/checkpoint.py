@@ -27,11 +27,12 @@ itself."""
 
 
 class CheckpointCorrupt(ValueError):
-    """The file is not the checkpoint that was written: truncated, altered, or another kind of file."""
+    """The bytes are not the checkpoint that was written: truncated, altered, or of another kind."""
 
-    def __init__(self, path: Path, *, expected: str, found: str) -> None:
-        super().__init__(f"{path} is not a sound checkpoint: expected {expected}, found {found}")
-        self.path = path
+    def __init__(self, source: Path | str, *, expected: str, found: str) -> None:
+        super().__init__(f"{source} is not a sound checkpoint: expected {expected}, found {found}")
+        self.source = source
+        """the file, or another name for where the bytes came from"""
         self.expected = expected
         self.found = found
 
@@ -76,8 +77,24 @@ def save_checkpoint(
 ) -> str:
     """Writes the checkpoint and returns the SHA-256 of the file.
 
-    tensors: `Training.state_dict()` or `network_tensors(network)`. Whatever happens, `path` holds either
-    the old file or the new one whole. Raises OSError (a full disk, say) after removing what it had begun.
+    Arguments as for checkpoint_bytes. Whatever happens, `path` holds either the old file or the new one
+    whole. Raises OSError (a full disk, say) after removing what it had begun.
+    """
+    content = checkpoint_bytes(config=config, signature=signature, tensors=tensors, metadata=metadata)
+    write_whole(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def checkpoint_bytes(
+    *,
+    config: ModelConfig,
+    signature: Signature,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str] | None = None,
+) -> bytes:
+    """The content of a checkpoint file. The same arguments give the same bytes.
+
+    tensors: `Training.state_dict()` or `network_tensors(network)`.
     """
     entry = {
         "format": FORMAT,
@@ -90,9 +107,7 @@ def save_checkpoint(
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     content = safetensors.torch.save(plain, metadata={"checkpoint": json.dumps(entry)})
     content_sum = hashlib.sha256(content).hexdigest()
-    content = content.replace(NO_SUM.encode(), content_sum.encode(), 1)
-    write_whole(path, content)
-    return hashlib.sha256(content).hexdigest()
+    return content.replace(NO_SUM.encode(), content_sum.encode(), 1)
 
 
 def load_checkpoint(path: Path, *, expected_sha256: str | None = None) -> Checkpoint:
@@ -100,24 +115,33 @@ def load_checkpoint(path: Path, *, expected_sha256: str | None = None) -> Checkp
 
     expected_sha256: what save_checkpoint returned; None: the file's own sum alone decides.
     """
-    content = path.read_bytes()
+    return parse_checkpoint(path.read_bytes(), path, expected_sha256=expected_sha256)
+
+
+def parse_checkpoint(content: bytes, source: Path | str, *, expected_sha256: str | None = None) -> Checkpoint:
+    """Verifies and parses the content of a checkpoint file. Raises CheckpointCorrupt.
+
+    source: where the content came from, for the message of the error. expected_sha256: see load_checkpoint.
+    """
     file_sum = hashlib.sha256(content).hexdigest()
     if expected_sha256 is not None and file_sum != expected_sha256:
-        raise CheckpointCorrupt(path, expected=f"SHA-256 {expected_sha256}", found=file_sum)
+        raise CheckpointCorrupt(source, expected=f"SHA-256 {expected_sha256}", found=file_sum)
     stated = SUM_FIELD.search(content)
     if stated is None:
         raise CheckpointCorrupt(
-            path, expected=f"a {FORMAT} header", found=f"{len(content)} bytes without one"
+            source, expected=f"a {FORMAT} header", found=f"{len(content)} bytes without one"
         )
-    blank = content[: stated.start(1)] + NO_SUM.encode() + content[stated.end(1) :]
-    content_sum = hashlib.sha256(blank).hexdigest()
+    whole, blank = memoryview(content), hashlib.sha256()
+    for part in (whole[: stated.start(1)], NO_SUM.encode(), whole[stated.end(1) :]):
+        blank.update(part)
+    content_sum = blank.hexdigest()
     if content_sum != stated[1].decode():
-        raise CheckpointCorrupt(path, expected=f"content SHA-256 {stated[1].decode()}", found=content_sum)
+        raise CheckpointCorrupt(source, expected=f"content SHA-256 {stated[1].decode()}", found=content_sum)
     try:
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         entry = json.loads(header["__metadata__"]["checkpoint"])
         if entry["format"] != FORMAT:
-            raise CheckpointCorrupt(path, expected=f"format {FORMAT}", found=repr(entry["format"]))
+            raise CheckpointCorrupt(source, expected=f"format {FORMAT}", found=repr(entry["format"]))
         return Checkpoint(
             config=config_from_json(json.dumps(entry["config"])),
             signature=signature_from(entry["signature"]),
@@ -126,7 +150,7 @@ def load_checkpoint(path: Path, *, expected_sha256: str | None = None) -> Checkp
             sha256=file_sum,
         )
     except (SafetensorError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointCorrupt(path, expected=f"a {FORMAT} file", found=f"{error!r}") from error
+        raise CheckpointCorrupt(source, expected=f"a {FORMAT} file", found=f"{error!r}") from error
 
 
 def signature_from(values: Mapping[str, object]) -> Signature:

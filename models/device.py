@@ -10,7 +10,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -22,6 +22,9 @@ DeviceName = Literal["auto", "cpu", "cuda"]
 
 BFLOAT16_WORTH = 1.25
 """Speed-up of the probe below which bfloat16's rounding buys too little."""
+
+_BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+"""Instructions of x86 processors that compute in bfloat16."""
 
 
 class DeviceUnavailable(RuntimeError):
@@ -35,6 +38,11 @@ def choose_device(name: DeviceName = "auto") -> torch.device:
     if not torch.cuda.is_available():
         raise DeviceUnavailable("cuda was asked for, but torch sees no CUDA device; use cpu or auto")
     return torch.device("cuda")
+
+
+def count_gpus(name: DeviceName = "auto") -> int:
+    """GPUs that workers on the device of this name may use; 0 on the CPU. Raises DeviceUnavailable."""
+    return 0 if choose_device(name).type == "cpu" else max(1, torch.cuda.device_count())
 
 
 def prepare_process(threads: int = 1) -> None:
@@ -91,15 +99,18 @@ def bfloat16_pays(device: torch.device, family: str) -> bool:
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if family == "mlp" or not {"avx512_bf16", "amx_bf16"} & _cpu_flags():
+    if family == "mlp" or not _bfloat16_flags():
         return False
     return bfloat16_speedup() >= BFLOAT16_WORTH
 
 
 @functools.cache
 def bfloat16_speedup() -> float:
-    """Time of a 3×3 convolution 32 -> 64, forward and backward, in float32 over bfloat16; one look, 0.1 to
-    0.2 s.
+    """Time of a 3×3 convolution 32 -> 64, forward and backward, in float32 over bfloat16. Takes 0.1 to 0.2 s.
+
+    Measured in CPU time of one thread, so that other processes do not decide the answer: on two cores with
+    four other processes at work, 15 repetitions gave 0.54 to 0.62; in wall time of two threads they gave 0.36
+    to 1.93.
 
     Measured because the flag says too little. With avx512_bf16 but without AMX: 0.53 on a Sapphire Rapids in
     a virtual machine that hides AMX (whole steps: conv 8-16 0.73, 32-64 0.87, 24-48-96 0.80); about 1.9 for
@@ -110,11 +121,16 @@ def bfloat16_speedup() -> float:
     weight = torch.linspace(-1, 1, 64 * 32 * 9).view(64, 3, 3, 32).permute(0, 3, 1, 2)
     seconds = {torch.float32: math.inf, torch.bfloat16: math.inf}
     pairs = {dtype: (image.to(dtype), weight.to(dtype).requires_grad_()) for dtype in seconds}
-    for _ in range(12):  # by turns, so that a busy moment of the machine meets both
-        for dtype, (x, w) in pairs.items():
-            began = time.perf_counter()
-            functional.conv2d(x, w).sum().backward()  # type: ignore[no-untyped-call]
-            seconds[dtype] = min(seconds[dtype], time.perf_counter() - began)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for _ in range(12):  # by turns, so that a busy moment of the machine meets both
+            for dtype, (x, w) in pairs.items():
+                began = time.thread_time()
+                functional.conv2d(x, w).sum().backward()  # type: ignore[no-untyped-call]
+                seconds[dtype] = min(seconds[dtype], time.thread_time() - began)
+    finally:
+        torch.set_num_threads(threads)
     return seconds[torch.float32] / seconds[torch.bfloat16]
 
 
@@ -126,14 +142,24 @@ def describe(device: torch.device) -> dict[str, str | int]:
         "cores": os.cpu_count() or 1,
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "bfloat16_instructions": " ".join(_bfloat16_flags()) or "none",
         "torch": torch.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
     }
     if device.type == "cuda":
         described["gpu"] = torch.cuda.get_device_name(device)
+        described["gpu_uuid"] = str(torch.cuda.get_device_properties(device).uuid)
+        described["visible_gpus"] = os.environ.get("CUDA_VISIBLE_DEVICES", "all")
         described["cuda"] = str(torch.version.cuda)
     return described
+
+
+def processor_kind(described: Mapping[str, str | int]) -> str:
+    """Name of the kind of processor that `describe` found; the same on every machine that has this kind."""
+    if "gpu" in described:
+        return f"{described['device']}: {described['gpu']}"
+    return f"{described['device']}: {described['cpu']}, bfloat16 by {described['bfloat16_instructions']}"
 
 
 def _cpu_info(field: str) -> str:
@@ -151,3 +177,7 @@ def _cpu_model() -> str:
 
 def _cpu_flags() -> set[str]:
     return set(_cpu_info("flags").split())
+
+
+def _bfloat16_flags() -> list[str]:
+    return sorted(_BFLOAT16_FLAGS & _cpu_flags())

@@ -79,6 +79,8 @@ class StudySpec:
     """name of the study whose leaders this one trains on fresh seeds; None: this one searches"""
     widen: float = 1.0
     """a confirmation gives its leaders so many times the channels and units that they had in the search"""
+    precision: str = "auto"
+    """auto: decided once for each kind of processor (Store.precisions); else float32 or bfloat16"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,6 +152,18 @@ class TrialRecord:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ForeignTrial:
+    """A trial that another program added to a study of tune's. It is listed, and counts nowhere."""
+
+    number: int
+    state: State
+    value: float | None
+    """None where it has none, or one that is no finite number"""
+    params: Mapping[str, Value]
+    """as far as they can be read"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class HeadScore:
     """One head on one split."""
 
@@ -217,6 +231,17 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CurveCheck:
+    """What is needed to tell whether a learning curve can be used, without reading it."""
+
+    points: int
+    unsound: int
+    """points and heads of points with a number that is missing, not finite or out of its range"""
+    heads: Mapping[str, int]
+    """points that have this head"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Track:
     """How a trial went: when, how far, with which end. Its settings are left out."""
 
@@ -280,13 +305,15 @@ class CheckpointRecord:
 
     trial_id: int
     path: str
-    """relative to the artifact folder"""
+    """the file, relative to the artifact folder; of weights in the database, the name that it would have"""
     sha256: str
     score: float
     """validation score of these weights"""
     images: int
     """training images that these weights had seen"""
     bytes: int
+    in_database: bool = False
+    """whether the weights are in the database, not in a file; a store tells it of what it has read"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -312,11 +339,18 @@ class Counts:
     failed: int = 0
     running: int = 0
     waiting: int = 0
+    foreign: int = 0
+    """trials of whatever state that another program added to the study; no other number has them"""
 
     @property
     def finished(self) -> int:
         """Trials that count towards the target."""
         return self.complete + self.pruned
+
+    @property
+    def total(self) -> int:
+        """All trials."""
+        return self.finished + self.failed + self.running + self.waiting + self.foreign
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

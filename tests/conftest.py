@@ -102,7 +102,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     def begin(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [str(Path(sys.executable).parent / "tune"), *arguments],
+            [sys.executable, "-P", "-m", "search", *arguments],  # not the script: Ray has one named tune
             cwd=cwd,
             env={**os.environ, **environment},
             stdout=subprocess.PIPE,

@@ -4,15 +4,17 @@ Knows nothing of what a command does. Heavy imports belong inside the commands: 
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import sys
-import traceback
 from pathlib import Path
 
 import typer
 
 from search.cli import compare, confirm, data, delete, export, hand_over, look, predict, report, run, upgrade
 from search.errors import ConfigError, TuneError, exit_code
+from search.redaction import redact_output, redacted, traceback_text
 
 app = typer.Typer(
     name="tune",
@@ -55,13 +57,43 @@ def _root(
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Entry point of the console script and of `python -m search`."""
+    redact_output()
+    if sys.platform == "win32":
+        typer.echo("tune needs Linux or macOS; on Windows use WSL2.", err=True)
+        sys.exit(ConfigError.exit_code)
+    # Worker processes would look for Python's own modules in the current folder first: a socket.py there
+    # ended each of them.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     debug = "--debug" in sys.argv
     sys.exit(run_command([argument for argument in sys.argv[1:] if argument != "--debug"], debug=debug))
 
 
+class _Once(logging.Handler):
+    """Prints what the rooms below warn of, each sentence once for a command, however often it is read."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        words = redacted(record.getMessage())
+        if words not in self._said:
+            self._said.add(words)
+            typer.echo(words, err=True)
+
+
 def run_command(arguments: list[str], *, debug: bool) -> int:
     """Runs one command and returns its exit code (docs/design.md, section 4)."""
+    warnings, rooms = _Once(), logging.getLogger("search")
+    rooms.addHandler(warnings)
+    try:
+        return _run_command(arguments, debug=debug)
+    finally:
+        rooms.removeHandler(warnings)
+
+
+def _run_command(arguments: list[str], *, debug: bool) -> int:
     try:
         _refuse_deleted_folder()
         return int(app(arguments, standalone_mode=False, prog_name="tune") or 0)
@@ -74,7 +106,7 @@ def run_command(arguments: list[str], *, debug: bool) -> int:
         return 0
     except ModuleNotFoundError as error:
         if debug:
-            traceback.print_exc()
+            typer.echo(traceback_text(error), err=True, nl=False)
         typer.echo(
             f"tune: This command needs {error.name}, which is not installed here. Without all that tune "
             "depends on only `tune predict` and `tune demo` work.",
@@ -84,15 +116,17 @@ def run_command(arguments: list[str], *, debug: bool) -> int:
     except Exception as error:
         show = getattr(error, "show", None)  # typer's own refusals: a wrong option, a missing argument
         if callable(show):
-            show()
+            words = io.StringIO()
+            show(file=words)
+            typer.echo(redacted(words.getvalue()), err=True, nl=False)  # it quotes what was typed
             return int(getattr(error, "exit_code", 2))
         try:
             _refuse_deleted_folder()  # while the command ran
         except ConfigError as deleted:
             return _refused(deleted, debug=debug)
         if debug:
-            traceback.print_exc()
-        reason = " ".join(str(error).split()) or type(error).__name__
+            typer.echo(traceback_text(error), err=True, nl=False)
+        reason = redacted(" ".join(str(error).split())) or type(error).__name__
         typer.echo(f"tune: this should not happen: {type(error).__name__}: {reason}", err=True)
         typer.echo("The same command with --debug shows where; please report it.", err=True)
         return 1
@@ -100,8 +134,8 @@ def run_command(arguments: list[str], *, debug: bool) -> int:
 
 def _refused(error: TuneError, *, debug: bool) -> int:
     if debug:
-        traceback.print_exc()
-    typer.echo(f"tune: {error}", err=True)
+        typer.echo(traceback_text(error), err=True, nl=False)
+    typer.echo(f"tune: {redacted(str(error), ours=True)}", err=True)
     return exit_code(error)
 
 

@@ -108,6 +108,7 @@ def _counts(side: Side) -> dict[str, int]:
         "pruned": counts.pruned,
         "failed": counts.failed,
         "running": counts.running,
+        "foreign": counts.foreign,
     }
 
 

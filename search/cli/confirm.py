@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from search.cli.options import JSONOption, StorageOption, print_json, print_table, storage_url
-from search.cli.run import Device, DeviceOption, StallTimeout, Threads, TrialTimeout
+from search.cli.run import Device, DeviceOption, Precision, StallTimeout, Threads, TrialTimeout
 from search.cli.words import percent, settings
 from search.space.defaults import CONFIRM_FACTOR
 
@@ -46,14 +46,18 @@ def confirm(
     trial_timeout: TrialTimeout = None,
     stall_timeout: StallTimeout = 600.0,
     device: DeviceOption = Device.AUTO,
+    precision: Annotated[
+        Precision | None,
+        typer.Option(help="Of each run; default: as the search decided.", show_default=False),
+    ] = None,
     storage: StorageOption = None,
     json: JSONOption = False,
 ) -> None:
     """Trains the leaders of a study again on fresh seeds, ranks them, and looks at the test set once.
 
     Stopped, it goes on with the same command. `tune worker STUDY.confirm` helps from another machine. With
-    more --seeds or a larger --top later, what is there is kept; with another --epochs or --widen a new
-    confirmation begins, on the same seeds.
+    more --seeds or a larger --top later, what is there is kept; with another --epochs, --widen or
+    --precision a new confirmation begins, on the same seeds.
     """
     from search.cli.progress import fetching, watching
     from search.service.confirm import ConfirmRequest
@@ -67,7 +71,15 @@ def confirm(
         trial_timeout_s=trial_timeout,
         stall_timeout_s=stall_timeout,
     )
-    request = ConfirmRequest(study=study, top=top, seeds=seeds, epochs=epochs, widen=widen, hands=hands)
+    request = ConfirmRequest(
+        study=study,
+        top=top,
+        seeds=seeds,
+        epochs=epochs,
+        widen=widen,
+        precision=None if precision is None else precision.value,
+        hands=hands,
+    )
 
     def tell(words: str) -> None:
         typer.echo(words, err=True)

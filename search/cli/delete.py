@@ -11,6 +11,7 @@ import typer
 
 from search.cli.options import StorageOption, storage_url
 from search.errors import UsageError
+from search.report.words import count
 
 if TYPE_CHECKING:
     from search.service.delete import Losses
@@ -53,11 +54,15 @@ def _words(losses: Losses) -> str:
         f"{losses.record.name} and all that is known of it will be lost:",
         f"  trials   {counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed, "
         "with settings and learning curves",
+        *([f"  foreign  {counts.foreign} that another program added"] if counts.foreign else []),
     ]
     if losses.looks:
         lines.append(f"  looks    {losses.looks} at the test set: nobody will know that it was looked at")
     if losses.exports:
         lines.append(f"  exports  the record of {losses.exports}; their folders stay where they are")
+    if losses.weights:
+        size = f"{losses.weights_megabytes:.1f} MB"
+        lines.append(f"  weights  of {count(losses.weights, 'trial')} in the database ({size})")
     if losses.files:
         lines.append(f"  files    {losses.files} in {losses.folder} ({losses.megabytes:.1f} MB)")
     return "\n".join(lines)

@@ -25,14 +25,15 @@ def register(app: typer.Typer) -> None:
 
 
 def dashboard(
-    port: Annotated[int, typer.Option(help="TCP port.", min=1, max=65535)] = 8080,
+    port: Annotated[int, typer.Option(help="TCP port; 0: any that is free.", min=0, max=65535)] = 8080,
     host: Annotated[
         str, typer.Option(help="Address to listen on. It has no login and can delete: keep it local.")
     ] = "127.0.0.1",
     storage: StorageOption = None,
 ) -> None:
     """Opens optuna-dashboard on the storage; a run may go on meanwhile."""
-    from search.service.dashboard import only_here, serve
+    from search.serve.sender import only_here
+    from search.service.dashboard import serve
 
     if not only_here(host):
         typer.echo(
@@ -86,7 +87,8 @@ def repeat(
                 "largest_difference": done.largest_difference,
                 "changed": {name: list(pair) for name, pair in done.changed.items()},
                 "seconds": done.seconds,
-                "restored": None if done.restored is None else done.restored.path,
+                "restored": None if done.restored is None else done.restored.checkpoint.path,
+                "restored_where": None if done.restored is None else done.restored.where,
             }
         )
     else:
@@ -107,7 +109,7 @@ def _print_repeated(done: Repeated) -> None:
     for name, (then, now) in done.changed.items():
         typer.echo(f"  {name:<14} {'unknown' if then is None else then} then, {now} now")
     if done.restored is not None:
-        typer.echo(f"Its weights are there again: {done.restored.path} in the artifact folder.")
+        typer.echo(f"Its weights are there again, {done.restored.where}.")
 
 
 def doctor(storage: StorageOption = None, json: JSONOption = False) -> None:

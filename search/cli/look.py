@@ -19,11 +19,11 @@ from search.cli.options import (
     print_table,
     storage_url,
 )
-from search.cli.words import described, duration, hardware, heads, percent, settings
+from search.cli.words import described, duration, foreign_in_words, hardware, heads, percent, settings
 
 if TYPE_CHECKING:
-    from search.records import TrialRecord
-    from search.service.look import Best, StudyView, TrialsView
+    from search.records import ForeignTrial, TrialRecord
+    from search.service.look import Best, ForeignStudy, StudyView, TrialsView
 
 StudyArgument = Annotated[str, typer.Argument(help="Name of the study.")]
 
@@ -37,33 +37,54 @@ def register(app: typer.Typer) -> None:
 
 def studies(storage: StorageOption = None, json: JSONOption = False) -> None:
     """Lists the studies of a storage."""
-    from search.service.look import studies as service
+    from search.service.look import all_studies as service
 
-    rows = [_study(view) for view in service(storage_url(storage))]
+    views, foreign = service(storage_url(storage))
+    rows = [*map(_study, views), *map(_foreign_study, foreign)]
     if json:
         print_json(rows)
         return
     if not rows:
         typer.echo("No study yet; `tune run --task twodigit` makes one.", err=True)
         return
+    header = ["study", "task", "trials", "complete", "pruned", "failed", "running", "best trial", "accuracy"]
+    some_foreign = any(row["foreign"] for row in rows)
     print_table(
-        ("study", "task", "trials", "complete", "pruned", "failed", "running", "best trial", "accuracy"),
-        [
-            (
-                row["study"],
-                f"{row['task']} (confirms {row['confirms']})" if row["confirms"] else row["task"],
-                f"{row['complete'] + row['pruned']}/{row['target_trials']}",
-                str(row["complete"]),
-                str(row["pruned"]),
-                str(row["failed"]),
-                str(row["running"]),
-                "–" if row["best_trial"] is None else str(row["best_trial"]),
-                percent(row["best_value"]),
-            )
-            for row in rows
-        ],
+        [*header, "foreign"] if some_foreign else header,
+        [[*_study_cells(row), *([str(row["foreign"])] if some_foreign else [])] for row in rows],
         words=(0, 1),
     )
+
+
+def _study_cells(row: dict[str, Any]) -> list[str]:
+    if not row["made_by_tune"]:
+        return [row["study"], "foreign: not made by tune", *["–"] * 7]
+    return [
+        row["study"],
+        f"{row['task']} (confirms {row['confirms']})" if row["confirms"] else row["task"],
+        f"{row['complete'] + row['pruned']}/{row['target_trials']}",
+        str(row["complete"]),
+        str(row["pruned"]),
+        str(row["failed"]),
+        str(row["running"]),
+        "–" if row["best_trial"] is None else str(row["best_trial"]),
+        percent(row["best_value"]),
+    ]
+
+
+def _foreign_study(study: ForeignStudy) -> dict[str, Any]:
+    """A study that another program made: none of its trials is tune's."""
+    unknown = ("task", "target_trials", "best_trial", "best_value", "sampler", "pruner", "epochs", "seed")
+    counts = dict.fromkeys(("complete", "pruned", "failed", "running", "waiting"), 0)
+    return {
+        "study": study.name,
+        **dict.fromkeys(unknown),
+        **counts,
+        "foreign": study.trials,
+        "made_by_tune": False,
+        "confirms": None,
+        "created": None,
+    }
 
 
 def _study(view: StudyView) -> dict[str, Any]:
@@ -77,6 +98,8 @@ def _study(view: StudyView) -> dict[str, Any]:
         "failed": counts.failed,
         "running": counts.running,
         "waiting": counts.waiting,
+        "foreign": counts.foreign,
+        "made_by_tune": True,
         "best_trial": best.number if best else None,
         "best_value": best.value if best else None,
         "sampler": view.record.spec.sampler,
@@ -94,25 +117,38 @@ def trials(study: StudyArgument, storage: StorageOption = None, json: JSONOption
 
     gc.disable()  # of ten thousand trials nothing is garbage before the end; looking for it takes 0.3 s
     view = service(storage_url(storage), study)
-    rows = [_trial(trial, view) for trial in view.trials]
+    rows = [*(_trial(trial, view) for trial in view.trials), *map(_foreign_trial, view.foreign)]
+    rows.sort(key=lambda row: row["trial"])
     if json:
         _print_long_json(rows)
         return
+    what = {trial.number: _what(trial) for trial in view.trials}
     print_table(
         ("trial", "state", "accuracy", "epochs", "time", "settings"),
         [
             (
                 str(row["trial"]),
-                f"{row['state']} ({row['failure']})" if row["failure"] else row["state"],
-                percent(row["value"]),
+                _state(row),
+                "–" if row["foreign"] else percent(row["value"]),
                 f"{row['epochs']:.2f}",
                 duration(row["seconds"]),
-                _what(trial),
+                _plain(row["params"]) if row["foreign"] else what[row["trial"]],
             )
-            for row, trial in zip(rows, view.trials, strict=True)
+            for row in rows
         ],
         words=(1, 5),
     )
+
+
+def _state(row: dict[str, Any]) -> str:
+    if row["foreign"]:
+        return f"foreign ({row['foreign_state']})"
+    return f"{row['state']} ({row['failure']})" if row["failure"] else str(row["state"])
+
+
+def _plain(params: dict[str, Any]) -> str:
+    """Parameters of another program, whose names may be any."""
+    return " ".join(", ".join(f"{name} {value}" for name, value in params.items()).split())
 
 
 def _what(trial: TrialRecord) -> str:
@@ -125,10 +161,29 @@ def _print_long_json(rows: list[dict[str, Any]]) -> None:
     typer.echo("[\n  " + ",\n  ".join(map(encode, rows)) + "\n]" if rows else "[]")
 
 
+def _foreign_trial(trial: ForeignTrial) -> dict[str, Any]:
+    """A trial that another program added. Its value was not measured by tune, and need not be an accuracy."""
+    unknown = ("parameters", "reference", "retry_of", "confirming", "failure", "failure_detail")
+    return {
+        "trial": trial.number,
+        "state": "foreign",
+        "foreign": True,
+        "foreign_state": trial.state.value,
+        "value": trial.value,
+        "params": dict(trial.params),
+        "epochs": 0.0,
+        "seconds": None,
+        "images": 0,
+        **dict.fromkeys(unknown),
+    }
+
+
 def _trial(trial: TrialRecord, view: TrialsView) -> dict[str, Any]:
     return {
         "trial": trial.number,
         "state": trial.state.value,
+        "foreign": False,
+        "foreign_state": None,
         "value": trial.value,
         "params": trial.settings,
         "epochs": trial.images / view.record.spec.epoch_images,
@@ -171,6 +226,8 @@ def best(study: StudyArgument, storage: StorageOption = None, json: JSONOption =
         for gain in found.gains
         if gain.trial != trial.number
     )
+    if found.view.counts.foreign:
+        rows.append(("besides", foreign_in_words(found.view.counts.foreign)))
     if found.worker is not None:
         rows.append(("trained on", f"{found.worker.host}, {hardware(found.worker.environment)}"))
     width = max(len(name) for name, _ in rows)
@@ -204,5 +261,6 @@ def best_json(found: Best) -> dict[str, Any]:
         "reference": trial.reference,
         "confirms": found.view.record.spec.confirms,
         "gains": {gain.reference: gain.gain for gain in found.gains},
+        "foreign": found.view.counts.foreign,
         "environment": dict(found.worker.environment) if found.worker else None,
     }

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from search.redaction import STORAGE_VARIABLE, masked_url
+
 DEFAULT_STORAGE = "sqlite:///studies.db"
 
 StorageOption = Annotated[
@@ -26,7 +28,13 @@ JSONOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def storage_url(given: str | None) -> str:
     """The storage that is meant: the option, else the environment, else the file in this folder."""
-    return given or os.environ.get("TUNE_STORAGE") or DEFAULT_STORAGE
+    if given and masked_url(given) != given:
+        typer.echo(
+            f"Careful: everybody on this machine can read a password in --storage, for it is in the list of "
+            f"processes; set {STORAGE_VARIABLE} instead.",
+            err=True,
+        )
+    return given or os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
 
 
 def print_json(value: Any) -> None:

@@ -48,7 +48,7 @@ def panel(seen: Snapshot) -> RenderableType:
         ProgressBar(total=max(1, seen.target_trials), completed=counts.finished, width=30),
         f"{counts.finished} of {seen.target_trials}",
         f"{counts.complete} complete · {counts.pruned} pruned · {counts.failed} failed"
-        f" · {seen.waiting} waiting",
+        f" · {seen.waiting} waiting{f' · {counts.foreign} foreign' if counts.foreign else ''}",
     )
     pace = Text(
         f"{duration(seen.elapsed_s)} elapsed · {duration(seen.remaining_s)} left · "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search.cli.options import JSONOption, StorageOption, print_json, storage_url
-from search.cli.words import duration, heads, percent, settings
+from search.cli.words import duration, foreign_in_words, heads, percent, settings
 from search.errors import UsageError
 from search.records import Failure
 
@@ -26,6 +26,14 @@ class Device(StrEnum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+
+
+class Precision(StrEnum):
+    """What the trials of a study compute in."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
 
 
 class EngineName(StrEnum):
@@ -88,6 +96,14 @@ def run(
     ] = None,
     space: Annotated[Path | None, typer.Option(help="TOML file that changes the search space.")] = None,
     device: DeviceOption = Device.AUTO,
+    precision: Annotated[
+        Precision | None,
+        typer.Option(
+            help="Of all trials. auto (default): bfloat16 where it is faster, measured once for each kind of "
+            "processor and recorded in the study.",
+            show_default=False,
+        ),
+    ] = None,
     engine: EngineOption = EngineName.LOCAL,
     address: AddressOption = None,
     detach: Annotated[bool, typer.Option(help="Only create the study; workers do the rest.")] = False,
@@ -116,6 +132,7 @@ def run(
         target=target,
         space=space,
         device=device.value,
+        precision=None if precision is None else precision.value,
         engine=engine.value,
         address=address,
     )
@@ -173,6 +190,8 @@ def _say(words: str) -> None:
 def _tell(result: RunResult, *, json: bool) -> None:
     """The end of a run: for programs as JSON, for people as a few lines and the next commands."""
     seen = result.snapshot
+    for note in result.notes:
+        _say(note)
     if json:
         print_json(
             {
@@ -182,6 +201,7 @@ def _tell(result: RunResult, *, json: bool) -> None:
                 "complete": seen.counts.complete,
                 "pruned": seen.counts.pruned,
                 "failed": seen.counts.failed,
+                "foreign": seen.counts.foreign,
                 "best_trial": result.trial.number if result.trial else None,
                 "best_value": result.trial.value if result.trial else None,
                 "seconds": seen.elapsed_s,
@@ -229,6 +249,8 @@ def _ending(result: RunResult) -> str:
         tally += f", {interrupted} interrupted and queued again"
     if counts.failed > interrupted:
         tally += f", {counts.failed - interrupted} failed besides"
+    if counts.foreign:
+        tally += f"; besides {foreign_in_words(counts.foreign).rstrip('.')}"
     match result.reason:
         case "finished":
             return (

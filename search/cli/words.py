@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from search.records import Point, TrialRecord, Value
-from search.report.words import duration, hardware, number, percent
+from search.report.words import duration, foreign_in_words, hardware, number, percent
 from search.space.defaults import BY_NAME
 
-__all__ = ["described", "duration", "hardware", "heads", "number", "percent", "settings"]
+__all__ = ["described", "duration", "foreign_in_words", "hardware", "heads", "number", "percent", "settings"]
 
 
 def settings(values: Mapping[str, Value], *, limit: int | None = None) -> str:

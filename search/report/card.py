@@ -10,7 +10,7 @@ from search.records import CheckpointRecord, Counts, Point, StudyRecord, TrialRe
 from search.report.markdown import plain
 from search.report.numbers import Gain, wilson
 from search.report.timeline import Timeline
-from search.report.words import count, duration, epochs, number, percent, points
+from search.report.words import count, duration, epochs, foreign_in_words, number, percent, points
 
 _FOOT = "*Written by tune from the database, anew at each look. What you write here replaces it.*"
 
@@ -27,6 +27,7 @@ def study_card(
     done = (
         f"{counts.finished} of {count(record.target_trials, 'trial')} finished: {counts.complete} complete, "
         f"{counts.pruned} pruned, {counts.failed} failed; {counts.running} at work. "
+        f"{foreign_in_words(counts.foreign)}{' ' if counts.foreign else ''}"
         f"{duration(timeline.seconds)} of wall time, {timeline.images:,} training images."
     )
     if best is None or point is None:

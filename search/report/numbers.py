@@ -76,6 +76,17 @@ def count(trials: Sequence[TrialRecord]) -> Counts:
     return Counts(**{state.value: states[state] for state in State})
 
 
+def origin(number: int, repeats: Mapping[int, int | None]) -> int:
+    """Number of the trial that the settings of trial `number` were first given to.
+
+    repeats: from a trial's number to that of the trial that it repeats, else None. What is missing there
+    repeats nothing: another program can have changed its rows.
+    """
+    while (before := repeats.get(number)) is not None:
+        number = before
+    return number
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gain:
     """What the best trial is better by than one reference configuration."""
@@ -123,11 +134,13 @@ def snapshot(
     moved: Mapping[int, float],
     elapsed_s: float,
     finished_before: int,
+    counts: Counts | None = None,
 ) -> Snapshot:
     """A study at this moment.
 
     curves: at least those of the running trials and of the leader. moved: by trial, when it was last seen to
-    have got further; of the trials that a worker holds, it works on the one that moved last.
+    have got further; of the trials that a worker holds, it works on the one that moved last. counts: of all
+    trials, also of those that cannot be used; None: of `trials`.
     """
     workers = {claim.trial_id: claim.worker_id for claim in claims if not claim.done}
     held: dict[str, list[TrialRecord]] = {}
@@ -151,7 +164,7 @@ def snapshot(
                     epoch=latest.images / study.spec.epoch_images if latest else 0.0,
                 )
             )
-    counts = count(trials)
+    counts = count(trials) if counts is None else counts
     missing = max(0, study.target_trials - counts.finished)
     best = leader(trials)
     return Snapshot(

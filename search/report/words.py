@@ -46,6 +46,13 @@ def count(n: int, noun: str) -> str:
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
+def foreign_in_words(n: int) -> str:
+    """Of trials that other programs added, in a sentence; nothing where there is none."""
+    if not n:
+        return ""
+    return f"{n:,} foreign: added by another program, not counted."
+
+
 def epochs(images: float, epoch_images: int) -> str:
     """0.25 epochs, 1 epoch, 8 epochs."""
     value = images / epoch_images

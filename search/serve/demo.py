@@ -1,6 +1,4 @@
-"""The server behind `tune demo`: one page, and an answer for each drawing, on this machine only.
-Knows nothing of drawing (demo.html) and of studies.
-"""
+"""The application behind `tune demo`: one page, and an answer for each drawing."""
 
 from __future__ import annotations
 
@@ -9,20 +7,20 @@ import binascii
 import hashlib
 import json
 import re
-import socket
-import socketserver
-import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.errors import UsageError
+from search.errors import TuneError, UsageError
 from search.serve.model import Model
-from search.serve.sender import LOCAL, refusal
+from search.serve.server import Server
 from search.serve.strokes import Blank, compose
 
 if TYPE_CHECKING:
+    from wsgiref.types import StartResponse
+
     import numpy as np
 
 PAGE = Path(__file__).with_name("demo.html")
@@ -33,9 +31,6 @@ LAYER = 112
 MAX_BODY = 100_000
 """Bytes of a request; two layers take 34,000."""
 
-IDLE_S = 60.0
-"""A connection over which so long nothing comes is closed."""
-
 
 class Refused(Exception):
     """A request that gets no answer but a status and a sentence."""
@@ -45,95 +40,75 @@ class Refused(Exception):
         self.status = status
 
 
-class DemoServer(ThreadingHTTPServer):
-    """Serves one model. A context manager; `serve_forever` until somebody interrupts it."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Request:
+    content_type: str
+    body: bytes
 
-    daemon_threads = True
 
-    def __init__(self, model: Model, *, host: str, port: int) -> None:
-        if ":" in host:
-            self.address_family = socket.AF_INET6
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Response:
+    content: bytes
+    content_type: str
+    status: HTTPStatus = HTTPStatus.OK
+
+
+def make_server(model: Model, *, host: str, port: int) -> Server:
+    """A server that listens. Raises UsageError for a port that is taken or an address that is not this
+    machine's."""
+    return Server(Demo(model), host=host, port=port, max_body=MAX_BODY)
+
+
+class Demo:
+    """A WSGI application on one model. Threads may share it."""
+
+    def __init__(self, model: Model) -> None:
         self.model = model
-        self.host = host
         page = PAGE.read_text(encoding="utf-8")
-        self.page = page.encode()
-        self.policy = _policy(page)
-        super().__init__((host, port), Handler)
+        self._content = page.encode()
+        self._policy = _policy(page)
+        self._routes: dict[tuple[str, str], Callable[[_Request], _Response]] = {
+            ("GET", "/"): self._page,
+            ("GET", "/about"): self._about,
+            ("POST", "/predict"): self._predict,
+        }
 
-    def server_bind(self) -> None:
-        """Without the look-up of this machine's full name, which can take seconds and is not used."""
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.host, self.server_address[1]
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that went away before it was answered is nobody's mistake; anything else is told."""
-        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
-            super().handle_error(request, client_address)
-
-    @property
-    def address(self) -> str:
-        """Where a browser finds the page."""
-        name = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{name}:{self.server_port}/"
-
-    @property
-    def warning(self) -> str | None:
-        """A sentence where others than this machine's users can reach the page."""
-        if self.host in LOCAL:
-            return None
-        return f"Warning: everybody who reaches {self.host} can use this page; nothing is encrypted."
-
-
-def make_server(model: Model, *, host: str, port: int) -> DemoServer:
-    """A server that listens. Raises UsageError for a port that is taken or an address that is not ours."""
-    try:
-        return DemoServer(model, host=host, port=port)
-    except OSError as error:
-        raise UsageError(
-            f"--host {host} --port {port} cannot be used: {error.strerror or error}; choose another --port."
-        ) from error
-
-
-class Handler(BaseHTTPRequestHandler):
-    """One connection."""
-
-    server: DemoServer
-    protocol_version = "HTTP/1.1"
-    timeout = IDLE_S
-
-    def do_GET(self) -> None:
-        self._answer({"/": self._page, "/about": self._about})
-
-    def do_POST(self) -> None:
-        self._answer({"/predict": self._predict})
-
-    def _answer(self, routes: dict[str, Any]) -> None:
-        try:
-            self._check_sender()
-            route = routes.get(self.path)
-            if route is None:
-                raise Refused(HTTPStatus.NOT_FOUND, f"there is no {self.command} {self.path[:80]} here")
-            route()
-        except Refused as refused:
-            self.close_connection = True  # what may still come of the request is not read
-            self._send_json({"error": str(refused)}, status=refused.status)
-
-    def _check_sender(self) -> None:
-        words = refusal(
-            self.headers.get("Host"),
-            self.headers.get("Origin"),
-            host=self.server.host,
-            address=self.server.address,
+    def __call__(self, environment: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        response = self._answer(environment)
+        start_response(
+            f"{response.status.value} {response.status.phrase}",
+            [
+                ("Content-Type", response.content_type),
+                ("Content-Length", str(len(response.content))),
+                ("Cache-Control", "no-store"),
+                ("Content-Security-Policy", self._policy),
+            ],
         )
-        if words is not None:
-            raise Refused(HTTPStatus.FORBIDDEN, words)
+        return [response.content]
 
-    def _page(self) -> None:
-        self._send(self.server.page, "text/html; charset=utf-8")
+    def _answer(self, environment: dict[str, Any]) -> _Response:
+        method, path = environment["REQUEST_METHOD"], environment["PATH_INFO"]
+        route = self._routes.get((method, path))
+        try:
+            if route is None:
+                raise Refused(HTTPStatus.NOT_FOUND, f"there is no {method} {path[:80]} here")
+            return route(
+                _Request(
+                    content_type=environment.get("CONTENT_TYPE", "").split(";")[0].strip().lower(),
+                    body=environment["wsgi.input"].read(),
+                )
+            )
+        except Refused as refused:
+            return _json({"error": str(refused)}, status=refused.status)
+        except TuneError as error:
+            return _json({"error": str(error)}, status=HTTPStatus.INTERNAL_SERVER_ERROR)
 
-    def _about(self) -> None:
-        export = self.server.model.export
-        self._send_json(
+    def _page(self, _request: _Request) -> _Response:
+        return _Response(content=self._content, content_type="text/html; charset=utf-8")
+
+    def _about(self, _request: _Request) -> _Response:
+        export = self.model.export
+        return _json(
             {
                 "task": export.task,
                 "title": export.title,
@@ -148,19 +123,18 @@ class Handler(BaseHTTPRequestHandler):
             }
         )
 
-    def _predict(self) -> None:
-        export = self.server.model.export
-        layers, number = self._drawing()
+    def _predict(self, request: _Request) -> _Response:
+        export = self.model.export
+        layers, number = self._drawing(request)
         try:
             pixels = compose(layers, export.digit_rows, height=export.height, width=export.width)
         except Blank as blank:
-            self._send_json({"blank": blank.layer})
-            return
+            return _json({"blank": blank.layer})
         try:
-            answers = self.server.model.answer(pixels, number)
+            answers = self.model.answer(pixels, number)
         except UsageError as error:
             raise Refused(HTTPStatus.BAD_REQUEST, str(error)) from error
-        self._send_json(
+        return _json(
             {
                 "picture": base64.b64encode(pixels.tobytes()).decode(),
                 "heads": {
@@ -170,13 +144,16 @@ class Handler(BaseHTTPRequestHandler):
             }
         )
 
-    def _drawing(self) -> tuple[list[np.ndarray], int | None]:
+    def _drawing(self, request: _Request) -> tuple[list[np.ndarray], int | None]:
         """The layers uint8 (LAYER, LAYER) and the number of a request. Raises Refused."""
         import numpy as np
 
-        expected = len(self.server.model.export.digit_rows)
+        if request.content_type != "application/json":
+            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "a drawing is sent as application/json")
+
+        expected = len(self.model.export.digit_rows)
         try:
-            asked = json.loads(self._body())
+            asked = json.loads(request.body)
             texts, number = asked["layers"], asked.get("number")
             layers = [base64.b64decode(text, validate=True) for text in texts]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
@@ -189,43 +166,9 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(HTTPStatus.BAD_REQUEST, "a number is whole")
         return [np.frombuffer(layer, np.uint8).reshape(LAYER, LAYER) for layer in layers], number
 
-    def _body(self) -> bytes:
-        if self.headers.get_content_type() != "application/json":
-            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "a drawing is sent as application/json")
-        stated = self.headers.get("Content-Length")
-        if stated is None or "Transfer-Encoding" in self.headers:
-            raise Refused(HTTPStatus.LENGTH_REQUIRED, "a request states its Content-Length")
-        if not re.fullmatch(r"[0-9]{1,9}", stated):
-            raise Refused(HTTPStatus.BAD_REQUEST, "a Content-Length is a number")
-        if int(stated) > MAX_BODY:
-            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a drawing has at most {MAX_BODY:,} bytes")
-        body = self.rfile.read(int(stated))
-        if len(body) < int(stated):
-            raise Refused(HTTPStatus.BAD_REQUEST, "the request ended before its Content-Length")
-        return body
 
-    def _send_json(self, value: object, *, status: HTTPStatus = HTTPStatus.OK) -> None:
-        self._send(json.dumps(value).encode(), "application/json", status=status)
-
-    def _send(self, content: bytes, kind: str, *, status: HTTPStatus = HTTPStatus.OK) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("Content-Security-Policy", self.server.policy)
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("Referrer-Policy", "no-referrer")
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(content)
-
-    def version_string(self) -> str:
-        """What the Server header says: nothing about versions."""
-        return "tune"
-
-    def log_message(self, format: str, *args: object) -> None:
-        """A line for every stroke helps nobody."""
+def _json(value: object, *, status: HTTPStatus = HTTPStatus.OK) -> _Response:
+    return _Response(content=json.dumps(value).encode(), content_type="application/json", status=status)
 
 
 def _policy(page: str) -> str:

@@ -6,18 +6,39 @@ The sums tell damage and mixed-up files. They do not tell malice: who can change
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 from search.errors import ConfigError, UsageError
+from search.files import open_regular, read_regular
+from search.serve import fields
+from search.serve.picture import MAX_SIDE
+from search.serve.strokes import SIDE
 
 MANIFEST, CONFIG, ONNX, CARD = "manifest.json", "config.json", "model.onnx", "README.md"
 FORMAT = "tune-export-1"
 CONFIG_FORMAT = "tune-model-1"
+
+MAX_JSON = 1_000_000
+"""Bytes of the manifest and of the configuration; they take some thousand."""
+
+MAX_FILE = 2 * 1024**3
+"""Bytes of a file; an ONNX file cannot have more."""
+
+MAX_BYTES = 4 * MAX_FILE
+"""Bytes of all files."""
+
+MAX_FILES, MAX_HEADS, MAX_CLASSES, MAX_NUMBERS, MAX_DIGITS = 32, 16, 1000, 1000, 16
+"""Of an export: more than any task needs, and little enough to be shown."""
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +51,6 @@ class Export:
     """of the task, for people"""
     study: str
     trial: int
-    channels: int
     height: int
     width: int
     """of a picture, in pixels"""
@@ -67,7 +87,7 @@ def write_manifest(folder: Path, facts: Mapping[str, Any], differences: Mapping[
 def is_export(folder: Path) -> bool:
     """Whether a folder is an export, sound or not, and may be replaced by another."""
     try:
-        entry = json.loads((folder / MANIFEST).read_bytes())
+        entry = _read_json(folder)
     except (OSError, ValueError):
         return False
     return isinstance(entry, dict) and str(entry.get("format", "")).startswith("tune-export-")
@@ -76,8 +96,9 @@ def is_export(folder: Path) -> bool:
 def foreign(folder: Path) -> list[str]:
     """Names in the folder of an export that are none of its files: they would be lost with it."""
     try:
-        listed = set(json.loads((folder / MANIFEST).read_bytes())["files"])
-    except (OSError, ValueError, KeyError, TypeError):
+        manifest = fields.mapping(_read_json(folder), MANIFEST)
+        listed = set(fields.mapping(fields.field(manifest, "files"), "files"))
+    except (OSError, ValueError):
         listed = set()
     own = {MANIFEST, CARD, *listed}
     return sorted(path.name for path in folder.iterdir() if path.name not in own or path.is_dir())
@@ -90,45 +111,83 @@ def open_export(folder: Path) -> Export:
     """
     manifest = _manifest(folder)
     try:
-        sums = {name: entry["sha256"] for name, entry in manifest["files"].items()}
-        study, trial = str(manifest["study"]), int(manifest["trial"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _damaged(folder, [f"{MANIFEST} is incomplete ({error!r})"]) from error
-    contents: dict[str, bytes] = {}
+        study = fields.text(fields.field(manifest, "study"), "study")
+        trial = fields.whole(fields.field(manifest, "trial"), "trial", low=0, high=2**31)
+        files = fields.mapping(fields.field(manifest, "files"), "files")
+        if len(files) > MAX_FILES:
+            raise ValueError(f"it lists {len(files):,} files, more than {MAX_FILES}")
+        sums = {
+            name: fields.field(fields.mapping(entry, short(name)), "sha256") for name, entry in files.items()
+        }
+    except ValueError as error:
+        raise _damaged(folder, [f"{MANIFEST} is incomplete ({error})"]) from error
     wrong = [f"{name} is not listed in {MANIFEST}" for name in (CONFIG, ONNX) if name not in sums]
+    total = 0
     for name, expected in sums.items():
-        if Path(name).name != name:
-            wrong.append(f"{name} lies elsewhere")
+        if not _FILE_NAME.fullmatch(name):
+            wrong.append(f"{name if name.isprintable() else short(name):.100} lies elsewhere")
             continue
         try:
-            contents[name] = (folder / name).read_bytes()
+            found, size = _sum(folder / name, limit=MAX_BYTES - total)
         except OSError as error:
             wrong.append(f"{name} cannot be read ({error.strerror})")
             continue
-        found = hashlib.sha256(contents[name]).hexdigest()
+        total += size
         if found != expected:
-            wrong.append(f"{name} has SHA-256 {found[:12]}…, the manifest says {str(expected)[:12]}…")
+            wrong.append(f"{name} has SHA-256 {found[:12]}…, the manifest says {str(expected)[:12]!r}…")
     if wrong:
         raise _damaged(folder, wrong)
-    return _export(folder, study, trial, contents)
+    return _export(
+        folder,
+        study,
+        trial,
+        config=_kept(folder, CONFIG, sums[CONFIG], MAX_JSON),
+        onnx=_kept(folder, ONNX, sums[ONNX], MAX_FILE),
+    )
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
-    if not folder.is_dir():
-        raise UsageError(f"There is no folder {folder}; `tune export STUDY --out {folder}` makes one.")
+def _sum(path: Path, *, limit: int) -> tuple[str, int]:
+    """SHA-256 and bytes. Raises OSError."""
+    with open_regular(path, limit=min(limit, MAX_FILE), follow=False) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+
+
+def _kept(folder: Path, name: str, sha256: str, limit: int) -> bytes:
+    """The content of a file whose sum was right a moment ago."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
+        content = read_regular(folder / name, limit=limit, follow=False)
+    except OSError as error:
+        raise _damaged(folder, [f"{name} cannot be read ({error.strerror})"]) from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise _damaged(folder, [f"{name} changed while it was read"])
+    return content
+
+
+def _read_json(folder: Path) -> object:
+    """The manifest. Raises OSError, or ValueError where it is no JSON."""
+    return fields.parse(read_regular(folder / MANIFEST, limit=MAX_JSON, follow=False))
+
+
+def _manifest(folder: Path) -> Mapping[str, Any]:
+    try:
+        if not folder.is_dir():
+            raise UsageError(f"There is no folder {folder}; `tune export STUDY --out {folder}` makes one.")
+        manifest = _read_json(folder)
     except FileNotFoundError as error:
         raise UsageError(
             f"{folder} is not an export: it has no {MANIFEST}; `tune export STUDY --out DIR` makes one."
         ) from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UsageError(f"There is no folder {folder}: {error.strerror}.") from error
+        raise _damaged(folder, [f"{MANIFEST} cannot be read ({error.strerror})"]) from error
+    except ValueError as error:
         raise _damaged(folder, [f"{MANIFEST} cannot be read ({error})"]) from error
     if not isinstance(manifest, dict):
         raise _damaged(folder, [f"{MANIFEST} is no JSON object"])
     if manifest.get("format") != FORMAT:
         raise ConfigError(
-            f"{folder} has the format {manifest.get('format')!r}, and this tune knows {FORMAT}; "
+            f"{folder} has the format {short(manifest.get('format'))}, and this tune knows {FORMAT}; "
             "use the tune that made it."
         )
     return manifest
@@ -141,26 +200,50 @@ def _damaged(folder: Path, wrong: list[str]) -> ConfigError:
     )
 
 
-def _export(folder: Path, study: str, trial: int, contents: Mapping[str, bytes]) -> Export:
+def _export(folder: Path, study: str, trial: int, *, config: bytes, onnx: bytes) -> Export:
     try:
-        config = json.loads(contents[CONFIG])
-        if config["format"] != CONFIG_FORMAT:
-            raise ValueError(f"its format is {config['format']!r}, not {CONFIG_FORMAT}")
-        signature = config["signature"]
-        channels, height, width = map(int, signature["image"])
+        told = fields.mapping(fields.parse(config), CONFIG)
+        if fields.field(told, "format") != CONFIG_FORMAT:
+            raise ValueError(f"its format is {short(told['format'])}, not {CONFIG_FORMAT}")
+        signature = fields.mapping(fields.field(told, "signature"), "signature")
+        sides = fields.sequence(fields.field(signature, "image"), "image", low=3, high=3)
+        fields.whole(sides[0], "channels", low=1, high=1)
+        height = fields.whole(sides[1], "height", low=SIDE, high=MAX_SIDE)
         return Export(
             folder=folder,
-            task=str(config["task"]),
-            title=str(config["title"]),
+            task=fields.word(fields.field(told, "task"), "task"),
+            title=fields.word(fields.field(told, "title"), "title"),
             study=study,
             trial=trial,
-            channels=channels,
             height=height,
-            width=width,
-            numbers=int(signature["numbers"]),
-            heads=tuple((str(name), int(classes)) for name, classes in signature["heads"]),
-            digit_rows=tuple(map(int, config["digit_rows"])),
-            onnx=contents[ONNX],
+            width=fields.whole(sides[2], "width", low=SIDE, high=MAX_SIDE),
+            numbers=fields.whole(fields.field(signature, "numbers"), "numbers", low=0, high=MAX_NUMBERS),
+            heads=_heads(fields.field(signature, "heads")),
+            digit_rows=tuple(
+                fields.whole(row, "a row of digit_rows", low=0, high=height - SIDE)
+                for row in fields.sequence(
+                    fields.field(told, "digit_rows"), "digit_rows", low=1, high=MAX_DIGITS
+                )
+            ),
+            onnx=onnx,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
         raise _damaged(folder, [f"{CONFIG} cannot be understood ({error})"]) from error
+
+
+def _heads(value: object) -> tuple[tuple[str, int], ...]:
+    """Raises ValueError."""
+    pairs = [
+        fields.sequence(pair, "a head", low=2, high=2)
+        for pair in fields.sequence(value, "heads", low=1, high=MAX_HEADS)
+    ]
+    heads = tuple(
+        (
+            fields.word(name, "the name of a head"),
+            fields.whole(classes, "its classes", low=1, high=MAX_CLASSES),
+        )
+        for name, classes in pairs
+    )
+    if len(dict(heads)) < len(heads):
+        raise ValueError("two heads have one name")
+    return heads

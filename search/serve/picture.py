@@ -7,13 +7,16 @@ colours, transparency and screenshots.
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.errors import UsageError
+from search.errors import ConfigError, UsageError
+from search.files import read_regular
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +24,12 @@ if TYPE_CHECKING:
 
 MAX_SIDE = 4096
 """Pixels; a larger picture is no digit, and unpacking it could take all memory."""
+
+MAX_BYTES = 64_000_000
+"""Of a file; MAX_SIDE × MAX_SIDE pixels of four colours that cannot be packed have as many."""
+
+MAX_SCANS = 100
+"""Of a JPEG, which may be sent in many, each over the whole picture; cameras and programs write ten or so."""
 
 FORMATS = ("PNG", "JPEG")
 
@@ -57,16 +66,18 @@ def read_picture(path: Path, *, height: int, width: int) -> Picture:
     """Reads a PNG or JPEG file as light ink on black, `height` x `width` pixels.
 
     Colours become grey, transparency gets a ground, dark ink on a light ground is inverted, a larger picture
-    of the same proportions is made smaller. Raises UsageError for what cannot be read or made to fit.
+    of the same proportions is made smaller. Raises UsageError where there is no such file or the picture
+    cannot be made to fit, ConfigError for a file that is no picture.
     """
     import numpy as np
     from PIL import Image, UnidentifiedImageError
 
+    content = _read(path)
     notes: list[str] = []
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of size: refused below; of the camera's notes: read without
-            opened = Image.open(path, formats=FORMATS)
+            opened = Image.open(io.BytesIO(content), formats=FORMATS)
         with opened as file:
             if max(file.size) > MAX_SIDE:
                 raise UsageError(
@@ -78,12 +89,15 @@ def read_picture(path: Path, *, height: int, width: int) -> Picture:
             image = file.copy() if way is None else file.transpose(Image.Transpose[way])
             if way is not None:
                 notes.append("It was turned upright, as its camera says.")
-    except FileNotFoundError as error:
-        raise UsageError(f"There is no picture {path}.") from error
-    except UnidentifiedImageError as error:
-        raise UsageError(f"{path} is no PNG and no JPEG; save it as PNG.") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
         raise UsageError(f"{path} cannot be read as a picture: {error}.") from error
+    except UnidentifiedImageError as error:
+        raise ConfigError(f"{path} is no PNG and no JPEG; save it as PNG.") from error
+    except (
+        *(OSError, ValueError, SyntaxError, struct.error, LookupError, TypeError, EOFError),
+        *(zlib.error, OverflowError, MemoryError),
+    ) as error:
+        raise ConfigError(f"{path} cannot be read as a picture: {error}.") from error
     _refuse_shape(path, image.width, image.height, height=height, width=width)
     grey = np.asarray(_grey(path, image, notes), dtype=np.uint8)
     contrast = int(grey.max()) - int(grey.min())
@@ -101,6 +115,21 @@ def read_picture(path: Path, *, height: int, width: int) -> Picture:
         grey = np.asarray(small, dtype=np.uint8)
         notes.append(f"It was made smaller, from {columns}×{rows} to {width}×{height} pixels.")
     return Picture(pixels=grey, notes=tuple(notes))
+
+
+def _read(path: Path) -> bytes:
+    """The file's content. Raises UsageError where there is none, ConfigError for what no picture can be."""
+    try:
+        content = read_regular(path, limit=MAX_BYTES)
+    except FileNotFoundError as error:
+        raise UsageError(f"There is no picture {path}.") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read as a picture: {error.strerror or error}.") from error
+    if content.startswith(b"\xff\xd8") and content.count(b"\xff\xda") > MAX_SCANS:
+        raise ConfigError(
+            f"{path} cannot be read as a picture: it has more than {MAX_SCANS} scans; save it as PNG."
+        )
+    return content
 
 
 def _orientation(file: Image) -> Any:

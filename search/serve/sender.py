@@ -10,9 +10,40 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from search.redaction import RedactingStream
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication
+
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def for_its_own_page(app: WSGIApplication, *, host: str, address: str) -> WSGIApplication:
+    """The app, which is not called when a request comes under a foreign name or from another page."""
+
+    def answer(environment: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        words = refusal(
+            environment.get("HTTP_HOST"), environment.get("HTTP_ORIGIN"), host=host, address=address
+        )
+        if words is None:
+            environment["wsgi.errors"] = RedactingStream(environment["wsgi.errors"])  # tracebacks go there
+            return app(environment, start_response)
+        start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
+        return [f"tune: {words}.\n".encode()]
+
+    return answer
+
+
+def only_here(host: str) -> bool:
+    """Whether nobody but this machine reaches that address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def refusal(asked: str | None, origin: str | None, *, host: str, address: str) -> str | None:

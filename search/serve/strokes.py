@@ -43,7 +43,7 @@ def compose(
     for place, (layer, row) in enumerate(zip(layers, digit_rows, strict=True)):
         if layer.max() <= INK:
             raise Blank(place)
-        part = canvas[row : row + SIDE]
+        part = canvas[row : row + SIDE, :SIDE]
         np.maximum(part, digit(layer), out=part)
     return canvas
 

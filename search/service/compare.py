@@ -12,6 +12,7 @@ from pathlib import Path
 
 from search.errors import UsageError
 from search.records import State, Track
+from search.report.numbers import origin
 from search.report.side_by_side.comparison import Comparison, Pair, Studied
 from search.report.side_by_side.comparison import compare as side_by_side
 from search.report.words import hardware
@@ -86,17 +87,17 @@ def _pairs(
         mine, theirs = _by_seed(mine, first_reader), _by_seed(theirs, other_reader)
     shared = sorted(mine.keys() & theirs.keys(), key=lambda key: mine[key].number)
     settings = [
-        {trial.trial_id: trial.settings for trial in reader.of([runs[origin].trial_id for origin in shared])}
+        {trial.trial_id: trial.settings for trial in reader.of([runs[key].trial_id for key in shared])}
         for reader, runs in ((first_reader, mine), (other_reader, theirs))
     ]
     return [
         Pair(
-            trials=(mine[origin].number, theirs[origin].number),
-            reference=mine[origin].reference,
-            scores=(_score(mine[origin]), _score(theirs[origin])),
+            trials=(mine[first].number, theirs[first].number),
+            reference=mine[first].reference,
+            scores=(_score(mine[first]), _score(theirs[first])),
         )
-        for origin in shared
-        if settings[0][mine[origin].trial_id] == settings[1][theirs[origin].trial_id]
+        for first in shared
+        if settings[0].get(mine[first].trial_id) == settings[1].get(theirs[first].trial_id)
     ]
 
 
@@ -112,15 +113,12 @@ def _by_seed(runs: Mapping[Hashable, Track], reader: TrialReader) -> dict[Hashab
 
 def _complete(tracks: Sequence[Track]) -> dict[Hashable, Track]:
     """Complete trials by the number that their seed was derived from."""
-    by_number = {track.number: track for track in tracks}
-    found: dict[Hashable, Track] = {}
-    for track in tracks:
-        if track.state is State.COMPLETE and track.points:
-            first = track
-            while first.retry_of is not None:
-                first = by_number[first.retry_of]
-            found[first.number] = track
-    return found
+    repeats = {track.number: track.retry_of for track in tracks}
+    return {
+        origin(track.number, repeats): track
+        for track in tracks
+        if track.state is State.COMPLETE and track.points
+    }
 
 
 def _score(track: Track) -> float:

@@ -19,11 +19,11 @@ from search.report import numbers, words
 from search.report.confirming import racing, standing
 from search.service.check import check
 from search.service.confirmed import confirmations, stand
-from search.service.create import SUFFIX
+from search.service.create import SUFFIX, PrecisionName
 from search.service.data import fetch_data, load_data
 from search.service.drive import Watch, drive
 from search.service.last_look import take_looks
-from search.service.look import find
+from search.service.look import find, reader_of, refuse_foreign
 from search.service.other_hosts import keep_to_one_host
 from search.service.run import Hands, engine_for
 from search.space.defaults import CONFIRM_FACTOR
@@ -54,6 +54,8 @@ class ConfirmRequest:
     """budget of each run; None: as in the confirmation begun last, else CONFIRM_FACTOR times the search's"""
     widen: float | None = None
     """so many times the channels and units for the leaders; None: as in the one begun last, else 1"""
+    precision: PrecisionName | None = None
+    """of each run; None: as in the confirmation begun last, else the search's"""
     hands: Hands
 
 
@@ -86,10 +88,11 @@ def confirm(
     goes on), TuneError where there is nothing to confirm or run after run fails.
     """
     check_request(request)
+    refuse_foreign(storage_url, request.study)
     with open_storage(storage_url, create=False, patience_s=PATIENCE_S) as storage:
         keep_to_one_host(storage)
-        search, record = find(storage, request.study)
-        trials = search.trials()
+        _, record = find(storage, request.study)
+        trials = reader_of(storage, record).all()
         candidates = _candidates(trials, record, request.top)
         fetch_data(progress=progress)
         mnist = load_data()
@@ -136,7 +139,9 @@ def _begin(
     fitting = [
         record
         for record in every
-        if request.epochs in (None, record.spec.epochs) and request.widen in (None, record.spec.widen)
+        if request.epochs in (None, record.spec.epochs)
+        and request.widen in (None, record.spec.widen)
+        and request.precision in (None, record.spec.precision)
     ]
     if fitting:
         study = Study.find(storage, fitting[-1].name)
@@ -144,8 +149,12 @@ def _begin(
         return study, fitting[-1]
     epochs = request.epochs or (every[-1].spec.epochs if every else CONFIRM_FACTOR * search.spec.epochs)
     widen = request.widen or (every[-1].spec.widen if every else 1.0)
+    precision = request.precision or (every[-1].spec.precision if every else search.spec.precision)
     name = (
-        f"{search.name}{SUFFIX}" + (f"-{epochs:g}" if every else "") + (f"-x{widen:g}" if widen > 1 else "")
+        f"{search.name}{SUFFIX}"
+        + (f"-{epochs:g}" if every else "")
+        + (f"-x{widen:g}" if widen > 1 else "")
+        + (f"-{precision}" if precision != search.spec.precision else "")
     )
     wanted = replace(
         search.spec,
@@ -155,6 +164,7 @@ def _begin(
         references=(),
         confirms=search.name,
         widen=widen,
+        precision=precision,
     )
     study = Study.create(storage, name, wanted, 0) or Study.find(storage, name)
     record = None if study is None else storage.store.study(study.study_id)
@@ -188,19 +198,25 @@ def _queue(
     by_number = {trial.number: trial for trial in trials}
     for seed in range(max(seeds, *(run.seed + 1 for run in there), 0)):
         for number in everybody:
-            run, trial = Confirming(candidate=number, seed=seed), by_number[number]
-            if run not in there:
+            run, trial = Confirming(candidate=number, seed=seed), by_number.get(number)
+            if run not in there and trial is not None:  # an earlier candidate's rows may have been edited
                 settings = widened(trial.settings, 1 if trial.reference else record.spec.widen)
                 study.queue_confirming(run, settings, reference=trial.reference)
     # Another command may ask for more at this very moment: whoever writes last has counted everything.
     target = -1
-    while target != (now := len(_asked(study))):
+    while target != (now := len(_asked(study)) + _finished_in_vain(study)):
         storage.store.set_target(study.study_id, target := now)
     return replace(record, target_trials=target)
 
 
 def _asked(study: Study) -> set[Confirming]:
     return {run.confirming for run in study.trials() if run.confirming is not None}
+
+
+def _finished_in_vain(study: Study) -> int:
+    """Trials that fill a slot and are no run of the confirmation, because somebody edited their rows."""
+    usable = [run for run in study.trials() if run.state.counts and run.confirming is not None]
+    return study.counts().finished - len(usable)
 
 
 def _plan(found: standing.Stand) -> str:
@@ -216,7 +232,8 @@ def _plan(found: standing.Stand) -> str:
         f"{found.confirming.spec.epochs:g} epochs on {len({run.seed for run in runs})} seeds, in the study "
         f"{found.confirming.name}."
     )
-    done, wanted = numbers.count(found.trials).finished, found.searched.target_trials
+    counts = found.searched_counts or numbers.count(found.trials)
+    done, wanted = counts.finished, found.searched.target_trials
     if done < wanted:
         told += f" The search itself is not finished ({done} of {wanted} trials)."
     return told

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from search.confirmation import Confirmation
+from search.errors import ConfigError
 from search.records import State, StudyRecord
 from search.report.confirming import standing
 from search.service.look import reader_of, record_of
@@ -48,14 +49,16 @@ def confirmations(storage: Reading | Storage, searched: StudyRecord) -> list[Stu
 def stand(storage: Reading | Storage, name: str) -> standing.Stand:
     """All that is known of a study by the confirmation of that name, read now."""
     confirming = record_of(storage, name)
-    assert confirming.spec.confirms is not None, "a confirmation confirms something"
+    if confirming.spec.confirms is None:
+        raise ConfigError(f"The study {name} is no confirmation any more: another program changed it.")
     searched = record_of(storage, confirming.spec.confirms)
-    runs = reader_of(storage, confirming).all()
+    search, runs_of = reader_of(storage, searched), reader_of(storage, confirming)
+    trials, runs = search.all(), runs_of.all()
     complete = [run.trial_id for run in runs if run.state is State.COMPLETE]
     family = [searched, *confirmations(storage, searched)]
     return standing.Stand(
         searched=searched,
-        trials=reader_of(storage, searched).all(),
+        trials=trials,
         confirming=confirming,
         runs=runs,
         curves=storage.store.curves(complete),
@@ -63,4 +66,6 @@ def stand(storage: Reading | Storage, name: str) -> standing.Stand:
         yardstick=frozenset(
             trial.trial_id for record in family for trial in reader_of(storage, record).references()
         ),
+        searched_counts=search.counted,
+        confirming_counts=runs_of.counted,
     )

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Literal
 
 from search.errors import ConfigError, UsageError
 from search.records import StudyRecord, StudySpec
+from search.service.look import find
 from search.space.defaults import DEFAULT_EPOCHS, REFERENCES, default_space, families_of
 from search.space.domain import Space
 from search.space.file import read_space, space_entries
 from search.study.ladder import halvings_of
 from search.study.pruners import DEFAULT_PRUNER
+from search.study.reading import find_id
 from search.study.samplers import DEFAULT_SAMPLER
 from search.study.storage import Storage
 from search.study.study import Study
@@ -38,6 +40,7 @@ SUFFIX = ".confirm"
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 EngineName = Literal["local", "ray"]
+PrecisionName = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +73,8 @@ class RunRequest:
     """fails a trial that is at work for so long"""
     stall_timeout_s: float = 600.0
     """ends a worker from whose trials no report came for so long"""
+    precision: PrecisionName | None = None
+    """of all trials; auto: what pays on a kind of processor, decided once"""
     target: float | None = None
     """ends the run once a finished trial has this validation accuracy on every head"""
 
@@ -82,17 +87,11 @@ class RunRequest:
 def create_or_resume(storage: Storage, request: RunRequest, mnist: Mnist) -> tuple[Study, StudyRecord]:
     """The study that is asked for, new with its references queued, or as it is with the new target.
 
-    Raises ConfigError where a study of that name exists and means something else.
+    Raises ConfigError where a study of that name exists and means something else, or is not tune's.
     """
-    study = Study.find(storage, request.name)
-    if study is None:
+    if find_id(storage.trials, request.name) is None:
         _create(storage, request, mnist)
-        study = Study.find(storage, request.name)
-    record = None if study is None else storage.store.study(study.study_id)
-    if study is None or record is None:
-        raise ConfigError(
-            f"The study {request.name} in {storage.name} was not made by tune; choose another --study name."
-        )
+    study, record = find(storage, request.name)
     if record.spec.confirms is not None:
         raise UsageError(
             f"{request.name} is the confirmation of {record.spec.confirms}, with nothing to search: "
@@ -102,7 +101,7 @@ def create_or_resume(storage: Storage, request: RunRequest, mnist: Mnist) -> tup
     target = request.trials or record.target_trials
     if target != record.target_trials:
         storage.store.set_target(study.study_id, target)
-    return study, replace(record, name=study.name, target_trials=target)
+    return study, replace(record, target_trials=target)
 
 
 def _create(storage: Storage, request: RunRequest, mnist: Mnist) -> None:
@@ -132,6 +131,7 @@ def _new_spec(request: RunRequest, mnist: Mnist) -> StudySpec:
         references=REFERENCES[task.name],
         checksums=mnist.checksums,
         halvings=halvings_of(task.name, epochs),
+        precision=request.precision or "auto",
     )
 
 
@@ -156,6 +156,7 @@ def _refuse_conflicts(request: RunRequest, spec: StudySpec, mnist: Mnist) -> Non
             ("seed", request.seed, spec.seed),
             ("sampler", request.sampler, spec.sampler),
             ("pruner", request.pruner, spec.pruner),
+            ("precision", request.precision, spec.precision),
         )
         if asked is not None and asked != had
     ]

@@ -4,23 +4,22 @@ Changes nothing: what is shown beside Optuna's tables is made at each look (sear
 
 from __future__ import annotations
 
-import ipaddress
-import socket
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from search.errors import TuneError, UsageError
+from search.errors import TuneError
 from search.records import Counts
 from search.report import card, numbers
 from search.report.side_by_side import figures as comparison_figures
 from search.report.timeline import timeline
-from search.serve.sender import refusal
+from search.serve.server import THREADS, Server
 from search.service.look import reader_of
+from search.service.serving import until_stopped
 from search.study.reading import Reading, open_reading
 from search.study.showing import Shown, ShownFile, ShownFiles
 from search.study.storage import open_storage, open_undisturbing
@@ -31,42 +30,42 @@ if TYPE_CHECKING:
 REFRESH_S = 5.0
 """So old what is shown may be; the dashboard looks about as often."""
 
+MAX_BODY = 128 * 1024**2
+"""Bytes of a request: a file that a person adds to a trial, in base64. Also the dashboard's own limit."""
+
 Ready = Callable[[str], None]
 """Told the address once it is known that it can be had."""
 
 
 def serve(storage_url: str, *, host: str, port: int, ready: Ready) -> None:
-    """Serves until interrupted. Raises UsageError for a port that is taken or an address that is not ours."""
+    """Serves until a signal comes, which it raises as `until_stopped` does.
+
+    Raises UsageError for a port that is taken or an address that is not this machine's.
+    """
     from optuna_dashboard import wsgi
 
     from search.work.artifacts import artifact_root
 
     open_storage(storage_url, create=False).close()  # every refusal of a storage, in words
-    address = f"http://{f'[{host}]' if ':' in host else host}:{port}/dashboard/"
     root = artifact_root(storage_url)
-    with _listening(host, port) as server, open_reading(storage_url) as reading:
-        showing = Showing(reading, root)
-        app = wsgi(
-            open_undisturbing(storage_url, showing.study, database=reading.store.database),
-            artifact_store=ShownFiles(showing.file, root / "uploads"),
-        )
-        app = while_storage_is_there(app, reading)
-        server.set_app(for_its_own_page(app, host=host, address=address))
-        ready(address)
-        server.serve_forever()
+    with open_reading(storage_url) as reading:
+        showing = Showing(reading, storage_url)
+        storage = open_undisturbing(storage_url, showing.study, reading.store.database, threads=THREADS)
+        app = wsgi(storage, artifact_store=ShownFiles(showing.file, root / "uploads"))
+        app = while_storage_is_there(_tolerant(app), reading)
+        try:
+            with Server(app, host=host, port=port, max_body=MAX_BODY, page="/dashboard/") as server:
+                ready(server.address)
+                until_stopped(server)
+        finally:
+            storage.engine.dispose()
 
 
-def for_its_own_page(app: WSGIApplication, *, host: str, address: str) -> WSGIApplication:
-    """The app, which is not asked when a request comes under a foreign name or from another page."""
+def _tolerant(app: WSGIApplication) -> WSGIApplication:
+    """The dashboard, which fails where a request does not say which encodings it takes."""
 
     def answer(environment: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        words = refusal(
-            environment.get("HTTP_HOST"), environment.get("HTTP_ORIGIN"), host=host, address=address
-        )
-        if words is None:
-            return app(environment, start_response)
-        start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
-        return [f"tune: {words}.\n".encode()]
+        return app({"HTTP_ACCEPT_ENCODING": "identity", **environment}, start_response)
 
     return answer
 
@@ -85,42 +84,26 @@ def while_storage_is_there(app: WSGIApplication, reading: Reading) -> WSGIApplic
     return answer
 
 
-class _Server(WSGIServer):
-    def __init__(self, host: str, port: int) -> None:
-        if ":" in host:
-            self.address_family = socket.AF_INET6
-        super().__init__((host, port), WSGIRequestHandler)
-
-
-def _listening(host: str, port: int) -> _Server:
-    try:
-        return _Server(host, port)
-    except OSError as error:
-        raise UsageError(
-            f"--host {host} --port {port} cannot be used: {error.strerror or error}; choose another --port."
-        ) from error
-
-
-def only_here(host: str) -> bool:
-    """Whether nobody but this machine reaches that address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 class Showing:
-    """What the dashboard is shown of each study, made anew where trials have ended since."""
+    """What the dashboard is shown of each study, made anew where trials have ended since.
 
-    def __init__(self, reading: Reading, root: Path) -> None:
-        """root: the artifact folder."""
+    Threads may share it.
+    """
+
+    def __init__(self, reading: Reading, storage_url: str) -> None:
+        """storage_url: of the same storage."""
         self._reading = reading
-        self._root = root
+        self._storage_url = storage_url
         self._made: dict[int, tuple[float, Counts, Shown]] = {}
         """by study id: (when it was last found up to date, what stood then, what is shown)"""
+        self._lock = threading.Lock()
 
     def study(self, study_id: int) -> Shown | None:
         """See search.study.showing.Show. A database that is away for a moment hides nothing."""
+        with self._lock:  # who asks meanwhile gets what is being made
+            return self._study(study_id)
+
+    def _study(self, study_id: int) -> Shown | None:
         now = time.monotonic()
         made = self._made.get(study_id)
         if made is not None and now - made[0] < REFRESH_S:
@@ -129,7 +112,7 @@ class Showing:
             record = self._reading.store.study(study_id)
             if record is None:
                 return None
-            counts = self._reading.trials.counts(study_id)
+            counts, _ = self._reading.trials.tally(study_id)
             shown = made[2] if made is not None and made[1] == counts else self._make(study_id, counts)
         except TuneError:
             return None if made is None else made[2]
@@ -138,10 +121,13 @@ class Showing:
 
     def file(self, sha256: str) -> ShownFile | None:
         """The weights with that sum, of any study that was looked at."""
-        files = [file for _, _, shown in self._made.values() for file in shown.files]
+        with self._lock:
+            files = [file for _, _, shown in self._made.values() for file in shown.files]
         return next((file for file in files if file.sha256 == sha256), None)
 
     def _make(self, study_id: int, counts: Counts) -> Shown:
+        from search.work.weights import BestWeights
+
         store = self._reading.store
         record = store.study(study_id)
         assert record is not None
@@ -150,6 +136,7 @@ class Showing:
         line = timeline(reader.tracks(store.measured), reader.reports())
         best = reader.best()
         kept = store.checkpoints(study_id)
+        # Weights of other programs' trials, and of trials that cannot be used, are not shown.
         leaders = {trial.trial_id: trial for trial in reader.of([each.trial_id for each in kept])}
         curves = store.curves({*leaders, *([best.trial_id] if best else [])})
         rivals = {each.number: each for each in (*([best] if best else []), *reader.references())}
@@ -174,6 +161,7 @@ class Showing:
             "best-so-far-by-images": partial(comparison_figures.best_by_images, named),
             "curves-of-the-ten-best": partial(comparison_figures.curves, by_name),
         }
+        weights = BestWeights.of(self._storage_url, record, store)
         return Shown(
             note=note,
             trial_notes=notes,
@@ -183,7 +171,7 @@ class Showing:
                     trial_id=each.trial_id,
                     sha256=each.sha256,
                     name=f"{record.name}-{Path(each.path).name}",
-                    path=self._root / each.path,
+                    open=partial(weights.open, each),
                 )
                 for each in ranked
             ),

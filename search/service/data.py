@@ -18,16 +18,17 @@ if TYPE_CHECKING:  # torch takes a second to import; commands that only look do 
 def fetch_data(*, source: Path | None = None, progress: Progress | None = None) -> Fetched:
     """Makes sure that MNIST is in the cache.
 
-    Raises TryAgain where no source answers, ConfigError for files in `source` that are not MNIST's.
+    Raises TryAgain where no source answers, ConfigError for files in `source` that are not MNIST's and for
+    files or folders that cannot be read.
     """
     from data.fetch import fetch
-    from data.mnist import MnistCorrupt, MnistError, MnistMissing, MnistUnavailable
+    from data.mnist import MnistCorrupt, MnistError, MnistMissing, MnistUnavailable, MnistUnreadable
 
     try:
         return fetch(source=source, progress=progress)
     except MnistUnavailable as error:
         raise TryAgain(str(error)) from error
-    except (MnistCorrupt, MnistMissing) as error:
+    except (MnistCorrupt, MnistMissing, MnistUnreadable) as error:
         raise ConfigError(str(error)) from error
     except MnistError as error:
         raise TuneError(str(error)) from error
@@ -97,6 +98,6 @@ def draw_examples(
         augmentation=Augmentation(shift=shift, affine=affine),
     )
     try:
-        save_png(picture, out)
+        save_png(picture, out.resolve())
     except OSError as error:
         raise UsageError(f"--out {out} cannot be written: {error.strerror or error}.") from error

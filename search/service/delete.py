@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 from search.errors import TryAgain, UsageError
 from search.records import Counts, StudyRecord
-from search.report import numbers
 from search.service.confirmed import confirmations
-from search.service.look import find
-from search.store.leftovers import sweep
-from search.study.storage import in_words, open_storage
+from search.service.look import find, refuse_foreign
+from search.store.deletion import delete_study
+from search.study.storage import open_storage
+
+PATIENCE_S = 20.0
+"""How long a deletion is tried again while workers write to the same rows."""
 
 if TYPE_CHECKING:  # takes a while to import; commands that only look do without it
     from search.study.storage import Storage
@@ -33,8 +35,11 @@ class Losses:
     """at the test set, which nobody will know of any more"""
     exports: int
     """that will not be found in the database any more; their folders stay"""
+    weights: int
+    """of trials, kept in the database"""
+    weights_megabytes: float
     folder: Path
-    """of its saves and best weights"""
+    """of its resume checkpoints, and of best weights that are not in the database"""
     files: int
     megabytes: float
 
@@ -42,10 +47,11 @@ class Losses:
 def delete(storage_url: str, name: str, *, force: bool, agree: Callable[[Losses], bool]) -> bool:
     """Deletes the study if `agree` does, once it was told what will be lost; whether it did.
 
-    Raises UsageError where there is no such study or another one confirms it, TryAgain where workers have
-    trials of it in hand; `force` does it all the same.
+    Raises UsageError where there is no such study or another one confirms it, ConfigError where tune did not
+    make it, TryAgain where workers have trials of it in hand; `force` does it all the same.
     """
-    with open_storage(storage_url, create=False) as storage:
+    refuse_foreign(storage_url, name)
+    with open_storage(storage_url, create=False, patience_s=PATIENCE_S) as storage:
         study, record = find(storage, name)
         if not force:
             _refuse_in_use(storage, record)
@@ -54,10 +60,7 @@ def delete(storage_url: str, name: str, *, force: bool, agree: Callable[[Losses]
             return False
         if not force:
             _refuse_in_use(storage, record)  # whoever was asked may have taken his time
-        # Optuna's side first: what is interrupted after it is a leftover, and swept by whoever comes next.
-        with in_words(storage_url):
-            storage.optuna.delete_study(record.study_id)
-        sweep(storage.trials.database)
+        delete_study(storage.trials.database, record.study_id)
         shutil.rmtree(losses.folder, ignore_errors=True)
     return True
 
@@ -81,11 +84,14 @@ def _losses(storage: Storage, study: Study, record: StudyRecord) -> Losses:
 
     folder = Artifacts.of(artifact_root(storage.url), record).folder
     files = [path for path in folder.rglob("*") if path.is_file()]
+    in_database = [each for each in storage.store.checkpoints(record.study_id) if each.in_database]
     return Losses(
         record=record,
-        counts=numbers.count(study.trials()),
+        counts=study.counts(),
         looks=len(storage.store.looks([record.study_id])),
         exports=len(storage.store.exports(record.study_id)),
+        weights=len(in_database),
+        weights_megabytes=sum(each.bytes for each in in_database) / 1e6,
         folder=folder,
         files=len(files),
         megabytes=sum(path.stat().st_size for path in files) / 1e6,

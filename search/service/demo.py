@@ -10,14 +10,19 @@ from pathlib import Path
 from search.serve.demo import make_server
 from search.serve.folder import open_export
 from search.serve.model import Model
+from search.serve.sender import only_here
+from search.service.serving import until_stopped
 
 
 def serve(folder: Path, *, host: str, port: int, ready: Callable[[str, str | None], None]) -> None:
-    """Serves until interrupted. `ready` is told the address, and a warning where others can reach it.
+    """Serves until a signal comes, which it raises as `until_stopped` does. `ready` is given the address, and
+    a warning where others can reach it.
 
-    Raises UsageError for a folder that is no export, a port that is taken, an address that is not ours.
+    Raises UsageError for a folder that is no export, a port that is taken, an address that is not this
+    machine's; ConfigError for an export that cannot be used.
     """
-    server = make_server(Model(open_export(folder)), host=host, port=port)
-    with server:
-        ready(server.address, server.warning)
-        server.serve_forever(poll_interval=0.1)
+    model = Model(open_export(folder))
+    with make_server(model, host=host, port=port) as server:
+        warning = f"Warning: everybody who reaches {host} can use this page; nothing is encrypted."
+        ready(server.address, None if only_here(host) else warning)
+        until_stopped(server)

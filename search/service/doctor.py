@@ -4,13 +4,18 @@ Knows nothing of how the findings are shown; changes nothing.
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import shutil
+import sys
+import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
+from urllib.parse import unquote
 
 from search.errors import TuneError
 from search.filesystem import network_file_system
@@ -18,6 +23,8 @@ from search.service.other_hosts import warning
 from search.work.artifacts import artifact_root, sqlite_file
 
 PACKAGES = ("torch", "optuna", "optuna-dashboard", "sqlalchemy", "plotly", "typer")
+PLACES = ("database", "best weights", "resume checkpoints", "exports")
+"""What a study leaves behind (search.service.places)."""
 FREE_BYTES = 200 * 2**20
 """Ten checkpoints of the larger networks, the database and some air."""
 
@@ -34,10 +41,13 @@ class Finding:
 def examine(storage_url: str) -> list[Finding]:
     """All findings, the good ones too."""
     looks: dict[str, Callable[[], Finding]] = {
+        "command": _command,
         "device": _device,
+        "precision": _precision,
         "data": _data,
         "storage": partial(_storage, storage_url),
         "disk": partial(_disk, storage_url),
+        **{what: partial(_place, what, storage_url) for what in PLACES},
     }
     if sqlite_file(storage_url) is not None:
         looks["file system"] = partial(_file_system, storage_url)
@@ -63,26 +73,87 @@ def _packages() -> list[Finding]:
     return found
 
 
+def _command() -> Finding:
+    """Whether `tune` starts this program: Ray and torchtune have a script of that name too."""
+    always = f"`{shlex.quote(sys.executable)} -P -m search` always works"
+    scripts = commands()
+    for script in scripts:
+        if not _is_ours(script):
+            words = f"{script} belongs to another package: {_remedy(script)}; {always}"
+            return Finding(check="command", ok=False, finding=words)
+    return Finding(check="command", ok=True, finding=str(scripts[0]) if scripts else always)
+
+
+def commands() -> list[Path]:
+    """The scripts named `tune` that a user may start: that of this environment, and the first on the PATH."""
+    first = shutil.which("tune")
+    found = [_script_here(), *([] if first is None else [Path(first)])]
+    return [script for script in dict.fromkeys(found) if script.exists()]
+
+
+def _script_here() -> Path:
+    return Path(sysconfig.get_path("scripts")) / "tune"
+
+
+def _is_ours(script: Path) -> bool:
+    try:
+        with script.open("rb") as file:
+            return b"from search." in file.read(10_000)
+    except OSError:
+        return False
+
+
+def _remedy(script: Path) -> str:
+    if script != _script_here():
+        return f"start {_script_here()}, or put its folder before that one in PATH"
+    try:
+        source = json.loads(distribution("tune").read_text("direct_url.json") or "{}")
+    except PackageNotFoundError:
+        source = {}
+    folder = source.get("url", "").removeprefix("file://")
+    if not source.get("dir_info", {}).get("editable"):
+        return "install tune again, after that package, with --force-reinstall --no-deps"
+    pip = f"{shlex.quote(sys.executable)} -m pip install --force-reinstall --no-deps --editable"
+    return f"`{pip} {shlex.quote(unquote(folder))}` puts tune's own in its place"
+
+
 def _device() -> Finding:
-    from models.device import bfloat16_pays, choose_device, describe
+    from models.device import choose_device, describe
 
     device = choose_device("auto")
     facts = describe(device)
-    bfloat16 = "pays" if bfloat16_pays(device, "conv") else "does not pay"
     where = facts.get("gpu", facts["cpu"])
     return Finding(
         check="device",
         ok=True,
-        finding=f"{device.type}: {where}, {facts['cores']} cores, {facts['cpu_capability']}; "
-        f"bfloat16 {bfloat16} for convolutions",
+        finding=f"{device.type}: {where}, {facts['cores']} cores, {facts['cpu_capability']}",
+    )
+
+
+def _precision() -> Finding:
+    """What a new study would decide here. Studies that exist have recorded theirs."""
+    from models.device import BFLOAT16_WORTH, bfloat16_pays, bfloat16_speedup, choose_device, describe
+
+    device = choose_device("auto")
+    precision = "bfloat16" if bfloat16_pays(device, "conv") else "float32"
+    if device.type == "cuda":
+        why = f"the GPU {'computes in' if precision == 'bfloat16' else 'only emulates'} bfloat16"
+    elif describe(device)["bfloat16_instructions"] == "none":
+        why = "the processor has no bfloat16 instructions"
+    else:
+        why = f"bfloat16 is {bfloat16_speedup():.2f} times as fast, and used from {BFLOAT16_WORTH:g} on"
+    return Finding(
+        check="precision",
+        ok=True,
+        finding=f"{precision} for convolutions in a new study: {why}; every study records its own decision",
     )
 
 
 def _data() -> Finding:
     from data.mnist import FileState, MnistError, cache_folder, verify
 
-    folder = cache_folder()
     try:
+        folder = cache_folder()
         checks = verify()
     except MnistError as error:
         return Finding(check="data", ok=False, finding=str(error))
@@ -120,6 +191,16 @@ def _file_system(storage_url: str) -> Finding:
     if kind is not None:
         return Finding(check="file system", ok=False, finding=warning(str(file), kind))
     return Finding(check="file system", ok=True, finding=f"{file} lies on no network file system")
+
+
+def _place(what: str, storage_url: str) -> Finding:
+    """Where something lies; nothing is wrong about it."""
+    from search.service.places import WHERE
+
+    try:
+        return Finding(check=what, ok=True, finding=WHERE[what](storage_url))
+    except TuneError as error:  # the storage does not exist yet, or its own check says what is wrong
+        return Finding(check=what, ok=True, finding=str(error))
 
 
 def _disk(storage_url: str) -> Finding:

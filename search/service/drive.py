@@ -51,6 +51,7 @@ def drive(
     from search.work.order import Order
     from search.work.reaper import Reaper
     from search.work.signals import Signals
+    from search.work.weights import place_for_new_weights
 
     sweep(storage.trials.database)
     me = f"{socket.gethostname()}:{os.getpid()}:parent"
@@ -69,6 +70,7 @@ def drive(
         storage_file=storage.file_id,
         study=study.name,
         artifact_root=artifact_root(storage.url),
+        new_weights_in=place_for_new_weights(storage.url),
         device=request.device,
         threads=request.threads,
         trial_timeout_s=math.inf if request.trial_timeout_s is None else request.trial_timeout_s,

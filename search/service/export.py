@@ -70,7 +70,6 @@ class _Chosen:
 
     found: FoundTrial
     checkpoint: CheckpointRecord
-    path: Path
     looks: tuple[Look, ...]
     """at the test set, with these very weights"""
     confirmation: Confirmation | None
@@ -103,7 +102,7 @@ def export(
     try:
         with whole_folder(out, replace=force) as folder:
             try:
-                done = _fill(folder, out, chosen, int8=int8, tell=tell, progress=progress)
+                done = _fill(storage_url, folder, out, chosen, int8=int8, tell=tell, progress=progress)
             except OSError as error:  # the folder is there already: it is not the name's fault
                 raise _unfinished(error) from error
     except Inexact as error:
@@ -124,6 +123,22 @@ def _unfinished(error: OSError) -> TuneError:
 
 def _refuse(out: Path, force: bool) -> None:
     """Whatever can be refused before anything is read."""
+    try:
+        _refuse_place(out, force)
+    except OSError as error:
+        raise UsageError(f"--out {out} cannot be written: {error.strerror or error}.") from error
+    from models.export import missing_libraries
+
+    if missing := missing_libraries():
+        listed = ", ".join(missing)
+        raise ConfigError(
+            f"To export takes {listed}, not installed here; `pip install -e '.[export]'` in tune's folder "
+            f"(or `pip install {' '.join(missing)}`) mends it."
+        )
+
+
+def _refuse_place(out: Path, force: bool) -> None:
+    """Raises UsageError where no export may be put, OSError where it cannot be looked at."""
     if out.is_dir() and not out.is_symlink():
         if any(out.iterdir()):
             if not is_export(out):
@@ -140,14 +155,6 @@ def _refuse(out: Path, force: bool) -> None:
         raise UsageError(f"--out {out} is there and is no folder; choose a new one.")
     if not out.absolute().parent.is_dir():
         raise UsageError(f"--out {out} cannot be written: there is no folder {out.parent}.")
-    from models.export import missing_libraries
-
-    if missing := missing_libraries():
-        listed = ", ".join(missing)
-        raise ConfigError(
-            f"To export takes {listed}, not installed here; `pip install -e '.[export]'` in tune's folder "
-            f"(or `pip install {' '.join(missing)}`) mends it."
-        )
 
 
 def _choose(storage_url: str, name: str, number: int | None, tell: Callable[[str], None]) -> _Chosen:
@@ -162,13 +169,12 @@ def _choose(storage_url: str, name: str, number: int | None, tell: Callable[[str
                 tell(f"{found_out.confirmed_in} has chosen nobody: this is the search's own best.")
             found_out, number = None, _best_so_far(storage_url, name, tell)
     found = found_trial(storage_url, study, number)
-    checkpoint, path = _checkpoint(storage_url, found)
+    checkpoint = _checkpoint(storage_url, found)
     with open_reading(storage_url) as storage:
         looks = storage.store.looks([found.record.study_id])
     return _Chosen(
         found=found,
         checkpoint=checkpoint,
-        path=path,
         looks=tuple(look for look in looks if look.trial_id == found.trial.trial_id),
         confirmation=found_out,
     )
@@ -199,9 +205,9 @@ def _best_so_far(storage_url: str, name: str, tell: Callable[[str], None]) -> in
     return found.trial.number
 
 
-def _checkpoint(storage_url: str, found: FoundTrial) -> tuple[CheckpointRecord, Path]:
-    """Where the trial's best weights are. Raises UsageError where it has none, and says how to get them."""
-    from search.work.artifacts import KEEP, artifact_root
+def _checkpoint(storage_url: str, found: FoundTrial) -> CheckpointRecord:
+    """The trial's best weights. Raises UsageError where it has none, and says how to get them."""
+    from search.work.artifacts import KEEP
 
     name, trial = found.record.name, found.trial
     called = f"Trial {trial.number} of {name}"
@@ -214,21 +220,12 @@ def _checkpoint(storage_url: str, found: FoundTrial) -> tuple[CheckpointRecord, 
         )
     with open_reading(storage_url) as storage:
         kept = {each.trial_id: each for each in storage.store.checkpoints(found.record.study_id)}
-    if trial.trial_id not in kept:
+    checkpoint = kept.get(trial.trial_id)
+    if checkpoint is None or all(point.images != checkpoint.images for point in found.curve):
         raise UsageError(
             f"{called} has no weights: only those of the {KEEP} best trials are kept; {_again(found)}."
         )
-    path = artifact_root(storage_url) / kept[trial.trial_id].path
-    try:
-        missing = not path.is_file()
-    except OSError:  # a folder above it may not be entered; reading the file will say so
-        missing = False
-    if missing:
-        raise TuneError(
-            f"The weights of trial {trial.number} of {name} are not at {path}. "
-            f"Set TUNE_ARTIFACTS if they lie elsewhere; else {_again(found)}."
-        )
-    return kept[trial.trial_id], path
+    return kept[trial.trial_id]
 
 
 def _again(found: FoundTrial) -> str:
@@ -239,26 +236,37 @@ def _again(found: FoundTrial) -> str:
     return f"`{repeat}` trains it again and writes them"
 
 
-def _load(chosen: _Chosen) -> Network:
-    """The network with its best weights. Raises TuneError where the file is not the one that was written, or
-    cannot be read."""
-    from models.checkpoint import CheckpointCorrupt, load_checkpoint
+def _load(storage_url: str, chosen: _Chosen) -> Network:
+    """The network with its best weights. Raises TuneError where they are not those that were written, are
+    not there, or cannot be read."""
+    from models.checkpoint import parse_checkpoint
+    from search.work.weights import BestWeights, WeightsDamaged, WeightsMissing
 
     found = chosen.found
-    weights = f"The weights of trial {found.trial.number} of {found.record.name}"
-    try:
-        checkpoint = load_checkpoint(chosen.path, expected_sha256=chosen.checkpoint.sha256)
-    except CheckpointCorrupt as error:
-        raise TuneError(f"{weights} are damaged: {error}; {_again(found)}.") from error
-    except OSError as error:
-        raise TuneError(
-            f"{weights} cannot be read ({error.strerror or error}: {chosen.path}). Mend that; else "
-            f"{_again(found)}."
-        ) from error
-    return checkpoint.network()
+    called = f"The weights of trial {found.trial.number} of {found.record.name}"
+    with open_reading(storage_url) as storage:
+        weights = BestWeights.of(storage_url, found.record, storage.store)
+        where = weights.where(chosen.checkpoint)
+        try:
+            content = weights.read(chosen.checkpoint)
+        except WeightsMissing as error:
+            written_on = "" if found.worker is None else f", and were written on {found.worker.host}"
+            raise TuneError(
+                f"{called} are not {where}{written_on}. Set TUNE_ARTIFACTS if they lie elsewhere; else "
+                f"{_again(found)}."
+            ) from error
+        except WeightsDamaged as error:
+            raise TuneError(f"{called} are damaged: {error}; {_again(found)}.") from error
+        except OSError as error:
+            why = error.strerror or error
+            raise TuneError(
+                f"{called} {where} cannot be read ({why}). Mend that; else {_again(found)}."
+            ) from error
+    return parse_checkpoint(content, called, expected_sha256=chosen.checkpoint.sha256).network()
 
 
 def _fill(
+    storage_url: str,
     folder: Path,
     out: Path,
     chosen: _Chosen,
@@ -272,7 +280,7 @@ def _fill(
 
     found = chosen.found
     record, trial, task = found.record, found.trial, get_task(found.record.spec.task)
-    network = _load(chosen)
+    network = _load(storage_url, chosen)
     tell(f"Trial {trial.number} of {record.name}: writing each format, loading it again, comparing …")
     about = {"task": task.name, "title": task.title, "digit_rows": task.digit_rows}
     differences = write_all(network, folder, about=about)
@@ -345,7 +353,7 @@ def _facts(
     found = chosen.found
     record, trial = found.record, found.trial
     # A trial that was pruned may have come to a better point than the last one whose weights were kept.
-    [point] = [point for point in found.curve if point.images == chosen.checkpoint.images]
+    point = next(point for point in found.curve if point.images == chosen.checkpoint.images)
     seed = training_seed(record.spec.seed, origin=found.origin, confirming=trial.confirming)
     return CardFacts(
         title=task.title,

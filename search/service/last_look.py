@@ -58,26 +58,26 @@ def _look(
     reason: str,
     mnist: Mnist,
 ) -> Look | TuneError:
-    from models.checkpoint import CheckpointCorrupt
-    from search.work.artifacts import artifact_root
     from search.work.last_look import look_at_test
+    from search.work.weights import BestWeights, WeightsDamaged, WeightsMissing
 
-    root = artifact_root(storage.url)
+    weights = BestWeights.of(storage.url, found.confirming, storage.store)
+    root = weights.artifacts.root.absolute()
+    where = f"in {root}" if checkpoint is None else weights.where(checkpoint)
     away = (
-        f"The weights of trial {run.trial} of {found.confirming.name} are not in {root.absolute()}, so the "
-        "test set was not looked at: let all machines share one folder (TUNE_ARTIFACTS), or give the same "
-        "command where that trial was trained."
+        f"The weights of trial {run.trial} of {found.confirming.name} are not {where}, so the test set was "
+        "not looked at: let all machines share one folder (TUNE_ARTIFACTS), or give the same command where "
+        "that trial was trained."
     )
     if checkpoint is None:
         return ConfigError(away)
     try:
-        scores, pictures = look_at_test(
-            found.searched.spec.task, root / checkpoint.path, checkpoint.sha256, mnist
-        )
-    except FileNotFoundError:
+        content = weights.read(checkpoint)
+    except WeightsMissing:
         return ConfigError(away)
-    except (OSError, CheckpointCorrupt) as error:
+    except (OSError, WeightsDamaged) as error:
         return ConfigError(f"The test set was not looked at: {error}.")
+    scores, pictures = look_at_test(found.searched.spec.task, content, checkpoint.sha256, mnist)
     return Look(
         study_id=found.confirming.study_id,
         trial_id=run.trial_id,

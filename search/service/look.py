@@ -4,20 +4,25 @@ Knows nothing of how it is shown.
 
 from __future__ import annotations
 
+import logging
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from search.errors import TuneError, UsageError, did_you_mean
-from search.records import CheckpointRecord, Counts, Point, StudyRecord, TrialRecord, Worker
+from search.errors import ConfigError, TuneError, UsageError, did_you_mean
+from search.records import CheckpointRecord, Counts, ForeignTrial, Point, StudyRecord, TrialRecord, Worker
 from search.report import numbers
+from search.space.domain import Space
 from search.space.file import space_of_entries
 from search.study.reading import Reading, TrialReader, find_id, open_reading
 
 if TYPE_CHECKING:  # optuna takes a while to import; commands that only look do without it
     from search.study.storage import Storage
     from search.study.study import Study
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,36 +41,120 @@ def find(storage: Storage, name: str) -> tuple[Study, StudyRecord]:
 
     record = record_of(storage, name)
     study = Study.find(storage, name)
-    assert study is not None
+    if study is None:
+        raise UsageError(f"The study {name} in {storage.name} was deleted a moment ago.")
     return study, record
 
 
+def refuse_foreign(storage_url: str, name: str) -> None:
+    """Raises ConfigError where there is a study of that name that tune did not make, before anything is
+    opened to write. Whatever else is wrong with the storage is left to whoever opens it then."""
+    try:
+        storage = open_reading(storage_url)
+    except ConfigError:
+        return
+    with storage:
+        study_id = find_id(storage.trials, name)
+        if study_id is not None and _is_foreign(storage, study_id):
+            raise _foreign(storage, name)
+
+
+def _is_foreign(storage: Reading | Storage, study_id: int) -> bool:
+    """Whether tune did not make the study with that id."""
+    return storage.store.study(study_id) is None or study_id not in storage.trials.signed()
+
+
+def _foreign(storage: Reading | Storage, name: str) -> ConfigError:
+    return ConfigError(
+        f"The study {name} in {storage.name} was not made by tune, which works with its own studies only; "
+        "`tune studies` lists them."
+    )
+
+
 def record_of(storage: Reading | Storage, name: str) -> StudyRecord:
-    """The study of that name. Raises UsageError where there is none of tune's."""
+    """The study of that name.
+
+    Raises UsageError where there is none, ConfigError where tune did not make it, or where what tune noted
+    of it was changed and cannot be used. A direction that was changed is told of and harms nothing.
+    """
     study_id = find_id(storage.trials, name)
-    record = None if study_id is None else storage.store.study(study_id)
-    if record is None:
+    if study_id is None:
         names = storage.trials.names()
         known = [names[each.study_id] for each in storage.store.studies() if each.study_id in names]
         hint = did_you_mean(name, known) if known else "; there is none yet, `tune run` makes one"
         raise UsageError(f"There is no study {name} in {storage.name}{hint}.")
-    return replace(record, name=name)
+    record = storage.store.study(study_id)
+    if record is None or study_id not in storage.trials.signed():
+        raise _foreign(storage, name)
+    record = replace(record, name=name)
+    space_of(record)
+    if not storage.trials.is_maximized(study_id):
+        _log.warning(
+            "Another program changed the direction of the study %s: tune still maximizes its accuracy, "
+            "optuna-dashboard shows it otherwise.",
+            name,
+        )
+    return record
+
+
+def space_of(record: StudyRecord) -> Space:
+    """The search space of a study. Raises ConfigError for one that nobody could have searched."""
+    try:
+        return space_of_entries(record.spec.space)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"The study {record.name} has a search space that tune did not write ({error}): it is damaged, "
+            "or another program changed it. Nothing was changed now."
+        ) from error
 
 
 def reader_of(storage: Reading | Storage, record: StudyRecord) -> TrialReader:
-    """The trials of a study, to be read."""
-    return TrialReader(storage.trials, record.study_id, space_of_entries(record.spec.space))
+    """The trials of a study, to be read. Each one that cannot be used is told of in a sentence."""
+    return TrialReader(
+        storage.trials,
+        record.study_id,
+        space_of(record),
+        store=storage.store,
+        say=lambda called, fault: _log.warning("%s of %s is left out: %s.", called, record.name, fault),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ForeignStudy:
+    """A study that plain Optuna made in the same database."""
+
+    name: str
+    trials: int
 
 
 def studies(storage_url: str) -> list[StudyView]:
     """Every study of tune's in the storage, oldest first."""
+    return all_studies(storage_url)[0]
+
+
+def all_studies(storage_url: str) -> tuple[list[StudyView], list[ForeignStudy]]:
+    """Every study of tune's in the storage, and every other one; oldest first. Studies of tune's that were
+    changed so that they cannot be used are told of, and left out."""
     with open_reading(storage_url) as storage:
-        names = storage.trials.names()
-        return [
-            _view(storage, replace(record, name=names[record.study_id]))
-            for record in storage.store.studies()
-            if record.study_id in names  # optuna-dashboard can delete a study
+        names, views = storage.trials.names(), []
+        signed = storage.trials.signed() & names.keys()  # optuna-dashboard can delete a study
+        unusable = {k: v for k, v in storage.store.unusable_studies().items() if k in signed}
+        for study_id, fault in unusable.items():
+            _log.warning("The study %s is left out: %s.", names[study_id], fault)
+        for record in storage.store.studies():
+            if record.study_id not in signed:
+                continue
+            try:
+                views.append(_view(storage, replace(record, name=names[record.study_id])))
+            except ConfigError as error:
+                _log.warning("%s", error)
+                unusable[record.study_id] = str(error)
+        known = unusable.keys() | {view.record.study_id for view in views}
+        foreign = [
+            ForeignStudy(name=names[study_id], trials=storage.trials.counts(study_id).total)
+            for study_id in sorted(names.keys() - known)
         ]
+        return views, foreign
 
 
 def _view(storage: Reading, record: StudyRecord) -> StudyView:
@@ -80,17 +169,31 @@ class TrialsView:
     record: StudyRecord
     trials: list[TrialRecord]
     """by number"""
+    foreign: list[ForeignTrial]
+    """by number"""
     seconds: Mapping[int, float]
     """by trial id, how long it has trained; the time that it waited for its verdict is left out"""
 
 
 def trials(storage_url: str, name: str) -> TrialsView:
-    """A study's trials. Raises UsageError where there is none of that name."""
+    """A study's trials. Raises as `record_of`, and ConfigError where it has trials and none can be used."""
     with open_reading(storage_url) as storage:
         record = record_of(storage, name)
-        found = reader_of(storage, record).all()
+        reader = reader_of(storage, record)
+        found = reader.all()
+        _refuse_nothing(record, reader, found)
         seconds = storage.store.training_seconds([trial.trial_id for trial in found])
-        return TrialsView(record=record, trials=found, seconds=seconds)
+        return TrialsView(record=record, trials=found, foreign=reader.foreign, seconds=seconds)
+
+
+def _refuse_nothing(record: StudyRecord, reader: TrialReader, found: Collection[TrialRecord]) -> None:
+    """Raises ConfigError where trials were left out and nothing remains: that is more than a stray edit."""
+    if reader.faults and not found:
+        example = next(iter(reader.faults.values()))
+        raise ConfigError(
+            f"Of the study {record.name} no trial can be used (the first one: {example}): the storage is "
+            "damaged, or another program changed it. Nothing was changed now."
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,7 +228,8 @@ def best_in(storage: Reading, name: str) -> Best:
             f"`tune run` or `tune worker {shlex.quote(name)}` goes on."
         )
     point = numbers.best_point(storage.store.curve(trial.trial_id))
-    assert point is not None, "a complete trial has a curve"
+    if point is None:
+        raise TuneError(f"Trial {trial.number} of {name} was changed a moment ago; give the command again.")
     rivals = {each.number: each for each in (trial, *reader.references())}
     claim = storage.store.claim_of(record.study_id, trial.trial_id)
     workers = storage.store.workers(record.study_id)
@@ -150,27 +254,43 @@ class FoundTrial:
     """number of the trial that the settings were first given to; its seed is shared by all that repeat it"""
     worker: Worker | None
     """where it was trained; None where it failed, or nobody knows"""
+    precision: str
+    """in which it was trained; see `precision_of`"""
+
+
+def precision_of(trial: TrialRecord, worker: Worker | None, workers: Mapping[str, Worker]) -> str:
+    """The precision in which a trial was trained: as its worker noted. For a trial whose worker is not known,
+    the precision of all workers of its study where they agree, else float32."""
+    key = f"precision_{trial.settings.get('model')}"
+    noted = {str(each.environment.get(key)) for each in ([worker] if worker else workers.values())}
+    return "bfloat16" if noted == {"bfloat16"} else "float32"
 
 
 def found_trial(storage_url: str, name: str, number: int) -> FoundTrial:
     """Trial `number` of a study. Raises UsageError where there is no such study or trial."""
     with open_reading(storage_url) as storage:
         record = record_of(storage, name)
-        trials = {trial.number: trial for trial in reader_of(storage, record).all()}
+        reader = reader_of(storage, record)
+        trials = {trial.number: trial for trial in reader.all()}
+        if number in {trial.number for trial in reader.foreign}:
+            raise UsageError(f"Trial {number} of {name} was added by another program: tune did not train it.")
+        if number not in trials and number in reader.left_out:
+            raise ConfigError(f"Trial {number} of {name} cannot be used: {reader.left_out[number]}.")
         if number not in trials:
             there = f"it has 0 to {max(trials)}" if trials else "it has none yet"
             raise UsageError(f"There is no trial {number} in {name}; {there}.")
-        trial = first = trials[number]
-        while first.retry_of is not None:
-            first = trials[first.retry_of]
+        trial = trials[number]
+        first = numbers.origin(number, {each.number: each.retry_of for each in trials.values()})
         claim = storage.store.claim_of(record.study_id, trial.trial_id)
         workers = storage.store.workers(record.study_id)
+        worker = None if claim is None else workers.get(claim.worker_id)
         return FoundTrial(
             record=record,
             trial=trial,
             curve=storage.store.curve(trial.trial_id),
-            origin=first.number,
-            worker=None if claim is None else workers.get(claim.worker_id),
+            origin=first,
+            worker=worker,
+            precision=precision_of(trial, worker, workers),
         )
 
 
@@ -181,6 +301,7 @@ class WholeStudy:
     record: StudyRecord
     trials: list[TrialRecord]
     """by number"""
+    counts: Counts
     curves: Mapping[int, list[Point]]
     """by trial id; trials without a report are left out"""
     seconds: Mapping[int, float]
@@ -197,11 +318,13 @@ def whole_study(storage_url: str, name: str) -> WholeStudy:
     """A study with all its trials and curves, in a few queries. Raises UsageError where there is none."""
     with open_reading(storage_url) as storage:
         record = record_of(storage, name)
-        trials, store = reader_of(storage, record).all(), storage.store
+        reader, store = reader_of(storage, record), storage.store
+        trials = reader.all()
         curves = store.curves([trial.trial_id for trial in trials])
         return WholeStudy(
             record=record,
             trials=trials,
+            counts=reader.counted,
             curves=curves,
             seconds={trial_id: curve[-1].seconds for trial_id, curve in curves.items()},
             workers=store.workers(record.study_id),

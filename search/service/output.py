@@ -11,12 +11,18 @@ from search.errors import UsageError
 
 def may_write(out: Path, *, force: bool) -> None:
     """Refuses, before any work is done, a file that exists (unless `force`) or that can have no place."""
-    if out.is_dir():
-        raise UsageError(f"--out {out} is a folder; name a file in it, such as {out / 'page.html'}.")
-    if out.exists() and not force:
-        raise UsageError(f"--out {out} exists; --force writes over it, or choose another name.")
-    if not out.absolute().parent.is_dir():
-        raise UsageError(f"--out {out} cannot be written: there is no folder {out.parent}.")
+    try:
+        if out.is_dir():
+            raise UsageError(f"--out {out} is a folder; name a file in it, such as {out / 'page.html'}.")
+        there = out.exists() or out.is_symlink()
+        if there and not out.is_file():  # to replace a device such as /dev/null would harm the whole machine
+            raise UsageError(f"--out {out} exists and is no regular file; choose another name.")
+        if there and not force:
+            raise UsageError(f"--out {out} exists; --force writes over it, or choose another name.")
+        if not out.absolute().parent.is_dir():
+            raise UsageError(f"--out {out} cannot be written: there is no folder {out.parent}.")
+    except OSError as error:
+        raise UsageError(f"--out {out} cannot be written: {error.strerror or error}.") from error
 
 
 def write(out: Path, text: str, *, force: bool) -> int:
@@ -26,7 +32,7 @@ def write(out: Path, text: str, *, force: bool) -> int:
     may_write(out, force=force)
     content = text.encode()
     try:
-        write_atomically(out, content)
+        write_atomically(out.resolve(), content)  # behind a link, not in its place
     except OSError as error:
         raise UsageError(f"--out {out} cannot be written: {error.strerror or error}.") from error
     return len(content)

@@ -29,6 +29,15 @@ OF_THE_MACHINE = ("device", "cpu", "threads", "cpu_capability", "torch")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Restored:
+    """Weights that were written again."""
+
+    checkpoint: CheckpointRecord
+    where: str
+    """the place of the weights, as the end of a sentence"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Repeated:
     """A trial and its repetition."""
 
@@ -39,7 +48,7 @@ class Repeated:
     seconds: float
     changed: Mapping[str, tuple[Value | None, Value | None]]
     """what differs between the machine then and this one now, by name"""
-    restored: CheckpointRecord | None = None
+    restored: Restored | None = None
     """the weights that were written; None where that was not asked for, or the curve is another one"""
 
     @property
@@ -106,6 +115,7 @@ def repeat(
         found.trial,
         origin=found.origin,
         worker=found.worker,
+        precision=found.precision,
         rungs=[point.images for point in found.curve],
         mnist=load_data(),
     )
@@ -146,29 +156,26 @@ def _kept_moment(storage_url: str, found: FoundTrial) -> Point:
     return best
 
 
-def _restore(storage_url: str, found: FoundTrial, moment: Moment, point: Point) -> CheckpointRecord:
-    from search.work.again import precision_of
-    from search.work.artifacts import Artifacts, artifact_root
+def _restore(storage_url: str, found: FoundTrial, moment: Moment, point: Point) -> Restored:
     from search.work.keeping import keep
+    from search.work.weights import BestWeights
 
     record, trial = found.record, found.trial
-    artifacts = Artifacts.of(artifact_root(storage_url), record)
-    try:
-        written = keep(
-            artifacts,
-            moment,
-            task=record.spec.task,
-            number=trial.number,
-            trial_id=trial.trial_id,
-            point=point,
-            precision=precision_of(trial.settings, found.worker),
-        )
-    except OSError as error:
-        raise TuneError(f"The weights could not be written: {error}.") from error
     with open_reading(storage_url) as storage:
-        storage.store.add_checkpoint(record.study_id, written)
-    artifacts.keep_only(written, trial.number)
-    return written
+        weights = BestWeights.of(storage_url, record, storage.store)
+        try:
+            written = keep(
+                weights,
+                moment,
+                task=record.spec.task,
+                number=trial.number,
+                trial_id=trial.trial_id,
+                point=point,
+                precision=found.precision,
+            )
+        except OSError as error:
+            raise TuneError(f"The weights could not be written: {error}.") from error
+        return Restored(checkpoint=written, where=weights.where(written))
 
 
 def _changed(

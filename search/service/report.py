@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING
 
 from search.errors import ConfigError, TuneError
 from search.records import StudyRecord, TrialRecord
-from search.report.numbers import best_trial, leader
+from search.report.numbers import best_trial, leader, origin
 from search.report.one_study.effects import FAMILY, Setting
 from search.report.one_study.material import Material
 from search.service.confirmed import confirmation
 from search.service.data import load_data
-from search.service.look import WholeStudy, whole_study
+from search.service.look import WholeStudy, precision_of, whole_study
 from search.service.output import may_write, write
 from search.space.defaults import BY_NAME, FAMILIES, default_space
 from search.space.domain import Choice, Fixed, Float, Int
 from search.space.file import space_entries, space_of_entries, space_toml
 from search.study.chance import drawn_at_random
 from search.study.ladder import Ladder
+from search.study.reading import open_reading
 
 if TYPE_CHECKING:  # torch takes a second to import
     from search.report.one_study.mistakes import Mistakes
@@ -69,6 +70,7 @@ def gather(storage_url: str, name: str) -> Material:
     return Material(
         study=record,
         trials=whole.trials,
+        counts=whole.counts,
         curves=whole.curves,
         seconds=whole.seconds,
         workers=tuple(whole.workers.values()),
@@ -113,10 +115,11 @@ def drawn(record: StudyRecord, trials: Sequence[TrialRecord]) -> frozenset[int]:
     spec = record.spec
     if spec.confirms is not None:
         return frozenset()
+    repeats = {trial.number: trial.retry_of for trial in trials}
     return frozenset(
         trial.number
         for trial in trials
-        if drawn_at_random(spec.sampler, spec.seed, _origin(trial, trials).number)
+        if drawn_at_random(spec.sampler, spec.seed, origin(trial.number, repeats))
     )
 
 
@@ -127,7 +130,7 @@ def command(record: StudyRecord) -> str:
     family = model if isinstance(model, str) else "all"
     words = ["tune", "run", "--task", spec.task, "--study", record.name, "--model", family]
     words += ["--trials", str(record.target_trials), "--epochs", f"{spec.epochs:g}", "--seed", str(spec.seed)]
-    words += ["--sampler", spec.sampler, "--pruner", spec.pruner]
+    words += ["--sampler", spec.sampler, "--pruner", spec.pruner, "--precision", spec.precision]
     usual = space_entries(default_space((family,) if family in FAMILIES else FAMILIES))
     if dict(spec.space) != usual:
         words += ["--space", "space.toml"]
@@ -140,15 +143,8 @@ def _confirming(record: StudyRecord, trials: Sequence[TrialRecord]) -> str:
     leaders = {trial.confirming.candidate for trial in runs if trial.confirming and not trial.reference}
     seeds = {trial.confirming.seed for trial in runs if trial.confirming}
     words = ["tune", "confirm", spec.confirms or "", "--top", str(len(leaders)), "--seeds", str(len(seeds))]
-    words += ["--epochs", f"{spec.epochs:g}", "--widen", f"{spec.widen:g}"]
+    words += ["--epochs", f"{spec.epochs:g}", "--widen", f"{spec.widen:g}", "--precision", spec.precision]
     return shlex.join(words)
-
-
-def _origin(trial: TrialRecord, trials: Sequence[TrialRecord]) -> TrialRecord:
-    """The trial that these settings were first given to; numbers count from 0 without a gap."""
-    while trial.retry_of is not None:
-        trial = trials[trial.retry_of]
-    return trial
 
 
 def _mistakes(storage_url: str, whole: WholeStudy) -> Mistakes | str:
@@ -157,29 +153,34 @@ def _mistakes(storage_url: str, whole: WholeStudy) -> Mistakes | str:
     checkpoint = None if winner is None else whole.checkpoints.get(winner.trial_id)
     if winner is None or checkpoint is None:
         return "The winner's weights were not kept, so its mistakes cannot be shown."
-    from models.checkpoint import CheckpointCorrupt
-    from search.work.artifacts import artifact_root
     from search.work.ground import same_data
     from search.work.mistakes import mistakes
+    from search.work.weights import BestWeights, WeightsDamaged, WeightsMissing
 
-    path = artifact_root(storage_url) / checkpoint.path
+    with open_reading(storage_url) as storage:
+        weights = BestWeights.of(storage_url, whole.record, storage.store)
+        where = weights.where(checkpoint)
+        try:
+            content = weights.read(checkpoint)
+        except WeightsMissing:
+            return f"The winner's weights are not {where}; its mistakes cannot be shown."
+        except WeightsDamaged:
+            return f"The winner's weights {where} are damaged and were not used to show its mistakes."
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            return f"The winner's weights {where} cannot be read ({reason}); its mistakes cannot be shown."
     worker = whole.workers.get(whole.trained_by.get(winner.trial_id, ""))
-    precision = "float32" if worker is None else worker.environment[f"precision_{winner.settings[FAMILY]}"]
+    precision = precision_of(winner, worker, whole.workers)
     try:
         mnist = load_data()
         same_data(whole.record, mnist)
-        return mistakes(
-            path,
-            checkpoint,
-            trial=winner.number,
-            task_name=whole.record.spec.task,
-            mnist=mnist,
-            precision=precision,  # type: ignore[arg-type]  # as a worker noted it
-        )
     except ConfigError as error:
         return f"The winner's mistakes cannot be shown: {error}"
-    except CheckpointCorrupt:
-        return f"The winner's weights in {path} are damaged and were not used; its mistakes cannot be shown."
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        return f"The winner's weights in {path} cannot be read ({reason}); its mistakes cannot be shown."
+    return mistakes(
+        content,
+        checkpoint,
+        trial=winner.number,
+        task_name=whole.record.spec.task,
+        mnist=mnist,
+        precision=precision,  # type: ignore[arg-type]  # as a worker noted it
+    )

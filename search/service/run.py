@@ -15,10 +15,11 @@ from search.service.check import check
 from search.service.create import DeviceName, EngineName, RunRequest, create_or_resume
 from search.service.data import fetch_data, load_data
 from search.service.drive import Watch, drive, pause
-from search.service.look import StudyView, find, studies
+from search.service.look import StudyView, find, refuse_foreign, studies
 from search.service.other_hosts import keep_to_one_host
 from search.service.watched import RunResult
 from search.store.database import PATIENCE_S
+from search.store.url import parse_url
 from search.study.storage import open_storage
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
@@ -48,6 +49,8 @@ def run(
     then in order and the same request goes on), TuneError where trial after trial fails.
     """
     check(request, detach=detach)
+    parse_url(storage_url)  # refused before anything is fetched
+    refuse_foreign(storage_url, request.name)
     with engine_for(request, storage_url) as engine:
         fetch_data(progress=progress)
         mnist = load_data()
@@ -117,6 +120,7 @@ def join(
 
     stop: whether somebody wants to end already, so that a storage that is away is not waited for.
     """
+    refuse_foreign(storage_url, name)
     with open_storage(storage_url, create=False, patience_s=PATIENCE_S) as storage:
         storage.heed(stop)
         keep_to_one_host(storage, stop)
@@ -152,6 +156,8 @@ def serve(
         while not signals.stop():
             name = None
             try:
+                if only is not None:
+                    refuse_foreign(storage_url, only)
                 found = studies(storage_url)
                 words = _waiting_for(only, found)
                 name = next(_open(found, only, shelved), None)

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Literal
 from search.machine import is_here
 from search.records import Point, Snapshot, State, StudyRecord, TrialRecord
 from search.report import numbers
+from search.service.look import reader_of
 from search.study.storage import Storage
 from search.study.study import Study, StudyDeleted
+from search.work.weights import BestWeights
 
 if TYPE_CHECKING:  # its package imports torch
     from search.work.engine import Place
@@ -39,6 +41,8 @@ class RunResult:
     """of its curve, where its validation score is highest"""
     confirms: str | None
     """name of the study that this one confirms; None: it searches"""
+    notes: tuple[str, ...] = ()
+    """sentences on what a person should know beside the result"""
 
 
 class Watched:
@@ -60,7 +64,8 @@ class Watched:
         self._turned: dict[str, float] = {}
         """when that changed: who ends a trial goes on with one that may have waited for long"""
         self._looked_s = 0.0
-        self._finished_before = numbers.count(study.trials()).finished
+        self._reader = reader_of(storage, record)
+        self._finished_before = self._reader.counts().finished
 
     def snapshot(self, elapsed_s: float) -> Snapshot:
         """The study now. Raises StudyDeleted."""
@@ -74,7 +79,7 @@ class Watched:
             raise StudyDeleted(self._study.name)
         # Another run may have raised the target meanwhile.
         self._record = replace(self._record, target_trials=current.target_trials)
-        self._trials = self._study.trials()
+        self._trials = self._reader.all()
         leader = numbers.leader(self._trials)
         running = [trial for trial in self._trials if trial.state is State.RUNNING]
         for trial in running:
@@ -97,6 +102,7 @@ class Watched:
             moved=self._moved,
             elapsed_s=elapsed_s,
             finished_before=self._finished_before,
+            counts=self._reader.counted,
         )
 
     def stalled(self, since_s: float, places: Collection[Place]) -> list[tuple[Place, int]]:
@@ -152,6 +158,21 @@ class Watched:
             trial=best,
             point=numbers.best_point(curve),
             confirms=self._record.spec.confirms,
+            notes=self._too_large(),
+        )
+
+    def _too_large(self) -> tuple[str, ...]:
+        """On weights that other machines may not reach, because they are not in the database."""
+        weights = BestWeights.of(self._storage.url, self._record, self._storage.store)
+        ids = {checkpoint.trial_id for checkpoint in weights.too_large()}
+        if not ids:
+            return ()
+        whose = ", ".join(str(trial.number) for trial in self._trials if trial.trial_id in ids)
+        limit = f"{weights.largest_bytes / 2**20:.3g} MB"
+        return (
+            f"The weights of trial {whose} are larger than {limit} and are not in the database: each trial's "
+            f"are a file in {weights.artifacts.root} where it was trained. TUNE_ARTIFACTS can name a folder "
+            "that all machines share.",
         )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from reprlib import repr as short
 
 from search.records import Value
 
@@ -29,12 +30,12 @@ class Int:
     def __post_init__(self) -> None:
         for name, number in (("low", self.low), ("high", self.high), ("step", self.step)):
             if isinstance(number, bool) or not isinstance(number, int):
-                raise DomainError(f"{name} must be a whole number, not {number!r}")
+                raise DomainError(f"{name} must be a whole number, not {short(number)}")
         _check_bounds(self.low, self.high, self.log)
         if self.step < 1:
-            raise DomainError(f"step must be at least 1, not {self.step}")
+            raise DomainError(f"step must be at least 1, not {short(self.step)}")
         if self.log and self.step != 1:
-            raise DomainError(f"step must be 1 on a logarithmic scale, not {self.step}")
+            raise DomainError(f"step must be 1 on a logarithmic scale, not {short(self.step)}")
 
     def __contains__(self, value: object) -> bool:
         if isinstance(value, bool) or not isinstance(value, int):
@@ -54,7 +55,7 @@ class Float:
     def __post_init__(self) -> None:
         for name, number in (("low", self.low), ("high", self.high)):
             if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-                raise DomainError(f"{name} must be a finite number, not {number!r}")
+                raise DomainError(f"{name} must be a finite number, not {short(number)}")
         _check_bounds(self.low, self.high, self.log)
 
     def __contains__(self, value: object) -> bool:
@@ -74,7 +75,7 @@ class Choice:
             raise DomainError("a list of options must name at least one")
         seen = {(type(option), option) for option in self.options}
         if len(seen) != len(self.options):
-            raise DomainError(f"options must differ from each other: {list(self.options)}")
+            raise DomainError(f"options must differ from each other: {short(list(self.options))}")
 
     def __contains__(self, value: object) -> bool:
         return any(type(option) is type(value) and option == value for option in self.options)

@@ -2,13 +2,14 @@
 Knows nothing of SQL, of Optuna or of training; speaks only in records.
 
 Optuna keeps parameters, values and states. The store keeps what Optuna has no place for: a study's spec
-and target, the claims of workers on slots of that target, learning curves, environments, checkpoints,
-looks at the test set, exports.
+and target, the claims of workers on slots of that target, learning curves, environments, precisions,
+checkpoints, looks at the test set, exports.
 tests/contracts/test_store.py holds every implementation to this page.
 """
 
 from __future__ import annotations
 
+import datetime
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 
@@ -17,6 +18,7 @@ from search.errors import TuneError
 from search.records import (
     CheckpointRecord,
     Claim,
+    CurveCheck,
     ExportRecord,
     Measured,
     Point,
@@ -54,10 +56,18 @@ class Store(ABC):
     # Claims
 
     @abstractmethod
-    def claim(self, study_id: int, worker_id: str, *, lease_s: float) -> Claim | None:
+    def claim(
+        self,
+        study_id: int,
+        worker_id: str,
+        *,
+        lease_s: float,
+        created: datetime.datetime | None = None,
+    ) -> Claim | None:
         """Takes the lowest free slot, or None where as many as the study's target are taken.
 
-        However many processes call at once, each slot goes to one of them.
+        However many processes call at once, each slot goes to one of them. created: when the study was made
+        that the worker joined; None too where that one was deleted and another one has its id.
         """
 
     @abstractmethod
@@ -70,6 +80,13 @@ class Store(ABC):
     @abstractmethod
     def renew(self, claim: Claim, *, lease_s: float) -> None:
         """Holds the claim for another `lease_s` seconds. Raises LeaseLost."""
+
+    @abstractmethod
+    def require_held(self, claim: Claim) -> None:
+        """Raises LeaseLost where the claim is no longer its holder's.
+
+        Inside a transaction of the same database it stays so until the transaction ends.
+        """
 
     @abstractmethod
     def settle(self, claim: Claim) -> None:
@@ -147,6 +164,11 @@ class Store(ABC):
         """The validation accuracies of many trials by images seen, in two queries. Trials without points are
         left out."""
 
+    @abstractmethod
+    def check_curves(self, trial_ids: Collection[int]) -> Mapping[int, CurveCheck]:
+        """What is needed to tell which of these curves can be used, in two queries. Trials without points are
+        left out."""
+
     # Workers
 
     @abstractmethod
@@ -157,24 +179,55 @@ class Store(ABC):
     def workers(self, study_id: int) -> Mapping[str, Worker]:
         """The workers that ever joined a study, by id."""
 
+    # Precisions
+
+    @abstractmethod
+    def precisions(self, study_id: int, processor: str) -> Mapping[str, str]:
+        """The precision of each model family that was decided for this study on this kind of processor.
+
+        Empty where nothing was decided.
+        """
+
+    @abstractmethod
+    def decide_precisions(
+        self, study_id: int, processor: str, precisions: Mapping[str, str]
+    ) -> Mapping[str, str]:
+        """Records the precision of each model family, unless one was decided before. Returns what is decided.
+
+        However many processes call at once, all of them get the same answer.
+        """
+
     # Checkpoints
 
     @abstractmethod
     def add_checkpoint(
-        self, study_id: int, checkpoint: CheckpointRecord, *, claim: Claim | None = None
+        self,
+        study_id: int,
+        checkpoint: CheckpointRecord,
+        *,
+        claim: Claim | None = None,
+        content: bytes | None = None,
     ) -> None:
-        """Remembers the best weights of a trial, in place of earlier ones.
+        """Remembers the best weights of a trial, in place of earlier ones, whose chunks are deleted.
 
-        claim: under which the trial is trained; None: it has ended. Raises LeaseLost once it has passed on.
+        claim: under which the trial is trained; None: it has ended. content: the weights, to be kept in the
+        database; None: they are in the file that the record names. All of it happens or nothing. Raises
+        LeaseLost once the claim has passed on.
         """
 
     @abstractmethod
     def drop_checkpoints(self, study_id: int, *, keep: int) -> list[CheckpointRecord]:
-        """Forgets all but the `keep` best checkpoints of a study and returns those forgotten."""
+        """Forgets all but the `keep` best checkpoints of a study, chunks included; returns the forgotten."""
 
     @abstractmethod
     def checkpoints(self, study_id: int) -> list[CheckpointRecord]:
-        """The checkpoints of a study, best score first (the earlier trial where scores are equal)."""
+        """The checkpoints of a study, best score first (the earlier trial where scores are equal). No chunk
+        is read."""
+
+    @abstractmethod
+    def weights_chunk(self, checkpoint: CheckpointRecord, position: int) -> bytes | None:
+        """One chunk, counted from 0, of weights that are in the database; None after the last one, and where
+        they are there no more."""
 
     # What was done with the results
 

@@ -20,15 +20,15 @@ from search.errors import TryAgain
 from search.store.engine import build_engine, translated
 from search.store.opened_file import FileId, OpenedFile
 
-_IDS_PER_QUERY = 500
+IDS_PER_QUERY = 500
 """SQLite takes 999 variables in the oldest builds still around."""
 
 
 def portions(ids: Collection[int]) -> Iterator[Sequence[int]]:
     """Rising, in lists short enough for one query each."""
     rising = sorted(set(ids))
-    for start in range(0, len(rising), _IDS_PER_QUERY):
-        yield rising[start : start + _IDS_PER_QUERY]
+    for start in range(0, len(rising), IDS_PER_QUERY):
+        yield rising[start : start + IDS_PER_QUERY]
 
 
 PATIENCE_S = 120.0

@@ -15,11 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError, SQLAlchemyError
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError, SQLAlchemyError
 
 from search.errors import ConfigError, TryAgain, TuneError
+from search.redaction import redacted
+from search.store.connecting import connect_arguments, prepare_server, words
 from search.store.opened_file import moved
+from search.store.url import masked as masked
+from search.store.url import parse_url as parse_url
 
 BUSY_TIMEOUT_S = 60.0
 """How long SQLite itself waits for another process's transaction, deaf to signals."""
@@ -28,61 +32,26 @@ SHORT_BUSY_TIMEOUT_S = 3.0
 """The same for whoever tries again afterwards (Database.patiently) and must hear a signal meanwhile."""
 
 
-def parse_url(text: str) -> URL:
-    """The storage URL, checked. Raises ConfigError for one that no supported database has."""
-    try:
-        url = make_url(text)
-        backend = url.get_backend_name()
-    except (ArgumentError, ValueError) as error:
-        raise ConfigError(
-            "The storage is not a database URL; write it like sqlite:///studies.db "
-            "or postgresql://user@host/database."
-        ) from error
-    if backend not in ("sqlite", "postgresql", "mysql", "mariadb"):
-        raise ConfigError(
-            f"The storage {masked(url)} names {backend}; tune works with sqlite, postgresql or mysql."
-        )
-    if backend == "sqlite" and url.database in (None, "", ":memory:"):
-        raise ConfigError(
-            "A storage in memory cannot be shared by workers; name a file: sqlite:///studies.db."
-        )
-    if url.drivername == "mysql":  # the driver that the extra `mysql` installs
-        url = url.set(drivername="mysql+pymysql")
-    return url
-
-
-def masked(url: URL) -> str:
-    """The URL as it may be shown: without its password."""
-    return url.render_as_string(hide_password=True)
-
-
 def engine_arguments(url: URL, *, patient: bool = False) -> dict[str, Any]:
     """Arguments of `create_engine` that suit the database; also handed to Optuna's storage.
 
     patient: what fails because the database is locked will be tried again.
     """
-    match url.get_backend_name():
-        case "sqlite":
-            return {"connect_args": {"timeout": SHORT_BUSY_TIMEOUT_S if patient else BUSY_TIMEOUT_S}}
-        case "postgresql":
-            return {
-                "pool_pre_ping": True,
-                "pool_size": 1,
-                "max_overflow": 2,
-                "connect_args": {"connect_timeout": 10, "options": "-c timezone=utc"},
-            }
-        case _:
-            return {
-                "pool_pre_ping": True,
-                "pool_size": 1,
-                "max_overflow": 2,
-                "connect_args": {"connect_timeout": 10, "init_command": "SET time_zone = '+00:00'"},
-            }
+    if url.get_backend_name() == "sqlite":
+        timeout_s = SHORT_BUSY_TIMEOUT_S if patient else BUSY_TIMEOUT_S
+        return {} if "timeout" in url.query else {"connect_args": {"timeout": timeout_s}}
+    return {
+        "pool_pre_ping": True,
+        "pool_size": 1,
+        "max_overflow": 2,
+        "connect_args": connect_arguments(url),
+    }
 
 
 def prepare(engine: Engine) -> None:
-    """Makes an existing engine safe for several processes; does nothing on servers."""
+    """Makes an existing engine safe for several processes."""
     if engine.dialect.name != "sqlite":
+        prepare_server(engine)
         return
 
     @event.listens_for(engine, "connect")
@@ -103,13 +72,20 @@ def prepare(engine: Engine) -> None:
 
 
 def build_engine(url: URL, *, patient: bool = False) -> Engine:
-    """An engine for tune's own tables. Raises ConfigError where the driver is not installed."""
+    """An engine for tune's own tables.
+
+    Raises ConfigError where the driver is not installed, or an option of the URL is not what it takes.
+    """
     try:
         engine = create_engine(url, **engine_arguments(url, patient=patient))
-    except (ImportError, NoSuchModuleError) as error:
+    except ImportError as error:
         extra = "postgresql" if url.get_backend_name() == "postgresql" else "mysql"
         raise ConfigError(
             f"The driver for {masked(url)} is not installed; pip install 'tune[{extra}]' brings it."
+        ) from error
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"The storage {masked(url)} has an option that cannot be used: {redacted(words(error))}."
         ) from error
     prepare(engine)
     return engine
@@ -133,9 +109,7 @@ def translated(url: URL) -> Iterator[None]:
 
 def _translate(url: URL, error: SQLAlchemyError) -> TuneError:
     original = getattr(error, "orig", None)
-    reason = _words(original or error)
-    if url.password:
-        reason = reason.replace(str(url.password), "***")
+    reason = redacted(words(original or error))
     where = masked(url)
     if isinstance(original, sqlite3.Error) and url.database is not None:
         return _sqlite_error(Path(url.database), original)
@@ -148,12 +122,8 @@ def _translate(url: URL, error: SQLAlchemyError) -> TuneError:
     return TuneError(f"The storage {where} failed: {reason}.")
 
 
-def _words(error: BaseException) -> str:
-    return " ".join(str(error).split()).rstrip(".?!")
-
-
 def _sqlite_error(path: Path, error: sqlite3.Error) -> TuneError:
-    reason = _words(error)
+    reason = words(error)
     if "unable to open" in reason:
         folder = path.absolute().parent
         if path.is_symlink() and not (target := folder / path.readlink()).parent.is_dir():

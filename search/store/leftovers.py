@@ -12,17 +12,18 @@ from sqlalchemy import Connection, delete, select
 from search.store import optuna_tables, tables
 from search.store.database import Database
 
-_OF_STUDIES = (
+OF_STUDIES = (
     tables.claims,
     tables.offers,
     tables.workers,
+    tables.precisions,
     tables.checkpoints,
     tables.looks,
     tables.exports,
     tables.studies,
 )
-_OF_TRIALS = (tables.points, tables.head_points, tables.head_looks)
-_NAMING_A_TRIAL = (*_OF_TRIALS, tables.checkpoints, tables.looks, tables.exports)
+OF_TRIALS = (tables.points, tables.head_points, tables.head_looks, tables.weights)
+_NAMING_A_TRIAL = (*OF_TRIALS, tables.checkpoints, tables.looks, tables.exports)
 
 
 def sweep(database: Database) -> list[int]:
@@ -41,10 +42,11 @@ def _sweep(database: Database) -> list[int]:
         gone = _gone(connection)
         trials = select(optuna_tables.trials.c.trial_id)
         studies = select(optuna_tables.studies.c.study_id)
-        for table in _OF_TRIALS:
-            connection.execute(delete(table).where(table.c.trial_id.not_in(trials)))
-        for table in _OF_STUDIES:
+        # Claims go first: from then on nobody can add weights to these trials (Store.add_checkpoint).
+        for table in OF_STUDIES:
             connection.execute(delete(table).where(table.c.study_id.not_in(studies)))
+        for table in OF_TRIALS:
+            connection.execute(delete(table).where(table.c.trial_id.not_in(trials)))
     return gone
 
 

@@ -7,13 +7,15 @@ from __future__ import annotations
 import datetime
 import secrets
 import threading
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from search.confirmation import Look
 from search.records import (
     CheckpointRecord,
     Claim,
+    CurveCheck,
     ExportRecord,
     Measured,
     Point,
@@ -22,6 +24,7 @@ from search.records import (
     Worker,
 )
 from search.store.base import LeaseLost, Store
+from search.store.rows import is_sound
 
 
 class MemoryStore(Store):
@@ -36,7 +39,10 @@ class MemoryStore(Store):
         """token by claim"""
         self._curves: dict[int, dict[int, Point]] = {}
         self._workers: dict[int, dict[str, Worker]] = {}
+        self._precisions: dict[tuple[int, str], dict[str, str]] = {}
         self._checkpoints: dict[int, tuple[int, CheckpointRecord]] = {}
+        self._weights: dict[int, tuple[str, bytes]] = {}
+        """(SHA-256, weights) by trial"""
         self._looks: dict[tuple[int, datetime.datetime], Look] = {}
         self._exports: dict[tuple[int, datetime.datetime], ExportRecord] = {}
 
@@ -61,10 +67,17 @@ class MemoryStore(Store):
 
     # Claims
 
-    def claim(self, study_id: int, worker_id: str, *, lease_s: float) -> Claim | None:
+    def claim(
+        self,
+        study_id: int,
+        worker_id: str,
+        *,
+        lease_s: float,
+        created: datetime.datetime | None = None,
+    ) -> Claim | None:
         with self._lock:
             study = self._studies.get(study_id)
-            if study is None:
+            if study is None or created not in (None, study.created):
                 return None
             taken = {claim.slot for claim in self.claims(study_id)}
             if len(taken) >= study.target_trials:
@@ -88,13 +101,17 @@ class MemoryStore(Store):
         with self._lock:
             self._claims[claim.claim_id] = replace(self._held(claim), trial_id=trial_id)
             self._curves.pop(trial_id, None)
-            self._checkpoints.pop(trial_id, None)
+            self._forget_checkpoint(trial_id)
             return self._claims[claim.claim_id]
 
     def renew(self, claim: Claim, *, lease_s: float) -> None:
         with self._lock:
             expires = _now() + datetime.timedelta(seconds=lease_s)
             self._claims[claim.claim_id] = replace(self._held(claim), expires=expires)
+
+    def require_held(self, claim: Claim) -> None:
+        with self._lock:
+            self._held(claim)
 
     def settle(self, claim: Claim) -> None:
         with self._lock:
@@ -104,7 +121,8 @@ class MemoryStore(Store):
         with self._lock:
             lost = self._held(claim).trial_id
             del self._claims[claim.claim_id]
-            self._checkpoints = {k: v for k, v in self._checkpoints.items() if k != lost}
+            if lost is not None:
+                self._forget_checkpoint(lost)
 
     def claims(self, study_id: int) -> list[Claim]:
         with self._lock:
@@ -192,6 +210,16 @@ class MemoryStore(Store):
             for trial_id, curve in self.curves(trial_ids).items()
         }
 
+    def check_curves(self, trial_ids: Collection[int]) -> dict[int, CurveCheck]:
+        return {
+            trial_id: CurveCheck(
+                points=len(curve),
+                unsound=sum(not is_sound(point) for point in curve),
+                heads=Counter(head for point in curve for head in point.validation.heads),
+            )
+            for trial_id, curve in self.curves(trial_ids).items()
+        }
+
     # Workers
 
     def add_worker(self, study_id: int, worker: Worker) -> None:
@@ -202,27 +230,58 @@ class MemoryStore(Store):
         with self._lock:
             return dict(self._workers.get(study_id, {}))
 
+    # Precisions
+
+    def precisions(self, study_id: int, processor: str) -> dict[str, str]:
+        with self._lock:
+            return dict(self._precisions.get((study_id, processor), {}))
+
+    def decide_precisions(
+        self, study_id: int, processor: str, precisions: Mapping[str, str]
+    ) -> dict[str, str]:
+        with self._lock:
+            decided = {**precisions, **self.precisions(study_id, processor)}
+            self._precisions[study_id, processor] = decided
+            return dict(decided)
+
     # Checkpoints
 
     def add_checkpoint(
-        self, study_id: int, checkpoint: CheckpointRecord, *, claim: Claim | None = None
+        self,
+        study_id: int,
+        checkpoint: CheckpointRecord,
+        *,
+        claim: Claim | None = None,
+        content: bytes | None = None,
     ) -> None:
         with self._lock:
             if claim is not None:
                 self._held(claim)
-            self._checkpoints[checkpoint.trial_id] = (study_id, checkpoint)
+            self._forget_checkpoint(checkpoint.trial_id)
+            record = replace(checkpoint, in_database=content is not None)
+            self._checkpoints[checkpoint.trial_id] = (study_id, record)
+            if content is not None:
+                self._weights[checkpoint.trial_id] = (checkpoint.sha256, content)
 
     def drop_checkpoints(self, study_id: int, *, keep: int) -> list[CheckpointRecord]:
         with self._lock:
             dropped = self.checkpoints(study_id)[keep:]
             for checkpoint in dropped:
-                del self._checkpoints[checkpoint.trial_id]
+                self._forget_checkpoint(checkpoint.trial_id)
             return dropped
 
     def checkpoints(self, study_id: int) -> list[CheckpointRecord]:
         with self._lock:
             mine = [checkpoint for owner, checkpoint in self._checkpoints.values() if owner == study_id]
             return sorted(mine, key=lambda checkpoint: (-checkpoint.score, checkpoint.trial_id))
+
+    def weights_chunk(self, checkpoint: CheckpointRecord, position: int) -> bytes | None:
+        sha256, content = self._weights.get(checkpoint.trial_id, ("", b""))
+        return content if (sha256, position) == (checkpoint.sha256, 0) else None
+
+    def _forget_checkpoint(self, trial_id: int) -> None:
+        self._checkpoints.pop(trial_id, None)
+        self._weights.pop(trial_id, None)
 
     # What was done with the results
 

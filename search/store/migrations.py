@@ -41,11 +41,12 @@ class Found:
 NOTHING = Found(optuna=False, version=None)
 
 
-def look(engine: Engine, *, create: bool) -> Found:
+def look(engine: Engine, *, create: bool, plain: bool = False) -> Found:
     """What this database holds already. Changes nothing.
 
     Raises ConfigError for a database of another program, of a newer tune or of another Optuna, for a path
-    that is no file, and, unless `create`, for one that does not exist or holds nothing of tune's.
+    that is no file, and, unless `create`, for one that does not exist or holds nothing of tune's. plain: one
+    that holds studies of plain Optuna is not refused.
     """
     where = masked(engine.url)
     if engine.dialect.name == "sqlite":
@@ -61,7 +62,7 @@ def look(engine: Engine, *, create: bool) -> Found:
     while True:
         with _reading(engine) as connection:
             found = _look(connection)
-            if create or found.is_whole:
+            if create or found.is_whole or (plain and found.optuna and _has_studies(connection)):
                 return found
             if not is_being_made(connection) or time.monotonic() > deadline:
                 raise ConfigError(f"The storage {where} holds no study of tune's yet; `tune run` makes one.")
@@ -129,3 +130,8 @@ def refuse_damaged(engine: Engine) -> None:
             f"The storage {engine.url.database} is damaged ({' '.join(str(found).split())}); it was not "
             f"changed. `sqlite3 {engine.url.database} .recover | sqlite3 new.db` saves what can be read."
         )
+
+
+def _has_studies(connection: Connection) -> bool:
+    """Whether Optuna has a study there, whoever made it."""
+    return connection.execute(select(optuna_tables.studies.c.study_id).limit(1)).first() is not None

@@ -11,7 +11,7 @@ import datetime
 import json
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from search.store import optuna_tables as tables
 from search.store.optuna_tables import stored
@@ -42,7 +42,11 @@ def insert_trial(connection: Connection, study_id: int, number: int, **columns: 
     row = {"study_id": study_id, "number": number, **columns}
     key = connection.execute(insert(tables.trials).values(**row)).inserted_primary_key
     assert key is not None
-    return int(key[0])
+    trial_id = int(key[0])
+    if connection.dialect.name == "sqlite":  # orphans of a deleted trial that had this id
+        for table in tables.OF_TRIALS:
+            connection.execute(delete(table).where(table.c.trial_id == trial_id))
+    return trial_id
 
 
 def write_change(connection: Connection, trial_id: int, change: Change) -> None:

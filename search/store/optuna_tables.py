@@ -6,6 +6,8 @@ tests/contracts/test_optuna_tables.py holds this page against the installed Optu
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     Column,
     DateTime,
@@ -17,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    type_coerce,
 )
 
 REVISION = "v3.2.0.a"
@@ -48,14 +51,20 @@ directions = Table(
     Column("objective", Integer),
 )
 
-study_system_attributes = Table(
-    "study_system_attributes",
-    metadata,
-    Column("study_system_attribute_id", Integer, primary_key=True),
-    Column("study_id", Integer),
-    Column("key", String(512)),
-    Column("value_json", Text),
-)
+
+def _study_attributes(kind: str) -> Table:
+    return Table(
+        f"study_{kind}_attributes",
+        metadata,
+        Column(f"study_{kind}_attribute_id", Integer, primary_key=True),
+        Column("study_id", Integer),
+        Column("key", String(512)),
+        Column("value_json", Text),
+    )
+
+
+study_user_attributes = _study_attributes("user")
+study_system_attributes = _study_attributes("system")
 
 trials = Table(
     "trials",
@@ -98,6 +107,14 @@ steps = Table(
     Column("intermediate_value_type", _values("trialintermediatevaluetype", nan=True)),
 )
 
+heartbeats = Table(
+    "trial_heartbeats",
+    metadata,
+    Column("trial_heartbeat_id", Integer, primary_key=True),
+    Column("trial_id", Integer),
+    Column("heartbeat", DateTime),
+)
+
 
 def _attributes(kind: str) -> Table:
     return Table(
@@ -113,6 +130,12 @@ def _attributes(kind: str) -> Table:
 user_attributes = _attributes("user")
 system_attributes = _attributes("system")
 
+OF_TRIALS = (params, values, steps, heartbeats, user_attributes, system_attributes)
+"""Tables whose rows belong to a trial."""
+
+OF_STUDIES = (trials, directions, study_user_attributes, study_system_attributes)
+"""Tables whose rows belong to a study."""
+
 alembic_version = Table(
     "alembic_version",
     MetaData(),
@@ -121,23 +144,24 @@ alembic_version = Table(
 )
 """Alembic's table, as Alembic makes it: it holds the revision of Optuna's schema."""
 
-NAMES = frozenset(
-    {
-        *metadata.tables,
-        alembic_version.name,
-        "study_user_attributes",
-        "trial_heartbeats",
-        "version_info",
-    }
-)
+NAMES = frozenset({*metadata.tables, alembic_version.name, "version_info"})
 """All tables that Optuna makes, also those which tune does not read."""
 
-_WORDS = {"INF_POS": float("inf"), "INF_NEG": float("-inf"), "NAN": float("nan")}
+
+def as_word(column: Column[Any]) -> Any:
+    """A column of an enumeration as the driver gives it: a word that Optuna does not know can be read."""
+    return type_coerce(column, String).label(column.name)
 
 
-def number_of(value: float | None, kind: str) -> float:
-    """A stored number: itself, or what its kind stands for."""
-    return _WORDS[kind] if value is None else value
+_NAN = float("nan")
+_WORDS = {"INF_POS": float("inf"), "INF_NEG": float("-inf")}
+
+
+def number_of(value: float | None, kind: str | None) -> float:
+    """A stored number: itself, or what its kind stands for. NaN for what Optuna did not write."""
+    if value is None:
+        return _WORDS.get(kind or "", _NAN)
+    return value if isinstance(value, int | float) else _NAN
 
 
 def stored(value: float) -> tuple[float | None, str]:

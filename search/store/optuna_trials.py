@@ -8,18 +8,22 @@ gathered; which rows they become is in search.store.optuna_rows.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Select, Table, case, func, insert, select, update
+from sqlalchemy import Connection, Select, Table, case, func, insert, select, update
 
 from search.errors import TuneError
 from search.records import Counts, State, Value
 from search.store import optuna_tables as tables
 from search.store.database import Database, portions, retried
+from search.store.deletion import delete_rows
 from search.store.optuna_rows import insert_trial, next_number, start_trial, utc_now, write_change
-from search.store.optuna_tables import number_of
+from search.store.optuna_tables import as_word, number_of
+from search.store.ownership import MARK, own_trials, raw, rows_of
 from search.store.trial_facts import (
     FIXED_PARAMS,
     NAMES,
@@ -33,6 +37,9 @@ from search.store.trial_facts import (
     utc,
 )
 from search.store.upsert import put
+
+METRIC_NAMES = "study:metric_names"
+"""System attribute in which Optuna keeps what the values of a study are called."""
 
 
 class TrialEnded(TuneError):
@@ -70,20 +77,59 @@ class OptunaTrials:
             return connection.execute(query).first() is not None
 
     @retried
-    def counts(self, study_id: int) -> Counts:
-        """How many trials are in each state."""
-        states = tables.trials.c.state
-        query = select(states, func.count()).where(tables.trials.c.study_id == study_id).group_by(states)
+    def signed(self) -> frozenset[int]:
+        """Ids of the studies that have what `add_study` writes, and plain Optuna does not by itself.
+
+        SQLite gives the id of a study that was deleted to the next one: without this, a study that another
+        program makes then would be taken for the one of tune's that was there.
+        """
+        table = tables.study_system_attributes.c
         with self.database.read() as connection:
-            return Counts(**{STATES[name].value: number for name, number in connection.execute(query)})
+            rows = raw(connection, select(table.study_id).where(table.key == METRIC_NAMES))
+        return frozenset(study_id for (study_id,) in rows)
 
     @retried
-    def images(self, study_id: int) -> int:
-        """Sum of the last steps of all trials."""
-        last = _of_study(select(func.max(tables.steps.c.step).label("last")), tables.steps, study_id)
-        query = select(func.sum(last.group_by(tables.steps.c.trial_id).subquery().c.last))
+    def is_maximized(self, study_id: int) -> bool:
+        """Whether the study has one objective, which is to be maximized, as `add_study` made it."""
+        table = tables.directions.c
+        query = select(as_word(table.direction)).where(table.study_id == study_id)
         with self.database.read() as connection:
-            return int(connection.execute(query).scalar() or 0)
+            return [word for (word,) in raw(connection, query)] == ["MAXIMIZE"]
+
+    @retried
+    def counts(self, study_id: int) -> Counts:
+        """How many trials are in each state, whoever added them."""
+        trials = tables.trials.c
+        query = select(as_word(trials.state), func.count()).where(trials.study_id == study_id)
+        with self.database.read() as connection:
+            found = connection.execute(query.group_by(trials.state)).all()
+        return Counts(**{STATES[name].value: number for name, number in found if name in STATES})
+
+    @retried
+    def tally(self, study_id: int) -> tuple[Counts, frozenset[int]]:
+        """How many of tune's own trials are in each state, how many are foreign, and the ids of the latter.
+
+        An own trial whose state Optuna does not know counts nowhere.
+        """
+        trials = tables.trials.c
+        query = select(trials.trial_id, as_word(trials.state)).where(trials.study_id == study_id)
+        condition = trials.study_id == study_id
+        with self.database.read() as connection:
+            states = {trial_id: STATES.get(name) for trial_id, name in raw(connection, query)}
+            found = {trial_id: (study_id, state) for trial_id, state in states.items()}
+            own = own_trials(connection, rows_of(connection, condition), found)
+        counted = Counter(state.value for each in own if (state := states[each]) is not None)
+        foreign = frozenset(states.keys() - own)
+        return Counts(**{state.value: counted[state.value] for state in State}, foreign=len(foreign)), foreign
+
+    @retried
+    def images(self, study_id: int, *, without: Collection[int] = ()) -> int:
+        """Sum of the last steps of all trials; `without` those."""
+        steps = tables.steps.c
+        last = _of_study(select(steps.trial_id, func.max(steps.step)), tables.steps, study_id)
+        with self.database.read() as connection:
+            found = raw(connection, last.group_by(steps.trial_id))
+        return sum(step for trial_id, step in found if trial_id not in without and isinstance(step, int))
 
     @retried
     def add_study(self, name: str, metric: str) -> int | None:
@@ -91,24 +137,32 @@ class OptunaTrials:
 
         Who adds one of the same name at the same time waits for this transaction to end.
         """
+        query = select(tables.studies.c.study_id).where(tables.studies.c.study_name == name)
         with self.database.write() as connection:
+            is_new = connection.execute(query).first() is None
             put(connection, tables.studies, ("study_name",), [{"study_name": name}], replace=False)
-            query = select(tables.studies.c.study_id).where(tables.studies.c.study_name == name)
             study_id = int(connection.execute(query.with_for_update()).scalar_one())
+            if is_new and connection.dialect.name == "sqlite":
+                delete_rows(connection, study_id)  # orphans of a deleted study that had this id
             direction = tables.directions.c
             if connection.execute(select(direction.study_id).where(direction.study_id == study_id)).first():
                 return None
             row = {"study_id": study_id, "objective": 0, "direction": "MAXIMIZE"}
             connection.execute(insert(tables.directions).values(**row))
-            named = {"key": "study:metric_names", "value_json": json.dumps([metric])}
+            named = {"key": METRIC_NAMES, "value_json": json.dumps([metric])}
             connection.execute(insert(tables.study_system_attributes).values(study_id=study_id, **named))
         return study_id
 
     # Which trials
 
-    @retried
     def best(self, study_id: int) -> int | None:
         """Id of the complete trial with the highest value, the earliest of equals; None without any."""
+        return next(iter(self.ranked(study_id)), None)
+
+    @retried
+    def ranked(self, study_id: int) -> list[int]:
+        """Ids of the complete trials that have a value, whoever added them: the highest value first, the
+        earliest of equals."""
         trials, values = tables.trials, tables.values
         kind = case((values.c.value_type == "INF_NEG", -1), (values.c.value_type == "INF_POS", 1), else_=0)
         query = (
@@ -116,10 +170,9 @@ class OptunaTrials:
             .join_from(trials, values, values.c.trial_id == trials.c.trial_id)
             .where(trials.c.study_id == study_id, trials.c.state == "COMPLETE", values.c.objective == 0)
             .order_by(kind.desc(), values.c.value.desc(), trials.c.number)
-            .limit(1)
         )
         with self.database.read() as connection:
-            return connection.execute(query).scalar()
+            return [trial_id for (trial_id,) in raw(connection, query)]
 
     @retried
     def noted(self, study_id: int, key: str, value: object | None = None) -> list[int]:
@@ -142,10 +195,10 @@ class OptunaTrials:
     @retried
     def state(self, trial_id: int) -> State:
         """Of one trial, as the database has it now. Raises KeyError where there is none."""
-        query = select(tables.trials.c.state).where(tables.trials.c.trial_id == trial_id)
+        query = select(as_word(tables.trials.c.state)).where(tables.trials.c.trial_id == trial_id)
         with self.database.read() as connection:
             name = connection.execute(query).scalar()
-        if name is None:
+        if name not in STATES:
             raise KeyError(f"there is no trial {trial_id}")
         return STATES[name]
 
@@ -162,9 +215,9 @@ class OptunaTrials:
             select(
                 trials.c.trial_id,
                 trials.c.number,
-                trials.c.state,
+                as_word(trials.c.state),
                 steps.c.intermediate_value,
-                steps.c.intermediate_value_type,
+                as_word(steps.c.intermediate_value_type),
                 said.c.key,
             )
             .outerjoin_from(trials, steps, here)
@@ -173,18 +226,27 @@ class OptunaTrials:
             .order_by(trials.c.number)
         )
         with self.database.read() as connection:
-            found = [
-                Standing(
-                    trial_id=trial_id,
-                    number=number,
-                    state=STATES[state],
-                    value=None if kind is None else number_of(value, kind),
-                    marked=key is not None,
-                )
-                for trial_id, number, state, value, kind, key in connection.execute(query)
-            ]
+            rows = _with_known_state(raw(connection, query))
+            own = self._own(connection, study_id, news, rows)
+        found = [
+            Standing(
+                trial_id=trial_id,
+                number=number,
+                state=STATES[state],
+                value=None if kind is None else number_of(value, kind),
+                marked=key is not None,
+                own=trial_id in own,
+            )
+            for trial_id, number, state, value, kind, key in rows
+        ]
         news.note(found)
         return found
+
+    @staticmethod
+    def _own(connection: Connection, study_id: int, news: News, rows: Sequence[Any]) -> frozenset[int]:
+        """The trials among these rows, which begin with (id, number, state), that are tune's own."""
+        found = {row[0]: (study_id, STATES[row[2]]) for row in rows}
+        return own_trials(connection, rows_of(connection, news.of(study_id)), found)
 
     @retried
     def reports(self, study_id: int) -> list[tuple[int, int]]:
@@ -194,10 +256,8 @@ class OptunaTrials:
             select(steps.trial_intermediate_value_id, steps.trial_id, steps.step), tables.steps, study_id
         )
         with self.database.read() as connection:
-            result = connection.execute(query)
-            found = result.cursor.fetchall() if result.cursor is not None else []
-            result.close()
-        return [(trial_id, step) for _, trial_id, step in sorted(found)]
+            found = sorted(raw(connection, query), key=itemgetter(0))
+        return [(trial_id, step) for _, trial_id, step in found]
 
     # Trials
 
@@ -208,7 +268,12 @@ class OptunaTrials:
         last = select(func.max(steps.c.step)).where(steps.c.trial_id == trials.c.trial_id).scalar_subquery()
         query = (
             select(
-                trials.c.trial_id, trials.c.number, trials.c.state, values.c.value, values.c.value_type, last
+                trials.c.trial_id,
+                trials.c.number,
+                as_word(trials.c.state),
+                values.c.value,
+                as_word(values.c.value_type),
+                last,
             )
             .outerjoin_from(
                 trials, values, (values.c.trial_id == trials.c.trial_id) & (values.c.objective == 0)
@@ -217,16 +282,19 @@ class OptunaTrials:
             .order_by(trials.c.number)
         )
         with self.database.read() as connection:
-            found = [
-                Outline(
-                    trial_id=trial_id,
-                    number=number,
-                    state=STATES[state],
-                    value=None if kind is None else number_of(value, kind),
-                    last_step=last_step,
-                )
-                for trial_id, number, state, value, kind, last_step in connection.execute(query)
-            ]
+            rows = _with_known_state(raw(connection, query))
+            own = self._own(connection, study_id, news, rows)
+        found = [
+            Outline(
+                trial_id=trial_id,
+                number=number,
+                state=STATES[state],
+                value=None if kind is None else number_of(value, kind),
+                last_step=last_step,
+                own=trial_id in own,
+            )
+            for trial_id, number, state, value, kind, last_step in rows
+        ]
         news.note(found)
         return found
 
@@ -253,7 +321,7 @@ class OptunaTrials:
         with self.database.read() as connection:
             for some in portions(trial_ids):
                 found += read_facts(connection, tables.trials.c.trial_id.in_(some))
-        return sorted(found, key=lambda trial: trial.number)
+        return sorted(found, key=lambda trial: trial.number if isinstance(trial.number, int) else -1)
 
     # Writing
 
@@ -262,8 +330,8 @@ class OptunaTrials:
         return self.database.write()
 
     @retried
-    def add(self, study_id: int) -> Facts:
-        """A trial that begins now: the one that has waited longest, else a new one with the next number.
+    def add(self, study_id: int, *, fits: Callable[[Facts], bool] = lambda _: True) -> Facts:
+        """A trial that begins now: the first queued one that fits, else a new one with the next number.
 
         Optuna looks at the queue before it asks for a new trial; what was queued in between is found here,
         else a repetition could be left over when all slots are filled. Raises KeyError where there is no
@@ -275,13 +343,11 @@ class OptunaTrials:
         now = utc_now()
         with self.database.write() as connection:
             number = next_number(connection, study_id)
-            trials = tables.trials
-            waiting = select(trials.c.trial_id).where(
-                trials.c.study_id == study_id, trials.c.state == "WAITING"
-            )
-            for trial_id in connection.execute(waiting.order_by(trials.c.number)).scalars().all():
-                if start_trial(connection, trial_id):
-                    [found] = read_facts(connection, trials.c.trial_id == trial_id)
+            trials = tables.trials.c
+            waiting = read_facts(connection, (trials.study_id == study_id) & (trials.state == "WAITING"))
+            for trial in in_turn(waiting):
+                if fits(trial) and start_trial(connection, trial.trial_id):
+                    [found] = read_facts(connection, trials.trial_id == trial.trial_id)
                     return found
             trial_id = insert_trial(connection, study_id, number, state="RUNNING", datetime_start=now)
         return Facts(
@@ -318,34 +384,42 @@ class OptunaTrials:
         return True
 
     @retried
+    def mark(self, trial_id: int) -> None:
+        """Marks a trial that begins as tune's own."""
+        with self.database.write() as connection:
+            write_change(connection, trial_id, Change(system={MARK: trial_id}))
+
+    @retried
     def start(self, trial_id: int) -> bool:
         """Takes a waiting trial from the queue; False where somebody else has it."""
         with self.database.write() as connection:
             return start_trial(connection, trial_id)
 
-    def change(self, trial_id: int, change: Change) -> None:
-        """Does all of it or nothing. Raises TrialEnded for a finished trial, KeyError for none at all."""
+    def change(self, trial_id: int, change: Change, *, guard: Callable[[], object] = lambda: None) -> None:
+        """Does all of it or nothing. Raises TrialEnded for a finished trial, KeyError for none at all, and
+        what `guard` raises, which is called in the transaction before anything is written."""
         tried = False
 
         def write() -> None:
             nonlocal tried
             again, tried = tried, True
             try:
-                self._change(trial_id, change)
+                self._change(trial_id, change, guard)
             except TrialEnded:
                 if not again or change.state is None or self.state(trial_id) is not change.state:
                     raise  # else it is our own earlier try that ended it, of which we never heard
 
         self.database.patiently(write)
 
-    def _change(self, trial_id: int, change: Change) -> None:
+    def _change(self, trial_id: int, change: Change, guard: Callable[[], object]) -> None:
         with self.database.write() as connection:
-            state = select(tables.trials.c.state).where(tables.trials.c.trial_id == trial_id)
+            state = select(as_word(tables.trials.c.state)).where(tables.trials.c.trial_id == trial_id)
             name = connection.execute(state.with_for_update()).scalar()
             if name is None:
                 raise KeyError(f"there is no trial {trial_id}")
-            if STATES[name] not in (State.RUNNING, State.WAITING):
+            if STATES.get(name) not in (State.RUNNING, State.WAITING):
                 raise TrialEnded(f"The trial with id {trial_id} is {name} already.")
+            guard()
             write_change(connection, trial_id, change)
             if change.state is not None:
                 connection.execute(
@@ -359,3 +433,17 @@ def _of_study(query: Select[Any], table: Table, study_id: int) -> Select[Any]:
     """Rows of a table whose trials belong to the study."""
     joined = query.join_from(table, tables.trials, tables.trials.c.trial_id == table.c.trial_id)
     return joined.where(tables.trials.c.study_id == study_id)
+
+
+def _with_known_state(rows: Sequence[Any]) -> list[Any]:
+    """The rows, which begin with (id, number, state), whose number and state can be read."""
+    return [row for row in rows if row[2] in STATES and isinstance(row[1], int)]
+
+
+def in_turn(waiting: Iterable[Facts]) -> list[Facts]:
+    """The order in which queued trials begin: tune's own first.
+
+    The slots that are left are enough for all of tune's own, which must not be left over; trials that another
+    program queued fill slots that would have gone to the sampler.
+    """
+    return sorted(waiting, key=lambda trial: (not trial.own, trial.trial_id))

@@ -5,7 +5,13 @@ Knows nothing of queries.
 from __future__ import annotations
 
 import datetime
-from typing import Any
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import MISSING, fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar
 
 from sqlalchemy import RowMapping
 
@@ -23,6 +29,9 @@ from search.records import (
 )
 from search.store import tables
 
+LONGEST_S, MOST_IMAGES, LARGEST = 1e9, 10**15, 1e300
+"""No trial takes so many seconds or sees so many images; no finite loss is larger."""
+
 
 def utc(moment: datetime.datetime) -> datetime.datetime:
     """A stored moment with its zone."""
@@ -38,6 +47,7 @@ def spec_to_json(spec: StudySpec) -> dict[str, Any]:
     """A study's spec as the JSON column keeps it."""
     confirms = {} if spec.confirms is None else {"confirms": spec.confirms}
     widen = {} if spec.widen == 1 else {"widen": spec.widen}
+    precision = {} if spec.precision == "auto" else {"precision": spec.precision}
     return {
         "task": spec.task,
         "space": dict(spec.space),
@@ -52,26 +62,81 @@ def spec_to_json(spec: StudySpec) -> dict[str, Any]:
         "halvings": spec.halvings,
         **confirms,
         **widen,
+        **precision,
     }
 
 
+class Unusable(ValueError):
+    """A row that another program wrote, or somebody edited. The message says what is wrong with it."""
+
+
+Row = TypeVar("Row")
+Record = TypeVar("Record")
+
+
+def usable(make: Callable[[Row], Record], rows: Iterable[Row]) -> Iterator[Record]:
+    """The records of these rows; rows that cannot be used are left out."""
+    for row in rows:
+        with suppress(Unusable):
+            yield make(row)
+
+
 def study_of(row: RowMapping) -> StudyRecord:
-    """A row of tune_studies; the name is Optuna's to give."""
-    spec = dict(row["spec"])
-    spec["references"] = tuple(spec["references"])
+    """A row of tune_studies; the name is Optuna's to give. Raises Unusable."""
+    spec, target = row["spec"], row["target_trials"]
+    if not isinstance(spec, dict):
+        raise Unusable("its spec cannot be read")
+    known = {each.name: each for each in fields(StudySpec)}
+    required = {name for name, each in known.items() if each.default is MISSING}
+    if lacking := sorted(required - spec.keys()):
+        raise Unusable(f"its spec lacks {', '.join(lacking)}")
+    if foreign := sorted(spec.keys() - known.keys()):
+        raise Unusable(f"its spec has {', '.join(map(repr, foreign))}, which this version does not know")
+    wrong = [name for name, kind in _SPEC_TYPES.items() if name in spec and not _is(spec[name], kind)]
+    wrong += [name for name, low in _SPEC_LOWEST.items() if name not in wrong and spec.get(name, low) < low]
+    if wrong:
+        raise Unusable(f"its spec has no possible {', '.join(wrong)}")
+    if not _is(target, int) or not target >= 0 or row["created"] is None:
+        raise Unusable("its target or the moment of its creation cannot be read")
     return StudyRecord(
         study_id=row["study_id"],
         name="",
-        spec=StudySpec(**spec),
-        target_trials=row["target_trials"],
+        spec=StudySpec(**{**spec, "references": tuple(spec["references"])}),
+        target_trials=target,
         created=utc(row["created"]),
     )
 
 
+_SPEC_TYPES: Mapping[str, type | UnionType] = {
+    "task": str,
+    "space": dict,
+    "epochs": int | float,
+    "epoch_images": int,
+    "validation_pictures": int,
+    "seed": int,
+    "sampler": str,
+    "pruner": str,
+    "references": list,
+    "checksums": dict,
+    "halvings": int,
+    "confirms": str | None,
+    "widen": int | float,
+}
+
+_SPEC_LOWEST = {"epochs": 1e-6, "epoch_images": 1, "validation_pictures": 1, "halvings": 1, "widen": 1}
+
+
+def _is(value: object, kind: type | UnionType) -> bool:
+    """Whether the value is of that type; a number must be finite, and true and false are no numbers."""
+    if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
+        return False
+    return isinstance(value, kind)
+
+
 def claim_of(row: RowMapping) -> Claim:
     """A row of tune_claims."""
-    fields = {column.name: row[column.name] for column in tables.claims.columns}
-    return Claim(**{**fields, "expires": utc(row["expires"])})
+    columns = {column.name: row[column.name] for column in tables.claims.columns}
+    return Claim(**{**columns, "expires": utc(row["expires"] or datetime.datetime.min)})
 
 
 def point_of(rows: list[RowMapping]) -> Point:
@@ -94,20 +159,45 @@ def point_of(rows: list[RowMapping]) -> Point:
     )
 
 
+def is_sound(point: Point) -> bool:
+    """Whether every number of a point is finite and in its range."""
+    heads = [*point.train.heads.values(), *point.validation.heads.values()]
+    shares = [point.train.joint, point.validation.joint, *(head.accuracy for head in heads)]
+    return (
+        0 < point.images <= MOST_IMAGES
+        and 0 < point.seconds <= LONGEST_S
+        and 0 <= point.learning_rate <= LARGEST
+        and all(0 <= number <= 1 for number in shares)
+        and all(-LARGEST <= head.loss <= LARGEST for head in heads)
+    )
+
+
 def worker_of(row: RowMapping) -> Worker:
-    """A row of tune_workers."""
+    """A row of tune_workers. Raises Unusable."""
+    environment = row["environment"]
+    if not (_is(row["pid"], int) and _is(row["threads"], int) and row["threads"] > 0):
+        raise Unusable("its process or its threads are no numbers")
+    if not (_is(row["host"], str) and _is(row["device"], str) and isinstance(environment, dict)):
+        raise Unusable("its host, its device or its environment cannot be read")
     return Worker(
         worker_id=row["worker_id"],
         host=row["host"],
         pid=row["pid"],
         device=row["device"],
         threads=row["threads"],
-        environment=row["environment"],
+        environment={name: value for name, value in environment.items() if _is(value, str | int)},
     )
 
 
 def checkpoint_of(row: RowMapping) -> CheckpointRecord:
-    """A row of tune_checkpoints."""
+    """A row of tune_checkpoints, with the column of sql_weights.in_database. Raises Unusable."""
+    path = row["path"]
+    if not _is(path, str) or not path or Path(path).is_absolute() or ".." in Path(path).parts:
+        raise Unusable("its path is none below the artifact folder")
+    if not (_is(row["sha256"], str) and _is(row["score"], int | float) and 0 <= row["score"] <= 1):
+        raise Unusable("its SHA-256 or its score cannot be read")
+    if not (_is(row["images"], int) and _is(row["bytes"], int)):
+        raise Unusable("its images or its bytes are no numbers")
     return CheckpointRecord(
         trial_id=row["trial_id"],
         path=row["path"],
@@ -115,6 +205,7 @@ def checkpoint_of(row: RowMapping) -> CheckpointRecord:
         score=row["score"],
         images=row["images"],
         bytes=row["bytes"],
+        in_database=bool(row["in_database"]),
     )
 
 
@@ -130,8 +221,13 @@ def look_to_rows(look: Look) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def look_of(rows: list[RowMapping]) -> Look:
-    """One look from its rows, one for each head."""
+    """One look from its rows, one for each head. Raises Unusable."""
     first = rows[0]
+    shares = [first["joint"], *(row["accuracy"] for row in rows)]
+    if not all(_is(share, int | float) and 0 <= share <= 1 for share in shares):
+        raise Unusable("one of its accuracies is none")
+    if first[tables.looks.c.moment] is None or not _is(first["pictures"], int) or first["pictures"] < 1:
+        raise Unusable("its moment or its number of pictures cannot be read")
     return Look(
         study_id=first["study_id"],
         trial_id=first[tables.looks.c.trial_id],
@@ -144,7 +240,9 @@ def look_of(rows: list[RowMapping]) -> Look:
 
 
 def export_of(row: RowMapping) -> ExportRecord:
-    """A row of tune_exports."""
+    """A row of tune_exports. Raises Unusable."""
+    if row["moment"] is None:
+        raise Unusable("its moment cannot be read")
     return ExportRecord(
         study_id=row["study_id"],
         trial_id=row["trial_id"],

@@ -4,15 +4,16 @@ Knows nothing of Optuna; shares its database, touches none of its tables.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, delete, func, insert, inspect, select, update
 from sqlalchemy.engine import URL
 
 from search.confirmation import Look
+from search.errors import ConfigError
 from search.records import (
     CheckpointRecord,
     Claim,
@@ -21,12 +22,13 @@ from search.records import (
     StudySpec,
     Worker,
 )
-from search.store import migrations, tables
+from search.store import migrations, sql_weights, tables
 from search.store.creation import OptunaSchema, create
 from search.store.database import Database, retried
-from search.store.engine import translated
+from search.store.engine import masked, translated
 from search.store.opened_file import FileId
 from search.store.rows import (
+    Unusable,
     checkpoint_of,
     export_of,
     look_of,
@@ -34,6 +36,7 @@ from search.store.rows import (
     spec_to_json,
     stored,
     study_of,
+    usable,
     worker_of,
 )
 from search.store.sql_claims import SQLClaims, now, require_held, study_row
@@ -52,17 +55,20 @@ class SQLStore(SQLClaims, SQLCurves):
         file_id: of the SQLite file that is meant; None: the one that is there.
         """
         self.database = Database(url, patience_s=patience_s, file_id=file_id)
+        self._plain = False
+        """whether there were none of tune's tables yet when this store was opened to look"""
 
-    def look(self, *, create: bool, backed_up: bool = False) -> bool:
+    def look(self, *, create: bool, backed_up: bool = False, plain: bool = False) -> bool:
         """Whether the database has all tables already, Optuna's and tune's. Tables of an older tune's are
         brought up to date first (upgrade.py; `backed_up` as there), else nothing changes.
 
         Raises ConfigError for a database of another program, of a newer tune or of another Optuna, for a
         server's of an older tune unless `backed_up`, or, unless `create`, for one that holds nothing of
-        tune's; TryAgain where none answers.
+        tune's (`plain`: unless it holds studies of plain Optuna); TryAgain where none answers.
         """
         with translated(self.database.url):
-            found = migrations.look(self.database.engine, create=create)
+            found = migrations.look(self.database.engine, create=create, plain=plain)
+            self._plain = plain and found.version is None
             if found.version is not None and found.version < tables.SCHEMA_VERSION:
                 upgrade(self.database.engine, backed_up=backed_up)
             return found.is_whole
@@ -93,15 +99,46 @@ class SQLStore(SQLClaims, SQLCurves):
 
     @retried
     def study(self, study_id: int) -> StudyRecord | None:
+        if self._holds_nothing():
+            return None
         with self.database.read() as connection:
             row = study_row(connection, study_id)
-        return None if row is None else study_of(row)
+        try:
+            return None if row is None else study_of(row)
+        except Unusable as error:
+            raise ConfigError(
+                f"The study with id {study_id} in {masked(self.database.url)} holds a value that tune did "
+                f"not write ({error}): it is damaged, or another program changed it. Nothing was changed now."
+            ) from error
 
     @retried
     def studies(self) -> list[StudyRecord]:
+        return list(usable(study_of, self._study_rows()))
+
+    @retried
+    def unusable_studies(self) -> dict[int, str]:
+        """What is wrong with the studies that `studies` leaves out, by id."""
+        found = {}
+        for row in self._study_rows():
+            try:
+                study_of(row)
+            except Unusable as error:
+                found[row["study_id"]] = str(error)
+        return found
+
+    def _holds_nothing(self) -> bool:
+        """Whether there are still none of tune's tables: another process may make them any time."""
+        if self._plain:
+            with self.database.read() as connection:
+                self._plain = not inspect(connection).has_table(tables.schema.name)
+        return self._plain
+
+    def _study_rows(self) -> Sequence[RowMapping]:
+        if self._holds_nothing():
+            return []
         with self.database.read() as connection:
-            rows = connection.execute(select(tables.studies).order_by(tables.studies.c.study_id)).mappings()
-            return [study_of(row) for row in rows]
+            query = select(tables.studies).order_by(tables.studies.c.study_id)
+            return connection.execute(query).mappings().all()
 
     @retried
     def set_target(self, study_id: int, target_trials: int) -> None:
@@ -135,13 +172,38 @@ class SQLStore(SQLClaims, SQLCurves):
         query = select(tables.workers).where(tables.workers.c.study_id == study_id)
         with self.database.read() as connection:
             rows = connection.execute(query.order_by(tables.workers.c.joined)).mappings()
-            return {row["worker_id"]: worker_of(row) for row in rows}
+            return {worker.worker_id: worker for worker in usable(worker_of, rows)}
+
+    # Precisions
+
+    @retried
+    def precisions(self, study_id: int, processor: str) -> dict[str, str]:
+        with self.database.read() as connection:
+            return _precisions(connection, study_id, processor)
+
+    @retried
+    def decide_precisions(
+        self, study_id: int, processor: str, precisions: Mapping[str, str]
+    ) -> dict[str, str]:
+        with self.database.write() as connection:
+            study_row(connection, study_id, lock=True)  # one process decides at a time
+            decided = _precisions(connection, study_id, processor)
+            new = {family: each for family, each in precisions.items() if family not in decided}
+            key = {"study_id": study_id, "processor": processor}
+            rows = [{**key, "family": family, "precision": each} for family, each in new.items()]
+            put(connection, tables.precisions, ("study_id", "processor", "family"), rows, replace=False)
+            return {**decided, **new}
 
     # Checkpoints
 
     @retried
     def add_checkpoint(
-        self, study_id: int, checkpoint: CheckpointRecord, *, claim: Claim | None = None
+        self,
+        study_id: int,
+        checkpoint: CheckpointRecord,
+        *,
+        claim: Claim | None = None,
+        content: bytes | None = None,
     ) -> None:
         row = {
             "path": checkpoint.path,
@@ -150,15 +212,19 @@ class SQLStore(SQLClaims, SQLCurves):
             "images": checkpoint.images,
             "bytes": checkpoint.bytes,
         }
-        table = tables.checkpoints
+        table, trial_id = tables.checkpoints, checkpoint.trial_id
         with self.database.write() as connection:
+            if content is not None:
+                # Before the claim is locked, because this can take seconds: the lease is renewed meanwhile.
+                # Nobody else sees these rows, nor waits for them, until the transaction ends.
+                sql_weights.write(connection, trial_id, checkpoint.sha256, content)
             if claim is not None:
                 require_held(connection, claim)
-            mine = table.c.trial_id == checkpoint.trial_id
+            mine = table.c.trial_id == trial_id
             if connection.execute(update(table).where(mine).values(**row)).rowcount == 0:
-                connection.execute(
-                    insert(table).values(**row, trial_id=checkpoint.trial_id, study_id=study_id)
-                )
+                connection.execute(insert(table).values(**row, trial_id=trial_id, study_id=study_id))
+            else:
+                sql_weights.delete_others(connection, trial_id, checkpoint.sha256, len(content or b""))
 
     @retried
     def drop_checkpoints(self, study_id: int, *, keep: int) -> list[CheckpointRecord]:
@@ -168,16 +234,24 @@ class SQLStore(SQLClaims, SQLCurves):
             if connection.execute(select(func.count()).where(mine)).scalar_one() <= keep:
                 return []
         with self.database.write() as connection:
-            rows = connection.execute(_by_score(study_id)).mappings().all()[keep:]
-            if rows:
-                ids = [row["trial_id"] for row in rows]
-                connection.execute(delete(table).where(table.c.trial_id.in_(ids)))
-            return [checkpoint_of(row) for row in rows]
+            dropped = []
+            for row in connection.execute(_by_score(study_id)).mappings().all()[keep:]:
+                # By checksum too: the trial may have got better weights since they were listed.
+                same = (table.c.trial_id == row["trial_id"]) & (table.c.sha256 == row["sha256"])
+                if connection.execute(delete(table).where(same)).rowcount == 1:
+                    sql_weights.delete(connection, row["trial_id"], row["sha256"])
+                    dropped.append(row)
+            return list(usable(checkpoint_of, dropped))
 
     @retried
     def checkpoints(self, study_id: int) -> list[CheckpointRecord]:
         with self.database.read() as connection:
-            return [checkpoint_of(row) for row in connection.execute(_by_score(study_id)).mappings()]
+            return list(usable(checkpoint_of, connection.execute(_by_score(study_id)).mappings()))
+
+    @retried
+    def weights_chunk(self, checkpoint: CheckpointRecord, position: int) -> bytes | None:
+        with self.database.read() as connection:
+            return sql_weights.chunk(connection, checkpoint.trial_id, checkpoint.sha256, position)
 
     # What was done with the results
 
@@ -217,7 +291,7 @@ class SQLStore(SQLClaims, SQLCurves):
         )
         rows = connection.execute(query).mappings()
         groups = groupby(rows, key=lambda row: (row[looks.c.moment], row[looks.c.trial_id]))
-        return [look_of(list(group)) for _, group in groups]
+        return list(usable(look_of, (list(group) for _, group in groups)))
 
     @retried
     def add_export(self, export: ExportRecord) -> None:
@@ -230,12 +304,21 @@ class SQLStore(SQLClaims, SQLCurves):
         table = tables.exports
         query = select(table).where(table.c.study_id == study_id).order_by(table.c.moment, table.c.trial_id)
         with self.database.read() as connection:
-            return [export_of(row) for row in connection.execute(query).mappings()]
+            return list(usable(export_of, connection.execute(query).mappings()))
 
     def close(self) -> None:
         self.database.close()
 
 
+def _precisions(connection: Connection, study_id: int, processor: str) -> dict[str, str]:
+    table = tables.precisions
+    query = select(table)
+    mine = (table.c.study_id == study_id) & (table.c.processor == processor)
+    rows = connection.execute(query.where(mine)).mappings()
+    return {row["family"]: row["precision"] for row in rows}
+
+
 def _by_score(study_id: int) -> Any:
     table = tables.checkpoints
-    return select(table).where(table.c.study_id == study_id).order_by(table.c.score.desc(), table.c.trial_id)
+    query = select(table, sql_weights.in_database()).where(table.c.study_id == study_id)
+    return query.order_by(table.c.score.desc(), table.c.trial_id)

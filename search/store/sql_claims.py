@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, delete, func, insert, select, text, update
 
 from search.records import Claim
-from search.store import tables
+from search.store import sql_weights, tables
 from search.store.base import LeaseLost, Store
 from search.store.database import Database, retried
 from search.store.leftovers import forget
@@ -41,15 +41,29 @@ class SQLClaims(Store, ABC):
 
     database: Database
 
-    def claim(self, study_id: int, worker_id: str, *, lease_s: float) -> Claim | None:
-        return self._claim(study_id, worker_id, secrets.token_hex(16), lease_s)
+    def claim(
+        self,
+        study_id: int,
+        worker_id: str,
+        *,
+        lease_s: float,
+        created: datetime.datetime | None = None,
+    ) -> Claim | None:
+        return self._claim(study_id, worker_id, secrets.token_hex(16), lease_s, created)
 
     @retried
-    def _claim(self, study_id: int, worker_id: str, token: str, lease_s: float) -> Claim | None:
+    def _claim(
+        self,
+        study_id: int,
+        worker_id: str,
+        token: str,
+        lease_s: float,
+        created: datetime.datetime | None,
+    ) -> Claim | None:
         claims = tables.claims
         with self.database.write() as connection:
             study = study_row(connection, study_id, lock=True)  # one claimant at a time
-            if study is None:
+            if study is None or created not in (None, utc(study["created"])):
                 return None
             if (landed := self._with_token(connection, token)) is not None:
                 return landed  # an earlier try, of which we never heard
@@ -102,6 +116,10 @@ class SQLClaims(Store, ABC):
     def renew(self, claim: Claim, *, lease_s: float) -> None:
         self._change(claim, lease_s=lease_s)
 
+    def require_held(self, claim: Claim) -> None:
+        with self.database.write() as connection:
+            require_held(connection, claim)
+
     @retried
     def settle(self, claim: Claim) -> None:
         self._change(claim, done=True)
@@ -122,6 +140,7 @@ class SQLClaims(Store, ABC):
         with self.database.write() as connection:
             if connection.execute(delete(tables.claims).where(*_held(claim))).rowcount == 1:
                 connection.execute(delete(kept).where(kept.c.trial_id == claim.trial_id))
+                sql_weights.delete(connection, claim.trial_id)
             else:
                 left = select(tables.claims.c.claim_id).where(tables.claims.c.claim_id == claim.claim_id)
                 if connection.execute(left).first() is not None:

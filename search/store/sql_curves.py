@@ -9,13 +9,14 @@ from collections.abc import Collection
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, case, func, select
 
-from search.records import Measured, Point
+from search.records import CurveCheck, Measured, Point
 from search.store import tables
 from search.store.base import Store
-from search.store.database import Database, portions, retried
-from search.store.rows import point_of
+from search.store.database import IDS_PER_QUERY, Database, portions, retried
+from search.store.ownership import raw
+from search.store.rows import LARGEST, LONGEST_S, MOST_IMAGES, point_of
 from search.store.upsert import put
 
 
@@ -119,3 +120,62 @@ class SQLCurves(Store, ABC):
                     point = Measured(images=images, seconds=seconds, heads=of_heads, joint=joint)
                     measured.setdefault(trial_id, []).append(point)
         return {trial_id: tuple(curve) for trial_id, curve in measured.items()}
+
+    @retried
+    def check_curves(self, trial_ids: Collection[int]) -> dict[int, CurveCheck]:
+        wanted = set(trial_ids)
+        if not wanted:
+            return {}
+        points, heads = tables.points.c, tables.head_points.c
+        unsound, unsound_head = (
+            func.sum(case((sound, 0), else_=1)) for sound in (_sound_point(), _sound_head())
+        )
+        of_points = select(points.trial_id, func.count(), unsound).group_by(points.trial_id)
+        of_heads = select(heads.trial_id, heads.head, func.count(), unsound_head)
+        of_heads = of_heads.group_by(heads.trial_id, heads.head)
+
+        def asked(trial_id: Any) -> Any:
+            if len(wanted) <= IDS_PER_QUERY:
+                return trial_id.in_(sorted(wanted))
+            return trial_id.between(min(wanted), max(wanted))
+
+        with self.database.read() as connection:
+            points_found = raw(connection, of_points.where(asked(points.trial_id)))
+            heads_found = raw(connection, of_heads.where(asked(heads.trial_id)))
+        wrong = {trial_id: int(n) for trial_id, _, n in points_found}
+        by_head: dict[int, dict[str, int]] = {}
+        for trial_id, head, n, unsound_ones in heads_found:
+            by_head.setdefault(trial_id, {})[head] = n
+            wrong[trial_id] = wrong.get(trial_id, 0) + int(unsound_ones)
+        return {
+            trial_id: CurveCheck(points=n, unsound=wrong[trial_id], heads=by_head.get(trial_id, {}))
+            for trial_id, n, _ in points_found
+            if trial_id in wanted
+        }
+
+
+def _sound_point() -> Any:
+    """The condition under which a row of tune_points can be used; is_sound says the same of a record."""
+    points = tables.points.c
+    return and_(
+        points.images.between(1, MOST_IMAGES),
+        points.seconds > 0,
+        points.seconds <= LONGEST_S,
+        points.learning_rate.between(0, LARGEST),
+        points.train_joint.between(0, 1),
+        points.validation_joint.between(0, 1),
+    )
+
+
+def _sound_head() -> Any:
+    """The condition under which a row of tune_head_points can be used.
+
+    NULL makes a condition NULL; NaN, infinity and words are above every number.
+    """
+    heads = tables.head_points.c
+    return and_(
+        heads.train_loss.between(-LARGEST, LARGEST),
+        heads.validation_loss.between(-LARGEST, LARGEST),
+        heads.train_accuracy.between(0, 1),
+        heads.validation_accuracy.between(0, 1),
+    )

@@ -4,28 +4,61 @@ Knows nothing of how they are read or written. Times are UTC; keys of studies an
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
     Column,
     DateTime,
+    Dialect,
     Float,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
+    TypeDecorator,
     UniqueConstraint,
 )
 from sqlalchemy.dialects.mysql import DATETIME
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised by every migration (search/store/upgrade.py)."""
 
 metadata = MetaData()
 
-_Moment = DateTime().with_variant(DATETIME(fsp=6), "mysql", "mariadb")
+
+class _Lenient(TypeDecorator[Any]):
+    """A column whose unreadable values are read as NULL: they must not end the reading of other rows."""
+
+    impl: Any = JSON
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        read = super().result_processor(dialect, coltype)
+        if read is None:
+            return None
+
+        def lenient(value: Any) -> Any:
+            try:
+                return read(value)
+            except (TypeError, ValueError, RecursionError):
+                return None
+
+        return lenient
+
+
+class _LenientMoment(_Lenient):
+    impl: Any = DateTime
+    cache_ok = True
+
+
+_JSON = _Lenient()
+_Moment = _LenientMoment().with_variant(DATETIME(fsp=6), "mysql", "mariadb")
 """UTC without a zone. MySQL would drop fractions of a second, which leases need."""
 
 _Key = Integer()
@@ -43,7 +76,7 @@ studies = Table(
     metadata,
     Column("study_id", _Key, primary_key=True, autoincrement=False),
     Column("target_trials", Integer, nullable=False),
-    Column("spec", JSON, nullable=False),
+    Column("spec", _JSON, nullable=False),
     Column("created", _Moment, nullable=False),
 )
 
@@ -104,8 +137,17 @@ workers = Table(
     Column("pid", Integer, nullable=False),
     Column("device", String(32), nullable=False),
     Column("threads", Integer, nullable=False),
-    Column("environment", JSON, nullable=False),
+    Column("environment", _JSON, nullable=False),
     Column("joined", _Moment, nullable=False),
+)
+
+precisions = Table(
+    "tune_precisions",
+    metadata,
+    Column("study_id", _Key, primary_key=True, autoincrement=False),
+    Column("processor", String(200), primary_key=True),
+    Column("family", String(32), primary_key=True),
+    Column("precision", String(32), nullable=False),
 )
 
 checkpoints = Table(
@@ -119,6 +161,17 @@ checkpoints = Table(
     Column("images", BigInteger, nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Index("tune_checkpoints_study", "study_id", "score"),
+)
+
+weights = Table(
+    "tune_weights",
+    metadata,
+    # The row of tune_checkpoints with this trial and SHA-256 has its weights here, in chunks from 0 on; one
+    # without chunks has them in a file.
+    Column("trial_id", _Key, primary_key=True, autoincrement=False),
+    Column("sha256", String(64), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("content", LargeBinary(2**32 - 1), nullable=False),
 )
 
 looks = Table(

@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table, or_, select
 
-from search.errors import ConfigError
 from search.records import State, Value
 from search.store import optuna_tables as tables
-from search.store.optuna_tables import number_of
+from search.store.optuna_tables import as_word, number_of
+from search.store.ownership import own_trials, raw, rows_of
 
 STATES = {
     "WAITING": State.WAITING,
@@ -42,6 +42,8 @@ class Outline:
     value: float | None
     last_step: int | None
     """of its intermediate values"""
+    own: bool = True
+    """as in Facts"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +57,8 @@ class Standing:
     """None: it has reported nothing there, or not yet"""
     marked: bool
     """whether it has the user attribute that was asked for"""
+    own: bool = True
+    """as in Facts"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +78,10 @@ class Facts:
     """UTC, with its zone"""
     finished: datetime.datetime | None
     """UTC, with its zone"""
+    own: bool = True
+    """tune's own, not another program's (search.store.ownership)"""
+    faults: tuple[str, ...] = ()
+    """what of it could not be read; what could be read is in the other fields"""
 
     @property
     def settings(self) -> dict[str, Value]:
@@ -83,8 +91,8 @@ class Facts:
     @property
     def given(self) -> Mapping[str, Value]:
         """The parameters that it was queued with; none of a trial that a sampler thought of."""
-        found: Mapping[str, Value] = self.system.get(FIXED_PARAMS, {})
-        return found
+        found = self.system.get(FIXED_PARAMS)
+        return found if isinstance(found, dict) else {}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,76 +143,104 @@ def read_facts(
     connection: Connection, condition: Any, *, system: bool = True, drawn_and_reported: bool = True
 ) -> list[Facts]:
     """The trials under a condition on the table of trials, by number: one query for each table."""
-    trials = tables.trials
-    rows = connection.execute(select(trials).where(condition).order_by(trials.c.number)).all()
-    ids = [row.trial_id for row in rows]
-    params: dict[int, dict[str, tuple[float, str]]] = {each: {} for each in ids}
+    t, fetch = tables.trials.c, rows_of(connection, condition)
+    query = select(t.trial_id, t.number, t.study_id, as_word(t.state), t.datetime_start, t.datetime_complete)
+    rows = raw(connection, query.where(condition).order_by(t.number, t.trial_id))
+    if not rows:
+        return []
+    params: dict[int, dict[str, tuple[float, str]]] = {row[0]: {} for row in rows}
     attributes: dict[Table, dict[int, dict[str, Any]]] = {
-        tables.user_attributes: {each: {} for each in ids},
-        tables.system_attributes: {each: {} for each in ids},
+        tables.user_attributes: {each: {} for each in params},
+        tables.system_attributes: {each: {} for each in params},
     }
-    steps: dict[int, dict[int, float]] = {each: {} for each in ids}
+    steps: dict[int, dict[int, float]] = {each: {} for each in params}
     values: dict[int, float] = {}
-    if rows:
-        p, s, v = tables.params.c, tables.steps.c, tables.values.c
-
-        def fetch(*columns: Any) -> list[Any]:
-            table = columns[0].table
-            query = select(*columns).join_from(table, trials, trials.c.trial_id == table.c.trial_id)
-            result = connection.execute(query.where(condition))
-            # As the driver gives them: numbers and words need no conversion, and SQLAlchemy's own rows,
-            # two hundred thousand of them, would take a quarter of a second.
-            found = result.cursor.fetchall() if result.cursor is not None else []
-            result.close()
-            # Trials may have come since the first query; they wait for the next look.
-            return [row for row in found if row[0] in params]
-
-        if drawn_and_reported:
-            drawn = fetch(p.trial_id, p.param_id, p.param_name, p.param_value, p.distribution_json)
-            drawn.sort(key=itemgetter(1))
-            for trial_id, _, name, number, kind in drawn:
+    faults: dict[int, list[str]] = {}
+    p, s, v = tables.params.c, tables.steps.c, tables.values.c
+    # Trials may have come since the first query; they wait for the next look.
+    if drawn_and_reported:
+        drawn = fetch(p.trial_id, p.param_id, p.param_name, p.param_value, p.distribution_json)
+        drawn.sort(key=itemgetter(1))
+        for trial_id, _, name, number, kind in drawn:
+            if trial_id in params:
                 params[trial_id][name] = (number, kind)
-            reported = fetch(s.trial_id, s.step, s.intermediate_value, s.intermediate_value_type)
-            for trial_id, step, value, kind in reported:
+        for trial_id, step, value, kind in fetch(
+            s.trial_id, s.step, s.intermediate_value, as_word(s.intermediate_value_type)
+        ):
+            if trial_id in params:
                 steps[trial_id][step] = number_of(value, kind)
-        for table in attributes if system else (tables.user_attributes,):
-            for trial_id, key, text in fetch(table.c.trial_id, table.c.key, table.c.value_json):
-                attributes[table][trial_id][key] = json.loads(text)
-        for trial_id, objective, value, kind in fetch(v.trial_id, v.objective, v.value, v.value_type):
-            if objective == 0:
-                values[trial_id] = number_of(value, kind)
-    return [
-        Facts(
-            trial_id=row.trial_id,
-            number=row.number,
-            state=STATES[row.state],
-            value=values.get(row.trial_id),
-            params=params[row.trial_id],
-            user=attributes[tables.user_attributes][row.trial_id],
-            system=attributes[tables.system_attributes][row.trial_id],
-            steps=steps[row.trial_id],
-            started=utc(row.datetime_start),
-            finished=utc(row.datetime_complete),
+    for table in attributes if system else (tables.user_attributes,):
+        for trial_id, key, text in fetch(table.c.trial_id, table.c.key, table.c.value_json):
+            if trial_id in params:
+                try:
+                    attributes[table][trial_id][key] = json.loads(text)
+                except (TypeError, ValueError, RecursionError) as error:
+                    faults.setdefault(trial_id, []).append(f"{FOREIGN_VALUE} ({_named(key, error)})")
+    for trial_id, objective, value, kind in fetch(v.trial_id, v.objective, v.value, as_word(v.value_type)):
+        if objective == 0 and trial_id in params:
+            values[trial_id] = number_of(value, kind)
+    own = own_trials(connection, fetch, {row[0]: (row[2], STATES.get(row[3])) for row in rows})
+    found = []
+    for trial_id, number, _, word, *moments in rows:
+        state = STATES.get(word)
+        if state is None:
+            faults.setdefault(trial_id, []).append("its state is none of Optuna's")
+        try:
+            started, finished = map(_moment, moments)
+        except (TypeError, ValueError):
+            started = finished = None
+            faults.setdefault(trial_id, []).append("its beginning or its end is no moment in time")
+        found.append(
+            Facts(
+                trial_id=trial_id,
+                number=number,
+                state=State.FAILED if state is None else state,
+                value=values.get(trial_id),
+                params=params[trial_id],
+                user=attributes[tables.user_attributes][trial_id],
+                system=attributes[tables.system_attributes][trial_id],
+                steps=steps[trial_id],
+                started=started,
+                finished=finished,
+                own=trial_id in own,
+                faults=tuple(faults.get(trial_id, ())),
+            )
         )
-        for row in rows
-    ]
+    return found
+
+
+FOREIGN_VALUE = "it holds a value that Optuna did not write"
+"""What is wrong with a trial where JSON cannot be read."""
+
+
+def _named(key: object, error: Exception) -> str:
+    """Where JSON cannot be read, on one line."""
+    return f"{key}: {' '.join(str(error).split())}"
+
+
+def _moment(stored: object) -> datetime.datetime | None:
+    """A moment as a driver gives it, with its zone. Raises ValueError and TypeError for anything else."""
+    if stored is None:
+        return None
+    if isinstance(stored, str):  # SQLite has no type for it
+        stored = datetime.datetime.fromisoformat(stored)
+    if not isinstance(stored, datetime.datetime):
+        raise TypeError(f"{stored!r} is no moment")
+    return stored.replace(tzinfo=datetime.UTC)
 
 
 @lru_cache(maxsize=10_000)
 def _distribution(kind: str) -> tuple[str, tuple[Value, ...]]:
-    """(name, choices) of a distribution in JSON. Raises ConfigError for what no Optuna has written."""
-    try:
-        parsed = json.loads(kind)
-    except json.JSONDecodeError as error:
-        raise ConfigError(
-            f"The storage holds a value that Optuna did not write ({error}): it is damaged, or another "
-            "program changed it. Nothing was changed now."
-        ) from error
+    """(name, choices) of a distribution in JSON. Raises for what no Optuna has written."""
+    parsed = json.loads(kind)
     return parsed["name"], tuple(parsed["attributes"].get("choices", ()))
 
 
 def external(number: float, kind: str) -> Value:
-    """A parameter as it was drawn, from the number that Optuna stores and its distribution in JSON."""
+    """A parameter as it was drawn, from the number that Optuna stores and its distribution in JSON.
+
+    For trials that search.study.usable found sound.
+    """
     name, choices = _distribution(kind)
     if choices:
         return choices[int(number)]

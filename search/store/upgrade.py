@@ -34,7 +34,19 @@ def _offers(connection: Connection) -> None:
     tables.metadata.create_all(connection, tables=[tables.offers])
 
 
-STEPS: Mapping[int, Callable[[Connection], None]] = {2: _looks_and_exports, 3: _offers}
+def _weights_and_precisions(connection: Connection) -> None:
+    """Best weights may lie in the database, and a study records its precision for each kind of processor.
+
+    Weights that lie in folders stay there.
+    """
+    tables.metadata.create_all(connection, tables=[tables.weights, tables.precisions])
+
+
+STEPS: Mapping[int, Callable[[Connection], None]] = {
+    2: _looks_and_exports,
+    3: _offers,
+    4: _weights_and_precisions,
+}
 """By the version that a step leads to."""
 
 

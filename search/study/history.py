@@ -20,13 +20,15 @@ from __future__ import annotations
 
 import bisect
 import heapq
+import math
+from collections.abc import Callable
 
 from optuna.trial import FrozenTrial, TrialState
 
 from search.records import State
 from search.seeds import derive
 from search.store.optuna_trials import OptunaTrials
-from search.store.trial_facts import News, Outline
+from search.store.trial_facts import Facts, News, Outline
 from search.study.frozen import frozen
 
 GOOD = 25
@@ -39,9 +41,13 @@ SHOWN = 400
 class History:
     """The trials of one study as this process has seen them so far."""
 
-    def __init__(self, trials: OptunaTrials, study_id: int) -> None:
+    def __init__(
+        self, trials: OptunaTrials, study_id: int, usable: Callable[[Facts], bool] | None = None
+    ) -> None:
+        """usable: which trials may be shown at all, all of them tune's own; None: all trials of the study."""
         self._trials = trials
         self._study_id = study_id
+        self._usable = usable
         self._news = News()
         self._first: Outline | None = None
         self._good: list[tuple[tuple[float, ...], int]] = []
@@ -50,12 +56,16 @@ class History:
         """(minus hash, id), a heap: its head is the next to go"""
         self._at_work: dict[int, Outline] = {}
         self._known: dict[int, FrozenTrial] = {}
+        self._unusable: set[int] = set()
+        """finished trials that are not shown although they hold a place"""
         self._numbers: dict[int, int] = {}
 
     def look(self) -> None:
         """Takes in what is new."""
         for trial in self._trials.outlines(self._study_id, self._news):
             self._at_work.pop(trial.trial_id, None)
+            if self._usable is not None and not (trial.own and _rankable(trial)):
+                continue
             if trial.state is State.RUNNING:
                 self._at_work[trial.trial_id] = trial
             elif trial.state.counts:
@@ -81,12 +91,22 @@ class History:
         finished = {trial_id for _, trial_id in (*self._good, *self._sample)}
         if self._first is not None:
             finished.add(self._first.trial_id)
-        missing = finished - self._known.keys()
+        missing = finished - self._known.keys() - self._unusable
         for trial in self._trials.facts_of(missing | self._at_work.keys()):
-            self._known[trial.trial_id] = frozen(trial)
-        found = [self._known[trial_id] for trial_id in finished]
-        found += [_as_pruned(self._known.pop(trial_id)) for trial_id in self._at_work]  # it will change
+            if self._usable is None or self._usable(trial):
+                self._known[trial.trial_id] = frozen(trial)
+            elif trial.trial_id in finished:
+                self._unusable.add(trial.trial_id)
+        found = [self._known[trial_id] for trial_id in finished if trial_id in self._known]
+        at_work = [trial_id for trial_id in self._at_work if trial_id in self._known]
+        found += [_as_pruned(self._known.pop(trial_id)) for trial_id in at_work]  # it will change
         return sorted(found, key=lambda trial: trial.number)
+
+
+def _rankable(trial: Outline) -> bool:
+    """Whether what ranks a trial can be read; the rest is looked at when it is to be shown."""
+    value, step = trial.value, trial.last_step
+    return (value is None or math.isfinite(value)) and (step is None or isinstance(step, int))
 
 
 def _as_pruned(trial: FrozenTrial) -> FrozenTrial:

@@ -4,23 +4,45 @@ Knows nothing of Optuna's objects and imports none: commands that only look answ
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from search.errors import UsageError
-from search.records import Confirming, Counts, Failure, Measured, State, Track, TrialRecord, Value
+from search.records import (
+    Confirming,
+    Counts,
+    CurveCheck,
+    Failure,
+    ForeignTrial,
+    Measured,
+    State,
+    Track,
+    TrialRecord,
+    Value,
+)
 from search.space.domain import Space
+from search.store.base import Store
 from search.store.engine import masked, parse_url
 from search.store.optuna_trials import OptunaTrials
+from search.store.ownership import (
+    CONFIRMING,
+    FAILURE,
+    FAILURE_DETAIL,
+    PARAMETERS,
+    PINNED,
+    REFERENCE,
+    RETRY_OF,
+)
 from search.store.sql import SQLStore
-from search.store.trial_facts import Facts, News
+from search.store.trial_facts import Facts, News, external
+from search.study.usable import Judge, fault_of_curve, usual_heads
 
-# Trial attributes that tune writes; optuna-dashboard shows them beside the parameters.
-REFERENCE, PINNED, RETRY_OF, ORIGIN = "reference", "pinned", "retry_of", "origin"
-PARAMETERS, FAILURE, FAILURE_DETAIL = "parameters", "failure", "failure_detail"
-CONFIRMING = "confirming"
-"""[number of the candidate in the searched study, index of the seed]"""
+FEW = 20
+"""So many leaders are read at a time until one of them can be used."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,11 +64,14 @@ class Reading:
 
 
 def open_reading(text: str) -> Reading:
-    """Opens a database that exists, to look at it. Nothing is written. Raises as `open_storage`."""
+    """Opens a database that exists, to look at it. Nothing is written. Raises as `open_storage`.
+
+    One that holds studies of plain Optuna and none of tune's is opened too: they can be named and counted.
+    """
     url = parse_url(text)
     store = SQLStore(url)
     try:
-        store.look(create=False)
+        store.look(create=False, plain=True)
     except BaseException:
         store.close()
         raise
@@ -78,27 +103,82 @@ def confirming_of(attributes: Mapping[str, Any]) -> Confirming | None:
 
 
 class TrialReader:
-    """The trials of one study as records."""
+    """The trials of one study as records: tune's own, as far as they can be used."""
 
-    def __init__(self, trials: OptunaTrials, study_id: int, space: Space) -> None:
+    def __init__(
+        self,
+        trials: OptunaTrials,
+        study_id: int,
+        space: Space,
+        *,
+        store: Store | None = None,
+        say: Callable[[str, str], None] = lambda *_: None,
+    ) -> None:
+        """store: where learning curves are, so that trials without a sound one are left out; None: these are
+        not looked at. say: told of each trial that is left out, once, what it is called and what is wrong."""
         self._trials = trials
         self._study_id = study_id
         self._space = space
+        self._store = store
+        self._say = say
+        self._judge = Judge(space)
         self._news = News()
         self._known: dict[int, TrialRecord] = {}
+        """by trial id, as is all that follows"""
+        self._states: dict[int, State] = {}
+        """of tune's own trials, also of those that are left out"""
+        self._foreign: dict[int, ForeignTrial] = {}
+        self._checks: dict[int, CurveCheck] = {}
+        self._faults: dict[int, str] = {}
+        self.left_out: dict[int, str] = {}
+        """by number, what is wrong with trials that were left out"""
         self._fixed_by_family: dict[str, Mapping[str, Value]] = {}
 
     def all(self) -> list[TrialRecord]:
-        """All trials by number. Finished ones are read once by this object, so that polling is cheap."""
-        for trial in self._trials.facts(self._study_id, self._news, system=False):
-            self._known[trial.number] = self._record(trial)
-        return list(self._known.values())
+        """All by number. Finished ones are read once by this object, so that polling is cheap."""
+        news = self._trials.facts(self._study_id, self._news, system=False)
+        for trial in news:
+            for known in (self._known, self._states, self._foreign):
+                known.pop(trial.trial_id, None)
+            if not trial.own:
+                self._foreign[trial.trial_id] = _foreign(trial)
+                continue
+            self._states[trial.trial_id] = trial.state
+            if self._sound(trial):
+                self._known[trial.trial_id] = self._record(trial)
+        if news and self._store is not None:
+            self._checks |= self._store.check_curves([each.trial_id for each in news if each.own])
+        usable = self._with_sound_courses(self._known.values(), self._checks)
+        by_number: dict[int, TrialRecord] = {}
+        for record in sorted(usable, key=lambda each: (each.number, each.trial_id)):
+            if by_number.setdefault(record.number, record) is not record:
+                self._leave_out(record.trial_id, record.number, "another trial has its number")
+        return list(by_number.values())
+
+    @property
+    def foreign(self) -> list[ForeignTrial]:
+        """The trials of other programs by number, as of the last `all`."""
+        return sorted(self._foreign.values(), key=lambda each: each.number)
+
+    @property
+    def counted(self) -> Counts:
+        """As `counts`, as of the last `all`. Trials that are left out are counted: they fill their slots."""
+        states = Counter(self._states.values())
+        return Counts(**{each.value: states[each] for each in State}, foreign=len(self._foreign))
+
+    @property
+    def faults(self) -> Mapping[int, str]:
+        """What is wrong with the trials that were left out so far, by trial id."""
+        return self._faults
 
     def tracks(
         self, measured: Callable[[Collection[int]], Mapping[int, tuple[Measured, ...]]]
     ) -> list[Track]:
-        """How each trial went, by number; `measured` is the store's. No settings are read."""
+        """How each trial went, by number; `measured` is the store's. No settings are read, nor judged."""
         facts = self._trials.facts(self._study_id, News(), system=False, drawn_and_reported=False)
+        facts = [trial for trial in facts if trial.own and self._sound(trial)]
+        checks = {} if self._store is None else self._store.check_curves([each.trial_id for each in facts])
+        heads = usual_heads(checks.values())
         points = measured([trial.trial_id for trial in facts])
         return [
             Track(
@@ -114,6 +194,7 @@ class TrialReader:
                 points=points.get(trial.trial_id, ()),
             )
             for trial in facts
+            if self._store is None or fault_of_curve(trial.state, checks.get(trial.trial_id), heads) is None
         ]
 
     def reports(self) -> list[tuple[int, int]]:
@@ -121,29 +202,67 @@ class TrialReader:
         return self._trials.reports(self._study_id)
 
     def counts(self) -> Counts:
-        """How many trials are in each state."""
-        return self._trials.counts(self._study_id)
+        """How many of tune's own trials are in each state, and how many other programs added."""
+        return self._trials.tally(self._study_id)[0]
 
     def images(self) -> int:
-        """Training images seen at the last report, summed over all trials."""
-        return self._trials.images(self._study_id)
+        """Training images seen at the last report, summed over all of tune's own trials."""
+        _, foreign = self._trials.tally(self._study_id)
+        return self._trials.images(self._study_id, without=foreign)
 
     def best(self) -> TrialRecord | None:
         """The complete trial with the highest score, the earliest of equals; None where there is none."""
-        best = self._trials.best(self._study_id)
-        return None if best is None else self.of([best])[0]
-
-    def running(self) -> list[TrialRecord]:
-        """The trials at work, by number."""
-        return self.of(self._trials.in_state(self._study_id, State.RUNNING))
+        ranked = self._trials.ranked(self._study_id)
+        for start in range(0, len(ranked), FEW):
+            some = ranked[start : start + FEW]
+            found = {trial.trial_id: trial for trial in self.of(some)}
+            for trial_id in some:
+                if trial_id in found:
+                    return found[trial_id]
+        return None
 
     def references(self) -> list[TrialRecord]:
         """The trials of reference configurations, by number."""
         return self.of(self._trials.noted(self._study_id, REFERENCE))
 
     def of(self, trial_ids: Collection[int]) -> list[TrialRecord]:
-        """These trials by number, in a few queries. Those that do not exist are left out."""
-        return [self._record(trial) for trial in self._trials.facts_of(trial_ids)]
+        """These trials by number, in a few queries. Those that do not exist, cannot be used or are another
+        program's are left out."""
+        found = [trial for trial in self._trials.facts_of(trial_ids) if trial.own and self._sound(trial)]
+        records = [self._record(trial) for trial in found]
+        checks = {} if self._store is None else self._store.check_curves([each.trial_id for each in found])
+        return self._with_sound_courses(records, checks)
+
+    def _sound(self, trial: Facts) -> bool:
+        fault = self._judge.fault(trial)
+        if fault is not None:
+            self._leave_out(trial.trial_id, trial.number, fault)
+        return fault is None
+
+    def _with_sound_courses(
+        self, records: Collection[TrialRecord], checks: Mapping[int, CurveCheck]
+    ) -> list[TrialRecord]:
+        """Those whose settings are whole and whose curves are sound, where that is asked for."""
+        if self._store is None:
+            return list(records)
+        heads = usual_heads(checks.values())
+        sound = []
+        for record in records:
+            check = checks.get(record.trial_id)
+            fault = self._judge.fault_of_settings(record) or fault_of_curve(record.state, check, heads)
+            if fault is None:
+                sound.append(record)
+            else:
+                self._leave_out(record.trial_id, record.number, fault)
+        return sound
+
+    def _leave_out(self, trial_id: int, number: object, fault: str) -> None:
+        if trial_id not in self._faults:
+            self._faults[trial_id] = fault
+            if isinstance(number, int):
+                self.left_out[number] = fault
+            called = f"Trial {number}" if isinstance(number, int) else f"The trial with id {trial_id}"
+            self._say(called, fault)
 
     def _record(self, trial: Facts) -> TrialRecord:
         """What Optuna's tables say of a trial, in tune's words."""
@@ -177,3 +296,18 @@ class TrialReader:
         if family not in self._fixed_by_family:
             self._fixed_by_family[family] = self._space.fixed(family)
         return self._fixed_by_family[family]
+
+
+def _foreign(trial: Facts) -> ForeignTrial:
+    """A trial of another program, as far as it can be read."""
+    params: dict[str, Value] = {}
+    for name, (number, kind) in trial.params.items():
+        with suppress(ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError):
+            params[name] = external(number, kind)
+    finite = trial.value is not None and math.isfinite(trial.value)
+    return ForeignTrial(
+        number=trial.number if isinstance(trial.number, int) else -1,
+        state=trial.state,
+        value=trial.value if finite else None,
+        params=params,
+    )

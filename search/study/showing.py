@@ -9,7 +9,6 @@ is never written to, and a note that a person has written is in the database and
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,10 @@ from typing import Any, BinaryIO
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import RDBStorage
+
+from search.errors import TuneError
+from search.store.database import Database
+from search.store.deletion import delete_study
 
 _OURS = "dashboard:"
 """What begins so is the dashboard's; nothing else is added."""
@@ -33,7 +36,9 @@ class ShownFile:
     """its name for the dashboard, and how to know that it is whole"""
     name: str
     """as it is saved"""
-    path: Path
+    open: Callable[[], BinaryIO]
+    """Opens it for reading, once it is known to be whole. Raises TuneError where it is not, or is gone;
+    OSError where it cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,9 +107,15 @@ def _added(shown: Shown, stored: Mapping[str, Any]) -> dict[str, Any]:
 class ShowingStorage(RDBStorage):
     """Optuna's storage as the dashboard reads it, with what is shown beside it."""
 
-    def __init__(self, url: str, show: Show, *, engine_kwargs: dict[str, Any]) -> None:
+    def __init__(self, url: str, show: Show, database: Database, *, engine_kwargs: dict[str, Any]) -> None:
         super().__init__(url, engine_kwargs=engine_kwargs)
         self._show = show
+        self._database = database
+
+    def delete_study(self, study_id: int) -> None:
+        """With tune's side of it. Optuna's own way leaves a study that is worked on, and says nothing."""
+        if not delete_study(self._database, study_id):
+            raise KeyError(f"there is no study {study_id}")
 
     def get_all_studies(self) -> list[Any]:
         """With lazy system attributes: a list of studies asks for none of what is shown."""
@@ -131,18 +142,14 @@ class ShownFiles:
         self._uploads = FileSystemArtifactStore(uploads)
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
-        """Raises ArtifactNotFound for a file that is gone, or is no longer what the database says."""
+        """Raises ArtifactNotFound for a file that is gone, damaged or cannot be read."""
         file = self._find(artifact_id)
         if file is None:
             return self._uploads.open_reader(artifact_id)
         try:
-            with file.path.open("rb") as opened:
-                whole = hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256
-            if whole:
-                return file.path.open("rb")
-        except FileNotFoundError as error:
-            raise ArtifactNotFound(f"{file.path} is gone") from error
-        raise ArtifactNotFound(f"{file.path} is damaged")
+            return file.open()
+        except (TuneError, OSError) as error:
+            raise ArtifactNotFound(str(error)) from error
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
         """Keeps what a person adds."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import optuna
 from optuna.storages import RDBStorage
@@ -28,7 +28,7 @@ from search.study.showing import Show, ShowingStorage
 class Storage:
     """The two views of one database."""
 
-    url: str
+    url: str = field(repr=False)
     """complete, with its password: never print it"""
     name: str
     """the URL as it may be shown"""
@@ -86,6 +86,8 @@ def open_storage(
     (which is left untouched), or none at all without `create`; TryAgain where no server answers.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what a person should know, tune says itself
+    optuna.logging.disable_default_handler()  # the process's own handler redacts what it prints
+    optuna.logging.enable_propagation()
     url = parse_url(text)
     store = SQLStore(url, patience_s=patience_s, file_id=file_id)
     try:
@@ -114,20 +116,26 @@ def _opened(store: SQLStore, *, create: bool) -> Storage:
     )
 
 
-def open_undisturbing(text: str, show: Show, *, database: Database | None = None) -> ShowingStorage:
+def open_undisturbing(text: str, show: Show, database: Database, *, threads: int) -> ShowingStorage:
     """Optuna's storage for a program that looks far more often than it writes, such as optuna-dashboard.
 
     Without tune's rule that every transaction claims the right to write at once: readers with that rule
     would stand in the workers' way. The database must exist. show: what it is shown beside what is stored.
     database: the same one, opened before: an SQLite file that is moved or replaced is noticed by both.
+    threads: how many use it at once.
     """
     url = parse_url(text)
+    pool = {"pool_size": 1, "max_overflow": 2 * threads - 1}  # Optuna may open a second one inside a first
     with translated(url):
         storage = ShowingStorage(
-            url.render_as_string(hide_password=False), show, engine_kwargs=dict(engine_arguments(url))
+            url.render_as_string(hide_password=False),
+            show,
+            database,
+            engine_kwargs={**engine_arguments(url), **pool},
         )
-    if database is not None:
-        database.watch(storage.engine)
+    if storage.engine.dialect.name != "sqlite":
+        prepare(storage.engine)
+    database.watch(storage.engine)
     return storage
 
 

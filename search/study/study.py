@@ -21,10 +21,7 @@ from search.space.file import space_of_entries
 from search.store.base import LeaseLost
 from search.store.leftovers import sweep
 from search.store.optuna_trials import TrialEnded
-from search.store.trial_facts import Change, Facts, News
-from search.study.ladder import Ladder
-from search.study.pruners import Pruning, make_pruning
-from search.study.reading import (
+from search.store.ownership import (
     CONFIRMING,
     FAILURE,
     FAILURE_DETAIL,
@@ -33,14 +30,16 @@ from search.study.reading import (
     PINNED,
     REFERENCE,
     RETRY_OF,
-    TrialReader,
-    confirming_of,
-    find_id,
 )
+from search.store.trial_facts import Change, Facts, News
+from search.study.ladder import Ladder
+from search.study.pruners import Pruning, make_pruning
+from search.study.reading import TrialReader, confirming_of, find_id
 from search.study.samplers import make_sampler
 from search.study.storage import Storage
-from search.study.suggest import split_reference, suggest
-from search.study.trial_storage import TrialStorage
+from search.study.suggest import fitting, split_reference, suggest
+from search.study.trial_storage import Rules, TrialStorage
+from search.study.usable import Judge
 
 METRIC = "validation accuracy"
 """What the search maximises: the mean of the heads' accuracies."""
@@ -88,6 +87,11 @@ class Asked:
         self.confirming = confirming_of(attributes)
         self.origin: int = attributes.get(ORIGIN, trial.number)
         """number of the trial that these settings were first given to: retries share its seed"""
+
+    def guard(self, check: Callable[[], object]) -> None:
+        """From now on `check`, which raises LeaseLost, is called in every transaction that writes to the
+        trial: a trial of another study may have got the same id since this one was deleted."""
+        self._adapter.guard(self.trial_id, check)
 
     def draw(self) -> dict[str, Value]:
         """The trial's complete settings; drawn at the first call, the same ones afterwards."""
@@ -150,23 +154,36 @@ class Study:
         self._rungs: dict[int, _Rung] = {}
         self.name = study.study_name
         self.study_id: int = study._study_id  # no public name, but part of every storage call
+        self._record = storage.store.study(self.study_id)
 
     @cached_property
     def space(self) -> Space:
         """The search space that the study was made with.
 
-        Raises StudyDeleted, or KeyError before the store knows the study.
+        Raises StudyDeleted, or KeyError where the store does not know the study.
         """
-        record = self._storage.store.study(self.study_id)
-        if record is None and not self.exists():
+        if self._record is None and not self.exists():
             raise StudyDeleted(self.name)
-        if record is None:
+        if self._record is None:
             raise KeyError(f"the study {self.name} is not tune's")
-        return space_of_entries(record.spec.space)
+        return space_of_entries(self._record.spec.space)
 
     @cached_property
     def _reader(self) -> TrialReader:
         return TrialReader(self._trials, self.study_id, self.space)
+
+    @cached_property
+    def _judge(self) -> Judge:
+        return Judge(self.space)
+
+    @property
+    def _rules(self) -> Rules:
+        """What is asked of trials; the space is not known before it is needed."""
+        return Rules(
+            usable=lambda trial: trial.own and self._judge.fault(trial) is None,
+            fits=lambda trial: self._judge.fault(trial) is None,
+            fitting=lambda given: fitting(given, self.space),
+        )
 
     # Opening
 
@@ -209,9 +226,14 @@ class Study:
         """Opens the study of that name; None where there is none."""
         if find_id(storage.trials, name) is None:
             return None
-        adapter = TrialStorage(storage.optuna, storage.trials)
-        study = optuna.load_study(storage=adapter, study_name=name)
-        return cls(study, storage, adapter)
+        adapter = TrialStorage(storage.optuna, storage.trials, maximizing=True)
+        try:
+            study = optuna.load_study(storage=adapter, study_name=name)
+        except KeyError:  # it was deleted a moment ago
+            return None
+        found = cls(study, storage, adapter)
+        adapter.rules = found._rules
+        return found
 
     @staticmethod
     def names(storage: Storage) -> dict[int, str]:
@@ -221,8 +243,10 @@ class Study:
     # Searching
 
     def exists(self) -> bool:
-        """Whether it is still there: anybody may delete it."""
-        return self._trials.exists(self.study_id)
+        """Whether it is still there: anybody may delete it, and SQLite gives its id to the next study."""
+        now = self._storage.store.study(self.study_id)
+        same = (now and now.created) == (self._record and self._record.created)
+        return same and self._trials.exists(self.study_id)
 
     def prepare(self, *, sampler: str, pruner: str, seed: int, ladder: Ladder) -> Pruning:
         """Sets up how `ask` draws and `report` judges, in this process; returns how the study saves work."""
@@ -234,11 +258,17 @@ class Study:
     def ask(self, begun: Callable[[int], object] = lambda _: None) -> Asked:
         """The next trial: a queued one if there is any, else what the sampler proposes.
 
-        What `begun` writes, which is told the trial's id, is written together with the trial's beginning.
-        Raises what it raises, and then there is no new trial; and StudyDeleted.
+        Queued are repetitions and references, and trials that another program queued: such a trial is tune's
+        own from its beginning on. What `begun` writes, which is told the trial's id, is written together with
+        that. Raises what it raises, and then there is no new trial; and StudyDeleted.
         """
+
+        def begin(trial_id: int) -> None:
+            self._trials.mark(trial_id)
+            begun(trial_id)
+
         try:
-            with self._adapter.beginning(begun):
+            with self._adapter.beginning(begin):
                 trial = self._study.ask()
         except KeyError as error:
             if self.exists():
@@ -247,11 +277,16 @@ class Study:
         return Asked(self._study, trial, self.space, self._storage, self._adapter)
 
     def rejoin(self, trial_id: int) -> Asked:
-        """A trial that another worker has begun, to go on with. Raises StudyDeleted where it is gone."""
-        try:
-            self._adapter.rejoin(trial_id)
-        except KeyError as error:
-            raise StudyDeleted(self.name) from error
+        """A trial that another worker has begun, to go on with.
+
+        Raises StudyDeleted where it is gone, and LeaseLost where it was edited and cannot be used any more.
+        """
+        found = self._trials.facts_of([trial_id])
+        if not found:
+            raise StudyDeleted(self.name)
+        if (fault := self._judge.fault(found[0])) is not None:
+            raise LeaseLost(f"Trial {found[0].number} cannot be taken over: {fault}.")
+        self._adapter.rejoin(trial_id)
         trial = optuna.Trial(self._study, trial_id)
         reported = self._adapter.get_trial(trial_id).intermediate_values
         return Asked(self._study, trial, self.space, self._storage, self._adapter, reported=reported)
@@ -272,7 +307,8 @@ class Study:
     def fail(self, trial_id: int, reason: Failure, detail: str) -> State | None:
         """Ends a running trial as failed; queues its settings again, once, where they are not to blame.
 
-        After DEATHS repetitions whose workers died they are not. In a confirmation they are always queued
+        After DEATHS repetitions whose workers died they are not, nor where they cannot be read any more. In a
+        confirmation they are always queued
         again, for no other settings can take the place; whoever begins the repetition ends it at once if
         there were too many (search.report.confirming.racing). Does nothing to a trial that is finished
         already, except to queue a retry that is owed. Returns the state that it has now; None where it was
@@ -285,6 +321,8 @@ class Study:
         if not found:
             return None
         [trial] = found
+        if self._judge.fault(trial) is not None:
+            return trial.state
         said = trial.user.get(FAILURE)  # None: not tune, but optuna-dashboard or a script ended it
         blameless = said is not None and Failure(said).repeated and self._deaths(trial) < DEATHS
         if not trial.state.counts and (CONFIRMING in trial.user or blameless):
@@ -309,9 +347,11 @@ class Study:
         """All trials by number. Finished ones are cached by this object, so polling is cheap."""
         return self._reader.all()
 
-    def running(self) -> list[TrialRecord]:
-        """The trials at work, by number: one query, however many are finished."""
-        return self._reader.running()
+    def running(self) -> set[int]:
+        """Ids of tune's own trials at work, also of those that cannot be used: few, however many are
+        finished."""
+        found = self._trials.facts_of(self._trials.in_state(self.study_id, State.RUNNING))
+        return {trial.trial_id for trial in found if trial.own}
 
     def counts(self) -> Counts:
         """How many trials are in each state: one query."""
@@ -321,14 +361,14 @@ class Study:
         """(number, score) of every trial that was proposed and has reported at exactly `images`, by number.
 
         Failed ones are left out: what was cut short is repeated, and would count twice. So are references,
-        which are trained to the end however they stand. What finished trials reported is read once by this
-        object.
+        which are trained to the end however they stand, and trials of other programs. What finished trials
+        reported is read once by this object.
         """
         rung = self._rungs.setdefault(images, _Rung())
         for trial in self._trials.standings(self.study_id, images, rung.news, mark=REFERENCE):
-            if trial.state is State.FAILED or trial.marked:
+            if trial.state is State.FAILED or trial.marked or not trial.own:
                 rung.scores.pop(trial.number, None)
-            elif trial.value is not None:
+            elif trial.value is not None and 0 <= trial.value <= 1:
                 rung.scores[trial.number] = trial.value
         return sorted(rung.scores.items())
 

@@ -4,6 +4,7 @@ Knows nothing of what a setting does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import optuna
@@ -37,6 +38,29 @@ def _draw(trial: optuna.Trial, name: str, domain: Domain) -> Value:
             return value
         case Fixed():
             return domain.value
+
+
+def fitting(given: Mapping[str, object], space: Space) -> dict[str, Value]:
+    """What of these settings the space can express, in the types that it has for them.
+
+    Another program may queue a trial with settings that the space does not have, or not with these values:
+    they are drawn like those that it did not name, for a trial outside the space could not be compared.
+    """
+    found = {name: _typed(value, space.domains.get(name)) for name, value in given.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _typed(value: object, domain: Domain | None) -> Value | None:
+    """The value in the type that the domain has for it; None where the sampler has to draw one."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        if isinstance(domain, Int) and value == int(value):
+            value = int(value)
+        elif isinstance(domain, Float):
+            value = float(value)
+    if domain is None or isinstance(domain, Fixed) or value not in domain:
+        return None
+    assert isinstance(value, bool | int | float | str)
+    return value
 
 
 def split_reference(

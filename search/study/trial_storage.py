@@ -9,9 +9,9 @@ queued trials and everything rare are left to Optuna's own storage on the same t
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from optuna.distributions import BaseDistribution, distribution_to_json
@@ -20,37 +20,63 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from search.records import State
-from search.store.optuna_trials import OptunaTrials, TrialEnded
-from search.store.trial_facts import Change, News
+from search.records import State, Value
+from search.store.optuna_trials import OptunaTrials, TrialEnded, in_turn
+from search.store.trial_facts import FIXED_PARAMS, Change, Facts, News
 from search.study.frozen import FROM_OPTUNA, frozen
 from search.study.history import History
 from search.study.storage import in_words
 
 Result = TypeVar("Result")
 
+OUTSIDE = "outside_the_space"
+"""User attribute: settings that a trial was queued with and did not get."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rules:
+    """What a study of tune's asks of its trials.
+
+    Samplers and pruners are shown usable trials alone. What another program added was measured in its own
+    way: a value of 98.5 (per cent), or one that is to be minimized, would be the best that the search ever
+    saw; and a parameter that this study does not have would end TPE's joint model.
+    """
+
+    usable: Callable[[Facts], bool]
+    """tune's own, and without a fault"""
+    fits: Callable[[Facts], bool]
+    """whether a queued trial may begin"""
+    fitting: Callable[[Mapping[str, object]], Mapping[str, Value]]
+    """from the settings that a trial was queued with to those that are used"""
+
 
 class _All:
-    """Every trial of a study, kept; finished ones are read once."""
+    """Every usable trial of a study, kept; finished ones are read once."""
 
-    def __init__(self, trials: OptunaTrials, study_id: int) -> None:
-        self._trials, self._study_id, self._news = trials, study_id, News()
+    def __init__(self, trials: OptunaTrials, study_id: int, usable: Callable[[Facts], bool]) -> None:
+        self._trials, self._study_id, self._usable, self._news = trials, study_id, usable, News()
         self._known: dict[int, FrozenTrial] = {}
 
     def look(self) -> list[FrozenTrial]:
         """All by number."""
         for trial in self._trials.facts(self._study_id, self._news):
-            self._known[trial.number] = frozen(trial)
-        return list(self._known.values())
+            self._known.pop(trial.number, None)
+            if self._usable(trial):
+                self._known[trial.number] = frozen(trial)
+        return [self._known[number] for number in sorted(self._known)]
 
 
 class TrialStorage(BaseStorage):
     """For one thread of one process. Trials that it made or took from the queue it knows by heart; whether
     they are still its own is settled by the database at each write."""
 
-    def __init__(self, backend: RDBStorage, trials: OptunaTrials) -> None:
+    def __init__(self, backend: RDBStorage, trials: OptunaTrials, *, maximizing: bool = False) -> None:
+        """maximizing: whether every study is to be maximized, whatever somebody wrote over its direction."""
         self._backend = backend
+        self._maximizing = maximizing
         self._trials = trials
+        self.rules: Rules | None = None
+        """of a study of tune's; None: every trial is taken as it is"""
         self._own: dict[int, FrozenTrial] = {}
         self._drafts: dict[int, Change] = {}
         """what has been said of a trial and is not written yet"""
@@ -60,6 +86,7 @@ class TrialStorage(BaseStorage):
         self._histories: dict[int, History] = {}
         self._all: dict[int, _All] = {}
         self._begun: Callable[[int], object] = lambda _: None
+        self._guards: dict[int, Callable[[], object]] = {}
 
     # What tune adds
 
@@ -114,6 +141,11 @@ class TrialStorage(BaseStorage):
         self._own.pop(trial_id, None)
         self._own[trial_id] = self.get_trial(trial_id)
 
+    def guard(self, trial_id: int, check: Callable[[], object]) -> None:
+        """From now on `check` is called in every transaction that writes to this trial, until it ends; what
+        it raises undoes the transaction."""
+        self._guards[trial_id] = check
+
     def note(self, trial_id: int, key: str, value: object) -> None:
         """Writes a user attribute together with whatever is written of this trial next."""
         self._draft(trial_id).user[key] = value
@@ -126,7 +158,7 @@ class TrialStorage(BaseStorage):
 
         def write() -> FrozenTrial:
             with self._trials.transaction():
-                trial = frozen(self._trials.add(study_id))
+                trial = self._begin(self._trials.add(study_id, fits=self._fits))
                 self._begun(trial._trial_id)
                 return trial
 
@@ -167,11 +199,13 @@ class TrialStorage(BaseStorage):
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
         if state is TrialState.RUNNING:
+            queued = self._trials.facts_of([trial_id])
 
             def write() -> bool:
                 with self._trials.transaction():
                     started = self._trials.start(trial_id)
                     if started:
+                        self._begin(queued[0])
                         self._begun(trial_id)
                     return started
 
@@ -181,6 +215,23 @@ class TrialStorage(BaseStorage):
             return started
         self._flush(trial_id, state=FROM_OPTUNA[state], value=None if values is None else values[0])
         return True
+
+    def _fits(self, trial: Facts) -> bool:
+        return self.rules is None or self.rules.fits(trial)
+
+    def _begin(self, trial: Facts) -> FrozenTrial:
+        """A trial that has just begun. Settings that it was queued with and that the search space does not
+        have are noted in an attribute, and not used."""
+        if self.rules is None or not trial.given:
+            return frozen(trial)
+        given = dict(self.rules.fitting(trial.given))
+        if given == trial.given:
+            return frozen(trial)
+        outside = {name: value for name, value in trial.given.items() if name not in given}
+        change = Change(system={FIXED_PARAMS: given}, user={OUTSIDE: outside} if outside else {})
+        self._trials.change(trial.trial_id, change)
+        user, system = {**trial.user, **change.user}, {**trial.system, **change.system}
+        return frozen(replace(trial, user=user, system=system))
 
     def _draft(self, trial_id: int) -> Change:
         return self._drafts.setdefault(trial_id, Change())
@@ -193,10 +244,12 @@ class TrialStorage(BaseStorage):
         draft = self._drafts.pop(trial_id, None)
         if draft is None and state is None:
             return
+        guard = self._guards.get(trial_id, lambda: None)
         if state is not None:
             self._own.pop(trial_id, None)
+            self._guards.pop(trial_id, None)
         try:
-            self._trials.change(trial_id, replace(draft or Change(), state=state, value=value))
+            self._trials.change(trial_id, replace(draft or Change(), state=state, value=value), guard=guard)
         except TrialEnded as error:
             self._own.pop(trial_id, None)
             raise UpdateFinishedTrialError(str(error)) from error
@@ -216,20 +269,22 @@ class TrialStorage(BaseStorage):
     ) -> list[FrozenTrial]:
         if states == (TrialState.WAITING,):
             waiting = self._trials.facts_of(self._trials.in_state(study_id, State.WAITING))
-            return [frozen(trial) for trial in waiting]
+            return [frozen(trial) for trial in in_turn(waiting) if self._fits(trial)]
         trials = self._history(study_id) if self._drawing else self._everything(study_id)
         chosen = [trial for trial in trials if trial.state in states] if states is not None else trials
         return copy.deepcopy(chosen) if deepcopy else list(chosen)
 
     def _history(self, study_id: int) -> list[FrozenTrial]:
         if self._shown is None:
-            history = self._histories.setdefault(study_id, History(self._trials, study_id))
+            usable = None if self.rules is None else self.rules.usable
+            history = self._histories.setdefault(study_id, History(self._trials, study_id, usable))
             history.look()
             self._shown = history.shown()
         return self._shown
 
     def _everything(self, study_id: int) -> list[FrozenTrial]:
-        return self._all.setdefault(study_id, _All(self._trials, study_id)).look()
+        usable = self.rules.usable if self.rules is not None else lambda _: True
+        return self._all.setdefault(study_id, _All(self._trials, study_id, usable)).look()
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
         return self._backend.get_trial_id_from_study_id_trial_number(study_id, trial_number)
@@ -255,6 +310,8 @@ class TrialStorage(BaseStorage):
         return self._optuna(lambda: self._backend.get_study_name_from_id(study_id))
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        if self._maximizing:
+            return [StudyDirection.MAXIMIZE]
         return self._optuna(lambda: self._backend.get_study_directions(study_id))
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:

@@ -4,14 +4,14 @@ Knows nothing of databases; what became of the trial then is for others to compa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 
 from data.mnist import Mnist
 from data.tasks import get_task
 from models.device import describe, prepare_process
-from search.records import StudyRecord, TrialRecord, Value, Worker
+from search.records import StudyRecord, TrialRecord, Worker
 from search.study.ladder import Ladder
 from search.work.ground import same_data
 from search.work.spec import decode, training_seed
@@ -26,29 +26,25 @@ def again(
     *,
     origin: int,
     worker: Worker | None,
+    precision: str,
     rungs: Sequence[int],
     mnist: Mnist,
 ) -> Iterator[Step]:
-    """The trial at these rungs, on the CPU, in the precision and with the threads of `worker`.
+    """The trial at these rungs, on the CPU, in this precision and with the threads of `worker`.
 
     `origin`: number of the trial that the settings were first given to. Raises ConfigError for other data
     than the study's, and Diverged.
     """
     same_data(record, mnist)
     prepare_process(threads=1 if worker is None else worker.threads)
-    spec, settings = record.spec, trial.settings
+    spec = record.spec
     decoded = decode(
-        settings,
+        trial.settings,
         images=Ladder.of(spec).total,
         seed=training_seed(spec.seed, origin=origin, confirming=trial.confirming),
-        precision=precision_of(settings, worker),  # type: ignore[arg-type]  # as a worker noted it
+        precision=precision,  # type: ignore[arg-type]  # as a worker noted it
     )
     return learn(decoded, get_task(spec.task), mnist, rungs=rungs, device=_DEVICE).steps
-
-
-def precision_of(settings: Mapping[str, Value], worker: Worker | None) -> str:
-    """What that worker computed such a network in; float32 where nobody knows."""
-    return "float32" if worker is None else str(worker.environment[f"precision_{settings['model']}"])
 
 
 def machine() -> dict[str, str | int]:

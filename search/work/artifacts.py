@@ -1,4 +1,4 @@
-"""Where the files of a study lie: the checkpoints of its ten best trials, or of all of a confirmation.
+"""Where the files of a study lie: resume checkpoints, and best weights that are not in the database.
 Knows nothing of what is in a file.
 """
 
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.records import CheckpointRecord, StudyRecord
-from search.store.base import Store
 
 KEEP = 10
 """Trials whose best weights are kept."""
@@ -59,21 +58,6 @@ class Artifacts:
     def path(self, checkpoint: CheckpointRecord) -> Path:
         """The file of a checkpoint that the database names."""
         return self.root / checkpoint.path
-
-    def worth_keeping(self, store: Store, score: float) -> bool:
-        """Whether a trial with this score is among the best so far."""
-        if self.keep is None:
-            return True
-        kept = store.checkpoints(self.study_id)
-        return len(kept) < self.keep or score > kept[self.keep - 1].score
-
-    def keep_best(self, store: Store) -> None:
-        """Removes the files of all trials that are no longer among the best."""
-        if self.keep is None:
-            return
-        for dropped in store.drop_checkpoints(self.study_id, keep=self.keep):
-            with contextlib.suppress(FileNotFoundError):
-                self.path(dropped).unlink()
 
     def keep_only(self, kept: CheckpointRecord, number: int) -> None:
         """Removes what trial `number` kept before, now that the database names `kept`."""

@@ -270,16 +270,15 @@ class Attempt:
         if best is None or self._kept is best:
             return
         self._kept = best
-        if not ground.artifacts.worth_keeping(ground.storage.store, best.validation.accuracy):
+        if not ground.weights.worth_keeping(best.validation.accuracy):
             return
-        record = keep(
-            ground.artifacts,
+        keep(
+            ground.weights,
             Moment(config=self._spec.model, signature=signature_of(ground.task), weights=self._best_weights),
             task=ground.task.name,
             number=self.asked.number,
             trial_id=self.asked.trial_id,
             point=best,
             precision=self._spec.training.precision,
+            claim=self.claim,
         )
-        ground.storage.store.add_checkpoint(ground.study.study_id, record, claim=self.claim)
-        ground.artifacts.keep_only(record, self.asked.number)

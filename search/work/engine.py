@@ -6,7 +6,7 @@ again, the claims decide (docs/decisions/002).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 from search.work.order import End, Order
@@ -63,6 +63,6 @@ class Engine(Protocol):
 class Needs:
     """What workers will ask of the machines that they are started on."""
 
-    storage_url: str
+    storage_url: str = field(repr=False)
     device: Literal["auto", "cpu", "cuda"]
     threads: int

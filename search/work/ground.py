@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 import os
 import socket
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,9 +15,7 @@ import torch
 from data.mnist import Mnist
 from data.task import Task
 from data.tasks import get_task
-from models.device import bfloat16_pays, describe
-from models.network import FAMILIES
-from models.training import Precision
+from models.device import describe
 from search.errors import ConfigError
 from search.machine import new_worker_id
 from search.records import StudyRecord, Worker
@@ -29,6 +26,8 @@ from search.study.study import Study
 from search.work.artifacts import Artifacts
 from search.work.closing import Closing
 from search.work.lease import LEASE_S
+from search.work.precision import Precisions, decided
+from search.work.weights import BestWeights, KeptIn, place_for_new_weights
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,9 +42,10 @@ class Ground:
     task: Task
     mnist: Mnist
     artifacts: Artifacts
+    weights: BestWeights
     device: torch.device
-    precision: Mapping[str, Precision]
-    """by model family; measured once, so that it stays the same for all trials of this worker"""
+    precision: Precisions
+    """the study's, on this kind of processor"""
     worker: Worker
     lease_s: float
     """so long the worker's claims hold when it is not heard of"""
@@ -70,6 +70,7 @@ def prepare(
     mnist: Mnist,
     artifact_root: Path,
     *,
+    new_weights_in: KeptIn | None = None,
     device: torch.device,
     threads: int,
     lease_s: float = LEASE_S,
@@ -79,7 +80,8 @@ def prepare(
 ) -> Ground:
     """Joins a study: reads its spec, sets up sampler and pruner, signs the list of workers.
 
-    Files of all studies of this storage are below `artifact_root`. left_s: until the run is ended. target:
+    Files of all studies of this storage are below `artifact_root`. new_weights_in: where the best weights go;
+    None: see `place_for_new_weights`. left_s: until the run is ended. target:
     validation accuracy on every head after which the run wants no more trials.
 
     Raises ConfigError where there is no such study, or where this machine's data are not the study's.
@@ -94,19 +96,18 @@ def prepare(
     task = get_task(spec.task)
     ladder = Ladder.of(spec)
     pruning = study.prepare(sampler=spec.sampler, pruner=spec.pruner, seed=spec.seed, ladder=ladder)
-    precision: dict[str, Precision] = {
-        family: "bfloat16" if bfloat16_pays(device, family) else "float32"
-        for family in FAMILIES  # references may be of a family that is not searched
-    }
+    environment = describe(device)
+    precision = decided(storage, record, device, environment)
     worker = Worker(
         worker_id=new_worker_id(),
         host=socket.gethostname(),
         pid=os.getpid(),
         device=device.type,
         threads=threads,
-        environment={**describe(device), **{f"precision_{k}": v for k, v in precision.items()}},
+        environment={**environment, **{f"precision_{k}": v for k, v in precision.items()}},
     )
     storage.store.add_worker(study.study_id, worker)
+    artifacts = Artifacts.of(artifact_root, record)
     return Ground(
         storage=storage,
         study=study,
@@ -115,7 +116,12 @@ def prepare(
         pruning=pruning,
         task=task,
         mnist=mnist,
-        artifacts=Artifacts.of(artifact_root, record),
+        artifacts=artifacts,
+        weights=BestWeights(
+            artifacts=artifacts,
+            store=storage.store,
+            new_in=new_weights_in or place_for_new_weights(storage.url),
+        ),
         device=device,
         precision=precision,
         worker=worker,

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from search.records import Claim
+from search.store.base import LeaseLost
 from search.work.attempt import Attempt
 from search.work.ground import Ground
 
@@ -59,7 +60,11 @@ class Handover:
             curve = self._store.curve(claim.trial_id)
             if not curve or (claim.token, curve[-1].images) in self._elsewhere:
                 continue
-            attempt = begin(claim, claim.trial_id)
+            try:
+                attempt = begin(claim, claim.trial_id)
+            except LeaseLost:  # somebody edited it: its worker alone can end it
+                self._elsewhere.add((claim.token, curve[-1].images))
+                continue
             if not attempt.rejoin(curve):
                 self._elsewhere.add((claim.token, curve[-1].images))
                 continue

@@ -1,4 +1,4 @@
-"""Writes the best weights of a trial as the file that tune keeps of it.
+"""Turns the best weights of a trial into the content of a checkpoint file, and hands it to where it is kept.
 Knows nothing of databases, nor of whether the trial is worth it.
 """
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from models.checkpoint import network_tensors, save_checkpoint
+from models.checkpoint import checkpoint_bytes, network_tensors
 from models.network import ModelConfig, Network, Signature
-from search.records import CheckpointRecord, Point
-from search.work.artifacts import Artifacts
+from search.records import CheckpointRecord, Claim, Point
+from search.work.weights import BestWeights
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -32,7 +32,7 @@ def moment_of(network: Network) -> Moment:
 
 
 def keep(
-    artifacts: Artifacts,
+    weights: BestWeights,
     moment: Moment,
     *,
     task: str,
@@ -40,31 +40,30 @@ def keep(
     trial_id: int,
     point: Point,
     precision: str,
+    claim: Claim | None = None,
 ) -> CheckpointRecord:
-    """Writes the file and returns what the store shall remember of it; then earlier ones may go.
+    """Keeps the weights in place of the trial's earlier ones; returns what the store remembers of them.
 
-    point: of the trial's curve, where the weights were taken. Raises OSError where there is no room.
+    point: of the trial's curve, where the weights were taken. claim: under which the trial is trained; None:
+    it has ended. Raises OSError where there is no room, LeaseLost once the claim has passed on.
     """
-    path = artifacts.checkpoint(number, point.images)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    digest = save_checkpoint(
-        path,
+    content = checkpoint_bytes(
         config=moment.config,
         signature=moment.signature,
         tensors=moment.weights,
         metadata={
             "task": task,
-            "study": artifacts.name,
+            "study": weights.artifacts.name,
             "trial": str(number),
             "images": str(point.images),
             "precision": precision,
         },
     )
-    return CheckpointRecord(
+    return weights.write(
+        content,
+        number=number,
         trial_id=trial_id,
-        path=str(path.relative_to(artifacts.root)),
-        sha256=digest,
         score=point.validation.accuracy,
         images=point.images,
-        bytes=path.stat().st_size,
+        claim=claim,
     )

@@ -6,24 +6,22 @@ tests/contracts/test_test_split.py proves that nothing else in the three rooms r
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from data.mnist import Mnist
 from data.tasks import get_task
-from models.checkpoint import load_checkpoint
+from models.checkpoint import parse_checkpoint
 from models.training import evaluate
 from search.records import Scores
 from search.work.trial import scores_of
 
 
-def look_at_test(task: str, path: Path, sha256: str, mnist: Mnist) -> tuple[Scores, int]:
+def look_at_test(task: str, content: bytes, sha256: str, mnist: Mnist) -> tuple[Scores, int]:
     """(scores, pictures) of a checkpoint's network on the task's test set, in float32 on the CPU.
 
     Pictures, not examples: ten sums of one picture are not ten independent observations. Float32, because
-    that is how weights are handed over, whatever precision they were trained in. Raises CheckpointCorrupt
-    for a file that is not the one that was written, OSError for one that cannot be read.
+    that is how weights are handed over, whatever precision they were trained in. content: of the checkpoint
+    file. Raises CheckpointCorrupt where it is not the one that was written.
     """
-    network = load_checkpoint(path, expected_sha256=sha256).network()
+    network = parse_checkpoint(content, "the checkpoint", expected_sha256=sha256).network()
     chosen = get_task(task)
     test = chosen.test(mnist)
     return scores_of(evaluate(network, test)), test.examples // max(1, chosen.numbers)

@@ -8,15 +8,18 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from multiprocessing.connection import wait
 from multiprocessing.queues import SimpleQueue
 from typing import Literal
 
 from search.errors import TryAgain
+from search.redaction import redact_output, storage_out_of_environment, traceback_text
 from search.work.engine import Member, Place
 from search.work.order import End, Order, carry_out
 
@@ -28,7 +31,7 @@ AFRESH = 100
 are in order, it did not die, and a new process takes its place and its count."""
 
 ON_A_CARD = 4
-"""Workers that keep one card busy; more of them only take more of its memory (docs/decisions/008)."""
+"""Workers that keep one GPU busy; more of them only take more of its memory (docs/decisions/008)."""
 
 
 class LocalEngine(AbstractContextManager["LocalEngine"]):
@@ -39,19 +42,40 @@ class LocalEngine(AbstractContextManager["LocalEngine"]):
 
     def room(self, threads: int) -> int:
         """One worker a core, also where each has several threads: whoever asks for threads counts workers.
-        On a card no more than it takes. Raises DeviceUnavailable."""
-        from models.device import choose_device
+        With GPUs at most ON_A_CARD for each of them. Raises DeviceUnavailable."""
+        from models.device import count_gpus
 
         # macOS and Windows do not say which cores a process may use.
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return cores if choose_device(self._device).type == "cpu" else min(cores, ON_A_CARD)
+        gpus = count_gpus(self._device)
+        return min(cores, ON_A_CARD * gpus) if gpus else cores
 
     def starter(self, size: int) -> Callable[[Order], Member]:
-        """What starts a process at each call."""
-        return LocalMember
+        """What starts a process at each call. With several GPUs, each process is given one of them."""
+        from models.device import count_gpus
+
+        gpus = count_gpus(self._device)
+        return _SpreadOverGPUs(gpus, LocalMember) if gpus > 1 else LocalMember
 
     def __exit__(self, *_error: object) -> None:
         """Nothing is left to be closed: whoever started members ends them."""
+
+
+class _SpreadOverGPUs:
+    """Starts each worker on the GPU with the fewest living workers, so that they are spread evenly and a
+    replacement is on the GPU of the worker that it replaces."""
+
+    def __init__(self, gpus: int, start: Callable[[Order], Member]) -> None:
+        self._start = start
+        self._members: list[list[Member]] = [[] for _ in range(gpus)]
+        """the living workers of each GPU"""
+
+    def __call__(self, order: Order) -> Member:
+        self._members = [[each for each in members if each.end is None] for members in self._members]
+        gpu = min(range(len(self._members)), key=lambda index: len(self._members[index]))
+        member = self._start(replace(order, gpu=gpu))
+        self._members[gpu].append(member)
+        return member
 
 
 class LocalMember:
@@ -59,10 +83,11 @@ class LocalMember:
 
     def __init__(self, order: Order) -> None:
         context = multiprocessing.get_context("spawn")
-        self._last_words: SimpleQueue[str] = context.SimpleQueue()
         # The order travels through a pipe, so that no password is in the arguments of the process.
-        self._process = context.Process(target=_main, args=(order, self._last_words), daemon=True)
-        self._process.start()
+        with storage_out_of_environment():
+            self._last_words: SimpleQueue[str] = context.SimpleQueue()
+            self._process = context.Process(target=_main, args=(order, self._last_words), daemon=True)
+            self._process.start()
         assert self._process.pid is not None
         self.place = Place(socket.gethostname(), self._process.pid)
         self._end: End | None = None
@@ -102,7 +127,13 @@ def _main(order: Order, last_words: SimpleQueue[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which decides for all
     signal.signal(signal.SIGTERM, lambda _number, _frame: stopping.set())
     _stop_with_parent(stopping.set)
-    end = carry_out(order, stopping.is_set)
+    redact_output()
+    try:
+        end = carry_out(order, stopping.is_set)
+    except Exception as error:  # multiprocessing would print it as it is
+        sys.stderr.write(traceback_text(error))
+        sys.stderr.flush()
+        os._exit(1)
     if end.how == "gave up":
         last_words.put(end.words)
     codes = {"well": 0, "worn out": AFRESH + end.failures_in_a_row, "gave up": GAVE_UP}

@@ -5,7 +5,6 @@ Knows nothing of databases. The test split is not for looking at pictures: it is
 from __future__ import annotations
 
 import heapq
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from data.mnist import Mnist
 from data.picture import png
 from data.task import Task
 from data.tasks import get_task
-from models.checkpoint import load_checkpoint
+from models.checkpoint import parse_checkpoint
 from models.network import Network
 from models.training import EVALUATION_BATCH, Precision, precision_context
 from search.records import CheckpointRecord
@@ -25,7 +24,7 @@ SHOWN = 24
 
 
 def mistakes(
-    path: Path,
+    content: bytes,
     checkpoint: CheckpointRecord,
     *,
     trial: int,
@@ -35,10 +34,10 @@ def mistakes(
 ) -> Mistakes:
     """Looks at every validation example with the weights of a checkpoint, on the CPU.
 
-    precision: that in which the weights were scored when they were kept. Raises CheckpointCorrupt, or OSError
-    where the file cannot be read.
+    content: of the checkpoint file. precision: that in which the weights were scored when they were kept.
+    Raises CheckpointCorrupt.
     """
-    network = load_checkpoint(path, expected_sha256=checkpoint.sha256).network()
+    network = parse_checkpoint(content, "the checkpoint", expected_sha256=checkpoint.sha256).network()
     task = get_task(task_name)
     counts = {
         name: torch.zeros(classes, classes, dtype=torch.int64) for name, classes in network.signature.heads

@@ -10,11 +10,12 @@ import os
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from search.errors import TryAgain, TuneError
+from search.redaction import RedactingFormatter
 
 KERNELS_KEPT = "64"
 """Compiled kernels that torch's CPU library may keep; a network needs some thirty. Every trial has other
@@ -26,18 +27,22 @@ hundred; with this one, and free memory given back, it stayed at 400 (docs/decis
 class Order:
     """What a worker is told. Never an argument of a process, for its URL may hold a password."""
 
-    storage_url: str
+    storage_url: str = field(repr=False)
     study: str
     artifact_root: Path
     device: Literal["auto", "cpu", "cuda"]
     threads: int
     trial_timeout_s: float
+    gpu: int | None = None
+    """index of the GPU to train on, among those that the process sees; None: the first of them"""
     left_s: float = math.inf
     """until the run is ended, counted from when the order is given"""
     storage_file: tuple[int, int] | None = None
     """device and inode of the SQLite file that the run has opened: no other one is written to"""
     target: float = math.inf
     """validation accuracy on every head after which the run wants no more trials"""
+    new_weights_in: Literal["database", "folder"] | None = None
+    """where the best weights go; None: as the storage and this process's TUNE_ARTIFACTS say"""
     failures_in_a_row: int = 0
     """trials that had failed one after the other when the worker before this one was worn out"""
 
@@ -57,6 +62,15 @@ class End:
     """it died because its machine is gone"""
 
 
+def only_gpu(gpu: int, visible: str | None) -> str:
+    """The value of CUDA_VISIBLE_DEVICES that leaves a process one GPU: number `gpu` of those it sees now.
+
+    visible: the variable's present value, a list of indices or UUIDs; None: not set, so all GPUs are seen.
+    With one GPU to be seen, no part of torch can use another one by mistake.
+    """
+    return str(gpu) if visible is None else visible.split(",")[gpu].strip()
+
+
 def carry_out(order: Order, stop: Callable[[], bool]) -> End:
     """Works until the study is done or `stop` says so. What it finds out is in the database.
 
@@ -65,8 +79,13 @@ def carry_out(order: Order, stop: Callable[[], bool]) -> End:
     began = time.monotonic()
     for variable in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(variable, KERNELS_KEPT)  # read when torch is loaded
+    if order.gpu is not None:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        os.environ["CUDA_VISIBLE_DEVICES"] = only_gpu(order.gpu, visible)  # read when torch is loaded
     warnings.simplefilter("ignore")  # they would tear the parent's display; failures are recorded
-    logging.basicConfig(level=logging.ERROR)
+    log = logging.StreamHandler()
+    log.setFormatter(RedactingFormatter(logging.BASIC_FORMAT))
+    logging.basicConfig(level=logging.ERROR, handlers=[log])
 
     # Imported here: torch and optuna take seconds, and all workers are started at once.
     from search.work.worker import WornOut
@@ -101,6 +120,7 @@ def _work(order: Order, stop: Callable[[], bool], began: float) -> None:
             order.study,
             load(),
             order.artifact_root,
+            new_weights_in=order.new_weights_in,
             device=device,
             threads=order.threads,
             trial_timeout_s=order.trial_timeout_s,

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from search.errors import ConfigError, TryAgain
+from search.redaction import storage_out_of_environment
 from search.work.artifacts import sqlite_file
 from search.work.engine import Member, Needs, Place
 from search.work.order import End, Order
@@ -41,11 +42,15 @@ class RayEngine(AbstractContextManager["RayEngine"]):
         """Connects. Raises ConfigError where the cluster cannot do what is needed, TryAgain where there is
         none."""
         if importlib.util.find_spec("ray") is None:
-            raise ConfigError("--engine ray needs Ray, which is not installed: pip install -e '.[ray]'")
+            raise ConfigError(
+                "--engine ray needs Ray, which is not installed: `pip install -e '.[ray]'`, and after it "
+                "`pip install --force-reinstall --no-deps -e .`, because Ray has a script named tune too."
+            )
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_foreman, args=(theirs,), name="foreman")
-        self._process.start()
+        with storage_out_of_environment():
+            self._process = context.Process(target=_foreman, args=(theirs,), name="foreman")
+            self._process.start()
         theirs.close()  # the foreman has its own; now its end is seen as the end of the pipe
         try:
             self._join()

@@ -22,6 +22,7 @@ from pathlib import Path
 import ray
 from ray.exceptions import ActorUnavailableError, RayError
 
+from search.redaction import redact_output, redacted
 from search.work.engine import Place
 from search.work.order import End, Order, carry_out
 from search.work.ray_cluster import Cluster, Unreachable
@@ -193,9 +194,10 @@ class _Worker:
         from data.fetch import fetch
         from data.mnist import MnistError
 
+        redact_output()  # Ray keeps what its workers print
         here = f"On {socket.gethostname()}"
         if chosen := os.environ.get("TUNE_ARTIFACTS"):  # this machine may have mounted the folder elsewhere
-            order = replace(order, artifact_root=Path(chosen))
+            order = replace(order, artifact_root=Path(chosen), new_weights_in="folder")
         try:
             order.artifact_root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -212,7 +214,7 @@ class _Worker:
         except MnistError as error:
             self._end = End(how="gave up", words=f"{here}: {error}")
         except Exception as error:  # the end of this process's work, whatever it was: it must be told
-            self._end = End(how="died", words=f"{type(error).__name__}: {error}")
+            self._end = End(how="died", words=redacted(f"{type(error).__name__}: {error}"))
             raise  # Ray's log of the worker keeps the traceback
 
 

@@ -105,8 +105,11 @@ class Reaper:
         return True
 
     def _end_unclaimed(self) -> int:
-        """Ends trials whose worker died between creating them and noting them on its claim."""
-        running = {trial.trial_id for trial in self._study.running()}
+        """Ends trials of tune's own whose worker died between creating them and noting them on its claim.
+
+        What another program runs in this study is left to it: it has no claim either, and is no repetition.
+        """
+        running = self._study.running()
         # Claims are read after the trials: a trial that was noted on its claim meanwhile is found there.
         running -= {
             claim.trial_id for claim in self._store.open_claims(self._study.study_id) if claim.trial_id

@@ -19,9 +19,10 @@ from models.device import give_back_memory
 from models.training import Diverged
 from search.errors import TuneError
 from search.records import Claim, Failure, State
+from search.redaction import redacted, traceback_text
 from search.store.base import LeaseLost
 from search.study.promotion import Decision
-from search.study.study import Asked
+from search.study.study import Asked, StudyDeleted
 from search.work.attempt import Attempt
 from search.work.ground import Ground
 from search.work.handover import Handover
@@ -108,11 +109,16 @@ class _Hands:
         self.finished = 0
 
     def turn(self) -> bool:
-        """One stretch of training, up to the next rung of some trial. False: the study is done."""
+        """One stretch of training, up to the next rung of some trial. False: the study is done.
+
+        Raises StudyDeleted.
+        """
         if self._reaper.due:
             self._reaper.look()
         attempt = self._next()
         if attempt is None:
+            if not self._study.exists():
+                raise StudyDeleted(self._study.name)
             if self._nothing_runs():
                 if self._filled():
                     self._sweep()
@@ -126,12 +132,12 @@ class _Hands:
             until = next(rung for rung in self._ground.pruning.rungs if rung > attempt.images)
             if attempt.advance(until):
                 self._finish(attempt)
-            self._ground.artifacts.keep_best(self._store)
+            self._ground.weights.keep_best()
         return True
 
     def _nothing_runs(self) -> bool:
-        """Whether nobody has a trial in hand. What runs without a claim is another program's, or one that
-        nobody will end but a reaper."""
+        """Whether nobody has a trial of tune's own in hand. What runs without a claim nobody will end but a
+        reaper."""
         return not (self._store.open_claims(self._study.study_id) or self._study.running())
 
     def _filled(self) -> bool:
@@ -174,10 +180,10 @@ class _Hands:
     def _sweep(self) -> None:
         """The study is done: removes what nobody goes on with, and what workers that were killed left."""
         discard_all(self._ground.artifacts.folder)
-        self._ground.artifacts.keep_best(self._store)  # repetitions that ended untrained have added to them
+        self._ground.weights.keep_best()  # repetitions that ended untrained have added to them
         for trial in self._study.trials():
             if trial.state is State.FAILED:
-                self._ground.artifacts.discard(trial.number)
+                self._ground.weights.discard(trial.number)
 
     def empty(self) -> None:
         """Ends every trial in hand: as pruned if it would not have gone on, else as to be repeated."""
@@ -218,7 +224,10 @@ class _Hands:
                 return self._regained(self._attempts[decision.go], share=drained)
             if not drained:
                 claim = self._store.claim(
-                    self._study.study_id, self._ground.worker.worker_id, lease_s=self._ground.lease_s
+                    self._study.study_id,
+                    self._ground.worker.worker_id,
+                    lease_s=self._ground.lease_s,
+                    created=self._ground.record.created,
                 )
                 if claim is not None:
                     try:
@@ -282,6 +291,7 @@ class _Hands:
                 raise TookTooLong(f"it had {self._ground.trial_timeout_s:g} s")
 
         attempt = Attempt(self._ground, claim, asked, check)
+        asked.guard(lambda: self._store.require_held(attempt.claim))
         return attempt
 
     def _finish(self, attempt: Attempt) -> None:
@@ -299,10 +309,13 @@ class _Hands:
         self._put_down(attempt)
         if not reason.repeated:
             attempt.saves.discard()
-        self._study.fail(attempt.asked.trial_id, reason, detail)
+        state = self._study.fail(attempt.asked.trial_id, reason, detail)
         with contextlib.suppress(LeaseLost):  # whoever has the claim now deals with it
+            if state is not None and state.counts:  # another program finished it: the slot is filled
+                self._store.settle(attempt.claim)
+                return
             self._store.release(attempt.claim)
-            self._ground.artifacts.discard(attempt.asked.number)
+            self._ground.weights.discard(attempt.asked.number)
 
     @contextlib.contextmanager
     def _answering_for(self, attempt: Attempt) -> Iterator[None]:
@@ -319,8 +332,8 @@ class _Hands:
             raise  # a storage that is away is not the trial's fault: the reaper will queue it again
         except Exception as error:
             reason = _failure(error)
-            said = f"{type(error).__name__}: {error}".rstrip(": ")
-            detail = traceback.format_exc() if reason is Failure.ERROR else str(error) or said
+            said = redacted(f"{type(error).__name__}: {error}".rstrip(": "))
+            detail = traceback_text(error) if reason is Failure.ERROR else redacted(str(error)) or said
             traceback.clear_frames(error.__traceback__)  # they hold the trial's tensors
             if reason is Failure.DISK_FULL:
                 detail = f"no room in {self._ground.artifacts.root.absolute()}"

@@ -12,7 +12,8 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,9 +21,10 @@ import pytest
 import torch
 
 from data.mnist import Mnist
-from search.serve.demo import DemoServer, make_server
+from search.serve.demo import make_server
 from search.serve.folder import open_export
 from search.serve.model import Model
+from search.serve.server import Server
 from search.service.create import RunRequest, create_or_resume
 from search.service.export import export
 from search.study.storage import open_storage
@@ -90,6 +92,14 @@ class Browser:
 
     def _call(self, method: str, path: str, body: object = None) -> Any:
         return _request(method, self._session + path, body)
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A demo that answers."""
+
+    model: Model
+    address: str
 
 
 Open = Callable[..., AbstractContextManager[Browser]]
@@ -160,12 +170,12 @@ def _request(method: str, url: str, body: object = None) -> Any:
 
 
 @pytest.fixture(scope="session")
-def demos(tmp_path_factory: pytest.TempPathFactory, mnist: Mnist) -> Iterator[dict[str, DemoServer]]:
+def demos(tmp_path_factory: pytest.TempPathFactory, mnist: Mnist) -> Iterator[dict[str, Demo]]:
     """The demos of both tasks, each with a reference network after two epochs: it reads a plain digit."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("demos")
     url = f"sqlite:///{folder / 'studies.db'}"
-    servers = {}
+    running, end, threads = {}, threading.Event(), ExitStack()
     for task, references in (("twodigit", 2), ("sum", 1)):
         with open_storage(url) as storage:
             request = RunRequest(task=task, trials=references, epochs=2, model="mlp")
@@ -175,10 +185,24 @@ def demos(tmp_path_factory: pytest.TempPathFactory, mnist: Mnist) -> Iterator[di
             )
             work(ground, stop=lambda: False)
         export(url, task, trial=None, out=folder / task, force=False, int8=False, tell=lambda words: None)
-        server = make_server(Model(open_export(folder / task)), host="127.0.0.1", port=0)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers[task] = server
-    yield servers
-    for server in servers.values():
-        server.shutdown()
-        server.server_close()
+        model = Model(open_export(folder / task))
+        running[task] = Demo(
+            model=model,
+            address=threads.enter_context(served(make_server(model, host="127.0.0.1", port=0), end)),
+        )
+    yield running
+    end.set()
+    threads.close()
+
+
+@contextmanager
+def served(server: Server, end: threading.Event) -> Iterator[str]:
+    """The address of a server that answers in a thread until `end` is set."""
+    with server:
+        thread = threading.Thread(target=server.run, args=(end.is_set,))
+        thread.start()
+        try:
+            yield server.address
+        finally:
+            end.set()
+            thread.join()

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.serve.demo import DemoServer
 from search.serve.model import Answer
 
 pytestmark = pytest.mark.browser
@@ -64,7 +63,7 @@ def bars(browser: Any, chart: int) -> list[float]:
     return list(browser.run(script, chart))
 
 
-def expected(browser: Any, server: DemoServer, number: int | None) -> list[Answer]:
+def expected(browser: Any, server: Any, number: int | None) -> list[Answer]:
     """What the model says of the picture that the page shows as the network's."""
     export = server.model.export
     script = (
@@ -78,7 +77,7 @@ def expected(browser: Any, server: DemoServer, number: int | None) -> list[Answe
 
 @pytest.mark.parametrize(("window", "pointer"), WINDOWS)
 def test_two_digits(
-    demos: dict[str, DemoServer], chromium: Callable[..., Any], window: dict[str, Any], pointer: str
+    demos: dict[str, Any], chromium: Callable[..., Any], window: dict[str, Any], pointer: str
 ) -> None:
     server = demos["twodigit"]
     with chromium(**window) as browser:
@@ -111,7 +110,7 @@ def test_two_digits(
 
 @pytest.mark.parametrize(("window", "pointer"), WINDOWS)
 def test_a_digit_and_a_number(
-    demos: dict[str, DemoServer], chromium: Callable[..., Any], window: dict[str, Any], pointer: str
+    demos: dict[str, Any], chromium: Callable[..., Any], window: dict[str, Any], pointer: str
 ) -> None:
     server = demos["sum"]
     with chromium(**window) as browser:
@@ -128,7 +127,7 @@ def test_a_digit_and_a_number(
         assert browser.errors() == []
 
 
-def test_a_demo_that_has_ended_is_told(demos: dict[str, DemoServer], chromium: Callable[..., Any]) -> None:
+def test_a_demo_that_has_ended_is_told(demos: dict[str, Any], chromium: Callable[..., Any]) -> None:
     words = "The demo has ended. Start it again with tune demo, then reload this page."
     with chromium(width=1000, height=700) as browser:
         browser.open(demos["sum"].address)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import optuna
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import create_engine, func, insert, select
 
 from search.confirmation import Look
 from search.records import (
@@ -21,7 +23,8 @@ from search.records import (
     StudySpec,
     Worker,
 )
-from search.store import tables
+from search.store import optuna_tables, tables
+from search.store.deletion import delete_study
 from search.store.leftovers import sweep
 from search.study.storage import Storage, open_storage
 from search.study.study import Study
@@ -46,6 +49,15 @@ def counted(storage: Storage) -> dict[str, int]:
         }
 
 
+def optunas_counted(storage: Storage) -> dict[str, int]:
+    """Rows of each of Optuna's tables that tune knows."""
+    with storage.trials.database.read() as connection:
+        return {
+            table.name: connection.scalar(select(func.count()).select_from(table)) or 0
+            for table in optuna_tables.metadata.sorted_tables
+        }
+
+
 def full(storage: Storage, name: str, spec: StudySpec) -> Study:
     """A study with a row of every kind."""
     study, store = Study.create(storage, name, spec, 3), storage.store
@@ -54,6 +66,7 @@ def full(storage: Storage, name: str, spec: StudySpec) -> Study:
         worker_id=f"w-{name}", host="h", pid=1, device="cpu", threads=1, environment={"torch": "2"}
     )
     store.add_worker(study.study_id, worker)
+    store.decide_precisions(study.study_id, "a processor", {"mlp": "float32"})
     claim = store.claim(study.study_id, worker.worker_id, lease_s=30)
     assert claim is not None
     trial_id = optuna.load_study(study_name=name, storage=storage.optuna).ask()._trial_id
@@ -62,6 +75,7 @@ def full(storage: Storage, name: str, spec: StudySpec) -> Study:
     store.add_checkpoint(
         study.study_id,
         CheckpointRecord(trial_id=trial_id, path="p", sha256="0" * 64, score=0.9, images=1000, bytes=1),
+        content=b"w",
     )
     ids = {"study_id": study.study_id, "trial_id": trial_id, "moment": datetime.datetime.now(datetime.UTC)}
     store.add_look(Look(**ids, reason="a test", pictures=10, heads={"digit": 0.9}, joint=0.9))
@@ -82,6 +96,40 @@ def test_a_deleted_study_leaves_nothing_and_takes_nothing_along(
     assert sweep(storage.trials.database) == [lost.study_id]
     assert counted(storage) == before
     assert sweep(storage.trials.database) == []
+
+
+def test_tune_deletes_a_study_on_both_sides_in_one_transaction(
+    storage: Storage, plain_spec: StudySpec
+) -> None:
+    full(storage, "kept", plain_spec)
+    before = {**counted(storage), **optunas_counted(storage)}
+    lost = full(storage, "lost", plain_spec)
+    assert delete_study(storage.trials.database, lost.study_id)
+    assert {**counted(storage), **optunas_counted(storage)} == before
+    assert not lost.exists()
+    assert not delete_study(storage.trials.database, lost.study_id), "there is none any more"
+
+
+def test_a_study_is_deleted_while_a_worker_writes(
+    request: pytest.FixtureRequest, storage: Storage, plain_spec: StudySpec
+) -> None:
+    """Optuna's own deletion does nothing then on a server, and says that all went well."""
+    study = full(storage, "worked on", plain_spec)
+    [claim] = storage.store.claims(study.study_id)
+    step = {"trial_id": claim.trial_id, "step": 1, "intermediate_value": 0.5}
+    worker = create_engine(storage.url)
+    with worker.connect() as connection, ThreadPoolExecutor() as pool:
+        if storage.trials.database.engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.execute(insert(optuna_tables.steps).values(**step, intermediate_value_type="FINITE"))
+        deletion = pool.submit(delete_study, storage.trials.database, study.study_id)
+        time.sleep(0.3)
+        assert not deletion.done(), "it waits for the worker's transaction, or this test shows nothing"
+        connection.commit()
+        assert deletion.result(timeout=30)
+    worker.dispose()
+    assert storage.trials.names() == {}
+    assert set(optunas_counted(storage).values()) == {0}
 
 
 def test_a_new_study_is_not_taken_for_one_that_was_deleted(storage: Storage, plain_spec: StudySpec) -> None:
@@ -111,6 +159,35 @@ def test_a_new_trial_has_no_past(tmp_path: Path, plain_spec: StudySpec) -> None:
         [first, _] = store.claims(goes_on.study_id)
         assert [each.trial_id for each in store.checkpoints(goes_on.study_id)] == [first.trial_id]
         assert store.checkpoints(deleted.study_id) == []
+        [kept] = store.checkpoints(goes_on.study_id)
+        assert store.weights_chunk(kept, 0) == b"w"
+        assert store.weights_chunk(replace(kept, trial_id=asked.trial_id), 0) is None
         assert [each.trial_id for each in store.looks([goes_on.study_id])] == [first.trial_id]
         assert store.looks([deleted.study_id]) == []
         assert store.exports(deleted.study_id) == []
+
+
+def test_orphans_of_optunas_deletion_are_not_taken_over(tmp_path: Path, plain_spec: StudySpec) -> None:
+    """What a worker writes while Optuna deletes its study stays in an SQLite file, under ids given again."""
+    with open_storage(f"sqlite:///{tmp_path / 'studies.db'}") as storage:
+        old = full(storage, "old", plain_spec)
+        [claim] = storage.store.claims(old.study_id)
+        storage.optuna.delete_study(old.study_id)
+        with storage.trials.database.write() as connection:
+            connection.execute(
+                insert(optuna_tables.trials).values(
+                    trial_id=claim.trial_id, number=5, study_id=old.study_id, state="COMPLETE"
+                )
+            )
+            step = {"trial_id": claim.trial_id + 1, "step": 1, "intermediate_value": 0.5}
+            connection.execute(insert(optuna_tables.steps).values(**step, intermediate_value_type="FINITE"))
+        new = Study.create(storage, "new", plain_spec, 3)
+        assert new is not None
+        assert new.study_id == old.study_id, "the id is given again, or this test shows nothing"
+        assert optuna.load_study(study_name="new", storage=storage.optuna).trials == []
+        trials = [new.ask() for _ in range(2)]
+        assert trials[1].trial_id == step["trial_id"], "the id is given again, or this test shows nothing"
+        assert [trial.steps for trial in storage.trials.facts_of([each.trial_id for each in trials])] == [
+            {},
+            {},
+        ]

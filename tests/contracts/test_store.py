@@ -5,13 +5,17 @@ from __future__ import annotations
 import datetime
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from hashlib import sha256
+from typing import Any
 
 import pytest
+from sqlalchemy import event, func, select, update
 
 from search.confirmation import Look
+from search.errors import TryAgain
 from search.records import (
     CheckpointRecord,
     Claim,
@@ -22,6 +26,7 @@ from search.records import (
     StudySpec,
     Worker,
 )
+from search.store import sql_weights, tables
 from search.store.base import LeaseLost, Store
 from search.store.engine import parse_url
 from search.store.memory import MemoryStore
@@ -206,6 +211,26 @@ class TestClaims:
         assert study.take_over(seen, "thief", lease_s=60) is not None
         with pytest.raises(LeaseLost):
             study.settle(claim)
+
+    def test_what_is_written_under_a_claim_needs_its_holder(self, study: Store) -> None:
+        claim = study.claim(STUDY, "w", lease_s=60)
+        assert claim is not None
+        study.require_held(claim)
+        taken = study.take_over(claim, "thief", lease_s=60)
+        assert taken is not None
+        with pytest.raises(LeaseLost):
+            study.require_held(claim)
+        study.require_held(taken)
+        study.settle(taken)
+        with pytest.raises(LeaseLost):
+            study.require_held(taken)
+
+    def test_a_worker_of_a_deleted_study_gets_no_slot_of_its_successor(self, study: Store) -> None:
+        record = study.study(STUDY)
+        assert record is not None
+        assert study.claim(STUDY, "w", lease_s=60, created=record.created) is not None
+        earlier = record.created - datetime.timedelta(milliseconds=2)
+        assert study.claim(STUDY, "w", lease_s=60, created=earlier) is None
 
     def test_a_claim_passes_to_one_taker(self, study: Store) -> None:
         claim = study.claim(STUDY, "w", lease_s=-1)
@@ -408,6 +433,268 @@ class TestWorkersAndCheckpoints:
         study.add_checkpoint(STUDY, checkpoint(1, 0.5))
         study.add_checkpoint(STUDY, checkpoint(1, 0.6))
         assert study.checkpoints(STUDY) == [checkpoint(1, 0.6)]
+
+
+class TestPrecisions:
+    def test_nothing_is_decided_at_first(self, study: Store) -> None:
+        assert study.precisions(STUDY, "cpu: A") == {}
+
+    def test_the_first_decision_stands(self, study: Store) -> None:
+        first, second = {"mlp": "float32", "conv": "bfloat16"}, {"mlp": "float32", "conv": "float32"}
+        assert study.decide_precisions(STUDY, "cpu: A", first) == first
+        assert study.decide_precisions(STUDY, "cpu: A", second) == first
+        assert study.precisions(STUDY, "cpu: A") == first
+
+    def test_a_family_that_is_new_is_added(self, study: Store) -> None:
+        study.decide_precisions(STUDY, "cpu: A", {"conv": "bfloat16"})
+        both = {"mlp": "float32", "conv": "bfloat16"}
+        assert study.decide_precisions(STUDY, "cpu: A", {"mlp": "float32", "conv": "float32"}) == both
+        assert study.precisions(STUDY, "cpu: A") == both
+
+    def test_other_processors_and_studies_decide_for_themselves(self, study: Store) -> None:
+        study.add_study(STUDY + 1, SPEC, 3)
+        study.decide_precisions(STUDY, "cpu: A", {"conv": "bfloat16"})
+        assert study.precisions(STUDY, "cpu: B") == study.precisions(STUDY + 1, "cpu: A") == {}
+        assert study.decide_precisions(STUDY, "cpu: B", {"conv": "float32"}) == {"conv": "float32"}
+        assert study.decide_precisions(STUDY + 1, "cpu: A", {"conv": "float32"}) == {"conv": "float32"}
+
+    def test_all_who_decide_at_once_get_the_same_answer(self, study: Store) -> None:
+        together = threading.Barrier(8)
+
+        def decide(number: int) -> Mapping[str, str]:
+            together.wait()
+            return study.decide_precisions(STUDY, "cpu: A", {"mlp": str(number), "conv": str(number)})
+
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(decide, range(8)))
+        assert answers == [study.precisions(STUDY, "cpu: A")] * 8
+
+    def test_a_study_says_which_precision_it_fixes(self, study: Store) -> None:
+        study.add_study(STUDY + 1, replace(SPEC, precision="bfloat16"), 3)
+        assert [each.spec.precision for each in study.studies()] == ["auto", "bfloat16"]
+
+
+def weights(seed: int, length: int = 1000) -> bytes:
+    """Bytes of every value."""
+    return bytes((seed + i * 7) % 256 for i in range(256)) * (length // 256) + bytes([seed]) * (length % 256)
+
+
+def weighed(trial_id: int, content: bytes, score: float = 0.9) -> CheckpointRecord:
+    """A checkpoint with these weights."""
+    return replace(
+        checkpoint(trial_id, score), sha256=sha256(content).hexdigest(), bytes=len(content), in_database=True
+    )
+
+
+def stored(store: Store, record: CheckpointRecord) -> bytes:
+    """The weights as the store has them; b"" where it has none."""
+    chunks = []
+    while (chunk := store.weights_chunk(record, len(chunks))) is not None:
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def rows_of_weights(store: Store) -> int:
+    """Chunks of all weights in a database."""
+    assert isinstance(store, SQLStore)
+    with store.database.read() as connection:
+        return connection.scalar(select(func.count()).select_from(tables.weights)) or 0
+
+
+class TestWeights:
+    """Of the best checkpoints, in the database."""
+
+    @pytest.mark.parametrize("length", [1, 2**20, 2**20 + 1, 5 * 2**19])
+    def test_come_back_bit_for_bit(self, study: Store, length: int) -> None:
+        content = weights(3, length)
+        record = weighed(1, content)
+        study.add_checkpoint(STUDY, record, content=content)
+        assert study.checkpoints(STUDY) == [record]
+        assert stored(study, record) == content
+        assert stored(study, weighed(2, content)) == b"", "another trial's"
+
+    def test_of_zeros_alone_pass_every_driver(self, study: Store) -> None:
+        """Some escape them, which doubles their length."""
+        content = bytes(3 * 2**20)
+        study.add_checkpoint(STUDY, record := weighed(1, content), content=content)
+        assert stored(study, record) == content
+
+    def test_better_ones_replace_all_of_the_old_ones(self, study: Store) -> None:
+        old, new = weights(1, 3 * 2**20), weights(2)
+        study.add_checkpoint(STUDY, weighed(1, old, 0.5), content=old)
+        study.add_checkpoint(STUDY, weighed(1, new, 0.6), content=new)
+        assert study.checkpoints(STUDY) == [weighed(1, new, 0.6)]
+        assert stored(study, weighed(1, old)) == b""
+        assert stored(study, weighed(1, new)) == new
+
+    def test_the_same_again_changes_nothing_and_mends_what_was_damaged(self, study: Store) -> None:
+        """A write that is repeated because nobody knows whether it landed; weights that are restored."""
+        content = weights(1, 2**20 + 5)
+        for _ in range(2):
+            study.add_checkpoint(STUDY, weighed(1, content), content=content)
+        assert stored(study, weighed(1, content)) == content
+        if isinstance(study, SQLStore):
+            with study.database.write() as connection:
+                connection.execute(update(tables.weights).values(content=b"damaged"))
+            study.add_checkpoint(STUDY, weighed(1, content), content=content)
+            assert stored(study, weighed(1, content)) == content
+            assert rows_of_weights(study) == 2
+
+    def test_a_file_replaces_what_is_in_the_database_and_the_other_way_round(self, study: Store) -> None:
+        content = weights(1)
+        in_file = replace(weighed(1, content), in_database=False)
+        study.add_checkpoint(STUDY, weighed(1, content), content=content)
+        study.add_checkpoint(STUDY, in_file)
+        assert study.checkpoints(STUDY) == [in_file]
+        assert stored(study, in_file) == b""
+        study.add_checkpoint(STUDY, in_file, content=content)
+        assert study.checkpoints(STUDY) == [weighed(1, content)]
+
+    def test_those_that_are_dropped_are_gone(self, study: Store) -> None:
+        for trial, score in ((1, 0.5), (2, 0.9), (3, 0.7)):
+            content = weights(trial)
+            study.add_checkpoint(STUDY, weighed(trial, content, score), content=content)
+        dropped = study.drop_checkpoints(STUDY, keep=2)
+        assert dropped == [weighed(1, weights(1), 0.5)]
+        assert stored(study, dropped[0]) == b""
+        for kept in study.checkpoints(STUDY):
+            assert stored(study, kept) == weights(kept.trial_id)
+
+    def test_those_of_a_lost_trial_are_gone(self, study: Store) -> None:
+        claim = study.claim(STUDY, "w", lease_s=60)
+        assert claim is not None
+        claim = study.attach(claim, 1)
+        for trial, held in ((1, claim), (2, None)):
+            content = weights(trial)
+            study.add_checkpoint(STUDY, weighed(trial, content), content=content, claim=held)
+        study.release(claim)
+        assert stored(study, weighed(1, weights(1))) == b""
+        assert stored(study, weighed(2, weights(2))) == weights(2)
+
+    def test_those_of_a_former_holder_are_refused_whole(self, study: Store) -> None:
+        claim = study.claim(STUDY, "w", lease_s=-1)
+        assert claim is not None
+        claim = study.attach(claim, 1)
+        assert study.take_over(claim, "new", lease_s=60) is not None
+        content = weights(1, 2**21)
+        with pytest.raises(LeaseLost):
+            study.add_checkpoint(STUDY, weighed(1, content), content=content, claim=claim)
+        assert study.checkpoints(STUDY) == []
+        assert stored(study, weighed(1, content)) == b""
+
+
+class TestWeightsInADatabase:
+    """What only a database can get wrong."""
+
+    @pytest.fixture(params=["sqlite", "postgresql", "mysql"])
+    def store(self, request: pytest.FixtureRequest) -> Iterator[Store]:
+        opened = SQLStore(parse_url(request.getfixturevalue(f"{request.param}_url")), patience_s=5)
+        opened.create_tables()
+        yield opened
+        opened.close()
+
+    @pytest.mark.parametrize("fails", [TryAgain, RuntimeError])
+    def test_a_write_that_fails_half_way_leaves_nothing_or_is_done_again(
+        self, study: SQLStore, monkeypatch: pytest.MonkeyPatch, fails: type[Exception]
+    ) -> None:
+        content, put, calls = weights(1, 3 * 2**20), sql_weights.put, []
+
+        def failing(*given: Any, **more: Any) -> None:
+            calls.append(given)
+            if len(calls) == 2:
+                raise fails("the connection is cut")
+            put(*given, **more)
+
+        monkeypatch.setattr(sql_weights, "put", failing)
+        if fails is TryAgain:
+            study.add_checkpoint(STUDY, weighed(1, content), content=content)
+            assert stored(study, weighed(1, content)) == content
+            assert len(calls) == 2 + 3
+        else:
+            with pytest.raises(fails):
+                study.add_checkpoint(STUDY, weighed(1, content), content=content)
+            assert (study.checkpoints(STUDY), rows_of_weights(study)) == ([], 0)
+
+    def test_a_list_of_checkpoints_reads_no_weights(self, study: SQLStore) -> None:
+        study.add_checkpoint(STUDY, weighed(1, weights(1)), content=weights(1))
+        asked: list[str] = []
+        event.listen(study.database.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+        assert len(study.checkpoints(STUDY)) == 1
+        [statement] = [each for each in asked if "tune_checkpoints" in each]
+        assert "content" not in statement
+
+    def test_many_who_write_and_drop_at_once_leave_only_whole_weights(self, study: SQLStore) -> None:
+        url = study.database.url
+
+        def life(worker: int) -> None:
+            store = SQLStore(url, patience_s=30)
+            for step in range(6):
+                content = weights(10 * worker + step, 2**20 + worker)
+                record = weighed(worker, content, (7 * worker + 3 * step) % 11 / 11)
+                store.add_checkpoint(STUDY, record, content=content)
+                store.drop_checkpoints(STUDY, keep=2)
+            store.close()
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(life, range(1, 5)))
+        study.drop_checkpoints(STUDY, keep=2)
+        kept = study.checkpoints(STUDY)
+        assert len(kept) == 2
+        for record in kept:
+            assert sha256(stored(study, record)).hexdigest() == record.sha256
+        assert rows_of_weights(study) == 2 * 2, "and nothing of the others"
+
+
+class TestWeightsOnAServer:
+    """What happens between two writers at once, which SQLite does not have."""
+
+    @pytest.fixture(params=["postgresql", "mysql"])
+    def store(self, request: pytest.FixtureRequest) -> Iterator[Store]:
+        opened = SQLStore(parse_url(request.getfixturevalue(f"{request.param}_url")))
+        opened.create_tables()
+        yield opened
+        opened.close()
+
+    @pytest.fixture
+    def peer(self, study: SQLStore) -> Iterator[SQLStore]:
+        """Another process's store of the same database."""
+        opened = SQLStore(study.database.url)
+        yield opened
+        opened.close()
+
+    def test_a_lease_is_renewed_while_weights_are_written(self, study: SQLStore, peer: SQLStore) -> None:
+        """To write them over a slow line may take longer than a lease."""
+        claim = study.claim(STUDY, "w", lease_s=60)
+        assert claim is not None
+        claim, renewed = study.attach(claim, 1), []
+
+        def renew(*given: Any) -> None:
+            if "INSERT INTO tune_weights" in given[2]:
+                began = time.monotonic()
+                peer.renew(claim, lease_s=60)
+                renewed.append(time.monotonic() - began)
+
+        event.listen(study.database.engine, "after_cursor_execute", renew)
+        content = weights(1, 2**21)
+        study.add_checkpoint(STUDY, weighed(1, content), content=content, claim=claim)
+        assert len(renewed) == 2
+        assert max(renewed) < 5, "nobody waits for a lock"
+
+    def test_better_weights_outlive_a_list_of_the_worst(self, study: SQLStore, peer: SQLStore) -> None:
+        """A worker drops the worst of the list that it read, when another has just written better ones."""
+        for trial in (1, 2):
+            study.add_checkpoint(STUDY, weighed(trial, weights(trial), trial / 10), content=weights(trial))
+        better, improved = weighed(1, weights(9), 0.9), []
+
+        def improve(*given: Any) -> None:
+            if "DELETE FROM tune_checkpoints" in given[2] and not improved:
+                improved.append(better)
+                peer.add_checkpoint(STUDY, better, content=weights(9))
+
+        event.listen(study.database.engine, "before_cursor_execute", improve)
+        assert study.drop_checkpoints(STUDY, keep=1) == []
+        assert study.checkpoints(STUDY) == [better, weighed(2, weights(2), 0.2)]
+        assert stored(study, better) == weights(9)
 
 
 class TestLooksAndExports:

@@ -180,4 +180,4 @@ def test_a_search_never_touches_it_and_the_look_does(task: str, tmp_path: Path, 
         assert work(ground, stop=lambda: False) == 3
         best = storage.store.checkpoints(study.study_id)[0]
     with pytest.raises(Touched):
-        look_at_test(task, tmp_path / best.path, best.sha256, wired)
+        look_at_test(task, (tmp_path / best.path).read_bytes(), best.sha256, wired)

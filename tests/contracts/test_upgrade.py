@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 
 from search.errors import ConfigError
+from search.records import Counts
 from search.service.look import best, trials
 from search.service.upgrade import upgrade
 from search.store import tables
@@ -22,8 +23,15 @@ from search.study.storage import open_storage
 SCHEMA_1 = Path(__file__).with_name("schema_1.sql")
 """A study of four trials as the first schema kept it: the real thing, dumped before there was a second."""
 
-NEW = {"tune_looks", "tune_head_looks", "tune_exports", "tune_offers"}
-"""Tables that schemas 2 and 3 added."""
+NEW = {
+    "tune_looks",
+    "tune_head_looks",
+    "tune_exports",
+    "tune_offers",
+    "tune_precisions",
+    "tune_weights",
+}
+"""Tables that schemas 2 to 4 added."""
 
 
 def dump(path: Path) -> list[str]:
@@ -45,6 +53,8 @@ def test_everything_is_there_afterwards_and_the_backup_is_the_old_file(old: Path
     seen = trials(f"sqlite:///{old}", "old")  # a command that only looks upgrades too
     assert [trial.number for trial in seen.trials] == [0, 1, 2, 3]
     assert best(f"sqlite:///{old}", "old").trial.number == 0
+    assert seen.foreign == [], "tune's own, although no mark says so"
+    assert best(f"sqlite:///{old}", "old").view.counts == Counts(complete=4)
     assert dump(old.with_name("studies.db.schema-1.backup")) == before
     kept = [line for line in before if "INSERT" in line and '"tune_schema"' not in line]
     assert set(kept) <= set(dump(old))
@@ -117,7 +127,7 @@ def test_many_processes_at_once_upgrade_once(old: Path) -> None:
     ]
     said = [process.communicate(timeout=60) for process in several]
     assert [out.strip() for out, _ in said] == ["4"] * 4
-    assert sum("from schema 1 to 3" in err for _, err in said) == 1
+    assert sum(f"from schema 1 to {tables.SCHEMA_VERSION}" in err for _, err in said) == 1
     assert len(list(old.parent.glob("*.backup*"))) == 1
 
 

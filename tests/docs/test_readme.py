@@ -24,6 +24,8 @@ SHELL = [
     for line in block.splitlines()
     if line.startswith("tune ")
 ]
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+UNIT = r"^(?:ExecStart=| +args: |(?=\S+python.* --engine ray))"
 MENTIONED = sorted(set(re.findall(r"`tune ([a-z]+)", README)))
 
 
@@ -36,8 +38,19 @@ def test_a_shell_line_has_a_command_and_options_that_exist(line: str) -> None:
     assert used <= known
 
 
+@pytest.mark.parametrize("line", [line for line in OPERATIONS.splitlines() if re.match(UNIT, line)])
+def test_what_starts_without_a_person_does_not_rely_on_the_script(line: str) -> None:
+    """Ray's package has a script named `tune` too."""
+    words = re.sub(r'[\[\]",]', " ", re.sub(UNIT, "", line)).split()
+    assert words[1:4] == ["-P", "-m", "search"], line
+    assert words[0].endswith("python")
+    known = {option for parameter in COMMANDS[words[4]].params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= known
+
+
 def test_there_are_lines_to_check() -> None:
     assert len(SHELL) >= 4
+    assert len(re.findall(UNIT, OPERATIONS, re.MULTILINE)) == 3, "systemd, Kubernetes, Ray"
     assert len(MENTIONED) >= 8
 
 

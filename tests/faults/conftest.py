@@ -6,29 +6,41 @@ import contextlib
 import json
 import os
 import random
+import secrets
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
-from sqlalchemy import create_engine, text
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+from sqlalchemy import create_engine, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from data.mnist import Mnist
+from search.errors import TryAgain
 from search.records import State, TrialRecord
-from search.service.create import RunRequest, create_or_resume
-from search.study.storage import open_storage
+from search.service.delete import delete
+from search.store import tables
+from search.store.leftovers import sweep
+from search.study.storage import Storage, open_storage
 from search.study.study import Study
+from search.work.artifacts import Artifacts
 from search.work.reaper import Reaper
 from search.work.spec import reference_settings
+from search.work.weights import BestWeights
 
 LEASE_S = 1.0
+MARK = "added by another program"
+"""User attribute of trials that tune did not make."""
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 SOAK = "TUNE_SOAK" in os.environ
 """Whether `make soak` runs: with it, what takes long in the world takes as long here."""
 
@@ -69,25 +81,49 @@ class Arena:
     folder: Path
     zygote: Zygote
     trials: int
+    options: dict[str, Any]
+    """of the study, as in RunRequest"""
+    study: str = "faults"
     pids: list[int] = field(default_factory=list)
+    foreign: dict[str, tuple[str, float | None]] = field(default_factory=dict)
+    """(state, value) of the trials that another program added, by the mark that they carry"""
+
+    @property
+    def history_file(self) -> Path:
+        return self.folder / f"{self.study}.jsonl"
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        path = self.folder / "history.jsonl"
+        path = self.history_file
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def start(self, **more: Any) -> int:
         """A worker."""
         order = {
             "url": self.url,
-            "study": "faults",
-            "history": str(self.folder / "history.jsonl"),
+            "study": self.study,
+            "history": str(self.history_file),
             "artifacts": str(self.folder / "artifacts"),
             "lease_s": LEASE_S,
         }
         pid = self.zygote.start({**order, **more})
         self.pids.append(pid)
         return pid
+
+    def start_creator(self) -> int:
+        """A process that makes the database and the study, or finds them made."""
+        return self.start(create={"trials": self.trials, **self.options})
+
+    def create(self) -> None:
+        """Makes the database and the study."""
+        self.wait(self.start_creator())
+        assert any(line["event"] == "created" for line in self.history), self.history
+
+    def refused(self) -> list[str]:
+        """What processes said that were turned away for good, but not because their study was deleted."""
+        said = [line for line in self.history if line["event"] == "gave up"]
+        final = [line["why"] for line in said if line["code"] != TryAgain.exit_code]
+        return [why for why in final if "was deleted" not in why and "There is no study" not in why]
 
     def alive(self) -> list[int]:
         """Workers that are not dead; frozen ones count."""
@@ -108,25 +144,37 @@ class Arena:
         """What a parent does that knows all workers to be dead."""
         dead = {line["worker"] for line in self.history if line["event"] == "joined"}
         with open_storage(self.url, create=False) as storage:
-            study = Study.find(storage, "faults")
+            study = Study.find(storage, self.study)
             assert study is not None
             Reaper(study, storage.store, "undertaker").look(dead=dead)
 
-    def check(self) -> None:
-        """Holds the database against the history: nothing lost, doubled, unexpected or left over."""
+    def check(self, *, foreign: int | None = None, artifacts: Path | None = None) -> None:
+        """Holds the database against the history: nothing lost, doubled, unexpected or left over.
+
+        foreign: trials that another program added, and that no worker has taken from the queue; None: those
+        that the nemesis added. artifacts: the folder that the workers were given, where it is another than
+        the usual one.
+        """
+        self._check_foreign()
         with open_storage(self.url, create=False) as storage:
-            study = Study.find(storage, "faults")
+            study = Study.find(storage, self.study)
             assert study is not None
             trials = {trial.number: trial for trial in study.trials()}
             claims = storage.store.claims(study.study_id)
             curves = storage.store.curves(trial.trial_id for trial in trials.values())
+            counts = study.counts()
+            self._check_weights(storage, study.study_id, artifacts or self.folder / "artifacts")
         history = self.history
         assert [line["why"] for line in history if line["event"] == "crashed"] == []
+        assert self.refused() == []
         finished = {number: trial for number, trial in trials.items() if trial.state.counts}
         begun = {line["trial"] for line in history if line["event"] == "begun"}
         confirmed = {line["trial"]: line for line in history if line["event"] == "confirmed"}
 
-        assert len(finished) == self.trials, "exactly N"
+        assert len(finished) == counts.finished == self.trials, "exactly N"
+        assert counts.foreign == (len(self.foreign) if foreign is None else foreign), (
+            "nothing of unknown origin"
+        )
         assert [trial.number for trial in trials.values() if trial.state is State.RUNNING] == []
         assert [trial.number for trial in trials.values() if trial.state is State.WAITING] == []
         lost = {number for number in confirmed if number not in finished}
@@ -157,12 +205,51 @@ class Arena:
                 "the value is of its own curve"
             )
 
+    def _check_foreign(self) -> None:
+        """Holds the trials that another program added to be as it wrote them."""
+        if not self.foreign:
+            return
+        with other_program(self.url) as storage:
+            theirs = optuna.load_study(study_name=self.study, storage=storage).get_trials(deepcopy=False)
+        found = {trial.user_attrs[MARK]: trial for trial in theirs if MARK in trial.user_attrs}
+        assert set(found) == set(self.foreign), "a foreign trial is lost"
+        for mark, (state, value) in self.foreign.items():
+            assert (found[mark].state.name, found[mark].value) == (state, value), (
+                "a foreign trial was changed"
+            )
+
+    def _check_weights(self, storage: Storage, study_id: int, root: Path) -> None:
+        """The weights of every checkpoint are whole, and the database has no others."""
+        record = storage.store.study(study_id)
+        assert record is not None
+        artifacts = Artifacts.of(root, replace(record, name=self.study))
+        weights = BestWeights(artifacts=artifacts, store=storage.store, new_in="folder")
+        kept = storage.store.checkpoints(study_id)
+        assert {each.in_database for each in kept} <= {not self.url.startswith("sqlite")}
+        for checkpoint in kept:
+            assert len(weights.read(checkpoint)) == checkpoint.bytes
+        with storage.trials.database.read() as connection:
+            stored = connection.execute(select(tables.weights.c.trial_id, tables.weights.c.sha256).distinct())
+            named = {(each.trial_id, each.sha256) for each in kept if each.in_database}
+            assert {(trial_id, sha256) for trial_id, sha256 in stored} == named
+
 
 def _origin(trials: dict[int, TrialRecord], trial: TrialRecord) -> TrialRecord:
     """The trial that these settings were first given to."""
     while trial.retry_of is not None:
         trial = trials[trial.retry_of]
     return trial
+
+
+@contextlib.contextmanager
+def other_program(url: str) -> Iterator[RDBStorage]:
+    """The storage as a program has it that knows Optuna and not tune."""
+    storage = RDBStorage(url)
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def _exists(pid: int) -> bool:
@@ -177,18 +264,41 @@ class Nemesis:
 
     def __init__(self, arena: Arena, seed: int) -> None:
         self.arena = arena
+        self.neighbor = replace(arena, study="neighbor", pids=[], foreign={})
+        """another study in the same database, made and deleted while the first one is worked on"""
         self.chance = random.Random(seed)
         self.frozen: dict[int, float] = {}
         self.done: list[str] = []
 
+    def create(self) -> None:
+        """Makes the study, after processes were killed at any moment of making it."""
+        for _ in range(self.chance.randint(0, 3)):
+            creators = [self.arena.start_creator() for _ in range(self.chance.randint(1, 2))]
+            time.sleep(self.chance.uniform(0.0, 0.4))
+            for pid in creators:
+                self.arena.kill(pid)
+                self.arena.wait(pid)
+            self.done.append("kill creators")
+        self.arena.create()
+
     def strike(self) -> None:
         """One fault."""
         awake = [pid for pid in self.arena.alive() if pid not in self.frozen]
-        fault = self.chance.choice(["kill", "kill", "freeze", "kill all", "storage"])
-        if not awake and fault != "storage":
+        fault = self.chance.choice(
+            ["kill", "kill", "freeze", "kill all", "storage", "foreign row", "neighbor", "start over"]
+        )
+        if (not awake and fault in ("kill", "kill all", "freeze")) or (
+            fault == "start over" and fault in self.done
+        ):
             return
         self.done.append(fault)
         match fault:
+            case "foreign row":
+                self._add_foreign_row()
+            case "neighbor":
+                self._make_or_delete_neighbor()
+            case "start over":
+                self._start_over()
             case "kill":
                 self.arena.kill(self.chance.choice(awake))
             case "kill all":
@@ -209,6 +319,61 @@ class Nemesis:
                 del self.frozen[pid]
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
+
+    def _add_foreign_row(self) -> None:
+        """Another program adds a finished trial to the study."""
+        mark, state = secrets.token_hex(4), self.chance.choice([*FINISHED])
+        value = None if state is TrialState.FAIL else self.chance.uniform(0.0, 2.0)
+        trial = optuna.trial.create_trial(state=state, value=value, user_attrs={MARK: mark})
+        # It has no patience where the file is locked.
+        with (
+            contextlib.suppress(optuna.exceptions.StorageInternalError),
+            other_program(self.arena.url) as storage,
+        ):
+            optuna.load_study(study_name=self.arena.study, storage=storage).add_trial(trial)
+            self.arena.foreign[mark] = (state.name, value)
+
+    def _make_or_delete_neighbor(self) -> None:
+        """Makes another study and sets a worker on it; the next time it is deleted under that worker."""
+        if not self.neighbor.pids:
+            self.neighbor.create()
+            self.neighbor.start(pause_s=0.02)
+            return
+        self._delete(self.neighbor)
+
+    def _start_over(self) -> None:
+        """Deletes the study under its workers, and makes it once more."""
+        self._delete(self.arena)
+        self.create()
+
+    def _delete(self, arena: Arena) -> None:
+        """tune deletes the study, or Optuna does; its workers notice and end, and nothing of it is left."""
+        self.thaw(everything=True)
+        if self.chance.random() < 0.5:
+            assert delete(arena.url, arena.study, force=True, agree=lambda _: True)
+        else:
+            with other_program(arena.url) as storage:
+                # While a worker writes, Optuna deletes nothing on a server, and says nothing.
+                while any(study.study_name == arena.study for study in storage.get_all_studies()):
+                    with contextlib.suppress(optuna.exceptions.StorageInternalError):
+                        optuna.delete_study(study_name=arena.study, storage=storage)
+        for pid in arena.pids:
+            arena.wait(pid)
+        assert [line["why"] for line in arena.history if line["event"] == "crashed"] == []
+        assert arena.refused() == []
+        with open_storage(arena.url, create=False) as storage:
+            sweep(storage.trials.database)
+            assert arena.study not in Study.names(storage).values()
+            known = set(Study.names(storage))
+            assert {record.study_id for record in storage.store.studies()} <= known, "rows are left over"
+        arena.history_file.unlink(missing_ok=True)
+        arena.pids.clear()
+        arena.foreign.clear()
+
+    def end(self) -> None:
+        """Deletes what the schedule has made beside the study."""
+        if self.neighbor.pids:
+            self._delete(self.neighbor)
 
     def _harm_storage(self) -> None:
         """Servers: every connection is cut. SQLite: another process keeps the file locked for a while."""
@@ -249,18 +414,15 @@ def zygote() -> Iterator[Zygote]:
 
 @pytest.fixture
 def arena(zygote: Zygote, mnist: Mnist, tmp_path: Path) -> Iterator[Callable[..., Arena]]:
-    """arena(url, trials=…): a new study in an empty database."""
+    """arena(url, trials=…): a new study in an empty database; with created=False, none yet."""
     made: list[Arena] = []
 
-    def make(url: str, *, trials: int, **more: Any) -> Arena:
+    def make(url: str, *, trials: int, created: bool = True, **options: Any) -> Arena:
         folder = tmp_path / str(len(made))
         folder.mkdir()
-        with open_storage(url) as storage:
-            request = RunRequest(
-                task="twodigit", trials=trials, study="faults", epochs=2, sampler="random", **more
-            )
-            create_or_resume(storage, request, mnist)
-        made.append(Arena(url=url, folder=folder, zygote=zygote, trials=trials))
+        made.append(Arena(url=url, folder=folder, zygote=zygote, trials=trials, options=options))
+        if created:
+            made[-1].create()
         return made[-1]
 
     yield make

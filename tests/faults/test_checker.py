@@ -19,6 +19,10 @@ HARM = {
     "two slots for one trial": "UPDATE tune_claims SET trial_id = 1",
     "a curve is cut": "DELETE FROM tune_points WHERE trial_id = 1 AND images > 9000",
     "a curve is gone": "DELETE FROM tune_points WHERE trial_id = 1",
+    "weights that nothing names": "INSERT INTO tune_weights VALUES (1, 'ab', 0, x'00')",
+    "weights are in the wrong place": (
+        "INSERT INTO tune_weights SELECT trial_id, sha256, 0, x'00' FROM tune_checkpoints"
+    ),
 }
 
 

@@ -56,7 +56,7 @@ def test_the_database_cannot_grow(arena: Callable[..., Any], tmp_path: Path) -> 
 if _may_mount():  # not a skip: without the right to, the test above is all that can be done
 
     def test_the_disk_of_the_database(arena: Callable[..., Any]) -> None:
-        with small_disk(264) as (folder, give_room):  # an empty study takes 200
+        with small_disk(272) as (folder, give_room):  # an empty study takes 208
             study = arena(f"sqlite:///{folder / 'studies.db'}", trials=40)
             study.wait(study.start(pause_s=0.0))
             [words] = given_up(study)
@@ -92,7 +92,7 @@ if _may_mount():  # not a skip: without the right to, the test above is all that
             assert list(folder.rglob("*.tmp")) == [], "what could not be written whole is gone"
             give_room()
             study.wait(study.start(pause_s=0.0, artifacts=str(folder)))
-            study.check()
+            study.check(artifacts=folder)
 
 
 def confirmed(study: Any) -> set[int]:

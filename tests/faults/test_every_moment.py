@@ -72,8 +72,8 @@ def test_a_maker_may_die_at_any_statement(
     def make(die_at: int | None) -> str:
         """What the maker noted; empty where it died."""
         history.write_text("")
-        order = {"create": True, "url": url, "study": "s", "history": str(history), "die_at": die_at}
-        pid = zygote.start(order)
+        order = {"url": url, "study": "s", "history": str(history), "die_at": die_at}
+        pid = zygote.start({**order, "create": {"trials": 3}})
         deadline = time.monotonic() + 60
         while alive(pid):
             assert time.monotonic() < deadline, f"the maker that dies at {die_at} has not ended"

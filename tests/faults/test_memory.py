@@ -45,7 +45,7 @@ def limited() -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(Path(sys.executable).parent / "tune"), *arguments],
+            [sys.executable, "-P", "-m", "search", *arguments],
             cwd=cwd,
             env={**os.environ, "TUNE_STORAGE": "sqlite:///studies.db"},
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (LIMIT_BYTES, LIMIT_BYTES)),

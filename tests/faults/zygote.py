@@ -22,6 +22,7 @@ import resource
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +37,7 @@ from data.mnist import Mnist, load
 from models import device
 from models.mlp import MLPConfig
 from models.network import Signature, build
-from search.errors import TuneError
+from search.errors import TuneError, exit_code
 from search.records import HeadScore, Point, Scores
 from search.service.create import RunRequest, create_or_resume
 from search.store import sql_claims
@@ -154,15 +155,6 @@ def die_at_statement(moment: int) -> None:
     DefaultDialect.do_commit = committing  # type: ignore[method-assign]
 
 
-def be_creator(order: Mapping[str, Any], mnist: Mnist) -> None:
-    """Makes a database and a study in it, as `tune run --detach` does."""
-    if order.get("die_at"):
-        die_at_statement(order["die_at"])
-    with open_storage(order["url"]) as storage:
-        create_or_resume(storage, RunRequest(task="twodigit", study=order["study"], trials=3), mnist)
-    note(Path(order["history"]), event="created")
-
-
 def let_the_clock_jump() -> None:
     """The time in the database, as this process sees it, is an hour off, now this way and now that."""
     ordinary, jumps = sql_claims.now, itertools.cycle([0, 3600, -3600, 3600, 0, -3600])
@@ -182,6 +174,16 @@ def be_reaper(order: Mapping[str, Any]) -> None:
             die_at(order["die_at"])
         Reaper(study, storage.store, "reaper").look(dead=order["reap"])
         note(Path(order["history"]), event="reaped")
+
+
+def be_creator(order: Mapping[str, Any], mnist: Mnist) -> None:
+    """Makes the database and the study where they are missing, as `tune run --detach` does."""
+    if order.get("die_at"):
+        die_at_statement(order["die_at"])
+    request = RunRequest(task="twodigit", study=order["study"], epochs=2, sampler="random", **order["create"])
+    with open_storage(order["url"]) as storage:
+        create_or_resume(storage, request, mnist)
+    note(Path(order["history"]), event="created")
 
 
 def be_worker(order: Mapping[str, Any], mnist: Mnist) -> None:
@@ -221,11 +223,9 @@ def be_worker(order: Mapping[str, Any], mnist: Mnist) -> None:
 
     Handover.accept = accepted  # type: ignore[method-assign]
     with open_storage(order["url"], create=False, patience_s=60) as storage:
-        study = studies.Study.find(storage, order["study"])
-        assert study is not None
         ground = prepare(
             storage,
-            study.name,
+            order["study"],
             mnist,
             Path(order["artifacts"]),
             device=torch.device("cpu"),
@@ -282,9 +282,9 @@ def main() -> None:
                 be_worker(order, mnist)
             code = 0
         except TuneError as error:
-            note(Path(order["history"]), event="gave up", why=str(error))
-        except BaseException as error:
-            note(Path(order["history"]), event="crashed", why=repr(error))
+            note(Path(order["history"]), event="gave up", why=str(error), code=exit_code(error))
+        except BaseException:
+            note(Path(order["history"]), event="crashed", why=traceback.format_exc())
         finally:
             os._exit(code)
 

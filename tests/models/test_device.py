@@ -5,16 +5,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional
 
 from models import device as this
 from models.device import (
+    DeviceName,
     DeviceUnavailable,
     bfloat16_pays,
     choose_device,
+    count_gpus,
     denormals_flushed,
     describe,
     give_back_memory,
     prepare_process,
+    processor_kind,
 )
 
 CPU = torch.device("cpu")
@@ -75,6 +79,73 @@ def test_description_is_complete_and_plain() -> None:
     described = describe(CPU)
     assert {"device", "cpu", "cores", "threads", "cpu_capability", "torch", "python"} <= set(described)
     assert all(isinstance(value, str | int) and value != "" for value in described.values())
+
+
+class TestGPU:
+    """Of a machine with GPUs, as torch tells of them; none is needed here."""
+
+    @pytest.fixture(autouse=True)
+    def _two(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        properties = type("Properties", (), {"uuid": "8932f937-d72c"})()
+        for name, answer in (
+            ("is_available", True),
+            ("device_count", 2),
+            ("get_device_name", "NVIDIA H200"),
+            ("get_device_properties", properties),
+        ):
+            monkeypatch.setattr(torch.cuda, name, lambda *_, answer=answer: answer)
+
+    @pytest.mark.parametrize(("name", "gpus"), [("auto", 2), ("cuda", 2), ("cpu", 0)])
+    def test_they_are_counted(self, name: DeviceName, gpus: int) -> None:
+        assert count_gpus(name) == gpus
+
+    def test_the_description_says_which_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+        described = describe(torch.device("cuda"))
+        assert (described["gpu"], described["visible_gpus"]) == ("NVIDIA H200", "1")
+        assert described["gpu_uuid"] == "8932f937-d72c"
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+        assert describe(torch.device("cuda"))["visible_gpus"] == "all"
+
+    def test_two_of_one_kind_are_of_one_kind(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        first, cpu = processor_kind(describe(torch.device("cuda"))), processor_kind(describe(CPU))
+        other = type("Properties", (), {"uuid": "other"})()
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda *_: other)
+        assert processor_kind(describe(torch.device("cuda"))) == first == "cuda: NVIDIA H200"
+        assert cpu != first
+
+
+def test_the_kind_of_a_processor_is_its_model_and_its_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(this, "_cpu_model", lambda: "Xeon")
+    kinds = []
+    for flags in ({"avx512_bf16", "amx_bf16"}, {"amx_bf16", "avx512_bf16", "sse"}, {"avx512_bf16"}, {"sse"}):
+        monkeypatch.setattr(this, "_cpu_flags", lambda flags=flags: flags)
+        kinds.append(processor_kind(describe(CPU)))
+    assert kinds == [
+        "cpu: Xeon, bfloat16 by amx_bf16 avx512_bf16",
+        "cpu: Xeon, bfloat16 by amx_bf16 avx512_bf16",
+        "cpu: Xeon, bfloat16 by avx512_bf16",
+        "cpu: Xeon, bfloat16 by none",
+    ]
+
+
+def test_the_probe_counts_the_time_of_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other processes do in between, and threads beside this one, tell nothing of the instructions."""
+    this.bfloat16_speedup.cache_clear()
+    monkeypatch.setattr(this.time, "thread_time", iter(range(10_000)).__next__)
+    before = torch.get_num_threads()
+    seen = []
+    convolution = functional.conv2d
+
+    def noted(*arguments: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.get_num_threads())
+        return convolution(*arguments)
+
+    monkeypatch.setattr(this.functional, "conv2d", noted)
+    assert this.bfloat16_speedup() == 1.0, "each took one tick"
+    assert set(seen) == {1}
+    assert torch.get_num_threads() == before
+    this.bfloat16_speedup.cache_clear()
 
 
 def test_freed_memory_goes_back_to_the_system() -> None:

@@ -23,7 +23,8 @@ from search.study.storage import open_storage
 from search.work.ground import prepare
 from search.work.worker import work
 
-TUNE = str(Path(sys.executable).parent / "tune")
+TUNE = (sys.executable, "-P", "-m", "search")
+"""Not the script `tune`: where Ray is installed too, that may be its own."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,11 @@ def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.fixture
 def tune() -> Callable[..., Done]:
-    """tune("studies", cwd=folder): the installed command as a process of its own."""
+    """tune("studies", cwd=folder): the command as a process of its own."""
 
     def run(*arguments: str, cwd: Path, **environment: str) -> Done:
         done = subprocess.run(
-            [TUNE, *arguments],
+            [*TUNE, *arguments],
             cwd=cwd,
             env={**os.environ, **environment},
             capture_output=True,

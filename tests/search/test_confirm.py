@@ -353,7 +353,7 @@ class TestRefusals:
         ("harm", "words"),
         [
             (lambda path: path.unlink(), "let all machines share one folder"),
-            (lambda path: path.write_bytes(path.read_bytes()[:-9]), "is not a sound checkpoint"),
+            (lambda path: path.write_bytes(path.read_bytes()[:-9]), "is not the one that was written"),
         ],
         ids=["weights of another machine", "damaged weights"],
     )

@@ -4,6 +4,10 @@ test_processes.py, test_ray_cluster.py and tests/faults/."""
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -151,20 +155,108 @@ def test_one_that_hangs_is_replaced_by_its_place(crew: Crew, stage: list[Puppet]
     assert crew.places == [Place("here", 3)]
 
 
-@pytest.mark.parametrize(("cores", "there", "device", "room"), [
-    (16, False, "auto", 16),
-    (16, True, "auto", ON_A_CARD),
-    (16, True, "cuda", ON_A_CARD),
-    (16, True, "cpu", 16),
-    (2, True, "auto", 2),
+@pytest.mark.parametrize(("cores", "gpus", "device", "room"), [
+    (16, 0, "auto", 16),
+    (16, 1, "auto", ON_A_CARD),
+    (16, 1, "cuda", ON_A_CARD),
+    (16, 1, "cpu", 16),
+    (2, 1, "auto", 2),
+    (64, 8, "auto", 8 * ON_A_CARD),
+    (16, 8, "auto", 16),
+    (64, 8, "cpu", 64),
 ])  # fmt: skip
 def test_nobody_says_how_many(
     cores: int,
-    there: bool,
+    gpus: int,
     device: Literal["auto", "cpu", "cuda"],
     room: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    seem_to_have(gpus, monkeypatch)
     assert LocalEngine(device).room(threads=1) == room
+
+
+def seem_to_have(gpus: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+
+
+class TestGPUs:
+    """No GPU is needed here: torch is asked how many there are, and the puppets keep their orders."""
+
+    @pytest.fixture
+    def started(self, monkeypatch: pytest.MonkeyPatch, stage: list[Puppet]) -> list[Puppet]:
+        """The workers that a local engine starts on a machine with three GPUs."""
+        seem_to_have(3, monkeypatch)
+        monkeypatch.setattr("search.work.local.LocalMember", lambda order: Puppet(order, stage))
+        return stage
+
+    def crew(self, size: int, device: Literal["auto", "cpu", "cuda"] = "auto") -> Crew:
+        return Crew(LocalEngine(device).starter(size), replace(ORDER, device=device), size)
+
+    def test_workers_are_spread(self, started: list[Puppet]) -> None:
+        self.crew(7)
+        assert [puppet.order.gpu for puppet in started] == [0, 1, 2, 0, 1, 2, 0]
+
+    @pytest.mark.parametrize("dies", range(6))
+    def test_one_that_replaces_another_has_its_gpu(self, started: list[Puppet], dies: int) -> None:
+        crew = self.crew(6)
+        for _ in range(3):
+            started[dies].end = DIED
+            assert len(crew.tend()) == 1
+            assert started[-1].order.gpu == started[dies].order.gpu
+            dies = len(started) - 1
+
+    def test_also_one_that_hangs(self, started: list[Puppet], monkeypatch: pytest.MonkeyPatch) -> None:
+        crew = self.crew(3)
+        monkeypatch.setattr(Puppet, "kill", lambda puppet: setattr(puppet, "end", DIED))
+        crew.replace(Place("here", 2))
+        assert [puppet.order.gpu for puppet in started] == [0, 1, 2, 1]
+
+    def test_who_dies_together_is_replaced_evenly(self, started: list[Puppet]) -> None:
+        crew = self.crew(6)
+        for puppet in started[:4]:
+            puppet.end = DIED
+        assert len(crew.tend()) == 4
+        alive = [puppet.order.gpu for puppet in started if puppet.end is None]
+        assert sorted(alive, key=str) == [0, 0, 1, 1, 2, 2]
+
+    def test_on_the_cpu_and_on_one_gpu_nobody_chooses(
+        self, started: list[Puppet], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.crew(2, "cpu")
+        seem_to_have(1, monkeypatch)
+        self.crew(2)
+        assert [puppet.order.gpu for puppet in started] == [None] * 4
+
+    @pytest.mark.parametrize(
+        ("gpu", "visible", "left"),
+        [
+            (0, None, "0"),
+            (5, None, "5"),
+            (1, "2,3", "3"),
+            (0, "2, 3", "2"),
+            (1, "GPU-8932f937,GPU-1a2b", "GPU-1a2b"),
+        ],
+    )
+    def test_a_worker_sees_its_gpu_alone_before_torch_is_there(
+        self, gpu: int, visible: str | None, left: str
+    ) -> None:
+        """In a new process, as a worker is: torch looks once."""
+        code = (
+            "import os, sys, pathlib\n"
+            "from search.work import order\n"
+            "def told(*_): print(os.environ['CUDA_VISIBLE_DEVICES'], 'torch' in sys.modules)\n"
+            "order._work = told\n"
+            "sys.modules['search.work.worker'] = type(sys)('worker')\n"  # its import takes seconds
+            "sys.modules['search.work.worker'].WornOut = KeyError\n"
+            "asked = order.Order(storage_url='', study='', artifact_root=pathlib.Path(), device='cuda',\n"
+            f"                    threads=1, trial_timeout_s=1, gpu={gpu})\n"
+            "assert order.carry_out(asked, lambda: False).how == 'well'\n"
+        )
+        unset = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+        environment = unset if visible is None else {**unset, "CUDA_VISIBLE_DEVICES": visible}
+        command = [sys.executable, "-P", "-c", code]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert (done.stdout, done.stderr) == (f"{left} False\n", "")

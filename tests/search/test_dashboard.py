@@ -5,8 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import shutil
+import socket
+import subprocess
+import threading
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +24,12 @@ import pytest
 from optuna_dashboard import wsgi
 
 from search.report.card import study_card
-from search.service.dashboard import Showing, for_its_own_page, only_here
+from search.serve.sender import for_its_own_page, only_here
+from search.serve.server import THREADS, Server
+from search.service.dashboard import Showing
 from search.study.reading import open_reading
 from search.study.showing import ShownFiles
-from search.study.storage import open_undisturbing
+from search.study.storage import open_storage, open_undisturbing
 
 
 @dataclass(frozen=True)
@@ -71,8 +80,8 @@ def dashboard(finished: Path, tmp_path: Path) -> Iterator[Dashboard]:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     root = tmp_path / "studies.artifacts"
     with open_reading(url) as reading:
-        showing = Showing(reading, root)
-        storage = open_undisturbing(url, showing.study)
+        showing = Showing(reading, url)
+        storage = open_undisturbing(url, showing.study, reading.store.database, threads=1)
         yield Dashboard(
             folder=tmp_path,
             showing=showing,
@@ -224,6 +233,76 @@ def test_nobody_but_its_own_page_is_answered(
 )
 def test_who_can_reach_an_address(host: str, alone: bool) -> None:
     assert only_here(host) is alone
+
+
+@pytest.mark.parametrize(
+    "database",
+    [
+        "sqlite_url",
+        pytest.param("postgresql_url", marks=pytest.mark.server),
+        pytest.param("mysql_url", marks=pytest.mark.server),
+    ],
+)
+def test_many_ask_at_once(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> None:
+    """More requests than threads, and threads that read while one writes: each is answered, and rightly."""
+    url = request.getfixturevalue(database)
+    open_storage(url).close()
+    plain = optuna.storages.RDBStorage(url)
+    study = optuna.create_study(storage=plain, study_name="other")
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=5)
+    plain.engine.dispose()
+    end = threading.Event()
+    with open_reading(url) as reading:
+        showing = Showing(reading, tmp_path)
+        storage = open_undisturbing(url, showing.study, reading.store.database, threads=THREADS)
+        app = wsgi(storage, artifact_store=ShownFiles(showing.file, tmp_path / "uploads"))
+        with Server(app, host="127.0.0.1", port=0, max_body=1000) as server:
+            loop = threading.Thread(target=server.run, args=(end.is_set,))
+            loop.start()
+
+            def ask(path: str) -> Any:
+                address = f"http://127.0.0.1:{server.port}{path}"
+                with urllib.request.urlopen(address, timeout=60) as response:
+                    return json.load(response)
+
+            with ThreadPoolExecutor(12) as pool:
+                answers = list(
+                    pool.map(ask, ["/api/studies/1", "/api/studies", "/api/studies/1/plot/edf"] * 12)
+                )
+            end.set()
+            loop.join()
+        storage.engine.dispose()
+    for answer in answers[0::3]:
+        assert [trial["number"] for trial in answer["trials"]] == [0, 1, 2, 3, 4]
+    for answer in answers[1::3]:
+        assert [each["study_name"] for each in answer["study_summaries"]] == ["other"]
+    assert all(answer["data"] for answer in answers[2::3])
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "words"), [(2, 130, ""), (15, 143, "tune: Stopped by SIGTERM.\n")]
+)
+def test_idle_connections_do_not_freeze_it_and_a_signal_ends_it(
+    finished: Path, start: Callable[..., subprocess.Popen[str]], number: int, code: int, words: str
+) -> None:
+    process = start("dashboard", "--port", "0", cwd=finished)
+    assert process.stderr is not None
+    found = re.search(r"http://127\.0\.0\.1:(\d+)/dashboard/", process.stderr.readline())
+    assert found is not None
+    with ExitStack() as idle:
+        for _ in range(50):
+            idle.enter_context(socket.create_connection(("127.0.0.1", int(found[1]))))
+        with urllib.request.urlopen(found[0], timeout=20) as response:
+            policy = response.headers["Content-Security-Policy"]
+            assert "default-src 'self'" in policy
+            assert "frame-ancestors 'none'" in policy
+            assert response.headers["X-Frame-Options"] == "DENY"
+        bundle = urllib.request.Request(found[0].replace("/dashboard/", "/static/bundle.js"))
+        with urllib.request.urlopen(bundle, timeout=20) as response:
+            assert len(response.read()) > 1_000_000
+        process.send_signal(number)
+        assert process.communicate(timeout=20) == ("", words)
+    assert process.returncode == code
 
 
 def test_an_address_that_others_reach_is_warned_of(finished: Path, here: Callable[..., Any]) -> None:

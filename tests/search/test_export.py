@@ -24,7 +24,6 @@ from PIL import Image
 
 from data.mnist import Mnist
 from data.tasks import get_task
-from models import checkpoint as checkpoints
 from models import export as formats
 from models.checkpoint import load_checkpoint
 from models.export import rebuild
@@ -390,22 +389,22 @@ class TestWeights:
         done = here("export", "x; rm -rf ~", "--trial", "0", "--out", "zero", cwd=copy)
         assert "`tune repeat 'x; rm -rf ~' --trial 0 --restore`" in done.stderr
 
-    @pytest.mark.parametrize("closed", ["the file", "its folder"])
     def test_those_that_cannot_be_read_are_no_fault_of_out(
-        self, copy: Path, checkpoint: Path, here: Command, monkeypatch: pytest.MonkeyPatch, closed: str
+        self, copy: Path, checkpoint: Path, here: Command, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def refuse(path: Path, **_: object) -> bool:
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        opens = Path.open
 
-        is_file = Path.is_file
-        monkeypatch.setattr(checkpoints, "load_checkpoint", refuse)
-        if closed == "its folder":
-            monkeypatch.setattr(
-                Path, "is_file", lambda path: refuse(path) if path == checkpoint else is_file(path)
-            )
+        def refuse(path: Path, *given: Any, **more: Any) -> Any:
+            if path.name == checkpoint.name:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return opens(path, *given, **more)
+
+        monkeypatch.setattr(Path, "open", refuse)
         done = here("export", "twodigit", "--trial", "0", "--out", "zero", cwd=copy)
         assert done.returncode == 1
-        assert "The weights of trial 0 of twodigit cannot be read (Permission denied: " in done.stderr
+        where = checkpoint.relative_to(copy)
+        refused = f"The weights of trial 0 of twodigit at {where} cannot be read (Permission denied)"
+        assert refused in done.stderr
         assert "`tune repeat twodigit --trial 0 --restore`" in done.stderr
         assert "--out" not in done.stderr
 

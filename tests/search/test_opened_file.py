@@ -181,7 +181,7 @@ def test_the_dashboard_answers_with_a_sentence(file: Path) -> None:
 
     with open_reading(url(file)) as reading:
         served: Any = while_storage_is_there(app, reading)
-        storage = open_undisturbing(url(file), lambda _: None, database=reading.store.database)
+        storage = open_undisturbing(url(file), lambda _: None, reading.store.database, threads=1)
         storage.get_all_studies()
         assert asked() == ("200 OK", "fine")
         replace(file)

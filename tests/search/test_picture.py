@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from search.errors import UsageError
+from search.errors import ConfigError, UsageError
 from search.serve.picture import read_picture
 
 SEVEN = np.zeros((28, 28), dtype=np.uint8)
@@ -162,10 +162,14 @@ def test_what_cannot_be_made_to_fit_is_refused(
     assert str(tmp_path / "x.png") in str(refusal.value)
 
 
+def test_there_is_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="There is no picture"):
+        read(tmp_path / "none.png")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("none.png", None, "There is no picture"),
         ("text.png", b"seven", "is no PNG and no JPEG"),
         ("empty.png", b"", "is no PNG and no JPEG"),
         ("cut.png", 60, "cannot be read as a picture"),
@@ -180,10 +184,10 @@ def test_what_is_no_picture_is_refused(tmp_path: Path, name: str, content: objec
         grey().save(path, format="PNG" if isinstance(content, int) else str(content))
         if isinstance(content, int):
             path.write_bytes(path.read_bytes()[:content])
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(ConfigError, match=words):
         read(path)
 
 
 def test_a_folder_is_no_picture(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be read as a picture"):
+    with pytest.raises(ConfigError, match="cannot be read as a picture"):
         read(tmp_path)

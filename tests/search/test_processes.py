@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import make_url
 
@@ -290,29 +291,57 @@ def _ask_until_it_answers(url: str, *, timeout_s: float = 30) -> Any:
             time.sleep(0.1)
 
 
+@pytest.mark.timeout(300)
 def test_a_password_is_found_nowhere(
-    tmp_path: Path, start: Command, tune: Command, postgresql_url: str
+    tmp_path: Path,
+    start: Command,
+    tune: Command,
+    here: Command,
+    postgresql_url: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Not in a process list, in what is printed, in the database, nor in any file."""
+    """Not in a process list, the environment of a child, what is printed, the database, nor in any file."""
     canary = "canary-4711"
-    secret = make_url(postgresql_url).set(password=canary).render_as_string(hide_password=False)
+    secret = (
+        make_url(postgresql_url)
+        .set(password=f"{canary}@/:% é'", query={"sslpassword": canary, "options": f"-c tune.x={canary}"})
+        .render_as_string(hide_password=False)
+    )
     running = start("run", "--task", "twodigit", *SMALL, cwd=tmp_path, TUNE_STORAGE=secret)
     seen: set[str] = set()
     while running.poll() is None:
         for process in [running.pid, *children_of(running.pid)]:
             with contextlib.suppress(OSError):
                 seen.add(Path(f"/proc/{process}/cmdline").read_text())
+                if process != running.pid:
+                    seen.add(Path(f"/proc/{process}/environ").read_bytes().decode("latin-1"))
         time.sleep(0.1)
     out, words = running.communicate()
     assert running.returncode == 0, words
     assert any("spawn_main" in line for line in seen), "workers were among those looked at"
+    assert any("PATH=" in line for line in seen), "and their environments"
+    monkeypatch.setenv("TUNE_STORAGE", secret)
+    told = [here(*words, cwd=tmp_path) for words in AFTERWARDS]
+    assert [done.returncode for done in told] == [0] * len(AFTERWARDS), [done.stderr for done in told]
     wrong = make_url(secret).set(port=1).render_as_string(hide_password=False)
     refused = tune("--debug", "studies", cwd=tmp_path, TUNE_STORAGE=wrong)
     assert "Traceback" in refused.stderr
     everything = [*seen, out, words, refused.stderr, *rows_of(postgresql_url)]
+    everything += [text for done in told for text in (done.stdout, done.stderr)]
     everything += [path.read_bytes().decode("latin-1") for path in tmp_path.rglob("*") if path.is_file()]
     assert len(everything) > 100
     assert [each for each in everything if canary in each] == []
+
+
+AFTERWARDS = (
+    ("studies", "--json"),
+    ("trials", "twodigit", "--json"),
+    ("best", "twodigit", "--json"),
+    ("report", "twodigit"),
+    ("export", "twodigit", "--out", "exported"),
+    ("doctor",),
+)
+"""What writes pages, models and notes about a study, and what shows them."""
 
 
 def children_of(parent: int) -> list[int]:

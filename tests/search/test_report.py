@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -625,6 +626,25 @@ class TestPage:
         ):
             assert said in text, said
         assert "unconfirmed" not in text
+
+    @pytest.mark.parametrize(
+        ("asked", "told"),
+        [
+            ("auto", "auto; Xeon: float32 for mlp; Xeon: bfloat16 for conv; H200: bfloat16 for conv"),
+            ("float32", "float32"),
+        ],
+    )
+    def test_the_precision_is_told_for_each_processor(self, asked: str, told: str) -> None:
+        given = made()
+        environments: list[dict[str, str | int]] = [
+            {"cpu": "Xeon", "precision_mlp": "float32", "precision_conv": "bfloat16"},
+            {"cpu": "Xeon", "precision_mlp": "float32", "precision_conv": "bfloat16"},
+            {"cpu": "EPYC", "gpu": "H200", "precision_conv": "bfloat16"},
+        ]
+        workers = tuple(replace(given.workers[0], environment=each) for each in environments)
+        study = replace(given.study, spec=replace(given.study.spec, precision=asked))
+        text = study_page(replace(given, study=study, workers=workers)).replace("\u00a0", " ")
+        assert re.search(rf">precision</t[dh]>\s*<td[^>]*>{told}<", text)
 
 
 class TestFigures:

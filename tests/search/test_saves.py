@@ -379,7 +379,7 @@ def test_better_weights_outlive_the_row_that_a_peer_drops_meanwhile(
         between = (before.score + record.score) / 2
         for trial_id in range(1000, 1000 + KEPT):
             add(study_id, dataclasses.replace(before, trial_id=trial_id, path=str(trial_id), score=between))
-        peer.artifacts.keep_best(peer.storage.store)
+        peer.weights.keep_best()
         add(study_id, record, claim=claim)
 
     monkeypatch.setattr(here.storage.store, "add_checkpoint", held_up)

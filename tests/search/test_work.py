@@ -442,7 +442,7 @@ class TestWork:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr("search.work.keeping.save_checkpoint", full)
+            patch.setattr("models.checkpoint.write_whole", full)
             with pytest.raises(GivenUp, match="no room in"):
                 work(here, stop=lambda: False)
         assert [trial.failure for trial in here.study.trials()[:1]] == [Failure.DISK_FULL]

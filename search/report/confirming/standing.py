@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from operator import itemgetter
 
 from search.confirmation import Candidate, Confirmation, Look, SeedRun
-from search.records import Point, State, StudyRecord, TrialRecord, Value
+from search.records import Counts, Point, State, StudyRecord, TrialRecord, Value
 from search.report.confirming import racing, verdict
 from search.report.numbers import best_point, count
 from search.report.student import interval
@@ -31,6 +31,10 @@ class Stand:
     """at trials of the search and of all its confirmations, oldest first"""
     yardstick: frozenset[int]
     """ids of all trials of reference configurations in these studies"""
+    searched_counts: Counts | None = None
+    """of the search, with trials that cannot be used; None: as in `trials`"""
+    confirming_counts: Counts | None = None
+    """of the confirmation, likewise"""
 
     @property
     def wanted(self) -> int:
@@ -41,7 +45,12 @@ class Stand:
     @property
     def finished(self) -> bool:
         """Whether every run that was asked for has ended."""
-        return count(self.runs).finished >= self.wanted > 0
+        return self.finished_runs >= self.wanted > 0
+
+    @property
+    def finished_runs(self) -> int:
+        """Runs that have ended, also those that cannot be used."""
+        return (self.confirming_counts or count(self.runs)).finished
 
 
 def confirmation(stand: Stand) -> Confirmation:
@@ -63,12 +72,12 @@ def confirmation(stand: Stand) -> Confirmation:
         looks=tuple(stand.looks),
         words=(),
     )
-    counts = count(stand.runs)
     words = verdict.sentences(
         found,
         search=stand.searched,
         trials=stand.trials,
-        finished=(counts.finished, stand.wanted),
+        finished=(stand.finished_runs, stand.wanted),
+        searched=(stand.searched_counts or count(stand.trials)).finished,
         failed=racing.failed(stand.runs),
         beside=sum(look.trial_id in stand.yardstick for look in stand.looks),
     )

@@ -10,7 +10,7 @@ from shlex import quote
 from search.confirmation import Candidate, Confirmation, Look, SeedRun
 from search.records import Failure, StudyRecord, TrialRecord
 from search.report.confirming import racing
-from search.report.numbers import best_trial, count, wilson
+from search.report.numbers import best_trial, wilson
 from search.report.student import interval
 from search.report.words import listed, percent, points, widened
 
@@ -26,18 +26,19 @@ def sentences(
     search: StudyRecord,
     trials: Sequence[TrialRecord],
     finished: tuple[int, int],
+    searched: int,
     failed: Mapping[int, TrialRecord],
     beside: int,
 ) -> Iterator[str]:
     """What follows from `found`, one sentence after the other.
 
-    trials: of the search. finished: runs of the confirmation, and how many there shall be. failed: candidates
-    out of the race for failing, with the run that ended it. beside: looks at the test set for references.
+    trials: of the search. finished: runs of the confirmation, and how many there shall be. searched: finished
+    trials of the search. failed: candidates out of the race for failing, with the run that ended it. beside:
+    looks at the test set for references.
     """
-    counts = count(trials)
-    if counts.finished < search.target_trials:
+    if searched < search.target_trials:
         yield (
-            f"The search is not finished ({counts.finished} of {search.target_trials} trials): "
+            f"The search is not finished ({searched} of {search.target_trials} trials): "
             "its leaders may change."
         )
     for candidate, run in sorted(failed.items()):

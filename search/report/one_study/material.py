@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from search.confirmation import Confirmation
-from search.records import StudyRecord, TrialRecord, Value, Worker
-from search.report.numbers import best_trial, leader
+from search.records import Counts, StudyRecord, TrialRecord, Value, Worker
+from search.report.numbers import best_trial, count, leader
 from search.report.one_study import basis
 from search.report.one_study.basis import Basis, Curves
 from search.report.one_study.effects import FAMILY, Setting
@@ -48,6 +48,13 @@ class Material:
     """UTC; when the study was read"""
     version: str
     """of tune"""
+    counts: Counts | None = None
+    """of the study's trials, also those that cannot be used; None: of `trials`"""
+
+    @property
+    def counted(self) -> Counts:
+        """How many trials are in each state."""
+        return self.counts or count(self.trials)
 
     @property
     def winner(self) -> TrialRecord | None:

@@ -85,8 +85,8 @@ def _costs(trials: Sequence[TrialRecord], curves: Curves, seconds: Mapping[int, 
     }
     ids = {trial.number: trial.trial_id for trial in trials}
     for trial in trials:
-        if trial.retry_of is not None:
-            before = ids[trial.retry_of]
+        before = None if trial.retry_of is None else ids.get(trial.retry_of)
+        if before is not None:
             images, taken_s = taken_over(curves.get(trial.trial_id, ()), curves.get(before, ()))
             found[before] = found[before][0] - images, max(0.0, found[before][1] - taken_s)
     return found

@@ -5,7 +5,6 @@ Knows nothing of where the study came from.
 from __future__ import annotations
 
 from search.report.html import Html, bullets, paragraph, safe, strong
-from search.report.numbers import count
 from search.report.one_study.findings import Findings, work_out
 from search.report.one_study.material import Material
 from search.report.one_study.parts import (
@@ -35,9 +34,7 @@ def study_page(material: Material) -> str:
     )
     sections = [
         winner.winner(material),
-        confirmed.confirmed(
-            material.confirmation, study=material.study, trials=count(material.trials).finished
-        ),
+        confirmed.confirmed(material.confirmation, study=material.study, trials=material.counted.finished),
         course.course(material),
         course.curves(material),
         *([generalised.generalised(material, found)] if searched else []),
@@ -56,7 +53,7 @@ def study_page(material: Material) -> str:
 
 def _in_short(material: Material, found: Findings) -> Html:
     """The answers that a reader came for."""
-    tried = count(material.trials).finished
+    tried = material.counted.finished
     sure = confirmed.in_short(material.confirmation, study=material.study, trials=tried)
     helped = generalised.in_words(material, found)
     firm = any(each.shown for each in found.effects)

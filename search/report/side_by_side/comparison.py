@@ -151,6 +151,7 @@ def compare(studies: Sequence[Studied], pairs: Sequence[Sequence[Pair]]) -> Comp
                 differences={
                     name: difference(estimate.value, other.best[name].value, _pictures(first, other))
                     for name, estimate in first.best.items()
+                    if name in other.best
                 },
                 pairs=tuple(shared),
             )

@@ -132,7 +132,7 @@ def distributions(sides: Sequence[Side]) -> Figure:
 def heads(sides: Sequence[Side]) -> Figure:
     """The best trial of each study: mean, heads and all of them at once, with their intervals."""
     figure = Figure()
-    names = list(sides[0].best)
+    names = [name for name in sides[0].best if all(name in side.best for side in sides)]
     spread = min(0.12, 0.7 / len(sides))
     for place, side in enumerate(sides):
         found = [side.best[name] for name in names]

@@ -38,14 +38,21 @@ def _studies(sides: tuple[Side, ...]) -> list[Row]:
         _row("complete", [str(each.complete) for each in counts]),
         _row("pruned", [str(each.pruned) for each in counts]),
         _row("failed", [str(each.failed) for each in counts]),
+        *_foreign([each.foreign for each in counts]),
         _row("wall time", [duration(side.timeline.seconds) for side in sides]),
         _row("training time", [duration(side.timeline.training_s) for side in sides]),
         _row("images seen", [f"{side.timeline.images:,}" for side in sides]),
         _row("sampler", [spec.sampler for spec in specs]),
         _row("pruner", [spec.pruner for spec in specs]),
+        _row("precision", [spec.precision for spec in specs]),
         _row("epochs", [f"{spec.epochs:g}" for spec in specs]),
         _row("seed", [str(spec.seed) for spec in specs]),
     ]
+
+
+def _foreign(counts: list[int]) -> list[Row]:
+    """Trials that other programs added; no row where there are none."""
+    return [_row("foreign", list(map(str, counts)))] if any(counts) else []
 
 
 def _accuracies(sides: tuple[Side, ...]) -> list[Row]:

@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Sequence
 from shlex import quote
 
-from search.records import Worker
+from search.records import StudySpec, Worker
 from search.report.html import code, fold, listing, paragraph, table
 from search.report.one_study.material import Material
 from search.report.page import Section
+from search.report.words import hardware
 
 
 def repeat(material: Material) -> Section:
@@ -38,6 +39,7 @@ def repeat(material: Material) -> Section:
                     ("tune", material.version),
                     ("seed", str(spec.seed)),
                     ("sampler, pruner", f"{spec.sampler}, {spec.pruner}"),
+                    ("precision", _precision(spec, material.workers)),
                     ("budget of a trial", f"{spec.epochs:g} epochs of {spec.epoch_images:,} examples"),
                     ("validation", f"{spec.validation_pictures:,} pictures"),
                     ("references", ", ".join(spec.references) or "none"),
@@ -55,6 +57,19 @@ def repeat(material: Material) -> Section:
             ),
         ),
     )
+
+
+def _precision(spec: StudySpec, workers: Sequence[Worker]) -> str:
+    """What the study says, and what that came to on each kind of processor."""
+    if spec.precision != "auto":
+        return spec.precision
+    noted = [
+        f"{hardware(worker.environment)}: {value} for {name.removeprefix('precision_')}"
+        for worker in workers
+        for name, value in worker.environment.items()
+        if name.startswith("precision_")
+    ]
+    return "; ".join([spec.precision, *dict.fromkeys(noted)])
 
 
 def _machines(workers: Sequence[Worker]) -> list[tuple[str, str, str]]:

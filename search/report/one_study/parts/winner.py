@@ -12,12 +12,21 @@ from search.report.one_study.effects import label
 from search.report.one_study.material import Material
 from search.report.one_study.outcomes import leaders
 from search.report.page import Section
-from search.report.words import duration, epochs, listed, percent, points, share
+from search.report.words import (
+    count,
+    duration,
+    epochs,
+    foreign_in_words,
+    listed,
+    percent,
+    points,
+    share,
+)
 
 
 def standing(material: Material) -> str:
     """How far the study is, in a sentence."""
-    counts, target = count_states(material.trials), material.study.target_trials
+    counts, target = material.counted, material.study.target_trials
     made = f"{counts.complete} complete, {counts.pruned} pruned"
     if counts.failed:
         made += (
@@ -25,11 +34,22 @@ def standing(material: Material) -> str:
             if counts.finished >= target
             else f", {counts.failed} failed"
         )
+    besides = "".join(f" {sentence}" for sentence in (foreign_in_words(counts.foreign), _left_out(material)))
     if counts.finished >= target:
-        return f"All {counts.finished:,} trials are finished ({made})."
+        return f"All {counts.finished:,} trials are finished ({made}).{besides}".rstrip()
     return (
         f"The study is not finished: {counts.finished:,} of {target:,} trials are ({made}; {counts.running} "
-        "at work). What follows is how it stands."
+        f"at work). What follows is how it stands.{besides}"
+    ).rstrip()
+
+
+def _left_out(material: Material) -> str:
+    """That finished trials are missing here, because their rows were edited."""
+    missing = material.counted.finished - count_states(material.trials).finished
+    if missing <= 0:
+        return ""
+    return (
+        f"{count(missing, 'finished trial')} cannot be used and {'is' if missing == 1 else 'are'} left out."
     )
 
 

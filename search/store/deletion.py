@@ -1,0 +1,49 @@
+"""Deletes a study from Optuna's tables and from tune's in one transaction.
+
+Optuna's own `delete_study` reads every row first and deletes what it has seen. Where a worker adds one
+meanwhile, the foreign key stops it on a server, and Optuna takes that for success: the study is still there.
+In an SQLite file, which checks no foreign keys, such rows stay behind as orphans.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, select
+
+from search.store import optuna_tables, tables
+from search.store.database import Database
+from search.store.leftovers import OF_STUDIES, OF_TRIALS
+
+
+def delete_study(database: Database, study_id: int) -> bool:
+    """Deletes the study with all its trials, all of it or nothing; False where there is none.
+
+    A worker at one of its trials finds that trial gone, or its claim, at its next write.
+    """
+    return database.patiently(lambda: _delete(database, study_id))
+
+
+def _delete(database: Database, study_id: int) -> bool:
+    trials, studies = optuna_tables.trials.c, optuna_tables.studies
+    with database.write() as connection:
+        # Locked in the order in which workers lock them: no row can be added under these from here on.
+        locked = select(studies.c.study_id).where(studies.c.study_id == study_id).with_for_update()
+        if connection.execute(locked).first() is None:
+            return False
+        connection.execute(select(trials.trial_id).where(trials.study_id == study_id).with_for_update()).all()
+        ours = select(tables.studies.c.study_id).where(tables.studies.c.study_id == study_id)
+        connection.execute(ours.with_for_update()).all()
+        delete_rows(connection, study_id)
+        connection.execute(delete(studies).where(studies.c.study_id == study_id))
+    return True
+
+
+def delete_rows(connection: Connection, study_id: int) -> None:
+    """Deletes whatever belongs to a study of this id, on both sides; only Optuna's row of the study stays."""
+    trials = optuna_tables.trials.c
+    ids = select(trials.trial_id).where(trials.study_id == study_id)
+    for table in OF_STUDIES:
+        connection.execute(delete(table).where(table.c.study_id == study_id))
+    for table in (*OF_TRIALS, *optuna_tables.OF_TRIALS):
+        connection.execute(delete(table).where(table.c.trial_id.in_(ids)))
+    for table in optuna_tables.OF_STUDIES:
+        connection.execute(delete(table).where(table.c.study_id == study_id))

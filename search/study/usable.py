@@ -1,0 +1,190 @@
+"""Judges whether what the database says of a trial can be used: the one place that does.
+
+Rows can be written by another program or edited by a person. Every reader leaves out a trial with a fault:
+commands, which say so, the sampler and the pruner. The trial stays in the database, and in its slot.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeGuard
+
+from search.records import CurveCheck, Failure, State, TrialRecord
+from search.space.domain import Choice, Domain, Fixed, Float, Int, Space
+from search.store.ownership import (
+    CONFIRMING,
+    FAILURE,
+    FAILURE_DETAIL,
+    ORIGIN,
+    PARAMETERS,
+    PINNED,
+    REFERENCE,
+    RETRY_OF,
+)
+from search.store.trial_facts import FIXED_PARAMS, FOREIGN_VALUE, Facts
+
+ROUNDING = 1e-9
+"""A sampler may come so much nearer to an end of a range than its limits, relative to their size."""
+
+YEARS = range(1971, 3000)
+"""Of moments that every platform can convert."""
+
+
+class Judge:
+    """Judges the trials of one study."""
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self._fits: dict[tuple[str, object], Callable[[object], bool] | None] = {}
+        """by parameter and distribution in JSON; None: not the distribution that the space has for it"""
+        self._active: dict[str, frozenset[str]] = {}
+        """the settings of each family"""
+
+    def fault(self, trial: Facts) -> str | None:
+        """What is wrong with a trial, to follow "Trial 7 of x is left out: "; None: nothing is.
+
+        What another program added is judged alike: before a worker begins what it queued.
+        """
+        return next(self._faults(trial), None)
+
+    def _faults(self, trial: Facts) -> Iterator[str]:
+        yield from trial.faults
+        if not _whole(trial.number):
+            yield "its number is none"
+            return
+        yield from _wrong_attributes(trial)
+        if trial.value is not None and not _share(trial.value):
+            yield "its value is no accuracy between 0 and 1"
+        elif trial.value is None and trial.state is State.COMPLETE:
+            yield "it is complete and has no value"
+        if not all(_whole(step) and _share(value) for step, value in trial.steps.items()):
+            yield "it reported a value that is no accuracy between 0 and 1"
+        for name, (number, kind) in trial.params.items():
+            fits = self._fitting(name, kind)
+            if fits is None:
+                yield f"{FOREIGN_VALUE} (the distribution of its parameter {name})"
+            elif not fits(number):
+                yield f"its parameter {name} lies outside the search space"
+        if any(moment is not None and moment.year not in YEARS for moment in (trial.started, trial.finished)):
+            yield "its beginning or its end is no moment in time"
+
+    def _fitting(self, name: str, kind: object) -> Callable[[object], bool] | None:
+        key = name, kind if isinstance(kind, str) else None
+        if key not in self._fits:
+            domain = self._space.domains.get(name)
+            known = domain is not None and _is_distribution_of(domain, key[1])
+            self._fits[key] = _values_of(domain) if domain is not None and known else None
+        return self._fits[key]
+
+    def fault_of_settings(self, trial: TrialRecord) -> str | None:
+        """What is wrong with a trial's settings as a whole; None: nothing is."""
+        settings = trial.settings
+        if trial.value is not None and "model" not in settings:
+            return "it lacks the setting model"
+        family = str(settings.get("model", ""))
+        if family not in self._active:
+            self._active[family] = frozenset(name for name, _ in self._space.active(family))
+        if trial.params and (missing := self._active[family] - settings.keys()):
+            return f"it lacks the setting {', '.join(sorted(missing))}"
+        return None
+
+
+def _is_distribution_of(domain: Domain, kind: str | None) -> bool:
+    """Whether Optuna writes `kind` for a parameter with this domain. A study's space never changes."""
+    try:
+        written = json.loads(kind or "")
+    except (ValueError, RecursionError):
+        return False
+    attributes: dict[str, object]
+    match domain:
+        case Int(low=low, high=high, step=step, log=log):
+            name = "IntDistribution"
+            attributes = {"low": low, "high": high - (high - low) % step, "step": step, "log": log}
+        case Float(low=low, high=high, log=log):
+            name, attributes = "FloatDistribution", {"low": low, "high": high, "step": None, "log": log}
+        case Choice(options=options):
+            name, attributes = "CategoricalDistribution", {"choices": list(options)}
+        case Fixed():
+            return False
+    return bool(written == {"name": name, "attributes": attributes})
+
+
+def _values_of(domain: Domain) -> Callable[[object], bool]:
+    """Whether a number that Optuna stores stands for a value in the domain: of a choice it is the place.
+
+    A large study asks a hundred thousand times. A comparison with NaN, or of a word, is no number in a range.
+    """
+    match domain:
+        case Int(low=low, high=high, step=step):
+            return lambda stored: _real(stored) and low <= stored <= high and (stored - low) % step == 0
+        case Float(low=low, high=high):
+            margin = ROUNDING * max(abs(low), abs(high))
+            least, most = low - margin, high + margin
+            return lambda stored: _real(stored) and least <= stored <= most
+        case Choice(options=options):
+            places = frozenset(range(len(options)))
+            return lambda stored: _real(stored) and stored in places
+        case Fixed():
+            return lambda _: False
+
+
+def _real(value: object) -> TypeGuard[float]:
+    return isinstance(value, float | int)
+
+
+def _wrong_attributes(trial: Facts) -> Iterator[str]:
+    """What is wrong with the attributes that tune writes."""
+    number = trial.number
+    rules: Mapping[str, Callable[[object], bool]] = {
+        REFERENCE: lambda value: isinstance(value, str) and value != "",
+        PINNED: lambda value: isinstance(value, dict) and all(map(_setting, value.values())),
+        RETRY_OF: lambda value: _whole(value) and value in range(number),
+        ORIGIN: lambda value: _whole(value) and value in range(number),
+        CONFIRMING: lambda value: isinstance(value, list) and len(value) == 2 and all(map(_whole, value)),
+        PARAMETERS: _whole,
+        FAILURE: lambda value: isinstance(value, str) and value in _FAILURES,
+        FAILURE_DETAIL: lambda value: isinstance(value, str),
+    }
+    for name, value in trial.user.items():
+        if name in rules and not rules[name](value):
+            yield f"its attribute {name} is not what tune writes there"
+    if not isinstance(trial.system.get(FIXED_PARAMS, {}), dict):
+        yield f"its attribute {FIXED_PARAMS} is not what Optuna writes there"
+
+
+_FAILURES = frozenset(failure.value for failure in Failure)
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _share(value: object) -> bool:
+    return isinstance(value, int | float) and 0 <= value <= 1
+
+
+def _setting(value: object) -> bool:
+    return isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))
+
+
+def usual_heads(checks: Iterable[CurveCheck]) -> frozenset[str]:
+    """The heads that most of these curves have."""
+    counted = Counter(frozenset(check.heads) for check in checks)
+    return max(counted, key=lambda heads: (counted[heads], len(heads)), default=frozenset())
+
+
+def fault_of_curve(state: State, check: CurveCheck | None, heads: frozenset[str]) -> str | None:
+    """What is wrong with a trial's learning curve; None: nothing is.
+
+    check: None where it has no curve. heads: of the study's curves.
+    """
+    if check is None:
+        return "it is complete and has no learning curve" if state is State.COMPLETE else None
+    if check.unsound:
+        return "its learning curve has a number that is missing or out of its range"
+    if frozenset(check.heads) != heads or any(n != check.points for n in check.heads.values()):
+        return "its learning curve lacks heads"
+    return None

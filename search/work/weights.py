@@ -1,0 +1,256 @@
+"""Where the best weights of a study lie: in its database, or as files in its artifact folder.
+
+On a server new weights go into the database, so that every machine that reaches it can read them. With an
+SQLite file they go into a folder beside it, and where TUNE_ARTIFACTS names a folder, into that one. Weights
+are read from where they were written, whatever holds for new ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import BinaryIO, Literal
+
+from search.errors import TuneError
+from search.records import CheckpointRecord, Claim, StudyRecord
+from search.store.base import Store
+from search.store.engine import parse_url
+from search.work.artifacts import Artifacts, artifact_root
+
+KeptIn = Literal["database", "folder"]
+
+LARGEST_BYTES = 64 * 2**20
+"""Of the weights of one trial in the database; larger ones go into the folder."""
+
+READ_BYTES = 2**20
+"""Of a file in one piece."""
+
+
+class WeightsMissing(TuneError):
+    """No weights are where the database says. The message goes on after a colon."""
+
+
+class WeightsDamaged(TuneError):
+    """The weights that were read are not those that were written. The message goes on after a colon."""
+
+
+def place_for_new_weights(storage_url: str) -> KeptIn:
+    """The database of a server, unless TUNE_ARTIFACTS names a folder; the folder beside an SQLite file."""
+    on_server = parse_url(storage_url).get_backend_name() != "sqlite"
+    return "database" if on_server and not os.environ.get("TUNE_ARTIFACTS") else "folder"
+
+
+class WeightsPlace(ABC):
+    """A place where best weights can lie."""
+
+    @abstractmethod
+    def write(
+        self, study_id: int, checkpoint: CheckpointRecord, content: bytes, claim: Claim | None
+    ) -> CheckpointRecord:
+        """Writes the weights and their record, in place of the trial's earlier ones; returns the record.
+
+        Raises LeaseLost as Store.add_checkpoint does; OSError where a disk has no room.
+        """
+
+    @abstractmethod
+    def chunks(self, checkpoint: CheckpointRecord) -> Iterator[bytes]:
+        """The weights in pieces, as they are. Raises OSError where a file cannot be read."""
+
+    @abstractmethod
+    def where(self, checkpoint: CheckpointRecord) -> str:
+        """Where they are, as the end of a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsInFolder(WeightsPlace):
+    """The study's artifact folder: one file for the weights of each trial."""
+
+    artifacts: Artifacts
+    store: Store
+
+    def write(
+        self, study_id: int, checkpoint: CheckpointRecord, content: bytes, claim: Claim | None
+    ) -> CheckpointRecord:
+        from models.checkpoint import write_whole  # torch takes a second to import; readers do without it
+
+        path = self.artifacts.path(checkpoint)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
+        self.store.add_checkpoint(study_id, checkpoint, claim=claim)
+        return checkpoint
+
+    def chunks(self, checkpoint: CheckpointRecord) -> Iterator[bytes]:
+        with self.artifacts.path(checkpoint).open("rb") as file:
+            while piece := file.read(READ_BYTES):
+                yield piece
+
+    def where(self, checkpoint: CheckpointRecord) -> str:
+        return f"at {self.artifacts.path(checkpoint)}"
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsInDatabase(WeightsPlace):
+    """The study's database: chunks beside the record, written in one transaction with it."""
+
+    store: Store
+
+    def write(
+        self, study_id: int, checkpoint: CheckpointRecord, content: bytes, claim: Claim | None
+    ) -> CheckpointRecord:
+        self.store.add_checkpoint(study_id, checkpoint, claim=claim, content=content)
+        return replace(checkpoint, in_database=True)
+
+    def chunks(self, checkpoint: CheckpointRecord) -> Iterator[bytes]:
+        for position in count():
+            chunk = self.store.weights_chunk(checkpoint, position)
+            if chunk is None:
+                return
+            yield chunk
+
+    def where(self, checkpoint: CheckpointRecord) -> str:
+        return "in the database"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BestWeights:
+    """The best weights of one study, wherever they lie: a search's ten best, all of a confirmation."""
+
+    artifacts: Artifacts
+    store: Store
+    new_in: KeptIn
+    """where new weights go"""
+    largest_bytes: int = LARGEST_BYTES
+    """larger weights go into the folder, whatever `new_in` says"""
+
+    @classmethod
+    def of(cls, storage_url: str, record: StudyRecord, store: Store) -> BestWeights:
+        """Those of a study as this process would read and write them."""
+        artifacts = Artifacts.of(artifact_root(storage_url), record)
+        return cls(artifacts=artifacts, store=store, new_in=place_for_new_weights(storage_url))
+
+    # Writing
+
+    def worth_keeping(self, score: float) -> bool:
+        """Whether a trial with this score is among the best so far."""
+        keep = self.artifacts.keep
+        if keep is None:
+            return True
+        kept = self.store.checkpoints(self.artifacts.study_id)
+        return len(kept) < keep or score > kept[keep - 1].score
+
+    def write(
+        self,
+        content: bytes,
+        *,
+        number: int,
+        trial_id: int,
+        score: float,
+        images: int,
+        claim: Claim | None = None,
+    ) -> CheckpointRecord:
+        """Keeps the weights that a trial had after so many images, in place of its earlier ones.
+
+        content: of a checkpoint file. claim: under which the trial is trained; None: it has ended. Raises
+        LeaseLost, once the claim has passed on, and OSError where a disk has no room.
+        """
+        name = self.artifacts.checkpoint(number, images).relative_to(self.artifacts.root)
+        checkpoint = CheckpointRecord(
+            trial_id=trial_id,
+            path=str(name),
+            sha256=hashlib.sha256(content).hexdigest(),
+            score=score,
+            images=images,
+            bytes=len(content),
+        )
+        fits = self.new_in == "database" and len(content) <= self.largest_bytes
+        place = self._database if fits else self._folder
+        written = place.write(self.artifacts.study_id, checkpoint, content, claim)
+        if written.in_database:
+            self.artifacts.discard(number)
+        else:
+            self.artifacts.keep_only(written, number)
+        return written
+
+    def keep_best(self) -> None:
+        """Removes the weights of all trials that are no longer among the best."""
+        if self.artifacts.keep is None:
+            return
+        for dropped in self.store.drop_checkpoints(self.artifacts.study_id, keep=self.artifacts.keep):
+            with contextlib.suppress(FileNotFoundError):
+                self.artifacts.path(dropped).unlink()
+
+    def discard(self, number: int) -> None:
+        """Removes the files of a trial that failed; its chunks went when its claim was released."""
+        self.artifacts.discard(number)
+
+    # Reading
+
+    def where(self, checkpoint: CheckpointRecord) -> str:
+        """Where the weights are, as the end of a sentence: "at FILE", "in the database"."""
+        return self._place_of(checkpoint).where(checkpoint)
+
+    def open(self, checkpoint: CheckpointRecord) -> BinaryIO:
+        """The weights as a checkpoint file that is open for reading: a verified copy in a temporary file.
+
+        Raises as `read`, and OSError where there is no room for the copy.
+        """
+        copy = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it
+        try:
+            self._copy(checkpoint, copy)
+        except BaseException:
+            copy.close()
+            raise
+        copy.seek(0)
+        return copy
+
+    def read(self, checkpoint: CheckpointRecord) -> bytes:
+        """The content of the weights' checkpoint file, whose SHA-256 has been verified.
+
+        Raises WeightsMissing, WeightsDamaged, and OSError where a file cannot be read.
+        """
+        content = io.BytesIO()
+        self._copy(checkpoint, content)
+        return content.getvalue()
+
+    def _copy(self, checkpoint: CheckpointRecord, target: BinaryIO) -> None:
+        """Chunk by chunk. What was verified is what is in the copy, whatever becomes of the original."""
+        place, found = self._place_of(checkpoint), hashlib.sha256()
+        length = 0
+        try:
+            for chunk in place.chunks(checkpoint):
+                found.update(chunk)
+                length += target.write(chunk)
+        except FileNotFoundError as error:
+            raise WeightsMissing(f"the checkpoint is no longer {place.where(checkpoint)}") from error
+        if checkpoint.in_database and not length:
+            raise WeightsMissing(f"the checkpoint is no longer {place.where(checkpoint)}")
+        if found.hexdigest() != checkpoint.sha256:
+            raise WeightsDamaged(
+                f"the checkpoint {place.where(checkpoint)} is not the one that was written: expected SHA-256 "
+                f"{checkpoint.sha256}, found {found.hexdigest()}"
+            )
+
+    def too_large(self) -> list[CheckpointRecord]:
+        """Weights that are in the folder only because they are too large for the database."""
+        if self.new_in == "folder":
+            return []
+        kept = self.store.checkpoints(self.artifacts.study_id)
+        return [each for each in kept if not each.in_database and each.bytes > self.largest_bytes]
+
+    def _place_of(self, checkpoint: CheckpointRecord) -> WeightsPlace:
+        return self._database if checkpoint.in_database else self._folder
+
+    @property
+    def _folder(self) -> WeightsPlace:
+        return WeightsInFolder(self.artifacts, self.store)
+
+    @property
+    def _database(self) -> WeightsPlace:
+        return WeightsInDatabase(self.store)

@@ -1,0 +1,196 @@
+"""Where and how the command can be started: as a module, beside another's script, on which systems."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.service import doctor
+
+FOREIGN = "#!/usr/bin/python3\nfrom ray.tune.scripts import main\nmain()\n"
+"""What Ray's package has in the place of our script."""
+
+RUN = ("run", "--task", "twodigit", "--model", "mlp", "--epochs", "0.02", "--trials", "1", "--workers", "1")
+
+
+def python(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The interpreter as a user's shell starts it."""
+    unsafe = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env={**unsafe, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def shadow(folder: Path, *modules: str) -> None:
+    """Files of the user's that Python would take for modules of that name."""
+    for module in modules:
+        file = folder / module
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("raise SystemExit('the module of the current folder')")
+
+
+class TestAsAModule:
+    @pytest.mark.parametrize("flags", [(), ("-P",)])
+    def test_it_is_the_command(self, tmp_path: Path, flags: tuple[str, ...]) -> None:
+        done = python(*flags, "-m", "search", "--version", cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("tune 0.")
+        done = python(*flags, "-m", "search", "best", "x", cwd=tmp_path)
+        assert done.returncode == 78
+        assert done.stderr.startswith("tune: There is no storage")
+
+    def test_what_lies_in_the_current_folder_is_not_run(self, tmp_path: Path) -> None:
+        shadow(tmp_path, "search/__init__.py", "data/__init__.py", "models.py", "socket.py", "torch.py")
+        done = python("-P", "-m", "search", *RUN, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+
+    def test_without_p_only_a_package_of_our_own_name_is_in_the_way(self, tmp_path: Path) -> None:
+        shadow(tmp_path, "data/__init__.py", "models.py", "torch.py")
+        done = python("-m", "search", *RUN, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_workers_of_the_script_do_not_run_what_lies_in_the_current_folder(tmp_path: Path) -> None:
+    """A spawned process looks for Python's own modules there, unless it is told not to."""
+    shadow(tmp_path, "socket.py", "signal.py", "data/__init__.py")
+    script = tmp_path / "elsewhere" / "tune"
+    script.parent.mkdir()
+    script.write_text("from search.cli.app import main\nif __name__ == '__main__':\n    main()\n")
+    done = python(str(script), *RUN, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+class TestForeignScript:
+    @pytest.fixture
+    def scripts(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """The folder of this environment's scripts, for as long as the test lasts; not in PATH."""
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        monkeypatch.setattr(sysconfig, "get_path", lambda name: str(folder))
+        monkeypatch.setenv("PATH", "/nowhere")
+        return folder
+
+    def write(self, folder: Path, text: str) -> Path:
+        folder.mkdir(exist_ok=True)
+        script = folder / "tune"
+        script.write_text(text)
+        script.chmod(0o755)
+        return script
+
+    @pytest.fixture
+    def found(self, here: Callable[..., Any], tmp_path: Path) -> Callable[[], dict[str, Any]]:
+        """found(): what the doctor says of the command."""
+
+        def ask() -> dict[str, Any]:
+            done = here("doctor", "--json", cwd=tmp_path)
+            [finding] = [each for each in json.loads(done.stdout) if each["check"] == "command"]
+            assert done.returncode == (0 if finding["ok"] else 1)
+            return dict(finding)
+
+        return ask
+
+    OURS = "#!python\nimport sys\nfrom search.cli.app import main\nsys.exit(main())\n"
+
+    def test_ours_is_well(self, scripts: Path, found: Callable[[], dict[str, Any]]) -> None:
+        script = self.write(scripts, self.OURS)
+        assert found() == {"check": "command", "ok": True, "finding": str(script)}
+
+    def test_none_is_well(self, scripts: Path, found: Callable[[], dict[str, Any]]) -> None:
+        assert found()["ok"]
+        assert f"{sys.executable} -P -m search" in found()["finding"]
+
+    def test_rays_is_named_with_what_mends_it(
+        self, scripts: Path, found: Callable[[], dict[str, Any]]
+    ) -> None:
+        script = self.write(scripts, FOREIGN)
+        finding = found()
+        assert not finding["ok"]
+        assert finding["finding"].startswith(f"{script} belongs to another package: ")
+        assert "--force-reinstall --no-deps" in finding["finding"]
+        assert f"`{sys.executable} -P -m search` always works" in finding["finding"]
+
+    @pytest.mark.parametrize(
+        ("source", "remedy"),
+        [
+            (
+                '{"url": "file:///a%20b/tune", "dir_info": {"editable": true}}',
+                "-m pip install --force-reinstall --no-deps --editable '/a b/tune'`",
+            ),
+            ('{"url": "file:///w/tune-0.1.0.whl", "archive_info": {}}', "install tune again, after that"),
+            (None, "install tune again, after that package"),
+        ],
+    )
+    def test_the_remedy_fits_how_tune_was_installed(
+        self,
+        scripts: Path,
+        found: Callable[[], dict[str, Any]],
+        monkeypatch: pytest.MonkeyPatch,
+        source: str | None,
+        remedy: str,
+    ) -> None:
+        self.write(scripts, FOREIGN)
+        installed = type("Installed", (), {"read_text": lambda self, name: source})()
+        monkeypatch.setattr(doctor, "distribution", lambda name: installed)
+        assert remedy in found()["finding"]
+
+    def test_one_that_comes_first_on_the_path(
+        self,
+        scripts: Path,
+        found: Callable[[], dict[str, Any]],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        ours = self.write(scripts, self.OURS)
+        foreign = self.write(tmp_path / "other", FOREIGN)
+        monkeypatch.setenv("PATH", f"{foreign.parent}:{scripts}")
+        finding = found()
+        assert not finding["ok"]
+        assert f"{foreign} belongs to another package: start {ours}, or put its folder before" in str(finding)
+        monkeypatch.setenv("PATH", f"{scripts}:{foreign.parent}")
+        assert found()["ok"]
+
+
+class TestSystems:
+    def test_on_windows_one_sentence_and_no_traceback(self, tmp_path: Path) -> None:
+        code = (
+            "import sys\n"
+            "missing = ('fcntl', 'resource', 'pwd', 'grp', 'termios', 'tty', 'pty', 'posix')\n"
+            "import typer\n"  # what is not ours may do as it does elsewhere
+            "sys.modules.update(dict.fromkeys(missing))\n"
+            "from search.cli.app import main\n"
+            "sys.platform = 'win32'\n"
+            "sys.argv = ['tune', 'run', '--task', 'twodigit']\n"
+            "main()\n"
+        )
+        done = python("-P", "-c", code, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (78, "")
+        assert done.stderr == "tune needs Linux or macOS; on Windows use WSL2.\n"
+        assert list(tmp_path.iterdir()) == []
+
+    def test_without_what_only_linux_has_a_run_ends_as_it_should(self, tmp_path: Path) -> None:
+        """As on macOS: no list of usable cores, no /proc."""
+        (tmp_path / "sitecustomize.py").write_text(
+            "import os, pathlib\n"
+            "del os.sched_getaffinity\n"
+            "real = pathlib.Path.read_text\n"
+            "def read_text(self, *arguments, **more):\n"
+            "    if str(self).startswith('/proc'): raise FileNotFoundError(str(self))\n"
+            "    return real(self, *arguments, **more)\n"
+            "pathlib.Path.read_text = read_text\n"
+        )
+        done = python("-P", "-m", "search", *RUN[:-2], cwd=tmp_path, PYTHONPATH=str(tmp_path))
+        assert done.returncode == 0, done.stderr
+        assert "1 of 1 trials finished" in done.stdout
