@@ -24,7 +24,7 @@ from made_up import make
 from data.tasks import get_task
 from models.conv import ConvConfig
 from models.network import build
-from search.report.numbers import best_point, best_trial
+from search.report.numbers import best_point, winner
 from search.service.look import find
 from search.space.defaults import BY_NAME
 from search.space.domain import Fixed, Float, Int
@@ -44,7 +44,7 @@ def timed(url: str, *words: str) -> tuple[float, float]:
 def give_weights(storage: Storage, name: str) -> None:
     """Untrained ones, for the best trial of a study."""
     study, record = find(storage, name)
-    trial, task = best_trial(study.trials()), get_task(record.spec.task)
+    trial, task = winner(study.trials()).searched, get_task(record.spec.task)
     assert trial is not None
     point = best_point(storage.store.curve(trial.trial_id))
     channels, growth, hidden = (BY_NAME[each].default for each in ("channels", "growth", "hidden"))

@@ -87,6 +87,7 @@ class Confirmation:
 
     study: str
     """the study that was searched"""
+    task: str
     confirmed_in: str
     """the study that holds the confirming trials"""
     seeds: int

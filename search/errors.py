@@ -5,6 +5,7 @@ Knows nothing of how a refusal is printed.
     ├── UsageError       2   a flag, a name or a value that cannot be meant
     ├── TryAgain        75   storage or network out of reach for now
     ├── ConfigError     78   a file, a study or a database that does not fit
+    │   └── NoStorage        a storage that does not exist, or holds no study yet
     └── Interrupted    130   stopped by a signal (143 for SIGTERM)
 
 A message is one sentence or a short list: what, why, and the command that mends it.
@@ -39,6 +40,10 @@ class ConfigError(TuneError):
     """A file, a study or a database is not what this request needs it to be."""
 
     exit_code = 78
+
+
+class NoStorage(ConfigError):
+    """The storage does not exist, or holds no study of tune's yet."""
 
 
 class Interrupted(TuneError):

@@ -5,12 +5,22 @@ Knows nothing of databases, of Optuna or of tensors.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 Value = bool | int | float | str
 """One setting of a trial, as it is stored and as it is written in a space file."""
+
+
+DIGITS = 12
+"""Decimals that a mean of accuracies is rounded to. Accuracies are counts of at most some 100,000 examples:
+two different means differ in the seventh decimal at the latest."""
+
+
+def mean_accuracy(accuracies: Collection[float]) -> float:
+    """The mean of the heads' accuracies, 0.993 where floating-point arithmetic says 0.9930000000000001."""
+    return round(sum(accuracies) / len(accuracies), DIGITS)
 
 
 class State(StrEnum):
@@ -189,7 +199,7 @@ class Scores:
     @property
     def accuracy(self) -> float:
         """Mean of the heads' accuracies: the score that the search maximises."""
-        return sum(head.accuracy for head in self.heads.values()) / len(self.heads)
+        return mean_accuracy([head.accuracy for head in self.heads.values()])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -222,7 +232,7 @@ class Measured:
     @property
     def accuracy(self) -> float:
         """Mean of the heads' accuracies."""
-        return sum(self.heads.values()) / len(self.heads)
+        return mean_accuracy(self.heads.values())
 
     @property
     def worst(self) -> float:
@@ -339,6 +349,8 @@ class Counts:
     failed: int = 0
     running: int = 0
     waiting: int = 0
+    interrupted: int = 0
+    """of the failed ones, those that a signal stopped; their settings are queued again"""
     foreign: int = 0
     """trials of whatever state that another program added to the study; no other number has them"""
 
@@ -351,6 +363,11 @@ class Counts:
     def total(self) -> int:
         """All trials."""
         return self.finished + self.failed + self.running + self.waiting + self.foreign
+
+    @property
+    def failed_otherwise(self) -> int:
+        """The failed trials that no signal stopped."""
+        return self.failed - self.interrupted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -371,6 +388,7 @@ class Snapshot:
     """A study at one moment, as `tune run` shows it."""
 
     study: str
+    task: str
     target_trials: int
     trials: tuple[TrialRecord, ...]
     """all of them, by number"""
@@ -379,9 +397,11 @@ class Snapshot:
     waiting: int
     """trials that wait in their workers' hands until it is clear how they stand"""
     best: TrialRecord | None
-    """the one with the highest score so far, finished or not"""
+    """the searched trial with the highest score so far, finished or not; never a reference"""
     best_point: Point | None
     """of the best trial's curve, where its validation score is highest"""
+    reference: TrialRecord | None
+    """the reference with the highest score so far, finished or not"""
     images_per_s: float
     """training images a second, over all running trials, evaluation included"""
     elapsed_s: float

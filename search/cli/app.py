@@ -9,15 +9,32 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from search.cli import compare, confirm, data, delete, export, hand_over, look, predict, report, run, upgrade
+from search.cli.printing import say
 from search.errors import ConfigError, TuneError, exit_code
 from search.redaction import redact_output, redacted, traceback_text
 
+ORDER = (
+    *("run", "worker", "studies", "trials", "best"),
+    *("report", "compare", "confirm", "export", "predict", "demo"),
+    *("repeat", "dashboard", "delete", "upgrade", "data", "doctor"),
+)
+"""The commands in the order of a user's day: search, look, hand over, look after it."""
+
+
+class _InOrder(TyperGroup):
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=ORDER.index)
+
+
 app = typer.Typer(
     name="tune",
+    cls=_InOrder,
     help="Searches network architectures and training settings, keeps everything in a database.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -80,7 +97,7 @@ class _Once(logging.Handler):
         words = redacted(record.getMessage())
         if words not in self._said:
             self._said.add(words)
-            typer.echo(words, err=True)
+            say(words, err=True)
 
 
 def run_command(arguments: list[str], *, debug: bool) -> int:
@@ -135,7 +152,7 @@ def _run_command(arguments: list[str], *, debug: bool) -> int:
 def _refused(error: TuneError, *, debug: bool) -> int:
     if debug:
         typer.echo(traceback_text(error), err=True, nl=False)
-    typer.echo(f"tune: {redacted(str(error), ours=True)}", err=True)
+    say(f"tune: {redacted(str(error), ours=True)}", err=True)
     return exit_code(error)
 
 

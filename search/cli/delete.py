@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search.cli.options import StorageOption, storage_url
+from search.cli.options import StorageOption, StudyArgument, storage_url
+from search.cli.words import states
 from search.errors import UsageError
 from search.report.words import count
 
@@ -23,14 +24,17 @@ def register(app: typer.Typer) -> None:
 
 
 def delete(
-    study: Annotated[str, typer.Argument(help="Name of the study.")],
+    study: StudyArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Also while workers have trials of it, or a study confirms it.")
     ] = False,
     storage: StorageOption = None,
 ) -> None:
-    """Deletes a study with its trials, curves, looks, saves and weights, for good. Exports stay."""
+    """Deletes a study for good, with its trials, curves and weights.
+
+    Looks at the test set and saves go too. Exports stay.
+    """
     from search.service.delete import delete as service
 
     def agree(losses: Losses) -> bool:
@@ -52,8 +56,7 @@ def _words(losses: Losses) -> str:
     counts = losses.counts
     lines = [
         f"{losses.record.name} and all that is known of it will be lost:",
-        f"  trials   {counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed, "
-        "with settings and learning curves",
+        f"  trials   {', '.join(states(counts))}, with settings and learning curves",
         *([f"  foreign  {counts.foreign} that another program added"] if counts.foreign else []),
     ]
     if losses.looks:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search.cli.options import JSONOption, StorageOption, print_json, storage_url
+from search.cli.options import JSONOption, StorageOption, StudyArgument, print_json, storage_url
+from search.cli.printing import say
 from search.cli.words import percent
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    study: Annotated[str, typer.Argument(help="Name of the study.")],
+    study: StudyArgument,
     out: Annotated[Path, typer.Option(help="Folder to make.")],
     trial: Annotated[
         int | None,
@@ -35,7 +36,10 @@ def export(
     storage: StorageOption = None,
     json: JSONOption = False,
 ) -> None:
-    """Writes a trained network as ONNX, torch.export and safetensors, each checked against the network."""
+    """Writes a network as ONNX, torch.export and safetensors.
+
+    Each file is loaded again and checked against the network.
+    """
     from search.cli.progress import fetching
     from search.service.export import export as service
 
@@ -47,7 +51,7 @@ def export(
             out=out,
             force=force,
             int8=int8,
-            tell=lambda words: typer.echo(words, err=True),
+            tell=lambda words: say(words, err=True),
             progress=progress,
         )
     if json:

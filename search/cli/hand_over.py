@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search.cli.options import JSONOption, StorageOption, print_json, storage_url
-from search.cli.words import duration, percent
+from search.cli.options import JSONOption, StorageOption, StudyArgument, print_json, storage_url
+from search.cli.printing import print_facts, say
+from search.cli.words import duration, fraction, percent
 
 if TYPE_CHECKING:
     from search.records import Point
@@ -31,12 +32,12 @@ def dashboard(
     ] = "127.0.0.1",
     storage: StorageOption = None,
 ) -> None:
-    """Opens optuna-dashboard on the storage; a run may go on meanwhile."""
+    """Opens optuna-dashboard on the storage, also during a run."""
     from search.serve.sender import only_here
     from search.service.dashboard import serve
 
     if not only_here(host):
-        typer.echo(
+        say(
             f"Careful: at {host} whoever reaches this machine can change and delete studies without a login; "
             "`--host 127.0.0.1` keeps it to yourself.",
             err=True,
@@ -49,7 +50,7 @@ def dashboard(
 
 
 def repeat(
-    study: Annotated[str, typer.Argument(help="Name of the study.")],
+    study: StudyArgument,
     trial: Annotated[int, typer.Option(help="Number of the trial.", min=0)],
     restore: Annotated[
         bool, typer.Option("--restore", help="Write its weights again, if its curve is the same.")
@@ -57,7 +58,10 @@ def repeat(
     storage: StorageOption = None,
     json: JSONOption = False,
 ) -> None:
-    """Trains a trial again on the CPU, from the database alone: is its curve the same, bit for bit?"""
+    """Trains a trial again and compares its curve bit for bit.
+
+    It is trained on the CPU, from what the database says of it alone.
+    """
     from search.cli.progress import fetching
     from search.service.repeat import repeat as service
 
@@ -71,7 +75,7 @@ def repeat(
             study,
             trial,
             restore=restore,
-            tell=lambda words: typer.echo(words, err=True),
+            tell=lambda words: say(words, err=True),
             watch=show,
             progress=progress,
         )
@@ -84,7 +88,7 @@ def repeat(
                 "points": len(done.again),
                 "equal": first is None,
                 "first_difference": None if first is None else first.images,
-                "largest_difference": done.largest_difference,
+                "largest_difference": fraction(done.largest_difference),
                 "changed": {name: list(pair) for name, pair in done.changed.items()},
                 "seconds": done.seconds,
                 "restored": None if done.restored is None else done.restored.checkpoint.path,
@@ -94,7 +98,7 @@ def repeat(
     else:
         _print_repeated(done)
     if restore and done.restored is None:
-        typer.echo("These are other weights than the study's numbers are about: none were written.", err=True)
+        say("These are other weights than the study's numbers are about: none were written.", err=True)
         raise typer.Exit(1)
 
 
@@ -102,14 +106,14 @@ def _print_repeated(done: Repeated) -> None:
     first = done.first_difference
     told = f"Trial {done.trial.number} was trained again in {duration(done.seconds)}:"
     if first is None:
-        typer.echo(f"{told} all {len(done.again)} points of its curve are the same, bit for bit.")
+        say(f"{told} all {len(done.again)} points of its curve are the same, bit for bit.")
     else:
         largest = f"{done.largest_difference * 100:.2f} points of validation accuracy"
-        typer.echo(f"{told} its curve differs from {first.images:,} images on, by {largest} at most.")
+        say(f"{told} its curve differs from {first.images:,} images on, by {largest} at most.")
     for name, (then, now) in done.changed.items():
         typer.echo(f"  {name:<14} {'unknown' if then is None else then} then, {now} now")
     if done.restored is not None:
-        typer.echo(f"Its weights are there again, {done.restored.where}.")
+        say(f"Its weights are there again, {done.restored.where}.")
 
 
 def doctor(storage: StorageOption = None, json: JSONOption = False) -> None:
@@ -121,7 +125,6 @@ def doctor(storage: StorageOption = None, json: JSONOption = False) -> None:
         print_json([{"check": f.check, "ok": f.ok, "finding": f.finding} for f in findings])
     else:
         width = max(len(finding.check) for finding in findings)
-        for finding in findings:
-            typer.echo(f"{'ok ' if finding.ok else 'BAD'}  {finding.check:<{width}}  {finding.finding}")
+        print_facts([(f"{'ok ' if f.ok else 'BAD'}  {f.check:<{width}}", f.finding) for f in findings])
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)

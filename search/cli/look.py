@@ -8,24 +8,29 @@ import gc
 import shlex
 from dataclasses import asdict
 from json import JSONEncoder
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from search.cli.options import (
-    JSONOption,
-    StorageOption,
-    print_json,
-    print_table,
-    storage_url,
+from search.cli.options import JSONOption, StorageOption, StudyArgument, print_json, storage_url
+from search.cli.printing import print_facts, print_table, say
+from search.cli.words import (
+    better,
+    described,
+    duration,
+    foreign_in_words,
+    fraction,
+    gained,
+    hardware,
+    heads,
+    percent,
+    settings,
 )
-from search.cli.words import described, duration, foreign_in_words, hardware, heads, percent, settings
+from search.records import Failure
 
 if TYPE_CHECKING:
     from search.records import ForeignTrial, TrialRecord
     from search.service.look import Best, ForeignStudy, StudyView, TrialsView
-
-StudyArgument = Annotated[str, typer.Argument(help="Name of the study.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -47,25 +52,38 @@ def studies(storage: StorageOption = None, json: JSONOption = False) -> None:
     if not rows:
         typer.echo("No study yet; `tune run --task twodigit` makes one.", err=True)
         return
-    header = ["study", "task", "trials", "complete", "pruned", "failed", "running", "best trial", "accuracy"]
     some_foreign = any(row["foreign"] for row in rows)
+    interrupted = any(row["interrupted"] for row in rows)
     print_table(
-        [*header, "foreign"] if some_foreign else header,
-        [[*_study_cells(row), *([str(row["foreign"])] if some_foreign else [])] for row in rows],
+        (
+            *("study", "task", "trials", "complete", "pruned"),
+            *(["interrupted"] if interrupted else []),
+            *("failed", "running", "best trial", "accuracy"),
+            *(["foreign"] if some_foreign else []),
+        ),
+        [
+            _study_cells(row, interrupted=interrupted) + ([str(row["foreign"])] if some_foreign else [])
+            for row in rows
+        ],
         words=(0, 1),
     )
+    for view in views:
+        if view.ranking.searched is not None and view.ranking.better_reference is not None:
+            say(f"{view.record.name}: {better(view.ranking.better_reference)}", err=True)
 
 
-def _study_cells(row: dict[str, Any]) -> list[str]:
+def _study_cells(row: dict[str, Any], *, interrupted: bool) -> list[str]:
+    """interrupted: whether there is a column for the trials that a signal stopped."""
     if not row["made_by_tune"]:
-        return [row["study"], "foreign: not made by tune", *["–"] * 7]
+        return [row["study"], "foreign: not made by tune", *["–"] * (8 if interrupted else 7)]
     return [
         row["study"],
         f"{row['task']} (confirms {row['confirms']})" if row["confirms"] else row["task"],
         f"{row['complete'] + row['pruned']}/{row['target_trials']}",
         str(row["complete"]),
         str(row["pruned"]),
-        str(row["failed"]),
+        *([str(row["interrupted"])] if interrupted else []),
+        str(row["failed"] - row["interrupted"]),
         str(row["running"]),
         "–" if row["best_trial"] is None else str(row["best_trial"]),
         percent(row["best_value"]),
@@ -74,8 +92,19 @@ def _study_cells(row: dict[str, Any]) -> list[str]:
 
 def _foreign_study(study: ForeignStudy) -> dict[str, Any]:
     """A study that another program made: none of its trials is tune's."""
-    unknown = ("task", "target_trials", "best_trial", "best_value", "sampler", "pruner", "epochs", "seed")
-    counts = dict.fromkeys(("complete", "pruned", "failed", "running", "waiting"), 0)
+    unknown = (
+        "task",
+        "target_trials",
+        "best_trial",
+        "best_value",
+        "best_reference",
+        "best_reference_value",
+        "sampler",
+        "pruner",
+        "epochs",
+        "seed",
+    )
+    counts = dict.fromkeys(("complete", "pruned", "failed", "interrupted", "running", "waiting"), 0)
     return {
         "study": study.name,
         **dict.fromkeys(unknown),
@@ -88,7 +117,7 @@ def _foreign_study(study: ForeignStudy) -> dict[str, Any]:
 
 
 def _study(view: StudyView) -> dict[str, Any]:
-    counts, best = view.counts, view.best
+    counts, best, reference = view.counts, view.ranking.searched, view.ranking.reference
     return {
         "study": view.record.name,
         "task": view.record.spec.task,
@@ -96,12 +125,15 @@ def _study(view: StudyView) -> dict[str, Any]:
         "complete": counts.complete,
         "pruned": counts.pruned,
         "failed": counts.failed,
+        "interrupted": counts.interrupted,
         "running": counts.running,
         "waiting": counts.waiting,
         "foreign": counts.foreign,
         "made_by_tune": True,
         "best_trial": best.number if best else None,
-        "best_value": best.value if best else None,
+        "best_value": fraction(best.value) if best else None,
+        "best_reference": reference.reference if reference else None,
+        "best_reference_value": fraction(reference.value) if reference else None,
         "sampler": view.record.spec.sampler,
         "pruner": view.record.spec.pruner,
         "epochs": view.record.spec.epochs,
@@ -112,7 +144,7 @@ def _study(view: StudyView) -> dict[str, Any]:
 
 
 def trials(study: StudyArgument, storage: StorageOption = None, json: JSONOption = False) -> None:
-    """Lists the trials of a study, with the reasons of those that failed."""
+    """Lists the trials of a study, and why some failed."""
     from search.service.look import trials as service
 
     gc.disable()  # of ten thousand trials nothing is garbage before the end; looking for it takes 0.3 s
@@ -122,7 +154,7 @@ def trials(study: StudyArgument, storage: StorageOption = None, json: JSONOption
     if json:
         _print_long_json(rows)
         return
-    what = {trial.number: _what(trial) for trial in view.trials}
+    what = {trial.number: _what(trial, view.record.spec.task) for trial in view.trials}
     print_table(
         ("trial", "state", "accuracy", "epochs", "time", "settings"),
         [
@@ -143,6 +175,8 @@ def trials(study: StudyArgument, storage: StorageOption = None, json: JSONOption
 def _state(row: dict[str, Any]) -> str:
     if row["foreign"]:
         return f"foreign ({row['foreign_state']})"
+    if row["failure"] == Failure.INTERRUPTED:
+        return "interrupted"
     return f"{row['state']} ({row['failure']})" if row["failure"] else str(row["state"])
 
 
@@ -151,8 +185,8 @@ def _plain(params: dict[str, Any]) -> str:
     return " ".join(", ".join(f"{name} {value}" for name, value in params.items()).split())
 
 
-def _what(trial: TrialRecord) -> str:
-    return f"[{trial.reference}]" if trial.reference and not trial.confirming else described(trial)
+def _what(trial: TrialRecord, task: str) -> str:
+    return f"[{trial.reference}]" if trial.reference and not trial.confirming else described(trial, task)
 
 
 def _print_long_json(rows: list[dict[str, Any]]) -> None:
@@ -184,7 +218,7 @@ def _trial(trial: TrialRecord, view: TrialsView) -> dict[str, Any]:
         "state": trial.state.value,
         "foreign": False,
         "foreign_state": None,
-        "value": trial.value,
+        "value": fraction(trial.value),
         "params": trial.settings,
         "epochs": trial.images / view.record.spec.epoch_images,
         "seconds": view.seconds.get(trial.trial_id),
@@ -199,7 +233,7 @@ def _trial(trial: TrialRecord, view: TrialsView) -> dict[str, Any]:
 
 
 def best(study: StudyArgument, storage: StorageOption = None, json: JSONOption = False) -> None:
-    """Shows the best trial of a study and what it gained over the reference configurations."""
+    """Shows the best trial of a study, and its gain over references."""
     from search.service.look import best as service
 
     found = service(storage_url(storage), study)
@@ -207,38 +241,38 @@ def best(study: StudyArgument, storage: StorageOption = None, json: JSONOption =
         print_json(best_json(found))
         return
     trial, point, spec = found.trial, found.point, found.view.record.spec
+    if found.view.ranking.better_reference is not None:
+        say(better(found.view.ranking.better_reference))
     rows = [
         ("study", f"{study} ({spec.task}), trial {trial.number}"),
         *([("confirms", _confirms(found))] if spec.confirms else []),
         ("accuracy", f"{percent(trial.value)} on validation ({heads(point)})"),
         ("reached", f"after {point.images:,} images ({point.images / spec.epoch_images:.1f} epochs)"),
         ("train", f"{percent(point.train.accuracy)} at that moment, in training mode"),
-        ("settings", settings(trial.settings)),
+        ("settings", settings(trial.settings, spec.task)),
     ]
     if trial.parameters is not None:
         rows.append(("network", f"{trial.parameters:,} parameters"))
-    rows.extend(
-        (
-            "gain",
-            f"{gain.gain * 100:+.2f} points over {gain.reference} ({percent(gain.value)}), "
-            f"{gain.errors_removed:.0%} of its errors gone",
-        )
-        for gain in found.gains
-        if gain.trial != trial.number
-    )
+    rows += [("gain", gained(gain)) for gain in found.view.gains]
     if found.view.counts.foreign:
         rows.append(("besides", foreign_in_words(found.view.counts.foreign)))
     if found.worker is not None:
         rows.append(("trained on", f"{found.worker.host}, {hardware(found.worker.environment)}"))
-    width = max(len(name) for name, _ in rows)
-    for name, words in rows:
-        typer.echo(f"{name:<{width}}  {words}")
+    print_facts(rows)
 
 
 def _confirms(found: Best) -> str:
     name, confirming = found.view.record.spec.confirms or "", found.trial.confirming
     which = f"trial {confirming.candidate} of {name} on seed {confirming.seed}" if confirming else name
     return f"{which}; one lucky seed: `tune confirm {shlex.quote(name)}` has the means"
+
+
+def _reference(found: Best) -> dict[str, Any] | None:
+    """The reference that is better than everything that was searched; None where none is."""
+    better = found.view.ranking.better_reference
+    if better is None:
+        return None
+    return {"reference": better.reference, "trial": better.number, "value": fraction(better.value)}
 
 
 def best_json(found: Best) -> dict[str, Any]:
@@ -249,7 +283,7 @@ def best_json(found: Best) -> dict[str, Any]:
         "study": found.view.record.name,
         "task": found.view.record.spec.task,
         "trial": trial.number,
-        "value": trial.value,
+        "value": fraction(trial.value),
         "model": trial.settings["model"],
         "parameters": trial.parameters,
         "params": dict(trial.settings),
@@ -260,7 +294,8 @@ def best_json(found: Best) -> dict[str, Any]:
         "images": point.images,
         "reference": trial.reference,
         "confirms": found.view.record.spec.confirms,
-        "gains": {gain.reference: gain.gain for gain in found.gains},
+        "better_reference": _reference(found),
+        "gains": {gain.reference: gain.gain for gain in found.view.gains},
         "foreign": found.view.counts.foreign,
         "environment": dict(found.worker.environment) if found.worker else None,
     }

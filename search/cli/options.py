@@ -1,16 +1,14 @@
-"""Options that several commands share, and how tables and JSON are printed.
-Knows nothing of studies.
-"""
+"""Options that several commands share, with their shell completion, and how JSON is printed."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Sequence
 from typing import Annotated, Any
 
 import typer
 
+from search.cli import completion
 from search.redaction import STORAGE_VARIABLE, masked_url
 
 DEFAULT_STORAGE = "sqlite:///studies.db"
@@ -22,6 +20,9 @@ StorageOption = Annotated[
         help=f"Database URL. Else TUNE_STORAGE, else {DEFAULT_STORAGE}. Keep passwords in TUNE_STORAGE.",
         show_default=False,
     ),
+]
+StudyArgument = Annotated[
+    str, typer.Argument(help="Name of the study.", autocompletion=completion.studies, show_default=False)
 ]
 JSONOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -40,18 +41,3 @@ def storage_url(given: str | None) -> str:
 def print_json(value: Any) -> None:
     """Data for programs, on stdout."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def print_table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], *, words: Collection[int] = (0,)
-) -> None:
-    """A table for people, on stdout. Columns in `words` are set flush left, the others are numbers."""
-    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-    lines = []
-    for row in (header, *rows):
-        cells = [
-            cell.ljust(width) if i in words else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    typer.echo("\n".join(lines))

@@ -29,7 +29,7 @@ def predict(
     ] = None,
     json: JSONOption = False,
 ) -> None:
-    """Asks an exported model what it sees in a picture."""
+    """Asks an exported model what it sees in an image."""
     from search.service.predict import predict as service
 
     found = service(folder, picture, number=number)
@@ -66,7 +66,7 @@ def demo(
         str, typer.Option(help="Address to listen on. Anyone who reaches it can use the page.")
     ] = "127.0.0.1",
 ) -> None:
-    """Opens a local page to draw digits on and see what an exported model makes of them."""
+    """Opens a local page to draw digits for an exported model."""
     from search.service.demo import serve
 
     def ready(url: str, warning: str | None) -> None:

@@ -1,5 +1,5 @@
-"""What `tune run` shows while it works: a live panel in a terminal, plain lines elsewhere.
-Knows nothing of how a snapshot came about. Everything here goes to stderr; stdout is for results.
+"""Shows on stderr what a command does: a spinner while it starts, then a live panel in a terminal and plain
+lines elsewhere. Stdout is for results.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 from rich.progress_bar import ProgressBar
+from rich.status import Status as Spinner
 from rich.table import Table
 from rich.text import Text
 
-from search.cli.words import described, duration, heads, percent
+from search.cli.printing import say
+from search.cli.words import described, duration, heads, percent, states
 from search.records import Failure, Snapshot, State, TrialRecord
 
 LINE_EVERY_S = 30.0
@@ -28,28 +30,70 @@ STOPPING = "Stopping: the workers save their trials, which takes up to 5 s. Ctrl
 Watch = Callable[[Snapshot], None]
 
 
+class Status:
+    """A line in a terminal that says what a command is doing before it has anything else to show."""
+
+    def __init__(self) -> None:
+        self._spinner = Spinner("", console=Console(stderr=True)) if sys.stderr.isatty() else None
+
+    def say(self, words: str) -> None:
+        """Shows the words until others come, or `clear`."""
+        if self._spinner is not None:
+            self._spinner.update(Text(f"{words} …"))
+            self._spinner.start()
+
+    def clear(self) -> None:
+        """Takes the line away: something else is about to be shown."""
+        if self._spinner is not None:
+            self._spinner.stop()
+
+
 @contextmanager
-def watching() -> Iterator[Watch]:
-    """Shows the snapshots that it is called with for as long as the block lasts."""
-    if not (sys.stdout.isatty() and sys.stderr.isatty()):
-        yield Lines()
-        return
-    console = Console(stderr=True)
-    with Live(console=console, refresh_per_second=4, transient=True) as live:
-        yield lambda seen: live.update(panel(seen))
+def starting() -> Iterator[Status]:
+    """A status line for as long as the block lasts. Its first words are there before the slow imports."""
+    status = Status()
+    status.say("loading PyTorch and Optuna")
+    try:
+        yield status
+    finally:
+        status.clear()
+
+
+@contextmanager
+def watching(status: Status) -> Iterator[Watch]:
+    """Shows the snapshots that it is called with while the block lasts. The first one ends the status."""
+    lines = Lines()
+    in_a_terminal = sys.stdout.isatty() and sys.stderr.isatty()
+    live = Live(console=Console(stderr=True), refresh_per_second=4, transient=True)
+
+    def show(seen: Snapshot) -> None:
+        status.clear()
+        if in_a_terminal:
+            live.start()
+            live.update(panel(seen))
+        else:
+            lines(seen)
+
+    try:
+        yield show
+    finally:
+        live.stop()
 
 
 def panel(seen: Snapshot) -> RenderableType:
     """The live view: how far, how fast, what each worker does, the best so far."""
     counts = seen.counts
     head = Table.grid(padding=(0, 2))
+    head.add_column(no_wrap=True, overflow="ellipsis")
+    head.add_column(no_wrap=True)
+    head.add_column(no_wrap=True)
     head.add_row(
         Text(seen.study, style="bold"),
         ProgressBar(total=max(1, seen.target_trials), completed=counts.finished, width=30),
         f"{counts.finished} of {seen.target_trials}",
-        f"{counts.complete} complete · {counts.pruned} pruned · {counts.failed} failed"
-        f" · {seen.waiting} waiting{f' · {counts.foreign} foreign' if counts.foreign else ''}",
     )
+    foreign = [f"{counts.foreign} foreign"] if counts.foreign else []
+    tally = Text(" · ".join([*states(counts), f"{seen.waiting} waiting", *foreign]))
     pace = Text(
         f"{duration(seen.elapsed_s)} elapsed · {duration(seen.remaining_s)} left · "
         f"{seen.images_per_s:,.0f} images/s",
@@ -61,21 +105,40 @@ def panel(seen: Snapshot) -> RenderableType:
     workers.add_column("settings", no_wrap=True, overflow="ellipsis", ratio=1)
     for each in seen.running:
         accuracy = percent(each.latest.validation.accuracy) if each.latest else "–"
-        row = (str(each.trial.number), f"{each.epoch:.2f}", accuracy, described(each.trial))
+        row = (str(each.trial.number), f"{each.epoch:.2f}", accuracy, described(each.trial, seen.task))
         workers.add_row(each.worker, *row)
     if not seen.running and seen.counts.finished < seen.target_trials:
         workers = Table.grid()
         workers.add_row(Text("starting workers, a few seconds …", style="dim"))
-    parts: list[RenderableType] = [head, pace, Text(), workers, Text()]
-    if seen.best is not None:
-        best = Text("best  ", style="dim")
-        best.append(f"trial {seen.best.number}  {percent(seen.best.value)}", style="bold green")
-        best.append(f"  {heads(seen.best_point)}\n      ", style="none")
-        best.append(described(seen.best), style="dim")
-        parts.append(best)
+    parts: list[RenderableType] = [head, tally, pace, Text(), workers, Text()]
+    parts += _best(seen)
     if seen.stopping:
         parts.append(Text(STOPPING, style="bold yellow"))
+    parts.append(Text())  # a terminal that echoes ^C at the end of a full line would shift the panel
     return Group(*parts)
+
+
+def _best(seen: Snapshot) -> list[RenderableType]:
+    """The best searched trial and the best reference, the better one first."""
+    found: list[tuple[float, RenderableType]] = []
+    if seen.best is not None:
+        best = Text(style="none")
+        best.append(f"trial {seen.best.number}  {percent(seen.best.value)}", style="bold green")
+        best.append(f"  {heads(seen.best_point)}\n")
+        best.append(described(seen.best, seen.task), style="dim")
+        found.append((seen.best.value or 0.0, _labeled("best", best)))
+    if seen.reference is not None:
+        words = Text(f"{seen.reference.reference}  {percent(seen.reference.value)}")
+        found.append((seen.reference.value or 0.0, _labeled("reference", words)))
+    return [shown for _, shown in sorted(found, key=lambda each: -each[0])]
+
+
+def _labeled(label: str, words: Text) -> Table:
+    row = Table.grid(padding=(0, 2))
+    row.add_column(style="dim", min_width=9, no_wrap=True)
+    row.add_column()
+    row.add_row(label, words)
+    return row
 
 
 class Lines:
@@ -105,7 +168,7 @@ class Lines:
             )
 
     def _say(self, line: str) -> None:
-        typer.echo(line, err=True)
+        say(line, err=True)
         self._last = time.monotonic()
 
 
@@ -121,13 +184,16 @@ def _line(trial: TrialRecord, seen: Snapshot) -> str:
     if trial.state is State.FAILED:
         return f"{start}  failed ({trial.failure})"
     best = "  best so far" if seen.best is not None and seen.best.number == trial.number else ""
-    name = described(trial, limit=6)
+    name = described(trial, seen.task, limit=6)
     return f"{start}  {trial.state:<8}  {percent(trial.value)}  {trial.images:,} images  {name}{best}"
 
 
 @contextmanager
-def fetching() -> Iterator[Callable[[str, int, int | None], None]]:
-    """Draws a bar for each source that MNIST is fetched from; silent when nothing needs fetching."""
+def fetching(status: Status | None = None) -> Iterator[Callable[[str, int, int | None], None]]:
+    """Draws a bar for each source that MNIST is fetched from; silent when nothing needs fetching.
+
+    The first bar ends the status.
+    """
     console = Console(stderr=True)
     bars: dict[str, TaskID] = {}
     progress = Progress(
@@ -141,6 +207,8 @@ def fetching() -> Iterator[Callable[[str, int, int | None], None]]:
     def tell(source: str, done: int, total: int | None) -> None:
         if source not in bars:
             if not bars:
+                if status is not None:
+                    status.clear()
                 progress.start()
             bars[source] = progress.add_task(source, total=total)
             if progress.disable:

@@ -6,15 +6,27 @@ from __future__ import annotations
 
 import shlex
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from search.cli import completion
 from search.cli.options import JSONOption, StorageOption, print_json, storage_url
-from search.cli.words import duration, foreign_in_words, heads, percent, settings
+from search.cli.printing import print_facts, say
+from search.cli.words import (
+    better,
+    duration,
+    follow_up,
+    foreign_in_words,
+    fraction,
+    gained,
+    heads,
+    percent,
+    settings,
+)
 from search.errors import UsageError
-from search.records import Failure
 
 if TYPE_CHECKING:
     from search.service.watched import RunResult
@@ -63,21 +75,46 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    task: Annotated[str, typer.Option(help="twodigit or sum.")],
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="twodigit or sum; a study that exists knows its own.",
+            autocompletion=completion.tasks,
+            show_default=False,
+        ),
+    ] = None,
     trials: Annotated[
         int | None, typer.Option(help="Trials that shall be finished in all; 100 in a new study.")
     ] = None,
-    study: Annotated[str | None, typer.Option(help="Name of the study; else the task's.")] = None,
-    model: Annotated[str | None, typer.Option(help="mlp, conv or all (default).")] = None,
+    study: Annotated[
+        str | None,
+        typer.Option(help="Name of the study; else the task's.", autocompletion=completion.studies),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="mlp, conv or all (default).", autocompletion=completion.models)
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Processes; default: one a core, four on a GPU.")
     ] = None,
     threads: Threads = 1,
     epochs: Annotated[float | None, typer.Option(help="Budget of one trial; default by task.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Root of all random numbers; default 0.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="tpe (default), gp, random or qmc.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Root of all random numbers; default 0. One worker repeats a search with it; with several, "
+            "what a trial is proposed after depends on which results come first."
+        ),
+    ] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(help="tpe (default), gp, random or qmc.", autocompletion=completion.samplers),
+    ] = None,
     pruner: Annotated[
-        str | None, typer.Option(help="asha (default), halving, median, percentile, hyperband or none.")
+        str | None,
+        typer.Option(
+            help="asha (default), halving, median, percentile, hyperband or none.",
+            autocompletion=completion.pruners,
+        ),
     ] = None,
     timeout: Annotated[
         float | None,
@@ -110,39 +147,53 @@ def run(
     storage: StorageOption = None,
     json: JSONOption = False,
 ) -> None:
-    """Creates or resumes a study and works on it until so many trials are finished."""
-    from search.cli.progress import fetching, watching
-    from search.service.create import RunRequest
-    from search.service.run import run as service
+    """Searches: makes or resumes a study and works on it.
 
-    request = RunRequest(
-        task=task,
-        trials=trials,
-        study=study,
-        model=model,
-        workers=workers,
-        threads=threads,
-        epochs=epochs,
-        seed=seed,
-        sampler=sampler,
-        pruner=pruner,
-        timeout_s=timeout,
-        trial_timeout_s=trial_timeout,
-        stall_timeout_s=stall_timeout,
-        target=target,
-        space=space,
-        device=device.value,
-        precision=None if precision is None else precision.value,
-        engine=engine.value,
-        address=address,
-    )
-    with fetching() as progress, watching() as watch:
-        result = service(request, storage_url(storage), watch=watch, detach=detach, progress=progress)
-    _tell(result, json=json)
+    It ends when as many trials are finished as --trials asks for. The same command goes on with a study.
+    """
+    from search.cli.progress import fetching, starting, watching
+
+    with starting() as status:
+        from search.service.create import RunRequest
+        from search.service.run import run as service
+
+        request = RunRequest(
+            task=task,
+            trials=trials,
+            study=study,
+            model=model,
+            workers=workers,
+            threads=threads,
+            epochs=epochs,
+            seed=seed,
+            sampler=sampler,
+            pruner=pruner,
+            timeout_s=timeout,
+            trial_timeout_s=trial_timeout,
+            stall_timeout_s=stall_timeout,
+            target=target,
+            space=space,
+            device=device.value,
+            precision=None if precision is None else precision.value,
+            engine=engine.value,
+            address=address,
+        )
+        with fetching(status) as progress, watching(status) as watch:
+            result = service(
+                request,
+                storage_url(storage),
+                watch=watch,
+                detach=detach,
+                progress=progress,
+                stage=status.say,
+            )
+    _tell(result, json=json, storage=storage)
 
 
 def worker(
-    study: Annotated[str | None, typer.Argument(help="Name of the study.")] = None,
+    study: Annotated[
+        str | None, typer.Argument(help="Name of the study.", autocompletion=completion.studies)
+    ] = None,
     forever: Annotated[bool, typer.Option("--forever", help="Every open study, now and later.")] = False,
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
     threads: Threads = 1,
@@ -154,44 +205,58 @@ def worker(
     storage: StorageOption = None,
     json: JSONOption = False,
 ) -> None:
-    """Joins a study from any machine that reaches its storage, until all its trials are finished.
+    """Works on a study from any machine that reaches its storage.
 
-    With --forever it waits for trials to do instead of ending.
+    It ends when all trials of the study are finished. With --forever it waits for trials to do instead.
     """
-    from search.cli.progress import fetching, watching
-    from search.service.run import Hands, join, serve
+    from search.cli.progress import fetching, starting, watching
 
     if study is None and not forever:
         raise UsageError("Name the study to work on, or say --forever for all of them.")
     if forever and json:
         raise UsageError("--forever has no end at which to print JSON: leave one of the two out.")
-    hands = Hands(
-        workers=workers,
-        threads=threads,
-        device=device.value,
-        engine=engine.value,
-        address=address,
-        trial_timeout_s=trial_timeout,
-        stall_timeout_s=stall_timeout,
-    )
     url = storage_url(storage)
-    if study is None or forever:
-        with fetching() as progress:
-            serve(url, hands, only=study, watching=watching, tell=_say, progress=progress)
-    with fetching() as progress, watching() as watch:
-        result = join(study, url, hands, watch=watch, progress=progress)
-    _tell(result, json=json)
+    with starting() as status:
+        from search.service.run import Hands, join, serve
+
+        hands = Hands(
+            workers=workers,
+            threads=threads,
+            device=device.value,
+            engine=engine.value,
+            address=address,
+            trial_timeout_s=trial_timeout,
+            stall_timeout_s=stall_timeout,
+        )
+        with fetching(status) as progress:
+            if study is None or forever:
+
+                def tell(words: str) -> None:
+                    status.clear()
+                    say(words, err=True)
+
+                serve(
+                    url,
+                    hands,
+                    only=study,
+                    watching=partial(watching, status),
+                    tell=tell,
+                    progress=progress,
+                    stage=status.say,
+                )
+            with watching(status) as watch:
+                result = join(study, url, hands, watch=watch, progress=progress, stage=status.say)
+    _tell(result, json=json, storage=storage)
 
 
-def _say(words: str) -> None:
-    typer.echo(words, err=True)
+def _tell(result: RunResult, *, json: bool, storage: str | None = None) -> None:
+    """The end of a run: for programs as JSON, for people as a few lines and the next commands.
 
-
-def _tell(result: RunResult, *, json: bool) -> None:
-    """The end of a run: for programs as JSON, for people as a few lines and the next commands."""
-    seen = result.snapshot
+    storage: as `--storage` was given.
+    """
+    seen, best, reference = result.snapshot, result.trial, result.better_reference
     for note in result.notes:
-        _say(note)
+        say(note, err=True)
     if json:
         print_json(
             {
@@ -202,53 +267,54 @@ def _tell(result: RunResult, *, json: bool) -> None:
                 "pruned": seen.counts.pruned,
                 "failed": seen.counts.failed,
                 "foreign": seen.counts.foreign,
-                "best_trial": result.trial.number if result.trial else None,
-                "best_value": result.trial.value if result.trial else None,
+                "interrupted": seen.counts.interrupted,
+                "best_trial": best.number if best else None,
+                "best_value": fraction(best.value) if best else None,
+                "better_reference": reference.reference if reference else None,
+                "better_reference_value": fraction(reference.value) if reference else None,
                 "seconds": seen.elapsed_s,
             }
         )
         return
-    typer.echo(_ending(result))
+    say(_ending(result))
     if result.reason == "detached":
-        typer.echo(f"Next: tune worker {shlex.quote(seen.study)}")
-        return
-    if result.trial is None:
+        typer.echo(f"Next: {follow_up('worker', seen.study, storage=storage)}")
+    elif result.confirms is not None:
+        typer.echo(f"Next: {follow_up('confirm', result.confirms, storage=storage)}")
+    else:
+        _tell_best(result)
+        if best is not None:
+            typer.echo(f"\nNext: {follow_up('report', seen.study, storage=storage)}")
+            typer.echo(f"      {follow_up('confirm', seen.study, storage=storage)}")
+
+
+def _tell_best(result: RunResult) -> None:
+    """A better reference first, then the best searched network."""
+    seen, best, reference = result.snapshot, result.trial, result.better_reference
+    if best is None:
+        of_whom = "searched trial" if reference else "trial"
         leads = f" Trial {seen.best.number} leads with {percent(seen.best.value)}." if seen.best else ""
-        typer.echo(f"No trial is complete yet.{leads}")
+        beside = f" The reference {reference.reference} has {percent(reference.value)}." if reference else ""
+        say(f"No {of_whom} is complete yet.{leads}{beside}")
         return
-    if result.confirms is not None:
-        typer.echo(f"Next: tune confirm {shlex.quote(result.confirms)}")
-        return
-    best = result.trial
-    which = (
-        f"trial {best.number}, the reference {best.reference}," if best.reference else f"trial {best.number}"
-    )
-    typer.echo(f"\nBest is {which} with {percent(best.value)} on validation:")
-    typer.echo(f"  accuracy   {heads(result.point)}")
-    typer.echo(f"  settings   {settings(best.settings)}")
+    if reference is not None:
+        say(f"\n{better(reference)}")
+    say(f"\nBest of the search is trial {best.number} with {percent(best.value)} on validation:")
+    rows = [("accuracy", heads(result.point)), ("settings", settings(best.settings, seen.task))]
     if best.parameters is not None:
-        typer.echo(f"  network    {best.parameters:,} parameters")
-    for gain in result.gains:
-        if gain.trial == best.number:
-            typer.echo(f"  gain       none over {gain.reference}: this reference is still the best")
-        else:
-            typer.echo(
-                f"  gain       {gain.gain * 100:+.2f} points over {gain.reference} ({percent(gain.value)}), "
-                f"{gain.errors_removed:.0%} of its errors gone"
-            )
-    name = shlex.quote(seen.study)
-    typer.echo(f"\nNext: tune best {name}   tune trials {name}   tune dashboard")
+        rows.append(("network", f"{best.parameters:,} parameters"))
+    rows += [("gain", gained(gain)) for gain in result.gains]
+    print_facts(rows, indent="  ")
 
 
 def _ending(result: RunResult) -> str:
     seen = result.snapshot
     counts = seen.counts
     tally = f"{counts.complete} complete, {counts.pruned} pruned"
-    interrupted = sum(trial.failure is Failure.INTERRUPTED for trial in seen.trials)
-    if interrupted:
-        tally += f", {interrupted} interrupted and queued again"
-    if counts.failed > interrupted:
-        tally += f", {counts.failed - interrupted} failed besides"
+    if counts.interrupted:
+        tally += f", {counts.interrupted} interrupted and queued again"
+    if counts.failed_otherwise:
+        tally += f", {counts.failed_otherwise} failed besides"
     if counts.foreign:
         tally += f"; besides {foreign_in_words(counts.foreign).rstrip('.')}"
     match result.reason:

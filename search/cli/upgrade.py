@@ -23,7 +23,10 @@ def upgrade(
     ] = False,
     storage: StorageOption = None,
 ) -> None:
-    """Brings a storage of an older tune up to date. SQLite files are copied first, by every command."""
+    """Brings a storage of an older tune up to date.
+
+    SQLite files are copied first, by every command.
+    """
     from search.service.upgrade import upgrade as service
 
     service(storage_url(storage), backed_up=backed_up)

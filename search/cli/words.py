@@ -4,18 +4,51 @@ Knows nothing of where they are printed.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from search.records import Point, TrialRecord, Value
-from search.report.words import duration, foreign_in_words, hardware, number, percent
-from search.space.defaults import BY_NAME
+from search.records import DIGITS, Point, TrialRecord, Value
+from search.report.words import (
+    better,
+    duration,
+    foreign_in_words,
+    hardware,
+    number,
+    percent,
+    points,
+    share,
+    states,
+)
+from search.space.defaults import BY_NAME, shown_settings
 
-__all__ = ["described", "duration", "foreign_in_words", "hardware", "heads", "number", "percent", "settings"]
+if TYPE_CHECKING:
+    from search.report.numbers import Gain
+
+__all__ = [
+    "better",
+    "described",
+    "duration",
+    "follow_up",
+    "foreign_in_words",
+    "fraction",
+    "gained",
+    "hardware",
+    "heads",
+    "number",
+    "percent",
+    "settings",
+    "states",
+]
 
 
-def settings(values: Mapping[str, Value], *, limit: int | None = None) -> str:
-    """Settings in the order of the search space: `conv, adamw, lr 0.0021, blocks 3 …`."""
-    known = [name for name in BY_NAME if name in values]
+def settings(values: Mapping[str, Value], task: str, *, limit: int | None = None) -> str:
+    """Settings in the order of the search space: `conv, adamw, lr 0.0021, blocks 3 …`.
+
+    Those that do nothing for the task are left out.
+    """
+    shown = shown_settings(values, task)
+    known = [name for name in BY_NAME if name in shown]
     words = []
     for name in known:
         value = values[name]
@@ -28,9 +61,9 @@ def settings(values: Mapping[str, Value], *, limit: int | None = None) -> str:
     return ", ".join(words[:limit]) + (" …" if limit is not None and len(words) > limit else "")
 
 
-def described(trial: TrialRecord, *, limit: int | None = None) -> str:
+def described(trial: TrialRecord, task: str, *, limit: int | None = None) -> str:
     """What a trial is, in a phrase: the reference's name, else the settings; in a confirmation also whose."""
-    name = trial.reference or settings(trial.params, limit=limit)
+    name = trial.reference or settings(trial.params, task, limit=limit)
     if trial.confirming is None:
         return name
     again = f"trial {trial.confirming.candidate} of the search again, seed {trial.confirming.seed}"
@@ -43,3 +76,35 @@ def heads(point: Point | None) -> str:
         return "–"
     parts = [f"{name} {percent(head.accuracy)}" for name, head in point.validation.heads.items()]
     return ", ".join([*parts, f"joint {percent(point.validation.joint)}"])
+
+
+def gained(gain: Gain) -> str:
+    """`+0.31 points over course-conv (98.20 %), 17 % of its errors gone`, or that the reference is better."""
+    reference = f"{gain.reference} ({percent(gain.value)})"
+    if gain.gain < 0:
+        return f"none: {reference} is {points(-gain.gain).lstrip('+')} points better"
+    if gain.gain == 0:
+        return f"none over {reference}, which is as good"
+    return f"{points(gain.gain)} points over {reference}, {share(gain.errors_removed)} of its errors gone"
+
+
+def fraction(value: float | None) -> float | None:
+    """An accuracy, or a difference of two, for JSON: 0.993 where it was stored as 0.9930000000000001."""
+    return None if value is None else round(value, DIGITS)
+
+
+def follow_up(*words: str, storage: str | None) -> str:
+    """A command to type next, quoted for a shell. storage: as `--storage` was given, else None.
+
+    A URL with a password is not printed: the command is then given without its storage.
+    """
+    if storage is not None and "***" not in _shown(storage):
+        words = (*words, "--storage", storage)
+    return shlex.join(("tune", *words))
+
+
+def _shown(storage: str) -> str:
+    """The URL without its password."""
+    from search.store.engine import masked, parse_url
+
+    return masked(parse_url(storage))

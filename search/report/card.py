@@ -6,11 +6,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from search.records import CheckpointRecord, Counts, Point, StudyRecord, TrialRecord, Value
+from search.records import CheckpointRecord, Counts, Point, StudyRecord, Value
 from search.report.markdown import plain
-from search.report.numbers import Gain, wilson
+from search.report.numbers import Gain, Ranking, wilson
 from search.report.timeline import Timeline
-from search.report.words import count, duration, epochs, foreign_in_words, number, percent, points
+from search.report.words import (
+    better,
+    count,
+    duration,
+    epochs,
+    foreign_in_words,
+    number,
+    percent,
+    points,
+    states,
+)
 
 _FOOT = "*Written by tune from the database, anew at each look. What you write here replaces it.*"
 
@@ -19,39 +29,43 @@ def study_card(
     record: StudyRecord,
     counts: Counts,
     timeline: Timeline,
-    best: TrialRecord | None,
+    ranking: Ranking,
     point: Point | None,
     gains: Sequence[Gain],
+    settings: Mapping[str, Value],
 ) -> str:
-    """What a study found so far; best is its best complete trial, point that of its curve which is best."""
+    """What a study found so far.
+
+    ranking: of its complete trials; point: where the winner's curve is best; settings: those of the winner.
+    """
     done = (
-        f"{counts.finished} of {count(record.target_trials, 'trial')} finished: {counts.complete} complete, "
-        f"{counts.pruned} pruned, {counts.failed} failed; {counts.running} at work. "
+        f"{counts.finished} of {count(record.target_trials, 'trial')} finished: {', '.join(states(counts))}; "
+        f"{counts.running} at work. "
         f"{foreign_in_words(counts.foreign)}{' ' if counts.foreign else ''}"
         f"{duration(timeline.seconds)} of wall time, {timeline.images:,} training images."
     )
+    best = ranking.searched
     if best is None or point is None:
-        return f"## {plain(record.name)}\n\nNo trial is complete yet.\n\n{done}\n\n{_FOOT}\n"
+        which = "searched trial" if ranking.reference else "trial"
+        return f"## {plain(record.name)}\n\nNo {which} is complete yet.\n\n{done}\n\n{_FOOT}\n"
     lines = [
+        *([f"**{plain(better(ranking.better_reference))}**", ""] if ranking.better_reference else []),
         f"## Winner: trial {best.number}, {percent(best.value)} on validation",
         "",
-        *([f"It is the published network {plain(best.reference)}.", ""] if best.reference else []),
         *_accuracies(point, record.spec.validation_pictures),
         "",
         _luck(record),
         "",
     ]
     lines += [
-        f"- {points(gain.gain)} points over {plain(gain.reference)} ({percent(gain.value)})"
-        for gain in gains
-        if gain.trial != best.number
+        f"- {points(gain.gain)} points over {plain(gain.reference)} ({percent(gain.value)})" for gain in gains
     ]
     network = "" if best.parameters is None else f"{best.parameters:,} parameters, "
     lines += [
         "",
         f"{network}best after {epochs(point.images, record.spec.epoch_images)}.",
         "",
-        *_settings(best.settings),
+        *_settings(settings),
         "",
         done,
         "",
@@ -73,7 +87,11 @@ def _luck(record: StudyRecord) -> str:
 
 
 def trial_card(
-    rank: int, record: StudyRecord, trial: TrialRecord, point: Point, checkpoint: CheckpointRecord
+    rank: int,
+    record: StudyRecord,
+    point: Point,
+    checkpoint: CheckpointRecord,
+    settings: Mapping[str, Value],
 ) -> str:
     """One of the leaders, whose weights are kept; rank counts from 1."""
     lines = [
@@ -84,7 +102,7 @@ def trial_card(
         f"Best after {epochs(point.images, record.spec.epoch_images)}. The weights of that moment "
         f"({checkpoint.bytes / 1e6:.1f} MB) are among the artifacts; SHA-256 `{checkpoint.sha256}`.",
         "",
-        *_settings(trial.settings),
+        *_settings(settings),
         "",
         _FOOT,
     ]

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from search.records import (
+    DIGITS,
     Claim,
     Counts,
+    Failure,
     Measured,
     Point,
     Running,
@@ -70,10 +72,61 @@ def leader(trials: Sequence[TrialRecord]) -> TrialRecord | None:
     return max(scored, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ranking:
+    """The best searched trial of a study, and the best reference beside it."""
+
+    searched: TrialRecord | None
+    """the winner: never a reference"""
+    reference: TrialRecord | None
+
+    @property
+    def foremost(self) -> TrialRecord | None:
+        """The winner; a reference only where there is no searched trial."""
+        return self.searched or self.reference
+
+    @property
+    def better_reference(self) -> TrialRecord | None:
+        """The reference where its score is higher, or where no searched trial has one."""
+        if self.reference is None or self.searched is None:
+            return self.reference
+        return self.reference if (self.reference.value or 0.0) > (self.searched.value or 0.0) else None
+
+
+def winner(trials: Sequence[TrialRecord]) -> Ranking:
+    """The winner of a study among its complete trials, and the best complete reference."""
+    return _ranking(trials, best_trial)
+
+
+def leading(trials: Sequence[TrialRecord]) -> Ranking:
+    """As `winner`, among all trials that have a score, finished or not."""
+    return _ranking(trials, leader)
+
+
+def so_far(trials: Sequence[TrialRecord]) -> Ranking:
+    """As `winner`; while no searched trial is complete, as `leading`."""
+    complete = winner(trials)
+    return complete if complete.searched is not None else leading(trials)
+
+
+def _ranking(
+    trials: Sequence[TrialRecord], best: Callable[[Sequence[TrialRecord]], TrialRecord | None]
+) -> Ranking:
+    return Ranking(
+        searched=best([trial for trial in trials if trial.reference is None]),
+        reference=best([trial for trial in trials if trial.reference is not None]),
+    )
+
+
 def count(trials: Sequence[TrialRecord]) -> Counts:
     """How many of these trials are in each state."""
     states = Counter(trial.state for trial in trials)
-    return Counts(**{state.value: states[state] for state in State})
+    return Counts(
+        **{state.value: states[state] for state in State},
+        interrupted=sum(
+            trial.state is State.FAILED and trial.failure is Failure.INTERRUPTED for trial in trials
+        ),
+    )
 
 
 def origin(number: int, repeats: Mapping[int, int | None]) -> int:
@@ -89,7 +142,7 @@ def origin(number: int, repeats: Mapping[int, int | None]) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gain:
-    """What the best trial is better by than one reference configuration."""
+    """What the best searched trial is better by than one reference configuration."""
 
     reference: str
     trial: int
@@ -97,21 +150,21 @@ class Gain:
     value: float
     """the reference's validation score"""
     gain: float
-    """best score minus the reference's, as a fraction"""
+    """best score minus the reference's, as a fraction; negative where the reference is better"""
     errors_removed: float
     """share of the reference's errors that the best trial does not make; negative where it makes more"""
 
 
 def gains(trials: Sequence[TrialRecord]) -> list[Gain]:
-    """The best trial against each reference configuration that was trained to the end."""
-    best = best_trial(trials)
+    """The winner against each reference configuration that was trained to the end."""
+    best = winner(trials).searched
     if best is None or best.value is None:
         return []
     found = []
     for trial in trials:
         confirms = trial.confirming is not None  # a reference once for each seed is no reference
         if trial.reference and not confirms and trial.state is State.COMPLETE and trial.value is not None:
-            gain = best.value - trial.value
+            gain = round(best.value - trial.value, DIGITS)
             wrong = 1 - trial.value
             found.append(
                 Gain(
@@ -138,9 +191,9 @@ def snapshot(
 ) -> Snapshot:
     """A study at this moment.
 
-    curves: at least those of the running trials and of the leader. moved: by trial, when it was last seen to
-    have got further; of the trials that a worker holds, it works on the one that moved last. counts: of all
-    trials, also of those that cannot be used; None: of `trials`.
+    curves: at least those of the running trials and of the searched one that leads. moved: by trial, when it
+    was last seen to have got further; of the trials that a worker holds, it works on the one that moved last.
+    counts: of all trials, also of those that cannot be used; None: of `trials`.
     """
     workers = {claim.trial_id: claim.worker_id for claim in claims if not claim.done}
     held: dict[str, list[TrialRecord]] = {}
@@ -166,9 +219,11 @@ def snapshot(
             )
     counts = count(trials) if counts is None else counts
     missing = max(0, study.target_trials - counts.finished)
-    best = leader(trials)
+    leaders = leading(trials)
+    best = leaders.searched
     return Snapshot(
         study=study.name,
+        task=study.spec.task,
         target_trials=study.target_trials,
         trials=tuple(trials),
         counts=counts,
@@ -176,6 +231,7 @@ def snapshot(
         waiting=sum(map(len, held.values())) - len(running),
         best=best,
         best_point=best_point(curves.get(best.trial_id, ())) if best else None,
+        reference=leaders.reference,
         images_per_s=sum(each.latest.images / each.latest.seconds for each in running if each.latest),
         elapsed_s=elapsed_s,
         remaining_s=_unpruned(study, trials, running, missing)

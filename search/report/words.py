@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from search.records import Counts, TrialRecord
+
 
 def percent(fraction: float | None, digits: int = 2) -> str:
     """98.53 %, or a dash."""
@@ -51,6 +53,26 @@ def foreign_in_words(n: int) -> str:
     if not n:
         return ""
     return f"{n:,} foreign: added by another program, not counted."
+
+
+def states(counts: Counts) -> list[str]:
+    """12 complete, 3 pruned, 1 interrupted, 0 failed: the parts of a sentence. What a signal stopped and is
+    queued again has not failed in the words for people."""
+    interrupted = [f"{counts.interrupted:,} interrupted"] if counts.interrupted else []
+    return [
+        f"{counts.complete:,} complete",
+        f"{counts.pruned:,} pruned",
+        *interrupted,
+        f"{counts.failed_otherwise:,} failed",
+    ]
+
+
+def better(reference: TrialRecord) -> str:
+    """The sentence that comes first where a reference beats everything that was searched."""
+    return (
+        f"The reference {reference.reference} (trial {reference.number}) is better than every searched "
+        f"network: {percent(reference.value)} on validation."
+    )
 
 
 def epochs(images: float, epoch_images: int) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from search.errors import ConfigError, UsageError, did_you_mean
@@ -25,13 +25,17 @@ MOST = 1_000_000
 """Of trials, workers or threads; more is a slip of the finger."""
 
 
-def check(request: RunRequest, *, detach: bool = False) -> None:
-    """Refuses what cannot be meant, a line for each mistake. detach: no worker will be started.
+def check(request: RunRequest, *, detach: bool = False, known: Collection[str] = ()) -> None:
+    """Refuses what cannot be meant, a line for each mistake.
+
+    detach: no worker will be started. known: names of studies, for a request that names one which does not
+    exist, and no task to make it for.
 
     Raises UsageError, or ConfigError where nothing but the space file is wrong.
     """
     wrong: list[UsageError | ConfigError] = [
         *map(UsageError, _wrong_numbers(request)),
+        *map(UsageError, _no_task(request, known)),
         *_wrong_names(request),
         *map(UsageError, _wrong_cluster(request)),
         *(map(UsageError, _idle(request)) if detach else ()),
@@ -92,11 +96,23 @@ def _idle(request: RunRequest) -> Iterator[str]:
             yield f"--{flag} ends a run, and --detach only makes the study: leave one of the two out."
 
 
+def _no_task(request: RunRequest, known: Collection[str]) -> Iterator[str]:
+    if request.task is not None:
+        return
+    flags = " or ".join(f"--task {task}" for task in TASKS)
+    if request.study is None:
+        yield f"Say what to search for, {flags}; or --study with the name of a study that exists."
+    else:
+        hint = did_you_mean(request.study, known) if known else ""
+        yield f"There is no study {request.study} yet{hint}, and a new one needs {flags}."
+
+
 def _wrong_names(request: RunRequest) -> Iterator[UsageError | ConfigError]:
-    if request.task not in TASKS:
+    if request.task is not None and request.task not in TASKS:
         yield UsageError(f"--task {request.task}: no such task{did_you_mean(request.task, TASKS)}.")
     name = request.name
-    if not name.strip() or len(name.split(SUFFIX)[0]) > MAX_NAME or not name.isprintable():
+    named = request.task is not None or request.study is not None
+    if named and (not name.strip() or len(name.split(SUFFIX)[0]) > MAX_NAME or not name.isprintable()):
         yield UsageError(f"--study must be a printable name of 1 to {MAX_NAME} characters.")
     sampler, pruner, space = request.sampler, request.pruner, request.space
     if sampler is not None:
@@ -112,11 +128,11 @@ def _wrong_names(request: RunRequest) -> Iterator[UsageError | ConfigError]:
         yield from _refusal(lambda: _device_exists(request.device))
 
 
-def _read_fitting(file: Path, families: tuple[str, ...], task: str) -> None:
+def _read_fitting(file: Path, families: tuple[str, ...], task: str | None) -> None:
     """Raises ConfigError for a space with mistakes, and where some of its blocks leave too little of a
     picture: trial after trial would fail, and five in a row end a run."""
     domains = read_space(file, families).domains
-    if "blocks" not in domains or task not in TASKS:
+    if "blocks" not in domains or task is None or task not in TASKS:
         return
     from data.tasks import get_task
     from models.conv import ConvConfig, PictureTooSmall

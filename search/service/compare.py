@@ -66,6 +66,7 @@ def _studied(storage: Reading, best: Best, reader: TrialReader) -> Studied:
         tracks=reader.tracks(storage.store.measured),
         reports=reader.reports(),
         best=best.trial,
+        reference=best.view.ranking.reference,
         point=best.point,
         machines=tuple(dict.fromkeys(hardware(worker.environment) for worker in workers)),
     )

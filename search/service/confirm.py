@@ -25,7 +25,7 @@ from search.service.drive import Watch, drive
 from search.service.last_look import take_looks
 from search.service.look import find, reader_of, refuse_foreign
 from search.service.other_hosts import keep_to_one_host
-from search.service.run import Hands, engine_for
+from search.service.run import FETCHING, OPENING, WORKERS, Hands, Stage, engine_for
 from search.space.defaults import CONFIRM_FACTOR
 from search.space.widen import widened
 from search.store.database import PATIENCE_S
@@ -77,30 +77,36 @@ def confirm(
     watch: Watch,
     tell: Callable[[str], None] = lambda _: None,
     progress: Progress | None = None,
+    stage: Stage = lambda _: None,
 ) -> tuple[Confirmation, TuneError | None]:
     """Begins or resumes the confirmation of a study, works on it until it is done, looks at the test set.
 
-    `tell` is told what will be done. Returns what is known at the end, and the refusal, if any, with which
-    the command has to end: the ranking stands also where the weights for the look cannot be had. A look that
-    was taken before is not taken again.
+    `tell` is told what will be done, `stage` what is done now. Returns what is known at the end, and the
+    refusal, if any, with which the command has to end: the ranking stands also where the weights for the look
+    cannot be had. A look that was taken before is not taken again.
 
     Raises UsageError and ConfigError before anything is changed, Interrupted after a signal (the same request
     goes on), TuneError where there is nothing to confirm or run after run fails.
     """
     check_request(request)
     refuse_foreign(storage_url, request.study)
+    stage(OPENING)
     with open_storage(storage_url, create=False, patience_s=PATIENCE_S) as storage:
         keep_to_one_host(storage)
         _, record = find(storage, request.study)
         trials = reader_of(storage, record).all()
         candidates = _candidates(trials, record, request.top)
+        stage(FETCHING)
         fetch_data(progress=progress)
         mnist = load_data()
         study, own = _begin(storage, record, request, mnist)
         own = _queue(storage, study, own, trials, candidates, request.seeds)
         found = stand(storage, own.name)
-        if not found.finished:
+        if found.finished:
+            stage("evaluating on the test set, unless that was done")
+        else:
             tell(_plan(found))
+            stage(WORKERS)
             hands = request.hands.request(record.spec.task, study.name, own.target_trials)
             with engine_for(hands, storage_url) as engine:
                 drive(storage, study, own, hands, engine, watch=watch, detach=False)

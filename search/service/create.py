@@ -47,7 +47,8 @@ PrecisionName = Literal["auto", "float32", "bfloat16"]
 class RunRequest:
     """What `tune run` is asked. None means: not said, so an existing study decides, else the default."""
 
-    task: str
+    task: str | None = None
+    """there is no default for a new study"""
     trials: int | None = None
     """trials that shall be finished in all"""
     study: str | None = None
@@ -80,8 +81,8 @@ class RunRequest:
 
     @property
     def name(self) -> str:
-        """Of the study: the task's unless another is asked for."""
-        return self.task if self.study is None else self.study
+        """Of the study: the task's unless another is asked for; empty where neither is said."""
+        return (self.task or "") if self.study is None else self.study
 
 
 def create_or_resume(storage: Storage, request: RunRequest, mnist: Mnist) -> tuple[Study, StudyRecord]:
@@ -117,6 +118,7 @@ def _create(storage: Storage, request: RunRequest, mnist: Mnist) -> None:
 def _new_spec(request: RunRequest, mnist: Mnist) -> StudySpec:
     from data.tasks import get_task
 
+    assert request.task is not None, "search.service.check refuses a new study without a task"
     task = get_task(request.task)
     epochs = request.epochs or DEFAULT_EPOCHS[task.name]
     return StudySpec(

@@ -18,8 +18,9 @@ from search.report import card, numbers
 from search.report.side_by_side import figures as comparison_figures
 from search.report.timeline import timeline
 from search.serve.server import THREADS, Server
-from search.service.look import reader_of
+from search.service.look import reader_of, view_of
 from search.service.serving import until_stopped
+from search.space.defaults import shown_settings
 from search.study.reading import Reading, open_reading
 from search.study.showing import Shown, ShownFile, ShownFiles
 from search.study.storage import open_storage, open_undisturbing
@@ -134,26 +135,28 @@ class Showing:
         record = replace(record, name=self._reading.trials.names().get(study_id, ""))
         reader = reader_of(self._reading, record)
         line = timeline(reader.tracks(store.measured), reader.reports())
-        best = reader.best()
+        view = view_of(self._reading, record)
+        best = view.ranking.searched
         kept = store.checkpoints(study_id)
         # Weights of other programs' trials, and of trials that cannot be used, are not shown.
         leaders = {trial.trial_id: trial for trial in reader.of([each.trial_id for each in kept])}
         curves = store.curves({*leaders, *([best.trial_id] if best else [])})
-        rivals = {each.number: each for each in (*([best] if best else []), *reader.references())}
         note = card.study_card(
             record,
-            counts,
+            view.counts,
             line,
-            best,
+            view.ranking,
             numbers.best_point(curves.get(best.trial_id, ())) if best else None,
-            numbers.gains([rivals[number] for number in sorted(rivals)]),
+            view.gains,
+            shown_settings(best.settings, record.spec.task) if best else {},
         )
         ranked = [each for each in kept if each.trial_id in leaders and curves.get(each.trial_id)]
         notes = {}
         for rank, each in enumerate(ranked, start=1):
             point = next((p for p in curves[each.trial_id] if p.images == each.images), None)
             if point is not None:
-                notes[each.trial_id] = card.trial_card(rank, record, leaders[each.trial_id], point, each)
+                settings = shown_settings(leaders[each.trial_id].settings, record.spec.task)
+                notes[each.trial_id] = card.trial_card(rank, record, point, each, settings)
         by_name = {f"trial {leaders[each.trial_id].number}": curves[each.trial_id] for each in ranked}
         named = [(record.name, line)]
         figures = {

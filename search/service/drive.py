@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from search.errors import Interrupted, TryAgain, TuneError
 from search.machine import is_here
 from search.records import Failure, Snapshot, StudyRecord
+from search.report.words import count, percent
 from search.service.create import RunRequest
 from search.service.other_hosts import OtherHosts
 from search.service.watched import Reason, RunResult, Watched, workers_at
@@ -123,8 +124,11 @@ def drive(
         elif left and not whole and request.timeout_s is not None:
             reason = "timeout"  # what is left of it is too short for another trial
         if signals.received is not None:
-            done = f"after {last.counts.finished} of {record.target_trials} trials"
-            raise _interrupted(signals.received, done)
+            raise _interrupted(
+                signals.received,
+                f"after {last.counts.finished} of {record.target_trials} trials",
+                _so_far(seen, last.counts.interrupted - first.counts.interrupted, record.spec.confirms),
+            )
         if crew.gave_up is not None:
             raise TuneError(
                 f"{crew.gave_up} `tune trials {shlex.quote(study.name)}` shows what became of each trial."
@@ -166,9 +170,25 @@ def _stopped_while_away(signals: Signals) -> Iterator[None]:
         ) from error
 
 
-def _interrupted(signal_number: int, when: str) -> Interrupted:
+def _interrupted(signal_number: int, when: str, so_far: str = "") -> Interrupted:
     name = signal.Signals(signal_number).name
-    return Interrupted(f"Stopped by {name} {when}; the same command goes on.", signal_number)
+    return Interrupted(f"Stopped by {name} {when}; the same command goes on.{so_far}", signal_number)
+
+
+def _so_far(seen: Snapshot, interrupted: int, confirms: str | None) -> str:
+    """What a run that is stopped has come to. seen: before the trials at work were interrupted, so that they
+    still lead; interrupted: how many were."""
+    words = []
+    if interrupted:
+        were = "was interrupted and is" if interrupted == 1 else "were interrupted and are"
+        words.append(f"{count(interrupted, 'trial')} {were} queued again.")
+    best, reference = seen.best, seen.reference
+    if confirms is None:
+        if reference is not None and (best is None or (reference.value or 0.0) > (best.value or 0.0)):
+            words.append(f"The reference {reference.reference} leads with {percent(reference.value)}.")
+        if best is not None:
+            words.append(f"Best of the search so far is trial {best.number} with {percent(best.value)}.")
+    return "".join(f" {sentence}" for sentence in words)
 
 
 def _ids_of(storage: Storage, study: Study, places: Collection[Place]) -> set[str]:

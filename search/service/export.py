@@ -18,14 +18,14 @@ from search.confirmation import Confirmation, Look
 from search.errors import ConfigError, TuneError, UsageError
 from search.records import CheckpointRecord, ExportRecord, Scores, State
 from search.report.model_card import CardFacts, LayerRow, Setting, card
-from search.report.words import count, percent
+from search.report.words import better, count, percent
 from search.seeds import derive
 from search.serve.folder import CARD, ONNX, foreign, is_export, write_manifest
 from search.serve.whole import whole_folder
 from search.service.confirmed import confirmation
 from search.service.data import fetch_data, load_data
 from search.service.look import FoundTrial, best, found_trial
-from search.space.defaults import BY_NAME
+from search.space.defaults import BY_NAME, shown_settings
 from search.study.reading import open_reading
 
 if TYPE_CHECKING:  # torch takes a second to import; a refusal comes without it
@@ -202,6 +202,9 @@ def _best_so_far(storage_url: str, name: str, tell: Callable[[str], None]) -> in
     finished, target = found.view.counts.finished, found.view.record.target_trials
     if finished < target:
         tell(f"{name} has {finished} of {target} trials finished: this is the best of them so far.")
+    if found.view.ranking.better_reference is not None:
+        reference = found.view.ranking.better_reference
+        tell(f"{better(reference)} `--trial {reference.number}` exports it.")
     return found.trial.number
 
 
@@ -372,7 +375,7 @@ def _facts(
         settings=tuple(
             Setting(name=name, value=trial.settings[name], meaning=parameter.meaning)
             for name, parameter in BY_NAME.items()
-            if name in trial.settings
+            if name in shown_settings(trial.settings, task.name)
         ),
         differences=differences,
         tolerance=TOLERANCE,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from search.errors import ConfigError, TuneError, UsageError, did_you_mean
 from search.records import CheckpointRecord, Counts, ForeignTrial, Point, StudyRecord, TrialRecord, Worker
 from search.report import numbers
+from search.report.words import percent
 from search.space.domain import Space
 from search.space.file import space_of_entries
 from search.study.reading import Reading, TrialReader, find_id, open_reading
@@ -31,8 +32,10 @@ class StudyView:
 
     record: StudyRecord
     counts: Counts
-    best: TrialRecord | None
-    """the best complete trial"""
+    ranking: numbers.Ranking
+    """its winner and its best reference, of the complete trials"""
+    gains: tuple[numbers.Gain, ...]
+    """of the winner over each reference"""
 
 
 def find(storage: Storage, name: str) -> tuple[Study, StudyRecord]:
@@ -145,7 +148,7 @@ def all_studies(storage_url: str) -> tuple[list[StudyView], list[ForeignStudy]]:
             if record.study_id not in signed:
                 continue
             try:
-                views.append(_view(storage, replace(record, name=names[record.study_id])))
+                views.append(view_of(storage, replace(record, name=names[record.study_id])))
             except ConfigError as error:
                 _log.warning("%s", error)
                 unusable[record.study_id] = str(error)
@@ -157,9 +160,18 @@ def all_studies(storage_url: str) -> tuple[list[StudyView], list[ForeignStudy]]:
         return views, foreign
 
 
-def _view(storage: Reading, record: StudyRecord) -> StudyView:
+def view_of(storage: Reading, record: StudyRecord) -> StudyView:
+    """A study at a glance, in a few queries."""
     reader = reader_of(storage, record)
-    return StudyView(record=record, counts=reader.counts(), best=reader.best())
+    best = reader.best()
+    rivals = {each.number: each for each in (*([best] if best else []), *reader.references())}
+    trials = [rivals[number] for number in sorted(rivals)]
+    return StudyView(
+        record=record,
+        counts=reader.counts(),
+        ranking=numbers.winner(trials),
+        gains=tuple(numbers.gains(trials)),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -198,7 +210,7 @@ def _refuse_nothing(record: StudyRecord, reader: TrialReader, found: Collection[
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Best:
-    """The best trial of a study and what it was measured at."""
+    """The winner of a study, its best searched trial, and what it was measured at."""
 
     view: StudyView
     images: int
@@ -206,13 +218,12 @@ class Best:
     trial: TrialRecord
     point: Point
     """of its curve, where its validation score is highest"""
-    gains: tuple[numbers.Gain, ...]
     worker: Worker | None
     """where it was trained"""
 
 
 def best(storage_url: str, name: str) -> Best:
-    """The best trial of a study. Raises TuneError where no trial is complete yet."""
+    """The winner of a study. Raises TuneError where no searched trial is complete yet."""
     with open_reading(storage_url) as storage:
         return best_in(storage, name)
 
@@ -220,17 +231,21 @@ def best(storage_url: str, name: str) -> Best:
 def best_in(storage: Reading, name: str) -> Best:
     """As `best`, in a storage that is open."""
     record = record_of(storage, name)
-    reader, found = reader_of(storage, record), _view(storage, record)
-    trial = found.best
+    reader, found = reader_of(storage, record), view_of(storage, record)
+    trial = found.ranking.searched
     if trial is None:
+        reference = found.ranking.reference
+        which, beside = "trial", ""
+        if reference is not None:
+            which = "searched trial"
+            beside = f" (the reference {reference.reference} has {percent(reference.value)})"
         raise TuneError(
-            f"The study {name} has no complete trial yet; "
+            f"The study {name} has no complete {which} yet{beside}; "
             f"`tune run` or `tune worker {shlex.quote(name)}` goes on."
         )
     point = numbers.best_point(storage.store.curve(trial.trial_id))
     if point is None:
         raise TuneError(f"Trial {trial.number} of {name} was changed a moment ago; give the command again.")
-    rivals = {each.number: each for each in (trial, *reader.references())}
     claim = storage.store.claim_of(record.study_id, trial.trial_id)
     workers = storage.store.workers(record.study_id)
     return Best(
@@ -238,7 +253,6 @@ def best_in(storage: Reading, name: str) -> Best:
         images=reader.images(),
         trial=trial,
         point=point,
-        gains=tuple(numbers.gains([rivals[number] for number in sorted(rivals)])),
         worker=None if claim is None else workers.get(claim.worker_id),
     )
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 from search.errors import ConfigError, TuneError
 from search.records import StudyRecord, TrialRecord
-from search.report.numbers import best_trial, leader, origin
+from search.report.numbers import origin, so_far
 from search.report.one_study.effects import FAMILY, Setting
 from search.report.one_study.material import Material
 from search.service.confirmed import confirmation
 from search.service.data import load_data
 from search.service.look import WholeStudy, precision_of, whole_study
 from search.service.output import may_write, write
-from search.space.defaults import BY_NAME, FAMILIES, default_space
+from search.space.defaults import BY_NAME, FAMILIES, default_space, without_effect
 from search.space.domain import Choice, Fixed, Float, Int
 from search.space.file import space_entries, space_of_entries, space_toml
 from search.study.chance import drawn_at_random
@@ -61,8 +61,8 @@ def gather(storage_url: str, name: str) -> Material:
     """All that the page is made of. Raises as `report` does."""
     whole = whole_study(storage_url, name)
     record, spec = whole.record, whole.record.spec
-    winner = best_trial(whole.trials) or leader(whole.trials)
-    if winner is None or winner.trial_id not in whole.curves:
+    best = so_far(whole.trials).foremost
+    if best is None or best.trial_id not in whole.curves:
         raise TuneError(
             f"Nothing can be reported of the study {name} yet, no trial has come to a result; "
             f"`tune run` or `tune worker {shlex.quote(name)}` goes on."
@@ -75,6 +75,7 @@ def gather(storage_url: str, name: str) -> Material:
         seconds=whole.seconds,
         workers=tuple(whole.workers.values()),
         settings=searched(record),
+        without_effect=without_effect(record.spec.task),
         at_random=drawn(record, whole.trials),
         budget=Ladder.of(spec).total,
         mistakes=_mistakes(storage_url, whole),
@@ -87,11 +88,11 @@ def gather(storage_url: str, name: str) -> Material:
 
 
 def searched(record: StudyRecord) -> tuple[Setting, ...]:
-    """The settings that the study searches, in the order of the space."""
+    """The settings that the study searches, in the order of the space; those without effect left out."""
     space = space_of_entries(record.spec.space)
     found = []
     for name, domain in space.domains.items():
-        if isinstance(domain, Fixed):
+        if isinstance(domain, Fixed) or name in without_effect(record.spec.task):
             continue
         options = domain.options if isinstance(domain, Choice) else ()
         found.append(
@@ -149,9 +150,9 @@ def _confirming(record: StudyRecord, trials: Sequence[TrialRecord]) -> str:
 
 def _mistakes(storage_url: str, whole: WholeStudy) -> Mistakes | str:
     """What the winner's weights get wrong, else why that cannot be seen."""
-    winner = best_trial(whole.trials) or leader(whole.trials)
-    checkpoint = None if winner is None else whole.checkpoints.get(winner.trial_id)
-    if winner is None or checkpoint is None:
+    best = so_far(whole.trials).foremost
+    checkpoint = None if best is None else whole.checkpoints.get(best.trial_id)
+    if best is None or checkpoint is None:
         return "The winner's weights were not kept, so its mistakes cannot be shown."
     from search.work.ground import same_data
     from search.work.mistakes import mistakes
@@ -169,8 +170,8 @@ def _mistakes(storage_url: str, whole: WholeStudy) -> Mistakes | str:
         except OSError as error:
             reason = error.strerror or type(error).__name__
             return f"The winner's weights {where} cannot be read ({reason}); its mistakes cannot be shown."
-    worker = whole.workers.get(whole.trained_by.get(winner.trial_id, ""))
-    precision = precision_of(winner, worker, whole.workers)
+    worker = whole.workers.get(whole.trained_by.get(best.trial_id, ""))
+    precision = precision_of(best, worker, whole.workers)
     try:
         mnist = load_data()
         same_data(whole.record, mnist)
@@ -179,7 +180,7 @@ def _mistakes(storage_url: str, whole: WholeStudy) -> Mistakes | str:
     return mistakes(
         content,
         checkpoint,
-        trial=winner.number,
+        trial=best.number,
         task_name=whole.record.spec.task,
         mnist=mnist,
         precision=precision,  # type: ignore[arg-type]  # as a worker noted it

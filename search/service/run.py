@@ -7,19 +7,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
 
-from search.errors import ConfigError, Interrupted, TryAgain, TuneError, did_you_mean
+from search.errors import ConfigError, Interrupted, NoStorage, TryAgain, TuneError, did_you_mean
 from search.service.check import check
 from search.service.create import DeviceName, EngineName, RunRequest, create_or_resume
 from search.service.data import fetch_data, load_data
 from search.service.drive import Watch, drive, pause
-from search.service.look import StudyView, find, refuse_foreign, studies
+from search.service.look import StudyView, find, record_of, refuse_foreign, studies
 from search.service.other_hosts import keep_to_one_host
 from search.service.watched import RunResult
 from search.store.database import PATIENCE_S
 from search.store.url import parse_url
+from search.study.reading import find_id, open_reading
 from search.study.storage import open_storage
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
@@ -32,6 +33,13 @@ LOOK_S = 5.0
 SHELVED_S = 600.0
 """So long a study whose run failed is left alone."""
 
+Stage = Callable[[str], None]
+"""Told in a few words what a command does that has nothing to show yet."""
+
+_STARTING = {"local": "loading PyTorch", "ray": "connecting to the Ray cluster"}
+FETCHING, OPENING, WORKERS = "checking MNIST", "opening the storage", "starting workers"
+"""What the stages of a start are called."""
+
 WAITING = "Waiting for a study with trials left to do."
 
 
@@ -42,22 +50,45 @@ def run(
     watch: Watch,
     detach: bool = False,
     progress: Progress | None = None,
+    stage: Stage = lambda _: None,
 ) -> RunResult:
     """Creates or resumes a study and works on it until the target is met.
+
+    stage: told what is done before the first snapshot, which may take seconds.
 
     Raises UsageError and ConfigError before anything is changed, Interrupted after a signal (the study is
     then in order and the same request goes on), TuneError where trial after trial fails.
     """
-    check(request, detach=detach)
     parse_url(storage_url)  # refused before anything is fetched
     refuse_foreign(storage_url, request.name)
+    request, known = _with_task(request, storage_url)
+    check(request, detach=detach, known=known)
+    stage(_STARTING[request.engine])
     with engine_for(request, storage_url) as engine:
+        stage(FETCHING)
         fetch_data(progress=progress)
         mnist = load_data()
+        stage(OPENING)
         with open_storage(storage_url, patience_s=PATIENCE_S) as storage:
             keep_to_one_host(storage)
             study, record = create_or_resume(storage, request, mnist)
+            stage(WORKERS)
             return drive(storage, study, record, request, engine, watch=watch, detach=detach)
+
+
+def _with_task(request: RunRequest, storage_url: str) -> tuple[RunRequest, list[str]]:
+    """The request with the task of the study that it names, where it names no task itself and there is such a
+    study; and the names of the studies in the storage.
+    """
+    if request.task is not None or request.study is None:
+        return request, []
+    try:
+        with open_reading(storage_url) as storage:
+            if find_id(storage.trials, request.study) is not None:
+                return replace(request, task=record_of(storage, request.study).spec.task), []
+            return request, list(storage.trials.names().values())
+    except NoStorage:
+        return request, []
 
 
 def engine_for(request: RunRequest, storage_url: str) -> AbstractContextManager[Engine]:
@@ -114,21 +145,26 @@ def join(
     *,
     watch: Watch,
     progress: Progress | None = None,
+    stage: Stage = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> RunResult:
-    """Works on a study that exists, as `tune worker` does. Raises as `run`.
+    """Works on a study that exists, as `tune worker` does. Raises as `run`; stage: as there.
 
     stop: whether somebody wants to end already, so that a storage that is away is not waited for.
     """
     refuse_foreign(storage_url, name)
+    stage(OPENING)
     with open_storage(storage_url, create=False, patience_s=PATIENCE_S) as storage:
         storage.heed(stop)
         keep_to_one_host(storage, stop)
         study, record = find(storage, name)
         request = hands.request(record.spec.task, name, record.target_trials)
         check(request)
+        stage(_STARTING[request.engine])
         with engine_for(request, storage_url) as engine:
+            stage(FETCHING)
             fetch_data(progress=progress)
+            stage(WORKERS)
             return drive(storage, study, record, request, engine, watch=watch, detach=False)
 
 
@@ -140,6 +176,7 @@ def serve(
     watching: Callable[[], AbstractContextManager[Watch]],
     tell: Callable[[str], None],
     progress: Progress | None = None,
+    stage: Stage = lambda _: None,
 ) -> NoReturn:
     """Works on every open study of the storage (or on `only` that one), the oldest first, for ever.
 
@@ -164,7 +201,15 @@ def serve(
                 if name is not None:
                     told = ""
                     with watching() as watch:
-                        join(name, storage_url, hands, watch=watch, progress=progress, stop=signals.stop)
+                        join(
+                            name,
+                            storage_url,
+                            hands,
+                            watch=watch,
+                            progress=progress,
+                            stage=stage,
+                            stop=signals.stop,
+                        )
                     tell(f"{name} is done.")
                     continue
             except TryAgain as error:

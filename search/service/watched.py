@@ -36,9 +36,11 @@ class RunResult:
     gains: tuple[numbers.Gain, ...]
     reason: Reason
     trial: TrialRecord | None
-    """the best complete one"""
+    """the winner: the best complete searched one"""
     point: Point | None
     """of its curve, where its validation score is highest"""
+    better_reference: TrialRecord | None
+    """a complete reference with a higher score, or the best one where no searched trial is complete"""
     confirms: str | None
     """name of the study that this one confirms; None: it searches"""
     notes: tuple[str, ...] = ()
@@ -80,7 +82,7 @@ class Watched:
         # Another run may have raised the target meanwhile.
         self._record = replace(self._record, target_trials=current.target_trials)
         self._trials = self._reader.all()
-        leader = numbers.leader(self._trials)
+        leader = numbers.leading(self._trials).searched
         running = [trial for trial in self._trials if trial.state is State.RUNNING]
         for trial in running:
             if self._stood.get(trial.trial_id) != trial.images:
@@ -149,7 +151,8 @@ class Watched:
         snapshot: Snapshot,
     ) -> RunResult:
         """What `run` returns."""
-        best = numbers.best_trial(self._trials)
+        ranking = numbers.winner(self._trials)
+        best = ranking.searched
         curve = self._storage.store.curve(best.trial_id) if best else []
         return RunResult(
             snapshot=snapshot,
@@ -157,6 +160,7 @@ class Watched:
             reason=reason,
             trial=best,
             point=numbers.best_point(curve),
+            better_reference=ranking.better_reference,
             confirms=self._record.spec.confirms,
             notes=self._too_large(),
         )

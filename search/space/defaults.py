@@ -33,6 +33,8 @@ class Parameter:
     """another setting, and what it must exceed for this one to do anything; None: it always does"""
     width: bool = False
     """whether a wider network has more of it"""
+    tasks: tuple[str, ...] | None = None
+    """the tasks for which it does anything; None: for all"""
     before: Value | None = None
     """what held in studies that were made before there was this setting; None: there always was"""
 
@@ -259,10 +261,22 @@ PARAMETERS: tuple[Parameter, ...] = (
         legal=Int(low=0, high=1024),
         default=Fixed(value=64),
         family="conv",
+        tasks=("sum",),
     ),
 )
 
 BY_NAME: Mapping[str, Parameter] = MappingProxyType({p.name: p for p in PARAMETERS})
+
+
+def shown_settings(settings: Mapping[str, Value], task: str) -> dict[str, Value]:
+    """The settings of a trial that do anything for this task, for people: twodigit has no number input."""
+    return {name: value for name, value in settings.items() if name not in without_effect(task)}
+
+
+def without_effect(task: str) -> frozenset[str]:
+    """Names of the settings that do nothing for this task."""
+    return frozenset(p.name for p in PARAMETERS if p.tasks is not None and task not in p.tasks)
+
 
 DEFAULT_EPOCHS: Mapping[str, float] = MappingProxyType({"twodigit": 8, "sum": 4})
 """Budget of one trial, in passes over the task's training examples (docs/decisions/017)."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, inspect, select
 
-from search.errors import ConfigError
+from search.errors import ConfigError, NoStorage
 from search.store import optuna_tables, tables
 from search.store.creation import is_being_made, is_half_made, refusal_of_another_program, revisions
 from search.store.engine import masked
@@ -57,7 +57,7 @@ def look(engine: Engine, *, create: bool, plain: bool = False) -> Found:
             # Connecting would make the file; leave that to whoever means it.
             return NOTHING
         else:
-            raise ConfigError(f"There is no storage {where}; `tune run` makes one, --storage names another.")
+            raise NoStorage(f"There is no storage {where}; `tune run` makes one, --storage names another.")
     deadline = time.monotonic() + BEING_MADE_S
     while True:
         with _reading(engine) as connection:
@@ -65,7 +65,7 @@ def look(engine: Engine, *, create: bool, plain: bool = False) -> Found:
             if create or found.is_whole or (plain and found.optuna and _has_studies(connection)):
                 return found
             if not is_being_made(connection) or time.monotonic() > deadline:
-                raise ConfigError(f"The storage {where} holds no study of tune's yet; `tune run` makes one.")
+                raise NoStorage(f"The storage {where} holds no study of tune's yet; `tune run` makes one.")
         time.sleep(0.1)
 
 

@@ -106,10 +106,13 @@ class OptunaTrials:
         return Counts(**{STATES[name].value: number for name, number in found if name in STATES})
 
     @retried
-    def tally(self, study_id: int) -> tuple[Counts, frozenset[int]]:
+    def tally(
+        self, study_id: int, *, interrupted: tuple[str, object] | None = None
+    ) -> tuple[Counts, frozenset[int]]:
         """How many of tune's own trials are in each state, how many are foreign, and the ids of the latter.
 
-        An own trial whose state Optuna does not know counts nowhere.
+        An own trial whose state Optuna does not know counts nowhere. interrupted: the user attribute (key,
+        value) of failed trials that a signal stopped; without it they are not told apart.
         """
         trials = tables.trials.c
         query = select(trials.trial_id, as_word(trials.state)).where(trials.study_id == study_id)
@@ -120,7 +123,13 @@ class OptunaTrials:
             own = own_trials(connection, rows_of(connection, condition), found)
         counted = Counter(state.value for each in own if (state := states[each]) is not None)
         foreign = frozenset(states.keys() - own)
-        return Counts(**{state.value: counted[state.value] for state in State}, foreign=len(foreign)), foreign
+        noted = self.noted(study_id, *interrupted) if interrupted else []
+        counts = Counts(
+            **{state.value: counted[state.value] for state in State},
+            foreign=len(foreign),
+            interrupted=sum(each in own and states[each] is State.FAILED for each in noted),
+        )
+        return counts, foreign
 
     @retried
     def images(self, study_id: int, *, without: Collection[int] = ()) -> int:
@@ -160,10 +169,10 @@ class OptunaTrials:
         return next(iter(self.ranked(study_id)), None)
 
     @retried
-    def ranked(self, study_id: int) -> list[int]:
+    def ranked(self, study_id: int, *, without: str | None = None) -> list[int]:
         """Ids of the complete trials that have a value, whoever added them: the highest value first, the
-        earliest of equals."""
-        trials, values = tables.trials, tables.values
+        earliest of equals. without: the key of a user attribute; trials that have it are left out."""
+        trials, values, said = tables.trials, tables.values, tables.user_attributes
         kind = case((values.c.value_type == "INF_NEG", -1), (values.c.value_type == "INF_POS", 1), else_=0)
         query = (
             select(trials.c.trial_id)
@@ -171,6 +180,11 @@ class OptunaTrials:
             .where(trials.c.study_id == study_id, trials.c.state == "COMPLETE", values.c.objective == 0)
             .order_by(kind.desc(), values.c.value.desc(), trials.c.number)
         )
+        if without is not None:
+            marked = select(said.c.trial_id).where(
+                said.c.trial_id == trials.c.trial_id, said.c.key == without
+            )
+            query = query.where(~marked.exists())
         with self.database.read() as connection:
             return [trial_id for (trial_id,) in raw(connection, query)]
 

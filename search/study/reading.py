@@ -203,7 +203,7 @@ class TrialReader:
 
     def counts(self) -> Counts:
         """How many of tune's own trials are in each state, and how many other programs added."""
-        return self._trials.tally(self._study_id)[0]
+        return self._trials.tally(self._study_id, interrupted=(FAILURE, Failure.INTERRUPTED.value))[0]
 
     def images(self) -> int:
         """Training images seen at the last report, summed over all of tune's own trials."""
@@ -211,8 +211,11 @@ class TrialReader:
         return self._trials.images(self._study_id, without=foreign)
 
     def best(self) -> TrialRecord | None:
-        """The complete trial with the highest score, the earliest of equals; None where there is none."""
-        ranked = self._trials.ranked(self._study_id)
+        """The complete searched trial with the highest score, the earliest of equals; never a reference.
+
+        None where there is none.
+        """
+        ranked = self._trials.ranked(self._study_id, without=REFERENCE)
         for start in range(0, len(ranked), FEW):
             some = ranked[start : start + FEW]
             found = {trial.trial_id: trial for trial in self.of(some)}

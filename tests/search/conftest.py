@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import re
+import select
 import shutil
+import struct
 import subprocess
 import sys
+import termios
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +78,46 @@ def tune() -> Callable[..., Done]:
             check=False,
         )
         return Done(returncode=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def in_a_terminal() -> Callable[..., tuple[int, str]]:
+    """in_a_terminal([TUNE, "studies"], columns=80): the exit code and all that a terminal of that width is
+    sent, its control codes left out."""
+
+    def run(
+        command: list[str], *, columns: int, cwd: Path | None = None, timeout_s: float = 60
+    ) -> tuple[int, str]:
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env={**environment, "TERM": "xterm"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        sent, until = b"", time.monotonic() + timeout_s
+        try:
+            while time.monotonic() < until:
+                if select.select([ours], [], [], 0.2)[0]:
+                    sent += os.read(ours, 65536)
+                elif process.poll() is not None:
+                    break
+        except OSError:  # how Linux says that the last process has closed it
+            pass
+        finally:
+            os.close(ours)
+            if process.poll() is None and time.monotonic() >= until:
+                process.kill()
+        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", sent.decode())
+        return process.wait(timeout=10), text
 
     return run
 

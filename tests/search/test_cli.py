@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -18,6 +19,7 @@ from PIL import Image
 
 from models.training import Diverged
 
+TUNE = str(Path(sys.executable).parent / "tune")
 Command = Callable[..., Any]
 """Of the fixtures `here` and `tune`: how a command ended."""
 
@@ -59,8 +61,75 @@ class TestLooking:
         assert best["parameters"] > 1000
         assert best["environment"]["torch"]
         rows = here("trials", study, "--json", cwd=finished).parsed
-        complete = [row["value"] for row in rows if row["state"] == "complete"]
-        assert best["value"] == max(complete)
+        complete = [row for row in rows if row["state"] == "complete"]
+        searched = [row["value"] for row in complete if row["reference"] is None]
+        assert best["value"] == max(searched), "never a reference"
+        reference = max((row for row in complete if row["reference"]), key=lambda row: row["value"])
+        told = here("best", study, cwd=finished).stdout
+        if reference["value"] > best["value"]:
+            assert best["better_reference"]["reference"] == reference["reference"]
+            assert told.startswith(
+                f"The reference {reference['reference']} (trial {reference['trial']}) is better"
+            )
+        else:
+            assert best["better_reference"] is None
+        assert ("number_width" in told) == (study == "sum" and best["model"] == "conv")
+
+    def test_a_study_that_exists_knows_its_task(self, finished: Path, here: Command) -> None:
+        for study in ("again", "sum"):
+            done = here("run", "--study", study, cwd=finished)
+            assert (done.returncode, "nothing is left to do" in done.stdout) == (0, True), done.stderr
+
+    def test_fractions_are_printed_as_they_are(self, finished: Path, here: Command, tmp_path: Path) -> None:
+        """Also those that an earlier tune stored with the noise of floating-point arithmetic."""
+        copy = tmp_path / "studies.db"
+        copy.write_bytes((finished / "studies.db").read_bytes())
+        with contextlib.closing(sqlite3.connect(copy)) as connection, connection:
+            connection.execute(
+                "UPDATE trial_values SET value = 0.9930000000000001 WHERE trial_id IN "
+                "(SELECT trial_id FROM trials WHERE study_id = 1 AND number IN (1, 3))"
+            )
+        for command in (
+            ("trials", "twodigit"),
+            ("studies",),
+            ("best", "twodigit"),
+            ("compare", "twodigit", "again"),
+        ):
+            done = here(*command, "--json", cwd=tmp_path)
+            assert (done.returncode, "0.9930000000000001" in done.stdout) == (0, False), command
+        rows = here("trials", "twodigit", "--json", cwd=tmp_path).parsed
+        assert rows[3]["value"] == 0.993
+        for row in here("trials", "again", "--json", cwd=finished).parsed:
+            assert len(str(row["value"])) <= 9, "a mean of two counts of 4,000 examples"
+        with contextlib.closing(sqlite3.connect(finished / "studies.db")) as connection:
+            stored = [value for (value,) in connection.execute("SELECT value FROM trial_values")]
+            stored += [
+                v for (v,) in connection.execute("SELECT intermediate_value FROM trial_intermediate_values")
+            ]
+        assert stored
+        assert all(value == round(value, 12) for value in stored), "optuna-dashboard shows what is stored"
+
+    def test_interrupted_trials_are_called_so(self, finished: Path, here: Command, tmp_path: Path) -> None:
+        copy = tmp_path / "studies.db"
+        copy.write_bytes((finished / "studies.db").read_bytes())
+        with contextlib.closing(sqlite3.connect(copy)) as connection, connection:
+            [(trial_id,)] = connection.execute(
+                "SELECT trial_id FROM trials WHERE study_id = 2 AND number = 3"
+            )
+            connection.execute("UPDATE trials SET state = 'FAIL' WHERE trial_id = ?", (trial_id,))
+            connection.execute(
+                "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (?, 'failure', ?)",
+                (trial_id, '"interrupted"'),
+            )
+        again = here("studies", "--json", cwd=tmp_path).parsed[1]
+        assert (again["failed"], again["interrupted"]) == (1, 1), "JSON goes by states"
+        header, _, row, _ = here("studies", cwd=tmp_path).stdout.splitlines()
+        table = dict(zip(header.replace("best trial", "best").split(), row.split(), strict=False))
+        assert (table["interrupted"], table["failed"]) == ("1", "0")
+        assert here("trials", "again", cwd=tmp_path).stdout.splitlines()[-1].split()[:2] == [
+            "3",
+            "interrupted",
+        ]
 
 
 class TestRepeat:
@@ -135,6 +204,13 @@ class TestRefusals:
         ("arguments", "code", "words"),
         [
             (["run", "--task", "twodigits"], 2, "did you mean twodigit?"),
+            (["run"], 2, "Say what to search for, --task twodigit or --task sum; or --study with the name"),
+            (
+                ["run", "--study", "first"],
+                2,
+                "There is no study first yet, and a new one needs --task twodigit or --task sum.",
+            ),
+            (["run", "--study", "first", "--trials", "0"], 2, "--trials must be from 1 to 1000000, not 0"),
             (["run", "--task", "twodigit", "--trials", "0"], 2, "--trials must be from 1 to 1000000, not 0"),
             (["run", "--task", "twodigit", "--trials", "9" * 20], 2, "--trials must be from 1 to 1000000"),
             (["run", "--task", "twodigit", "--trials", "many"], 2, "--trials"),
@@ -198,6 +274,12 @@ class TestRefusals:
         [
             (["run", "--task", "sum", "--study", "twodigit"], 78, "--task sum (the study has twodigit)"),
             (["run", "--task", "twodigit", "--seed", "5"], 78, "--seed 5 (the study has 0)"),
+            (["run", "--study", "sum", "--seed", "5"], 78, "--seed 5 (the study has 0)"),
+            (
+                ["run", "--study", "agian"],
+                2,
+                "There is no study agian yet (did you mean again?), and a new one needs --task twodigit or",
+            ),
             (
                 ["run", "--task", "twodigit", "--model", "conv"],
                 78,
@@ -389,18 +471,21 @@ class TestHelp:
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        for command in (
-            "run",
-            "worker",
-            "studies",
-            "trials",
-            "best",
-            "compare",
-            "dashboard",
-            "data",
-            "doctor",
-        ):
-            assert f"\n  {command} " in done.stdout
+        listed = re.findall(r"^  ([a-z]+) ", done.stdout.split("Commands:")[1], re.MULTILINE)
+        assert listed == [
+            *("run", "worker", "studies", "trials", "best", "report", "compare", "confirm", "export"),
+            *("predict", "demo", "repeat", "dashboard", "delete", "upgrade", "data", "doctor"),
+        ], "in the order of a user's day"
+
+    @pytest.mark.parametrize("group", [[], ["data"]], ids=["tune", "tune data"])
+    def test_summaries_are_whole_at_80_columns(
+        self, in_a_terminal: Callable[..., tuple[int, str]], group: list[str]
+    ) -> None:
+        code, shown = in_a_terminal([TUNE, *group, "--help"], columns=80)
+        summaries = shown.split("Commands:")[1].strip().splitlines()
+        assert code == 0
+        assert len(summaries) == (3 if group else 17)
+        assert all(line.endswith(".") and not line.endswith("...") for line in summaries), shown
 
     def test_version(self, tmp_path: Path, here: Command) -> None:
         done = here("--version", cwd=tmp_path)

@@ -98,6 +98,7 @@ def studied(spec: StudySpec, name: str, trials: list[Written], *, target: int | 
             value=best.value,
             params={"model": "mlp"},
         ),
+        reference=None,
         point=Point(images=100, seconds=1.0, learning_rate=0.1, train=scores, validation=scores),
         machines=("a processor",),
     )
@@ -168,14 +169,30 @@ class TestWords:
         assert "−2.00 points" in told
         assert "the network of long is the better one; that its search is, does not follow" in told
 
-    def test_a_published_network_that_leads_is_called_one(self, plain_spec: StudySpec) -> None:
-        first = studied(plain_spec, "short", [Written((0.9, 0.96), reference="r"), Written((0.92,))])
-        first = dataclasses.replace(first, best=dataclasses.replace(first.best, reference="r"))
+    def test_a_reference_that_is_better_is_said_to_be(self, plain_spec: StudySpec) -> None:
+        first = studied(plain_spec, "short", [Written((0.92,))])
+        reference = dataclasses.replace(first.best, number=7, value=0.96, reference="r")
+        first = dataclasses.replace(first, reference=reference)
         other = studied(plain_spec, "long", [Written((0.9,))])
+        other = dataclasses.replace(
+            other, reference=dataclasses.replace(other.best, value=0.8, reference="r")
+        )
         found = compare([first, other], [[]])
-        assert "The best of short is a published network, r: nothing was gained." in words(found)
-        assert not any("The best of long is a published" in each for each in words(found))
-        assert dict(rows(found)["accuracy on validation"])["best trial"] == ("0 r", "0")
+        assert (
+            "In short nothing was gained. The reference r (trial 7) is better than every searched network: "
+            "96.00 % on validation." in words(found)
+        )
+        assert not any("In long nothing was gained" in each for each in words(found))
+        told = dict(rows(found)["accuracy on validation"])
+        assert told["best trial"] == ("0", "0")
+        assert told["best reference"] == ("r 96.00 %", "r 80.00 %")
+
+    def test_interrupted_trials_have_a_row_where_there_are_any(self, plain_spec: StudySpec) -> None:
+        first, other = (studied(plain_spec, name, [Written((0.9,))]) for name in ("short", "long"))
+        assert "interrupted" not in dict(rows(compare([first, other], [[]]))["the studies"])
+        stopped = dataclasses.replace(first, counts=Counts(complete=1, failed=3, interrupted=2))
+        told = dict(rows(compare([stopped, other], [[]]))["the studies"])
+        assert (told["interrupted"], told["failed"]) == (("2", "0"), ("1", "0"))
 
     @pytest.mark.parametrize(
         ("changes", "expected"),
@@ -273,7 +290,9 @@ class TestCommand:
             assert row["best_so_far"][-1]["value"] == max(trial["value"] for trial in trials)
             assert row["equal_budget"]["trials"] == 4
         assert both[0]["first_minus_this"] is None
-        assert both[1]["first_minus_this"]["best"]["mean"]["value"] == both[0]["value"] - both[1]["value"]
+        assert both[1]["first_minus_this"]["best"]["mean"]["value"] == round(
+            both[0]["value"] - both[1]["value"], 12
+        )
 
     def test_the_same_seed_makes_pairs_of_the_references(
         self, finished: Path, here: Command, tmp_path: Path

@@ -24,6 +24,7 @@ import pytest
 from optuna_dashboard import wsgi
 
 from search.report.card import study_card
+from search.report.numbers import Ranking
 from search.serve.sender import for_its_own_page, only_here
 from search.serve.server import THREADS, Server
 from search.service.dashboard import Showing
@@ -97,8 +98,14 @@ def dashboard(finished: Path, tmp_path: Path) -> Iterator[Dashboard]:
 def test_a_study_has_its_winners_card_figures_and_metric(dashboard: Dashboard) -> None:
     before = (dashboard.folder / "studies.db").read_bytes()
     study = dashboard.ask("/api/studies/1").parsed
-    best = max(study["trials"], key=lambda trial: trial["values"][0])
-    assert study["note"]["body"].startswith(f"## Winner: trial {best['number']}, ")
+    note = study["note"]["body"]
+    reference, best = (
+        max(some, key=lambda trial: trial["values"][0]) for some in (study["trials"][:2], study["trials"][2:])
+    )
+    better = f"\\(trial {reference['number']}\\) is better than every searched network"
+    assert (better in note) == (reference["values"][0] > best["values"][0])
+    assert f"## Winner: trial {best['number']}, " in note, "never a reference"
+    assert "number\\_width" not in note, "there is no number"
     assert "| first\\_digit |" in study["note"]["body"]
     assert study["objective_names"] == ["validation accuracy"]
     figures = {each["id"]: json.loads(each["graph_object"]) for each in study["plotly_graph_objects"]}
@@ -150,7 +157,7 @@ def test_what_a_person_writes_goes_before_ours(dashboard: Dashboard, place: str,
     path = (
         "/api/studies/1/note" if place == "study" else f"/api/studies/1/{study['trials'][0]['trial_id']}/note"
     )
-    assert note()["body"].startswith("## ")
+    assert note()["body"].startswith(("## ", "**The reference "))
     assert dashboard.ask(path, "PUT", version=note()["version"] + 1, body=body).status == 204
     assert note() == {"version": 1, "body": body}
     assert dashboard.ask(path, "PUT", version=2, body="again").status == 204
@@ -193,7 +200,8 @@ def test_a_study_without_a_complete_trial_has_a_card_too(dashboard: Dashboard) -
         counts = reading.trials.counts(1)
     from search.report.timeline import timeline
 
-    card = study_card(record, counts, timeline([], []), None, None, [])
+    nobody = Ranking(searched=None, reference=None)
+    card = study_card(record, counts, timeline([], []), nobody, None, [], {})
     assert "No trial is complete yet." in card
 
 

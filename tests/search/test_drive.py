@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import signal
 import socket
@@ -13,8 +14,10 @@ import torch
 
 from data.mnist import Mnist
 from search.errors import Interrupted, TryAgain
-from search.records import Claim, StudySpec
+from search.records import Claim, State, StudyRecord, StudySpec, TrialRecord
+from search.report.numbers import snapshot
 from search.service.create import RunRequest, create_or_resume
+from search.service.drive import _so_far
 from search.service.look import StudyView, studies
 from search.service.run import Hands, serve
 from search.service.watched import GAP_S, Watched
@@ -26,6 +29,31 @@ from search.work.ground import prepare
 from search.work.worker import work
 
 STALL_S = 60
+NOW = datetime.datetime(2026, 11, 28, tzinfo=datetime.UTC)
+
+
+def test_a_run_that_is_stopped_says_what_was_best_so_far(plain_spec: StudySpec) -> None:
+    def trial(number: int, value: float, reference: str | None = None) -> TrialRecord:
+        return TrialRecord(
+            trial_id=number, number=number, state=State.RUNNING, value=value, params={}, reference=reference
+        )
+
+    def told(*trials: TrialRecord, interrupted: int = 0, confirms: str | None = None) -> str:
+        record = StudyRecord(study_id=1, name="s", spec=plain_spec, target_trials=9, created=NOW)
+        seen = snapshot(record, trials, [], {}, moved={}, elapsed_s=1.0, finished_before=0)
+        return _so_far(seen, interrupted, confirms)
+
+    best, reference = trial(2, 0.9123), trial(1, 0.95, "course-conv")
+    assert told() == ""
+    assert told(best, interrupted=1) == (
+        " 1 trial was interrupted and is queued again. Best of the search so far is trial 2 with 91.23 %."
+    )
+    assert told(best, reference, interrupted=2) == (
+        " 2 trials were interrupted and are queued again. The reference course-conv leads with 95.00 %. "
+        "Best of the search so far is trial 2 with 91.23 %."
+    )
+    assert "reference" not in told(best, trial(1, 0.8, "course-conv"))
+    assert told(best, confirms="s") == "", "one lucky seed of a confirmation says nothing"
 
 
 @pytest.mark.parametrize(

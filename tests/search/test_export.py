@@ -219,6 +219,7 @@ class TestCard:
         reference = replace(candidate, trial=0, reference="course-conv", mean=0.56)
         confirmation = Confirmation(
             study="twodigit",
+            task="twodigit",
             confirmed_in="again",
             seeds=2,
             epochs=0.02,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from search.records import (
     Claim,
+    Failure,
     HeadScore,
     Point,
     Scores,
@@ -18,9 +20,23 @@ from search.records import (
     StudyRecord,
     StudySpec,
     TrialRecord,
+    mean_accuracy,
 )
-from search.report.numbers import Gain, best_point, best_trial, count, gains, leader, snapshot, wilson
-from search.report.words import hardware
+from search.report.numbers import (
+    Gain,
+    Ranking,
+    best_point,
+    best_trial,
+    count,
+    gains,
+    leader,
+    leading,
+    snapshot,
+    so_far,
+    wilson,
+    winner,
+)
+from search.report.words import hardware, states
 
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
 
@@ -121,6 +137,67 @@ class TestBest:
         )
         assert gains([]) == []
 
+    def test_the_winner_is_searched_and_a_better_reference_stands_beside_it(self) -> None:
+        trials = [
+            trial(0, State.COMPLETE, 0.96, reference="course-mlp"),
+            trial(1, State.COMPLETE, 0.98, reference="course-conv"),
+            trial(2, State.COMPLETE, 0.9),
+            trial(3, State.COMPLETE, 0.97),
+            trial(4, State.PRUNED, 0.99),
+        ]
+        found = winner(trials)
+        assert (found.searched, found.reference, found.better_reference) == (trials[3], trials[1], trials[1])
+        assert [(gain.reference, gain.gain) for gain in gains(trials)] == [
+            ("course-mlp", 0.01),
+            ("course-conv", -0.01),
+        ], "of the winner, and without noise of floating-point arithmetic"
+        assert leading(trials).searched == trials[4], "finished or not"
+        assert leading(trials).better_reference is None
+
+    def test_without_a_searched_trial_there_is_no_winner(self) -> None:
+        reference = trial(0, State.COMPLETE, 0.96, reference="course-mlp")
+        found = winner([reference, trial(1, State.PRUNED, 0.9)])
+        assert (found.searched, found.better_reference, found.foremost) == (None, reference, reference)
+        assert so_far([reference, trial(1, State.PRUNED, 0.9)]).searched is not None
+        assert gains([reference]) == []
+        assert winner([]) == Ranking(searched=None, reference=None)
+
+    def test_of_equals_the_reference_is_not_better(self) -> None:
+        equal = [trial(0, State.COMPLETE, 0.9, reference="r"), trial(1, State.COMPLETE, 0.9)]
+        assert winner(equal).better_reference is None
+
+
+class TestCounts:
+    def test_what_a_signal_stopped_is_interrupted_and_not_failed_otherwise(self) -> None:
+        trials = [
+            trial(0, State.FAILED, failure=Failure.INTERRUPTED),
+            trial(1, State.FAILED, failure=Failure.WORKER_DIED),
+            trial(2, State.FAILED, failure=Failure.INTERRUPTED),
+            trial(3, State.COMPLETE, 0.9, retry_of=0),
+        ]
+        found = count(trials)
+        assert (found.failed, found.interrupted, found.failed_otherwise) == (3, 2, 1)
+        assert states(found) == ["1 complete", "0 pruned", "2 interrupted", "1 failed"]
+        assert states(count(trials[3:])) == ["1 complete", "0 pruned", "0 failed"]
+
+
+class TestMeanAccuracy:
+    def test_has_no_noise_of_floating_point_arithmetic(self) -> None:
+        assert (0.9925 + 0.9935) / 2 != 0.993, "what it is about"
+        assert point(1, 0.9925, 0.9935).validation.accuracy == 0.993
+        assert json.dumps(mean_accuracy([0.9925, 0.9935])) == "0.993"
+
+    @given(st.integers(1, 100_000), st.data())
+    def test_keeps_the_order_of_counts(self, n: int, data: st.DataObject) -> None:
+        """Two means are equal where as many answers are right, and ordered as these are: nothing is lost."""
+        right = [data.draw(st.tuples(st.integers(0, n), st.integers(0, n))) for _ in range(2)]
+        one, other = (mean_accuracy([hits / n for hits in each]) for each in right)
+        assert (one < other, one == other) == (sum(right[0]) < sum(right[1]), sum(right[0]) == sum(right[1]))
+
+    @given(st.lists(st.floats(0, 1), min_size=1, max_size=3))
+    def test_is_the_mean(self, accuracies: list[float]) -> None:
+        assert mean_accuracy(accuracies) == pytest.approx(sum(accuracies) / len(accuracies), abs=1e-12)
+
 
 def test_snapshot_shows_who_does_what_and_how_fast() -> None:
     trials = [
@@ -139,7 +216,12 @@ def test_snapshot_shows_who_does_what_and_how_fast() -> None:
     ]
     assert seen.images_per_s == pytest.approx(1000), "one of the two has told its pace"
     assert seen.remaining_s == pytest.approx(30 / 1 * 8), "one finished in this run, eight are missing"
-    assert (seen.best, seen.best_point) == (trials[0], curves[100][0])
+    assert (seen.best, seen.best_point, seen.reference) == (trials[0], curves[100][0], None)
+    published = replace(trials[0], reference="r")
+    beside = snapshot(
+        STUDY, [published, *trials[1:]], claims, curves, moved={}, elapsed_s=30, finished_before=1
+    )
+    assert (beside.best, beside.reference) == (trials[1], published), "the best one is searched"
     last = replace(STUDY, target_trials=4)
     seen = snapshot(last, trials, claims, curves, moved={}, elapsed_s=0.5, finished_before=1)
     assert seen.remaining_s == pytest.approx(1.5), "no other begins: the last ones go through 2,000 images"

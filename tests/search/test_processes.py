@@ -30,8 +30,9 @@ def test_a_run_from_beginning_to_end(tmp_path: Path, tune: Command) -> None:
     done = tune("run", "--task", "twodigit", *SMALL, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "4 of 4 trials finished" in done.stdout
-    assert "over course-mlp" in done.stdout
-    assert "Next: tune best twodigit" in done.stdout
+    assert "Best of the search is trial" in done.stdout
+    assert "course-mlp (" in done.stdout, "and what it gained"
+    assert "Next: tune report twodigit\n      tune confirm twodigit\n" in done.stdout
     assert "4/4" in done.stderr, "plain lines where there is no terminal"
     assert "Warning" not in done.stderr
     again = tune("run", "--task", "twodigit", "--trials", "4", cwd=tmp_path)
@@ -52,7 +53,7 @@ def test_a_target_and_a_time_limit_end_a_search_with_its_leader_trained(
         ended = tune(*endless, "--study", study, *limit, "--json", cwd=tmp_path).parsed
         assert (ended["reason"], ended["target_trials"]) == (reason, 5000)
         assert ended["complete"] >= 1
-        assert ended["best_trial"] is not None
+        assert ended["best_trial"] is not None or ended["better_reference"] is not None
         rows = tune("trials", study, "--json", cwd=tmp_path).parsed
         assert len(rows) < 5000
         assert not any(row["state"] == "running" for row in rows)
@@ -73,6 +74,7 @@ class TestInterruption:
             _, words = running.communicate(timeout=30)
             assert running.returncode == code, words
             assert words.index("Stopping: the workers save") < words.index("the same command goes on")
+            assert "1 trial was interrupted and is queued again." in words
             assert "Traceback" not in words
         rows = here("trials", "twodigit", "--json", cwd=tmp_path).parsed
         failed = [row for row in rows if row["state"] == "failed"]

@@ -113,6 +113,7 @@ def material(
             Worker(worker_id="w", host="host", pid=1, device="cpu", threads=1, environment={"torch": "2"}),
         ),
         "settings": (OPTIMIZER, DROPOUT, DEPTH),
+        "without_effect": frozenset({"number_width"}),
         "at_random": frozenset(each.number for each in trials if each.number % 3 == 0),
         "budget": 4 * EPOCH,
         "mistakes": "The winner's weights were not kept.",
@@ -479,6 +480,7 @@ class TestOutcomes:
         curves[101] = [*curves[101][:2], changed, curves[101][3]]
         [complete, failed] = spending([cut, again], curves, {100: 3.0, 101: 4.0})
         assert (complete.kind, complete.seconds, complete.images) == ("complete", 4.0, 4 * EPOCH)
+        assert failed.kind == "interrupted", "it has not failed"
         assert (failed.images, failed.seconds) == (EPOCH, pytest.approx(3.0 - curves[100][1].seconds))
 
     def test_confusions(self) -> None:
@@ -524,6 +526,56 @@ class TestPage:
             assert said in text.replace("\u00a0", " "), said
         assert "mine & <yours>" not in text.replace("mine & \\u003cyours>", "")
         assert "mine &amp; &lt;yours&gt;" in text
+
+    @pytest.mark.parametrize(
+        ("workers", "failure", "said"),
+        [
+            (
+                1,
+                None,
+                "One worker trained all of it: with seed 0, --workers 1 and a processor of the same kind",
+            ),
+            (3, None, "Seed 0 alone does not repeat this search: 3 workers had a part in it"),
+            (
+                1,
+                Failure.INTERRUPTED,
+                "some trials failed or were interrupted: seed 0 repeats the search as far",
+            ),
+        ],
+    )
+    def test_says_what_the_seed_repeats(self, workers: int, failure: Failure | None, said: str) -> None:
+        given = made()
+        trials = [*given.trials, *([trial(41, State.FAILED, None, failure=failure)] if failure else [])]
+        some = [replace(given.workers[0], worker_id=f"w{n}") for n in range(workers)]
+        assert said in study_page(replace(given, trials=trials, workers=some))
+
+    def test_says_what_a_gpu_repeats(self) -> None:
+        given = made()
+        text = study_page(replace(given, workers=[replace(given.workers[0], device="cuda")]))
+        assert "on a GPU: seed 0 repeats the course of the search only as far as the GPU repeats" in text
+
+    def test_the_winner_is_searched_and_a_better_reference_is_said_first(self) -> None:
+        trials = [trial(0, value=0.95, reference="course-conv"), trial(1, value=0.9), trial(2, value=0.92)]
+        text = study_page(material(trials, {t.trial_id: curve(0.5, t.value or 0.0) for t in trials}))
+        text = text.replace("\u00a0", " ")
+        better = "The reference course-conv (trial 0) is better than every searched network: 95.00 %"
+        assert text.index(better) < text.index("<strong>Trial 2</strong>"), text
+        assert "trial 2 has 3.00 points less, 60 % of the errors are added" in text
+        assert "tune repeat &#x27;mine &amp; &lt;yours&gt;&#x27; --trial 2" in text
+        behind = [replace(trials[0], value=0.85), *trials[1:]]
+        text = study_page(material(behind, {t.trial_id: curve(0.5, t.value or 0.0) for t in behind}))
+        assert "better than every searched" not in text
+
+    def test_references_alone_are_no_winner_of_a_search(self) -> None:
+        only = trial(0, value=0.95, reference="course-conv")
+        text = study_page(material([only], {100: curve(0.5, 0.95)}))
+        assert "No searched trial has come to a report yet." in text
+
+    def test_settings_without_effect_are_not_shown(self) -> None:
+        given = trial(0, params={"model": "conv", "dropout": 0.1}, fixed={"kernel": 3, "number_width": 64})
+        text = study_page(material([given], {100: curve(0.5, 0.9)}))
+        assert "kernel 3" in text
+        assert "number_width" not in text
 
     def test_says_that_a_study_is_not_finished(self) -> None:
         given = made()
@@ -602,6 +654,7 @@ class TestPage:
         )
         found = Confirmation(
             study="s",
+            task="twodigit",
             confirmed_in="s-confirm",
             seeds=5,
             epochs=4,

@@ -17,6 +17,7 @@ from data.tasks import get_task
 from models.checkpoint import load_checkpoint
 from models.training import evaluate
 from search.records import Failure, HeadScore, Point, Scores, StudyRecord, StudySpec
+from search.report.numbers import winner
 from search.report.one_study.mistakes import Mistakes
 from search.service.create import RunRequest, create_or_resume
 from search.service.look import whole_study
@@ -57,7 +58,7 @@ class TestPage:
         self, here: Callable[..., Any], copied: Path
     ) -> None:
         whole = whole_study(url(copied), "twodigit")
-        best = max(whole.checkpoints.values(), key=lambda checkpoint: checkpoint.score)
+        best = whole.checkpoints[winner(whole.trials).searched.trial_id]  # type: ignore[union-attr]
         weights = copied / "studies.artifacts" / best.path
         content = bytearray(weights.read_bytes())
         content[-1] ^= 1

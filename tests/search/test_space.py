@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data.tasks import TASKS
 from search.errors import ConfigError
-from search.space.defaults import BY_NAME, FAMILIES, PARAMETERS, default_space
+from search.space.defaults import (
+    BY_NAME,
+    FAMILIES,
+    PARAMETERS,
+    default_space,
+    shown_settings,
+    without_effect,
+)
 from search.space.domain import Choice, Domain, DomainError, Fixed, Float, Int
 from search.space.file import change_space, read_space, space_entries, space_of_entries
 from search.space.widen import widened
@@ -70,6 +78,13 @@ class TestDefaults:
         both = default_space()
         assert "channels" in dict(both.active("conv"))
         assert "channels" not in dict(both.active("mlp"))
+
+    def test_only_a_task_with_a_number_shows_the_setting_of_the_number(self) -> None:
+        for name, task in TASKS.items():
+            assert ("number_width" in without_effect(name)) == (task.numbers == 0), name
+            assert shown_settings({"lr": 0.1, "number_width": 64}, name) == (
+                {"lr": 0.1, "number_width": 64} if task.numbers else {"lr": 0.1}
+            )
 
     def test_few_enough_dimensions_for_the_sampler(self) -> None:
         """TPE learns little from 100 trials in many dimensions; a new default must replace another."""

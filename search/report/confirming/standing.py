@@ -62,6 +62,7 @@ def confirmation(stand: Stand) -> Confirmation:
     chosen = racers[0] if racers and whole else None
     found = Confirmation(
         study=stand.searched.name,
+        task=stand.searched.spec.task,
         confirmed_in=stand.confirming.name,
         seeds=len(seeds),
         epochs=stand.confirming.spec.epochs,

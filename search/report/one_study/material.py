@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from search.confirmation import Confirmation
 from search.records import Counts, StudyRecord, TrialRecord, Value, Worker
-from search.report.numbers import best_trial, count, leader
+from search.report.numbers import Ranking, count, so_far
 from search.report.one_study import basis
 from search.report.one_study.basis import Basis, Curves
 from search.report.one_study.effects import FAMILY, Setting
@@ -33,6 +33,8 @@ class Material:
     workers: Sequence[Worker]
     settings: tuple[Setting, ...]
     """those that were searched"""
+    without_effect: frozenset[str]
+    """names of settings that do nothing for the study's task"""
     at_random: frozenset[int]
     """numbers of the trials whose settings owe nothing to earlier results"""
     budget: int
@@ -58,8 +60,16 @@ class Material:
 
     @property
     def winner(self) -> TrialRecord | None:
-        """The best complete trial, else the one that leads so far; None: no trial came to a report."""
-        return best_trial(self.trials) or leader(self.trials)
+        """The best complete searched trial, else the searched one that leads so far.
+
+        A reference only where no searched trial came to a report; None: no trial did.
+        """
+        return self.ranking.foremost
+
+    @property
+    def ranking(self) -> Ranking:
+        """Of the complete trials where a searched one is among them, else of all that have a score."""
+        return so_far(self.trials)
 
     @property
     def family(self) -> str | None:

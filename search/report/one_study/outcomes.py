@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from search.records import State, TrialRecord
+from search.records import Failure, State, TrialRecord
 from search.report.numbers import taken_over
 from search.report.one_study.basis import Curves
 from search.report.words import count, duration, share
@@ -61,7 +61,7 @@ class Spent:
     """What the trials of one kind cost."""
 
     kind: str
-    """complete, pruned, running, or failed with the reason"""
+    """complete, pruned, running, interrupted, or failed with the reason"""
     trials: int
     seconds: float
     """of training, evaluation included; what came after the last report of a trial is not in it"""
@@ -92,6 +92,12 @@ def _costs(trials: Sequence[TrialRecord], curves: Curves, seconds: Mapping[int, 
     return found
 
 
+def _kind(trial: TrialRecord) -> str:
+    if trial.failure is Failure.INTERRUPTED:
+        return "interrupted"
+    return f"failed: {trial.failure.value.replace('_', ' ')}" if trial.failure else trial.state.value
+
+
 def spending(trials: Sequence[TrialRecord], curves: Curves, seconds: Mapping[int, float]) -> list[Spent]:
     """Where the time went. seconds: by trial id."""
     costs = _costs(trials, curves, seconds)
@@ -99,7 +105,7 @@ def spending(trials: Sequence[TrialRecord], curves: Curves, seconds: Mapping[int
     for state in (State.COMPLETE, State.PRUNED, State.RUNNING, State.FAILED):
         for trial in trials:
             if trial.state is state:
-                why = f"failed: {trial.failure.value.replace('_', ' ')}" if trial.failure else state.value
+                why = _kind(trial)
                 kinds.setdefault(why, []).append(trial)
     return [
         Spent(

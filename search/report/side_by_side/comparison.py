@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from search.records import Counts, Measured, Point, State, StudyRecord, Track, TrialRecord
 from search.report.estimates import Estimate, best_of, difference, median
-from search.report.numbers import wilson
+from search.report.numbers import Ranking, wilson
 from search.report.timeline import Mark, Timeline, timeline
 
 LEVELS = (0.95, 0.98, 0.99)
@@ -31,11 +31,18 @@ class Studied:
     reports: Sequence[tuple[int, int]]
     """(trial id, images) in the order in which they were written"""
     best: TrialRecord
-    """the best complete trial"""
+    """the winner: its best complete searched trial"""
+    reference: TrialRecord | None
+    """its best complete reference"""
     point: Point
     """of its curve, where its validation score is highest"""
     machines: tuple[str, ...]
     """processors that its workers ran on, each once"""
+
+    @property
+    def better_reference(self) -> TrialRecord | None:
+        """The best reference where it is better than the winner."""
+        return Ranking(searched=self.best, reference=self.reference).better_reference
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from search.records import State
 from search.report.estimates import paired
 from search.report.side_by_side.comparison import MEAN, Against, Comparison, Side, Studied
-from search.report.words import count, duration, listed, percent, points
+from search.report.words import better, count, duration, listed, percent, points
 
 
 def words(comparison: Comparison) -> tuple[str, ...]:
     """Everything that one should know before one believes the table."""
     told = [*_unlike(comparison.sides), *_clocks(comparison.sides)]
     told += [
-        f"The best of {side.name} is a published network, {side.studied.best.reference}: nothing was gained."
+        f"In {side.name} nothing was gained. {better(side.studied.better_reference)}"
         for side in comparison.sides
-        if side.studied.best.reference
+        if side.studied.better_reference
     ]
     for against in comparison.against:
         told += [best_against_best(against), pairs_in_words(against)]

@@ -4,6 +4,7 @@ Knows nothing of either.
 
 from __future__ import annotations
 
+from search.records import TrialRecord
 from search.report.estimates import Estimate
 from search.report.side_by_side.comparison import Comparison, Side
 from search.report.timeline import Mark
@@ -37,7 +38,12 @@ def _studies(sides: tuple[Side, ...]) -> list[Row]:
         ),
         _row("complete", [str(each.complete) for each in counts]),
         _row("pruned", [str(each.pruned) for each in counts]),
-        _row("failed", [str(each.failed) for each in counts]),
+        *(
+            [_row("interrupted", [str(each.interrupted) for each in counts])]
+            if any(each.interrupted for each in counts)
+            else []
+        ),
+        _row("failed", [str(each.failed_otherwise) for each in counts]),
         *_foreign([each.foreign for each in counts]),
         _row("wall time", [duration(side.timeline.seconds) for side in sides]),
         _row("training time", [duration(side.timeline.training_s) for side in sides]),
@@ -58,7 +64,8 @@ def _foreign(counts: list[int]) -> list[Row]:
 def _accuracies(sides: tuple[Side, ...]) -> list[Row]:
     best = [side.studied.best for side in sides]
     found = [
-        _row("best trial", [f"{each.number} {each.reference or ''}".strip() for each in best]),
+        _row("best reference", [_reference(side.studied.reference) for side in sides]),
+        _row("best trial", [str(each.number) for each in best]),
         _row("model", [str(trial.settings["model"]) for trial in best]),
         _row("parameters", [f"{trial.parameters or 0:,}" for trial in best]),
     ]
@@ -68,6 +75,10 @@ def _accuracies(sides: tuple[Side, ...]) -> list[Row]:
     for name in sides[0].best:
         found.append(_row(f"typical {name}", [estimated(side.typical.get(name)) for side in sides]))
     return found
+
+
+def _reference(reference: TrialRecord | None) -> str:
+    return "–" if reference is None else f"{reference.reference} {percent(reference.value)}"
 
 
 def _reached(sides: tuple[Side, ...]) -> list[Row]:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from shlex import quote
 
-from search.records import StudySpec, Worker
+from search.records import State, StudySpec, Worker
 from search.report.html import code, fold, listing, paragraph, table
 from search.report.one_study.material import Material
 from search.report.page import Section
@@ -24,10 +24,8 @@ def repeat(material: Material) -> Section:
         body=(
             paragraph("The same search, from the beginning:"),
             listing(material.command),
-            paragraph(
-                "Workers that take turns differently give other trials: one worker alone repeats a search "
-                "best. A single trial is repeated to the last bit on a processor of the same kind:"
-            ),
+            paragraph(_reproducible(material)),
+            paragraph("A single trial is repeated to the last bit on a processor of the same kind:"),
             listing(f"tune repeat {quote(material.study.name)} --trial {best.number}"),
             table(
                 ("", ""),
@@ -70,6 +68,31 @@ def _precision(spec: StudySpec, workers: Sequence[Worker]) -> str:
         if name.startswith("precision_")
     ]
     return "; ".join([spec.precision, *dict.fromkeys(noted)])
+
+
+def _reproducible(material: Material) -> str:
+    """What the seed of this study fixes, by how many workers it had."""
+    n, seed = len(material.workers), material.study.spec.seed
+    if n > 1:
+        return (
+            f"Seed {seed} alone does not repeat this search: {n} workers had a part in it, and what a trial "
+            "was proposed after and compared with depended on whose results came first. Given those results, "
+            "the seed fixes what each trial draws, its first weights and its order of examples."
+        )
+    if any(worker.on_a_card for worker in material.workers):
+        return (
+            f"One worker trained all of it, on a GPU: seed {seed} repeats the course of the search only as "
+            "far as the GPU repeats its arithmetic."
+        )
+    if any(trial.state is State.FAILED for trial in material.trials):
+        return (
+            f"One worker trained all of it, and some trials failed or were interrupted: seed {seed} repeats "
+            "the search as far as that happens again at the same moments."
+        )
+    return (
+        f"One worker trained all of it: with seed {seed}, --workers 1 and a processor of the same kind, the "
+        "command gives the same trials, settings and accuracies."
+    )
 
 
 def _machines(workers: Sequence[Worker]) -> list[tuple[str, str, str]]:

@@ -4,7 +4,7 @@ Knows nothing of settings.
 
 from __future__ import annotations
 
-from search.records import State, TrialRecord
+from search.records import Failure, State, TrialRecord
 from search.report.estimates import difference
 from search.report.html import Html, fold, paragraph, table
 from search.report.one_study import figures
@@ -22,12 +22,14 @@ def sizes(material: Material) -> Section:
     if top is not None and best and (len(best) > 1 or best[0] is not top):
         enough = next(trial for trial in best if _alike(top, trial, n))
         if enough.parameters and top.parameters and enough.parameters < top.parameters:
+            told = f"what cannot be told from it on {n:,} pictures"
+            if _better(enough, top, n):
+                told = "better than it"
             body.append(
                 paragraph(
                     f"{enough.reference or f'Trial {enough.number}'} does with {enough.parameters:,} "
                     f"parameters, {share(enough.parameters / top.parameters)} of the winner's "
-                    f"{top.parameters:,}, what cannot be told from it on {n:,} pictures: "
-                    f"{percent(enough.value)} against {percent(top.value)}.",
+                    f"{top.parameters:,}, {told}: {percent(enough.value)} against {percent(top.value)}.",
                     kind="answer",
                 )
             )
@@ -65,11 +67,21 @@ def _alike(top: TrialRecord, other: TrialRecord, pictures: int) -> bool:
     return low is not None and low <= 0
 
 
+def _better(one: TrialRecord, top: TrialRecord, pictures: int) -> bool:
+    """Whether so many pictures show that this one, a reference, is better than the winner."""
+    low = difference(one.value or 0.0, top.value or 0.0, pictures).low
+    return low is not None and low > 0
+
+
 def time(material: Material) -> Section:
     """Where the time went, and what failed."""
     spec = material.study.spec
     spent = spending(material.trials, material.curves, material.seconds)
-    failed = [trial for trial in material.trials if trial.state is State.FAILED]
+    failed = [
+        trial
+        for trial in material.trials
+        if trial.state is State.FAILED and trial.failure is not Failure.INTERRUPTED
+    ]
     body: list[Html | Chart | Grid] = [
         paragraph(
             spent_in_words(spent, total_images=material.budget, epoch_images=spec.epoch_images),

@@ -10,9 +10,9 @@ from search.report.numbers import best_point, gains, wilson
 from search.report.numbers import count as count_states
 from search.report.one_study.effects import label
 from search.report.one_study.material import Material
-from search.report.one_study.outcomes import leaders
 from search.report.page import Section
 from search.report.words import (
+    better,
     count,
     duration,
     epochs,
@@ -28,12 +28,10 @@ def standing(material: Material) -> str:
     """How far the study is, in a sentence."""
     counts, target = material.counted, material.study.target_trials
     made = f"{counts.complete} complete, {counts.pruned} pruned"
-    if counts.failed:
-        made += (
-            f", {counts.failed} failed and replaced"
-            if counts.finished >= target
-            else f", {counts.failed} failed"
-        )
+    if counts.interrupted:
+        made += f", {counts.interrupted} interrupted and repeated"
+    if counts.failed_otherwise:
+        made += f", {counts.failed_otherwise} failed" + (" and replaced" if counts.finished >= target else "")
     besides = "".join(f" {sentence}" for sentence in (foreign_in_words(counts.foreign), _left_out(material)))
     if counts.finished >= target:
         return f"All {counts.finished:,} trials are finished ({made}).{besides}".rstrip()
@@ -66,7 +64,9 @@ def in_words(material: Material) -> Html:
     ]
     size = f" with {winner.parameters:,} parameters" if winner.parameters else ""
     lead = "" if winner.state is State.COMPLETE else " (so far: no trial is complete yet)"
+    reference = material.ranking.better_reference
     parts = [
+        *([strong(better(reference)), " "] if reference is not None and reference is not winner else []),
         strong(f"Trial {winner.number}"),
         f"{lead}, {_kind(winner)}{size}, is right on ",
         strong(percent(point.validation.accuracy)),
@@ -77,13 +77,9 @@ def in_words(material: Material) -> Html:
         f"{duration(material.seconds.get(winner.trial_id))} on one worker.",
     ]
     if winner.reference:
-        rival = next((t for t in leaders(material.trials, 1) if t.reference is None), None)
-        parts.append(
-            " No trial of the search did better"
-            + (f": the best of them, trial {rival.number}, reached {percent(rival.value)}." if rival else ".")
-        )
+        parts.append(" No searched trial has come to a report yet.")
     for gain in gains(material.trials):
-        if gain.trial != winner.number:
+        if winner.state is State.COMPLETE:
             more, gone = ("more", "gone") if gain.gain >= 0 else ("less", "added")
             parts.append(
                 f" The published network {gain.reference}, trained in the same study, reached "
@@ -128,6 +124,7 @@ def winner(material: Material) -> Section:
     settings = best.settings
     searched = [setting for setting in material.settings if setting.name in settings]
     names = {setting.name for setting in searched}
+    names |= material.without_effect
     rest = ", ".join(f"{name} {label(value)}" for name, value in settings.items() if name not in names)
     return Section(
         heading="The winner",

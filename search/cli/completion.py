@@ -1,0 +1,60 @@
+"""What the shell offers after a TAB: names of studies, tasks, models, samplers and pruners.
+
+Neither torch nor optuna is imported, nothing is printed, and nothing is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from threading import Thread
+
+import typer
+
+from search.space.defaults import FAMILIES, REFERENCES
+
+PATIENCE_S = 2.0
+"""A storage that has not answered by then has no names to offer."""
+
+SAMPLERS = ("tpe", "gp", "random", "qmc")
+PRUNERS = ("asha", "halving", "median", "percentile", "hyperband", "none")
+"""Known without importing Optuna; a test holds them against the registries."""
+
+
+def tasks() -> list[str]:
+    """Names of the tasks."""
+    return list(REFERENCES)
+
+
+def models() -> list[str]:
+    """What --model takes."""
+    return [*FAMILIES, "all"]
+
+
+def samplers() -> list[str]:
+    """What --sampler takes."""
+    return list(SAMPLERS)
+
+
+def pruners() -> list[str]:
+    """What --pruner takes."""
+    return list(PRUNERS)
+
+
+def studies(context: typer.Context) -> list[str]:
+    """Names of the studies in the storage that the command line names; none where they cannot be had."""
+    from search.cli.options import storage_url
+
+    url = storage_url(context.params.get("storage"))
+    found: list[str] = []
+
+    def look() -> None:
+        with contextlib.suppress(Exception):  # whoever presses TAB wants no error message
+            from search.store.names import study_names
+
+            found.extend(study_names(url))
+
+    thread = Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(PATIENCE_S)
+    taken = context.params.get("names") or ()
+    return [name for name in found if name not in taken]

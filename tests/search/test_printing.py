@@ -1,0 +1,130 @@
+"""Tables and sentences in terminals of any width: every line fits, no word is broken, nothing is lost."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search.cli.printing import table, wrapped
+
+TUNE = str(Path(sys.executable).parent / "tune")
+
+HEADER = ("trial", "state", "accuracy", "settings")
+ROWS = [
+    ("0", "complete", "98.53 %", "[course-conv]"),
+    ("17", "failed (out_of_memory)", "–", "adamw, lr 0.0021, weight_decay 1.4e-05, label_smoothing 0.0604"),
+]
+
+
+class TestTable:
+    def test_a_line_for_each_row_where_there_is_room(self) -> None:
+        assert table(HEADER, ROWS, words=(1, 3), width=None) == [
+            "trial  state                   accuracy  settings",
+            "    0  complete                 98.53 %  [course-conv]",
+            "   17  failed (out_of_memory)         –  adamw, lr 0.0021, weight_decay 1.4e-05, "
+            "label_smoothing 0.0604",
+        ]
+
+    def test_words_go_on_below_their_beginning(self) -> None:
+        assert table(HEADER, ROWS, words=(1, 3), width=74) == [
+            "trial  state                   accuracy  settings",
+            "    0  complete                 98.53 %  [course-conv]",
+            "   17  failed (out_of_memory)         –  adamw, lr 0.0021, weight_decay",
+            "                                         1.4e-05, label_smoothing 0.0604",
+        ]
+
+    def test_a_block_for_each_row_where_it_is_narrow(self) -> None:
+        assert table(HEADER, ROWS, words=(1, 3), width=48) == [
+            "trial 0",
+            "  state     complete",
+            "  accuracy  98.53 %",
+            "  settings  [course-conv]",
+            "trial 17",
+            "  state     failed (out_of_memory)",
+            "  accuracy  –",
+            "  settings  adamw, lr 0.0021, weight_decay",
+            "            1.4e-05, label_smoothing 0.0604",
+        ]
+
+    def test_a_figure_and_its_interval_stay_whole(self) -> None:
+        cells = ("best mean", "98.53 % [98.10, 98.86]", "97.00 % [96.40, 97.51]")
+        assert table(("of", "95 % interval"), [("a", "98.10 to 98.86")], words=(0,), width=18) == [
+            "of   95 % interval",
+            "a   98.10 to 98.86",
+        ]
+        assert table(("", "first", "second"), [cells], words=(0,), width=48) == [
+            "                    first          second",
+            "best mean         98.53 %         97.00 %",
+            "           [98.10, 98.86]  [96.40, 97.51]",
+        ]
+
+    @given(
+        st.lists(
+            st.tuples(*[st.lists(st.text("abc", min_size=1, max_size=9), max_size=9).map(" ".join)] * 3),
+            max_size=5,
+        ),
+        st.integers(40, 130),
+    )
+    def test_every_line_fits_and_every_word_is_there(
+        self, rows: list[tuple[str, str, str]], width: int
+    ) -> None:
+        lines = table(("one", "two", "three"), rows, words=(0, 2), width=width)
+        assert max(map(len, lines), default=0) <= width
+        said = sorted(word for line in lines for word in line.split())
+        wanted = sorted(word for row in rows for cell in row for word in cell.split())
+        for word in set(wanted):
+            assert said.count(word) >= wanted.count(word)
+
+
+class TestSentences:
+    @given(st.lists(st.text("abc", min_size=1, max_size=12)), st.integers(12, 90))
+    def test_lines_break_between_words(self, words: list[str], width: int) -> None:
+        text = " ".join(words)
+        lines = wrapped(text, width)
+        assert " ".join(lines).split() == words
+        assert all(len(line) <= width for line in lines)
+
+    def test_a_command_stays_on_one_line(self) -> None:
+        text = "The study is not finished yet; (`tune worker 'my study'` goes on), at 98.53 %, say."
+        assert wrapped(text, 32) == [
+            "The study is not finished yet;",
+            "(`tune worker 'my study'` goes",
+            "on), at 98.53 %, say.",
+        ]
+
+    def test_a_pipe_is_given_whole_lines(self) -> None:
+        assert wrapped("word " * 100, None) == ["word " * 100]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["studies"],
+        ["trials", "sum"],
+        ["best", "sum"],
+        ["compare", "twodigit", "again"],
+        ["best", "nosuch"],
+        ["--help"],
+    ],
+    ids=" ".join,
+)
+def test_a_command_fits_the_terminal(
+    finished: Path, in_a_terminal: Callable[..., tuple[int, str]], command: list[str], columns: int
+) -> None:
+    _, wide = in_a_terminal([TUNE, *command], columns=1000, cwd=finished)
+    _, shown = in_a_terminal([TUNE, *command], columns=columns, cwd=finished)
+    assert max(map(len, shown.splitlines())) <= columns
+    known = set(wide.split())
+    broken = [word for word in shown.split() if word not in known]
+    if command == ["--help"] and columns < 80:
+        broken = [word for word in broken if not word.endswith("...")]  # Click cuts summaries there
+    assert broken == []
+    figures = re.findall(r"\d+\.\d\d %", wide)
+    assert [figure for figure in figures if figure not in shown] == []
