@@ -261,7 +261,7 @@ def test_many_ask_at_once(request: pytest.FixtureRequest, tmp_path: Path, databa
     plain.engine.dispose()
     end = threading.Event()
     with open_reading(url) as reading:
-        showing = Showing(reading, tmp_path)
+        showing = Showing(reading, url)
         storage = open_undisturbing(url, showing.study, reading.store.database, threads=THREADS)
         app = wsgi(storage, artifact_store=ShownFiles(showing.file, tmp_path / "uploads"))
         with Server(app, host="127.0.0.1", port=0, max_body=1000) as server:

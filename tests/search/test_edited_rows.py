@@ -308,7 +308,7 @@ def services(
     def note() -> None:
         with open_reading(url) as reading:
             for study_id in (1, 2, 3):
-                shown = Showing(reading, folder).study(study_id)
+                shown = Showing(reading, url).study(study_id)
                 assert shown is None or not NOT_FINITE.search(shown.note)
 
     def resume() -> None:
