@@ -63,9 +63,9 @@ def run(
     then in order and the same request goes on), TuneError where trial after trial fails.
     """
     locate(storage_url)  # refused before anything is fetched
-    refuse_foreign(storage_url, request.name)
     request, known = _with_task(request, storage_url)
     check(request, detach=detach, known=known)
+    refuse_foreign(storage_url, request.name)
     stage(_STARTING[request.engine])
     with engine_for(request, storage_url) as engine:
         stage(FETCHING)

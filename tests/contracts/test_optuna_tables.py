@@ -161,11 +161,16 @@ class TestReading:
         everything = trials.facts(study_id, News())
         ids = [trial.trial_id for trial in everything]
         assert trials.counts(study_id) == Counts(complete=3, pruned=1, failed=1, running=1, waiting=1)
-        assert trials.counts(study_id, interrupted=("parameters", 7)).interrupted == 1, "only failed ones"
-        assert trials.counts(study_id, interrupted=("parameters", 8)).interrupted == 0
+        own = Counts(failed=1, running=1, waiting=1, foreign=4)
+        counted, foreign = trials.tally(study_id)
+        assert (counted, foreign) == (own, {*ids[:3], ids[6]}), "finished without a claim or a mark"
+        counted, _ = trials.tally(study_id, interrupted=("parameters", 7))
+        assert counted == replace(own, interrupted=1), "only failed ones"
+        assert trials.tally(study_id, interrupted=("parameters", 8))[0] == own
         assert trials.best(study_id) == ids[0], "the earliest of equals"
-        assert trials.best(study_id, without="parameters") is None
-        assert trials.best(study_id, without="reference") == ids[0]
+        assert trials.ranked(study_id) == [ids[0], ids[1], ids[6]]
+        assert trials.ranked(study_id, without="parameters") == []
+        assert trials.ranked(study_id, without="reference") == [ids[0], ids[1], ids[6]]
         assert trials.images(study_id) == sum(max(trial.steps, default=0) for trial in everything)
         assert trials.in_state(study_id, State.RUNNING) == [ids[4]]
         assert trials.noted(study_id, "parameters") == ids

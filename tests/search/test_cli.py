@@ -234,6 +234,12 @@ class TestRefusals:
                 75,
                 "does not answer",
             ),
+            (["run", "--storage", "postgresql://a:hush@127.0.0.1:1/d"], 2, "Say what to search for"),
+            (
+                ["run", "--task", "sum", "--trials", "0", "--storage", "postgresql://a:hush@127.0.0.1:1/d"],
+                2,
+                "--trials must be from 1",
+            ),
             (["studies"], 78, "There is no storage"),
             (["best", "x"], 78, "There is no storage"),
             (["run", "--task", "twodigit", "--trial-timeout", "0"], 2, "--trial-timeout must be above 0"),

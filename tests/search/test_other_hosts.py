@@ -78,10 +78,18 @@ def renewed(storage: Storage, claim: Claim) -> Iterator[None]:
     ("worker_id", "elsewhere"),
     [
         (new_worker_id(), False),
-        (new_worker_id().replace(machine(), "00000000"), True),  # a clone, a container or an earlier boot
+        (new_worker_id().replace(machine(), "00000000"), True),
         (ELSEWHERE, True),
         (f"{socket.gethostname()}:{os.getpid()}:parent", False),
         ("node7:12:parent", True),
+    ],
+    # Ids with the process id in them would differ between the processes of pytest-xdist.
+    ids=[
+        "this host",
+        "a clone, a container or an earlier boot",
+        "another host",
+        "its parent",
+        "another's parent",
     ],
 )
 def test_which_ids_are_of_another_host(worker_id: str, elsewhere: bool) -> None:

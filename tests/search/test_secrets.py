@@ -78,8 +78,8 @@ VALUES = {
 }
 """What is given for an argument that a command cannot do without, by its name."""
 
-UNENDING = {"worker": ("s",)}
-"""More arguments for commands that would wait or ask otherwise."""
+MORE = {"worker": ("s",), "run": ("--task", "twodigit")}
+"""More arguments for commands that would wait or ask otherwise, or never come to the storage."""
 
 
 def call(name: str) -> list[str]:
@@ -89,7 +89,7 @@ def call(name: str) -> list[str]:
         if parameter.required:
             value = VALUES[parameter.name].split()
             words += value if parameter.param_type_name == "argument" else [parameter.opts[0], *value]
-    return [*words, *UNENDING.get(name, ())]
+    return [*words, *MORE.get(name, ())]
 
 
 def uses_storage(name: str) -> bool:
@@ -175,7 +175,7 @@ def test_what_should_not_happen(
         url = parse_url(f"postgresql://{USERINFO}@127.0.0.1:1/d?sslpassword={CANARY}-2")
         raise AssertionError(f"{url!r} {url.password!r} {dict(url.query)} {url.password}")
 
-    monkeypatch.setattr("search.service.look.studies", quoting)
+    monkeypatch.setattr("search.service.look.all_studies", quoting)
     done = here("studies", cwd=tmp_path, debug=debug)
     assert done.returncode == 1
     assert "this should not happen: AssertionError" in done.stderr
