@@ -20,7 +20,7 @@ from search.machine import is_here
 from search.records import Failure, Snapshot, StudyRecord
 from search.service.create import RunRequest
 from search.service.watched import Reason, RunResult, Watched, workers_at
-from search.store.leftovers import sweep
+from search.store.leftovers import free_slots, sweep
 from search.study.storage import Storage
 from search.study.study import Study
 
@@ -52,6 +52,7 @@ def drive(
     from search.work.signals import Signals
 
     sweep(storage.trials.database)
+    free_slots(storage.trials.database, study.study_id)
     me = f"{socket.gethostname()}:{os.getpid()}:parent"
     began = time.monotonic()
     look = Watched(storage, study, record)
