@@ -22,6 +22,7 @@ from search.report.words import count, percent
 from search.service.create import RunRequest
 from search.service.other_hosts import OtherHosts
 from search.service.watched import Reason, RunResult, Watched, workers_at
+from search.store.leftovers import free_slots
 from search.study.storage import Storage
 from search.study.study import Study
 
@@ -53,6 +54,7 @@ def drive(
     from search.work.signals import Signals
     from search.work.weights import place_for_new_weights
 
+    free_slots(storage.trials.database, study.study_id)
     me = f"{socket.gethostname()}:{os.getpid()}:parent"
     began = time.monotonic()
     look = Watched(storage, study, record)

@@ -49,7 +49,7 @@ from search.study.storage import Storage, open_storage
 from search.study.study import Study
 
 SOAK = int(os.environ.get("TUNE_SOAK", "0"))
-EXAMPLES = max(SOAK, 12)
+EXAMPLES = max(SOAK, 6)
 """For each database."""
 
 REQUEST = RunRequest(task="twodigit", trials=6, epochs=0.5, sampler="random", pruner="none")
@@ -341,6 +341,7 @@ def services(
 NUMBER = st.integers(0, 9_999)
 
 
+@pytest.mark.timeout(max(300, 10 * SOAK))
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
