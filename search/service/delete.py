@@ -95,7 +95,7 @@ def _refuse_in_use(storage: Storage, record: StudyRecord) -> None:
 
 
 def _losses(storage: Storage, study: Study, record: StudyRecord, files: StudyFiles) -> Losses:
-    there = files.files()
+    sizes = files.sizes()
     in_database = [each for each in storage.store.checkpoints(record.study_id) if each.in_database]
     return Losses(
         record=record,
@@ -105,6 +105,6 @@ def _losses(storage: Storage, study: Study, record: StudyRecord, files: StudyFil
         weights=len(in_database),
         weights_megabytes=sum(each.bytes for each in in_database) / 1e6,
         folders=files.folders,
-        files=len(there),
-        megabytes=sum(path.stat().st_size for path in there) / 1e6,
+        files=len(sizes),
+        megabytes=sum(sizes) / 1e6,
     )

@@ -49,9 +49,15 @@ class StudyFiles:
     elsewhere: tuple[Remaining, ...]
     """out of reach"""
 
-    def files(self) -> list[Path]:
-        """Those in `folders`."""
-        return [path for folder in self.folders for path in folder.rglob("*") if path.is_file()]
+    def sizes(self) -> list[int]:
+        """Bytes of each file in `folders`. Workers may write and remove files meanwhile."""
+        found = []
+        for folder in self.folders:
+            for parent, _, names in os.walk(folder):
+                for name in names:
+                    with contextlib.suppress(OSError):  # it is gone already
+                        found.append(Path(parent, name).lstat().st_size)
+        return found
 
     def delete(self) -> list[Remaining]:
         """Deletes the folders; returns what remains anywhere."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
+import os
 import shutil
 import socket
 import sqlite3
@@ -23,7 +24,7 @@ from search.confirmation import Look
 from search.errors import TuneError
 from search.records import CheckpointRecord, Point, StudySpec, Worker
 from search.service.create import RunRequest, create_or_resume
-from search.service.delete import delete, delete_what_others_left
+from search.service.delete import Losses, delete, delete_what_others_left
 from search.service.repeat import repeat
 from search.store import tables
 from search.study.storage import Storage, open_storage
@@ -237,8 +238,13 @@ class TestWhatRemains:
             artifacts=None if root is None else str(root),
         )
 
-    def study(self, storage: Storage, spec: StudySpec, *workers: Worker) -> dict[str, str]:
-        """A study in which each of these workers kept the weights of a trial; paths below their folders."""
+    def study(
+        self, storage: Storage, spec: StudySpec, *workers: Worker, content: bytes | None = None
+    ) -> dict[str, str]:
+        """A study in which each of these workers kept the weights of a trial; paths below their folders.
+
+        content: of the weights, if they are in the database.
+        """
         study = Study.create(storage, "lost", spec, len(workers))
         assert study is not None
         record = storage.store.study(study.study_id)
@@ -254,7 +260,7 @@ class TestWhatRemains:
             row = CheckpointRecord(
                 trial_id=asked.trial_id, path=path, sha256="0" * 64, score=0.5, images=100, bytes=1
             )
-            storage.store.add_checkpoint(study.study_id, row)
+            storage.store.add_checkpoint(study.study_id, row, content=content)
             paths[worker.worker_id] = path
         return paths
 
@@ -302,6 +308,35 @@ class TestWhatRemains:
         assert [path for path in tmp_path.rglob("*") if path.is_file()] == [own], "all here are deleted"
         assert {path.name for path in tmp_path.iterdir()} == {"tune.artifacts", "mine", "shared", "mixed"}
         assert list(mine.iterdir()) == [], "tune made that folder"
+
+    @pytest.mark.parametrize(("content", "named"), [(None, ["an unknown folder"]), (b"weights", [])])
+    def test_weights_in_the_database_are_not_looked_for(
+        self, postgresql_url: str, plain_spec: StudySpec, content: bytes | None, named: list[str]
+    ) -> None:
+        with open_storage(postgresql_url) as storage:
+            self.study(storage, plain_spec, self.worker("unknown", host="c", root=None), content=content)
+        left = delete(postgresql_url, "lost", force=True, agree=lambda losses: True)
+        assert left is not None
+        assert [each.folder for each in left] == named
+
+    def test_a_file_that_vanishes_while_they_are_counted(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Workers go on until they notice."""
+        walk, told = os.walk, []
+
+        def disturbed(top: Path, **more: Any) -> Iterator[tuple[str, list[str], list[str]]]:
+            gone = ["gone"] if "-twodigit-" in str(top) else []
+            for parent, folders, names in walk(top, **more):
+                yield parent, folders, [*names, *gone]
+
+        def agree(losses: Losses) -> bool:
+            told.append(losses.files)
+            return False
+
+        monkeypatch.setattr(os, "walk", disturbed)
+        assert delete(f"sqlite:///{folder / 'studies.db'}", "twodigit", force=True, agree=agree) is None
+        assert told == [len(kept(folder, "twodigit"))]
 
     def test_of_a_copied_database_the_first_ones_are_kept(self, folder: Path, here: Command) -> None:
         """The copy's rows still name the files of the first one."""
@@ -406,3 +441,15 @@ def test_files_of_a_study_that_optuna_deleted_go_with_the_next_run(
     done = here("run", "--task", "twodigit", "--model", "mlp", "--trials", "1", "--detach", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert files(folder) == {"studies.db"}
+
+
+def test_a_deleted_study_whose_row_is_damaged_keeps_nobody_from_running(folder: Path) -> None:
+    with opened(folder) as storage:
+        storage.optuna.delete_study(1)
+        with storage.trials.database.write() as connection:
+            connection.execute(tables.studies.update().where(tables.studies.c.study_id == 1).values(spec={}))
+        told: list[str] = []
+        delete_what_others_left(storage, told.append)
+        assert [record.study_id for record in storage.store.studies()] == [2, 3]
+        assert storage.store.unusable_studies() == {}
+    assert told == []
