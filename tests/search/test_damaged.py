@@ -102,5 +102,5 @@ def test_a_folder_of_that_name(tmp_path: Path, here: Command, writes: tuple[tupl
     for command in (*writes, *LOOKS):
         done = here(*command, cwd=tmp_path)
         assert done.returncode == 78, done.stderr
-        assert "cannot be opened" in done.stderr
+        assert "is a folder, not a file" in done.stderr
     assert list((tmp_path / "studies.db").iterdir()) == []

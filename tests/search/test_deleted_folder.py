@@ -50,6 +50,6 @@ def test_one_that_is_deleted_meanwhile(
         folder.rmdir()
         Path.cwd()
 
-    monkeypatch.setattr(look, "studies", deleted)
+    monkeypatch.setattr(look, "all_studies", deleted)
     assert run_command(["studies"], debug=False) == 78
     assert capfd.readouterr() == ("", WORDS)

@@ -24,6 +24,7 @@ from search.service.watched import Watched
 from search.store import tables
 from search.store.engine import parse_url
 from search.store.memory import MemoryStore
+from search.store.trial_facts import News
 from search.study.reading import open_reading
 from search.study.storage import Storage, open_storage
 from search.work.artifacts import KEEP
@@ -196,7 +197,12 @@ class TestOnAServer:
         export = ("export", "twodigit", "--out", "model", "--storage", url)
         assert here(*export, cwd=third).returncode == 0
         told = json.loads((third / "model" / "manifest.json").read_text())
-        assert told["checkpoint_sha256"] == kept[0].sha256
+        leading = here("best", "twodigit", "--json", "--storage", url, cwd=third).parsed
+        numbers = {
+            each.trial_id: each.number for each in storage.trials.outlines(ground.study.study_id, News())
+        }
+        [best] = [each for each in kept if numbers[each.trial_id] == leading["trial"]]
+        assert (told["trial"], told["checkpoint_sha256"]) == (leading["trial"], best.sha256)
 
         done = here("report", "twodigit", "--storage", url, cwd=third)
         assert (done.returncode, done.stderr) == (0, ""), "with the winner's mistakes"
@@ -210,7 +216,6 @@ class TestOnAServer:
         assert len(shown.files) == 4
 
         # A flipped bit is noticed by all of them, and mended by training the trial once more.
-        best = kept[0]
         content = bytearray(storage.store.weights_chunk(best, 0) or b"")
         content[-1] ^= 1
         with storage.trials.database.write() as connection:
