@@ -66,7 +66,7 @@ def give_weights(storage: Storage, name: str) -> None:
         activation="silu",
     )
     keep(
-        BestWeights.of(storage.url, record, storage.store),
+        BestWeights.of(storage.location, record, storage.store),
         moment_of(build(largest, signature_of(task), seed=0)),
         task=task.name,
         number=trial.number,

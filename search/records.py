@@ -284,6 +284,8 @@ class Worker:
     threads: int
     environment: Mapping[str, str | int]
     """versions and processor, by name"""
+    artifacts: str | None = None
+    """absolute path of the folder below which it writes files; None: a previous version did not note it"""
 
     @property
     def on_a_card(self) -> bool:

@@ -36,6 +36,7 @@ def delete(
     Looks at the test set and saves go too. Exports stay.
     """
     from search.service.delete import delete as service
+    from search.service.delete import remaining_in_words
 
     def agree(losses: Losses) -> bool:
         typer.echo(_words(losses), err=True)
@@ -45,10 +46,16 @@ def delete(
             raise UsageError("Nobody is here to be asked: say --yes to delete it.")
         return typer.confirm("Delete it?", err=True)
 
-    if service(storage_url(storage), study, force=force, agree=agree):
-        typer.echo(f"{study} is deleted.")
-    else:
+    left = service(storage_url(storage), study, force=force, agree=agree)
+    if left is None:
         typer.echo("Nothing was changed.")
+        raise typer.Exit(1)
+    typer.echo(f"{study} is deleted.")
+    if elsewhere := [each for each in left if not each.failed]:
+        words = remaining_in_words(elsewhere)
+        typer.echo(f"Files that cannot be deleted from here; delete them there:\n{words}", err=True)
+    if failed := [each for each in left if each.failed]:
+        typer.echo(f"Files that could not be deleted:\n{remaining_in_words(failed)}", err=True)
         raise typer.Exit(1)
 
 
@@ -67,5 +74,6 @@ def _words(losses: Losses) -> str:
         size = f"{losses.weights_megabytes:.1f} MB"
         lines.append(f"  weights  of {count(losses.weights, 'trial')} in the database ({size})")
     if losses.files:
-        lines.append(f"  files    {losses.files} in {losses.folder} ({losses.megabytes:.1f} MB)")
+        folders = ", ".join(str(folder) for folder in losses.folders)
+        lines.append(f"  files    {losses.files} in {folders} ({losses.megabytes:.1f} MB)")
     return "\n".join(lines)

@@ -5,6 +5,7 @@ Knows nothing of workers and databases.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from search.cli.words import (
 from search.errors import UsageError
 
 if TYPE_CHECKING:
+    from search.cli.progress import Status
     from search.service.watched import RunResult
 
 
@@ -184,6 +186,7 @@ def run(
                 storage_url(storage),
                 watch=watch,
                 detach=detach,
+                tell=_beside(status),
                 progress=progress,
                 stage=status.say,
             )
@@ -228,13 +231,9 @@ def worker(
             trial_timeout_s=trial_timeout,
             stall_timeout_s=stall_timeout,
         )
+        tell = _beside(status)
         with fetching(status) as progress:
             if study is None or forever:
-
-                def tell(words: str) -> None:
-                    status.clear()
-                    say(words, err=True)
-
                 serve(
                     url,
                     hands,
@@ -245,8 +244,18 @@ def worker(
                     stage=status.say,
                 )
             with watching(status) as watch:
-                result = join(study, url, hands, watch=watch, progress=progress, stage=status.say)
+                result = join(study, url, hands, watch=watch, tell=tell, progress=progress, stage=status.say)
     _tell(result, json=json, storage=storage)
+
+
+def _beside(status: Status) -> Callable[[str], None]:
+    """Prints a sentence on stderr while there may be a status line."""
+
+    def tell(words: str) -> None:
+        status.clear()
+        say(words, err=True)
+
+    return tell
 
 
 def _tell(result: RunResult, *, json: bool, storage: str | None = None) -> None:

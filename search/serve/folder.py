@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as short
+from shlex import quote
 from typing import Any
 
 from search.errors import ConfigError, UsageError
@@ -171,7 +172,9 @@ def _read_json(folder: Path) -> object:
 def _manifest(folder: Path) -> Mapping[str, Any]:
     try:
         if not folder.is_dir():
-            raise UsageError(f"There is no folder {folder}; `tune export STUDY --out {folder}` makes one.")
+            raise UsageError(
+                f"There is no folder {folder}; `tune export STUDY --out {quote(str(folder))}` makes one."
+            )
         manifest = _read_json(folder)
     except FileNotFoundError as error:
         raise UsageError(
@@ -196,7 +199,7 @@ def _manifest(folder: Path) -> Mapping[str, Any]:
 def _damaged(folder: Path, wrong: list[str]) -> ConfigError:
     return ConfigError(
         f"The export {folder} is not as it was made and is not used: {'; '.join(wrong)}. "
-        f"Copy it again, or make it anew: `tune export STUDY --out {folder} --force`."
+        f"Copy it again, or make it anew: `tune export STUDY --out {quote(str(folder))} --force`."
     )
 
 

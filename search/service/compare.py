@@ -5,6 +5,7 @@ Knows nothing of how it is shown.
 from __future__ import annotations
 
 import datetime
+import shlex
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -38,7 +39,9 @@ def compare(storage_url: str, names: Sequence[str]) -> Compared:
     """
     names = list(dict.fromkeys(names))
     if len(names) < 2:
-        raise UsageError(f"To compare takes two studies or more; `tune best {names[0]}` shows one.")
+        raise UsageError(
+            f"To compare takes two studies or more; `tune best {shlex.quote(names[0])}` shows one."
+        )
     with open_reading(storage_url) as storage:
         bests = [best_in(storage, name) for name in names]
         _of_one_task(bests)

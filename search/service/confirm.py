@@ -21,6 +21,7 @@ from search.service.check import check
 from search.service.confirmed import confirmations, stand
 from search.service.create import SUFFIX, PrecisionName
 from search.service.data import fetch_data, load_data
+from search.service.delete import delete_what_others_left
 from search.service.drive import Watch, drive
 from search.service.last_look import take_looks
 from search.service.look import find, reader_of, refuse_foreign
@@ -93,6 +94,7 @@ def confirm(
     stage(OPENING)
     with open_storage(storage_url, create=False, patience_s=PATIENCE_S) as storage:
         keep_to_one_host(storage)
+        delete_what_others_left(storage, tell)
         _, record = find(storage, request.study)
         trials = reader_of(storage, record).all()
         candidates = _candidates(trials, record, request.top)

@@ -45,14 +45,12 @@ def serve(storage_url: str, *, host: str, port: int, ready: Ready) -> None:
     """
     from optuna_dashboard import wsgi
 
-    from search.work.artifacts import artifact_root
-
     open_storage(storage_url, create=False).close()  # every refusal of a storage, in words
-    root = artifact_root(storage_url)
     with open_reading(storage_url) as reading:
-        showing = Showing(reading, storage_url)
+        showing = Showing(reading)
         storage = open_undisturbing(storage_url, showing.study, reading.store.database, threads=THREADS)
-        app = wsgi(storage, artifact_store=ShownFiles(showing.file, root / "uploads"))
+        uploads = reading.location.artifacts / "uploads"
+        app = wsgi(storage, artifact_store=ShownFiles(showing.file, uploads))
         app = while_storage_is_there(_tolerant(app), reading)
         try:
             with Server(app, host=host, port=port, max_body=MAX_BODY, page="/dashboard/") as server:
@@ -91,10 +89,8 @@ class Showing:
     Threads may share it.
     """
 
-    def __init__(self, reading: Reading, storage_url: str) -> None:
-        """storage_url: of the same storage."""
+    def __init__(self, reading: Reading) -> None:
         self._reading = reading
-        self._storage_url = storage_url
         self._made: dict[int, tuple[float, Counts, Shown]] = {}
         """by study id: (when it was last found up to date, what stood then, what is shown)"""
         self._lock = threading.Lock()
@@ -164,7 +160,7 @@ class Showing:
             "best-so-far-by-images": partial(comparison_figures.best_by_images, named),
             "curves-of-the-ten-best": partial(comparison_figures.curves, by_name),
         }
-        weights = BestWeights.of(self._storage_url, record, store)
+        weights = BestWeights.of(self._reading.location, record, store)
         return Shown(
             note=note,
             trial_notes=notes,

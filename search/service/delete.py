@@ -4,8 +4,7 @@ Knows nothing of who is asked before.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from search.service.confirmed import confirmations
 from search.service.look import find, refuse_foreign
 from search.store.deletion import delete_study
 from search.study.storage import open_storage
+from search.work.removal import Remaining, StudyFiles, delete_orphans, files_of
 
 PATIENCE_S = 20.0
 """How long a deletion is tried again while workers write to the same rows."""
@@ -38,14 +38,18 @@ class Losses:
     weights: int
     """of trials, kept in the database"""
     weights_megabytes: float
-    folder: Path
-    """of its resume checkpoints, and of best weights that are not in the database"""
+    folders: tuple[Path, ...]
+    """on this machine, of its resume checkpoints and of best weights that are not in the database"""
     files: int
     megabytes: float
 
 
-def delete(storage_url: str, name: str, *, force: bool, agree: Callable[[Losses], bool]) -> bool:
-    """Deletes the study if `agree` does, once it was told what will be lost; whether it did.
+def delete(
+    storage_url: str, name: str, *, force: bool, agree: Callable[[Losses], bool]
+) -> list[Remaining] | None:
+    """Deletes the study if `agree` does, once it was told what will be lost.
+
+    Returns the files that could not be deleted from here; None where nothing was deleted.
 
     Raises UsageError where there is no such study or another one confirms it, ConfigError where tune did not
     make it, TryAgain where workers have trials of it in hand; `force` does it all the same.
@@ -55,14 +59,25 @@ def delete(storage_url: str, name: str, *, force: bool, agree: Callable[[Losses]
         study, record = find(storage, name)
         if not force:
             _refuse_in_use(storage, record)
-        losses = _losses(storage, study, record)
-        if not agree(losses):
-            return False
+        files = files_of(storage.store, record, storage.location)
+        if not agree(_losses(storage, study, record, files)):
+            return None
         if not force:
             _refuse_in_use(storage, record)  # whoever was asked may have taken his time
         delete_study(storage.trials.database, record.study_id)
-        shutil.rmtree(losses.folder, ignore_errors=True)
-    return True
+        return files.delete()
+
+
+def delete_what_others_left(storage: Storage, tell: Callable[[str], None]) -> None:
+    """Deletes rows and files of studies that were deleted with Optuna's means, which know none of tune's."""
+    if left := delete_orphans(storage):
+        tell(f"Files of deleted studies remain:\n{remaining_in_words(left)}")
+
+
+def remaining_in_words(left: Sequence[Remaining]) -> str:
+    """A line for each folder: host, path and why it remains."""
+    width = max(len(each.host) for each in left)
+    return "\n".join(f"  {each.host:<{width}}  {each.folder}  ({each.why})" for each in left)
 
 
 def _refuse_in_use(storage: Storage, record: StudyRecord) -> None:
@@ -79,11 +94,8 @@ def _refuse_in_use(storage: Storage, record: StudyRecord) -> None:
         )
 
 
-def _losses(storage: Storage, study: Study, record: StudyRecord) -> Losses:
-    from search.work.artifacts import Artifacts, artifact_root
-
-    folder = Artifacts.of(artifact_root(storage.url), record).folder
-    files = [path for path in folder.rglob("*") if path.is_file()]
+def _losses(storage: Storage, study: Study, record: StudyRecord, files: StudyFiles) -> Losses:
+    sizes = files.sizes()
     in_database = [each for each in storage.store.checkpoints(record.study_id) if each.in_database]
     return Losses(
         record=record,
@@ -92,7 +104,7 @@ def _losses(storage: Storage, study: Study, record: StudyRecord) -> Losses:
         exports=len(storage.store.exports(record.study_id)),
         weights=len(in_database),
         weights_megabytes=sum(each.bytes for each in in_database) / 1e6,
-        folder=folder,
-        files=len(files),
-        megabytes=sum(path.stat().st_size for path in files) / 1e6,
+        folders=files.folders,
+        files=len(sizes),
+        megabytes=sum(sizes) / 1e6,
     )

@@ -19,8 +19,6 @@ from urllib.parse import unquote
 
 from search.errors import TuneError
 from search.filesystem import network_file_system
-from search.service.other_hosts import warning
-from search.work.artifacts import artifact_root, sqlite_file
 
 PACKAGES = ("torch", "optuna", "optuna-dashboard", "sqlalchemy", "plotly", "typer")
 PLACES = ("database", "best weights", "resume checkpoints", "exports")
@@ -49,7 +47,7 @@ def examine(storage_url: str) -> list[Finding]:
         "disk": partial(_disk, storage_url),
         **{what: partial(_place, what, storage_url) for what in PLACES},
     }
-    if sqlite_file(storage_url) is not None:
+    if storage_url.startswith("sqlite"):
         looks["file system"] = partial(_file_system, storage_url)
     return [*_packages(), *(_found(check, look) for check, look in looks.items())]
 
@@ -61,6 +59,8 @@ def _found(check: str, look: Callable[[], Finding]) -> Finding:
     except ModuleNotFoundError as error:
         words = f"cannot be looked at without {error.name}; install that first"
         return Finding(check=check, ok=False, finding=words)
+    except TuneError as error:  # a storage URL that is not valid
+        return Finding(check=check, ok=False, finding=str(error))
 
 
 def _packages() -> list[Finding]:
@@ -165,10 +165,11 @@ def _data() -> Finding:
 
 def _storage(storage_url: str) -> Finding:
     from search.service.look import studies
+    from search.store.location import locate
 
-    file = sqlite_file(storage_url)
+    file = locate(storage_url).database
     if file is not None:
-        folder = file.absolute().parent
+        folder = file.parent
         if not os.access(file if file.exists() else folder, os.W_OK):
             words = f"{file} cannot be written; `tune run` needs that"
             return Finding(check="storage", ok=False, finding=words)
@@ -185,7 +186,10 @@ def _storage(storage_url: str) -> Finding:
 
 
 def _file_system(storage_url: str) -> Finding:
-    file = sqlite_file(storage_url)
+    from search.service.other_hosts import warning
+    from search.store.location import locate
+
+    file = locate(storage_url).database
     assert file is not None
     kind = network_file_system(file)
     if kind is not None:
@@ -204,12 +208,14 @@ def _place(what: str, storage_url: str) -> Finding:
 
 
 def _disk(storage_url: str) -> Finding:
-    folder = artifact_root(storage_url).absolute()
+    from search.store.location import locate
+
+    folder = locate(storage_url).artifacts
     while not folder.exists():
         folder = folder.parent
     if not os.access(folder, os.W_OK):
         return Finding(check="disk", ok=False, finding=f"{folder} cannot be written; checkpoints go there")
-    free = shutil.disk_usage(Path(folder)).free
+    free = shutil.disk_usage(folder).free
     return Finding(
         check="disk", ok=free > FREE_BYTES, finding=f"{free / 2**30:.1f} GiB free for checkpoints in {folder}"
     )

@@ -22,7 +22,7 @@ from search.report.words import count, percent
 from search.service.create import RunRequest
 from search.service.other_hosts import OtherHosts
 from search.service.watched import Reason, RunResult, Watched, workers_at
-from search.store.leftovers import sweep
+from search.store.leftovers import free_slots
 from search.study.storage import Storage
 from search.study.study import Study
 
@@ -47,14 +47,14 @@ def drive(
     detach: bool,
 ) -> RunResult:
     """Works on the study until the target is met. Raises as `search.service.run.run`."""
-    from search.work.artifacts import artifact_root
     from search.work.crew import Crew
     from search.work.order import Order
     from search.work.reaper import Reaper
+    from search.work.removal import delete_if_orphaned
     from search.work.signals import Signals
     from search.work.weights import place_for_new_weights
 
-    sweep(storage.trials.database)
+    free_slots(storage.trials.database, study.study_id)
     me = f"{socket.gethostname()}:{os.getpid()}:parent"
     began = time.monotonic()
     look = Watched(storage, study, record)
@@ -70,8 +70,8 @@ def drive(
         storage_url=storage.url,
         storage_file=storage.file_id,
         study=study.name,
-        artifact_root=artifact_root(storage.url),
-        new_weights_in=place_for_new_weights(storage.url),
+        artifact_root=storage.location.artifacts,
+        new_weights_in=place_for_new_weights(storage.location),
         device=request.device,
         threads=request.threads,
         trial_timeout_s=math.inf if request.trial_timeout_s is None else request.trial_timeout_s,
@@ -115,6 +115,7 @@ def drive(
             if signals.stop():
                 watch(replace(seen, stopping=True))
             crew.stop()
+            delete_if_orphaned(storage, record, storage.location.artifacts)
             reaper.look(dead=_ids_of(storage, study, crew.places))
         last = look.snapshot(time.monotonic() - began)
         watch(last)

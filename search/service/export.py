@@ -248,7 +248,7 @@ def _load(storage_url: str, chosen: _Chosen) -> Network:
     found = chosen.found
     called = f"The weights of trial {found.trial.number} of {found.record.name}"
     with open_reading(storage_url) as storage:
-        weights = BestWeights.of(storage_url, found.record, storage.store)
+        weights = BestWeights.of(storage.location, found.record, storage.store)
         where = weights.where(chosen.checkpoint)
         try:
             content = weights.read(chosen.checkpoint)

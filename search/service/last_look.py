@@ -61,9 +61,8 @@ def _look(
     from search.work.last_look import look_at_test
     from search.work.weights import BestWeights, WeightsDamaged, WeightsMissing
 
-    weights = BestWeights.of(storage.url, found.confirming, storage.store)
-    root = weights.artifacts.root.absolute()
-    where = f"in {root}" if checkpoint is None else weights.where(checkpoint)
+    weights = BestWeights.of(storage.location, found.confirming, storage.store)
+    where = f"in {weights.artifacts.root}" if checkpoint is None else weights.where(checkpoint)
     away = (
         f"The weights of trial {run.trial} of {found.confirming.name} are not {where}, so the test set was "
         "not looked at: let all machines share one folder (TUNE_ARTIFACTS), or give the same command where "

@@ -6,9 +6,8 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from search.store.engine import masked, parse_url
+from search.store.location import ARTIFACTS_VARIABLE, locate
 from search.study.reading import open_reading
-from search.work.artifacts import artifact_root, sqlite_file
 from search.work.weights import LARGEST_BYTES, place_for_new_weights
 
 NAMED = 3
@@ -16,18 +15,18 @@ NAMED = 3
 
 
 def _folder(storage_url: str) -> str:
-    named = " (TUNE_ARTIFACTS)" if os.environ.get("TUNE_ARTIFACTS") else ""
-    return f"{artifact_root(storage_url).absolute()}{named}"
+    named = f" ({ARTIFACTS_VARIABLE})" if os.environ.get(ARTIFACTS_VARIABLE) else ""
+    return f"{locate(storage_url).artifacts}{named}"
 
 
 def _database(storage_url: str) -> str:
-    file = sqlite_file(storage_url)
-    return masked(parse_url(storage_url)) if file is None else str(file.absolute())
+    location = locate(storage_url)
+    return location.name if location.database is None else str(location.database)
 
 
 def _best_weights(storage_url: str) -> str:
     folder = _folder(storage_url)
-    if place_for_new_weights(storage_url) == "folder":
+    if place_for_new_weights(locate(storage_url)) == "folder":
         return f"in {folder}"
     return (
         f"in the database, up to {LARGEST_BYTES / 2**20:.0f} MB for each trial; larger ones in {folder} on "

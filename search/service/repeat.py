@@ -86,7 +86,7 @@ def repeat(
 
     Raises UsageError where there is no such trial, nothing of its curve, nothing to restore, or no way to
     restore what a card trained; ConfigError where this machine's MNIST is not the study's; TuneError where
-    the repetition diverges, or the weights cannot be written.
+    the repetition diverges, the weights cannot be written, or the study was deleted meanwhile.
     """
     from models.training import Diverged
     from search.work.again import again as train
@@ -158,11 +158,15 @@ def _kept_moment(storage_url: str, found: FoundTrial) -> Point:
 
 def _restore(storage_url: str, found: FoundTrial, moment: Moment, point: Point) -> Restored:
     from search.work.keeping import keep
+    from search.work.removal import delete_if_orphaned
     from search.work.weights import BestWeights
 
     record, trial = found.record, found.trial
     with open_reading(storage_url) as storage:
-        weights = BestWeights.of(storage_url, record, storage.store)
+        weights = BestWeights.of(storage.location, record, storage.store)
+        deleted = TuneError(f"The study {record.name} was deleted meanwhile: no weights were kept.")
+        if delete_if_orphaned(storage, record, weights.artifacts.root):
+            raise deleted
         try:
             written = keep(
                 weights,
@@ -175,6 +179,8 @@ def _restore(storage_url: str, found: FoundTrial, moment: Moment, point: Point) 
             )
         except OSError as error:
             raise TuneError(f"The weights could not be written: {error}.") from error
+        if delete_if_orphaned(storage, record, weights.artifacts.root):  # while they were written
+            raise deleted
         return Restored(checkpoint=written, where=weights.where(written))
 
 

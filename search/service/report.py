@@ -159,7 +159,7 @@ def _mistakes(storage_url: str, whole: WholeStudy) -> Mistakes | str:
     from search.work.weights import BestWeights, WeightsDamaged, WeightsMissing
 
     with open_reading(storage_url) as storage:
-        weights = BestWeights.of(storage_url, whole.record, storage.store)
+        weights = BestWeights.of(storage.location, whole.record, storage.store)
         where = weights.where(checkpoint)
         try:
             content = weights.read(checkpoint)

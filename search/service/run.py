@@ -14,12 +14,13 @@ from search.errors import ConfigError, Interrupted, NoStorage, TryAgain, TuneErr
 from search.service.check import check
 from search.service.create import DeviceName, EngineName, RunRequest, create_or_resume
 from search.service.data import fetch_data, load_data
+from search.service.delete import delete_what_others_left
 from search.service.drive import Watch, drive, pause
 from search.service.look import StudyView, find, record_of, refuse_foreign, studies
 from search.service.other_hosts import keep_to_one_host
 from search.service.watched import RunResult
 from search.store.database import PATIENCE_S
-from search.store.url import parse_url
+from search.store.location import locate
 from search.study.reading import find_id, open_reading
 from search.study.storage import open_storage
 
@@ -49,17 +50,19 @@ def run(
     *,
     watch: Watch,
     detach: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
     progress: Progress | None = None,
     stage: Stage = lambda _: None,
 ) -> RunResult:
     """Creates or resumes a study and works on it until the target is met.
 
-    stage: told what is done before the first snapshot, which may take seconds.
+    tell: given a sentence where files of studies that somebody deleted cannot be deleted. stage: told what is
+    done before the first snapshot, which may take seconds.
 
     Raises UsageError and ConfigError before anything is changed, Interrupted after a signal (the study is
     then in order and the same request goes on), TuneError where trial after trial fails.
     """
-    parse_url(storage_url)  # refused before anything is fetched
+    locate(storage_url)  # refused before anything is fetched
     request, known = _with_task(request, storage_url)
     check(request, detach=detach, known=known)
     refuse_foreign(storage_url, request.name)
@@ -71,6 +74,7 @@ def run(
         stage(OPENING)
         with open_storage(storage_url, patience_s=PATIENCE_S) as storage:
             keep_to_one_host(storage)
+            delete_what_others_left(storage, tell)
             study, record = create_or_resume(storage, request, mnist)
             stage(WORKERS)
             return drive(storage, study, record, request, engine, watch=watch, detach=detach)
@@ -144,6 +148,7 @@ def join(
     hands: Hands,
     *,
     watch: Watch,
+    tell: Callable[[str], None] = lambda _: None,
     progress: Progress | None = None,
     stage: Stage = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
@@ -157,6 +162,7 @@ def join(
     with open_storage(storage_url, create=False, patience_s=PATIENCE_S) as storage:
         storage.heed(stop)
         keep_to_one_host(storage, stop)
+        delete_what_others_left(storage, tell)
         study, record = find(storage, name)
         request = hands.request(record.spec.task, name, record.target_trials)
         check(request)
@@ -206,6 +212,7 @@ def serve(
                             storage_url,
                             hands,
                             watch=watch,
+                            tell=tell,
                             progress=progress,
                             stage=stage,
                             stop=signals.stop,

@@ -4,7 +4,7 @@ Knows nothing of what the steps do.
 
 from __future__ import annotations
 
-from search.store.engine import parse_url
+from search.store.location import locate
 from search.store.sql import SQLStore
 
 
@@ -14,7 +14,7 @@ def upgrade(storage_url: str, *, backed_up: bool) -> None:
 
     Raises ConfigError where it was not copied, or where the storage is not tune's or of a newer tune.
     """
-    store = SQLStore(parse_url(storage_url))
+    store = SQLStore(locate(storage_url).url)
     try:
         store.look(create=False, backed_up=backed_up)
     finally:

@@ -167,7 +167,7 @@ class Watched:
 
     def _too_large(self) -> tuple[str, ...]:
         """On weights that other machines may not reach, because they are not in the database."""
-        weights = BestWeights.of(self._storage.url, self._record, self._storage.store)
+        weights = BestWeights.of(self._storage.location, self._record, self._storage.store)
         ids = {checkpoint.trial_id for checkpoint in weights.too_large()}
         if not ids:
             return ()

@@ -102,20 +102,29 @@ def create(engine: Engine, optuna_schema: OptunaSchema | None = None) -> None:
 def _make(connection: Connection, optuna_schema: OptunaSchema | None) -> None:
     names = set(inspect(connection).get_table_names())
     if optuna_schema is not None:
+        if not revisions(connection, names):
+            if names and not is_half_made(connection, names):
+                raise refusal_of_another_program(connection.engine, names)
+            _refuse_other_columns(connection, names, optuna_schema.metadata)
+            _create_missing(connection, optuna_schema.metadata)
+            optuna_tables.alembic_version.create(connection, checkfirst=True)
         if is_half_made(connection, names):
             _drop_outdated(connection, names)
-            _refuse_other_columns(connection, names, optuna_schema.metadata)
-        elif names and not revisions(connection, names):
-            raise refusal_of_another_program(connection.engine, names)
-        optuna_schema.metadata.create_all(connection)
-        optuna_tables.alembic_version.create(connection, checkfirst=True)
-    tables.metadata.create_all(connection)
+    _create_missing(connection, tables.metadata)
     # The versions come last: where they are, everything is.
     if optuna_schema is not None:
         version_info = optuna_schema.metadata.tables["version_info"]
         _insert_first(connection, version_info, optuna_schema.version_info)
         _insert_first(connection, optuna_tables.alembic_version, {"version_num": optuna_schema.revision})
     _insert_first(connection, tables.schema, {"one": 1, "version": tables.SCHEMA_VERSION})
+
+
+def _create_missing(connection: Connection, metadata: MetaData) -> None:
+    """Makes the tables that are missing, and the indexes: a table may be there without its own."""
+    metadata.create_all(connection)
+    for each in metadata.sorted_tables:
+        for index in each.indexes:
+            index.create(connection, checkfirst=True)
 
 
 def _insert_first(connection: Connection, into: Table, row: Mapping[str, Any]) -> None:

@@ -24,6 +24,7 @@ from search.store.connecting import connect_arguments, prepare_server, words
 from search.store.opened_file import moved
 from search.store.url import masked as masked
 from search.store.url import parse_url as parse_url
+from search.store.url import shown
 
 BUSY_TIMEOUT_S = 60.0
 """How long SQLite itself waits for another process's transaction, deaf to signals."""
@@ -99,7 +100,7 @@ def translated(url: URL) -> Iterator[None]:
     except SQLAlchemyError as error:
         raise _translate(url, error) from error
     except sqlite3.Error as error:  # of rows that were read past SQLAlchemy
-        raise _sqlite_error(Path(url.database or ""), error) from error
+        raise _sqlite_error(shown(url.database or ""), error) from error
     except json.JSONDecodeError as error:
         raise ConfigError(
             f"The storage {masked(url)} holds a value that tune did not write ({error}): it is damaged, or "
@@ -112,7 +113,7 @@ def _translate(url: URL, error: SQLAlchemyError) -> TuneError:
     reason = redacted(words(original or error))
     where = masked(url)
     if isinstance(original, sqlite3.Error) and url.database is not None:
-        return _sqlite_error(Path(url.database), original)
+        return _sqlite_error(shown(url.database), original)
     if isinstance(error, OperationalError):
         return TryAgain(
             f"The storage {where} does not answer: {reason}. Is the server up, and may this user log in?"
@@ -126,11 +127,6 @@ def _sqlite_error(path: Path, error: sqlite3.Error) -> TuneError:
     reason = words(error)
     if "unable to open" in reason:
         folder = path.absolute().parent
-        if path.is_symlink() and not (target := folder / path.readlink()).parent.is_dir():
-            return ConfigError(
-                f"The storage {path} cannot be made: it is a link to {target}, and there is no folder "
-                f"{target.parent}."
-            )
         if not folder.is_dir():
             return ConfigError(f"The storage {path} cannot be made: there is no folder {folder}.")
         return ConfigError(f"The storage {path} cannot be opened: check that you may read and write it.")

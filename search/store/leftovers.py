@@ -26,6 +26,16 @@ OF_TRIALS = (tables.points, tables.head_points, tables.head_looks, tables.weight
 _NAMING_A_TRIAL = (*OF_TRIALS, tables.checkpoints, tables.looks, tables.exports)
 
 
+def orphans(database: Database) -> list[int]:
+    """Numbers of the studies that `sweep` would remove."""
+
+    def look() -> list[int]:
+        with database.read() as connection:
+            return _gone(connection)
+
+    return database.patiently(look)
+
+
 def sweep(database: Database) -> list[int]:
     """Removes them, all or none; returns the numbers of the studies that were gone.
 
@@ -48,6 +58,27 @@ def _sweep(database: Database) -> list[int]:
         for table in OF_TRIALS:
             connection.execute(delete(table).where(table.c.trial_id.not_in(trials)))
     return gone
+
+
+def free_slots(database: Database, study_id: int) -> int:
+    """Frees the slots of a study whose trials are gone or finished no more; returns how many.
+
+    A trial is finished before its slot is marked as filled: only another program can have changed it since.
+    """
+    trials, claims = optuna_tables.trials.c, tables.claims
+    finished = select(trials.trial_id).where(
+        trials.study_id == study_id, trials.state.in_(["COMPLETE", "PRUNED"])
+    )
+    in_vain = (claims.c.study_id == study_id) & claims.c.done.is_(True) & claims.c.trial_id.not_in(finished)
+
+    def free() -> int:
+        with database.read() as connection:
+            if connection.execute(select(claims.c.claim_id).where(in_vain).limit(1)).first() is None:
+                return 0
+        with database.write() as connection:
+            return connection.execute(delete(claims).where(in_vain)).rowcount
+
+    return database.patiently(free)
 
 
 def forget(connection: Connection, trial_id: int) -> None:

@@ -4,6 +4,7 @@ Knows nothing of how tables are made (creation.py) or brought up to date (upgrad
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from search.errors import ConfigError, NoStorage
 from search.store import optuna_tables, tables
 from search.store.creation import is_being_made, is_half_made, refusal_of_another_program, revisions
 from search.store.engine import masked
+from search.store.url import shown
 
 BEING_MADE_S = 10.0
 """So long a reader waits for a database that another process is making."""
@@ -107,7 +109,9 @@ def _refuse_no_file(path: Path) -> None:
     """Raises ConfigError for a folder, a pipe or a device: SQLite would call them a disk that fails."""
     if not path.is_file():
         kind = "a folder" if path.is_dir() else "a pipe or a device"
-        raise ConfigError(f"The storage {path} is {kind}, not a file; --storage names another one.")
+        raise ConfigError(
+            f"The storage {shown(str(path))} is {kind}, not a file; --storage names another one."
+        )
 
 
 def refuse_damaged(engine: Engine) -> None:
@@ -126,9 +130,10 @@ def refuse_damaged(engine: Engine) -> None:
         if found == "ok" and path.stat().st_size % page_bytes:
             found = "its last page is cut off"
     if found != "ok":
+        file = shown(engine.url.database or "")
         raise ConfigError(
-            f"The storage {engine.url.database} is damaged ({' '.join(str(found).split())}); it was not "
-            f"changed. `sqlite3 {engine.url.database} .recover | sqlite3 new.db` saves what can be read."
+            f"The storage {file} is damaged ({' '.join(str(found).split())}); it was not changed. "
+            f"`sqlite3 {shlex.quote(str(file))} .recover | sqlite3 new.db` saves what can be read."
         )
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from pathlib import Path
 
 from sqlalchemy import create_engine, select
 from sqlalchemy.pool import NullPool
 
 from search.store import optuna_tables, tables
-from search.store.engine import parse_url
+from search.store.location import locate
 
 WAIT_S = 1
 """For a server to answer, or for a lock on an SQLite file."""
@@ -21,14 +20,14 @@ def study_names(text: str) -> list[str]:
     Nothing is written: an SQLite file is opened read-only and never made, an older schema is not brought up
     to date. Raises whatever the driver raises.
     """
-    url = parse_url(text)
-    if url.get_backend_name() == "sqlite":
-        file = f"{Path(url.database or '').absolute().as_uri()}?mode=ro"
+    location = locate(text)
+    if location.database is not None:
+        file = f"{location.database.as_uri()}?mode=ro"
         engine = create_engine(
             "sqlite://", poolclass=NullPool, creator=lambda: sqlite3.connect(file, uri=True, timeout=WAIT_S)
         )
     else:
-        engine = create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": WAIT_S})
+        engine = create_engine(location.url, poolclass=NullPool, connect_args={"connect_timeout": WAIT_S})
     studies, ours = optuna_tables.studies.c, tables.studies.c
     query = select(studies.study_name).where(studies.study_id == ours.study_id).order_by(studies.study_id)
     with engine.connect() as connection:

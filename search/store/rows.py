@@ -159,6 +159,24 @@ def point_of(rows: list[RowMapping]) -> Point:
     )
 
 
+_ARTIFACTS = "artifacts"
+"""Key of a worker's artifact folder in the column of its environment, which needs no new column so."""
+
+
+def worker_to_row(study_id: int, worker: Worker) -> dict[str, Any]:
+    """A worker as a row of tune_workers, but for when it joined."""
+    folder = {} if worker.artifacts is None else {_ARTIFACTS: worker.artifacts}
+    return {
+        "study_id": study_id,
+        "worker_id": worker.worker_id,
+        "host": worker.host,
+        "pid": worker.pid,
+        "device": worker.device,
+        "threads": worker.threads,
+        "environment": {**worker.environment, **folder},
+    }
+
+
 def is_sound(point: Point) -> bool:
     """Whether every number of a point is finite and in its range."""
     heads = [*point.train.heads.values(), *point.validation.heads.values()]
@@ -179,13 +197,17 @@ def worker_of(row: RowMapping) -> Worker:
         raise Unusable("its process or its threads are no numbers")
     if not (_is(row["host"], str) and _is(row["device"], str) and isinstance(environment, dict)):
         raise Unusable("its host, its device or its environment cannot be read")
+    folder = environment.get(_ARTIFACTS)
     return Worker(
         worker_id=row["worker_id"],
         host=row["host"],
         pid=row["pid"],
         device=row["device"],
         threads=row["threads"],
-        environment={name: value for name, value in environment.items() if _is(value, str | int)},
+        environment={
+            name: value for name, value in environment.items() if name != _ARTIFACTS and _is(value, str | int)
+        },
+        artifacts=folder if isinstance(folder, str) else None,
     )
 
 

@@ -38,6 +38,7 @@ from search.store.rows import (
     study_of,
     usable,
     worker_of,
+    worker_to_row,
 )
 from search.store.sql_claims import SQLClaims, now, require_held, study_row
 from search.store.sql_curves import SQLCurves
@@ -154,18 +155,8 @@ class SQLStore(SQLClaims, SQLCurves):
     @retried
     def add_worker(self, study_id: int, worker: Worker) -> None:
         with self.database.write() as connection:
-            connection.execute(
-                insert(tables.workers).values(
-                    study_id=study_id,
-                    worker_id=worker.worker_id,
-                    host=worker.host,
-                    pid=worker.pid,
-                    device=worker.device,
-                    threads=worker.threads,
-                    environment=dict(worker.environment),
-                    joined=now(connection),
-                )
-            )
+            row = worker_to_row(study_id, worker)
+            connection.execute(insert(tables.workers).values(**row, joined=now(connection)))
 
     @retried
     def workers(self, study_id: int) -> dict[str, Worker]:

@@ -65,6 +65,7 @@ class SQLCurves(Store, ABC):
                 (tables.points.c.trial_id == tables.head_points.c.trial_id)
                 & (tables.points.c.images == tables.head_points.c.images),
             )
+            .where(_sound_point(), _sound_head())  # who reads a curve can compute with what is there
             .order_by(tables.points.c.trial_id, tables.points.c.images, tables.head_points.c.position)
         )
         with self.database.read() as connection:

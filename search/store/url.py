@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -96,15 +97,33 @@ def parse_url(text: str) -> URL:
             f"{backend.scheme}:// stands for: leave +{driver} out."
         )
     if backend is _SQLITE:
-        _check_sqlite(url)
+        _check_sqlite(url, set(make_url(text, keep_blank_values=True).query))
     else:
         _check_server(url, backend)
     return url.set(drivername=backend.drivername)
 
 
 def masked(url: URL) -> str:
-    """The URL as it may be shown: see redaction.masked_url."""
-    return masked_url(url.render_as_string(hide_password=True))
+    """The URL as it may be shown (redaction.masked_url), the path of an SQLite file as a person types it."""
+    if url.get_backend_name() != _SQLITE.scheme or not url.database:
+        return masked_url(url.render_as_string(hide_password=True))
+    # Only what SQLAlchemy would read as something else is encoded, and what would break the line.
+    path = re.sub(r"%(?=[0-9A-Fa-f]{2})|[?\x00-\x1f\x7f]", _encoded, str(shown(url.database)))
+    start, mark, query = url.set(database="").render_as_string(hide_password=True).partition("?")
+    return f"{masked_url(start)}{path}{masked_url(mark + query)}"
+
+
+def _encoded(found: re.Match[str]) -> str:
+    return f"%{ord(found[0]):02X}"
+
+
+def shown(database: str) -> Path:
+    """The path of an SQLite file for messages: relative where it lies below the current folder."""
+    path = Path(database)
+    try:
+        return path.relative_to(Path.cwd())
+    except (ValueError, OSError):  # elsewhere, or the current folder was deleted
+        return path
 
 
 def _secrets(url: URL) -> Iterator[str]:
@@ -118,7 +137,8 @@ def _secrets(url: URL) -> Iterator[str]:
                 yield from re.findall(r"=\s*([^\s'\",;=]+)", value)  # options=-c name=secret
 
 
-def _check_sqlite(url: URL) -> None:
+def _check_sqlite(url: URL, options: set[str]) -> None:
+    """options: those without a value too, which SQLAlchemy drops."""
     database = url.database or ""
     if url.host or url.username or url.port:
         raise ConfigError(
@@ -134,10 +154,11 @@ def _check_sqlite(url: URL) -> None:
             f"The storage {masked(url)} is a file: URI, which tune does not understand; write the path "
             "itself: sqlite:///studies.db."
         )
-    if unknown := sorted(set(url.query) - _SQLITE_OPTIONS):
+    if unknown := sorted(options - _SQLITE_OPTIONS):
         raise ConfigError(
             f"The storage {masked(url)} has options that tune does not understand for SQLite "
-            f"({', '.join(unknown)}): only timeout, in seconds."
+            f"({', '.join(unknown)}): only timeout, in seconds. A question mark that belongs to the name of "
+            "the file is written %3F."
         )
     try:
         timeouts_s = [float(value) for value in url.normalized_query.get("timeout", ())]

@@ -26,7 +26,7 @@ from search.records import (
 )
 from search.space.domain import Space
 from search.store.base import Store
-from search.store.engine import masked, parse_url
+from search.store.location import Location, locate
 from search.store.optuna_trials import OptunaTrials
 from search.store.ownership import (
     CONFIRMING,
@@ -51,6 +51,8 @@ class Reading:
 
     name: str
     """the URL as it may be shown"""
+    location: Location
+    """where the database and the files of its studies lie"""
     store: SQLStore
     """tune's tables"""
     trials: OptunaTrials
@@ -68,14 +70,14 @@ def open_reading(text: str) -> Reading:
 
     One that holds studies of plain Optuna and none of tune's is opened too: they can be named and counted.
     """
-    url = parse_url(text)
-    store = SQLStore(url)
+    location = locate(text)
+    store = SQLStore(location.url)
     try:
         store.look(create=False, plain=True)
     except BaseException:
         store.close()
         raise
-    return Reading(name=masked(url), store=store, trials=OptunaTrials(store.database))
+    return Reading(name=location.name, location=location, store=store, trials=OptunaTrials(store.database))
 
 
 def find_id(trials: OptunaTrials, name: str) -> int | None:
@@ -127,6 +129,8 @@ class TrialReader:
         """by trial id, as is all that follows"""
         self._states: dict[int, State] = {}
         """of tune's own trials, also of those that are left out"""
+        self._interrupted: set[int] = set()
+        """failed ones among these that a signal stopped"""
         self._foreign: dict[int, ForeignTrial] = {}
         self._checks: dict[int, CurveCheck] = {}
         self._faults: dict[int, str] = {}
@@ -140,10 +144,13 @@ class TrialReader:
         for trial in news:
             for known in (self._known, self._states, self._foreign):
                 known.pop(trial.trial_id, None)
+            self._interrupted.discard(trial.trial_id)
             if not trial.own:
                 self._foreign[trial.trial_id] = _foreign(trial)
                 continue
             self._states[trial.trial_id] = trial.state
+            if trial.state is State.FAILED and trial.user.get(FAILURE) == Failure.INTERRUPTED.value:
+                self._interrupted.add(trial.trial_id)
             if self._sound(trial):
                 self._known[trial.trial_id] = self._record(trial)
         if news and self._store is not None:
@@ -164,7 +171,11 @@ class TrialReader:
     def counted(self) -> Counts:
         """As `counts`, as of the last `all`. Trials that are left out are counted: they fill their slots."""
         states = Counter(self._states.values())
-        return Counts(**{each.value: states[each] for each in State}, foreign=len(self._foreign))
+        return Counts(
+            **{each.value: states[each] for each in State},
+            foreign=len(self._foreign),
+            interrupted=len(self._interrupted),
+        )
 
     @property
     def faults(self) -> Mapping[int, str]:

@@ -157,6 +157,6 @@ class ShownFiles:
         self._uploads.write(artifact_id, content_body)
 
     def remove(self, artifact_id: str) -> None:
-        """Removes what a person added. Weights stay: a study deleted here by mistake can be found again."""
+        """Removes what a person added. Weights stay: the next run deletes those of lost studies."""
         if self._find(artifact_id) is None:
             self._uploads.remove(artifact_id)

@@ -17,7 +17,8 @@ from search.store import optuna_tables
 from search.store.base import Store
 from search.store.creation import OptunaSchema
 from search.store.database import Database
-from search.store.engine import engine_arguments, masked, parse_url, prepare, translated
+from search.store.engine import engine_arguments, parse_url, prepare, translated
+from search.store.location import Location, locate
 from search.store.opened_file import FileId
 from search.store.optuna_trials import OptunaTrials
 from search.store.sql import SQLStore
@@ -32,6 +33,8 @@ class Storage:
     """complete, with its password: never print it"""
     name: str
     """the URL as it may be shown"""
+    location: Location
+    """where the database and the files of its studies lie"""
     optuna: RDBStorage
     """Optuna's tables as Optuna reads and writes them: studies, queued trials"""
     trials: OptunaTrials
@@ -88,28 +91,28 @@ def open_storage(
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what a person should know, tune says itself
     optuna.logging.disable_default_handler()  # the process's own handler redacts what it prints
     optuna.logging.enable_propagation()
-    url = parse_url(text)
-    store = SQLStore(url, patience_s=patience_s, file_id=file_id)
+    location = locate(text)
+    store = SQLStore(location.url, patience_s=patience_s, file_id=file_id)
     try:
-        return _opened(store, create=create)
+        return _opened(store, location, create=create)
     except BaseException:
         store.close()
         raise
 
 
-def _opened(store: SQLStore, *, create: bool) -> Storage:
-    url = store.database.url
+def _opened(store: SQLStore, location: Location, *, create: bool) -> Storage:
     is_whole = store.look(create=create)
     store.refuse_damaged()  # before anything is written
     if not is_whole:
         store.create_tables(_optuna_schema())
-    text = url.render_as_string(hide_password=False)
+    text = location.text
     with in_words(text):
-        trials = _open_trials(text, engine_arguments(url, patient=store.database.patience_s > 0))
+        trials = _open_trials(text, engine_arguments(location.url, patient=store.database.patience_s > 0))
         store.database.watch(trials.engine)
     return Storage(
         url=text,
-        name=masked(url),
+        name=location.name,
+        location=location,
         optuna=trials,
         trials=OptunaTrials(store.database),
         store=store,
@@ -124,14 +127,14 @@ def open_undisturbing(text: str, show: Show, database: Database, *, threads: int
     database: the same one, opened before: an SQLite file that is moved or replaced is noticed by both.
     threads: how many use it at once.
     """
-    url = parse_url(text)
+    location = locate(text)
     pool = {"pool_size": 1, "max_overflow": 2 * threads - 1}  # Optuna may open a second one inside a first
-    with translated(url):
+    with translated(location.url):
         storage = ShowingStorage(
-            url.render_as_string(hide_password=False),
+            location.text,
             show,
             database,
-            engine_kwargs={**engine_arguments(url), **pool},
+            engine_kwargs={**engine_arguments(location.url), **pool},
         )
     if storage.engine.dialect.name != "sqlite":
         prepare(storage.engine)

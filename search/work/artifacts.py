@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import hashlib
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,8 +43,7 @@ class Artifacts:
         """This study's own folder, also where databases share the root: each has a study 1, and perhaps of
         the same name."""
         words = re.sub(r"[^A-Za-z0-9._-]+", "_", self.name)[:60]
-        mark = hashlib.sha256(self.created.isoformat().encode()).hexdigest()[:8]
-        return self.root / f"{self.study_id:04d}-{words}-{mark}"
+        return self.root / f"{self.study_id:04d}-{words}-{_mark(self.created)}"
 
     def checkpoint(self, number: int, images: int) -> Path:
         """Where trial `number` keeps the weights that it had after so many images.
@@ -76,16 +74,10 @@ class Artifacts:
                     path.unlink(missing_ok=True)
 
 
-def artifact_root(storage_url: str) -> Path:
-    """The artifact folder of a storage: TUNE_ARTIFACTS, else beside an SQLite file, else ./tune.artifacts."""
-    if chosen := os.environ.get("TUNE_ARTIFACTS"):
-        return Path(chosen)
-    database = sqlite_file(storage_url)
-    return Path("tune.artifacts") if database is None else database.with_suffix(".artifacts")
+def folder_pattern(record: StudyRecord) -> str:
+    """Matches the name of a study's folder and of no other, also where the name of the study is lost."""
+    return f"{record.study_id:04d}-*-{_mark(record.created)}"
 
 
-def sqlite_file(storage_url: str) -> Path | None:
-    """The file behind an SQLite URL; None for a server."""
-    if storage_url.startswith("sqlite") and "///" in storage_url:
-        return Path(storage_url.split("///", 1)[1].split("?", 1)[0])
-    return None
+def _mark(created: datetime.datetime) -> str:
+    return hashlib.sha256(created.isoformat().encode()).hexdigest()[:8]

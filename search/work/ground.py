@@ -64,6 +64,11 @@ def same_data(record: StudyRecord, mnist: Mnist) -> None:
         )
 
 
+def _noted(folder: Path) -> str:
+    """A path as the database keeps it: every database takes it, whatever bytes are in it."""
+    return os.fsencode(folder.absolute()).decode(errors="backslashreplace")
+
+
 def prepare(
     storage: Storage,
     name: str,
@@ -105,6 +110,7 @@ def prepare(
         device=device.type,
         threads=threads,
         environment={**environment, **{f"precision_{k}": v for k, v in precision.items()}},
+        artifacts=_noted(artifact_root),
     )
     storage.store.add_worker(study.study_id, worker)
     artifacts = Artifacts.of(artifact_root, record)
@@ -120,7 +126,8 @@ def prepare(
         weights=BestWeights(
             artifacts=artifacts,
             store=storage.store,
-            new_in=new_weights_in or place_for_new_weights(storage.url),
+            new_in=new_weights_in or place_for_new_weights(storage.location),
+            earlier=storage.location.earlier,
         ),
         device=device,
         precision=precision,

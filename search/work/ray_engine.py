@@ -17,7 +17,7 @@ from typing import Any
 
 from search.errors import ConfigError, TryAgain
 from search.redaction import storage_out_of_environment
-from search.work.artifacts import sqlite_file
+from search.store.location import locate
 from search.work.engine import Member, Needs, Place
 from search.work.order import End, Order
 from search.work.ray_cluster import Cluster, Unreachable
@@ -89,7 +89,7 @@ class RayEngine(AbstractContextManager["RayEngine"]):
 
         def start(order: Order) -> Member:
             order = replace(order, device="cuda" if gpus else "cpu")
-            return RayMember(self._call, from_anywhere(order), gpus, lost=lambda: self._lost)
+            return RayMember(self._call, order, gpus, lost=lambda: self._lost)
 
         return start
 
@@ -165,18 +165,10 @@ def cluster_address(given: str | None) -> str:
     return given or os.environ.get("RAY_ADDRESS", "")
 
 
-def from_anywhere(order: Order) -> Order:
-    """The same with whole paths: a worker's current folder is not ours."""
-    url, file = order.storage_url, sqlite_file(order.storage_url)
-    if file is not None:
-        url = url.replace(str(file), str(file.absolute()), 1)
-    return replace(order, storage_url=url, artifact_root=order.artifact_root.absolute())
-
-
 def refused(cluster: Cluster, needs: Needs) -> str | None:
     """Why this cluster cannot do it, as a sentence; None where it can."""
     strangers = sorted(set(cluster.hosts) - {socket.gethostname()})
-    if sqlite_file(needs.storage_url) is not None and strangers:
+    if locate(needs.storage_url).database is not None and strangers:
         return (
             f"An SQLite file cannot be shared with {', '.join(strangers[:3])}, machines of the Ray cluster: "
             "its locks do not hold across a network. Use a server: --storage postgresql://…"

@@ -23,6 +23,7 @@ import ray
 from ray.exceptions import ActorUnavailableError, RayError
 
 from search.redaction import redact_output, redacted
+from search.store.location import ARTIFACTS_VARIABLE
 from search.work.engine import Place
 from search.work.order import End, Order, carry_out
 from search.work.ray_cluster import Cluster, Unreachable
@@ -196,8 +197,8 @@ class _Worker:
 
         redact_output()  # Ray keeps what its workers print
         here = f"On {socket.gethostname()}"
-        if chosen := os.environ.get("TUNE_ARTIFACTS"):  # this machine may have mounted the folder elsewhere
-            order = replace(order, artifact_root=Path(chosen), new_weights_in="folder")
+        if chosen := os.environ.get(ARTIFACTS_VARIABLE):  # this machine may have mounted the folder elsewhere
+            order = replace(order, artifact_root=Path(chosen).absolute(), new_weights_in="folder")
         try:
             order.artifact_root.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -16,13 +16,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count
+from pathlib import Path
 from typing import BinaryIO, Literal
 
 from search.errors import TuneError
 from search.records import CheckpointRecord, Claim, StudyRecord
 from search.store.base import Store
-from search.store.engine import parse_url
-from search.work.artifacts import Artifacts, artifact_root
+from search.store.location import ARTIFACTS_VARIABLE, Location, find_file
+from search.work.artifacts import Artifacts
 
 KeptIn = Literal["database", "folder"]
 
@@ -41,10 +42,10 @@ class WeightsDamaged(TuneError):
     """The weights that were read are not those that were written. The message goes on after a colon."""
 
 
-def place_for_new_weights(storage_url: str) -> KeptIn:
+def place_for_new_weights(location: Location) -> KeptIn:
     """The database of a server, unless TUNE_ARTIFACTS names a folder; the folder beside an SQLite file."""
-    on_server = parse_url(storage_url).get_backend_name() != "sqlite"
-    return "database" if on_server and not os.environ.get("TUNE_ARTIFACTS") else "folder"
+    on_server = location.database is None
+    return "database" if on_server and not os.environ.get(ARTIFACTS_VARIABLE) else "folder"
 
 
 class WeightsPlace(ABC):
@@ -74,6 +75,8 @@ class WeightsInFolder(WeightsPlace):
 
     artifacts: Artifacts
     store: Store
+    earlier: tuple[Path, ...] = ()
+    """artifact folders in which previous versions of tune may have written them"""
 
     def write(
         self, study_id: int, checkpoint: CheckpointRecord, content: bytes, claim: Claim | None
@@ -87,12 +90,25 @@ class WeightsInFolder(WeightsPlace):
         return checkpoint
 
     def chunks(self, checkpoint: CheckpointRecord) -> Iterator[bytes]:
-        with self.artifacts.path(checkpoint).open("rb") as file:
+        with self.file(checkpoint).open("rb") as file:
             while piece := file.read(READ_BYTES):
                 yield piece
 
     def where(self, checkpoint: CheckpointRecord) -> str:
-        return f"at {self.artifacts.path(checkpoint)}"
+        return f"at {self.file(checkpoint)}"
+
+    def file(self, checkpoint: CheckpointRecord) -> Path:
+        """Where the weights lie; where new ones would lie if there are none."""
+        return find_file(checkpoint.path, (self.artifacts.root, *self.earlier))
+
+    def discard(self, number: int, *, but: CheckpointRecord | None = None) -> None:
+        """Removes the files of a trial, in all folders, but the one that has just been written."""
+        if but is None:
+            self.artifacts.discard(number)
+        else:
+            self.artifacts.keep_only(but, number)
+        for root in self.earlier:
+            replace(self.artifacts, root=root).discard(number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +142,17 @@ class BestWeights:
     store: Store
     new_in: KeptIn
     """where new weights go"""
+    earlier: tuple[Path, ...] = ()
+    """artifact folders in which previous versions of tune may have written weights"""
     largest_bytes: int = LARGEST_BYTES
     """larger weights go into the folder, whatever `new_in` says"""
 
     @classmethod
-    def of(cls, storage_url: str, record: StudyRecord, store: Store) -> BestWeights:
-        """Those of a study as this process would read and write them."""
-        artifacts = Artifacts.of(artifact_root(storage_url), record)
-        return cls(artifacts=artifacts, store=store, new_in=place_for_new_weights(storage_url))
+    def of(cls, location: Location, record: StudyRecord, store: Store) -> BestWeights:
+        """Those of a study as this process would read and write them. location: of the same storage."""
+        artifacts = Artifacts.of(location.artifacts, record)
+        new_in = place_for_new_weights(location)
+        return cls(artifacts=artifacts, store=store, new_in=new_in, earlier=location.earlier)
 
     # Writing
 
@@ -170,12 +189,9 @@ class BestWeights:
             bytes=len(content),
         )
         fits = self.new_in == "database" and len(content) <= self.largest_bytes
-        place = self._database if fits else self._folder
+        place: WeightsPlace = self._database if fits else self._folder
         written = place.write(self.artifacts.study_id, checkpoint, content, claim)
-        if written.in_database:
-            self.artifacts.discard(number)
-        else:
-            self.artifacts.keep_only(written, number)
+        self._folder.discard(number, but=None if written.in_database else written)
         return written
 
     def keep_best(self) -> None:
@@ -184,11 +200,11 @@ class BestWeights:
             return
         for dropped in self.store.drop_checkpoints(self.artifacts.study_id, keep=self.artifacts.keep):
             with contextlib.suppress(FileNotFoundError):
-                self.artifacts.path(dropped).unlink()
+                self._folder.file(dropped).unlink()
 
     def discard(self, number: int) -> None:
         """Removes the files of a trial that failed; its chunks went when its claim was released."""
-        self.artifacts.discard(number)
+        self._folder.discard(number)
 
     # Reading
 
@@ -248,8 +264,8 @@ class BestWeights:
         return self._database if checkpoint.in_database else self._folder
 
     @property
-    def _folder(self) -> WeightsPlace:
-        return WeightsInFolder(self.artifacts, self.store)
+    def _folder(self) -> WeightsInFolder:
+        return WeightsInFolder(self.artifacts, self.store, self.earlier)
 
     @property
     def _database(self) -> WeightsPlace:

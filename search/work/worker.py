@@ -28,6 +28,7 @@ from search.work.ground import Ground
 from search.work.handover import Handover
 from search.work.lease import Leases
 from search.work.reaper import Reaper
+from search.work.removal import delete_if_orphaned
 from search.work.saves import discard_all
 
 IDLE_S = 0.5
@@ -82,10 +83,16 @@ def work(ground: Ground, *, stop: Callable[[], bool], failures_in_a_row: int = 0
     """
     with Leases(ground.storage.store, lease_s=ground.lease_s) as leases:
         hands = _Hands(ground, leases, stop, failures_in_a_row)
-        with contextlib.suppress(Stopping):
-            while not stop() and hands.turn():
-                pass
-        hands.empty()
+        try:
+            with contextlib.suppress(Stopping):
+                while not stop() and hands.turn():
+                    pass
+            hands.empty()
+        except StudyDeleted:
+            delete_if_orphaned(ground.storage, ground.record, ground.artifacts.root)
+            raise
+        # A trial whose study is deleted ends like one that another worker has taken, without an error.
+        delete_if_orphaned(ground.storage, ground.record, ground.artifacts.root)
         return hands.finished
 
 

@@ -16,7 +16,7 @@ import optuna
 import pytest
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
-from sqlalchemy import Engine, create_engine, inspect, text
+from sqlalchemy import Connection, Engine, Index, create_engine, inspect, text
 
 from search.errors import ConfigError, TryAgain
 from search.store import creation, optuna_tables, tables
@@ -48,7 +48,11 @@ def half_made(engine: Engine, moment: int | str) -> None:
     with engine.begin() as connection:
         for each in theirs[: moment if isinstance(moment, int) else None]:
             each.create(connection)
-        if isinstance(moment, int) or moment == "no version":
+        if moment == "no index":
+            for each in theirs:
+                for index in each.indexes:
+                    _drop_index(connection, index)
+        if isinstance(moment, int) or moment in ("no index", "no version"):
             return
         row = {"schema_version": models.SCHEMA_VERSION, "library_version": optuna.__version__}
         connection.execute(models.VersionInfoModel.__table__.insert().values(**row))
@@ -60,6 +64,14 @@ def half_made(engine: Engine, moment: int | str) -> None:
             )
             for each in ours[: 4 if moment == "a part of tune" else None]:
                 each.create(connection)
+                for index in each.indexes:
+                    _drop_index(connection, index)
+
+
+def _drop_index(connection: Connection, index: Index) -> None:
+    """MySQL keeps one that a foreign key needs."""
+    if connection.dialect.name != "mysql" or index.name != "ix_trials_study_id":
+        index.drop(connection)
 
 
 def never_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +126,7 @@ def test_optunas_tables_are_those_that_optuna_itself_makes(url: str, engine: Eng
 
 @pytest.mark.parametrize(
     "moment",
-    [1, 7, "no version", "no alembic", "no revision", "a part of tune", "no version of tune"],
+    [1, 7, "no index", "no version", "no alembic", "no revision", "a part of tune", "no version of tune"],
 )
 def test_a_creation_that_was_cut_short_is_completed_at_once(
     url: str, engine: Engine, moment: int | str, monkeypatch: pytest.MonkeyPatch
@@ -132,6 +144,9 @@ def test_a_creation_that_was_cut_short_is_completed_at_once(
         assert storage.trials.add(study).number == 0
     assert set(inspect(engine).get_table_names()) == creation.KNOWN_TABLES
     made = schema(engine)
+    indexes = "".join(made["studies"]["indexes"] + made["tune_looks"]["indexes"])
+    assert "ix_studies_study_name" in indexes
+    assert "tune_looks_study" in indexes
     assert made["rows of alembic_version"] == [(optuna_tables.REVISION,)]
     assert made["rows of tune_schema"] == [(1, tables.SCHEMA_VERSION)]
     assert len(made["rows of version_info"]) == 1
@@ -214,7 +229,7 @@ def _pipe(path: Path) -> None:
         (lambda path: path.symlink_to("/dev/zero"), "is a pipe or a device, not a file"),
         (
             lambda path: path.symlink_to("/no/folder/x.db"),
-            "is a link to /no/folder/x.db, and there is no folder",
+            "x.db cannot be made: there is no folder /no/folder",
         ),
         (lambda path: path.symlink_to(path), "cannot be opened"),
     ],

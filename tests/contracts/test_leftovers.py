@@ -11,7 +11,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from sqlalchemy import create_engine, func, insert, select
+from sqlalchemy import create_engine, func, insert, select, update
 
 from search.confirmation import Look
 from search.records import (
@@ -20,12 +20,14 @@ from search.records import (
     HeadScore,
     Point,
     Scores,
+    State,
     StudySpec,
     Worker,
 )
 from search.store import optuna_tables, tables
 from search.store.deletion import delete_study
-from search.store.leftovers import sweep
+from search.store.leftovers import free_slots, sweep
+from search.store.trial_facts import Change
 from search.study.storage import Storage, open_storage
 from search.study.study import Study
 
@@ -142,6 +144,24 @@ def test_a_new_study_is_not_taken_for_one_that_was_deleted(storage: Storage, pla
     assert record is not None
     assert (record.spec.task, record.target_trials) == ("sum", 7)
     assert storage.store.claims(new.study_id) == []
+
+
+def test_a_slot_is_freed_where_its_trial_is_finished_no_more(storage: Storage, plain_spec: StudySpec) -> None:
+    """Only another program can have changed it: a trial is finished before its slot is filled."""
+    study = full(storage, "edited", plain_spec)
+    database, store = storage.trials.database, storage.store
+    [claim] = store.claims(study.study_id)
+    assert claim.trial_id is not None
+    assert free_slots(database, study.study_id) == 0, "it is at work"
+    storage.trials.change(claim.trial_id, Change(state=State.COMPLETE, value=0.5))
+    store.settle(claim)
+    assert free_slots(database, study.study_id) == 0
+    with database.write() as connection:
+        connection.execute(update(optuna_tables.trials).values(state="FAIL"))
+    assert [free_slots(database, study.study_id) for _ in range(2)] == [1, 0]
+    again = store.claim(study.study_id, "w", lease_s=30)
+    assert again is not None
+    assert again.slot == claim.slot
 
 
 def test_a_new_trial_has_no_past(tmp_path: Path, plain_spec: StudySpec) -> None:

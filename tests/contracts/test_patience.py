@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from search.errors import TryAgain
 from search.records import HeadScore, Point, Scores, State, StudySpec
 from search.store.base import LeaseLost
 from search.store.database import Database
+from search.store.engine import parse_url
 from search.store.optuna_trials import TrialEnded
 from search.store.trial_facts import Change
 from search.study.storage import Storage, open_storage
@@ -180,3 +181,24 @@ class TestPatience:
         with pytest.raises(TryAgain), database.write():
             database.patiently(work)
         assert tried == 1
+
+
+@pytest.mark.parametrize("database_url", ["postgresql_url", "mysql_url"])
+def test_a_connection_that_is_cut_while_rows_are_fetched_is_tried_again(
+    request: pytest.FixtureRequest, database_url: str
+) -> None:
+    """Rows that are read past SQLAlchemy raise the driver's own errors."""
+    database = Database(parse_url(request.getfixturevalue(database_url)), patience_s=30)
+    tries: list[int] = []
+
+    def work() -> int:
+        with database.read() as connection:
+            result = connection.execute(text("SELECT 1"))
+            tries.append(1)
+            if len(tries) == 1:
+                raise database.engine.dialect.loaded_dbapi.OperationalError("server closed the connection")
+            return int(result.scalar_one())
+
+    assert database.patiently(work) == 1
+    assert len(tries) == 2
+    database.close()

@@ -407,8 +407,11 @@ class TestWorkersAndCheckpoints:
         worker = Worker(
             worker_id="h:1:x", host="h", pid=1, device="cpu", threads=1, environment={"torch": "2.13", "n": 2}
         )
+        noted = replace(worker, worker_id="h:2:x", artifacts="/srv/ü #%.artifacts")
         study.add_worker(STUDY, worker)
-        assert study.workers(STUDY) == {"h:1:x": worker}
+        study.add_worker(STUDY, noted)
+        assert study.workers(STUDY) == {"h:1:x": worker, "h:2:x": noted}
+        assert dict(study.workers(STUDY)["h:2:x"].environment) == {"torch": "2.13", "n": 2}, "not a version"
         assert study.workers(STUDY + 1) == {}
 
     def test_only_the_best_are_kept(self, study: Store) -> None:

@@ -30,7 +30,7 @@ def test_workers_of_a_deleted_study_write_nothing_into_its_successor(
         assert time.monotonic() < deadline
         time.sleep(0.01)
     time.sleep(after_s)
-    assert delete(old.url, old.study, force=True, agree=lambda _: True)
+    assert delete(old.url, old.study, force=True, agree=lambda _: True) is not None
     new = replace(old, folder=old.folder / "new", options={"seed": 2}, pids=[])
     new.folder.mkdir()
     new.create()

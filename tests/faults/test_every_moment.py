@@ -20,6 +20,7 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import make_url
 
+from search.store import tables
 from search.store.creation import KNOWN_TABLES
 from search.store.migrations import look
 from search.study.storage import open_storage
@@ -60,6 +61,12 @@ def test_a_reaper_may_die_at_any_write(arena: Callable[..., Any], tmp_path: Any)
     assert moment > 8, "it takes over, ends, queues and lets go: four writes, two moments each"
 
 
+INDEXES = {"ix_studies_study_name", "ix_trials_study_id"} | {
+    index.name for table in tables.metadata.sorted_tables for index in table.indexes
+}
+"""They are made after their tables, one by one."""
+
+
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mysql"])
 def test_a_maker_may_die_at_any_statement(
@@ -86,7 +93,9 @@ def test_a_maker_may_die_at_any_statement(
         assert make(None) == "created"
         with open_storage(url, create=False) as storage:
             assert look(storage.trials.database.engine, create=False).is_whole
-            assert set(table_names(url)) == KNOWN_TABLES
+            found = indexes(url)
+            assert found.keys() == KNOWN_TABLES
+            assert {name for names in found.values() for name in names} >= INDEXES
             assert list(Study.names(storage).values()) == ["s"]
             study = Study.find(storage, "s")
             assert study is not None
@@ -104,11 +113,13 @@ def alive(pid: int) -> bool:
     return True
 
 
-def table_names(url: str) -> list[str]:
+def indexes(url: str) -> dict[str, set[str | None]]:
+    """The names of the indexes of every table."""
     engine = create_engine(url)
-    names = inspect(engine).get_table_names()
+    seen = inspect(engine)
+    found = {table: {each["name"] for each in seen.get_indexes(table)} for table in seen.get_table_names()}
     engine.dispose()
-    return names
+    return found
 
 
 def emptied(url: str) -> None:

@@ -33,7 +33,7 @@ from search.service.look import trials
 from search.service.run import Hands
 from search.study.reading import open_reading
 from search.work import attempt
-from search.work.artifacts import KEEP, artifact_root
+from search.work.artifacts import KEEP
 from search.work.ground import prepare
 from search.work.spec import training_seed
 from search.work.worker import work
@@ -58,7 +58,7 @@ def confirm(url: str, mnist: Mnist, monkeypatch: pytest.MonkeyPatch) -> Confirm:
 
     def drive_here(storage: Any, study: Any, record: Any, request: Any, *_: object, **__: object) -> None:
         ground = prepare(
-            storage, study.name, mnist, artifact_root(storage.url), device=torch.device("cpu"), threads=1
+            storage, study.name, mnist, storage.location.artifacts, device=torch.device("cpu"), threads=1
         )
         work(ground, stop=lambda: False)
 

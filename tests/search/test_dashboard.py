@@ -79,15 +79,16 @@ class Dashboard:
 def dashboard(finished: Path, tmp_path: Path) -> Iterator[Dashboard]:
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     url = f"sqlite:///{tmp_path / 'studies.db'}"
-    root = tmp_path / "studies.artifacts"
     with open_reading(url) as reading:
-        showing = Showing(reading, url)
+        showing = Showing(reading)
         storage = open_undisturbing(url, showing.study, reading.store.database, threads=1)
         yield Dashboard(
             folder=tmp_path,
             showing=showing,
             app=for_its_own_page(
-                wsgi(storage, artifact_store=ShownFiles(showing.file, root / "uploads")),
+                wsgi(
+                    storage, artifact_store=ShownFiles(showing.file, reading.location.artifacts / "uploads")
+                ),
                 host="127.0.0.1",
                 address="http://127.0.0.1:8080/dashboard/",
             ),
@@ -261,7 +262,7 @@ def test_many_ask_at_once(request: pytest.FixtureRequest, tmp_path: Path, databa
     plain.engine.dispose()
     end = threading.Event()
     with open_reading(url) as reading:
-        showing = Showing(reading, url)
+        showing = Showing(reading)
         storage = open_undisturbing(url, showing.study, reading.store.database, threads=THREADS)
         app = wsgi(storage, artifact_store=ShownFiles(showing.file, tmp_path / "uploads"))
         with Server(app, host="127.0.0.1", port=0, max_body=1000) as server:

@@ -49,7 +49,7 @@ from search.study.storage import Storage, open_storage
 from search.study.study import Study
 
 SOAK = int(os.environ.get("TUNE_SOAK", "0"))
-EXAMPLES = max(SOAK, 12)
+EXAMPLES = max(SOAK, 6)
 """For each database."""
 
 REQUEST = RunRequest(task="twodigit", trials=6, epochs=0.5, sampler="random", pruner="none")
@@ -308,7 +308,7 @@ def services(
     def note() -> None:
         with open_reading(url) as reading:
             for study_id in (1, 2, 3):
-                shown = Showing(reading, url).study(study_id)
+                shown = Showing(reading).study(study_id)
                 assert shown is None or not NOT_FINITE.search(shown.note)
 
     def resume() -> None:
@@ -341,6 +341,7 @@ def services(
 NUMBER = st.integers(0, 9_999)
 
 
+@pytest.mark.timeout(max(300, 10 * SOAK))
 @settings(
     max_examples=EXAMPLES,
     deadline=None,

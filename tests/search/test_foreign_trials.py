@@ -94,7 +94,7 @@ class TestForeignTrials:
         assert here("report", "twodigit", cwd=mixed).returncode == 0
         assert FOREIGN in (mixed / "report.html").read_text(encoding="utf-8")
         with open_reading(url_of(mixed)) as reading:
-            shown = Showing(reading, url_of(mixed)).study(1)
+            shown = Showing(reading).study(1)
         assert shown is not None
         assert FOREIGN in shown.note
         for command in ("repeat", "export"):

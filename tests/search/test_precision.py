@@ -24,7 +24,6 @@ from search.service.look import found_trial
 from search.service.repeat import repeat
 from search.service.run import Hands
 from search.study.storage import Storage, open_storage
-from search.work.artifacts import artifact_root
 from search.work.ground import Ground, prepare
 from search.work.worker import work
 
@@ -71,7 +70,7 @@ def join(storage: Storage, mnist: Mnist, request: RunRequest = REQUEST, name: st
     if not name:
         create_or_resume(storage, request, mnist)
     return prepare(
-        storage, name or request.name, mnist, artifact_root(storage.url), device=CPU, threads=1, lease_s=60
+        storage, name or request.name, mnist, storage.location.artifacts, device=CPU, threads=1, lease_s=60
     )
 
 

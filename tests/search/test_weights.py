@@ -23,6 +23,7 @@ from search.service.upgrade import upgrade
 from search.service.watched import Watched
 from search.store import tables
 from search.store.engine import parse_url
+from search.store.location import locate
 from search.store.memory import MemoryStore
 from search.store.trial_facts import News
 from search.study.reading import open_reading
@@ -58,7 +59,7 @@ def test_where_new_weights_go(
 ) -> None:
     if chosen is not None:
         monkeypatch.setenv("TUNE_ARTIFACTS", chosen)
-    assert place_for_new_weights(url) == place
+    assert place_for_new_weights(locate(url)) == place
 
 
 class TestEitherPlace:
@@ -77,7 +78,7 @@ class TestEitherPlace:
         record = store.study(1)
         assert record is not None
         monkeypatch.chdir(tmp_path)
-        found = BestWeights.of("postgresql://u@h/d", replace(record, name="s"), store)
+        found = BestWeights.of(locate("postgresql://u@h/d"), replace(record, name="s"), store)
         return replace(found, new_in=request.param)
 
     def write(self, weights: BestWeights, number: int, content: bytes, score: float, images: int = 9) -> Any:
@@ -100,7 +101,7 @@ class TestEitherPlace:
         old = self.write(weights, 3, b"old", 0.5)
         new = self.write(weights, 3, b"new", 0.6, images=18)
         assert weights.read(new) == b"new"
-        with pytest.raises(WeightsMissing, match=r"the checkpoint is no longer (at tune|in the database)"):
+        with pytest.raises(WeightsMissing, match=r"the checkpoint is no longer (at .*tune|in the database)"):
             weights.read(old)
         assert len(list(tmp_path.rglob("*.safetensors"))) == (0 if new.in_database else 1)
 
@@ -134,6 +135,28 @@ class TestEitherPlace:
         for use in (weights.read, weights.open):
             with pytest.raises(WeightsDamaged, match=f"expected SHA-256 {record.sha256}, found "):
                 use(record)
+
+    def test_those_that_a_previous_version_put_elsewhere_are_found_and_go(
+        self, weights: BestWeights, tmp_path: Path
+    ) -> None:
+        """See Location.earlier."""
+        earlier = tmp_path / "t%C3%BC.artifacts"
+        weights = replace(weights, earlier=(earlier,))
+        moved = []
+        for number in (1, 2):
+            record = self.write(replace(weights, new_in="folder"), number, b"old", number / 100)
+            moved.append(earlier / record.path)
+            moved[-1].parent.mkdir(parents=True, exist_ok=True)
+            weights.artifacts.path(record).rename(moved[-1])
+            assert weights.read(record) == b"old"
+            assert weights.where(record) == f"at {moved[-1]}"
+        better = self.write(weights, 2, b"new", 0.5, images=18)
+        assert weights.read(better) == b"new"
+        assert [path.exists() for path in moved] == [True, False], "replaced"
+        for number in range(KEEP - 1):
+            self.write(weights, 10 + number, b"others", 0.4)
+        weights.keep_best()
+        assert [path.exists() for path in moved] == [False, False], "no longer among the best"
 
     def test_those_beyond_the_limit_are_files(self, weights: BestWeights) -> None:
         limited = replace(weights, largest_bytes=5)
@@ -207,7 +230,7 @@ class TestOnAServer:
         done = here("report", "twodigit", "--storage", url, cwd=third)
         assert (done.returncode, done.stderr) == (0, ""), "with the winner's mistakes"
         with open_reading(url) as reading:
-            showing = Showing(reading, url)
+            showing = Showing(reading)
             shown = showing.study(ground.study.study_id)
             assert shown is not None
             for file in shown.files:

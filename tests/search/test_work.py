@@ -34,7 +34,7 @@ from search.study.ladder import Ladder
 from search.study.storage import Storage, open_storage
 from search.study.study import DEATHS, Asked, Study
 from search.work import trial as trials_module
-from search.work.artifacts import KEEP, artifact_root
+from search.work.artifacts import KEEP
 from search.work.attempt import Attempt
 from search.work.ground import Ground, prepare
 from search.work.lease import LEASE_S, Leases
@@ -702,21 +702,6 @@ class TestReaper:
         assert storage.store.claims(study.study_id) == [], "their slots are free for other trials"
 
 
-@pytest.mark.parametrize(
-    ("url", "folder"),
-    [
-        ("sqlite:///studies.db", "studies.artifacts"),
-        ("sqlite:////var/lib/tune/all.sqlite", "/var/lib/tune/all.artifacts"),
-        ("postgresql://u:p@h/d", "tune.artifacts"),
-    ],
-)
-def test_files_lie_beside_the_database(url: str, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TUNE_ARTIFACTS", raising=False)
-    assert artifact_root(url) == Path(folder)
-    monkeypatch.setenv("TUNE_ARTIFACTS", "/elsewhere")
-    assert artifact_root(url) == Path("/elsewhere")
-
-
 def test_databases_that_share_a_folder_keep_their_files_apart(
     mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -728,7 +713,7 @@ def test_databases_that_share_a_folder_keep_their_files_apart(
         with open_storage(url) as storage:
             study, _ = create_or_resume(storage, QUICK, mnist)
             here = prepare(
-                storage, study.name, mnist, artifact_root(url), device=torch.device("cpu"), threads=1
+                storage, study.name, mnist, storage.location.artifacts, device=torch.device("cpu"), threads=1
             )
             folders.append(here.artifacts.folder)
     assert folders[0] == folders[1] != folders[2]

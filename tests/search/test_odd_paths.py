@@ -1,0 +1,134 @@
+"""However a database is called and spelled, it has one artifact folder, and none after a delete."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from data.mnist import Mnist
+from search.service.create import RunRequest, create_or_resume
+from search.study.storage import open_storage
+from search.work.ground import prepare
+from search.work.worker import work
+
+Command = Callable[..., Any]
+
+ALL = "ü #%.@:'[({0}&+$`\"\\"
+"""Letters that a URL, a shell, a format string or a glob reads as something else."""
+
+
+def searched(storage: str, mnist: Mnist) -> None:
+    """A finished study of three trials, as `tune run` in this folder would make it, in this process."""
+    torch.set_num_threads(1)
+    with open_storage(storage) as opened:
+        create_or_resume(opened, RunRequest(task="twodigit", trials=3, epochs=0.02, model="mlp"), mnist)
+        root = opened.location.artifacts
+        ground = prepare(opened, "twodigit", mnist, root, device=torch.device("cpu"), threads=1)
+        assert work(ground, stop=lambda: False) == 3
+
+
+def under(folder: Path) -> set[str]:
+    """Everything below a folder, the links not followed."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def rows(database: Path) -> dict[str, int]:
+    """Rows of tune's tables."""
+    with closing(sqlite3.connect(database)) as connection:
+        names = [
+            name
+            for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            if name.startswith("tune_") and name != "tune_schema"
+        ]
+        return {name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in names}
+
+
+@pytest.mark.parametrize("name", [f"{ALL}.db", "100%41 %3F.db", "two\nlines", "studies.artifacts"])
+@pytest.mark.parametrize("used", ["as made", "absolute", "from elsewhere", "by a link"])
+def test_a_study_leaves_nothing_behind(
+    name: str, used: str, tmp_path: Path, here: Command, mnist: Mnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commands spell the storage in another way than the run did."""
+    monkeypatch.delenv("TUNE_ARTIFACTS", raising=False)
+    folder, elsewhere = tmp_path / f"in {ALL}", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.chdir(folder)
+    searched(f"sqlite:///{name}", mnist)
+    [database] = (path for path in folder.iterdir() if path.is_file())
+    (elsewhere / "link.db").symlink_to(database)
+    before = under(tmp_path)
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 3
+    assert {path.parents[1].parent for path in tmp_path.rglob("*.safetensors")} == {folder}
+    cwd, storage = {
+        "as made": (folder, f"sqlite:///{name}"),
+        "absolute": (elsewhere, f"sqlite:///{folder}/{name}"),
+        "from elsewhere": (elsewhere, f"sqlite:///../{folder.name}/{name}"),
+        "by a link": (elsewhere, "sqlite:///link.db"),
+    }[used]
+
+    def done(*arguments: str) -> Any:
+        ended = here(*arguments, "--storage", storage, cwd=cwd)
+        assert ended.returncode == 0, ended.stderr
+        assert "cannot be read" not in ended.stderr
+        return ended
+
+    best = done("best", "twodigit", "--json").parsed["trial"]
+    repeated = done("repeat", "twodigit", "--trial", str(best), "--restore", "--json").parsed
+    assert repeated["equal"]
+    assert repeated["restored"] is not None
+    assert under(tmp_path) == before, "restored where they were"
+    assert "files    3 in" in done("delete", "twodigit", "--yes").stderr
+    assert under(tmp_path) == {
+        folder.name,
+        f"{folder.name}/{database.name}",
+        "elsewhere",
+        "elsewhere/link.db",
+    }
+    assert not any(rows(database).values())
+
+
+@pytest.mark.timeout(400)
+def test_every_command_finds_the_files_and_the_last_one_removes_them(tmp_path: Path, tune: Command) -> None:
+    """Processes with workers of their own, each in another folder and with another spelling."""
+    folder, elsewhere = tmp_path / f"in {ALL}", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    database, artifacts = folder / f"{ALL}.db", folder / f"{ALL}.artifacts"
+    (elsewhere / "link.db").symlink_to(database)
+    relative, absolute, linked = f"sqlite:///{ALL}.db", f"sqlite:///{database}", "sqlite:///link.db"
+    environment = {key: "" for key in ("TUNE_ARTIFACTS", "TUNE_STORAGE") if key in os.environ}
+
+    def done(*arguments: str, cwd: Path, storage: str) -> Any:
+        ended = tune(*arguments, "--storage", storage, cwd=cwd, **environment)
+        assert ended.returncode == 0, ended.stderr
+        return ended
+
+    quick = ("--task", "twodigit", "--model", "mlp", "--epochs", "0.02", "--workers", "2")
+    done("run", *quick, "--trials", "3", cwd=folder, storage=relative)
+    confirm = ("confirm", "twodigit", "--top", "1", "--seeds", "2", "--epochs", "0.02", "--workers", "2")
+    confirmed = done(*confirm, "--json", cwd=elsewhere, storage=absolute).parsed
+    assert confirmed["test_value"] is not None, "the weights were found"
+    assert {path.parents[1] for path in tmp_path.rglob("*.safetensors")} == {artifacts}
+    done("export", "twodigit", "--out", str(tmp_path / "out"), cwd=elsewhere, storage=linked)
+    done("report", "twodigit", "--out", "page.html", cwd=folder, storage=relative)
+    page = folder / "page.html"
+    assert "its mistakes cannot be shown" not in page.read_text()
+    page.unlink()
+    findings = done("doctor", "--json", cwd=elsewhere, storage=linked).parsed
+    assert str(artifacts) in next(each["finding"] for each in findings if each["check"] == "disk")
+    for name in ("twodigit.confirm", "twodigit"):
+        done("delete", name, "--yes", cwd=elsewhere, storage=linked)
+    left = {each for each in under(tmp_path) if not each.startswith("out")}
+    assert left == {folder.name, f"{folder.name}/{database.name}", "elsewhere", "elsewhere/link.db"}
+    counted = rows(database)
+    assert not any(count for name, count in counted.items() if "look" not in name), (
+        "but the ledger of test use"
+    )
