@@ -19,6 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from data.fetch import fetch
 from data.mnist import Mnist, load
+from search import redaction
 from search.records import StudySpec
 
 SERVERS = {
@@ -31,6 +32,12 @@ SERVERS = {
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A script's background job ignores Ctrl-C, and so would every command that the tests start in it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The passwords of other tests must not be hidden in the output of this one."""
+    monkeypatch.setattr(redaction, "_known", frozenset())
 
 
 @pytest.fixture(scope="session")

@@ -94,7 +94,7 @@ class _Once(logging.Handler):
         self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        words = redacted(record.getMessage())
+        words = redacted(record.getMessage(), ours=True)
         if words not in self._said:
             self._said.add(words)
             say(words, err=True)

@@ -164,10 +164,6 @@ class OptunaTrials:
 
     # Which trials
 
-    def best(self, study_id: int) -> int | None:
-        """Id of the complete trial with the highest value, the earliest of equals; None without any."""
-        return next(iter(self.ranked(study_id)), None)
-
     @retried
     def ranked(self, study_id: int, *, without: str | None = None) -> list[int]:
         """Ids of the complete trials that have a value, whoever added them: the highest value first, the

@@ -129,6 +129,8 @@ class TrialReader:
         """by trial id, as is all that follows"""
         self._states: dict[int, State] = {}
         """of tune's own trials, also of those that are left out"""
+        self._interrupted: set[int] = set()
+        """failed ones among these that a signal stopped"""
         self._foreign: dict[int, ForeignTrial] = {}
         self._checks: dict[int, CurveCheck] = {}
         self._faults: dict[int, str] = {}
@@ -142,10 +144,13 @@ class TrialReader:
         for trial in news:
             for known in (self._known, self._states, self._foreign):
                 known.pop(trial.trial_id, None)
+            self._interrupted.discard(trial.trial_id)
             if not trial.own:
                 self._foreign[trial.trial_id] = _foreign(trial)
                 continue
             self._states[trial.trial_id] = trial.state
+            if trial.state is State.FAILED and trial.user.get(FAILURE) == Failure.INTERRUPTED.value:
+                self._interrupted.add(trial.trial_id)
             if self._sound(trial):
                 self._known[trial.trial_id] = self._record(trial)
         if news and self._store is not None:
@@ -166,7 +171,11 @@ class TrialReader:
     def counted(self) -> Counts:
         """As `counts`, as of the last `all`. Trials that are left out are counted: they fill their slots."""
         states = Counter(self._states.values())
-        return Counts(**{each.value: states[each] for each in State}, foreign=len(self._foreign))
+        return Counts(
+            **{each.value: states[each] for each in State},
+            foreign=len(self._foreign),
+            interrupted=len(self._interrupted),
+        )
 
     @property
     def faults(self) -> Mapping[int, str]:

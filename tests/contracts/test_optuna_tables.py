@@ -167,8 +167,7 @@ class TestReading:
         counted, _ = trials.tally(study_id, interrupted=("parameters", 7))
         assert counted == replace(own, interrupted=1), "only failed ones"
         assert trials.tally(study_id, interrupted=("parameters", 8))[0] == own
-        assert trials.best(study_id) == ids[0], "the earliest of equals"
-        assert trials.ranked(study_id) == [ids[0], ids[1], ids[6]]
+        assert trials.ranked(study_id) == [ids[0], ids[1], ids[6]], "the earliest of equals first"
         assert trials.ranked(study_id, without="parameters") == []
         assert trials.ranked(study_id, without="reference") == [ids[0], ids[1], ids[6]]
         assert trials.images(study_id) == sum(max(trial.steps, default=0) for trial in everything)

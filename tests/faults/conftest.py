@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -148,12 +148,14 @@ class Arena:
             assert study is not None
             Reaper(study, storage.store, "undertaker").look(dead=dead)
 
-    def check(self, *, foreign: int | None = None, artifacts: Path | None = None) -> None:
+    def check(
+        self, *, foreign: int | None = None, artifacts: Path | None = None, refused: Sequence[str] = ()
+    ) -> None:
         """Holds the database against the history: nothing lost, doubled, unexpected or left over.
 
         foreign: trials that another program added, and that no worker has taken from the queue; None: those
         that the nemesis added. artifacts: the folder that the workers were given, where it is another than
-        the usual one.
+        the usual one. refused: what the test knows that processes were turned away with.
         """
         self._check_foreign()
         with open_storage(self.url, create=False) as storage:
@@ -166,7 +168,7 @@ class Arena:
             self._check_weights(storage, study.study_id, artifacts or self.folder / "artifacts")
         history = self.history
         assert [line["why"] for line in history if line["event"] == "crashed"] == []
-        assert self.refused() == []
+        assert self.refused() == list(refused)
         finished = {number: trial for number, trial in trials.items() if trial.state.counts}
         begun = {line["trial"] for line in history if line["event"] == "begun"}
         confirmed = {line["trial"]: line for line in history if line["event"] == "confirmed"}
@@ -351,7 +353,7 @@ class Nemesis:
         """tune deletes the study, or Optuna does; its workers notice and end, and nothing of it is left."""
         self.thaw(everything=True)
         if self.chance.random() < 0.5:
-            assert delete(arena.url, arena.study, force=True, agree=lambda _: True)
+            assert delete(arena.url, arena.study, force=True, agree=lambda _: True) is not None
         else:
             with other_program(arena.url) as storage:
                 # While a worker writes, Optuna deletes nothing on a server, and says nothing.

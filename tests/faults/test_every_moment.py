@@ -50,8 +50,8 @@ def test_a_reaper_may_die_at_any_write(arena: Callable[..., Any], tmp_path: Any)
     while not survived:
         study = arena(f"sqlite:///{tmp_path}/{moment}.db", trials=3)
         study.wait(study.start(die_at=8, pause_s=0.0))
-        assert [line["event"] for line in study.history] == ["joined", "begun"]
-        dead = [study.history[0]["worker"]]
+        assert [line["event"] for line in study.history] == ["created", "joined", "begun"]
+        dead = [study.history[1]["worker"]]
         study.wait(study.start(reap=dead, die_at=moment))
         survived = study.history[-1]["event"] == "reaped"
         study.wait(study.start(reap=[*dead, "reaper"]))

@@ -30,12 +30,6 @@ from search.redaction import (
 CANARY = "canary-4711"
 
 
-@pytest.fixture(autouse=True)
-def _forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Secrets of one test are none of the next one's."""
-    monkeypatch.setattr(redaction, "_known", frozenset())
-
-
 @pytest.mark.parametrize(
     ("url", "shown"),
     [

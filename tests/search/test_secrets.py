@@ -7,6 +7,7 @@ leaks nothing into process lists, files and the database is held in test_process
 from __future__ import annotations
 
 import importlib
+import logging
 import pickle
 import subprocess
 import sys
@@ -39,11 +40,6 @@ CANARY = "canary-4711"
 PASSWORD = f"{CANARY}@/: é'"
 """with characters that are encoded in a URL"""
 USERINFO = f"u:{quote(PASSWORD, safe='')}"
-
-
-@pytest.fixture(autouse=True)
-def _forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redaction, "_known", frozenset())
 
 
 def leaked(*texts: str) -> list[str]:
@@ -181,6 +177,19 @@ def test_what_should_not_happen(
     assert "this should not happen: AssertionError" in done.stderr
     assert ("Traceback" in done.stderr) == debug
     assert leaked(done.stderr) == []
+
+
+def test_a_warning_is_not_torn_apart_by_a_short_password(
+    here: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def warn(_text: str) -> tuple[list[object], list[object]]:
+        logging.getLogger("search.service.look").warning("No accuracy between 0 and 1: %s.", f"{CANARY}-2")
+        return [], []
+
+    redaction.remember(["1", f"{CANARY}-2"])
+    monkeypatch.setattr("search.service.look.all_studies", warn)
+    done = here("studies", cwd=tmp_path)
+    assert "No accuracy between 0 and 1: ***." in done.stderr
 
 
 def test_a_worker_that_waits_says_why_without_it(start: Command, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from search.store.rows import spec_to_json, study_of
 from search.study import history
 from search.study.ladder import Ladder
 from search.study.pruners import PRUNERS, make_pruning
+from search.study.reading import TrialReader
 from search.study.samplers import SAMPLERS, make_sampler
 from search.study.storage import Storage, open_storage
 from search.study.study import Study
@@ -369,6 +370,17 @@ class TestTrials:
         again = study.ask()
         assert (again.number, again.retry_of, again.origin) == (2, 1, 0)
         assert again.draw() == {**given, **CAME_LATER}
+
+    def test_readers_that_count_while_they_read_know_what_a_signal_stopped(self, storage: Storage) -> None:
+        study = prepared(storage)
+        reader = TrialReader(storage.trials, study.study_id, study.space)
+        for failure in (Failure.INTERRUPTED, Failure.ERROR, Failure.INTERRUPTED):
+            trial_id = study.ask().trial_id
+            reader.all()  # as one at work
+            study.fail(trial_id, failure, "")
+            reader.all()
+            assert reader.counted == reader.counts()
+        assert (reader.counted.failed, reader.counted.interrupted) == (3, 2)
 
     def test_what_another_program_ended_is_not_repeated(self, storage: Storage) -> None:
         """optuna-dashboard and scripts can end a trial as failed, and say nothing of tune's why."""

@@ -25,6 +25,7 @@ from search.store import tables
 from search.store.engine import parse_url
 from search.store.location import locate
 from search.store.memory import MemoryStore
+from search.store.trial_facts import News
 from search.study.reading import open_reading
 from search.study.storage import Storage, open_storage
 from search.work.artifacts import KEEP
@@ -219,7 +220,12 @@ class TestOnAServer:
         export = ("export", "twodigit", "--out", "model", "--storage", url)
         assert here(*export, cwd=third).returncode == 0
         told = json.loads((third / "model" / "manifest.json").read_text())
-        best = next(each for each in kept if each.sha256 == told["checkpoint_sha256"])
+        leading = here("best", "twodigit", "--json", "--storage", url, cwd=third).parsed
+        numbers = {
+            each.trial_id: each.number for each in storage.trials.outlines(ground.study.study_id, News())
+        }
+        [best] = [each for each in kept if numbers[each.trial_id] == leading["trial"]]
+        assert (told["trial"], told["checkpoint_sha256"]) == (leading["trial"], best.sha256)
 
         done = here("report", "twodigit", "--storage", url, cwd=third)
         assert (done.returncode, done.stderr) == (0, ""), "with the winner's mistakes"
