@@ -48,7 +48,7 @@ def studies(context: typer.Context) -> list[str]:
     found: list[str] = []
 
     def look() -> None:
-        with contextlib.suppress(Exception):  # whoever presses TAB wants no error message
+        with contextlib.suppress(Exception):  # an error message would garble the line that is typed
             from search.store.names import study_names
 
             found.extend(study_names(url))

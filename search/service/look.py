@@ -51,7 +51,7 @@ def find(storage: Storage, name: str) -> tuple[Study, StudyRecord]:
 
 def refuse_foreign(storage_url: str, name: str) -> None:
     """Raises ConfigError where there is a study of that name that tune did not make, before anything is
-    opened to write. Whatever else is wrong with the storage is left to whoever opens it then."""
+    opened to write. Whatever else is wrong with the storage is found when it is opened then."""
     try:
         storage = open_reading(storage_url)
     except ConfigError:

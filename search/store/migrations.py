@@ -1,5 +1,5 @@
-"""Decides whether a database may be opened or is refused untouched.
-Knows nothing of how tables are made (creation.py) or brought up to date (upgrade.py).
+"""Decides whether a database may be opened or is refused untouched. creation.py makes tables, upgrade.py brings
+them up to date.
 """
 
 from __future__ import annotations
@@ -138,5 +138,5 @@ def refuse_damaged(engine: Engine) -> None:
 
 
 def _has_studies(connection: Connection) -> bool:
-    """Whether Optuna has a study there, whoever made it."""
+    """Whether Optuna has a study there, made by tune or not."""
     return connection.execute(select(optuna_tables.studies.c.study_id).limit(1)).first() is not None

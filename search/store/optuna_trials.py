@@ -98,7 +98,7 @@ class OptunaTrials:
 
     @retried
     def counts(self, study_id: int) -> Counts:
-        """How many trials are in each state, whoever added them."""
+        """How many trials are in each state, also those that another program added."""
         trials = tables.trials.c
         query = select(as_word(trials.state), func.count()).where(trials.study_id == study_id)
         with self.database.read() as connection:
@@ -166,7 +166,7 @@ class OptunaTrials:
 
     @retried
     def ranked(self, study_id: int, *, without: str | None = None) -> list[int]:
-        """Ids of the complete trials that have a value, whoever added them: the highest value first, the
+        """Ids of the complete trials that have a value, foreign ones too: the highest value first, the
         earliest of equals. without: the key of a user attribute; trials that have it are left out."""
         trials, values, said = tables.trials, tables.values, tables.user_attributes
         kind = case((values.c.value_type == "INF_NEG", -1), (values.c.value_type == "INF_POS", 1), else_=0)
