@@ -1,5 +1,6 @@
-"""Decides whether a database may be opened or is refused untouched. creation.py makes tables, upgrade.py brings
-them up to date.
+"""Decides whether a database may be opened or is refused untouched.
+
+creation.py makes tables, upgrade.py brings them up to date.
 """
 
 from __future__ import annotations
