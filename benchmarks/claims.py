@@ -44,7 +44,14 @@ class Counting:
         self._slots = slots
         self._taken: list[Claim] = []
 
-    def claim(self, study_id: int, worker_id: str, *, lease_s: float) -> Claim | None:
+    def claim(
+        self,
+        study_id: int,
+        worker_id: str,
+        *,
+        lease_s: float,
+        created: datetime.datetime | None = None,
+    ) -> Claim | None:
         """The next one."""
         if len(self._taken) == self._slots:
             return None

@@ -338,7 +338,7 @@ class Nemesis:
     def _make_or_delete_neighbor(self) -> None:
         """Makes another study and sets a worker on it; the next time it is deleted under that worker."""
         if not self.neighbor.pids:
-            self.thaw(everything=True)  # a worker that was frozen in a transaction keeps SQLite locked
+            self.thaw(everything=True)  # one that was frozen in a transaction keeps an SQLite file locked
             self.neighbor.create()
             self.neighbor.start(pause_s=0.02)
             return
