@@ -211,3 +211,18 @@ def test_orphans_of_optunas_deletion_are_not_taken_over(tmp_path: Path, plain_sp
             {},
             {},
         ]
+
+
+def test_orphans_of_optunas_deletion_are_swept(tmp_path: Path, plain_spec: StudySpec) -> None:
+    """Another program's next trial gets the id, and would have what they say of it."""
+    with open_storage(f"sqlite:///{tmp_path / 'studies.db'}") as storage:
+        old = full(storage, "old", plain_spec)
+        storage.optuna.delete_study(old.study_id)
+        with storage.trials.database.write() as connection:
+            orphan = {"trial_id": 7, "number": 5, "study_id": old.study_id, "state": "FAIL"}
+            connection.execute(insert(optuna_tables.trials).values(**orphan))
+            for trial_id in (7, 8):
+                said = {"trial_id": trial_id, "key": "failure", "value_json": '"interrupted"'}
+                connection.execute(insert(optuna_tables.user_attributes).values(**said))
+        assert sweep(storage.trials.database) == [old.study_id]
+        assert set(optunas_counted(storage).values()) == {0}

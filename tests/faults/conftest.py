@@ -353,7 +353,7 @@ class Nemesis:
         """tune deletes the study, or Optuna does; its workers notice and end, and nothing of it is left."""
         self.thaw(everything=True)
         if self.chance.random() < 0.5:
-            assert delete(arena.url, arena.study, force=True, agree=lambda _: True)
+            assert delete(arena.url, arena.study, force=True, agree=lambda _: True) is not None
         else:
             with other_program(arena.url) as storage:
                 # While a worker writes, Optuna deletes nothing on a server, and says nothing.
