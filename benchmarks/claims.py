@@ -44,7 +44,14 @@ class Counting:
         self._slots = slots
         self._taken: list[Claim] = []
 
-    def claim(self, study_id: int, worker_id: str, *, lease_s: float) -> Claim | None:
+    def claim(
+        self,
+        study_id: int,
+        worker_id: str,
+        *,
+        lease_s: float,
+        created: datetime.datetime | None = None,
+    ) -> Claim | None:
         """The next one."""
         if len(self._taken) == self._slots:
             return None
@@ -107,13 +114,21 @@ def without(slots: int) -> Iterator[None]:
     counting = Counting(slots)
     add_checkpoint = SQLStore.add_checkpoint
 
-    def unclaimed(self: SQLStore, study_id: int, checkpoint: CheckpointRecord, **_claim: object) -> None:
-        add_checkpoint(self, study_id, checkpoint)
+    def unclaimed(
+        self: SQLStore,
+        study_id: int,
+        checkpoint: CheckpointRecord,
+        *,
+        content: bytes | None = None,
+        **_claim: object,
+    ) -> None:
+        add_checkpoint(self, study_id, checkpoint, content=content)
 
     stand_ins: tuple[tuple[type, str, Any], ...] = (
         (SQLStore, "claim", lambda _self, *given, **more: counting.claim(*given, **more)),
         (SQLStore, "claims", lambda _self, study_id: counting.claims(study_id)),
         (SQLStore, "attach", nothing),
+        (SQLStore, "require_held", nothing),
         (SQLStore, "settle", nothing),
         (SQLStore, "open_claims", nothing),
         (SQLStore, "add_checkpoint", unclaimed),

@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +143,8 @@ class Base:
     url: str
     folder: Path
     engine: Engine
-    tables: dict[str, Table]
-    rows: dict[str, list[dict[str, Any]]]
+    tables: dict[str, Table] = field(repr=False)
+    rows: dict[str, list[dict[str, Any]]] = field(repr=False)  # Hypothesis warns of a large one
 
     @contextlib.contextmanager
     def edited(self) -> Iterator[Connection]:
