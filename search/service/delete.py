@@ -64,7 +64,9 @@ def delete(
             return None
         if not force:
             _refuse_in_use(storage, record)  # whoever was asked may have taken his time
-        delete_study(storage.trials.database, record.study_id)
+        files = files_of(storage.store, record, storage.location)  # workers may have joined meanwhile
+        if not delete_study(storage.trials.database, record.study_id, created=record.created):
+            raise TryAgain(f"{name} was deleted or made again meanwhile; nothing was deleted now.")
         return files.delete()
 
 

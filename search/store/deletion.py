@@ -7,22 +7,26 @@ In an SQLite file, which checks no foreign keys, such rows stay behind as orphan
 
 from __future__ import annotations
 
+import datetime
+
 from sqlalchemy import Connection, delete, select
 
 from search.store import optuna_tables, tables
 from search.store.database import Database
 from search.store.leftovers import OF_STUDIES, OF_TRIALS
+from search.store.rows import utc
 
 
-def delete_study(database: Database, study_id: int) -> bool:
+def delete_study(database: Database, study_id: int, *, created: datetime.datetime | None = None) -> bool:
     """Deletes the study with all its trials, all of it or nothing; False where there is none.
 
-    A worker at one of its trials finds that trial gone, or its claim, at its next write.
+    created: when the study was made that is meant; False too where another one has its id by now. A worker at
+    one of its trials finds that trial gone, or its claim, at its next write.
     """
-    return database.patiently(lambda: _delete(database, study_id))
+    return database.patiently(lambda: _delete(database, study_id, created))
 
 
-def _delete(database: Database, study_id: int) -> bool:
+def _delete(database: Database, study_id: int, created: datetime.datetime | None) -> bool:
     trials, studies = optuna_tables.trials.c, optuna_tables.studies
     with database.write() as connection:
         # Locked in the order in which workers lock them: no row can be added under these from here on.
@@ -30,8 +34,10 @@ def _delete(database: Database, study_id: int) -> bool:
         if connection.execute(locked).first() is None:
             return False
         connection.execute(select(trials.trial_id).where(trials.study_id == study_id).with_for_update()).all()
-        ours = select(tables.studies.c.study_id).where(tables.studies.c.study_id == study_id)
-        connection.execute(ours.with_for_update()).all()
+        ours = select(tables.studies.c.created).where(tables.studies.c.study_id == study_id)
+        found = connection.execute(ours.with_for_update()).scalar()
+        if created is not None and (found is None or utc(found) != created):
+            return False
         delete_rows(connection, study_id)
         connection.execute(delete(studies).where(studies.c.study_id == study_id))
     return True

@@ -76,10 +76,9 @@ def own_trials(
     if not rest:
         return frozenset(own)
     claims = tables.claims.c
-    claimed = raw(
-        connection,
-        select(claims.trial_id, claims.study_id).where(claims.trial_id.between(min(rest), max(rest))),
-    )
+    studies = sorted({study_id for study_id, _ in found.values()})
+    query = select(claims.trial_id, claims.study_id).where(claims.study_id.in_(studies))
+    claimed = raw(connection, query.where(claims.trial_id.between(min(rest), max(rest))))
     own |= {trial_id for trial_id, study_id in claimed if trial_id in rest and found[trial_id][0] == study_id}
     unfinished = {
         trial_id

@@ -4,7 +4,6 @@ Knows nothing of training and of claims; hides Optuna completely.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -92,6 +91,10 @@ class Asked:
         """From now on `check`, which raises LeaseLost, is called in every transaction that writes to the
         trial: a trial of another study may have got the same id since this one was deleted."""
         self._adapter.guard(self.trial_id, check)
+
+    def unguard(self) -> None:
+        """Forgets the guard: the trial is in other hands, or has ended."""
+        self._adapter.unguard(self.trial_id)
 
     def draw(self) -> dict[str, Value]:
         """The trial's complete settings; drawn at the first call, the same ones afterwards."""
@@ -304,19 +307,24 @@ class Study:
             attributes[REFERENCE] = reference
         self._trials.queue(self.study_id, searched, attributes, mark=CONFIRMING)
 
-    def fail(self, trial_id: int, reason: Failure, detail: str) -> State | None:
+    def fail(
+        self, trial_id: int, reason: Failure, detail: str, *, guard: Callable[[], object] = lambda: None
+    ) -> State | None:
         """Ends a running trial as failed; queues its settings again, once, where they are not to blame.
 
         After DEATHS repetitions whose workers died they are not, nor where they cannot be read any more. In a
-        confirmation they are always queued
-        again, for no other settings can take the place; whoever begins the repetition ends it at once if
-        there were too many (search.report.confirming.racing). Does nothing to a trial that is finished
-        already, except to queue a retry that is owed. Returns the state that it has now; None where it was
-        deleted.
+        confirmation they are always queued again, for no other settings can take the place; the worker that
+        begins the repetition ends it at once if there were too many (search.report.confirming.racing). Does
+        nothing to a trial that is finished already, except to queue a retry that is owed. Returns the state
+        that it has now; None where it was deleted. Raises what `guard` raises: see Asked.guard.
         """
         why = {FAILURE: reason.value, FAILURE_DETAIL: detail}
-        with contextlib.suppress(TrialEnded, KeyError):  # its worker was faster than the reaper
-            self._trials.change(trial_id, Change(user=why, state=State.FAILED))
+        try:
+            self._trials.change(trial_id, Change(user=why, state=State.FAILED), guard=guard)
+        except TrialEnded:  # its worker was faster than the reaper
+            guard()
+        except KeyError:
+            return None
         found = self._trials.facts_of([trial_id])
         if not found:
             return None

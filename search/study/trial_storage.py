@@ -121,6 +121,8 @@ class TrialStorage(BaseStorage):
             if draft is not None:
                 self._drafts[trial_id] = draft
             with self._trials.transaction():
+                if draft is None:
+                    self._guards.get(trial_id, lambda: None)()
                 self._flush(trial_id)
                 also()
 
@@ -145,6 +147,10 @@ class TrialStorage(BaseStorage):
         """From now on `check` is called in every transaction that writes to this trial, until it ends; what
         it raises undoes the transaction."""
         self._guards[trial_id] = check
+
+    def unguard(self, trial_id: int) -> None:
+        """Forgets the guard of this trial."""
+        self._guards.pop(trial_id, None)
 
     def note(self, trial_id: int, key: str, value: object) -> None:
         """Writes a user attribute together with whatever is written of this trial next."""
@@ -247,7 +253,6 @@ class TrialStorage(BaseStorage):
         guard = self._guards.get(trial_id, lambda: None)
         if state is not None:
             self._own.pop(trial_id, None)
-            self._guards.pop(trial_id, None)
         try:
             self._trials.change(trial_id, replace(draft or Change(), state=state, value=value), guard=guard)
         except TrialEnded as error:

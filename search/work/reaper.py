@@ -97,7 +97,12 @@ class Reaper:
     def _deal_with(self, taken: Claim, holder: str) -> bool:
         """Ends the trial of a claim that was `holder`'s; whether it was lost."""
         if taken.trial_id is not None:
-            state = self._study.fail(taken.trial_id, Failure.WORKER_DIED, f"{holder} vanished")
+            state = self._study.fail(
+                taken.trial_id,
+                Failure.WORKER_DIED,
+                f"{holder} vanished",
+                guard=lambda: self._store.require_held(taken),
+            )
             if state is not None and state.counts:
                 self._store.settle(taken)
                 return False

@@ -309,6 +309,7 @@ class _Hands:
     def _put_down(self, attempt: Attempt) -> None:
         self._leases.drop(attempt.claim)
         self._attempts.pop(attempt.asked.number, None)
+        attempt.asked.unguard()
         attempt.let_go()
         give_back_memory()
 
@@ -316,8 +317,10 @@ class _Hands:
         self._put_down(attempt)
         if not reason.repeated:
             attempt.saves.discard()
-        state = self._study.fail(attempt.asked.trial_id, reason, detail)
-        with contextlib.suppress(LeaseLost):  # whoever has the claim now deals with it
+        with contextlib.suppress(LeaseLost):  # who has the claim now deals with the trial
+            state = self._study.fail(
+                attempt.asked.trial_id, reason, detail, guard=lambda: self._store.require_held(attempt.claim)
+            )
             if state is not None and state.counts:  # another program finished it: the slot is filled
                 self._store.settle(attempt.claim)
                 return

@@ -17,6 +17,7 @@ from search.confirmation import Look
 from search.records import (
     CheckpointRecord,
     ExportRecord,
+    Failure,
     HeadScore,
     Point,
     Scores,
@@ -25,6 +26,7 @@ from search.records import (
     Worker,
 )
 from search.store import optuna_tables, tables
+from search.store.base import LeaseLost
 from search.store.deletion import delete_study
 from search.store.leftovers import free_slots, sweep
 from search.store.trial_facts import Change
@@ -226,3 +228,33 @@ def test_orphans_of_optunas_deletion_are_swept(tmp_path: Path, plain_spec: Study
                 connection.execute(insert(optuna_tables.user_attributes).values(**said))
         assert sweep(storage.trials.database) == [old.study_id]
         assert set(optunas_counted(storage).values()) == {0}
+
+
+def test_a_study_that_was_made_again_under_the_same_id_is_not_deleted(
+    storage: Storage, plain_spec: StudySpec
+) -> None:
+    study = full(storage, "made again", plain_spec)
+    record = storage.store.study(study.study_id)
+    assert record is not None
+    earlier = record.created - datetime.timedelta(seconds=1)
+    assert not delete_study(storage.trials.database, study.study_id, created=earlier)
+    assert study.exists()
+    assert delete_study(storage.trials.database, study.study_id, created=record.created)
+
+
+def test_a_worker_without_its_claim_writes_nothing(storage: Storage, plain_spec: StudySpec) -> None:
+    """Neither a report that repeats an earlier one, nor that the trial failed."""
+    study = Study.create(storage, "s", plain_spec, 3)
+    assert study is not None
+    claim = storage.store.claim(study.study_id, "w", lease_s=30)
+    assert claim is not None
+    asked = study.ask(lambda trial_id: storage.store.attach(claim, trial_id))
+    asked.guard(lambda: storage.store.require_held(claim))
+    asked.report(1000, 0.5, POINT)
+    assert storage.store.take_over(storage.store.claims(study.study_id)[0], "taker", lease_s=30) is not None
+    with pytest.raises(LeaseLost):
+        asked.report(1000, 0.5, replace(POINT, images=2000))
+    assert [point.images for point in storage.store.curve(asked.trial_id)] == [1000]
+    with pytest.raises(LeaseLost):
+        study.fail(asked.trial_id, Failure.INTERRUPTED, "", guard=lambda: storage.store.require_held(claim))
+    assert study.running() == {asked.trial_id}
