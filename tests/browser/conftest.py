@@ -184,7 +184,8 @@ def demos(tmp_path_factory: pytest.TempPathFactory, mnist: Mnist) -> Iterator[di
                 storage, task, mnist, folder / "studies.artifacts", device=torch.device("cpu"), threads=1
             )
             work(ground, stop=lambda: False)
-        export(url, task, trial=None, out=folder / task, force=False, int8=False, tell=lambda words: None)
+        last = references - 1
+        export(url, task, trial=last, out=folder / task, force=False, int8=False, tell=lambda words: None)
         model = Model(open_export(folder / task))
         running[task] = Demo(
             model=model,

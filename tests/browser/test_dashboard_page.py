@@ -34,7 +34,8 @@ def studies(tmp_path_factory: pytest.TempPathFactory, mnist: Mnist) -> Path:
     folder = tmp_path_factory.mktemp("studies")
     url = f"sqlite:///{folder / 'studies.db'}"
     with open_storage(url) as storage:
-        create_or_resume(storage, RunRequest(task="twodigit", trials=2, epochs=0.02, model="mlp"), mnist)
+        request = RunRequest(task="twodigit", trials=3, epochs=0.02, model="mlp", pruner="none")
+        create_or_resume(storage, request, mnist)
         device = torch.device("cpu")
         ground = prepare(storage, "twodigit", mnist, folder / "studies.artifacts", device=device, threads=1)
         work(ground, stop=lambda: False)
