@@ -20,7 +20,7 @@ from sqlalchemy import Connection, insert, select
 from data.mnist import load
 from search.records import StudySpec, Value
 from search.space.defaults import DEFAULT_EPOCHS, default_space
-from search.space.domain import Choice, Fixed, Float
+from search.space.domain import Choice, Fixed, Float, Space
 from search.space.file import space_entries
 from search.store import tables
 from search.study.ladder import Ladder, halvings_of
@@ -33,10 +33,10 @@ LADDER = Ladder(epoch_images=36_000, epochs=EPOCHS, halvings=halvings_of("twodig
 HEADS = ("first_digit", "second_digit")
 
 
-def spec(sampler: str, pruner: str) -> StudySpec:
+def spec(sampler: str, pruner: str, space: Space = SPACE) -> StudySpec:
     return StudySpec(
         task="twodigit",
-        space=space_entries(SPACE),
+        space=space_entries(space),
         epochs=LADDER.epochs,
         epoch_images=LADDER.epoch_images,
         halvings=LADDER.halvings,

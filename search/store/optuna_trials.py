@@ -17,13 +17,13 @@ from typing import Any
 from sqlalchemy import Connection, Select, Table, case, func, insert, select, update
 
 from search.errors import TuneError
-from search.records import Counts, State, Value
+from search.records import Counts, Failure, State, Value
 from search.store import optuna_tables as tables
 from search.store.database import Database, portions, retried
 from search.store.deletion import delete_rows
 from search.store.optuna_rows import insert_trial, next_number, start_trial, utc_now, write_change
 from search.store.optuna_tables import as_word, number_of
-from search.store.ownership import MARK, own_trials, raw, rows_of
+from search.store.ownership import FAILURE, MARK, own_trials, raw, rows_of
 from search.store.trial_facts import (
     FIXED_PARAMS,
     NAMES,
@@ -274,7 +274,8 @@ class OptunaTrials:
     @retried
     def outlines(self, study_id: int, news: News) -> list[Outline]:
         """The trials that are news, by number, in outline; notes that they have been seen."""
-        trials, values, steps = tables.trials, tables.values, tables.steps
+        trials, values, steps, said = tables.trials, tables.values, tables.steps, tables.user_attributes
+        why = (said.c.trial_id == trials.c.trial_id) & (said.c.key == FAILURE)
         last = select(func.max(steps.c.step)).where(steps.c.trial_id == trials.c.trial_id).scalar_subquery()
         query = (
             select(
@@ -284,10 +285,12 @@ class OptunaTrials:
                 values.c.value,
                 as_word(values.c.value_type),
                 last,
+                said.c.value_json,
             )
             .outerjoin_from(
                 trials, values, (values.c.trial_id == trials.c.trial_id) & (values.c.objective == 0)
             )
+            .outerjoin(said, why)
             .where(news.of(study_id))
             .order_by(trials.c.number)
         )
@@ -302,8 +305,9 @@ class OptunaTrials:
                 value=None if kind is None else number_of(value, kind),
                 last_step=last_step,
                 own=trial_id in own,
+                diverged=STATES[state] is State.FAILED and failure == json.dumps(Failure.DIVERGED),
             )
-            for trial_id, number, state, value, kind, last_step in rows
+            for trial_id, number, state, value, kind, last_step, failure in rows
         ]
         news.note(found)
         return found

@@ -44,6 +44,8 @@ class Outline:
     """of its intermediate values"""
     own: bool = True
     """as in Facts"""
+    diverged: bool = False
+    """whether it failed because its loss was no longer finite"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

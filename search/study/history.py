@@ -1,5 +1,4 @@
 """Which trials a sampler is shown: all of a small study, a fixed number of a large one.
-Knows nothing of how a sampler uses them.
 
 Drawing costs what the sampler reads. TPE at 10,000 trials takes half a second of CPU for one draw (GP: the
 cube of their number), and most of it for trials that hardly matter. TPE models two densities: of its *good*
@@ -9,8 +8,11 @@ trials, never more than 25, and of all others. Of a large study it is shown
   been pruned there, so that what is known so far counts,
 - the trials that it calls good, by its own order, all of them,
 - the first finished trial, from which the quasi-random sampler takes its dimensions,
-- of the others an even sample: those whose number has the lowest hash. One more trial changes at most one
-  of them, so that a process reads each only once, and every process has the same.
+- of the others, diverged ones included, an even sample: those whose number has the lowest hash. One more
+  trial changes at most one of them, so that a process reads each only once, and every process has the same.
+
+A diverged trial is the worst result that there is. It is shown as one that was pruned before its first
+report, which TPE ranks behind all others. Other failed trials say nothing about their settings.
 
 So the good density is exactly TPE's, and the other one is estimated from the sample. Up to SHOWN finished
 trials nothing is left out. What is shown depends on the trials alone, not on who looks or since when.
@@ -68,7 +70,7 @@ class History:
                 continue
             if trial.state is State.RUNNING:
                 self._at_work[trial.trial_id] = trial
-            elif trial.state.counts:
+            elif trial.state.counts or trial.diverged:
                 self._take(trial)
 
     def _take(self, trial: Outline) -> None:
@@ -94,7 +96,7 @@ class History:
         missing = finished - self._known.keys() - self._unusable
         for trial in self._trials.facts_of(missing | self._at_work.keys()):
             if self._usable is None or self._usable(trial):
-                self._known[trial.trial_id] = frozen(trial)
+                self._known[trial.trial_id] = _with_worst_result(frozen(trial))
             elif trial.trial_id in finished:
                 self._unusable.add(trial.trial_id)
         found = [self._known[trial_id] for trial_id in finished if trial_id in self._known]
@@ -121,12 +123,21 @@ def _as_pruned(trial: FrozenTrial) -> FrozenTrial:
     return trial
 
 
+def _with_worst_result(trial: FrozenTrial) -> FrozenTrial:
+    """A diverged trial, if it is one, as if it had been pruned before its first report: Optuna's samplers see
+    no failed trials, and TPE ranks such a pruned one last."""
+    if trial.state is TrialState.FAIL:
+        trial.state = TrialState.PRUNED
+        trial.intermediate_values = {}
+    return trial
+
+
 def rank(trial: Outline) -> tuple[float, ...]:
     """TPE's order of finished trials, the best first: complete ones by value, then pruned ones by how far
-    they came and by value; the earlier one of equals."""
+    they came and by value, then those without a report and diverged ones; the earlier one of equals."""
     value = -trial.value if trial.value is not None else float("inf")
     if trial.state is State.COMPLETE:
         return (0, value, 0, trial.number)
-    if trial.last_step is None:
+    if trial.last_step is None or trial.diverged:
         return (2, 0, 0, trial.number)
     return (1, -trial.last_step, value, trial.number)

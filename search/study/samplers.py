@@ -1,6 +1,5 @@
 """The samplers by name, seeded so that parallel and resumed workers do not draw the same points. Quasi-random
 ones share one sequence, of which Optuna promises each point at least once.
-Knows nothing of what the parameters mean.
 """
 
 from __future__ import annotations
@@ -85,6 +84,11 @@ def _qmc(seed: int) -> BaseSampler:
         return QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
 
 
+def _gp(seed: int) -> BaseSampler:
+    # Settings that only some trials have are drawn at random, which is said in the help, not at every draw.
+    return GPSampler(seed=seed, warn_independent_sampling=False)
+
+
 @contextmanager
 def _long_experimental() -> Iterator[None]:
     """Without the warnings about parts of Optuna that have been experimental for years (2.8, 3.0)."""
@@ -96,7 +100,7 @@ def _long_experimental() -> Iterator[None]:
 SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = MappingProxyType(
     {
         "tpe": lambda seed: SeededPerTrial(_tpe, seed),
-        "gp": lambda seed: SeededPerTrial(lambda s: GPSampler(seed=s), seed),
+        "gp": lambda seed: SeededPerTrial(_gp, seed),
         "random": lambda seed: SeededPerTrial(lambda s: RandomSampler(seed=s), seed),
         # A low-discrepancy sequence is one sequence: every worker needs the same seed, and Optuna hands
         # out its points through the storage.
@@ -105,6 +109,15 @@ SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = MappingProxyType(
 )
 
 DEFAULT_SAMPLER = "tpe"
+
+
+def compares_at_one_rung(sampler: str, pruner: str) -> bool:
+    """Whether that sampler is shown trials as search.study.fidelity presents them.
+
+    GP models complete trials only. TPE ranks pruned trials by how far they came, which says nothing where
+    each of Hyperband's brackets begins to prune at another rung.
+    """
+    return sampler == "gp" or (sampler == "tpe" and pruner == "hyperband")
 
 
 def make_sampler(name: str, seed: int) -> BaseSampler:

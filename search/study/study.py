@@ -31,10 +31,11 @@ from search.store.ownership import (
     RETRY_OF,
 )
 from search.store.trial_facts import Change, Facts, News
+from search.study.fidelity import at_one_rung
 from search.study.ladder import Ladder
 from search.study.pruners import Pruning, make_pruning
 from search.study.reading import TrialReader, confirming_of, find_id
-from search.study.samplers import make_sampler
+from search.study.samplers import compares_at_one_rung, make_sampler
 from search.study.storage import Storage
 from search.study.suggest import fitting, split_reference, suggest
 from search.study.trial_storage import Rules, TrialStorage
@@ -256,6 +257,8 @@ class Study:
         pruning = make_pruning(pruner, ladder)
         self._study.sampler = make_sampler(sampler, seed)
         self._study.pruner = pruning.pruner
+        if compares_at_one_rung(sampler, pruner):
+            self._adapter.present = at_one_rung
         return pruning
 
     def ask(self, begun: Callable[[int], object] = lambda _: None) -> Asked:

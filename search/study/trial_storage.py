@@ -1,5 +1,4 @@
 """Optuna's view of the storage, made for many trials: few queries to read, one transaction to write.
-Knows nothing of SQL and of samplers.
 
 Optuna calls one method a fact. Here the facts of a drawing, or of a report and its judgement, are gathered
 and written together; what a sampler asks for is answered from a bounded history. Studies themselves,
@@ -77,6 +76,8 @@ class TrialStorage(BaseStorage):
         self._trials = trials
         self.rules: Rules | None = None
         """of a study of tune's; None: every trial is taken as it is"""
+        self.present: Callable[[list[FrozenTrial]], list[FrozenTrial]] = lambda trials: trials
+        """how the trials of the history are shown to a sampler"""
         self._own: dict[int, FrozenTrial] = {}
         self._drafts: dict[int, Change] = {}
         """what has been said of a trial and is not written yet"""
@@ -284,7 +285,7 @@ class TrialStorage(BaseStorage):
             usable = None if self.rules is None else self.rules.usable
             history = self._histories.setdefault(study_id, History(self._trials, study_id, usable))
             history.look()
-            self._shown = history.shown()
+            self._shown = self.present(history.shown())
         return self._shown
 
     def _everything(self, study_id: int) -> list[FrozenTrial]:
