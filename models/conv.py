@@ -12,6 +12,7 @@ from torch import nn
 
 from models.checks import InvalidConfig, choice, flag, real, whole
 from models.layers import ACTIVATIONS, Activation, Flatten, Parts, activation
+from models.widths import grown, tapered
 
 Padding = Literal["same", "valid"]
 
@@ -83,8 +84,7 @@ class ConvConfig:
     @property
     def block_channels(self) -> tuple[int, ...]:
         """Output channels of each block."""
-        exact = (self.channels * self.growth**i for i in range(self.blocks))
-        return tuple(self.divisor * max(1, round(channels / self.divisor)) for channels in exact)
+        return grown(self.channels, self.growth, self.blocks, self.divisor)
 
     @property
     def block_convolutions(self) -> tuple[int, ...]:
@@ -94,7 +94,7 @@ class ConvConfig:
     @property
     def widths(self) -> tuple[int, ...]:
         """Units of each hidden linear layer."""
-        return tuple(max(1, round(self.hidden * self.hidden_taper**i)) for i in range(self.hidden_layers))
+        return tapered(self.hidden, self.hidden_taper, self.hidden_layers)
 
     def sizes(self, image: tuple[int, int, int]) -> tuple[tuple[int, int, int], ...]:
         """(channels, height, width) after each block. Raises PictureTooSmall where a side vanishes."""

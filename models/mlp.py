@@ -9,6 +9,7 @@ from torch import nn
 
 from models.checks import choice, real, whole
 from models.layers import ACTIVATIONS, Activation, Parts
+from models.widths import tapered
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +37,7 @@ class MLPConfig:
     @property
     def widths(self) -> tuple[int, ...]:
         """Units of each hidden layer."""
-        return tuple(max(1, round(self.width * self.taper**i)) for i in range(self.depth))
+        return tapered(self.width, self.taper, self.depth)
 
 
 def parts(config: MLPConfig, image: tuple[int, int, int]) -> Parts:

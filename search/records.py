@@ -104,6 +104,12 @@ class StudyRecord:
     """trials that shall be finished (complete or pruned) in all"""
     created: datetime.datetime
     """UTC"""
+    exhausted: bool = False
+    """every configuration of its discrete space was tried: no more trials come. A store does not know"""
+
+    def is_finished(self, trials: int) -> bool:
+        """Whether a study with so many finished trials has all that it will ever have."""
+        return trials >= self.target_trials or self.exhausted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -413,3 +419,5 @@ class Snapshot:
     by how long whole trials take; None: nobody can tell yet"""
     stopping: bool = False
     """a signal has come: the workers put their trials in order"""
+    exhausted: bool = False
+    """as in StudyRecord"""

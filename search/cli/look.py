@@ -79,7 +79,7 @@ def _study_cells(row: dict[str, Any], *, interrupted: bool) -> list[str]:
     return [
         row["study"],
         f"{row['task']} (confirms {row['confirms']})" if row["confirms"] else row["task"],
-        f"{row['complete'] + row['pruned']}/{row['target_trials']}",
+        f"{row['complete'] + row['pruned']}/{row['target_trials']}{' exhausted' * row['exhausted']}",
         str(row["complete"]),
         str(row["pruned"]),
         *([str(row["interrupted"])] if interrupted else []),
@@ -111,6 +111,7 @@ def _foreign_study(study: ForeignStudy) -> dict[str, Any]:
         **counts,
         "foreign": study.trials,
         "made_by_tune": False,
+        "exhausted": False,
         "confirms": None,
         "created": None,
     }
@@ -130,6 +131,7 @@ def _study(view: StudyView) -> dict[str, Any]:
         "waiting": counts.waiting,
         "foreign": counts.foreign,
         "made_by_tune": True,
+        "exhausted": view.record.exhausted and counts.finished < view.record.target_trials,
         "best_trial": best.number if best else None,
         "best_value": fraction(best.value) if best else None,
         "best_reference": reference.reference if reference else None,

@@ -107,7 +107,7 @@ def panel(seen: Snapshot) -> RenderableType:
         accuracy = percent(each.latest.validation.accuracy) if each.latest else "–"
         row = (str(each.trial.number), f"{each.epoch:.2f}", accuracy, described(each.trial, seen.task))
         workers.add_row(each.worker, *row)
-    if not seen.running and seen.counts.finished < seen.target_trials:
+    if not seen.running and seen.counts.finished < seen.target_trials and not seen.exhausted:
         workers = Table.grid()
         workers.add_row(Text("starting workers, a few seconds …", style="dim"))
     parts: list[RenderableType] = [head, tally, pace, Text(), workers, Text()]

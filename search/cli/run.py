@@ -343,6 +343,12 @@ def _ending(result: RunResult) -> str:
                 f"{seen.study}: nothing is left to do, {counts.finished} of {seen.target_trials} trials are "
                 f"finished ({tally}). {more}"
             )
+        case "exhausted":
+            return (
+                f"{seen.study}: exhausted, {counts.finished} of {seen.target_trials} trials are finished "
+                f"({tally}): every configuration of the search space has been tried. A larger space needs a "
+                "study of another name."
+            )
         case "timeout":
             return (
                 f"{seen.study}: time is up after {counts.finished} of {seen.target_trials} trials ({tally}); "

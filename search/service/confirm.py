@@ -242,6 +242,6 @@ def _plan(found: standing.Stand) -> str:
     )
     counts = found.searched_counts or numbers.count(found.trials)
     done, wanted = counts.finished, found.searched.target_trials
-    if done < wanted:
+    if not found.searched.is_finished(done):
         told += f" The search itself is not finished ({done} of {wanted} trials)."
     return told

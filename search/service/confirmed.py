@@ -12,7 +12,8 @@ from search.confirmation import Confirmation
 from search.errors import ConfigError
 from search.records import State, StudyRecord
 from search.report.confirming import standing
-from search.service.look import reader_of, record_of
+from search.service.look import reader_of, record_of, space_of
+from search.study.grid import is_exhausted
 from search.study.reading import Reading, open_reading
 
 if TYPE_CHECKING:  # optuna takes a while to import; commands that only look do without it
@@ -54,6 +55,7 @@ def stand(storage: Reading | Storage, name: str) -> standing.Stand:
     searched = record_of(storage, confirming.spec.confirms)
     search, runs_of = reader_of(storage, searched), reader_of(storage, confirming)
     trials, runs = search.all(), runs_of.all()
+    searched = replace(searched, exhausted=is_exhausted(searched.spec, space_of(searched), trials))
     complete = [run.trial_id for run in runs if run.state is State.COMPLETE]
     family = [searched, *confirmations(storage, searched)]
     return standing.Stand(

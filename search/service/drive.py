@@ -64,6 +64,8 @@ def drive(
     first = look.snapshot(0.0)
     if first.counts.finished >= record.target_trials:
         return look.result("nothing to do", first)
+    if first.exhausted:
+        return look.result("exhausted", first)
     if detach:
         return look.result("detached", first)
     order = Order(
@@ -99,7 +101,7 @@ def drive(
                     crew.replace(place)
                     study.fail(trial_id, Failure.TIMEOUT, f"no report for {request.stall_timeout_s:g} s")
                     reaper.look(dead=_ids_of(storage, study, [place]))
-                if seen.counts.finished >= seen.target_trials and not seen.counts.running:
+                if (seen.counts.finished >= seen.target_trials or seen.exhausted) and not seen.counts.running:
                     break
                 if request.timeout_s is not None and elapsed > request.timeout_s:
                     reason = "timeout"
@@ -122,6 +124,8 @@ def drive(
         whole = last.counts.finished >= last.target_trials
         if left and not whole and request.target is not None and look.reached(request.target):
             reason = "target"
+        elif not whole and last.exhausted:
+            reason = "exhausted"
         elif left and not whole and request.timeout_s is not None:
             reason = "timeout"  # what is left of it is too short for another trial
         if signals.received is not None:

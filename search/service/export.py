@@ -200,7 +200,7 @@ def _say_whose(found_out: Confirmation, tell: Callable[[str], None]) -> None:
 def _best_so_far(storage_url: str, name: str, tell: Callable[[str], None]) -> int:
     found = best(storage_url, name)
     finished, target = found.view.counts.finished, found.view.record.target_trials
-    if finished < target:
+    if not found.view.record.is_finished(finished):
         tell(f"{name} has {finished} of {target} trials finished: this is the best of them so far.")
     if found.view.ranking.better_reference is not None:
         reference = found.view.ranking.better_reference

@@ -16,6 +16,7 @@ from search.report import numbers
 from search.report.words import percent
 from search.space.domain import Space
 from search.space.file import space_of_entries
+from search.study.grid import is_discrete, is_exhausted
 from search.study.reading import Reading, TrialReader, find_id, open_reading
 
 if TYPE_CHECKING:  # optuna takes a while to import; commands that only look do without it
@@ -166,9 +167,12 @@ def view_of(storage: Reading, record: StudyRecord) -> StudyView:
     best = reader.best()
     rivals = {each.number: each for each in (*([best] if best else []), *reader.references())}
     trials = [rivals[number] for number in sorted(rivals)]
+    counts, space = reader.counts(), space_of(record)
+    if counts.finished < record.target_trials and is_discrete(space, record.spec.task):
+        record = replace(record, exhausted=is_exhausted(record.spec, space, reader.all()))
     return StudyView(
         record=record,
-        counts=reader.counts(),
+        counts=counts,
         ranking=numbers.winner(trials),
         gains=tuple(numbers.gains(trials)),
     )
@@ -334,6 +338,7 @@ def whole_study(storage_url: str, name: str) -> WholeStudy:
         record = record_of(storage, name)
         reader, store = reader_of(storage, record), storage.store
         trials = reader.all()
+        record = replace(record, exhausted=is_exhausted(record.spec, space_of(record), trials))
         curves = store.curves([trial.trial_id for trial in trials])
         return WholeStudy(
             record=record,

@@ -249,5 +249,5 @@ def _open(found: Sequence[StudyView], only: str | None, shelved: dict[str, float
     for view in found:
         name = view.record.name
         away = time.monotonic() - shelved.get(name, -SHELVED_S) < SHELVED_S
-        if only in (None, name) and not away and view.counts.finished < view.record.target_trials:
+        if only in (None, name) and not away and not view.record.is_finished(view.counts.finished):
             yield name

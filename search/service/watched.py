@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal
 from search.machine import is_here
 from search.records import Point, Snapshot, State, StudyRecord, TrialRecord
 from search.report import numbers
-from search.service.look import reader_of
+from search.service.look import reader_of, space_of
+from search.study.grid import is_discrete, is_exhausted
 from search.study.storage import Storage
 from search.study.study import Study, StudyDeleted
 from search.work.weights import BestWeights
@@ -24,7 +25,7 @@ GAP_S = 5.0
 """Two looks further apart mean that the database was away or the machine slept: nobody stood still meanwhile,
 nobody could be seen."""
 
-Reason = Literal["finished", "nothing to do", "timeout", "target", "detached"]
+Reason = Literal["finished", "nothing to do", "exhausted", "timeout", "target", "detached"]
 """Why a run ended well."""
 
 
@@ -67,6 +68,8 @@ class Watched:
         """when that changed: who ends a trial goes on with one that may have waited for long"""
         self._looked_s = 0.0
         self._reader = reader_of(storage, record)
+        self._space = space_of(record)
+        self._is_discrete = is_discrete(self._space, record.spec.task)
         self._finished_before = self._reader.counts().finished
 
     def snapshot(self, elapsed_s: float) -> Snapshot:
@@ -81,7 +84,10 @@ class Watched:
             raise StudyDeleted(self._study.name)
         # Another run may have raised the target meanwhile.
         self._record = replace(self._record, target_trials=current.target_trials)
+        # Before the trials are read: what is on a claim now may be queued again meanwhile.
+        open_ones = self._is_discrete and store.open_claims(self._study.study_id)
         self._trials = self._reader.all()
+        exhausted = not open_ones and is_exhausted(self._record.spec, self._space, self._trials)
         leader = numbers.leading(self._trials).searched
         running = [trial for trial in self._trials if trial.state is State.RUNNING]
         for trial in running:
@@ -96,7 +102,7 @@ class Watched:
         self._turned |= dict.fromkeys(changed, elapsed_s)
         self._hands = hands
         wanted = [trial.trial_id for trial in (*running, *([leader] if leader else []))]
-        return numbers.snapshot(
+        seen = numbers.snapshot(
             self._record,
             self._trials,
             claims,
@@ -106,6 +112,7 @@ class Watched:
             finished_before=self._finished_before,
             counts=self._reader.counted,
         )
+        return replace(seen, exhausted=exhausted)
 
     def stalled(self, since_s: float, places: Collection[Place]) -> list[tuple[Place, int]]:
         """(place, trial id) of each worker at one of these, none of whose trials has moved or ended since.

@@ -46,6 +46,13 @@ class TrialEnded(TuneError):
     """The trial is finished: nothing about it can change any more."""
 
 
+class Exhausted(TuneError):
+    """A trial would have no settings that were not tried."""
+
+    def __init__(self) -> None:
+        super().__init__("Every configuration of the search space has been tried.")
+
+
 class OptunaTrials:
     """The trials of every study in one database."""
 
@@ -344,12 +351,19 @@ class OptunaTrials:
         return self.database.write()
 
     @retried
-    def add(self, study_id: int, *, fits: Callable[[Facts], bool] = lambda _: True) -> Facts:
+    def add(
+        self,
+        study_id: int,
+        *,
+        fits: Callable[[Facts], bool] = lambda _: True,
+        room: Callable[[], bool] = lambda: True,
+    ) -> Facts:
         """A trial that begins now: the first queued one that fits, else a new one with the next number.
 
         Optuna looks at the queue before it asks for a new trial; what was queued in between is found here,
         else a repetition could be left over when all slots are filled. Raises KeyError where there is no
-        such study.
+        such study, and Exhausted where `room` says that there is none for a trial that was not queued; it is
+        asked while no other trial of the study can begin.
 
         When the database goes away in the middle there may be one more, which nobody claims; it is ended as
         any trial is whose worker vanished.
@@ -363,6 +377,8 @@ class OptunaTrials:
                 if fits(trial) and start_trial(connection, trial.trial_id):
                     [found] = read_facts(connection, trials.trial_id == trial.trial_id)
                     return found
+            if not room():
+                raise Exhausted
             trial_id = insert_trial(connection, study_id, number, state="RUNNING", datetime_start=now)
         return Facts(
             trial_id=trial_id,
@@ -376,6 +392,12 @@ class OptunaTrials:
             started=utc(now),
             finished=None,
         )
+
+    def lock(self, study_id: int) -> None:
+        """Until the transaction ends in which this is called, no other process begins or queues a trial of
+        the study, or locks it. Raises KeyError where there is no such study."""
+        with self.database.write() as connection:
+            next_number(connection, study_id)
 
     @retried
     def queue(

@@ -32,12 +32,14 @@ from search.store.ownership import (
 )
 from search.store.trial_facts import Change, Facts, News
 from search.study.fidelity import at_one_rung
+from search.study.grid import is_discrete
 from search.study.ladder import Ladder
 from search.study.pruners import Pruning, make_pruning
 from search.study.reading import TrialReader, confirming_of, find_id
 from search.study.samplers import compares_at_one_rung, make_sampler
 from search.study.storage import Storage
-from search.study.suggest import fitting, split_reference, suggest
+from search.study.suggest import as_drawn, fitting, split_reference, suggest
+from search.study.taken import Taken
 from search.study.trial_storage import Rules, TrialStorage
 from search.study.usable import Judge
 
@@ -69,14 +71,17 @@ class Asked:
         storage: Storage,
         adapter: TrialStorage,
         *,
+        taken: Taken | None = None,
         reported: Iterable[int] = (),
     ) -> None:
-        """reported: images after which the trial has reported already."""
+        """taken: configurations that it must not have; None: it may have any. reported: images after which
+        the trial has reported already."""
         self._study = study
         self._trial = trial
         self._space = space
         self._storage = storage
         self._adapter = adapter
+        self._taken = taken
         attributes = trial.user_attrs
         self._reported = set(reported)
         self._pinned: Mapping[str, Value] = attributes.get(PINNED, {})
@@ -99,8 +104,20 @@ class Asked:
 
     def draw(self) -> dict[str, Value]:
         """The trial's complete settings; drawn at the first call, the same ones afterwards."""
-        with self._still_ours(), self._adapter.drawing(self.trial_id):
-            return suggest(self._trial, self._space, self._pinned)
+        settings: dict[str, Value] = {}
+
+        def replace_if_taken() -> None:
+            assert self._taken is not None
+            found = self._taken.instead_of(proposed, self.trial_id, self.number)
+            self._adapter.redraw(self.trial_id, as_drawn(found, self._space))
+            settings.clear()  # of a try of the transaction that failed
+            settings.update(found)
+
+        searched = self._taken is not None and self.reference is None
+        first = replace_if_taken if searched else None
+        with self._still_ours(), self._adapter.drawing(self.trial_id, first):
+            proposed = suggest(self._trial, self._space, self._pinned)
+        return settings if searched else proposed
 
     def note_parameters(self, parameters: int) -> None:
         """Notes how many trainable numbers the network has; written with the next report, or the end."""
@@ -187,7 +204,26 @@ class Study:
             usable=lambda trial: trial.own and self._judge.fault(trial) is None,
             fits=lambda trial: self._judge.fault(trial) is None,
             fitting=lambda given: fitting(given, self.space),
+            room=self._room,
         )
+
+    @cached_property
+    def _taken(self) -> Taken | None:
+        """The configurations that the trials have; None where it does not matter: the space is continuous, or
+        the study confirms others, whose leaders are trained with several seeds."""
+        space, record = self.space, self._record
+        assert record is not None, "self.space raises otherwise"
+        spec = record.spec
+        if spec.confirms is not None or not is_discrete(space, spec.task):
+            return None
+        return Taken(self._trials, self.study_id, space, spec, self._rules.usable)
+
+    def _room(self) -> bool:
+        """Whether there are settings for one more trial, which nobody has queued."""
+        if self._taken is None:
+            return True
+        self._taken.look()
+        return self._taken.room
 
     # Opening
 
@@ -266,7 +302,8 @@ class Study:
 
         Queued are repetitions and references, and trials that another program queued: such a trial is tune's
         own from its beginning on. What `begun` writes, which is told the trial's id, is written together with
-        that. Raises what it raises, and then there is no new trial; and StudyDeleted.
+        that. Raises what it raises, and then there is no new trial; StudyDeleted; and Exhausted where every
+        configuration of the space has been tried.
         """
 
         def begin(trial_id: int) -> None:
@@ -280,7 +317,14 @@ class Study:
             if self.exists():
                 raise
             raise StudyDeleted(self.name) from error
-        return Asked(self._study, trial, self.space, self._storage, self._adapter)
+        return Asked(self._study, trial, self.space, self._storage, self._adapter, taken=self._taken)
+
+    def has_next(self) -> bool:
+        """Whether `ask` has a trial: not where the space is exhausted and the queue is empty."""
+        if self._room():
+            return True
+        waiting = self._trials.facts_of(self._trials.in_state(self.study_id, State.WAITING))
+        return any(self._judge.fault(trial) is None for trial in waiting)
 
     def rejoin(self, trial_id: int) -> Asked:
         """A trial that another worker has begun, to go on with.
@@ -295,7 +339,15 @@ class Study:
         self._adapter.rejoin(trial_id)
         trial = optuna.Trial(self._study, trial_id)
         reported = self._adapter.get_trial(trial_id).intermediate_values
-        return Asked(self._study, trial, self.space, self._storage, self._adapter, reported=reported)
+        return Asked(
+            self._study,
+            trial,
+            self.space,
+            self._storage,
+            self._adapter,
+            taken=self._taken,
+            reported=reported,
+        )
 
     def queue_confirming(
         self, confirming: Confirming, settings: Mapping[str, Value], *, reference: str | None

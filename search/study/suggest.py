@@ -1,6 +1,4 @@
-"""Turns a search space into Optuna's suggest calls: the only place that makes them.
-Knows nothing of what a setting does.
-"""
+"""Turns a search space into Optuna's suggest calls: the only place that makes them."""
 
 from __future__ import annotations
 
@@ -38,6 +36,22 @@ def _draw(trial: optuna.Trial, name: str, domain: Domain) -> Value:
             return value
         case Fixed():
             return domain.value
+
+
+def as_drawn(
+    settings: Mapping[str, Value], space: Space
+) -> dict[str, tuple[optuna.distributions.BaseDistribution, Value]]:
+    """The settings that the space leaves open, with the distributions with which `suggest` draws them."""
+    found: dict[str, tuple[optuna.distributions.BaseDistribution, Value]] = {}
+    for name, value in settings.items():
+        match space.domains[name]:
+            case Int(low=low, high=high, log=log, step=step):
+                found[name] = optuna.distributions.IntDistribution(low, high, log=log, step=step), value
+            case Float(low=low, high=high, log=log):
+                found[name] = optuna.distributions.FloatDistribution(low, high, log=log), value
+            case Choice(options=options):
+                found[name] = optuna.distributions.CategoricalDistribution(options), value
+    return found
 
 
 def fitting(given: Mapping[str, object], space: Space) -> dict[str, Value]:

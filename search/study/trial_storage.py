@@ -47,6 +47,8 @@ class Rules:
     """whether a queued trial may begin"""
     fitting: Callable[[Mapping[str, object]], Mapping[str, Value]]
     """from the settings that a trial was queued with to those that are used"""
+    room: Callable[[], bool]
+    """whether a trial that was not queued may begin"""
 
 
 class _All:
@@ -102,9 +104,16 @@ class TrialStorage(BaseStorage):
             self._begun = lambda _: None
 
     @contextmanager
-    def together(self, trial_id: int, also: Callable[[], object] | None = None) -> Iterator[None]:
+    def together(
+        self,
+        trial_id: int,
+        also: Callable[[], object] | None = None,
+        *,
+        first: Callable[[], object] | None = None,
+    ) -> Iterator[None]:
         """What is written of the trial inside the block reaches the database at its end, all or nothing;
-        what `also` writes is part of it."""
+        what `also` writes is part of it. first: called in the transaction before anything is written; more
+        than once where the transaction has to be repeated."""
         self._together = True
         try:
             yield
@@ -113,7 +122,7 @@ class TrialStorage(BaseStorage):
             raise
         finally:
             self._together = False
-        if also is None:
+        if also is None and first is None:
             self._flush(trial_id)
             return
         draft = self._drafts.get(trial_id)
@@ -124,20 +133,33 @@ class TrialStorage(BaseStorage):
             with self._trials.transaction():
                 if draft is None:
                     self._guards.get(trial_id, lambda: None)()
+                if first is not None:
+                    first()
                 self._flush(trial_id)
-                also()
+                if also is not None:
+                    also()
 
         self._trials.database.patiently(write)
 
     @contextmanager
-    def drawing(self, trial_id: int) -> Iterator[None]:
+    def drawing(self, trial_id: int, first: Callable[[], object] | None = None) -> Iterator[None]:
         """`together`, and `get_all_trials` gives the history that a sampler is to see, as of one moment."""
         self._drawing = True
         try:
-            with self.together(trial_id):
+            with self.together(trial_id, first=first):
                 yield
         finally:
             self._drawing, self._shown = False, None
+
+    def redraw(self, trial_id: int, params: Mapping[str, tuple[BaseDistribution, Value]]) -> None:
+        """Instead of the parameters that were drawn of this trial, and are not written yet, it has these."""
+        mine, draft = self._own[trial_id], self._draft(trial_id)
+        for drawn in (mine.params, mine.distributions, draft.params):
+            drawn.clear()
+        for name, (distribution, value) in params.items():
+            mine.params[name], mine.distributions[name] = value, distribution
+            number = float(distribution.to_internal_repr(value))
+            draft.params[name] = (number, distribution_to_json(distribution))
 
     def rejoin(self, trial_id: int) -> None:
         """From now on this trial, which another process made, is one of those known by heart."""
@@ -165,7 +187,7 @@ class TrialStorage(BaseStorage):
 
         def write() -> FrozenTrial:
             with self._trials.transaction():
-                trial = self._begin(self._trials.add(study_id, fits=self._fits))
+                trial = self._begin(self._trials.add(study_id, fits=self._fits, room=self._room))
                 self._begun(trial._trial_id)
                 return trial
 
@@ -225,6 +247,9 @@ class TrialStorage(BaseStorage):
 
     def _fits(self, trial: Facts) -> bool:
         return self.rules is None or self.rules.fits(trial)
+
+    def _room(self) -> bool:
+        return self.rules is None or self.rules.room()
 
     def _begin(self, trial: Facts) -> FrozenTrial:
         """A trial that has just begun. Settings that it was queued with and that the search space does not

@@ -21,6 +21,7 @@ from search.errors import TuneError
 from search.records import Claim, Failure, State
 from search.redaction import redacted, traceback_text
 from search.store.base import LeaseLost
+from search.store.optuna_trials import Exhausted
 from search.study.promotion import Decision
 from search.study.study import Asked, StudyDeleted
 from search.work.attempt import Attempt
@@ -132,6 +133,9 @@ class _Hands:
                     return False
                 if self._ground.closing.come:
                     return False
+                if not self._study.has_next():  # the space is exhausted
+                    self._sweep()
+                    return False
             time.sleep(IDLE_S)
             return True
         self._take_up(attempt)
@@ -229,7 +233,7 @@ class _Hands:
                     self._finish(attempt)
             if decision.go is not None:
                 return self._regained(self._attempts[decision.go], share=drained)
-            if not drained:
+            if not drained and self._study.has_next():
                 claim = self._store.claim(
                     self._study.study_id,
                     self._ground.worker.worker_id,
@@ -241,6 +245,8 @@ class _Hands:
                         begun = self._begin(claim)
                     except LeaseLost:  # it slept, and the slot is another worker's
                         return self._next()
+                    except Exhausted:  # another worker took the last configuration a moment ago
+                        continue
                     # A repetition may stand at a rung, where it has to be judged before it goes on.
                     return begun if begun is not None and not begun.images else self._next()
         return self._accepted()
@@ -274,12 +280,20 @@ class _Hands:
         return self._ground.pruning.promotion.decide(candidates, scores_at, drained=drained)
 
     def _begin(self, claim: Claim) -> Attempt | None:
-        """The slot's trial, a repetition as far as it had come; None where it has failed at once."""
+        """The slot's trial, a repetition as far as it had come; None where it has failed at once.
+
+        Raises LeaseLost and Exhausted.
+        """
         self._leases.hold(claim)
         try:
             asked = self._study.ask(lambda trial_id: self._store.attach(claim, trial_id))
         except LeaseLost:
             self._leases.drop(claim)
+            raise
+        except Exhausted:
+            self._leases.drop(claim)
+            with contextlib.suppress(LeaseLost):
+                self._store.release(claim)
             raise
         attempt = self._attempt(replace(claim, trial_id=asked.trial_id), asked)
         self._attempts[asked.number] = attempt

@@ -36,7 +36,7 @@ def sentences(
     trials of the search. failed: candidates out of the race for failing, with the run that ended it. beside:
     looks at the test set for references.
     """
-    if searched < search.target_trials:
+    if not search.is_finished(searched):
         yield (
             f"The search is not finished ({searched} of {search.target_trials} trials): "
             "its leaders may change."

@@ -33,9 +33,9 @@ def _unlike(sides: Sequence[Side]) -> list[str]:
     """In what the studies differ beside their search."""
     told = []
     for side in sides:
-        finished, target = side.studied.counts.finished, side.studied.record.target_trials
-        if finished < target:
-            told.append(f"{side.name} is unfinished: {finished} of {target} trials.")
+        finished, record = side.studied.counts.finished, side.studied.record
+        if not record.is_finished(finished):
+            told.append(f"{side.name} is unfinished: {finished} of {record.target_trials} trials.")
         if not side.typical:
             told.append(f"{side.name} has no complete trial but references, so nothing of it is typical.")
     budgets = {side.name: f"{side.studied.record.spec.epochs:g}" for side in sides}

@@ -35,6 +35,11 @@ def standing(material: Material) -> str:
     besides = "".join(f" {sentence}" for sentence in (foreign_in_words(counts.foreign), _left_out(material)))
     if counts.finished >= target:
         return f"All {counts.finished:,} trials are finished ({made}).{besides}".rstrip()
+    if material.study.exhausted:
+        return (
+            f"The search space is exhausted after {counts.finished:,} of {target:,} trials ({made}): every "
+            f"configuration that it has was tried.{besides}"
+        ).rstrip()
     return (
         f"The study is not finished: {counts.finished:,} of {target:,} trials are ({made}; {counts.running} "
         f"at work). What follows is how it stands.{besides}"

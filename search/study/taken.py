@@ -1,0 +1,79 @@
+"""Which configurations of a discrete search space the trials of one study have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from search.records import State, StudySpec
+from search.seeds import derive
+from search.space.domain import Space
+from search.store.optuna_trials import OptunaTrials
+from search.store.ownership import REFERENCE
+from search.store.trial_facts import Facts, News
+from search.study.grid import Identity, Settings, configurations, identity, untaken
+
+
+class Taken:
+    """As one process has seen them so far. A trial whose settings are not drawn yet will take another one."""
+
+    def __init__(
+        self,
+        trials: OptunaTrials,
+        study_id: int,
+        space: Space,
+        spec: StudySpec,
+        usable: Callable[[Facts], bool],
+    ) -> None:
+        """usable: which trials count, tune's own without a fault."""
+        self._trials, self._study_id, self._usable = trials, study_id, usable
+        self._space, self._task, self._seed = space, spec.task, spec.seed
+        self._news = News()
+        self._identities: dict[int, Identity] = {}
+        """by trial id"""
+        self._undrawn: set[int] = set()
+        """ids of trials that wait or run without settings"""
+        self.every = configurations(space, spec.task)
+        """None: too many to be listed"""
+
+    def look(self) -> None:
+        """Takes in what is new: finished trials are read once."""
+        for trial in self._trials.facts(self._study_id, self._news):
+            self._identities.pop(trial.trial_id, None)
+            self._undrawn.discard(trial.trial_id)
+            if not self._usable(trial) or REFERENCE in trial.user:
+                continue
+            settings = {**trial.given, **trial.settings}
+            family = str(settings.get("model", self._space.fixed("").get("model")))
+            settings = {**self._space.fixed(family), **settings}
+            if settings.keys() >= {name for name, _ in self._space.active(family)}:
+                self._identities[trial.trial_id] = identity(settings, self._task)
+            elif trial.state is not State.FAILED:
+                self._undrawn.add(trial.trial_id)
+
+    @property
+    def room(self) -> bool:
+        """Whether one more trial would find a configuration that is not taken, as of the last look."""
+        if self.every is None:
+            return True
+        return len(self.every.keys() & set(self._identities.values())) + len(self._undrawn) < len(self.every)
+
+    def instead_of(self, proposed: Settings, trial_id: int, number: int) -> Settings:
+        """The settings of a trial for which these are proposed: see search.study.grid.untaken.
+
+        To be called in the transaction in which they are written: until it ends, nobody else takes any.
+        """
+        self._trials.lock(self._study_id)
+        self.look()
+        [trial] = self._trials.facts_of([trial_id])
+        if trial.params:  # an earlier try of this transaction was written, and we never heard of it
+            return {**self._space.fixed(str(proposed["model"])), **trial.settings}
+        others = {each for other, each in self._identities.items() if other != trial_id}
+        return untaken(
+            proposed,
+            others,
+            every=self.every,
+            space=self._space,
+            task=self._task,
+            given=trial.given,
+            seed=derive(self._seed, "untaken", number),
+        )
