@@ -58,9 +58,9 @@ def _active(name: str, settings: Mapping[str, Value]) -> bool:
 
 
 def is_discrete(space: Space, task: str) -> bool:
-    """Whether the space has a finite number of configurations."""
+    """Whether the space has a finite number of configurations. One without networks has none to speak of."""
     idle = without_effect(task)
-    return not any(
+    return "model" in space.domains and not any(
         isinstance(domain, Float) and domain.low < domain.high and name not in idle and _ever(name, space)
         for name, domain in space.domains.items()
     )

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import optuna
 import pytest
+import torch
 from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
@@ -35,6 +36,7 @@ from search.store.database import Database
 from search.store.engine import parse_url, translated
 from search.store.rows import spec_to_json, study_of
 from search.study import history
+from search.study.chance import is_random, sampler_seed
 from search.study.ladder import Ladder
 from search.study.pruners import PRUNERS, make_pruning
 from search.study.reading import TrialReader
@@ -201,6 +203,30 @@ class TestSampling:
         workers = [prepared(opened(sqlite_url), sampler=sampler) for _ in range(3)]
         drawn = [worker.ask().draw()["lr"] for _ in range(4) for worker in workers]
         assert len(set(drawn)) == len(drawn)
+
+    def test_settings_that_diverge_are_avoided(self, storage: Storage) -> None:
+        """All that does not diverge is equally good: nothing else tells the samplers where to look."""
+        torch.set_num_threads(1)
+        study = prepared(storage, sampler="random")
+        for _ in range(30):
+            asked = study.ask()
+            if float(asked.draw()["lr"]) > 1e-2:
+                study.fail(asked.trial_id, Failure.DIVERGED, "")
+            else:
+                asked.report(2_250, 0.9)
+                asked.prune()
+        high = {}
+        for sampler in ("random", "tpe", "gp"):
+            study.prepare(sampler=sampler, pruner="none", seed=1, ladder=LADDER)
+            drawn = []
+            while len(drawn) < 8:
+                asked = study.ask()
+                if not is_random(sampler_seed(1, asked.number)):  # which TPE draws at random
+                    drawn.append(float(asked.draw()["lr"]))
+                study.fail(asked.trial_id, Failure.ERROR, "")  # teaches nothing
+            high[sampler] = sum(lr > 1e-2 for lr in drawn)
+        assert high["tpe"] + 2 <= high["random"]
+        assert high["gp"] + 2 <= high["random"]
 
     @pytest.mark.parametrize(
         ("make", "message"),
