@@ -1,0 +1,237 @@
+"""Which settings mean the same network, and what is left of a discrete space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data.tasks import get_task
+from models.network import build
+from search.records import State, StudySpec, TrialRecord, Value
+from search.space.defaults import FAMILIES, default_space
+from search.space.domain import Space
+from search.space.file import change_space, space_entries
+from search.study import grid
+from search.study.grid import configurations, identity, is_discrete, is_exhausted, untaken
+from search.work.spec import decode, reference_settings, signature_of
+
+FIXED: dict[str, object] = {
+    "optimizer": "adamw",
+    "lr": 0.003,
+    "momentum": 0.9,
+    "weight_decay": 0.001,
+    "batch_size": 128,
+    "label_smoothing": 0.0,
+    "activation": "relu",
+    "dropout": 0.0,
+}
+MLP: dict[str, object] = {**FIXED, "depth": 1, "width": 64}
+CONV: dict[str, object] = {
+    **FIXED,
+    "blocks": 2,
+    "convolutions": 1,
+    "channels": 8,
+    "growth": 2.0,
+    "hidden": 128,
+}
+
+
+def mlp(**changes: object) -> Space:
+    return change_space({**MLP, **changes}, ("mlp",), where="test")
+
+
+def conv(**changes: object) -> Space:
+    return change_space({**CONV, **changes}, ("conv",), where="test")
+
+
+BOTH = change_space({**MLP, **CONV, "taper": 0.5}, FAMILIES, where="test")
+
+
+@pytest.mark.parametrize(
+    ("space", "task", "size"),
+    [
+        (mlp(), "twodigit", 1),  # with one layer the taper, a range by default, does nothing
+        (mlp(width=[16, 32]), "twodigit", 2),
+        (mlp(width={"low": 10, "high": 20, "step": 4}), "twodigit", 3),
+        (mlp(lr={"low": 0.1, "high": 0.1}), "twodigit", 1),
+        (mlp(depth=[1, 2], taper=[0.5, 1.0]), "twodigit", 3),  # 64; 64-32; 64-64
+        (mlp(depth=2, taper=[0.5, 0.501]), "twodigit", 1),  # 32 units both
+        (mlp(optimizer=["adam", "adamw", "sgd", "nesterov"], weight_decay=0.0), "twodigit", 3),
+        (mlp(optimizer=["adam", "adamw", "sgd", "nesterov"], momentum=0.0), "twodigit", 3),
+        (mlp(optimizer=["adam", "adamw", "sgd", "nesterov"]), "twodigit", 4),
+        (conv(growth=[1.75, 2.0, 2.25]), "twodigit", 1),  # 8 and 16 channels all, in multiples of 8
+        (conv(growth=[1.75, 2.0, 2.25], divisor=1), "twodigit", 3),
+        (conv(blocks=[1, 2], convolutions=[1, 2]), "twodigit", 3),
+        (conv(number_width=[0, 64]), "twodigit", 1),  # which has no number
+        (conv(number_width=[0, 64]), "sum", 2),
+        (BOTH, "twodigit", 2),
+    ],
+)
+def test_a_discrete_space_has_so_many_configurations(space: Space, task: str, size: int) -> None:
+    assert is_discrete(space, task)
+    every = configurations(space, task)
+    assert every is not None
+    assert len(every) == size
+    for found, settings in every.items():
+        assert identity(settings, task) == found
+        assert set(settings) == {name for name, _ in space.active(str(settings["model"]))}
+        assert all(value in space.domains[name] for name, value in settings.items())
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        default_space(),
+        mlp(lr={"low": 0.1, "high": 0.2}),
+        mlp(depth=[1, 2]),  # with a taper in between
+        mlp(depth={"low": 1, "high": 2}),
+        Space(domains={}, families={}),
+    ],
+)
+def test_a_continuous_space_is_never_exhausted(space: Space) -> None:
+    assert not is_discrete(space, "twodigit")
+    assert configurations(space, "twodigit") is None
+
+
+def test_a_large_space_is_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = mlp(width={"low": 1, "high": 300})
+    assert len(configurations(space, "twodigit") or {}) == 300
+    assert configurations(space, "twodigit", at_most=299) is None
+    monkeypatch.setattr(grid, "MOST", 100)
+    assert configurations(space, "twodigit") is None
+
+
+@pytest.mark.parametrize(
+    "space", [mlp(depth=[1, 2], taper=[0.5, 1.0]), conv(blocks=[1, 2], growth=[1.0, 2.0])]
+)
+def test_configurations_are_different_networks(space: Space) -> None:
+    """As the trial runner builds them."""
+    signature = signature_of(get_task("twodigit"))
+    shapes = [
+        [
+            tuple(p.shape)
+            for p in build(
+                decode(each, images=9, seed=0, precision="float32").model, signature, seed=0
+            ).parameters()
+        ]
+        for each in (configurations(space, "twodigit") or {}).values()
+    ]
+    assert len(shapes) == len({tuple(each) for each in shapes}) == 3
+
+
+class TestUntaken:
+    SPACE = mlp(width={"low": 1, "high": 5}, activation=["relu", "elu", "silu"])
+
+    def settings(self, width: int, activation: str) -> dict[str, Value]:
+        every = (configurations(self.SPACE, "twodigit") or {}).values()
+        [found] = [each for each in every if (each["width"], each["activation"]) == (width, activation)]
+        return found
+
+    def instead(
+        self,
+        proposed: dict[str, Value],
+        *taken: dict[str, Value],
+        given: Mapping[str, Value] | None = None,
+        seed: int = 0,
+        listed: bool = True,
+    ) -> dict[str, Value]:
+        return untaken(
+            proposed,
+            {identity(each, "twodigit") for each in taken},
+            every=configurations(self.SPACE, "twodigit") if listed else None,
+            space=self.SPACE,
+            task="twodigit",
+            given=given or {},
+            seed=seed,
+        )
+
+    def test_what_nobody_has_is_taken_as_it_is(self) -> None:
+        proposed = {**self.settings(1, "relu"), "taper": 0.7}
+        assert self.instead(proposed, self.settings(2, "relu")) == proposed
+
+    def test_else_one_that_differs_in_one_setting_by_the_seed(self) -> None:
+        mine = self.settings(1, "relu")
+        found = [self.instead(mine, mine, seed=seed) for seed in range(30)]
+        assert all((each["width"] != 1) + (each["activation"] != "relu") == 1 for each in found)
+        assert found == [self.instead(mine, mine, seed=seed) for seed in range(30)]
+        assert len({identity(each, "twodigit") for each in found}) == 6, "each of them has its chance"
+
+    def test_an_idle_setting_makes_no_other_network(self) -> None:
+        mine = {**self.settings(1, "relu"), "taper": 0.7}
+        found = self.instead(mine, self.settings(1, "relu"))
+        assert identity(found, "twodigit") != identity(mine, "twodigit")
+
+    def test_what_somebody_asked_for_stays(self) -> None:
+        mine = self.settings(1, "relu")
+        found = self.instead(mine, mine, given={"width": 1})
+        assert found["width"] == 1
+        assert found["activation"] != "relu"
+        assert self.instead(mine, mine, given=mine) == mine, "a repetition"
+
+    @pytest.mark.parametrize("listed", [True, False])
+    @given(order=st.permutations(range(15)), seed=st.integers(0, 2**31))
+    def test_all_are_found_once(self, listed: bool, order: list[int], seed: int) -> None:
+        every = list((configurations(self.SPACE, "twodigit") or {}).values())
+        taken: list[dict[str, Value]] = []
+        for index in order:
+            taken.append(self.instead(every[index], *taken, seed=seed, listed=listed))
+        assert len({identity(each, "twodigit") for each in taken}) == 15
+
+
+class TestExhausted:
+    SPACE = mlp(width=[16, 32])
+
+    def study(self, *states: State, confirms: str | None = None, reference: bool = False) -> bool:
+        """Whether a study is exhausted whose trials have these states: with 16 units, with 32, with 16 …"""
+        spec = StudySpec(
+            task="twodigit",
+            space=space_entries(self.SPACE),
+            epochs=1,
+            epoch_images=36_000,
+            validation_pictures=4_000,
+            seed=0,
+            sampler="tpe",
+            pruner="none",
+            references=(),
+            checksums={},
+            confirms=confirms,
+        )
+        trials = [
+            TrialRecord(
+                trial_id=number,
+                number=number,
+                state=state,
+                value=None,
+                params={"width": (16, 32)[number % 2], "taper": 0.5},
+                fixed=self.SPACE.fixed("mlp"),
+                reference="course-mlp" if reference else None,
+            )
+            for number, state in enumerate(states)
+        ]
+        return is_exhausted(spec, self.SPACE, trials)
+
+    @pytest.mark.parametrize(
+        ("states", "exhausted"),
+        [
+            ((), False),
+            ((State.COMPLETE,), False),
+            ((State.COMPLETE, State.PRUNED), True),
+            ((State.COMPLETE, State.FAILED), True),  # what was not its fault is queued again
+            ((State.COMPLETE, State.RUNNING), False),
+            ((State.COMPLETE, State.FAILED, State.PRUNED, State.WAITING), False),
+        ],
+    )
+    def test_when_all_were_tried_and_nothing_is_under_way(
+        self, states: tuple[State, ...], exhausted: bool
+    ) -> None:
+        assert self.study(*states) is exhausted
+
+    def test_a_confirmation_never_is(self) -> None:
+        assert not self.study(State.COMPLETE, State.COMPLETE, confirms="s")
+
+    def test_references_are_no_part_of_the_search(self) -> None:
+        assert not self.study(State.COMPLETE, State.COMPLETE, reference=True)
+        assert identity(reference_settings("course-mlp"), "twodigit")
