@@ -16,8 +16,6 @@ from optuna.pruners import (
     PercentilePruner,
     SuccessiveHalvingPruner,
 )
-from optuna.study import Study
-from optuna.trial import FrozenTrial
 
 from search.errors import UsageError, did_you_mean
 from search.study.ladder import SHORT, Ladder
@@ -46,20 +44,6 @@ def _stopping(make: Callable[[Ladder], BasePruner]) -> Callable[[Ladder], Prunin
     return lambda ladder: Pruning(pruner=make(ladder), promotion=OneAtATime(), rungs=(ladder.total,))
 
 
-class _ShownToAll(BasePruner):
-    """A pruner under which samplers are shown the trials of the whole study.
-
-    Under Optuna's HyperbandPruner a sampler is shown those of the trial's own bracket: with four brackets TPE
-    would draw its first 80 trials at random. search.study.fidelity makes trials of all brackets comparable.
-    """
-
-    def __init__(self, pruner: BasePruner) -> None:
-        self._pruner = pruner
-
-    def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        return self._pruner.prune(study, trial)
-
-
 def _asha(ladder: Ladder) -> Pruning:
     # From the first report on (docs/decisions/020 and 024): earlier, MLPs look better than the convolutions
     # that will beat them, and a sampler that learns from that never looks at a convolution again. Where
@@ -80,8 +64,8 @@ PRUNERS: Mapping[str, Callable[[Ladder], Pruning]] = MappingProxyType(
         "median": _stopping(lambda ladder: MedianPruner(n_startup_trials=_STARTUP_TRIALS)),
         "percentile": _stopping(lambda ladder: PercentilePruner(25.0, n_startup_trials=_STARTUP_TRIALS)),
         "hyperband": _stopping(
-            lambda ladder: _ShownToAll(
-                HyperbandPruner(min_resource=ladder.first, max_resource=ladder.total, reduction_factor=4)
+            lambda ladder: HyperbandPruner(
+                min_resource=ladder.first, max_resource=ladder.total, reduction_factor=4
             )
         ),
         "none": _stopping(lambda ladder: NopPruner()),
