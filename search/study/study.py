@@ -293,8 +293,7 @@ class Study:
         pruning = make_pruning(pruner, ladder)
         self._study.sampler = make_sampler(sampler, seed)
         self._study.pruner = pruning.pruner
-        if compares_at_one_rung(sampler, pruner):
-            self._adapter.present = at_one_rung
+        self._adapter.present = at_one_rung if compares_at_one_rung(sampler, pruner) else list
         return pruning
 
     def ask(self, begun: Callable[[int], object] = lambda _: None) -> Asked:
