@@ -1,11 +1,10 @@
 """Presents trials that were trained for different numbers of images as complete ones with comparable scores.
 
-Optuna's GPSampler models complete trials only, and TPE ranks every complete trial before every pruned one.
-Under ASHA four of a hundred trials are complete, and Hyperband's brackets begin to prune at different rungs.
-Here each trial that has reported counts with an estimate of its score at one rung, the highest that ENOUGH
-trials have reached. Those that stopped below it are extrapolated: from each rung to the next by the mean gain
-of the trials that reported at both. Scores are compared as logarithms of the error, in which learning curves
-of different trials are nearly parallel, and which no bad trial dominates.
+Optuna's GPSampler models complete trials only, and under ASHA four of a hundred trials are complete. Here
+each trial that has reported counts with an estimate of its score at one rung, the highest that ENOUGH trials
+have reached. Those that stopped below it are extrapolated: from each rung to the next by the mean gain of the
+trials that reported at both. Scores are compared as logarithms of the error, in which learning curves of
+different trials are nearly parallel, and which no bad trial dominates.
 """
 
 from __future__ import annotations

@@ -110,14 +110,8 @@ SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = MappingProxyType(
 
 DEFAULT_SAMPLER = "tpe"
 
-
-def compares_at_one_rung(sampler: str, pruner: str) -> bool:
-    """Whether that sampler is shown trials as search.study.fidelity presents them.
-
-    GP models complete trials only. TPE ranks pruned trials by how far they came, which says nothing where
-    each of Hyperband's brackets begins to prune at another rung.
-    """
-    return sampler == "gp" or (sampler == "tpe" and pruner == "hyperband")
+COMPARES_AT_ONE_RUNG = frozenset({"gp"})
+"""Samplers that are shown trials as search.study.fidelity presents them."""
 
 
 def make_sampler(name: str, seed: int) -> BaseSampler:

@@ -36,7 +36,7 @@ from search.study.grid import is_discrete
 from search.study.ladder import Ladder
 from search.study.pruners import Pruning, make_pruning
 from search.study.reading import TrialReader, confirming_of, find_id
-from search.study.samplers import compares_at_one_rung, make_sampler
+from search.study.samplers import COMPARES_AT_ONE_RUNG, make_sampler
 from search.study.storage import Storage
 from search.study.suggest import as_drawn, fitting, split_reference, suggest
 from search.study.taken import Taken
@@ -293,7 +293,7 @@ class Study:
         pruning = make_pruning(pruner, ladder)
         self._study.sampler = make_sampler(sampler, seed)
         self._study.pruner = pruning.pruner
-        self._adapter.present = at_one_rung if compares_at_one_rung(sampler, pruner) else list
+        self._adapter.present = at_one_rung if sampler in COMPARES_AT_ONE_RUNG else list
         return pruning
 
     def ask(self, begun: Callable[[int], object] = lambda _: None) -> Asked:
