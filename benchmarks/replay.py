@@ -31,7 +31,7 @@ from optuna.pruners import (
     PercentilePruner,
     SuccessiveHalvingPruner,
 )
-from optuna.samplers import BaseSampler, GPSampler, QMCSampler, TPESampler
+from optuna.samplers import BaseSampler, QMCSampler, TPESampler
 from optuna.trial import TrialState
 from recorded import Curve, Recorded, Table, read_table, suggest
 
@@ -216,7 +216,6 @@ def schedules(images: Sequence[int]) -> Iterator[tuple[str, Schedule]]:
         "TPE": lambda seed: TPESampler(seed=seed),
         "TPE, group": lambda seed: TPESampler(seed=seed, group=True),
         "TPE, group, 5 first": lambda seed: TPESampler(seed=seed, group=True, n_startup_trials=5),
-        "GP": lambda seed: GPSampler(seed=seed),
         "QMC": lambda seed: QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False),
     }
     for name, sampler in samplers.items():
