@@ -12,7 +12,8 @@ from optuna.samplers._tpe import _truncnorm
 from optuna.samplers._tpe.sampler import _split_trials, default_gamma
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.records import State
+from search.records import Failure, State
+from search.store.ownership import FAILURE
 from search.store.trial_facts import Change, News
 from search.study import history
 from search.study.frozen import frozen
@@ -123,6 +124,22 @@ class TestHistory:
         study.enqueue_trial({})
         assert shown(storage, study._study_id) == []
         assert len(storage.trials.facts(study._study_id, News())) == 2
+
+    def test_a_diverged_trial_is_the_worst_of_all(self, storage: Storage) -> None:
+        """However far it came, and in a study so large that some trials are not shown."""
+        study, draw = study_of(storage), random.Random(6)
+        add(storage, study._study_id, draw, complete=0.0)
+        for steps in ({}, {10: 0.9, 20: 0.99}):
+            diverged = storage.trials.add(study._study_id)
+            why = {FAILURE: Failure.DIVERGED.value}
+            storage.trials.change(diverged.trial_id, Change(user=why, steps=steps, state=State.FAILED))
+        few = shown(storage, study._study_id)
+        assert [trial.state for trial in few] == [TrialState.PRUNED] * 3
+        assert [trial.intermediate_values for trial in few[1:]] == [{}, {}]
+        for _ in range(60):
+            add(storage, study._study_id, draw, complete=0.5)
+        good, _ = _split_trials(study, shown(storage, study._study_id), GOOD)
+        assert not {1, 2} & {trial.number for trial in good}
 
 
 class TestWholeArrays:
