@@ -1,9 +1,10 @@
 """Does the score at the first rung rank networks as later scores do, and is it fair to large batches?
 
-    python benchmarks/first_rung.py --networks 30 --rows first_rung.jsonl
+    python benchmarks/first_rung.py --networks 40 --whole 20 --rows first_rung.jsonl
 
-Draws networks at random from the default space of `twodigit`, trains each with every batch size, from the
-same first weights and on the same images, and evaluates it with batch-norm statistics that were
+Draws networks at random from the default space of `twodigit`, trains each to the first rung with every batch
+size, from the same first weights and on the same images (the first `--whole` networks with the batch sizes of
+the space to a whole epoch), and evaluates it with batch-norm statistics that were
 
 - averaged: the running average of the statistics, as the weights are averaged,
 - augmented: computed from the last images that were trained on, as they were augmented,
@@ -22,7 +23,7 @@ import random
 import time
 from itertools import islice
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 from scipy.stats import bootstrap, spearmanr  # type: ignore[import-untyped]  # SciPy ships no types
@@ -44,12 +45,13 @@ TASK = get_task("twodigit")
 BATCHES = (64, 128, 256)
 SEARCHED = (64, 128)
 """Of the default space: what a search compares."""
-COUNTS = (128, 512, 2048)
+COUNTS = (256, 512, 2048)
 """Images that augmented statistics are computed from."""
 PLAIN = 512
 CHOSEN = "augmented 512"
 FIRST = TASK.epoch_examples >> EARLY_LOOKS[TASK.name]
-RUNGS = (FIRST, 2 * FIRST, 4 * FIRST, 8 * FIRST)
+SECOND = 2 * FIRST
+RUNGS = (FIRST, SECOND, 4 * FIRST, 8 * FIRST)
 
 
 def drawn(rng: random.Random) -> dict[str, Value]:
@@ -72,8 +74,8 @@ def one_of(domain: Domain, rng: random.Random) -> Value:
     return rng.randrange(domain.low, domain.high + 1, domain.step)
 
 
-def measured(settings: dict[str, Value], seed: int, mnist: Mnist) -> dict[str, Any]:
-    """One training to one epoch of DEFAULT_EPOCHS: scores by rung and statistics, CPU seconds."""
+def measured(settings: dict[str, Value], seed: int, mnist: Mnist, rungs: tuple[int, ...]) -> dict[str, Any]:
+    """One training of DEFAULT_EPOCHS, as far as the last rung: scores by rung and statistics, CPU seconds."""
     device = choose_device("cpu")
     precision = "bfloat16" if bfloat16_pays(device, "conv") else "float32"
     images = round(TASK.epoch_examples * DEFAULT_EPOCHS[TASK.name])
@@ -106,12 +108,12 @@ def measured(settings: dict[str, Value], seed: int, mnist: Mnist) -> dict[str, A
     scores: dict[str, float] = {}
     seconds: dict[str, float] = {}
     began = time.process_time()
-    for rung, report in zip(RUNGS, training.reports(RUNGS), strict=True):
+    for rung, report in zip(rungs, training.reports(rungs), strict=True):
         if rung == FIRST:
             seconds["first rung"] = time.process_time() - began
         scores[f"{rung} averaged"] = 100 * fmean(head.accuracy for head in report.validation.heads.values())
-        kinds = [("augmented", count) for count in COUNTS] if rung == FIRST else [("augmented", 512)]
-        for kind, count in [*kinds, ("plain", PLAIN)]:
+        counts = COUNTS if rung == FIRST else COUNTS[1:2] if rung == SECOND else ()
+        for kind, count in [*(("augmented", n) for n in counts), ("plain", PLAIN)] if counts else []:
             name, before = f"{kind} {count}", time.process_time()
             network = recomputed(kind, count)
             if rung == FIRST:
@@ -120,7 +122,7 @@ def measured(settings: dict[str, Value], seed: int, mnist: Mnist) -> dict[str, A
     return {"scores": scores, "seconds": seconds}
 
 
-def rows_of(path: Path, networks: int, seed: int, mnist: Mnist) -> list[dict[str, Any]]:
+def rows_of(path: Path, networks: int, whole: int, seed: int, mnist: Mnist) -> list[dict[str, Any]]:
     """Every network with every batch size; trains what the file lacks and adds it there."""
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     there = {(row["network"], row["batch"]) for row in rows}
@@ -130,8 +132,9 @@ def rows_of(path: Path, networks: int, seed: int, mnist: Mnist) -> list[dict[str
             if (network, batch) in there:
                 continue
             row: dict[str, Any] = {"network": network, "batch": batch}
+            rungs = RUNGS if network < whole and batch in SEARCHED else RUNGS[:1]
             try:
-                row |= measured({**settings, "batch_size": batch}, derive(seed, "run", network), mnist)
+                row |= measured({**settings, "batch_size": batch}, derive(seed, "run", network), mnist, rungs)
             except Diverged:
                 row["diverged"] = True
             rows.append(row)
@@ -158,85 +161,115 @@ def correlation(rows: list[dict[str, Any]], first: str, last: str) -> float:
 
 def print_tables(rows: list[dict[str, Any]]) -> None:
     """Gains, costs, rank correlations, and who is among the best third at the first rung."""
-    diverged = [row for row in rows if "diverged" in row]
     good = [row for row in rows if "diverged" not in row]
-    by_batch = {batch: [row for row in good if row["batch"] == batch] for batch in BATCHES}
-    print(f"{len({row['network'] for row in rows})} networks, {len(diverged)} of {len(rows)} runs diverged\n")
-    kinds = [*(f"augmented {count}" for count in COUNTS), f"plain {PLAIN}"]
+    networks = len({row["network"] for row in rows})
+    print(f"{networks} networks, {len(rows) - len(good)} of {len(rows)} runs diverged")
+    print_gains(good)
+    last = f"{RUNGS[-1]} averaged"
+    whole = [row for row in good if last in row["scores"]]
+    print_second(whole)
+    names = [f"{FIRST} averaged", f"{FIRST} {CHOSEN}", f"{FIRST} plain {PLAIN}"]
+    names += [f"{rung} averaged" for rung in RUNGS[1:-1]]
+    print_correlations(whole, names, last)
+    print_batches(whole, [*names, last])
+    print_thirds(whole, names[:3], last)
 
-    print(
-        f"Gain at {FIRST:,} images over averaged statistics, points: mean (95 %), largest; cost of all work"
-    )
+
+def print_gains(rows: list[dict[str, Any]]) -> None:
+    """What other statistics gain at the first rung, and their share of the work up to there."""
+    kinds = [*(f"augmented {count}" for count in COUNTS), f"plain {PLAIN}"]
+    print(f"\nGain at {FIRST:,} images over averaged statistics, points: mean (95 %), largest; share of work")
     print(f"| batch | n | {' | '.join(kinds)} |")
-    print("|--:|--:|" + "---|" * len(kinds))
-    for batch, some in by_batch.items():
+    print("|---|--:|" + "---|" * len(kinds))
+    middle = median(middling(row) for row in rows)
+    groups = {f"{batch}": [row for row in rows if row["batch"] == batch] for batch in BATCHES}
+    groups |= {
+        f"{batch}, above {middle:.1f} %": [row for row in some if middling(row) > middle]
+        for batch, some in zip(BATCHES, list(groups.values()), strict=True)
+    }
+    for group, some in groups.items():
         cells = []
         for kind in kinds:
             gains = [r["scores"][f"{FIRST} {kind}"] - r["scores"][f"{FIRST} averaged"] for r in some]
             share = sum(r["seconds"][kind] for r in some) / sum(r["seconds"]["first rung"] for r in some)
             cells.append(f"{interval(gains)}, {max(gains):+.1f}; {100 * share:.1f} %")
+        print(f"| {group} | {len(some)} | {' | '.join(cells)} |")
+
+
+def middling(row: dict[str, Any]) -> float:
+    """A score at the first rung that prefers none of the statistics."""
+    return fmean(row["scores"][f"{FIRST} {kind}"] for kind in ("averaged", CHOSEN, f"plain {PLAIN}"))
+
+
+def print_second(rows: list[dict[str, Any]]) -> None:
+    """The gain at the second rung, where averaged statistics are used."""
+    print(f"\nGain of the same at {SECOND:,} images")
+    print(f"| batch | n | {CHOSEN} | plain {PLAIN} |")
+    print("|---|--:|---|---|")
+    for batch in SEARCHED:
+        some = [row for row in rows if row["batch"] == batch]
+        cells = [
+            interval([r["scores"][f"{SECOND} {kind}"] - r["scores"][f"{SECOND} averaged"] for r in some])
+            for kind in (CHOSEN, f"plain {PLAIN}")
+        ]
         print(f"| {batch} | {len(some)} | {' | '.join(cells)} |")
 
-    print("\nGain of the same at later rungs, points: mean (95 %)")
-    print("| batch | images | augmented 512 | plain 512 |")
-    print("|--:|--:|---|---|")
-    for batch, some in by_batch.items():
-        for rung in RUNGS[1:]:
-            cells = [
-                interval([r["scores"][f"{rung} {kind}"] - r["scores"][f"{rung} averaged"] for r in some])
-                for kind in (CHOSEN, f"plain {PLAIN}")
-            ]
-            print(f"| {batch} | {rung:,} | {' | '.join(cells)} |")
 
-    last = f"{RUNGS[-1]} averaged"
-    print(f"\nSpearman correlation of an early score with the score after {RUNGS[-1]:,} images")
-    columns = ["averaged", CHOSEN, f"plain {PLAIN}"]
-    heads = [f"{FIRST:,} {c}" for c in columns] + [f"{rung:,} averaged" for rung in RUNGS[1:-1]]
-    print(f"| batch | n | {' | '.join(heads)} |")
-    print("|---|--:|" + "--:|" * len(heads))
-    names = [f"{FIRST} {c}" for c in columns] + [f"{rung} averaged" for rung in RUNGS[1:-1]]
-    searched = [row for row in good if row["batch"] in SEARCHED]
-    half = sorted(searched, key=lambda row: -row["scores"][last])[: len(searched) // 2]
-    groups = {**{str(b): some for b, some in by_batch.items()}, "64 and 128": searched}
-    groups |= {"their better half": half, "64, 128, 256": good}
-    for group, some in groups.items():
+def print_correlations(rows: list[dict[str, Any]], names: list[str], last: str) -> None:
+    """Spearman's, of early scores with the last one."""
+    print(f"\nSpearman correlation with the score after {RUNGS[-1]:,} images")
+    print(f"| batch | n | {' | '.join(names)} |")
+    print("|---|--:|" + "--:|" * len(names))
+    half = sorted(rows, key=lambda row: -row["scores"][last])[: len(rows) // 2]
+    groups = {str(batch): [row for row in rows if row["batch"] == batch] for batch in SEARCHED}
+    for group, some in {**groups, "both": rows, "the better half of both": half}.items():
         cells = [f"{correlation(some, name, last):.2f}" for name in names]
         print(f"| {group} | {len(some)} | {' | '.join(cells)} |")
 
-    print("\nOf one network: the score with batch 128 (256) less that with 64, points, mean (95 %)")
-    print(f"| batch | {' | '.join(heads)} | {RUNGS[-1]:,} averaged |")
-    print("|---|" + "---|" * (len(heads) + 1))
-    base = {row["network"]: row for row in by_batch[64]}
-    for batch in BATCHES[1:]:
-        pairs = [(row, base[row["network"]]) for row in by_batch[batch] if row["network"] in base]
-        cells = [
-            interval([mine["scores"][name] - other["scores"][name] for mine, other in pairs])
-            for name in [*names, last]
-        ]
-        print(f"| {batch} | {' | '.join(cells)} |")
 
-    print("\nThe best third at the first rung, of the runs with 64 and 128")
-    print("| statistics | with 128 | of the best tenth after an epoch |")
+def print_batches(rows: list[dict[str, Any]], names: list[str]) -> None:
+    """Of each network, what the larger batch scores less what the smaller does."""
+    small, large = SEARCHED
+    print(f"\nOf one network: with batch {large} less with {small}, points, mean (95 %)")
+    print(f"| networks | n | {' | '.join(names)} |")
+    print("|---|--:|" + "---|" * len(names))
+    base = {row["network"]: row for row in rows if row["batch"] == small}
+    pairs = [(row, base[row["network"]]) for row in rows if row["batch"] == large and row["network"] in base]
+    middle = median(max(one["scores"][names[-1]], other["scores"][names[-1]]) for one, other in pairs)
+    better = [pair for pair in pairs if max(row["scores"][names[-1]] for row in pair) >= middle]
+    for group, some in (("all", pairs), ("the better half", better)):
+        cells = [interval([one["scores"][n] - other["scores"][n] for one, other in some]) for n in names]
+        print(f"| {group} | {len(some)} | {' | '.join(cells)} |")
+
+
+def print_thirds(rows: list[dict[str, Any]], names: list[str], last: str) -> None:
+    """Whom ASHA would let go on."""
+    ranked = sorted(rows, key=lambda row: -row["scores"][last])
+    best, after = ranked[: len(rows) // 5], sum(r["batch"] == SEARCHED[1] for r in ranked[: len(rows) // 3])
+    print(
+        f"\nThe best third at the first rung ({after} with batch {SEARCHED[1]} in that after {RUNGS[-1]:,})"
+    )
+    print(f"| statistics | with batch {SEARCHED[1]} | has, of the best fifth after {RUNGS[-1]:,} |")
     print("|---|--:|--:|")
-    best = {id(row) for row in sorted(searched, key=lambda r: -r["scores"][last])[: len(searched) // 10]}
-    for kind in columns:
-        third = sorted(searched, key=lambda r: -r["scores"][f"{FIRST} {kind}"])[: len(searched) // 3]
-        with_128 = sum(row["batch"] == 128 for row in third)
-        kept = sum(id(row) in best for row in third)
-        print(f"| {kind} | {with_128} of {len(third)} | {kept} of {len(best)} |")
+    for name in names:
+        third = sorted(rows, key=lambda row: -row["scores"][name])[: len(rows) // 3]
+        large = sum(row["batch"] == SEARCHED[1] for row in third)
+        kept = sum(row in third for row in best)
+        print(f"| {name} | {large} of {len(third)} | {kept} of {len(best)} |")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--networks", type=int, default=30)
+    parser.add_argument("--networks", type=int, default=40)
+    parser.add_argument("--whole", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rows", type=Path, required=True)
     arguments = parser.parse_args()
     prepare_process(threads=1)
     print(describe(choose_device("cpu")), flush=True)
-    print_tables(rows_of(arguments.rows, arguments.networks, arguments.seed, load()))
+    print_tables(rows_of(arguments.rows, arguments.networks, arguments.whole, arguments.seed, load()))
 
 
 if __name__ == "__main__":

@@ -16,16 +16,20 @@ def has_batch_norm(network: Network) -> bool:
 
 
 def with_statistics_of(images: Iterable[Tensor], network: Network) -> Network:
-    """A copy of the network, in evaluation mode, whose running statistics are those of these images.
+    """The network with other running statistics, those of these images, in evaluation mode.
+
+    It shares its parameters with `network` and has buffers and modes of its own: whatever changes the weights
+    of one changes the other's.
 
     images: uint8 (B, C, H, W), on the network's device, at least one batch. Each statistic is the plain mean
     over the batches: mean and unbiased variance of each channel in training mode, each layer fed by the ones
     before it as normalized with the batch's own statistics. The idea is that of
     torch.optim.swa_utils.update_bn, which puts the whole network into training mode: its dropout would draw
     random numbers here and change what comes after it. Here every other layer is in evaluation mode, the
-    layers behind the last normalization are not computed, and `network` is left as it is.
+    linear layers behind the image's features are not computed, and `network` is left as it is.
     """
-    network = copy.deepcopy(network).eval()
+    shared = {id(parameter): parameter for parameter in network.parameters()}
+    network = copy.deepcopy(network, shared).eval()
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

@@ -261,8 +261,8 @@ class Training:
         """Gives the judged network statistics of its own, where the config asks for them at this milestone.
 
         So early the average spans weights that differ much, and the average of their statistics is not the
-        statistics of the averaged weights (docs/decisions/028). A copy takes them: what training goes on with
-        and saves is untouched, and the images are read from the stream by their place, so that the same
+        statistics of the averaged weights (docs/decisions/028). They are kept apart: what training goes on
+        with and saves is untouched, and the images are read from the stream by their place, so that the same
         training, interrupted or not, evaluates the same network.
         """
         wanted = math.ceil(self.config.norm_images / NORM_BATCH)
