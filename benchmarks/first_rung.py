@@ -48,6 +48,8 @@ SEARCHED = (64, 128)
 COUNTS = (256, 512, 2048)
 """Images that augmented statistics are computed from."""
 PLAIN = 512
+DECENT = 80
+"""Validation accuracy at the first rung, %: what has less is pruned with any statistics."""
 CHOSEN = "augmented 512"
 FIRST = TASK.epoch_examples >> EARLY_LOOKS[TASK.name]
 SECOND = 2 * FIRST
@@ -178,22 +180,24 @@ def print_tables(rows: list[dict[str, Any]]) -> None:
 def print_gains(rows: list[dict[str, Any]]) -> None:
     """What other statistics gain at the first rung, and their share of the work up to there."""
     kinds = [*(f"augmented {count}" for count in COUNTS), f"plain {PLAIN}"]
+
+    def gains(some: list[dict[str, Any]], kind: str, base: str) -> list[float]:
+        return [row["scores"][f"{FIRST} {kind}"] - row["scores"][f"{FIRST} {base}"] for row in some]
+
     print(f"\nGain at {FIRST:,} images over averaged statistics, points: mean (95 %), largest; share of work")
-    print(f"| batch | n | {' | '.join(kinds)} |")
-    print("|---|--:|" + "---|" * len(kinds))
-    middle = median(middling(row) for row in rows)
-    groups = {f"{batch}": [row for row in rows if row["batch"] == batch] for batch in BATCHES}
-    groups |= {
-        f"{batch}, above {middle:.1f} %": [row for row in some if middling(row) > middle]
-        for batch, some in zip(BATCHES, list(groups.values()), strict=True)
-    }
-    for group, some in groups.items():
-        cells = []
-        for kind in kinds:
-            gains = [r["scores"][f"{FIRST} {kind}"] - r["scores"][f"{FIRST} averaged"] for r in some]
-            share = sum(r["seconds"][kind] for r in some) / sum(r["seconds"]["first rung"] for r in some)
-            cells.append(f"{interval(gains)}, {max(gains):+.1f}; {100 * share:.1f} %")
-        print(f"| {group} | {len(some)} | {' | '.join(cells)} |")
+    print(f"| batch | n | {' | '.join(kinds)} | plain less augmented |")
+    print("|---|--:|" + "---|" * (len(kinds) + 1))
+    for least in (0, DECENT):
+        for batch in BATCHES:
+            some = [row for row in rows if row["batch"] == batch and middling(row) >= least]
+            cells = []
+            for kind in kinds:
+                won, all_s = gains(some, kind, "averaged"), sum(row["seconds"]["first rung"] for row in some)
+                share = 100 * sum(row["seconds"][kind] for row in some) / all_s
+                cells.append(f"{interval(won)}, {max(won):+.1f}; {share:.1f} %")
+            cells.append(interval(gains(some, f"plain {PLAIN}", CHOSEN)))
+            group = f"{batch}, {least} % or more" if least else f"{batch}"
+            print(f"| {group} | {len(some)} | {' | '.join(cells)} |")
 
 
 def middling(row: dict[str, Any]) -> float:
