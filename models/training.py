@@ -6,8 +6,9 @@ Knows nothing of studies, trials, tasks or files.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from time import perf_counter
 from typing import Literal, Protocol, get_args
 
@@ -22,6 +23,7 @@ from models.device import denormals_flushed
 from models.layers import Dropout
 from models.metrics import Metrics, Tally
 from models.network import Network
+from models.normalization import has_batch_norm, with_statistics_of
 from models.optimizer import Optimizer, OptimizerConfig
 from models.schedule import SCHEDULES, Schedule
 
@@ -33,6 +35,14 @@ EVALUATION_BATCH = 128
 """Pictures at a time: small enough that a block's output stays in the cache. 1,000 pictures of 42×28
 through conv 24-48-96 took 0.15 s in batches of 32, 0.17 of 128, 0.21 of 256 and 0.29 of 1,000; MLPs do not
 care from 128 on."""
+
+NORM_BATCH = 128
+"""Images at a time where statistics of batch normalization are computed anew, on every device: the batches
+are part of the result."""
+
+NORM_UNTIL = 0.25
+"""Share of a pass before which that is done. What `TrainingConfig.norm_images` means in studies that exist
+depends on both: another value needs another setting."""
 
 EVALUATION_BATCH_ON_A_CARD = 1000
 """The same on a card: there a batch costs its launches. Divides the validation and test sets."""
@@ -87,6 +97,10 @@ class TrainingConfig:
     averaging: float = 0.0
     """Share of the steps so far over which the weights are averaged before they are judged, below 1; 0: the
     weights as they are. See models.averaging.Average."""
+    norm_images: int = field(default=0, repr=False)
+    """The averaged weights are evaluated with batch-norm statistics computed from the last so many training
+    images, as augmented, where that happens before NORM_UNTIL of a pass; rounded up to whole batches of
+    NORM_BATCH. 0: with the average of the statistics. Training goes on with the average either way."""
 
     def __post_init__(self) -> None:
         whole("batch_size", self.batch_size, low=1)
@@ -95,6 +109,7 @@ class TrainingConfig:
         choice("precision", self.precision, get_args(Precision))
         real("label_smoothing", self.label_smoothing, low=0, below=1)
         real("averaging", self.averaging, low=0, below=1)
+        whole("norm_images", self.norm_images, low=0)
 
     @property
     def steps(self) -> int:
@@ -152,6 +167,8 @@ class Training:
         self.seconds = 0.0
         self.training_seconds = 0.0
         self.average = Average(self.network, config.averaging) if config.averaging else None
+        self._renormalized: Network | None = None
+        """The average with statistics of its own, from an evaluation until training goes on."""
         self.tally = Tally(network.signature, self.device)
         self.dropout = torch.Generator(self.device).manual_seed(seed)
         for module in network.modules():
@@ -164,7 +181,12 @@ class Training:
 
     @property
     def judged(self) -> Network:
-        """The network that validation sees and that is worth keeping: the average, once there is one."""
+        """The network that validation sees and that is worth keeping: the average, once there is one.
+
+        At a report it has the batch-norm statistics with which it was evaluated.
+        """
+        if self._renormalized is not None:
+            return self._renormalized
         return self.average.network if self.average is not None and self.average.updates else self.network
 
     def reports(
@@ -185,6 +207,7 @@ class Training:
         batches = self.training.batches(self.config.batch_size, start=self.images)
         for milestone in [m for m in milestones if m > self.milestone]:
             began = perf_counter()
+            self._renormalized = None
             try:
                 with denormals_flushed():
                     self._train(batches, until=milestone)
@@ -193,6 +216,7 @@ class Training:
                 trained = perf_counter()
                 self.training_seconds += trained - began
                 self.seconds += trained - began
+            self._renormalize(milestone)
             validation = evaluate(
                 self.judged,
                 self.validation,
@@ -232,6 +256,25 @@ class Training:
             # A look at the loss waits for the device: only with the bulk count, every 50 small batches.
             if self.tally.add(logits, targets):
                 self._require_finite(float(self.tally.sums.sum()))
+
+    def _renormalize(self, milestone: int) -> None:
+        """Gives the judged network statistics of its own, where the config asks for them at this milestone.
+
+        So early the average spans weights that differ much, and the average of their statistics is not the
+        statistics of the averaged weights (docs/decisions/028). They are kept apart: what training goes on
+        with and saves is untouched, and the images are read from the stream by their place, so that the same
+        training, interrupted or not, evaluates the same network.
+        """
+        wanted = math.ceil(self.config.norm_images / NORM_BATCH)
+        average = self.average
+        if not wanted or average is None or not average.updates or not has_batch_norm(average.network):
+            return
+        if milestone >= NORM_UNTIL * self.training.examples:
+            return
+        stream = self.training.batches(NORM_BATCH, start=max(0, self.images - wanted * NORM_BATCH))
+        images = (image.to(self.device, non_blocking=True) for image, _, _ in islice(stream, wanted))
+        with precision_context(self.config.precision, self.device):
+            self._renormalized = with_statistics_of(images, average.network)
 
     def _step(self, image: Tensor, number: Tensor | None, targets: Tensor) -> Tensor:
         """One step at the learning rate that is set; the logits before it."""
@@ -300,6 +343,7 @@ class Training:
         self.optimizer.load_state_dict(_under("optimizer.", state))
         if self.average is not None:
             self.average.load_state_dict(_under("average.", state))
+        self._renormalized = None
         self.images, self.milestone, self.reported = state["training.position"].tolist()
         self.seconds, self.training_seconds = state["training.seconds"].tolist()
         self.tally.reset()

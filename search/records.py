@@ -91,6 +91,9 @@ class StudySpec:
     """a confirmation gives its leaders so many times the channels and units that they had in the search"""
     precision: str = "auto"
     """auto: decided once for each kind of processor (Store.precisions); else float32 or bfloat16"""
+    norm_images: int = 0
+    """training images from which averaged weights get their batch-norm statistics before an evaluation
+    within the first quarter epoch; 0, as in studies made before: they have the average of the statistics"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

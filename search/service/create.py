@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from search.errors import ConfigError, UsageError
 from search.records import StudyRecord, StudySpec
 from search.service.look import find
-from search.space.defaults import DEFAULT_EPOCHS, REFERENCES, default_space, families_of
+from search.space.defaults import DEFAULT_EPOCHS, NORM_IMAGES, REFERENCES, default_space, families_of
 from search.space.domain import Space
 from search.space.file import read_space, space_entries
 from search.study.ladder import halvings_of
@@ -134,6 +134,7 @@ def _new_spec(request: RunRequest, mnist: Mnist) -> StudySpec:
         checksums=mnist.checksums,
         halvings=halvings_of(task.name, epochs),
         precision=request.precision or "auto",
+        norm_images=NORM_IMAGES,
     )
 
 

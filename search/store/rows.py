@@ -48,6 +48,7 @@ def spec_to_json(spec: StudySpec) -> dict[str, Any]:
     confirms = {} if spec.confirms is None else {"confirms": spec.confirms}
     widen = {} if spec.widen == 1 else {"widen": spec.widen}
     precision = {} if spec.precision == "auto" else {"precision": spec.precision}
+    norm_images = {} if spec.norm_images == 0 else {"norm_images": spec.norm_images}
     return {
         "task": spec.task,
         "space": dict(spec.space),
@@ -63,6 +64,7 @@ def spec_to_json(spec: StudySpec) -> dict[str, Any]:
         **confirms,
         **widen,
         **precision,
+        **norm_images,
     }
 
 
@@ -121,9 +123,17 @@ _SPEC_TYPES: Mapping[str, type | UnionType] = {
     "halvings": int,
     "confirms": str | None,
     "widen": int | float,
+    "norm_images": int,
 }
 
-_SPEC_LOWEST = {"epochs": 1e-6, "epoch_images": 1, "validation_pictures": 1, "halvings": 1, "widen": 1}
+_SPEC_LOWEST = {
+    "epochs": 1e-6,
+    "epoch_images": 1,
+    "validation_pictures": 1,
+    "halvings": 1,
+    "widen": 1,
+    "norm_images": 0,
+}
 
 
 def _is(value: object, kind: type | UnionType) -> bool:

@@ -43,6 +43,7 @@ def again(
         images=Ladder.of(spec).total,
         seed=training_seed(spec.seed, origin=origin, confirming=trial.confirming),
         precision=precision,  # type: ignore[arg-type]  # as a worker noted it
+        norm_images=spec.norm_images,
     )
     return learn(decoded, get_task(spec.task), mnist, rungs=rungs, device=_DEVICE).steps
 

@@ -196,6 +196,8 @@ class Attempt:
         data = sorted(ground.mnist.checksums.items())
         rungs, kind = ground.ladder.rungs, ground.device.type
         everything = repr((FORMAT, self._spec, rungs, ground.task.name, data, kind))
+        if self._spec.training.norm_images:  # not in the repr: saves of earlier versions are good for more
+            everything += f", norm_images={self._spec.training.norm_images}"
         return hashlib.sha256(everything.encode()).hexdigest()
 
     @cached_property
@@ -208,6 +210,7 @@ class Attempt:
                 self._ground.record.spec.seed, origin=self.asked.origin, confirming=self.asked.confirming
             ),
             precision=self._ground.precision[str(settings["model"])],
+            norm_images=self._ground.record.spec.norm_images,
         )
 
     def _learn(self) -> Learning:

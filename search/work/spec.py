@@ -37,8 +37,11 @@ def signature_of(task: Task) -> Signature:
     )
 
 
-def decode(settings: Mapping[str, Value], *, images: int, seed: int, precision: Precision) -> TrialSpec:
-    """The typed configs of a trial's settings. `images` is its budget in training images.
+def decode(
+    settings: Mapping[str, Value], *, images: int, seed: int, precision: Precision, norm_images: int = 0
+) -> TrialSpec:
+    """The typed configs of a trial's settings. `images` is its budget in training images, `norm_images` its
+    study's.
 
     Raises KeyError for a setting that is missing and InvalidConfig for one that cannot be.
     """
@@ -56,6 +59,7 @@ def decode(settings: Mapping[str, Value], *, images: int, seed: int, precision: 
             label_smoothing=float(settings["label_smoothing"]),
             averaging=float(settings["averaging"]),
             precision=precision,
+            norm_images=norm_images,
         ),
         augmentation=Augmentation(
             pairing=Pairing(str(settings["pairing"])),

@@ -44,6 +44,7 @@ SPEC = StudySpec(
     references=("course-mlp",),
     checksums={"t10k-labels-idx1-ubyte": "ab" * 32},
     halvings=2,
+    norm_images=256,
 )
 STUDY = 3
 
