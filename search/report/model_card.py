@@ -13,7 +13,7 @@ from shlex import quote
 from search.confirmation import Confirmation, Look
 from search.records import Point, Scores, StudyRecord, TrialRecord, Value
 from search.report.markdown import plain, sparkline, table
-from search.report.numbers import wilson
+from search.report.numbers import accuracy_intervals
 from search.report.words import hardware, percent, widened
 
 CURVE_ROWS = 16
@@ -168,14 +168,15 @@ def _accuracy(facts: CardFacts) -> list[str]:
         *table(
             ("split", "pictures", *names),
             [
-                (split, f"{pictures:,}", *(_interval(fractions[name], pictures) for name in names))
+                (split, f"{pictures:,}", *_intervals(fractions, pictures, names))
                 for split, pictures, fractions in rows
             ],
             numbers=range(1, 2 + len(names)),
         ),
         "",
-        "Accuracies with 95 % intervals (Wilson, as if no two pictures had a hand in common: for other "
-        "people's digits they are wider). `joint`: every head is right.",
+        "Accuracies with 95 % intervals (Wilson; of the mean with the covariance of the heads that follows "
+        "from `joint`; as if no two pictures had a hand in common: for other people's digits they are "
+        "wider). `joint`: every head is right.",
     ]
     if facts.environment.get(f"precision_{facts.trial.settings['model']}") == "bfloat16":
         lines.append(
@@ -379,9 +380,13 @@ def _look_fractions(look: Look) -> dict[str, float]:
     return {"mean": look.accuracy, **look.heads, "joint": look.joint}
 
 
-def _interval(fraction: float, n: int) -> str:
-    low, high = wilson(fraction * n, n)
-    return f"{percent(fraction)} [{low * 100:.2f}, {high * 100:.2f}]"
+def _intervals(fractions: Mapping[str, float], n: int, names: Sequence[str]) -> list[str]:
+    heads = {name: fraction for name, fraction in fractions.items() if name not in ("mean", "joint")}
+    intervals = accuracy_intervals(heads, fractions["joint"], n)
+    return [
+        f"{percent(fractions[name])} [{intervals[name][0] * 100:.2f}, {intervals[name][1] * 100:.2f}]"
+        for name in names
+    ]
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -1,17 +1,18 @@
-"""Reads what the confirmation of a study found out so far. Changes nothing, imports neither optuna nor torch.
+"""Reads what the confirmation of a study found out so far. Changes nothing.
 Knows nothing of how it is shown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from search.confirmation import Confirmation
+from search.confirmation import Confirmation, Look
 from search.errors import ConfigError
-from search.records import State, StudyRecord
+from search.records import Answers, State, StudyRecord
 from search.report.confirming import standing
+from search.report.two_way import Digits
 from search.service.look import reader_of, record_of
 from search.study.reading import Reading, open_reading
 
@@ -56,16 +57,48 @@ def stand(storage: Reading | Storage, name: str) -> standing.Stand:
     trials, runs = search.all(), runs_of.all()
     complete = [run.trial_id for run in runs if run.state is State.COMPLETE]
     family = [searched, *confirmations(storage, searched)]
+    looks = storage.store.looks([record.study_id for record in family])
+    answers, on_test = _answers(storage, confirming, complete, looks)
     return standing.Stand(
         searched=searched,
         trials=trials,
         confirming=confirming,
         runs=runs,
         curves=storage.store.curves(complete),
-        looks=storage.store.looks([record.study_id for record in family]),
+        looks=looks,
+        answers=answers.by_trial,
+        digits=answers.digits,
+        answers_on_test=on_test.by_trial,
+        digits_on_test=on_test.digits,
+        evaluations=storage.store.test_evaluations(searched.spec.task),
         yardstick=frozenset(
             trial.trial_id for record in family for trial in reader_of(storage, record).references()
         ),
         searched_counts=search.counted,
         confirming_counts=runs_of.counted,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Answers:
+    """Of one split."""
+
+    by_trial: Mapping[int, Answers]
+    digits: Digits | None
+
+
+def _answers(
+    storage: Reading | Storage, confirming: StudyRecord, complete: Sequence[int], looks: Sequence[Look]
+) -> tuple[_Answers, _Answers]:
+    """On validation and on test, as far as they were recorded."""
+    validation = storage.store.answers(complete, "validation")
+    on_test = storage.store.answers([look.trial_id for look in looks], "test")
+    if not validation and not on_test:
+        return _Answers(by_trial={}, digits=None), _Answers(by_trial={}, digits=None)
+    from data.tasks import get_task  # and with it torch, which takes a second
+
+    task, compositions = get_task(confirming.spec.task), confirming.spec.compositions
+    return (
+        _Answers(by_trial=validation, digits=task.validation_digits(compositions=compositions).numpy()),
+        _Answers(by_trial=on_test, digits=task.test_digits().numpy()),
     )

@@ -183,5 +183,6 @@ def _mistakes(storage_url: str, whole: WholeStudy) -> Mistakes | str:
         trial=best.number,
         task_name=whole.record.spec.task,
         mnist=mnist,
+        compositions=whole.record.spec.compositions,
         precision=precision,  # type: ignore[arg-type]  # as a worker noted it
     )

@@ -47,6 +47,7 @@ def spec_to_json(spec: StudySpec) -> dict[str, Any]:
     """A study's spec as the JSON column keeps it."""
     confirms = {} if spec.confirms is None else {"confirms": spec.confirms}
     widen = {} if spec.widen == 1 else {"widen": spec.widen}
+    compositions = {} if spec.compositions == 0 else {"compositions": spec.compositions}
     precision = {} if spec.precision == "auto" else {"precision": spec.precision}
     return {
         "task": spec.task,
@@ -62,6 +63,7 @@ def spec_to_json(spec: StudySpec) -> dict[str, Any]:
         "halvings": spec.halvings,
         **confirms,
         **widen,
+        **compositions,
         **precision,
     }
 
@@ -121,9 +123,17 @@ _SPEC_TYPES: Mapping[str, type | UnionType] = {
     "halvings": int,
     "confirms": str | None,
     "widen": int | float,
+    "compositions": int,
 }
 
-_SPEC_LOWEST = {"epochs": 1e-6, "epoch_images": 1, "validation_pictures": 1, "halvings": 1, "widen": 1}
+_SPEC_LOWEST = {
+    "epochs": 1e-6,
+    "epoch_images": 1,
+    "validation_pictures": 1,
+    "halvings": 1,
+    "widen": 1,
+    "compositions": 0,
+}
 
 
 def _is(value: object, kind: type | UnionType) -> bool:

@@ -44,7 +44,9 @@ def again(
         seed=training_seed(spec.seed, origin=origin, confirming=trial.confirming),
         precision=precision,  # type: ignore[arg-type]  # as a worker noted it
     )
-    return learn(decoded, get_task(spec.task), mnist, rungs=rungs, device=_DEVICE).steps
+    return learn(
+        decoded, get_task(spec.task), mnist, rungs=rungs, device=_DEVICE, compositions=spec.compositions
+    ).steps
 
 
 def machine() -> dict[str, str | int]:

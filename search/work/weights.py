@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from search.errors import TuneError
-from search.records import CheckpointRecord, Claim, StudyRecord
+from search.records import Answers, CheckpointRecord, Claim, StudyRecord
 from search.store.base import Store
 from search.store.location import ARTIFACTS_VARIABLE, Location, find_file
 from search.work.artifacts import Artifacts
@@ -53,7 +53,12 @@ class WeightsPlace(ABC):
 
     @abstractmethod
     def write(
-        self, study_id: int, checkpoint: CheckpointRecord, content: bytes, claim: Claim | None
+        self,
+        study_id: int,
+        checkpoint: CheckpointRecord,
+        content: bytes,
+        claim: Claim | None,
+        answers: Answers | None,
     ) -> CheckpointRecord:
         """Writes the weights and their record, in place of the trial's earlier ones; returns the record.
 
@@ -79,14 +84,19 @@ class WeightsInFolder(WeightsPlace):
     """artifact folders in which previous versions of tune may have written them"""
 
     def write(
-        self, study_id: int, checkpoint: CheckpointRecord, content: bytes, claim: Claim | None
+        self,
+        study_id: int,
+        checkpoint: CheckpointRecord,
+        content: bytes,
+        claim: Claim | None,
+        answers: Answers | None,
     ) -> CheckpointRecord:
         from models.checkpoint import write_whole  # torch takes a second to import; readers do without it
 
         path = self.artifacts.path(checkpoint)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
-        self.store.add_checkpoint(study_id, checkpoint, claim=claim)
+        self.store.add_checkpoint(study_id, checkpoint, claim=claim, answers=answers)
         return checkpoint
 
     def chunks(self, checkpoint: CheckpointRecord) -> Iterator[bytes]:
@@ -118,9 +128,14 @@ class WeightsInDatabase(WeightsPlace):
     store: Store
 
     def write(
-        self, study_id: int, checkpoint: CheckpointRecord, content: bytes, claim: Claim | None
+        self,
+        study_id: int,
+        checkpoint: CheckpointRecord,
+        content: bytes,
+        claim: Claim | None,
+        answers: Answers | None,
     ) -> CheckpointRecord:
-        self.store.add_checkpoint(study_id, checkpoint, claim=claim, content=content)
+        self.store.add_checkpoint(study_id, checkpoint, claim=claim, content=content, answers=answers)
         return replace(checkpoint, in_database=True)
 
     def chunks(self, checkpoint: CheckpointRecord) -> Iterator[bytes]:
@@ -173,11 +188,13 @@ class BestWeights:
         score: float,
         images: int,
         claim: Claim | None = None,
+        answers: Answers | None = None,
     ) -> CheckpointRecord:
         """Keeps the weights that a trial had after so many images, in place of its earlier ones.
 
-        content: of a checkpoint file. claim: under which the trial is trained; None: it has ended. Raises
-        LeaseLost, once the claim has passed on, and OSError where a disk has no room.
+        content: of a checkpoint file. claim: under which the trial is trained; None: it has ended. answers:
+        of these weights on validation; None: not known. Raises LeaseLost, once the claim has passed on, and
+        OSError where a disk has no room.
         """
         name = self.artifacts.checkpoint(number, images).relative_to(self.artifacts.root)
         checkpoint = CheckpointRecord(
@@ -190,7 +207,7 @@ class BestWeights:
         )
         fits = self.new_in == "database" and len(content) <= self.largest_bytes
         place: WeightsPlace = self._database if fits else self._folder
-        written = place.write(self.artifacts.study_id, checkpoint, content, claim)
+        written = place.write(self.artifacts.study_id, checkpoint, content, claim, answers)
         self._folder.discard(number, but=None if written.in_database else written)
         return written
 

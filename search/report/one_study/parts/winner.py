@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from search.records import State, TrialRecord
 from search.report.html import Html, paragraph, safe, strong, table
-from search.report.numbers import best_point, gains, wilson
+from search.report.numbers import best_point, gains, mean_interval, wilson
 from search.report.numbers import count as count_states
 from search.report.one_study.effects import label
 from search.report.one_study.material import Material
@@ -57,7 +57,11 @@ def in_words(material: Material) -> Html:
     assert winner is not None, "a report is made of a study with a report"
     point = best_point(material.curves[winner.trial_id])
     assert point is not None
-    low, high = wilson(point.validation.accuracy * spec.validation_pictures, spec.validation_pictures)
+    low, high = mean_interval(
+        [head.accuracy for head in point.validation.heads.values()],
+        point.validation.joint,
+        spec.validation_pictures,
+    )
     settings = winner.settings
     heads = [
         f"{name.replace('_', ' ')} {percent(head.accuracy)}" for name, head in point.validation.heads.items()
