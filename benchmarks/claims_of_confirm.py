@@ -8,10 +8,9 @@ which all networks share, and effects of the network exceed a limit. Those effec
 by chance. The search chooses its leaders on a part of the same digits, with other seeds.
 
 In a null cell all trials and references have the same true accuracy: whatever is called better is a false
-positive, and so is an interval of a difference that excludes zero, with or without a sentence; a page that has
-one or more is counted once. A null cell passes when the 95 %
-lower bound of its rate is at most 5 %. "Strong" cells have one leader, or all leaders, better than the rest:
-there the rate is the power.
+positive, and so is an interval of a difference that excludes zero, with or without a sentence; a page that
+has one or more is counted once. A null cell passes when the 95 % lower bound of its rate is at most 5 %. In
+"strong" cells one trial, or every trial, is better than the rest: there the rate is the power.
 
     python benchmarks/claims_of_confirm.py              # about half an hour on one core
     python benchmarks/claims_of_confirm.py --n 100      # a first look
@@ -246,7 +245,7 @@ def claims(stand: Stand) -> tuple[bool, bool, bool]:
 
 
 def of_a_confirmation(chance: np.random.Generator, kind: Kind, top: int, seeds: int, better: Better) -> bool:
-    """Whether a made-up page makes the claim: none better, any; one better, that it is; all, that they are."""
+    """Whether a made-up page makes the claim: with none better, any; else that the one is, that all are."""
     rival, reference, interval = claims(made_up(chance, kind, top=top, seeds=seeds, better=better))
     return {"none": rival or reference or interval, "one": rival, "all": reference}[better]
 

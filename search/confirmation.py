@@ -132,11 +132,11 @@ class Confirmation:
     candidate has all its seeds yet"""
     best_run: SeedRun | None
     """of the chosen candidate's runs, the one with the best validation score; its weights are exported"""
-    gaps: tuple[Gap, ...]
+    gaps: tuple[Gap, ...] = ()
     """of the chosen candidate to every other one, in their order"""
-    gaps_on_test: tuple[Gap, ...]
+    gaps_on_test: tuple[Gap, ...] = ()
     """of the best run to that of each reference, on the test set; empty before the test evaluations"""
-    evaluations: TestEvaluations | None
+    evaluations: TestEvaluations | None = None
     """of the task's test set in the whole storage; None: not known"""
     looks: tuple[Look, ...]
     """every look at the test set for this study and its confirmation, oldest first"""

@@ -20,15 +20,16 @@ if TYPE_CHECKING:  # optuna takes a while to import; commands that only look do 
     from search.study.storage import Storage
 
 
-def confirmation(storage_url: str, name: str) -> Confirmation | None:
+def confirmation(storage_url: str, name: str, *, intervals: bool = True) -> Confirmation | None:
     """What is known of the leaders of study `name` on fresh seeds; None where nobody asked for it yet.
 
     Where it was confirmed more than once, with several budgets or widths, the one with the best chosen mean.
-    Raises UsageError where there is no study of that name.
+    intervals: False for who is chosen alone: differences without intervals, and no second for torch. Raises
+    UsageError where there is no study of that name.
     """
     with open_reading(storage_url) as storage:
         searched = record_of(storage, name)
-        every = [stand(storage, each.name) for each in confirmations(storage, searched)]
+        every = [stand(storage, each.name, answers=intervals) for each in confirmations(storage, searched)]
     return standing.foremost([standing.confirmation(each) for each in every])
 
 
@@ -47,8 +48,11 @@ def confirmations(storage: Reading | Storage, searched: StudyRecord) -> list[Stu
     ]
 
 
-def stand(storage: Reading | Storage, name: str) -> standing.Stand:
-    """All that is known of a study by the confirmation of that name, read now."""
+def stand(storage: Reading | Storage, name: str, *, answers: bool = True) -> standing.Stand:
+    """All that is known of a study by the confirmation of that name, read now.
+
+    answers: also which examples are right.
+    """
     confirming = record_of(storage, name)
     if confirming.spec.confirms is None:
         raise ConfigError(f"The study {name} is no confirmation any more: another program changed it.")
@@ -58,7 +62,8 @@ def stand(storage: Reading | Storage, name: str) -> standing.Stand:
     complete = [run.trial_id for run in runs if run.state is State.COMPLETE]
     family = [searched, *confirmations(storage, searched)]
     looks = storage.store.looks([record.study_id for record in family])
-    answers, on_test = _answers(storage, confirming, complete, looks)
+    none = _Answers(by_trial={}, digits=None)
+    validation, on_test = _answers(storage, confirming, complete, looks) if answers else (none, none)
     return standing.Stand(
         searched=searched,
         trials=trials,
@@ -66,8 +71,8 @@ def stand(storage: Reading | Storage, name: str) -> standing.Stand:
         runs=runs,
         curves=storage.store.curves(complete),
         looks=looks,
-        answers=answers.by_trial,
-        digits=answers.digits,
+        answers=validation.by_trial,
+        digits=validation.digits,
         answers_on_test=on_test.by_trial,
         digits_on_test=on_test.digits,
         evaluations=storage.store.test_evaluations(searched.spec.task),

@@ -181,20 +181,21 @@ def _choose(storage_url: str, name: str, number: int | None, tell: Callable[[str
 
 
 def _say_whose(found_out: Confirmation, tell: Callable[[str], None]) -> None:
-    """That the confirmation decides, and which reference was no worse there."""
+    """Which reference was better in the confirmation, and that it decides."""
     chosen = found_out.choice
     assert chosen is not None, "its best run is exported"
-    tell(
-        f"The confirmation of {found_out.study} chose trial {chosen.trial} ({percent(chosen.mean)} over "
-        f"{count(len(chosen.runs), 'seed')}): its best run is exported."
-    )
     for each in found_out.candidates:
         if each.reference is not None and each.runs and each.mean >= chosen.mean:
             run = max(each.runs, key=lambda run: run.value)
             tell(
-                f"The reference {each.reference} was no worse there ({percent(each.mean)}); `--trial` "
-                f"{run.trial} of {found_out.confirmed_in} is its best run."
+                f"The reference {each.reference} has a higher mean in {found_out.confirmed_in} than every "
+                f"candidate, {percent(each.mean)}; `tune export {quote(found_out.confirmed_in)} "
+                f"--trial {run.trial}` takes its best run."
             )
+    tell(
+        f"The confirmation of {found_out.study} chose trial {chosen.trial} ({percent(chosen.mean)} over "
+        f"{count(len(chosen.runs), 'seed')}): its best run is exported."
+    )
 
 
 def _best_so_far(storage_url: str, name: str, tell: Callable[[str], None]) -> int:

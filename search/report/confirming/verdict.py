@@ -87,7 +87,7 @@ def _better_references(found: Confirmation, chosen: Candidate) -> Iterator[str]:
     """What comes first: a reference with a better mean than the chosen one."""
     for each in found.candidates:
         gap = gap_to(found, each.trial)
-        if each.reference is None or gap is None or gap.by > 0:
+        if each.reference is None or gap is None or gap.by >= 0:
             continue
         if gap.high is not None and gap.high < 0:
             yield (
@@ -96,16 +96,16 @@ def _better_references(found: Confirmation, chosen: Candidate) -> Iterator[str]:
             )
         else:
             yield (
-                f"The reference {each.reference} has no lower mean than any candidate, {percent(each.mean)}: "
-                f"trial {chosen.trial} has {points(gap.by)} points{_interval(gap, signed=True)}, and nothing "
-                "was gained."
+                f"The reference {each.reference} has a higher mean than every candidate, "
+                f"{percent(each.mean)}: trial {chosen.trial} has {points(gap.by)} points"
+                f"{_interval(gap, signed=True)}, and nothing was gained."
             )
 
 
 def _worse_references(found: Confirmation, chosen: Candidate) -> Iterator[str]:
     for each in found.candidates:
         gap = gap_to(found, each.trial)
-        if each.reference is None or gap is None or gap.by <= 0 or gap.low is None:
+        if each.reference is None or gap is None or gap.by < 0 or gap.low is None:
             continue
         if gap.low > 0:
             yield (
