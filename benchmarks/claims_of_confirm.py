@@ -359,6 +359,14 @@ def rows(n_null: int = N_NULL, n_strong: int = N_STRONG) -> Iterator[Row]:
             wrong=repeated(partial(of_mean_of_heads, together=together), n_null, next(cell)),
             found=None,
         )
+    TRUTHS["digits"] = TRUTHS.get("digits") or truth_of("digits")
+    yield Row(
+        claim="card, report, test: 95 % interval of a mean",
+        condition="one network, over digits",
+        n=n_null,
+        wrong=repeated(partial(of_an_interval, kind="digits", seeds=1), n_null, next(cell)),
+        found=None,
+    )
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from search.records import Point, Value
 
@@ -134,6 +134,9 @@ class Confirmation:
     """of the chosen candidate's runs, the one with the best validation score; its weights are exported"""
     gaps: tuple[Gap, ...] = ()
     """of the chosen candidate to every other one, in their order"""
+    intervals_on_test: Mapping[int, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
+    """by id of an evaluated trial: 95 % intervals over digits of "mean", each head and "joint"; none for
+    trials whose single answers are not known"""
     gaps_on_test: tuple[Gap, ...] = ()
     """of the best run to that of each reference, on the test set; empty before the test evaluations"""
     evaluations: TestEvaluations | None = None

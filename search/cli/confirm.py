@@ -138,7 +138,7 @@ def _show(found: Confirmation) -> None:
                 (
                     each.reference or f"trial {each.trial}",
                     next(str(run.trial) for run in each.runs if run.trial_id == look.trial_id),
-                    *(_with_interval(name, look) for name in (*look.heads, "joint", "mean")),
+                    *(_with_interval(name, look, found) for name in (*look.heads, "joint", "mean")),
                 )
                 for each, look in told
             ],
@@ -153,19 +153,15 @@ def _looks(found: Confirmation, candidate: Candidate) -> list[Look]:
     return [look for look in found.looks if look.trial_id in runs]
 
 
-def _with_interval(name: str, look: Look) -> str:
-    low, high = _intervals(look)[name]
+def _with_interval(name: str, look: Look, found: Confirmation) -> str:
+    from search.report.confirming.verdict import intervals
+
+    low, high = intervals(found, look)[name]
     return f"{percent(_accuracies(look)[name])} [{low * 100:.2f}, {high * 100:.2f}]"
 
 
 def _accuracies(look: Look) -> dict[str, float]:
     return {**look.heads, "joint": look.joint, "mean": look.accuracy}
-
-
-def _intervals(look: Look) -> dict[str, tuple[float, float]]:
-    from search.report.numbers import accuracy_intervals
-
-    return accuracy_intervals(look.heads, look.joint, look.pictures)
 
 
 def _confirmation(found: Confirmation) -> dict[str, Any]:
@@ -231,6 +227,8 @@ def _gap(gap: Gap) -> dict[str, Any]:
 
 
 def _look(look: Look, found: Confirmation) -> dict[str, Any]:
+    from search.report.confirming.verdict import intervals
+
     owner = next(
         (each.trial for each in found.candidates for run in each.runs if run.trial_id == look.trial_id), None
     )
@@ -240,5 +238,5 @@ def _look(look: Look, found: Confirmation) -> dict[str, Any]:
         "reason": look.reason,
         "pictures": look.pictures,
         "test": {name: fraction(accuracy) for name, accuracy in _accuracies(look).items()},
-        "intervals": _intervals(look),
+        "intervals": dict(intervals(found, look)),
     }

@@ -17,6 +17,7 @@ degrees of freedom would be narrower and err in 7.5 instead of 5 % with three se
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,6 +32,9 @@ Scores = NDArray[np.float64]
 
 Digits = NDArray[np.int64]
 """(examples, digits of one): which digits an example is made of."""
+
+Intervals = Mapping[str, tuple[float, float]]
+"""(low, high) of "mean", of each head, of "joint", as fractions."""
 
 SEEDS = 3
 """At least so many seeds, or nothing is said about a difference."""
@@ -149,6 +153,21 @@ def mean(scores: Scores, digits: Digits, share: float = 0.95) -> Estimate:
         low=max(0.0, p - math.hypot(p - low, seeds)),
         high=min(1.0, p + math.hypot(high - p, seeds)),
     )
+
+
+def intervals(answers: Answers, digits: Digits) -> Intervals:
+    """95 % intervals of one network's accuracies on other digits: of "mean", of each head, of "joint".
+
+    Raises ValueError where the digits are those of another set.
+    """
+    scores = {"mean": right(answers), **{head: right(answers, head) for head in answers.heads}}
+    found = {}
+    for name, score in (*scores.items(), ("joint", all_right(answers))):
+        estimate = mean(score[None], digits)
+        assert estimate.low is not None
+        assert estimate.high is not None
+        found[name] = (estimate.low, estimate.high)
+    return found
 
 
 def wilson_of_variance(p: float, variance: float, least: int, z: float) -> tuple[float, float]:

@@ -58,7 +58,7 @@ def compare(storage_url: str, names: Sequence[str]) -> Compared:
 def _digits(studies: Sequence[Studied]) -> Digits | None:
     """Of the validation examples of these studies; None where they differ or no answers are known."""
     sets = {each.record.spec.compositions for each in studies}
-    if len(sets) > 1 or any(each.answers is None for each in studies[:1]):
+    if len(sets) > 1 or all(each.answers is None for each in studies):
         return None
     from data.tasks import get_task  # and with it torch, which takes a second
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from search.confirmation import Confirmation, Look
 from search.errors import ConfigError
 from search.records import Answers, State, StudyRecord
+from search.report import two_way
 from search.report.confirming import standing
-from search.report.two_way import Digits
+from search.report.two_way import Digits, Intervals
 from search.service.look import reader_of, record_of
 from search.study.reading import Reading, open_reading
 
@@ -84,6 +85,10 @@ def stand(storage: Reading | Storage, name: str, *, answers: bool = True) -> sta
     )
 
 
+SPLITS = ("validation", "test")
+"""Whose right and wrong answers are recorded."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Answers:
     """Of one split."""
@@ -96,8 +101,8 @@ def _answers(
     storage: Reading | Storage, confirming: StudyRecord, complete: Sequence[int], looks: Sequence[Look]
 ) -> tuple[_Answers, _Answers]:
     """On validation and on test, as far as they were recorded."""
-    validation = storage.store.answers(complete, "validation")
-    on_test = storage.store.answers([look.trial_id for look in looks], "test")
+    validation = storage.store.answers(complete, SPLITS[0])
+    on_test = storage.store.answers([look.trial_id for look in looks], SPLITS[1])
     if not validation and not on_test:
         return _Answers(by_trial={}, digits=None), _Answers(by_trial={}, digits=None)
     from data.tasks import get_task  # and with it torch, which takes a second
@@ -107,3 +112,20 @@ def _answers(
         _Answers(by_trial=validation, digits=task.validation_digits(compositions=compositions).numpy()),
         _Answers(by_trial=on_test, digits=task.test_digits().numpy()),
     )
+
+
+def intervals_of(storage_url: str, record: StudyRecord, trial_id: int, split: str) -> Intervals | None:
+    """Of the accuracies of a trial's kept weights, over digits; None where the answers are not known."""
+    with open_reading(storage_url) as storage:
+        answers = storage.store.answers([trial_id], split).get(trial_id)
+    if answers is None:
+        return None
+    from data.tasks import get_task  # and with it torch, which takes a second
+
+    task = get_task(record.spec.task)
+    digits: Digits = (
+        task.validation_digits(compositions=record.spec.compositions)
+        if split == SPLITS[0]
+        else task.test_digits()
+    ).numpy()
+    return two_way.intervals(answers, digits) if answers.examples == len(digits) else None

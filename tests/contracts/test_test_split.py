@@ -46,7 +46,7 @@ ALLOWED = {
     ("data.digitsum", "DigitSum.test"): "the test set of this task",
     ("data.digitsum", "DigitSum.test_digits"): "which digits its examples are made of: numbers, no pixels",
     ("search.work.last_look", "look_at_test"): "THE place: the only caller of a task's test set",
-    ("search.service.confirmed", "_answers"): "which recorded answers are read: right or wrong, no pixels",
+    ("search.service.confirmed", "SPLITS"): "whose recorded answers are read: right or wrong, no pixels",
     ("search.cli.confirm", "_show"): "the heading of a column",
     ("search.cli.confirm", "_look"): "a key of what is printed",
 }

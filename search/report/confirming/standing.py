@@ -87,6 +87,11 @@ def confirmation(stand: Stand) -> Confirmation:
         best_run=None if chosen is None else best_run(chosen),
         gaps=() if chosen is None else _gaps(stand, chosen, candidates),
         gaps_on_test=() if chosen is None else _gaps_on_test(stand, chosen, candidates),
+        intervals_on_test={
+            trial_id: two_way.intervals(answers, stand.digits_on_test)
+            for trial_id, answers in stand.answers_on_test.items()
+            if stand.digits_on_test is not None and answers.examples == len(stand.digits_on_test)
+        },
         evaluations=stand.evaluations,
         looks=tuple(stand.looks),
         words=(),

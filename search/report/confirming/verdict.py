@@ -12,8 +12,8 @@ from shlex import quote
 
 from search.confirmation import Candidate, Confirmation, Gap, Look, SeedRun
 from search.records import StudyRecord, TrialRecord
-from search.report.numbers import best_trial, mean_interval
-from search.report.two_way import SEEDS
+from search.report.numbers import accuracy_intervals, best_trial
+from search.report.two_way import SEEDS, Intervals
 from search.report.words import listed, percent, points, widened
 
 EASY = (
@@ -192,7 +192,7 @@ def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun, *, beside: 
     if look is None:
         yield "The chosen one was not evaluated on the test set yet."
         return
-    low, high = mean_interval(list(look.heads.values()), look.joint, look.pictures)
+    low, high = intervals(found, look)["mean"]
     yield (
         f"On test the weights of its best seed ({percent(best_run.value)} on validation) reach "
         f"{percent(look.accuracy)}, 95 % interval {_range(low, high)} over {look.pictures:,} images."
@@ -248,6 +248,12 @@ def beside(other: Confirmation) -> str:
         else f"chose trial {chosen.trial}: {percent(chosen.mean)} on validation"
     )
     return f"Another confirmation, {other.confirmed_in} ({how}), {came}."
+
+
+def intervals(found: Confirmation, look: Look) -> Intervals:
+    """95 % intervals of a test evaluation: over digits, else as if no two images shared one."""
+    known = found.intervals_on_test.get(look.trial_id)
+    return known or accuracy_intervals(look.heads, look.joint, look.pictures)
 
 
 def last_look(looks: Sequence[Look], run: SeedRun) -> Look | None:

@@ -91,7 +91,7 @@ class Side:
     studied: Studied
     timeline: Timeline
     best: Mapping[str, Estimate]
-    """by MEAN, head, JOINT: the best trial, with its interval over the validation pictures"""
+    """by MEAN, head, JOINT: the best trial, with its interval over digits, where its answers are known"""
     typical: Mapping[str, Estimate]
     """likewise: the median of the complete trials that the search proposed; empty where there is none"""
     scores: tuple[float, ...]
@@ -156,7 +156,7 @@ def compare(
         own=min(map(len, own)),
     )
     sides = tuple(
-        _side(study, line, scores, budget)
+        _side(study, line, scores, budget, digits)
         for study, line, scores in zip(studies, timelines, own, strict=True)
     )
     first = sides[0]
@@ -213,11 +213,15 @@ def _own(tracks: Sequence[Track]) -> list[float]:
     ]
 
 
-def _side(study: Studied, line: Timeline, own: Sequence[float], budget: Budget) -> Side:
+def _side(
+    study: Studied, line: Timeline, own: Sequence[float], budget: Budget, digits: Digits | None
+) -> Side:
     heads = {name: head.accuracy for name, head in study.point.validation.heads.items()}
     joint = study.point.validation.joint
     found = {MEAN: study.point.validation.accuracy, **heads, JOINT: joint}
-    intervals = accuracy_intervals(heads, joint, study.record.spec.validation_pictures)
+    intervals: two_way.Intervals = accuracy_intervals(heads, joint, study.record.spec.validation_pictures)
+    if study.answers is not None and digits is not None and study.answers.examples == len(digits):
+        intervals = two_way.intervals(study.answers, digits)
     proposed = [
         max(track.points, key=lambda point: point.accuracy)
         for track in study.tracks
