@@ -20,6 +20,7 @@ import torch
 
 from data.mnist import Mnist
 from data.tasks import get_task
+from data.twodigit import TwoDigit
 from models.checkpoint import load_checkpoint
 from models.training import Diverged, evaluate
 from search.confirmation import Confirmation
@@ -65,6 +66,7 @@ def confirm(url: str, mnist: Mnist, monkeypatch: pytest.MonkeyPatch) -> Confirm:
 
     torch.set_num_threads(1)
     monkeypatch.setattr(service, "drive", drive_here)
+    monkeypatch.setattr(TwoDigit, "compositions", 1)  # 6,000 images in place of 24,000, for the sake of time
 
     def call(
         *, tell: Callable[[str], None] = lambda _: None, **asked: Any
@@ -130,7 +132,7 @@ class TestFromBeginningToEnd:
             [spec] = [each.spec for each in storage.store.studies() if each.spec.confirms]
             answers = storage.store.answers([run.trial_id], "validation")[run.trial_id]
             on_test = storage.store.answers([run.trial_id], "test")[run.trial_id]
-        assert (spec.compositions, spec.validation_pictures, answers.examples) == (4, 6_000, 24_000)
+        assert (spec.compositions, spec.validation_pictures, answers.examples) == (1, 6_000, 6_000)
         assert right(answers).mean() == pytest.approx(run.value)
         assert right(on_test).mean() == pytest.approx(first.accuracy)
         assert all(gap.low is not None and gap.low <= gap.by <= (gap.high or -1) for gap in found.gaps)
@@ -413,8 +415,16 @@ ASKED = ("confirm", "twodigit", "--top", "1", "--seeds", "4", "--epochs", "0.1",
 
 
 def test_stopped_killed_and_done_by_two_at_once(
-    url: str, tmp_path: Path, here: Command, start: Command, tune: Command
+    url: str,
+    tmp_path: Path,
+    confirm: Confirm,
+    here: Command,
+    start: Command,
+    tune: Command,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(service, "drive", lambda *_, **__: None)
+    confirm(seeds=4, epochs=0.1)  # it is begun here, with the smaller validation set of these tests
     stopped = start(*ASKED, cwd=tmp_path)
     wait_for(tmp_path, complete=1)
     os.killpg(stopped.pid, signal.SIGINT)
