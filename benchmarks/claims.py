@@ -26,7 +26,7 @@ import torch
 
 from data.mnist import Mnist, load
 from models.device import prepare_process
-from search.records import CheckpointRecord, Claim
+from search.records import Answers, CheckpointRecord, Claim
 from search.service.create import RunRequest, create_or_resume
 from search.store.sql import SQLStore
 from search.study.storage import open_storage
@@ -120,9 +120,10 @@ def without(slots: int) -> Iterator[None]:
         checkpoint: CheckpointRecord,
         *,
         content: bytes | None = None,
+        answers: Answers | None = None,
         **_claim: object,
     ) -> None:
-        add_checkpoint(self, study_id, checkpoint, content=content)
+        add_checkpoint(self, study_id, checkpoint, content=content, answers=answers)
 
     stand_ins: tuple[tuple[type, str, Any], ...] = (
         (SQLStore, "claim", lambda _self, *given, **more: counting.claim(*given, **more)),

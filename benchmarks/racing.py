@@ -16,7 +16,7 @@ import random
 from collections.abc import Callable, Sequence
 from statistics import fmean, stdev
 
-from search.report.student import quantile
+from search.report.two_way import student
 
 CANDIDATES = 5
 FIRST = 3
@@ -42,7 +42,7 @@ def paired_t(level: float) -> Rule:
 
     def rule(runs: Sequence[Sequence[float]], leader: int) -> list[int]:
         n = len(runs[leader])
-        factor = quantile(2 * level - 1, n - 1) / math.sqrt(n)
+        factor = student(2 * level - 1, n - 1) / math.sqrt(n)
         behind = []
         for place, mine in enumerate(runs):
             gaps = [a - b for a, b in zip(runs[leader], mine, strict=True)]
@@ -68,7 +68,7 @@ def paired_t_pooled(level: float) -> Rule:
             for value, seed in zip(row, seeds, strict=True)
         )
         degrees = (n - 1) * (k - 1)
-        half = quantile(2 * level - 1, degrees) * math.sqrt(2 * rest / degrees / n)
+        half = student(2 * level - 1, degrees) * math.sqrt(2 * rest / degrees / n)
         return [place for place, mean in enumerate(means) if place != leader and means[leader] - mean > half]
 
     return rule

@@ -10,13 +10,14 @@ fresh folder and a fresh SQLite file for each. MNIST must be in the cache, so th
 Time counts from the start of the process, imports and set-up included. A model is above 98 % where both heads
 are, on the whole of validation; models of trials that were pruned later count. The script looks after each
 epoch, tune three times within the first one too: that makes it sooner, and gives it more chances to be lucky,
-which the test shows. A run without such a model counts as longer than its limit, and a median that falls on
-such a run is a bound, as is the ratio.
+which other pairs of the validation digits show. A run without such a model counts as longer than its limit,
+and a median that falls on such a run is a bound, as is the ratio.
 
-The test accuracies: plain's are of the very epoch that crossed. tune keeps the best weights of its ten best
-trials: those of the first trial that crossed and had its weights kept are set aside at once and tested;
+The accuracies on other pairs (24,000 compositions of the validation digits, which choose nothing; the test
+split is not touched): plain's are of the very epoch that crossed. tune keeps the best weights of its ten best
+trials: those of the first trial that crossed and had its weights kept are set aside at once and evaluated;
 --json tells which. With --stop-at-crossing a run ends as soon as such a model is there. Else the best of each
-run's end, chosen on validation, is tested too.
+run's end, chosen on validation, is evaluated so too.
 
 Neighbours on the machine falsify this more than anything else: where they want a core, two threads of torch
 in one process wait for each other, and steps were seen to take thirty times as long; tune's processes of one
@@ -74,14 +75,15 @@ class Found:
 
     crossed_s: float | None
     """when both heads were first above ABOVE; None: never"""
-    test: list[float] | None
-    """accuracy of each head; None where nothing crossed"""
-    tested: str | None
-    """which weights were tested"""
+    other_pairs: list[float] | None
+    """accuracy of each head on other pairs of the validation digits; None where nothing crossed"""
+    evaluated: str | None
+    """which weights were evaluated on them"""
     best: list[list[float]]
     """[seconds, mean of the heads on validation], whenever there was a better one"""
-    best_test: float | None
-    """mean of the heads on test, of the model that was best on validation at the end; None: there is none"""
+    best_other_pairs: float | None
+    """mean of the heads on those pairs, of the model that was best on validation at the end; None: there is
+    none"""
     trials: int
     """complete and pruned ones"""
     counted_s: float
@@ -154,19 +156,19 @@ def run_plain(seed: int, limit_s: float, stop: bool, folder: Path) -> tuple[Foun
     command += ["--seconds", str(limit_s), "--storage", "sqlite:///plain.db", "--events", str(events)]
     _, neighbours = watch(command, folder, lambda _: stop and crossed() is not None)
     best: list[list[float]] = []
-    best_test = None
+    best_others = None
     for line in lines():
         mean = statistics.fmean(line.get(head, 0.0) for head in HEADS)
         if mean > (best[-1][1] if best else 0):
             best.append([line["t"], mean])
-            best_test = statistics.fmean(line[f"test_{head}"] for head in HEADS)
+            best_others = statistics.fmean(line[f"other_pairs_{head}"] for head in HEADS)
     first = crossed()
     found = Found(
         crossed_s=first["t"] if first else None,
-        test=[first[f"test_{head}"] for head in HEADS] if first else None,
-        tested=f"trial {first['trial']} after epoch {first['epoch']}" if first else None,
+        other_pairs=[first[f"other_pairs_{head}"] for head in HEADS] if first else None,
+        evaluated=f"trial {first['trial']} after epoch {first['epoch']}" if first else None,
         best=best,
-        best_test=best_test,
+        best_other_pairs=best_others,
         trials=sum(line.get("state") in ("complete", "pruned") for line in lines()),
         counted_s=lines()[-1]["t"] if lines() else limit_s,
     )
@@ -226,12 +228,13 @@ class Database:
         return None if path is None else self.path.with_suffix(".artifacts") / path
 
 
-def tested(weights: Path | None, mnist: Mnist) -> tuple[list[float], str] | tuple[None, None]:
-    """Accuracy of each head on test, and whose weights they are."""
+def on_other_pairs(weights: Path | None, mnist: Mnist) -> tuple[list[float], str] | tuple[None, None]:
+    """Accuracy of each head on other pairs of the validation digits, and whose weights they are."""
     if weights is None:
         return None, None
     checkpoint = load_checkpoint(weights)
-    heads = evaluate(checkpoint.network(), TASK.test(mnist)).heads
+    others = TASK.validation(mnist, compositions=TASK.compositions)
+    heads = evaluate(checkpoint.network(), others).heads
     metadata = checkpoint.metadata
     return [heads[name].accuracy for name in HEADS], (
         f"trial {metadata['trial']} after {metadata['images']} images"
@@ -248,14 +251,14 @@ def run_tune(seed: int, limit_s: float, stop: bool, folder: Path, *, trials: int
     listing = [*TUNE, "studies", "--storage", storage, "--json"]
     (study,) = json.loads(subprocess.run(listing, check=True, capture_output=True).stdout)
     mnist = load()
-    test, which = tested(database.crossing, mnist)
-    best_test, _ = tested(database.best_weights(), mnist)
+    other_pairs, which = on_other_pairs(database.crossing, mnist)
+    best_others, _ = on_other_pairs(database.best_weights(), mnist)
     found = Found(
         crossed_s=database.crossed_s,
-        test=test,
-        tested=which,
+        other_pairs=other_pairs,
+        evaluated=which,
         best=database.best,
-        best_test=None if best_test is None else statistics.fmean(best_test),
+        best_other_pairs=None if best_others is None else statistics.fmean(best_others),
         trials=study["complete"] + study["pruned"],
         counted_s=counted_s,
     )
@@ -301,10 +304,11 @@ class Record:
         known = (
             ""
             if self.stop_at_crossing
-            else " best on validation, mean of heads, after 5 min | after 10 min | best at the end, on test |"
+            else " best on validation, mean of heads, after 5 min | after 10 min "
+            "| best at the end, on other pairs |"
         )
         lines = [
-            f"| side | runs | first model above {ABOVE:.0%}, s | its test accuracy: first digit "
+            f"| side | runs | first model above {ABOVE:.0%}, s | on other pairs: first digit "
             f"| second digit | trials an hour |{known} neighbours, cores |"
         ]
         lines.append("|" + "---|" * (lines[0].count("|") - 1))
@@ -314,16 +318,16 @@ class Record:
     def row(self, side: str) -> str:
         """The table's line for a side; each figure as median (lowest–highest)."""
         runs, limit = [run for run in self.runs if run.side == side], self.limits_s[side]
-        tests = [run.found.test for run in runs if run.found.test]
+        others = [run.found.other_pairs for run in runs if run.found.other_pairs]
         ended = min([limit, *(run.found.counted_s for run in runs if run.found.crossed_s is None)])
         cells = [side, str(len(runs)), spread(self.crossings(side), "{:.1f}", beyond=f"> {ended:.0f}")]
-        cells += [spread([test[head] for test in tests], "{:.2%}") for head in range(len(HEADS))]
+        cells += [spread([pair[head] for pair in others], "{:.2%}") for head in range(len(HEADS))]
         cells.append(spread([run.found.trials / run.found.counted_s * 3600 for run in runs], "{:.0f}"))
         for seconds in () if self.stop_at_crossing else (300, 600):
             known = [run.best_after(seconds) for run in runs] if limit >= seconds else []
             cells.append(spread(known, "{:.2%}"))
         if not self.stop_at_crossing:
-            ends = [run.found.best_test for run in runs]
+            ends = [run.found.best_other_pairs for run in runs]
             cells.append(spread([math.nan if end is None else end for end in ends], "{:.2%}"))
         cells.append(spread([run.neighbours for run in runs], "{:.2f}"))
         return "| " + " | ".join(cells) + " |"
@@ -389,7 +393,9 @@ def main() -> None:
                 continue
             run = measure(side, seed, record)
             record.runs.append(run)
-            print(f"{side}, seed {seed}: crossed {run.found.crossed_s}, {run.found.tested}", file=sys.stderr)
+            print(
+                f"{side}, seed {seed}: crossed {run.found.crossed_s}, {run.found.evaluated}", file=sys.stderr
+            )
             if arguments.json:
                 record.save(arguments.json)
     print("{cpu}, {cores} cores, {cpu_capability}, torch {torch};".format(**record.machine))

@@ -27,6 +27,10 @@ class Split(StrEnum):
     TEST = "test"
 
 
+SIZES = {Split.TRAIN: TRAIN_DIGITS, Split.VALIDATION: 60_000 - TRAIN_DIGITS, Split.TEST: 10_000}
+"""Digits in each split."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Digits:
     """D digits and their labels. On the CPU these are views of the memory map, not copies."""

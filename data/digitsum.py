@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from data.digits import TRAIN_DIGITS, Digits, Split, digits_of
+from data.digits import SIZES, TRAIN_DIGITS, Digits, Split, digits_of
 from data.mnist import Mnist
 from data.stream import EndlessStream, FiniteSet, Rows, chunk_on, generator
 from data.task import Augmentation, Batch, Head, Pairing, Task
@@ -50,11 +50,20 @@ class DigitSum(Task):
             examples=self.epoch_examples, plan=plan, compose=partial(compose, digits), chunk=chunk_on(device)
         )
 
-    def validation(self, mnist: Mnist, *, device: torch.device | str = "cpu") -> FiniteSet:
+    def validation(
+        self, mnist: Mnist, *, device: torch.device | str = "cpu", compositions: int = 0
+    ) -> FiniteSet:
+        # It has every digit with every number, whatever is asked for.
         return _exhaustive_set(mnist, Split.VALIDATION, device)
+
+    def validation_digits(self, *, compositions: int = 0) -> Tensor:
+        return _each_with_every_number(_order(Split.VALIDATION))
 
     def test(self, mnist: Mnist, *, device: torch.device | str = "cpu") -> FiniteSet:
         return _exhaustive_set(mnist, Split.TEST, device)
+
+    def test_digits(self) -> Tensor:
+        return _each_with_every_number(_order(Split.TEST))
 
     def caption(self, targets: Sequence[int], number: int | None) -> str:
         digit, total = targets
@@ -85,9 +94,19 @@ def _draw_numbers(count: int, chance: torch.Generator) -> Tensor:
     return torch.randint(NUMBERS, (count,), generator=chance)
 
 
+def _order(split: Split) -> Tensor:
+    """int64 (digits,): every digit of the split once, the same in every study."""
+    chance = generator(DigitSum.name, "composition", split.value)
+    return torch.randperm(SIZES[split], generator=chance)
+
+
+def _each_with_every_number(order: Tensor) -> Tensor:
+    """int64 (digits,) -> (digits · 10, 1)."""
+    return order.repeat_interleave(NUMBERS)[:, None]
+
+
 def _exhaustive_set(mnist: Mnist, split: Split, device: torch.device | str) -> FiniteSet:
     digits = digits_of(mnist, split, device=device)
-    chance = generator(DigitSum.name, "composition", split.value)
-    order = torch.randperm(len(digits.images), generator=chance)
+    order = _order(split)
     composing = partial(compose_exhaustive, digits)
     return FiniteSet(rows=(order,), compose=composing, scored=NUMBERS, chunk=chunk_on(device))

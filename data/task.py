@@ -136,9 +136,28 @@ class Task(ABC):
     ) -> TrainingStream:
         """The stream for one run. Its pixels are moved to `device` once, here; batches are made there."""
 
+    compositions: int = 0
+    """How often a confirmation has each validation digit in each place of an image. 0: the validation set of
+    a search has them all already."""
+
     @abstractmethod
-    def validation(self, mnist: Mnist, *, device: torch.device | str = "cpu") -> EvaluationSet:
-        """What candidates are compared on. The same for every study."""
+    def validation(
+        self, mnist: Mnist, *, device: torch.device | str = "cpu", compositions: int = 0
+    ) -> EvaluationSet:
+        """What candidates are compared on. The same for every study with as many compositions.
+
+        compositions: times that each validation digit takes each place of an image; 0: the set that searches
+        choose on.
+        """
+
+    @abstractmethod
+    def validation_digits(self, *, compositions: int = 0) -> Tensor:
+        """int64 (examples, digits of an image): which validation digits each example of `validation` is made
+        of, in its order."""
+
+    @abstractmethod
+    def test_digits(self) -> Tensor:
+        """The same for `test`. Numbers of digits only: no pixel is touched."""
 
     @abstractmethod
     def test(self, mnist: Mnist, *, device: torch.device | str = "cpu") -> EvaluationSet:

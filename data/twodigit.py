@@ -9,13 +9,17 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from data.digits import Digits, Split, digits_of
+from data.digits import SIZES, Digits, Split, digits_of
 from data.mnist import Mnist
 from data.stream import EndlessStream, FiniteSet, Rows, chunk_on, generator
 from data.task import Augmentation, Batch, Head, Pairing, Task
 
 LOWER_BY = 14
 """Rows of the canvas above the second digit; the first digit begins in row 0."""
+
+COMPOSITIONS = 4
+"""A confirmation has each validation digit four times as the first and four times as the second one: 24,000
+images. With one composition, what two digits do to each other is most of the noise (docs/decisions/029)."""
 
 PAIRS = {Split.TRAIN: 36_000, Split.VALIDATION: 4_000, Split.TEST: 4_000}
 
@@ -30,6 +34,7 @@ class TwoDigit(Task):
     numbers = 0
     heads = (Head(name="first_digit", classes=10), Head(name="second_digit", classes=10))
     epoch_examples = PAIRS[Split.TRAIN]
+    compositions = COMPOSITIONS
 
     def training(
         self, mnist: Mnist, *, augmentation: Augmentation, seed: int, device: torch.device | str = "cpu"
@@ -52,11 +57,21 @@ class TwoDigit(Task):
             examples=self.epoch_examples, plan=plan, compose=partial(compose, digits), chunk=chunk_on(device)
         )
 
-    def validation(self, mnist: Mnist, *, device: torch.device | str = "cpu") -> FiniteSet:
-        return _fixed_set(mnist, Split.VALIDATION, device)
+    def validation(
+        self, mnist: Mnist, *, device: torch.device | str = "cpu", compositions: int = 0
+    ) -> FiniteSet:
+        pairs = self.validation_digits(compositions=compositions)
+        return _set_of(pairs, digits_of(mnist, Split.VALIDATION, device=device), device)
+
+    def validation_digits(self, *, compositions: int = 0) -> Tensor:
+        digits = SIZES[Split.VALIDATION]
+        return every_digit(digits, compositions) if compositions else fixed_pairs(Split.VALIDATION, digits)
 
     def test(self, mnist: Mnist, *, device: torch.device | str = "cpu") -> FiniteSet:
-        return _fixed_set(mnist, Split.TEST, device)
+        return _set_of(self.test_digits(), digits_of(mnist, Split.TEST, device=device), device)
+
+    def test_digits(self) -> Tensor:
+        return fixed_pairs(Split.TEST, SIZES[Split.TEST])
 
     def caption(self, targets: Sequence[int], number: int | None) -> str:
         return " · ".join(map(str, targets))
@@ -83,7 +98,17 @@ def fixed_pairs(split: Split, digits: int) -> Tensor:
     return draw_pairs(digits, PAIRS[split], generator(TwoDigit.name, "composition", split.value))
 
 
-def _fixed_set(mnist: Mnist, split: Split, device: torch.device | str) -> FiniteSet:
-    digits = digits_of(mnist, split, device=device)
-    pairs = fixed_pairs(split, len(digits.images))
+def every_digit(digits: int, times: int) -> Tensor:
+    """int64 (times · digits, 2): every digit so often as the first and so often as the second one.
+
+    The same in every confirmation; a test pins the sum of its bytes.
+    """
+    rounds = [
+        draw_pairs(digits, digits, generator(TwoDigit.name, "every digit", composition))
+        for composition in range(times)
+    ]
+    return torch.cat(rounds)
+
+
+def _set_of(pairs: Tensor, digits: Digits, device: torch.device | str) -> FiniteSet:
     return FiniteSet(rows=(pairs,), compose=partial(compose, digits), chunk=chunk_on(device))

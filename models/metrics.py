@@ -4,7 +4,7 @@ Knows nothing of networks, data or training.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -33,6 +33,8 @@ class Metrics:
     """By head, in the signature's order."""
     joint: float
     """Fraction of examples with all heads right, [0, 1]."""
+    right: Tensor | None = field(default=None, repr=False, compare=False)
+    """bool (N, heads) on the CPU, which examples each head has right, where the tally kept them."""
 
     @property
     def score(self) -> float:
@@ -50,8 +52,10 @@ class Tally:
     ROWS = 16_384
     """Counted when so many batches or rows have gathered: at most a few megabytes are kept."""
 
-    def __init__(self, signature: Signature, device: torch.device) -> None:
+    def __init__(self, signature: Signature, device: torch.device, *, keep_right: bool = False) -> None:
+        """keep_right: a bit for each example and head is kept beside the sums."""
         self.signature = signature
+        self._right: list[Tensor] | None = [] if keep_right else None
         self.sums = torch.zeros(2 * len(signature.heads) + 2, dtype=torch.float64, device=device)
         """Examples, all heads right, then for each head (losses, hits)."""
         self._logits: list[Tensor] = []
@@ -62,6 +66,8 @@ class Tally:
         self.sums.zero_()
         self._logits.clear()
         self._targets.clear()
+        if self._right is not None:
+            self._right.clear()
 
     def add(self, logits: Tensor, targets: Tensor) -> bool:
         """logits (N, all classes), targets int64 (N, heads), both on the device. True when it counted."""
@@ -80,14 +86,17 @@ class Tally:
         self._logits.clear()
         self._targets.clear()
         joint = torch.ones(len(targets), dtype=torch.bool, device=logits.device)
-        sums = []
+        sums, right = [], []
         for head, target in zip(
             torch.split(logits, list(self.signature.classes), dim=1), targets.unbind(1), strict=True
         ):
             hits = head.argmax(1) == target
             joint &= hits
+            right.append(hits)
             losses = functional.cross_entropy(head.float(), target, reduction="none")
             sums += [_exact(losses).sum(), hits.sum()]
+        if self._right is not None:
+            self._right.append(torch.stack(right, dim=1))
         self.sums += torch.stack([torch.full_like(sums[0], len(targets)), joint.sum(), *sums])
 
     def metrics(self) -> Metrics:
@@ -101,7 +110,8 @@ class Tally:
             for (name, _), loss, hits in zip(self.signature.heads, rest[::2], rest[1::2], strict=True)
         }
         loss = math.fsum(head.loss for head in heads.values()) / len(heads)
-        return Metrics(loss=loss, heads=heads, joint=joint / examples)
+        right = torch.cat(self._right).cpu() if self._right else None
+        return Metrics(loss=loss, heads=heads, joint=joint / examples, right=right)
 
 
 def _exact(losses: Tensor) -> Tensor:

@@ -359,14 +359,15 @@ def evaluate(
     limit: int | None = None,
     precision: Precision = "float32",
 ) -> Metrics:
-    """The network's metrics on at most `limit` examples of the data (None: all), in evaluation mode.
+    """The network's metrics on at most `limit` examples of the data (None: all), in evaluation mode, with
+    what is right of each example.
 
     batch_size: examples at a time; None: EVALUATION_BATCH pictures, or as many as a card takes, each with
     every number there is.
     Leaves the network in the mode in which it was. Raises ValueError where the data hold no example.
     """
     device = network.first.weight.device
-    tally = Tally(network.signature, device)
+    tally = Tally(network.signature, device, keep_right=True)
     pictures = EVALUATION_BATCH if device.type == "cpu" else EVALUATION_BATCH_ON_A_CARD
     default = pictures * max(1, network.signature.numbers)
     was_training = network.training

@@ -1,15 +1,15 @@
 """What a confirmation found out: frozen records beside those of search/records.py, standard library only.
 Knows nothing of how a confirmation is done, stored or shown.
 
-A search ends with its luckiest trial. A confirmation trains the leaders of a search again on fresh seeds,
-ranks them by the mean, and looks at the test set once, for the chosen one and the references.
+A search ends with the best of many noisy scores. A confirmation trains the leaders of a search again on fresh
+seeds, ranks them by the mean, and evaluates the chosen one and the references on the test set, once.
 """
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from search.records import Point, Value
 
@@ -38,6 +38,17 @@ class Look:
     def accuracy(self) -> float:
         """Mean of the heads' accuracies."""
         return sum(self.heads.values()) / len(self.heads)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TestEvaluations:
+    """How often the test set of a task was evaluated, as far as one storage knows: by any study."""
+
+    __test__ = False  # pytest takes what begins with Test for tests
+
+    total: int
+    of_deleted_studies: int
+    """of these, by studies that are deleted"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,8 +88,26 @@ class Candidate:
     mean: float
     """validation score over its seeds"""
     low: float
-    """of the 95 % interval of the mean"""
+    """of the 95 % interval of the mean, over seeds and digits; 0 with one seed"""
     high: float
+    """likewise; 1 with one seed"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gap:
+    """What the chosen candidate is better by than another one, on the seeds and examples that both share."""
+
+    trial: int
+    """number, in the searched study, of the other one"""
+    by: float
+    """accuracy of the chosen one less that of the other, means of the heads; negative: the other is better"""
+    low: float | None
+    """of its interval over seeds and digits; None: too few seeds, or the single answers are not known"""
+    high: float | None
+    seeds: int
+    """that both share; 0 on the test set, where two networks are compared"""
+    comparisons: int
+    """the intervals of so many gaps hold together in 95 of 100 repetitions (Bonferroni)"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,10 +132,19 @@ class Confirmation:
     candidate has all its seeds yet"""
     best_run: SeedRun | None
     """of the chosen candidate's runs, the one with the best validation score; its weights are exported"""
+    gaps: tuple[Gap, ...] = ()
+    """of the chosen candidate to every other one, in their order"""
+    intervals_on_test: Mapping[int, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
+    """by id of an evaluated trial: 95 % intervals over digits of "mean", each head and "joint"; none for
+    trials whose single answers are not known"""
+    gaps_on_test: tuple[Gap, ...] = ()
+    """of the best run to that of each reference, on the test set; empty before the test evaluations"""
+    evaluations: TestEvaluations | None = None
+    """of the task's test set in the whole storage; None: not known"""
     looks: tuple[Look, ...]
     """every look at the test set for this study and its confirmation, oldest first"""
     words: tuple[str, ...]
-    """what follows from it, sentence by sentence; says when the winner of the search was luck"""
+    """what follows from it, sentence by sentence"""
 
     @property
     def choice(self) -> Candidate | None:

@@ -89,6 +89,9 @@ class StudySpec:
     """name of the study whose leaders this one trains on fresh seeds; None: this one searches"""
     widen: float = 1.0
     """a confirmation gives its leaders so many times the channels and units that they had in the search"""
+    compositions: int = 0
+    """times that each validation digit takes each place of an image in the validation set; 0: the fixed set
+    on which searches choose"""
     precision: str = "auto"
     """auto: decided once for each kind of processor (Store.precisions); else float32 or bfloat16"""
     norm_images: int = 0
@@ -318,6 +321,17 @@ class Claim:
     """the slot is filled by a finished trial, for good"""
     expires: datetime.datetime
     """UTC. Every renewal changes it; nobody compares it with a clock (search.work.reaper)"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answers:
+    """Which examples of a split kept weights answer right: enough to compare two networks pair by pair."""
+
+    split: str
+    """name of a data.digits.Split"""
+    examples: int
+    heads: Mapping[str, bytes]
+    """by head, a bit for each example in the order of the split, the first in the highest bit; 1: right"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

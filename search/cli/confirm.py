@@ -1,4 +1,4 @@
-"""`tune confirm`: parse, one service call, print the ranking, what was luck, and what the test set said.
+"""`tune confirm`: parse, one service call, print the ranking, what follows, and what the test set said.
 Knows nothing of training and of databases.
 """
 
@@ -15,7 +15,7 @@ from search.cli.words import fraction, percent, settings
 from search.space.defaults import CONFIRM_FACTOR
 
 if TYPE_CHECKING:
-    from search.confirmation import Candidate, Confirmation, Look
+    from search.confirmation import Candidate, Confirmation, Gap, Look
 
 
 SETTINGS = 6
@@ -138,8 +138,7 @@ def _show(found: Confirmation) -> None:
                 (
                     each.reference or f"trial {each.trial}",
                     next(str(run.trial) for run in each.runs if run.trial_id == look.trial_id),
-                    *(_with_interval(accuracy, look) for accuracy in (*look.heads.values(), look.joint)),
-                    _with_interval(look.accuracy, look),
+                    *(_with_interval(name, look, found) for name in (*look.heads, "joint", "mean")),
                 )
                 for each, look in told
             ],
@@ -154,15 +153,15 @@ def _looks(found: Confirmation, candidate: Candidate) -> list[Look]:
     return [look for look in found.looks if look.trial_id in runs]
 
 
-def _with_interval(accuracy: float, look: Look) -> str:
-    low, high = _wilson(accuracy, look)
-    return f"{percent(accuracy)} [{low * 100:.2f}, {high * 100:.2f}]"
+def _with_interval(name: str, look: Look, found: Confirmation) -> str:
+    from search.report.confirming.verdict import intervals
+
+    low, high = intervals(found, look)[name]
+    return f"{percent(_accuracies(look)[name])} [{low * 100:.2f}, {high * 100:.2f}]"
 
 
-def _wilson(accuracy: float, look: Look) -> tuple[float, float]:
-    from search.report.numbers import wilson
-
-    return wilson(accuracy * look.pictures, look.pictures)
+def _accuracies(look: Look) -> dict[str, float]:
+    return {**look.heads, "joint": look.joint, "mean": look.accuracy}
 
 
 def _confirmation(found: Confirmation) -> dict[str, Any]:
@@ -183,7 +182,10 @@ def _confirmation(found: Confirmation) -> dict[str, Any]:
         "confirmed_value": None if chosen is None else fraction(chosen.mean),
         "test_value": None if look is None else fraction(look.accuracy),
         "candidates": [_candidate(each) for each in found.candidates],
+        "gaps": [_gap(gap) for gap in found.gaps],
+        "gaps_on_test": [_gap(gap) for gap in found.gaps_on_test],
         "looks": [_look(look, found) for look in found.looks],
+        "test_evaluations": None if found.evaluations is None else found.evaluations.total,
         "words": list(found.words),
     }
 
@@ -213,16 +215,28 @@ def _candidate(each: Candidate) -> dict[str, Any]:
     }
 
 
+def _gap(gap: Gap) -> dict[str, Any]:
+    return {
+        "candidate": gap.trial,
+        "chosen_less_candidate": gap.by,
+        "low": gap.low,
+        "high": gap.high,
+        "seeds": gap.seeds,
+        "comparisons": gap.comparisons,
+    }
+
+
 def _look(look: Look, found: Confirmation) -> dict[str, Any]:
+    from search.report.confirming.verdict import intervals
+
     owner = next(
         (each.trial for each in found.candidates for run in each.runs if run.trial_id == look.trial_id), None
     )
-    accuracies = {**look.heads, "joint": look.joint, "mean": look.accuracy}
     return {
         "moment": look.moment.isoformat(),
         "candidate": owner,
         "reason": look.reason,
         "pictures": look.pictures,
-        "test": {name: fraction(accuracy) for name, accuracy in accuracies.items()},
-        "intervals": {name: _wilson(accuracy, look) for name, accuracy in accuracies.items()},
+        "test": {name: fraction(accuracy) for name, accuracy in _accuracies(look).items()},
+        "intervals": dict(intervals(found, look)),
     }

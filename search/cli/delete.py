@@ -67,7 +67,7 @@ def _words(losses: Losses) -> str:
         *([f"  foreign  {counts.foreign} that another program added"] if counts.foreign else []),
     ]
     if losses.looks:
-        lines.append(f"  looks    {losses.looks} at the test set: nobody will know that it was looked at")
+        lines.append(f"  looks    {losses.looks} at the test set: the accuracies; that they were is kept")
     if losses.exports:
         lines.append(f"  exports  the record of {losses.exports}; their folders stay where they are")
     if losses.weights:

@@ -29,6 +29,7 @@ from search.cli.words import (
 from search.records import Failure
 
 if TYPE_CHECKING:
+    from search.confirmation import Confirmation
     from search.records import ForeignTrial, TrialRecord
     from search.service.look import Best, ForeignStudy, StudyView, TrialsView
 
@@ -236,11 +237,13 @@ def _trial(trial: TrialRecord, view: TrialsView) -> dict[str, Any]:
 
 def best(study: StudyArgument, storage: StorageOption = None, json: JSONOption = False) -> None:
     """Shows the best trial of a study, and its gain over references."""
+    from search.service.confirmed import confirmation
     from search.service.look import best as service
 
     found = service(storage_url(storage), study)
+    confirmed = confirmation(storage_url(storage), study, intervals=False)
     if json:
-        print_json(best_json(found))
+        print_json({**best_json(found), "confirmed": _confirmed_json(confirmed)})
         return
     trial, point, spec = found.trial, found.point, found.view.record.spec
     if found.view.ranking.better_reference is not None:
@@ -248,6 +251,7 @@ def best(study: StudyArgument, storage: StorageOption = None, json: JSONOption =
     rows = [
         ("study", f"{study} ({spec.task}), trial {trial.number}"),
         *([("confirms", _confirms(found))] if spec.confirms else []),
+        *_confirmed(confirmed),
         ("accuracy", f"{percent(trial.value)} on validation ({heads(point)})"),
         ("reached", f"after {point.images:,} images ({point.images / spec.epoch_images:.1f} epochs)"),
         ("train", f"{percent(point.train.accuracy)} at that moment, in training mode"),
@@ -261,6 +265,32 @@ def best(study: StudyArgument, storage: StorageOption = None, json: JSONOption =
     if found.worker is not None:
         rows.append(("trained on", f"{found.worker.host}, {hardware(found.worker.environment)}"))
     print_facts(rows)
+
+
+def _confirmed(found: Confirmation | None) -> list[tuple[str, str]]:
+    """The winner after a confirmation."""
+    if found is None or found.choice is None:
+        return []
+    chosen, study = found.choice, shlex.quote(found.study)
+    return [
+        (
+            "confirmed",
+            f"trial {chosen.trial} is the winner: {found.confirmed_in} chose it with "
+            f"{percent(chosen.mean)} over {len(chosen.runs)} seeds; `tune export {study}` takes its "
+            "best run. What follows is the best of the search.",
+        )
+    ]
+
+
+def _confirmed_json(found: Confirmation | None) -> dict[str, Any] | None:
+    if found is None or found.choice is None or found.best_run is None:
+        return None
+    return {
+        "confirmed_in": found.confirmed_in,
+        "trial": found.choice.trial,
+        "value": fraction(found.choice.mean),
+        "best_run": found.best_run.trial,
+    }
 
 
 def _confirms(found: Best) -> str:

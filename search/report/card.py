@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from search.records import CheckpointRecord, Counts, Point, StudyRecord, Value
 from search.report.markdown import plain
-from search.report.numbers import Gain, Ranking, wilson
+from search.report.numbers import Gain, Ranking, accuracy_intervals
 from search.report.timeline import Timeline
 from search.report.words import (
     better,
@@ -112,9 +112,10 @@ def trial_card(
 def _accuracies(point: Point, pictures: int) -> list[str]:
     found = {name: head.accuracy for name, head in point.validation.heads.items()}
     rows = {"mean": point.validation.accuracy, **found, "joint": point.validation.joint}
+    intervals = accuracy_intervals(found, point.validation.joint, pictures)
     lines = ["| validation | accuracy | 95 % interval |", "|---|--:|--:|"]
     for name, accuracy in rows.items():
-        low, high = wilson(accuracy * pictures, pictures)
+        low, high = intervals[name]
         lines.append(f"| {plain(name)} | {percent(accuracy)} | {percent(low)} to {percent(high)} |")
     return lines
 

@@ -9,8 +9,6 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search.report.numbers import wilson
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
@@ -64,17 +62,19 @@ def best_of(values: Sequence[float], k: int) -> float:
     return expected
 
 
-def difference(a: float, b: float, n: int) -> Estimate:
-    """a - b, of two accuracies on n pictures each (Newcombe 1998, Statistics in Medicine 17, method 10).
+def difference(a: Estimate, b: Estimate) -> Estimate:
+    """a - b, of two accuracies with their intervals (Newcombe 1998, Statistics in Medicine 17, method 10).
 
-    It takes the two for independent. On the same pictures two good networks err on the same hard ones, and
-    the truth is narrower; only their predictions, picture by picture, could tell by how much (McNemar 1947).
+    It takes the two for independent. On the same images two good networks err on the same hard ones, and the
+    truth is narrower: two_way.difference needs their answers, image by image.
     """
-    (low_a, high_a), (low_b, high_b) = wilson(a * n, n), wilson(b * n, n)
+    value = a.value - b.value
+    if a.low is None or a.high is None or b.low is None or b.high is None:
+        return Estimate(value=value, low=None, high=None)
     return Estimate(
-        value=a - b,
-        low=a - b - math.hypot(a - low_a, high_b - b),
-        high=a - b + math.hypot(high_a - a, b - low_b),
+        value=value,
+        low=value - math.hypot(a.value - a.low, b.high - b.value),
+        high=value + math.hypot(a.high - a.value, b.value - b.low),
     )
 
 

@@ -13,7 +13,8 @@ from shlex import quote
 from search.confirmation import Confirmation, Look
 from search.records import Point, Scores, StudyRecord, TrialRecord, Value
 from search.report.markdown import plain, sparkline, table
-from search.report.numbers import wilson
+from search.report.numbers import accuracy_intervals
+from search.report.two_way import Intervals
 from search.report.words import hardware, percent, widened
 
 CURVE_ROWS = 16
@@ -72,6 +73,8 @@ class CardFacts:
     """at the test set, with these weights"""
     confirmation: Confirmation | None
     """that chose this trial; None where it was the best of a search, or asked for by number"""
+    intervals: Mapping[str, Intervals]
+    """of the accuracies over digits, by split; none for a split whose single answers are not known"""
     seeds: Mapping[str, int]
     environment: Mapping[str, str | int]
     """where it was trained; empty where nobody knows"""
@@ -157,9 +160,22 @@ def _use(facts: CardFacts) -> list[str]:
 def _accuracy(facts: CardFacts) -> list[str]:
     spec, found = facts.study.spec, facts.confirmation
     names = ["mean", *(name for name, _ in facts.heads), "joint"]
-    rows = [("validation", spec.validation_pictures, _fractions(facts.point.validation))]
+    known = facts.intervals
+    rows = [
+        (
+            "validation",
+            spec.validation_pictures,
+            _fractions(facts.point.validation),
+            known.get("validation"),
+        )
+    ]
     rows += [
-        (f"test ({plain(look.reason)}, {look.moment:%Y-%m-%d})", look.pictures, _look_fractions(look))
+        (
+            f"test ({plain(look.reason)}, {look.moment:%Y-%m-%d})",
+            look.pictures,
+            _look_fractions(look),
+            known.get("test"),
+        )
         for look in facts.looks
     ]
     lines = [
@@ -168,14 +184,15 @@ def _accuracy(facts: CardFacts) -> list[str]:
         *table(
             ("split", "pictures", *names),
             [
-                (split, f"{pictures:,}", *(_interval(fractions[name], pictures) for name in names))
-                for split, pictures, fractions in rows
+                (split, f"{pictures:,}", *_intervals(fractions, pictures, names, intervals))
+                for split, pictures, fractions, intervals in rows
             ],
             numbers=range(1, 2 + len(names)),
         ),
         "",
-        "Accuracies with 95 % intervals (Wilson, as if no two pictures had a hand in common: for other "
-        "people's digits they are wider). `joint`: every head is right.",
+        "Accuracies with 95 % intervals over digits (Wilson, for as many independent answers as vary as "
+        "much; as if no two digits were of one hand: for other people's digits they are wider). `joint`: "
+        "every head is right.",
     ]
     if facts.environment.get(f"precision_{facts.trial.settings['model']}") == "bfloat16":
         lines.append(
@@ -379,9 +396,15 @@ def _look_fractions(look: Look) -> dict[str, float]:
     return {"mean": look.accuracy, **look.heads, "joint": look.joint}
 
 
-def _interval(fraction: float, n: int) -> str:
-    low, high = wilson(fraction * n, n)
-    return f"{percent(fraction)} [{low * 100:.2f}, {high * 100:.2f}]"
+def _intervals(
+    fractions: Mapping[str, float], n: int, names: Sequence[str], known: Intervals | None
+) -> list[str]:
+    heads = {name: fraction for name, fraction in fractions.items() if name not in ("mean", "joint")}
+    intervals = known or accuracy_intervals(heads, fractions["joint"], n)
+    return [
+        f"{percent(fractions[name])} [{intervals[name][0] * 100:.2f}, {intervals[name][1] * 100:.2f}]"
+        for name in names
+    ]
 
 
 def _shape(shape: tuple[int, ...]) -> str:

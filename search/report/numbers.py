@@ -27,10 +27,11 @@ Z95 = 1.959964
 """97.5 % quantile of the normal distribution, for intervals that cover 95 %."""
 
 
-def wilson(successes: float, n: int, z: float = Z95) -> tuple[float, float]:
+def wilson(successes: float, n: float, z: float = Z95) -> tuple[float, float]:
     """Wilson's score interval of a proportion, as fractions (Wilson 1927).
 
-    `successes` may be fractional, an accuracy times n. Raises ValueError for n < 1.
+    Both may be fractional: an accuracy times n, and as many independent examples as tell as much. Raises
+    ValueError for n < 1.
     """
     if n < 1:
         raise ValueError(f"an interval needs at least one observation, not {n}")
@@ -38,6 +39,34 @@ def wilson(successes: float, n: int, z: float = Z95) -> tuple[float, float]:
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def mean_interval(accuracies: Sequence[float], joint: float, n: int) -> tuple[float, float]:
+    """95 % interval of the mean of the heads' accuracies on n images, as fractions.
+
+    joint: share of the images on which every head is right. A head's answer is a coin toss each, the mean of
+    two is none: two heads that err on different images tell as much as one head on 2 n images. How much they
+    err together follows from `joint`: the covariance of right answers is joint - p1 p2. The interval is
+    Wilson's for as many independent answers as have the variance of the mean. Of more than two heads `joint`
+    does not tell it, and they are taken to err together.
+    """
+    mean = sum(accuracies) / len(accuracies)
+    spreads = [math.sqrt(max(0.0, p * (1 - p))) for p in accuracies]
+    if len(accuracies) == 2:
+        bound = spreads[0] * spreads[1]
+        covariance = max(-bound, min(bound, joint - accuracies[0] * accuracies[1]))
+        variance = (spreads[0] ** 2 + spreads[1] ** 2 + 2 * covariance) / 4
+    else:
+        variance = (sum(spreads) / len(spreads)) ** 2
+    tosses = mean * (1 - mean) / variance if variance > 0 else 1.0
+    answers = n * max(1.0, min(tosses, float(len(accuracies))))
+    return wilson(mean * answers, answers)
+
+
+def accuracy_intervals(heads: Mapping[str, float], joint: float, n: int) -> dict[str, tuple[float, float]]:
+    """95 % intervals of each head's accuracy, of "mean" and of "joint", on n images."""
+    found = {name: wilson(accuracy * n, n) for name, accuracy in heads.items()}
+    return {"mean": mean_interval(list(heads.values()), joint, n), **found, "joint": wilson(joint * n, n)}
 
 
 def best_point(curve: Sequence[Point]) -> Point | None:

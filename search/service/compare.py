@@ -16,6 +16,7 @@ from search.records import State, Track
 from search.report.numbers import origin
 from search.report.side_by_side.comparison import Comparison, Pair, Studied
 from search.report.side_by_side.comparison import compare as side_by_side
+from search.report.two_way import Digits
 from search.report.words import hardware
 from search.service.look import Best, best_in, reader_of
 from search.service.output import write
@@ -51,7 +52,18 @@ def compare(storage_url: str, names: Sequence[str]) -> Compared:
             _pairs(studies[0], readers[0], study, reader)
             for study, reader in zip(studies[1:], readers[1:], strict=True)
         ]
-    return Compared(bests=tuple(bests), comparison=side_by_side(studies, pairs))
+    return Compared(bests=tuple(bests), comparison=side_by_side(studies, pairs, _digits(studies)))
+
+
+def _digits(studies: Sequence[Studied]) -> Digits | None:
+    """Of the validation examples of these studies; None where they differ or no answers are known."""
+    sets = {each.record.spec.compositions for each in studies}
+    if len(sets) > 1 or all(each.answers is None for each in studies):
+        return None
+    from data.tasks import get_task  # and with it torch, which takes a second
+
+    found: Digits = get_task(studies[0].record.spec.task).validation_digits(compositions=sets.pop()).numpy()
+    return found
 
 
 def _of_one_task(bests: Sequence[Best]) -> None:
@@ -71,6 +83,7 @@ def _studied(storage: Reading, best: Best, reader: TrialReader) -> Studied:
         best=best.trial,
         reference=best.view.ranking.reference,
         point=best.point,
+        answers=storage.store.answers([best.trial.trial_id], "validation").get(best.trial.trial_id),
         machines=tuple(dict.fromkeys(hardware(worker.environment) for worker in workers)),
     )
 

@@ -19,7 +19,7 @@ from search.report import numbers, words
 from search.report.confirming import racing, standing
 from search.service.check import check
 from search.service.confirmed import confirmations, stand
-from search.service.create import SUFFIX, PrecisionName
+from search.service.create import SUFFIX, PrecisionName, validation_pictures
 from search.service.data import fetch_data, load_data
 from search.service.delete import delete_what_others_left
 from search.service.drive import Watch, drive
@@ -65,7 +65,7 @@ def check_request(request: ConfirmRequest) -> None:
     if request.top < 1:
         raise UsageError(f"--top must be at least 1, not {request.top}.")
     if request.seeds < 2:
-        raise UsageError(f"--seeds must be at least 2, not {request.seeds}: one seed cannot tell luck.")
+        raise UsageError(f"--seeds must be at least 2, not {request.seeds}: one seed has no spread.")
     if request.widen is not None and not 1 <= request.widen <= WIDEST:
         raise UsageError(f"--widen must be from 1 to {WIDEST}, not {request.widen:g}.")
     check(replace(request.hands.request("twodigit", request.study, 1), epochs=request.epochs))
@@ -113,7 +113,7 @@ def confirm(
             with engine_for(hands, storage_url) as engine:
                 drive(storage, study, own, hands, engine, watch=watch, detach=False)
             found = stand(storage, own.name)
-        problem = take_looks(storage, found, mnist)
+        problem = take_looks(storage, found, mnist, tell=tell)
         return standing.confirmation(stand(storage, own.name)), problem
 
 
@@ -140,6 +140,7 @@ def _begin(
 
     Raises ConfigError for other MNIST files than the search's, and where another study has the name.
     """
+    from data.tasks import get_task
     from search.work.ground import same_data
 
     same_data(search, mnist)
@@ -164,6 +165,7 @@ def _begin(
         + (f"-x{widen:g}" if widen > 1 else "")
         + (f"-{precision}" if precision != search.spec.precision else "")
     )
+    compositions = get_task(search.spec.task).compositions
     wanted = replace(
         search.spec,
         epochs=epochs,
@@ -173,6 +175,8 @@ def _begin(
         confirms=search.name,
         widen=widen,
         precision=precision,
+        compositions=compositions,
+        validation_pictures=validation_pictures(get_task(search.spec.task), mnist, compositions),
     )
     study = Study.create(storage, name, wanted, 0) or Study.find(storage, name)
     record = None if study is None else storage.store.study(study.study_id)

@@ -126,7 +126,7 @@ def _new_spec(request: RunRequest, mnist: Mnist) -> StudySpec:
         space=space_entries(space_of(request)),
         epochs=epochs,
         epoch_images=task.epoch_examples,
-        validation_pictures=_validation_pictures(task, mnist),
+        validation_pictures=validation_pictures(task, mnist),
         seed=request.seed or 0,
         sampler=request.sampler or DEFAULT_SAMPLER,
         pruner=request.pruner or DEFAULT_PRUNER,
@@ -144,9 +144,11 @@ def space_of(request: RunRequest) -> Space:
     return read_space(request.space, families) if request.space else default_space(families)
 
 
-def _validation_pictures(task: Task, mnist: Mnist) -> int:
-    """Pictures, not examples: ten sums of one picture are not ten independent observations."""
-    return task.validation(mnist).examples // max(1, task.numbers)
+def validation_pictures(task: Task, mnist: Mnist, compositions: int = 0) -> int:
+    """Pictures, not examples: ten sums of one picture are not ten independent observations, and neither are
+    several compositions of the same digits."""
+    examples = task.validation(mnist, compositions=compositions).examples
+    return examples // max(1, task.numbers) // max(1, compositions)
 
 
 def _refuse_conflicts(request: RunRequest, spec: StudySpec, mnist: Mnist) -> None:

@@ -18,11 +18,12 @@ from search.confirmation import Confirmation, Look
 from search.errors import ConfigError, TuneError, UsageError
 from search.records import CheckpointRecord, ExportRecord, Scores, State
 from search.report.model_card import CardFacts, LayerRow, Setting, card
+from search.report.two_way import Intervals
 from search.report.words import better, count, percent
 from search.seeds import derive
 from search.serve.folder import CARD, ONNX, foreign, is_export, write_manifest
 from search.serve.whole import whole_folder
-from search.service.confirmed import confirmation
+from search.service.confirmed import SPLITS, confirmation, intervals_of
 from search.service.data import fetch_data, load_data
 from search.service.look import FoundTrial, best, found_trial
 from search.space.defaults import BY_NAME, shown_settings
@@ -73,6 +74,8 @@ class _Chosen:
     looks: tuple[Look, ...]
     """at the test set, with these very weights"""
     confirmation: Confirmation | None
+    intervals: Mapping[str, Intervals]
+    """of these weights' accuracies, by split"""
 
 
 def export(
@@ -177,24 +180,30 @@ def _choose(storage_url: str, name: str, number: int | None, tell: Callable[[str
         checkpoint=checkpoint,
         looks=tuple(look for look in looks if look.trial_id == found.trial.trial_id),
         confirmation=found_out,
+        intervals={
+            split: intervals
+            for split in SPLITS
+            if (intervals := intervals_of(storage_url, found.record, found.trial.trial_id, split))
+        },
     )
 
 
 def _say_whose(found_out: Confirmation, tell: Callable[[str], None]) -> None:
-    """That the confirmation decides, and which reference was no worse there."""
+    """Which reference was better in the confirmation, and that it decides."""
     chosen = found_out.choice
     assert chosen is not None, "its best run is exported"
-    tell(
-        f"The confirmation of {found_out.study} chose trial {chosen.trial} ({percent(chosen.mean)} over "
-        f"{count(len(chosen.runs), 'seed')}): its best run is exported."
-    )
     for each in found_out.candidates:
         if each.reference is not None and each.runs and each.mean >= chosen.mean:
             run = max(each.runs, key=lambda run: run.value)
             tell(
-                f"The reference {each.reference} was no worse there ({percent(each.mean)}); `--trial` "
-                f"{run.trial} of {found_out.confirmed_in} is its best run."
+                f"The reference {each.reference} has a higher mean in {found_out.confirmed_in} than every "
+                f"candidate, {percent(each.mean)}; `tune export {quote(found_out.confirmed_in)} "
+                f"--trial {run.trial}` takes its best run."
             )
+    tell(
+        f"The confirmation of {found_out.study} chose trial {chosen.trial} ({percent(chosen.mean)} over "
+        f"{count(len(chosen.runs), 'seed')}): its best run is exported."
+    )
 
 
 def _best_so_far(storage_url: str, name: str, tell: Callable[[str], None]) -> int:
@@ -384,6 +393,7 @@ def _facts(
         int8=None if quantised is None else (quantised.before, quantised.after),
         looks=chosen.looks,
         confirmation=chosen.confirmation,
+        intervals=chosen.intervals,
         seeds={
             "of the study": record.spec.seed,
             "of the trial": seed,

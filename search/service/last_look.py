@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import datetime
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from search.confirmation import Confirmation, Look, SeedRun
+from search.confirmation import Confirmation, Look, SeedRun, TestEvaluations
 from search.errors import ConfigError, TuneError
-from search.records import CheckpointRecord
+from search.records import Answers, CheckpointRecord
 from search.report.confirming.standing import Stand, best_run, confirmation
 from search.report.words import count
 from search.study.storage import Storage
@@ -20,19 +20,40 @@ if TYPE_CHECKING:  # torch takes a second to import; commands that only look do 
     from data.mnist import Mnist
 
 
-def take_looks(storage: Storage, found: Stand, mnist: Mnist) -> TuneError | None:
-    """Takes and records the looks that are due; returns what prevents it, if anything does."""
+def take_looks(
+    storage: Storage, found: Stand, mnist: Mnist, *, tell: Callable[[str], None] = lambda _: None
+) -> TuneError | None:
+    """Takes and records the looks that are due; returns what prevents it, if anything does.
+
+    `tell` is told before the first one how many there were.
+    """
     known = confirmation(found)
     name = found.confirming.name
     if known.best_run is None:
         return TuneError(f"Nothing can be chosen; `tune trials {shlex.quote(name)}` shows why.")
     kept = {each.trial_id: each for each in storage.store.checkpoints(found.confirming.study_id)}
-    for run, reason in _due(known, known.best_run):
+    due = list(_due(known, known.best_run))
+    if due:
+        tell(_before(found, storage.store.test_evaluations(found.searched.spec.task), len(due)))
+    for run, reason in due:
         look = _look(storage, found, run, kept.get(run.trial_id), reason, mnist)
         if isinstance(look, TuneError):
             return look
-        storage.store.look_once(look)
+        storage.store.look_once(*look)
     return None
+
+
+def _before(found: Stand, evaluations: TestEvaluations, due: int) -> str:
+    """How often the test set was evaluated until now, and that it is again."""
+    deleted = evaluations.of_deleted_studies
+    gone = f", {deleted} of them for studies that are deleted" if deleted else ""
+    before = (
+        f"was evaluated {count(evaluations.total, 'time')} before in this storage{gone}"
+        if evaluations.total
+        else "was never evaluated before in this storage"
+    )
+    follow = "one more evaluation follows" if due == 1 else f"{due} more evaluations follow"
+    return f"The test set of {found.searched.spec.task} {before}; {follow}."
 
 
 def _due(known: Confirmation, chosen: SeedRun) -> Iterator[tuple[SeedRun, str]]:
@@ -57,7 +78,7 @@ def _look(
     checkpoint: CheckpointRecord | None,
     reason: str,
     mnist: Mnist,
-) -> Look | TuneError:
+) -> tuple[Look, Answers] | TuneError:
     from search.work.last_look import look_at_test
     from search.work.weights import BestWeights, WeightsDamaged, WeightsMissing
 
@@ -76,8 +97,8 @@ def _look(
         return ConfigError(away)
     except (OSError, WeightsDamaged) as error:
         return ConfigError(f"The test set was not looked at: {error}.")
-    scores, pictures = look_at_test(found.searched.spec.task, content, checkpoint.sha256, mnist)
-    return Look(
+    scores, pictures, answers = look_at_test(found.searched.spec.task, content, checkpoint.sha256, mnist)
+    look = Look(
         study_id=found.confirming.study_id,
         trial_id=run.trial_id,
         moment=datetime.datetime.now(datetime.UTC),
@@ -86,3 +107,4 @@ def _look(
         heads={name: head.accuracy for name, head in scores.heads.items()},
         joint=scores.joint,
     )
+    return look, answers

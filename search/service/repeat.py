@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from search.errors import TuneError, UsageError
-from search.records import CheckpointRecord, Point, TrialRecord, Value, Worker
+from search.records import Answers, CheckpointRecord, Point, TrialRecord, Value, Worker
 from search.report.numbers import best_point
 from search.report.words import hardware
 from search.service.data import fetch_data, load_data
@@ -121,13 +121,13 @@ def repeat(
         mnist=load_data(),
     )
     best = _kept_moment(storage_url, found) if restore else None
-    moment = None
+    moment = answers = None
     began, again = time.monotonic(), []
     try:
         for before, step in zip(found.curve, steps, strict=True):
             again.append(step.point)
             if before == best:
-                moment = moment_of(step.network)
+                moment, answers = moment_of(step.network), step.answers
             watch(before, step.point)
     except Diverged as error:
         raise TuneError(
@@ -144,7 +144,7 @@ def repeat(
     )
     if best is None or moment is None or done.first_difference is not None:
         return done
-    return replace(done, restored=_restore(storage_url, found, moment, best))
+    return replace(done, restored=_restore(storage_url, found, moment, best, answers))
 
 
 def _kept_moment(storage_url: str, found: FoundTrial) -> Point:
@@ -157,7 +157,9 @@ def _kept_moment(storage_url: str, found: FoundTrial) -> Point:
     return best
 
 
-def _restore(storage_url: str, found: FoundTrial, moment: Moment, point: Point) -> Restored:
+def _restore(
+    storage_url: str, found: FoundTrial, moment: Moment, point: Point, answers: Answers | None
+) -> Restored:
     from search.work.keeping import keep
     from search.work.removal import delete_if_orphaned
     from search.work.weights import BestWeights
@@ -177,6 +179,7 @@ def _restore(storage_url: str, found: FoundTrial, moment: Moment, point: Point) 
                 trial_id=trial.trial_id,
                 point=point,
                 precision=found.precision,
+                answers=answers,
             )
         except LeaseLost:
             written = None

@@ -17,7 +17,7 @@ from search.records import StudyRecord, TrialRecord
 from search.report.numbers import origin, so_far
 from search.report.one_study.effects import FAMILY, Setting
 from search.report.one_study.material import Material
-from search.service.confirmed import confirmation
+from search.service.confirmed import confirmation, intervals_of
 from search.service.data import load_data
 from search.service.look import WholeStudy, precision_of, whole_study
 from search.service.output import may_write, write
@@ -80,6 +80,7 @@ def gather(storage_url: str, name: str) -> Material:
         budget=Ladder.of(spec).total,
         mistakes=_mistakes(storage_url, whole),
         confirmation=confirmation(storage_url, name),
+        intervals=intervals_of(storage_url, record, best.trial_id, "validation"),
         command=command(record) if spec.confirms is None else _confirming(record, whole.trials),
         space=space_toml(spec.space),
         moment=datetime.datetime.now(datetime.UTC),
@@ -183,5 +184,6 @@ def _mistakes(storage_url: str, whole: WholeStudy) -> Mistakes | str:
         trial=best.number,
         task_name=whole.record.spec.task,
         mnist=mnist,
+        compositions=whole.record.spec.compositions,
         precision=precision,  # type: ignore[arg-type]  # as a worker noted it
     )

@@ -13,9 +13,10 @@ import datetime
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 
-from search.confirmation import Look
+from search.confirmation import Look, TestEvaluations
 from search.errors import TuneError
 from search.records import (
+    Answers,
     CheckpointRecord,
     Claim,
     CurveCheck,
@@ -208,13 +209,16 @@ class Store(ABC):
         claim: Claim | None = None,
         created: datetime.datetime | None = None,
         content: bytes | None = None,
+        answers: Answers | None = None,
     ) -> None:
-        """Remembers the best weights of a trial, in place of earlier ones, whose chunks are deleted.
+        """Remembers the best weights of a trial, in place of earlier ones, whose chunks and answers are
+        deleted.
 
         claim: under which the trial is trained; None: it has ended. created: when the study was made that is
         meant, for a trial that has ended. content: the weights, to be kept in the database; None: they are in
-        the file that the record names. All of it happens or nothing. Raises LeaseLost once the claim has
-        passed on, or where the study is deleted and another one may have its id.
+        the file that the record names. answers: of these weights on validation; None: not known. All of it
+        happens or nothing. Raises LeaseLost once the claim has passed on, or where the study is deleted and
+        another one may have its id.
         """
 
     @abstractmethod
@@ -231,6 +235,11 @@ class Store(ABC):
         """One chunk, counted from 0, of weights that are in the database; None after the last one, and where
         they are there no more."""
 
+    @abstractmethod
+    def answers(self, trial_ids: Collection[int], split: str) -> Mapping[int, Answers]:
+        """Which examples of a split the kept weights of these trials answer right. Trials without kept
+        weights, and weights whose answers are not known, are left out."""
+
     # What was done with the results
 
     @abstractmethod
@@ -238,15 +247,19 @@ class Store(ABC):
         """Remembers a look at the test set, for good. The same look again is ignored."""
 
     @abstractmethod
-    def look_once(self, look: Look) -> Look:
+    def look_once(self, look: Look, answers: Answers | None = None) -> Look:
         """`add_look`, unless the trial was looked at before; returns the look that stands.
 
-        However many processes call at once, one look is remembered.
+        However many processes call at once, one look is remembered. answers: of the trial's kept weights.
         """
 
     @abstractmethod
     def looks(self, study_ids: Collection[int]) -> list[Look]:
         """The looks at the test set for the trials of these studies, oldest first."""
+
+    @abstractmethod
+    def test_evaluations(self, task: str) -> TestEvaluations:
+        """How often the test set of a task was evaluated by any study of this storage, deleted ones too."""
 
     @abstractmethod
     def add_export(self, export: ExportRecord) -> None:

@@ -11,7 +11,7 @@ import datetime
 
 from sqlalchemy import Connection, delete, select
 
-from search.store import optuna_tables, tables
+from search.store import optuna_tables, sql_ledger, tables
 from search.store.database import Database
 from search.store.leftovers import OF_STUDIES, OF_TRIALS
 from search.store.rows import utc
@@ -34,21 +34,26 @@ def _delete(database: Database, study_id: int, created: datetime.datetime | None
     trials, studies = optuna_tables.trials.c, optuna_tables.studies
     with database.write() as connection:
         # Locked in the order in which workers lock them: no row can be added under these from here on.
-        locked = select(studies.c.study_id).where(studies.c.study_id == study_id).with_for_update()
-        if connection.execute(locked).first() is None:
+        locked = select(studies.c.study_name).where(studies.c.study_id == study_id).with_for_update()
+        row = connection.execute(locked).first()
+        if row is None:
             return False
         connection.execute(select(trials.trial_id).where(trials.study_id == study_id).with_for_update()).all()
         ours = select(tables.studies.c.created).where(tables.studies.c.study_id == study_id)
         found = connection.execute(ours.with_for_update()).scalar()
         if created is not None and (found is None or utc(found) != created):
             return False
-        delete_rows(connection, study_id)
+        delete_rows(connection, study_id, name=row.study_name)
         connection.execute(delete(studies).where(studies.c.study_id == study_id))
     return True
 
 
-def delete_rows(connection: Connection, study_id: int) -> None:
-    """Deletes whatever belongs to a study of this id, on both sides; only Optuna's row of the study stays."""
+def delete_rows(connection: Connection, study_id: int, *, name: str | None = None) -> None:
+    """Deletes whatever belongs to a study of this id, on both sides; only Optuna's row of the study stays.
+
+    Its test evaluations stay on record, under its name.
+    """
+    sql_ledger.keep(connection, tables.looks.c.study_id == study_id, study=name)
     trials = optuna_tables.trials.c
     ids = select(trials.trial_id).where(trials.study_id == study_id)
     for table in OF_STUDIES:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Table, delete, select
 
-from search.store import optuna_tables, tables
+from search.store import optuna_tables, sql_ledger, tables
 from search.store.database import Database
 
 OF_STUDIES = (
@@ -22,7 +22,7 @@ OF_STUDIES = (
     tables.exports,
     tables.studies,
 )
-OF_TRIALS = (tables.points, tables.head_points, tables.head_looks, tables.weights)
+OF_TRIALS = (tables.points, tables.head_points, tables.head_looks, tables.weights, tables.answers)
 _NAMING_A_TRIAL = (*OF_TRIALS, tables.checkpoints, tables.looks, tables.exports)
 
 
@@ -53,6 +53,7 @@ def _sweep(database: Database) -> list[int]:
         trials = select(optuna_tables.trials.c.trial_id)
         studies = select(optuna_tables.studies.c.study_id)
         # Claims go first: from then on nobody can add weights to these trials (Store.add_checkpoint).
+        sql_ledger.keep(connection, tables.looks.c.study_id.not_in(studies))
         for table in OF_STUDIES:
             connection.execute(delete(table).where(table.c.study_id.not_in(studies)))
         of_trials: tuple[Table, ...] = OF_TRIALS
@@ -91,6 +92,7 @@ def forget(connection: Connection, trial_id: int) -> None:
     """Removes what is there of an earlier trial with the number of one that has only just begun."""
     if connection.dialect.name != "sqlite":  # servers give no number twice
         return
+    sql_ledger.keep(connection, tables.looks.c.trial_id == trial_id)
     for table in _NAMING_A_TRIAL:
         connection.execute(delete(table).where(table.c.trial_id == trial_id))
 

@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from search.confirmation import Look
+from search.confirmation import Look, TestEvaluations
 from search.records import (
+    Answers,
     CheckpointRecord,
     Claim,
     CurveCheck,
@@ -43,6 +44,8 @@ class MemoryStore(Store):
         self._checkpoints: dict[int, tuple[int, CheckpointRecord]] = {}
         self._weights: dict[int, tuple[str, bytes]] = {}
         """(SHA-256, weights) by trial"""
+        self._answers: dict[tuple[int, str], Answers] = {}
+        """by trial and split"""
         self._looks: dict[tuple[int, datetime.datetime], Look] = {}
         self._exports: dict[tuple[int, datetime.datetime], ExportRecord] = {}
 
@@ -254,6 +257,7 @@ class MemoryStore(Store):
         claim: Claim | None = None,
         created: datetime.datetime | None = None,
         content: bytes | None = None,
+        answers: Answers | None = None,
     ) -> None:
         with self._lock:
             if claim is not None:
@@ -263,6 +267,8 @@ class MemoryStore(Store):
                 if study is None or study.created != created:
                     raise LeaseLost("The study was deleted meanwhile.")
             self._forget_checkpoint(checkpoint.trial_id)
+            if answers is not None:
+                self._answers[checkpoint.trial_id, answers.split] = answers
             record = replace(checkpoint, in_database=content is not None)
             self._checkpoints[checkpoint.trial_id] = (study_id, record)
             if content is not None:
@@ -284,9 +290,18 @@ class MemoryStore(Store):
         sha256, content = self._weights.get(checkpoint.trial_id, ("", b""))
         return content if (sha256, position) == (checkpoint.sha256, 0) else None
 
+    def answers(self, trial_ids: Collection[int], split: str) -> dict[int, Answers]:
+        with self._lock:
+            return {
+                trial_id: self._answers[trial_id, split]
+                for trial_id in sorted(trial_ids)
+                if (trial_id, split) in self._answers
+            }
+
     def _forget_checkpoint(self, trial_id: int) -> None:
         self._checkpoints.pop(trial_id, None)
         self._weights.pop(trial_id, None)
+        self._answers = {key: found for key, found in self._answers.items() if key[0] != trial_id}
 
     # What was done with the results
 
@@ -294,12 +309,20 @@ class MemoryStore(Store):
         with self._lock:
             self._looks.setdefault((look.trial_id, look.moment), look)
 
-    def look_once(self, look: Look) -> Look:
+    def look_once(self, look: Look, answers: Answers | None = None) -> Look:
         with self._lock:
             before = [each for each in self.looks([look.study_id]) if each.trial_id == look.trial_id]
             if not before:
                 self.add_look(look)
+                if answers is not None and look.trial_id in self._checkpoints:
+                    self._answers[look.trial_id, answers.split] = answers
             return before[0] if before else look
+
+    def test_evaluations(self, task: str) -> TestEvaluations:
+        with self._lock:
+            studies = {study_id: record.spec.task for study_id, record in self._studies.items()}
+            looks = [each for each in self._looks.values() if studies.get(each.study_id, task) == task]
+            return TestEvaluations(total=len(looks), of_deleted_studies=0)
 
     def looks(self, study_ids: Collection[int]) -> list[Look]:
         wanted = set(study_ids)

@@ -47,6 +47,7 @@ def spec_to_json(spec: StudySpec) -> dict[str, Any]:
     """A study's spec as the JSON column keeps it."""
     confirms = {} if spec.confirms is None else {"confirms": spec.confirms}
     widen = {} if spec.widen == 1 else {"widen": spec.widen}
+    compositions = {} if spec.compositions == 0 else {"compositions": spec.compositions}
     precision = {} if spec.precision == "auto" else {"precision": spec.precision}
     norm_images = {} if spec.norm_images == 0 else {"norm_images": spec.norm_images}
     return {
@@ -63,6 +64,7 @@ def spec_to_json(spec: StudySpec) -> dict[str, Any]:
         "halvings": spec.halvings,
         **confirms,
         **widen,
+        **compositions,
         **precision,
         **norm_images,
     }
@@ -124,6 +126,7 @@ _SPEC_TYPES: Mapping[str, type | UnionType] = {
     "confirms": str | None,
     "widen": int | float,
     "norm_images": int,
+    "compositions": int,
 }
 
 _SPEC_LOWEST = {
@@ -133,6 +136,7 @@ _SPEC_LOWEST = {
     "halvings": 1,
     "widen": 1,
     "norm_images": 0,
+    "compositions": 0,
 }
 
 

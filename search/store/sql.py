@@ -13,9 +13,10 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, delete, func, insert, inspect, select, update
 from sqlalchemy.engine import URL
 
-from search.confirmation import Look
+from search.confirmation import Look, TestEvaluations
 from search.errors import ConfigError
 from search.records import (
+    Answers,
     CheckpointRecord,
     Claim,
     ExportRecord,
@@ -23,7 +24,7 @@ from search.records import (
     StudySpec,
     Worker,
 )
-from search.store import migrations, sql_weights, tables
+from search.store import migrations, sql_answers, sql_ledger, sql_weights, tables
 from search.store.creation import OptunaSchema, create
 from search.store.database import Database, retried
 from search.store.engine import masked, translated
@@ -197,6 +198,7 @@ class SQLStore(SQLClaims, SQLCurves):
         claim: Claim | None = None,
         created: datetime.datetime | None = None,
         content: bytes | None = None,
+        answers: Answers | None = None,
     ) -> None:
         row = {
             "path": checkpoint.path,
@@ -220,6 +222,9 @@ class SQLStore(SQLClaims, SQLCurves):
                 connection.execute(insert(table).values(**row, trial_id=trial_id, study_id=study_id))
             else:
                 sql_weights.delete_others(connection, trial_id, checkpoint.sha256, len(content or b""))
+                sql_answers.delete(connection, trial_id, but=checkpoint.sha256)
+            if answers is not None:
+                sql_answers.write(connection, trial_id, checkpoint.sha256, answers)
 
     @retried
     def drop_checkpoints(self, study_id: int, *, keep: int) -> list[CheckpointRecord]:
@@ -235,6 +240,7 @@ class SQLStore(SQLClaims, SQLCurves):
                 same = (table.c.trial_id == row["trial_id"]) & (table.c.sha256 == row["sha256"])
                 if connection.execute(delete(table).where(same)).rowcount == 1:
                     sql_weights.delete(connection, row["trial_id"], row["sha256"])
+                    sql_answers.delete(connection, row["trial_id"])
                     dropped.append(row)
             return list(usable(checkpoint_of, dropped))
 
@@ -248,6 +254,11 @@ class SQLStore(SQLClaims, SQLCurves):
         with self.database.read() as connection:
             return sql_weights.chunk(connection, checkpoint.trial_id, checkpoint.sha256, position)
 
+    @retried
+    def answers(self, trial_ids: Collection[int], split: str) -> dict[int, Answers]:
+        with self.database.read() as connection:
+            return sql_answers.read(connection, trial_ids, split)
+
     # What was done with the results
 
     @retried
@@ -259,14 +270,23 @@ class SQLStore(SQLClaims, SQLCurves):
             put(connection, tables.head_looks, (*key, "head"), heads, replace=False)
 
     @retried
-    def look_once(self, look: Look) -> Look:
+    def look_once(self, look: Look, answers: Answers | None = None) -> Look:
         with self.database.write() as connection:
             study_row(connection, look.study_id, lock=True)  # one who looks at a time
             looks = self._looks(connection, [look.study_id])
             before = [each for each in looks if each.trial_id == look.trial_id]
             if not before:
                 self.add_look(look)
+                if answers is not None:
+                    mine = tables.checkpoints.c.trial_id == look.trial_id
+                    sha256 = connection.execute(select(tables.checkpoints.c.sha256).where(mine)).scalar()
+                    sql_answers.write(connection, look.trial_id, sha256 or "", answers)
             return before[0] if before else look
+
+    @retried
+    def test_evaluations(self, task: str) -> TestEvaluations:
+        with self.database.read() as connection:
+            return sql_ledger.count(connection, task)
 
     @retried
     def looks(self, study_ids: Collection[int]) -> list[Look]:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, delete, func, insert, select, text, update
 
 from search.records import Claim
-from search.store import sql_weights, tables
+from search.store import sql_answers, sql_weights, tables
 from search.store.base import LeaseLost, Store
 from search.store.database import Database, retried
 from search.store.leftovers import forget
@@ -149,6 +149,7 @@ class SQLClaims(Store, ABC):
             if connection.execute(delete(tables.claims).where(*_held(claim))).rowcount == 1:
                 connection.execute(delete(kept).where(kept.c.trial_id == claim.trial_id))
                 sql_weights.delete(connection, claim.trial_id)
+                sql_answers.delete(connection, claim.trial_id)
             else:
                 left = select(tables.claims.c.claim_id).where(tables.claims.c.claim_id == claim.claim_id)
                 if connection.execute(left).first() is not None:

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.mysql import DATETIME
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised by every migration (search/store/upgrade.py)."""
 
 metadata = MetaData()
@@ -174,6 +174,20 @@ weights = Table(
     Column("content", LargeBinary(2**32 - 1), nullable=False),
 )
 
+answers = Table(
+    "tune_answers",
+    metadata,
+    Column("trial_id", _Key, primary_key=True, autoincrement=False),
+    Column("split", String(16), primary_key=True),
+    Column("head", String(64), primary_key=True),
+    Column("position", Integer, nullable=False),
+    # Of the weights that gave these answers: a trial may have got better ones since.
+    Column("sha256", String(64), nullable=False),
+    Column("examples", Integer, nullable=False),
+    # One bit for each example, 1 where the head is right.
+    Column("bits", LargeBinary(2**24 - 1), nullable=False),
+)
+
 looks = Table(
     "tune_looks",
     metadata,
@@ -194,6 +208,20 @@ head_looks = Table(
     Column("head", String(64), primary_key=True),
     Column("position", Integer, nullable=False),
     Column("accuracy", _Double, nullable=False),
+)
+
+deleted_looks = Table(
+    "tune_deleted_looks",
+    metadata,
+    # Test evaluations of studies that were deleted: the test set was seen all the same.
+    Column("look_id", _Key, primary_key=True),
+    Column("task", String(64)),
+    Column("study", String(512)),
+    Column("moment", _Moment),
+    Column("reason", String(500), nullable=False),
+    Column("pictures", Integer, nullable=False),
+    Column("joint", _Double, nullable=False),
+    Column("accuracy", _Double),
 )
 
 exports = Table(

@@ -42,10 +42,19 @@ def _weights_and_precisions(connection: Connection) -> None:
     tables.metadata.create_all(connection, tables=[tables.weights, tables.precisions])
 
 
+def _answers_and_deleted_looks(connection: Connection) -> None:
+    """Kept weights get the record of their right and wrong answers, and test evaluations outlive their study.
+
+    Weights that are there already have no such record.
+    """
+    tables.metadata.create_all(connection, tables=[tables.answers, tables.deleted_looks])
+
+
 STEPS: Mapping[int, Callable[[Connection], None]] = {
     2: _looks_and_exports,
     3: _offers,
     4: _weights_and_precisions,
+    5: _answers_and_deleted_looks,
 }
 """By the version that a step leads to."""
 

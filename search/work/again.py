@@ -45,7 +45,9 @@ def again(
         precision=precision,  # type: ignore[arg-type]  # as a worker noted it
         norm_images=spec.norm_images,
     )
-    return learn(decoded, get_task(spec.task), mnist, rungs=rungs, device=_DEVICE).steps
+    return learn(
+        decoded, get_task(spec.task), mnist, rungs=rungs, device=_DEVICE, compositions=spec.compositions
+    ).steps
 
 
 def machine() -> dict[str, str | int]:

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import torch
 
-from search.records import Claim, Point
+from search.records import Answers, Claim, Point
 from search.report.confirming import racing
 from search.study.promotion import Candidate
 from search.study.study import Asked
@@ -41,6 +41,8 @@ class Attempt:
         """None while it has no memory: before it begins, and parked"""
         self._best: Point | None = None
         self._best_weights: Mapping[str, torch.Tensor] = {}
+        self._best_answers: Answers | None = None
+        """None also where the best weights are of a save: then nobody will know"""
         self._kept: Point | None = None
         """the best point whose fate is decided: its weights are kept, or were not worth it"""
         self._saved_at = 0.0
@@ -94,6 +96,7 @@ class Attempt:
         for step in self._learning.steps:
             if self._note(step.point):
                 self._best_weights = moment_of(step.network).weights
+                self._best_answers = step.answers
             hopeless = self._report(step.point)
             if self.images >= self._ground.ladder.total:
                 self._keep()
@@ -222,6 +225,7 @@ class Attempt:
             ground.mnist,
             rungs=ground.ladder.rungs,
             device=ground.device,
+            compositions=ground.record.spec.compositions,
             check=self._check,
             resume=None if saved is None else saved.state,
         )
@@ -257,7 +261,7 @@ class Attempt:
         self.images = point.images
         if self._best is not None and point.validation.accuracy <= self._best.validation.accuracy:
             return False
-        self._best = point
+        self._best, self._best_answers = point, None
         return True
 
     def _report(self, point: Point) -> bool:
@@ -284,4 +288,5 @@ class Attempt:
             point=best,
             precision=self._spec.training.precision,
             claim=self.claim,
+            answers=self._best_answers,
         )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models.checkpoint import checkpoint_bytes, network_tensors
 from models.network import ModelConfig, Network, Signature
-from search.records import CheckpointRecord, Claim, Point
+from search.records import Answers, CheckpointRecord, Claim, Point
 from search.work.weights import BestWeights
 
 
@@ -41,11 +41,13 @@ def keep(
     point: Point,
     precision: str,
     claim: Claim | None = None,
+    answers: Answers | None = None,
 ) -> CheckpointRecord:
     """Keeps the weights in place of the trial's earlier ones; returns what the store remembers of them.
 
     point: of the trial's curve, where the weights were taken. claim: under which the trial is trained; None:
-    it has ended. Raises OSError where there is no room, LeaseLost once the claim has passed on.
+    it has ended. answers: of these weights on validation; None: not known. Raises OSError where there is no
+    room, LeaseLost once the claim has passed on.
     """
     content = checkpoint_bytes(
         config=moment.config,
@@ -66,4 +68,5 @@ def keep(
         score=point.validation.accuracy,
         images=point.images,
         claim=claim,
+        answers=answers,
     )

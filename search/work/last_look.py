@@ -6,22 +6,24 @@ tests/contracts/test_test_split.py proves that nothing else in the three rooms r
 
 from __future__ import annotations
 
+from data.digits import Split
 from data.mnist import Mnist
 from data.tasks import get_task
 from models.checkpoint import parse_checkpoint
 from models.training import evaluate
-from search.records import Scores
-from search.work.trial import scores_of
+from search.records import Answers, Scores
+from search.work.trial import answers_of, scores_of
 
 
-def look_at_test(task: str, content: bytes, sha256: str, mnist: Mnist) -> tuple[Scores, int]:
-    """(scores, pictures) of a checkpoint's network on the task's test set, in float32 on the CPU.
+def look_at_test(task: str, content: bytes, sha256: str, mnist: Mnist) -> tuple[Scores, int, Answers]:
+    """(scores, pictures, answers) of a checkpoint's network on the task's test set, in float32 on the CPU.
 
-    Pictures, not examples: ten sums of one picture are not ten independent observations. Float32, because
-    that is how weights are handed over, whatever precision they were trained in. content: of the checkpoint
-    file. Raises CheckpointCorrupt where it is not the one that was written.
+    Answers: which are right. Pictures, not examples: ten sums of one picture are not ten independent
+    observations. Float32, because that is how weights are handed over, whatever precision they were trained
+    in. content: of the checkpoint file. Raises CheckpointCorrupt where it is not the one that was written.
     """
     network = parse_checkpoint(content, "the checkpoint", expected_sha256=sha256).network()
     chosen = get_task(task)
     test = chosen.test(mnist)
-    return scores_of(evaluate(network, test)), test.examples // max(1, chosen.numbers)
+    found = evaluate(network, test)
+    return scores_of(found), test.examples // max(1, chosen.numbers), answers_of(found, Split.TEST)

@@ -30,12 +30,13 @@ def mistakes(
     trial: int,
     task_name: str,
     mnist: Mnist,
+    compositions: int = 0,
     precision: Precision = "float32",
 ) -> Mistakes:
     """Looks at every validation example with the weights of a checkpoint, on the CPU.
 
-    content: of the checkpoint file. precision: that in which the weights were scored when they were kept.
-    Raises CheckpointCorrupt.
+    content: of the checkpoint file. compositions: of the study's validation set. precision: that in which the
+    weights were scored when they were kept. Raises CheckpointCorrupt.
     """
     network = parse_checkpoint(content, "the checkpoint", expected_sha256=checkpoint.sha256).network()
     task = get_task(task_name)
@@ -45,7 +46,7 @@ def mistakes(
     worst: list[tuple[float, int, Mistake]] = []
     seen = 0
     with torch.inference_mode(), precision_context(precision, torch.device("cpu")):
-        for image, number, targets in task.validation(mnist).batches(
+        for image, number, targets in task.validation(mnist, compositions=compositions).batches(
             EVALUATION_BATCH * max(1, network.signature.numbers)
         ):
             beliefs, said = _answers(network, image, number)

@@ -7,15 +7,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from data.digits import Split
 from data.mnist import Mnist
 from data.task import Batch, Task, TrainingStream
 from models.metrics import Metrics
 from models.network import Network, build
 from models.training import Report, Training
-from search.records import HeadScore, Point, Scores
+from search.records import Answers, HeadScore, Point, Scores
 from search.seeds import derive
 from search.work.spec import TrialSpec, signature_of
 
@@ -50,6 +52,8 @@ class Step:
     point: Point
     network: Network
     """with the weights that were judged; training goes on and changes them"""
+    answers: Answers
+    """of these weights on validation"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,13 +74,15 @@ def learn(
     *,
     rungs: Sequence[int],
     device: torch.device,
+    compositions: int = 0,
     check: Callable[[], None] = lambda: None,
     resume: Mapping[str, Tensor] | None = None,
 ) -> Learning:
     """A trial that stops at every rung (training images seen) that lies ahead.
 
     From the start, or from where a Learning's `state` was taken, which must be of the same spec and kind of
-    device: the steps to come are then the same, bit for bit, as without the interruption.
+    device: the steps to come are then the same, bit for bit, as without the interruption. compositions: of
+    the validation set, as the study has them.
 
     Its steps raise Diverged for a loss that is not finite, and whatever `check` raises.
     """
@@ -87,7 +93,7 @@ def learn(
     training = Training(
         network,
         Checked(stream=stream, check=check),
-        task.validation(mnist, device=device),
+        task.validation(mnist, device=device, compositions=compositions),
         spec.training,
         seed=derive(spec.seed, "dropout"),
         device=device,
@@ -99,7 +105,11 @@ def learn(
 
 def _steps(training: Training, rungs: Sequence[int]) -> Iterator[Step]:
     for report in training.reports(rungs):
-        yield Step(point=point_of(report), network=training.judged)
+        yield Step(
+            point=point_of(report),
+            network=training.judged,
+            answers=answers_of(report.validation, Split.VALIDATION),
+        )
 
 
 def point_of(report: Report) -> Point:
@@ -110,6 +120,17 @@ def point_of(report: Report) -> Point:
         learning_rate=report.learning_rate,
         train=scores_of(report.train),
         validation=scores_of(report.validation),
+    )
+
+
+def answers_of(metrics: Metrics, split: Split) -> Answers:
+    """What an evaluation found right and wrong, as a record."""
+    assert metrics.right is not None, "an evaluation keeps it"
+    by_head = dict(zip(metrics.heads, metrics.right.unbind(1), strict=True))
+    return Answers(
+        split=split.value,
+        examples=len(metrics.right),
+        heads={name: np.packbits(right.numpy()).tobytes() for name, right in by_head.items()},
     )
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from search.errors import TuneError
-from search.records import CheckpointRecord, Claim, StudyRecord
+from search.records import Answers, CheckpointRecord, Claim, StudyRecord
 from search.store.base import Store
 from search.store.location import ARTIFACTS_VARIABLE, Location, find_file
 from search.work.artifacts import Artifacts
@@ -52,7 +52,13 @@ class WeightsPlace(ABC):
     """A place where best weights can lie."""
 
     @abstractmethod
-    def write(self, checkpoint: CheckpointRecord, content: bytes, claim: Claim | None) -> CheckpointRecord:
+    def write(
+        self,
+        checkpoint: CheckpointRecord,
+        content: bytes,
+        claim: Claim | None,
+        answers: Answers | None,
+    ) -> CheckpointRecord:
         """Writes the weights and their record, in place of the trial's earlier ones; returns the record.
 
         Raises LeaseLost as Store.add_checkpoint does; OSError where a disk has no room.
@@ -76,14 +82,22 @@ class WeightsInFolder(WeightsPlace):
     earlier: tuple[Path, ...] = ()
     """artifact folders in which previous versions of tune may have written them"""
 
-    def write(self, checkpoint: CheckpointRecord, content: bytes, claim: Claim | None) -> CheckpointRecord:
+    def write(
+        self,
+        checkpoint: CheckpointRecord,
+        content: bytes,
+        claim: Claim | None,
+        answers: Answers | None,
+    ) -> CheckpointRecord:
         from models.checkpoint import write_whole  # torch takes a second to import; readers do without it
 
         path = self.artifacts.path(checkpoint)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
         study = self.artifacts
-        self.store.add_checkpoint(study.study_id, checkpoint, claim=claim, created=study.created)
+        self.store.add_checkpoint(
+            study.study_id, checkpoint, claim=claim, created=study.created, answers=answers
+        )
         return checkpoint
 
     def chunks(self, checkpoint: CheckpointRecord) -> Iterator[bytes]:
@@ -115,10 +129,21 @@ class WeightsInDatabase(WeightsPlace):
     artifacts: Artifacts
     store: Store
 
-    def write(self, checkpoint: CheckpointRecord, content: bytes, claim: Claim | None) -> CheckpointRecord:
+    def write(
+        self,
+        checkpoint: CheckpointRecord,
+        content: bytes,
+        claim: Claim | None,
+        answers: Answers | None,
+    ) -> CheckpointRecord:
         study = self.artifacts
         self.store.add_checkpoint(
-            study.study_id, checkpoint, claim=claim, created=study.created, content=content
+            study.study_id,
+            checkpoint,
+            claim=claim,
+            created=study.created,
+            content=content,
+            answers=answers,
         )
         return replace(checkpoint, in_database=True)
 
@@ -172,11 +197,13 @@ class BestWeights:
         score: float,
         images: int,
         claim: Claim | None = None,
+        answers: Answers | None = None,
     ) -> CheckpointRecord:
         """Keeps the weights that a trial had after so many images, in place of its earlier ones.
 
-        content: of a checkpoint file. claim: under which the trial is trained; None: it has ended. Raises
-        LeaseLost once the claim has passed on or the study was deleted, and OSError where a disk has no room.
+        content: of a checkpoint file. claim: under which the trial is trained; None: it has ended. answers:
+        of these weights on validation; None: not known. Raises LeaseLost once the claim has passed on or the
+        study was deleted, and OSError where a disk has no room.
         """
         name = self.artifacts.checkpoint(number, images).relative_to(self.artifacts.root)
         checkpoint = CheckpointRecord(
@@ -189,7 +216,7 @@ class BestWeights:
         )
         fits = self.new_in == "database" and len(content) <= self.largest_bytes
         place: WeightsPlace = self._database if fits else self._folder
-        written = place.write(checkpoint, content, claim)
+        written = place.write(checkpoint, content, claim, answers)
         self._folder.discard(number, but=None if written.in_database else written)
         return written
 

@@ -13,8 +13,9 @@ import optuna
 import pytest
 from sqlalchemy import create_engine, func, insert, select, update
 
-from search.confirmation import Look
+from search.confirmation import Look, TestEvaluations
 from search.records import (
+    Answers,
     CheckpointRecord,
     ExportRecord,
     Failure,
@@ -49,7 +50,7 @@ def counted(storage: Storage) -> dict[str, int]:
         return {
             table.name: connection.scalar(select(func.count()).select_from(table)) or 0
             for table in tables.metadata.sorted_tables
-            if table is not tables.schema
+            if table not in (tables.schema, tables.deleted_looks)
         }
 
 
@@ -80,6 +81,7 @@ def full(storage: Storage, name: str, spec: StudySpec) -> Study:
         study.study_id,
         CheckpointRecord(trial_id=trial_id, path="p", sha256="0" * 64, score=0.9, images=1000, bytes=1),
         content=b"w",
+        answers=Answers(split="validation", examples=3, heads={"digit": bytes([0b10100000])}),
     )
     ids = {"study_id": study.study_id, "trial_id": trial_id, "moment": datetime.datetime.now(datetime.UTC)}
     store.add_look(Look(**ids, reason="a test", pictures=10, heads={"digit": 0.9}, joint=0.9))
@@ -112,6 +114,27 @@ def test_tune_deletes_a_study_on_both_sides_in_one_transaction(
     assert {**counted(storage), **optunas_counted(storage)} == before
     assert not lost.exists()
     assert not delete_study(storage.trials.database, lost.study_id), "there is none any more"
+
+
+def test_a_test_evaluation_outlives_its_study(storage: Storage, plain_spec: StudySpec) -> None:
+    """Whoever deletes it: the test set was seen all the same."""
+    store = storage.store
+    mine, optunas, kept = (full(storage, name, plain_spec) for name in ("mine", "optuna's", "kept"))
+    full(storage, "other task", replace(plain_spec, task="sum"))
+    assert store.test_evaluations("twodigit") == TestEvaluations(total=3, of_deleted_studies=0)
+    assert delete_study(storage.trials.database, mine.study_id)
+    assert store.test_evaluations("twodigit") == TestEvaluations(total=3, of_deleted_studies=1)
+    storage.optuna.delete_study(optunas.study_id)
+    sweep(storage.trials.database)
+    assert store.test_evaluations("twodigit") == TestEvaluations(total=3, of_deleted_studies=2)
+    assert store.test_evaluations("sum").total == 1
+    assert [each.study_id for each in store.looks([mine.study_id, kept.study_id])] == [kept.study_id]
+    with storage.trials.database.read() as connection:
+        rows = connection.execute(select(tables.deleted_looks)).mappings().all()
+    assert [(row["study"], row["task"], row["accuracy"]) for row in rows] == [
+        ("mine", "twodigit", 0.9),
+        (None, "twodigit", 0.9),
+    ]
 
 
 def test_a_study_is_deleted_while_a_worker_writes(
@@ -187,6 +210,8 @@ def test_a_new_trial_has_no_past(tmp_path: Path, plain_spec: StudySpec) -> None:
         assert [each.trial_id for each in store.looks([goes_on.study_id])] == [first.trial_id]
         assert store.looks([deleted.study_id]) == []
         assert store.exports(deleted.study_id) == []
+        assert store.answers([old.trial_id], "validation") == {}
+        assert store.test_evaluations("twodigit").total == 2, "also where nobody has swept"
 
 
 def test_orphans_of_optunas_deletion_are_not_taken_over(tmp_path: Path, plain_spec: StudySpec) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy import event, func, select, update
 from search.confirmation import Look
 from search.errors import TryAgain
 from search.records import (
+    Answers,
     CheckpointRecord,
     Claim,
     ExportRecord,
@@ -717,6 +718,42 @@ class TestWeightsOnAServer:
         assert stored(study, better) == weights(9)
 
 
+class TestAnswers:
+    FIRST = Answers(split="validation", examples=10, heads={"second": b"\xf0\x40", "first": b"\x0f\x80"})
+    BETTER = Answers(split="validation", examples=10, heads={"second": b"\xff\x40", "first": b"\xff\x80"})
+
+    def test_they_are_those_of_the_weights_that_are_kept(self, study: Store) -> None:
+        study.add_checkpoint(STUDY, weighed(1, b"old", 0.5), answers=self.FIRST)
+        study.add_checkpoint(STUDY, weighed(2, b"two", 0.4), answers=self.FIRST)
+        assert study.answers([1, 2, 3], "validation") == {1: self.FIRST, 2: self.FIRST}
+        assert list(study.answers([1], "validation")[1].heads) == ["second", "first"], "in their order"
+        assert study.answers([1], "test") == {}
+        study.add_checkpoint(STUDY, weighed(1, b"new", 0.6), answers=self.BETTER)
+        study.add_checkpoint(STUDY, weighed(2, b"new two", 0.7))
+        assert study.answers([1, 2], "validation") == {1: self.BETTER}, "of the second nothing is known"
+
+    def test_they_go_with_the_weights(self, study: Store) -> None:
+        for trial, score in ((1, 0.5), (2, 0.9)):
+            study.add_checkpoint(STUDY, weighed(trial, b"w", score), answers=self.FIRST)
+        study.drop_checkpoints(STUDY, keep=1)
+        assert study.answers([1, 2], "validation").keys() == {2}
+        claim = study.claim(STUDY, "w", lease_s=30)
+        assert claim is not None
+        claim = study.attach(claim, 9)
+        study.add_checkpoint(STUDY, weighed(9, b"w", 0.95), claim=claim, answers=self.FIRST)
+        study.release(claim)
+        assert study.answers([9], "validation") == {}
+
+    def test_a_look_brings_those_on_the_test_set(self, study: Store) -> None:
+        looks = TestLooksAndExports()
+        on_test = replace(self.BETTER, split="test")
+        study.add_checkpoint(STUDY, weighed(1, b"w", 0.5), answers=self.FIRST)
+        study.look_once(looks.look(1), on_test)
+        study.look_once(looks.look(1, minutes=1), replace(self.FIRST, split="test"))
+        assert study.answers([1], "test") == {1: on_test}, "of the look that stands"
+        assert study.answers([1], "validation") == {1: self.FIRST}
+
+
 class TestLooksAndExports:
     AT = datetime.datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=datetime.UTC)
 
@@ -751,6 +788,20 @@ class TestLooksAndExports:
         study.add_look(self.look(1))
         study.add_look(self.look(1, minutes=1))
         assert len(study.looks([STUDY])) == 2
+
+    def test_the_evaluations_of_a_test_set_are_counted_over_all_studies(
+        self, study: Store, plain_spec: StudySpec
+    ) -> None:
+        task = study.studies()[0].spec.task
+        before = study.test_evaluations(task)
+        study.add_look(self.look(1))
+        study.add_look(self.look(1, minutes=1))
+        study.add_study(STUDY + 1, replace(plain_spec, task=task), 1)
+        study.add_study(STUDY + 2, replace(plain_spec, task="another"), 1)
+        study.add_look(self.look(2, study=STUDY + 1))
+        study.add_look(self.look(3, study=STUDY + 2))
+        assert study.test_evaluations(task).total - before.total == 3
+        assert study.test_evaluations("another").total == 1
 
     def test_a_moment_of_another_zone_is_the_same_moment(self, study: Store) -> None:
         east = datetime.timezone(datetime.timedelta(hours=9))

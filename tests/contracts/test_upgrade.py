@@ -30,8 +30,10 @@ NEW = {
     "tune_offers",
     "tune_precisions",
     "tune_weights",
+    "tune_answers",
+    "tune_deleted_looks",
 }
-"""Tables that schemas 2 to 4 added."""
+"""Tables that schemas 2 to 5 added."""
 
 
 def dump(path: Path) -> list[str]:

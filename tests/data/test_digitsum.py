@@ -97,6 +97,10 @@ def test_evaluation_asks_every_image_with_all_ten_numbers(split: Split, pictures
     answers = torch.cat([batch.targets[::10, 0] for batch in batches])
     assert torch.equal(answers.bincount(), origin.labels.bincount())
     assert not torch.equal(answers, origin.labels)  # shuffled, so that a beginning is a fair sample
+    digits = TASK.validation_digits() if split is Split.VALIDATION else TASK.test_digits()
+    assert digits.shape == (pictures * 10, 1)
+    labels = torch.cat([batch.targets[:, 0] for batch in batches])
+    assert torch.equal(origin.labels[digits[:, 0]], labels), "each example is of the digit that it says"
 
 
 def test_a_limit_scores_exactly_so_many(mnist: Mnist) -> None:

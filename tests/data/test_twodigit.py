@@ -82,6 +82,18 @@ def test_the_composition_is_the_same_for_every_study(split: Split, digest: str) 
     assert all(len(column.unique()) == len(pairs) for column in pairs.T)
 
 
+def test_a_confirmation_has_every_validation_digit_as_often_in_each_place(mnist: Mnist) -> None:
+    pairs = TASK.validation_digits(compositions=TASK.compositions)
+    assert pairs.shape == (24_000, 2)
+    assert all((column.bincount() == 4).all() for column in pairs.T)
+    assert hashlib.sha256(pairs.numpy().tobytes()).hexdigest()[:16] == "68e9e20a34241b58", "the same for all"
+    batch = next(TASK.validation(mnist, compositions=TASK.compositions).batches(50))
+    for image, (i, j) in zip(batch.image, (pairs[:50] + 54_000).tolist(), strict=True):
+        assert torch.equal(image[0], composite_by_hand(mnist.train_images[i], mnist.train_images[j]))
+    assert torch.equal(TASK.validation_digits(), fixed_pairs(Split.VALIDATION, 6_000))
+    assert torch.equal(TASK.test_digits(), fixed_pairs(Split.TEST, 10_000))
+
+
 def test_sizes(mnist: Mnist) -> None:
     assert TASK.training(mnist, augmentation=Augmentation(), seed=0).examples == TASK.epoch_examples == 36_000
     assert TASK.validation(mnist).examples == 4_000

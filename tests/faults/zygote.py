@@ -38,7 +38,7 @@ from models import device
 from models.mlp import MLPConfig
 from models.network import Signature, build
 from search.errors import TuneError, exit_code
-from search.records import HeadScore, Point, Scores
+from search.records import Answers, HeadScore, Point, Scores
 from search.service.create import RunRequest, create_or_resume
 from search.store import sql_claims
 from search.store.database import Database
@@ -68,6 +68,7 @@ def learn(
     rungs: Sequence[int],
     device: object,
     check: Callable[[], None],
+    compositions: int = 0,
     resume: Mapping[str, Tensor] | None = None,
 ) -> Learning:
     """Instead of search.work.trial.learn."""
@@ -83,11 +84,12 @@ def learn(
             at = images
             scores = Scores(heads={"a": HeadScore(loss=1.0, accuracy=accuracy(spec.seed, at))}, joint=0.0)
             point = Point(images=at, seconds=at / 1e6, learning_rate=0.1, train=scores, validation=scores)
-            yield Step(point=point, network=NETWORK)
+            yield Step(point=point, network=NETWORK, answers=ANSWERS)
 
     return Learning(steps=steps(), network=NETWORK, state=lambda: {"images": torch.tensor(at)})
 
 
+ANSWERS = Answers(split="validation", examples=8, heads={"a": b"\xf0"})
 PAUSE_S = 0.01
 
 

@@ -20,12 +20,14 @@ import torch
 
 from data.mnist import Mnist
 from data.tasks import get_task
+from data.twodigit import TwoDigit
 from models.checkpoint import load_checkpoint
 from models.training import Diverged, evaluate
 from search.confirmation import Confirmation
 from search.errors import TuneError
 from search.records import Confirming, State
 from search.report.confirming import racing
+from search.report.two_way import right
 from search.service import confirm as service
 from search.service.compare import compare
 from search.service.confirmed import confirmation
@@ -64,11 +66,14 @@ def confirm(url: str, mnist: Mnist, monkeypatch: pytest.MonkeyPatch) -> Confirm:
 
     torch.set_num_threads(1)
     monkeypatch.setattr(service, "drive", drive_here)
+    monkeypatch.setattr(TwoDigit, "compositions", 1)  # 6,000 images in place of 24,000, for the sake of time
 
-    def call(**asked: Any) -> tuple[Confirmation, TuneError | None]:
+    def call(
+        *, tell: Callable[[str], None] = lambda _: None, **asked: Any
+    ) -> tuple[Confirmation, TuneError | None]:
         usual = {"study": "twodigit", "top": 1, "epochs": EPOCHS}
         request = service.ConfirmRequest(**{**usual, **asked}, hands=Hands())
-        return service.confirm(request, url, watch=lambda _: None)
+        return service.confirm(request, url, watch=lambda _: None, tell=tell)
 
     return call
 
@@ -95,7 +100,8 @@ class TestFromBeginningToEnd:
     def test_everything_that_is_asked_for_and_nothing_twice(
         self, url: str, tmp_path: Path, confirm: Confirm, mnist: Mnist, here: Command
     ) -> None:
-        found, problem = confirm(top=2, seeds=4)
+        told: list[str] = []
+        found, problem = confirm(top=2, seeds=4, tell=told.append)
         assert problem is None
         assert len(states(url)) == 4 * 4, "two leaders, two references, four seeds"
         assert {len(each.runs) for each in found.candidates if not each.dropped} == {4}
@@ -120,11 +126,29 @@ class TestFromBeginningToEnd:
         assert dict(first.heads) == {name: head.accuracy for name, head in again.heads.items()}
         assert (first.joint, first.pictures) == (again.joint, 4000)
 
+        # it validates on every digit, and knows which answers were right
+        run = found.best_run
+        with open_reading(url) as storage:
+            [spec] = [each.spec for each in storage.store.studies() if each.spec.confirms]
+            answers = storage.store.answers([run.trial_id], "validation")[run.trial_id]
+            on_test = storage.store.answers([run.trial_id], "test")[run.trial_id]
+        assert (spec.compositions, spec.validation_pictures, answers.examples) == (1, 6_000, 6_000)
+        assert right(answers).mean() == pytest.approx(run.value)
+        assert right(on_test).mean() == pytest.approx(first.accuracy)
+        assert all(gap.low is not None and gap.low <= gap.by <= (gap.high or -1) for gap in found.gaps)
+        assert len(found.gaps_on_test) == 2
+        assert told[1:] == [
+            "The test set of twodigit was never evaluated before in this storage; 3 more evaluations follow."
+        ]
+
         # a second time nothing is trained and nobody looks
         assert confirm(top=2, seeds=4) == (found, None)
         done = here("confirm", "twodigit", "--top", "2", "--seeds", "4", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        assert "test set was looked at once for models of this study and twice for references" in done.stdout
+        assert (
+            "evaluated 3 times in this storage: once for models of this study, twice for references"
+            in done.stdout
+        )
         assert "chosen" in done.stdout
         assert "[course-mlp]" in done.stdout
         parsed = here("confirm", "twodigit", "--seeds", "4", "--top", "2", "--json", cwd=tmp_path).parsed
@@ -166,7 +190,7 @@ class TestFromBeginningToEnd:
         assert problem is None
         assert (found.confirmed_in, found.epochs) == ("twodigit.confirm-0.03", 0.03)
         assert len(found.looks) == 6
-        assert "looked at twice for models of this study" in " ".join(found.words)
+        assert "twice for models of this study" in " ".join(found.words)
         assert confirm(seeds=2, epochs=None)[0] == found, "the one begun last goes on"
         read = confirmation(url, "twodigit")
         assert read is not None
@@ -233,8 +257,7 @@ class TestFromBeginningToEnd:
         assert all(run.settings == leader.settings for run in found), "what is told was trained"
         words = " ".join(wide.words)
         assert f"Trial {leader.trial}, widened 1.5 times, is chosen" in words
-        assert "1.5 times the width give" in words
-        assert "wider networks do not show what was luck" in words
+        assert "1.5 times the width and every validation digit give" in words
         repeated = here("repeat", wide.confirmed_in, "--trial", "0", "--json", cwd=tmp_path).parsed
         assert repeated["equal"], "the width, too, is in the database"
         out = tmp_path / "page.html"
@@ -317,7 +340,7 @@ class TestRefusals:
         ("arguments", "code", "words"),
         [
             (("confirm", "nothing"), 2, "There is no study nothing"),
-            (("confirm", "twodigit", "--seeds", "1"), 2, "one seed cannot tell luck"),
+            (("confirm", "twodigit", "--seeds", "1"), 2, "one seed has no spread"),
             (("confirm", "twodigit", "--top", "0"), 2, "--top must be at least 1"),
             (("confirm", "twodigit", "--epochs", "0"), 2, "--epochs must be from 0.01"),
             (("confirm", "twodigit", "--workers", "0"), 2, "--workers must be from 1"),
@@ -392,8 +415,16 @@ ASKED = ("confirm", "twodigit", "--top", "1", "--seeds", "4", "--epochs", "0.1",
 
 
 def test_stopped_killed_and_done_by_two_at_once(
-    url: str, tmp_path: Path, here: Command, start: Command, tune: Command
+    url: str,
+    tmp_path: Path,
+    confirm: Confirm,
+    here: Command,
+    start: Command,
+    tune: Command,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(service, "drive", lambda *_, **__: None)
+    confirm(seeds=4, epochs=0.1)  # it is begun here, with the smaller validation set of these tests
     stopped = start(*ASKED, cwd=tmp_path)
     wait_for(tmp_path, complete=1)
     os.killpg(stopped.pid, signal.SIGINT)

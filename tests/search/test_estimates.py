@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.report.estimates import best_of, difference, median, paired
+from search.report.estimates import Estimate, best_of, difference, median, paired
+from search.report.numbers import wilson
 
 FRACTIONS = st.floats(0, 1)
 
@@ -61,6 +62,11 @@ class TestBestOf:
             best_of([0.1, 0.2, 0.3], k)
 
 
+def accuracy(right: float, n: int) -> Estimate:
+    low, high = wilson(right, n)
+    return Estimate(value=right / n, low=low, high=high)
+
+
 class TestDifference:
     @pytest.mark.parametrize(
         ("a", "b", "n", "low", "high"),
@@ -71,12 +77,13 @@ class TestDifference:
         ],
     )
     def test_published_values(self, a: int, b: int, n: int, low: float, high: float) -> None:
-        found = difference(a / n, b / n, n)
+        found = difference(accuracy(a, n), accuracy(b, n))
         assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
 
     @given(FRACTIONS, FRACTIONS, st.integers(1, 100_000))
     def test_turned_round_it_is_its_negative(self, a: float, b: float, n: int) -> None:
-        one, other = difference(a, b, n), difference(b, a, n)
+        both = [accuracy(share * n, n) for share in (a, b)]
+        one, other = difference(*both), difference(*reversed(both))
         assert one.low is not None
         assert one.low <= one.value + 1e-12
         assert (one.value, one.low) == pytest.approx((-other.value, -(other.high or 0.0)), abs=1e-12)

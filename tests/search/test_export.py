@@ -227,18 +227,21 @@ class TestCard:
             chosen=3,
             best_run=run,
             looks=(),
-            words=("Trial 3 was luck.",),
+            words=("Trial 3 is chosen.",),
         )
         monkeypatch.setattr(service, "confirmation", lambda url, name: confirmation)
         done = here("export", "twodigit", "--out", "confirmed", cwd=copy)
         assert done.returncode == 0
         assert "The confirmation of twodigit chose trial 3 (54.32 % over 2 seeds)" in done.stderr
-        assert "The reference course-conv was no worse there (56.00 %)" in done.stderr
+        assert (
+            "The reference course-conv has a higher mean in again than every candidate, 56.00 %"
+            in done.stderr
+        )
         told, text = manifest(copy / "confirmed"), (copy / "confirmed" / "README.md").read_text()
         assert (told["study"], told["trial"]) == ("again", best["trial"])
         assert "are those of trial 3 of twodigit, which were trained again on 2 fresh seeds" in text
         assert "54.32 % on validation on average, 95 % interval 53.21 % to 55.43 %" in text
-        assert "Trial 3 was luck." in text
+        assert "Trial 3 is chosen." in text
         assert "so that this score is also lucky" not in text
 
     def test_a_name_is_neither_markdown_nor_a_command(self, facts: CardFacts) -> None:

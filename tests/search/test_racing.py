@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from search.confirmation import Look
+from search.confirmation import Look, TestEvaluations
 from search.records import (
+    Answers,
     Confirming,
     Failure,
     HeadScore,
@@ -22,6 +25,7 @@ from search.records import (
 )
 from search.report.confirming import racing
 from search.report.confirming.standing import Stand, confirmation
+from search.report.numbers import wilson
 
 NOW = datetime.datetime(2026, 11, 23, 12, tzinfo=datetime.UTC)
 COMPLETE, PRUNED, FAILED = State.COMPLETE, State.PRUNED, State.FAILED
@@ -138,6 +142,15 @@ SPEC = StudySpec(
 )
 
 
+IMAGES = 10_000
+
+
+def answered(accuracy: float) -> Answers:
+    """All networks err on the same images, the worse ones on more of them."""
+    bits = np.packbits(np.arange(IMAGES) < round(accuracy * IMAGES)).tobytes()
+    return Answers(split="validation", examples=IMAGES, heads={"a": bits, "b": bits})
+
+
 def stand(
     trials: Sequence[TrialRecord],
     confirming: Sequence[TrialRecord],
@@ -146,6 +159,7 @@ def stand(
     looks: Sequence[Look] = (),
     search_target: int | None = None,
     epochs: float = 2,
+    known: bool = True,
 ) -> Stand:
     def curve(value: float) -> list[Point]:
         heads = {"a": HeadScore(loss=0.0, accuracy=value), "b": HeadScore(loss=0.0, accuracy=value)}
@@ -173,6 +187,8 @@ def stand(
         curves={each.trial_id: curve(each.value) for each in confirming if each.value is not None},
         looks=looks,
         yardstick=frozenset(each.trial_id for each in confirming if each.reference),
+        answers={each.trial_id: answered(each.value) for each in confirming if known and each.value},
+        digits=np.arange(IMAGES)[:, None] if known else None,
     )
 
 
@@ -189,66 +205,83 @@ def look(trial_id: int, accuracy: float, minutes: int = 0) -> Look:
 
 
 SEARCH = [trial(0, 0.94, reference="course-mlp"), trial(1, 0.97), trial(2, 0.992), trial(3, 0.98, PRUNED)]
-LUCKY = {2: [0.979, 0.980, 0.981, 0.980], 1: [0.985, 0.986, 0.985, 0.984], 3: [0.93, 0.93, 0.931]}
-"""Trial 2 won the search by luck, trial 1 is the better one, trial 3 is dropped after three seeds."""
+SCORES = {2: [0.979, 0.980, 0.981, 0.980], 1: [0.985, 0.986, 0.985, 0.984], 3: [0.93, 0.93, 0.931]}
+"""Trial 2 won the search, trial 1 is the better one, trial 3 is dropped after three seeds."""
 
 
-def lucky(*, looks: Sequence[Look] = ()) -> Stand:
-    found = runs({0: [0.94] * 4, **LUCKY}, {0: "course-mlp"})
+def overtaken(*, looks: Sequence[Look] = ()) -> Stand:
+    found = runs({0: [0.94] * 4, **SCORES}, {0: "course-mlp"})
     return stand(SEARCH, [*found, run(90, 3, 3, None, PRUNED)], looks=looks)
 
 
 class TestConfirmation:
     def test_the_ranking(self) -> None:
-        found = confirmation(lucky())
+        found = confirmation(overtaken())
         assert [each.trial for each in found.candidates] == [1, 2, 0, 3], "the dropped one last"
         assert (found.chosen, found.seeds, found.confirmed_in) == (1, 4, "s.confirm")
         best = found.candidates[0]
         assert best.mean == pytest.approx(0.985)
-        assert (best.low, best.high) == pytest.approx(  # t = 3.1824, deviation 0.000816, 4 seeds
-            (0.985 - 3.182446 * 0.0008164966 / 2, 0.985 + 3.182446 * 0.0008164966 / 2), abs=1e-8
-        )
+        seeds = 3.182446 * 0.0008164966 / 2  # t of 3 degrees of freedom, deviation, 4 seeds
+        low, high = wilson(0.985 * IMAGES, IMAGES)
+        assert best.low == pytest.approx(0.985 - math.hypot(0.985 - low, seeds), abs=1e-4)
+        assert best.high == pytest.approx(0.985 + math.hypot(high - 0.985, seeds), abs=1e-4)
         assert found.best_run is not None
         assert (found.best_run.seed, found.best_run.value) == (1, 0.986)
         assert [(each.trial, each.dropped) for each in found.candidates if each.dropped] == [(3, True)]
 
-    def test_luck_is_called_by_its_name(self) -> None:
-        words = " ".join(confirmation(lucky()).words)
-        assert "The winner of the search, trial 2, was luck" in words
-        assert "differs from trial 1 by −0.50 points" in words
-        assert "The search saw 99.20 % in it; fresh seeds give 98.00 %: 1.20 points" in words
-        assert "not looked at yet" in words
+    def test_a_winner_that_is_worse(self) -> None:
+        words = " ".join(confirmation(overtaken()).words)
+        assert "The winner of the search, trial 2, is behind it by 0.50 points on the same 4 seeds (" in words
+        assert "95 % for all 3 comparisons together" in words
+        assert "The search saw 99.20 % in it, with one seed; 4 fresh seeds give 98.00 %." in words
+        assert "It is better than the reference course-mlp by 4.50 points (" in words
+        assert "not evaluated on the test set yet" in words
+        assert "luck" not in words
 
-    def test_luck_is_not_told_from_another_budget(self) -> None:
-        longer = lucky()
-        longer = replace(
-            longer, confirming=replace(longer.confirming, spec=replace(longer.confirming.spec, epochs=4))
-        )
-        words = " ".join(confirmation(longer).words)
-        assert "The winner of the search, trial 2, does not keep its place: on the same seeds" in words
-        assert "was luck:" not in words
-
-    @pytest.mark.parametrize(
-        ("failure", "said"),
-        [(Failure.DIVERGED, "was luck"), (Failure.OUT_OF_MEMORY, "does not keep its place")],
-    )
-    def test_want_of_memory_is_no_luck(self, failure: Failure, said: str) -> None:
+    @pytest.mark.parametrize("failure", [Failure.DIVERGED, Failure.OUT_OF_MEMORY])
+    def test_a_winner_that_fails_is_out(self, failure: Failure) -> None:
         trials = [trial(0, 0.97), trial(1, 0.985)]
         failed = [run(50 + n, 1, 0, None, FAILED, failure=failure) for n in range(3)]
         found = [*runs({0: [0.98, 0.97]}), *failed, run(60, 1, 0, None, PRUNED)]
-        words = " ".join(confirmation(stand(trials, found)).words)
-        assert f"The winner of the search, trial 1, {said}: it fails on another seed." in words
+        result = confirmation(stand(trials, found))
+        assert result.chosen == 0
+        words = " ".join(result.words)
+        assert f"Trial 1 is out: on seed 0 it failed ({failure})." in words
+        assert "The winner of the search, trial 1, cannot be chosen: it fails on another seed." in words
 
-    def test_the_best_of_several_means_is_said_to_be_lucky_and_its_rivals_share_the_error(self) -> None:
+    def test_two_seeds_allow_no_verdict(self) -> None:
+        found = confirmation(stand(SEARCH, runs({1: [0.99, 0.99], 2: [0.5, 0.5]})))
+        words = " ".join(found.words)
+        assert "3 seeds at least can tell a difference from chance" in words
+        assert "The winner of the search, trial 2, has 50.00 %, on the same 2 seeds −49.00 points." in words
+        assert [gap.low for gap in found.gaps] == [None]
+
+    def test_without_the_single_answers_nothing_is_told_from_chance(self) -> None:
+        """As in confirmations of a previous version."""
+        found = confirmation(stand(SEARCH, runs({1: [0.985] * 3, 2: [0.5] * 3}), known=False))
+        words = " ".join(found.words)
+        assert "did not record which answers were right" in words
+        assert "is behind it" not in words
+        best = found.candidates[0]
+        assert (best.low, best.high) == pytest.approx(wilson(0.985 * 4000, 4000), abs=1e-6)
+
+    def test_seeds_that_agree_do_not_prove_what_the_images_do_not(self) -> None:
+        """Differences of 0.03 points on each seed: three images of 10,000."""
+        scores = {1: [0.9853, 0.9854, 0.9855], 2: [0.9850, 0.9851, 0.9852]}
+        assert racing.hopeless({k: dict(enumerate(v)) for k, v in scores.items()}, 2, 1)
+        words = " ".join(confirmation(stand(SEARCH[:3], runs(scores))).words)
+        assert "The winner of the search, trial 2, may be as good" in words
+
+    def test_the_best_of_several_means_is_said_to_be_too_high_and_its_rivals_share_the_error(self) -> None:
         scores = {1: [0.985, 0.986, 0.985], 2: [0.9846, 0.9853, 0.9846], 3: [0.97, 0.97, 0.97]}
         alone = " ".join(confirmation(stand(SEARCH, runs({k: scores[k] for k in (1, 2)}))).words)
         several = " ".join(confirmation(stand(SEARCH, runs(scores))).words)
-        assert "the best of 2 means is a little lucky" in alone
-        assert "the best of 3 means is a little lucky" in several
-        assert "corrected" not in alone
-        assert "corrected for 2 rivals" in several
+        assert "the best of 2 means is a little too high" in alone
+        assert "the best of 3 means is a little too high" in several
+        assert "comparisons" not in alone
+        assert "95 % for all 2 comparisons together" in several
         one = " ".join(confirmation(stand(SEARCH[:3], runs({2: [0.99, 0.99]}))).words)
-        assert "lucky" not in one
+        assert "too high" not in one
 
     def test_while_more_runs_are_queued_nothing_is_decided_and_nobody_is_out(self) -> None:
         """The target is raised after the runs are queued: a look, or a crash, may come between."""
@@ -259,34 +292,26 @@ class TestConfirmation:
         said = confirmation(found).words
         assert said[-1] == "4 of 5 runs are finished; `tune confirm s` goes on."
 
-    def test_a_winner_that_holds(self) -> None:
+    def test_a_winner_that_is_chosen_again(self) -> None:
         trials = [trial(0, 0.97), trial(1, 0.985)]
-        words = " ".join(confirmation(stand(trials, runs({0: [0.95, 0.951], 1: [0.985, 0.986]}))).words)
+        scores = {0: [0.95, 0.951, 0.95], 1: [0.985, 0.986, 0.985]}
+        words = " ".join(confirmation(stand(trials, runs(scores))).words)
         assert "It is the winner of the search, too." in words
-        assert "nothing of it was luck" in words
-        assert "was luck" not in words.replace("of it was luck", "")
+        assert "Next comes trial 0, on the same 3 seeds 3.50 points behind (" in words
+        assert "told apart" not in words
 
     def test_a_winner_that_chance_could_have_put_second(self) -> None:
         trials = [trial(0, 0.97), trial(1, 0.985)]
-        words = " ".join(confirmation(stand(trials, runs({0: [0.98, 0.99], 1: [0.985, 0.983]}))).words)
+        scores = {0: [0.98, 0.99, 0.985], 1: [0.985, 0.983, 0.985]}
+        words = " ".join(confirmation(stand(trials, runs(scores))).words)
         assert "The winner of the search, trial 1, may be as good" in words
         assert "Next comes" not in words, "who is next was just said"
 
     def test_a_choice_that_was_close(self) -> None:
         scores = {1: [0.985, 0.986, 0.985], 2: [0.97, 0.97, 0.97], 3: [0.985, 0.984, 0.986]}
         words = " ".join(confirmation(stand(SEARCH, runs(scores))).words)
-        assert "Next comes trial 3, 0.03 points behind trial 1 on the same seeds" in words
-        assert "cannot tell the two apart" in words
-
-    def test_a_winner_that_fails(self) -> None:
-        trials = [trial(0, 0.97), trial(1, 0.985)]
-        diverged = run(50, 1, 0, None, FAILED, failure=Failure.DIVERGED)
-        found = [*runs({0: [0.98, 0.97]}), diverged, run(51, 1, 0, None, PRUNED), run(52, 1, 1, None, PRUNED)]
-        result = confirmation(stand(trials, found))
-        words = " ".join(result.words)
-        assert result.chosen == 0
-        assert "Trial 1 is out: on seed 0 it failed (diverged)." in words
-        assert "The winner of the search, trial 1, was luck: it fails on another seed." in words
+        assert "Next comes trial 3, on the same 3 seeds 0.03 points behind" in words
+        assert "the two cannot be told apart" in words
 
     def test_nothing_is_chosen_before_everybody_is_done(self) -> None:
         whole, half = runs({1: [0.98, 0.98, 0.98]}), runs({2: [0.99, 0.99]})
@@ -294,11 +319,29 @@ class TestConfirmation:
         assert (found.chosen, found.best_run) == (None, None)
         assert found.words[-1] == "5 of 6 runs are finished; `tune confirm s` goes on."
 
-    def test_a_reference_is_never_chosen_and_said_to_be_as_good(self) -> None:
-        found = confirmation(stand(SEARCH[:2], runs({0: [0.99, 0.99], 1: [0.98, 0.97]}, {0: "course-mlp"})))
+    @pytest.mark.parametrize(
+        ("scores", "said"),
+        [
+            ([0.99, 0.991, 0.99], "The reference course-mlp is better than every candidate: 99.03 %"),
+            (
+                [0.9801, 0.99, 0.9701],
+                "has no lower mean than any candidate, 98.01 %: trial 1 has −0.01 points",
+            ),
+            ([0.99, 0.99], "has a higher mean than every candidate, 99.00 %: trial 1 has −1.00 points, and"),
+        ],
+    )
+    def test_a_better_reference_is_never_chosen_and_said_first(self, scores: list[float], said: str) -> None:
+        mine = [0.98, 0.98, 0.98][: len(scores)]
+        found = confirmation(stand(SEARCH[:2], runs({0: scores, 1: mine}, {0: "course-mlp"})))
         assert found.candidates[0].trial == 0
         assert found.chosen == 1
-        assert any("The reference course-mlp is no worse" in sentence for sentence in found.words)
+        assert said in found.words[0]
+
+    def test_a_reference_that_may_be_as_good(self) -> None:
+        scores = {0: [0.98, 0.99, 0.97], 1: [0.9802, 0.97, 0.9902]}
+        found = confirmation(stand(SEARCH[:2], runs(scores, {0: "course-mlp"})))
+        said = "Whether it is better than the reference course-mlp cannot be told"
+        assert any(said in each for each in found.words)
 
     def test_everybody_out(self) -> None:
         failed = run(0, 1, 0, None, FAILED, failure=Failure.DIVERGED)
@@ -311,16 +354,6 @@ class TestConfirmation:
         assert found.words[0] == "The search is not finished (3 of 9 trials): its leaders may change."
         assert any("4 epochs for 2" in sentence for sentence in found.words)
 
-    def test_longer_training_hides_luck(self) -> None:
-        words = " ".join(confirmation(stand(SEARCH[:3], runs({2: [0.995, 0.996]}), epochs=4)).words)
-        assert "give 99.55 %: longer training hides whether any of it was luck" in words
-        assert "nothing of it was luck" not in words
-
-    def test_fewer_epochs_than_the_search_had_prove_no_luck(self) -> None:
-        words = " ".join(confirmation(stand(SEARCH[:3], runs({2: [0.95, 0.95]}), epochs=1)).words)
-        assert "with fewer epochs this does not show what was luck" in words
-        assert "were luck" not in words
-
     def test_a_search_that_went_on_has_a_winner_that_is_not_confirmed(self) -> None:
         found = confirmation(stand([*SEARCH, trial(4, 0.999)], runs({2: [0.98, 0.98]})))
         assert any("new winner, trial 4, which is not confirmed" in sentence for sentence in found.words)
@@ -328,28 +361,56 @@ class TestConfirmation:
 
 class TestLooks:
     def best_of_1(self) -> int:
-        run = confirmation(lucky()).best_run
+        run = confirmation(overtaken()).best_run
         assert run is not None
         return run.trial_id
 
     def test_the_gaps_and_the_count(self) -> None:
-        mlp = lucky().runs[0].trial_id
-        found = confirmation(lucky(looks=[look(self.best_of_1(), 0.98), look(mlp, 0.93)]))
+        mlp = overtaken().runs[0].trial_id
+        found = confirmation(overtaken(looks=[look(self.best_of_1(), 0.98), look(mlp, 0.93)]))
         words = " ".join(found.words)
         assert "(98.60 % on validation) reach 98.00 %" in words
         assert "97.00 %, 98.50 % (+1.50), 98.00 % (−0.50). Some of the last step is no surprise" in words
-        assert "97.52 to 98.39 %" in words, "Wilson, 3920 of 4000"
-        assert "looked at once for models of this study and once for references." in words
-        assert "more than once" not in words
+        assert "97.52 to 98.39 %" in words, "Wilson, 3920 of 4000: the heads err together"
+        assert (
+            "of t was evaluated twice in this storage: once for models of this study, once for refer" in words
+        )
+        assert "more than one" not in words
+
+    def test_the_references_are_compared_image_by_image(self) -> None:
+        known = overtaken()
+        best, mlp = self.best_of_1(), known.runs[0].trial_id
+        known = replace(
+            known,
+            looks=[look(best, 0.98), look(mlp, 0.93)],
+            answers_on_test={best: answered(0.98), mlp: answered(0.93)},
+            digits_on_test=np.arange(IMAGES)[:, None],
+        )
+        found = confirmation(known)
+        assert "There it is better than the reference course-mlp by 5.00 points (" in " ".join(found.words)
+        [gap] = found.gaps_on_test
+        assert (gap.trial, gap.seeds, gap.by) == (0, 0, pytest.approx(0.05))
 
     def test_a_test_set_that_was_no_harder_needs_no_excuse(self) -> None:
-        words = " ".join(confirmation(lucky(looks=[look(self.best_of_1(), 0.99)])).words)
+        words = " ".join(confirmation(overtaken(looks=[look(self.best_of_1(), 0.99)])).words)
         assert "99.00 % (+0.50)." in words
         assert "no surprise" not in words
 
     def test_more_looks_are_counted_and_warned_of(self) -> None:
-        other = lucky().runs[-2].trial_id
-        found = confirmation(lucky(looks=[look(other, 0.99), look(self.best_of_1(), 0.98, minutes=9)]))
+        other = overtaken().runs[-2].trial_id
+        found = confirmation(overtaken(looks=[look(other, 0.99), look(self.best_of_1(), 0.98, minutes=9)]))
         words = " ".join(found.words)
-        assert "looked at twice for models of this study." in words
-        assert "Who looks more than once" in words
+        assert "evaluated twice in this storage: twice for models of this study." in words
+        assert "With more than one evaluation" in words
+
+    def test_those_of_other_studies_count_and_of_deleted_ones(self) -> None:
+        counted = replace(
+            overtaken(looks=[look(self.best_of_1(), 0.98)]),
+            evaluations=TestEvaluations(total=6, of_deleted_studies=3),
+        )
+        words = " ".join(confirmation(counted).words)
+        assert (
+            "evaluated 6 times in this storage: once for models of this study, 5 times for other studies "
+            "(deleted ones: 3)." in words
+        )
+        assert "With more than one evaluation" in words

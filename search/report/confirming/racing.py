@@ -2,24 +2,23 @@
 Knows nothing of how trials are queued, trained or shown.
 
 Candidates are trained on one seed after the other, the same seeds for all, so that two of them are compared
-by the differences of their pairs. From the third seed on, a candidate is hopeless when the 95 % interval of
-its mean difference to the leader (Student's t) lies below zero. That is the race of Maron and Moore
-(1994, "Hoeffding races") with the paired t test of Birattari et al. (2002, "A racing algorithm for
-configuring metaheuristics"); Optuna's WilcoxonPruner is the same idea with another test, which cannot
-reach 95 % before the sixth pair. What the rule saves and loses was measured: docs/decisions/010.
+by the differences of their pairs. From the third seed on, no more seeds are spent on a candidate when the
+95 % interval of its mean difference to the leader over seeds (Student's t) lies below zero. That is the race
+of Maron and Moore (1994, "Hoeffding races") with the paired t test of Birattari et al. (2002, "A racing
+algorithm for configuring metaheuristics"); Optuna's WilcoxonPruner is the same idea with another test, which
+cannot reach 95 % before the sixth pair. What the rule saves and loses was measured: docs/decisions/010. It
+decides what is trained; what is said to be better takes intervals over seeds and digits (two_way.py).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import fmean
+from statistics import fmean, stdev
 
 from search.records import Failure, State, TrialRecord
 from search.report.numbers import best_trial
-from search.report.student import interval
-
-PAIRS = 3
-"""Seeds that two candidates must share before one is dropped for the other."""
+from search.report.two_way import SEEDS, student
 
 TRIES = 3
 """A run that fails so often ends its candidate's race. Signals and full disks do not count."""
@@ -91,7 +90,7 @@ def in_vain(runs: Sequence[TrialRecord]) -> set[int]:
     racing = {
         candidate: by_seed
         for candidate, by_seed in values(runs).items()
-        if candidate not in gone | yardstick and len(by_seed) >= PAIRS
+        if candidate not in gone | yardstick and len(by_seed) >= SEEDS
     }
     if racing:
         leader = max(racing, key=lambda candidate: (fmean(racing[candidate].values()), -candidate))
@@ -102,7 +101,9 @@ def in_vain(runs: Sequence[TrialRecord]) -> set[int]:
 def hopeless(found: Values, candidate: int, leader: int) -> bool:
     """Whether the seeds that both were trained on are enough to tell that the candidate is the worse one."""
     gaps = differences(found, candidate, leader)
-    return len(gaps) >= PAIRS and interval(gaps)[2] < 0
+    if len(gaps) < SEEDS:
+        return False
+    return fmean(gaps) + student(0.95, len(gaps) - 1) * stdev(gaps) / math.sqrt(len(gaps)) < 0
 
 
 def differences(found: Values, one: int, other: int) -> list[float]:

@@ -1,5 +1,8 @@
-"""What follows from a confirmation, in sentences: who is chosen, what was luck, what the test set says.
-Knows nothing of where they are read.
+"""What follows from a confirmation, in sentences: who is chosen, what is better, what the test set says.
+
+A sentence says that one candidate is better only where the interval over seeds and digits of their difference
+excludes zero, with all such sentences of a page erring together in at most 5 of 100 confirmations
+(benchmarks/claims_of_confirm.py).
 """
 
 from __future__ import annotations
@@ -7,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from shlex import quote
 
-from search.confirmation import Candidate, Confirmation, Look, SeedRun
-from search.records import Failure, StudyRecord, TrialRecord
-from search.report.confirming import racing
-from search.report.numbers import best_trial, wilson
-from search.report.student import interval
+from search.confirmation import Candidate, Confirmation, Gap, Look, SeedRun
+from search.records import StudyRecord, TrialRecord
+from search.report.numbers import accuracy_intervals, best_trial
+from search.report.two_way import SEEDS, Intervals
 from search.report.words import listed, percent, points, widened
 
 EASY = (
@@ -28,13 +30,14 @@ def sentences(
     finished: tuple[int, int],
     searched: int,
     failed: Mapping[int, TrialRecord],
+    every_digit: bool,
     beside: int,
 ) -> Iterator[str]:
     """What follows from `found`, one sentence after the other.
 
     trials: of the search. finished: runs of the confirmation, and how many there shall be. searched: finished
-    trials of the search. failed: candidates out of the race for failing, with the run that ended it. beside:
-    looks at the test set for references.
+    trials of the search. failed: candidates out of the race for failing, with the run that ended it.
+    every_digit: it validates on other compositions than the search. beside: test evaluations of references.
     """
     if not search.is_finished(searched):
         yield (
@@ -52,36 +55,67 @@ def sentences(
         else:
             yield "Nothing can be chosen: every candidate is out."
         return
+    yield from _better_references(found, chosen)
     yield choice(found, chosen)
-    yield from _luck(found, chosen, search=search, trials=trials, failed=failed)
-    yield from _rivals(found, chosen, search_winner=_winner(trials))
+    if len(chosen.runs) < SEEDS:
+        yield f"{SEEDS} seeds at least can tell a difference from chance; with fewer, none is called one."
+    elif any(gap.low is None and gap.seeds >= SEEDS for gap in found.gaps):
+        yield (
+            "A previous version of tune did not record which answers were right: no difference can be told "
+            f"from chance. `tune delete {quote(found.confirmed_in)}` makes room for a new confirmation."
+        )
+    yield from _of_the_search(
+        found, chosen, search=search, trials=trials, failed=failed, every_digit=every_digit
+    )
+    yield from _next(found, search_winner=_winner(trials))
+    yield from _worse_references(found, chosen)
     yield from _test(found, chosen, found.best_run, beside=beside)
 
 
 def choice(found: Confirmation, chosen: Candidate) -> str:
     """The sentence that names the chosen one."""
-    lucky = f"; the best of {rivals + 1} means is a little lucky" if (rivals := _rivals_of(found)) else ""
+    rivals = sum(each.reference is None for each in found.candidates) - 1
+    biased = f"; the best of {rivals + 1} means is a little too high" if rivals else ""
     return (
         f"Trial {chosen.trial}{_width(found)} is chosen: {percent(chosen.mean)} on validation, the mean of "
-        f"{len(chosen.runs)} seeds, 95 % interval {_range(chosen.low, chosen.high)}{lucky}."
+        f"{len(chosen.runs)} seeds, 95 % interval over seeds and digits {_range(chosen.low, chosen.high)}"
+        f"{biased}."
     )
 
 
-def _rivals_of(found: Confirmation) -> int:
-    """Candidates that might have been chosen instead."""
-    return sum(each.reference is None for each in found.candidates) - 1
+def _better_references(found: Confirmation, chosen: Candidate) -> Iterator[str]:
+    """What comes first: a reference with a better mean than the chosen one."""
+    for each in found.candidates:
+        gap = gap_to(found, each.trial)
+        if each.reference is None or gap is None or gap.by >= 0:
+            continue
+        if gap.high is not None and gap.high < 0:
+            yield (
+                f"The reference {each.reference} is better than every candidate: {percent(each.mean)} on "
+                f"validation, {_unsigned(gap.by)} above trial {chosen.trial}{_interval(gap)}."
+            )
+        else:
+            yield (
+                f"The reference {each.reference} has a higher mean than every candidate, "
+                f"{percent(each.mean)}: trial {chosen.trial} has {points(gap.by)} points"
+                f"{_interval(gap, signed=True)}, and nothing was gained."
+            )
 
 
-def _apart(found: Confirmation, one: Candidate, chosen: Candidate) -> tuple[float, float, float, str]:
-    """(mean, low, high, a remark) of what `one` has over the chosen one on the same seeds.
-
-    The chosen one is the best of several, so its rivals share the 5 % of error (Bonferroni).
-    """
-    rivals = max(1, _rivals_of(found))
-    pairs = racing.differences(_values(found), one.trial, chosen.trial)
-    gap, low, high = interval(pairs, 1 - 0.05 / rivals)
-    corrected = f", corrected for {rivals} rivals" if rivals > 1 else ""
-    return gap, low, high, corrected
+def _worse_references(found: Confirmation, chosen: Candidate) -> Iterator[str]:
+    for each in found.candidates:
+        gap = gap_to(found, each.trial)
+        if each.reference is None or gap is None or gap.by < 0 or gap.low is None:
+            continue
+        if gap.low > 0:
+            yield (
+                f"It is better than the reference {each.reference} by {_unsigned(gap.by)}{_interval(gap)}."
+            )
+        else:
+            yield (
+                f"Whether it is better than the reference {each.reference} cannot be told: "
+                f"{points(gap.by)} points{_interval(gap)}."
+            )
 
 
 def _winner(trials: Sequence[TrialRecord]) -> int | None:
@@ -89,42 +123,37 @@ def _winner(trials: Sequence[TrialRecord]) -> int | None:
     return None if best is None else best.number
 
 
-def _rivals(found: Confirmation, chosen: Candidate, *, search_winner: int | None) -> Iterator[str]:
-    """How sure the choice is, and whether the search was worth it."""
-    others = (each for each in found.candidates if each is not chosen)
-    second = next((each for each in others if each.reference is None and not each.dropped), None)
-    if second is not None and second.trial != search_winner:  # of whom it was said
-        gap, low, high, corrected = _apart(found, second, chosen)
-        if high >= 0:
-            yield (
-                f"Next comes trial {second.trial}, {_unsigned(-gap)} behind trial {chosen.trial} on the same "
-                f"seeds ({points(low)} to {points(high)}{corrected}): these seeds cannot tell the two apart."
-            )
-    for each in found.candidates:
-        if each.reference is not None and each.mean >= chosen.mean:
-            yield (
-                f"The reference {each.reference} is no worse ({percent(each.mean)}): "
-                "nothing was gained over it."
-            )
+def _next(found: Confirmation, *, search_winner: int | None) -> Iterator[str]:
+    """How sure the choice is."""
+    rivals = {each.trial for each in found.candidates if each.reference is None}
+    gaps = [gap for gap in found.gaps if gap.trial in rivals and gap.low is not None]
+    if not gaps:
+        return
+    gap = min(gaps, key=lambda gap: (gap.by, gap.trial))
+    if gap.trial == search_winner or gap.low is None:  # it was said
+        return
+    told = (
+        f"Next comes trial {gap.trial}, on the same {gap.seeds} seeds {_unsigned(gap.by)} "
+        f"{'behind' if gap.by >= 0 else 'ahead'}{_interval(gap)}"
+    )
+    yield f"{told}." if gap.low > 0 else f"{told}: the two cannot be told apart."
 
 
-def _luck(
+def _of_the_search(
     found: Confirmation,
     chosen: Candidate,
     *,
     search: StudyRecord,
     trials: Sequence[TrialRecord],
     failed: Mapping[int, TrialRecord],
+    every_digit: bool,
 ) -> Iterator[str]:
-    """What became of the search's winner on fresh seeds."""
+    """How the search's winner did on fresh seeds."""
     number = _winner(trials)
     if number is None:
         return
-    alike = found.widen == 1 and found.epochs == search.spec.epochs
     if number in failed:
-        unstable = failed[number].failure is Failure.DIVERGED
-        luck = "was luck" if alike and unstable else "does not keep its place"
-        yield f"The winner of the search, trial {number}, {luck}: it fails on another seed."
+        yield f"The winner of the search, trial {number}, cannot be chosen: it fails on another seed."
         return
     winner = next((each for each in found.candidates if each.trial == number), None)
     if winner is None:  # the search has gone on since
@@ -133,52 +162,53 @@ def _luck(
             f"`tune confirm {quote(found.study)}` does it."
         )
         return
+    gap = gap_to(found, number)
     if winner is chosen:
         yield "It is the winner of the search, too."
-    else:
-        gap, low, high, corrected = _apart(found, winner, chosen)
-        told = f"on the same seeds it differs from trial {chosen.trial} by {points(gap)} points"
-        between = f"({points(low)} to {points(high)}{corrected})"
-        if high < 0:
-            luck = "was luck" if alike else "does not keep its place"
-            yield f"The winner of the search, trial {winner.trial}, {luck}: {told} {between}."
+    elif gap is not None:
+        named, on = f"The winner of the search, trial {number},", f"on the same {gap.seeds} seeds"
+        if gap.low is not None and gap.low > 0:
+            yield f"{named} is behind it by {_unsigned(gap.by)} {on}{_interval(gap)}."
+        elif gap.low is not None:
+            yield f"{named} may be as good: {on} it is {_unsigned(gap.by)} behind{_interval(gap)}."
         else:
-            yield f"The winner of the search, trial {winner.trial}, may be as good: {told} {between}."
-    yield _gap(winner, search=search, epochs=found.epochs, widen=found.widen)
-
-
-def _gap(winner: Candidate, *, search: StudyRecord, epochs: float, widen: float) -> str:
-    changed = ["fresh seeds"]
-    if epochs != search.spec.epochs:
-        changed.append(f"{epochs:g} epochs for {search.spec.epochs:g}")
-    if widen > 1:
-        changed.append(f"{widen:g} times the width")
-    told = f"The search saw {percent(winner.search_value)} in it; {listed(changed)} give"
-    gap = winner.search_value - winner.mean
-    if widen > 1:
-        return f"{told} {percent(winner.mean)}: wider networks do not show what was luck."
-    if gap > 0 and epochs < search.spec.epochs:
-        return f"{told} {percent(winner.mean)}: with fewer epochs this does not show what was luck."
-    if gap <= 0 and epochs > search.spec.epochs:
-        return f"{told} {percent(winner.mean)}: longer training hides whether any of it was luck."
-    if winner.search_value > winner.high:
-        return f"{told} {percent(winner.mean)}: {_unsigned(gap)} of what the search saw were luck."
-    if gap > 0:
-        return f"{told} {percent(winner.mean)}, {_unsigned(gap)} less, which is within chance."
-    return f"{told} {percent(winner.mean)}: nothing of it was luck."
+            yield f"{named} has {percent(winner.mean)}, {on} {points(-gap.by)} points."
+    changed = [f"{len(winner.runs)} fresh seeds"]
+    if found.epochs != search.spec.epochs:
+        changed.append(f"{found.epochs:g} epochs for {search.spec.epochs:g}")
+    if found.widen > 1:
+        changed.append(f"{found.widen:g} times the width")
+    if every_digit:
+        changed.append("every validation digit")
+    yield (
+        f"The search saw {percent(winner.search_value)} in it, with one seed; {listed(changed)} give "
+        f"{percent(winner.mean)}."
+    )
 
 
 def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun, *, beside: int) -> Iterator[str]:
     """What the test set says, and how often it was asked."""
     look = last_look(found.looks, best_run)
     if look is None:
-        yield "The test set was not looked at yet for the chosen one."
+        yield "The chosen one was not evaluated on the test set yet."
         return
-    low, high = wilson(look.accuracy * look.pictures, look.pictures)
+    low, high = intervals(found, look)["mean"]
     yield (
         f"On test the weights of its best seed ({percent(best_run.value)} on validation) reach "
-        f"{percent(look.accuracy)}, 95 % interval {_range(low, high)} over {look.pictures:,} pictures."
+        f"{percent(look.accuracy)}, 95 % interval {_range(low, high)} over {look.pictures:,} images."
     )
+    names = {each.trial: each.reference for each in found.candidates}
+    for gap in found.gaps_on_test:
+        assert gap.low is not None
+        assert gap.high is not None
+        reference = f"the reference {names[gap.trial]}"
+        if gap.low > 0:
+            yield f"There it is better than {reference} by {_unsigned(gap.by)}{_interval(gap)}."
+        elif gap.high < 0:
+            yield f"There it is worse than {reference} by {_unsigned(gap.by)}{_interval(gap)}."
+        else:
+            signed = f"{points(gap.by)} points{_interval(gap, signed=True)}"
+            yield f"There it cannot be told from {reference}: {signed}."
     yield (
         f"From the search to the confirmation to the test: {percent(chosen.search_value)}, "
         f"{percent(chosen.mean)} ({points(chosen.mean - chosen.search_value)}), "
@@ -186,11 +216,26 @@ def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun, *, beside: 
     )
     if look.accuracy < chosen.mean:
         yield EASY
-    own = len(found.looks) - beside
-    references = f" and {_times(beside)} for references" if beside else ""
-    yield f"The test set was looked at {_times(own)} for models of this study{references}."
-    if own > 1:
-        yield "Who looks more than once may choose by what he saw: trust the last figure less than the first."
+    yield from _ledger(found, own=len(found.looks) - beside, beside=beside)
+
+
+def _ledger(found: Confirmation, *, own: int, beside: int) -> Iterator[str]:
+    """How often the test set was evaluated, for this study and in the whole storage."""
+    known = found.evaluations
+    total = max(own + beside, 0 if known is None else known.total)
+    told = f"{times(own)} for models of this study"
+    if beside:
+        told += f", {times(beside)} for references"
+    if others := total - own - beside:
+        told += f", {times(others)} for other studies"
+        if known is not None and known.of_deleted_studies:
+            told += f" (deleted ones: {known.of_deleted_studies})"
+    yield f"The test set of {found.task} was evaluated {times(total)} in this storage: {told}."
+    if own + others > 1:
+        yield (
+            "With more than one evaluation one may choose by what was seen: trust the last figure less than "
+            "the first."
+        )
 
 
 def beside(other: Confirmation) -> str:
@@ -205,13 +250,37 @@ def beside(other: Confirmation) -> str:
     return f"Another confirmation, {other.confirmed_in} ({how}), {came}."
 
 
+def intervals(found: Confirmation, look: Look) -> Intervals:
+    """95 % intervals of a test evaluation: over digits, else as if no two images shared one."""
+    known = found.intervals_on_test.get(look.trial_id)
+    return known or accuracy_intervals(look.heads, look.joint, look.pictures)
+
+
 def last_look(looks: Sequence[Look], run: SeedRun) -> Look | None:
     """The latest look at this run's weights; None where there is none."""
     return next((look for look in reversed(looks) if look.trial_id == run.trial_id), None)
 
 
-def _values(found: Confirmation) -> dict[int, dict[int, float]]:
-    return {each.trial: {run.seed: run.value for run in each.runs} for each in found.candidates}
+def gap_to(found: Confirmation, trial: int) -> Gap | None:
+    """Of the chosen candidate to this one; None where there is none."""
+    return next((gap for gap in found.gaps if gap.trial == trial), None)
+
+
+def times(n: int) -> str:
+    """never, once, twice, 3 times."""
+    return {0: "never", 1: "once", 2: "twice"}.get(n, f"{n} times")
+
+
+def _interval(gap: Gap, *, signed: bool = False) -> str:
+    """` (+0.10 to +0.30, 95 % for all 4 comparisons together)`; nothing where there is no interval.
+
+    signed: of a gap that is told with its sign, the chosen one less the other; else of its size.
+    """
+    if gap.low is None or gap.high is None:
+        return ""
+    low, high = (gap.low, gap.high) if signed or gap.by >= 0 else (-gap.high, -gap.low)
+    together = f" for all {gap.comparisons} comparisons together" if gap.comparisons > 1 else ""
+    return f" ({points(low)} to {points(high)}, 95 %{together})"
 
 
 def _width(found: Confirmation) -> str:
@@ -223,8 +292,4 @@ def _range(low: float, high: float) -> str:
 
 
 def _unsigned(fraction: float) -> str:
-    return f"{fraction * 100:.2f} points"
-
-
-def _times(n: int) -> str:
-    return {1: "once", 2: "twice"}.get(n, f"{n} times")
+    return f"{abs(fraction) * 100:.2f} points"

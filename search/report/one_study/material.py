@@ -15,6 +15,7 @@ from search.report.one_study import basis
 from search.report.one_study.basis import Basis, Curves
 from search.report.one_study.effects import FAMILY, Setting
 from search.report.one_study.mistakes import Mistakes
+from search.report.two_way import Intervals
 
 LEADERS = 10
 """Trials whose curves and settings are shown."""
@@ -42,6 +43,8 @@ class Material:
     mistakes: Mistakes | str
     """of the winner's weights; else why there are none, in a sentence"""
     confirmation: Confirmation | None
+    intervals: Intervals | None = None
+    """of the winner's validation accuracies, over digits; None: its single answers are not known"""
     command: str
     """that makes the same study again"""
     space: str

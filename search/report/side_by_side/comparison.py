@@ -8,10 +8,12 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from search.records import Counts, Measured, Point, State, StudyRecord, Track, TrialRecord
+from search.records import Answers, Counts, Measured, Point, State, StudyRecord, Track, TrialRecord
+from search.report import two_way
 from search.report.estimates import Estimate, best_of, difference, median
-from search.report.numbers import Ranking, wilson
+from search.report.numbers import Ranking, accuracy_intervals
 from search.report.timeline import Mark, Timeline, timeline
+from search.report.two_way import Digits
 
 LEVELS = (0.95, 0.98, 0.99)
 """Validation accuracies whose first sight is timed."""
@@ -38,6 +40,8 @@ class Studied:
     """of its curve, where its validation score is highest"""
     machines: tuple[str, ...]
     """processors that its workers ran on, each once"""
+    answers: Answers | None = None
+    """of the winner's kept weights on validation; None: not known"""
 
     @property
     def better_reference(self) -> TrialRecord | None:
@@ -87,7 +91,7 @@ class Side:
     studied: Studied
     timeline: Timeline
     best: Mapping[str, Estimate]
-    """by MEAN, head, JOINT: the best trial, with Wilson's interval over the validation pictures"""
+    """by MEAN, head, JOINT: the best trial, with its interval over digits, where its answers are known"""
     typical: Mapping[str, Estimate]
     """likewise: the median of the complete trials that the search proposed; empty where there is none"""
     scores: tuple[float, ...]
@@ -119,7 +123,9 @@ class Against:
     first: Side
     other: Side
     differences: Mapping[str, Estimate]
-    """by MEAN, head, JOINT: the first's best trial less the other's"""
+    """by MEAN, head, JOINT: the first's best trial less the other's, these two networks on other digits"""
+    image_by_image: bool
+    """whether the single answers of both are known; else the two are taken for independent"""
     pairs: tuple[Pair, ...]
 
 
@@ -133,8 +139,14 @@ class Comparison:
     """the first with each of the others"""
 
 
-def compare(studies: Sequence[Studied], pairs: Sequence[Sequence[Pair]]) -> Comparison:
-    """The comparison. pairs: for each study but the first, the runs that it shares with the first."""
+def compare(
+    studies: Sequence[Studied], pairs: Sequence[Sequence[Pair]], digits: Digits | None = None
+) -> Comparison:
+    """The comparison.
+
+    pairs: for each study but the first, the runs that it shares with the first. digits: of the examples that
+    the answers of the studies are about; None: no answers are known.
+    """
     timelines = [timeline(study.tracks, study.reports) for study in studies]
     own = [_own(study.tracks) for study in studies]
     budget = Budget(
@@ -144,7 +156,7 @@ def compare(studies: Sequence[Studied], pairs: Sequence[Sequence[Pair]]) -> Comp
         own=min(map(len, own)),
     )
     sides = tuple(
-        _side(study, line, scores, budget)
+        _side(study, line, scores, budget, digits)
         for study, line, scores in zip(studies, timelines, own, strict=True)
     )
     first = sides[0]
@@ -155,11 +167,8 @@ def compare(studies: Sequence[Studied], pairs: Sequence[Sequence[Pair]]) -> Comp
             Against(
                 first=first,
                 other=other,
-                differences={
-                    name: difference(estimate.value, other.best[name].value, _pictures(first, other))
-                    for name, estimate in first.best.items()
-                    if name in other.best
-                },
+                differences=_differences(first, other, digits),
+                image_by_image=_paired(first, other, digits) is not None,
                 pairs=tuple(shared),
             )
             for other, shared in zip(sides[1:], pairs, strict=True)
@@ -167,8 +176,32 @@ def compare(studies: Sequence[Studied], pairs: Sequence[Sequence[Pair]]) -> Comp
     )
 
 
-def _pictures(*sides: Side) -> int:
-    return min(side.studied.record.spec.validation_pictures for side in sides)
+def _paired(first: Side, other: Side, digits: Digits | None) -> tuple[Answers, Answers] | None:
+    """The answers of both winners, where they are known and about the same examples."""
+    one, two = first.studied.answers, other.studied.answers
+    if one is None or two is None or digits is None or not one.examples == two.examples == len(digits):
+        return None
+    return one, two
+
+
+def _differences(first: Side, other: Side, digits: Digits | None) -> dict[str, Estimate]:
+    """The two winners on the same images: on those that one alone has right, where they are known."""
+    found = _paired(first, other, digits)
+    names = [name for name in first.best if name in other.best]
+    if found is None or digits is None:
+        return {name: difference(first.best[name], other.best[name]) for name in names}
+
+    def scores(answers: Answers, name: str) -> two_way.Scores:
+        if name == JOINT:
+            return two_way.all_right(answers)[None]
+        return two_way.right(answers, None if name == MEAN else name)[None]
+
+    one, two = found
+    steps = {MEAN: 1 / len(one.heads)}
+    return {
+        name: two_way.difference(scores(one, name), scores(two, name), digits, step=steps.get(name, 1.0))
+        for name in names
+    }
 
 
 def _own(tracks: Sequence[Track]) -> list[float]:
@@ -180,14 +213,15 @@ def _own(tracks: Sequence[Track]) -> list[float]:
     ]
 
 
-def _side(study: Studied, line: Timeline, own: Sequence[float], budget: Budget) -> Side:
-    pictures = study.record.spec.validation_pictures
-    found = {
-        MEAN: study.point.validation.accuracy,
-        **{name: head.accuracy for name, head in study.point.validation.heads.items()},
-        JOINT: study.point.validation.joint,
-    }
-    intervals = {name: wilson(value * pictures, pictures) for name, value in found.items()}
+def _side(
+    study: Studied, line: Timeline, own: Sequence[float], budget: Budget, digits: Digits | None
+) -> Side:
+    heads = {name: head.accuracy for name, head in study.point.validation.heads.items()}
+    joint = study.point.validation.joint
+    found = {MEAN: study.point.validation.accuracy, **heads, JOINT: joint}
+    intervals: two_way.Intervals = accuracy_intervals(heads, joint, study.record.spec.validation_pictures)
+    if study.answers is not None and digits is not None and study.answers.examples == len(digits):
+        intervals = two_way.intervals(study.answers, digits)
     proposed = [
         max(track.points, key=lambda point: point.accuracy)
         for track in study.tracks

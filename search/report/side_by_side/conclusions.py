@@ -71,15 +71,20 @@ def best_against_best(against: Against) -> str:
         f"The best of {first} less the best of {other}: {points(found.value)} points, "
         f"95 % interval {points(found.low)} to {points(found.high)}"
     )
+    blind = (
+        ""
+        if against.image_by_image
+        else " It takes their errors for independent, as the single answers are not known: rather too wide."
+    )
     if found.low <= 0 <= found.high:
         return (
-            f"{told}. The interval holds 0, so {pictures:,} pictures do not tell the two networks apart. "
-            "It takes their errors for independent; on the same pictures it is rather too wide."
+            f"{told}. The interval holds 0, so {pictures:,} pictures do not tell the two networks "
+            f"apart.{blind}"
         )
-    better = first if found.value > 0 else other
     return (
-        f"{told}. On these pictures the network of {better} is the better one; "
-        "that its search is, does not follow."
+        f"{told}, for two networks that were not chosen on these {pictures:,} pictures. These were, the one "
+        "of more trials by more luck: `tune confirm` of both studies shows on fresh seeds which is "
+        f"better.{blind}"
     )
 
 

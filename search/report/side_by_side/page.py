@@ -43,7 +43,8 @@ def comparison_page(comparison: Comparison, *, footer: str) -> str:
                 Chart(
                     figure=figures.heads(sides),
                     caption="The best trial of each study with 95 % intervals over the validation pictures "
-                    "(Wilson). They hold for one network, and the best of many trials is also lucky.",
+                    "(Wilson, of the mean with the covariance of the heads). They hold for one network, and "
+                    "the best of many trials is also lucky.",
                 ),
             ),
         ),

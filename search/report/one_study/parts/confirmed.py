@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from shlex import quote
 
-from search.confirmation import Candidate, Confirmation, Look
+from search.confirmation import Candidate, Confirmation, Look, TestEvaluations
 from search.records import StudyRecord
 from search.report.confirming import verdict
 from search.report.html import Html, code, paragraph, subheading, table
@@ -73,15 +73,15 @@ def confirmed(confirmation: Confirmation | None, *, study: StudyRecord, trials: 
             paragraph(
                 f"{count(len(confirmation.candidates), 'configuration')} on "
                 f"{count(confirmation.seeds, 'fresh seed')}, {confirmation.epochs:g} epochs each{width}, in "
-                f"the study {confirmation.confirmed_in}. Intervals are 95 % of the mean over seeds; the "
-                "number from the search is the one that chose, and flatters.",
+                f"the study {confirmation.confirmed_in}. Intervals are 95 % of the mean over seeds and "
+                "digits; the number from the search is the one that chose, and is biased upward.",
                 kind="note",
             ),
             table(
                 ("configuration", "in the search", "mean on fresh seeds", "95 % interval", "seeds"),
                 [_row(each, confirmation) for each in confirmation.candidates],
             ),
-            *_looks(confirmation.looks),
+            *_looks(confirmation.looks, confirmation.evaluations),
         ),
     )
 
@@ -99,7 +99,15 @@ def _row(candidate: Candidate, confirmation: Confirmation) -> tuple[str, ...]:
     )
 
 
-def _looks(looks: tuple[Look, ...]) -> list[Html]:
+def _in_all(evaluations: TestEvaluations | None) -> str:
+    if evaluations is None:
+        return ""
+    gone = evaluations.of_deleted_studies
+    deleted = f", {gone} of them for studies that are deleted" if gone else ""
+    return f", and {count(evaluations.total, 'time')} in the whole storage{deleted}"
+
+
+def _looks(looks: tuple[Look, ...], evaluations: TestEvaluations | None) -> list[Html]:
     if not looks:
         return [paragraph("The test set has not been looked at for this study.")]
     trials = len({look.trial_id for look in looks})
@@ -117,9 +125,9 @@ def _looks(looks: tuple[Look, ...]) -> list[Html]:
     return [
         subheading("Looks at the test set"),
         paragraph(
-            f"The test set has been looked at {count(len(looks), 'time')}, for {count(trials, 'network')}, "
-            "as far as this storage knows: what was deleted from it is not counted. "
-            "Whoever looks often may choose by what he saw: the more looks, the less the numbers are worth."
+            f"The test set was evaluated {count(len(looks), 'time')}, for {count(trials, 'network')} of this "
+            f"study{_in_all(evaluations)}. The more often, the more may have been chosen by it, and the less "
+            "the numbers are worth."
         ),
         table(
             ("when (UTC)", "why", "accuracy", "by head", "all heads right", "pictures"), rows, words=(0, 1, 3)

@@ -5,8 +5,9 @@ Knows nothing of settings.
 from __future__ import annotations
 
 from search.records import Failure, State, TrialRecord
-from search.report.estimates import difference
+from search.report.estimates import Estimate, difference
 from search.report.html import Html, fold, paragraph, table
+from search.report.numbers import best_point, mean_interval
 from search.report.one_study import figures
 from search.report.one_study.material import Material
 from search.report.one_study.outcomes import front, spending, spent_in_words
@@ -20,10 +21,10 @@ def sizes(material: Material) -> Section:
     top = material.winner
     body: list[Html | Chart | Grid] = []
     if top is not None and best and (len(best) > 1 or best[0] is not top):
-        enough = next(trial for trial in best if _alike(top, trial, n))
+        enough = next(trial for trial in best if _alike(material, top, trial))
         if enough.parameters and top.parameters and enough.parameters < top.parameters:
             told = f"what cannot be told from it on {n:,} pictures"
-            if _better(enough, top, n):
+            if _better(material, enough, top):
                 told = "better than it"
             body.append(
                 paragraph(
@@ -61,16 +62,30 @@ def sizes(material: Material) -> Section:
     return Section(heading="Size and accuracy", body=tuple(body))
 
 
-def _alike(top: TrialRecord, other: TrialRecord, pictures: int) -> bool:
-    """Whether so many pictures cannot tell the other one from the top."""
-    low = difference(top.value or 0.0, other.value or 0.0, pictures).low
+def _alike(material: Material, top: TrialRecord, other: TrialRecord) -> bool:
+    """Whether the validation pictures cannot tell the other one from the top."""
+    low = difference(_accuracy(material, top), _accuracy(material, other)).low
     return low is not None and low <= 0
 
 
-def _better(one: TrialRecord, top: TrialRecord, pictures: int) -> bool:
-    """Whether so many pictures show that this one, a reference, is better than the winner."""
-    low = difference(one.value or 0.0, top.value or 0.0, pictures).low
+def _better(material: Material, one: TrialRecord, top: TrialRecord) -> bool:
+    """Whether the validation pictures show that this one, a reference, is better than the winner."""
+    low = difference(_accuracy(material, one), _accuracy(material, top)).low
     return low is not None and low > 0
+
+
+def _accuracy(material: Material, trial: TrialRecord) -> Estimate:
+    """Mean of the heads' accuracies at the trial's best point, with its interval."""
+    point = best_point(material.curves.get(trial.trial_id, ()))
+    if point is None:
+        return Estimate(value=trial.value or 0.0, low=0.0, high=1.0)
+    scores = point.validation
+    low, high = mean_interval(
+        [head.accuracy for head in scores.heads.values()],
+        scores.joint,
+        material.study.spec.validation_pictures,
+    )
+    return Estimate(value=scores.accuracy, low=low, high=high)
 
 
 def time(material: Material) -> Section:

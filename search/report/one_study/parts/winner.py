@@ -4,13 +4,14 @@ Knows nothing of whether it will hold (search.report.one_study.parts.confirmed).
 
 from __future__ import annotations
 
-from search.records import State, TrialRecord
+from search.records import Point, State, TrialRecord
 from search.report.html import Html, paragraph, safe, strong, table
-from search.report.numbers import best_point, gains, wilson
+from search.report.numbers import accuracy_intervals, best_point, gains
 from search.report.numbers import count as count_states
 from search.report.one_study.effects import label
 from search.report.one_study.material import Material
 from search.report.page import Section
+from search.report.two_way import Intervals
 from search.report.words import (
     better,
     count,
@@ -62,7 +63,7 @@ def in_words(material: Material) -> Html:
     assert winner is not None, "a report is made of a study with a report"
     point = best_point(material.curves[winner.trial_id])
     assert point is not None
-    low, high = wilson(point.validation.accuracy * spec.validation_pictures, spec.validation_pictures)
+    low, high = _intervals(material, point)["mean"]
     settings = winner.settings
     heads = [
         f"{name.replace('_', ' ')} {percent(head.accuracy)}" for name, head in point.validation.heads.items()
@@ -95,6 +96,13 @@ def in_words(material: Material) -> Html:
     return safe(*parts)
 
 
+def _intervals(material: Material, point: Point) -> Intervals:
+    """Over digits; where the single answers are not known, as if no two images shared one."""
+    heads = {name: head.accuracy for name, head in point.validation.heads.items()}
+    pictures = material.study.spec.validation_pictures
+    return material.intervals or accuracy_intervals(heads, point.validation.joint, pictures)
+
+
 def _kind(trial: TrialRecord) -> str:
     if trial.reference:
         return f"the published network {trial.reference}"
@@ -107,7 +115,7 @@ def winner(material: Material) -> Section:
     """Its settings, and its interval head by head."""
     best = material.winner
     assert best is not None
-    point, n = best_point(material.curves[best.trial_id]), material.study.spec.validation_pictures
+    point = best_point(material.curves[best.trial_id])
     assert point is not None
     named = {name: head.accuracy for name, head in point.validation.heads.items()}
     train = {name: head.accuracy for name, head in point.train.heads.items()}
@@ -115,9 +123,9 @@ def winner(material: Material) -> Section:
         {**named, "all heads right": point.validation.joint},
         {**train, "all heads right": point.train.joint},
     )
-    rows = []
+    rows, intervals = [], _intervals(material, point)
     for name, accuracy in named.items():
-        low, high = wilson(accuracy * n, n)
+        low, high = intervals["joint" if name == "all heads right" else name]
         rows.append(
             (
                 name.replace("_", " "),

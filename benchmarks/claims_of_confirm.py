@@ -1,0 +1,387 @@
+"""How often are the sentences of `tune confirm` and differences of `tune compare` wrong? A Markdown table.
+
+Made-up confirmations go through the very functions that the commands call; a claim is counted where the
+sentence is printed. Each has a search of 30 trials whose leaders are confirmed, two references, validation
+images of two digits, and answers of two heads: a head is wrong where the difficulty of an image's digits,
+which all networks share, and effects of the network exceed a limit. Those effects come from the seed
+("seeds"), from how well the settings suit a digit ("digits"), or from both; in each, single answers also vary
+by chance. The search chooses its leaders on a part of the same digits, with other seeds.
+
+In a null cell all trials and references have the same true accuracy: whatever is called better is a false
+positive, and so is an interval of a difference that excludes zero, with or without a sentence; a page that
+has one or more is counted once. A null cell passes when the 95 % lower bound of its rate is at most 5 %. In
+"strong" cells one trial, or every trial, is better than the rest: there the rate is the power.
+
+    python benchmarks/claims_of_confirm.py              # about half an hour on one core
+    python benchmarks/claims_of_confirm.py --n 100      # a first look
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.records import (
+    Answers,
+    Confirming,
+    HeadScore,
+    Point,
+    Scores,
+    State,
+    StudyRecord,
+    StudySpec,
+    TrialRecord,
+)
+from search.report import two_way
+from search.report.confirming import racing
+from search.report.confirming.standing import Stand, confirmation
+from search.report.numbers import mean_interval, wilson
+
+Array = NDArray[np.float64]
+Kind = Literal["seeds", "digits", "both"]
+Better = Literal["none", "one", "all"]
+
+N_NULL, N_STRONG = 1000, 300
+DIGITS, COMPOSITIONS, SEARCHED = 300, 2, 30
+HEADS = ("first", "second")
+SPREAD = 0.35
+"""Standard deviation of an effect of the seed or of the digits, in those of a digit's difficulty."""
+LIMIT = 2.2
+"""A head is wrong above it: on 5 % of the images or so."""
+STRONG = 1.0
+"""How much less a better network errs, in the same unit."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One cell of the table."""
+
+    claim: str
+    condition: str
+    n: int
+    """simulated pages"""
+    wrong: int | None
+    """pages with a false positive; None: the claim is true here"""
+    found: int | None
+    """pages that make the true claim; None: it is false here"""
+
+    @property
+    def lower(self) -> float:
+        """95 % lower bound of the rate of false positives, one-sided."""
+        return 0.0 if not self.wrong else wilson(self.wrong, self.n, 1.645)[0]
+
+    @property
+    def passes(self) -> bool:
+        """Whether the cell is no evidence of more than 5 % of false positives."""
+        return self.wrong is None or self.lower <= 0.05
+
+    @property
+    def markdown(self) -> str:
+        """The row of the table."""
+        rate = "" if self.wrong is None else f"{self.wrong / self.n:.1%}"
+        lower = "" if self.wrong is None else f"{self.lower:.1%}"
+        power = "" if self.found is None else f"{self.found / self.n:.0%}"
+        verdict = "" if self.wrong is None else "yes" if self.passes else "**no**"
+        return f"| {self.claim} | {self.condition} | {self.n:,} | {rate} | {lower} | {verdict} | {power} |"
+
+
+HEADER = (
+    "| claim | condition | n | false positives | 95 % lower bound | passes | power |\n"
+    "|---|---|--:|--:|--:|---|--:|"
+)
+
+
+class World:
+    """Networks of one made-up search, and what they get right."""
+
+    def __init__(self, chance: np.random.Generator, kind: Kind, networks: int, bonus: Array) -> None:
+        """bonus (networks,): how much less each errs than the others."""
+        self.chance, self.kind, self.bonus = chance, kind, bonus
+        self.difficulty = chance.normal(size=DIGITS)
+        by_digit = SPREAD if kind != "seeds" else 0.0
+        self.suits = by_digit * chance.normal(size=(networks, 2, DIGITS))
+
+    def pairs(self, compositions: int) -> NDArray[np.int64]:
+        """(compositions · DIGITS, 2): every digit so often in each place."""
+        columns = [[self.chance.permutation(DIGITS) for _ in range(compositions)] for _ in range(len(HEADS))]
+        return np.stack([np.concatenate(column) for column in columns], axis=1)
+
+    def right(self, network: int, seed_effect: float, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(examples, heads), of a network trained on one seed."""
+        hard = self.difficulty[pairs] + 0.5 * self.difficulty[pairs[:, ::-1]]
+        suits = np.stack([self.suits[network, place, pairs[:, place]] for place in range(2)], axis=1)
+        noise = 0.3 * self.chance.normal(size=pairs.shape)
+        found: NDArray[np.bool_] = hard + suits + noise + seed_effect - self.bonus[network] < LIMIT
+        return found
+
+    def seed_effect(self) -> float:
+        """Of one seed on one network."""
+        return SPREAD / 2 * float(self.chance.normal()) if self.kind != "digits" else 0.0
+
+
+def scores(right: NDArray[np.bool_]) -> Scores:
+    heads = {
+        name: HeadScore(loss=0.0, accuracy=float(each.mean()))
+        for name, each in zip(HEADS, right.T, strict=True)
+    }
+    return Scores(heads=heads, joint=float(right.all(axis=1).mean()))
+
+
+def answers(right: NDArray[np.bool_], split: str = "validation") -> Answers:
+    heads = {name: np.packbits(each).tobytes() for name, each in zip(HEADS, right.T, strict=True)}
+    return Answers(split=split, examples=len(right), heads=heads)
+
+
+NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+SPEC = StudySpec(
+    task="made up",
+    space={},
+    epochs=1,
+    epoch_images=1000,
+    validation_pictures=DIGITS,
+    seed=0,
+    sampler="random",
+    pruner="none",
+    references=("one", "two"),
+    checksums={},
+)
+
+
+def study(study_id: int, name: str, target: int, confirms: str | None = None) -> StudyRecord:
+    spec = SPEC if confirms is None else replace(SPEC, confirms=confirms, compositions=COMPOSITIONS)
+    return StudyRecord(study_id=study_id, name=name, spec=spec, target_trials=target, created=NOW)
+
+
+def made_up(chance: np.random.Generator, kind: Kind, *, top: int, seeds: int, better: Better) -> Stand:
+    """A search and its confirmation. better: which of the searched trials are better than the references."""
+    networks = SEARCHED + 2
+    bonus = np.zeros(networks)
+    if better == "one":
+        bonus[2] = STRONG
+    elif better == "all":
+        bonus[2:] = STRONG
+    world = World(chance, kind, networks, bonus)
+    chosen_on = world.pairs(1)[: DIGITS * 2 // 3]
+    values = [
+        scores(world.right(network, world.seed_effect(), chosen_on)).accuracy for network in range(networks)
+    ]
+    trials = [
+        TrialRecord(
+            trial_id=network,
+            number=network,
+            state=State.COMPLETE,
+            value=value,
+            params={},
+            reference=("one", "two")[network] if network < 2 else None,
+        )
+        for network, value in enumerate(values)
+    ]
+    pairs = world.pairs(COMPOSITIONS)
+    candidates = [trial.number for trial in (*racing.leaders(trials, top), *racing.references(trials))]
+    runs: list[TrialRecord] = []
+    curves: dict[int, list[Point]] = {}
+    known: dict[int, Answers] = {}
+    for seed in range(seeds):
+        for number in candidates:
+            trial_id = 1000 + len(runs)
+            confirming = Confirming(candidate=number, seed=seed)
+            reference = trials[number].reference
+            state, value = State.PRUNED, None
+            if number not in racing.in_vain(runs):  # as the worker that would train it decides
+                right = world.right(number, world.seed_effect(), pairs)
+                known[trial_id] = answers(right)
+                found = scores(right)
+                curves[trial_id] = [
+                    Point(images=1, seconds=1.0, learning_rate=0.1, train=found, validation=found)
+                ]
+                state, value = State.COMPLETE, found.accuracy
+            runs.append(
+                TrialRecord(
+                    trial_id=trial_id,
+                    number=len(runs),
+                    state=state,
+                    value=value,
+                    params={},
+                    reference=reference,
+                    confirming=confirming,
+                )
+            )
+    return Stand(
+        searched=study(1, "s", len(trials)),
+        trials=trials,
+        confirming=study(2, "s.confirm", len(runs), confirms="s"),
+        runs=runs,
+        curves=curves,
+        looks=(),
+        yardstick=frozenset(),
+        answers=known,
+        digits=pairs,
+    )
+
+
+RIVAL = ("is behind it by", "Next comes")
+REFERENCE = ("It is better than the reference", "is better than every candidate")
+
+
+def claims(stand: Stand) -> tuple[bool, bool, bool]:
+    """Whether the page calls a rival worse, a reference better or worse, and whether it has an interval of a
+    difference that excludes zero, with or without a sentence."""
+    found = confirmation(stand)
+    said = [each for each in found.words if "cannot be told" not in each]
+    return (
+        any(phrase in each for each in said for phrase in RIVAL),
+        any(phrase in each for each in said for phrase in REFERENCE),
+        any((gap.low or 0.0) > 0 or (gap.high or 0.0) < 0 for gap in found.gaps),
+    )
+
+
+def of_a_confirmation(chance: np.random.Generator, kind: Kind, top: int, seeds: int, better: Better) -> bool:
+    """Whether a made-up page makes the claim: with none better, any; else that the one is, that all are."""
+    rival, reference, interval = claims(made_up(chance, kind, top=top, seeds=seeds, better=better))
+    return {"none": rival or reference or interval, "one": rival, "all": reference}[better]
+
+
+def of_an_interval(chance: np.random.Generator, kind: Kind, seeds: int) -> bool:
+    """Whether the interval of a candidate's mean misses its true accuracy, which 40 other seeds and other
+    digits show. The candidate is the first one, not the best of several."""
+    world = World(chance, kind, 1, np.zeros(1))
+    pairs = world.pairs(COMPOSITIONS)
+    by_seed = np.stack([world.right(0, world.seed_effect(), pairs).mean(axis=1) for _ in range(seeds)])
+    found = two_way.mean(by_seed, pairs)
+    truth = TRUTHS[kind]
+    return not (found.low or 0.0) <= truth <= (found.high or 1.0)
+
+
+def truth_of(kind: Kind) -> float:
+    """The true mean accuracy: of many networks, seeds and digits."""
+    chance = np.random.default_rng(0)
+    total = 0.0
+    for _ in range(3000):
+        world = World(chance, kind, 1, np.zeros(1))
+        total += float(world.right(0, world.seed_effect(), world.pairs(1)).mean())
+    return total / 3000
+
+
+TRUTHS: dict[Kind, float] = {}
+
+
+def of_two_networks(chance: np.random.Generator, kind: Kind, bonus: float) -> bool:
+    """Whether two given networks are told apart on the same images, one evaluation each."""
+    world = World(chance, kind, 2, np.array([0.0, bonus]))
+    pairs = world.pairs(1)
+    one, two = (two_way.right(answers(world.right(network, 0.0, pairs)))[None] for network in range(2))
+    found = two_way.difference(one, two, pairs, step=1 / len(HEADS))
+    return (found.low or 0.0) > 0 or (found.high or 0.0) < 0
+
+
+def of_mean_of_heads(chance: np.random.Generator, together: float) -> bool:
+    """Whether the interval of the mean of two heads misses the truth. together: how much they err alike."""
+    shared, own = together**0.5, (1 - together) ** 0.5
+    hard = shared * chance.normal(size=(1000, 1)) + own * chance.normal(size=(1000, 2))
+    right = hard < 1.6448536
+    low, high = mean_interval(right.mean(axis=0).tolist(), float(right.all(axis=1).mean()), 1000)
+    return not low <= 0.95 <= high
+
+
+def repeated(claim: Callable[[np.random.Generator], bool], n: int, cell: int) -> int:
+    """How many of n made-up pages make a claim. Each cell has random numbers of its own."""
+    return sum(claim(np.random.default_rng((cell, page))) for page in range(n))
+
+
+def rows(n_null: int = N_NULL, n_strong: int = N_STRONG) -> Iterator[Row]:
+    """The cells, one after the other."""
+    cell = itertools.count()
+    kinds: tuple[Kind, ...] = ("seeds", "digits", "both")
+    for kind, top, seeds in (
+        *itertools.product(kinds, (2, 5), (3, 5)),
+        ("both", 3, 3),
+        ("both", 4, 5),
+    ):
+        wrong = repeated(
+            partial(of_a_confirmation, kind=kind, top=top, seeds=seeds, better="none"), n_null, next(cell)
+        )
+        condition = f"{top} leaders and 2 references alike, {seeds} seeds, {kind}"
+        yield Row(claim="confirm: anything is better", condition=condition, n=n_null, wrong=wrong, found=None)
+    strong: tuple[Better, ...] = ("one", "all")
+    for better, top, seeds in itertools.product(strong, (2, 5), (3, 5)):
+        found = repeated(
+            partial(of_a_confirmation, kind="both", top=top, seeds=seeds, better=better),
+            n_strong,
+            next(cell),
+        )
+        what = "the next or the search's winner is behind" if better == "one" else "better than a reference"
+        which = "one of 30 trials" if better == "one" else "all trials"
+        yield Row(
+            claim=f"confirm: {what}",
+            condition=f"{which} {STRONG:g} SD better, {top} leaders, {seeds} seeds, both",
+            n=n_strong,
+            wrong=None,
+            found=found,
+        )
+    for kind, seeds in itertools.product(kinds, (3, 5)):
+        TRUTHS[kind] = TRUTHS.get(kind) or truth_of(kind)
+        yield Row(
+            claim="confirm: 95 % interval of a mean",
+            condition=f"one candidate, {seeds} seeds, {kind}",
+            n=n_null,
+            wrong=repeated(partial(of_an_interval, kind=kind, seeds=seeds), n_null, next(cell)),
+            found=None,
+        )
+    for kind in kinds[:2]:
+        yield Row(
+            claim="compare, test: two networks differ",
+            condition=f"alike, one evaluation each, {'chance alone' if kind == 'seeds' else kind}",
+            n=n_null,
+            wrong=repeated(partial(of_two_networks, kind=kind, bonus=0.0), n_null, next(cell)),
+            found=None,
+        )
+    yield Row(
+        claim="compare, test: two networks differ",
+        condition=f"one {STRONG:g} SD better, digits",
+        n=n_strong,
+        wrong=None,
+        found=repeated(partial(of_two_networks, kind="digits", bonus=STRONG), n_strong, next(cell)),
+    )
+    for together in (0.0, 0.5, 1.0):
+        yield Row(
+            claim="95 % interval of the mean of heads",
+            condition=f"1,000 images, heads that err {together:.0%} alike",
+            n=n_null,
+            wrong=repeated(partial(of_mean_of_heads, together=together), n_null, next(cell)),
+            found=None,
+        )
+    TRUTHS["digits"] = TRUTHS.get("digits") or truth_of("digits")
+    yield Row(
+        claim="card, report, test: 95 % interval of a mean",
+        condition="one network, over digits",
+        n=n_null,
+        wrong=repeated(partial(of_an_interval, kind="digits", seeds=1), n_null, next(cell)),
+        found=None,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--n", type=int, help="pages in each cell; default: 1,000 null, 300 strong ones")
+    n = parser.parse_args().n
+    print(HEADER)
+    began = time.monotonic()
+    found = []
+    for row in rows(n or N_NULL, n or N_STRONG):
+        found.append(row)
+        print(row.markdown, flush=True)
+    passed = sum(row.passes for row in found)
+    print(f"\n{passed} of {len(found)} cells pass; {time.monotonic() - began:.0f} s.")
+
+
+if __name__ == "__main__":
+    main()
