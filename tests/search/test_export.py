@@ -35,6 +35,7 @@ from search.report.numbers import best_point, wilson
 from search.seeds import derive
 from search.serve.folder import open_export
 from search.service import export as service
+from search.service.confirmed import intervals_of
 from search.service.look import found_trial
 from search.store.engine import parse_url
 from search.store.sql import SQLStore
@@ -152,9 +153,15 @@ class TestCard:
     def test_says_what_was_measured(self, exported: Path, here: Command, study: str) -> None:
         text = (exported / study / "README.md").read_text()
         best = here("best", study, "--json", cwd=exported).parsed
-        pictures = 4_000 if study == "twodigit" else 6_000
-        for accuracy in (best["value"], *best["validation"].values()):
-            low, high = wilson(accuracy * pictures, pictures)
+        url = f"sqlite:///{exported / 'studies.db'}"
+        found = found_trial(url, study, best["trial"])
+        known = intervals_of(url, found.record, found.trial.trial_id, "validation")
+        assert known is not None
+        accuracies = {"mean": best["value"], **best["validation"]}
+        assert known.keys() == accuracies.keys()
+        for name, accuracy in accuracies.items():
+            low, high = known[name]
+            assert low < accuracy < high
             assert f"{accuracy * 100:.2f} % [{low * 100:.2f}, {high * 100:.2f}]" in text
         for value in best["params"].values():
             written = {True: "yes", False: "no"}.get(value) if isinstance(value, bool) else None

@@ -325,7 +325,7 @@ class TestConfirmation:
             ([0.99, 0.991, 0.99], "The reference course-mlp is better than every candidate: 99.03 %"),
             (
                 [0.9801, 0.99, 0.9701],
-                "has no lower mean than any candidate, 98.01 %: trial 1 has −0.01 points",
+                "has a higher mean than every candidate, 98.01 %: trial 1 has −0.01 points",
             ),
             ([0.99, 0.99], "has a higher mean than every candidate, 99.00 %: trial 1 has −1.00 points, and"),
         ],

@@ -673,7 +673,7 @@ class TestPage:
             "trial 8, dropped",
             "94.00 % to 96.00 %",
             "1 of 5",
-            "looked at 2 times, for 1 network",
+            "evaluated 2 times, for 1 network of this study. The more often",
             "chosen by &lt;tune confirm&gt;",
             "91.00 %",
         ):
