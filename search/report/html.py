@@ -30,7 +30,9 @@ def _escaped(text: str) -> str:
 
 
 def _element(tag: str, *parts: str, **attributes: str) -> Html:
-    given = "".join(f' {name.rstrip("_")}="{html.escape(value)}"' for name, value in attributes.items())
+    given = "".join(
+        f' {name.rstrip("_").replace("_", "-")}="{html.escape(value)}"' for name, value in attributes.items()
+    )
     return Html(f"<{tag}{given}>{safe(*parts)}</{tag}>")
 
 
@@ -59,24 +61,37 @@ def listing(text: str) -> Html:
     return Html(f"<pre><code>{html.escape(text)}</code></pre>")
 
 
+def answer_list(answers: Iterable[tuple[str, Html]]) -> Html:
+    """Questions, each with its answer: what a reader came for."""
+    parts = [part for question, told in answers for part in (_element("dt", question), _element("dd", told))]
+    return _element("dl", *parts, class_="answers")
+
+
 def bullets(items: Iterable[str]) -> Html:
     """A list without order."""
     return _element("ul", *(_element("li", item) for item in items))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, words: Collection[int] = (0,)) -> Html:
-    """A table that scrolls sideways where the page is narrow. Columns in `words` are flush left, the others
-    are numbers."""
-
-    def row(tag: str, cells: Sequence[str]) -> Html:
-        kinds = ("words" if place in words else "number" for place in range(len(cells)))
-        return _element(
-            "tr", *(_element(tag, cell, class_=kind) for cell, kind in zip(cells, kinds, strict=True))
+    """A table that fits a phone: there the rows of one with more than three columns become blocks, each cell
+    beside its column's name. Columns in `words` are flush left, the others are numbers."""
+    kinds = ["words" if place in words else "number" for place in range(len(header))]
+    head = _element(
+        "tr", *(_element("th", cell, class_=kind) for cell, kind in zip(header, kinds, strict=True))
+    )
+    body = [
+        _element(
+            "tr",
+            *(
+                _element("td", cell, class_=kind, data_label=name)
+                for cell, kind, name in zip(cells, kinds, header, strict=True)
+            ),
         )
-
-    head = _element("thead", row("th", header))
-    body = _element("tbody", *(row("td", cells) for cells in rows))
-    return _element("div", _element("table", head, body), class_="table")
+        for cells in rows
+    ]
+    wide = " wide" if len(header) > 3 else ""
+    whole = _element("table", _element("thead", head), _element("tbody", *body))
+    return _element("div", whole, class_=f"table{wide}")
 
 
 def fold(summary: str, *parts: str) -> Html:

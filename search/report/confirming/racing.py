@@ -16,7 +16,7 @@ from statistics import fmean
 
 from search.records import Failure, State, TrialRecord
 from search.report.numbers import best_trial
-from search.report.student import interval
+from search.report.statistics import mean_interval as interval
 
 PAIRS = 3
 """Seeds that two candidates must share before one is dropped for the other."""

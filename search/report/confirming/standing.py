@@ -12,7 +12,7 @@ from search.confirmation import Candidate, Confirmation, Look, SeedRun
 from search.records import Counts, Point, State, StudyRecord, TrialRecord, Value
 from search.report.confirming import racing, verdict
 from search.report.numbers import best_point, count
-from search.report.student import interval
+from search.report.statistics import mean_interval as interval
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

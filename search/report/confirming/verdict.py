@@ -11,7 +11,7 @@ from search.confirmation import Candidate, Confirmation, Look, SeedRun
 from search.records import Failure, StudyRecord, TrialRecord
 from search.report.confirming import racing
 from search.report.numbers import best_trial, wilson
-from search.report.student import interval
+from search.report.statistics import mean_interval as interval
 from search.report.words import listed, percent, points, widened
 
 EASY = (

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from search.confirmation import Confirmation
 from search.records import Counts, StudyRecord, TrialRecord, Value, Worker
 from search.report.numbers import Ranking, count, so_far
-from search.report.one_study import basis
-from search.report.one_study.basis import Basis, Curves
+from search.report.one_study.basis import Curves
 from search.report.one_study.effects import FAMILY, Setting
 from search.report.one_study.mistakes import Mistakes
 
@@ -77,13 +76,3 @@ class Material:
         searched = any(setting.name == FAMILY for setting in self.settings)
         winner: Mapping[str, Value] = self.winner.settings if self.winner else {}
         return str(winner[FAMILY]) if searched and FAMILY in winner else None
-
-    @property
-    def early(self) -> Basis | None:
-        """The fair basis."""
-        return basis.early(self.trials, self.curves)
-
-    @property
-    def late(self) -> Basis | None:
-        """The basis late in training."""
-        return basis.late(self.trials, self.curves, epoch_images=self.study.spec.epoch_images)

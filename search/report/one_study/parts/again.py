@@ -1,6 +1,4 @@
-"""Everything that is needed to do it again.
-Knows nothing of results.
-"""
+"""Everything that is needed to do it again."""
 
 from __future__ import annotations
 
@@ -21,6 +19,7 @@ def repeat(material: Material) -> Section:
     assert best is not None
     return Section(
         heading="To do it again",
+        folded=True,
         body=(
             paragraph("The same search, from the beginning:"),
             listing(material.command),

@@ -1,12 +1,10 @@
-"""The winner: in one paragraph, head by head, and its settings.
-Knows nothing of whether it will hold (search.report.one_study.parts.confirmed).
-"""
+"""The winner: in a sentence, head by head, and its settings."""
 
 from __future__ import annotations
 
 from search.records import State, TrialRecord
 from search.report.html import Html, paragraph, safe, strong, table
-from search.report.numbers import best_point, gains, wilson
+from search.report.numbers import best_point, gains, of_the_best
 from search.report.numbers import count as count_states
 from search.report.one_study.effects import label
 from search.report.one_study.material import Material
@@ -17,7 +15,6 @@ from search.report.words import (
     duration,
     epochs,
     foreign_in_words,
-    listed,
     percent,
     points,
     share,
@@ -51,17 +48,19 @@ def _left_out(material: Material) -> str:
     )
 
 
+def _tried(material: Material) -> int:
+    """How many networks the winner is the best of."""
+    return max(1, material.counted.finished)
+
+
 def in_words(material: Material) -> Html:
-    """The winner in one paragraph."""
+    """The winner in one sentence; a better reference before it."""
     winner, spec = material.winner, material.study.spec
     assert winner is not None, "a report is made of a study with a report"
     point = best_point(material.curves[winner.trial_id])
     assert point is not None
-    low, high = wilson(point.validation.accuracy * spec.validation_pictures, spec.validation_pictures)
-    settings = winner.settings
-    heads = [
-        f"{name.replace('_', ' ')} {percent(head.accuracy)}" for name, head in point.validation.heads.items()
-    ]
+    n, accuracy = spec.validation_pictures, point.validation.accuracy
+    low, high = of_the_best(accuracy * n, n, _tried(material))
     size = f" with {winner.parameters:,} parameters" if winner.parameters else ""
     lead = "" if winner.state is State.COMPLETE else " (so far: no trial is complete yet)"
     reference = material.ranking.better_reference
@@ -69,24 +68,12 @@ def in_words(material: Material) -> Html:
         *([strong(better(reference)), " "] if reference is not None and reference is not winner else []),
         strong(f"Trial {winner.number}"),
         f"{lead}, {_kind(winner)}{size}, is right on ",
-        strong(percent(point.validation.accuracy)),
-        f" of the validation set (95 % interval {low * 100:.2f} to {percent(high)}, "
-        f"{spec.validation_pictures:,} pictures): {listed(heads)}; on {percent(point.validation.joint)} of "
-        f"the examples every answer is right. It was trained with {settings.get('optimizer')} for "
-        f"{epochs(material.curves[winner.trial_id][-1].images, spec.epoch_images)}, "
-        f"{duration(material.seconds.get(winner.trial_id))} on one worker.",
+        strong(percent(accuracy)),
+        f" of the validation set (95 % interval {low * 100:.2f} to {percent(high)}, with room for the luck "
+        f"of the best of {_tried(material):,}; {n:,} images).",
     ]
     if winner.reference:
         parts.append(" No searched trial has come to a report yet.")
-    for gain in gains(material.trials):
-        if winner.state is State.COMPLETE:
-            more, gone = ("more", "gone") if gain.gain >= 0 else ("less", "added")
-            parts.append(
-                f" The published network {gain.reference}, trained in the same study, reached "
-                f"{percent(gain.value)}: trial {winner.number} has "
-                f"{points(abs(gain.gain)).lstrip('+±')} points {more}, {share(abs(gain.errors_removed))} of "
-                f"the errors are {gone}."
-            )
     return safe(*parts)
 
 
@@ -96,6 +83,21 @@ def _kind(trial: TrialRecord) -> str:
     return {"conv": "a convolutional network", "mlp": "a multi-layer perceptron"}.get(
         str(trial.settings.get("model")), f"a {trial.settings.get('model')} network"
     )
+
+
+def _gains(material: Material, winner: TrialRecord) -> list[Html]:
+    """The winner beside the published networks of the same study."""
+    if winner.state is not State.COMPLETE:
+        return []
+    told = []
+    for gain in gains(material.trials):
+        more, gone = ("more", "gone") if gain.gain >= 0 else ("less", "added")
+        told.append(
+            f"The published network {gain.reference}, trained in the same study, reached "
+            f"{percent(gain.value)}: trial {winner.number} has {points(abs(gain.gain)).lstrip('+±')} points "
+            f"{more}, {share(abs(gain.errors_removed))} of the errors are {gone}."
+        )
+    return [paragraph(" ".join(told))] if told else []
 
 
 def winner(material: Material) -> Section:
@@ -112,7 +114,7 @@ def winner(material: Material) -> Section:
     )
     rows = []
     for name, accuracy in named.items():
-        low, high = wilson(accuracy * n, n)
+        low, high = of_the_best(accuracy * n, n, _tried(material))
         rows.append(
             (
                 name.replace("_", " "),
@@ -121,20 +123,24 @@ def winner(material: Material) -> Section:
                 percent(train[name]),
             )
         )
-    settings = best.settings
+    settings, spec = best.settings, material.study.spec
     searched = [setting for setting in material.settings if setting.name in settings]
     names = {setting.name for setting in searched}
     names |= material.without_effect
     rest = ", ".join(f"{name} {label(value)}" for name, value in settings.items() if name not in names)
     return Section(
-        heading="The winner",
+        heading="The winner: by head, and its settings",
+        folded=True,
         body=(
+            *_gains(material, best),
             table(("accuracy", "validation", "95 % interval", "train, running"), rows),
             paragraph(
-                f"At its best point, after {epochs(point.images, material.study.spec.epoch_images)}. Train "
-                "is measured while training: dropout and augmentation on, the weights still moving. The "
-                "intervals know of the pictures that happened to be drawn, not of the choice of the best "
-                "trial, nor that one hand wrote many of the digits: for other people's they are wider.",
+                f"At its best point, after {epochs(point.images, spec.epoch_images)} of "
+                f"{material.curves[best.trial_id][-1].images / spec.epoch_images:.3g}; trained for "
+                f"{duration(material.seconds.get(best.trial_id))} on one worker. Train is measured while "
+                "training: dropout and augmentation on, the weights still moving. The intervals know of the "
+                f"images that happened to be drawn and of the choice among {_tried(material):,}, not that "
+                "one hand wrote many of the digits: for other people's they are wider.",
                 kind="note",
             ),
             table(
