@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search.report.numbers import wilson
+from search.report.numbers import Z95, wilson
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,13 +64,15 @@ def best_of(values: Sequence[float], k: int) -> float:
     return expected
 
 
-def difference(a: float, b: float, n: int) -> Estimate:
+def difference(a: float, b: float, n: int, z: float = Z95) -> Estimate:
     """a - b, of two accuracies on n pictures each (Newcombe 1998, Statistics in Medicine 17, method 10).
+
+    z: standard errors; more than for 95 % where the two were chosen (`numbers.z_of_the_best`).
 
     It takes the two for independent. On the same pictures two good networks err on the same hard ones, and
     the truth is narrower; only their predictions, picture by picture, could tell by how much (McNemar 1947).
     """
-    (low_a, high_a), (low_b, high_b) = wilson(a * n, n), wilson(b * n, n)
+    (low_a, high_a), (low_b, high_b) = wilson(a * n, n, z), wilson(b * n, n, z)
     return Estimate(
         value=a - b,
         low=a - b - math.hypot(a - low_a, high_b - b),

@@ -2,8 +2,8 @@
 
 Only trials whose settings were drawn at random are tested. The sampler prefers what did well, so settings
 keep company: among its proposals, whatever came with a good setting looks good, in three searches of four
-(docs/decisions/011). A setting that every family of networks has is tested within the winner's family, or it
-would take the families' difference for its own.
+(docs/decisions/011). Where a setting is one of several families of networks, a trial counts by its rank
+within its family: the families' difference is not the setting's.
 
 The test is the same for options and for numbers, which are grouped by value or by quarters: Kruskal–Wallis.
 It finds a best value in the middle as well as a trend. All groups take part, whatever their size.
@@ -58,18 +58,24 @@ class Group:
     """Tested trials whose value of a setting is the same, or lies in one range."""
 
     label: str
-    values: tuple[float, ...]
-    """scores"""
+    scores: tuple[float, ...]
+    ranks: tuple[float, ...]
+    """of the scores within their families, as a share: 0 the worst, 1 the best"""
 
     @property
     def n(self) -> int:
         """Trials."""
-        return len(self.values)
+        return len(self.scores)
 
     @property
     def median(self) -> float:
         """Of the scores."""
-        return quartiles(self.values)[1]
+        return quartiles(self.scores)[1]
+
+    @property
+    def rank(self) -> float:
+        """Median of the ranks."""
+        return quartiles(self.ranks)[1]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,9 +115,9 @@ class Effect:
 
     @property
     def best(self) -> Group | None:
-        """The group with the highest median among those that are known to lie above another one."""
+        """The group with the highest rank among those that are known to lie above another one."""
         above = [self.groups[each.higher] for each in self.apart]
-        return max(above, key=lambda group: group.median, default=None)
+        return max(above, key=lambda group: group.rank, default=None)
 
     @property
     def beaten(self) -> list[Group]:
@@ -128,17 +134,12 @@ def effects(
     trials: Sequence[TrialRecord],
     scores: Mapping[int, float],
     at_random: Collection[int],
-    *,
-    family: str | None,
 ) -> list[Effect]:
     """The effect of every setting on `scores` (by trial number): those that matter first, by their share.
 
-    at_random: numbers of the trials whose settings owe nothing to results. family: within which settings
-    that all families have are looked at; None: there is but one.
+    at_random: numbers of the trials whose settings owe nothing to results.
     """
-    found = [
-        _effect(setting, having(setting, trials, family=family), scores, at_random) for setting in settings
-    ]
+    found = [_effect(setting, having(setting, trials), scores, at_random) for setting in settings]
     ps = iter(corrected([each.test.p for each in found if each.test is not None]))
     found = [replace(each, p=next(ps)) if each.test else each for each in found]
     tested = sum(each.test is not None for each in found)
@@ -147,10 +148,9 @@ def effects(
     return sorted(found, key=lambda each: (order.index(each.verdict), -each.share, each.p, -each.n))
 
 
-def having(setting: Setting, trials: Sequence[TrialRecord], *, family: str | None) -> list[TrialRecord]:
-    """The trials among which a setting is looked at: of one family, and such that it does something in."""
-    within = setting.family or (None if setting.name == FAMILY else family)
-    there = [trial for trial in trials if within is None or trial.settings.get(FAMILY) == within]
+def having(setting: Setting, trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The trials in which a setting does something."""
+    there = [trial for trial in trials if setting.family in (None, trial.settings.get(FAMILY))]
     if setting.needs is None:
         return there
     other, above = setting.needs
@@ -161,20 +161,16 @@ def _effect(
     setting: Setting, trials: Sequence[TrialRecord], scores: Mapping[int, float], at_random: Collection[int]
 ) -> Effect:
     """The effect of one setting, its p-value not corrected for others."""
-    pairs = [
-        (trial.params[setting.name], scores[trial.number], trial.number)
-        for trial in trials
-        if setting.name in trial.params and trial.number in scores
-    ]
-    tested = [pair for pair in pairs if pair[2] in at_random]
-    groups = _groups(setting, tested)
-    test = (
-        differing([group.values for group in groups]) if len(tested) >= ENOUGH and len(groups) > 1 else None
-    )
+    mine = [trial for trial in trials if setting.name in trial.params and trial.number in scores]
+    tested = [trial for trial in mine if trial.number in at_random]
+    ranks = _ranks(tested, scores, within_families=setting.name != FAMILY)
+    groups = _groups(setting, [(t.params[setting.name], scores[t.number], ranks[t.number]) for t in tested])
+    enough = len(tested) >= ENOUGH and len(groups) > 1
+    test = differing([group.ranks for group in groups]) if enough else None
     return Effect(
         setting=setting,
-        points=tuple(pairs),
-        tested=tuple(number for _, _, number in tested),
+        points=tuple((trial.params[setting.name], scores[trial.number], trial.number) for trial in mine),
+        tested=tuple(trial.number for trial in tested),
         groups=groups,
         test=test,
         p=1.0 if test is None else test.p,
@@ -182,17 +178,35 @@ def _effect(
     )
 
 
+def _ranks(
+    trials: Sequence[TrialRecord], scores: Mapping[int, float], *, within_families: bool
+) -> dict[int, float]:
+    """Ranks by trial number, as shares; equal scores have the mean of their ranks."""
+    from scipy.stats import rankdata  # type: ignore[import-untyped]  # SciPy ships no types; half a second
+
+    families: dict[object, list[int]] = {}
+    for trial in trials:
+        family = trial.settings.get(FAMILY) if within_families else None
+        families.setdefault(family, []).append(trial.number)
+    return {
+        number: float(rank) / (len(some) + 1)
+        for some in families.values()
+        for number, rank in zip(some, rankdata([scores[number] for number in some]), strict=True)
+    }
+
+
 def _with_pairs(effect: Effect, tested: int) -> Effect:
     """The same with the pairs of groups that differ: corrected among the pairs, and for every tested setting
     (Bonferroni)."""
-    pairs = pairs_apart([group.values for group in effect.groups])
+    pairs = pairs_apart([group.ranks for group in effect.groups])
     ps = [min(1.0, tested * corrected([each.p])[0]) for each in pairs]
     return replace(
         effect, apart=tuple(replace(each, p=p) for each, p in zip(pairs, ps, strict=True) if p < CLEAR)
     )
 
 
-Pair = tuple[Value, float, int]
+Pair = tuple[Value, float, float]
+"""Value of the setting, score, rank."""
 
 
 def _groups(setting: Setting, pairs: Sequence[Pair]) -> tuple[Group, ...]:
@@ -210,7 +224,11 @@ def _groups(setting: Setting, pairs: Sequence[Pair]) -> tuple[Group, ...]:
 
 
 def _group(name: str, pairs: Sequence[Pair]) -> Group:
-    return Group(label=name, values=tuple(score for _, score, _ in pairs))
+    return Group(
+        label=name,
+        scores=tuple(score for _, score, _ in pairs),
+        ranks=tuple(rank for _, _, rank in pairs),
+    )
 
 
 def label(value: Value) -> str:

@@ -7,11 +7,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from search.records import State
 from search.report.one_study.basis import Basis, common
 from search.report.one_study.effects import Effect, effects
 from search.report.one_study.material import Material
-from search.report.one_study.training import Training, courses, training
+from search.report.one_study.training import Training, chosen_among, courses, training
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,9 +39,7 @@ def work_out(material: Material) -> Findings:
     basis = None if confirms else common(material.trials, material.curves, budget=material.budget)
     found: Sequence[Effect] = ()
     if basis is not None:
-        found = effects(
-            material.settings, basis.trials, basis.scores, material.at_random, family=material.family
-        )
+        found = effects(material.settings, basis.trials, basis.scores, material.at_random)
     ended = courses(material.trials, material.curves)
     return Findings(
         basis=basis,
@@ -50,7 +47,7 @@ def work_out(material: Material) -> Findings:
         training=training(
             ended,
             pictures=spec.validation_pictures,
-            selected=any(trial.state is State.PRUNED for trial in material.trials),
+            among=chosen_among(material.trials, material.curves),
         ),
         schedules=Counter(str(course.trial.settings.get("schedule", "constant")) for course in ended),
     )

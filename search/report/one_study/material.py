@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from search.confirmation import Confirmation
-from search.records import Counts, StudyRecord, TrialRecord, Value, Worker
+from search.records import Counts, StudyRecord, TrialRecord, Worker
 from search.report.numbers import Ranking, count, so_far
 from search.report.one_study.basis import Curves
-from search.report.one_study.effects import FAMILY, Setting
+from search.report.one_study.effects import Setting
 from search.report.one_study.mistakes import Mistakes
 
 LEADERS = 10
@@ -69,10 +69,3 @@ class Material:
     def ranking(self) -> Ranking:
         """Of the complete trials where a searched one is among them, else of all that have a score."""
         return so_far(self.trials)
-
-    @property
-    def family(self) -> str | None:
-        """The winner's family of networks where several were searched."""
-        searched = any(setting.name == FAMILY for setting in self.settings)
-        winner: Mapping[str, Value] = self.winner.settings if self.winner else {}
-        return str(winner[FAMILY]) if searched and FAMILY in winner else None

@@ -34,12 +34,13 @@ def sentence(effect: Effect) -> str:
     best = effect.best
     if best is None:
         return f"{told} Which values are better cannot be told."
-    below = listed([f"{group.label} ({_median(group)})" for group in effect.beaten])
-    return f"{told} {best.label} (median {_median(best)}, n = {best.n}) did better than {below}."
+    below = _or([_named(group) for group in effect.beaten])
+    return f"{told} {_named(best)} did better than {below}."
 
 
-def _median(group: Group) -> str:
-    return "diverged" if group.median == DIVERGED else percent(group.median)
+def _named(group: Group) -> str:
+    diverged = sum(score == DIVERGED for score in group.scores)
+    return f"{group.label} (n = {group.n}{f', {diverged} diverged' if diverged else ''})"
 
 
 def in_short(found: Sequence[Effect]) -> str:
@@ -135,7 +136,8 @@ def at_random(found: Findings, drawn: int) -> str:
     if drawn < len(found.basis.trials):
         told += "; the sampler proposed the others because of results, so that their settings keep company"
     return (
-        f"{told}. One Kruskal–Wallis test for each of {count(tested, 'setting')}; every p-value on this page "
+        f"{told}. Settings of several families of networks are tested by the rank within the family. One "
+        f"Kruskal–Wallis test for each of {count(tested, 'setting')}; every p-value on this page "
         "is corrected for all that the page asks (Holm), so that one page in twenty may have a false verdict."
     )
 
@@ -143,33 +145,50 @@ def at_random(found: Findings, drawn: int) -> str:
 def extra_training(found: Training) -> str:
     """Did extra training always help? In two sentences."""
     if found.gain is None:
+        if found.collapsed:
+            return f"Cannot be told.{_collapsed(found)}"
         if found.courses:
             return (
                 "Cannot be told: no network that was trained to the end was measured at half of its training."
             )
         return "Cannot be told yet: no trial has been trained to the end."
-    return f"{_typical(found)} {_each(found)}"
+    return f"{_typical(found)} {_each(found)}{_collapsed(found)}"
+
+
+def _collapsed(found: Training) -> str:
+    if not found.collapsed:
+        return ""
+    n = len(found.collapsed)
+    names = ", ".join(
+        f"{course.trial.reference or f'trial {course.trial.number}'} ended at {percent(course.last)}"
+        for course in found.collapsed[:NAMED]
+    )
+    more = f", {n - NAMED} more" if n > NAMED else ""
+    return f" Left out: {count(n, 'network')} that collapsed ({names}{more})."
 
 
 def _typical(found: Training) -> str:
     gain, n = found.gain, len(found.halved)
     assert gain is not None
+    brought = (
+        f"the second half of the training brought {points(gain.value)} points of accuracy in the median of "
+        f"{count(n, 'network')}"
+    )
+    if found.typical is Typical.SELECTED:
+        return (
+            "For the typical network it cannot be told: the pruner chose which were trained to the end, and "
+            f"for these {brought}."
+        )
     interval = (
         ""
         if gain.low is None or gain.high is None
         else f"95 % interval {points(gain.low)} to {points(gain.high)}; "
     )
-    whose = "network" if n == 1 else "networks"
-    whose += " that the pruner let on" if found.selected else ""
-    brought = (
-        f"the second half of the training brought {points(gain.value)} points of accuracy in the median of "
-        f"{n} {whose} ({interval}{p_value(found.p)})"
-    )
     lead = {
         Typical.GAINED: "For the typical network, yes",
         Typical.LOST: "For the typical network, no",
     }.get(found.typical, "For the typical network it cannot be told")
-    return f"{lead}: {brought}."
+    return f"{lead}: {brought} ({interval}{p_value(found.p)})."
 
 
 def _each(found: Training) -> str:

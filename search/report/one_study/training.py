@@ -61,6 +61,9 @@ class Typical(StrEnum):
     LOST = "lost"
     UNCLEAR = "unclear"
     """neither can be told from chance"""
+    SELECTED = "selected"
+    """a pruner chose these networks by how they stood until half of their training, the luckier ones among
+    equals: they are not typical, and fall back by themselves"""
     NONE = "none"
     """no network was measured at half and at the end"""
 
@@ -72,18 +75,18 @@ class Training:
     courses: tuple[Course, ...]
     """all networks that were trained to the end, references too, by trial number"""
     halved: tuple[Course, ...]
-    """of these, those that were measured at half as well"""
+    """of these, those that were measured at half as well and did not collapse"""
     gain: Estimate | None
     """median gain of the second half, with its interval; None: nothing was measured"""
     typical: Typical
     p: float
-    """that `typical` rests on, corrected"""
+    """that `typical` rests on, corrected; 1 where nothing was tested"""
     gained: tuple[Course, ...]
     """networks whose gain is more than the drawing of images explains, corrected, the largest first"""
     lost: tuple[Course, ...]
     """likewise those that lost, the largest loss first"""
-    selected: bool
-    """whether a pruner chose the networks that were trained to the end"""
+    collapsed: tuple[Course, ...]
+    """networks that lost more than half of their accuracy again: broken trainings, which are in no test"""
 
 
 def courses(trials: Sequence[TrialRecord], curves: Curves) -> list[Course]:
@@ -113,23 +116,44 @@ def _course(trial: TrialRecord, curve: Sequence[Point]) -> Course:
     )
 
 
-def training(found: Sequence[Course], *, pictures: int, selected: bool) -> Training:
-    """What extra training brought. pictures: different images that a validation accuracy is measured on."""
-    halved = [course for course in found if course.half is not None]
+def chosen_among(trials: Sequence[TrialRecord], curves: Curves) -> int | None:
+    """Trials that were measured at half of the longest training, from which a pruner chose; None: none was
+    pruned."""
+    if all(trial.state is not State.PRUNED for trial in trials):
+        return None
+    longest = max((curve[-1].images for curve in curves.values() if curve), default=0)
+    return sum(
+        any(HALF * longest <= point.images <= longest / 2 for point in curves.get(trial.trial_id, ()))
+        for trial in trials
+        if trial.state.counts
+    )
+
+
+def training(found: Sequence[Course], *, pictures: int, among: int | None) -> Training:
+    """What extra training brought.
+
+    pictures: different images that a validation accuracy is measured on. among: see `chosen_among`.
+    """
+    collapsed = [course for course in found if course.last < course.best / 2]
+    halved = [course for course in found if course.half is not None and course not in collapsed]
     gains = [course.gain for course in halved if course.gain is not None]
     singly = [
         proportions_differ(course.half, course.last, pictures) for course in halved if course.half is not None
     ]
-    p = min(1.0, TESTS * corrected([sign_test(gains)])[0])
+    untested = [1.0] * max(0, (among or 0) - len(singly))  # the pruned ones: any of them could be here
     clear = [
         (course, gain)
-        for course, gain, each in zip(halved, gains, corrected(singly), strict=True)
-        if TESTS * each < CLEAR
+        for course, gain, p in zip(halved, gains, corrected([*singly, *untested]), strict=False)
+        if TESTS * p < CLEAR
     ]
-    middle = median(gains) if gains else None
-    typical = Typical.NONE if middle is None else Typical.UNCLEAR
-    if middle is not None and p < CLEAR:
-        typical = Typical.GAINED if sum(gain > 0 for gain in gains) * 2 > len(gains) else Typical.LOST
+    middle, p, typical = (median(gains) if gains else None), 1.0, Typical.NONE
+    if middle is not None:
+        typical = Typical.UNCLEAR if among is None else Typical.SELECTED
+    if typical is Typical.UNCLEAR:
+        p = min(1.0, TESTS * corrected([sign_test(gains)])[0])
+        if p < CLEAR:
+            above, below = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
+            typical = Typical.GAINED if above > below else Typical.LOST
     return Training(
         courses=tuple(found),
         halved=tuple(halved),
@@ -138,7 +162,7 @@ def training(found: Sequence[Course], *, pictures: int, selected: bool) -> Train
         p=p,
         gained=_ranked([pair for pair in clear if pair[1] > 0]),
         lost=_ranked([pair for pair in clear if pair[1] < 0]),
-        selected=selected,
+        collapsed=tuple(collapsed),
     )
 
 

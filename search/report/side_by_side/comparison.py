@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from search.records import Counts, Measured, Point, State, StudyRecord, Track, TrialRecord
 from search.report.estimates import Estimate, best_of, difference, median
-from search.report.numbers import Ranking, wilson
+from search.report.numbers import Ranking, of_the_best, z_of_the_best
 from search.report.timeline import Mark, Timeline, timeline
 
 LEVELS = (0.95, 0.98, 0.99)
@@ -65,7 +65,7 @@ class Budget:
     images: int
     seconds: float
     own: int
-    """finished trials that the search proposed, references left out"""
+    """complete trials that the search proposed, references left out"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +77,8 @@ class Equal:
     after_images: float | None
     after_seconds: float | None
     expected: float | None
-    """expected best of so many trials that the search proposed, in random order; None: it proposed none"""
+    """expected best of so many complete trials that the search proposed, in random order; None: it has none.
+    A pruned trial's score is of a shorter training, and is not mixed with these"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +88,8 @@ class Side:
     studied: Studied
     timeline: Timeline
     best: Mapping[str, Estimate]
-    """by MEAN, head, JOINT: the best trial, with Wilson's interval over the validation pictures"""
+    """by MEAN, head, JOINT: the best trial, with its interval over the validation images, which allows for
+    the choice among all that were measured"""
     typical: Mapping[str, Estimate]
     """likewise: the median of the complete trials that the search proposed; empty where there is none"""
     scores: tuple[float, ...]
@@ -119,7 +121,8 @@ class Against:
     first: Side
     other: Side
     differences: Mapping[str, Estimate]
-    """by MEAN, head, JOINT: the first's best trial less the other's"""
+    """by MEAN, head, JOINT: the first's best trial less the other's; the intervals allow for both choices and
+    for the number of studies"""
     pairs: tuple[Pair, ...]
 
 
@@ -148,6 +151,9 @@ def compare(studies: Sequence[Studied], pairs: Sequence[Sequence[Pair]]) -> Comp
         for study, line, scores in zip(studies, timelines, own, strict=True)
     )
     first = sides[0]
+    # Where the better one is not better, a measurement of the study that has it exceeds its truth by so much
+    # more than one fixed measurement of the other study: the larger of the two choices is what counts.
+    z = z_of_the_best(max(measured(study.tracks) for study in studies) * max(1, len(sides) - 1))
     return Comparison(
         sides=sides,
         budget=budget,
@@ -156,7 +162,7 @@ def compare(studies: Sequence[Studied], pairs: Sequence[Sequence[Pair]]) -> Comp
                 first=first,
                 other=other,
                 differences={
-                    name: difference(estimate.value, other.best[name].value, _pictures(first, other))
+                    name: difference(estimate.value, other.best[name].value, _pictures(first, other), z)
                     for name, estimate in first.best.items()
                     if name in other.best
                 },
@@ -172,12 +178,17 @@ def _pictures(*sides: Side) -> int:
 
 
 def _own(tracks: Sequence[Track]) -> list[float]:
-    """Scores of the finished trials that the search proposed. A pruned one has the score that it reached."""
+    """Scores of the complete trials that the search proposed."""
     return [
         track.value
         for track in tracks
-        if track.state.counts and track.reference is None and track.value is not None
+        if track.state is State.COMPLETE and track.reference is None and track.value is not None
     ]
+
+
+def measured(tracks: Sequence[Track]) -> int:
+    """Measurements that the best of a study was chosen among."""
+    return max(1, sum(len(track.points) for track in tracks if track.state is not State.FAILED))
 
 
 def _side(study: Studied, line: Timeline, own: Sequence[float], budget: Budget) -> Side:
@@ -187,7 +198,8 @@ def _side(study: Studied, line: Timeline, own: Sequence[float], budget: Budget) 
         **{name: head.accuracy for name, head in study.point.validation.heads.items()},
         JOINT: study.point.validation.joint,
     }
-    intervals = {name: wilson(value * pictures, pictures) for name, value in found.items()}
+    tried = measured(study.tracks)
+    intervals = {name: of_the_best(value * pictures, pictures, tried) for name, value in found.items()}
     proposed = [
         max(track.points, key=lambda point: point.accuracy)
         for track in study.tracks

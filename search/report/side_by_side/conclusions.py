@@ -23,8 +23,9 @@ def words(comparison: Comparison) -> tuple[str, ...]:
     for against in comparison.against:
         told += [best_against_best(against), pairs_in_words(against)]
     told.append(
-        "Each best is the luckiest of its study: more trials, more luck. The rows at equal budgets are "
-        "fairer, and `tune confirm` trains the leaders again on fresh seeds."
+        "Each best is the luckiest of its study: more trials, more luck, and its value is too high although "
+        "its interval allows for that. The rows at equal budgets are fairer, and `tune confirm` trains the "
+        "leaders again on fresh seeds."
     )
     return tuple(told)
 
@@ -73,12 +74,13 @@ def best_against_best(against: Against) -> str:
     )
     if found.low <= 0 <= found.high:
         return (
-            f"{told}. The interval holds 0, so {pictures:,} pictures do not tell the two networks apart. "
-            "It takes their errors for independent; on the same pictures it is rather too wide."
+            f"{told}. The interval holds 0, so {pictures:,} images do not tell the two networks apart. It "
+            "allows for the choice of each among many, and takes their errors for independent: it is rather "
+            "too wide."
         )
     better = first if found.value > 0 else other
     return (
-        f"{told}. On these pictures the network of {better} is the better one; "
+        f"{told}, with room for the choice of each among many. The network of {better} is the better one; "
         "that its search is, does not follow."
     )
 

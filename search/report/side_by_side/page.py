@@ -42,8 +42,8 @@ def comparison_page(comparison: Comparison, *, footer: str) -> str:
             body=(
                 Chart(
                     figure=figures.heads(sides),
-                    caption="The best trial of each study with 95 % intervals over the validation pictures "
-                    "(Wilson). They hold for one network, and the best of many trials is also lucky.",
+                    caption="The best trial of each study with 95 % intervals over the validation images, "
+                    "with room for the choice of the best. They hold for that network.",
                 ),
             ),
         ),

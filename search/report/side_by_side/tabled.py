@@ -96,7 +96,7 @@ def _equal(comparison: Comparison) -> list[Row]:
         _row(f"after {budget.trials} trials", [percent(each.after_trials) for each in equal]),
         _row(f"after {millions(budget.images)} images", [percent(each.after_images) for each in equal]),
         _row(f"after {duration(budget.seconds)}", [percent(each.after_seconds) for each in equal]),
-        _row(f"expected best of {budget.own}", [percent(each.expected) for each in equal]),
+        _row(f"expected best of {budget.own} complete", [percent(each.expected) for each in equal]),
     ]
 
 

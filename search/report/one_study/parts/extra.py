@@ -28,10 +28,6 @@ def extra(material: Material, found: Findings) -> Section:
             "nothing: where training smooths the labels, right answers become less sure while fewer are "
             "wrong."
         )
-        if training.selected:
-            note += (
-                " These networks were let on by the pruner for doing well: of the others nothing is known."
-            )
         shown = _shown(found)
         body += [
             paragraph(f"{note} {falling}".strip(), kind="note"),

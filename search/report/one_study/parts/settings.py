@@ -24,16 +24,11 @@ def settings(material: Material, found: Findings) -> Section:
     tested = [each for each in found.effects if each.verdict is not Verdict.TOO_FEW]
     body: list[Html | Chart | Grid | Fold] = []
     if tested:
-        within = (
-            f" Settings that every family has are looked at among {material.family} networks."
-            if material.family
-            else ""
-        )
         body.append(
             Chart(
                 figure=figures.importance(found.effects),
                 caption="How much of the differences in rank goes with each setting, one at a time, less "
-                f"what chance explains. Blue: it matters; gray: it cannot be told from chance.{within}",
+                "what chance explains. Blue: it matters; gray: it cannot be told from chance.",
                 height=130 + 21 * len(tested),
             )
         )

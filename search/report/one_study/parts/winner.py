@@ -49,8 +49,9 @@ def _left_out(material: Material) -> str:
 
 
 def _tried(material: Material) -> int:
-    """How many networks the winner is the best of."""
-    return max(1, material.counted.finished)
+    """Measurements that the winner's was chosen among: of all trials, at all moments."""
+    failed = {trial.trial_id for trial in material.trials if trial.state is State.FAILED}
+    return max(1, sum(len(curve) for trial, curve in material.curves.items() if trial not in failed))
 
 
 def in_words(material: Material) -> Html:
@@ -70,7 +71,7 @@ def in_words(material: Material) -> Html:
         f"{lead}, {_kind(winner)}{size}, is right on ",
         strong(percent(accuracy)),
         f" of the validation set (95 % interval {low * 100:.2f} to {percent(high)}, with room for the luck "
-        f"of the best of {_tried(material):,}; {n:,} images).",
+        f"of the best of {count(_tried(material), 'measurement')}; {n:,} images).",
     ]
     if winner.reference:
         parts.append(" No searched trial has come to a report yet.")
@@ -139,8 +140,9 @@ def winner(material: Material) -> Section:
                 f"{material.curves[best.trial_id][-1].images / spec.epoch_images:.3g}; trained for "
                 f"{duration(material.seconds.get(best.trial_id))} on one worker. Train is measured while "
                 "training: dropout and augmentation on, the weights still moving. The intervals know of the "
-                f"images that happened to be drawn and of the choice among {_tried(material):,}, not that "
-                "one hand wrote many of the digits: for other people's they are wider.",
+                "images that happened to be drawn and of the choice among "
+                f"{count(_tried(material), 'measurement')}, not that one hand wrote many of the digits: for "
+                "other people's they are wider.",
                 kind="note",
             ),
             table(
