@@ -20,14 +20,19 @@ Rows for the sentences of `tune confirm` come from `claims_of_confirm.py`, where
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import math
 import sys
 import time
+from bisect import bisect_right, insort
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle, product
+from multiprocessing import get_context
+from typing import Any
 
 import numpy as np
 from scipy.stats import binomtest  # type: ignore[import-untyped]  # SciPy ships no types
@@ -73,9 +78,11 @@ SETTINGS = tuple(
     )
     for name in (*OPTIONS, *NUMBERS)
 )
-HEADS = ("first_digit", "second_digit")
 
 Random = np.random.Generator
+
+Every = Callable[..., Iterable[Any]]
+"""`map`, or that of a pool of processes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,64 +157,57 @@ Past = Sequence[tuple[float, Mapping[str, Value]]]
 
 def proposal(draw: Random, past: Past) -> tuple[dict[str, Value], bool]:
     """Settings, and whether they owe nothing to results."""
-    settings: dict[str, Value] = {
-        name: options[int(draw.integers(len(options)))] for name, options in OPTIONS.items()
-    }
-    settings |= {name: float(draw.random()) for name in NUMBERS}
+    numbers = draw.random(len(SETTINGS)).tolist()
+    settings: dict[str, Value] = dict(zip(NUMBERS, numbers, strict=False))
+    for (name, options), at in zip(OPTIONS.items(), numbers[len(NUMBERS) :], strict=True):
+        settings[name] = options[int(at * len(options))]
     if len(past) < 20 or draw.random() < 1 / 3:
         return settings, True
     best = sorted(past, key=lambda each: -each[0])[: len(past) // 5]
     chosen = best[int(draw.integers(len(best)))][1]
-    kept = {name: value for name, value in chosen.items() if draw.random() < 0.8}
-    near = {
-        name: float(np.clip(float(value) + draw.normal(0, 0.05), 0, 1)) if name in NUMBERS else value
-        for name, value in kept.items()
-    }
-    return settings | near, False
+    kept, moved = draw.random(len(SETTINGS)), draw.normal(0, 0.05, len(SETTINGS)).tolist()
+    for keep, by, (name, value) in zip(kept, moved, chosen.items(), strict=True):
+        if keep < 0.8:
+            settings[name] = clipped(float(value) + by, 0.0, 1.0) if name in NUMBERS else value
+    return settings, False
+
+
+def clipped(value: float, low: float, high: float) -> float:
+    return min(high, max(low, value))
 
 
 def quality(draw: Random, settings: Mapping[str, Value], condition: Condition) -> list[float]:
     """True accuracies at each rung. From half of the training on nothing changes unless it is strong."""
-    last = 0.985 + (0.004 if condition.strong else 0.001) * draw.normal()
+    at_the_end, at_first = draw.normal(0, 1, 2).tolist()
+    last = 0.985 + (0.004 if condition.strong else 0.001) * at_the_end
     gain = 0.01 if condition.strong else 0.0
-    early = 0.04 * draw.normal()
+    early = 0.04 * at_first
     if condition.strong:
-        # A best value in the middle, one of four options, and more is better.
+        # A best value in the middle, two better options of four, and more is better.
         effect = -2 * (float(settings["dropout"]) - 0.5) ** 2
         effect += 0.25 * (settings["optimizer"] in ("adam", "adamw")) + 0.4 * float(settings["lr"])
         early += 0.3 * effect
         last += 0.02 * (effect - 0.3)
     elif condition.broken == "fast":
         early += 0.1 * float(settings["lr"])
-    lows = [0.80 + early, 0.88 + early / 2, 0.93 + early / 3, 0.96 + early / 4, 0.975 + early / 8]
-    return [float(np.clip(at, 0.1, 0.998)) for at in (*lows, last - gain, last)]
+    lows = (0.80 + early, 0.88 + early / 2, 0.93 + early / 3, 0.96 + early / 4, 0.975 + early / 8)
+    return [clipped(at, 0.1, 0.998) for at in (*lows, last - gain, last)]
 
 
 def goes_on(pruner: str, rung: int, score: float, others: Sequence[float], bracket: int) -> bool:
-    """Whether a trial that stands so at a rung is let on. others: scores of the trials before it there."""
+    """Whether a trial that stands so at a rung is let on. others: scores of those before it there, rising."""
     if pruner == "none":
         return True
+    better = len(others) - bisect_right(others, score)
     if pruner in ("median", "percentile"):
-        if len(others) < 5:
-            return True
-        return score >= float(np.percentile(others, 50 if pruner == "median" else 75))
-    if pruner == "hyperband" and rung < bracket:
+        return len(others) < 5 or better <= len(others) * (0.5 if pruner == "median" else 0.25)
+    if pruner != "asha" and (rung % 2 or (pruner == "hyperband" and rung < 2 * bracket)):
         return True
-    share = 3 if pruner == "asha" else 4
-    if pruner != "asha" and rung % 2:
-        return True
-    return sum(other > score for other in others) < max(1, (len(others) + 1) // share)
-
-
-def measured(draw: Random, accuracy: float) -> Scores:
-    """An accuracy on so many images: the heads together are right as often as one is, or the noise would be
-    smaller."""
-    right = float(draw.binomial(IMAGES, accuracy)) / IMAGES
-    return Scores(heads={name: HeadScore(loss=1 - right, accuracy=right) for name in HEADS}, joint=right**2)
+    return better < max(1, (len(others) + 1) // (3 if pruner == "asha" else 4))
 
 
 def make(draw: Random, condition: Condition) -> Made:
-    """A study."""
+    """A study. Its networks have one head, and its trials' losses mean nothing."""
     trials: list[TrialRecord] = []
     curves: dict[int, list[Point]] = {}
     truth: dict[int, list[float]] = {}
@@ -219,49 +219,46 @@ def make(draw: Random, condition: Condition) -> Made:
         if chance:
             at_random.add(number)
         true = quality(draw, settings, condition)
-        if condition.broken == "collapsed" and draw.random() < 0.1:
+        falls, stops = draw.random(2)
+        if condition.broken == "collapsed" and falls < 0.1:
             true = [0.1] * len(RUNGS)
-        if condition.broken == "late" and draw.random() < 0.1:
+        if condition.broken == "late" and falls < 0.1:
             true = [*true[:-1], 0.1]
-        diverges = condition.broken == "diverged" and draw.random() < 0.1
+        diverges = condition.broken == "diverged" and falls < 0.1
         if condition.broken == "fast":
-            diverges = float(settings["lr"]) > 0.75 and draw.random() < 0.8
-        bracket, state, curve = int(draw.integers(3)), State.COMPLETE, []
-        for rung, images in enumerate(RUNGS):
-            if diverges and draw.random() < 0.5:
-                state = State.FAILED
+            diverges = float(settings["lr"]) > 0.75 and falls < 0.8
+        bracket, state = int(draw.integers(3)), State.FAILED if diverges else State.COMPLETE
+        curve: list[Point] = []
+        best = 0.0
+        for rung, right in enumerate(draw.binomial(IMAGES, true).tolist()):
+            if diverges and rung >= stops * len(RUNGS):
                 break
-            scores = measured(draw, true[rung])
+            score = right / IMAGES
+            scores = Scores(heads={"digit": HeadScore(loss=1 - score, accuracy=score)}, joint=score)
             curve.append(
-                Point(images=images, seconds=1.0, learning_rate=0.1, train=scores, validation=scores)
+                Point(images=RUNGS[rung], seconds=1.0, learning_rate=0.1, train=scores, validation=scores)
             )
-            others, score = seen[rung], scores.accuracy
-            let_on = goes_on(condition.pruner, rung, score, others, bracket)
-            others.append(score)
-            if not let_on and images < RUNGS[-1]:
-                state = State.PRUNED
+            best = max(best, score)
+            let_on = goes_on(condition.pruner, rung, score, seen[rung], bracket)
+            insort(seen[rung], score)
+            if not let_on and rung < len(RUNGS) - 1:
+                state = State.FAILED if diverges else State.PRUNED
                 break
-        if diverges:
-            state = State.FAILED
-        value = max((point.validation.accuracy for point in curve), default=None)
         trials.append(
             TrialRecord(
                 trial_id=number,
                 number=number,
                 state=state,
-                value=value,
+                value=best if curve else None,
                 params=settings,
                 failure=Failure.DIVERGED if diverges else None,
             )
         )
-        curves[number], truth[number] = curve, true
-        past.append((0.0 if diverges or value is None else value, settings))
-    return Made(
-        trials=trials,
-        curves={number: curve for number, curve in curves.items() if curve},
-        at_random=frozenset(at_random),
-        truth=truth,
-    )
+        truth[number] = true
+        if curve:
+            curves[number] = curve
+        past.append((0.0 if diverges else best, settings))
+    return Made(trials=trials, curves=curves, at_random=frozenset(at_random), truth=truth)
 
 
 PAGE = "report: a false verdict on the page"
@@ -337,26 +334,39 @@ def measurements(made: Made) -> int:
     return max(1, sum(len(made.curves.get(t.number, ())) for t in made.trials if t.state is not State.FAILED))
 
 
-def of_reports(conditions: Sequence[Condition], n: int, seed: int) -> Iterator[Row]:
+Told = tuple[Counter[str], Counter[str]]
+"""Studies with a false claim of each kind, and studies with one that found what is there."""
+
+
+def of_studies(condition: Condition, n: int, seed: tuple[int, int]) -> Told:
+    """What the reports on n studies say."""
+    false: Counter[str] = Counter()
+    found: Counter[str] = Counter()
+    for repeat in range(n):
+        draw = np.random.default_rng((*seed, repeat))
+        wrong, right = report_says(make(draw, condition), condition)
+        false.update(wrong)
+        found.update(right)
+    return false, found
+
+
+def of_reports(conditions: Sequence[Condition], n: int, seed: int, every: Every) -> Iterator[Row]:
     """A row for each condition, and one for each claim over all conditions."""
     false: Counter[str] = Counter()
     found: Counter[str] = Counter()
     strong = conditions[0].strong
-    for place, condition in enumerate(conditions):
-        pages, hits = 0, 0
-        for repeat in range(n):
-            draw = np.random.default_rng((seed, place, repeat))
-            wrong, right = report_says(make(draw, condition), condition)
-            false.update(wrong)
-            found.update(right)
-            pages += PAGE in wrong
-            hits += SETS in right
+    seeds = [(seed, place) for place in range(len(conditions))]
+    for condition, (wrong, right) in zip(
+        conditions, every(of_studies, conditions, [n] * len(seeds), seeds), strict=True
+    ):
+        false += wrong
+        found += right
         yield Row(
             claim=PAGE if not strong else "report: strong effects",
             condition=str(condition),
             n=n,
-            false=pages,
-            found=hits if strong or condition.broken == "fast" else None,
+            false=wrong[PAGE],
+            found=right[SETS] if strong or condition.broken == "fast" else None,
         )
     for claim in (SETS, WHICH, TYPICAL, SINGLE, BEST):
         yield Row(
@@ -455,13 +465,13 @@ def of_others(n: int, seed: int) -> Iterator[Row]:
             yield Row(claim=claim, condition=condition, n=of, false=false, found=found)
 
 
-def rows(null: int, strong: int, seed: int, tell: Callable[[str], None]) -> list[Row]:
+def rows(null: int, strong: int, seed: int, tell: Callable[[str], None], every: Every = map) -> list[Row]:
     """The whole table, each row told as soon as it is there."""
     found: list[Row] = []
     parts = (
-        of_reports(null_conditions(), null, seed),
-        of_reports(special_conditions(), null, seed + 1),
-        of_reports(strong_conditions(), strong, seed + 2),
+        of_reports(null_conditions(), null, seed, every),
+        of_reports(special_conditions(), null, seed + 1, every),
+        of_reports(strong_conditions(), strong, seed + 2, every),
         of_comparisons(null, seed),
         of_others(null, seed),
     )
@@ -477,10 +487,13 @@ def main() -> int:
     parser.add_argument("--null", type=int, default=ENOUGH, help="studies in each row without effects")
     parser.add_argument("--strong", type=int, default=200, help="studies in each row with strong effects")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
     began = time.monotonic()
     print(HEADER)
-    found = rows(arguments.null, arguments.strong, arguments.seed, lambda line: print(line, flush=True))
+    with ProcessPoolExecutor(arguments.processes, mp_context=get_context("spawn")) as pool:
+        tell = functools.partial(print, flush=True)
+        found = rows(arguments.null, arguments.strong, arguments.seed, tell, pool.map)
     failing = [row for row in found if not row.passes]
     print(f"\n{len(found)} rows, {len(failing)} fail; {time.monotonic() - began:.0f} s.")
     return 1 if failing else 0

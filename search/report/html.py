@@ -56,6 +56,11 @@ def code(text: str) -> Html:
     return Html(f"<code>{html.escape(text)}</code>")
 
 
+def with_commands(sentence: str) -> Html:
+    """A sentence in which what stands between backticks is a command."""
+    return safe(*(code(part) if place % 2 else part for place, part in enumerate(sentence.split("`"))))
+
+
 def listing(text: str) -> Html:
     """Lines to copy, as they are."""
     return Html(f"<pre><code>{html.escape(text)}</code></pre>")

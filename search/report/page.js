@@ -3,6 +3,7 @@
 const charts = JSON.parse(document.getElementById("charts").textContent);
 const places = [...document.querySelectorAll(".chart")];
 const touch = matchMedia("(pointer: coarse)").matches;
+const narrow = () => innerWidth < 544;
 
 function template() {
   const style = getComputedStyle(document.documentElement);
@@ -13,11 +14,14 @@ function template() {
   };
   return {
     layout: {
-      font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: ink("--ink") },
+      font: { family: getComputedStyle(document.body).fontFamily, size: narrow() ? 11 : 13, color: ink("--ink") },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       colorway: ["#0f7fb8", "#d9730d", "#1a9988", "#c2477f", "#8a6fd1", "#b59a00", "#5b7f2b", "#4f5dc9", "#a3512b", "#5f7f95"],
       margin: { l: 8, r: 8, t: 28, b: 8 },
-      legend: { orientation: "h", yref: "container", yanchor: "bottom", y: 0, x: 0, xanchor: "left" },
+      legend: {
+        orientation: "h", yref: "container", yanchor: "bottom", y: 0, x: 0, xanchor: "left",
+        ...(narrow() ? { entrywidth: 0.5, entrywidthmode: "fraction", font: { size: 10 } } : {}),
+      },
       hoverlabel: { font: { size: 12 }, align: "left" },
       hovermode: "closest",
       modebar: { bgcolor: "rgba(0,0,0,0)", color: ink("--quiet"), activecolor: ink("--accent") },

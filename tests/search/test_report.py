@@ -288,7 +288,7 @@ class TestEffects:
         trials, found = study(11)
         seen = effects(SETTINGS, trials, found, range(11))
         assert {each.verdict for each in seen} == {Verdict.TOO_FEW}
-        assert sentence(seen[0]).endswith("not tested, n = 11 drawn at random; 12 are needed.")
+        assert sentence(seen[0]).endswith("or with one value: optimizer (n = 11).")
         assert in_short(seen).startswith(
             "Cannot be told: of the trials drawn at random only 11 can be compared"
         )

@@ -129,7 +129,7 @@ def importance(effects: Sequence[Effect]) -> Figure:
     figure = Figure()
     for name, color, verdict in (
         ("it matters", FIRST, Verdict.MATTERS),
-        ("cannot be told from chance", FAINT, Verdict.UNCLEAR),
+        ("unclear", FAINT, Verdict.UNCLEAR),
     ):
         some = [each for each in tested if each.verdict is verdict]
         figure.add_trace(
@@ -138,10 +138,11 @@ def importance(effects: Sequence[Effect]) -> Figure:
                 y=[each.setting.name for each in some],
                 orientation="h",
                 marker={"color": color},
-                text=[f"n = {each.n}, {p_value(each.p)}" for each in some],
+                text=[p_value(each.p) for each in some],
+                customdata=[each.n for each in some],
                 textposition="outside",
                 cliponaxis=False,
-                hovertemplate="%{y}: %{x:.0f} %<extra></extra>",
+                hovertemplate="%{y}: %{x:.0f} %, n = %{customdata}<extra></extra>",
                 name=name,
             )
         )
@@ -149,7 +150,7 @@ def importance(effects: Sequence[Effect]) -> Figure:
     figure.update_layout(
         xaxis={
             "title": {"text": "share of the differences in rank, %"},
-            "range": [0, max(10, top * 150)],
+            "range": [0, max(10, top * 135)],
         },
         yaxis={"categoryorder": "array", "categoryarray": [each.setting.name for each in tested]},
         bargap=0.35,

@@ -43,6 +43,14 @@ def _named(group: Group) -> str:
     return f"{group.label} (n = {group.n}{f', {diverged} diverged' if diverged else ''})"
 
 
+def untested(found: Sequence[Effect]) -> str:
+    """The settings that were not tested, in one sentence; empty where all were."""
+    some = [f"{each.setting.name} (n = {each.n})" for each in found if each.verdict is Verdict.TOO_FEW]
+    if not some:
+        return ""
+    return f"Not tested, with fewer than {ENOUGH} trials drawn at random or with one value: {listed(some)}."
+
+
 def in_short(found: Sequence[Effect]) -> str:
     """The settings that matter, in one sentence."""
     matter = [each for each in found if each.verdict is Verdict.MATTERS]
@@ -87,7 +95,7 @@ def generalization(found: Findings, *, epoch_images: int, budget: int) -> str:
     return (
         f"Cannot be told from this search: all trials can be compared only after "
         f"{epochs(found.basis.images, epoch_images)} of {budget / epoch_images:.3g}, and those that were "
-        "trained longer were selected. A search with --pruner none can tell."
+        "trained longer were selected. A search with `--pruner none` can tell."
     )
 
 

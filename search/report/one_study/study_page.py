@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shlex import quote
 
-from search.report.html import Html, answer_list, code, paragraph, safe
+from search.report.html import Html, answer_list, code, paragraph, safe, with_commands
 from search.report.one_study.findings import Findings, work_out
 from search.report.one_study.material import Material
 from search.report.one_study.parts import again, confirmed, cost, course, extra, settings, winner, wrong
@@ -44,7 +44,7 @@ def _answer(material: Material, found: Findings) -> Html:
     answers = [("Winner", winner.in_words(material)), ("Confirmed?", safe(sure))]
     if spec.confirms is None:
         told = generalization(found, epoch_images=spec.epoch_images, budget=material.budget)
-        answers.append(("Which settings helped to generalize?", safe(told)))
+        answers.append(("Which settings helped to generalize?", with_commands(told)))
         fast = speed(found, epoch_images=spec.epoch_images)
         if fast:
             answers.append(("Which settings learn fast?", safe(fast)))

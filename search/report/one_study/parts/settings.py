@@ -7,7 +7,7 @@ from search.report.one_study import figures
 from search.report.one_study.effects import Verdict
 from search.report.one_study.findings import Findings
 from search.report.one_study.material import Material
-from search.report.one_study.sentences import at_random, compared, sentence
+from search.report.one_study.sentences import at_random, compared, sentence, untested
 from search.report.page import Chart, Fold, Grid, Section
 
 GENERALIZATION = "Generalization: which settings helped"
@@ -39,7 +39,7 @@ def settings(material: Material, found: Findings) -> Section:
         Fold(
             summary="Every setting: the verdict, and the trials",
             body=(
-                bullets(sentence(each) for each in found.effects),
+                bullets(filter(None, (*map(sentence, tested), untested(found.effects)))),
                 Grid(
                     charts=tuple(
                         Chart(
