@@ -21,6 +21,7 @@ from search.records import (
     Snapshot,
     State,
     StudyRecord,
+    Track,
     TrialRecord,
 )
 
@@ -56,6 +57,11 @@ def z_of_the_best(tried: int) -> float:
     if tried < 1:
         raise ValueError(f"the best is one of at least one, not of {tried}")
     return NormalDist().inv_cdf(1 - 0.025 / tried)
+
+
+def measurements(tracks: Sequence[Track]) -> int:
+    """Of all trials that did not fail, at all moments: the best of a study was chosen among so many."""
+    return max(1, sum(len(track.points) for track in tracks if track.state is not State.FAILED))
 
 
 def best_point(curve: Sequence[Point]) -> Point | None:

@@ -43,7 +43,7 @@ async function drawAll() {
       modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
     });
   }
-  for (const fold of closed) fold.open = fold.contains(document.querySelector(":target"));
+  for (const fold of closed) fold.open = fold.matches(":target > details");
   document.documentElement.dataset.drawn = String(places.length);
 }
 

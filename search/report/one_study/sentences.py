@@ -24,9 +24,7 @@ def sentence(effect: Effect) -> str:
     name = title(effect.setting)
     match effect.verdict:
         case Verdict.TOO_FEW:
-            return f"{name}: not tested, n = {effect.n} drawn at random" + (
-                f"; {ENOUGH} are needed." if effect.n < ENOUGH else " with one value."
-            )
+            return untested([effect])
         case Verdict.UNCLEAR:
             return f"{name}: no effect can be told from chance, n = {effect.n} ({p_value(effect.p)})."
         case Verdict.MATTERS:

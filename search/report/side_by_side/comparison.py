@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from search.records import Counts, Measured, Point, State, StudyRecord, Track, TrialRecord
 from search.report.estimates import Estimate, best_of, difference, median
-from search.report.numbers import Ranking, of_the_best, z_of_the_best
+from search.report.numbers import Ranking, measurements, of_the_best, z_of_the_best
 from search.report.timeline import Mark, Timeline, timeline
 
 LEVELS = (0.95, 0.98, 0.99)
@@ -153,7 +153,7 @@ def compare(studies: Sequence[Studied], pairs: Sequence[Sequence[Pair]]) -> Comp
     first = sides[0]
     # Where the better one is not better, a measurement of the study that has it exceeds its truth by so much
     # more than one fixed measurement of the other study: the larger of the two choices is what counts.
-    z = z_of_the_best(max(measured(study.tracks) for study in studies) * max(1, len(sides) - 1))
+    z = z_of_the_best(max(measurements(study.tracks) for study in studies) * max(1, len(sides) - 1))
     return Comparison(
         sides=sides,
         budget=budget,
@@ -186,11 +186,6 @@ def _own(tracks: Sequence[Track]) -> list[float]:
     ]
 
 
-def measured(tracks: Sequence[Track]) -> int:
-    """Measurements that the best of a study was chosen among."""
-    return max(1, sum(len(track.points) for track in tracks if track.state is not State.FAILED))
-
-
 def _side(study: Studied, line: Timeline, own: Sequence[float], budget: Budget) -> Side:
     pictures = study.record.spec.validation_pictures
     found = {
@@ -198,7 +193,7 @@ def _side(study: Studied, line: Timeline, own: Sequence[float], budget: Budget) 
         **{name: head.accuracy for name, head in study.point.validation.heads.items()},
         JOINT: study.point.validation.joint,
     }
-    tried = measured(study.tracks)
+    tried = measurements(study.tracks)
     intervals = {name: of_the_best(value * pictures, pictures, tried) for name, value in found.items()}
     proposed = [
         max(track.points, key=lambda point: point.accuracy)
