@@ -1,6 +1,4 @@
-"""The few HTML elements that a page is made of. Every plain string that goes in is escaped here.
-Knows nothing of studies, figures and style.
-"""
+"""The few HTML elements that a page is made of. Every plain string that goes in is escaped here."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""From a title and sections to one HTML file that needs nothing else: style, plotly.js and figures are in it.
-Knows nothing of studies; what a section says is for others to know.
-"""
+"""From a title and sections to one HTML file with style, plotly.js and figures, which needs nothing else."""
 
 from __future__ import annotations
 
@@ -28,7 +26,7 @@ FORBIDDEN = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chart:
-    """A figure on a page. The page sets fonts, colours of ink and ground, and margins."""
+    """A figure on a page. The page sets fonts, colors of ink and ground, and margins."""
 
     figure: Figure
     caption: str

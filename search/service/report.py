@@ -1,6 +1,4 @@
-"""Gathers a study into one page and writes it, whole or not at all.
-Knows nothing of terminals.
-"""
+"""Gathers a study into one page and writes it, whole or not at all."""
 
 from __future__ import annotations
 

@@ -687,6 +687,7 @@ class TestPage:
         found = replace(found, words=("It is not finished.", chosen, "It won the search, too.", "And more."))
         text = study_page(replace(made(), confirmation=found)).replace("\u00a0", " ")
         for said in (
+            "<dt>Winner</dt><dd><strong>Trial 4, confirmed</strong>: <strong>95.00 %</strong>",
             f"<dt>Confirmed?</dt><dd>{chosen} It won the search, too.</dd>",
             "trial 4, chosen",
             "trial 8, dropped",

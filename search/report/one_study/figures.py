@@ -14,7 +14,7 @@ from search.report.one_study.basis import DIVERGED, Curves
 from search.report.one_study.effects import Effect, Verdict, label
 from search.report.one_study.mistakes import Confusion
 from search.report.one_study.outcomes import Reached, Spent
-from search.report.scale import COLOURS, FIRST, SECOND, THIRD, accuracy_axis, error, number_axis
+from search.report.scale import COLORS, FIRST, SECOND, THIRD, accuracy_axis, error, number_axis
 from search.report.statistics import quartiles
 from search.report.words import p_value, percent
 
@@ -31,7 +31,7 @@ def progress(reached: Sequence[Reached], references: Sequence[TrialRecord]) -> F
     """Every finished trial, the best so far, and the references as lines."""
     shown = thinned(reached, keep=lambda each: each.trial.value == each.best)
     figure = Figure()
-    for state, colour in (("pruned", FAINT), ("complete", FIRST)):
+    for state, color in (("pruned", FAINT), ("complete", FIRST)):
         some = [each for each in shown if each.trial.state == state]
         figure.add_trace(
             Scatter(
@@ -40,7 +40,7 @@ def progress(reached: Sequence[Reached], references: Sequence[TrialRecord]) -> F
                 text=[f"trial {each.trial.number}, {percent(each.trial.value)}" for each in some],
                 hovertemplate="%{text}<extra></extra>",
                 mode="markers",
-                marker={"color": colour, "size": 7 if state == "complete" else 5},
+                marker={"color": color, "size": 7 if state == "complete" else 5},
                 name=state,
             )
         )
@@ -105,7 +105,7 @@ def learning_curves(trials: Sequence[TrialRecord], curves: Curves, *, epoch_imag
                 line={
                     "dash": "dot" if trial.reference else "solid",
                     "width": 1.8,
-                    "color": GREY if trial.reference else COLOURS[place % len(COLOURS)],
+                    "color": GREY if trial.reference else COLORS[place % len(COLORS)],
                 },
                 name=f"{name} {percent(accuracies[-1])}" if accuracies else name,
             )
@@ -230,7 +230,7 @@ def sizes(trials: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> Figure
     sized = [trial for trial in trials if trial.parameters and trial.value is not None and trial.state.counts]
     best = {trial.number for trial in front}
     figure = Figure()
-    for name, colour, size, some in (
+    for name, color, size, some in (
         ("pruned, on less training", FAINT, 5, [t for t in sized if t.state == "pruned"]),
         ("complete", FIRST, 8, [t for t in sized if t.state == "complete" and t.reference is None]),
         ("references", GREY, 9, [t for t in sized if t.state == "complete" and t.reference]),
@@ -248,7 +248,7 @@ def sizes(trials: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> Figure
                 hovertemplate="%{text}<extra></extra>",
                 mode="markers",
                 marker={
-                    "color": colour,
+                    "color": color,
                     "size": size,
                     "symbol": "diamond" if name == "references" else "circle",
                 },
@@ -278,13 +278,13 @@ def spending(spent: Sequence[Spent]) -> Figure:
     """Hours of training by what became of the trial."""
     minutes = sum(each.seconds for each in spent) < 3 * 3600
     unit = 60 if minutes else 3600
-    colours: Mapping[str, str] = {"complete": FIRST, "pruned": THIRD, "running": "#b59a00"}
+    colors: Mapping[str, str] = {"complete": FIRST, "pruned": THIRD, "running": "#b59a00"}
     figure = Figure(
         Bar(
             x=[each.seconds / unit for each in spent][::-1],
             y=[each.kind for each in spent][::-1],
             orientation="h",
-            marker={"color": [colours.get(each.kind, SECOND) for each in spent][::-1]},
+            marker={"color": [colors.get(each.kind, SECOND) for each in spent][::-1]},
             text=[f"{each.trials:,}" for each in spent][::-1],
             textposition="outside",
             cliponaxis=False,

@@ -1,6 +1,4 @@
-"""Everything that a report on a study is made of, gathered by somebody else.
-Knows nothing of databases, of checkpoints and of how it will be shown.
-"""
+"""Everything that a report on a study is made of, gathered by somebody else."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What became of the trials: best so far, leaders, the front of size and accuracy, where the time went.
-Knows nothing of settings and of figures.
-"""
+"""What became of the trials: best so far, leaders, the front of size and accuracy, where the time went."""
 
 from __future__ import annotations
 

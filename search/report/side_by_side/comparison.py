@@ -1,6 +1,4 @@
-"""Studies of one task side by side, in numbers: best, typical, time to a goal, what equal budgets brought.
-Knows nothing of figures and of what the numbers mean (conclusions.py; docs/decisions/013).
-"""
+"""Studies of one task side by side, in numbers: best, typical, time to a goal, what equal budgets brought."""
 
 from __future__ import annotations
 

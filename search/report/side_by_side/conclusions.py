@@ -1,6 +1,4 @@
-"""What a comparison lets one say, and what it does not, sentence by sentence.
-Knows nothing of how the numbers were found (search.report.side_by_side.comparison).
-"""
+"""What a comparison lets one say, and what it does not, sentence by sentence."""
 
 from __future__ import annotations
 

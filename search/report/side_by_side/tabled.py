@@ -1,6 +1,4 @@
-"""A comparison as the rows of a table: a label, and a cell for each study. For terminals and pages.
-Knows nothing of either.
-"""
+"""A comparison as the rows of a table: a label, and a cell for each study. For terminals and pages."""
 
 from __future__ import annotations
 

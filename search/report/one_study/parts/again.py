@@ -38,7 +38,7 @@ def repeat(material: Material) -> Section:
                     ("sampler, pruner", f"{spec.sampler}, {spec.pruner}"),
                     ("precision", _precision(spec, material.workers)),
                     ("budget of a trial", f"{spec.epochs:g} epochs of {spec.epoch_images:,} examples"),
-                    ("validation", f"{spec.validation_pictures:,} pictures"),
+                    ("validation", f"{spec.validation_pictures:,} images"),
                     ("references", ", ".join(spec.references) or "none"),
                 ],
                 words=(0, 1),

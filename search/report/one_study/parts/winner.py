@@ -67,6 +67,7 @@ def in_words(material: Material) -> Html:
     reference = material.ranking.better_reference
     parts = [
         *([strong(better(reference)), " "] if reference is not None and reference is not winner else []),
+        *_confirmed(material, winner),
         strong(f"Trial {winner.number}"),
         f"{lead}, {_kind(winner)}{size}, is right on ",
         strong(percent(accuracy)),
@@ -76,6 +77,20 @@ def in_words(material: Material) -> Html:
     if winner.reference:
         parts.append(" No searched trial has come to a report yet.")
     return safe(*parts)
+
+
+def _confirmed(material: Material, winner: TrialRecord) -> list[str]:
+    """The trial that a confirmation chose, which is the winner from then on; nothing where it is the same."""
+    chosen = None if material.confirmation is None else material.confirmation.choice
+    if chosen is None or chosen.reference is not None or chosen.trial == winner.number:
+        return []
+    return [
+        strong(f"Trial {chosen.trial}, confirmed"),
+        ": ",
+        strong(percent(chosen.mean)),
+        f" of the validation set in the mean of {count(len(chosen.runs), 'fresh seed')} (95 % interval "
+        f"{chosen.low * 100:.2f} to {percent(chosen.high)}). The search had put another first: ",
+    ]
 
 
 def _kind(trial: TrialRecord) -> str:
