@@ -152,7 +152,7 @@ def _run_command(arguments: list[str], *, debug: bool) -> int:
 def _refused(error: TuneError, *, debug: bool) -> int:
     if debug:
         typer.echo(traceback_text(error), err=True, nl=False)
-    say(f"tune: {redacted(str(error), ours=True)}", err=True)
+    say(f"tune: {error}", err=True)
     return exit_code(error)
 
 

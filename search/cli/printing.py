@@ -10,6 +10,8 @@ from typing import TextIO
 
 import typer
 
+from search.redaction import redacted
+
 _WORD = re.compile(r"(?:`[^`]*`|\S)+(?: %\S*)?")
 """A command in backticks is one word, so that it can be copied, and so is `98.53 %.`"""
 
@@ -37,7 +39,8 @@ def columns(stream: TextIO) -> int | None:
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Prints sentences, on stdout or stderr."""
+    """Prints sentences, on stdout or stderr; secrets that they quote from elsewhere are hidden."""
+    text = redacted(text, ours=True)
     width = columns(sys.stderr if err else sys.stdout)
     typer.echo("\n".join(line for each in text.split("\n") for line in wrapped(each, width)), err=err)
 

@@ -4,16 +4,17 @@ Changes nothing: what is shown beside Optuna's tables is made at each look (sear
 
 from __future__ import annotations
 
+import datetime
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.errors import TuneError
-from search.records import Counts, State
+from search.records import Counts, State, StudyRecord
 from search.report import card, numbers
 from search.report.side_by_side import figures as comparison_figures
 from search.report.timeline import timeline
@@ -83,6 +84,19 @@ def while_storage_is_there(app: WSGIApplication, reading: Reading) -> WSGIApplic
     return answer
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Made:
+    """What was made of a study."""
+
+    at_s: float
+    """when it was last found up to date, by the monotonic clock"""
+    created: datetime.datetime
+    """when the study was made: a new one may have the id of a deleted one"""
+    counts: Counts
+    """of its trials"""
+    shown: Shown
+
+
 class Showing:
     """What the dashboard is shown of each study, made anew where trials have ended since.
 
@@ -91,8 +105,8 @@ class Showing:
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
-        self._made: dict[int, tuple[float, Counts, Shown]] = {}
-        """by study id: (when it was last found up to date, what stood then, what is shown)"""
+        self._made: dict[int, _Made] = {}
+        """by study id"""
         self._lock = threading.Lock()
 
     def study(self, study_id: int) -> Shown | None:
@@ -103,38 +117,38 @@ class Showing:
     def _study(self, study_id: int) -> Shown | None:
         now = time.monotonic()
         made = self._made.get(study_id)
-        if made is not None and now - made[0] < REFRESH_S:
-            return made[2]
+        if made is not None and now - made.at_s < REFRESH_S:
+            return made.shown
         try:
             record = self._reading.store.study(study_id)
             if record is None:
+                self._made.pop(study_id, None)
                 return None
             counts, _ = self._reading.trials.tally(study_id)
-            shown = made[2] if made is not None and made[1] == counts else self._make(study_id, counts)
+            current = made is not None and (made.created, made.counts) == (record.created, counts)
+            shown = made.shown if made is not None and current else self._make(record)
         except TuneError:
-            return None if made is None else made[2]
-        self._made[study_id] = now, counts, shown
+            return None if made is None else made.shown
+        self._made[study_id] = _Made(at_s=now, created=record.created, counts=counts, shown=shown)
         return shown
 
     def file(self, sha256: str) -> ShownFile | None:
         """The weights with that sum, of any study that was looked at."""
         with self._lock:
-            files = [file for _, _, shown in self._made.values() for file in shown.files]
+            files = [file for made in self._made.values() for file in made.shown.files]
         return next((file for file in files if file.sha256 == sha256), None)
 
-    def _make(self, study_id: int, counts: Counts) -> Shown:
+    def _make(self, record: StudyRecord) -> Shown:
         from search.work.weights import BestWeights
 
         store = self._reading.store
-        record = store.study(study_id)
-        assert record is not None
-        record = replace(record, name=self._reading.trials.names().get(study_id, ""))
+        record = replace(record, name=self._reading.trials.names().get(record.study_id, ""))
         reader = reader_of(self._reading, record)
         tracks = reader.tracks(store.measured)
         line, tried = timeline(tracks, reader.reports()), numbers.measurements(tracks)
         view = view_of(self._reading, record)
         best = view.ranking.searched
-        kept = store.checkpoints(study_id)
+        kept = store.checkpoints(record.study_id)
         # Weights of other programs' trials, and of trials that cannot be used, are not shown.
         leaders = {trial.trial_id: trial for trial in reader.of([each.trial_id for each in kept])}
         curves = store.curves({*leaders, *([best.trial_id] if best else [])})

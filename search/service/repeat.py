@@ -15,6 +15,7 @@ from search.report.numbers import best_point
 from search.report.words import hardware
 from search.service.data import fetch_data, load_data
 from search.service.look import FoundTrial, found_trial
+from search.store.base import LeaseLost
 from search.study.reading import open_reading
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
@@ -177,9 +178,12 @@ def _restore(storage_url: str, found: FoundTrial, moment: Moment, point: Point) 
                 point=point,
                 precision=found.precision,
             )
+        except LeaseLost:
+            written = None
         except OSError as error:
             raise TuneError(f"The weights could not be written: {error}.") from error
-        if delete_if_orphaned(storage, record, weights.artifacts.root):  # while they were written
+        # A folder is written before its record: the study may have been deleted while it was.
+        if delete_if_orphaned(storage, record, weights.artifacts.root) or written is None:
             raise deleted
         return Restored(checkpoint=written, where=weights.where(written))
 

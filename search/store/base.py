@@ -206,13 +206,15 @@ class Store(ABC):
         checkpoint: CheckpointRecord,
         *,
         claim: Claim | None = None,
+        created: datetime.datetime | None = None,
         content: bytes | None = None,
     ) -> None:
         """Remembers the best weights of a trial, in place of earlier ones, whose chunks are deleted.
 
-        claim: under which the trial is trained; None: it has ended. content: the weights, to be kept in the
-        database; None: they are in the file that the record names. All of it happens or nothing. Raises
-        LeaseLost once the claim has passed on.
+        claim: under which the trial is trained; None: it has ended. created: when the study was made that is
+        meant, for a trial that has ended. content: the weights, to be kept in the database; None: they are in
+        the file that the record names. All of it happens or nothing. Raises LeaseLost once the claim has
+        passed on, or where the study is deleted and another one may have its id.
         """
 
     @abstractmethod

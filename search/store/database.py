@@ -131,9 +131,10 @@ class Database:
             except driver as error:
                 raise DBAPIError.instance(None, None, error, driver, dialect=self.engine.dialect) from error
 
-    def patiently(self, work: Callable[[], Result]) -> Result:
+    def patiently(self, work: Callable[[], Result], *, at_least_s: float = 0.0) -> Result:
         """Does the work, and does it again while the database is away or contended, until patience ends.
 
+        at_least_s: for how long also a database without patience tries again.
         The work must bear being done twice: when a connection breaks while a transaction ends, nobody knows
         whether it was written. Inside a `write` block nothing is repeated, for the whole block is lost then.
         """
@@ -144,7 +145,7 @@ class Database:
                 return work()
             except TryAgain:
                 inside = getattr(self._writing, "connection", None) is not None
-                if inside or time.monotonic() + pause_s > began + self._patience_now_s():
+                if inside or time.monotonic() + pause_s > began + max(self._patience_now_s(), at_least_s):
                     raise
             self._pause(pause_s * random.uniform(0.5, 1.5))  # or all workers come back in one moment
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

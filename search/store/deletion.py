@@ -16,6 +16,10 @@ from search.store.database import Database
 from search.store.leftovers import OF_STUDIES, OF_TRIALS
 from search.store.rows import utc
 
+DEADLOCK_S = 5.0
+"""For how long a deletion is tried again. Workers write weights before they lock their claim, a deletion
+deletes claims before weights: where both happen at once, MySQL ends one of the two transactions."""
+
 
 def delete_study(database: Database, study_id: int, *, created: datetime.datetime | None = None) -> bool:
     """Deletes the study with all its trials, all of it or nothing; False where there is none.
@@ -23,7 +27,7 @@ def delete_study(database: Database, study_id: int, *, created: datetime.datetim
     created: when the study was made that is meant; False too where another one has its id by now. A worker at
     one of its trials finds that trial gone, or its claim, at its next write.
     """
-    return database.patiently(lambda: _delete(database, study_id, created))
+    return database.patiently(lambda: _delete(database, study_id, created), at_least_s=DEADLOCK_S)
 
 
 def _delete(database: Database, study_id: int, created: datetime.datetime | None) -> bool:

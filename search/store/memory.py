@@ -252,11 +252,16 @@ class MemoryStore(Store):
         checkpoint: CheckpointRecord,
         *,
         claim: Claim | None = None,
+        created: datetime.datetime | None = None,
         content: bytes | None = None,
     ) -> None:
         with self._lock:
             if claim is not None:
                 self._held(claim)
+            elif created is not None:
+                study = self.study(study_id)
+                if study is None or study.created != created:
+                    raise LeaseLost("The study was deleted meanwhile.")
             self._forget_checkpoint(checkpoint.trial_id)
             record = replace(checkpoint, in_database=content is not None)
             self._checkpoints[checkpoint.trial_id] = (study_id, record)

@@ -4,6 +4,7 @@ Knows nothing of Optuna; shares its database, touches none of its tables.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
@@ -40,7 +41,7 @@ from search.store.rows import (
     worker_of,
     worker_to_row,
 )
-from search.store.sql_claims import SQLClaims, now, require_held, study_row
+from search.store.sql_claims import SQLClaims, now, require_held, require_study, study_row
 from search.store.sql_curves import SQLCurves
 from search.store.upgrade import upgrade
 from search.store.upsert import put
@@ -194,6 +195,7 @@ class SQLStore(SQLClaims, SQLCurves):
         checkpoint: CheckpointRecord,
         *,
         claim: Claim | None = None,
+        created: datetime.datetime | None = None,
         content: bytes | None = None,
     ) -> None:
         row = {
@@ -205,6 +207,8 @@ class SQLStore(SQLClaims, SQLCurves):
         }
         table, trial_id = tables.checkpoints, checkpoint.trial_id
         with self.database.write() as connection:
+            if claim is None and created is not None:
+                require_study(connection, study_id, created)
             if content is not None:
                 # Before the claim is locked, because this can take seconds: the lease is renewed meanwhile.
                 # Nobody else sees these rows, nor waits for them, until the transaction ends.

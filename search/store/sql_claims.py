@@ -36,6 +36,14 @@ def require_held(connection: Connection, claim: Claim) -> None:
         raise _lost(claim)
 
 
+def require_study(connection: Connection, study_id: int, created: datetime.datetime) -> None:
+    """Until the transaction ends the study of this id is the one made at `created`. Raises LeaseLost where it
+    is deleted; another one may have its id by now."""
+    study = study_row(connection, study_id, lock=True)
+    if study is None or utc(study["created"]) != created:
+        raise LeaseLost("The study was deleted meanwhile.")
+
+
 class SQLClaims(Store, ABC):
     """The part of the store that has to do with claims."""
 

@@ -127,12 +127,16 @@ class TrialReader:
         self._news = News()
         self._known: dict[int, TrialRecord] = {}
         """by trial id, as is all that follows"""
+        self._usable: dict[int, TrialRecord] = {}
+        """those of them whose settings and curves are sound, too"""
         self._states: dict[int, State] = {}
         """of tune's own trials, also of those that are left out"""
         self._interrupted: set[int] = set()
         """failed ones among these that a signal stopped"""
         self._foreign: dict[int, ForeignTrial] = {}
         self._checks: dict[int, CurveCheck] = {}
+        self._heads: frozenset[str] = frozenset()
+        """of the study's curves"""
         self._faults: dict[int, str] = {}
         self.left_out: dict[int, str] = {}
         """by number, what is wrong with trials that were left out"""
@@ -155,9 +159,18 @@ class TrialReader:
                 self._known[trial.trial_id] = self._record(trial)
         if news and self._store is not None:
             self._checks |= self._store.check_curves([each.trial_id for each in news if each.own])
-        usable = self._with_sound_courses(self._known.values(), self._checks)
+        heads = usual_heads(self._checks.values())
+        anew = {each.trial_id for each in news}
+        if heads != self._heads:
+            self._heads = heads
+            anew |= self._known.keys()
+        for trial_id in anew:
+            self._usable.pop(trial_id, None)
+        judged = [self._known[trial_id] for trial_id in anew if trial_id in self._known]
+        for record in self._with_sound_courses(judged, self._checks, heads):
+            self._usable[record.trial_id] = record
         by_number: dict[int, TrialRecord] = {}
-        for record in sorted(usable, key=lambda each: (each.number, each.trial_id)):
+        for record in sorted(self._usable.values(), key=lambda each: (each.number, each.trial_id)):
             if by_number.setdefault(record.number, record) is not record:
                 self._leave_out(record.trial_id, record.number, "another trial has its number")
         return list(by_number.values())
@@ -245,7 +258,7 @@ class TrialReader:
         found = [trial for trial in self._trials.facts_of(trial_ids) if trial.own and self._sound(trial)]
         records = [self._record(trial) for trial in found]
         checks = {} if self._store is None else self._store.check_curves([each.trial_id for each in found])
-        return self._with_sound_courses(records, checks)
+        return self._with_sound_courses(records, checks, usual_heads(checks.values()))
 
     def _sound(self, trial: Facts) -> bool:
         fault = self._judge.fault(trial)
@@ -254,12 +267,11 @@ class TrialReader:
         return fault is None
 
     def _with_sound_courses(
-        self, records: Collection[TrialRecord], checks: Mapping[int, CurveCheck]
+        self, records: Collection[TrialRecord], checks: Mapping[int, CurveCheck], heads: frozenset[str]
     ) -> list[TrialRecord]:
         """Those whose settings are whole and whose curves are sound, where that is asked for."""
         if self._store is None:
             return list(records)
-        heads = usual_heads(checks.values())
         sound = []
         for record in records:
             check = checks.get(record.trial_id)

@@ -52,9 +52,7 @@ class WeightsPlace(ABC):
     """A place where best weights can lie."""
 
     @abstractmethod
-    def write(
-        self, study_id: int, checkpoint: CheckpointRecord, content: bytes, claim: Claim | None
-    ) -> CheckpointRecord:
+    def write(self, checkpoint: CheckpointRecord, content: bytes, claim: Claim | None) -> CheckpointRecord:
         """Writes the weights and their record, in place of the trial's earlier ones; returns the record.
 
         Raises LeaseLost as Store.add_checkpoint does; OSError where a disk has no room.
@@ -78,15 +76,14 @@ class WeightsInFolder(WeightsPlace):
     earlier: tuple[Path, ...] = ()
     """artifact folders in which previous versions of tune may have written them"""
 
-    def write(
-        self, study_id: int, checkpoint: CheckpointRecord, content: bytes, claim: Claim | None
-    ) -> CheckpointRecord:
+    def write(self, checkpoint: CheckpointRecord, content: bytes, claim: Claim | None) -> CheckpointRecord:
         from models.checkpoint import write_whole  # torch takes a second to import; readers do without it
 
         path = self.artifacts.path(checkpoint)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
-        self.store.add_checkpoint(study_id, checkpoint, claim=claim)
+        study = self.artifacts
+        self.store.add_checkpoint(study.study_id, checkpoint, claim=claim, created=study.created)
         return checkpoint
 
     def chunks(self, checkpoint: CheckpointRecord) -> Iterator[bytes]:
@@ -115,12 +112,14 @@ class WeightsInFolder(WeightsPlace):
 class WeightsInDatabase(WeightsPlace):
     """The study's database: chunks beside the record, written in one transaction with it."""
 
+    artifacts: Artifacts
     store: Store
 
-    def write(
-        self, study_id: int, checkpoint: CheckpointRecord, content: bytes, claim: Claim | None
-    ) -> CheckpointRecord:
-        self.store.add_checkpoint(study_id, checkpoint, claim=claim, content=content)
+    def write(self, checkpoint: CheckpointRecord, content: bytes, claim: Claim | None) -> CheckpointRecord:
+        study = self.artifacts
+        self.store.add_checkpoint(
+            study.study_id, checkpoint, claim=claim, created=study.created, content=content
+        )
         return replace(checkpoint, in_database=True)
 
     def chunks(self, checkpoint: CheckpointRecord) -> Iterator[bytes]:
@@ -177,7 +176,7 @@ class BestWeights:
         """Keeps the weights that a trial had after so many images, in place of its earlier ones.
 
         content: of a checkpoint file. claim: under which the trial is trained; None: it has ended. Raises
-        LeaseLost, once the claim has passed on, and OSError where a disk has no room.
+        LeaseLost once the claim has passed on or the study was deleted, and OSError where a disk has no room.
         """
         name = self.artifacts.checkpoint(number, images).relative_to(self.artifacts.root)
         checkpoint = CheckpointRecord(
@@ -190,7 +189,7 @@ class BestWeights:
         )
         fits = self.new_in == "database" and len(content) <= self.largest_bytes
         place: WeightsPlace = self._database if fits else self._folder
-        written = place.write(self.artifacts.study_id, checkpoint, content, claim)
+        written = place.write(checkpoint, content, claim)
         self._folder.discard(number, but=None if written.in_database else written)
         return written
 
@@ -269,4 +268,4 @@ class BestWeights:
 
     @property
     def _database(self) -> WeightsPlace:
-        return WeightsInDatabase(self.store)
+        return WeightsInDatabase(self.artifacts, self.store)

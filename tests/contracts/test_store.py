@@ -437,6 +437,22 @@ class TestWorkersAndCheckpoints:
         study.add_checkpoint(STUDY, checkpoint(1, 0.6))
         assert study.checkpoints(STUDY) == [checkpoint(1, 0.6)]
 
+    @pytest.mark.parametrize("content", [None, b"weights"])
+    def test_a_study_that_was_made_anew_gets_no_weights_of_the_one_before(
+        self, study: Store, content: bytes | None
+    ) -> None:
+        record = study.study(STUDY)
+        assert record is not None
+        study.add_checkpoint(STUDY, checkpoint(1, 0.5), created=record.created, content=content)
+        assert [each.trial_id for each in study.checkpoints(STUDY)] == [1]
+        earlier = record.created - datetime.timedelta(microseconds=1)
+        with pytest.raises(LeaseLost):
+            study.add_checkpoint(STUDY, checkpoint(2, 0.9), created=earlier, content=content)
+        with pytest.raises(LeaseLost):
+            study.add_checkpoint(STUDY + 1, checkpoint(3, 0.9), created=record.created, content=content)
+        assert [each.trial_id for each in study.checkpoints(STUDY)] == [1]
+        assert study.weights_chunk(checkpoint(2, 0.9), 0) is None
+
 
 class TestPrecisions:
     def test_nothing_is_decided_at_first(self, study: Store) -> None:

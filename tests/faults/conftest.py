@@ -243,6 +243,10 @@ def _origin(trials: dict[int, TrialRecord], trial: TrialRecord) -> TrialRecord:
     return trial
 
 
+LOCKED = (optuna.exceptions.StorageInternalError, SQLAlchemyError)
+"""What plain Optuna raises where an SQLite file stays locked: it has no patience."""
+
+
 @contextlib.contextmanager
 def other_program(url: str) -> Iterator[RDBStorage]:
     """The storage as a program has it that knows Optuna and not tune."""
@@ -327,11 +331,7 @@ class Nemesis:
         mark, state = secrets.token_hex(4), self.chance.choice([*FINISHED])
         value = None if state is TrialState.FAIL else self.chance.uniform(0.0, 2.0)
         trial = optuna.trial.create_trial(state=state, value=value, user_attrs={MARK: mark})
-        # It has no patience where the file is locked.
-        with (
-            contextlib.suppress(optuna.exceptions.StorageInternalError),
-            other_program(self.arena.url) as storage,
-        ):
+        with contextlib.suppress(*LOCKED), other_program(self.arena.url) as storage:
             optuna.load_study(study_name=self.arena.study, storage=storage).add_trial(trial)
             self.arena.foreign[mark] = (state.name, value)
 
@@ -355,10 +355,12 @@ class Nemesis:
         if self.chance.random() < 0.5:
             assert delete(arena.url, arena.study, force=True, agree=lambda _: True) is not None
         else:
-            with other_program(arena.url) as storage:
-                # While a worker writes, Optuna deletes nothing on a server, and says nothing.
-                while any(study.study_name == arena.study for study in storage.get_all_studies()):
-                    with contextlib.suppress(optuna.exceptions.StorageInternalError):
+            there = True
+            while there:
+                with contextlib.suppress(*LOCKED), other_program(arena.url) as storage:
+                    # While a worker writes, Optuna deletes nothing on a server, and says nothing.
+                    there = any(study.study_name == arena.study for study in storage.get_all_studies())
+                    if there:
                         optuna.delete_study(study_name=arena.study, storage=storage)
         for pid in arena.pids:
             arena.wait(pid)

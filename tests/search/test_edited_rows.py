@@ -30,6 +30,7 @@ from search.records import (
     HeadScore,
     Point,
     Scores,
+    State,
     Worker,
 )
 from search.report.confirming import standing
@@ -368,3 +369,25 @@ def look_at_everything(base: Base, mnist: Mnist, edits: Sequence[Edit], *, page:
             if refusal is not None:
                 assert exit_code(refusal) in (1, 2, 75, 78)
                 assert not NOT_FINITE.search(str(refusal)), (name, refusal, done)
+
+
+def test_a_reader_that_polls_judges_as_one_that_reads_for_the_first_time(
+    sqlite_url: str, mnist: Mnist
+) -> None:
+    """The first trial alone decides which heads are usual; those that follow decide otherwise."""
+    with open_storage(sqlite_url) as storage:
+        study, record = create_or_resume(storage, replace(REQUEST, study="polled"), mnist)
+        add_worker(storage, study, "w")
+        polling = reader_of(storage, record)
+        odd = fill(storage, study, "w", 0.5)
+        with storage.store.database.write() as connection:
+            where = {"trial": odd, "head": HEADS[1]}
+            connection.execute(
+                text("DELETE FROM tune_head_points WHERE trial_id = :trial AND head = :head"), where
+            )
+        assert odd in [trial.trial_id for trial in polling.all()]
+        others = [fill(storage, study, "w", 0.6) for _ in range(2)]
+        ended = [trial.trial_id for trial in polling.all() if trial.state is State.COMPLETE]
+        assert ended == others
+        assert polling.all() == reader_of(storage, record).all()
+        assert polling.faults == {odd: "its learning curve lacks heads"}
