@@ -73,5 +73,6 @@ def _next(material: Material, found: Findings) -> Html:
     if found.basis is None or found.generalization:
         return told
     other = quote(f"{material.study.name}-unpruned")
-    unpruned = code(f"tune run --task {spec.task} --study {other} --pruner none")
+    budget = f"--trials {material.study.target_trials} --epochs {spec.epochs:g}"
+    unpruned = code(f"tune run --task {spec.task} --study {other} {budget} --pruner none")
     return safe(told, " For the settings: ", unpruned, " trains every trial to the end.")
