@@ -73,8 +73,9 @@ def compare(
         print_table(header, lines)
         say("\n" + "\n".join(told), err=True)
         say(
-            "Intervals cover 95 %: of best over the validation pictures (Wilson), of typical over the trials "
-            "(order statistics). docs/decisions/013 defines the rest.",
+            "Intervals cover 95 %: of best over the validation images, with room for its choice among many; "
+            "of typical over the complete trials (order statistics). docs/decisions/013 and 030 define the "
+            "rest.",
             err=True,
         )
     if out is not None:

@@ -1,6 +1,4 @@
-"""Cards in Markdown: the winner of a study, and each of its leaders, for those who look at them elsewhere.
-Knows nothing of where they are shown.
-"""
+"""Cards in Markdown: the winner of a study, and each of its leaders, for those who look at them elsewhere."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from search.records import CheckpointRecord, Counts, Point, StudyRecord, Value
 from search.report.markdown import plain
-from search.report.numbers import Gain, Ranking, accuracy_intervals
+from search.report.numbers import Gain, Ranking, accuracy_intervals, of_the_best
 from search.report.timeline import Timeline
 from search.report.words import (
     better,
@@ -22,6 +20,12 @@ from search.report.words import (
     states,
 )
 
+_IMPORTANCE = (
+    "**Hyperparameter importance on this dashboard** is computed on complete trials only{pruned}. "
+    "`tune report` tests every setting among the trials that were drawn at random, at equal training: where "
+    "the two differ, believe the report."
+)
+
 _FOOT = "*Written by tune from the database, anew at each look. What you write here replaces it.*"
 
 
@@ -33,10 +37,13 @@ def study_card(
     point: Point | None,
     gains: Sequence[Gain],
     settings: Mapping[str, Value],
+    *,
+    measurements: int,
 ) -> str:
     """What a study found so far.
 
-    ranking: of its complete trials; point: where the winner's curve is best; settings: those of the winner.
+    ranking: of its complete trials; point: where the winner's curve is best; settings: those of the winner;
+    measurements: of all trials, among which the winner's is the best.
     """
     done = (
         f"{counts.finished} of {count(record.target_trials, 'trial')} finished: {', '.join(states(counts))}; "
@@ -52,7 +59,7 @@ def study_card(
         *([f"**{plain(better(ranking.better_reference))}**", ""] if ranking.better_reference else []),
         f"## Winner: trial {best.number}, {percent(best.value)} on validation",
         "",
-        *_accuracies(point, record.spec.validation_pictures),
+        *_accuracies(point, record.spec.validation_pictures, measurements),
         "",
         _luck(record),
         "",
@@ -66,6 +73,12 @@ def study_card(
         f"{network}best after {epochs(point.images, record.spec.epoch_images)}.",
         "",
         *_settings(settings),
+        "",
+        _IMPORTANCE.format(
+            pruned=f": {counts.complete} of {counts.finished}, which the pruner selected"
+            if counts.pruned
+            else ""
+        ),
         "",
         done,
         "",
@@ -87,17 +100,23 @@ def _luck(record: StudyRecord) -> str:
 
 
 def trial_card(
-    rank: int,
+    rank: int | None,
     record: StudyRecord,
     point: Point,
     checkpoint: CheckpointRecord,
     settings: Mapping[str, Value],
+    *,
+    measurements: int,
 ) -> str:
-    """One of the leaders, whose weights are kept; rank counts from 1."""
+    """One of the leaders, whose weights are kept.
+
+    rank: among the complete ones, from 1; None: it was pruned, and its accuracy is of a shorter training.
+    """
+    place = "Not trained to the end" if rank is None else f"Rank {rank} by validation"
     lines = [
-        f"## Rank {rank} by validation: {percent(checkpoint.score)}",
+        f"## {place}: {percent(checkpoint.score)}",
         "",
-        *_accuracies(point, record.spec.validation_pictures),
+        *_accuracies(point, record.spec.validation_pictures, measurements),
         "",
         f"Best after {epochs(point.images, record.spec.epoch_images)}. The weights of that moment "
         f"({checkpoint.bytes / 1e6:.1f} MB) are among the artifacts; SHA-256 `{checkpoint.sha256}`.",
@@ -109,10 +128,10 @@ def trial_card(
     return "\n".join(lines) + "\n"
 
 
-def _accuracies(point: Point, pictures: int) -> list[str]:
+def _accuracies(point: Point, pictures: int, measurements: int) -> list[str]:
     found = {name: head.accuracy for name, head in point.validation.heads.items()}
     rows = {"mean": point.validation.accuracy, **found, "joint": point.validation.joint}
-    intervals = accuracy_intervals(found, point.validation.joint, pictures)
+    intervals = accuracy_intervals(found, point.validation.joint, pictures, z=of_the_best(measurements))
     lines = ["| validation | accuracy | 95 % interval |", "|---|--:|--:|"]
     for name, accuracy in rows.items():
         low, high = intervals[name]

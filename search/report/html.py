@@ -1,6 +1,4 @@
-"""The few HTML elements that a page is made of. Every plain string that goes in is escaped here.
-Knows nothing of studies, figures and style.
-"""
+"""The few HTML elements that a page is made of. Every plain string that goes in is escaped here."""
 
 from __future__ import annotations
 
@@ -30,7 +28,9 @@ def _escaped(text: str) -> str:
 
 
 def _element(tag: str, *parts: str, **attributes: str) -> Html:
-    given = "".join(f' {name.rstrip("_")}="{html.escape(value)}"' for name, value in attributes.items())
+    given = "".join(
+        f' {name.rstrip("_").replace("_", "-")}="{html.escape(value)}"' for name, value in attributes.items()
+    )
     return Html(f"<{tag}{given}>{safe(*parts)}</{tag}>")
 
 
@@ -54,9 +54,20 @@ def code(text: str) -> Html:
     return Html(f"<code>{html.escape(text)}</code>")
 
 
+def with_commands(sentence: str) -> Html:
+    """A sentence in which what stands between backticks is a command."""
+    return safe(*(code(part) if place % 2 else part for place, part in enumerate(sentence.split("`"))))
+
+
 def listing(text: str) -> Html:
     """Lines to copy, as they are."""
     return Html(f"<pre><code>{html.escape(text)}</code></pre>")
+
+
+def answer_list(answers: Iterable[tuple[str, Html]]) -> Html:
+    """Questions, each with its answer: what a reader came for."""
+    parts = [part for question, told in answers for part in (_element("dt", question), _element("dd", told))]
+    return _element("dl", *parts, class_="answers")
 
 
 def bullets(items: Iterable[str]) -> Html:
@@ -65,18 +76,25 @@ def bullets(items: Iterable[str]) -> Html:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, words: Collection[int] = (0,)) -> Html:
-    """A table that scrolls sideways where the page is narrow. Columns in `words` are flush left, the others
-    are numbers."""
-
-    def row(tag: str, cells: Sequence[str]) -> Html:
-        kinds = ("words" if place in words else "number" for place in range(len(cells)))
-        return _element(
-            "tr", *(_element(tag, cell, class_=kind) for cell, kind in zip(cells, kinds, strict=True))
+    """A table that fits a phone: there the rows of one with more than three columns become blocks, each cell
+    beside its column's name. Columns in `words` are flush left, the others are numbers."""
+    kinds = ["words" if place in words else "number" for place in range(len(header))]
+    head = _element(
+        "tr", *(_element("th", cell, class_=kind) for cell, kind in zip(header, kinds, strict=True))
+    )
+    body = [
+        _element(
+            "tr",
+            *(
+                _element("td", cell, class_=kind, data_label=name)
+                for cell, kind, name in zip(cells, kinds, header, strict=True)
+            ),
         )
-
-    head = _element("thead", row("th", header))
-    body = _element("tbody", *(row("td", cells) for cells in rows))
-    return _element("div", _element("table", head, body), class_="table")
+        for cells in rows
+    ]
+    wide = " wide" if len(header) > 3 else ""
+    whole = _element("table", _element("thead", head), _element("tbody", *body))
+    return _element("div", whole, class_=f"table{wide}")
 
 
 def fold(summary: str, *parts: str) -> Html:

@@ -1,6 +1,4 @@
-"""Parts of a page in Markdown: a table, a curve in one line of text, and words that stay what they are.
-Knows nothing of what they say.
-"""
+"""Parts of a page in Markdown: a table, a curve in one line of text, and words that stay what they are."""
 
 from __future__ import annotations
 

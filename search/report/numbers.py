@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 from search.records import (
     DIGITS,
@@ -20,6 +21,7 @@ from search.records import (
     Snapshot,
     State,
     StudyRecord,
+    Track,
     TrialRecord,
 )
 
@@ -41,8 +43,36 @@ def wilson(successes: float, n: float, z: float = Z95) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def mean_interval(accuracies: Sequence[float], joint: float, n: int) -> tuple[float, float]:
-    """95 % interval of the mean of the heads' accuracies on n images, as fractions.
+Z = tuple[float, float]
+"""Standard errors of an interval, below and above."""
+
+BOTH_95 = (Z95, Z95)
+"""Of an interval that covers 95 %."""
+
+
+def of_the_best(tried: int) -> Z:
+    """For the best of `tried` networks that were measured on the same images: such an interval covers the
+    truth in 95 of 100 repetitions although the luckiest was chosen. Raises ValueError for tried < 1."""
+    return z_of_the_best(tried), Z95
+
+
+def z_of_the_best(tried: int) -> float:
+    """Standard errors by which the luckiest of `tried` measurements exceeds its truth in 2.5 % at most: at
+    this level all of them are covered together (Bonferroni)."""
+    if tried < 1:
+        raise ValueError(f"the best is one of at least one, not of {tried}")
+    return NormalDist().inv_cdf(1 - 0.025 / tried)
+
+
+def interval(accuracy: float, n: float, z: Z = BOTH_95) -> tuple[float, float]:
+    """Wilson's interval of an accuracy on n images, as fractions. Raises ValueError for n < 1."""
+    return wilson(accuracy * n, n, z[0])[0], wilson(accuracy * n, n, z[1])[1]
+
+
+def mean_interval(
+    accuracies: Sequence[float], joint: float, n: int, *, z: Z = BOTH_95
+) -> tuple[float, float]:
+    """Interval of the mean of the heads' accuracies on n images, as fractions.
 
     joint: share of the images on which every head is right. A head's answer is a coin toss each, the mean of
     two is none: two heads that err on different images tell as much as one head on 2 n images. How much they
@@ -59,14 +89,21 @@ def mean_interval(accuracies: Sequence[float], joint: float, n: int) -> tuple[fl
     else:
         variance = (sum(spreads) / len(spreads)) ** 2
     tosses = mean * (1 - mean) / variance if variance > 0 else 1.0
-    answers = n * max(1.0, min(tosses, float(len(accuracies))))
-    return wilson(mean * answers, answers)
+    return interval(mean, n * max(1.0, min(tosses, float(len(accuracies)))), z)
 
 
-def accuracy_intervals(heads: Mapping[str, float], joint: float, n: int) -> dict[str, tuple[float, float]]:
-    """95 % intervals of each head's accuracy, of "mean" and of "joint", on n images."""
-    found = {name: wilson(accuracy * n, n) for name, accuracy in heads.items()}
-    return {"mean": mean_interval(list(heads.values()), joint, n), **found, "joint": wilson(joint * n, n)}
+def accuracy_intervals(
+    heads: Mapping[str, float], joint: float, n: int, *, z: Z = BOTH_95
+) -> dict[str, tuple[float, float]]:
+    """Intervals of each head's accuracy, of "mean" and of "joint", on n images."""
+    found = {name: interval(accuracy, n, z) for name, accuracy in heads.items()}
+    mean = mean_interval(list(heads.values()), joint, n, z=z)
+    return {"mean": mean, **found, "joint": interval(joint, n, z)}
+
+
+def measurements(tracks: Sequence[Track]) -> int:
+    """Of all trials that did not fail, at all moments: the best of a study was chosen among so many."""
+    return max(1, sum(len(track.points) for track in tracks if track.state is not State.FAILED))
 
 
 def best_point(curve: Sequence[Point]) -> Point | None:

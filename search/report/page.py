@@ -1,6 +1,4 @@
-"""From a title and sections to one HTML file that needs nothing else: style, plotly.js and figures are in it.
-Knows nothing of studies; what a section says is for others to know.
-"""
+"""From a title and sections to one HTML file with style, plotly.js and figures, which needs nothing else."""
 
 from __future__ import annotations
 
@@ -28,7 +26,7 @@ FORBIDDEN = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chart:
-    """A figure on a page. The page sets fonts, colours of ink and ground, and margins."""
+    """A figure on a page. The page sets fonts, colors of ink and ground, and margins."""
 
     figure: Figure
     caption: str
@@ -47,11 +45,21 @@ class Grid:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Fold:
+    """What only some want to read: closed on the screen, open in print."""
+
+    summary: str
+    body: tuple[Html | Chart | Grid, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
     """A heading and what stands below it, in order."""
 
     heading: str
-    body: tuple[Html | Chart | Grid, ...]
+    body: tuple[Html | Chart | Grid | Fold, ...]
+    folded: bool = False
+    """closed on the screen, open in print"""
 
 
 def page(title: str, sections: Sequence[Section], *, lead: Html | None = None, footer: str = "") -> str:
@@ -99,18 +107,31 @@ def page(title: str, sections: Sequence[Section], *, lead: Html | None = None, f
 
 
 def _section(place: int, section: Section, charts: list[Chart]) -> str:
-    parts = [f'<section id="{_anchor(place)}">', f"<h2>{safe(section.heading)}</h2>"]
-    for part in section.body:
-        match part:
-            case Chart():
-                parts.append(_figure(part))
-                charts.append(part)
-            case Grid():
-                parts.append(f'<div class="grid">{"".join(map(_figure, part.charts))}</div>')
-                charts.extend(part.charts)
-            case _:
-                parts.append(part)
-    return "\n".join([*parts, "</section>\n"])
+    """Its heading stays on one sheet with what follows it, up to the first figure."""
+    body = [_part(part, charts) for part in section.body]
+    first = next((i for i, part in enumerate(section.body[:2]) if isinstance(part, Chart)), 0) + 1
+    heading = f"<h2>{safe(section.heading)}</h2>"
+    if section.folded:
+        parts = ["<details>", f"<summary>{heading}</summary>", *body, "</details>"]
+    else:
+        parts = ['<div class="together">', heading, *body[:first], "</div>", *body[first:]]
+    return "\n".join([f'<section id="{_anchor(place)}">', *parts, "</section>\n"])
+
+
+def _part(part: Html | Chart | Grid | Fold, charts: list[Chart]) -> str:
+    """Markup; figures are added to `charts` in their order."""
+    match part:
+        case Chart():
+            charts.append(part)
+            return _figure(part)
+        case Grid():
+            charts.extend(part.charts)
+            return f'<div class="grid">{"".join(map(_figure, part.charts))}</div>'
+        case Fold():
+            inside = "\n".join(_part(each, charts) for each in part.body)
+            return f"<details><summary>{safe(part.summary)}</summary>\n{inside}\n</details>"
+        case _:
+            return part
 
 
 def _figure(chart: Chart) -> str:

@@ -1,7 +1,6 @@
-"""Colours of lines, and the scales that accuracies near 1 and settings are drawn on. What all figures share.
-Knows nothing of what is drawn.
+"""Colors of lines, and the scales that accuracies near 1 and settings are drawn on. What all figures share.
 
-That of accuracies is logarithmic in errors and labelled with accuracies: from 99 to 99.5 % half of the
+That of accuracies is logarithmic in errors and labeled with accuracies: from 99 to 99.5 % half of the
 errors go, as from 80 to 90 %, and it looks so.
 """
 
@@ -12,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 FIRST, SECOND, THIRD = "#0f7fb8", "#d9730d", "#1a9988"
-COLOURS = (FIRST, SECOND, THIRD, "#c2477f", "#8a6fd1", "#b59a00", "#5b7f2b", "#4f5dc9", "#a3512b", "#5f7f95")
+COLORS = (FIRST, SECOND, THIRD, "#c2477f", "#8a6fd1", "#b59a00", "#5b7f2b", "#4f5dc9", "#a3512b", "#5f7f95")
 
 FLOOR = 1e-4
 """Errors below this share are drawn as this: none at all has no place on a logarithmic scale."""

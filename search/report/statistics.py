@@ -1,5 +1,9 @@
-"""Rank statistics: how far two groups lie apart, whether two numbers rise together, what grouping explains.
-Knows nothing of trials. Ranks, because a few broken trials must not decide, and no scale is the right one.
+"""The tests and intervals behind a page's verdicts, from SciPy, and the one correction that all of them
+share.
+
+A page may print a false verdict once in twenty times, whatever it asks (docs/decisions/030). It asks two
+questions, about the settings and about the length of the training, and each has half of that: every p-value
+that is printed or compared with `CLEAR` has been through `corrected`.
 """
 
 from __future__ import annotations
@@ -8,103 +12,93 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
-import numpy as np
+CLEAR = 0.05
+"""A verdict needs a corrected p-value below this."""
 
-from search.report.numbers import Z95
+QUESTIONS = 2
+"""Of a page, between which `CLEAR` is divided."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Shift:
-    """How far one group lies above another."""
+class Differing:
+    """Whether groups of values differ."""
 
-    by: float
-    """median of all pairwise differences (Hodges and Lehmann 1963), in the unit of the values"""
-    low: float
-    """of its 95 % interval"""
-    high: float
     p: float
-    """two-sided, Mann–Whitney: so often would chance alone part them as much"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Correlation:
-    """Whether one number rises with another, in whatever curve."""
-
-    rho: float
-    """Spearman's: 1 always rises, −1 always falls, 0 neither"""
-    low: float
-    """of its 95 % interval"""
-    high: float
-    p: float
-    """two-sided"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Explained:
-    """What knowing the group tells about the value."""
-
+    """Kruskal–Wallis, not corrected"""
     share: float
-    """of the variance of the ranks, less what chance explains: 0 nothing, 1 everything"""
+    """of the variance of the ranks that goes with the group, less what chance explains: 0 nothing, 1 all
+    (epsilon squared, Tomczak and Tomczak 2014)"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Above:
+    """One group whose values are higher than another's."""
+
+    higher: int
+    """index of the group"""
+    lower: int
     p: float
-    """Kruskal–Wallis"""
+    """Mann–Whitney, two-sided; corrected or not as the function says that gave it"""
 
 
-def shift(below: Sequence[float], above: Sequence[float]) -> Shift:
-    """How far `above` lies over `below`. Raises ValueError where either is empty.
+def differing(groups: Sequence[Sequence[float]]) -> Differing:
+    """Whether the groups differ, whatever their sizes.
 
-    The interval is that of Hollander and Wolfe (1999, section 4.3) in its normal approximation.
+    Raises ValueError for fewer than two groups, or an empty one.
     """
-    from scipy.stats import mannwhitneyu  # type: ignore[import-untyped]  # SciPy ships no types
-
-    if not below or not above:
-        raise ValueError(f"a shift needs values on both sides, not {len(below)} and {len(above)}")
-    differences = np.sort(np.subtract.outer(np.asarray(above), np.asarray(below)).ravel())
-    m, n = len(below), len(above)
-    beyond = math.floor(m * n / 2 - Z95 * math.sqrt(m * n * (m + n + 1) / 12))
-    beyond = max(0, min(beyond, (m * n - 1) // 2))
-    return Shift(
-        by=float(np.median(differences)),
-        low=float(differences[beyond]),
-        high=float(differences[m * n - 1 - beyond]),
-        p=_probability(mannwhitneyu(below, above).pvalue),
-    )
-
-
-def correlation(x: Sequence[float], y: Sequence[float]) -> Correlation | None:
-    """Spearman's rank correlation; None for fewer than four pairs or where one side never changes.
-
-    The interval is Fisher's with the standard error of Bonett and Wright (2000).
-    """
-    from scipy.stats import spearmanr
-
-    if len(x) < 4 or len(set(x)) < 2 or len(set(y)) < 2:
-        return None
-    found = spearmanr(x, y)
-    rho = float(found.statistic)
-    inside = max(-0.999999, min(0.999999, rho))
-    half = Z95 * math.sqrt((1 + inside * inside / 2) / (len(x) - 3))
-    centre = math.atanh(inside)
-    return Correlation(
-        rho=rho, low=math.tanh(centre - half), high=math.tanh(centre + half), p=_probability(found.pvalue)
-    )
-
-
-def explained(groups: Sequence[Sequence[float]]) -> Explained:
-    """What the groups explain. Raises ValueError for fewer than two groups or an empty one.
-
-    The share is eta squared on ranks less its expectation without any effect: (H - k + 1) / (n - k).
-    """
-    from scipy.stats import kruskal
+    from scipy.stats import kruskal  # type: ignore[import-untyped]  # SciPy ships no types; half a second
 
     if len(groups) < 2 or not all(groups):
-        raise ValueError(f"to explain takes two groups or more, none empty, not {[len(g) for g in groups]}")
+        raise ValueError(f"a comparison takes two groups or more, none empty, not {[len(g) for g in groups]}")
     n, k = sum(map(len, groups)), len(groups)
     if n == k or len({value for group in groups for value in group}) < 2:
-        return Explained(share=0.0, p=1.0)
+        return Differing(p=1.0, share=0.0)
     found = kruskal(*groups)
     share = (float(found.statistic) - k + 1) / (n - k)
-    return Explained(share=max(0.0, min(1.0, share)), p=_probability(found.pvalue))
+    return Differing(p=float(found.pvalue), share=max(0.0, min(1.0, share)))
+
+
+def pairs_apart(groups: Sequence[Sequence[float]]) -> list[Above]:
+    """Which group lies above which: all pairs, p corrected by Holm for the number of pairs, the smallest
+    first."""
+    from scipy.stats import mannwhitneyu
+
+    found = []
+    for one, other in combinations(range(len(groups)), 2):
+        test = mannwhitneyu(groups[one], groups[other])
+        above = float(test.statistic) * 2 >= len(groups[one]) * len(groups[other])
+        higher, lower = (one, other) if above else (other, one)
+        p = 1.0 if math.isnan(test.pvalue) else float(test.pvalue)
+        found.append(Above(higher=higher, lower=lower, p=p))
+    ps = holm([each.p for each in found])
+    told = [Above(higher=each.higher, lower=each.lower, p=p) for each, p in zip(found, ps, strict=True)]
+    return sorted(told, key=lambda each: each.p)
+
+
+def sign_test(differences: Sequence[float]) -> float:
+    """Two-sided p that as many would lie above 0 as below it; 1 where none lies on either side.
+
+    It agrees with the interval of `search.report.estimates.median`, which rests on the same distribution.
+    """
+    from scipy.stats import binomtest
+
+    above, below = sum(each > 0 for each in differences), sum(each < 0 for each in differences)
+    return float(binomtest(above, above + below).pvalue) if above + below else 1.0
+
+
+def proportions_differ(one: float, other: float, n: int) -> float:
+    """Two-sided p that two accuracies on n images each are of networks that are equally good.
+
+    It takes the two measurements for independent. Those of one network at two moments share their images and
+    most of their mistakes: the true p is smaller, and the test errs on the safe side.
+    """
+    pooled = (one + other) / 2
+    deviation = math.sqrt(2 * pooled * (1 - pooled) / n)
+    if deviation == 0.0:
+        return 1.0
+    return 2 * statistics.NormalDist().cdf(-abs(one - other) / deviation)
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -116,6 +110,28 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def corrected(ps: Sequence[float]) -> list[float]:
+    """The p-values of all tests of one of a page's questions, as they are printed, in the order given."""
+    return [min(1.0, QUESTIONS * p) for p in holm(ps)]
+
+
+def mean_interval(values: Sequence[float], share: float = 0.95) -> tuple[float, float, float]:
+    """(mean, low, high): the mean of independent values and Student's interval.
+
+    One value tells nothing about its spread: its interval is everything. Raises ValueError without values.
+    """
+    if not values:
+        raise ValueError("a mean needs at least one value")
+    mean = statistics.fmean(values)
+    if len(values) == 1:
+        return mean, -math.inf, math.inf
+    from scipy.special import stdtrit  # type: ignore[import-untyped]
+
+    t = float(stdtrit(len(values) - 1, (1 + share) / 2))
+    half = t * statistics.stdev(values) / math.sqrt(len(values))
+    return mean, mean - half, mean + half
+
+
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     """Lower quartile, median, upper quartile. Raises ValueError for no value at all."""
     if not values:
@@ -124,7 +140,3 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
         return values[0], values[0], values[0]
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
     return low, middle, high
-
-
-def _probability(p: float) -> float:
-    return 1.0 if math.isnan(p) else float(p)

@@ -1,5 +1,4 @@
 """When a study knew what: the seconds, the images and the best accuracy so far, report by report.
-Knows nothing of settings, of other studies and of figures.
 
 The database knows when each trial began and ended, how long it had trained at each report, and the order in
 which all reports were written; not the moment of a report. Under ASHA a trial waits between two rungs, often

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from search.records import Answers
 from search.report.estimates import Estimate
-from search.report.numbers import wilson
+from search.report.numbers import BOTH_95, Z, wilson
 
 Scores = NDArray[np.float64]
 """(seeds, examples): share of the heads that are right."""
@@ -155,18 +155,18 @@ def mean(scores: Scores, digits: Digits, share: float = 0.95) -> Estimate:
     )
 
 
-def intervals(answers: Answers, digits: Digits) -> Intervals:
-    """95 % intervals of one network's accuracies on other digits: of "mean", of each head, of "joint".
+def intervals(answers: Answers, digits: Digits, *, z: Z = BOTH_95) -> Intervals:
+    """Intervals of one network's accuracies on other digits: of "mean", of each head, of "joint".
 
     Raises ValueError where the digits are those of another set.
     """
     scores = {"mean": right(answers), **{head: right(answers, head) for head in answers.heads}}
+    least = len(np.unique(digits))
     found = {}
     for name, score in (*scores.items(), ("joint", all_right(answers))):
-        estimate = mean(score[None], digits)
-        assert estimate.low is not None
-        assert estimate.high is not None
-        found[name] = (estimate.low, estimate.high)
+        of = parts(score[None], digits)
+        low, high = (wilson_of_variance(of.mean, of.between_digits, least, side) for side in z)
+        found[name] = low[0], high[1]
     return found
 
 

@@ -1,6 +1,4 @@
-"""How figures read, in a terminal and on a page: percent, points, durations, p-values.
-Knows nothing of where they are printed.
-"""
+"""How figures read, in a terminal and on a page: percent, points, durations, p-values."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Reads studies of one task to set them side by side. Changes nothing.
-Knows nothing of how it is shown.
-"""
+"""Reads studies of one task to set them side by side. Changes nothing."""
 
 from __future__ import annotations
 

@@ -118,6 +118,14 @@ def _answers(
 
 def intervals_of(storage_url: str, record: StudyRecord, trial_id: int, split: str) -> Intervals | None:
     """Of the accuracies of a trial's kept weights, over digits; None where the answers are not known."""
+    found = answers_of(storage_url, record, trial_id, split)
+    return None if found is None else two_way.intervals(*found)
+
+
+def answers_of(
+    storage_url: str, record: StudyRecord, trial_id: int, split: str
+) -> tuple[Answers, Digits] | None:
+    """Of a trial's kept weights, and the digits that they are about; None where they are not known."""
     with open_reading(storage_url) as storage:
         answers = storage.store.answers([trial_id], split).get(trial_id)
     if answers is None:
@@ -130,4 +138,4 @@ def intervals_of(storage_url: str, record: StudyRecord, trial_id: int, split: st
         if split == SPLITS[0]
         else task.test_digits()
     ).numpy()
-    return two_way.intervals(answers, digits) if answers.examples == len(digits) else None
+    return (answers, digits) if answers.examples == len(digits) else None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.errors import TuneError
-from search.records import Counts, StudyRecord
+from search.records import Counts, State, StudyRecord
 from search.report import card, numbers
 from search.report.side_by_side import figures as comparison_figures
 from search.report.timeline import timeline
@@ -144,7 +144,8 @@ class Showing:
         store = self._reading.store
         record = replace(record, name=self._reading.trials.names().get(record.study_id, ""))
         reader = reader_of(self._reading, record)
-        line = timeline(reader.tracks(store.measured), reader.reports())
+        tracks = reader.tracks(store.measured)
+        line, tried = timeline(tracks, reader.reports()), numbers.measurements(tracks)
         view = view_of(self._reading, record)
         best = view.ranking.searched
         kept = store.checkpoints(record.study_id)
@@ -159,20 +160,28 @@ class Showing:
             numbers.best_point(curves.get(best.trial_id, ())) if best else None,
             view.gains,
             shown_settings(best.settings, record.spec.task) if best else {},
+            measurements=tried,
         )
-        ranked = [each for each in kept if each.trial_id in leaders and curves.get(each.trial_id)]
+        # Complete ones first: what was pruned is not ranked against a longer training.
+        ranked = sorted(
+            (each for each in kept if each.trial_id in leaders and curves.get(each.trial_id)),
+            key=lambda each: leaders[each.trial_id].state is not State.COMPLETE,
+        )
         notes = {}
         for rank, each in enumerate(ranked, start=1):
             point = next((p for p in curves[each.trial_id] if p.images == each.images), None)
             if point is not None:
                 settings = shown_settings(leaders[each.trial_id].settings, record.spec.task)
-                notes[each.trial_id] = card.trial_card(rank, record, point, each, settings)
+                place = rank if leaders[each.trial_id].state is State.COMPLETE else None
+                notes[each.trial_id] = card.trial_card(
+                    place, record, point, each, settings, measurements=tried
+                )
         by_name = {f"trial {leaders[each.trial_id].number}": curves[each.trial_id] for each in ranked}
         named = [(record.name, line)]
         figures = {
             "best-so-far-by-time": partial(comparison_figures.best_by_time, named),
             "best-so-far-by-images": partial(comparison_figures.best_by_images, named),
-            "curves-of-the-ten-best": partial(comparison_figures.curves, by_name),
+            "curves-of-the-leaders": partial(comparison_figures.curves, by_name),
         }
         weights = BestWeights.of(self._reading.location, record, store)
         return Shown(

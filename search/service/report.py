@@ -1,6 +1,4 @@
-"""Gathers a study into one page and writes it, whole or not at all.
-Knows nothing of terminals.
-"""
+"""Gathers a study into one page and writes it, whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from search.records import StudyRecord, TrialRecord
 from search.report.numbers import origin, so_far
 from search.report.one_study.effects import FAMILY, Setting
 from search.report.one_study.material import Material
-from search.service.confirmed import confirmation, intervals_of
+from search.service.confirmed import answers_of, confirmation
 from search.service.data import load_data
 from search.service.look import WholeStudy, precision_of, whole_study
 from search.service.output import may_write, write
@@ -80,7 +78,7 @@ def gather(storage_url: str, name: str) -> Material:
         budget=Ladder.of(spec).total,
         mistakes=_mistakes(storage_url, whole),
         confirmation=confirmation(storage_url, name),
-        intervals=intervals_of(storage_url, record, best.trial_id, "validation"),
+        answers=answers_of(storage_url, record, best.trial_id, "validation"),
         command=command(record) if spec.confirms is None else _confirming(record, whole.trials),
         space=space_toml(spec.space),
         moment=datetime.datetime.now(datetime.UTC),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import io
 import json
@@ -23,8 +24,10 @@ import optuna
 import pytest
 from optuna_dashboard import wsgi
 
+from search.records import Counts, HeadScore, Point, Scores, State, StudyRecord, StudySpec, TrialRecord
 from search.report.card import study_card
 from search.report.numbers import Ranking
+from search.report.timeline import timeline
 from search.serve.sender import for_its_own_page, only_here
 from search.serve.server import THREADS, Server
 from search.service.dashboard import Showing
@@ -107,10 +110,11 @@ def test_a_study_has_its_winners_card_figures_and_metric(dashboard: Dashboard) -
     assert (better in note) == (reference["values"][0] > best["values"][0])
     assert f"## Winner: trial {best['number']}, " in note, "never a reference"
     assert "number\\_width" not in note, "there is no number"
+    assert "importance on this dashboard** is computed on complete trials only." in note
     assert "| first\\_digit |" in study["note"]["body"]
     assert study["objective_names"] == ["validation accuracy"]
     figures = {each["id"]: json.loads(each["graph_object"]) for each in study["plotly_graph_objects"]}
-    assert set(figures) == {"best-so-far-by-time", "best-so-far-by-images", "curves-of-the-ten-best"}
+    assert set(figures) == {"best-so-far-by-time", "best-so-far-by-images", "curves-of-the-leaders"}
     assert all(figure["data"] and figure["layout"]["title"] for figure in figures.values())
     assert max(len(each["graph_object"]) for each in study["plotly_graph_objects"]) < 20_000
     assert (dashboard.folder / "studies.db").read_bytes() == before, "to look changes nothing"
@@ -199,11 +203,33 @@ def test_a_study_without_a_complete_trial_has_a_card_too(dashboard: Dashboard) -
         record = reading.store.study(1)
         assert record is not None
         counts = reading.trials.counts(1)
-    from search.report.timeline import timeline
-
     nobody = Ranking(searched=None, reference=None)
-    card = study_card(record, counts, timeline([], []), nobody, None, [], {})
+    card = study_card(record, counts, timeline([], []), nobody, None, [], {}, measurements=1)
     assert "No trial is complete yet." in card
+
+
+def test_survivors_of_pruning_are_named_where_importance_is_shown(plain_spec: StudySpec) -> None:
+    record = StudyRecord(
+        study_id=1,
+        name="s",
+        spec=plain_spec,
+        target_trials=30,
+        created=datetime.datetime.now(datetime.UTC),
+    )
+    best = TrialRecord(trial_id=1, number=1, state=State.COMPLETE, value=0.9, params={})
+    scores = Scores(heads={"digit": HeadScore(loss=0.1, accuracy=0.9)}, joint=0.9)
+    point = Point(images=9, seconds=1.0, learning_rate=0.1, train=scores, validation=scores)
+    card = study_card(
+        record,
+        Counts(complete=4, pruned=26),
+        timeline([], []),
+        Ranking(searched=best, reference=None),
+        point,
+        [],
+        {},
+        measurements=60,
+    )
+    assert "complete trials only: 4 of 30, which the pruner selected." in card
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
-"""Figures from numbers: thin, one function each, nothing is computed here but where to put a dot.
-Knows nothing of pages; fonts and the colours of ink and ground are the page's.
-"""
+"""Figures from numbers: thin, one function each, nothing is computed here but where to put a dot. Fonts and
+the colors of ink and ground are the page's."""
 
 from __future__ import annotations
 
@@ -8,22 +7,20 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from plotly.graph_objects import Bar, Box, Figure, Heatmap, Scatter
+from plotly.graph_objects import Bar, Figure, Heatmap, Scatter
 
-from search.records import Point, TrialRecord, Value
-from search.report.one_study.basis import Curves
-from search.report.one_study.effects import Effect, label
+from search.records import TrialRecord, Value
+from search.report.one_study.basis import DIVERGED, Curves
+from search.report.one_study.effects import Effect, Verdict, label
 from search.report.one_study.mistakes import Confusion
 from search.report.one_study.outcomes import Reached, Spent
-from search.report.one_study.training import Doubling
-from search.report.scale import COLOURS, FIRST, SECOND, THIRD, accuracy_axis, error, number_axis
+from search.report.scale import COLORS, FIRST, SECOND, THIRD, accuracy_axis, error, number_axis
 from search.report.statistics import quartiles
-from search.report.words import percent
+from search.report.words import p_value, percent
 
 T = TypeVar("T")
 
 GREY = "#7d8794"
-PALE = "#86c0de"
 FAINT = "rgba(128,136,148,0.45)"
 
 DOTS = 1_000
@@ -34,7 +31,7 @@ def progress(reached: Sequence[Reached], references: Sequence[TrialRecord]) -> F
     """Every finished trial, the best so far, and the references as lines."""
     shown = thinned(reached, keep=lambda each: each.trial.value == each.best)
     figure = Figure()
-    for state, colour in (("pruned", FAINT), ("complete", FIRST)):
+    for state, color in (("pruned", FAINT), ("complete", FIRST)):
         some = [each for each in shown if each.trial.state == state]
         figure.add_trace(
             Scatter(
@@ -43,22 +40,26 @@ def progress(reached: Sequence[Reached], references: Sequence[TrialRecord]) -> F
                 text=[f"trial {each.trial.number}, {percent(each.trial.value)}" for each in some],
                 hovertemplate="%{text}<extra></extra>",
                 mode="markers",
-                marker={"color": colour, "size": 7 if state == "complete" else 5},
+                marker={"color": color, "size": 7 if state == "complete" else 5},
                 name=state,
             )
         )
-    steps = [each for place, each in enumerate(reached) if not place or each.best > reached[place - 1].best]
-    if reached:
+    steps = [
+        each
+        for place, each in enumerate(reached)
+        if each.best is not None and (not place or each.best != reached[place - 1].best)
+    ]
+    if steps:
         steps = [*steps, reached[-1]]
     figure.add_trace(
         Scatter(
             x=[each.finished for each in steps],
-            y=[error(each.best) for each in steps],
+            y=[error(each.best or 0.0) for each in steps],
             text=[percent(each.best) for each in steps],
-            hovertemplate="best of %{x}: %{text}<extra></extra>",
+            hovertemplate="best complete one of %{x}: %{text}<extra></extra>",
             mode="lines",
             line={"shape": "hv", "color": SECOND, "width": 2.5},
-            name="best so far",
+            name="best complete one so far",
         )
     )
     for trial in references:
@@ -80,39 +81,40 @@ def progress(reached: Sequence[Reached], references: Sequence[TrialRecord]) -> F
     return figure
 
 
+MARKS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "star", "hexagon2", "pentagon", "bowtie")
+"""With the color: ten curves can be told apart in gray, too."""
+
+
 def learning_curves(trials: Sequence[TrialRecord], curves: Curves, *, epoch_images: int) -> Figure:
-    """Validation as lines, train dotted; a click on a name hides both."""
+    """Validation accuracy against epochs, a line for each trial, the references in gray."""
     figure = Figure()
     seen: list[float] = []
     for place, trial in enumerate(trials):
         curve = curves.get(trial.trial_id, ())
         name = trial.reference or f"trial {trial.number}"
-        colour = GREY if trial.reference else COLOURS[place % len(COLOURS)]
-        for split, dash, width in (("validation", "solid", 2), ("train", "dot", 1.2)):
-            accuracies = [_split(point, split) for point in curve]
-            seen += accuracies
-            figure.add_trace(
-                Scatter(
-                    x=[point.images / epoch_images for point in curve],
-                    y=[error(accuracy) for accuracy in accuracies],
-                    text=[f"{name}, {split}: {percent(accuracy)}" for accuracy in accuracies],
-                    hovertemplate="%{text} after %{x:.3g} epochs<extra></extra>",
-                    mode="lines",
-                    line={"dash": dash, "width": width, "color": colour},
-                    legendgroup=name,
-                    showlegend=split == "validation",
-                    name=name,
-                )
+        accuracies = [point.validation.accuracy for point in curve]
+        seen += accuracies
+        figure.add_trace(
+            Scatter(
+                x=[point.images / epoch_images for point in curve],
+                y=[error(accuracy) for accuracy in accuracies],
+                text=[f"{name}: {percent(accuracy)}" for accuracy in accuracies],
+                hovertemplate="%{text} after %{x:.3g} epochs<extra></extra>",
+                mode="lines+markers",
+                marker={"symbol": MARKS[place % len(MARKS)], "size": 7},
+                line={
+                    "dash": "dot" if trial.reference else "solid",
+                    "width": 1.8,
+                    "color": GREY if trial.reference else COLORS[place % len(COLORS)],
+                },
+                name=f"{name} {percent(accuracies[-1])}" if accuracies else name,
             )
+        )
     figure.update_layout(
         xaxis={"title": {"text": "epochs"}, "type": "log", "tickvals": _epochs(trials, curves, epoch_images)},
-        yaxis=accuracy_axis(seen, "accuracy"),
+        yaxis=accuracy_axis(seen, "validation accuracy"),
     )
     return figure
-
-
-def _split(point: Point, split: str) -> float:
-    return point.validation.accuracy if split == "validation" else point.train.accuracy
 
 
 def _epochs(trials: Sequence[TrialRecord], curves: Curves, epoch_images: int) -> list[float]:
@@ -122,28 +124,25 @@ def _epochs(trials: Sequence[TrialRecord], curves: Curves, epoch_images: int) ->
 
 
 def importance(effects: Sequence[Effect]) -> Figure:
-    """What goes with each setting, the largest on top; pale where the sampler or chance would do."""
-    tested = [each for each in effects if each.tested is not None][::-1]
+    """What goes with each tested setting, the largest on top; gray where chance explains it."""
+    tested = [each for each in effects if each.test is not None][::-1]
     figure = Figure()
-    for name, colour, some in (
-        ("also among those drawn at random", FIRST, [each for each in tested if each.shown]),
-        (
-            "clear, but perhaps the sampler's doing",
-            PALE,
-            [each for each in tested if each.clear and not each.shown],
-        ),
-        ("not to be told from chance", FAINT, [each for each in tested if not each.clear]),
+    for name, color, verdict in (
+        ("it matters", FIRST, Verdict.MATTERS),
+        ("unclear", FAINT, Verdict.UNCLEAR),
     ):
+        some = [each for each in tested if each.verdict is verdict]
         figure.add_trace(
             Bar(
                 x=[each.share * 100 for each in some],
                 y=[each.setting.name for each in some],
                 orientation="h",
-                marker={"color": colour},
-                text=[f"n = {each.n}" for each in some],
+                marker={"color": color},
+                text=[p_value(each.p) for each in some],
+                customdata=[each.n for each in some],
                 textposition="outside",
                 cliponaxis=False,
-                hovertemplate="%{y}: %{x:.0f} %<extra></extra>",
+                hovertemplate="%{y}: %{x:.0f} %, n = %{customdata}<extra></extra>",
                 name=name,
             )
         )
@@ -151,7 +150,7 @@ def importance(effects: Sequence[Effect]) -> Figure:
     figure.update_layout(
         xaxis={
             "title": {"text": "share of the differences in rank, %"},
-            "range": [0, max(10, top * 118)],
+            "range": [0, max(10, top * 135)],
         },
         yaxis={"categoryorder": "array", "categoryarray": [each.setting.name for each in tested]},
         bargap=0.35,
@@ -159,60 +158,54 @@ def importance(effects: Sequence[Effect]) -> Figure:
     return figure
 
 
-def effect(found: Effect, at_random: frozenset[int]) -> Figure:
+def effect(found: Effect) -> Figure:
     """Accuracy against one setting: a dot for each trial, a line through the medians of the groups."""
-    setting = found.setting
+    setting, tested = found.setting, frozenset(found.tested)
     pairs = thinned(found.points)
-    seen = sorted(score for _, score, _ in found.points)
+    seen = sorted(score for _, score, _ in found.points if score != DIVERGED)
     figure = Figure()
-    for chance, colour, name in ((False, FAINT, "proposed"), (True, FIRST, "drawn at random")):
-        some = [pair for pair in pairs if (pair[2] in at_random) is chance]
+    for chance, color, name in ((False, FAINT, "proposed"), (True, FIRST, "drawn at random")):
+        some = [pair for pair in pairs if (pair[2] in tested) is chance]
         figure.add_trace(
             Scatter(
                 x=[_place(value, setting.ordered) for value, _, _ in some],
                 y=[error(score) for _, score, _ in some],
-                text=[f"trial {trial}: {label(value)}, {percent(score)}" for value, score, trial in some],
+                text=[
+                    f"trial {trial}: {label(value)}, {percent(score) if score != DIVERGED else 'diverged'}"
+                    for value, score, trial in some
+                ],
                 hovertemplate="%{text}<extra></extra>",
                 mode="markers",
-                marker={"color": colour, "size": 5},
+                marker={"color": color, "size": 5},
                 name=name,
                 showlegend=False,
             )
         )
-    if setting.ordered:
-        middles = _middles(found)
-        figure.add_trace(
-            Scatter(
-                x=[x for x, _ in middles],
-                y=[error(y) for _, y in middles],
-                mode="lines+markers",
-                line={"color": SECOND, "width": 2},
-                marker={"size": 8},
-                hoverinfo="skip",
-                showlegend=False,
-            )
+    middles = _middles(found) if setting.ordered else [(g.label, g.median) for g in found.groups]
+    figure.add_trace(
+        Scatter(
+            x=[x for x, _ in middles],
+            y=[error(y) for _, y in middles],
+            mode="lines+markers" if setting.ordered else "markers",
+            line={"color": SECOND, "width": 2},
+            marker={"size": 8, "color": SECOND}
+            if setting.ordered
+            else {"symbol": "line-ew", "size": 28, "line": {"color": SECOND, "width": 3}},
+            hoverinfo="skip",
+            showlegend=False,
         )
-    else:
-        figure.add_trace(
-            Scatter(
-                x=[group.label for group in found.groups],
-                y=[error(group.median) for group in found.groups],
-                mode="markers",
-                marker={"symbol": "line-ew", "size": 28, "line": {"color": SECOND, "width": 3}},
-                hoverinfo="skip",
-                showlegend=False,
-            )
-        )
+    )
     axis: dict[str, Any] = {"title": {"text": setting.name}}
     if setting.ordered:
         axis |= number_axis([float(value) for value, _, _ in found.points], log=setting.log)
-    if not setting.ordered:
+    else:
+        values = {value for value, _, _ in found.points}
         axis |= {
             "type": "category",
             "categoryorder": "array",
-            "categoryarray": [g.label for g in found.groups],
+            "categoryarray": sorted(map(label, values)),
         }
-    figure.update_layout(xaxis=axis, yaxis=accuracy_axis(seen[len(seen) // 20 :], ""))
+    figure.update_layout(xaxis=axis, yaxis=accuracy_axis(seen[len(seen) // 20 :], "accuracy"))
     return figure
 
 
@@ -221,42 +214,15 @@ def _place(value: Value, ordered: bool) -> float | str:
 
 
 def _middles(found: Effect) -> list[tuple[float, float]]:
-    """(median of the setting, median of the score) of each group, which split the ordered trials in turn."""
-    ranked = sorted(found.points, key=lambda pair: float(pair[0]))
+    """(median of the setting, median of the score) of each group, which split the tested trials in turn."""
+    tested = frozenset(found.tested)
+    ranked = sorted(float(value) for value, _, number in found.points if number in tested)
     middles, start = [], 0
     for group in found.groups:
         some = ranked[start : start + group.n]
-        middles.append((quartiles([float(value) for value, _, _ in some])[1], group.median))
+        middles.append((quartiles(some)[1], group.median))
         start += group.n
     return middles
-
-
-def doublings(found: Sequence[Doubling], *, epoch_images: int) -> Figure:
-    """What share of the errors each doubling of the training removed."""
-    figure = Figure()
-    for each in found:
-        figure.add_trace(
-            Box(
-                y=[100 * removed for removed in thinned(each.removed)],
-                name=f"{each.images / epoch_images:.3g}→{2 * each.images / epoch_images:.3g}",
-                boxpoints="all",
-                jitter=0.4,
-                pointpos=0,
-                marker={"size": 4, "color": FAINT},
-                line={"color": FIRST, "width": 1.5},
-                fillcolor="rgba(0,0,0,0)",
-                hoveron="points",
-                showlegend=False,
-            )
-        )
-    removed = sorted(100 * each for step in found for each in step.removed)
-    low = removed[len(removed) // 50] if removed else 0.0
-    figure.add_hline(y=0, line={"width": 1, "color": GREY})
-    figure.update_layout(
-        xaxis={"title": {"text": "epochs, from → to"}, "type": "category"},
-        yaxis={"title": {"text": "errors removed, %"}, "range": [max(-60, min(-5, low * 1.1)), 100]},
-    )
-    return figure
 
 
 def sizes(trials: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> Figure:
@@ -264,7 +230,7 @@ def sizes(trials: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> Figure
     sized = [trial for trial in trials if trial.parameters and trial.value is not None and trial.state.counts]
     best = {trial.number for trial in front}
     figure = Figure()
-    for name, colour, size, some in (
+    for name, color, size, some in (
         ("pruned, on less training", FAINT, 5, [t for t in sized if t.state == "pruned"]),
         ("complete", FIRST, 8, [t for t in sized if t.state == "complete" and t.reference is None]),
         ("references", GREY, 9, [t for t in sized if t.state == "complete" and t.reference]),
@@ -282,7 +248,7 @@ def sizes(trials: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> Figure
                 hovertemplate="%{text}<extra></extra>",
                 mode="markers",
                 marker={
-                    "color": colour,
+                    "color": color,
                     "size": size,
                     "symbol": "diamond" if name == "references" else "circle",
                 },
@@ -312,13 +278,13 @@ def spending(spent: Sequence[Spent]) -> Figure:
     """Hours of training by what became of the trial."""
     minutes = sum(each.seconds for each in spent) < 3 * 3600
     unit = 60 if minutes else 3600
-    colours: Mapping[str, str] = {"complete": FIRST, "pruned": THIRD, "running": "#b59a00"}
+    colors: Mapping[str, str] = {"complete": FIRST, "pruned": THIRD, "running": "#b59a00"}
     figure = Figure(
         Bar(
             x=[each.seconds / unit for each in spent][::-1],
             y=[each.kind for each in spent][::-1],
             orientation="h",
-            marker={"color": [colours.get(each.kind, SECOND) for each in spent][::-1]},
+            marker={"color": [colors.get(each.kind, SECOND) for each in spent][::-1]},
             text=[f"{each.trials:,}" for each in spent][::-1],
             textposition="outside",
             cliponaxis=False,

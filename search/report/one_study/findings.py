@@ -1,64 +1,53 @@
-"""All that a report works out from a study's trials, once, for the parts that tell it.
-Knows nothing of sentences' places and of figures.
-"""
+"""All that a report works out from a study's trials, as values, once; `sentences` and `parts` write it
+down."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from search.report.one_study import generalisation
-from search.report.one_study.basis import Basis
+from search.report.one_study.basis import Basis, common
 from search.report.one_study.effects import Effect, effects
 from search.report.one_study.material import Material
-from search.report.one_study.questions import Answer, answers
-from search.report.one_study.training import Course, Doubling, Verdict, courses, doublings, verdict
+from search.report.one_study.training import Training, chosen_among, courses, training
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Findings:
-    """All that is worked out from a study's trials, once."""
+    """All that is worked out from a study's trials."""
 
     basis: Basis | None
-    """the fair one; None: no trial of the search was measured"""
+    """where settings are compared; None: no finished trial of the search was measured, or a confirmation,
+    whose settings were given: five settings on five seeds are not 25 experiments"""
     effects: Sequence[Effect]
-    answers: Sequence[Answer]
-    late: Basis | None
-    late_accuracy: Sequence[Effect]
-    """of the regularisers, late in training"""
-    late_gap: Sequence[Effect]
-    courses: Sequence[Course]
-    doublings: Sequence[Doubling]
-    verdict: Verdict
+    training: Training
+    schedules: Mapping[str, int]
+    """learning-rate schedules of the networks that were trained to the end, and how many have each"""
+
+    @property
+    def generalization(self) -> bool:
+        """Whether the effects are on what whole trainings came to. If not, they are on the speed of learning,
+        and what helps to generalize cannot be told: survivors of pruning are selected."""
+        return self.basis is not None and self.basis.to_the_end
 
 
 def work_out(material: Material) -> Findings:
     """The findings."""
-    spec, family = material.study.spec, material.family
-    basis, late = material.early, material.late
-    found: list[Effect] = []
-    replies: list[Answer] = []
+    spec = material.study.spec
+    confirms = spec.confirms is not None
+    basis = None if confirms else common(material.trials, material.curves, budget=material.budget)
+    found: Sequence[Effect] = ()
     if basis is not None:
-        scores = basis.scores()
-        found = effects(material.settings, basis.trials, scores, material.at_random, family=family)
-        replies = answers(material.settings, basis.trials, scores, material.at_random, family=family)
-    accuracy: list[Effect] = []
-    gaps: list[Effect] = []
-    if late is not None:
-        asked = [each for each in material.settings if each.name in generalisation.REGULARISERS]
-        accuracy = effects(asked, late.trials, late.scores(), material.at_random, family=family)
-        gaps = effects(asked, late.trials, late.gaps(), material.at_random, family=family)
-    ended = courses(material.trials, material.curves, pictures=spec.validation_pictures)
-    schedules = Counter(str(course.trial.settings.get("schedule", "constant")) for course in ended)
+        found = effects(material.settings, basis.trials, basis.scores, material.at_random)
+    ended = courses(material.trials, material.curves)
     return Findings(
         basis=basis,
         effects=found,
-        answers=replies,
-        late=late,
-        late_accuracy=accuracy,
-        late_gap=gaps,
-        courses=ended,
-        doublings=doublings(material.trials, material.curves),
-        verdict=verdict(ended, epoch_images=spec.epoch_images, schedules=schedules),
+        training=training(
+            ended,
+            pictures=spec.validation_pictures,
+            among=chosen_among(material.trials, material.curves),
+        ),
+        schedules=Counter(str(course.trial.settings.get("schedule", "constant")) for course in ended),
     )

@@ -1,6 +1,4 @@
-"""Everything that a report on a study is made of, gathered by somebody else.
-Knows nothing of databases, of checkpoints and of how it will be shown.
-"""
+"""Everything that a report on a study is made of, gathered by somebody else."""
 
 from __future__ import annotations
 
@@ -9,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from search.confirmation import Confirmation
-from search.records import Counts, StudyRecord, TrialRecord, Value, Worker
+from search.records import Answers, Counts, StudyRecord, TrialRecord, Worker
 from search.report.numbers import Ranking, count, so_far
-from search.report.one_study import basis
-from search.report.one_study.basis import Basis, Curves
-from search.report.one_study.effects import FAMILY, Setting
+from search.report.one_study.basis import Curves
+from search.report.one_study.effects import Setting
 from search.report.one_study.mistakes import Mistakes
-from search.report.two_way import Intervals
+from search.report.two_way import Digits
 
 LEADERS = 10
 """Trials whose curves and settings are shown."""
@@ -43,8 +40,8 @@ class Material:
     mistakes: Mistakes | str
     """of the winner's weights; else why there are none, in a sentence"""
     confirmation: Confirmation | None
-    intervals: Intervals | None = None
-    """of the winner's validation accuracies, over digits; None: its single answers are not known"""
+    answers: tuple[Answers, Digits] | None = None
+    """of the winner's weights on validation, and the digits that they are about; None: not known"""
     command: str
     """that makes the same study again"""
     space: str
@@ -73,20 +70,3 @@ class Material:
     def ranking(self) -> Ranking:
         """Of the complete trials where a searched one is among them, else of all that have a score."""
         return so_far(self.trials)
-
-    @property
-    def family(self) -> str | None:
-        """The winner's family of networks where several were searched."""
-        searched = any(setting.name == FAMILY for setting in self.settings)
-        winner: Mapping[str, Value] = self.winner.settings if self.winner else {}
-        return str(winner[FAMILY]) if searched and FAMILY in winner else None
-
-    @property
-    def early(self) -> Basis | None:
-        """The fair basis."""
-        return basis.early(self.trials, self.curves)
-
-    @property
-    def late(self) -> Basis | None:
-        """The basis late in training."""
-        return basis.late(self.trials, self.curves, epoch_images=self.study.spec.epoch_images)

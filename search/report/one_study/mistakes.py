@@ -1,6 +1,4 @@
-"""What a network got wrong, as records: confusions of each head, the worst single mistakes.
-Knows nothing of how they were found (search.work.mistakes) or drawn.
-"""
+"""What a network got wrong, as records: confusions of each head, the worst single mistakes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What became of the trials: best so far, leaders, the front of size and accuracy, where the time went.
-Knows nothing of settings and of figures.
-"""
+"""What became of the trials: best so far, leaders, the front of size and accuracy, where the time went."""
 
 from __future__ import annotations
 
@@ -15,11 +13,12 @@ from search.report.words import count, duration, share
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reached:
-    """The best score after some trials had finished."""
+    """A finished trial, and the best score of a complete one by then."""
 
     finished: int
     """trials that had finished by then, this one included"""
-    best: float
+    best: float | None
+    """of the complete ones: a pruned one's score is of a shorter training. None: none was complete yet"""
     trial: TrialRecord
     """the one that finished"""
 
@@ -28,17 +27,24 @@ def best_so_far(trials: Sequence[TrialRecord]) -> list[Reached]:
     """Every finished trial, pruned ones too, in the order in which they finished."""
     ended = [t for t in trials if t.state.counts and t.value is not None and t.finished is not None]
     found: list[Reached] = []
-    best = 0.0
+    best: float | None = None
     for place, trial in enumerate(sorted(ended, key=lambda t: (t.finished, t.number)), start=1):
-        best = max(best, trial.value or 0.0)
+        if trial.state is State.COMPLETE:
+            best = max(best or 0.0, trial.value or 0.0)
         found.append(Reached(finished=place, best=best, trial=trial))
     return found
 
 
 def leaders(trials: Sequence[TrialRecord], n: int) -> list[TrialRecord]:
-    """The n best that the search proposed, pruned ones too, and after them the references; best first."""
+    """The n best that the search proposed, and after them the references; best first.
+
+    Trials are ranked only against those that were trained as long: complete ones first, then those that were
+    pruned last.
+    """
     ended = [trial for trial in trials if trial.state.counts and trial.value is not None]
-    ranked = sorted(ended, key=lambda trial: (-(trial.value or 0.0), trial.number))
+    ranked = sorted(
+        ended, key=lambda t: (t.state is not State.COMPLETE, -t.images, -(t.value or 0.0), t.number)
+    )
     return [
         *[trial for trial in ranked if trial.reference is None][:n],
         *[trial for trial in ranked if trial.reference is not None],

@@ -1,23 +1,14 @@
-"""A report on one study: the parts in their order, on one page.
-Knows nothing of where the study came from.
-"""
+"""A report on one study on one page: the answer first, then figures, then details folded."""
 
 from __future__ import annotations
 
-from search.report.html import Html, bullets, paragraph, safe, strong
+from shlex import quote
+
+from search.report.html import Html, answer_list, code, paragraph, safe, with_commands
 from search.report.one_study.findings import Findings, work_out
 from search.report.one_study.material import Material
-from search.report.one_study.parts import (
-    again,
-    confirmed,
-    cost,
-    course,
-    extra,
-    generalised,
-    settings,
-    winner,
-    wrong,
-)
+from search.report.one_study.parts import again, confirmed, cost, course, extra, settings, winner, wrong
+from search.report.one_study.sentences import extra_training, generalization, speed
 from search.report.page import page
 
 
@@ -27,22 +18,17 @@ def study_page(material: Material) -> str:
     assert best is not None, "a report is made of a study with a report"
     name, found = material.study.name, work_out(material)
     searched = material.study.spec.confirms is None  # a confirmation's settings were given: it compares none
-    lead = safe(
-        paragraph(winner.standing(material), kind="note"),
-        paragraph(winner.in_words(material), kind="lead"),
-        _in_short(material, found),
-    )
+    lead = safe(_answer(material, found), paragraph(winner.standing(material), kind="note"))
     sections = [
-        winner.winner(material),
-        confirmed.confirmed(material.confirmation, study=material.study, trials=material.counted.finished),
         course.course(material),
         course.curves(material),
-        *([generalised.generalised(material, found)] if searched else []),
-        extra.extra_training(material, found),
-        *([settings.questions(found), settings.settings(material, found)] if searched else []),
+        *([settings.settings(material, found)] if searched else []),
+        extra.extra(material, found),
+        confirmed.confirmed(material.confirmation, study=material.study, trials=material.counted.finished),
+        winner.winner(material),
+        wrong.mistakes(material.mistakes, study=name, trial=best.number),
         cost.sizes(material),
         cost.time(material),
-        wrong.mistakes(material.mistakes, study=name, trial=best.number),
         again.repeat(material),
     ]
     footer = (
@@ -51,17 +37,42 @@ def study_page(material: Material) -> str:
     return page(f"{name}: what the search found", sections, lead=lead, footer=footer)
 
 
-def _in_short(material: Material, found: Findings) -> Html:
-    """The answers that a reader came for."""
-    tried = material.counted.finished
+def _answer(material: Material, found: Findings) -> Html:
+    """What a reader came for."""
+    spec, tried = material.study.spec, material.counted.finished
     sure = confirmed.in_short(material.confirmation, study=material.study, trials=tried)
-    helped = generalised.in_words(material, found)
-    firm = any(each.shown for each in found.effects)
-    which = safe(strong("Which settings helped to generalise? "), " ".join(helped[: 1 if firm else 2]))
-    return bullets(
-        [
-            *([which] if material.study.spec.confirms is None else []),
-            safe(strong("Did extra training always help? "), found.verdict.answer),
-            safe(strong("Is the winner confirmed? "), sure),
-        ]
-    )
+    answers = [("Winner", winner.in_words(material)), ("Confirmed?", safe(sure))]
+    if spec.confirms is None:
+        told = generalization(found, epoch_images=spec.epoch_images, budget=material.budget)
+        answers.append(("Which settings helped to generalize?", with_commands(told)))
+        fast = speed(found, epoch_images=spec.epoch_images)
+        if fast:
+            answers.append(("Which settings learn fast?", safe(fast)))
+    answers += [
+        ("Did extra training always help?", safe(extra_training(found.training))),
+        ("What to do next?", _next(material, found)),
+    ]
+    return answer_list(answers)
+
+
+def _next(material: Material, found: Findings) -> Html:
+    name, spec = quote(material.study.name), material.study.spec
+    if material.counted.finished < material.study.target_trials:
+        return safe(code(f"tune worker {name}"), " goes on with the search.")
+    if spec.confirms is not None:
+        return safe(code(f"tune report {quote(spec.confirms)}"), " has the ranking by the mean over seeds.")
+    confirms = code(f"tune confirm {name}")
+    if material.confirmation is None:
+        told = safe(confirms, " trains the leaders again on fresh seeds and evaluates the test set once.")
+    elif material.confirmation.choice is None:
+        told = safe(confirms, " goes on with the confirmation.")
+    else:
+        told = safe(
+            code(f"tune export {name} --out model"), " writes the confirmed network for other programs."
+        )
+    if found.basis is None or found.generalization:
+        return told
+    other = quote(f"{material.study.name}-unpruned")
+    budget = f"--trials {material.study.target_trials} --epochs {spec.epochs:g}"
+    unpruned = code(f"tune run --task {spec.task} --study {other} {budget} --pruner none")
+    return safe(told, " For the settings: ", unpruned, " trains every trial to the end.")

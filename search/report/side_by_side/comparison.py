@@ -1,9 +1,8 @@
-"""Studies of one task side by side, in numbers: best, typical, time to a goal, what equal budgets brought.
-Knows nothing of figures and of what the numbers mean (conclusions.py; docs/decisions/013).
-"""
+"""Studies of one task side by side, in numbers: best, typical, time to a goal, what equal budgets brought."""
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from search.records import Answers, Counts, Measured, Point, State, StudyRecord, Track, TrialRecord
 from search.report import two_way
 from search.report.estimates import Estimate, best_of, difference, median
-from search.report.numbers import Ranking, accuracy_intervals
+from search.report.numbers import Ranking, Z, accuracy_intervals, measurements, of_the_best, z_of_the_best
 from search.report.timeline import Mark, Timeline, timeline
 from search.report.two_way import Digits
 
@@ -69,7 +68,7 @@ class Budget:
     images: int
     seconds: float
     own: int
-    """finished trials that the search proposed, references left out"""
+    """complete trials that the search proposed, references left out"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +80,8 @@ class Equal:
     after_images: float | None
     after_seconds: float | None
     expected: float | None
-    """expected best of so many trials that the search proposed, in random order; None: it proposed none"""
+    """expected best of so many complete trials that the search proposed, in random order; None: it has none.
+    A pruned trial's score is of a shorter training, and is not mixed with these"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +91,8 @@ class Side:
     studied: Studied
     timeline: Timeline
     best: Mapping[str, Estimate]
-    """by MEAN, head, JOINT: the best trial, with its interval over digits, where its answers are known"""
+    """by MEAN, head, JOINT: the best trial, with its interval over digits where its answers are known, which
+    allows for the choice among all that were measured"""
     typical: Mapping[str, Estimate]
     """likewise: the median of the complete trials that the search proposed; empty where there is none"""
     scores: tuple[float, ...]
@@ -123,7 +124,8 @@ class Against:
     first: Side
     other: Side
     differences: Mapping[str, Estimate]
-    """by MEAN, head, JOINT: the first's best trial less the other's, these two networks on other digits"""
+    """by MEAN, head, JOINT: the first's best trial less the other's; the intervals allow for both choices and
+    for the number of studies"""
     image_by_image: bool
     """whether the single answers of both are known; else the two are taken for independent"""
     pairs: tuple[Pair, ...]
@@ -160,6 +162,9 @@ def compare(
         for study, line, scores in zip(studies, timelines, own, strict=True)
     )
     first = sides[0]
+    # Where the better one is not better, a measurement of the study that has it exceeds its truth by so much
+    # more than one fixed measurement of the other study: the larger of the two choices is what counts.
+    z = z_of_the_best(max(measurements(study.tracks) for study in studies) * max(1, len(sides) - 1))
     return Comparison(
         sides=sides,
         budget=budget,
@@ -167,7 +172,7 @@ def compare(
             Against(
                 first=first,
                 other=other,
-                differences=_differences(first, other, digits),
+                differences=_differences(first, other, digits, z),
                 image_by_image=_paired(first, other, digits) is not None,
                 pairs=tuple(shared),
             )
@@ -184,12 +189,16 @@ def _paired(first: Side, other: Side, digits: Digits | None) -> tuple[Answers, A
     return one, two
 
 
-def _differences(first: Side, other: Side, digits: Digits | None) -> dict[str, Estimate]:
-    """The two winners on the same images: on those that one alone has right, where they are known."""
+def _differences(first: Side, other: Side, digits: Digits | None, z: float) -> dict[str, Estimate]:
+    """The two winners on the same images: on those that one alone has right, where they are known.
+
+    z: standard errors of the intervals.
+    """
     found = _paired(first, other, digits)
     names = [name for name in first.best if name in other.best]
     if found is None or digits is None:
-        return {name: difference(first.best[name], other.best[name]) for name in names}
+        here, there = (_estimates(side.studied, digits, (z, z)) for side in (first, other))
+        return {name: difference(here[name], there[name]) for name in names}
 
     def scores(answers: Answers, name: str) -> two_way.Scores:
         if name == JOINT:
@@ -197,31 +206,52 @@ def _differences(first: Side, other: Side, digits: Digits | None) -> dict[str, E
         return two_way.right(answers, None if name == MEAN else name)[None]
 
     one, two = found
-    steps = {MEAN: 1 / len(one.heads)}
-    return {
-        name: two_way.difference(scores(one, name), scores(two, name), digits, step=steps.get(name, 1.0))
-        for name in names
-    }
+    share = math.erf(z / math.sqrt(2))
+    found_apart = {}
+    for name in names:
+        step = 1 / len(one.heads) if name == MEAN else 1.0
+        found_apart[name] = two_way.difference(
+            scores(one, name), scores(two, name), digits, share=share, step=step
+        )
+    return found_apart
 
 
 def _own(tracks: Sequence[Track]) -> list[float]:
-    """Scores of the finished trials that the search proposed. A pruned one has the score that it reached."""
+    """Scores of the complete trials that the search proposed."""
     return [
         track.value
         for track in tracks
-        if track.state.counts and track.reference is None and track.value is not None
+        if track.state is State.COMPLETE and track.reference is None and track.value is not None
     ]
+
+
+def _accuracies(study: Studied) -> dict[str, float]:
+    """Of the best trial at its best point, by MEAN, head, JOINT."""
+    scores = study.point.validation
+    heads = {name: head.accuracy for name, head in scores.heads.items()}
+    return {MEAN: scores.accuracy, **heads, JOINT: scores.joint}
+
+
+def _intervals(study: Studied, digits: Digits | None, z: Z) -> two_way.Intervals:
+    """Of these: over digits, where the answers are known."""
+    if study.answers is not None and digits is not None and study.answers.examples == len(digits):
+        return two_way.intervals(study.answers, digits, z=z)
+    scores = study.point.validation
+    heads = {name: head.accuracy for name, head in scores.heads.items()}
+    return accuracy_intervals(heads, scores.joint, study.record.spec.validation_pictures, z=z)
+
+
+def _estimates(study: Studied, digits: Digits | None, z: Z) -> dict[str, Estimate]:
+    intervals = _intervals(study, digits, z)
+    return {
+        name: Estimate(value=value, low=intervals[name][0], high=intervals[name][1])
+        for name, value in _accuracies(study).items()
+    }
 
 
 def _side(
     study: Studied, line: Timeline, own: Sequence[float], budget: Budget, digits: Digits | None
 ) -> Side:
-    heads = {name: head.accuracy for name, head in study.point.validation.heads.items()}
-    joint = study.point.validation.joint
-    found = {MEAN: study.point.validation.accuracy, **heads, JOINT: joint}
-    intervals: two_way.Intervals = accuracy_intervals(heads, joint, study.record.spec.validation_pictures)
-    if study.answers is not None and digits is not None and study.answers.examples == len(digits):
-        intervals = two_way.intervals(study.answers, digits)
     proposed = [
         max(track.points, key=lambda point: point.accuracy)
         for track in study.tracks
@@ -231,11 +261,10 @@ def _side(
     return Side(
         studied=study,
         timeline=line,
-        best={
-            name: Estimate(value=value, low=intervals[name][0], high=intervals[name][1])
-            for name, value in found.items()
+        best=_estimates(study, digits, of_the_best(measurements(study.tracks))),
+        typical={
+            name: median([_of(point, name) for point in proposed]) for name in _accuracies(study) if proposed
         },
-        typical={name: median([_of(point, name) for point in proposed]) for name in found if proposed},
         scores=tuple(point.accuracy for point in proposed),
         reached=tuple(
             Reached(level=level, mean=first_at(line.mean, level), every_head=first_at(line.worst, level))

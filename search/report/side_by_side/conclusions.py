@@ -1,6 +1,4 @@
-"""What a comparison lets one say, and what it does not, sentence by sentence.
-Knows nothing of how the numbers were found (search.report.side_by_side.comparison).
-"""
+"""What a comparison lets one say, and what it does not, sentence by sentence."""
 
 from __future__ import annotations
 
@@ -23,8 +21,9 @@ def words(comparison: Comparison) -> tuple[str, ...]:
     for against in comparison.against:
         told += [best_against_best(against), pairs_in_words(against)]
     told.append(
-        "Each best is the luckiest of its study: more trials, more luck. The rows at equal budgets are "
-        "fairer, and `tune confirm` trains the leaders again on fresh seeds."
+        "Each best is the luckiest of its study: more trials, more luck, and its value is too high although "
+        "its interval allows for that. The rows at equal budgets are fairer, and `tune confirm` trains the "
+        "leaders again on fresh seeds."
     )
     return tuple(told)
 
@@ -78,13 +77,13 @@ def best_against_best(against: Against) -> str:
     )
     if found.low <= 0 <= found.high:
         return (
-            f"{told}. The interval holds 0, so {pictures:,} pictures do not tell the two networks "
-            f"apart.{blind}"
+            f"{told}. The interval holds 0, so {pictures:,} images do not tell the two networks apart. It "
+            f"allows for the choice of each among many.{blind}"
         )
+    better = first if found.value > 0 else other
     return (
-        f"{told}, for two networks that were not chosen on these {pictures:,} pictures. These were, the one "
-        "of more trials by more luck: `tune confirm` of both studies shows on fresh seeds which is "
-        f"better.{blind}"
+        f"{told}, with room for the choice of each among many. The network of {better} is the better one; "
+        f"that its search is, does not follow.{blind}"
     )
 
 

@@ -1,6 +1,4 @@
-"""Figures of studies side by side: thin, nothing is computed here but where to put a dot.
-Knows nothing of pages; fonts and the colours of ink and ground are the page's.
-"""
+"""Figures of studies side by side: thin, nothing is computed here but where to put a dot."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from plotly.graph_objects import Box, Figure, Scatter
 
 from search.records import Point
-from search.report.scale import COLOURS, accuracy_axis, error
+from search.report.scale import COLORS, accuracy_axis, error
 from search.report.side_by_side.comparison import LEVELS, Side
 from search.report.timeline import Mark, Timeline
 from search.report.words import percent
@@ -57,7 +55,7 @@ def _best_so_far(
                 text=[f"trial {mark.trial}: {percent(mark.value)}" for mark in marks],
                 hovertemplate="%{text}, at %{x:.3g}<extra>" + _plain(name) + "</extra>",
                 mode="lines",
-                line={"shape": "hv", "color": COLOURS[place % len(COLOURS)], "width": 2},
+                line={"shape": "hv", "color": COLORS[place % len(COLORS)], "width": 2},
             )
         )
     values = [mark.value for _, line in timelines for mark in line.mean]
@@ -87,7 +85,7 @@ def curves(named: Mapping[str, Sequence[Point]]) -> Figure:
                 hovertemplate="%{text} after %{x:.3g} M<extra>" + _plain(name) + "</extra>",
                 mode="lines+markers",
                 marker={"size": 5},
-                line={"color": COLOURS[place % len(COLOURS)], "width": 1.5},
+                line={"color": COLORS[place % len(COLORS)], "width": 1.5},
             )
         )
     values = [point.validation.accuracy for points in named.values() for point in points]
@@ -119,7 +117,7 @@ def distributions(sides: Sequence[Side]) -> Figure:
                 boxpoints="all" if len(side.scores) <= 200 else "outliers",
                 jitter=0.4,
                 pointpos=0,
-                marker={"size": 4, "opacity": 0.6, "color": COLOURS[place % len(COLOURS)]},
+                marker={"size": 4, "opacity": 0.6, "color": COLORS[place % len(COLORS)]},
             )
         )
     figure.update_layout(
@@ -154,7 +152,7 @@ def heads(sides: Sequence[Side]) -> Figure:
                 text=[f"{percent(each.value)} [{percent(each.low)}, {percent(each.high)}]" for each in found],
                 hovertemplate="%{text}<extra>" + _plain(side.name) + "</extra>",
                 mode="markers",
-                marker={"size": 9, "color": COLOURS[place % len(COLOURS)]},
+                marker={"size": 9, "color": COLORS[place % len(COLORS)]},
             )
         )
     every = [bound for side in sides for each in side.best.values() for bound in (each.low, each.high)]

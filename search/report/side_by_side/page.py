@@ -1,10 +1,8 @@
-"""The page of a comparison: what it says, four figures, one table.
-Knows nothing of files.
-"""
+"""The page of a comparison: what it says, four figures, one table."""
 
 from __future__ import annotations
 
-from search.report.html import Html, bullets, code, paragraph, safe, table
+from search.report.html import bullets, paragraph, table, with_commands
 from search.report.page import Chart, Section, page
 from search.report.side_by_side import figures
 from search.report.side_by_side.comparison import MEAN, Comparison
@@ -20,7 +18,7 @@ def comparison_page(comparison: Comparison, *, footer: str) -> str:
     timelines = [(side.name, side.timeline) for side in sides]
     header = ("", *names)
     sections = [
-        Section(heading="What can be said", body=(bullets(map(_with_commands, words(comparison))),)),
+        Section(heading="What can be said", body=(bullets(map(with_commands, words(comparison))),)),
         Section(
             heading="Best so far",
             body=(
@@ -42,9 +40,9 @@ def comparison_page(comparison: Comparison, *, footer: str) -> str:
             body=(
                 Chart(
                     figure=figures.heads(sides),
-                    caption="The best trial of each study with 95 % intervals over the validation pictures "
-                    "(Wilson, of the mean with the covariance of the heads). They hold for one network, and "
-                    "the best of many trials is also lucky.",
+                    caption="The best trial of each study with 95 % intervals over the validation images (of "
+                    "the mean with the covariance of the heads), with room for the choice of the best. They "
+                    "hold for that network.",
                 ),
             ),
         ),
@@ -79,8 +77,3 @@ def comparison_page(comparison: Comparison, *, footer: str) -> str:
     )
     task = sides[0].studied.record.spec.task
     return page(f"{task}: {listed(names)}", sections, lead=lead, footer=footer)
-
-
-def _with_commands(sentence: str) -> Html:
-    """What stands between backticks is a command."""
-    return safe(*(code(part) if place % 2 else part for place, part in enumerate(sentence.split("`"))))

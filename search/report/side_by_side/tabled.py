@@ -1,6 +1,4 @@
-"""A comparison as the rows of a table: a label, and a cell for each study. For terminals and pages.
-Knows nothing of either.
-"""
+"""A comparison as the rows of a table: a label, and a cell for each study. For terminals and pages."""
 
 from __future__ import annotations
 
@@ -96,7 +94,7 @@ def _equal(comparison: Comparison) -> list[Row]:
         _row(f"after {budget.trials} trials", [percent(each.after_trials) for each in equal]),
         _row(f"after {millions(budget.images)} images", [percent(each.after_images) for each in equal]),
         _row(f"after {duration(budget.seconds)}", [percent(each.after_seconds) for each in equal]),
-        _row(f"expected best of {budget.own}", [percent(each.expected) for each in equal]),
+        _row(f"expected best of {budget.own} complete", [percent(each.expected) for each in equal]),
     ]
 
 

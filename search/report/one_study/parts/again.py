@@ -1,6 +1,4 @@
-"""Everything that is needed to do it again.
-Knows nothing of results.
-"""
+"""Everything that is needed to do it again."""
 
 from __future__ import annotations
 
@@ -21,6 +19,7 @@ def repeat(material: Material) -> Section:
     assert best is not None
     return Section(
         heading="To do it again",
+        folded=True,
         body=(
             paragraph("The same search, from the beginning:"),
             listing(material.command),
@@ -39,7 +38,7 @@ def repeat(material: Material) -> Section:
                     ("sampler, pruner", f"{spec.sampler}, {spec.pruner}"),
                     ("precision", _precision(spec, material.workers)),
                     ("budget of a trial", f"{spec.epochs:g} epochs of {spec.epoch_images:,} examples"),
-                    ("validation", f"{spec.validation_pictures:,} pictures"),
+                    ("validation", f"{spec.validation_pictures:,} images"),
                     ("references", ", ".join(spec.references) or "none"),
                 ],
                 words=(0, 1),

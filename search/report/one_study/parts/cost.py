@@ -1,6 +1,4 @@
-"""What it cost: parameters against accuracy, and where the time went.
-Knows nothing of settings.
-"""
+"""What it cost: parameters against accuracy, and where the time went."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from search.report.numbers import best_point, mean_interval
 from search.report.one_study import figures
 from search.report.one_study.material import Material
 from search.report.one_study.outcomes import front, spending, spent_in_words
-from search.report.page import Chart, Grid, Section
+from search.report.page import Chart, Fold, Grid, Section
 from search.report.words import duration, percent, share
 
 
@@ -19,29 +17,23 @@ def sizes(material: Material) -> Section:
     """Parameters against accuracy."""
     best, n = front(material.trials), material.study.spec.validation_pictures
     top = material.winner
-    body: list[Html | Chart | Grid] = []
-    if top is not None and best and (len(best) > 1 or best[0] is not top):
-        enough = next(trial for trial in best if _alike(material, top, trial))
-        if enough.parameters and top.parameters and enough.parameters < top.parameters:
-            told = f"what cannot be told from it on {n:,} pictures"
-            if _better(material, enough, top):
-                told = "better than it"
-            body.append(
-                paragraph(
-                    f"{enough.reference or f'Trial {enough.number}'} does with {enough.parameters:,} "
-                    f"parameters, {share(enough.parameters / top.parameters)} of the winner's "
-                    f"{top.parameters:,}, {told}: {percent(enough.value)} against {percent(top.value)}.",
-                    kind="answer",
-                )
+    body: list[Html | Chart | Grid | Fold] = []
+    smaller = None
+    if top is not None and top.parameters:
+        smaller = next(
+            (t for t in best if (t.parameters or 0) < top.parameters and _alike(material, top, t)), None
+        )
+    if smaller is not None and top is not None and top.parameters:
+        told = f", which {n:,} images cannot tell apart"
+        if _better(material, smaller, top):
+            told = f", which {n:,} images show to be better"
+        body.append(
+            paragraph(
+                f"{smaller.reference or f'Trial {smaller.number}'} does with {smaller.parameters or 0:,} "
+                f"parameters, {share((smaller.parameters or 0) / top.parameters)} of the winner's "
+                f"{top.parameters:,}: {percent(smaller.value)} against {percent(top.value)}{told}."
             )
-        else:
-            body.append(
-                paragraph(
-                    f"No complete trial with fewer parameters comes so near to the best that {n:,} pictures "
-                    "could not tell them apart.",
-                    kind="answer",
-                )
-            )
+        )
     body.append(
         Chart(
             figure=figures.sizes(material.trials, best),
@@ -59,7 +51,7 @@ def sizes(material: Material) -> Section:
         for trial in best
     ]
     body.append(table(("on the front", "parameters", "validation", "family"), rows, words=(0, 3)))
-    return Section(heading="Size and accuracy", body=tuple(body))
+    return Section(heading="Size and accuracy", folded=True, body=tuple(body))
 
 
 def _alike(material: Material, top: TrialRecord, other: TrialRecord) -> bool:
@@ -97,11 +89,8 @@ def time(material: Material) -> Section:
         for trial in material.trials
         if trial.state is State.FAILED and trial.failure is not Failure.INTERRUPTED
     ]
-    body: list[Html | Chart | Grid] = [
-        paragraph(
-            spent_in_words(spent, total_images=material.budget, epoch_images=spec.epoch_images),
-            kind="answer",
-        ),
+    body: list[Html | Chart | Grid | Fold] = [
+        paragraph(spent_in_words(spent, total_images=material.budget, epoch_images=spec.epoch_images)),
         Chart(
             figure=figures.spending(spent),
             caption="Time that trials were trained, evaluations included; what they waited for a verdict "
@@ -137,4 +126,4 @@ def time(material: Material) -> Section:
                 table(("trial", "why", "detail"), rows, words=(0, 1, 2)),
             )
         )
-    return Section(heading="Where the time went", body=tuple(body))
+    return Section(heading="Where the time went", folded=True, body=tuple(body))

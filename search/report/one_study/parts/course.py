@@ -1,46 +1,36 @@
-"""The course of the search, and the learning curves of its leaders.
-Knows nothing of what follows from them.
-"""
+"""The course of the search, and the learning curves of its leaders."""
 
 from __future__ import annotations
 
-from search.records import State
-from search.report.html import Html, fold, paragraph, table
+from collections.abc import Sequence
+
+from search.records import State, TrialRecord
+from search.report.html import fold, table
 from search.report.one_study import figures
 from search.report.one_study.effects import label
 from search.report.one_study.material import LEADERS, Material
 from search.report.one_study.outcomes import best_so_far, leaders
-from search.report.page import Chart, Grid, Section
-from search.report.words import count, percent
-
-NEAR = 0.002
-"""As good as the best, for those who are in a hurry: two in a thousand."""
+from search.report.page import Chart, Section
+from search.report.words import percent
 
 
 def course(material: Material) -> Section:
     """The best so far."""
-    reached = best_so_far(material.trials)
     references = [
         t for t in material.trials if t.reference and t.state is State.COMPLETE and t.value is not None
     ]
-    body: list[Html | Chart | Grid] = []
-    if reached:
-        first = next(each for each in reached if each.best == reached[-1].best)
-        near = next(each for each in reached if each.best >= reached[-1].best - NEAR)
-        told = f"The best of {count(len(reached), 'finished trial')} was number {first.finished:,} to finish"
-        if near is not first:
-            told += f"; within {NEAR * 100:g} points of it the search was after {near.finished:,}"
-        body.append(paragraph(f"{told}."))
-    body.append(
-        Chart(
-            figure=figures.progress(reached, references),
-            caption="Each dot is a finished trial; pruned ones (grey) were ended early, at what they had "
-            "reached. Dotted: the published networks, trained in this study. The scale stretches towards "
-            "100 %: equal steps are equal shares of errors gone.",
-            height=430,
-        )
+    return Section(
+        heading="The course of the search",
+        body=(
+            Chart(
+                figure=figures.progress(best_so_far(material.trials), references),
+                caption="Each dot is a finished trial; pruned ones (gray) were ended early, at what they had "
+                "reached. Dotted: the published networks, trained in this study. Equal steps upward are "
+                "equal shares of errors gone.",
+                height=380,
+            ),
+        ),
     )
-    return Section(heading="The course of the search", body=tuple(body))
 
 
 def curves(material: Material) -> Section:
@@ -63,10 +53,9 @@ def curves(material: Material) -> Section:
         body=(
             Chart(
                 figure=figures.learning_curves(shown, material.curves, epoch_images=spec.epoch_images),
-                caption="The ten best and the published networks (grey). Solid: validation; dotted: train, "
-                "measured while training with dropout and augmentation on, hence often below validation. "
-                "Epochs double from line to line. A click on a name hides its curves.",
-                height=560,
+                caption=f"{_which(shown)}; dotted, the published networks. Epochs double from line to line. "
+                "A click on a name hides its curve.",
+                height=470,
             ),
             fold(
                 "Their settings",
@@ -74,3 +63,15 @@ def curves(material: Material) -> Section:
             ),
         ),
     )
+
+
+def _which(shown: Sequence[TrialRecord]) -> str:
+    """Which trials are shown; what was pruned is not ranked against what was trained to the end."""
+    mine = [trial for trial in shown if trial.reference is None]
+    complete = sum(trial.state is State.COMPLETE for trial in mine)
+    told = (
+        f"The best {complete} of those that were trained to the end" if complete else "No trial is complete"
+    )
+    if len(mine) > complete:
+        told += f", then {len(mine) - complete} of those that were pruned last"
+    return told

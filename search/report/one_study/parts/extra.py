@@ -1,90 +1,54 @@
-"""Did extra training always help?
-Knows nothing of how the answer is worked out.
-"""
+"""Did extra training always help?"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from search.report.html import Html, fold, paragraph, subheading, table
-from search.report.one_study import figures
+from search.report.html import Html, fold, paragraph, table
 from search.report.one_study.findings import Findings
 from search.report.one_study.material import Material
-from search.report.one_study.training import Course, Doubling
-from search.report.page import Chart, Grid, Section
-from search.report.statistics import quartiles
-from search.report.words import count, epochs, percent, points, share
+from search.report.one_study.sentences import extra_training, schedule
+from search.report.one_study.training import Course
+from search.report.page import Section
+from search.report.words import percent, points
 
 ROWS = 40
-"""Curves that are listed; of more, the best, the references and the counterexamples."""
+"""Networks that are listed; of more, the best, the references and those that gained or lost clearly."""
 
 
-def extra_training(material: Material, found: Findings) -> Section:
+def extra(material: Material, found: Findings) -> Section:
     """Did extra training always help?"""
-    spec = material.study.spec
-    body: list[Html | Chart | Grid] = [
-        paragraph(found.verdict.answer, kind="answer"),
-        *[paragraph(each) for each in found.verdict.reasons],
-    ]
-    steps = [each for each in found.doublings if len(each.gains) > 1]
-    if steps:
+    training = found.training
+    body: list[Html] = [paragraph(extra_training(training))]
+    falling = schedule(found.schedules)
+    if training.courses:
+        note = (
+            "Compared are the end and half of the training, moments that were fixed beforehand: the best of "
+            "many measurements would lie above the last one even where nothing was lost. The loss decides "
+            "nothing: where training smooths the labels, right answers become less sure while fewer are "
+            "wrong."
+        )
+        shown = _shown(found)
         body += [
-            subheading("What each doubling brought"),
-            paragraph(_doublings_in_words(steps, spec.epoch_images)),
-            Chart(
-                figure=figures.doublings(steps, epoch_images=spec.epoch_images),
-                caption="Share of its errors that a network lost by doubling the images, a dot for each "
-                "trial that went on, pruned ones too. Boxes hold the middle half. Whoever went on had been "
-                "doing well.",
-                height=360,
+            paragraph(f"{note} {falling}".strip(), kind="note"),
+            fold(
+                f"The networks that were trained to the end ({len(shown)} of {len(training.courses):,})",
+                _courses(shown, material.study.spec.epoch_images),
             ),
         ]
-    if found.courses:
-        shown = _shown(found)
-        caption = f"Every curve that ran to the end ({len(found.courses):,})"
-        if len(shown) < len(found.courses):
-            caption = (
-                f"{len(shown)} of {len(found.courses):,} curves that ran to the end: the best, the "
-                "references, counterexamples"
-            )
-        body.append(fold(caption, _courses(shown, spec.epoch_images)))
-    if len(found.courses) < 10:
-        body.append(
-            paragraph(
-                f"Only {count(len(found.courses), 'curve')} ran to the end here. A study with --pruner none "
-                "trains every trial for the whole budget and answers more firmly.",
-                kind="note",
-            )
-        )
     return Section(heading="Did extra training always help?", body=tuple(body))
 
 
-def _doublings_in_words(steps: Sequence[Doubling], epoch_images: int) -> str:
-    first, last = steps[0], steps[-1]
-
-    def told(step: Doubling) -> str:
-        return (
-            f"from {step.images / epoch_images:.3g} to {epochs(2 * step.images, epoch_images)} "
-            f"{points(quartiles(step.gains)[1])} points in the median of {count(len(step.gains), 'trial')} "
-            f"({step.helped} gained)"
-        )
-
-    if first is last:
-        return f"Doubling the training brought {told(first)}."
-    fades = quartiles(last.gains)[1] < quartiles(first.gains)[1]
-    lead = "What a doubling brings fades" if fades else "Doubling the training brought"
-    return f"{lead}: {told(first)}, {told(last)}."
-
-
 def _shown(found: Findings) -> list[Course]:
-    if len(found.courses) <= ROWS:
-        return sorted(found.courses, key=lambda course: -course.best)
-    against = {course.trial.number for course in found.verdict.counterexamples[: ROWS // 3]}
-    ranked = sorted(found.courses, key=lambda course: -course.best)
+    training = found.training
+    ranked = sorted(training.courses, key=lambda course: -course.last)
+    if len(ranked) <= ROWS:
+        return ranked
+    clear = {course.trial.number for some in (training.gained, training.lost) for course in some[: ROWS // 4]}
     return [
         course
         for place, course in enumerate(ranked)
-        if place < ROWS // 2 or course.trial.reference or course.trial.number in against
+        if place < ROWS // 2 or course.trial.reference or course.trial.number in clear
     ]
 
 
@@ -92,24 +56,20 @@ def _courses(some: Sequence[Course], epoch_images: int) -> Html:
     rows = [
         (
             course.trial.reference or f"trial {course.trial.number}",
-            percent(course.best),
-            f"{course.best_images / epoch_images:.3g} of {course.images / epoch_images:.3g}",
-            points(course.drift),
-            f"{course.plateau_images / epoch_images:.3g}",
-            "–" if course.since_half is None else points(course.since_half),
+            percent(course.last),
+            "–" if course.gain is None else points(course.gain),
+            f"{percent(course.best)} at {course.best_images / epoch_images:.3g}",
             points(course.gap),
-            f"+{share(course.loss_ratio - 1)}",
+            "–" if course.loss_ratio is None else f"{course.loss_ratio:.2f}",
         )
         for course in some
     ]
     header = (
-        "curve",
-        "best",
-        "at epoch",
-        "drift after",
-        "plateau from",
-        "second half",
-        "train − validation",
+        "network",
+        "at the end",
+        "second half, points",
+        "best, at epoch",
+        "train − validation, points",
         "loss over its lowest",
     )
     return table(header, rows)

@@ -1,12 +1,11 @@
-"""The winner: in one paragraph, head by head, and its settings.
-Knows nothing of whether it will hold (search.report.one_study.parts.confirmed).
-"""
+"""The winner: in a sentence, head by head, and its settings."""
 
 from __future__ import annotations
 
 from search.records import Point, State, TrialRecord
+from search.report import two_way
 from search.report.html import Html, paragraph, safe, strong, table
-from search.report.numbers import accuracy_intervals, best_point, gains
+from search.report.numbers import accuracy_intervals, best_point, gains, of_the_best
 from search.report.numbers import count as count_states
 from search.report.one_study.effects import label
 from search.report.one_study.material import Material
@@ -18,7 +17,6 @@ from search.report.words import (
     duration,
     epochs,
     foreign_in_words,
-    listed,
     percent,
     points,
     share,
@@ -57,50 +55,59 @@ def _left_out(material: Material) -> str:
     )
 
 
+def _tried(material: Material) -> int:
+    """Measurements that the winner's was chosen among: of all trials, at all moments."""
+    failed = {trial.trial_id for trial in material.trials if trial.state is State.FAILED}
+    return max(1, sum(len(curve) for trial, curve in material.curves.items() if trial not in failed))
+
+
 def in_words(material: Material) -> Html:
-    """The winner in one paragraph."""
+    """The winner in one sentence; a better reference before it."""
     winner, spec = material.winner, material.study.spec
     assert winner is not None, "a report is made of a study with a report"
     point = best_point(material.curves[winner.trial_id])
     assert point is not None
     low, high = _intervals(material, point)["mean"]
-    settings = winner.settings
-    heads = [
-        f"{name.replace('_', ' ')} {percent(head.accuracy)}" for name, head in point.validation.heads.items()
-    ]
+    n, accuracy = spec.validation_pictures, point.validation.accuracy
     size = f" with {winner.parameters:,} parameters" if winner.parameters else ""
     lead = "" if winner.state is State.COMPLETE else " (so far: no trial is complete yet)"
     reference = material.ranking.better_reference
     parts = [
         *([strong(better(reference)), " "] if reference is not None and reference is not winner else []),
+        *_confirmed(material, winner),
         strong(f"Trial {winner.number}"),
         f"{lead}, {_kind(winner)}{size}, is right on ",
-        strong(percent(point.validation.accuracy)),
-        f" of the validation set (95 % interval {low * 100:.2f} to {percent(high)}, "
-        f"{spec.validation_pictures:,} pictures): {listed(heads)}; on {percent(point.validation.joint)} of "
-        f"the examples every answer is right. It was trained with {settings.get('optimizer')} for "
-        f"{epochs(material.curves[winner.trial_id][-1].images, spec.epoch_images)}, "
-        f"{duration(material.seconds.get(winner.trial_id))} on one worker.",
+        strong(percent(accuracy)),
+        f" of the validation set (95 % interval {low * 100:.2f} to {percent(high)}, with room for the luck "
+        f"of the best of {count(_tried(material), 'measurement')}; {n:,} images).",
     ]
     if winner.reference:
         parts.append(" No searched trial has come to a report yet.")
-    for gain in gains(material.trials):
-        if winner.state is State.COMPLETE:
-            more, gone = ("more", "gone") if gain.gain >= 0 else ("less", "added")
-            parts.append(
-                f" The published network {gain.reference}, trained in the same study, reached "
-                f"{percent(gain.value)}: trial {winner.number} has "
-                f"{points(abs(gain.gain)).lstrip('+±')} points {more}, {share(abs(gain.errors_removed))} of "
-                f"the errors are {gone}."
-            )
     return safe(*parts)
 
 
 def _intervals(material: Material, point: Point) -> Intervals:
-    """Over digits; where the single answers are not known, as if no two images shared one."""
+    """With room for the choice of the best. Over digits; where the single answers are not known, as if no two
+    images shared one."""
+    z = of_the_best(_tried(material))
+    if material.answers is not None:
+        return two_way.intervals(*material.answers, z=z)
     heads = {name: head.accuracy for name, head in point.validation.heads.items()}
-    pictures = material.study.spec.validation_pictures
-    return material.intervals or accuracy_intervals(heads, point.validation.joint, pictures)
+    return accuracy_intervals(heads, point.validation.joint, material.study.spec.validation_pictures, z=z)
+
+
+def _confirmed(material: Material, winner: TrialRecord) -> list[str]:
+    """The trial that a confirmation chose, which is the winner from then on; nothing where it is the same."""
+    chosen = None if material.confirmation is None else material.confirmation.choice
+    if chosen is None or chosen.reference is not None or chosen.trial == winner.number:
+        return []
+    return [
+        strong(f"Trial {chosen.trial}, confirmed"),
+        ": ",
+        strong(percent(chosen.mean)),
+        f" of the validation set in the mean of {count(len(chosen.runs), 'fresh seed')} (95 % interval "
+        f"{chosen.low * 100:.2f} to {percent(chosen.high)}). The search had put another first: ",
+    ]
 
 
 def _kind(trial: TrialRecord) -> str:
@@ -109,6 +116,21 @@ def _kind(trial: TrialRecord) -> str:
     return {"conv": "a convolutional network", "mlp": "a multi-layer perceptron"}.get(
         str(trial.settings.get("model")), f"a {trial.settings.get('model')} network"
     )
+
+
+def _gains(material: Material, winner: TrialRecord) -> list[Html]:
+    """The winner beside the published networks of the same study."""
+    if winner.state is not State.COMPLETE:
+        return []
+    told = []
+    for gain in gains(material.trials):
+        more, gone = ("more", "gone") if gain.gain >= 0 else ("less", "added")
+        told.append(
+            f"The published network {gain.reference}, trained in the same study, reached "
+            f"{percent(gain.value)}: trial {winner.number} has {points(abs(gain.gain)).lstrip('+±')} points "
+            f"{more}, {share(abs(gain.errors_removed))} of the errors are {gone}."
+        )
+    return [paragraph(" ".join(told))] if told else []
 
 
 def winner(material: Material) -> Section:
@@ -134,20 +156,25 @@ def winner(material: Material) -> Section:
                 percent(train[name]),
             )
         )
-    settings = best.settings
+    settings, spec = best.settings, material.study.spec
     searched = [setting for setting in material.settings if setting.name in settings]
     names = {setting.name for setting in searched}
     names |= material.without_effect
     rest = ", ".join(f"{name} {label(value)}" for name, value in settings.items() if name not in names)
     return Section(
-        heading="The winner",
+        heading="The winner: by head, and its settings",
+        folded=True,
         body=(
+            *_gains(material, best),
             table(("accuracy", "validation", "95 % interval", "train, running"), rows),
             paragraph(
-                f"At its best point, after {epochs(point.images, material.study.spec.epoch_images)}. Train "
-                "is measured while training: dropout and augmentation on, the weights still moving. The "
-                "intervals know of the pictures that happened to be drawn, not of the choice of the best "
-                "trial, nor that one hand wrote many of the digits: for other people's they are wider.",
+                f"At its best point, after {epochs(point.images, spec.epoch_images)} of "
+                f"{material.curves[best.trial_id][-1].images / spec.epoch_images:.3g}; trained for "
+                f"{duration(material.seconds.get(best.trial_id))} on one worker. Train is measured while "
+                "training: dropout and augmentation on, the weights still moving. The intervals know of the "
+                "images that happened to be drawn and of the choice among "
+                f"{count(_tried(material), 'measurement')}, not that one hand wrote many of the digits: for "
+                "other people's they are wider.",
                 kind="note",
             ),
             table(

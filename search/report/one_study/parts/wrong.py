@@ -1,6 +1,4 @@
-"""What the winner gets wrong: confusions, and the worst mistakes as pictures.
-Knows nothing of how they were found.
-"""
+"""What the winner gets wrong: confusions, and the worst mistakes as pictures."""
 
 from __future__ import annotations
 
@@ -19,8 +17,9 @@ def mistakes(found: Mistakes | str, *, study: str, trial: int) -> Section:
     if isinstance(found, str):
         return Section(
             heading=heading,
+            folded=True,
             body=(
-                paragraph(found, kind="answer"),
+                paragraph(found),
                 paragraph(
                     code(f"tune repeat {quote(study)} --trial {trial}"),
                     " trains the trial again from the database and says whether its curve is the same.",
@@ -28,9 +27,7 @@ def mistakes(found: Mistakes | str, *, study: str, trial: int) -> Section:
             ),
         )
     same = percent(found.accuracy) == percent(found.recorded)
-    body: list[Html | Chart | Grid] = [
-        paragraph(confusion_in_words(each), kind="answer") for each in found.confusions
-    ]
+    body: list[Html | Chart | Grid] = [paragraph(confusion_in_words(each)) for each in found.confusions]
     body.append(
         paragraph(
             f"The kept weights of trial {found.trial} on the validation set, examined for this page: "
@@ -50,7 +47,7 @@ def mistakes(found: Mistakes | str, *, study: str, trial: int) -> Section:
                     figure=figures.confusion(each),
                     caption=f"{each.head.replace('_', ' ').capitalize()}: what is taken for what. Right "
                     "answers are left blank.",
-                    height=400,
+                    height=340,
                 )
                 for each in found.confusions
             )
@@ -72,7 +69,7 @@ def mistakes(found: Mistakes | str, *, study: str, trial: int) -> Section:
                 for each in found.worst
             )
         )
-    return Section(heading=heading, body=tuple(body))
+    return Section(heading=heading, folded=True, body=tuple(body))
 
 
 def _belief(belief: float) -> str:
