@@ -456,10 +456,10 @@ def strong_conditions() -> list[Condition]:
 
 
 OTHERS = ("claims_of_confirm",)
-"""Modules beside this one whose `rows(n, seed)` gives more rows: (claim, condition, n, false, found)."""
+"""Modules beside this one whose `rows(null, strong)` gives more rows: claim, condition, n, wrong, found."""
 
 
-def of_others(n: int, seed: int) -> Iterator[Row]:
+def of_others(null: int, strong: int) -> Iterator[Row]:
     """What the other modules measure; one that is not there is passed over."""
     for name in OTHERS:
         try:
@@ -468,8 +468,10 @@ def of_others(n: int, seed: int) -> Iterator[Row]:
             if missing.name != name:
                 raise
             continue
-        for claim, condition, of, false, found in module.rows(n, seed):
-            yield Row(claim=claim, condition=condition, n=of, false=false, found=found)
+        for each in module.rows(null, strong):
+            yield Row(
+                claim=each.claim, condition=each.condition, n=each.n, false=each.wrong, found=each.found
+            )
 
 
 def rows(null: int, strong: int, seed: int, tell: Callable[[str], None], every: Every = map) -> list[Row]:
@@ -480,7 +482,7 @@ def rows(null: int, strong: int, seed: int, tell: Callable[[str], None], every: 
         of_reports(special_conditions(), null, seed + 1, every),
         of_reports(strong_conditions(), strong, seed + 2, every),
         of_comparisons(null, seed),
-        of_others(null, seed),
+        of_others(null, strong),
     )
     for part in parts:
         for row in part:

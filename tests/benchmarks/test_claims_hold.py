@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -118,6 +118,8 @@ def test_null_rows_meet_every_pruner_with_every_number_of_trials(claims: ModuleT
 
 def test_rows_of_other_modules_are_taken_in(claims: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("claims_of_confirm")
-    module.rows = lambda n, seed: [("held", f"{n} studies, seed {seed}", 1000, 3, None)]  # type: ignore[attr-defined]
+    held = SimpleNamespace(claim="held", condition="all", n=1000, wrong=80, found=None)
+    module.rows = lambda null, strong: [held] * (null + strong)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "claims_of_confirm", module)
-    assert [(row.claim, row.false, row.found) for row in claims.of_others(5, 1)] == [("held", 3, None)]
+    found = list(claims.of_others(1, 1))
+    assert [(row.claim, row.false, row.passes) for row in found] == [("held", 80, False)] * 2
