@@ -67,10 +67,10 @@ def pairs_apart(groups: Sequence[Sequence[float]]) -> list[Above]:
 
     found = []
     for one, other in combinations(range(len(groups)), 2):
-        test = mannwhitneyu(groups[one], groups[other])
-        above = float(test.statistic) * 2 >= len(groups[one]) * len(groups[other])
+        compared = mannwhitneyu(groups[one], groups[other])
+        above = float(compared.statistic) * 2 >= len(groups[one]) * len(groups[other])
         higher, lower = (one, other) if above else (other, one)
-        p = 1.0 if math.isnan(test.pvalue) else float(test.pvalue)
+        p = 1.0 if math.isnan(compared.pvalue) else float(compared.pvalue)
         found.append(Above(higher=higher, lower=lower, p=p))
     ps = holm([each.p for each in found])
     told = [Above(higher=each.higher, lower=each.lower, p=p) for each, p in zip(found, ps, strict=True)]

@@ -76,7 +76,7 @@ def test_it_fails_where_p_values_are_not_corrected(
     real: Callable[..., list[Effect]] = claims.effects
 
     def uncorrected(*given: Any) -> list[Effect]:
-        return [replace(each, p=each.test.p) if each.test else each for each in real(*given)]
+        return [replace(each, p=each.rank_test.p) if each.rank_test else each for each in real(*given)]
 
     monkeypatch.setattr(claims, "effects", uncorrected)
     [row, *_] = claims.of_reports([claims.Condition(trials=30)], 40, 0, map)

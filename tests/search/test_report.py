@@ -270,8 +270,8 @@ class TestEffects:
         for each in effects(SETTINGS, trials, found, range(40)):
             assert p_value(each.p) in sentence(each)
             assert (each.p < 0.05) == (each.verdict is Verdict.MATTERS)
-            assert each.test is not None
-            assert each.p >= min(1.0, 2 * each.test.p)
+            assert each.rank_test is not None
+            assert each.p >= min(1.0, 2 * each.rank_test.p)
 
     def test_chance_alone_matters_in_one_study_of_twenty_at_most(self) -> None:
         """Half of what a page may get wrong; `benchmarks/claims_hold.py` does it thoroughly."""

@@ -89,7 +89,7 @@ class Effect:
     """numbers of the tested trials: those drawn at random"""
     groups: tuple[Group, ...]
     """of the tested trials, in the order of the values"""
-    test: Differing | None
+    rank_test: Differing | None
     """not corrected; None: too few trials"""
     p: float
     """corrected for everything that the page asks; 1 where nothing was tested"""
@@ -104,12 +104,12 @@ class Effect:
     @property
     def share(self) -> float:
         """Of the differences in rank that go with the setting; 0 where nothing was tested."""
-        return 0.0 if self.test is None else self.test.share
+        return 0.0 if self.rank_test is None else self.rank_test.share
 
     @property
     def verdict(self) -> Verdict:
         """The one verdict on this setting."""
-        if self.test is None:
+        if self.rank_test is None:
             return Verdict.TOO_FEW
         return Verdict.MATTERS if self.p < CLEAR else Verdict.UNCLEAR
 
@@ -140,9 +140,9 @@ def effects(
     at_random: numbers of the trials whose settings owe nothing to results.
     """
     found = [_effect(setting, having(setting, trials), scores, at_random) for setting in settings]
-    ps = iter(corrected([each.test.p for each in found if each.test is not None]))
-    found = [replace(each, p=next(ps)) if each.test else each for each in found]
-    tested = sum(each.test is not None for each in found)
+    ps = iter(corrected([each.rank_test.p for each in found if each.rank_test is not None]))
+    found = [replace(each, p=next(ps)) if each.rank_test else each for each in found]
+    tested = sum(each.rank_test is not None for each in found)
     found = [_with_pairs(each, tested) if each.verdict is Verdict.MATTERS else each for each in found]
     order = list(Verdict)
     return sorted(found, key=lambda each: (order.index(each.verdict), -each.share, each.p, -each.n))
@@ -166,14 +166,14 @@ def _effect(
     ranks = _ranks(tested, scores, within_families=setting.name != FAMILY)
     groups = _groups(setting, [(t.params[setting.name], scores[t.number], ranks[t.number]) for t in tested])
     enough = len(tested) >= ENOUGH and len(groups) > 1
-    test = differing([group.ranks for group in groups]) if enough else None
+    rank_test = differing([group.ranks for group in groups]) if enough else None
     return Effect(
         setting=setting,
         points=tuple((trial.params[setting.name], scores[trial.number], trial.number) for trial in mine),
         tested=tuple(trial.number for trial in tested),
         groups=groups,
-        test=test,
-        p=1.0 if test is None else test.p,
+        rank_test=rank_test,
+        p=1.0 if rank_test is None else rank_test.p,
         apart=(),
     )
 

@@ -125,7 +125,7 @@ def _epochs(trials: Sequence[TrialRecord], curves: Curves, epoch_images: int) ->
 
 def importance(effects: Sequence[Effect]) -> Figure:
     """What goes with each tested setting, the largest on top; gray where chance explains it."""
-    tested = [each for each in effects if each.test is not None][::-1]
+    tested = [each for each in effects if each.rank_test is not None][::-1]
     figure = Figure()
     for name, color, verdict in (
         ("it matters", FIRST, Verdict.MATTERS),
