@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-SCHEDULES = int(os.environ.get("TUNE_SOAK", "2"))
+SCHEDULES = int(os.environ.get("TUNE_SOAK", "1"))
 """Seeded schedules on each database."""
 FIRST = int(os.environ.get("TUNE_SOAK_FIRST", "0"))
 TRIALS = 14
