@@ -57,8 +57,8 @@ VALIDATION_DIGITS = 6_000
 of 5 %. A difference has what is hard for all taken out."""
 MILD = 1 / 3
 """Of the seeds' spread, for intervals of a mean: errors then vary by a tenth over seeds, as those of leaders
-do (docs/decisions/010: by 3 to 10 %). Where they vary by a third, their distribution is so skewed that
-intervals with five seeds err in 6.6 %."""
+do (docs/decisions/010: by 3 to 10 %). Where they vary by a third, they are so skewed that intervals with five
+seeds err in 6.6 %."""
 HEADS = ("first", "second")
 SPREAD = 0.35
 """Standard deviation of an effect of the seed or of the digits, in those of a digit's difficulty."""

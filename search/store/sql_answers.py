@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from itertools import groupby
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, RowMapping, select
 
 from search.records import Answers
 from search.store import tables
@@ -46,11 +46,16 @@ def read(connection: Connection, trial_ids: Collection[int], split: str) -> dict
     for trial_id, group in groupby(connection.execute(query).mappings(), key=lambda row: row["trial_id"]):
         rows = list(group)
         examples = rows[0]["examples"]
-        whole = all(row["examples"] == examples and len(row["bits"]) == -(-examples // 8) for row in rows)
-        if whole and examples > 0:
+        if isinstance(examples, int) and examples > 0 and all(_is_whole(row, examples) for row in rows):
             heads = {row["head"]: bytes(row["bits"]) for row in rows}
             found[trial_id] = Answers(split=split, examples=examples, heads=heads)
     return found
+
+
+def _is_whole(row: RowMapping, examples: int) -> bool:
+    """Whether a row can be used: another program may have changed it."""
+    bits = row["bits"]
+    return row["examples"] == examples and isinstance(bits, bytes) and len(bits) == -(-examples // 8)
 
 
 def delete(connection: Connection, trial_id: int | None, *, but: str | None = None) -> None:

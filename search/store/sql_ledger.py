@@ -23,7 +23,8 @@ def keep(connection: Connection, these: ColumnElement[bool], *, study: str | Non
     mine = _HEADS.c.trial_id.in_({look["trial_id"] for look in looks})
     accuracies = defaultdict(list)
     for row in connection.execute(select(_HEADS).where(mine)).mappings():
-        accuracies[row["trial_id"], row["moment"]].append(row["accuracy"])
+        if isinstance(row["accuracy"], int | float):  # another program may have changed it
+            accuracies[row["trial_id"], row["moment"]].append(row["accuracy"])
     rows = []
     for look in looks:
         heads = accuracies[look["trial_id"], look["moment"]]

@@ -218,9 +218,9 @@ deleted_looks = Table(
     Column("task", String(64)),
     Column("study", String(512)),
     Column("moment", _Moment),
-    Column("reason", String(500), nullable=False),
-    Column("pictures", Integer, nullable=False),
-    Column("joint", _Double, nullable=False),
+    Column("reason", String(500)),
+    Column("pictures", Integer),
+    Column("joint", _Double),
     Column("accuracy", _Double),
 )
 
