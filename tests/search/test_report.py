@@ -602,6 +602,13 @@ class TestPage:
         text = study_page(replace(given, study=replace(given.study, target_trials=500)))
         assert "The study is not finished: 41 of 500 trials are" in text
 
+    def test_an_exhausted_search_does_not_go_on(self) -> None:
+        given = made()
+        study = replace(given.study, target_trials=500, exhausted=True)
+        text = study_page(replace(given, study=study))
+        assert "goes on with the search" not in text
+        assert "<dt>What to do next?</dt><dd><code>tune confirm" in text
+
     def test_one_pruned_trial_makes_a_page(self) -> None:
         text = study_page(material([trial(0, State.PRUNED, 0.4)], {100: curve(0.4)}))
         assert "so far: no trial is complete yet" in text

@@ -57,7 +57,7 @@ def _answer(material: Material, found: Findings) -> Html:
 
 def _next(material: Material, found: Findings) -> Html:
     name, spec = quote(material.study.name), material.study.spec
-    if material.counted.finished < material.study.target_trials:
+    if not material.study.is_finished(material.counted.finished):
         return safe(code(f"tune worker {name}"), " goes on with the search.")
     if spec.confirms is not None:
         return safe(code(f"tune report {quote(spec.confirms)}"), " has the ranking by the mean over seeds.")
