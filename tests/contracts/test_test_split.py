@@ -47,6 +47,7 @@ ALLOWED = {
     ("data.digitsum", "DigitSum.test_digits"): "which digits its examples are made of: numbers, no pixels",
     ("search.work.last_look", "look_at_test"): "THE place: the only caller of a task's test set",
     ("search.service.confirmed", "SPLITS"): "whose recorded answers are read: right or wrong, no pixels",
+    ("search.report.model_card", "_accuracy"): "a key of recorded intervals",
     ("search.cli.confirm", "_show"): "the heading of a column",
     ("search.cli.confirm", "_look"): "a key of what is printed",
 }
