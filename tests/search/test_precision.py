@@ -228,7 +228,7 @@ class TestWhatFollowsASearch:
             grounds.append(join(opened, mnist, name=study.name))
 
         monkeypatch.setattr(confirming, "drive", drive)
-        monkeypatch.setattr(confirming, "take_looks", lambda *_: None)
+        monkeypatch.setattr(confirming, "take_looks", lambda *_, **__: None)
 
         def call(precision: Any = None) -> list[Ground]:
             grounds.clear()

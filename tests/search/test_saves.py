@@ -375,12 +375,12 @@ def test_better_weights_outlive_the_row_that_a_peer_drops_meanwhile(
     [before] = here.storage.store.checkpoints(1)
     add = here.storage.store.add_checkpoint
 
-    def held_up(study_id: int, record: CheckpointRecord, *, claim: Claim | None = None) -> None:
+    def held_up(study_id: int, record: CheckpointRecord, **rest: Any) -> None:
         between = (before.score + record.score) / 2
         for trial_id in range(1000, 1000 + KEPT):
             add(study_id, dataclasses.replace(before, trial_id=trial_id, path=str(trial_id), score=between))
         peer.weights.keep_best()
-        add(study_id, record, claim=claim)
+        add(study_id, record, **rest)
 
     monkeypatch.setattr(here.storage.store, "add_checkpoint", held_up)
     assert attempt.advance(3600)
