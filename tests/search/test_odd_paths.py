@@ -111,9 +111,9 @@ def test_every_command_finds_the_files_and_the_last_one_removes_them(tmp_path: P
         assert ended.returncode == 0, ended.stderr
         return ended
 
-    quick = ("--task", "twodigit", "--model", "mlp", "--epochs", "0.02", "--workers", "2")
+    quick = ("--task", "twodigit", "--model", "mlp", "--epochs", "0.02", "--workers", "1")
     done("run", *quick, "--trials", "3", cwd=folder, storage=relative)
-    confirm = ("confirm", "twodigit", "--top", "1", "--seeds", "2", "--epochs", "0.02", "--workers", "2")
+    confirm = ("confirm", "twodigit", "--top", "1", "--seeds", "2", "--epochs", "0.02", "--workers", "1")
     confirmed = done(*confirm, "--json", cwd=elsewhere, storage=absolute).parsed
     assert confirmed["test_value"] is not None, "the weights were found"
     assert {path.parents[1] for path in tmp_path.rglob("*.safetensors")} == {artifacts}
