@@ -6,7 +6,7 @@ TUNE := $(BIN)/python -P -m search
 # Ray's package has a script named `tune` too, and the last one installed wins: ours is put in its place again.
 OWN_SCRIPT = grep -qs 'from search' $(BIN)/tune || $(BIN)/python -m pip install -qq --force-reinstall --no-deps --editable .
 
-.PHONY: run test browser ray soak check fix clean
+.PHONY: run test browser ray ray-installed soak check fix clean
 
 run: .venv/installed ## 100 trials of twodigit into studies.db
 	$(TUNE) run --task twodigit --trials 100
@@ -19,12 +19,14 @@ browser: .venv/installed-dev ## the pages, in a real Chromium; fails where there
 	$(TUNE) data fetch
 	$(BIN)/python -m pytest -m browser
 
-ray: .venv/installed-dev ## a Ray cluster of two nodes, killed in parts; installs Ray, 250 MB
-	@$(BIN)/python -c 'import ray' 2>/dev/null || $(BIN)/python -m pip install -qq --editable '.[ray]'
-	@$(OWN_SCRIPT)
+ray: ray-installed ## a Ray cluster of two nodes, killed in parts; installs Ray, 250 MB
 	$(BIN)/tune --version
 	$(TUNE) data fetch
 	$(BIN)/python -m pytest -m ray -o log_cli=true -o log_cli_level=INFO tests/search/test_ray_cluster.py
+
+ray-installed: .venv/installed-dev
+	@$(BIN)/python -c 'import ray' 2>/dev/null || $(BIN)/python -m pip install -qq --editable '.[ray]'
+	@$(OWN_SCRIPT)
 
 soak: .venv/installed-dev ## hundreds of schedules of faults on every database; hours
 	$(TUNE) data fetch

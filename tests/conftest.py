@@ -82,6 +82,22 @@ def mysql_url() -> Iterator[str]:
     yield from _fresh_database("mysql")
 
 
+@pytest.fixture(scope="session")
+def shared_database() -> Iterator[Callable[[str], str]]:
+    """shared_database("postgresql"): the URL of one database for all tests that empty its tables."""
+    made: dict[str, tuple[str, Iterator[str]]] = {}
+
+    def url(kind: str) -> str:
+        if kind not in made:
+            fresh = _fresh_database(kind)
+            made[kind] = next(fresh), fresh
+        return made[kind][0]
+
+    yield url
+    for _, fresh in made.values():
+        next(fresh, None)
+
+
 def _fresh_database(kind: str) -> Iterator[str]:
     variable, default = SERVERS[kind]
     server = make_url(os.environ.get(variable, default))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
@@ -51,13 +51,20 @@ STUDY = 3
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql", "mysql"])
-def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+def store(request: pytest.FixtureRequest, shared_database: Callable[[str], str]) -> Iterator[Store]:
     if request.param == "memory":
         yield MemoryStore()
         return
-    opened = SQLStore(parse_url(request.getfixturevalue(f"{request.param}_url")))
+    on_server = request.param != "sqlite"
+    url = shared_database(request.param) if on_server else request.getfixturevalue("sqlite_url")
+    opened = SQLStore(parse_url(url))
     opened.create_tables()
     yield opened
+    if on_server:
+        with opened.database.write() as connection:
+            for table in reversed(tables.metadata.sorted_tables):
+                if table is not tables.schema:
+                    connection.execute(table.delete())
     opened.close()
 
 

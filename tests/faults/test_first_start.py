@@ -15,7 +15,7 @@ RUN = ("run", "--task", "twodigit", "--trials", "2", "--detach")
 
 @pytest.mark.parametrize(
     ("number", "later_s"),
-    [(signal.SIGINT, 0.0), (signal.SIGTERM, 0.03), (signal.SIGHUP, 0.03), (signal.SIGKILL, 0.0)],
+    [(signal.SIGINT, 0.0), (signal.SIGTERM, 0.03), (signal.SIGHUP, 0.03)],
 )
 def test_a_signal_at_the_first_start(
     start: Callable[..., Any], tmp_path: Path, number: signal.Signals, later_s: float
