@@ -155,10 +155,12 @@ class OptunaTrials:
         """
         query = select(tables.studies.c.study_id).where(tables.studies.c.study_name == name)
         with self.database.write() as connection:
-            is_new = connection.execute(query).first() is None
+            # No plain read before the row is locked: MySQL would go on to read what was there before the wait.
+            on_file = connection.dialect.name == "sqlite"
+            is_new = on_file and connection.execute(query).first() is None
             put(connection, tables.studies, ("study_name",), [{"study_name": name}], replace=False)
             study_id = int(connection.execute(query.with_for_update()).scalar_one())
-            if is_new and connection.dialect.name == "sqlite":
+            if is_new:
                 delete_rows(connection, study_id)  # orphans of a deleted study that had this id
             direction = tables.directions.c
             if connection.execute(select(direction.study_id).where(direction.study_id == study_id)).first():
