@@ -26,7 +26,7 @@ from search.store.migrations import look
 from search.study.storage import open_storage
 from search.study.study import Study
 
-STRIDE = int(os.environ.get("TUNE_MOMENTS_STRIDE", "9"))
+STRIDE = int(os.environ.get("TUNE_MOMENTS_STRIDE", "15"))
 """Of the moments, one in so many is tried; 1: all of them, as `make soak` does."""
 
 

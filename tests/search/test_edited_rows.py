@@ -50,7 +50,7 @@ from search.study.storage import Storage, open_storage
 from search.study.study import Study
 
 SOAK = int(os.environ.get("TUNE_SOAK", "0"))
-EXAMPLES = max(SOAK, 3)
+EXAMPLES = max(SOAK, 2)
 """For each database."""
 
 REQUEST = RunRequest(task="twodigit", trials=6, epochs=0.5, sampler="random", pruner="none")
