@@ -9,6 +9,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from search.report.statistics import mean_interval
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
@@ -80,11 +82,7 @@ def difference(a: Estimate, b: Estimate) -> Estimate:
 
 def paired(differences: Sequence[float]) -> Estimate | None:
     """Mean of the differences within pairs, with Student's interval; None for fewer than two pairs."""
-    n = len(differences)
-    if n < 2:
+    if len(differences) < 2:
         return None
-    from scipy.special import stdtrit  # type: ignore[import-untyped]  # SciPy ships no types; half a second
-
-    mean = statistics.fmean(differences)
-    half = float(stdtrit(n - 1, 0.975)) * statistics.stdev(differences) / math.sqrt(n)
-    return Estimate(value=mean, low=mean - half, high=mean + half)
+    mean, low, high = mean_interval(differences)
+    return Estimate(value=mean, low=low, high=high)

@@ -117,7 +117,7 @@ def test_tune_deletes_a_study_on_both_sides_in_one_transaction(
 
 
 def test_a_test_evaluation_outlives_its_study(storage: Storage, plain_spec: StudySpec) -> None:
-    """Whoever deletes it: the test set was seen all the same."""
+    """The test set was seen, in whatever way the study is deleted."""
     store = storage.store
     mine, optunas, kept = (full(storage, name, plain_spec) for name in ("mine", "optuna's", "kept"))
     full(storage, "other task", replace(plain_spec, task="sum"))

@@ -12,13 +12,13 @@ decides what is trained; what is said to be better takes intervals over seeds an
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 
 from search.records import Failure, State, TrialRecord
 from search.report.numbers import best_trial
-from search.report.two_way import SEEDS, student
+from search.report.statistics import mean_interval
+from search.report.two_way import SEEDS
 
 TRIES = 3
 """A run that fails so often ends its candidate's race. Signals and full disks do not count."""
@@ -103,7 +103,7 @@ def hopeless(found: Values, candidate: int, leader: int) -> bool:
     gaps = differences(found, candidate, leader)
     if len(gaps) < SEEDS:
         return False
-    return fmean(gaps) + student(0.95, len(gaps) - 1) * stdev(gaps) / math.sqrt(len(gaps)) < 0
+    return mean_interval(gaps)[2] < 0
 
 
 def differences(found: Values, one: int, other: int) -> list[float]:
