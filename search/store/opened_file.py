@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, event
 
@@ -40,8 +41,17 @@ class OpenedFile:
         """From now on no connection of this engine is made, and no transaction begun, in another file."""
 
         @event.listens_for(engine, "do_connect")
-        def _before_connecting(*_arguments: Any) -> None:
-            self.check()  # else SQLite makes an empty file where there is none
+        def _connect(dialect: Any, _record: object, where: list[Any], options: dict[str, Any]) -> Any:
+            self.check()
+            if self.file_id is None or options.get("uri"):
+                return None  # the engine connects
+            # It may be moved at this very moment: opened like this, SQLite makes no empty file in its place.
+            existing = f"file:{quote(str(self.path))}?mode=rw"
+            try:
+                return dialect.connect(existing, *where[1:], **options, uri=True)
+            except dialect.loaded_dbapi.Error:
+                self.check()
+                raise
 
         @event.listens_for(engine, "connect", insert=True)  # before anything is done with the connection
         def _connected(connection: Any, _record: object) -> None:

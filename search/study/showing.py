@@ -108,7 +108,8 @@ class ShowingStorage(RDBStorage):
     """Optuna's storage as the dashboard reads it, with what is shown beside it."""
 
     def __init__(self, url: str, show: Show, database: Database, *, engine_kwargs: dict[str, Any]) -> None:
-        super().__init__(url, engine_kwargs=engine_kwargs)
+        # Its tables were looked at when `database` was opened.
+        super().__init__(url, engine_kwargs=engine_kwargs, skip_compatibility_check=True)
         self._show = show
         self._database = database
 

@@ -107,8 +107,14 @@ def _opened(store: SQLStore, location: Location, *, create: bool) -> Storage:
         store.create_tables(_optuna_schema())
     text = location.text
     with in_words(text):
-        trials = _open_trials(text, engine_arguments(location.url, patient=store.database.patience_s > 0))
+        arguments = engine_arguments(location.url, patient=store.database.patience_s > 0)
+        # Optuna looks at nothing before its engine has tune's rules.
+        trials = RDBStorage(
+            text, engine_kwargs=arguments, skip_table_creation=True, skip_compatibility_check=True
+        )
+        prepare(trials.engine)
         store.database.watch(trials.engine)
+        _refuse_other_schema(trials)
     return Storage(
         url=text,
         name=location.name,
@@ -157,13 +163,11 @@ def _optuna_schema() -> OptunaSchema:
     )
 
 
-def _open_trials(url: str, arguments: dict[str, object]) -> RDBStorage:
-    """Optuna's storage with tune's rules for transactions. Its tables are there."""
-    try:
-        trials = RDBStorage(url, engine_kwargs=dict(arguments), skip_table_creation=True)
-    except RuntimeError as error:  # Optuna's word for a schema that is not its own
+def _refuse_other_schema(trials: RDBStorage) -> None:
+    """Raises ConfigError where the tables are not those that the installed Optuna reads and writes."""
+    found, own = trials.get_current_version(), trials.get_head_version()
+    if found != own:
         raise ConfigError(
-            f"The installed Optuna {optuna.__version__} cannot use this storage: {error}"
-        ) from error
-    prepare(trials.engine)
-    return trials
+            f"The installed Optuna {optuna.__version__} cannot use this storage: its schema is {found}, and "
+            f"that of this Optuna {own}."
+        )

@@ -335,9 +335,9 @@ class Study:
             raise StudyDeleted(self.name)
         if (fault := self._judge.fault(found[0])) is not None:
             raise LeaseLost(f"Trial {found[0].number} cannot be taken over: {fault}.")
-        self._adapter.rejoin(trial_id)
+        # What was read above is used: the study may be deleted between two reads.
+        reported = self._adapter.rejoin(found[0]).intermediate_values
         trial = optuna.Trial(self._study, trial_id)
-        reported = self._adapter.get_trial(trial_id).intermediate_values
         return Asked(
             self._study,
             trial,

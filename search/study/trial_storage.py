@@ -161,10 +161,10 @@ class TrialStorage(BaseStorage):
             number = float(distribution.to_internal_repr(value))
             draft.params[name] = (number, distribution_to_json(distribution))
 
-    def rejoin(self, trial_id: int) -> None:
+    def rejoin(self, trial: Facts) -> FrozenTrial:
         """From now on this trial, which another process made, is one of those known by heart."""
-        self._own.pop(trial_id, None)
-        self._own[trial_id] = self.get_trial(trial_id)
+        self._own[trial.trial_id] = frozen(trial)
+        return self._own[trial.trial_id]
 
     def guard(self, trial_id: int, check: Callable[[], object]) -> None:
         """From now on `check` is called in every transaction that writes to this trial, until it ends; what

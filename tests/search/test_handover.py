@@ -19,7 +19,10 @@ from models.checkpoint import load_checkpoint
 from search.records import Claim, HeadScore, Point, Scores, State
 from search.service.create import RunRequest, create_or_resume
 from search.store.base import LeaseLost
+from search.store.deletion import delete_study
+from search.store.trial_facts import Facts
 from search.study.storage import open_storage
+from search.study.usable import Judge
 from search.work.attempt import Attempt
 from search.work.ground import Ground, prepare
 from search.work.handover import Handover
@@ -196,6 +199,17 @@ class TestHandover:
         assert self.accepted(join("moments")) is None
         attempt.prune()
         assert ground.study.trials()[0].state is State.PRUNED
+
+    def test_a_study_that_is_deleted_while_its_trial_is_taken_over(
+        self, join: Join, offered: tuple[Ground, Attempt, Handover], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        other = join("moments")
+
+        def deleted_meanwhile(_judge: Judge, trial: Facts) -> None:
+            delete_study(other.storage.trials.database, other.study.study_id)
+
+        monkeypatch.setattr(Judge, "fault", deleted_meanwhile)
+        assert self.accepted(other) is None
 
     def test_what_was_added_while_one_looked_is_not_forgotten(
         self, join: Join, offered: tuple[Ground, Attempt, Handover], monkeypatch: pytest.MonkeyPatch

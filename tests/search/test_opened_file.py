@@ -20,6 +20,7 @@ from search.service.create import RunRequest, create_or_resume
 from search.service.dashboard import while_storage_is_there
 from search.service.drive import drive
 from search.store.engine import translated
+from search.store.opened_file import OpenedFile
 from search.study.reading import open_reading
 from search.study.storage import Storage, open_storage, open_undisturbing
 from search.study.study import Study
@@ -97,6 +98,26 @@ class TestEveryUse:
             with pytest.raises(ConfigError, match=REPLACED):
                 use(storage)
         assert file.read_bytes() == other
+
+
+@pytest.mark.parametrize("use", [read, read_as_optuna])
+def test_one_that_is_moved_while_a_connection_is_made(
+    file: Path, use: Callable[[Storage], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = OpenedFile.check
+
+    def moved_afterwards(opened: OpenedFile) -> None:
+        check(opened)
+        if file.exists():
+            file.rename(file.with_name("away.db"))
+
+    with open_storage(url(file)) as storage:
+        storage.trials.database.engine.dispose()
+        storage.optuna.engine.dispose()
+        monkeypatch.setattr(OpenedFile, "check", moved_afterwards)
+        with pytest.raises(ConfigError, match=MOVED):
+            use(storage)
+    assert not file.exists(), "SQLite would have made an empty one"
 
 
 def test_a_folder_that_is_renamed_takes_its_file_with_it(tmp_path: Path) -> None:
