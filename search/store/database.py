@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
 from search.errors import TryAgain
-from search.store.engine import build_engine, translated
+from search.store.engine import build_engine, engine_arguments, translated
 from search.store.opened_file import FileId, OpenedFile
 
 IDS_PER_QUERY = 500
@@ -89,6 +89,17 @@ class Database:
         """Binds another engine of the same database to the same SQLite file."""
         if self.file is not None:
             self.file.watch(engine)
+
+    def engine_arguments(self, *, patient: bool) -> dict[str, Any]:
+        """Arguments of `create_engine` for another engine of this database, as engine.engine_arguments has
+        them. Bound to the same SQLite file from its first connection on."""
+        arguments = engine_arguments(self.url, patient=patient)
+        if self.file is None:
+            return arguments
+        dialect, connect = self.engine.dialect, self.file.connect
+        where, options = dialect.create_connect_args(self.url)
+        options = {**options, **arguments.pop("connect_args", {})}
+        return {**arguments, "creator": lambda: connect(dialect, where, options)}
 
     def check_file(self) -> None:
         """Raises ConfigError where the SQLite file was moved or replaced since it was opened."""

@@ -7,6 +7,7 @@ notices only the first case, at a write, and calls it a read-only database.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -37,21 +38,24 @@ class OpenedFile:
         if self.file_id is not None and current != self.file_id:
             raise moved(self.path, replaced=current is not None)
 
+    def connect(self, dialect: Any, where: Sequence[Any], options: Mapping[str, Any]) -> Any:
+        """A new connection of the driver. Once a file is known it makes none, whenever that is moved."""
+        self.check()
+        if self.file_id is None or options.get("uri"):
+            return dialect.connect(*where, **options)
+        existing = f"file:{quote(str(self.path))}?mode=rw"
+        try:
+            return dialect.connect(existing, *where[1:], **options, uri=True)
+        except dialect.loaded_dbapi.Error:
+            self.check()
+            raise
+
     def watch(self, engine: Engine) -> None:
         """From now on no connection of this engine is made, and no transaction begun, in another file."""
 
         @event.listens_for(engine, "do_connect")
         def _connect(dialect: Any, _record: object, where: list[Any], options: dict[str, Any]) -> Any:
-            self.check()
-            if self.file_id is None or options.get("uri"):
-                return None  # the engine connects
-            # It may be moved at this very moment: opened like this, SQLite makes no empty file in its place.
-            existing = f"file:{quote(str(self.path))}?mode=rw"
-            try:
-                return dialect.connect(existing, *where[1:], **options, uri=True)
-            except dialect.loaded_dbapi.Error:
-                self.check()
-                raise
+            return self.connect(dialect, where, options)
 
         @event.listens_for(engine, "connect", insert=True)  # before anything is done with the connection
         def _connected(connection: Any, _record: object) -> None:

@@ -22,6 +22,7 @@ from search.errors import ConfigError, TryAgain
 from search.store import creation, optuna_tables, tables
 from search.store.engine import parse_url
 from search.store.migrations import NOTHING, look
+from search.study import storage
 from search.study.reading import open_reading
 from search.study.storage import open_storage
 
@@ -209,7 +210,7 @@ def test_an_empty_file_is_a_new_database(tmp_path: Path) -> None:
 
 
 def test_with_another_optuna_nothing_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RDBStorage, "get_head_version", lambda _: "v9.0.0.a")
+    monkeypatch.setattr(storage, "installed_revision", lambda: "v9.0.0.a")
     with pytest.raises(
         ConfigError, match=r"makes storages of schema v9.0.0.a; this tune reads .*Nothing was"
     ):

@@ -43,7 +43,7 @@ from search.service.create import RunRequest, create_or_resume
 from search.store import sql_claims
 from search.store.database import Database
 from search.study import study as studies
-from search.study.storage import open_storage
+from search.study.storage import installed_revision, open_storage
 from search.work import attempt as attempts
 from search.work import worker as workers
 from search.work.ground import prepare
@@ -197,7 +197,7 @@ def be_worker(order: Mapping[str, Any], mnist: Mnist) -> None:
     history = Path(order["history"])
     attempts.learn = learn  # type: ignore[assignment]
     attempts.SAVE_EVERY_S = order.get("save_every_s", -1.0)
-    workers.IDLE_S = 0.05
+    workers.IDLE_S = 0.15
     device.bfloat16_speedup = lambda: 1.0  # nothing is trained; the probe would take most of the start
     for method, state in (("complete", "complete"), ("prune", "pruned")):
         ordinary = getattr(studies.Asked, method)
@@ -263,6 +263,7 @@ def main() -> None:
     for module in AT_THE_FIRST_STORAGE:
         with contextlib.suppress(ImportError):  # a driver that is not installed
             importlib.import_module(module)
+    installed_revision()  # found out once for all of them
     torch.set_num_threads(1)  # nothing that a fork would lose
     mnist = load()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead need no burial

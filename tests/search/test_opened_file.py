@@ -21,6 +21,7 @@ from search.service.dashboard import while_storage_is_there
 from search.service.drive import drive
 from search.store.engine import translated
 from search.store.opened_file import OpenedFile
+from search.store.sql import SQLStore
 from search.study.reading import open_reading
 from search.study.storage import Storage, open_storage, open_undisturbing
 from search.study.study import Study
@@ -117,6 +118,19 @@ def test_one_that_is_moved_while_a_connection_is_made(
         monkeypatch.setattr(OpenedFile, "check", moved_afterwards)
         with pytest.raises(ConfigError, match=MOVED):
             use(storage)
+    assert not file.exists(), "SQLite would have made an empty one"
+
+
+def test_one_that_is_moved_while_a_worker_opens_it(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_damaged = SQLStore.refuse_damaged
+
+    def moved_afterwards(store: SQLStore) -> None:
+        refuse_damaged(store)
+        file.rename(file.with_name("away.db"))
+
+    monkeypatch.setattr(SQLStore, "refuse_damaged", moved_afterwards)
+    with pytest.raises(ConfigError, match=MOVED):
+        open_storage(url(file), create=False)
     assert not file.exists(), "SQLite would have made an empty one"
 
 
