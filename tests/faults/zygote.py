@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from optuna.storages import RDBStorage
 from sqlalchemy import Engine, event
 from sqlalchemy.engine.default import DefaultDialect
 from torch import Tensor
@@ -263,7 +264,9 @@ def main() -> None:
     for module in AT_THE_FIRST_STORAGE:
         with contextlib.suppress(ImportError):  # a driver that is not installed
             importlib.import_module(module)
-    installed_revision()  # found out once for all of them
+    # What a process does once, done for all of them: Optuna's tables are mapped, its migrations read.
+    RDBStorage("sqlite://").engine.dispose()
+    installed_revision()
     torch.set_num_threads(1)  # nothing that a fork would lose
     mnist = load()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead need no burial
