@@ -270,6 +270,23 @@ def of_an_interval(chance: np.random.Generator, kind: Kind, seeds: int) -> bool:
     return not (found.low or 0.0) <= truth <= (found.high or 1.0)
 
 
+def of_the_chosen(chance: np.random.Generator, kind: Kind, top: int, seeds: int) -> bool:
+    """Whether the interval of the chosen leader's mean misses its true accuracy, which all share."""
+    found = confirmation(made_up(chance, kind, top=top, seeds=seeds, better="none"))
+    chosen = found.choice
+    return chosen is not None and not chosen.low <= TRUTHS_OF_LEADERS[kind] <= chosen.high
+
+
+def truth_of_leaders(kind: Kind) -> float:
+    """The true mean accuracy of every trial of `made_up` with none better."""
+    chance = np.random.default_rng(1)
+    total = 0.0
+    for _ in range(3000):
+        world = World(chance, kind, np.zeros(1))
+        total += float(world.right(0, world.seed_effect(), world.pairs(1)).mean())
+    return total / 3000
+
+
 def truth_of(kind: Kind) -> float:
     """The true mean accuracy: of many networks, seeds and digits."""
     chance = np.random.default_rng(0)
@@ -281,6 +298,7 @@ def truth_of(kind: Kind) -> float:
 
 
 TRUTHS: dict[Kind, float] = {}
+TRUTHS_OF_LEADERS: dict[Kind, float] = {}
 
 
 def of_two_networks(chance: np.random.Generator, kind: Kind, bonus: float) -> bool:
@@ -343,6 +361,15 @@ def rows(n_null: int = N_NULL, n_strong: int = N_STRONG) -> Iterator[Row]:
             condition=f"one candidate, {seeds} seeds, {kind}",
             n=n_null,
             wrong=repeated(partial(of_an_interval, kind=kind, seeds=seeds), n_null, next(cell)),
+            found=None,
+        )
+    for kind, top, seeds in (*itertools.product(kinds, (2, 5), (3, 5)), ("both", 3, 3), ("both", 4, 5)):
+        TRUTHS_OF_LEADERS[kind] = TRUTHS_OF_LEADERS.get(kind) or truth_of_leaders(kind)
+        yield Row(
+            claim="confirm: 95 % interval of the chosen one's mean",
+            condition=f"{top} leaders alike, {seeds} seeds, {kind}",
+            n=n_null,
+            wrong=repeated(partial(of_the_chosen, kind=kind, top=top, seeds=seeds), n_null, next(cell)),
             found=None,
         )
     for kind in kinds[:2]:

@@ -88,7 +88,8 @@ class Candidate:
     mean: float
     """validation score over its seeds"""
     low: float
-    """of the 95 % interval of the mean, over seeds and digits; 0 with one seed"""
+    """of the 95 % interval of the mean, over seeds and digits; 0 with one seed. A leader's holds although
+    the best of all leaders is chosen, and they were chosen in the search on the same digits"""
     high: float
     """likewise; 1 with one seed"""
 

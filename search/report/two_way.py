@@ -138,20 +138,25 @@ def _of_clusters(score: NDArray[np.float64], digits: Digits) -> float:
     return max(together, alone) / (n * n)
 
 
-def mean(scores: Scores, digits: Digits, share: float = 0.95) -> Estimate:
-    """Mean accuracy over seeds and examples, with its interval within 0..1.
+def mean(scores: Scores, digits: Digits, *, chosen_of: int = 1, searched: int = 1) -> Estimate:
+    """Mean accuracy over seeds and examples, with its 95 % interval within 0..1.
 
     The digits' part is Wilson's, for as many independent examples as have this variance: it never shrinks to
     nothing and is longer towards the middle. One seed: the interval of this very network on other digits.
+
+    chosen_of: it has the best mean of so many. searched: those were chosen among so many on the same digits,
+    with other seeds. The lower end holds for all of them together (Bonferroni); for none the upper end is too
+    low.
     """
     found = parts(scores, digits)
-    p = found.mean
-    low, high = wilson_of_variance(p, found.between_digits, len(np.unique(digits)), _normal(share))
-    seeds = found.half_of_seeds(share)
+    p, least = found.mean, len(np.unique(digits))
+    of_the_best = _normal(1 - 0.05 / max(chosen_of, searched))
+    low = wilson_of_variance(p, found.between_digits, least, of_the_best)[0]
+    high = wilson_of_variance(p, found.between_digits, least, _normal(0.95))[1]
     return Estimate(
         value=p,
-        low=max(0.0, p - math.hypot(p - low, seeds)),
-        high=min(1.0, p + math.hypot(high - p, seeds)),
+        low=max(0.0, p - math.hypot(p - low, found.half_of_seeds(1 - 0.05 / chosen_of))),
+        high=min(1.0, p + math.hypot(high - p, found.half_of_seeds(0.95))),
     )
 
 

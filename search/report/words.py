@@ -66,9 +66,10 @@ def states(counts: Counts) -> list[str]:
 
 
 def better(reference: TrialRecord) -> str:
-    """The sentence that comes first where a reference beats everything that was searched."""
+    """The sentence that comes first where a reference has the highest score: what was measured, not a claim
+    about other data or seeds."""
     return (
-        f"The reference {reference.reference} (trial {reference.number}) is better than every searched "
+        f"The reference {reference.reference} (trial {reference.number}) measured higher than every searched "
         f"network: {percent(reference.value)} on validation."
     )
 

@@ -188,10 +188,10 @@ class TestWords:
         )
         found = compare([first, other], [[]])
         assert (
-            "In short nothing was gained. The reference r (trial 7) is better than every searched network: "
-            "96.00 % on validation." in words(found)
+            "In short a reference came first. The reference r (trial 7) measured higher than every searched "
+            "network: 96.00 % on validation." in words(found)
         )
-        assert not any("In long nothing was gained" in each for each in words(found))
+        assert not any("In long a reference came first" in each for each in words(found))
         told = dict(rows(found)["accuracy on validation"])
         assert told["best trial"] == ("0", "0")
         assert told["best reference"] == ("r 96.00 %", "r 80.00 %")

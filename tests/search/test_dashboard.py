@@ -106,7 +106,7 @@ def test_a_study_has_its_winners_card_figures_and_metric(dashboard: Dashboard) -
     reference, best = (
         max(some, key=lambda trial: trial["values"][0]) for some in (study["trials"][:2], study["trials"][2:])
     )
-    better = f"\\(trial {reference['number']}\\) is better than every searched network"
+    better = f"\\(trial {reference['number']}\\) measured higher than every searched network"
     assert (better in note) == (reference["values"][0] > best["values"][0])
     assert f"## Winner: trial {best['number']}, " in note, "never a reference"
     assert "number\\_width" not in note, "there is no number"

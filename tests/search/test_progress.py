@@ -263,9 +263,7 @@ def test_the_accuracies_are_those_of_the_best_complete_trial(capsys: pytest.Capt
 def test_a_better_reference_is_said_first(capsys: pytest.CaptureFixture[str]) -> None:
     _tell(ENDED, json=False)
     said = capsys.readouterr().out
-    first = (
-        "The reference course-conv (trial 2) is better than every searched network: 99.00 % on validation."
-    )
+    first = "The reference course-conv (trial 2) measured higher than every searched network: 99.00 % on"
     assert said.index(first) < said.index("Best of the search is trial 0 with 98.00 %")
     assert "gain      none: course-conv (99.00 %) is 1.00 points better" in said
     _tell(ENDED, json=True)

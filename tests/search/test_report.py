@@ -578,13 +578,13 @@ class TestPage:
         trials = [trial(0, value=0.95, reference="course-conv"), trial(1, value=0.9), trial(2, value=0.92)]
         text = study_page(material(trials, {t.trial_id: curve(0.5, t.value or 0.0) for t in trials}))
         text = text.replace("\u00a0", " ")
-        better = "The reference course-conv (trial 0) is better than every searched network: 95.00 %"
+        better = "The reference course-conv (trial 0) measured higher than every searched network: 95.00 %"
         assert text.index(better) < text.index("<strong>Trial 2</strong>"), text
         assert "trial 2 has 3.00 points less, 60 % of the errors are added" in text
         assert "tune repeat &#x27;mine &amp; &lt;yours&gt;&#x27; --trial 2" in text
         behind = [replace(trials[0], value=0.85), *trials[1:]]
         text = study_page(material(behind, {t.trial_id: curve(0.5, t.value or 0.0) for t in behind}))
-        assert "better than every searched" not in text
+        assert "higher than every searched" not in text
 
     def test_references_alone_are_no_winner_of_a_search(self) -> None:
         only = trial(0, value=0.95, reference="course-conv")

@@ -16,7 +16,7 @@ from search.confirmation import Candidate, Confirmation, Gap, Look, SeedRun, Tes
 from search.records import Answers, Counts, Point, State, StudyRecord, TrialRecord, Value
 from search.report import two_way
 from search.report.confirming import racing, verdict
-from search.report.numbers import best_point, count, mean_interval
+from search.report.numbers import best_point, count, mean_interval, of_the_best
 from search.report.two_way import Digits
 
 
@@ -145,12 +145,15 @@ def _candidates(stand: Stand) -> tuple[Candidate, ...]:
                 seed=run.confirming.seed, trial=run.number, trial_id=run.trial_id, point=point
             )
     found = []
+    searched = _searched(stand)
+    leaders = max(1, sum(trial.reference is None and trial.number in runs for trial in stand.trials))
     for trial in stand.trials:
         if trial.number not in runs or trial.value is None:
             continue
         by_seed = runs[trial.number]
         mine = tuple(by_seed[seed] for seed in sorted(by_seed))
-        mean, low, high = _mean(stand, mine)
+        among = (1, 1) if trial.reference is not None else (leaders, max(leaders, searched))
+        mean, low, high = _mean(stand, mine, chosen_of=among[0], searched=among[1])
         found.append(
             Candidate(
                 trial=trial.number,
@@ -167,15 +170,25 @@ def _candidates(stand: Stand) -> tuple[Candidate, ...]:
     return tuple(sorted(found, key=lambda each: (each.dropped, -each.mean, each.trial)))
 
 
-def _mean(stand: Stand, runs: Sequence[SeedRun]) -> tuple[float, float, float]:
-    """(mean, low, high) of a candidate's accuracy over seeds and digits. One seed tells nothing of others."""
+def _searched(stand: Stand) -> int:
+    """Finished trials of the search, among which the leaders were chosen on the same digits."""
+    return max(1, sum(trial.reference is None and trial.state.counts for trial in stand.trials))
+
+
+def _mean(
+    stand: Stand, runs: Sequence[SeedRun], *, chosen_of: int, searched: int
+) -> tuple[float, float, float]:
+    """(mean, low, high) of a candidate's accuracy over seeds and digits. One seed tells nothing of others.
+
+    chosen_of, searched: as in two_way.mean.
+    """
     by_seed = np.array([run.value for run in runs])
     mean = float(by_seed.mean())
     if len(runs) < 2:
         return mean, 0.0, 1.0
     scores = _scores(stand.answers, [run.trial_id for run in runs], stand.digits)
     if scores is not None and stand.digits is not None:
-        found = two_way.mean(scores, stand.digits)
+        found = two_way.mean(scores, stand.digits, chosen_of=chosen_of, searched=searched)
         assert found.low is not None
         assert found.high is not None
         return mean, found.low, found.high
@@ -183,12 +196,14 @@ def _mean(stand: Stand, runs: Sequence[SeedRun]) -> tuple[float, float, float]:
     points = [run.point.validation for run in runs]
     heads = [fmean(point.heads[name].accuracy for point in points) for name in points[0].heads]
     joint = fmean(point.joint for point in points)
-    low, high = mean_interval(heads, joint, stand.confirming.spec.validation_pictures)
-    seeds = two_way.student(0.95, len(runs) - 1) * float(by_seed.std(ddof=1)) / math.sqrt(len(runs))
+    n = stand.confirming.spec.validation_pictures
+    low, high = mean_interval(heads, joint, n, z=of_the_best(searched))
+    spread = float(by_seed.std(ddof=1)) / math.sqrt(len(runs))
+    below, above = (two_way.student(1 - 0.05 / among, len(runs) - 1) for among in (chosen_of, 1))
     return (
         mean,
-        max(0.0, mean - math.hypot(mean - low, seeds)),
-        min(1.0, mean + math.hypot(high - mean, seeds)),
+        max(0.0, mean - math.hypot(mean - low, below * spread)),
+        min(1.0, mean + math.hypot(high - mean, above * spread)),
     )
 
 
@@ -199,7 +214,7 @@ def _gaps(stand: Stand, chosen: Candidate, candidates: Sequence[Candidate]) -> t
     chosen among the searched trials on the same digits; a reference was not.
     """
     others = [each for each in candidates if each is not chosen]
-    searched = max(1, sum(trial.reference is None and trial.state.counts for trial in stand.trials))
+    searched = _searched(stand)
     mine = {run.seed: run for run in chosen.runs}
     found = []
     for other in others:

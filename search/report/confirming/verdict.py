@@ -75,11 +75,11 @@ def sentences(
 def choice(found: Confirmation, chosen: Candidate) -> str:
     """The sentence that names the chosen one."""
     rivals = sum(each.reference is None for each in found.candidates) - 1
-    biased = f"; the best of {rivals + 1} means is a little too high" if rivals else ""
+    room = f", with room for the choice of the best of {rivals + 1}" if rivals else ""
     return (
         f"Trial {chosen.trial}{_width(found)} is chosen: {percent(chosen.mean)} on validation, the mean of "
         f"{len(chosen.runs)} seeds, 95 % interval over seeds and digits {_range(chosen.low, chosen.high)}"
-        f"{biased}."
+        f"{room}."
     )
 
 

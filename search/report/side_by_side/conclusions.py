@@ -14,7 +14,7 @@ def words(comparison: Comparison) -> tuple[str, ...]:
     """Everything that one should know before one believes the table."""
     told = [*_unlike(comparison.sides), *_clocks(comparison.sides)]
     told += [
-        f"In {side.name} nothing was gained. {better(side.studied.better_reference)}"
+        f"In {side.name} a reference came first. {better(side.studied.better_reference)}"
         for side in comparison.sides
         if side.studied.better_reference
     ]
