@@ -18,9 +18,11 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # a group has them
 
+GUIDES = {page: page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs" / "guide").glob("*.md"))}
 SHELL = [
     line.split("#")[0].strip()
-    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for page in (README, *GUIDES.values())
+    for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
     for line in block.splitlines()
     if line.startswith("tune ")
 ]
@@ -49,7 +51,8 @@ def test_what_starts_without_a_person_does_not_rely_on_the_script(line: str) -> 
 
 
 def test_there_are_lines_to_check() -> None:
-    assert len(SHELL) >= 4
+    assert len(SHELL) >= 20
+    assert len(GUIDES) >= 4
     assert len(re.findall(UNIT, OPERATIONS, re.MULTILINE)) == 3, "systemd, Kubernetes, Ray"
     assert len(MENTIONED) >= 8
 
@@ -64,8 +67,14 @@ def test_a_command_that_exists_is_mentioned(name: str) -> None:
     assert name in MENTIONED
 
 
-def test_the_space_file_in_the_readme_is_read(tmp_path: Path) -> None:
-    [text] = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+def test_the_readme_is_short_and_names_every_guide() -> None:
+    assert len(README.splitlines()) < 150
+    assert [page.name for page in GUIDES if f"docs/guide/{page.name}" not in README] == []
+
+
+def test_the_space_file_in_the_guide_is_read(tmp_path: Path) -> None:
+    guide = GUIDES[ROOT / "docs" / "guide" / "your-own-space.md"]
+    [text] = re.findall(r"```toml\n(.*?)```", guide, re.DOTALL)
     path = tmp_path / "space.toml"
     path.write_text(text)
     assert read_space(path, FAMILIES).domains["channels"].low == 16  # type: ignore[union-attr]
