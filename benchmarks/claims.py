@@ -30,9 +30,9 @@ from search.records import Answers, CheckpointRecord, Claim
 from search.service.create import RunRequest, create_or_resume
 from search.store.sql import SQLStore
 from search.study.storage import open_storage
-from search.work.attempt import Attempt
-from search.work.ground import prepare
-from search.work.worker import work
+from search.worker.context import prepare
+from search.worker.trial_runner import Attempt
+from search.worker.worker_loop import work
 
 Result = list[tuple[str, float | None]]
 
@@ -74,7 +74,7 @@ class Counting:
 
 
 class NoLeases:
-    """In the place of search.work.lease.Leases."""
+    """In the place of search.worker.leases.Leases."""
 
     def __init__(self, *_arguments: object, **_more: object) -> None:
         pass
@@ -96,7 +96,7 @@ class NoLeases:
 
 
 class NoReaper:
-    """In the place of search.work.reaper.Reaper."""
+    """In the place of search.worker.recovery.Reaper."""
 
     due = False
 
@@ -139,8 +139,8 @@ def without(slots: int) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for place, name, stand_in in stand_ins:
             stack.enter_context(mock.patch.object(place, name, stand_in))
-        stack.enter_context(mock.patch("search.work.worker.Leases", NoLeases))
-        stack.enter_context(mock.patch("search.work.worker.Reaper", NoReaper))
+        stack.enter_context(mock.patch("search.worker.worker_loop.Leases", NoLeases))
+        stack.enter_context(mock.patch("search.worker.worker_loop.Reaper", NoReaper))
         yield
 
 

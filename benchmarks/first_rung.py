@@ -39,7 +39,7 @@ from search.records import Value
 from search.seeds import derive
 from search.space.defaults import DEFAULT_EPOCHS, EARLY_LOOKS, default_space
 from search.space.domain import Choice, Domain, Fixed, Float
-from search.work.spec import decode, signature_of
+from search.worker.spec import decode, signature_of
 
 TASK = get_task("twodigit")
 BATCHES = (64, 128, 256)

@@ -32,7 +32,7 @@ from models.device import describe, prepare_process
 from models.network import build
 from models.training import Training
 from search.records import Value
-from search.work.spec import decode, reference_settings, signature_of
+from search.worker.spec import decode, reference_settings, signature_of
 
 TASK = get_task("twodigit")
 CARD = torch.device("cuda")

@@ -37,8 +37,8 @@ from sqlalchemy.exc import OperationalError
 from search.records import CheckpointRecord, HeadScore, Point, Scores
 from search.study.storage import Storage, open_storage
 from search.study.study import Study
-from search.work.artifacts import Artifacts
-from search.work.weights import BestWeights
+from search.worker.artifacts import Artifacts
+from search.worker.best_weights import BestWeights
 
 SERVERS = {
     "postgresql": "postgresql://postgres@127.0.0.1:5432/postgres",
@@ -77,7 +77,7 @@ class Clock:
 
 
 def one_life(storage: Storage, study: Study, weights: BestWeights, clock: Clock, index: int) -> None:
-    """Everything that search.work.worker does for a trial but for training and writing weights."""
+    """Everything that search.worker.worker_loop does for a trial but for training and writing weights."""
     store, draw = storage.store, random.Random(index)
     with clock.part("claims"):
         claim = store.claim(study.study_id, "host:1:0123abcd", lease_s=30)
@@ -156,8 +156,8 @@ if kind == "worker":
     from pathlib import Path
     from data.mnist import load
     from models.device import choose_device, prepare_process
-    from search.work.artifacts import Artifacts
-    from search.work.ground import prepare
+    from search.worker.artifacts import Artifacts
+    from search.worker.context import prepare
     prepare_process(1)
     with open_storage(url, create=False) as storage:
         study = Study.find(storage, name)

@@ -29,9 +29,9 @@ from search.service.look import find
 from search.space.defaults import BY_NAME
 from search.space.domain import Fixed, Float, Int
 from search.study.storage import Storage, open_storage
-from search.work.keeping import keep, moment_of
-from search.work.spec import signature_of
-from search.work.weights import BestWeights
+from search.worker.best_weights import BestWeights
+from search.worker.keeping import keep, moment_of
+from search.worker.spec import signature_of
 
 
 def timed(url: str, *words: str) -> tuple[float, float]:

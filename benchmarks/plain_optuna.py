@@ -57,7 +57,7 @@ from models.optimizer import OptimizerConfig
 from models.schedule import SCHEDULES
 from search.space.defaults import REFERENCES, default_space
 from search.study.suggest import split_reference, suggest
-from search.work.spec import decode, reference_settings
+from search.worker.spec import decode, reference_settings
 
 TASK = get_task("twodigit")
 HEADS = [head.name for head in TASK.heads]

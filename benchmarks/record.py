@@ -26,7 +26,7 @@ from models.training import Training, evaluate
 from search.records import TrialRecord, Value
 from search.service.look import find
 from search.study.storage import open_storage
-from search.work.spec import decode, signature_of
+from search.worker.spec import decode, signature_of
 
 TURNS = 3
 

@@ -33,8 +33,8 @@ from models.network import Network
 from search.records import Value
 from search.space.defaults import default_space
 from search.space.domain import Fixed
-from search.work.spec import decode
-from search.work.trial import learn
+from search.worker.spec import decode
+from search.worker.trial import learn
 
 WINDOWS = (25, 50, 100, 200, 400)
 LAGS = (1, 2, 10, 50, 100, 200, 500, 1000, 5000)

@@ -320,7 +320,7 @@ class Claim:
     done: bool
     """the slot is filled by a finished trial, for good"""
     expires: datetime.datetime
-    """UTC. Every renewal changes it; nobody compares it with a clock (search.work.reaper)"""
+    """UTC. Every renewal changes it; nobody compares it with a clock (search.worker.recovery)"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -185,7 +185,7 @@ def _device_exists(device: DeviceName) -> None:
 
 
 def _wrong_cluster(request: RunRequest) -> Iterator[str]:
-    from search.work.ray_engine import cluster_address
+    from search.launchers.ray import cluster_address
 
     address = cluster_address(request.address)
     if request.engine == "local":

@@ -141,7 +141,7 @@ def _begin(
     Raises ConfigError for other MNIST files than the search's, and where another study has the name.
     """
     from data.tasks import get_task
-    from search.work.ground import same_data
+    from search.worker.context import same_data
 
     same_data(search, mnist)
     every = confirmations(storage, search)

@@ -107,7 +107,7 @@ def create_or_resume(storage: Storage, request: RunRequest, mnist: Mnist) -> tup
 
 def _create(storage: Storage, request: RunRequest, mnist: Mnist) -> None:
     """Makes the study, unless another process makes it at this very moment."""
-    from search.work.spec import reference_settings
+    from search.worker.spec import reference_settings
 
     spec = _new_spec(request, mnist)
     references = {name: reference_settings(name) for name in spec.references}

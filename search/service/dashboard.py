@@ -139,7 +139,7 @@ class Showing:
         return next((file for file in files if file.sha256 == sha256), None)
 
     def _make(self, record: StudyRecord) -> Shown:
-        from search.work.weights import BestWeights
+        from search.worker.best_weights import BestWeights
 
         store = self._reading.store
         record = replace(record, name=self._reading.trials.names().get(record.study_id, ""))

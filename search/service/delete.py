@@ -15,7 +15,7 @@ from search.service.confirmed import confirmations
 from search.service.look import find, refuse_foreign
 from search.store.deletion import delete_study
 from search.study.storage import open_storage
-from search.work.removal import Remaining, StudyFiles, delete_orphans, files_of
+from search.worker.removal import Remaining, StudyFiles, delete_orphans, files_of
 
 PATIENCE_S = 20.0
 """How long a deletion is tried again while workers write to the same rows."""

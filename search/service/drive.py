@@ -27,8 +27,8 @@ from search.study.storage import Storage
 from search.study.study import Study
 
 if TYPE_CHECKING:  # their package imports torch
-    from search.work.engine import Engine, Place
-    from search.work.signals import Signals
+    from search.launchers.base import Engine, Place
+    from search.worker.signals import Signals
 
 POLL_S = 0.5
 """How often a run looks at its study."""
@@ -47,12 +47,12 @@ def drive(
     detach: bool,
 ) -> RunResult:
     """Works on the study until the target is met. Raises as `search.service.run.run`."""
-    from search.work.crew import Crew
-    from search.work.order import Order
-    from search.work.reaper import Reaper
-    from search.work.removal import delete_if_orphaned
-    from search.work.signals import Signals
-    from search.work.weights import place_for_new_weights
+    from search.launchers.pool import Crew
+    from search.worker.best_weights import place_for_new_weights
+    from search.worker.process import Order
+    from search.worker.recovery import Reaper
+    from search.worker.removal import delete_if_orphaned
+    from search.worker.signals import Signals
 
     free_slots(storage.trials.database, study.study_id)
     me = f"{socket.gethostname()}:{os.getpid()}:parent"

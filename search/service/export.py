@@ -219,7 +219,7 @@ def _best_so_far(storage_url: str, name: str, tell: Callable[[str], None]) -> in
 
 def _checkpoint(storage_url: str, found: FoundTrial) -> CheckpointRecord:
     """The trial's best weights. Raises UsageError where it has none, and says how to get them."""
-    from search.work.artifacts import KEEP
+    from search.worker.artifacts import KEEP
 
     name, trial = found.record.name, found.trial
     called = f"Trial {trial.number} of {name}"
@@ -252,7 +252,7 @@ def _load(storage_url: str, chosen: _Chosen) -> Network:
     """The network with its best weights. Raises TuneError where they are not those that were written, are
     not there, or cannot be read."""
     from models.checkpoint import parse_checkpoint
-    from search.work.weights import BestWeights, WeightsDamaged, WeightsMissing
+    from search.worker.best_weights import BestWeights, WeightsDamaged, WeightsMissing
 
     found = chosen.found
     called = f"The weights of trial {found.trial.number} of {found.record.name}"
@@ -335,8 +335,8 @@ def _quantise(
     progress: Progress | None,
 ) -> Quantised:
     from models.quantise import INT8
-    from search.work.exported import smaller, validate
-    from search.work.ground import same_data
+    from search.worker.context import same_data
+    from search.worker.exported import smaller, validate
 
     fetch_data(progress=progress)
     mnist = load_data()
@@ -360,7 +360,7 @@ def _facts(
     made: datetime.datetime,
 ) -> CardFacts:
     from models.export import BATCH_SIZES, TOLERANCE
-    from search.work.spec import training_seed
+    from search.worker.spec import training_seed
 
     found = chosen.found
     record, trial = found.record, found.trial

@@ -79,8 +79,8 @@ def _look(
     reason: str,
     mnist: Mnist,
 ) -> tuple[Look, Answers] | TuneError:
-    from search.work.last_look import look_at_test
-    from search.work.weights import BestWeights, WeightsDamaged, WeightsMissing
+    from search.worker.best_weights import BestWeights, WeightsDamaged, WeightsMissing
+    from search.worker.test_evaluation import look_at_test
 
     weights = BestWeights.of(storage.location, found.confirming, storage.store)
     where = f"in {weights.artifacts.root}" if checkpoint is None else weights.where(checkpoint)

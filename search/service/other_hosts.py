@@ -24,7 +24,7 @@ from search.errors import ConfigError
 from search.filesystem import network_file_system
 from search.machine import host_of, is_elsewhere
 from search.records import Claim
-from search.work.lease import LEASE_S, RENEWALS_PER_LEASE
+from search.worker.leases import LEASE_S, RENEWALS_PER_LEASE
 
 if TYPE_CHECKING:  # `tune doctor` does without SQLAlchemy and Optuna
     from search.study.storage import Storage

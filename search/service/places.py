@@ -8,7 +8,7 @@ from pathlib import Path
 
 from search.store.location import ARTIFACTS_VARIABLE, locate
 from search.study.reading import open_reading
-from search.work.weights import LARGEST_BYTES, place_for_new_weights
+from search.worker.best_weights import LARGEST_BYTES, place_for_new_weights
 
 NAMED = 3
 """Exports that are named at most, the newest first."""

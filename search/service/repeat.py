@@ -20,7 +20,7 @@ from search.study.reading import open_reading
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
     from data.fetch import Progress
-    from search.work.keeping import Moment
+    from search.worker.keeping import Moment
 
 Watch = Callable[[Point, Point], None]
 """Told the old point and the new one as soon as that is there."""
@@ -90,9 +90,9 @@ def repeat(
     the repetition diverges, the weights cannot be written, or the study was deleted meanwhile.
     """
     from models.training import Diverged
-    from search.work.again import again as train
-    from search.work.again import machine
-    from search.work.keeping import moment_of
+    from search.worker.keeping import moment_of
+    from search.worker.retrain import again as train
+    from search.worker.retrain import machine
 
     found = found_trial(storage_url, name, number)
     if not found.curve:
@@ -160,9 +160,9 @@ def _kept_moment(storage_url: str, found: FoundTrial) -> Point:
 def _restore(
     storage_url: str, found: FoundTrial, moment: Moment, point: Point, answers: Answers | None
 ) -> Restored:
-    from search.work.keeping import keep
-    from search.work.removal import delete_if_orphaned
-    from search.work.weights import BestWeights
+    from search.worker.best_weights import BestWeights
+    from search.worker.keeping import keep
+    from search.worker.removal import delete_if_orphaned
 
     record, trial = found.record, found.trial
     with open_reading(storage_url) as storage:

@@ -153,9 +153,9 @@ def _mistakes(storage_url: str, whole: WholeStudy) -> Mistakes | str:
     checkpoint = None if best is None else whole.checkpoints.get(best.trial_id)
     if best is None or checkpoint is None:
         return "The winner's weights were not kept, so its mistakes cannot be shown."
-    from search.work.ground import same_data
-    from search.work.mistakes import mistakes
-    from search.work.weights import BestWeights, WeightsDamaged, WeightsMissing
+    from search.worker.best_weights import BestWeights, WeightsDamaged, WeightsMissing
+    from search.worker.context import same_data
+    from search.worker.mistakes import mistakes
 
     with open_reading(storage_url) as storage:
         weights = BestWeights.of(storage.location, whole.record, storage.store)

@@ -26,7 +26,7 @@ from search.study.storage import open_storage
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
     from data.fetch import Progress
-    from search.work.engine import Engine
+    from search.launchers.base import Engine
 
 LOOK_S = 5.0
 """How often a worker without work looks for an open study."""
@@ -102,12 +102,12 @@ def engine_for(request: RunRequest, storage_url: str) -> AbstractContextManager[
     """
     match request.engine:
         case "local":
-            from search.work.local import LocalEngine
+            from search.launchers.local import LocalEngine
 
             return LocalEngine(request.device)
         case "ray":
-            from search.work.engine import Needs
-            from search.work.ray_engine import RayEngine
+            from search.launchers.base import Needs
+            from search.launchers.ray import RayEngine
 
             needs = Needs(storage_url=storage_url, device=request.device, threads=request.threads)
             return RayEngine(request.address, needs)
@@ -190,7 +190,7 @@ def serve(
     exist yet; a study whose run fails is left alone for SHELVED_S, and `tell` is told. Raises Interrupted
     after a signal, and ConfigError for a storage that is not tune's.
     """
-    from search.work.signals import Signals
+    from search.worker.signals import Signals
 
     check(hands.request("twodigit", only or "any", 1))
     shelved: dict[str, float] = {}

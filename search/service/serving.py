@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from search.errors import Interrupted
 from search.serve.server import Server
-from search.work.signals import Signals
+from search.worker.signals import Signals
 
 
 def until_stopped(server: Server) -> NoReturn:

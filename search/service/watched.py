@@ -16,10 +16,10 @@ from search.service.look import reader_of, space_of
 from search.study.grid import is_discrete, is_exhausted
 from search.study.storage import Storage
 from search.study.study import Study, StudyDeleted
-from search.work.weights import BestWeights
+from search.worker.best_weights import BestWeights
 
 if TYPE_CHECKING:  # its package imports torch
-    from search.work.engine import Place
+    from search.launchers.base import Place
 
 GAP_S = 5.0
 """Two looks further apart mean that the database was away or the machine slept: nobody stood still meanwhile,

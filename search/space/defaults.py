@@ -1,5 +1,5 @@
 """Every setting that can be searched: what it means, what it may ever be, where the search starts.
-Knows nothing of how a setting is applied (search.work.spec) or sampled (search.study.suggest).
+Knows nothing of how a setting is applied (search.worker.spec) or sampled (search.study.suggest).
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ from search.serve.server import Server
 from search.service.create import RunRequest, create_or_resume
 from search.service.export import export
 from search.study.storage import open_storage
-from search.work.ground import prepare
-from search.work.worker import work
+from search.worker.context import prepare
+from search.worker.worker_loop import work
 
 Pointer = Literal["mouse", "touch"]
 Points = Sequence[tuple[float, float]]

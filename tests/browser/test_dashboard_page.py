@@ -18,8 +18,8 @@ from data.mnist import Mnist
 from search.serve.server import Server
 from search.service.create import RunRequest, create_or_resume
 from search.study.storage import open_storage
-from search.work.ground import prepare
-from search.work.worker import work
+from search.worker.context import prepare
+from search.worker.worker_loop import work
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse

@@ -10,10 +10,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 FLOORS = {
-    "search.__main__": 7,
-    "search.cli": 6,
-    "search.service": 5,
-    "search.work": 4,
+    "search.__main__": 8,
+    "search.cli": 7,
+    "search.service": 6,
+    "search.launchers": 5,
+    "search.worker": 4,
     "search.study": 3,
     "search.space": 2,
     "search.store": 2,
@@ -38,11 +39,11 @@ LIBRARIES = {
     "plotly": {"search.report"},
     "typer": {"search.cli"},
     "rich": {"search.cli"},
-    "torch": {"data", "models", "search.work"},
+    "torch": {"data", "models", "search.worker"},
     "PIL": {"data", "search.serve"},
     "onnx": {"models"},
     "onnxruntime": {"models", "search.serve"},
-    "ray": {"search.work"},
+    "ray": {"search.launchers"},
 }
 """Library -> the rooms that may import it."""
 
@@ -111,8 +112,10 @@ def test_imports_only_what_stands_below(path: Path) -> None:
         ("models/x.py", "search.records.Point", "models stands on its own"),
         ("search/report/x.py", "search.store.sql.SQLStore", "report knows only records"),
         ("search/store/x.py", "models.network.Network", "store knows only records"),
-        ("search/work/x.py", "search.cli.app.app", "nobody imports the cli"),
-        ("search/work/x.py", "optuna.Trial", "only study knows optuna"),
+        ("search/worker/x.py", "search.cli.app.app", "nobody imports the cli"),
+        ("search/worker/x.py", "optuna.Trial", "only study knows optuna"),
+        ("search/worker/x.py", "search.launchers.local.LocalLauncher", "a worker knows no processes"),
+        ("search/launchers/x.py", "torch.Tensor", "a launcher imports torch in no process but a worker's"),
         ("search/cli/x.py", "torch.Tensor", "the cli knows no tensors"),
         ("search/serve/x.py", "data.task.Task", "an exported model runs where torch is not installed"),
         ("search/serve/x.py", "search.report.numbers.wilson", "serve stands on the ground floor"),

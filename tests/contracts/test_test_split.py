@@ -20,9 +20,9 @@ from data.mnist import Mnist
 from data.tasks import TASKS
 from search.service.create import RunRequest, create_or_resume
 from search.study.storage import open_storage
-from search.work.ground import prepare
-from search.work.last_look import look_at_test
-from search.work.worker import work
+from search.worker.context import prepare
+from search.worker.test_evaluation import look_at_test
+from search.worker.worker_loop import work
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(path for top in ("data", "models", "search") for path in (ROOT / top).rglob("*.py"))
@@ -45,7 +45,7 @@ ALLOWED = {
     ("data.twodigit", "TwoDigit.test_digits"): "which digits its examples are made of: numbers, no pixels",
     ("data.digitsum", "DigitSum.test"): "the test set of this task",
     ("data.digitsum", "DigitSum.test_digits"): "which digits its examples are made of: numbers, no pixels",
-    ("search.work.last_look", "look_at_test"): "THE place: the only caller of a task's test set",
+    ("search.worker.test_evaluation", "look_at_test"): "THE place: the only caller of a task's test set",
     ("search.service.confirmed", "SPLITS"): "whose recorded answers are read: right or wrong, no pixels",
     ("search.report.model_card", "_accuracy"): "which recorded intervals a row has",
     ("search.cli.confirm", "_show"): "the heading of a column",
@@ -124,7 +124,7 @@ def test_the_one_place_is_used_by_the_one_service_that_records_the_look() -> Non
         if name == "look_at_test"
     }
     assert users == {
-        ("search.work.last_look", "look_at_test"),
+        ("search.worker.test_evaluation", "look_at_test"),
         ("search.service.last_look", "_look"),
     }
 

@@ -32,10 +32,10 @@ from search.store import tables
 from search.store.leftovers import sweep
 from search.study.storage import Storage, open_storage
 from search.study.study import Study
-from search.work.artifacts import Artifacts
-from search.work.reaper import Reaper
-from search.work.spec import reference_settings
-from search.work.weights import BestWeights
+from search.worker.artifacts import Artifacts
+from search.worker.best_weights import BestWeights
+from search.worker.recovery import Reaper
+from search.worker.spec import reference_settings
 
 LEASE_S = 1.0
 MARK = "added by another program"

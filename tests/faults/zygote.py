@@ -45,13 +45,13 @@ from search.store import sql_claims
 from search.store.database import Database
 from search.study import study as studies
 from search.study.storage import installed_revision, open_storage
-from search.work import attempt as attempts
-from search.work import worker as workers
-from search.work.ground import prepare
-from search.work.handover import Handover
-from search.work.reaper import Reaper
-from search.work.spec import TrialSpec
-from search.work.trial import Learning, Step
+from search.worker import trial_runner as attempts
+from search.worker import worker_loop as workers
+from search.worker.context import prepare
+from search.worker.migration import Handover
+from search.worker.recovery import Reaper
+from search.worker.spec import TrialSpec
+from search.worker.trial import Learning, Step
 
 NETWORK = build(MLPConfig(width=2), Signature(image=(1, 2, 2), heads=(("a", 2),)), seed=0)
 
@@ -72,7 +72,7 @@ def learn(
     compositions: int = 0,
     resume: Mapping[str, Tensor] | None = None,
 ) -> Learning:
-    """Instead of search.work.trial.learn."""
+    """Instead of search.worker.trial.learn."""
     at = 0 if resume is None else int(resume["images"])
 
     def steps() -> Iterator[Step]:

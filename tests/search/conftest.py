@@ -27,8 +27,8 @@ from search.cli.app import run_command
 from search.service.create import RunRequest, create_or_resume
 from search.service.export import export
 from search.study.storage import open_storage
-from search.work.ground import prepare
-from search.work.worker import work
+from search.worker.context import prepare
+from search.worker.worker_loop import work
 
 TUNE = (sys.executable, "-P", "-m", "search")
 """Not the script `tune`: where Ray is installed too, that may be its own."""

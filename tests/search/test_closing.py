@@ -16,10 +16,10 @@ from search.service.drive import in_time
 from search.service.watched import Watched
 from search.study.storage import Storage, open_storage
 from search.study.study import Asked, Study
-from search.work.closing import MARGIN, START_S, Closing
-from search.work.ground import Ground, prepare
-from search.work.saves import discard_all
-from search.work.worker import work
+from search.worker.context import Ground, prepare
+from search.worker.resume_checkpoints import discard_all
+from search.worker.stop_policy import MARGIN, START_S, Closing
+from search.worker.worker_loop import work
 
 REQUEST = RunRequest(task="twodigit", trials=50, epochs=0.5, model="mlp")
 TOTAL = 18_000

@@ -34,11 +34,11 @@ from search.service.confirmed import confirmation
 from search.service.look import trials
 from search.service.run import Hands
 from search.study.reading import open_reading
-from search.work import attempt
-from search.work.artifacts import KEEP
-from search.work.ground import prepare
-from search.work.spec import training_seed
-from search.work.worker import work
+from search.worker import trial_runner as attempt
+from search.worker.artifacts import KEEP
+from search.worker.context import prepare
+from search.worker.spec import training_seed
+from search.worker.worker_loop import work
 
 Command = Callable[..., Any]
 """Of the fixtures `here` and `tune`: how a command ended; of `start`: the process."""

@@ -14,12 +14,12 @@ from typing import Literal
 import pytest
 import torch
 
+from search.launchers.base import Place
+from search.launchers.local import AFRESH, GAVE_UP, ON_A_CARD, LocalEngine
+from search.launchers.pool import RESTARTS, WITHIN_S, Crew
 from search.study.study import DEATHS
-from search.work.crew import RESTARTS, WITHIN_S, Crew
-from search.work.engine import Place
-from search.work.local import AFRESH, GAVE_UP, ON_A_CARD, LocalEngine
-from search.work.order import End, Order
-from search.work.worker import FAILURES_IN_A_ROW
+from search.worker.process import End, Order
+from search.worker.worker_loop import FAILURES_IN_A_ROW
 
 DIED = End(how="died", words="exit code 1")
 LOST = End(how="died", words="Ray says so", with_machine=True)
@@ -110,7 +110,7 @@ def test_deaths_long_ago_are_forgotten(
     crew: Crew, stage: list[Puppet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
-    monkeypatch.setattr("search.work.crew.time.monotonic", lambda: now)
+    monkeypatch.setattr("search.launchers.pool.time.monotonic", lambda: now)
     for _ in range(3 * RESTARTS):
         now += WITHIN_S
         stage[-1].end = DIED
@@ -189,7 +189,7 @@ class TestGPUs:
     def started(self, monkeypatch: pytest.MonkeyPatch, stage: list[Puppet]) -> list[Puppet]:
         """The workers that a local engine starts on a machine with three GPUs."""
         seem_to_have(3, monkeypatch)
-        monkeypatch.setattr("search.work.local.LocalMember", lambda order: Puppet(order, stage))
+        monkeypatch.setattr("search.launchers.local.LocalMember", lambda order: Puppet(order, stage))
         return stage
 
     def crew(self, size: int, device: Literal["auto", "cpu", "cuda"] = "auto") -> Crew:
@@ -246,11 +246,11 @@ class TestGPUs:
         """In a new process, as a worker is: torch looks once."""
         code = (
             "import os, sys, pathlib\n"
-            "from search.work import order\n"
+            "from search.worker import process as order\n"
             "def told(*_): print(os.environ['CUDA_VISIBLE_DEVICES'], 'torch' in sys.modules)\n"
             "order._work = told\n"
-            "sys.modules['search.work.worker'] = type(sys)('worker')\n"  # its import takes seconds
-            "sys.modules['search.work.worker'].WornOut = KeyError\n"
+            "sys.modules['search.worker.worker_loop'] = type(sys)('worker')\n"  # its import takes seconds
+            "sys.modules['search.worker.worker_loop'].WornOut = KeyError\n"
             "asked = order.Order(storage_url='', study='', artifact_root=pathlib.Path(), device='cuda',\n"
             f"                    threads=1, trial_timeout_s=1, gpu={gpu})\n"
             "assert order.carry_out(asked, lambda: False).how == 'well'\n"

@@ -29,9 +29,9 @@ from search.service.repeat import repeat
 from search.store import tables
 from search.study.storage import Storage, open_storage
 from search.study.study import Study, StudyDeleted
-from search.work.artifacts import Artifacts
-from search.work.ground import prepare
-from search.work.worker import work
+from search.worker.artifacts import Artifacts
+from search.worker.context import prepare
+from search.worker.worker_loop import work
 
 Command = Callable[..., Any]
 CPU = torch.device("cpu")

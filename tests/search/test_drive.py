@@ -14,6 +14,7 @@ import torch
 
 from data.mnist import Mnist
 from search.errors import Interrupted, TryAgain
+from search.launchers.base import Place
 from search.records import Claim, State, StudyRecord, StudySpec, TrialRecord
 from search.report.numbers import snapshot
 from search.service.create import RunRequest, create_or_resume
@@ -24,9 +25,8 @@ from search.service.watched import GAP_S, Watched
 from search.store.leftovers import sweep
 from search.study.storage import open_storage
 from search.study.study import Asked, Study, StudyDeleted
-from search.work.engine import Place
-from search.work.ground import prepare
-from search.work.worker import work
+from search.worker.context import prepare
+from search.worker.worker_loop import work
 
 STALL_S = 60
 NOW = datetime.datetime(2026, 11, 28, tzinfo=datetime.UTC)

@@ -25,8 +25,8 @@ from search.study.pruners import PRUNERS
 from search.study.samplers import SAMPLERS
 from search.study.storage import Storage, open_storage
 from search.study.study import Asked, Study
-from search.work.ground import prepare
-from search.work.worker import work
+from search.worker.context import prepare
+from search.worker.worker_loop import work
 
 TWO = """
 optimizer = "adamw"

@@ -39,7 +39,7 @@ from search.service.confirmed import intervals_of
 from search.service.look import found_trial
 from search.store.engine import parse_url
 from search.store.sql import SQLStore
-from search.work.spec import training_seed
+from search.worker.spec import training_seed
 
 Command = Callable[..., Any]
 """Of the fixtures `here` and `tune`: how a command ended."""

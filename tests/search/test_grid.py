@@ -16,7 +16,7 @@ from search.space.domain import Space
 from search.space.file import change_space, space_entries
 from search.study import grid
 from search.study.grid import configurations, identity, is_discrete, is_exhausted, untaken
-from search.work.spec import decode, reference_settings, signature_of
+from search.worker.spec import decode, reference_settings, signature_of
 
 FIXED: dict[str, object] = {
     "optimizer": "adamw",

@@ -23,10 +23,10 @@ from search.store.deletion import delete_study
 from search.store.trial_facts import Facts
 from search.study.storage import open_storage
 from search.study.usable import Judge
-from search.work.attempt import Attempt
-from search.work.ground import Ground, prepare
-from search.work.handover import Handover
-from search.work.worker import work
+from search.worker.context import Ground, prepare
+from search.worker.migration import Handover
+from search.worker.trial_runner import Attempt
+from search.worker.worker_loop import work
 
 REQUEST = RunRequest(task="twodigit", trials=6, epochs=1, model="mlp", pruner="asha", sampler="random")
 Join = Callable[..., Ground]
@@ -47,7 +47,7 @@ def join(sqlite_url: str, mnist: Mnist, tmp_path: Path) -> Iterator[Join]:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.work.worker.IDLE_S", 0.02)
+    monkeypatch.setattr("search.worker.worker_loop.IDLE_S", 0.02)
 
 
 def one_thread(ground: Ground) -> int:

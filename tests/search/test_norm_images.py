@@ -24,12 +24,12 @@ from search.space.defaults import NORM_IMAGES
 from search.store.rows import Unusable, spec_to_json, study_of
 from search.study.storage import Storage, open_storage
 from search.study.study import Study
-from search.work.attempt import Attempt
-from search.work.ground import Ground, prepare
-from search.work.saves import FORMAT
-from search.work.spec import decode, training_seed
-from search.work.trial import learn
-from search.work.worker import work
+from search.worker.context import Ground, prepare
+from search.worker.resume_checkpoints import FORMAT
+from search.worker.spec import decode, training_seed
+from search.worker.trial import learn
+from search.worker.trial_runner import Attempt
+from search.worker.worker_loop import work
 
 CPU = torch.device("cpu")
 SPACE: dict[str, object] = {

@@ -15,8 +15,8 @@ import torch
 from data.mnist import Mnist
 from search.service.create import RunRequest, create_or_resume
 from search.study.storage import open_storage
-from search.work.ground import prepare
-from search.work.worker import work
+from search.worker.context import prepare
+from search.worker.worker_loop import work
 
 Command = Callable[..., Any]
 

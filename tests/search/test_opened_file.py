@@ -25,7 +25,7 @@ from search.store.sql import SQLStore
 from search.study.reading import open_reading
 from search.study.storage import Storage, open_storage, open_undisturbing
 from search.study.study import Study
-from search.work.order import Order, _work
+from search.worker.process import Order, _work
 
 MOVED = "was moved or deleted while this command used it"
 REPLACED = "was replaced by another file while this command used it; nothing was written to that one"

@@ -24,8 +24,8 @@ from search.service.look import found_trial
 from search.service.repeat import repeat
 from search.service.run import Hands
 from search.study.storage import Storage, open_storage
-from search.work.ground import Ground, prepare
-from search.work.worker import work
+from search.worker.context import Ground, prepare
+from search.worker.worker_loop import work
 
 CPU = torch.device("cpu")
 REQUEST = RunRequest(task="twodigit", trials=3, epochs=0.02, model="conv", pruner="none")

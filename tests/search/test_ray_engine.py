@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from search.work.engine import Needs
-from search.work.ray_cluster import Cluster
-from search.work.ray_engine import gpu_share, refused
+from search.launchers.base import Needs
+from search.launchers.ray import gpu_share, refused
+from search.launchers.ray_cluster import Cluster
 
 HERE = socket.gethostname()
 SERVER = "postgresql://tune@db/tune"

@@ -23,13 +23,13 @@ from search.errors import TryAgain
 from search.records import CheckpointRecord, Claim, Failure, Point, State
 from search.service.create import RunRequest, create_or_resume
 from search.study.storage import Storage, open_storage
-from search.work import attempt as attempts
-from search.work.artifacts import KEEP as KEPT
-from search.work.attempt import Attempt
-from search.work.ground import Ground, prepare
-from search.work.reaper import Reaper
-from search.work.saves import KEEP, Save, Saves
-from search.work.worker import Stopping, work
+from search.worker import trial_runner as attempts
+from search.worker.artifacts import KEEP as KEPT
+from search.worker.context import Ground, prepare
+from search.worker.recovery import Reaper
+from search.worker.resume_checkpoints import KEEP, Save, Saves
+from search.worker.trial_runner import Attempt
+from search.worker.worker_loop import Stopping, work
 
 # Reports after 2,250 and 3,600 images: 36 and 57 batches of the references.
 REQUEST = RunRequest(task="twodigit", trials=2, epochs=0.1, model="mlp", pruner="none")

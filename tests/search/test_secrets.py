@@ -24,15 +24,15 @@ from sqlalchemy.engine import make_url
 
 from search import redaction
 from search.cli.app import app
+from search.launchers.base import Needs
+from search.launchers.ray import RayEngine
+from search.launchers.ray_cluster import Cluster
 from search.records import StudySpec
 from search.redaction import traceback_text
 from search.store.url import parse_url
 from search.study.storage import Storage, open_storage
 from search.study.study import Study
-from search.work.engine import Needs
-from search.work.order import End, Order, carry_out
-from search.work.ray_cluster import Cluster
-from search.work.ray_engine import RayEngine
+from search.worker.process import End, Order, carry_out
 
 Command = Callable[..., Any]
 
@@ -294,16 +294,16 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRay]:
     module: Any = fake.module()
     monkeypatch.setitem(sys.modules, "ray", module)
     monkeypatch.setitem(sys.modules, "ray.exceptions", module.exceptions)
-    monkeypatch.delitem(sys.modules, "search.work.ray_foreman", raising=False)
+    monkeypatch.delitem(sys.modules, "search.launchers.ray_driver", raising=False)
     yield fake
-    sys.modules.pop("search.work.ray_foreman", None)  # it has imported the fake
+    sys.modules.pop("search.launchers.ray_driver", None)  # it has imported the fake
 
 
 class TestRay:
     def test_only_the_argument_of_a_call_has_it(
         self, ray: FakeRay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from search.work.ray_foreman import _Foreman
+        from search.launchers.ray_driver import _Foreman
 
         foreman = _Foreman()
         foreman.connect("auto")
@@ -326,7 +326,7 @@ class TestRay:
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        foreman = importlib.import_module("search.work.ray_foreman")
+        foreman = importlib.import_module("search.launchers.ray_driver")
         monkeypatch.setattr(foreman, "redact_output", lambda: None)  # of this process; it is tested elsewhere
 
         def dies(given: Order, _stop: object) -> End:
@@ -352,7 +352,8 @@ def test_a_local_worker_that_crashes_leaves_no_secret_on_the_terminal(tmp_path: 
 import sys
 from pathlib import Path
 from search.redaction import remember
-from search.work import local, order
+from search.launchers import local
+from search.worker import process as order
 
 def dies(given, stop):
     remember([{PASSWORD!r}])

@@ -28,10 +28,10 @@ from search.store.memory import MemoryStore
 from search.store.trial_facts import News
 from search.study.reading import open_reading
 from search.study.storage import Storage, open_storage
-from search.work.artifacts import KEEP
-from search.work.ground import Ground, prepare
-from search.work.weights import BestWeights, WeightsDamaged, WeightsMissing, place_for_new_weights
-from search.work.worker import work
+from search.worker.artifacts import KEEP
+from search.worker.best_weights import BestWeights, WeightsDamaged, WeightsMissing, place_for_new_weights
+from search.worker.context import Ground, prepare
+from search.worker.worker_loop import work
 
 Command = Callable[..., Any]
 REQUEST = RunRequest(task="twodigit", trials=4, epochs=0.02, model="mlp", pruner="none")

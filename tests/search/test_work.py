@@ -33,14 +33,14 @@ from search.store.memory import MemoryStore
 from search.study.ladder import Ladder
 from search.study.storage import Storage, open_storage
 from search.study.study import DEATHS, Asked, Study
-from search.work import trial as trials_module
-from search.work.artifacts import KEEP
-from search.work.attempt import Attempt
-from search.work.ground import Ground, prepare
-from search.work.lease import LEASE_S, Leases
-from search.work.reaper import Reaper
-from search.work.spec import decode, reference_settings, signature_of
-from search.work.worker import FAILURES_IN_A_ROW, GivenUp, WornOut, work
+from search.worker import trial as trials_module
+from search.worker.artifacts import KEEP
+from search.worker.context import Ground, prepare
+from search.worker.leases import LEASE_S, Leases
+from search.worker.recovery import Reaper
+from search.worker.spec import decode, reference_settings, signature_of
+from search.worker.trial_runner import Attempt
+from search.worker.worker_loop import FAILURES_IN_A_ROW, GivenUp, WornOut, work
 
 CPU = torch.device("cpu")
 QUICK = RunRequest(task="twodigit", trials=4, epochs=0.02, model="mlp", pruner="none")
@@ -221,7 +221,7 @@ class TestWork:
 
         for failure in (ZeroDivisionError("a bug"), TryAgain("The storage does not answer.")):
             with monkeypatch.context() as patch:
-                patch.setattr("search.work.worker.FAILURES_IN_A_ROW", 1)
+                patch.setattr("search.worker.worker_loop.FAILURES_IN_A_ROW", 1)
                 patch.setattr(Asked, "complete", fails(failure))
                 with pytest.raises((GivenUp, TryAgain)):
                     work(here, stop=lambda: False)
@@ -265,7 +265,7 @@ class TestWork:
         self, storage: Storage, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         here = ground(storage, mnist, tmp_path)
-        monkeypatch.setattr("search.work.attempt.learn", lambda *_args, **_more: 1 / 0)
+        monkeypatch.setattr("search.worker.trial_runner.learn", lambda *_args, **_more: 1 / 0)
         with pytest.raises(GivenUp, match="ZeroDivisionError"):
             work(here, stop=lambda: False)
         trial = here.study.trials()[0]
@@ -285,7 +285,7 @@ class TestWork:
                 raise RuntimeError("and then this")
             return trials_module.learn(*arguments, **more)
 
-        monkeypatch.setattr("search.work.attempt.learn", learn)
+        monkeypatch.setattr("search.worker.trial_runner.learn", learn)
         assert work(here, stop=lambda: False) == 4
         trials = here.study.trials()
         assert [t.failure for t in trials if t.state is State.FAILED] == [Failure.WORKER_DIED]
@@ -318,7 +318,7 @@ class TestWork:
             raise error
 
         with monkeypatch.context() as patch:
-            patch.setattr("search.work.attempt.learn", learn)
+            patch.setattr("search.worker.trial_runner.learn", learn)
             with pytest.raises(WornOut) as end:
                 work(here, stop=lambda: False)
             assert end.value.failures_in_a_row == 1
@@ -345,9 +345,9 @@ class TestWork:
         def save(_attempt: object) -> None:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-        monkeypatch.setattr("search.work.attempt.learn", learn)
-        monkeypatch.setattr("search.work.attempt.SAVE_EVERY_S", 1e9)
-        monkeypatch.setattr("search.work.attempt.Attempt.save", save)
+        monkeypatch.setattr("search.worker.trial_runner.learn", learn)
+        monkeypatch.setattr("search.worker.trial_runner.SAVE_EVERY_S", 1e9)
+        monkeypatch.setattr("search.worker.trial_runner.Attempt.save", save)
         with pytest.raises(WornOut):
             work(here, stop=lambda: False)
         first, second, *_ = here.study.trials()
@@ -369,7 +369,7 @@ class TestWork:
                 networks.append(weakref.ref(step.network))
                 yield step
 
-        monkeypatch.setattr("search.work.attempt.learn", learn)
+        monkeypatch.setattr("search.worker.trial_runner.learn", learn)
         here = ground(storage, mnist, tmp_path)
         gc.collect()
         gc.disable()
@@ -390,13 +390,13 @@ class TestWork:
             parked.append(attempt.asked.number)
             park(attempt)
 
-        monkeypatch.setattr("search.work.attempt.Attempt.park", noted)
+        monkeypatch.setattr("search.worker.trial_runner.Attempt.park", noted)
         curves = []
         for name, limit in (("memory", 10**9), ("disk", 0)):
             request = dataclasses.replace(QUICK, study=name, epochs=0.5, pruner="asha", trials=6)
             create_or_resume(storage, request, mnist)
             here = prepare(storage, name, mnist, tmp_path, device=torch.device("cpu"), threads=1)
-            monkeypatch.setattr("search.work.worker.WAITING_BYTES", limit)
+            monkeypatch.setattr("search.worker.worker_loop.WAITING_BYTES", limit)
             assert parked == []
             assert work(here, stop=lambda: False) == 6
             found = storage.store.curves(trial.trial_id for trial in here.study.trials())

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from search.records import Claim
 from search.store.base import LeaseLost
-from search.work.attempt import Attempt
-from search.work.ground import Ground
+from search.worker.context import Ground
+from search.worker.trial_runner import Attempt
 
 
 class Handover:

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from search.work.engine import Member, Place
-from search.work.order import Order
+from search.launchers.base import Member, Place
+from search.worker.process import Order
 
 RESTARTS, WITHIN_S = 8, 120.0
 """So often workers that died are replaced within so long; one more is a crash loop, and the crew stops.

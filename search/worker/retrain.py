@@ -13,9 +13,9 @@ from data.tasks import get_task
 from models.device import describe, prepare_process
 from search.records import StudyRecord, TrialRecord, Worker
 from search.study.ladder import Ladder
-from search.work.ground import same_data
-from search.work.spec import decode, training_seed
-from search.work.trial import Step, learn
+from search.worker.context import same_data
+from search.worker.spec import decode, training_seed
+from search.worker.trial import Step, learn
 
 _DEVICE = torch.device("cpu")
 

@@ -14,8 +14,8 @@ from models.export import onnx_answer
 from models.metrics import Tally
 from models.quantise import CALIBRATION, quantise
 from search.records import Scores
-from search.work.spec import signature_of
-from search.work.trial import scores_of
+from search.worker.spec import signature_of
+from search.worker.trial import scores_of
 
 _BATCH = 1000
 """Scored examples in one pass: whatever fits into the cache."""

@@ -88,7 +88,7 @@ def carry_out(order: Order, stop: Callable[[], bool]) -> End:
     logging.basicConfig(level=logging.ERROR, handlers=[log])
 
     # Imported here: torch and optuna take seconds, and all workers are started at once.
-    from search.work.worker import WornOut
+    from search.worker.worker_loop import WornOut
 
     try:
         _work(order, stop, began)
@@ -106,8 +106,8 @@ def _work(order: Order, stop: Callable[[], bool], began: float) -> None:
     from models.device import choose_device, prepare_process
     from search.store.database import PATIENCE_S
     from search.study.storage import open_storage
-    from search.work.ground import prepare
-    from search.work.worker import work
+    from search.worker.context import prepare
+    from search.worker.worker_loop import work
 
     prepare_process(order.threads)
     with open_storage(

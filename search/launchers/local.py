@@ -19,9 +19,9 @@ from multiprocessing.queues import SimpleQueue
 from typing import Literal
 
 from search.errors import TryAgain
+from search.launchers.base import Member, Place
 from search.redaction import redact_output, storage_out_of_environment, traceback_text
-from search.work.engine import Member, Place
-from search.work.order import End, Order, carry_out
+from search.worker.process import End, Order, carry_out
 
 GAVE_UP = 3
 """Exit code of a worker whose trials failed one after the other; starting it again would not help."""

@@ -23,11 +23,11 @@ from search.study.ladder import Ladder
 from search.study.pruners import Pruning
 from search.study.storage import Storage
 from search.study.study import Study
-from search.work.artifacts import Artifacts
-from search.work.closing import Closing
-from search.work.lease import LEASE_S
-from search.work.precision import Precisions, decided
-from search.work.weights import BestWeights, KeptIn, place_for_new_weights
+from search.worker.artifacts import Artifacts
+from search.worker.best_weights import BestWeights, KeptIn, place_for_new_weights
+from search.worker.leases import LEASE_S
+from search.worker.precision import Precisions, decided
+from search.worker.stop_policy import Closing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

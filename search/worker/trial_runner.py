@@ -15,11 +15,11 @@ from search.records import Answers, Claim, Point
 from search.report.confirming import racing
 from search.study.promotion import Candidate
 from search.study.study import Asked
-from search.work.ground import Ground
-from search.work.keeping import Moment, keep, moment_of
-from search.work.saves import FORMAT, Save, Saves
-from search.work.spec import TrialSpec, decode, signature_of, training_seed
-from search.work.trial import Learning, learn
+from search.worker.context import Ground
+from search.worker.keeping import Moment, keep, moment_of
+from search.worker.resume_checkpoints import FORMAT, Save, Saves
+from search.worker.spec import TrialSpec, decode, signature_of, training_seed
+from search.worker.trial import Learning, learn
 
 COPIES = 5
 """Of each weight, in a trial that waits: itself, its average, its best value, two moments."""

@@ -1,5 +1,5 @@
 """Workers on a Ray cluster: Ray finds a machine for each and tells when one is lost.
-Knows nothing of Ray's own calls: a foreman (search.work.ray_foreman) makes them, in a process of its own.
+Knows nothing of Ray's own calls: a foreman (search.launchers.ray_driver) makes them, in a process of its own.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from dataclasses import replace
 from typing import Any
 
 from search.errors import ConfigError, TryAgain
+from search.launchers.base import Member, Needs, Place
+from search.launchers.ray_cluster import Cluster, Unreachable
 from search.redaction import storage_out_of_environment
 from search.store.location import locate
-from search.work.engine import Member, Needs, Place
-from search.work.order import End, Order
-from search.work.ray_cluster import Cluster, Unreachable
+from search.worker.process import End, Order
 
 CONNECTED_S = 60.0
 """So long it may take to be connected to a cluster whose head answers."""
@@ -107,7 +107,7 @@ class RayEngine(AbstractContextManager["RayEngine"]):
 
 
 def _foreman(pipe: Any) -> None:
-    from search.work.ray_foreman import serve
+    from search.launchers.ray_driver import serve
 
     serve(pipe)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from models.checkpoint import checkpoint_bytes, network_tensors
 from models.network import ModelConfig, Network, Signature
 from search.records import Answers, CheckpointRecord, Claim, Point
-from search.work.weights import BestWeights
+from search.worker.best_weights import BestWeights
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -22,11 +22,11 @@ from pathlib import Path
 import ray
 from ray.exceptions import ActorUnavailableError, RayError
 
+from search.launchers.base import Place
+from search.launchers.ray_cluster import Cluster, Unreachable
 from search.redaction import redact_output, redacted
 from search.store.location import ARTIFACTS_VARIABLE
-from search.work.engine import Place
-from search.work.order import End, Order, carry_out
-from search.work.ray_cluster import Cluster, Unreachable
+from search.worker.process import End, Order, carry_out
 
 CONNECT_S = 5.0
 """So long the head may take to accept a connection."""

@@ -12,7 +12,7 @@ from data.tasks import get_task
 from models.checkpoint import parse_checkpoint
 from models.training import evaluate
 from search.records import Answers, Scores
-from search.work.trial import answers_of, scores_of
+from search.worker.trial import answers_of, scores_of
 
 
 def look_at_test(task: str, content: bytes, sha256: str, mnist: Mnist) -> tuple[Scores, int, Answers]:

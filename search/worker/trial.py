@@ -19,7 +19,7 @@ from models.network import Network, build
 from models.training import Report, Training
 from search.records import Answers, HeadScore, Point, Scores
 from search.seeds import derive
-from search.work.spec import TrialSpec, signature_of
+from search.worker.spec import TrialSpec, signature_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -23,7 +23,7 @@ from search.errors import TuneError
 from search.records import Answers, CheckpointRecord, Claim, StudyRecord
 from search.store.base import Store
 from search.store.location import ARTIFACTS_VARIABLE, Location, find_file
-from search.work.artifacts import Artifacts
+from search.worker.artifacts import Artifacts
 
 KeptIn = Literal["database", "folder"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from search.records import Claim, Failure
 from search.store.base import LeaseLost, Store
 from search.study.study import Study
-from search.work.lease import LEASE_S
+from search.worker.leases import LEASE_S
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

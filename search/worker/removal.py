@@ -18,7 +18,7 @@ from search.store.leftovers import orphans, sweep
 from search.store.location import ARTIFACTS_VARIABLE, SUFFIX, Location
 from search.study.reading import Reading
 from search.study.storage import Storage
-from search.work.artifacts import Artifacts, folder_pattern
+from search.worker.artifacts import Artifacts, folder_pattern
 
 TRIES = 5
 """A worker that does not know yet that its study is deleted may write while its folder is emptied."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
-from search.work.order import End, Order
+from search.worker.process import End, Order
 
 EngineName = Literal["local", "ray"]
 

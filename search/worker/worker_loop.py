@@ -24,13 +24,13 @@ from search.store.base import LeaseLost
 from search.store.optuna_trials import Exhausted
 from search.study.promotion import Decision
 from search.study.study import Asked, StudyDeleted
-from search.work.attempt import Attempt
-from search.work.ground import Ground
-from search.work.handover import Handover
-from search.work.lease import Leases
-from search.work.reaper import Reaper
-from search.work.removal import delete_if_orphaned
-from search.work.saves import discard_all
+from search.worker.context import Ground
+from search.worker.leases import Leases
+from search.worker.migration import Handover
+from search.worker.recovery import Reaper
+from search.worker.removal import delete_if_orphaned
+from search.worker.resume_checkpoints import discard_all
+from search.worker.trial_runner import Attempt
 
 IDLE_S = 0.5
 """Pause of a worker that finds every slot taken before it looks again."""
