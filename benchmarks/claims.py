@@ -31,7 +31,7 @@ from search.service.create import RunRequest, create_or_resume
 from search.store.sql import SQLStore
 from search.study.storage import open_storage
 from search.worker.context import prepare
-from search.worker.trial_runner import Attempt
+from search.worker.trial_runner import TrialRunner
 from search.worker.worker_loop import work
 
 Result = list[tuple[str, float | None]]
@@ -133,8 +133,8 @@ def without(slots: int) -> Iterator[None]:
         (SQLStore, "settle", nothing),
         (SQLStore, "open_claims", nothing),
         (SQLStore, "add_checkpoint", unclaimed),
-        (Attempt, "save", nothing),
-        (Attempt, "park", nothing),
+        (TrialRunner, "save", nothing),
+        (TrialRunner, "park", nothing),
     )
     with contextlib.ExitStack() as stack:
         for place, name, stand_in in stand_ins:
@@ -148,9 +148,9 @@ def run(url: str, request: RunRequest, mnist: Mnist, folder: Path) -> tuple[floa
     """(wall seconds, processor seconds, what came out) of the whole study with one worker."""
     with open_storage(url) as storage:
         study, _ = create_or_resume(storage, request, mnist)
-        ground = prepare(storage, study.name, mnist, folder, device=torch.device("cpu"), threads=1)
+        context = prepare(storage, study.name, mnist, folder, device=torch.device("cpu"), threads=1)
         wall, processor = time.perf_counter(), time.process_time()
-        work(ground, stop=lambda: False)
+        work(context, stop=lambda: False)
         seconds = time.perf_counter() - wall, time.process_time() - processor
         return *seconds, [(trial.state.value, trial.value) for trial in study.trials()]
 

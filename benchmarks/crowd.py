@@ -1,7 +1,6 @@
 """How many trivial trials a second a crowd of workers finishes on one study, and that the total is exact.
 
-Knows nothing of training: workers are forked by tests/faults/zygote.py, which replaces it by a formula; one
-report a trial, random sampling, no pruning. What is left is claims, leases, sampling and the database's own
+What is left is claims, leases, sampling and the database's own
 work, all on the same cores. Seconds are from the first trial's start to the last one's end, by the database.
 Prints a Markdown table.
 

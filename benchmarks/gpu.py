@@ -1,6 +1,6 @@
 """What a card gains: steps recorded as CUDA graphs against direct ones, and 100 trials by several workers.
 
-Knows nothing of how a step is recorded. Three Markdown tables, in this order:
+Three Markdown tables, in this order:
 
 1. whether recorded steps learn what direct ones do: loss on validation after each half epoch, both ways;
 2. images per second of the reference configurations and of a larger network, direct and recorded, in short

@@ -1,6 +1,6 @@
 """Studies of plausible finished trials, made by bulk inserts: as large as anybody wants, in a second or two.
 
-Knows nothing of what is measured on them. The rows are those of a search: in Optuna's own tables, by Optuna's
+The rows are those of a search: in Optuna's own tables, by Optuna's
 own definition of them, and in tune's.
 """
 

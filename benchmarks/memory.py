@@ -1,6 +1,5 @@
 """How much memory the workers of a whole search hold, and the process above them. A Markdown table.
 
-Knows nothing of how memory is taken; looks once a second from outside (Linux: /proc/PID/smaps_rollup).
 Resident counts pages that all processes share in full, proportional its share of them, anonymous none. Load
 on the machine changes the time, hardly the memory.
 

@@ -1,7 +1,5 @@
 """What a trial costs besides its training: storage, sampling, judging, book-keeping. Prints Markdown tables.
 
-Knows nothing of networks: a trial here is everything that a worker does for one, with nothing trained.
-
 Studies are filled with made-up trials (made_up.py). On each, whole trials then run through the same calls
 as in a worker: claim, ask, attach, draw, parameters noted, five points of the curve with their judgements,
 the end, the slot settled. Milliseconds of CPU are this process's own; wall time has the disk, the server and
@@ -84,7 +82,7 @@ def one_life(storage: Storage, study: Study, weights: BestWeights, clock: Clock,
     assert claim is not None
     with clock.part("ask and draw"):
         asked = study.ask(lambda trial_id: store.attach(claim, trial_id))
-        asked.draw()
+        asked.suggest()
     with clock.part("report and judge"):
         asked.note_parameters(123_456)
     last = 0.0
@@ -175,7 +173,7 @@ else:
         study.prepare(sampler=spec.sampler, pruner=spec.pruner, seed=spec.seed, ladder=ladder)
         before, wall, cpu = memory(), time.perf_counter(), time.process_time()
         asked = study.ask()
-        asked.draw()
+        asked.suggest()
         asked.report(ladder.rungs[2], 0.9)
         study.scores_at(ladder.rungs[2])
         asked.complete(0.9)

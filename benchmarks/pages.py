@@ -1,6 +1,6 @@
 """How long a page takes and how large it is, and `tune compare` with and without. Prints a Markdown table.
 
-Knows nothing of what is on a page. Studies are filled with made-up trials (made_up.py) and the first has
+Studies are filled with made-up trials (made_up.py) and the first has
 its winner's weights, those of the largest network that is searched by default, so that its page shows what
 they get wrong. The command is a whole process, as a person starts it: importing, reading, working out,
 writing. CPU seconds are those of that process.
@@ -30,7 +30,7 @@ from search.space.defaults import BY_NAME
 from search.space.domain import Fixed, Float, Int
 from search.study.storage import Storage, open_storage
 from search.worker.best_weights import BestWeights
-from search.worker.keeping import keep, moment_of
+from search.worker.keeping import keep, snapshot_of
 from search.worker.spec import signature_of
 
 
@@ -67,7 +67,7 @@ def give_weights(storage: Storage, name: str) -> None:
     )
     keep(
         BestWeights.of(storage.location, record, storage.store),
-        moment_of(build(largest, signature_of(task), seed=0)),
+        snapshot_of(build(largest, signature_of(task), seed=0)),
         task=task.name,
         number=trial.number,
         trial_id=trial.trial_id,

@@ -1,7 +1,5 @@
 """The script that one writes by hand: Optuna and PyTorch on twodigit, in one process, without tune's engine.
 
-Knows nothing of tune's training, workers and tables; benchmarks/versus_plain.py races it against `tune run`.
-
 The shape is that of pytorch_simple.py in optuna/optuna-examples: a DataLoader over single examples, an
 nn.Module made of what the trial suggests, TPE, the median pruner, a report on the whole of validation after
 each of ten epochs, study.optimize with torch's default threads. Pictures, splits, search space and the

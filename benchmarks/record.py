@@ -1,6 +1,6 @@
 """Makes the table that replay.py replays: a study's complete curves, and what each network costs here.
 
-Knows nothing of schedules. The study is one without pruning, for example
+The study is one without pruning, for example
 
     tune run --task twodigit --study record --trials 144 --epochs 4 --sampler random --pruner none
     python benchmarks/record.py record --storage sqlite:///studies.db

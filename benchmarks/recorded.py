@@ -1,6 +1,6 @@
 """The recorded trials of a study without pruning, and a sampler that deals from them.
 
-Knows nothing of schedules and clocks (benchmarks/replay.py). The table (benchmarks/curves.json) was made by
+The table (benchmarks/curves.json) was made by
 benchmarks/record.py. Samplers see a finite world here: what they propose is replaced by the nearest
 configuration of the table that was not drawn yet (scaled Euclidean distance within the same model family).
 """

@@ -1,7 +1,6 @@
 """Which search would have been quickest: replays recorded learning curves under many schedules.
 
-Knows nothing of networks: a trial's next stretch costs the seconds that were recorded and yields the score
-that was recorded. The clock is simulated, so hours of search replay in seconds, and every schedule meets
+The clock is simulated, so hours of search replay in seconds, and every schedule meets
 the same trials: each round deals the table's configurations in an order of its own, the same for all
 schedules. What is dealt, and how a sampler has its say in it, is in benchmarks/recorded.py.
 

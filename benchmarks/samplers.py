@@ -37,7 +37,7 @@ from search.study.promotion import Candidate
 from search.study.pruners import PRUNERS
 from search.study.samplers import SAMPLERS
 from search.study.storage import open_storage
-from search.study.study import Asked, Study
+from search.study.study import ActiveTrial, Study
 
 SPACE = default_space(("mlp",))
 LADDER = Ladder(epoch_images=36_000, epochs=8, halvings=3)
@@ -114,7 +114,7 @@ class Objective:
 def search(study: Study, objective: Objective, seed: int, pruner: str, sampler: str, trials: int) -> None:
     """One worker's search, with nothing trained."""
     pruning = study.prepare(sampler=sampler, pruner=pruner, seed=seed, ladder=LADDER)
-    held: dict[int, tuple[Asked, dict[int, float], int]] = {}
+    held: dict[int, tuple[ActiveTrial, dict[int, float], int]] = {}
     """by number: the trial, its curve, training images seen"""
     finished = 0
 
@@ -143,7 +143,7 @@ def search(study: Study, objective: Objective, seed: int, pruner: str, sampler: 
             if drained:
                 continue
             asked = study.ask()
-            scores = objective.scores(asked.draw(), random.Random(f"{seed}/{asked.number}"))
+            scores = objective.scores(asked.suggest(), random.Random(f"{seed}/{asked.number}"))
             if not scores:
                 study.fail(asked.trial_id, Failure.DIVERGED, "")
                 continue

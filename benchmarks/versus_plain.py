@@ -1,6 +1,6 @@
 """How soon `tune run` has a model above 98 %, against the script that one writes by hand. A Markdown table.
 
-Knows nothing of how either side trains. They take turns on one machine: for each seed a fresh process, a
+They take turns on one machine: for each seed a fresh process, a
 fresh folder and a fresh SQLite file for each. MNIST must be in the cache, so that neither fetches it.
 
 - plain: benchmarks/plain_optuna.py, whose docstring says what it is. Its moments are in the events it writes.

@@ -1,7 +1,5 @@
 """Do MNIST's training digits lie in the order of their writers, and what does it matter who validates?
 
-Knows nothing of studies, and never reads a test digit.
-
     python benchmarks/writers.py order
     python benchmarks/writers.py folds
     python benchmarks/writers.py folds --epochs 8 --folds 0 4 9 --with channels=24 affine=2 --with channels=24

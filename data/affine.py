@@ -1,7 +1,4 @@
-"""Turns, stretches and slants each picture of a batch by its own random amounts.
-
-Knows nothing of digits and tasks.
-"""
+"""Turns, stretches and slants each picture of a batch by its own random amounts."""
 
 import math
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""Writes a file whole or not at all, also when the process or the machine dies meanwhile.
-
-Knows nothing of what the bytes mean.
-"""
+"""Writes a file whole or not at all, also when the process or the machine dies meanwhile."""
 
 import glob
 import os

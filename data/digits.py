@@ -1,7 +1,4 @@
-"""The digits of one split, on one device: disjoint between splits, picked by index, moved if wanted.
-
-Knows nothing of tasks; composing digits into examples is theirs.
-"""
+"""The digits of one split, on one device: disjoint between splits, picked by index, moved if wanted."""
 
 import functools
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""The task of reading one digit and adding a given number to it (pytorch_mnist_multi_label).
-
-Knows nothing of files and networks.
-"""
+"""The task of reading one digit and adding a given number to it (pytorch_mnist_multi_label)."""
 
 from collections.abc import Sequence
 from functools import partial

@@ -1,7 +1,4 @@
-"""Brings the four MNIST files into a folder, from wherever they can be had; only genuine bytes get in.
-
-Knows nothing of tensors and tasks, and prints nothing.
-"""
+"""Brings the four MNIST files into a folder, from wherever they can be had; only genuine bytes get in."""
 
 import errno
 import fcntl

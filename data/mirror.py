@@ -1,7 +1,4 @@
-"""Downloads one MNIST file over HTTP(S), and goes on where an interrupted download stopped.
-
-Knows nothing of other sources or of the cache; it keeps half a download beside the place of the file.
-"""
+"""Downloads one MNIST file over HTTP(S), and goes on where an interrupted download stopped."""
 
 import socket
 import threading

@@ -1,7 +1,4 @@
-"""The four MNIST files: where they lie, whether they are the genuine ones, and their pixels as tensors.
-
-Knows nothing of where the files come from, nor of tasks and splits.
-"""
+"""The four MNIST files: where they lie, whether they are the genuine ones, and their pixels as tensors."""
 
 import hashlib
 import os

@@ -1,7 +1,4 @@
-"""How training digits move: what an augmentation asks for, as one object that draws motions and applies them.
-
-Knows nothing of tasks; which digits move, and by whose chance, is theirs.
-"""
+"""Augmentation by motion: one object draws shifts and affine transforms of training digits and applies them."""
 
 from typing import Protocol
 

@@ -1,7 +1,4 @@
-"""Shows a task: a grid of its examples with their answers, as a PNG for people.
-
-Knows nothing of networks and predictions, and never opens the test split.
-"""
+"""Shows a task: a grid of its examples with their answers, as a PNG for people."""
 
 import io
 from itertools import islice

@@ -1,7 +1,4 @@
-"""Moves each picture of a batch by its own few pixels.
-
-Knows nothing of digits, tasks or chance: the caller draws the distances.
-"""
+"""Moves each picture of a batch by its own few pixels."""
 
 import torch
 from torch import Tensor

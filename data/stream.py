@@ -1,7 +1,4 @@
-"""Turns index tables into batches, hundreds of examples at a time: nothing is done per example in Python.
-
-Knows nothing of digits: a task says which rows an epoch has and how rows become examples.
-"""
+"""Turns index tables into batches, hundreds of examples at a time: nothing is done per example in Python."""
 
 import hashlib
 from collections.abc import Callable, Iterator

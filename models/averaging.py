@@ -1,7 +1,4 @@
-"""A running average of a network's weights: what is judged, kept and handed over instead of the last step.
-
-Knows nothing of optimizers, losses or data.
-"""
+"""A running average of a network's weights: what is judged, kept and handed over instead of the last step."""
 
 import copy
 from collections.abc import Mapping

@@ -1,7 +1,4 @@
-"""A training step recorded once as a CUDA graph and replayed: one launch where a small network has a hundred.
-
-Knows nothing of networks, losses or optimizers; what it records must be a function of its inputs' memory.
-"""
+"""A training step recorded once as a CUDA graph and replayed: one launch in place of a hundred."""
 
 import logging
 from collections.abc import Callable, Sequence

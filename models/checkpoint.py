@@ -1,7 +1,4 @@
-"""A network, or a whole training, as one safetensors file that verifies itself.
-
-Knows nothing of what the tensors mean beyond the prefix "network.", nor of who keeps the file's checksum.
-"""
+"""A network, or a whole training, as one safetensors file that verifies itself."""
 
 import hashlib
 import json

@@ -1,7 +1,4 @@
-"""The checks that every config makes at its construction: a rule, and the value that broke it.
-
-Knows nothing of what the values configure.
-"""
+"""The checks that every config makes at its construction: a rule, and the value that broke it."""
 
 import difflib
 import math

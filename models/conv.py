@@ -1,7 +1,4 @@
-"""The convolutional network: its config, and the parts that a network is built of.
-
-Knows nothing of heads, numbers or training.
-"""
+"""The convolutional network: its config, and the parts that a network is built of."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

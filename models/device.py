@@ -1,7 +1,4 @@
-"""What this process computes on: the device, the threads, and whether bfloat16 pays here.
-
-Knows nothing of networks, data or how many processes share the machine.
-"""
+"""What this process computes on: the device, the threads, and whether bfloat16 pays here."""
 
 import contextlib
 import ctypes

@@ -1,7 +1,4 @@
-"""A trained network as files that other programs load, each of them held against the network it came from.
-
-Knows nothing of tasks, studies and trials, nor of where the files are kept.
-"""
+"""A trained network as files that other programs load, each of them held against the network it came from."""
 
 import io
 import json

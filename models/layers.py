@@ -1,7 +1,4 @@
-"""The few layers that torch lacks or that are faster written by hand here.
-
-Knows nothing of whole networks, of configs or of training.
-"""
+"""The few layers that torch lacks or that are faster written by hand here."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args

@@ -1,7 +1,4 @@
-"""Loss and accuracy of logits against targets, head by head, summed over any number of batches.
-
-Knows nothing of networks, data or training.
-"""
+"""Loss and accuracy of logits against targets, head by head, summed over any number of batches."""
 
 import math
 from dataclasses import dataclass, field

@@ -1,7 +1,4 @@
-"""The multi-layer perceptron: its config, and the parts that a network is built of.
-
-Knows nothing of heads, numbers or training.
-"""
+"""The multi-layer perceptron: its config, and the parts that a network is built of."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,4 @@
-"""From a config and a signature to a network: pictures (and numbers) in, logits for each head out.
-
-Knows nothing of what the heads mean, of losses or of training.
-"""
+"""From a config and a signature to a network: pictures (and numbers) in, logits for each head out."""
 
 import json
 from collections.abc import Callable

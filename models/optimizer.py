@@ -1,7 +1,5 @@
 """The optimizers on offer: torch's fused kernels, called without torch.optim around them.
 
-Knows nothing of schedules, losses or data.
-
 Who makes a torch.optim.Optimizer imports torch._dynamo and sympy, 71 MB and a second or two in each worker,
 and what its `step` does in Python around the same kernels is up to a tenth of a small network's step
 (docs/decisions/004 and 007). A test holds every step to torch.optim's, bit for bit.

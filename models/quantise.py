@@ -1,7 +1,4 @@
-"""An ONNX file with eight-bit arithmetic: a quarter of the size, nearly the same answers.
-
-Knows nothing of where the calibrating pictures come from, nor whether the accuracy that is left is enough.
-"""
+"""An ONNX file with eight-bit arithmetic: a quarter of the size, nearly the same answers."""
 
 import logging
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,4 @@
-"""The three published networks that every search is measured against, with the training that they were given.
-
-Knows nothing of the tasks' data or of how long to train.
-"""
+"""The three published networks that every search is measured against, with their published training."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,4 @@
-"""How the learning rate moves over a run: pure functions from the fraction of the run done to a multiplier.
-
-Knows nothing of optimizers, steps or epochs.
-"""
+"""Learning rate schedules: pure functions from the fraction of the run done to a multiplier."""
 
 import math
 from collections.abc import Callable

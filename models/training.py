@@ -1,7 +1,4 @@
-"""The one training loop: trains any network on any batches and yields a report at each milestone.
-
-Knows nothing of studies, trials, tasks or files.
-"""
+"""The one training loop: trains any network on any batches and yields a report at each milestone."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,5 +1,4 @@
 """What a confirmation found out: frozen records beside those of search/records.py, standard library only.
-Knows nothing of how a confirmation is done, stored or shown.
 
 A search ends with the best of many noisy scores. A confirmation trains the leaders of a search again on fresh
 seeds, ranks them by the mean, and evaluates the chosen one and the references on the test set, once.

@@ -1,5 +1,4 @@
 """Every refusal that a person may see, and the exit code that goes with it.
-Knows nothing of how a refusal is printed.
 
     TuneError            1   the work failed
     ├── UsageError       2   a flag, a name or a value that cannot be meant

@@ -1,6 +1,4 @@
-"""Which machine this is: a process id means something only on the machine, or in the container, that gave it.
-Knows nothing of what workers do.
-"""
+"""Which machine this is: a process id means something only on the machine or container that gave it."""
 
 from __future__ import annotations
 

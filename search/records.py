@@ -1,6 +1,4 @@
-"""The facts that rooms hand to each other: frozen records, standard library only.
-Knows nothing of databases, of Optuna or of tensors.
-"""
+"""The facts that rooms hand to each other: frozen records, standard library only."""
 
 from __future__ import annotations
 

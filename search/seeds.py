@@ -1,6 +1,4 @@
-"""Derives independent seeds from one root, so that no two random streams of a study are the same.
-Knows nothing of what a seed is used for.
-"""
+"""Derives independent seeds from one root, so that no two random streams of a study are the same."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """The command `tune`: gathers the commands, turns refusals into words and exit codes.
-Knows nothing of what a command does. Heavy imports belong inside the commands: `tune --help` is instant.
+Heavy imports belong inside the commands: `tune --help` is instant.
 """
 
 from __future__ import annotations

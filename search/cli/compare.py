@@ -1,6 +1,4 @@
-"""`tune compare`: studies of one task side by side, as a table, as JSON or as a page.
-Knows nothing of databases.
-"""
+"""`tune compare`: studies of one task side by side, as a table, as JSON or as a page."""
 
 from __future__ import annotations
 

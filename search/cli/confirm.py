@@ -1,6 +1,4 @@
-"""`tune confirm`: parse, one service call, print the ranking, what follows, and what the test set said.
-Knows nothing of training and of databases.
-"""
+"""`tune confirm`: parse, one service call, print the ranking, what follows, and what the test set said."""
 
 from __future__ import annotations
 
@@ -67,9 +65,9 @@ def confirm(
     with starting() as status:
         from search.service.confirm import ConfirmRequest
         from search.service.confirm import confirm as service
-        from search.service.run import Hands
+        from search.service.run import WorkerOptions
 
-        hands = Hands(
+        options = WorkerOptions(
             workers=workers,
             threads=threads,
             device=device.value,
@@ -83,7 +81,7 @@ def confirm(
             epochs=epochs,
             widen=widen,
             precision=None if precision is None else precision.value,
-            hands=hands,
+            options=options,
         )
 
         def tell(words: str) -> None:

@@ -1,6 +1,4 @@
-"""`tune data fetch|verify|show`: MNIST on this machine.
-Knows nothing of studies.
-"""
+"""`tune data fetch|verify|show`: MNIST on this machine."""
 
 from __future__ import annotations
 

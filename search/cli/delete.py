@@ -1,6 +1,4 @@
-"""`tune delete`: says what will be lost, asks, and deletes.
-Knows nothing of databases.
-"""
+"""`tune delete`: says what will be lost, asks, and deletes."""
 
 from __future__ import annotations
 

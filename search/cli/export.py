@@ -1,6 +1,4 @@
-"""`tune export`: a trained network as a folder that other programs load.
-Knows nothing of formats and of databases.
-"""
+"""`tune export`: a trained network as a folder that other programs load."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
 """`tune dashboard`, `repeat` and `doctor`: hand a study to another program, try whether a trial can be
 repeated, say what this machine offers.
-Knows nothing of training and of databases.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""`tune studies`, `trials`, `best`: what is there, as tables for people or JSON for programs.
-Knows nothing of databases.
-"""
+"""`tune studies`, `trials`, `best`: what is there, as tables for people or JSON for programs."""
 
 from __future__ import annotations
 

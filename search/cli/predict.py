@@ -1,6 +1,4 @@
-"""`tune predict` and `tune demo`: an exported model on a picture, or on what one draws. Torch is not needed.
-Knows nothing of studies.
-"""
+"""`tune predict` and `tune demo`: an exported model on an image, or on what one draws. Needs no torch."""
 
 from __future__ import annotations
 

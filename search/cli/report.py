@@ -1,6 +1,4 @@
-"""`tune report`: a study on one page.
-Knows nothing of what is on the page.
-"""
+"""`tune report`: a study on one page."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""`tune run` and `tune worker`: parse, one service call, say how it ended.
-Knows nothing of workers and databases.
-"""
+"""`tune run` and `tune worker`: parse, one service call, say how it ended."""
 
 from __future__ import annotations
 
@@ -220,9 +218,9 @@ def worker(
         raise UsageError("--forever has no end at which to print JSON: leave one of the two out.")
     url = storage_url(storage)
     with starting() as status:
-        from search.service.run import Hands, join, serve
+        from search.service.run import WorkerOptions, join, serve
 
-        hands = Hands(
+        options = WorkerOptions(
             workers=workers,
             threads=threads,
             device=device.value,
@@ -236,7 +234,7 @@ def worker(
             if study is None or forever:
                 serve(
                     url,
-                    hands,
+                    options,
                     only=study,
                     watching=partial(watching, status),
                     tell=tell,
@@ -244,7 +242,9 @@ def worker(
                     stage=status.say,
                 )
             with watching(status) as watch:
-                result = join(study, url, hands, watch=watch, tell=tell, progress=progress, stage=status.say)
+                result = join(
+                    study, url, options, watch=watch, tell=tell, progress=progress, stage=status.say
+                )
     _tell(result, json=json, storage=storage)
 
 

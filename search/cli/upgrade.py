@@ -1,6 +1,4 @@
-"""`tune upgrade`: brings a storage of an older tune up to date.
-Knows nothing of databases.
-"""
+"""`tune upgrade`: brings a storage of an older tune up to date."""
 
 from __future__ import annotations
 

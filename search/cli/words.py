@@ -1,6 +1,4 @@
-"""How settings and scores read on one line, and beside them the words for figures that pages share.
-Knows nothing of where they are printed.
-"""
+"""How settings and scores read on one line, and beside them the words for figures that pages share."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """What starts workers, as processes of this machine (local) or somewhere on a Ray cluster (ray_engine).
-Knows nothing of trials. No engine is trusted with more than starting: what is done once and what is done
+No engine is trusted with more than starting: what is done once and what is done
 again, the claims decide (docs/decisions/002).
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
-from search.worker.process import End, Order
+from search.worker.process import WorkerConfig, WorkerExit
 
 EngineName = Literal["local", "ray"]
 
@@ -21,7 +21,7 @@ class Place(NamedTuple):
     pid: int
 
 
-class Member(Protocol):
+class WorkerHandle(Protocol):
     """One worker that was started."""
 
     @property
@@ -30,7 +30,7 @@ class Member(Protocol):
         ...
 
     @property
-    def end(self) -> End | None:
+    def end(self) -> WorkerExit | None:
         """How it ended; None as long as it has not."""
         ...
 
@@ -47,20 +47,20 @@ class Member(Protocol):
         ...
 
 
-class Engine(Protocol):
+class Launcher(Protocol):
     """A way to start workers."""
 
     def room(self, threads: int) -> int:
         """How many workers it would start, where nobody says how many."""
         ...
 
-    def starter(self, size: int) -> Callable[[Order], Member]:
+    def starter(self, size: int) -> Callable[[WorkerConfig], WorkerHandle]:
         """What starts one of `size` workers at each call."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Needs:
+class WorkerRequirements:
     """What workers will ask of the machines that they are started on."""
 
     storage_url: str = field(repr=False)

@@ -1,5 +1,5 @@
 """Workers as processes of this machine.
-Knows nothing of what a worker does. Processes are spawned, never forked: torch and SQLite forbid it.
+Processes are spawned, never forked: torch and SQLite forbid it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from multiprocessing.queues import SimpleQueue
 from typing import Literal
 
 from search.errors import TryAgain
-from search.launchers.base import Member, Place
+from search.launchers.base import Place, WorkerHandle
 from search.redaction import redact_output, storage_out_of_environment, traceback_text
-from search.worker.process import End, Order, carry_out
+from search.worker.process import WorkerConfig, WorkerExit, run_worker
 
 GAVE_UP = 3
 """Exit code of a worker whose trials failed one after the other; starting it again would not help."""
@@ -34,7 +34,7 @@ ON_A_CARD = 4
 """Workers that keep one GPU busy; more of them only take more of its memory (docs/decisions/008)."""
 
 
-class LocalEngine(AbstractContextManager["LocalEngine"]):
+class LocalLauncher(AbstractContextManager["LocalLauncher"]):
     """Starts worker processes here."""
 
     def __init__(self, device: Literal["auto", "cpu", "cuda"] = "auto") -> None:
@@ -50,12 +50,12 @@ class LocalEngine(AbstractContextManager["LocalEngine"]):
         gpus = count_gpus(self._device)
         return min(cores, ON_A_CARD * gpus) if gpus else cores
 
-    def starter(self, size: int) -> Callable[[Order], Member]:
+    def starter(self, size: int) -> Callable[[WorkerConfig], WorkerHandle]:
         """What starts a process at each call. With several GPUs, each process is given one of them."""
         from models.device import count_gpus
 
         gpus = count_gpus(self._device)
-        return _SpreadOverGPUs(gpus, LocalMember) if gpus > 1 else LocalMember
+        return _SpreadOverGPUs(gpus, LocalWorker) if gpus > 1 else LocalWorker
 
     def __exit__(self, *_error: object) -> None:
         """Nothing is left to be closed: whoever started members ends them."""
@@ -65,44 +65,44 @@ class _SpreadOverGPUs:
     """Starts each worker on the GPU with the fewest living workers, so that they are spread evenly and a
     replacement is on the GPU of the worker that it replaces."""
 
-    def __init__(self, gpus: int, start: Callable[[Order], Member]) -> None:
+    def __init__(self, gpus: int, start: Callable[[WorkerConfig], WorkerHandle]) -> None:
         self._start = start
-        self._members: list[list[Member]] = [[] for _ in range(gpus)]
+        self._workers: list[list[WorkerHandle]] = [[] for _ in range(gpus)]
         """the living workers of each GPU"""
 
-    def __call__(self, order: Order) -> Member:
-        self._members = [[each for each in members if each.end is None] for members in self._members]
-        gpu = min(range(len(self._members)), key=lambda index: len(self._members[index]))
-        member = self._start(replace(order, gpu=gpu))
-        self._members[gpu].append(member)
-        return member
+    def __call__(self, config: WorkerConfig) -> WorkerHandle:
+        self._workers = [[each for each in workers if each.end is None] for workers in self._workers]
+        gpu = min(range(len(self._workers)), key=lambda index: len(self._workers[index]))
+        worker = self._start(replace(config, gpu=gpu))
+        self._workers[gpu].append(worker)
+        return worker
 
 
-class LocalMember:
+class LocalWorker:
     """A worker process."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, config: WorkerConfig) -> None:
         context = multiprocessing.get_context("spawn")
         # The order travels through a pipe, so that no password is in the arguments of the process.
         with storage_out_of_environment():
             self._last_words: SimpleQueue[str] = context.SimpleQueue()
-            self._process = context.Process(target=_main, args=(order, self._last_words), daemon=True)
+            self._process = context.Process(target=_main, args=(config, self._last_words), daemon=True)
             self._process.start()
         assert self._process.pid is not None
         self.place = Place(socket.gethostname(), self._process.pid)
-        self._end: End | None = None
+        self._end: WorkerExit | None = None
 
     @property
-    def end(self) -> End | None:
+    def end(self) -> WorkerExit | None:
         """By the exit code of the process."""
         code = self._process.exitcode
         if self._end is None and code is not None:
             if code == GAVE_UP:
-                self._end = End(how="gave up", words=self._last_words.get())  # there to be read once
+                self._end = WorkerExit(how="gave up", words=self._last_words.get())  # there to be read once
             elif code > AFRESH:
-                self._end = End(how="worn out", failures_in_a_row=code - AFRESH)
+                self._end = WorkerExit(how="worn out", failures_in_a_row=code - AFRESH)
             else:
-                self._end = End(how="died" if code else "well", words=f"exit code {code}")
+                self._end = WorkerExit(how="died" if code else "well", words=f"exit code {code}")
         return self._end
 
     def stop(self) -> None:
@@ -121,7 +121,7 @@ class LocalMember:
         self._process.join()
 
 
-def _main(order: Order, last_words: SimpleQueue[str]) -> None:
+def _main(config: WorkerConfig, last_words: SimpleQueue[str]) -> None:
     """A worker process; its `last_words` say why it gave up."""
     stopping = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which decides for all
@@ -129,7 +129,7 @@ def _main(order: Order, last_words: SimpleQueue[str]) -> None:
     _stop_with_parent(stopping.set)
     redact_output()
     try:
-        end = carry_out(order, stopping.is_set)
+        end = run_worker(config, stopping.is_set)
     except Exception as error:  # multiprocessing would print it as it is
         sys.stderr.write(traceback_text(error))
         sys.stderr.flush()

@@ -1,6 +1,4 @@
-"""A fixed number of workers for one study: notices when one dies, replaces it, stops them all.
-Knows nothing of what a worker does, nor of how one is started: that is its engine's.
-"""
+"""A fixed number of workers for one study: notices when one dies, replaces it, stops them all."""
 
 from __future__ import annotations
 
@@ -8,8 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from search.launchers.base import Member, Place
-from search.worker.process import Order
+from search.launchers.base import Place, WorkerHandle
+from search.worker.process import WorkerConfig
 
 RESTARTS, WITHIN_S = 8, 120.0
 """So often workers that died are replaced within so long; one more is a crash loop, and the crew stops.
@@ -17,14 +15,16 @@ Settings that take every worker down are left alone after four (search.study.stu
 such trials do not end a run. Workers that were lost with their machine do not count."""
 
 
-class Crew:
+class WorkerPool:
     """The workers of one run."""
 
-    def __init__(self, start: Callable[[Order], Member], order: Order, size: int) -> None:
+    def __init__(
+        self, start: Callable[[WorkerConfig], WorkerHandle], config: WorkerConfig, size: int
+    ) -> None:
         self._start = start
-        self._order = order
+        self._config = config
         self._began = time.monotonic()
-        self._members = [start(order) for _ in range(size)]
+        self._workers = [start(config) for _ in range(size)]
         self._deaths: list[float] = []
         self.gave_up: str | None = None
         """why some worker stopped, for a reason that a new one would meet again"""
@@ -32,14 +32,14 @@ class Crew:
     @property
     def ended(self) -> bool:
         """Whether every worker has ended well; one that died waits for `tend`."""
-        ends = [member.end for member in self._members]
+        ends = [worker.end for worker in self._workers]
         return all(end is not None and end.how == "well" for end in ends)
 
-    def tend(self) -> list[Place]:
+    def supervise(self) -> list[Place]:
         """Replaces workers that died or are worn out; returns where these were."""
         left: list[Place] = []
-        for index, member in enumerate(self._members):
-            end = member.end
+        for index, worker in enumerate(self._workers):
+            end = worker.end
             if self.gave_up is not None or end is None or end.how == "well":
                 continue
             if end.how == "gave up":
@@ -53,41 +53,41 @@ class Crew:
                     )
                     continue
                 self._deaths.append(time.monotonic())
-            if member.place is not None:
-                left.append(member.place)
+            if worker.place is not None:
+                left.append(worker.place)
             self._replace(index, failures_in_a_row=end.failures_in_a_row)
         return left
 
     def stop(self, *, grace_s: float = 5.0) -> None:
         """Asks every worker to end its trials cleanly, and kills those that do not within `grace_s`."""
-        for member in self._members:
-            member.stop()
+        for worker in self._workers:
+            worker.stop()
         deadline = time.monotonic() + grace_s
-        for member in self._members:
-            member.wait(max(0.0, deadline - time.monotonic()))
+        for worker in self._workers:
+            worker.wait(max(0.0, deadline - time.monotonic()))
         self.kill()
 
     def kill(self) -> None:
         """Ends every worker at once."""
-        for member in self._members:
-            member.kill()
+        for worker in self._workers:
+            worker.kill()
 
     def replace(self, place: Place) -> None:
         """Ends one worker at once, and starts another in its place."""
-        for index, member in enumerate(self._members):
-            if member.place == place:
+        for index, worker in enumerate(self._workers):
+            if worker.place == place:
                 self._replace(index, failures_in_a_row=0)
 
     @property
     def places(self) -> list[Place]:
         """Where all current workers are, dead or alive, as far as that is known."""
-        return [member.place for member in self._members if member.place is not None]
+        return [worker.place for worker in self._workers if worker.place is not None]
 
     def _replace(self, index: int, *, failures_in_a_row: int) -> None:
-        self._members[index].kill()  # also one whose work has ended: its process may still hold its room
-        left_s = self._order.left_s - (time.monotonic() - self._began)
-        self._members[index] = self._start(
-            replace(self._order, failures_in_a_row=failures_in_a_row, left_s=left_s)
+        self._workers[index].kill()  # also one whose work has ended: its process may still hold its room
+        left_s = self._config.left_s - (time.monotonic() - self._began)
+        self._workers[index] = self._start(
+            replace(self._config, failures_in_a_row=failures_in_a_row, left_s=left_s)
         )
 
     @property

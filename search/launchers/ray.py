@@ -1,6 +1,4 @@
-"""Workers on a Ray cluster: Ray finds a machine for each and tells when one is lost.
-Knows nothing of Ray's own calls: a foreman (search.launchers.ray_driver) makes them, in a process of its own.
-"""
+"""Workers on a Ray cluster: Ray finds a machine for each and tells when one is lost."""
 
 from __future__ import annotations
 
@@ -16,11 +14,11 @@ from dataclasses import replace
 from typing import Any
 
 from search.errors import ConfigError, TryAgain
-from search.launchers.base import Member, Needs, Place
+from search.launchers.base import Place, WorkerHandle, WorkerRequirements
 from search.launchers.ray_cluster import Cluster, Unreachable
 from search.redaction import storage_out_of_environment
 from search.store.location import locate
-from search.worker.process import End, Order
+from search.worker.process import WorkerConfig, WorkerExit
 
 CONNECTED_S = 60.0
 """So long it may take to be connected to a cluster whose head answers."""
@@ -29,16 +27,16 @@ ANSWERED_S = 90.0
 """So long a call may take. Ray gives a head that is away a minute."""
 
 
-class RayEngine(AbstractContextManager["RayEngine"]):
+class RayLauncher(AbstractContextManager["RayLauncher"]):
     """Starts workers on a cluster that is there already."""
 
-    def __init__(self, address: str | None, needs: Needs) -> None:
+    def __init__(self, address: str | None, needs: WorkerRequirements) -> None:
         self._address = cluster_address(address)
         self._needs = needs
         self._lost: str | None = None
         """why there is no foreman any more"""
 
-    def __enter__(self) -> RayEngine:
+    def __enter__(self) -> RayLauncher:
         """Connects. Raises ConfigError where the cluster cannot do what is needed, TryAgain where there is
         none."""
         if importlib.util.find_spec("ray") is None:
@@ -83,13 +81,13 @@ class RayEngine(AbstractContextManager["RayEngine"]):
             return max(1, int(self._cluster.gpus))
         return sum(int(cpus // threads) for cpus in self._cluster.cpus)
 
-    def starter(self, size: int) -> Callable[[Order], Member]:
+    def starter(self, size: int) -> Callable[[WorkerConfig], WorkerHandle]:
         """What has Ray start one of `size` workers at each call; they wait where there is no room yet."""
         gpus = gpu_share(self._cluster.gpus, size) if uses_gpus(self._cluster, self._needs) else 0.0
 
-        def start(order: Order) -> Member:
-            order = replace(order, device="cuda" if gpus else "cpu")
-            return RayMember(self._call, order, gpus, lost=lambda: self._lost)
+        def start(config: WorkerConfig) -> WorkerHandle:
+            config = replace(config, device="cuda" if gpus else "cpu")
+            return RayWorker(self._call, config, gpus, lost=lambda: self._lost)
 
         return start
 
@@ -112,17 +110,17 @@ def _foreman(pipe: Any) -> None:
     serve(pipe)
 
 
-class RayMember:
+class RayWorker:
     """One worker, somewhere on the cluster."""
 
     def __init__(
-        self, call: Callable[..., Any], order: Order, gpus: float, lost: Callable[[], str | None]
+        self, call: Callable[..., Any], config: WorkerConfig, gpus: float, lost: Callable[[], str | None]
     ) -> None:
         self._call = call
         self._lost = lost
-        self._number = call("start", order, gpus)
+        self._number = call("start", config, gpus)
         self._place: Place | None = None
-        self._end: End | None = None
+        self._end: WorkerExit | None = None
 
     @property
     def place(self) -> Place | None:
@@ -131,7 +129,7 @@ class RayMember:
         return self._place
 
     @property
-    def end(self) -> End | None:
+    def end(self) -> WorkerExit | None:
         """As its process told, or Ray in its place."""
         self._look()
         return self._end
@@ -155,7 +153,7 @@ class RayMember:
             return
         seen = self._call("look", self._number)
         if seen is None:
-            self._end = End(how="gave up", words=f"The Ray cluster is lost: {self._lost()}.")
+            self._end = WorkerExit(how="gave up", words=f"The Ray cluster is lost: {self._lost()}.")
         else:
             self._place, self._end = seen
 
@@ -165,7 +163,7 @@ def cluster_address(given: str | None) -> str:
     return given or os.environ.get("RAY_ADDRESS", "")
 
 
-def refused(cluster: Cluster, needs: Needs) -> str | None:
+def refused(cluster: Cluster, needs: WorkerRequirements) -> str | None:
     """Why this cluster cannot do it, as a sentence; None where it can."""
     strangers = sorted(set(cluster.hosts) - {socket.gethostname()})
     if locate(needs.storage_url).database is not None and strangers:
@@ -183,7 +181,7 @@ def refused(cluster: Cluster, needs: Needs) -> str | None:
     return None
 
 
-def uses_gpus(cluster: Cluster, needs: Needs) -> bool:
+def uses_gpus(cluster: Cluster, needs: WorkerRequirements) -> bool:
     """Whether workers are to train on GPUs: all of them, or none."""
     return needs.device != "cpu" and cluster.gpus > 0
 

@@ -1,6 +1,4 @@
-"""What a Ray cluster says of itself, as it goes through the pipe from the foreman to the engine.
-Knows nothing of either, nor of Ray.
-"""
+"""What a Ray cluster says of itself, as it goes through the pipe from the foreman to the engine."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """The process that talks to Ray for a run: connects, starts workers on the cluster, tells how they are.
-Knows nothing of what a run wants; it does what comes through its pipe, and ends with it.
 
 The only module that imports Ray, and in a process of its own: Ray prints on the standard output of its
 driver whatever befalls the cluster, takes over its signals, waits minutes for an address where nobody
@@ -26,7 +25,7 @@ from search.launchers.base import Place
 from search.launchers.ray_cluster import Cluster, Unreachable
 from search.redaction import redact_output, redacted
 from search.store.location import ARTIFACTS_VARIABLE
-from search.worker.process import End, Order, carry_out
+from search.worker.process import WorkerConfig, WorkerExit, run_worker
 
 CONNECT_S = 5.0
 """So long the head may take to accept a connection."""
@@ -38,7 +37,7 @@ FAREWELL_S = 1.5
 def serve(pipe: Connection) -> None:
     """The foreman's process: answers one call (name, arguments) after the other until the pipe is closed."""
     _be_silent()
-    foreman = _Foreman()
+    foreman = _Driver()
     calls: Mapping[str, Callable[..., object]] = {
         each.__name__: each
         for each in (foreman.connect, foreman.start, foreman.look, foreman.stop, foreman.kill)
@@ -66,11 +65,11 @@ def _ignore_signals() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-class _Foreman:
+class _Driver:
     """Keeps the workers of one run."""
 
     def __init__(self) -> None:
-        self._hired: dict[int, _Hired] = {}
+        self._hired: dict[int, _Actor] = {}
 
     def connect(self, address: str) -> Cluster | Unreachable:
         """Joins the cluster as a driver."""
@@ -88,13 +87,13 @@ class _Foreman:
             gpus=sum(node["Resources"].get("GPU", 0.0) for node in nodes),
         )
 
-    def start(self, order: Order, gpus: float) -> int:
+    def start(self, config: WorkerConfig, gpus: float) -> int:
         """Has one worker started wherever there is room, now or later; returns its number."""
         number = len(self._hired)
-        self._hired[number] = _Hired(order, gpus)
+        self._hired[number] = _Actor(config, gpus)
         return number
 
-    def look(self, number: int) -> tuple[Place | None, End | None]:
+    def look(self, number: int) -> tuple[Place | None, WorkerExit | None]:
         """Where a worker is and how it ended, as far as is known. Does not wait."""
         return self._hired[number].look()
 
@@ -116,26 +115,26 @@ class _Foreman:
         ray.shutdown()  # ends what is left of this driver's actors
 
 
-class _Hired:
+class _Actor:
     """One worker as seen from here."""
 
-    def __init__(self, order: Order, gpus: float) -> None:
-        self._order = order
+    def __init__(self, config: WorkerConfig, gpus: float) -> None:
+        self._config = config
         self._place: Place | None = None
-        self._end: End | None = None
+        self._end: WorkerExit | None = None
         self._nodes = _living_nodes()
         # Spread, so that the loss of one machine costs few. Ray shall not restart it: whoever starts this one
         # must know that it died, to queue its trials again and to see a crash loop.
         self._actor = (
             ray.remote(_Worker)
-            .options(num_cpus=order.threads, num_gpus=gpus, max_restarts=0, scheduling_strategy="SPREAD")
+            .options(num_cpus=config.threads, num_gpus=gpus, max_restarts=0, scheduling_strategy="SPREAD")
             .remote()
         )
         # The order is an argument of a call, which goes to the worker itself. Ray's head would keep those of
         # the constructor.
-        self._answer = self._actor.begin.remote(order)
+        self._answer = self._actor.begin.remote(config)
 
-    def look(self) -> tuple[Place | None, End | None]:
+    def look(self) -> tuple[Place | None, WorkerExit | None]:
         """Takes the answer to the last question, if it has come, and asks the next one."""
         if self._end is None and ray.wait([self._answer], timeout=0)[0]:
             try:
@@ -143,13 +142,13 @@ class _Hired:
             except ActorUnavailableError:
                 pass  # it does not answer for now; when its machine is gone, Ray will say that it died
             except RayError as error:
-                self._end = End(
+                self._end = WorkerExit(
                     how="died", words=_first_line(error), with_machine=bool(self._nodes - _living_nodes())
                 )
             if self._end is not None:
                 pass
             elif self._place is None:
-                self._answer = self._actor.begin.remote(self._order)
+                self._answer = self._actor.begin.remote(self._config)
             else:
                 self._answer = self._actor.look.remote()
         return self._place, self._end
@@ -165,7 +164,7 @@ class _Hired:
     def kill(self) -> None:
         """Ends it at once."""
         ray.kill(self._actor)
-        self._end = self._end or End(how="died", words="it was ended")
+        self._end = self._end or WorkerExit(how="died", words="it was ended")
 
 
 class _Worker:
@@ -174,16 +173,16 @@ class _Worker:
     def __init__(self) -> None:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._end: End | None = None
+        self._end: WorkerExit | None = None
 
-    def begin(self, order: Order) -> tuple[Place, End | None]:
+    def begin(self, config: WorkerConfig) -> tuple[Place, WorkerExit | None]:
         """Sets to work; asked a second time, it goes on."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, args=(order,), name="worker", daemon=True)
+            self._thread = threading.Thread(target=self._work, args=(config,), name="worker", daemon=True)
             self._thread.start()
         return self.look()
 
-    def look(self) -> tuple[Place, End | None]:
+    def look(self) -> tuple[Place, WorkerExit | None]:
         """Where this process is, and how the work ended."""
         return Place(socket.gethostname(), os.getpid()), self._end
 
@@ -191,31 +190,31 @@ class _Worker:
         """Asks for a clean end."""
         self._stopping.set()
 
-    def _work(self, order: Order) -> None:
+    def _work(self, config: WorkerConfig) -> None:
         from data.fetch import fetch
         from data.mnist import MnistError
 
         redact_output()  # Ray keeps what its workers print
         here = f"On {socket.gethostname()}"
         if chosen := os.environ.get(ARTIFACTS_VARIABLE):  # this machine may have mounted the folder elsewhere
-            order = replace(order, artifact_root=Path(chosen).absolute(), new_weights_in="folder")
+            config = replace(config, artifact_root=Path(chosen).absolute(), new_weights_in="folder")
         try:
-            order.artifact_root.mkdir(parents=True, exist_ok=True)
+            config.artifact_root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            self._end = End(
+            self._end = WorkerExit(
                 how="gave up",
-                words=f"{here} the folder {order.artifact_root} cannot be used ({error.strerror}); set "
+                words=f"{here} the folder {config.artifact_root} cannot be used ({error.strerror}); set "
                 "TUNE_ARTIFACTS to one that all machines reach.",
             )
             return
         try:
             fetch()
-            end = carry_out(order, self._stopping.is_set)
+            end = run_worker(config, self._stopping.is_set)
             self._end = replace(end, words=f"{here}: {end.words}") if end.how == "gave up" else end
         except MnistError as error:
-            self._end = End(how="gave up", words=f"{here}: {error}")
+            self._end = WorkerExit(how="gave up", words=f"{here}: {error}")
         except Exception as error:  # the end of this process's work, whatever it was: it must be told
-            self._end = End(how="died", words=redacted(f"{type(error).__name__}: {error}"))
+            self._end = WorkerExit(how="died", words=redacted(f"{type(error).__name__}: {error}"))
             raise  # Ray's log of the worker keeps the traceback
 
 

@@ -1,6 +1,4 @@
-"""Estimates with their intervals, for setting studies side by side: medians, differences, the best of k.
-Knows nothing of studies and trials; needs the standard library only, except for `paired`.
-"""
+"""Estimates with their intervals, for setting studies side by side: medians, differences, the best of k."""
 
 from __future__ import annotations
 

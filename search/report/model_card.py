@@ -1,6 +1,4 @@
-"""The model card: one page of Markdown that says what a network is, how good it is, and how it came about.
-Knows nothing of files and tensors; knows only records.
-"""
+"""The model card: one page of Markdown that says what a network is, how good it is, and how it came about."""
 
 from __future__ import annotations
 

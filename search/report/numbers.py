@@ -1,6 +1,4 @@
-"""Numbers that are drawn from trials and learning curves: intervals, best points, gains, pace.
-Knows nothing of how they are shown; knows only records.
-"""
+"""Numbers that are drawn from trials and learning curves: intervals, best points, gains, pace."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """The folder of an export: its manifest, and the one way to open it, which checks every file.
-Knows nothing of how the files were made, nor of what computes with them.
 
 The sums tell damage and mixed-up files. They do not tell malice: who can change a file can change its sum.
 """

@@ -1,6 +1,4 @@
-"""An exported model at work: pictures in, probabilities out, by ONNX Runtime and numpy alone.
-Knows nothing of torch, nor of where the pictures come from.
-"""
+"""An exported model at work: pictures in, probabilities out, by ONNX Runtime and numpy alone."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """Any picture file as the pixels that a network expects, with a sentence for everything that was done to it.
-Knows nothing of networks.
 
 The network wants light ink on black ground, 8-bit grey, of one size. People bring dark ink on paper,
 colours, transparency and screenshots.

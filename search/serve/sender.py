@@ -1,5 +1,4 @@
 """Who may ask a server on this machine: its own pages, by a name of this machine's own.
-Knows nothing of what is asked for.
 
 Whatever page a browser has open may send requests to this machine, also under a name that somebody points
 here for the purpose. So a request under another name than this machine's own is refused, and so is one that

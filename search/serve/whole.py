@@ -1,6 +1,4 @@
-"""Puts a folder in its place whole or not at all, also where another one stands there.
-Knows nothing of what is in it.
-"""
+"""Puts a folder in its place whole or not at all, also where another one stands there."""
 
 from __future__ import annotations
 

@@ -1,3 +1,1 @@
-"""What tune can do, one function per use case; the command line is one caller among others.
-Knows nothing of terminals: takes requests, gives records.
-"""
+"""What tune can do, one function per use case; the command line is one caller among others."""

@@ -1,6 +1,4 @@
-"""Whether a request can be meant: every wrong flag is named, all at once, before anything is touched.
-Knows nothing of studies that exist.
-"""
+"""Whether a request can be meant: every wrong flag is named, all at once, before anything is touched."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Trains the leaders of a search again on fresh seeds, and has the chosen one tested.
-Knows nothing of terminals. What came of it is read and put in words elsewhere (search.service.confirmed).
+What came of it is read and put in words elsewhere (search.service.confirmed).
 
 A confirmation is a study of its own, whose trials are queued before it begins: each candidate on each seed.
 Claims, leases, saves and helpers on other machines are those of every study.
@@ -26,7 +26,7 @@ from search.service.drive import Watch, drive
 from search.service.last_look import take_looks
 from search.service.look import find, reader_of, refuse_foreign
 from search.service.other_hosts import keep_to_one_host
-from search.service.run import FETCHING, OPENING, WORKERS, Hands, Stage, engine_for
+from search.service.run import FETCHING, OPENING, WORKERS, Stage, WorkerOptions, launcher_for
 from search.space.defaults import CONFIRM_FACTOR
 from search.space.widen import widened
 from search.store.database import PATIENCE_S
@@ -57,7 +57,7 @@ class ConfirmRequest:
     """so many times the channels and units for the leaders; None: as in the one begun last, else 1"""
     precision: PrecisionName | None = None
     """of each run; None: as in the confirmation begun last, else the search's"""
-    hands: Hands
+    options: WorkerOptions
 
 
 def check_request(request: ConfirmRequest) -> None:
@@ -68,7 +68,7 @@ def check_request(request: ConfirmRequest) -> None:
         raise UsageError(f"--seeds must be at least 2, not {request.seeds}: one seed has no spread.")
     if request.widen is not None and not 1 <= request.widen <= WIDEST:
         raise UsageError(f"--widen must be from 1 to {WIDEST}, not {request.widen:g}.")
-    check(replace(request.hands.request("twodigit", request.study, 1), epochs=request.epochs))
+    check(replace(request.options.request("twodigit", request.study, 1), epochs=request.epochs))
 
 
 def confirm(
@@ -109,9 +109,9 @@ def confirm(
         else:
             tell(_plan(found))
             stage(WORKERS)
-            hands = request.hands.request(record.spec.task, study.name, own.target_trials)
-            with engine_for(hands, storage_url) as engine:
-                drive(storage, study, own, hands, engine, watch=watch, detach=False)
+            options = request.options.request(record.spec.task, study.name, own.target_trials)
+            with launcher_for(options, storage_url) as engine:
+                drive(storage, study, own, options, engine, watch=watch, detach=False)
             found = stand(storage, own.name)
         problem = take_looks(storage, found, mnist, tell=tell)
         return standing.confirmation(stand(storage, own.name)), problem

@@ -1,6 +1,4 @@
-"""Reads what the confirmation of a study found out so far. Changes nothing.
-Knows nothing of how it is shown.
-"""
+"""Reads what the confirmation of a study found out so far. Changes nothing."""
 
 from __future__ import annotations
 

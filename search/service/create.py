@@ -1,5 +1,5 @@
 """From a request to a study: makes the study, or opens it where it fits.
-Knows nothing of workers. Whether a request can be meant at all, search.service.check says.
+Whether a request can be meant at all, search.service.check says.
 """
 
 from __future__ import annotations

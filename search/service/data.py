@@ -1,6 +1,4 @@
-"""Brings MNIST to this machine and opens it, in the words of tune's refusals.
-Knows nothing of studies.
-"""
+"""Brings MNIST to this machine and opens it, in the words of tune's refusals."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Deletes a study: Optuna's side, ours, and its files.
-Knows nothing of who is asked before.
-"""
+"""Deletes a study: Optuna's side, ours, and its files."""
 
 from __future__ import annotations
 

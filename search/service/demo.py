@@ -1,6 +1,4 @@
-"""Serves the page on which one draws digits and sees what an exported model makes of them.
-Knows nothing of the page and of HTTP's details: search.serve.demo has those.
-"""
+"""Serves the page on which one draws digits and sees what an exported model makes of them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Looks at everything that a run needs on this machine and says what it finds.
-Knows nothing of how the findings are shown; changes nothing.
-"""
+"""Looks at everything that a run needs on this machine and says what it finds."""
 
 from __future__ import annotations
 

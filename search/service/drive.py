@@ -1,6 +1,4 @@
-"""Keeps a crew of workers at one study and shows how it goes, until there is a reason to end.
-Knows nothing of terminals: whoever calls is shown snapshots.
-"""
+"""Keeps a crew of workers at one study and shows how it goes, until there is a reason to end."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ from search.study.storage import Storage
 from search.study.study import Study
 
 if TYPE_CHECKING:  # their package imports torch
-    from search.launchers.base import Engine, Place
+    from search.launchers.base import Launcher, Place
     from search.worker.signals import Signals
 
 POLL_S = 0.5
@@ -41,15 +39,15 @@ def drive(
     study: Study,
     record: StudyRecord,
     request: RunRequest,
-    engine: Engine,
+    launcher: Launcher,
     *,
     watch: Watch,
     detach: bool,
 ) -> RunResult:
     """Works on the study until the target is met. Raises as `search.service.run.run`."""
-    from search.launchers.pool import Crew
+    from search.launchers.pool import WorkerPool
     from search.worker.best_weights import place_for_new_weights
-    from search.worker.process import Order
+    from search.worker.process import WorkerConfig
     from search.worker.recovery import Reaper
     from search.worker.removal import delete_if_orphaned
     from search.worker.signals import Signals
@@ -68,7 +66,7 @@ def drive(
         return look.result("exhausted", first)
     if detach:
         return look.result("detached", first)
-    order = Order(
+    order = WorkerConfig(
         storage_url=storage.url,
         storage_file=storage.file_id,
         study=study.name,
@@ -81,24 +79,24 @@ def drive(
         target=math.inf if request.target is None else request.target,
     )
     missing = record.target_trials - first.counts.finished
-    size = min(request.workers or engine.room(request.threads), missing)
+    size = min(request.workers or launcher.room(request.threads), missing)
     with Signals() as signals, _stopped_while_away(signals):
         storage.heed(signals.stop)
-        crew = Crew(engine.starter(size), order, size)
+        pool = WorkerPool(launcher.starter(size), order, size)
         seen, left = first, False
         try:
             reason: Reason = "finished"
-            while not crew.ended and not signals.stop() and crew.gave_up is None:
+            while not pool.ended and not signals.stop() and pool.gave_up is None:
                 pause(POLL_S, signals.stop)
                 others.check()
-                dead = crew.tend()
+                dead = pool.supervise()
                 if dead or reaper.due:
                     reaper.look(dead=_ids_of(storage, study, dead))
                 elapsed = time.monotonic() - began
                 seen = in_time(look.snapshot(elapsed), request.timeout_s)
                 watch(seen)
-                for place, trial_id in look.stalled(elapsed - request.stall_timeout_s, crew.places):
-                    crew.replace(place)
+                for place, trial_id in look.stalled(elapsed - request.stall_timeout_s, pool.places):
+                    pool.replace(place)
                     study.fail(trial_id, Failure.TIMEOUT, f"no report for {request.stall_timeout_s:g} s")
                     reaper.look(dead=_ids_of(storage, study, [place]))
                 if (seen.counts.finished >= seen.target_trials or seen.exhausted) and not seen.counts.running:
@@ -109,16 +107,16 @@ def drive(
                 if request.target is not None and look.reached(request.target):
                     reason = "target"
                     break
-            left = crew.ended
+            left = pool.ended
         except TryAgain:
             storage.heed(lambda: True)  # it was waited for
             raise
         finally:
             if signals.stop():
                 watch(replace(seen, stopping=True))
-            crew.stop()
+            pool.stop()
             delete_if_orphaned(storage, record, storage.location.artifacts)
-            reaper.look(dead=_ids_of(storage, study, crew.places))
+            reaper.look(dead=_ids_of(storage, study, pool.places))
         last = look.snapshot(time.monotonic() - began)
         watch(last)
         whole = last.counts.finished >= last.target_trials
@@ -134,9 +132,9 @@ def drive(
                 f"after {last.counts.finished} of {record.target_trials} trials",
                 _so_far(seen, last.counts.interrupted - first.counts.interrupted, record.spec.confirms),
             )
-        if crew.gave_up is not None:
+        if pool.gave_up is not None:
             raise TuneError(
-                f"{crew.gave_up} `tune trials {shlex.quote(study.name)}` shows what became of each trial."
+                f"{pool.gave_up} `tune trials {shlex.quote(study.name)}` shows what became of each trial."
             )
         if reason == "finished" and not whole:
             raise TuneError(

@@ -1,6 +1,4 @@
-"""Hands over a trained network as a folder that other programs load.
-Knows nothing of terminals, nor of how a format is written; puts together what the storage knows of a trial.
-"""
+"""Hands over a trained network as a folder that other programs load."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Looks at the test set for the chosen one and the references, and records each look before it is told.
-Knows nothing of how the chosen one was found.
-"""
+"""Looks at the test set for the chosen one and the references, and records each look before it is told."""
 
 from __future__ import annotations
 

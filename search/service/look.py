@@ -1,6 +1,4 @@
-"""Reads studies: what is there, which trial is best. Changes nothing.
-Knows nothing of how it is shown.
-"""
+"""Reads studies: what is there, which trial is best. Changes nothing."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Files that a person asked for by name: never written over unasked, never left half written.
-Knows nothing of what is in them.
-"""
+"""Files that a person asked for by name: never written over unasked, never left half written."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Asks an exported model about a picture file. Needs onnxruntime, numpy and pillow; never torch.
-Knows nothing of studies and storages, nor of how an answer is printed.
-"""
+"""Asks an exported model about a picture file. Needs onnxruntime, numpy and pillow; never torch."""
 
 from __future__ import annotations
 

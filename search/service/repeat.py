@@ -1,5 +1,5 @@
 """Trains a trial once more from what the database knows of it, and holds the new curve against the old one.
-Knows nothing of terminals. Nothing is written, unless the trial's weights are to be restored.
+Nothing is written, unless the trial's weights are to be restored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from search.study.reading import open_reading
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
     from data.fetch import Progress
-    from search.worker.keeping import Moment
+    from search.worker.keeping import Snapshot
 
 Watch = Callable[[Point, Point], None]
 """Told the old point and the new one as soon as that is there."""
@@ -90,7 +90,7 @@ def repeat(
     the repetition diverges, the weights cannot be written, or the study was deleted meanwhile.
     """
     from models.training import Diverged
-    from search.worker.keeping import moment_of
+    from search.worker.keeping import snapshot_of
     from search.worker.retrain import again as train
     from search.worker.retrain import machine
 
@@ -127,7 +127,7 @@ def repeat(
         for before, step in zip(found.curve, steps, strict=True):
             again.append(step.point)
             if before == best:
-                moment, answers = moment_of(step.network), step.answers
+                moment, answers = snapshot_of(step.network), step.answers
             watch(before, step.point)
     except Diverged as error:
         raise TuneError(
@@ -158,7 +158,7 @@ def _kept_moment(storage_url: str, found: FoundTrial) -> Point:
 
 
 def _restore(
-    storage_url: str, found: FoundTrial, moment: Moment, point: Point, answers: Answers | None
+    storage_url: str, found: FoundTrial, moment: Snapshot, point: Point, answers: Answers | None
 ) -> Restored:
     from search.worker.best_weights import BestWeights
     from search.worker.keeping import keep

@@ -1,6 +1,4 @@
-"""The ways into a run: a study of one's own, somebody else's, or whatever is open.
-Knows nothing of workers (search.service.drive) and of terminals.
-"""
+"""The ways into a run: a study of one's own, somebody else's, or whatever is open."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ from search.study.storage import open_storage
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
     from data.fetch import Progress
-    from search.launchers.base import Engine
+    from search.launchers.base import Launcher
 
 LOOK_S = 5.0
 """How often a worker without work looks for an open study."""
@@ -67,7 +65,7 @@ def run(
     check(request, detach=detach, known=known)
     refuse_foreign(storage_url, request.name)
     stage(_STARTING[request.engine])
-    with engine_for(request, storage_url) as engine:
+    with launcher_for(request, storage_url) as engine:
         stage(FETCHING)
         fetch_data(progress=progress)
         mnist = load_data()
@@ -95,26 +93,28 @@ def _with_task(request: RunRequest, storage_url: str) -> tuple[RunRequest, list[
         return request, []
 
 
-def engine_for(request: RunRequest, storage_url: str) -> AbstractContextManager[Engine]:
+def launcher_for(request: RunRequest, storage_url: str) -> AbstractContextManager[Launcher]:
     """Who starts the workers, for as long as the block lasts.
 
     Raises, on entering, ConfigError and TryAgain where the engine cannot give what is needed.
     """
     match request.engine:
         case "local":
-            from search.launchers.local import LocalEngine
+            from search.launchers.local import LocalLauncher
 
-            return LocalEngine(request.device)
+            return LocalLauncher(request.device)
         case "ray":
-            from search.launchers.base import Needs
-            from search.launchers.ray import RayEngine
+            from search.launchers.base import WorkerRequirements
+            from search.launchers.ray import RayLauncher
 
-            needs = Needs(storage_url=storage_url, device=request.device, threads=request.threads)
-            return RayEngine(request.address, needs)
+            needs = WorkerRequirements(
+                storage_url=storage_url, device=request.device, threads=request.threads
+            )
+            return RayLauncher(request.address, needs)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Hands:
+class WorkerOptions:
     """What a machine lends to studies that others made; see RunRequest."""
 
     workers: int | None = 1
@@ -145,7 +145,7 @@ class Hands:
 def join(
     name: str,
     storage_url: str,
-    hands: Hands,
+    options: WorkerOptions,
     *,
     watch: Watch,
     tell: Callable[[str], None] = lambda _: None,
@@ -164,10 +164,10 @@ def join(
         keep_to_one_host(storage, stop)
         delete_what_others_left(storage, tell)
         study, record = find(storage, name)
-        request = hands.request(record.spec.task, name, record.target_trials)
+        request = options.request(record.spec.task, name, record.target_trials)
         check(request)
         stage(_STARTING[request.engine])
-        with engine_for(request, storage_url) as engine:
+        with launcher_for(request, storage_url) as engine:
             stage(FETCHING)
             fetch_data(progress=progress)
             stage(WORKERS)
@@ -176,7 +176,7 @@ def join(
 
 def serve(
     storage_url: str,
-    hands: Hands,
+    options: WorkerOptions,
     *,
     only: str | None,
     watching: Callable[[], AbstractContextManager[Watch]],
@@ -192,7 +192,7 @@ def serve(
     """
     from search.worker.signals import Signals
 
-    check(hands.request("twodigit", only or "any", 1))
+    check(options.request("twodigit", only or "any", 1))
     shelved: dict[str, float] = {}
     words, told = WAITING, ""
     with Signals() as signals:
@@ -210,7 +210,7 @@ def serve(
                         join(
                             name,
                             storage_url,
-                            hands,
+                            options,
                             watch=watch,
                             tell=tell,
                             progress=progress,

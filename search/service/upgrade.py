@@ -1,6 +1,4 @@
-"""Brings a storage of an older tune up to date.
-Knows nothing of what the steps do.
-"""
+"""Brings a storage of an older tune up to date."""
 
 from __future__ import annotations
 

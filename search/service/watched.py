@@ -1,6 +1,4 @@
-"""What a run sees of its study: how it stands, who stands still, whether its goal is reached.
-Knows nothing of what is done about it.
-"""
+"""What a run sees of its study: how it stands, who stands still, whether its goal is reached."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Every setting that can be searched: what it means, what it may ever be, where the search starts.
-Knows nothing of how a setting is applied (search.worker.spec) or sampled (search.study.suggest).
-"""
+"""Every setting that can be searched: what it means, what it may ever be, where the search starts."""
 
 from __future__ import annotations
 

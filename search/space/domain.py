@@ -1,6 +1,4 @@
-"""The values that one setting may take, as frozen data.
-Knows nothing of which settings exist, nor of Optuna.
-"""
+"""The values that one setting may take, as frozen data."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Reads and writes a search space as TOML: narrows, widens or fixes the default one.
-Knows nothing of studies. Every mistake in a file is reported at once.
+Every mistake in a file is reported at once.
 
     channels  = { low = 16, high = 64, log = true }   # a range
     optimizer = ["adamw", "nesterov"]                 # a choice

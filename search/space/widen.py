@@ -1,6 +1,4 @@
-"""The same network, wider.
-Knows nothing of why: search.service.confirm searches narrow networks and confirms wide ones.
-"""
+"""The same network, wider."""
 
 from __future__ import annotations
 

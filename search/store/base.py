@@ -1,5 +1,4 @@
 """The contract of the store: what tune remembers beside Optuna's own tables.
-Knows nothing of SQL, of Optuna or of training; speaks only in records.
 
 Optuna keeps parameters, values and states. The store keeps what Optuna has no place for: a study's spec
 and target, the claims of workers on slots of that target, learning curves, environments, precisions,

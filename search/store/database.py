@@ -1,6 +1,4 @@
-"""One database of tune's: an engine, and the two kinds of block in which anything happens to it.
-Knows nothing of tables.
-"""
+"""One database of tune's: an engine, and the two kinds of block in which anything happens to it."""
 
 from __future__ import annotations
 

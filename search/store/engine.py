@@ -1,5 +1,4 @@
 """Builds the one kind of database engine that tune uses, for its own tables and for Optuna's.
-Knows nothing of what is stored.
 
 SQLite needs care (docs/decisions/001): the driver's implicit transactions let two processes read one
 queue and both take its head, so every writing transaction here begins with BEGIN IMMEDIATE.

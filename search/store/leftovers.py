@@ -1,5 +1,4 @@
 """Rows of tune's whose study or trial Optuna no longer has: whoever deletes there knows nothing of ours.
-Knows nothing of files.
 
 They must go before anything new is made, for SQLite gives the numbers of what was deleted last to what comes
 next: a new study would find the target, the claims and the curves of an old one.

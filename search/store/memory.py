@@ -1,6 +1,4 @@
-"""The store in this process's memory: for tests, and to try things without a database.
-Knows nothing of SQL; passes the same contract suite as the SQL store.
-"""
+"""The store in this process's memory: for tests, and to try things without a database."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """One trial as rows of Optuna's tables: begun, queued, changed. The caller's transaction holds them together.
-Knows nothing of what is read (search.store.optuna_trials).
 
 They are the rows that Optuna writes, one by one, so that its readers and optuna-dashboard see no difference
 (tests/contracts/test_optuna_tables.py).

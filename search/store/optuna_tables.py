@@ -1,5 +1,5 @@
 """Optuna's tables, as far as tune reads and writes them itself: the columns, and the revision they are of.
-Knows nothing of queries. creation.py makes the tables, from the description that Optuna itself has of them.
+creation.py makes the tables, from the description that Optuna itself has of them.
 
 tests/contracts/test_optuna_tables.py holds this page against the installed Optuna.
 """

@@ -1,5 +1,4 @@
 """Reads and writes trials in Optuna's tables: few queries for many trials, one transaction for one trial.
-Knows nothing of Optuna's objects and of tune's own tables.
 
 Optuna's storage sends one statement a fact and commits after each; a trial has about forty. Here they are
 gathered; which rows they become is in search.store.optuna_rows.

@@ -1,6 +1,4 @@
-"""Rows of tune's tables as records, and the other way round.
-Knows nothing of queries.
-"""
+"""Rows of tune's tables as records, and the other way round."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The store on a relational database: SQLite, PostgreSQL, MySQL and MariaDB.
-Knows nothing of Optuna; shares its database, touches none of its tables.
-"""
+"""The store on a relational database: SQLite, PostgreSQL, MySQL and MariaDB."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The claims of the store on a relational database.
-Knows nothing of what is done under a claim.
-"""
+"""The claims of the store on a relational database."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The learning curves of the store on a relational database.
-Knows nothing of trials but their ids.
-"""
+"""The learning curves of the store on a relational database."""
 
 from __future__ import annotations
 

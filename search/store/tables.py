@@ -1,5 +1,5 @@
 """The tables `tune_*`, which live in the same database as Optuna's.
-Knows nothing of how they are read or written. Times are UTC; keys of studies and trials are Optuna's.
+Times are UTC; keys of studies and trials are Optuna's.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""What Optuna's tables say of trials, as records, read with one query for each table.
-Knows nothing of writing, of Optuna's objects and of tune's own tables.
-"""
+"""What Optuna's tables say of trials, as records, read with one query for each table."""
 
 from __future__ import annotations
 

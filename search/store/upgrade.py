@@ -1,5 +1,4 @@
 """Numbered migrations: brings a database of an older tune to the schema that this one reads.
-Knows nothing of whether a database may be opened (migrations.py) and of the data in the tables.
 
 Adding a step: raise tables.SCHEMA_VERSION, write a function here, enter it in STEPS. A step must bear being
 done twice, because MySQL ends a transaction with every change of a table.

@@ -1,6 +1,4 @@
-"""Rows that may be there already, in the words of each kind of database.
-Knows nothing of what the rows mean.
-"""
+"""Rows that may be there already, in the words of each kind of database."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Which trials are drawn at random although the sampler learns: they are an experiment, the others a search.
-Knows nothing of Optuna and imports none: reports ask too.
-"""
+"""Which trials are drawn at random although the sampler learns: the experiment inside a search."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Trials as Optuna's objects, made from what its tables say.
-Knows nothing of queries.
-"""
+"""Trials as Optuna's objects, made from what its tables say."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The moments at which a trial is judged, counted in training images seen.
-Knows nothing of how it is judged (search.study.pruners) or trained.
-"""
+"""The moments at which a trial is judged, counted in training images seen."""
 
 from __future__ import annotations
 

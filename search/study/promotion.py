@@ -1,5 +1,4 @@
 """What a worker does next with the trials in its hands: which goes on, which waits, which ends.
-Knows nothing of Optuna, of databases and of training; benchmarks/replay.py runs it on recorded curves.
 
 `Asha` is asynchronous successive halving that promotes (Li et al. 2020, "A system for massively parallel
 hyperparameter tuning", arXiv 1810.05934, algorithm 2): every trial gets a little, and a worker that is free

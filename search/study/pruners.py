@@ -1,6 +1,4 @@
-"""The pruners by name, set up for a ladder of images seen: how a trial is judged and who goes on.
-Knows nothing of networks; the scores that it judges are monotone best-so-far values.
-"""
+"""The pruners by name, set up for a ladder of images seen: how a trial is judged and who goes on."""
 
 from __future__ import annotations
 

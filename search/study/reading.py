@@ -1,6 +1,4 @@
-"""Studies and trials as records, read in a few queries however many trials there are.
-Knows nothing of Optuna's objects and imports none: commands that only look answer without it.
-"""
+"""Studies and trials as records, read in a few queries however many trials there are."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """What optuna-dashboard is shown beside what is stored: notes, figures, files. Nothing of it is ever written.
-Knows nothing of what they say.
 
 The dashboard keeps notes, figures and the list of files among the system attributes of a study, figures in
 pieces of 2,045 letters, and reads those of all studies at each of its looks. Here they are made when the

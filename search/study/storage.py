@@ -1,5 +1,5 @@
 """Opens a database as Optuna's storage and as tune's store, in the order that harms nothing.
-Knows nothing of studies. Workers are handed the URL and open their own: listeners do not survive pickling.
+Workers are handed the URL and open their own: listeners do not survive pickling.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""One study as the rest of tune sees it: ask, report, finish, fail, queue, list.
-Knows nothing of training and of claims; hides Optuna completely.
-"""
+"""One study as the rest of tune sees it: ask, report, finish, fail, queue, list."""
 
 from __future__ import annotations
 
@@ -57,7 +55,7 @@ class StudyDeleted(TuneError):
         super().__init__(f"The study {name} was deleted while it was worked on.")
 
 
-class Asked:
+class ActiveTrial:
     """A trial that a worker has been given, until it is finished, pruned or failed.
 
     Every method that writes raises LeaseLost once somebody else has ended the trial.
@@ -102,7 +100,7 @@ class Asked:
         """Forgets the guard: the trial is in other hands, or has ended."""
         self._adapter.unguard(self.trial_id)
 
-    def draw(self) -> dict[str, Value]:
+    def suggest(self) -> dict[str, Value]:
         """The trial's complete settings; drawn at the first call, the same ones afterwards."""
         settings: dict[str, Value] = {}
 
@@ -296,7 +294,7 @@ class Study:
         self._adapter.present = at_one_rung if sampler in COMPARES_AT_ONE_RUNG else list
         return pruning
 
-    def ask(self, begun: Callable[[int], object] = lambda _: None) -> Asked:
+    def ask(self, begun: Callable[[int], object] = lambda _: None) -> ActiveTrial:
         """The next trial: a queued one if there is any, else what the sampler proposes.
 
         Queued are repetitions and references, and trials that another program queued: such a trial is tune's
@@ -316,7 +314,7 @@ class Study:
             if self.exists():
                 raise
             raise StudyDeleted(self.name) from error
-        return Asked(self._study, trial, self.space, self._storage, self._adapter, taken=self._taken)
+        return ActiveTrial(self._study, trial, self.space, self._storage, self._adapter, taken=self._taken)
 
     def has_next(self) -> bool:
         """Whether `ask` has a trial: not where the space is exhausted and the queue is empty."""
@@ -325,7 +323,7 @@ class Study:
         waiting = self._trials.facts_of(self._trials.in_state(self.study_id, State.WAITING))
         return any(self._judge.fault(trial) is None for trial in waiting)
 
-    def rejoin(self, trial_id: int) -> Asked:
+    def rejoin(self, trial_id: int) -> ActiveTrial:
         """A trial that another worker has begun, to go on with.
 
         Raises StudyDeleted where it is gone, and LeaseLost where it was edited and cannot be used any more.
@@ -338,7 +336,7 @@ class Study:
         # What was read above is used: the study may be deleted between two reads.
         reported = self._adapter.rejoin(found[0]).intermediate_values
         trial = optuna.Trial(self._study, trial_id)
-        return Asked(
+        return ActiveTrial(
             self._study,
             trial,
             self.space,

@@ -1,6 +1,4 @@
-"""Where the files of a study lie: resume checkpoints, and best weights that are not in the database.
-Knows nothing of what is in a file.
-"""
+"""Where the files of a study lie: resume checkpoints, and best weights that are not in the database."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What stays the same from trial to trial of a worker: the study, the data, the device.
-Knows nothing of single trials.
-"""
+"""What stays the same from trial to trial of a worker: the study, the data, the device."""
 
 from __future__ import annotations
 
@@ -27,11 +25,11 @@ from search.worker.artifacts import Artifacts
 from search.worker.best_weights import BestWeights, KeptIn, place_for_new_weights
 from search.worker.leases import LEASE_S
 from search.worker.precision import Precisions, decided
-from search.worker.stop_policy import Closing
+from search.worker.stop_policy import StopPolicy
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ground:
+class WorkerContext:
     """What a worker stands on."""
 
     storage: Storage
@@ -51,7 +49,7 @@ class Ground:
     """so long the worker's claims hold when it is not heard of"""
     trial_timeout_s: float
     """so long a trial may be at work"""
-    closing: Closing
+    stop_policy: StopPolicy
     """when no more trials begin, although the study wants more"""
 
 
@@ -82,7 +80,7 @@ def prepare(
     trial_timeout_s: float = math.inf,
     left_s: float = math.inf,
     target: float = math.inf,
-) -> Ground:
+) -> WorkerContext:
     """Joins a study: reads its spec, sets up sampler and pruner, signs the list of workers.
 
     Files of all studies of this storage are below `artifact_root`. new_weights_in: where the best weights go;
@@ -114,7 +112,7 @@ def prepare(
     )
     storage.store.add_worker(study.study_id, worker)
     artifacts = Artifacts.of(artifact_root, record)
-    return Ground(
+    return WorkerContext(
         storage=storage,
         study=study,
         record=record,
@@ -134,7 +132,7 @@ def prepare(
         worker=worker,
         lease_s=lease_s,
         trial_timeout_s=trial_timeout_s,
-        closing=Closing(
+        stop_policy=StopPolicy(
             study,
             storage.store,
             images=ladder.total,

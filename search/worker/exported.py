@@ -1,6 +1,4 @@
-"""An exported model on the data of its task: made smaller with training pictures, scored on validation.
-Knows nothing of studies and folders, and never opens the test split.
-"""
+"""An exported model on the data of its task: made smaller with training pictures, scored on validation."""
 
 from __future__ import annotations
 

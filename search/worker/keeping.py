@@ -1,6 +1,4 @@
-"""Turns the best weights of a trial into the content of a checkpoint file, and hands it to where it is kept.
-Knows nothing of databases, nor of whether the trial is worth it.
-"""
+"""Turns the best weights of a trial into the content of a checkpoint file, and writes them where they belong."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from search.worker.best_weights import BestWeights
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Moment:
+class Snapshot:
     """A network as it was, whatever becomes of it."""
 
     config: ModelConfig
@@ -25,15 +23,15 @@ class Moment:
     """copies, as `network_tensors` names them"""
 
 
-def moment_of(network: Network) -> Moment:
+def snapshot_of(network: Network) -> Snapshot:
     """The network as it is now."""
     copies = {name: tensor.clone() for name, tensor in network_tensors(network).items()}
-    return Moment(config=network.config, signature=network.signature, weights=copies)
+    return Snapshot(config=network.config, signature=network.signature, weights=copies)
 
 
 def keep(
     weights: BestWeights,
-    moment: Moment,
+    moment: Snapshot,
     *,
     task: str,
     number: int,

@@ -1,6 +1,4 @@
-"""Holds a worker's claims for as long as it works.
-Knows nothing of what is being worked on.
-"""
+"""Holds a worker's claims for as long as it works."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Passes trials that wait from a worker that has several to one that has none, once no new trial begins.
-Knows nothing of which trial goes on. A trial travels by its save: who does not find it leaves it alone.
+A trial travels by its save: who does not find it leaves it alone.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 from search.records import Claim
 from search.store.base import LeaseLost
-from search.worker.context import Ground
-from search.worker.trial_runner import Attempt
+from search.worker.context import WorkerContext
+from search.worker.trial_runner import TrialRunner
 
 
-class Handover:
+class TrialMigration:
     """What one worker offers to others, and takes from them.
 
     With ASHA the best of a search often lie in one worker's hands. Without this the others stood idle while
@@ -20,9 +20,9 @@ class Handover:
     (docs/decisions/018).
     """
 
-    def __init__(self, ground: Ground) -> None:
-        self._ground = ground
-        self._store = ground.storage.store
+    def __init__(self, context: WorkerContext) -> None:
+        self._context = context
+        self._store = context.storage.store
         self._offered: set[int] = set()
         """claims"""
         self._elsewhere: set[tuple[str, int]] = set()
@@ -32,46 +32,46 @@ class Handover:
     @property
     def in_company(self) -> bool:
         """Whether there ever was another worker: a single one need not park for nobody."""
-        self._company = self._company or len(self._store.workers(self._ground.study.study_id)) > 1
+        self._company = self._company or len(self._store.workers(self._context.study.study_id)) > 1
         return self._company
 
-    def offer(self, attempt: Attempt) -> None:
+    def offer(self, runner: TrialRunner) -> None:
         """Puts a trial that waits on disk and on offer. Raises OSError without room, and LeaseLost."""
-        if attempt.claim.claim_id in self._offered:
+        if runner.claim.claim_id in self._offered:
             return
-        attempt.park()
-        self._store.offer(attempt.claim)
-        self._offered.add(attempt.claim.claim_id)
+        runner.park()
+        self._store.offer(runner.claim)
+        self._offered.add(runner.claim.claim_id)
 
-    def withdraw(self, attempt: Attempt) -> None:
+    def withdraw(self, runner: TrialRunner) -> None:
         """To be called before anything is done about a trial. Raises LeaseLost where somebody has it now."""
-        if attempt.claim.claim_id in self._offered:
-            self._offered.remove(attempt.claim.claim_id)
-            self._store.withdraw(attempt.claim)
+        if runner.claim.claim_id in self._offered:
+            self._offered.remove(runner.claim.claim_id)
+            self._store.withdraw(runner.claim)
 
-    def accept(self, begin: Callable[[Claim, int], Attempt], *, lease_s: float) -> Attempt | None:
+    def accept(self, begin: Callable[[Claim, int], TrialRunner], *, lease_s: float) -> TrialRunner | None:
         """A trial of another worker's that can be gone on with here, made by `begin` of its claim and its id.
 
         None where there is none. The caller holds its claim from now on.
         """
-        for claim in self._store.offers(self._ground.study.study_id):
+        for claim in self._store.offers(self._context.study.study_id):
             if claim.trial_id is None:
                 continue
             curve = self._store.curve(claim.trial_id)
             if not curve or (claim.token, curve[-1].images) in self._elsewhere:
                 continue
             try:
-                attempt = begin(claim, claim.trial_id)
+                runner = begin(claim, claim.trial_id)
             except LeaseLost:  # somebody edited it: its worker alone can end it
                 self._elsewhere.add((claim.token, curve[-1].images))
                 continue
-            if not attempt.rejoin(curve):
+            if not runner.rejoin(curve):
                 self._elsewhere.add((claim.token, curve[-1].images))
                 continue
-            taken = self._store.accept(claim, self._ground.worker.worker_id, lease_s=lease_s)
+            taken = self._store.accept(claim, self._context.worker.worker_id, lease_s=lease_s)
             if taken is not None:
-                attempt.claim = taken
+                runner.claim = taken
                 # Its holder may have gone on and offered it again since the curve was read.
-                attempt.rejoin(self._store.curve(claim.trial_id))
-                return attempt
+                runner.rejoin(self._store.curve(claim.trial_id))
+                return runner
         return None

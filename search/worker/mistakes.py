@@ -1,5 +1,5 @@
 """What the kept weights of a trial get wrong on validation: confusions of each head, the worst in pictures.
-Knows nothing of databases. The test split is not for looking at pictures: it is never opened here.
+The test split is not for looking at pictures: it is never opened here.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""What a worker is told, how it sets to work, and how it ends, whoever started its process.
-Knows nothing of processes: an engine brings the order to one, and a way to stop it.
-"""
+"""What a worker is told, how it sets to work, and how it ends, whoever started its process."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ hundred; with this one, and free memory given back, it stayed at 400 (docs/decis
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Order:
+class WorkerConfig:
     """What a worker is told. Never an argument of a process, for its URL may hold a password."""
 
     storage_url: str = field(repr=False)
@@ -48,7 +46,7 @@ class Order:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class End:
+class WorkerExit:
     """How a worker came to its end."""
 
     how: Literal["well", "worn out", "gave up", "died"]
@@ -71,7 +69,7 @@ def only_gpu(gpu: int, visible: str | None) -> str:
     return str(gpu) if visible is None else visible.split(",")[gpu].strip()
 
 
-def carry_out(order: Order, stop: Callable[[], bool]) -> End:
+def run_worker(config: WorkerConfig, stop: Callable[[], bool]) -> WorkerExit:
     """Works until the study is done or `stop` says so. What it finds out is in the database.
 
     The first to import torch in its process.
@@ -79,9 +77,9 @@ def carry_out(order: Order, stop: Callable[[], bool]) -> End:
     began = time.monotonic()
     for variable in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(variable, KERNELS_KEPT)  # read when torch is loaded
-    if order.gpu is not None:
+    if config.gpu is not None:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        os.environ["CUDA_VISIBLE_DEVICES"] = only_gpu(order.gpu, visible)  # read when torch is loaded
+        os.environ["CUDA_VISIBLE_DEVICES"] = only_gpu(config.gpu, visible)  # read when torch is loaded
     warnings.simplefilter("ignore")  # they would tear the parent's display; failures are recorded
     log = logging.StreamHandler()
     log.setFormatter(RedactingFormatter(logging.BASIC_FORMAT))
@@ -91,17 +89,17 @@ def carry_out(order: Order, stop: Callable[[], bool]) -> End:
     from search.worker.worker_loop import WornOut
 
     try:
-        _work(order, stop, began)
+        _work(config, stop, began)
     except WornOut as end:
-        return End(how="worn out", failures_in_a_row=end.failures_in_a_row)
+        return WorkerExit(how="worn out", failures_in_a_row=end.failures_in_a_row)
     except TryAgain as error:
-        return End(how="died", words=str(error))
+        return WorkerExit(how="died", words=str(error))
     except TuneError as error:
-        return End(how="gave up", words=str(error))
-    return End(how="well")
+        return WorkerExit(how="gave up", words=str(error))
+    return WorkerExit(how="well")
 
 
-def _work(order: Order, stop: Callable[[], bool], began: float) -> None:
+def _work(config: WorkerConfig, stop: Callable[[], bool], began: float) -> None:
     from data.mnist import load
     from models.device import choose_device, prepare_process
     from search.store.database import PATIENCE_S
@@ -109,22 +107,22 @@ def _work(order: Order, stop: Callable[[], bool], began: float) -> None:
     from search.worker.context import prepare
     from search.worker.worker_loop import work
 
-    prepare_process(order.threads)
+    prepare_process(config.threads)
     with open_storage(
-        order.storage_url, create=False, patience_s=PATIENCE_S, file_id=order.storage_file
+        config.storage_url, create=False, patience_s=PATIENCE_S, file_id=config.storage_file
     ) as storage:
         storage.heed(stop)
-        device = choose_device(order.device)
-        ground = prepare(
+        device = choose_device(config.device)
+        context = prepare(
             storage,
-            order.study,
+            config.study,
             load(),
-            order.artifact_root,
-            new_weights_in=order.new_weights_in,
+            config.artifact_root,
+            new_weights_in=config.new_weights_in,
             device=device,
-            threads=order.threads,
-            trial_timeout_s=order.trial_timeout_s,
-            left_s=order.left_s - (time.monotonic() - began),
-            target=order.target,
+            threads=config.threads,
+            trial_timeout_s=config.trial_timeout_s,
+            left_s=config.left_s - (time.monotonic() - began),
+            target=config.target,
         )
-        work(ground, stop=stop, failures_in_a_row=order.failures_in_a_row)
+        work(context, stop=stop, failures_in_a_row=config.failures_in_a_row)

@@ -1,6 +1,4 @@
-"""Finds the claims whose holders are gone, ends their trials and queues the settings again.
-Knows nothing of what is being worked on.
-"""
+"""Finds the claims whose holders are gone, ends their trials and queues the settings again."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
 """Where a trial stands, on disk, so that one that was cut short goes on there: in any worker that reaches
 the study's folder.
-Knows nothing of claims, of databases and of why a trial was cut short.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Save:
+class ResumeCheckpoint:
     """A trial as it stood at one of its reports."""
 
     trial_id: int
@@ -42,7 +41,7 @@ class Save:
     """those, under the names of models.checkpoint.network_tensors"""
 
 
-class Saves:
+class ResumeCheckpoints:
     """The saves of one trial and of its repetitions."""
 
     def __init__(self, folder: Path, origin: int) -> None:
@@ -50,28 +49,31 @@ class Saves:
         self._folder = folder
         self._origin = origin
 
-    def write(self, save: Save, network: Network, fingerprint: str) -> None:
+    def write(self, checkpoint: ResumeCheckpoint, network: Network, fingerprint: str) -> None:
         """Adds a save; the oldest goes. `fingerprint`: of all that the training depends on.
 
         Raises OSError where there is no room.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         save_checkpoint(
-            self._folder / f"trial-{self._origin:05d}.at-{save.images:010d}.safetensors",
+            self._folder / f"trial-{self._origin:05d}.at-{checkpoint.images:010d}.safetensors",
             config=network.config,
             signature=network.signature,
-            tensors={**save.state, **{_BEST + name: tensor for name, tensor in save.best.items()}},
+            tensors={
+                **checkpoint.state,
+                **{_BEST + name: tensor for name, tensor in checkpoint.best.items()},
+            },
             metadata={
                 "fingerprint": fingerprint,
-                "trial_id": str(save.trial_id),
-                "images": str(save.images),
-                "best_images": str(save.best_images),
+                "trial_id": str(checkpoint.trial_id),
+                "images": str(checkpoint.images),
+                "best_images": str(checkpoint.best_images),
             },
         )
         for old in self._files()[KEEP:]:
             old.unlink(missing_ok=True)
 
-    def newest(self, fingerprint: str) -> Save | None:
+    def newest(self, fingerprint: str) -> ResumeCheckpoint | None:
         """The newest save that is whole and of this very training; None where there is none."""
         for path in self._files():
             try:
@@ -82,7 +84,7 @@ class Saves:
             if found.metadata.get("fingerprint") != fingerprint:
                 continue
             best = {n.removeprefix(_BEST): t for n, t in found.tensors.items() if n.startswith(_BEST)}
-            return Save(
+            return ResumeCheckpoint(
                 trial_id=int(found.metadata["trial_id"]),
                 images=int(found.metadata["images"]),
                 state={name: t for name, t in found.tensors.items() if not name.startswith(_BEST)},

@@ -1,6 +1,4 @@
-"""Trains a finished trial once more, as a worker would have trained it.
-Knows nothing of databases; what became of the trial then is for others to compare.
-"""
+"""Trains a finished trial once more, as a worker would have trained it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Turns SIGINT and SIGTERM into a flag for as long as a block lasts.
-Knows nothing of what is stopped.
-"""
+"""Turns SIGINT and SIGTERM into a flag for as long as a block lasts."""
 
 from __future__ import annotations
 

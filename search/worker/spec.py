@@ -1,6 +1,4 @@
-"""From the settings of a trial to the typed configs of data and models, and back.
-Knows nothing of databases and samplers; nobody else reads a setting by its name.
-"""
+"""From the settings of a trial to the typed configs of data and models, and back."""
 
 from __future__ import annotations
 

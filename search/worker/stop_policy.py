@@ -1,5 +1,4 @@
 """When a worker begins no more trials although the study wants more: its run has a time limit or a goal.
-Knows nothing of how a worker divides its time among the trials that it has.
 
 Under ASHA hardly a trial is trained to its end before the last one has begun: a search that began new ones
 until its time was up would have nothing to show but trials that were cut short (docs/decisions/025).
@@ -20,7 +19,7 @@ MARGIN, START_S = 1.15, 5.0
 """What is needed beside what lies ahead of the leaders: others may have to catch up with them."""
 
 
-class Closing:
+class StopPolicy:
     """The close of a run, as one of its workers sees it. It comes with certain trials, for whose sake nothing
     else begins, and is over when all of these are pruned or have failed."""
 
@@ -44,9 +43,9 @@ class Closing:
         self._for: frozenset[int] = frozenset()
         """ids of the trials for whose sake it has come"""
 
-    @property
-    def come(self) -> bool:
-        """Whether no trial should begin now."""
+    def should_stop_proposing(self) -> bool:
+        """Whether no trial should begin now. Once it does for the sake of certain trials, it does so for them
+        until all of them are pruned or have failed."""
         if not self._finalists or (math.isinf(self._ends) and math.isinf(self._target)):
             return False
         trials = self._study.trials()
@@ -85,9 +84,9 @@ class Closing:
             curve[-1].seconds / curve[-1].images * max(0, self._images - curve[-1].images)
             for curve in curves.values()
         ]
-        hands = len({claim.worker_id for claim in self._store.open_claims(self._study.study_id)})
+        loop = len({claim.worker_id for claim in self._store.open_claims(self._study.study_id)})
         longest_s = max(ahead_s, default=0.0)  # one trial is trained by one worker
-        return START_S + MARGIN * max(longest_s, sum(ahead_s) / max(1, hands))
+        return START_S + MARGIN * max(longest_s, sum(ahead_s) / max(1, loop))
 
     def _leaders(self, at_work: Sequence[TrialRecord]) -> list[TrialRecord]:
         """Those that got furthest, the best of them first."""

@@ -1,6 +1,4 @@
-"""Trains one trial: the place where data and models meet.
-Knows nothing of databases, claims and pruning; whoever iterates decides when it is enough.
-"""
+"""Trains one trial: the place where data and models meet."""
 
 from __future__ import annotations
 

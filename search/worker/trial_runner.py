@@ -1,5 +1,5 @@
 """One trial in a worker's hands: trained rung by rung until it is complete or somebody ends it.
-Knows nothing of the worker's other trials. One that waits may be parked: it lies on disk then.
+One that waits may be parked: it lies on disk then.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import torch
 from search.records import Answers, Claim, Point
 from search.report.confirming import racing
 from search.study.promotion import Candidate
-from search.study.study import Asked
-from search.worker.context import Ground
-from search.worker.keeping import Moment, keep, moment_of
-from search.worker.resume_checkpoints import FORMAT, Save, Saves
+from search.study.study import ActiveTrial
+from search.worker.context import WorkerContext
+from search.worker.keeping import Snapshot, keep, snapshot_of
+from search.worker.resume_checkpoints import FORMAT, ResumeCheckpoint, ResumeCheckpoints
 from search.worker.spec import TrialSpec, decode, signature_of, training_seed
 from search.worker.trial import Learning, learn
 
@@ -31,11 +31,13 @@ SAVE_EVERY_S = 3.0
 """A report is saved when the last save is so long ago. To write and sync one takes some 20 ms."""
 
 
-class Attempt:
+class TrialRunner:
     """A trial from its claim to its end. What writes raises LeaseLost once the trial is another worker's."""
 
-    def __init__(self, ground: Ground, claim: Claim, asked: Asked, check: Callable[[], None]) -> None:
-        self._ground = ground
+    def __init__(
+        self, context: WorkerContext, claim: Claim, active: ActiveTrial, check: Callable[[], None]
+    ) -> None:
+        self._context = context
         self._check = check
         self._learning: Learning | None = None
         """None while it has no memory: before it begins, and parked"""
@@ -51,9 +53,9 @@ class Attempt:
         self._spent_s = 0.0
         self._since: float | None = None
         """when it was last taken up; None while it waits"""
-        self.saves = Saves(ground.artifacts.folder, asked.origin)
+        self.checkpoints = ResumeCheckpoints(context.artifacts.folder, active.origin)
         self.claim = claim
-        self.asked = asked
+        self.active = active
         self.images = 0
         """training images seen"""
 
@@ -61,10 +63,10 @@ class Attempt:
     def candidate(self) -> Candidate:
         """How it stands."""
         return Candidate(
-            number=self.asked.number,
+            number=self.active.number,
             rung=self.images,
             score=0.0 if self._best is None else self._best.validation.accuracy,
-            reference=self.asked.reference is not None,
+            reference=self.active.reference is not None,
         )
 
     def advance(self, until: int) -> bool:
@@ -92,20 +94,20 @@ class Attempt:
                 self.prune()
                 return True
             self._learning = self._learn()
-            self.asked.note_parameters(self._learning.network.parameter_count)
+            self.active.note_parameters(self._learning.network.parameter_count)
         for step in self._learning.steps:
             if self._note(step.point):
-                self._best_weights = moment_of(step.network).weights
+                self._best_weights = snapshot_of(step.network).weights
                 self._best_answers = step.answers
             hopeless = self._report(step.point)
-            if self.images >= self._ground.ladder.total:
+            if self.images >= self._context.ladder.total:
                 self._keep()
-                self.asked.complete(self.candidate.score)
-                self._ground.storage.store.settle(self.claim)
-                self.saves.discard()
+                self.active.complete(self.candidate.score)
+                self._context.storage.store.settle(self.claim)
+                self.checkpoints.discard()
                 return True
             # A reference shows what the study gained over its sources: it is always trained to the end.
-            if hopeless and self.asked.reference is None:
+            if hopeless and self.active.reference is None:
                 self.prune()
                 return True
             if time.monotonic() - self._saved_at > SAVE_EVERY_S:
@@ -122,16 +124,16 @@ class Attempt:
         They come first, as where it is complete: a worker that dies in between leaves a trial to repeat.
         """
         self._keep()
-        self.asked.prune()
-        self._ground.storage.store.settle(self.claim)
-        self.saves.discard()
+        self.active.prune()
+        self._context.storage.store.settle(self.claim)
+        self.checkpoints.discard()
 
     def recover(self) -> None:
         """A repetition takes in how far the trial had come, as if it had been parked there.
 
         What the failed trial had kept went with it, and the repetition may end here: so it is kept once more.
         """
-        if self.asked.retry_of is not None and not self._in_vain and self._resumed() is not None:
+        if self.active.retry_of is not None and not self._in_vain and self._resumed() is not None:
             self._keep()
             self._best_weights = {}
 
@@ -143,7 +145,7 @@ class Attempt:
             return False
         self._kept = self._best  # by the other, before it was on offer
         self._spent_s = curve[-1].seconds
-        saved = self.saves.newest(self._fingerprint)
+        saved = self.checkpoints.newest(self._fingerprint)
         return saved is not None and saved.images == self.images
 
     @property
@@ -174,79 +176,79 @@ class Attempt:
         """
         if self._learning is None or self._best is None:
             return
-        save = Save(
-            trial_id=self.asked.trial_id,
+        save = ResumeCheckpoint(
+            trial_id=self.active.trial_id,
             images=self.images,
             state=self._learning.state(),
             best_images=self._best.images,
             best=self._best_weights,
         )
-        self.saves.write(save, self._learning.network, self._fingerprint)
+        self.checkpoints.write(save, self._learning.network, self._fingerprint)
         self._saved_at = time.monotonic()
         self._saved_images = self.images
 
     @property
     def _in_vain(self) -> bool:
         """Whether other seeds have shown meanwhile that this candidate of a confirmation is out."""
-        confirming = self.asked.confirming
-        return confirming is not None and confirming.candidate in racing.in_vain(self._ground.study.trials())
+        confirming = self.active.confirming
+        return confirming is not None and confirming.candidate in racing.in_vain(self._context.study.trials())
 
     @cached_property
     def _fingerprint(self) -> str:
         """Of all that the training depends on. A card's random numbers go on on no processor, so that a save
         is of the kind of device that it was made on."""
-        ground = self._ground
-        data = sorted(ground.mnist.checksums.items())
-        rungs, kind = ground.ladder.rungs, ground.device.type
-        everything = repr((FORMAT, self._spec, rungs, ground.task.name, data, kind))
+        context = self._context
+        data = sorted(context.mnist.checksums.items())
+        rungs, kind = context.ladder.rungs, context.device.type
+        everything = repr((FORMAT, self._spec, rungs, context.task.name, data, kind))
         if self._spec.training.norm_images:  # not in the repr: saves of earlier versions are good for more
             everything += f", norm_images={self._spec.training.norm_images}"
         return hashlib.sha256(everything.encode()).hexdigest()
 
     @cached_property
     def _spec(self) -> TrialSpec:
-        settings = self.asked.draw()
+        settings = self.active.suggest()
         return decode(
             settings,
-            images=self._ground.ladder.total,
+            images=self._context.ladder.total,
             seed=training_seed(
-                self._ground.record.spec.seed, origin=self.asked.origin, confirming=self.asked.confirming
+                self._context.record.spec.seed, origin=self.active.origin, confirming=self.active.confirming
             ),
-            precision=self._ground.precision[str(settings["model"])],
-            norm_images=self._ground.record.spec.norm_images,
+            precision=self._context.precision[str(settings["model"])],
+            norm_images=self._context.record.spec.norm_images,
         )
 
     def _learn(self) -> Learning:
-        ground = self._ground
+        context = self._context
         saved = self._unparked() if self.images else None
         return learn(
             self._spec,
-            ground.task,
-            ground.mnist,
-            rungs=ground.ladder.rungs,
-            device=ground.device,
-            compositions=ground.record.spec.compositions,
+            context.task,
+            context.mnist,
+            rungs=context.ladder.rungs,
+            device=context.device,
+            compositions=context.record.spec.compositions,
             check=self._check,
             resume=None if saved is None else saved.state,
         )
 
-    def _unparked(self) -> Save | None:
+    def _unparked(self) -> ResumeCheckpoint | None:
         """Where this trial was parked. If that save is damaged, an earlier one, and if need be none: then it
         trains, and reports, some of its way once more. A worker that was given up for gone, and was not, may
         have left a later one: then it goes on from there, with that part of the curve."""
-        saved = self.saves.newest(self._fingerprint)
+        saved = self.checkpoints.newest(self._fingerprint)
         if saved is None or saved.images != self.images:
             self._best, self.images = None, 0
             return self._resumed()
         self._best_weights = dict(saved.best)
         return saved
 
-    def _resumed(self) -> Save | None:
+    def _resumed(self) -> ResumeCheckpoint | None:
         """The save from which this trial goes on; the curve up to there is then this trial's too."""
-        saved = self.saves.newest(self._fingerprint)
+        saved = self.checkpoints.newest(self._fingerprint)
         if saved is None:
             return None
-        curve = [p for p in self._ground.storage.store.curve(saved.trial_id) if p.images <= saved.images]
+        curve = [p for p in self._context.storage.store.curve(saved.trial_id) if p.images <= saved.images]
         if not any(point.images == saved.best_images for point in curve) or curve[-1].images != saved.images:
             return None  # the database does not know how it came there
         for point in curve:
@@ -266,25 +268,27 @@ class Attempt:
 
     def _report(self, point: Point) -> bool:
         """Tells the study; whether the trial is hopeless."""
-        return self.asked.report(point.images, self.candidate.score, point)
+        return self.active.report(point.images, self.candidate.score, point)
 
     def _keep(self) -> None:
         """Writes the best weights and notes them in the database, if they are among the study's best.
 
         What is not among the best now never will be. Whoever waits has been asked when it came to its rung.
         """
-        ground, best = self._ground, self._best
+        context, best = self._context, self._best
         if best is None or self._kept is best:
             return
         self._kept = best
-        if not ground.weights.worth_keeping(best.validation.accuracy):
+        if not context.weights.worth_keeping(best.validation.accuracy):
             return
         keep(
-            ground.weights,
-            Moment(config=self._spec.model, signature=signature_of(ground.task), weights=self._best_weights),
-            task=ground.task.name,
-            number=self.asked.number,
-            trial_id=self.asked.trial_id,
+            context.weights,
+            Snapshot(
+                config=self._spec.model, signature=signature_of(context.task), weights=self._best_weights
+            ),
+            task=context.task.name,
+            number=self.active.number,
+            trial_id=self.active.trial_id,
             point=best,
             precision=self._spec.training.precision,
             claim=self.claim,

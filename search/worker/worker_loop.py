@@ -1,6 +1,4 @@
-"""A worker: fills the study's slots, one trial or several at a time, until the study is done.
-Knows nothing of the processes around it: whether to go on, it asks `stop`.
-"""
+"""A worker: fills the study's slots, one trial or several at a time, until the study is done."""
 
 from __future__ import annotations
 
@@ -23,14 +21,14 @@ from search.redaction import redacted, traceback_text
 from search.store.base import LeaseLost
 from search.store.optuna_trials import Exhausted
 from search.study.promotion import Decision
-from search.study.study import Asked, StudyDeleted
-from search.worker.context import Ground
+from search.study.study import ActiveTrial, StudyDeleted
+from search.worker.context import WorkerContext
 from search.worker.leases import Leases
-from search.worker.migration import Handover
+from search.worker.migration import TrialMigration
 from search.worker.recovery import Reaper
 from search.worker.removal import delete_if_orphaned
 from search.worker.resume_checkpoints import discard_all
-from search.worker.trial_runner import Attempt
+from search.worker.trial_runner import TrialRunner
 
 IDLE_S = 0.5
 """Pause of a worker that finds every slot taken before it looks again."""
@@ -75,75 +73,75 @@ class WornOut(Exception):
         self.failures_in_a_row = failures_in_a_row
 
 
-def work(ground: Ground, *, stop: Callable[[], bool], failures_in_a_row: int = 0) -> int:
+def work(context: WorkerContext, *, stop: Callable[[], bool], failures_in_a_row: int = 0) -> int:
     """Does trials until the study has all it wants or `stop` says so; returns how many it finished.
 
     failures_in_a_row: of the worker whose place this one takes, so that the count outlives a process.
 
     Raises GivenUp after too many failures in a row, and WornOut after one for want of memory.
     """
-    with Leases(ground.storage.store, lease_s=ground.lease_s) as leases:
-        hands = _Hands(ground, leases, stop, failures_in_a_row)
+    with Leases(context.storage.store, lease_s=context.lease_s) as leases:
+        loop = WorkerLoop(context, leases, stop, failures_in_a_row)
         try:
             with contextlib.suppress(Stopping):
-                while not stop() and hands.turn():
+                while not stop() and loop.step():
                     pass
-            hands.empty()
+            loop.drain()
         except StudyDeleted:
-            delete_if_orphaned(ground.storage, ground.record, ground.artifacts.root)
+            delete_if_orphaned(context.storage, context.record, context.artifacts.root)
             raise
         # A trial whose study is deleted ends like one that another worker has taken, without an error.
-        delete_if_orphaned(ground.storage, ground.record, ground.artifacts.root)
-        return hands.finished
+        delete_if_orphaned(context.storage, context.record, context.artifacts.root)
+        return loop.finished
 
 
-class _Hands:
+class WorkerLoop:
     """The trials that a worker has begun and not ended."""
 
     def __init__(
-        self, ground: Ground, leases: Leases, stop: Callable[[], bool], failures_in_a_row: int
+        self, context: WorkerContext, leases: Leases, stop: Callable[[], bool], failures_in_a_row: int
     ) -> None:
-        self._ground = ground
-        self._store = ground.storage.store
-        self._study = ground.study
+        self._context = context
+        self._store = context.storage.store
+        self._study = context.study
         self._leases = leases
         self._stop = stop
-        self._attempts: dict[int, Attempt] = {}
+        self._runners: dict[int, TrialRunner] = {}
         self._reaper = Reaper(
-            ground.study, ground.storage.store, ground.worker.worker_id, lease_s=ground.lease_s
+            context.study, context.storage.store, context.worker.worker_id, lease_s=context.lease_s
         )
-        self._handover = Handover(ground)
+        self._migration = TrialMigration(context)
         self._failures_in_a_row = failures_in_a_row
         self.finished = 0
 
-    def turn(self) -> bool:
+    def step(self) -> bool:
         """One stretch of training, up to the next rung of some trial. False: the study is done.
 
         Raises StudyDeleted.
         """
         if self._reaper.due:
             self._reaper.look()
-        attempt = self._next()
-        if attempt is None:
+        runner = self._next()
+        if runner is None:
             if not self._study.exists():
                 raise StudyDeleted(self._study.name)
             if self._nothing_runs():
                 if self._filled():
                     self._sweep()
                     return False
-                if self._ground.closing.come:
+                if self._context.stop_policy.should_stop_proposing():
                     return False
                 if not self._study.has_next():  # the space is exhausted
                     self._sweep()
                     return False
             time.sleep(IDLE_S)
             return True
-        self._take_up(attempt)
-        with self._answering_for(attempt):
-            until = next(rung for rung in self._ground.pruning.rungs if rung > attempt.images)
-            if attempt.advance(until):
-                self._finish(attempt)
-            self._ground.weights.keep_best()
+        self._take_up(runner)
+        with self._answering_for(runner):
+            until = next(rung for rung in self._context.pruning.rungs if rung > runner.images)
+            if runner.advance(until):
+                self._finish(runner)
+            self._context.weights.keep_best()
         return True
 
     def _nothing_runs(self) -> bool:
@@ -158,10 +156,10 @@ class _Hands:
         record, filled = self._store.study(study_id), sum(each.done for each in self._store.claims(study_id))
         return record is None or filled >= record.target_trials
 
-    def _take_up(self, attempt: Attempt) -> None:
+    def _take_up(self, runner: TrialRunner) -> None:
         """Parks others, those that began first before the rest, until what they hold is little enough."""
-        limit = WAITING_BYTES if self._ground.device.type == "cpu" else WAITING_BYTES_ON_A_CARD
-        waiting = [each for each in self._attempts.values() if each is not attempt and each.held_bytes]
+        limit = WAITING_BYTES if self._context.device.type == "cpu" else WAITING_BYTES_ON_A_CARD
+        waiting = [each for each in self._runners.values() if each is not runner and each.held_bytes]
         for other in waiting:
             if sum(each.held_bytes for each in waiting) <= limit:
                 break
@@ -169,19 +167,19 @@ class _Hands:
                 other.park()
         give_back_memory()  # theirs, and that of the stretch before, which had other shapes
 
-    def _share(self, attempt: Attempt) -> None:
+    def _share(self, runner: TrialRunner) -> None:
         """Offers all others to workers that have none."""
-        if not self._handover.in_company:
+        if not self._migration.in_company:
             return
-        for other in list(self._attempts.values()):
-            if other is not attempt:
+        for other in list(self._runners.values()):
+            if other is not runner:
                 with self._parking(other):
-                    self._handover.offer(other)
+                    self._migration.offer(other)
 
     @contextlib.contextmanager
-    def _parking(self, attempt: Attempt) -> Iterator[None]:
+    def _parking(self, runner: TrialRunner) -> Iterator[None]:
         """For what puts a waiting trial on disk: without the memory for that it waits where it is."""
-        with self._answering_for(attempt):
+        with self._answering_for(runner):
             try:
                 yield
             except Exception as error:
@@ -190,55 +188,55 @@ class _Hands:
 
     def _sweep(self) -> None:
         """The study is done: removes what nobody goes on with, and what workers that were killed left."""
-        discard_all(self._ground.artifacts.folder)
-        self._ground.weights.keep_best()  # repetitions that ended untrained have added to them
+        discard_all(self._context.artifacts.folder)
+        self._context.weights.keep_best()  # repetitions that ended untrained have added to them
         for trial in self._study.trials():
             if trial.state is State.FAILED:
-                self._ground.weights.discard(trial.number)
+                self._context.weights.discard(trial.number)
 
-    def empty(self) -> None:
+    def drain(self) -> None:
         """Ends every trial in hand: as pruned if it would not have gone on, else as to be repeated."""
         hopeless = self._decide(drained=True).end
-        for attempt in list(self._attempts.values()):
-            with self._answering_for(attempt):
-                self._handover.withdraw(attempt)
-                if attempt.asked.number in hopeless:
-                    attempt.prune()
-                    self._finish(attempt)
+        for runner in list(self._runners.values()):
+            with self._answering_for(runner):
+                self._migration.withdraw(runner)
+                if runner.active.number in hopeless:
+                    runner.prune()
+                    self._finish(runner)
                 else:
-                    self._save(attempt)
-                    self._fail(attempt, Failure.INTERRUPTED, "stopped by a signal")
+                    self._save(runner)
+                    self._fail(runner, Failure.INTERRUPTED, "stopped by a signal")
 
     @staticmethod
-    def _save(attempt: Attempt) -> None:
+    def _save(runner: TrialRunner) -> None:
         """Saves where it stands if there is room for that, on disk and in memory; else it begins again."""
         try:
-            attempt.save()
+            runner.save()
         except Exception as error:
             if _failure(error) not in (Failure.DISK_FULL, Failure.OUT_OF_MEMORY):
                 raise
 
-    def _next(self) -> Attempt | None:
+    def _next(self) -> TrialRunner | None:
         """The trial to go on with: an old one, a new one, or one that another worker has to spare.
 
         None where there is none and no slot is free.
         """
-        for drained in (True,) if self._ground.closing.come else (False, True):
+        for drained in (True,) if self._context.stop_policy.should_stop_proposing() else (False, True):
             decision = self._decide(drained=drained)
             for number in decision.end:
-                attempt = self._attempts[number]
-                with self._answering_for(attempt):
-                    self._handover.withdraw(attempt)
-                    attempt.prune()
-                    self._finish(attempt)
+                runner = self._runners[number]
+                with self._answering_for(runner):
+                    self._migration.withdraw(runner)
+                    runner.prune()
+                    self._finish(runner)
             if decision.go is not None:
-                return self._regained(self._attempts[decision.go], share=drained)
+                return self._regained(self._runners[decision.go], share=drained)
             if not drained and self._study.has_next():
                 claim = self._store.claim(
                     self._study.study_id,
-                    self._ground.worker.worker_id,
-                    lease_s=self._ground.lease_s,
-                    created=self._ground.record.created,
+                    self._context.worker.worker_id,
+                    lease_s=self._context.lease_s,
+                    created=self._context.record.created,
                 )
                 if claim is not None:
                     try:
@@ -251,42 +249,42 @@ class _Hands:
                     return begun if begun is not None and not begun.images else self._next()
         return self._accepted()
 
-    def _regained(self, attempt: Attempt, *, share: bool) -> Attempt | None:
+    def _regained(self, runner: TrialRunner, *, share: bool) -> TrialRunner | None:
         """This one of ours, or what else there is to do where another worker has taken it meanwhile."""
-        with self._answering_for(attempt):
-            self._handover.withdraw(attempt)
+        with self._answering_for(runner):
+            self._migration.withdraw(runner)
             if share:
-                self._share(attempt)
-            return attempt
+                self._share(runner)
+            return runner
         return self._next()
 
-    def _accepted(self) -> Attempt | None:
+    def _accepted(self) -> TrialRunner | None:
         """A trial that another worker offers; None where there is none that can go on here."""
-        attempt = self._handover.accept(
-            lambda claim, trial_id: self._attempt(claim, self._study.rejoin(trial_id)),
-            lease_s=self._ground.lease_s,
+        runner = self._migration.accept(
+            lambda claim, trial_id: self._runner(claim, self._study.rejoin(trial_id)),
+            lease_s=self._context.lease_s,
         )
-        if attempt is not None:
-            self._leases.hold(attempt.claim)
-            self._attempts[attempt.asked.number] = attempt
-        return attempt
+        if runner is not None:
+            self._leases.hold(runner.claim)
+            self._runners[runner.active.number] = runner
+        return runner
 
     def _decide(self, *, drained: bool) -> Decision:
         @functools.cache  # a decision looks at a rung once for each of its candidates
         def scores_at(rung: int) -> list[float]:
             return [score for _, score in self._study.scores_at(rung)]
 
-        candidates = [attempt.candidate for attempt in self._attempts.values()]
-        return self._ground.pruning.promotion.decide(candidates, scores_at, drained=drained)
+        candidates = [runner.candidate for runner in self._runners.values()]
+        return self._context.pruning.promotion.decide(candidates, scores_at, drained=drained)
 
-    def _begin(self, claim: Claim) -> Attempt | None:
+    def _begin(self, claim: Claim) -> TrialRunner | None:
         """The slot's trial, a repetition as far as it had come; None where it has failed at once.
 
         Raises LeaseLost and Exhausted.
         """
         self._leases.hold(claim)
         try:
-            asked = self._study.ask(lambda trial_id: self._store.attach(claim, trial_id))
+            active = self._study.ask(lambda trial_id: self._store.attach(claim, trial_id))
         except LeaseLost:
             self._leases.drop(claim)
             raise
@@ -295,54 +293,54 @@ class _Hands:
             with contextlib.suppress(LeaseLost):
                 self._store.release(claim)
             raise
-        attempt = self._attempt(replace(claim, trial_id=asked.trial_id), asked)
-        self._attempts[asked.number] = attempt
-        with self._answering_for(attempt):
-            attempt.recover()
-            return attempt
+        runner = self._runner(replace(claim, trial_id=active.trial_id), active)
+        self._runners[active.number] = runner
+        with self._answering_for(runner):
+            runner.recover()
+            return runner
         return None
 
-    def _attempt(self, claim: Claim, asked: Asked) -> Attempt:
+    def _runner(self, claim: Claim, active: ActiveTrial) -> TrialRunner:
         def check() -> None:
             if self._stop():
                 raise Stopping
-            if self._leases.lost(attempt.claim):
-                raise LeaseLost(f"Trial {asked.number} has passed to another worker.")
-            if attempt.spent_s > self._ground.trial_timeout_s:
-                raise TookTooLong(f"it had {self._ground.trial_timeout_s:g} s")
+            if self._leases.lost(runner.claim):
+                raise LeaseLost(f"Trial {active.number} has passed to another worker.")
+            if runner.spent_s > self._context.trial_timeout_s:
+                raise TookTooLong(f"it had {self._context.trial_timeout_s:g} s")
 
-        attempt = Attempt(self._ground, claim, asked, check)
-        asked.guard(lambda: self._store.require_held(attempt.claim))
-        return attempt
+        runner = TrialRunner(self._context, claim, active, check)
+        active.guard(lambda: self._store.require_held(runner.claim))
+        return runner
 
-    def _finish(self, attempt: Attempt) -> None:
-        self._put_down(attempt)
+    def _finish(self, runner: TrialRunner) -> None:
+        self._put_down(runner)
         self.finished += 1
         self._failures_in_a_row = 0
 
-    def _put_down(self, attempt: Attempt) -> None:
-        self._leases.drop(attempt.claim)
-        self._attempts.pop(attempt.asked.number, None)
-        attempt.asked.unguard()
-        attempt.let_go()
+    def _put_down(self, runner: TrialRunner) -> None:
+        self._leases.drop(runner.claim)
+        self._runners.pop(runner.active.number, None)
+        runner.active.unguard()
+        runner.let_go()
         give_back_memory()
 
-    def _fail(self, attempt: Attempt, reason: Failure, detail: str) -> None:
-        self._put_down(attempt)
+    def _fail(self, runner: TrialRunner, reason: Failure, detail: str) -> None:
+        self._put_down(runner)
         if not reason.repeated:
-            attempt.saves.discard()
+            runner.checkpoints.discard()
         with contextlib.suppress(LeaseLost):  # who has the claim now deals with the trial
             state = self._study.fail(
-                attempt.asked.trial_id, reason, detail, guard=lambda: self._store.require_held(attempt.claim)
+                runner.active.trial_id, reason, detail, guard=lambda: self._store.require_held(runner.claim)
             )
             if state is not None and state.counts:  # another program finished it: the slot is filled
-                self._store.settle(attempt.claim)
+                self._store.settle(runner.claim)
                 return
-            self._store.release(attempt.claim)
-            self._ground.weights.discard(attempt.asked.number)
+            self._store.release(runner.claim)
+            self._context.weights.discard(runner.active.number)
 
     @contextlib.contextmanager
-    def _answering_for(self, attempt: Attempt) -> Iterator[None]:
+    def _answering_for(self, runner: TrialRunner) -> Iterator[None]:
         """Makes of whatever goes wrong with a trial a failure of that trial.
 
         Raises GivenUp, WornOut, Stopping.
@@ -351,7 +349,7 @@ class _Hands:
             yield
         except LeaseLost as error:
             _logger.warning("%s", error)  # whoever has the claim now answers for the trial
-            self._put_down(attempt)
+            self._put_down(runner)
         except (Stopping, WornOut, TuneError):
             raise  # a storage that is away is not the trial's fault: the reaper will queue it again
         except Exception as error:
@@ -360,22 +358,22 @@ class _Hands:
             detail = traceback_text(error) if reason is Failure.ERROR else redacted(str(error)) or said
             traceback.clear_frames(error.__traceback__)  # they hold the trial's tensors
             if reason is Failure.DISK_FULL:
-                detail = f"no room in {self._ground.artifacts.root.absolute()}"
-            self._fail(attempt, reason, detail)
+                detail = f"no room in {self._context.artifacts.root.absolute()}"
+            self._fail(runner, reason, detail)
             if reason is Failure.DISK_FULL:
-                self.empty()
+                self.drain()
                 raise GivenUp(
                     f"The disk is full ({detail}). Nothing that was finished is lost: make room and give "
                     "the same command again."
                 ) from error
             self._failures_in_a_row += 1
             if self._failures_in_a_row >= FAILURES_IN_A_ROW:
-                self.empty()
+                self.drain()
                 raise GivenUp(
                     f"{self._failures_in_a_row} trials in a row failed, the last one with {said}."
                 ) from error
             if reason is Failure.OUT_OF_MEMORY:
-                self.empty()
+                self.drain()
                 raise WornOut(self._failures_in_a_row) from error
 
 

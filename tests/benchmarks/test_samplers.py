@@ -58,7 +58,7 @@ def test_after_the_start_proposals_are_not_those_of_chance(
             asked = study.ask()
             while is_random(sampler_seed(SEED, asked.number)):  # TPE leaves it to chance
                 asked = study.ask()
-            drawn = asked.draw()
+            drawn = asked.suggest()
             chance = by_chance(asked.number, drawn, benchmark)
             assert {name for name in chance if drawn[name] != chance[name]} >= {"lr", "momentum", "dropout"}
 

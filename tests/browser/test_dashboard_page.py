@@ -37,8 +37,8 @@ def studies(tmp_path_factory: pytest.TempPathFactory, mnist: Mnist) -> Path:
         request = RunRequest(task="twodigit", trials=3, epochs=0.02, model="mlp", pruner="none")
         create_or_resume(storage, request, mnist)
         device = torch.device("cpu")
-        ground = prepare(storage, "twodigit", mnist, folder / "studies.artifacts", device=device, threads=1)
-        work(ground, stop=lambda: False)
+        context = prepare(storage, "twodigit", mnist, folder / "studies.artifacts", device=device, threads=1)
+        work(context, stop=lambda: False)
     return folder
 
 

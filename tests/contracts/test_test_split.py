@@ -186,8 +186,8 @@ def test_a_search_never_touches_it_and_the_look_does(task: str, tmp_path: Path, 
     request = RunRequest(task=task, trials=3, epochs=0.01, model="mlp")
     with open_storage(f"sqlite:///{tmp_path / 'studies.db'}") as storage:
         study, _ = create_or_resume(storage, request, wired)
-        ground = prepare(storage, task, wired, tmp_path, device=torch.device("cpu"), threads=1)
-        assert work(ground, stop=lambda: False) == 3
+        context = prepare(storage, task, wired, tmp_path, device=torch.device("cpu"), threads=1)
+        assert work(context, stop=lambda: False) == 3
         best = storage.store.checkpoints(study.study_id)[0]
     with pytest.raises(Touched):
         look_at_test(task, (tmp_path / best.path).read_bytes(), best.sha256, wired)

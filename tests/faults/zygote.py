@@ -45,10 +45,9 @@ from search.store import sql_claims
 from search.store.database import Database
 from search.study import study as studies
 from search.study.storage import installed_revision, open_storage
-from search.worker import trial_runner as attempts
-from search.worker import worker_loop as workers
+from search.worker import trial_runner, worker_loop
 from search.worker.context import prepare
-from search.worker.migration import Handover
+from search.worker.migration import TrialMigration
 from search.worker.recovery import Reaper
 from search.worker.spec import TrialSpec
 from search.worker.trial import Learning, Step
@@ -196,18 +195,18 @@ def be_worker(order: Mapping[str, Any], mnist: Mnist) -> None:
     if "largest_file_bytes" in order:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest_file_bytes"],) * 2)
     history = Path(order["history"])
-    attempts.learn = learn  # type: ignore[assignment]
-    attempts.SAVE_EVERY_S = order.get("save_every_s", -1.0)
-    workers.IDLE_S = 0.15
+    trial_runner.learn = learn  # type: ignore[assignment]
+    trial_runner.SAVE_EVERY_S = order.get("save_every_s", -1.0)
+    worker_loop.IDLE_S = 0.15
     device.bfloat16_speedup = lambda: 1.0  # nothing is trained; the probe would take most of the start
     for method, state in (("complete", "complete"), ("prune", "pruned")):
-        ordinary = getattr(studies.Asked, method)
+        ordinary = getattr(studies.ActiveTrial, method)
 
         def confirmed(self: Any, *score: float, _ordinary: Any = ordinary, _state: str = state) -> None:
             _ordinary(self, *score)
             note(history, event="confirmed", trial=self.number, state=_state, value=next(iter(score), None))
 
-        setattr(studies.Asked, method, confirmed)
+        setattr(studies.ActiveTrial, method, confirmed)
     ask = studies.Study.ask
 
     def asked(self: Any, *also: Any) -> Any:
@@ -216,17 +215,17 @@ def be_worker(order: Mapping[str, Any], mnist: Mnist) -> None:
         return trial
 
     studies.Study.ask = asked  # type: ignore[method-assign]
-    accept = Handover.accept
+    accept = TrialMigration.accept
 
-    def accepted(self: Handover, begin: Any, **more: Any) -> Any:
+    def accepted(self: TrialMigration, begin: Any, **more: Any) -> Any:
         attempt = accept(self, begin, **more)
         if attempt is not None:
-            note(history, event="accepted", trial=attempt.asked.number)
+            note(history, event="accepted", trial=attempt.active.number)
         return attempt
 
-    Handover.accept = accepted  # type: ignore[method-assign]
+    TrialMigration.accept = accepted  # type: ignore[method-assign]
     with open_storage(order["url"], create=False, patience_s=60) as storage:
-        ground = prepare(
+        context = prepare(
             storage,
             order["study"],
             mnist,
@@ -235,12 +234,12 @@ def be_worker(order: Mapping[str, Any], mnist: Mnist) -> None:
             threads=1,
             lease_s=order["lease_s"],
         )
-        note(history, event="joined", worker=ground.worker.worker_id)
+        note(history, event="joined", worker=context.worker.worker_id)
         if order.get("die_at"):
             die_at(order["die_at"])
         if order.get("clock_jumps"):
             let_the_clock_jump()
-        workers.work(ground, stop=lambda: False)
+        worker_loop.work(context, stop=lambda: False)
         note(history, event="study done")
 
 

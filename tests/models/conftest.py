@@ -1,7 +1,4 @@
-"""Toy data that a network can learn, and the signatures that the tests share.
-
-Knows nothing of MNIST.
-"""
+"""Toy data that a network can learn, and the signatures that the tests share."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

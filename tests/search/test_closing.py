@@ -15,10 +15,10 @@ from search.service.create import RunRequest, create_or_resume
 from search.service.drive import in_time
 from search.service.watched import Watched
 from search.study.storage import Storage, open_storage
-from search.study.study import Asked, Study
-from search.worker.context import Ground, prepare
+from search.study.study import ActiveTrial, Study
+from search.worker.context import WorkerContext, prepare
 from search.worker.resume_checkpoints import discard_all
-from search.worker.stop_policy import MARGIN, START_S, Closing
+from search.worker.stop_policy import MARGIN, START_S, StopPolicy
 from search.worker.worker_loop import work
 
 REQUEST = RunRequest(task="twodigit", trials=50, epochs=0.5, model="mlp")
@@ -26,14 +26,14 @@ TOTAL = 18_000
 CPU = torch.device("cpu")
 
 
-def ground(
+def context(
     storage: Storage, mnist: Mnist, folder: Path, request: RunRequest = REQUEST, **limits: float
-) -> Ground:
+) -> WorkerContext:
     create_or_resume(storage, request, mnist)
     return prepare(storage, request.name, mnist, folder, device=CPU, threads=1, **limits)
 
 
-def begin(here: Ground) -> Asked:
+def begin(here: WorkerContext) -> ActiveTrial:
     claim = here.storage.store.claim(here.study.study_id, here.worker.worker_id, lease_s=60)
     assert claim is not None
     return here.study.ask(lambda trial_id: here.storage.store.attach(claim, trial_id))
@@ -47,7 +47,7 @@ def point(images: int, seconds: float, *heads: float) -> Point:
     return Point(images=images, seconds=seconds, learning_rate=0.1, train=scores, validation=scores)
 
 
-def told(asked: Asked, images: int, seconds: float, *heads: float) -> None:
+def told(asked: ActiveTrial, images: int, seconds: float, *heads: float) -> None:
     asked.report(images, sum(heads) / len(heads), point(images, seconds, *heads))
 
 
@@ -59,9 +59,9 @@ class Clock:
         return self.now
 
 
-def close(here: Ground, clock: Clock, **limits: float) -> Closing:
+def close(here: WorkerContext, clock: Clock, **limits: float) -> StopPolicy:
     finalists = here.pruning.promotion.finalists
-    return Closing(here.study, here.storage.store, images=TOTAL, finalists=finalists, now=clock, **limits)
+    return StopPolicy(here.study, here.storage.store, images=TOTAL, finalists=finalists, now=clock, **limits)
 
 
 class TestTimeLimit:
@@ -69,27 +69,28 @@ class TestTimeLimit:
         self, sqlite_url: str, mnist: Mnist, tmp_path: Path
     ) -> None:
         with open_storage(sqlite_url) as storage:
-            here, clock = ground(storage, mnist, tmp_path), Clock()
+            here, clock = context(storage, mnist, tmp_path), Clock()
             closing = close(here, clock, left_s=100.0)
-            assert not closing.come, "nothing has been reported"
+            assert not closing.should_stop_proposing(), "nothing has been reported"
             reference, _, ahead, second, third = (begin(here) for _ in range(5))
             told(reference, 9_000, 4.0, 0.9)  # 4 s to go
-            assert not close(here, clock, left_s=1.0).come, "for a reference alone no search ends"
+            alone = close(here, clock, left_s=1.0)
+            assert not alone.should_stop_proposing(), "for a reference alone no search ends"
             told(ahead, 9_000, 18.0, 0.95)  # 18 s
             told(second, 4_500, 10.0, 0.97)  # 30 s
             told(third, 4_500, 100.0, 0.96)  # behind the two
             needed = START_S + MARGIN * (4 + 18 + 30)
             clock.now += 100.0 - needed - 1
-            assert not closing.come
+            assert not closing.should_stop_proposing()
             clock.now += 2
-            assert closing.come
+            assert closing.should_stop_proposing()
             clock.now -= 50
-            assert closing.come, "once it has come for certain trials it stays"
-            assert not close(here, clock).come, "no limit"
+            assert closing.should_stop_proposing(), "once it has come for certain trials it stays"
+            assert not close(here, clock).should_stop_proposing(), "no limit"
 
     def test_with_company_the_longest_way_counts(self, sqlite_url: str, mnist: Mnist, tmp_path: Path) -> None:
         with open_storage(sqlite_url) as storage:
-            here = ground(storage, mnist, tmp_path)
+            here = context(storage, mnist, tmp_path)
             first, second = begin(here), begin(here)
             told(first, 9_000, 4.0, 0.9)
             told(second, 4_500, 10.0, 0.97)
@@ -104,28 +105,28 @@ class TestTimeLimit:
         self, sqlite_url: str, mnist: Mnist, tmp_path: Path
     ) -> None:
         with open_storage(sqlite_url) as storage:
-            here, clock = ground(storage, mnist, tmp_path), Clock()
+            here, clock = context(storage, mnist, tmp_path), Clock()
             _, _, slow = begin(here), begin(here), begin(here)
             told(slow, 4_500, 10.0, 0.2)
             closing = close(here, clock, left_s=20.0)
-            assert closing.come
+            assert closing.should_stop_proposing()
             slow.prune()
-            assert not closing.come
+            assert not closing.should_stop_proposing()
             quick = begin(here)
             told(quick, 9_000, 15.0, 0.9)
             clock.now += 1
-            assert closing.come
+            assert closing.should_stop_proposing()
             quick.complete(0.9)
-            assert closing.come, "it was for this, and another cannot be finished"
+            assert closing.should_stop_proposing(), "it was for this, and another cannot be finished"
 
     def test_trials_that_end_by_themselves_need_no_close(
         self, sqlite_url: str, mnist: Mnist, tmp_path: Path
     ) -> None:
         request = replace(REQUEST, pruner="median")
         with open_storage(sqlite_url) as storage:
-            here = ground(storage, mnist, tmp_path, request)
+            here = context(storage, mnist, tmp_path, request)
             told(begin(here), 4_500, 10.0, 0.99)
-            assert not close(here, Clock(), left_s=1.0, target=0.5).come
+            assert not close(here, Clock(), left_s=1.0, target=0.5).should_stop_proposing()
 
     def test_a_search_of_too_many_trials_ends_in_time_with_its_leaders_trained(
         self, sqlite_url: str, mnist: Mnist, tmp_path: Path
@@ -133,7 +134,7 @@ class TestTimeLimit:
         """How well it keeps the time is for benchmarks/versus_plain.py; here nothing else ends it."""
         request = replace(REQUEST, trials=10_000)
         with open_storage(sqlite_url) as storage:
-            work(ground(storage, mnist, tmp_path, request, left_s=20.0), stop=lambda: False)
+            work(context(storage, mnist, tmp_path, request, left_s=20.0), stop=lambda: False)
             found = Study.find(storage, request.name)
             assert found is not None
             trials = found.trials()
@@ -148,7 +149,7 @@ class TestTimeLimit:
     ) -> None:
         """A worker that ends because its run is over does not clear up as after the study's last trial."""
         with open_storage(sqlite_url) as storage:
-            here = ground(storage, mnist, tmp_path, target=0.5)
+            here = context(storage, mnist, tmp_path, target=0.5)
             claim = storage.store.claim(here.study.study_id, here.worker.worker_id, lease_s=60)
             assert claim is not None
             done = here.study.ask(lambda trial_id: storage.store.attach(claim, trial_id))
@@ -167,7 +168,7 @@ class TestTimeLimit:
         self, sqlite_url: str, mnist: Mnist, tmp_path: Path
     ) -> None:
         with open_storage(sqlite_url) as storage:
-            here = ground(storage, mnist, tmp_path)
+            here = context(storage, mnist, tmp_path)
             seen = replace(Watched(storage, here.study, here.record).snapshot(40.0), remaining_s=300.0)
         assert in_time(seen, None).remaining_s == 300.0
         assert in_time(seen, 100.0).remaining_s == 60.0
@@ -184,30 +185,30 @@ class TestTarget:
         self, sqlite_url: str, mnist: Mnist, tmp_path: Path, heads: tuple[float, float], enough: bool
     ) -> None:
         with open_storage(sqlite_url) as storage:
-            here = ground(storage, mnist, tmp_path)
+            here = context(storage, mnist, tmp_path)
             look, closing = Watched(storage, here.study, here.record), close(here, Clock(), target=0.98)
             asked = begin(here)
-            assert not closing.come
+            assert not closing.should_stop_proposing()
             told(asked, 4_500, 1.0, *heads)
             look.snapshot(1.0)
-            assert (closing.come, look.reached(0.98)) == (enough, False)
+            assert (closing.should_stop_proposing(), look.reached(0.98)) == (enough, False)
             asked.complete(sum(heads) / 2)
             look.snapshot(2.0)
-            assert (closing.come, look.reached(0.98)) == (enough, enough)
+            assert (closing.should_stop_proposing(), look.reached(0.98)) == (enough, enough)
             assert look.reached(0.98) == enough, "asked again, it still has"
 
     def test_a_promise_that_is_not_kept_is_forgotten(
         self, sqlite_url: str, mnist: Mnist, tmp_path: Path
     ) -> None:
         with open_storage(sqlite_url) as storage:
-            here = ground(storage, mnist, tmp_path)
+            here = context(storage, mnist, tmp_path)
             closing = close(here, Clock(), target=0.98)
             pruned, failed = begin(here), begin(here)
             for asked in (pruned, failed):
                 told(asked, 4_500, 1.0, 0.99, 0.99)
-            assert closing.come
+            assert closing.should_stop_proposing()
             here.study.fail(failed.trial_id, Failure.DIVERGED, "")
-            assert closing.come
+            assert closing.should_stop_proposing()
             pruned.prune()
-            assert not closing.come
+            assert not closing.should_stop_proposing()
             assert not close(here, Clock(), target=0.98).come, "nor does another worker take it for one"

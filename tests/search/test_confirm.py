@@ -32,7 +32,7 @@ from search.service import confirm as service
 from search.service.compare import compare
 from search.service.confirmed import confirmation
 from search.service.look import trials
-from search.service.run import Hands
+from search.service.run import WorkerOptions
 from search.study.reading import open_reading
 from search.worker import trial_runner as attempt
 from search.worker.artifacts import KEEP
@@ -59,10 +59,10 @@ def confirm(url: str, mnist: Mnist, monkeypatch: pytest.MonkeyPatch) -> Confirm:
     """confirm(seeds=4): on the study twodigit, by one worker in this process."""
 
     def drive_here(storage: Any, study: Any, record: Any, request: Any, *_: object, **__: object) -> None:
-        ground = prepare(
+        context = prepare(
             storage, study.name, mnist, storage.location.artifacts, device=torch.device("cpu"), threads=1
         )
-        work(ground, stop=lambda: False)
+        work(context, stop=lambda: False)
 
     torch.set_num_threads(1)
     monkeypatch.setattr(service, "drive", drive_here)
@@ -72,7 +72,7 @@ def confirm(url: str, mnist: Mnist, monkeypatch: pytest.MonkeyPatch) -> Confirm:
         *, tell: Callable[[str], None] = lambda _: None, **asked: Any
     ) -> tuple[Confirmation, TuneError | None]:
         usual = {"study": "twodigit", "top": 1, "epochs": EPOCHS}
-        request = service.ConfirmRequest(**{**usual, **asked}, hands=Hands())
+        request = service.ConfirmRequest(**{**usual, **asked}, options=WorkerOptions())
         return service.confirm(request, url, watch=lambda _: None, tell=tell)
 
     return call

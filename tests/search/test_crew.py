@@ -15,18 +15,18 @@ import pytest
 import torch
 
 from search.launchers.base import Place
-from search.launchers.local import AFRESH, GAVE_UP, ON_A_CARD, LocalEngine
-from search.launchers.pool import RESTARTS, WITHIN_S, Crew
+from search.launchers.local import AFRESH, GAVE_UP, ON_A_CARD, LocalLauncher
+from search.launchers.pool import RESTARTS, WITHIN_S, WorkerPool
 from search.study.study import DEATHS
-from search.worker.process import End, Order
+from search.worker.process import WorkerConfig, WorkerExit
 from search.worker.worker_loop import FAILURES_IN_A_ROW
 
-DIED = End(how="died", words="exit code 1")
-LOST = End(how="died", words="Ray says so", with_machine=True)
-WELL = End(how="well")
-WORN = End(how="worn out", failures_in_a_row=2)
-ENDED = End(how="gave up", words="Trial after trial failed.")
-ORDER = Order(
+DIED = WorkerExit(how="died", words="exit code 1")
+LOST = WorkerExit(how="died", words="Ray says so", with_machine=True)
+WELL = WorkerExit(how="well")
+WORN = WorkerExit(how="worn out", failures_in_a_row=2)
+ENDED = WorkerExit(how="gave up", words="Trial after trial failed.")
+ORDER = WorkerConfig(
     storage_url="sqlite:///none.db",
     study="s",
     artifact_root=Path(),
@@ -39,12 +39,12 @@ ORDER = Order(
 class Puppet:
     """A member that ends as it is told."""
 
-    def __init__(self, order: Order, stage: list[Puppet]) -> None:
+    def __init__(self, order: WorkerConfig, stage: list[Puppet]) -> None:
         stage.append(self)
         self._stage = stage
         self.order = order
         self.place: Place | None = Place("here", len(stage))
-        self.end: End | None = None
+        self.end: WorkerExit | None = None
         self.asked = self.killed = False
         self.waited_s: float | None = None
 
@@ -66,8 +66,8 @@ def stage() -> list[Puppet]:
 
 
 @pytest.fixture
-def crew(stage: list[Puppet]) -> Crew:
-    return Crew(lambda order: Puppet(order, stage), ORDER, 2)
+def pool(stage: list[Puppet]) -> WorkerPool:
+    return WorkerPool(lambda order: Puppet(order, stage), ORDER, 2)
 
 
 @pytest.mark.parametrize(
@@ -81,59 +81,63 @@ def crew(stage: list[Puppet]) -> Crew:
         (None, False, "it is at work"),
     ],
 )
-def test_who_is_replaced(crew: Crew, stage: list[Puppet], end: End | None, replaced: bool, why: str) -> None:
+def test_who_is_replaced(
+    pool: WorkerPool, stage: list[Puppet], end: WorkerExit | None, replaced: bool, why: str
+) -> None:
     stage[0].end = end
-    assert crew.tend() == ([Place("here", 1)] if replaced else []), why
+    assert pool.supervise() == ([Place("here", 1)] if replaced else []), why
     assert len(stage) == 2 + replaced, why
     assert stage[0].killed == replaced, "a process whose work has ended may still hold its room"
-    assert crew.gave_up == (end.words if end is ENDED else None)
+    assert pool.gave_up == (end.words if end is ENDED else None)
 
 
-def test_settings_that_take_every_worker_down_do_not_end_the_run(crew: Crew, stage: list[Puppet]) -> None:
+def test_settings_that_take_every_worker_down_do_not_end_the_run(
+    pool: WorkerPool, stage: list[Puppet]
+) -> None:
     for _ in range(2 * (1 + DEATHS)):  # two such trials, one after the other
         stage[-1].end = DIED
-        assert len(crew.tend()) == 1
-    assert crew.gave_up is None
-    assert not crew.ended
+        assert len(pool.supervise()) == 1
+    assert pool.gave_up is None
+    assert not pool.ended
 
 
-def test_a_crash_loop_does(crew: Crew, stage: list[Puppet]) -> None:
+def test_a_crash_loop_does(pool: WorkerPool, stage: list[Puppet]) -> None:
     for _ in range(RESTARTS + 1):
-        assert crew.gave_up is None
+        assert pool.gave_up is None
         stage[-1].end = DIED
-        crew.tend()
-    assert "Workers died again and again (the last one: exit code 1)" in str(crew.gave_up)
-    assert not crew.ended, "that word is for work that was done"
+        pool.supervise()
+    assert "Workers died again and again (the last one: exit code 1)" in str(pool.gave_up)
+    assert not pool.ended, "that word is for work that was done"
 
 
 def test_deaths_long_ago_are_forgotten(
-    crew: Crew, stage: list[Puppet], monkeypatch: pytest.MonkeyPatch
+    pool: WorkerPool, stage: list[Puppet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
     monkeypatch.setattr("search.launchers.pool.time.monotonic", lambda: now)
     for _ in range(3 * RESTARTS):
         now += WITHIN_S
         stage[-1].end = DIED
-        crew.tend()
-    assert crew.gave_up is None
+        pool.supervise()
+    assert pool.gave_up is None
 
 
 def test_a_machine_that_takes_many_down_is_no_crash_loop(stage: list[Puppet]) -> None:
-    crew = Crew(lambda order: Puppet(order, stage), ORDER, 3 * RESTARTS)
+    pool = WorkerPool(lambda order: Puppet(order, stage), ORDER, 3 * RESTARTS)
     for puppet in stage:
         puppet.end = LOST
-    assert len(crew.tend()) == 3 * RESTARTS
-    assert crew.gave_up is None
+    assert len(pool.supervise()) == 3 * RESTARTS
+    assert pool.gave_up is None
 
 
-def test_a_worn_out_worker_is_no_death_and_hands_on_its_count(crew: Crew, stage: list[Puppet]) -> None:
+def test_a_worn_out_worker_is_no_death_and_hands_on_its_count(pool: WorkerPool, stage: list[Puppet]) -> None:
     for count in [*range(1, FAILURES_IN_A_ROW), *[1] * (2 * RESTARTS)]:
-        stage[-1].end = End(how="worn out", failures_in_a_row=count)
-        assert len(crew.tend()) == 1
+        stage[-1].end = WorkerExit(how="worn out", failures_in_a_row=count)
+        assert len(pool.supervise()) == 1
         assert stage[-1].order.failures_in_a_row == count
-    assert crew.gave_up is None
+    assert pool.gave_up is None
     stage[-1].end = DIED
-    crew.tend()
+    pool.supervise()
     assert stage[-1].order.failures_in_a_row == 0
 
 
@@ -142,17 +146,17 @@ def test_exit_codes_of_workers_are_told_apart() -> None:
     assert not {0, 1, 2, GAVE_UP, 75, 78, 128 + 9, 128 + 15} & set(worn)
 
 
-def test_a_stop_asks_all_before_it_waits_for_one(crew: Crew, stage: list[Puppet]) -> None:
-    crew.stop(grace_s=5.0)
+def test_a_stop_asks_all_before_it_waits_for_one(pool: WorkerPool, stage: list[Puppet]) -> None:
+    pool.stop(grace_s=5.0)
     assert [puppet.waited_s for puppet in stage] == pytest.approx([5.0, 5.0], abs=1.0)
     assert all(puppet.killed for puppet in stage), "who did not listen"
 
 
-def test_one_that_hangs_is_replaced_by_its_place(crew: Crew, stage: list[Puppet]) -> None:
+def test_one_that_hangs_is_replaced_by_its_place(pool: WorkerPool, stage: list[Puppet]) -> None:
     stage[1].place = None  # nobody has heard of it yet
-    crew.replace(Place("here", 1))
+    pool.replace(Place("here", 1))
     assert [puppet.killed for puppet in stage] == [True, False, False]
-    assert crew.places == [Place("here", 3)]
+    assert pool.places == [Place("here", 3)]
 
 
 @pytest.mark.parametrize(("cores", "gpus", "device", "room"), [
@@ -174,7 +178,7 @@ def test_nobody_says_how_many(
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
     seem_to_have(gpus, monkeypatch)
-    assert LocalEngine(device).room(threads=1) == room
+    assert LocalLauncher(device).room(threads=1) == room
 
 
 def seem_to_have(gpus: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,45 +193,45 @@ class TestGPUs:
     def started(self, monkeypatch: pytest.MonkeyPatch, stage: list[Puppet]) -> list[Puppet]:
         """The workers that a local engine starts on a machine with three GPUs."""
         seem_to_have(3, monkeypatch)
-        monkeypatch.setattr("search.launchers.local.LocalMember", lambda order: Puppet(order, stage))
+        monkeypatch.setattr("search.launchers.local.LocalWorker", lambda order: Puppet(order, stage))
         return stage
 
-    def crew(self, size: int, device: Literal["auto", "cpu", "cuda"] = "auto") -> Crew:
-        return Crew(LocalEngine(device).starter(size), replace(ORDER, device=device), size)
+    def pool(self, size: int, device: Literal["auto", "cpu", "cuda"] = "auto") -> WorkerPool:
+        return WorkerPool(LocalLauncher(device).starter(size), replace(ORDER, device=device), size)
 
     def test_workers_are_spread(self, started: list[Puppet]) -> None:
-        self.crew(7)
+        self.pool(7)
         assert [puppet.order.gpu for puppet in started] == [0, 1, 2, 0, 1, 2, 0]
 
     @pytest.mark.parametrize("dies", range(6))
     def test_one_that_replaces_another_has_its_gpu(self, started: list[Puppet], dies: int) -> None:
-        crew = self.crew(6)
+        pool = self.pool(6)
         for _ in range(3):
             started[dies].end = DIED
-            assert len(crew.tend()) == 1
+            assert len(pool.supervise()) == 1
             assert started[-1].order.gpu == started[dies].order.gpu
             dies = len(started) - 1
 
     def test_also_one_that_hangs(self, started: list[Puppet], monkeypatch: pytest.MonkeyPatch) -> None:
-        crew = self.crew(3)
+        pool = self.pool(3)
         monkeypatch.setattr(Puppet, "kill", lambda puppet: setattr(puppet, "end", DIED))
-        crew.replace(Place("here", 2))
+        pool.replace(Place("here", 2))
         assert [puppet.order.gpu for puppet in started] == [0, 1, 2, 1]
 
     def test_who_dies_together_is_replaced_evenly(self, started: list[Puppet]) -> None:
-        crew = self.crew(6)
+        pool = self.pool(6)
         for puppet in started[:4]:
             puppet.end = DIED
-        assert len(crew.tend()) == 4
+        assert len(pool.supervise()) == 4
         alive = [puppet.order.gpu for puppet in started if puppet.end is None]
         assert sorted(alive, key=str) == [0, 0, 1, 1, 2, 2]
 
     def test_on_the_cpu_and_on_one_gpu_nobody_chooses(
         self, started: list[Puppet], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        self.crew(2, "cpu")
+        self.pool(2, "cpu")
         seem_to_have(1, monkeypatch)
-        self.crew(2)
+        self.pool(2)
         assert [puppet.order.gpu for puppet in started] == [None] * 4
 
     @pytest.mark.parametrize(
@@ -253,7 +257,7 @@ class TestGPUs:
             "sys.modules['search.worker.worker_loop'].WornOut = KeyError\n"
             "asked = order.Order(storage_url='', study='', artifact_root=pathlib.Path(), device='cuda',\n"
             f"                    threads=1, trial_timeout_s=1, gpu={gpu})\n"
-            "assert order.carry_out(asked, lambda: False).how == 'well'\n"
+            "assert order.run_worker(asked, lambda: False).how == 'well'\n"
         )
         unset = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
         environment = unset if visible is None else {**unset, "CUDA_VISIBLE_DEVICES": visible}

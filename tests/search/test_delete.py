@@ -152,8 +152,8 @@ class TestWhileItIsWorkedOn:
         with open_storage(url) as storage:
             create_or_resume(storage, QUICK, mnist)
             root = storage.location.artifacts
-            ground = prepare(storage, "twodigit", mnist, root, device=CPU, threads=1)
-            written = ground.artifacts.folder / "trial-00000-1.safetensors"
+            context = prepare(storage, "twodigit", mnist, root, device=CPU, threads=1)
+            written = context.artifacts.folder / "trial-00000-1.safetensors"
             looks: list[bool] = []
 
             def stop() -> bool:
@@ -166,7 +166,7 @@ class TestWhileItIsWorkedOn:
                 return False
 
             with contextlib.suppress(StudyDeleted):
-                work(ground, stop=stop)
+                work(context, stop=stop)
             assert len(looks) >= 3
             assert [path.name for path in tmp_path.iterdir()] == ["studies.db"]
 
@@ -194,7 +194,7 @@ class TestWhileItIsWorkedOn:
         with opened(folder) as storage:
             storage.store.set_target(1, 9)
             root = storage.location.artifacts
-            ground = prepare(storage, "twodigit", mnist, root, device=CPU, threads=1)
+            context = prepare(storage, "twodigit", mnist, root, device=CPU, threads=1)
             looks: list[int] = []
 
             def stop() -> bool:
@@ -205,7 +205,7 @@ class TestWhileItIsWorkedOn:
                 return False
 
             with pytest.raises(TuneError):
-                work(ground, stop=stop)
+                work(context, stop=stop)
         assert len(kept(folder, "twodigit")) >= 4
 
     def test_weights_restored_for_a_deleted_study_go(

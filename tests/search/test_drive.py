@@ -20,11 +20,11 @@ from search.report.numbers import snapshot
 from search.service.create import RunRequest, create_or_resume
 from search.service.drive import _so_far
 from search.service.look import StudyView, studies
-from search.service.run import Hands, serve
+from search.service.run import WorkerOptions, serve
 from search.service.watched import GAP_S, Watched
 from search.store.leftovers import sweep
 from search.study.storage import open_storage
-from search.study.study import Asked, Study, StudyDeleted
+from search.study.study import ActiveTrial, Study, StudyDeleted
 from search.worker.context import prepare
 from search.worker.worker_loop import work
 
@@ -69,10 +69,10 @@ def test_a_worker_hangs_only_if_one_could_see_it(
 ) -> None:
     with open_storage(sqlite_url) as storage:
         study, record = create_or_resume(storage, RunRequest(task="twodigit", trials=3), mnist)
-        ground = prepare(storage, study.name, mnist, tmp_path, device=torch.device("cpu"), threads=1)
-        claim = storage.store.claim(study.study_id, ground.worker.worker_id, lease_s=60)
+        context = prepare(storage, study.name, mnist, tmp_path, device=torch.device("cpu"), threads=1)
+        claim = storage.store.claim(study.study_id, context.worker.worker_id, lease_s=60)
         assert claim is not None
-        asked = ground.study.ask(lambda trial_id: storage.store.attach(claim, trial_id))
+        asked = context.study.ask(lambda trial_id: storage.store.attach(claim, trial_id))
         look, elapsed_s = Watched(storage, study, record), 0.0
         look.snapshot(elapsed_s)
         while elapsed_s <= STALL_S:
@@ -93,12 +93,12 @@ def test_a_worker_that_takes_up_what_waited_for_long_does_not_hang(
     """A reference waits until all others are done: the end of the last of them is a sign of life."""
     with open_storage(sqlite_url) as storage:
         study, record = create_or_resume(storage, RunRequest(task="twodigit", trials=3), mnist)
-        ground = prepare(storage, study.name, mnist, tmp_path, device=torch.device("cpu"), threads=1)
+        context = prepare(storage, study.name, mnist, tmp_path, device=torch.device("cpu"), threads=1)
 
-        def begin() -> tuple[Claim, Asked]:
-            claim = storage.store.claim(study.study_id, ground.worker.worker_id, lease_s=60)
+        def begin() -> tuple[Claim, ActiveTrial]:
+            claim = storage.store.claim(study.study_id, context.worker.worker_id, lease_s=60)
             assert claim is not None
-            return claim, ground.study.ask(lambda trial_id: storage.store.attach(claim, trial_id))
+            return claim, context.study.ask(lambda trial_id: storage.store.attach(claim, trial_id))
 
         (_, waiting), (claim, working) = begin(), begin()
         look, here = Watched(storage, study, record), [Place(socket.gethostname(), os.getpid())]
@@ -153,7 +153,7 @@ def test_a_worker_for_ever_says_what_it_waits_for(
 
     monkeypatch.setattr("search.service.run.studies", counted)
     with pytest.raises(Interrupted):
-        serve(sqlite_url, Hands(), only=only, watching=nullcontext, tell=said.append)
+        serve(sqlite_url, WorkerOptions(), only=only, watching=nullcontext, tell=said.append)
     assert said == [words], "once, however often it looks"
 
 
@@ -174,7 +174,7 @@ def test_a_worker_for_ever_waits_for_a_storage_before_it_says_that_a_study_is_mi
     said: list[str] = []
     monkeypatch.setattr("search.service.run.studies", away_at_first)
     with pytest.raises(Interrupted):
-        serve(sqlite_url, Hands(), only="later", watching=nullcontext, tell=said.append)
+        serve(sqlite_url, WorkerOptions(), only="later", watching=nullcontext, tell=said.append)
     assert said == [
         "The storage does not answer.",
         "Waiting for a study with trials left to do.",
@@ -188,13 +188,13 @@ def test_a_study_that_is_deleted_ends_its_run_with_a_sentence(
 ) -> None:
     with open_storage(sqlite_url) as storage:
         study, record = create_or_resume(storage, RunRequest(task="twodigit", trials=3), mnist)
-        ground = prepare(storage, study.name, mnist, tmp_path, device=torch.device("cpu"), threads=1)
+        context = prepare(storage, study.name, mnist, tmp_path, device=torch.device("cpu"), threads=1)
         look = Watched(storage, study, record)
         look.snapshot(0.0)
         storage.optuna.delete_study(study.study_id)
         if by == "tune delete":
             assert sweep(storage.trials.database) == [study.study_id]
         with pytest.raises(StudyDeleted, match="twodigit was deleted"):
-            work(ground, stop=lambda: False)
+            work(context, stop=lambda: False)
         with pytest.raises(StudyDeleted, match="twodigit was deleted"):
             look.snapshot(1.0)

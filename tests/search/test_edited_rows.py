@@ -41,7 +41,7 @@ from search.service.dashboard import Showing
 from search.service.export import _choose
 from search.service.look import find, found_trial, reader_of
 from search.service.report import gather
-from search.service.run import Hands
+from search.service.run import WorkerOptions
 from search.service.watched import Watched
 from search.store.engine import parse_url
 from search.study.ladder import Ladder
@@ -73,7 +73,7 @@ def fill(storage: Storage, study: Study, worker_id: str, accuracy: float, *, end
     assert claim is not None
     asked = study.ask(lambda trial_id: storage.store.attach(claim, trial_id))
     claim = replace(claim, trial_id=asked.trial_id)
-    asked.draw()
+    asked.suggest()
     asked.note_parameters(1000 + asked.number)
     for place, images in enumerate(rungs[: 1 if end == "prune" else None], start=1):
         score = accuracy * place / len(rungs)
@@ -107,7 +107,7 @@ def make(url: str, mnist: Mnist) -> None:
             for place, end in enumerate(ends):
                 fill(storage, study, "w", 0.9 + place / 100, end=end)
         study, record = find(storage, "first")
-        request = confirming.ConfirmRequest(study="first", top=2, seeds=2, hands=Hands())
+        request = confirming.ConfirmRequest(study="first", top=2, seeds=2, options=WorkerOptions())
         trials = reader_of(storage, record).all()
         candidates = confirming._candidates(trials, record, 2)
         confirmation, own = confirming._begin(storage, record, request, mnist)
@@ -300,7 +300,7 @@ def services(
             _, record = find(storage, "first")
             trials = reader_of(storage, record).all()
             candidates = confirming._candidates(trials, record, 2)
-            request = confirming.ConfirmRequest(study="first", top=2, seeds=2, hands=Hands())
+            request = confirming.ConfirmRequest(study="first", top=2, seeds=2, options=WorkerOptions())
             study, own = confirming._begin(storage, record, request, mnist)
             confirming._queue(storage, study, own, trials, candidates, 3)
             found = standing.confirmation(stand(storage, own.name))
@@ -324,7 +324,7 @@ def services(
             claim = storage.store.claim(study.study_id, "w2", lease_s=60)
             if claim is not None:
                 asked = study.ask(lambda trial_id: storage.store.attach(claim, trial_id))
-                asked.draw()
+                asked.suggest()
                 with study._adapter.drawing(asked.trial_id):
                     study._adapter.get_all_trials(study.study_id)
                 asked.report(Ladder.of(record.spec).rungs[0], 0.5)

@@ -24,7 +24,7 @@ from search.study.ladder import Ladder
 from search.study.pruners import PRUNERS
 from search.study.samplers import SAMPLERS
 from search.study.storage import Storage, open_storage
-from search.study.study import Asked, Study
+from search.study.study import ActiveTrial, Study
 from search.worker.context import prepare
 from search.worker.worker_loop import work
 
@@ -79,9 +79,9 @@ def study_of(storage: Storage, networks: int, sampler: str = "random") -> Study:
     return study
 
 
-def end(asked: Asked) -> None:
-    asked.report(LADDER.total, 0.5 + int(asked.draw()["width"]) / 100)
-    asked.complete(0.5 + int(asked.draw()["width"]) / 100)
+def end(asked: ActiveTrial) -> None:
+    asked.report(LADDER.total, 0.5 + int(asked.suggest()["width"]) / 100)
+    asked.complete(0.5 + int(asked.suggest()["width"]) / 100)
 
 
 def widths(study: Study) -> list[int]:
@@ -102,8 +102,8 @@ def test_every_configuration_once_whatever_the_sampler(storage: Storage, sampler
     for _ in range(12):
         assert study.has_next()
         asked = study.ask()
-        drawn = asked.draw()
-        assert asked.draw() == drawn
+        drawn = asked.suggest()
+        assert asked.suggest() == drawn
         end(asked)
         assert study.trials()[-1].settings == drawn
     assert widths(study) == list(range(1, 13))
@@ -158,11 +158,11 @@ class TestRoom:
         study.fail(second.trial_id, Failure.WORKER_DIED, "before it drew")
         assert study.has_next()
         again = study.ask()
-        drawn = again.draw()
+        drawn = again.suggest()
         study.fail(again.trial_id, Failure.INTERRUPTED, "after it drew")
         assert study.has_next()
         third = study.ask()
-        assert third.draw() == drawn, "the same settings"
+        assert third.suggest() == drawn, "the same settings"
         end(third)
         assert not study.has_next()
         assert widths(study) == [1, 2]
@@ -170,7 +170,7 @@ class TestRoom:
     def test_what_failed_by_its_own_fault_is_not_tried_again(self, storage: Storage) -> None:
         study = study_of(storage, 2)
         asked = study.ask()
-        asked.draw()
+        asked.suggest()
         study.fail(asked.trial_id, Failure.DIVERGED, "")
         end(study.ask())
         assert not study.has_next()
@@ -230,9 +230,9 @@ def test_commands_call_it_exhausted_and_a_worker_for_ever_passes_on(
     torch.set_num_threads(1)
     create_or_resume(storage, requested(tmp_path, study="two"), mnist)
     create_or_resume(storage, RunRequest(task="twodigit", trials=1, epochs=0.01), mnist)
-    ground = prepare(storage, "two", mnist, tmp_path / "artifacts", device=torch.device("cpu"), threads=1)
+    context = prepare(storage, "two", mnist, tmp_path / "artifacts", device=torch.device("cpu"), threads=1)
     assert list(_open(studies(sqlite_url), None, {})) == ["two", "twodigit"]
-    work(ground, stop=lambda: False)
+    work(context, stop=lambda: False)
     assert list(_open(studies(sqlite_url), None, {})) == ["twodigit"]
     monkeypatch.setenv("TUNE_STORAGE", sqlite_url)
     monkeypatch.chdir(tmp_path)
@@ -250,5 +250,5 @@ def test_commands_call_it_exhausted_and_a_worker_for_ever_passes_on(
     assert '"reason": "exhausted"' in printed("worker", "two", "--json")
     printed("report", "two", "--out", "report.html")
     assert "The search space is exhausted after 2 of 200 trials" in (tmp_path / "report.html").read_text()
-    trials = ground.study.trials()
+    trials = context.study.trials()
     assert len({identity(trial.settings, "twodigit") for trial in trials}) == 2

@@ -132,7 +132,7 @@ class TestForeignTrials:
             assert study.counts() == Counts(complete=4, foreign=7)
             first, second = study.ask(), study.ask()
             assert study.counts() == Counts(complete=4, running=2, foreign=5), "tune's own from now on"
-            drawn, other = first.draw(), second.draw()
+            drawn, other = first.suggest(), second.suggest()
             assert (drawn["width"], drawn["depth"]) == (64, 2)
             assert type(drawn["depth"]) is int
             for settings in (drawn, other):

@@ -23,13 +23,13 @@ from search.store.deletion import delete_study
 from search.store.trial_facts import Facts
 from search.study.storage import open_storage
 from search.study.usable import Judge
-from search.worker.context import Ground, prepare
-from search.worker.migration import Handover
-from search.worker.trial_runner import Attempt
+from search.worker.context import WorkerContext, prepare
+from search.worker.migration import TrialMigration
+from search.worker.trial_runner import TrialRunner
 from search.worker.worker_loop import work
 
 REQUEST = RunRequest(task="twodigit", trials=6, epochs=1, model="mlp", pruner="asha", sampler="random")
-Join = Callable[..., Ground]
+Join = Callable[..., WorkerContext]
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def join(sqlite_url: str, mnist: Mnist, tmp_path: Path) -> Iterator[Join]:
     """join(study): one more worker's ground, with a connection of its own."""
     with ExitStack() as opened:
 
-        def joined(study: str, *, artifacts: str = "artifacts") -> Ground:
+        def joined(study: str, *, artifacts: str = "artifacts") -> WorkerContext:
             storage = opened.enter_context(open_storage(sqlite_url))
             create_or_resume(storage, replace(REQUEST, study=study), mnist)
             return prepare(storage, study, mnist, tmp_path / artifacts, device=torch.device("cpu"), threads=1)
@@ -50,32 +50,32 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("search.worker.worker_loop.IDLE_S", 0.02)
 
 
-def one_thread(ground: Ground) -> int:
+def one_thread(context: WorkerContext) -> int:
     """Works as a worker process does; the last bits depend on the number of threads."""
     torch.set_num_threads(1)
-    return work(ground, stop=lambda: False)
+    return work(context, stop=lambda: False)
 
 
-def curves(ground: Ground) -> dict[int, list[tuple[int, Scores, Scores]]]:
+def curves(context: WorkerContext) -> dict[int, list[tuple[int, Scores, Scores]]]:
     """What was measured of each trial, by number."""
-    trials = {trial.trial_id: trial.number for trial in ground.study.trials()}
-    found = ground.storage.store.curves(trials)
+    trials = {trial.trial_id: trial.number for trial in context.study.trials()}
+    found = context.storage.store.curves(trials)
     return {trials[key]: [(p.images, p.train, p.validation) for p in found[key]] for key in found}
 
 
-def let_wait_for(monkeypatch: pytest.MonkeyPatch, ground: Ground, event: threading.Event) -> None:
+def let_wait_for(monkeypatch: pytest.MonkeyPatch, context: WorkerContext, event: threading.Event) -> None:
     """The worker on this ground trains nothing while it has something on offer, until the event."""
-    advance = Attempt.advance
+    advance = TrialRunner.advance
 
-    def held(attempt: Attempt, until: int) -> bool:
-        if attempt._ground is ground and ground.storage.store.offers(ground.study.study_id):
+    def held(attempt: TrialRunner, until: int) -> bool:
+        if attempt._context is context and context.storage.store.offers(context.study.study_id):
             event.wait(20)
         return advance(attempt, until)
 
-    monkeypatch.setattr(Attempt, "advance", held)
+    monkeypatch.setattr(TrialRunner, "advance", held)
 
 
-def two_workers(first: Ground, second: Ground) -> list[Future[int]]:
+def two_workers(first: WorkerContext, second: WorkerContext) -> list[Future[int]]:
     """The second begins when the first has something to spare, or is done."""
     with ThreadPoolExecutor(2) as pool:
         earlier = pool.submit(one_thread, first)
@@ -154,31 +154,33 @@ class TestHandover:
     """The moments that two threads meet only by chance."""
 
     @pytest.fixture
-    def offered(self, join: Join) -> tuple[Ground, Attempt, Handover]:
+    def offered(self, join: Join) -> tuple[WorkerContext, TrialRunner, TrialMigration]:
         """A worker, a trial of its that has reached a rung, and its hand-over, where it is on offer."""
         torch.set_num_threads(1)
-        ground = join("moments")
+        context = join("moments")
         join("moments")
-        claim = ground.storage.store.claim(ground.study.study_id, ground.worker.worker_id, lease_s=60)
+        claim = context.storage.store.claim(context.study.study_id, context.worker.worker_id, lease_s=60)
         assert claim is not None
-        asked = ground.study.ask(lambda trial_id: ground.storage.store.attach(claim, trial_id))
-        attempt = Attempt(ground, replace(claim, trial_id=asked.trial_id), asked, lambda: None)
-        assert not attempt.advance(ground.ladder.rungs[0])
-        handover = Handover(ground)
+        asked = context.study.ask(lambda trial_id: context.storage.store.attach(claim, trial_id))
+        attempt = TrialRunner(context, replace(claim, trial_id=asked.trial_id), asked, lambda: None)
+        assert not attempt.advance(context.ladder.rungs[0])
+        handover = TrialMigration(context)
         handover.offer(attempt)
-        return ground, attempt, handover
+        return context, attempt, handover
 
     @staticmethod
-    def accepted(ground: Ground) -> Attempt | None:
+    def accepted(context: WorkerContext) -> TrialRunner | None:
         """By another worker on that ground."""
 
-        def begin(claim: Claim, trial_id: int) -> Attempt:
-            return Attempt(ground, claim, ground.study.rejoin(trial_id), lambda: None)
+        def begin(claim: Claim, trial_id: int) -> TrialRunner:
+            return TrialRunner(context, claim, context.study.rejoin(trial_id), lambda: None)
 
-        return Handover(ground).accept(begin, lease_s=60)
+        return TrialMigration(context).accept(begin, lease_s=60)
 
-    def test_the_former_holder_lets_go(self, join: Join, offered: tuple[Ground, Attempt, Handover]) -> None:
-        ground, attempt, handover = offered
+    def test_the_former_holder_lets_go(
+        self, join: Join, offered: tuple[WorkerContext, TrialRunner, TrialMigration]
+    ) -> None:
+        context, attempt, handover = offered
         other = self.accepted(join("moments"))
         assert other is not None
         with pytest.raises(LeaseLost):
@@ -186,22 +188,25 @@ class TestHandover:
         assert (other.images, other.candidate) == (attempt.images, attempt.candidate)
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # Optuna says so where a step is reported twice
-            assert not other.asked.report(other.images, other.candidate.score)
+            assert not other.active.report(other.images, other.candidate.score)
         other.prune()
-        [kept] = ground.storage.store.checkpoints(ground.study.study_id)
-        load_checkpoint(ground.artifacts.path(kept), expected_sha256=kept.sha256)
+        [kept] = context.storage.store.checkpoints(context.study.study_id)
+        load_checkpoint(context.artifacts.path(kept), expected_sha256=kept.sha256)
 
     def test_a_trial_that_was_withdrawn_is_not_given(
-        self, join: Join, offered: tuple[Ground, Attempt, Handover]
+        self, join: Join, offered: tuple[WorkerContext, TrialRunner, TrialMigration]
     ) -> None:
-        ground, attempt, handover = offered
+        context, attempt, handover = offered
         handover.withdraw(attempt)
         assert self.accepted(join("moments")) is None
         attempt.prune()
-        assert ground.study.trials()[0].state is State.PRUNED
+        assert context.study.trials()[0].state is State.PRUNED
 
     def test_a_study_that_is_deleted_while_its_trial_is_taken_over(
-        self, join: Join, offered: tuple[Ground, Attempt, Handover], monkeypatch: pytest.MonkeyPatch
+        self,
+        join: Join,
+        offered: tuple[WorkerContext, TrialRunner, TrialMigration],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         other = join("moments")
 
@@ -212,10 +217,13 @@ class TestHandover:
         assert self.accepted(other) is None
 
     def test_what_was_added_while_one_looked_is_not_forgotten(
-        self, join: Join, offered: tuple[Ground, Attempt, Handover], monkeypatch: pytest.MonkeyPatch
+        self,
+        join: Join,
+        offered: tuple[WorkerContext, TrialRunner, TrialMigration],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """Its holder took it up, reached another rung and offered it again, all between two of our steps."""
-        ground, attempt, _ = offered
+        context, attempt, _ = offered
         here = join("moments")
         accept = here.storage.store.accept
         best = HeadScore(loss=0.01, accuracy=0.999)
@@ -225,7 +233,7 @@ class TestHandover:
         )
 
         def overtaken(claim: Claim, worker_id: str, *, lease_s: float) -> Claim | None:
-            ground.storage.store.add_point(attempt.asked.trial_id, later)
+            context.storage.store.add_point(attempt.active.trial_id, later)
             return accept(claim, worker_id, lease_s=lease_s)
 
         monkeypatch.setattr(here.storage.store, "accept", overtaken)

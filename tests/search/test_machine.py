@@ -39,10 +39,10 @@ def test_only_a_process_of_this_machine_can_be_known_to_be_dead(
     """A clone of this machine has its name, and a worker there may have any process id."""
     with open_storage(sqlite_url) as storage:
         study, _ = create_or_resume(storage, RunRequest(task="twodigit", trials=3), mnist)
-        ground = prepare(storage, study.name, mnist, tmp_path, device=torch.device("cpu"), threads=1)
+        context = prepare(storage, study.name, mnist, tmp_path, device=torch.device("cpu"), threads=1)
         place = machine() if where == "here" else "00000000"
         host = socket.gethostname()
-        worker: Worker = replace(ground.worker, worker_id=f"{host}:{GONE}:{place}:abc", pid=GONE)
+        worker: Worker = replace(context.worker, worker_id=f"{host}:{GONE}:{place}:abc", pid=GONE)
         storage.store.add_worker(study.study_id, worker)
         assert storage.store.claim(study.study_id, worker.worker_id, lease_s=60) is not None
         known = {worker.worker_id} if where == "here" else set()

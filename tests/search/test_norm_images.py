@@ -19,16 +19,16 @@ from search.records import Point, State, StudySpec
 from search.service import confirm as confirming
 from search.service.create import RunRequest, create_or_resume
 from search.service.repeat import repeat
-from search.service.run import Hands
+from search.service.run import WorkerOptions
 from search.space.defaults import NORM_IMAGES
 from search.store.rows import Unusable, spec_to_json, study_of
 from search.study.storage import Storage, open_storage
 from search.study.study import Study
-from search.worker.context import Ground, prepare
+from search.worker.context import WorkerContext, prepare
 from search.worker.resume_checkpoints import FORMAT
 from search.worker.spec import decode, training_seed
 from search.worker.trial import learn
-from search.worker.trial_runner import Attempt
+from search.worker.trial_runner import TrialRunner
 from search.worker.worker_loop import work
 
 CPU = torch.device("cpu")
@@ -86,10 +86,10 @@ def storages(tmp_path: Path) -> Iterator[Callable[[], Storage]]:
 
 
 @pytest.fixture
-def join(storages: Callable[[], Storage], mnist: Mnist, tmp_path: Path) -> Callable[..., Ground]:
+def join(storages: Callable[[], Storage], mnist: Mnist, tmp_path: Path) -> Callable[..., WorkerContext]:
     """join("a"): one more worker's ground on a study of one network; norm_images as given."""
 
-    def joined(name: str, norm_images: int = NORM_IMAGES) -> Ground:
+    def joined(name: str, norm_images: int = NORM_IMAGES) -> WorkerContext:
         storage = storages()
         spec = StudySpec(
             task="twodigit",
@@ -111,7 +111,7 @@ def join(storages: Callable[[], Storage], mnist: Mnist, tmp_path: Path) -> Calla
     return joined
 
 
-def curve_of(here: Ground, number: int = 0) -> list[Point]:
+def curve_of(here: WorkerContext, number: int = 0) -> list[Point]:
     [trial] = [trial for trial in here.study.trials() if trial.number == number]
     return here.storage.store.curve(trial.trial_id)
 
@@ -120,11 +120,11 @@ def timeless(points: list[Point]) -> list[Point]:
     return [dataclasses.replace(point, seconds=0.0) for point in points]
 
 
-def next_of(here: Ground) -> Attempt:
+def next_of(here: WorkerContext) -> TrialRunner:
     claim = here.storage.store.claim(here.study.study_id, here.worker.worker_id, lease_s=60)
     assert claim is not None
     asked = here.study.ask(lambda trial_id: here.storage.store.attach(claim, trial_id))
-    return Attempt(here, dataclasses.replace(claim, trial_id=asked.trial_id), asked, check=lambda: None)
+    return TrialRunner(here, dataclasses.replace(claim, trial_id=asked.trial_id), asked, check=lambda: None)
 
 
 class TestRecorded:
@@ -152,7 +152,9 @@ class TestRecorded:
 
 
 class TestTrained:
-    def test_a_study_of_before_is_trained_as_before(self, join: Callable[..., Ground], mnist: Mnist) -> None:
+    def test_a_study_of_before_is_trained_as_before(
+        self, join: Callable[..., WorkerContext], mnist: Mnist
+    ) -> None:
         """Against a training without the setting; the new study differs in validation alone."""
         before, now = join("before", 0), join("now")
         for here in (before, now):
@@ -166,7 +168,7 @@ class TestTrained:
             assert mine.train == other.train
             assert mine.validation != other.validation
 
-    def test_a_save_of_an_earlier_version_is_good(self, join: Callable[..., Ground]) -> None:
+    def test_a_save_of_an_earlier_version_is_good(self, join: Callable[..., WorkerContext]) -> None:
         """Its fingerprint, spelled out as it was made; a study with the setting has another."""
         here, other = join("before", 0), join("now")
         attempt, now = next_of(here), next_of(other)
@@ -179,7 +181,7 @@ class TestTrained:
         assert now._fingerprint != attempt._fingerprint
 
     def test_parked_and_taken_up_by_another_worker_it_is_the_same_trial(
-        self, join: Callable[..., Ground]
+        self, join: Callable[..., WorkerContext]
     ) -> None:
         whole = join("whole")
         work(whole, stop=lambda: False)
@@ -187,7 +189,7 @@ class TestTrained:
         attempt = next_of(first)
         assert not attempt.advance(RUNGS[0])
         attempt.park()
-        there = Attempt(second, attempt.claim, attempt.asked, check=lambda: None)
+        there = TrialRunner(second, attempt.claim, attempt.active, check=lambda: None)
         assert there.rejoin(curve_of(first))
         assert there.advance(RUNGS[1])
         assert timeless(curve_of(first)) == timeless(curve_of(whole))
@@ -199,7 +201,7 @@ class TestTrained:
         assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
     def test_a_worker_that_is_stopped_at_any_question_leaves_the_same_trial(
-        self, join: Callable[..., Ground]
+        self, join: Callable[..., WorkerContext]
     ) -> None:
         """Also while the images for the statistics are read: the first rung is reached after 18 batches."""
         whole = join("whole")
@@ -215,7 +217,7 @@ class TestTrained:
         assert timeless(curve_of(here, last.number)) == timeless(curve_of(whole))
 
     def test_repeat_finds_the_same_curve_and_weights(
-        self, join: Callable[..., Ground], tmp_path: Path, mnist: Mnist
+        self, join: Callable[..., WorkerContext], tmp_path: Path, mnist: Mnist
     ) -> None:
         here = join("s")
         work(here, stop=lambda: False)
@@ -231,8 +233,10 @@ class TestTrained:
         assert again.restored.checkpoint.sha256 == kept.sha256, "the same bytes"
 
     @pytest.mark.parametrize("norm_images", [0, 256])
-    def test_a_confirmation_trains_as_its_study(self, join: Callable[..., Ground], norm_images: int) -> None:
+    def test_a_confirmation_trains_as_its_study(
+        self, join: Callable[..., WorkerContext], norm_images: int
+    ) -> None:
         here = join("s", norm_images)
-        request = confirming.ConfirmRequest(study="s", hands=Hands(workers=1, threads=1))
+        request = confirming.ConfirmRequest(study="s", options=WorkerOptions(workers=1, threads=1))
         _, confirmation = confirming._begin(here.storage, here.record, request, here.mnist)
         assert confirmation.spec.norm_images == norm_images

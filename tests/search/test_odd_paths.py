@@ -30,8 +30,8 @@ def searched(storage: str, mnist: Mnist) -> None:
     with open_storage(storage) as opened:
         create_or_resume(opened, RunRequest(task="twodigit", trials=3, epochs=0.02, model="mlp"), mnist)
         root = opened.location.artifacts
-        ground = prepare(opened, "twodigit", mnist, root, device=torch.device("cpu"), threads=1)
-        assert work(ground, stop=lambda: False) == 3
+        context = prepare(opened, "twodigit", mnist, root, device=torch.device("cpu"), threads=1)
+        assert work(context, stop=lambda: False) == 3
 
 
 def under(folder: Path) -> set[str]:

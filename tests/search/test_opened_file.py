@@ -25,7 +25,7 @@ from search.store.sql import SQLStore
 from search.study.reading import open_reading
 from search.study.storage import Storage, open_storage, open_undisturbing
 from search.study.study import Study
-from search.worker.process import Order, _work
+from search.worker.process import WorkerConfig, _work
 
 MOVED = "was moved or deleted while this command used it"
 REPLACED = "was replaced by another file while this command used it; nothing was written to that one"
@@ -161,8 +161,8 @@ def test_a_run_tells_its_workers_which_file_is_meant(
         pass
 
     class Launcher:
-        def starter(self, _size: int) -> Callable[[Order], Any]:
-            def start(order: Order) -> Any:
+        def starter(self, _size: int) -> Callable[[WorkerConfig], Any]:
+            def start(order: WorkerConfig) -> Any:
                 raise Started(order)
 
             return start

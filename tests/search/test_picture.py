@@ -32,8 +32,8 @@ def grey() -> Image.Image:
     return Image.fromarray(SEVEN)
 
 
-def coloured(ink: tuple[int, int, int], ground: tuple[int, int, int]) -> Image.Image:
-    return Image.composite(Image.new("RGB", (28, 28), ink), Image.new("RGB", (28, 28), ground), grey())
+def coloured(ink: tuple[int, int, int], context: tuple[int, int, int]) -> Image.Image:
+    return Image.composite(Image.new("RGB", (28, 28), ink), Image.new("RGB", (28, 28), context), grey())
 
 
 def transparent(ink: str, *, opaque_ground: str | None = None) -> Image.Image:

@@ -22,9 +22,9 @@ from search.service import confirm as confirming
 from search.service.create import RunRequest, create_or_resume
 from search.service.look import found_trial
 from search.service.repeat import repeat
-from search.service.run import Hands
+from search.service.run import WorkerOptions
 from search.study.storage import Storage, open_storage
-from search.worker.context import Ground, prepare
+from search.worker.context import WorkerContext, prepare
 from search.worker.worker_loop import work
 
 CPU = torch.device("cpu")
@@ -65,7 +65,7 @@ def storage(sqlite_url: str) -> Iterator[Storage]:
         yield opened
 
 
-def join(storage: Storage, mnist: Mnist, request: RunRequest = REQUEST, name: str = "") -> Ground:
+def join(storage: Storage, mnist: Mnist, request: RunRequest = REQUEST, name: str = "") -> WorkerContext:
     """Another worker of the study, which is made where it does not exist."""
     if not name:
         create_or_resume(storage, request, mnist)
@@ -209,7 +209,7 @@ class TestFixed:
 
 class TestWhatFollowsASearch:
     @pytest.fixture
-    def searched(self, storage: Storage, mnist: Mnist, measured: Callable[..., None]) -> Ground:
+    def searched(self, storage: Storage, mnist: Mnist, measured: Callable[..., None]) -> WorkerContext:
         """A search of three trials in bfloat16, on a machine that would measure otherwise from now on."""
         measured(2.0)
         here = join(storage, mnist)
@@ -220,9 +220,9 @@ class TestWhatFollowsASearch:
     @pytest.fixture
     def confirm(
         self, storage: Storage, mnist: Mnist, monkeypatch: pytest.MonkeyPatch
-    ) -> Callable[..., list[Ground]]:
+    ) -> Callable[..., list[WorkerContext]]:
         """confirm(precision=None): the grounds of the confirmation's workers, which train nothing."""
-        grounds: list[Ground] = []
+        grounds: list[WorkerContext] = []
 
         def drive(opened: Storage, study: Any, *_: object, **__: object) -> None:
             grounds.append(join(opened, mnist, name=study.name))
@@ -230,10 +230,10 @@ class TestWhatFollowsASearch:
         monkeypatch.setattr(confirming, "drive", drive)
         monkeypatch.setattr(confirming, "take_looks", lambda *_, **__: None)
 
-        def call(precision: Any = None) -> list[Ground]:
+        def call(precision: Any = None) -> list[WorkerContext]:
             grounds.clear()
             request = confirming.ConfirmRequest(
-                study="twodigit", top=1, seeds=2, epochs=0.02, precision=precision, hands=Hands()
+                study="twodigit", top=1, seeds=2, epochs=0.02, precision=precision, options=WorkerOptions()
             )
             confirming.confirm(request, storage.url, watch=lambda _: None)
             return grounds
@@ -241,14 +241,14 @@ class TestWhatFollowsASearch:
         return call
 
     def test_a_confirmation_does_as_the_search_did(
-        self, searched: Ground, confirm: Callable[..., list[Ground]]
+        self, searched: WorkerContext, confirm: Callable[..., list[WorkerContext]]
     ) -> None:
         [here] = confirm()
         assert here.precision == searched.precision
         assert here.record.name == "twodigit.confirm"
 
     def test_also_where_only_the_workers_of_the_search_tell(
-        self, searched: Ground, confirm: Callable[..., list[Ground]], tmp_path: Path
+        self, searched: WorkerContext, confirm: Callable[..., list[WorkerContext]], tmp_path: Path
     ) -> None:
         with closing(sqlite3.connect(tmp_path / "studies.db")) as database, database:
             database.execute("DELETE FROM tune_precisions")
@@ -256,7 +256,7 @@ class TestWhatFollowsASearch:
         assert here.precision == searched.precision
 
     def test_one_in_another_precision_is_another_confirmation(
-        self, searched: Ground, confirm: Callable[..., list[Ground]]
+        self, searched: WorkerContext, confirm: Callable[..., list[WorkerContext]]
     ) -> None:
         assert confirm()[0].record.name == "twodigit.confirm"
         [other] = confirm("float32")
@@ -264,12 +264,12 @@ class TestWhatFollowsASearch:
         assert other.precision == {"mlp": "float32", "conv": "float32"}
         assert confirm("auto")[0].record.name == "twodigit.confirm", "the one that is there goes on"
 
-    def test_a_repetition_is_the_trial_bit_for_bit(self, searched: Ground, storage: Storage) -> None:
+    def test_a_repetition_is_the_trial_bit_for_bit(self, searched: WorkerContext, storage: Storage) -> None:
         done = repeat(storage.url, "twodigit", 1, tell=lambda _: None, watch=lambda *_: None)
         assert done.first_difference is None
 
     def test_a_trial_of_nobody_has_the_precision_of_all(
-        self, searched: Ground, storage: Storage, tmp_path: Path
+        self, searched: WorkerContext, storage: Storage, tmp_path: Path
     ) -> None:
         """A trial that failed: no claim says which worker it had."""
         with closing(sqlite3.connect(tmp_path / "studies.db")) as database, database:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from search.launchers.base import Needs
+from search.launchers.base import WorkerRequirements
 from search.launchers.ray import gpu_share, refused
 from search.launchers.ray_cluster import Cluster
 
@@ -38,7 +38,9 @@ SERVER = "postgresql://tune@db/tune"
 def test_what_a_cluster_cannot_do_is_refused(
     cluster: Cluster, needs: dict[str, Any], words: str | None
 ) -> None:
-    said = refused(cluster, Needs(**{"storage_url": SERVER, "device": "auto", "threads": 1, **needs}))
+    said = refused(
+        cluster, WorkerRequirements(**{"storage_url": SERVER, "device": "auto", "threads": 1, **needs})
+    )
     assert (said is None) == (words is None)
     assert words is None or words in str(said)
 

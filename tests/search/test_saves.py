@@ -25,10 +25,10 @@ from search.service.create import RunRequest, create_or_resume
 from search.study.storage import Storage, open_storage
 from search.worker import trial_runner as attempts
 from search.worker.artifacts import KEEP as KEPT
-from search.worker.context import Ground, prepare
+from search.worker.context import WorkerContext, prepare
 from search.worker.recovery import Reaper
-from search.worker.resume_checkpoints import KEEP, Save, Saves
-from search.worker.trial_runner import Attempt
+from search.worker.resume_checkpoints import KEEP, ResumeCheckpoint, ResumeCheckpoints
+from search.worker.trial_runner import TrialRunner
 from search.worker.worker_loop import Stopping, work
 
 # Reports after 2,250 and 3,600 images: 36 and 57 batches of the references.
@@ -42,11 +42,11 @@ def _one_thread() -> None:
 
 
 @pytest.fixture
-def grounds(tmp_path: Path, mnist: Mnist) -> Iterator[Callable[[str], Ground]]:
+def grounds(tmp_path: Path, mnist: Mnist) -> Iterator[Callable[[str], WorkerContext]]:
     """grounds("a"): a worker's ground on a study of its own database; the same name again, another worker."""
     opened: list[Storage] = []
 
-    def make(name: str) -> Ground:
+    def make(name: str) -> WorkerContext:
         storage = open_storage(f"sqlite:///{tmp_path / name}.db")
         opened.append(storage)
         study, _ = create_or_resume(storage, REQUEST, mnist)
@@ -59,16 +59,16 @@ def grounds(tmp_path: Path, mnist: Mnist) -> Iterator[Callable[[str], Ground]]:
         storage.close()
 
 
-def next_of(here: Ground) -> Attempt:
+def next_of(here: WorkerContext) -> TrialRunner:
     """The next trial of the study."""
     claim = here.storage.store.claim(here.study.study_id, here.worker.worker_id, lease_s=60)
     assert claim is not None
     asked = here.study.ask(lambda trial_id: here.storage.store.attach(claim, trial_id))
     claim = dataclasses.replace(claim, trial_id=asked.trial_id)
-    return Attempt(here, claim, asked, check=lambda: None)
+    return TrialRunner(here, claim, asked, check=lambda: None)
 
 
-def begun(here: Ground, *, until: int) -> Attempt:
+def begun(here: WorkerContext, *, until: int) -> TrialRunner:
     """The next trial of the study, trained so far."""
     attempt = next_of(here)
     assert not attempt.advance(until)
@@ -79,14 +79,14 @@ def timeless(points: list[Point]) -> list[Point]:
     return [dataclasses.replace(point, seconds=0.0) for point in points]
 
 
-def undisturbed(here: Ground) -> list[Point]:
+def undisturbed(here: WorkerContext) -> list[Point]:
     """The curve of the first trial of a study that nothing happened to."""
     work(here, stop=lambda: False)
     [trial] = [trial for trial in here.study.trials() if trial.number == 0]
     return here.storage.store.curve(trial.trial_id)
 
 
-def goes_on(here: Ground, *, expected: list[Point], batches: int) -> None:
+def goes_on(here: WorkerContext, *, expected: list[Point], batches: int) -> None:
     """Ends the study and holds the repetition of trial 0 against the curve; it trained so many batches."""
     asked = 0
 
@@ -109,7 +109,7 @@ def goes_on(here: Ground, *, expected: list[Point], batches: int) -> None:
     assert left == ["trial-00001", f"trial-{again.number:05d}"], "one of each, no saves, no scraps"
 
 
-def test_a_signal_costs_no_batch(grounds: Callable[[str], Ground]) -> None:
+def test_a_signal_costs_no_batch(grounds: Callable[[str], WorkerContext]) -> None:
     asked = iter(range(10_000))
     here = grounds("stopped")
     work(here, stop=lambda: next(asked) > 45)
@@ -120,7 +120,7 @@ def test_a_signal_costs_no_batch(grounds: Callable[[str], Ground]) -> None:
     goes_on(grounds("stopped"), expected=undisturbed(grounds("whole")), batches=57 - 40)
 
 
-def test_nor_does_a_second_one_before_the_next_report(grounds: Callable[[str], Ground]) -> None:
+def test_nor_does_a_second_one_before_the_next_report(grounds: Callable[[str], WorkerContext]) -> None:
     """Else a worker that is stopped again and again, sooner than it comes to a report, came nowhere."""
     positions = []
     for questions in (45, 69):  # the second one finds the other reference in its way
@@ -136,21 +136,21 @@ def test_nor_does_a_second_one_before_the_next_report(grounds: Callable[[str], G
     assert timeless(curve) == timeless(undisturbed(grounds("whole")))
 
 
-def test_a_save_is_of_the_kind_of_device_that_it_was_made_on(grounds: Callable[[str], Ground]) -> None:
+def test_a_save_is_of_the_kind_of_device_that_it_was_made_on(grounds: Callable[[str], WorkerContext]) -> None:
     """A card's generator cannot go on on a processor: torch refuses its state, and a trial must not fail by
     that, but begin again."""
     here = grounds("stopped")
     attempt = begun(here, until=2250)
     attempt.save()
     card = dataclasses.replace(here, device=torch.device("cuda"))
-    curve = here.storage.store.curve(attempt.asked.trial_id)
-    for ground, found in ((here, True), (card, False)):
-        other = Attempt(ground, attempt.claim, attempt.asked, check=lambda: None)
+    curve = here.storage.store.curve(attempt.active.trial_id)
+    for context, found in ((here, True), (card, False)):
+        other = TrialRunner(context, attempt.claim, attempt.active, check=lambda: None)
         assert other.rejoin(curve) is found
 
 
 def test_a_crash_costs_what_came_after_the_last_report(
-    grounds: Callable[[str], Ground], monkeypatch: pytest.MonkeyPatch
+    grounds: Callable[[str], WorkerContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attempts, "SAVE_EVERY_S", -1.0)
     here = grounds("crashed")
@@ -170,7 +170,7 @@ def test_a_crash_costs_what_came_after_the_last_report(
 
 
 @pytest.mark.parametrize("damage", ["cut short", "one bit", "other training"])
-def test_what_cannot_be_trusted_is_not_used(grounds: Callable[[str], Ground], damage: str) -> None:
+def test_what_cannot_be_trusted_is_not_used(grounds: Callable[[str], WorkerContext], damage: str) -> None:
     asked = iter(range(10_000))
     here = grounds("stopped")
     work(here, stop=lambda: next(asked) > 45)
@@ -189,9 +189,9 @@ def test_what_cannot_be_trusted_is_not_used(grounds: Callable[[str], Ground], da
 
 
 def test_the_last_two_are_kept_and_the_older_stands_in(tmp_path: Path) -> None:
-    saves, network = Saves(tmp_path, 7), NETWORK
+    saves, network = ResumeCheckpoints(tmp_path, 7), NETWORK
     for images in (100, 200, 300):
-        save = Save(
+        save = ResumeCheckpoint(
             trial_id=7,
             images=images,
             state={"x": torch.tensor(images)},
@@ -243,10 +243,12 @@ def test_whatever_happens_to_the_files_a_save_is_whole_or_not_used(
     newest: dict[str, Any], older: dict[str, Any] | None, scrap: bytes
 ) -> None:
     with tempfile.TemporaryDirectory() as name:
-        saves, network = Saves(Path(name), 7), NETWORK
+        saves, network = ResumeCheckpoints(Path(name), 7), NETWORK
         for images in (100, 200):
             state = {"x": torch.arange(images)}
-            save = Save(trial_id=7, images=images, state=state, best_images=100, best=network.state_dict())
+            save = ResumeCheckpoint(
+                trial_id=7, images=images, state=state, best_images=100, best=network.state_dict()
+            )
             saves.write(save, network, "mine")
         first, second = sorted(Path(name).iterdir())
         (Path(name) / f".{second.name}.0f.tmp").write_bytes(scrap)  # of a writer that was killed
@@ -262,7 +264,7 @@ def test_whatever_happens_to_the_files_a_save_is_whole_or_not_used(
 
 
 def test_what_was_cut_short_at_a_rung_is_judged_there_before_it_goes_on(
-    grounds: Callable[[str], Ground], monkeypatch: pytest.MonkeyPatch
+    grounds: Callable[[str], WorkerContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It had not been promoted, and a stop does not promote it."""
     request = dataclasses.replace(REQUEST, epochs=0.5, trials=9, pruner="asha")
@@ -271,24 +273,24 @@ def test_what_was_cut_short_at_a_rung_is_judged_there_before_it_goes_on(
     first = here.pruning.rungs[0]
     attempt, _ = begun(here, until=first), begun(here, until=first)  # the other one is somebody else's
     attempt.save()
-    here.study.fail(attempt.asked.trial_id, Failure.INTERRUPTED, "stopped")
+    here.study.fail(attempt.active.trial_id, Failure.INTERRUPTED, "stopped")
     here.storage.store.release(attempt.claim)
     again = grounds("waiting")
-    taken: list[Attempt] = []
+    taken: list[TrialRunner] = []
 
-    def note(self: Attempt, until: int) -> bool:
+    def note(self: TrialRunner, until: int) -> bool:
         taken.append(self)
         raise Stopping
 
-    monkeypatch.setattr(Attempt, "advance", note)
+    monkeypatch.setattr(TrialRunner, "advance", note)
     work(again, stop=lambda: False)
-    assert [each.asked.retry_of for each in taken] == [None], "another trial begins"
+    assert [each.active.retry_of for each in taken] == [None], "another trial begins"
     [waited] = [trial for trial in again.study.trials() if trial.retry_of == 0]
     assert waited.images == first, "it knows how far it had come"
 
 
 def test_what_ends_where_it_was_cut_short_keeps_its_weights(
-    grounds: Callable[[str], Ground], monkeypatch: pytest.MonkeyPatch
+    grounds: Callable[[str], WorkerContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A repetition that is not promoted is never trained; what the failed trial had kept is gone."""
     request = dataclasses.replace(REQUEST, epochs=0.5, trials=9, pruner="asha")
@@ -298,21 +300,21 @@ def test_what_ends_where_it_was_cut_short_keeps_its_weights(
     attempt, _ = begun(here, until=first), begun(here, until=first)  # the other one is queued before
     attempt.save()
     weights = dict(attempt._best_weights)
-    here.study.fail(attempt.asked.trial_id, Failure.INTERRUPTED, "stopped")
+    here.study.fail(attempt.active.trial_id, Failure.INTERRUPTED, "stopped")
     here.storage.store.release(attempt.claim)
-    here.artifacts.discard(attempt.asked.number)
+    here.artifacts.discard(attempt.active.number)
     again = next_of(grounds("ended"))
-    assert again.asked.retry_of == attempt.asked.number
+    assert again.active.retry_of == attempt.active.number
     again.recover()
     again.prune()
-    [kept] = [each for each in here.storage.store.checkpoints(1) if each.trial_id == again.asked.trial_id]
+    [kept] = [each for each in here.storage.store.checkpoints(1) if each.trial_id == again.active.trial_id]
     tensors = load_checkpoint(here.artifacts.path(kept), expected_sha256=kept.sha256).tensors
     assert tensors.keys() == weights.keys()
     assert all(torch.equal(tensors[name], weights[name]) for name in weights)
 
 
 def test_a_slot_that_is_given_back_at_the_last_moment_is_no_end(
-    grounds: Callable[[str], Ground], monkeypatch: pytest.MonkeyPatch
+    grounds: Callable[[str], WorkerContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last trial is cut short in another worker's hands just when this one finds nothing to do: it takes
     the repetition up, and does not throw away what was saved of it."""
@@ -326,7 +328,7 @@ def test_a_slot_that_is_given_back_at_the_last_moment_is_no_end(
             here.storage.store.claims(study_id)
         ) == 2:
             other.save()
-            here.study.fail(other.asked.trial_id, Failure.INTERRUPTED, "stopped")
+            here.study.fail(other.active.trial_id, Failure.INTERRUPTED, "stopped")
             here.storage.store.release(other.claim)
         return open_claims(study_id)
 
@@ -345,7 +347,7 @@ def test_a_slot_that_is_given_back_at_the_last_moment_is_no_end(
 
 
 def test_a_parked_trial_goes_on_from_a_later_save_with_the_curve_up_to_there(
-    grounds: Callable[[str], Ground],
+    grounds: Callable[[str], WorkerContext],
 ) -> None:
     """A worker that was taken for gone had the trial first, and saves it after its successor parked it."""
     here = grounds("parked")
@@ -353,21 +355,21 @@ def test_a_parked_trial_goes_on_from_a_later_save_with_the_curve_up_to_there(
     assert ladder.rungs[0] < 2250
     here = dataclasses.replace(here, ladder=ladder)
     first = begun(here, until=2250)
-    here.study.fail(first.asked.trial_id, Failure.WORKER_DIED, "taken for gone")
+    here.study.fail(first.active.trial_id, Failure.WORKER_DIED, "taken for gone")
     here.storage.store.release(first.claim)
     _other, second = begun(here, until=ladder.rungs[0]), begun(here, until=ladder.rungs[0])
-    assert (second.asked.retry_of, second.images) == (first.asked.number, ladder.rungs[0])
+    assert (second.active.retry_of, second.images) == (first.active.number, ladder.rungs[0])
     second.park()
     first.save()
     assert second.advance(3600)
-    curve = here.storage.store.curve(second.asked.trial_id)
+    curve = here.storage.store.curve(second.active.trial_id)
     assert [point.images for point in curve] == list(ladder.rungs)
     expected = undisturbed(dataclasses.replace(grounds("whole"), ladder=ladder))
     assert timeless(curve) == timeless(expected)
 
 
 def test_better_weights_outlive_the_row_that_a_peer_drops_meanwhile(
-    grounds: Callable[[str], Ground], monkeypatch: pytest.MonkeyPatch
+    grounds: Callable[[str], WorkerContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They wait in place for the database, while another worker finds their trial's old row eleventh."""
     here, peer = grounds("shared"), grounds("shared")
@@ -385,12 +387,12 @@ def test_better_weights_outlive_the_row_that_a_peer_drops_meanwhile(
     monkeypatch.setattr(here.storage.store, "add_checkpoint", held_up)
     assert attempt.advance(3600)
     best = here.storage.store.checkpoints(1)[0]
-    assert (best.trial_id, best.images) == (attempt.asked.trial_id, 3600)
+    assert (best.trial_id, best.images) == (attempt.active.trial_id, 3600)
     load_checkpoint(here.artifacts.path(best), expected_sha256=best.sha256)
     assert list(here.artifacts.folder.iterdir()) == [here.artifacts.path(best)]
 
 
-def test_what_an_earlier_tune_kept_of_a_trial_gives_way(grounds: Callable[[str], Ground]) -> None:
+def test_what_an_earlier_tune_kept_of_a_trial_gives_way(grounds: Callable[[str], WorkerContext]) -> None:
     """Its files have another name, which the database knows."""
     here = grounds("upgraded")
     attempt = begun(here, until=2250)
@@ -409,12 +411,12 @@ class TestParked:
     """A trial that waits for its turn lies on disk."""
 
     @pytest.fixture
-    def attempt(self, grounds: Callable[[str], Ground]) -> Attempt:
+    def attempt(self, grounds: Callable[[str], WorkerContext]) -> TrialRunner:
         """Just trained to its first rung."""
         return begun(grounds("parked"), until=2250)
 
     def test_it_goes_on_as_if_it_had_not_waited(
-        self, attempt: Attempt, grounds: Callable[[str], Ground]
+        self, attempt: TrialRunner, grounds: Callable[[str], WorkerContext]
     ) -> None:
         assert attempt._learning is not None
         trained = weakref.ref(attempt._learning.network)
@@ -422,11 +424,11 @@ class TestParked:
         gc.collect()
         assert trained() is None, "it takes no memory"
         assert attempt.advance(3600)
-        curve = grounds("parked").storage.store.curve(attempt.asked.trial_id)
+        curve = grounds("parked").storage.store.curve(attempt.active.trial_id)
         assert timeless(curve) == timeless(undisturbed(grounds("whole")))
 
     def test_its_weights_are_those_of_its_best_moment(
-        self, attempt: Attempt, grounds: Callable[[str], Ground]
+        self, attempt: TrialRunner, grounds: Callable[[str], WorkerContext]
     ) -> None:
         """Also where that lies before the pause, and was not worth keeping then."""
         attempt.park()
@@ -438,14 +440,14 @@ class TestParked:
         assert (kept.images, kept.score) == (other.images, other.score)
 
     def test_a_damaged_save_costs_no_more_than_time(
-        self, attempt: Attempt, grounds: Callable[[str], Ground]
+        self, attempt: TrialRunner, grounds: Callable[[str], WorkerContext]
     ) -> None:
         here = grounds("parked")
         attempt.park()
         [newest] = here.artifacts.folder.glob("*.at-*")
         newest.write_bytes(newest.read_bytes()[:-1000])
         assert attempt.advance(3600)
-        curve = here.storage.store.curve(attempt.asked.trial_id)
+        curve = here.storage.store.curve(attempt.active.trial_id)
         assert timeless(curve) == timeless(undisturbed(grounds("whole")))
         [trial, *_] = here.study.trials()
         assert trial.value == max(point.validation.accuracy for point in curve)

@@ -24,15 +24,15 @@ from sqlalchemy.engine import make_url
 
 from search import redaction
 from search.cli.app import app
-from search.launchers.base import Needs
-from search.launchers.ray import RayEngine
+from search.launchers.base import WorkerRequirements
+from search.launchers.ray import RayLauncher
 from search.launchers.ray_cluster import Cluster
 from search.records import StudySpec
 from search.redaction import traceback_text
 from search.store.url import parse_url
 from search.study.storage import Storage, open_storage
 from search.study.study import Study
-from search.worker.process import End, Order, carry_out
+from search.worker.process import WorkerConfig, WorkerExit, run_worker
 
 Command = Callable[..., Any]
 
@@ -212,8 +212,8 @@ def test_a_command_as_a_process_with_a_traceback(tune: Command, tmp_path: Path) 
 URL = f"postgresql://{USERINFO}@h/d?sslpassword={CANARY}"
 
 
-def order(folder: Path, url: str = URL) -> Order:
-    return Order(
+def order(folder: Path, url: str = URL) -> WorkerConfig:
+    return WorkerConfig(
         storage_url=url, study="s", artifact_root=folder, device="cpu", threads=1, trial_timeout_s=60.0
     )
 
@@ -223,13 +223,13 @@ def test_nothing_that_holds_the_url_shows_it(tmp_path: Path, sqlite_url: str) ->
         assert isinstance(storage, Storage)
         shown = repr(storage)
     assert f"url='{sqlite_url}'" not in shown, "only under `name`, as it may be shown"
-    needs = Needs(storage_url=URL, device="cpu", threads=1)
+    needs = WorkerRequirements(storage_url=URL, device="cpu", threads=1)
     assert leaked(repr(order(tmp_path)), repr(needs), str(order(tmp_path))) == []
 
 
 def test_a_worker_hands_back_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for url, _ in URLS.values():
-        end = carry_out(order(tmp_path, url), lambda: False)
+        end = run_worker(order(tmp_path, url), lambda: False)
         assert end.how in ("died", "gave up")
         assert leaked(end.words, repr(end)) == []
 
@@ -303,11 +303,11 @@ class TestRay:
     def test_only_the_argument_of_a_call_has_it(
         self, ray: FakeRay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from search.launchers.ray_driver import _Foreman
+        from search.launchers.ray_driver import _Driver
 
-        foreman = _Foreman()
+        foreman = _Driver()
         foreman.connect("auto")
-        engine = RayEngine("auto", Needs(storage_url=URL, device="cpu", threads=1))
+        engine = RayLauncher("auto", WorkerRequirements(storage_url=URL, device="cpu", threads=1))
         engine._cluster = Cluster(hosts=("a",), cpus=(2.0,), gpus=0.0)
         monkeypatch.setattr(
             engine, "_call", lambda name, *arguments: getattr(foreman, name)(*arguments)
@@ -329,12 +329,12 @@ class TestRay:
         foreman = importlib.import_module("search.launchers.ray_driver")
         monkeypatch.setattr(foreman, "redact_output", lambda: None)  # of this process; it is tested elsewhere
 
-        def dies(given: Order, _stop: object) -> End:
+        def dies(given: WorkerConfig, _stop: object) -> WorkerExit:
             open_url = make_url(given.storage_url)
             redaction.remember([open_url.password])
             raise RuntimeError(f"cannot connect to {open_url.password} at {given.storage_url}")
 
-        monkeypatch.setattr(foreman, "carry_out", dies)
+        monkeypatch.setattr(foreman, "run_worker", dies)
         worker = foreman._Worker()
         with pytest.raises(RuntimeError) as caught:
             worker._work(order(tmp_path))
@@ -359,11 +359,11 @@ def dies(given, stop):
     remember([{PASSWORD!r}])
     raise RuntimeError("no route with " + {PASSWORD!r} + " at " + given.storage_url)
 
-local.carry_out = dies  # the spawned process imports this file again
+local.run_worker = dies  # the spawned process imports this file again
 if __name__ == "__main__":
     told = order.Order(storage_url={URL!r}, study="s", artifact_root=Path("x"), device="cpu", threads=1,
                        trial_timeout_s=1.0)
-    member = local.LocalMember(told)
+    member = local.LocalWorker(told)
     member.wait(30)
     sys.stdout.write(repr(member.end) + repr(told))
 """

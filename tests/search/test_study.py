@@ -173,7 +173,7 @@ class TestSampling:
         study = prepared(storage, sampler=sampler, space=space)
         for _ in range(12):
             asked = study.ask()
-            settings = asked.draw()
+            settings = asked.suggest()
             active = dict(space.active(str(settings["model"])))
             assert set(settings) == set(active)
             assert {name: v for name, v in settings.items() if v not in active[name]} == {}
@@ -187,7 +187,7 @@ class TestSampling:
             drawn = []
             for _ in range(length):  # TPE and GP draw at random ten times before they model
                 asked = study.ask()
-                drawn.append(asked.draw())
+                drawn.append(asked.suggest())
                 asked.complete(float(drawn[-1]["lr"]))
             return drawn
 
@@ -201,7 +201,7 @@ class TestSampling:
     ) -> None:
         """optuna#4412: with one seed in each process, workers repeat each other's trials."""
         workers = [prepared(opened(sqlite_url), sampler=sampler) for _ in range(3)]
-        drawn = [worker.ask().draw()["lr"] for _ in range(4) for worker in workers]
+        drawn = [worker.ask().suggest()["lr"] for _ in range(4) for worker in workers]
         assert len(set(drawn)) == len(drawn)
 
     def test_settings_that_diverge_are_avoided(self, storage: Storage) -> None:
@@ -210,7 +210,7 @@ class TestSampling:
         study = prepared(storage, sampler="random")
         for _ in range(30):
             asked = study.ask()
-            if float(asked.draw()["lr"]) > 1e-2:
+            if float(asked.suggest()["lr"]) > 1e-2:
                 study.fail(asked.trial_id, Failure.DIVERGED, "")
             else:
                 asked.report(2_250, 0.9)
@@ -222,7 +222,7 @@ class TestSampling:
             while len(drawn) < 8:
                 asked = study.ask()
                 if not is_random(sampler_seed(1, asked.number)):  # which TPE draws at random
-                    drawn.append(float(asked.draw()["lr"]))
+                    drawn.append(float(asked.suggest()["lr"]))
                 study.fail(asked.trial_id, Failure.ERROR, "")  # teaches nothing
             high[sampler] = sum(lr > 1e-2 for lr in drawn)
         assert high["tpe"] + 2 <= high["random"]
@@ -255,7 +255,7 @@ class TestReferences:
         study = prepared(storage, references={"course": self.REFERENCE})
         asked = study.ask()
         assert (asked.number, asked.reference) == (0, "course")
-        assert asked.draw() == {**self.REFERENCE, **CAME_LATER}
+        assert asked.suggest() == {**self.REFERENCE, **CAME_LATER}
         [record] = study.trials()
         assert record.params == {"lr": 0.01}, "the sampler must not learn from a depth outside its range"
         assert record.settings == {**self.REFERENCE, **CAME_LATER}
@@ -281,7 +281,7 @@ class TestJudging:
         study = prepared(storage, pruner=pruner, sampler="random")
         for score in [0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96] * 3:
             asked = study.ask()
-            asked.draw()
+            asked.suggest()
             for images in LADDER.rungs:
                 if asked.report(images, score):
                     break
@@ -303,7 +303,7 @@ class TestTrials:
         study = prepared(storage)
         done, pruned, failed, _running = (study.ask() for _ in range(4))
         for asked in (done, pruned):
-            asked.draw()
+            asked.suggest()
             asked.report(2_250, 0.4)
             asked.report(4_500, 0.6)
         done.note_parameters(123)
@@ -330,7 +330,7 @@ class TestTrials:
     def test_what_was_ended_elsewhere_is_refused(self, storage: Storage) -> None:
         study = prepared(storage)
         asked = study.ask()
-        asked.draw()
+        asked.suggest()
         study.fail(asked.trial_id, Failure.WORKER_DIED, "gone")
         for late in (lambda: asked.report(1, 0.5), lambda: asked.complete(0.99), asked.prune):
             with pytest.raises(LeaseLost):
@@ -358,7 +358,7 @@ class TestTrials:
     ) -> None:
         study = prepared(storage, sampler="qmc")
         first = study.ask()
-        first.draw()
+        first.suggest()
         first.complete(0.5)
         asked = study.ask()
 
@@ -367,18 +367,18 @@ class TestTrials:
 
         monkeypatch.setattr(RDBStorage, "set_study_system_attr", away)
         with pytest.raises(TryAgain, match="The storage failed while trial 1 was written") as caught:
-            asked.draw()
+            asked.suggest()
         assert "password" not in str(caught.value)
 
     def test_a_retry_is_queued_once_with_everything(self, storage: Storage) -> None:
         study = prepared(storage, references={"course": TestReferences.REFERENCE})
         asked = study.ask()
-        asked.draw()
+        asked.suggest()
         for _ in range(3):
             study.fail(asked.trial_id, Failure.WORKER_DIED, "gone")
         again = study.ask()
         assert (again.number, again.retry_of, again.reference) == (1, 0, "course")
-        assert again.draw() == {**TestReferences.REFERENCE, **CAME_LATER}
+        assert again.suggest() == {**TestReferences.REFERENCE, **CAME_LATER}
         assert count(study.trials()).waiting == 0
         study.fail(again.trial_id, Failure.WORKER_DIED, "gone too")
         third = study.ask()
@@ -395,7 +395,7 @@ class TestTrials:
             study.fail(study.ask().trial_id, Failure.INTERRUPTED, "before it drew anything")
         again = study.ask()
         assert (again.number, again.retry_of, again.origin) == (2, 1, 0)
-        assert again.draw() == {**given, **CAME_LATER}
+        assert again.suggest() == {**given, **CAME_LATER}
 
     def test_readers_that_count_while_they_read_know_what_a_signal_stopped(self, storage: Storage) -> None:
         study = prepared(storage)
@@ -426,7 +426,7 @@ class TestTrials:
     def test_a_choice_of_every_type_survives(self, storage: Storage) -> None:
         space = change_space({"batch_norm": [True, False], "batch_size": [64, 128]}, ("conv",), where="x")
         study = prepared(storage, space=space)
-        settings = study.ask().draw()
+        settings = study.ask().suggest()
         assert isinstance(settings["batch_norm"], bool)
         assert type(settings["batch_size"]) is int
         assert study.trials()[0].params == {
@@ -441,13 +441,13 @@ class TestWriting:
         study = prepared(storage, space=default_space())
         for score in range(12):  # past the trials that TPE draws at random
             asked = study.ask()
-            asked.draw()
+            asked.suggest()
             asked.complete(score / 12)
         commits: list[object] = []
         for engine in (storage.optuna.engine, storage.trials.database.engine):
             event.listen(engine, "commit", commits.append)
         asked = study.ask()
-        asked.draw()
+        asked.suggest()
         asked.note_parameters(5)
         for images in LADDER.rungs[:3]:
             asked.report(images, 0.5, point(images))
@@ -470,7 +470,7 @@ class TestWriting:
     ) -> None:
         study = prepared(storage)
         asked, other = study.ask(), study.ask()
-        asked.draw()
+        asked.suggest()
         storage.optuna.delete_study(study.study_id)
         with pytest.raises(LeaseLost, match="deleted"):
             asked.report(2_250, 0.5, point(2_250))
@@ -486,7 +486,7 @@ class TestWriting:
         asked = study.ask()
         study.fail(asked.trial_id, Failure.WORKER_DIED, "gone")
         with pytest.raises(LeaseLost):
-            asked.draw()
+            asked.suggest()
         assert study.trials()[0].params == {}
 
     def test_a_sampler_is_shown_no_more_than_the_history(
@@ -505,7 +505,7 @@ class TestWriting:
         monkeypatch.setattr(TPESampler, "_sample_relative", counting)
         for _ in range(50):
             asked = study.ask()
-            drawn.append(asked.draw()["lr"])
+            drawn.append(asked.suggest()["lr"])
             asked.complete(0.5)
         assert max(seen) <= 30 + 2, "and the first trial, and the one that is drawn"
         assert len(set(drawn)) == 50
@@ -533,7 +533,7 @@ class TestScoresAt:
     ) -> None:
         study = prepared(opened(sqlite_url))
         first = study.ask()
-        first.draw()
+        first.suggest()
         first.report(2_250, 0.5)
         assert study.scores_at(2_250) == [(0, 0.5)]
         study.fail(first.trial_id, Failure.INTERRUPTED, "")
@@ -558,7 +558,7 @@ class TestStorage:
         url = request.getfixturevalue(f"{kind}_url")
         study = prepared(opened(url))
         asked = study.ask()
-        settings = asked.draw()
+        settings = asked.suggest()
         asked.report(2_250, 0.25)
         asked.complete(0.5)
         storage = opened(url)

@@ -30,7 +30,7 @@ from search.study.reading import open_reading
 from search.study.storage import Storage, open_storage
 from search.worker.artifacts import KEEP
 from search.worker.best_weights import BestWeights, WeightsDamaged, WeightsMissing, place_for_new_weights
-from search.worker.context import Ground, prepare
+from search.worker.context import WorkerContext, prepare
 from search.worker.worker_loop import work
 
 Command = Callable[..., Any]
@@ -181,7 +181,7 @@ def storage(url: str) -> Iterator[Storage]:
         yield opened
 
 
-def joined(storage: Storage, mnist: Mnist, folder: Path, request: RunRequest = REQUEST) -> Ground:
+def joined(storage: Storage, mnist: Mnist, folder: Path, request: RunRequest = REQUEST) -> WorkerContext:
     """A worker's, in a current folder of its own."""
     torch.set_num_threads(1)
     create_or_resume(storage, request, mnist)
@@ -208,13 +208,13 @@ class TestOnAServer:
     ) -> None:
         away, third = tmp_path / "away", tmp_path / "third"
         third.mkdir()
-        ground = joined(storage, mnist, away)
-        assert work(ground, stop=lambda: False) == 4
+        context = joined(storage, mnist, away)
+        assert work(context, stop=lambda: False) == 4
         assert files(tmp_path) == []
-        kept = storage.store.checkpoints(ground.study.study_id)
+        kept = storage.store.checkpoints(context.study.study_id)
         assert [each.in_database for each in kept] == [True] * 4
         for record in kept:
-            loaded = parse_checkpoint(ground.weights.read(record), "it", expected_sha256=record.sha256)
+            loaded = parse_checkpoint(context.weights.read(record), "it", expected_sha256=record.sha256)
             assert loaded.metadata["images"] == str(record.images)
 
         export = ("export", "twodigit", "--out", "model", "--storage", url)
@@ -222,7 +222,7 @@ class TestOnAServer:
         told = json.loads((third / "model" / "manifest.json").read_text())
         leading = here("best", "twodigit", "--json", "--storage", url, cwd=third).parsed
         numbers = {
-            each.trial_id: each.number for each in storage.trials.outlines(ground.study.study_id, News())
+            each.trial_id: each.number for each in storage.trials.outlines(context.study.study_id, News())
         }
         [best] = [each for each in kept if numbers[each.trial_id] == leading["trial"]]
         assert (told["trial"], told["checkpoint_sha256"]) == (leading["trial"], best.sha256)
@@ -231,7 +231,7 @@ class TestOnAServer:
         assert (done.returncode, done.stderr) == (0, ""), "with the winner's mistakes"
         with open_reading(url) as reading:
             showing = Showing(reading)
-            shown = showing.study(ground.study.study_id)
+            shown = showing.study(context.study.study_id)
             assert shown is not None
             for file in shown.files:
                 with file.open() as opened:
@@ -256,7 +256,7 @@ class TestOnAServer:
         repeat = ("repeat", "twodigit", "--trial", str(number), "--restore", "--storage", url)
         done = here(*repeat, cwd=third)
         assert "Its weights are there again, in the database." in done.stdout
-        assert storage.store.checkpoints(ground.study.study_id) == kept
+        assert storage.store.checkpoints(context.study.study_id) == kept
         done = here("report", "twodigit", "--force", "--storage", url, cwd=third)
         assert (done.returncode, done.stderr) == (0, "")
         assert here(*repeat, "--json", cwd=third).parsed["restored_where"] == "in the database"
@@ -295,11 +295,11 @@ class TestOnAServer:
         here: Command,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        ground = joined(storage, mnist, tmp_path / "away")
+        context = joined(storage, mnist, tmp_path / "away")
         limit = 500_000
-        limited = replace(ground, weights=replace(ground.weights, largest_bytes=limit))
+        limited = replace(context, weights=replace(context.weights, largest_bytes=limit))
         assert work(limited, stop=lambda: False) == 4
-        kept = storage.store.checkpoints(ground.study.study_id)
+        kept = storage.store.checkpoints(context.study.study_id)
         sizes = [each.bytes for each in kept]
         assert min(sizes) <= limit < max(sizes), "some of each kind, or this test shows nothing"
         assert [each.in_database for each in kept] == [size <= limit for size in sizes]
@@ -308,9 +308,9 @@ class TestOnAServer:
         of = BestWeights.of
         monkeypatch.setattr(BestWeights, "of", lambda *given: replace(of(*given), largest_bytes=limit))
         monkeypatch.chdir(tmp_path / "away")
-        watched = Watched(storage, ground.study, ground.record)
+        watched = Watched(storage, context.study, context.record)
         [note] = watched.result("finished", watched.snapshot(1.0)).notes
-        numbers = {each.trial_id: each.number for each in ground.study.trials()}
+        numbers = {each.trial_id: each.number for each in context.study.trials()}
         large = sorted(numbers[each.trial_id] for each in kept if not each.in_database)
         whose = ", ".join(map(str, large))
         assert note.startswith(f"The weights of trial {whose} are larger than 0.477 MB and are not in the ")
@@ -322,7 +322,7 @@ class TestOnAServer:
         export = ("export", "twodigit", "--trial", str(numbers[worst.trial_id]), "--storage", url)
         done = here(*export, "--out", "x", cwd=third)
         assert done.returncode == 1
-        assert f"and were written on {ground.worker.host}. Set TUNE_ARTIFACTS" in done.stderr
+        assert f"and were written on {context.worker.host}. Set TUNE_ARTIFACTS" in done.stderr
         shutil.copytree(tmp_path / "away" / "tune.artifacts", third / "tune.artifacts")
         assert here(*export, "--out", "x", cwd=third).returncode == 0
 
@@ -357,10 +357,10 @@ class TestOnAServer:
         self, storage: Storage, url: str, mnist: Mnist, tmp_path: Path, here: Command
     ) -> None:
         """The database of a study that schema 3 kept, whose weights were files."""
-        ground = joined(storage, mnist, tmp_path)
-        ground = replace(ground, weights=replace(ground.weights, new_in="folder"))
-        assert work(ground, stop=lambda: False) == 4
-        before = storage.store.checkpoints(ground.study.study_id)
+        context = joined(storage, mnist, tmp_path)
+        context = replace(context, weights=replace(context.weights, new_in="folder"))
+        assert work(context, stop=lambda: False) == 4
+        before = storage.store.checkpoints(context.study.study_id)
         storage.close()
         engine = create_engine(parse_url(url))
         with engine.begin() as connection:
@@ -384,7 +384,7 @@ class TestOnAServer:
     def test_resume_checkpoints_stay_in_the_folder(
         self, storage: Storage, url: str, mnist: Mnist, tmp_path: Path
     ) -> None:
-        ground = joined(storage, mnist, tmp_path, replace(REQUEST, epochs=0.5))
+        context = joined(storage, mnist, tmp_path, replace(REQUEST, epochs=0.5))
         asked = 0
 
         def stop() -> bool:
@@ -392,7 +392,7 @@ class TestOnAServer:
             asked += 1
             return asked > 200
 
-        work(ground, stop=stop)
+        work(context, stop=stop)
         assert [".at-" in name for name in files(tmp_path)] == [True]
 
 

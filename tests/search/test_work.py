@@ -32,14 +32,14 @@ from search.store.base import LeaseLost
 from search.store.memory import MemoryStore
 from search.study.ladder import Ladder
 from search.study.storage import Storage, open_storage
-from search.study.study import DEATHS, Asked, Study
+from search.study.study import DEATHS, ActiveTrial, Study
 from search.worker import trial as trials_module
 from search.worker.artifacts import KEEP
-from search.worker.context import Ground, prepare
+from search.worker.context import WorkerContext, prepare
 from search.worker.leases import LEASE_S, Leases
 from search.worker.recovery import Reaper
 from search.worker.spec import decode, reference_settings, signature_of
-from search.worker.trial_runner import Attempt
+from search.worker.trial_runner import TrialRunner
 from search.worker.worker_loop import FAILURES_IN_A_ROW, GivenUp, WornOut, work
 
 CPU = torch.device("cpu")
@@ -51,13 +51,13 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def ground(storage: Storage, mnist: Mnist, tmp_path: Path, request: RunRequest = QUICK) -> Ground:
+def context(storage: Storage, mnist: Mnist, tmp_path: Path, request: RunRequest = QUICK) -> WorkerContext:
     """A worker's ground on a new study."""
     create_or_resume(storage, request, mnist)
     return prepare(storage, request.name, mnist, tmp_path / "artifacts", device=CPU, threads=1)
 
 
-def kept_by(here: Ground) -> list[int]:
+def kept_by(here: WorkerContext) -> list[int]:
     """Numbers of the trials whose weights lie in the study's folder, one for each file there is."""
     names = [path.name for path in here.artifacts.folder.iterdir()]
     return sorted(int(name.removeprefix("trial-").partition("-")[0]) for name in names)
@@ -111,7 +111,7 @@ class TestWork:
     def test_a_small_study_from_beginning_to_end(
         self, storage: Storage, mnist: Mnist, tmp_path: Path
     ) -> None:
-        here = ground(storage, mnist, tmp_path)
+        here = context(storage, mnist, tmp_path)
         assert work(here, stop=lambda: False) == 4
         trials = here.study.trials()
         assert [trial.failure_detail for trial in trials if trial.state is not State.COMPLETE] == []
@@ -131,7 +131,7 @@ class TestWork:
     def test_the_kept_weights_score_what_the_database_says(
         self, storage: Storage, mnist: Mnist, tmp_path: Path
     ) -> None:
-        here = ground(storage, mnist, tmp_path)
+        here = context(storage, mnist, tmp_path)
         work(here, stop=lambda: False)
         kept = storage.store.checkpoints(here.study.study_id)
         assert len(kept) == 4
@@ -144,7 +144,7 @@ class TestWork:
     def test_one_seed_and_one_worker_give_one_study(self, mnist: Mnist, tmp_path: Path) -> None:
         def curves_of(name: str) -> list[object]:
             storage = open_storage(f"sqlite:///{tmp_path / name}.db")
-            here = ground(storage, mnist, tmp_path / name)
+            here = context(storage, mnist, tmp_path / name)
             work(here, stop=lambda: False)
             curves: list[object] = [
                 [(p.images, p.train, p.validation) for p in storage.store.curve(trial.trial_id)]
@@ -161,7 +161,7 @@ class TestWork:
         request = RunRequest(
             task="twodigit", trials=KEEP + 3, epochs=0.01, model="mlp", pruner="none", space=space
         )
-        here = ground(storage, mnist, tmp_path, request)
+        here = context(storage, mnist, tmp_path, request)
         work(here, stop=lambda: False)
         ranked = sorted(here.study.trials(), key=lambda trial: (-(trial.value or 0), trial.number))
         assert kept_by(here) == sorted(trial.number for trial in ranked[:KEEP])
@@ -172,9 +172,9 @@ class TestWork:
         space = tmp_path / "tiny.toml"
         space.write_text("width = 8\ndepth = 1\n")
         request = dataclasses.replace(QUICK, trials=KEEP + 3, epochs=0.1, pruner="median", space=space)
-        here = ground(storage, mnist, tmp_path, request)
-        report = Asked.report
-        monkeypatch.setattr(Asked, "report", lambda *given: report(*given) or True)
+        here = context(storage, mnist, tmp_path, request)
+        report = ActiveTrial.report
+        monkeypatch.setattr(ActiveTrial, "report", lambda *given: report(*given) or True)
         work(here, stop=lambda: False)
         trials = {trial.trial_id: trial for trial in here.study.trials()}
         assert [trial.state for trial in trials.values()] == [State.COMPLETE] * 2 + [State.PRUNED] * (
@@ -192,7 +192,7 @@ class TestWork:
         self, storage: Storage, mnist: Mnist, tmp_path: Path
     ) -> None:
         """Also where the last trials ended without being trained: repetitions of what was cut short."""
-        here = ground(storage, mnist, tmp_path)
+        here = context(storage, mnist, tmp_path)
         work(here, stop=lambda: False)
         study_id, store = here.study.study_id, storage.store
         [worst] = store.checkpoints(study_id)[3:]
@@ -209,7 +209,7 @@ class TestWork:
         self, storage: Storage, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """One fails in its worker's hands, one with its worker; both had kept weights by then."""
-        here = ground(storage, mnist, tmp_path)
+        here = context(storage, mnist, tmp_path)
         kept = storage.store.checkpoints
 
         def fails(failure: Exception) -> Callable[..., None]:
@@ -222,7 +222,7 @@ class TestWork:
         for failure in (ZeroDivisionError("a bug"), TryAgain("The storage does not answer.")):
             with monkeypatch.context() as patch:
                 patch.setattr("search.worker.worker_loop.FAILURES_IN_A_ROW", 1)
-                patch.setattr(Asked, "complete", fails(failure))
+                patch.setattr(ActiveTrial, "complete", fails(failure))
                 with pytest.raises((GivenUp, TryAgain)):
                     work(here, stop=lambda: False)
             Reaper(here.study, storage.store, "me").look(dead={here.worker.worker_id})
@@ -232,7 +232,7 @@ class TestWork:
         assert kept_by(here) == numbers
 
     def test_a_stopped_trial_is_queued_again(self, storage: Storage, mnist: Mnist, tmp_path: Path) -> None:
-        here = ground(storage, mnist, tmp_path)
+        here = context(storage, mnist, tmp_path)
         calls = iter(range(10_000))
         work(here, stop=lambda: next(calls) > 5)
         [first, *_] = here.study.trials()
@@ -252,7 +252,7 @@ class TestWork:
             'schedule = "constant"\nbatch_size = 64\ndepth = 2\n'
         )
         request = RunRequest(task="twodigit", trials=4, epochs=0.05, model="mlp", space=space)
-        here = ground(storage, mnist, tmp_path, request)
+        here = context(storage, mnist, tmp_path, request)
         with pytest.raises(GivenUp, match="trials in a row failed"):
             work(here, stop=lambda: False)
         failed = [trial for trial in here.study.trials() if trial.state is State.FAILED]
@@ -264,7 +264,7 @@ class TestWork:
     def test_a_bug_keeps_its_traceback(
         self, storage: Storage, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        here = ground(storage, mnist, tmp_path)
+        here = context(storage, mnist, tmp_path)
         monkeypatch.setattr("search.worker.trial_runner.learn", lambda *_args, **_more: 1 / 0)
         with pytest.raises(GivenUp, match="ZeroDivisionError"):
             work(here, stop=lambda: False)
@@ -276,7 +276,7 @@ class TestWork:
     def test_an_error_in_a_trial_that_was_taken_away_ends_no_worker(
         self, storage: Storage, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        here = ground(storage, mnist, tmp_path)
+        here = context(storage, mnist, tmp_path)
         taken = iter([True])
 
         def learn(*arguments: Any, **more: Any) -> Any:
@@ -312,7 +312,7 @@ class TestWork:
         error: Exception,
         said: str,
     ) -> None:
-        here = ground(storage, mnist, tmp_path)
+        here = context(storage, mnist, tmp_path)
 
         def learn(*_arguments: Any, **_more: Any) -> Any:
             raise error
@@ -334,7 +334,7 @@ class TestWork:
         self, storage: Storage, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         request = dataclasses.replace(QUICK, epochs=0.5, pruner="asha")
-        here = ground(storage, mnist, tmp_path, request)
+        here = context(storage, mnist, tmp_path, request)
         begun = iter(range(100))
 
         def learn(*arguments: Any, **more: Any) -> Any:
@@ -370,7 +370,7 @@ class TestWork:
                 yield step
 
         monkeypatch.setattr("search.worker.trial_runner.learn", learn)
-        here = ground(storage, mnist, tmp_path)
+        here = context(storage, mnist, tmp_path)
         gc.collect()
         gc.disable()
         try:
@@ -384,10 +384,10 @@ class TestWork:
         self, storage: Storage, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         parked: list[int] = []
-        park = Attempt.park
+        park = TrialRunner.park
 
-        def noted(attempt: Attempt) -> None:
-            parked.append(attempt.asked.number)
+        def noted(attempt: TrialRunner) -> None:
+            parked.append(attempt.active.number)
             park(attempt)
 
         monkeypatch.setattr("search.worker.trial_runner.Attempt.park", noted)
@@ -409,7 +409,7 @@ class TestWork:
     def test_a_trial_that_takes_too_long_is_not_repeated(
         self, storage: Storage, mnist: Mnist, tmp_path: Path
     ) -> None:
-        here = dataclasses.replace(ground(storage, mnist, tmp_path), trial_timeout_s=1e-6)
+        here = dataclasses.replace(context(storage, mnist, tmp_path), trial_timeout_s=1e-6)
         with pytest.raises(GivenUp, match="it had 1e-06 s"):
             work(here, stop=lambda: False)
         trials = here.study.trials()
@@ -419,7 +419,7 @@ class TestWork:
     def test_a_storage_that_is_away_fails_no_trial(
         self, storage: Storage, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        here = ground(storage, mnist, tmp_path)
+        here = context(storage, mnist, tmp_path)
 
         def away(*_arguments: object) -> None:
             raise TryAgain("The storage does not answer.")
@@ -436,7 +436,7 @@ class TestWork:
     def test_a_full_disk_loses_no_trial(
         self, storage: Storage, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        here = ground(storage, mnist, tmp_path)
+        here = context(storage, mnist, tmp_path)
 
         def full(*_arguments: object, **_more: object) -> str:
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -542,7 +542,7 @@ class TestReaper:
         study.prepare(sampler="random", pruner="none", seed=0, ladder=_ladder(record.spec.epochs))
         return study
 
-    def _claimed(self, storage: Storage, study: Study, lease_s: float = LEASE_S) -> tuple[Claim, Asked]:
+    def _claimed(self, storage: Storage, study: Study, lease_s: float = LEASE_S) -> tuple[Claim, ActiveTrial]:
         claim = storage.store.claim(study.study_id, "dead", lease_s=lease_s)
         assert claim is not None
         asked = study.ask()

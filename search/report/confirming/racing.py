@@ -1,5 +1,4 @@
 """Who is confirmed, and who is dropped on the way: the rules of a confirmation, on records.
-Knows nothing of how trials are queued, trained or shown.
 
 Candidates are trained on one seed after the other, the same seeds for all, so that two of them are compared
 by the differences of their pairs. From the third seed on, no more seeds are spent on a candidate when the

@@ -1,6 +1,4 @@
-"""What a confirmation found out, put together from the trials of both studies and the looks at the test set.
-Knows nothing of databases, and nothing of how it is said (search.report.confirming.verdict).
-"""
+"""What a confirmation found out, from the trials of both studies and the test evaluations."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """Database servers of the tests' own, to be killed and started again: the shared ones serve others too.
-Knows nothing of what is stored.
 
 Neither waits for the disk at a commit (fsync is off, or once a second): what is tried here is a server that
 dies, and what a process has handed to the system outlives it. Only a system that dies needs more, and no test

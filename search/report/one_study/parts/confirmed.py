@@ -1,6 +1,4 @@
-"""The part of a report that tells what a confirmation found, or that there was none.
-Knows nothing of how a confirmation is done.
-"""
+"""The part of a report that tells what a confirmation found, or that there was none."""
 
 from __future__ import annotations
 
