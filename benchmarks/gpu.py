@@ -1,4 +1,4 @@
-"""What a card gains: steps recorded as CUDA graphs against direct ones, and 100 trials by several workers.
+"""What a GPU gains: steps recorded as CUDA graphs against direct ones, and 100 trials by several workers.
 
 Three Markdown tables, in this order:
 
@@ -6,9 +6,9 @@ Three Markdown tables, in this order:
 2. images per second of the reference configurations and of a larger network, direct and recorded, in short
    turns after one another;
 3. seconds until `tune run --task twodigit --trials 100 --device cuda` has ended, start of the command
-   included, its best trial, and the most memory that the card held meanwhile (whoever's), by workers.
+   included, its best trial, and the most memory that the GPU held meanwhile (whoever's), by workers.
 
-Without a card it says so and ends with 1. docs/decisions/008 has the tables.
+Without a GPU it says so and ends with 1. docs/decisions/008 has the tables.
 
     python benchmarks/gpu.py --workers 1 2 4 8
     python benchmarks/gpu.py --only searches --workers 4 --seeds 1 2
@@ -55,7 +55,7 @@ class Direct:
 
 
 def training(mnist: Mnist, settings: Mapping[str, Value], *, recorded: bool) -> Training:
-    """A training of those settings on the card."""
+    """A training of those settings on the GPU."""
     spec = decode(settings, images=8 * TASK.epoch_examples, seed=0, precision="bfloat16")
     return Training(
         build(spec.model, signature_of(TASK), seed=0),
@@ -120,7 +120,7 @@ def searches(workers: list[int], seeds: list[int]) -> None:
 
 
 class MostMemory:
-    """The most memory that the card held while the block was at work, looked at four times a second."""
+    """The most memory that the GPU held while the block was at work, looked at four times a second."""
 
     def __init__(self) -> None:
         self.bytes = 0

@@ -30,7 +30,7 @@ from search.space.defaults import BY_NAME
 from search.space.domain import Fixed, Float, Int
 from search.study.storage import Storage, open_storage
 from search.worker.best_weights import BestWeights
-from search.worker.keeping import keep, snapshot_of
+from search.worker.snapshot import keep, snapshot_of
 from search.worker.spec import signature_of
 
 

@@ -67,7 +67,7 @@ def digits_of(
 
 @functools.lru_cache(maxsize=len(Split))
 def _lying_on(mnist: Mnist, split: Split, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Images and labels of a split; all trials of a process share the copy on a card."""
+    """Images and labels of a split; all trials of a process share the copy on a GPU."""
     match split:
         case Split.TRAIN:
             images, labels = mnist.train_images[:TRAIN_DIGITS], mnist.train_labels[:TRAIN_DIGITS]

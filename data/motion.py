@@ -1,4 +1,4 @@
-"""Augmentation by motion: one object draws shifts and affine transforms of training digits and applies them."""
+"""Augmentation by motion: one object draws shifts and affine transforms of digits and applies them."""
 
 from typing import Protocol
 

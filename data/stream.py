@@ -13,8 +13,8 @@ from data.task import Batch
 CHUNK = 512
 """Examples composed at once on a CPU: 512 to 4096 cost the same; one chunk of 42x28 pictures is 0.6 MB."""
 
-CHUNK_ON_A_CARD = 8192
-"""The same on a card, where a chunk costs some thirty launches whatever its size."""
+CHUNK_ON_GPU = 8192
+"""The same on a GPU, where a chunk costs some thirty launches whatever its size."""
 
 Rows = tuple[Tensor, ...]
 """Index tables of equal length on the CPU; row i of each together says what example i is."""
@@ -32,7 +32,7 @@ def generator(*key: str | int) -> torch.Generator:
 
 def chunk_on(device: torch.device | str) -> int:
     """How many examples to compose at once there."""
-    return CHUNK if torch.device(device).type == "cpu" else CHUNK_ON_A_CARD
+    return CHUNK if torch.device(device).type == "cpu" else CHUNK_ON_GPU
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

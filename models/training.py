@@ -41,8 +41,8 @@ NORM_UNTIL = 0.25
 """Share of a pass before which that is done. What `TrainingConfig.norm_images` means in studies that exist
 depends on both: another value needs another setting."""
 
-EVALUATION_BATCH_ON_A_CARD = 1000
-"""The same on a card: there a batch costs its launches. Divides the validation and test sets."""
+EVALUATION_BATCH_ON_GPU = 1000
+"""The same on a GPU: there a batch costs its launches. Divides the validation and test sets."""
 
 
 class TrainingData(Protocol):
@@ -359,13 +359,13 @@ def evaluate(
     """The network's metrics on at most `limit` examples of the data (None: all), in evaluation mode, with
     what is right of each example.
 
-    batch_size: examples at a time; None: EVALUATION_BATCH pictures, or as many as a card takes, each with
+    batch_size: examples at a time; None: EVALUATION_BATCH pictures, or as many as a GPU takes, each with
     every number there is.
     Leaves the network in the mode in which it was. Raises ValueError where the data hold no example.
     """
     device = network.first.weight.device
     tally = Tally(network.signature, device, keep_right=True)
-    pictures = EVALUATION_BATCH if device.type == "cpu" else EVALUATION_BATCH_ON_A_CARD
+    pictures = EVALUATION_BATCH if device.type == "cpu" else EVALUATION_BATCH_ON_GPU
     default = pictures * max(1, network.signature.numbers)
     was_training = network.training
     network.eval()

@@ -30,7 +30,7 @@ AFRESH = 100
 """Exit code, less the number of trials that failed in a row, of a worker for which memory ended: its trials
 are in order, it did not die, and a new process takes its place and its count."""
 
-ON_A_CARD = 4
+WORKERS_PER_GPU = 4
 """Workers that keep one GPU busy; more of them only take more of its memory (docs/decisions/008)."""
 
 
@@ -42,13 +42,13 @@ class LocalLauncher(AbstractContextManager["LocalLauncher"]):
 
     def room(self, threads: int) -> int:
         """One worker a core, also where each has several threads: whoever asks for threads counts workers.
-        With GPUs at most ON_A_CARD for each of them. Raises DeviceUnavailable."""
+        With GPUs at most WORKERS_PER_GPU for each of them. Raises DeviceUnavailable."""
         from models.device import count_gpus
 
         # macOS and Windows do not say which cores a process may use.
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         gpus = count_gpus(self._device)
-        return min(cores, ON_A_CARD * gpus) if gpus else cores
+        return min(cores, WORKERS_PER_GPU * gpus) if gpus else cores
 
     def starter(self, size: int) -> Callable[[WorkerConfig], WorkerHandle]:
         """What starts a process at each call. With several GPUs, each process is given one of them."""

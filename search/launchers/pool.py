@@ -1,4 +1,4 @@
-"""A fixed number of workers for one study: notices when one dies, replaces it, stops them all."""
+"""A fixed number of worker processes for one study: replaces those that die, stops them all."""
 
 from __future__ import annotations
 

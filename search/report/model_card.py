@@ -354,7 +354,7 @@ def _repeating(facts: CardFacts) -> list[str]:
         "",
         "Train it again, and see whether every number comes out the same, from the database it is in:"
         if facts.environment.get("device", "cpu") == "cpu"
-        else "Train it again, from the database it is in (on the CPU, whose numbers differ from a card's):",
+        else "Train it again, from the database it is in (on the CPU, whose numbers differ from a GPU's):",
         "",
         "```sh",
         f"tune repeat {quote(study.name)} --trial {trial.number}",

@@ -86,7 +86,7 @@ def widened(factor: float, whose: str = "") -> str:
 
 
 def hardware(environment: Mapping[str, str | int]) -> str:
-    """What a worker with this environment trains on, by name: its card, else its processor."""
+    """What a worker with this environment trains on, by name: its GPU, else its processor."""
     return str(environment.get("gpu") or environment.get("cpu") or "an unknown processor")
 
 

@@ -60,7 +60,7 @@ class RunRequest:
     pruner: str | None = None
     space: Path | None = None
     workers: int | None = None
-    """None: one a core, a few on a card"""
+    """None: one a core, a few on a GPU"""
     threads: int = 1
     """of each worker"""
     device: DeviceName = "auto"

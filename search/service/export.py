@@ -241,7 +241,7 @@ def _checkpoint(storage_url: str, found: FoundTrial) -> CheckpointRecord:
 def _again(found: FoundTrial) -> str:
     """How its weights can be had again, or what else to do: the end of a refusal."""
     if found.worker is not None and found.worker.on_a_card:
-        return "choose another --trial: a card trained this one, and `tune repeat` can restore none of those"
+        return "choose another --trial: a GPU trained this one, and `tune repeat` can restore none of those"
     repeat = f"tune repeat {quote(found.record.name)} --trial {found.trial.number} --restore"
     return f"`{repeat}` trains it again and writes them"
 

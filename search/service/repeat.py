@@ -20,7 +20,7 @@ from search.study.reading import open_reading
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
     from data.fetch import Progress
-    from search.worker.keeping import Snapshot
+    from search.worker.snapshot import Snapshot
 
 Watch = Callable[[Point, Point], None]
 """Told the old point and the new one as soon as that is there."""
@@ -86,13 +86,13 @@ def repeat(
     where the curve will be another one.
 
     Raises UsageError where there is no such trial, nothing of its curve, nothing to restore, or no way to
-    restore what a card trained; ConfigError where this machine's MNIST is not the study's; TuneError where
+    restore what a GPU trained; ConfigError where this machine's MNIST is not the study's; TuneError where
     the repetition diverges, the weights cannot be written, or the study was deleted meanwhile.
     """
     from models.training import Diverged
-    from search.worker.keeping import snapshot_of
     from search.worker.retrain import again as train
     from search.worker.retrain import machine
+    from search.worker.snapshot import snapshot_of
 
     found = found_trial(storage_url, name, number)
     if not found.curve:
@@ -103,7 +103,7 @@ def repeat(
             "pruned are weights to be restored: leave --restore out to compare its curve alone."
         )
     if found.worker is not None and found.worker.on_a_card:
-        trained = f"Trial {number} of {name} was trained on a card ({hardware(found.worker.environment)})"
+        trained = f"Trial {number} of {name} was trained on a GPU ({hardware(found.worker.environment)})"
         if restore:
             raise UsageError(
                 f"{trained}, and `tune repeat` trains on the CPU, which comes to other weights: those of the "
@@ -161,8 +161,8 @@ def _restore(
     storage_url: str, found: FoundTrial, moment: Snapshot, point: Point, answers: Answers | None
 ) -> Restored:
     from search.worker.best_weights import BestWeights
-    from search.worker.keeping import keep
     from search.worker.removal import delete_if_orphaned
+    from search.worker.snapshot import keep
 
     record, trial = found.record, found.trial
     with open_reading(storage_url) as storage:

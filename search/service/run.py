@@ -118,7 +118,7 @@ class WorkerOptions:
     """What a machine lends to studies that others made; see RunRequest."""
 
     workers: int | None = 1
-    """None: one a core, a few on a card"""
+    """None: one a core, a few on a GPU"""
     threads: int = 1
     device: DeviceName = "auto"
     trial_timeout_s: float | None = None

@@ -1,4 +1,4 @@
-"""What stays the same from trial to trial of a worker: the study, the data, the device."""
+"""What a worker is built from: the study, the data, the device. The same for all its trials."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from search.worker.stop_policy import StopPolicy
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerContext:
-    """What a worker stands on."""
+    """Everything that a worker needs and that no trial changes."""
 
     storage: Storage
     study: Study
@@ -46,9 +46,9 @@ class WorkerContext:
     """the study's, on this kind of processor"""
     worker: Worker
     lease_s: float
-    """so long the worker's claims hold when it is not heard of"""
+    """seconds for which a claim holds without being renewed"""
     trial_timeout_s: float
-    """so long a trial may be at work"""
+    """seconds of training after which a trial fails"""
     stop_policy: StopPolicy
     """when no more trials begin, although the study wants more"""
 

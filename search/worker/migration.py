@@ -1,5 +1,7 @@
-"""Passes trials that wait from a worker that has several to one that has none, once no new trial begins.
-A trial travels by its save: who does not find it leaves it alone.
+"""Trial migration: a worker without trials continues one that waits at another worker.
+
+It begins once no new trial may begin. A trial migrates by its resume checkpoint: a worker that cannot read the
+checkpoint leaves the trial alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a worker is told, how it sets to work, and how it ends, whoever started its process."""
+"""The entry point of a worker process: its config, how it runs, and how it exits. Every launcher uses it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ hundred; with this one, and free memory given back, it stayed at 400 (docs/decis
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerConfig:
-    """What a worker is told. Never an argument of a process, for its URL may hold a password."""
+    """What is sent to a worker process. Never as an argument: the URL may hold a password."""
 
     storage_url: str = field(repr=False)
     study: str
@@ -34,7 +34,7 @@ class WorkerConfig:
     gpu: int | None = None
     """index of the GPU to train on, among those that the process sees; None: the first of them"""
     left_s: float = math.inf
-    """until the run is ended, counted from when the order is given"""
+    """until the run is ended, counted from when the config is sent"""
     storage_file: tuple[int, int] | None = None
     """device and inode of the SQLite file that the run has opened: no other one is written to"""
     target: float = math.inf
@@ -47,15 +47,15 @@ class WorkerConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerExit:
-    """How a worker came to its end."""
+    """How a worker process ended."""
 
     how: Literal["well", "worn out", "gave up", "died"]
-    """worn out: its trials are in order, and a new process should go on. Gave up: for a reason that a new one
-    would meet again. Died: a new one may have better luck"""
+    """worn out: its trials are in order, and a new process should continue. Gave up: for a reason that a new
+    process would meet again. Died: a new process may succeed"""
     words: str = ""
-    """a whole sentence of one that gave up; of one that died, what is known, such as its exit code"""
+    """a whole sentence where it gave up; where it died, what is known, such as its exit code"""
     failures_in_a_row: int = 0
-    """to be handed on by one that is worn out"""
+    """to be passed to the process that replaces one that is worn out"""
     with_machine: bool = False
     """it died because its machine is gone"""
 

@@ -1,4 +1,4 @@
-"""Finds the claims whose holders are gone, ends their trials and queues the settings again."""
+"""Finds claims whose workers are gone, fails their trials and queues the settings again."""
 
 from __future__ import annotations
 

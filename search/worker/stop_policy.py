@@ -1,4 +1,4 @@
-"""When a worker begins no more trials although the study wants more: its run has a time limit or a goal.
+"""The stop policy: when a worker begins no more trials because its run has a time limit or a target.
 
 Under ASHA hardly a trial is trained to its end before the last one has begun: a search that began new ones
 until its time was up would have nothing to show but trials that were cut short (docs/decisions/025).

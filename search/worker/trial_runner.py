@@ -1,6 +1,4 @@
-"""One trial in a worker's hands: trained rung by rung until it is complete or somebody ends it.
-One that waits may be parked: it lies on disk then.
-"""
+"""Trains one trial, rung by rung, until it is complete or pruned. While it waits it may be parked on disk."""
 
 from __future__ import annotations
 
@@ -16,8 +14,8 @@ from search.report.confirming import racing
 from search.study.promotion import Candidate
 from search.study.study import ActiveTrial
 from search.worker.context import WorkerContext
-from search.worker.keeping import Snapshot, keep, snapshot_of
 from search.worker.resume_checkpoints import FORMAT, ResumeCheckpoint, ResumeCheckpoints
+from search.worker.snapshot import Snapshot, keep, snapshot_of
 from search.worker.spec import TrialSpec, decode, signature_of, training_seed
 from search.worker.trial import Learning, learn
 
@@ -32,7 +30,7 @@ SAVE_EVERY_S = 3.0
 
 
 class TrialRunner:
-    """A trial from its claim to its end. What writes raises LeaseLost once the trial is another worker's."""
+    """A trial from its claim to its end. Methods that write raise LeaseLost once another worker has it."""
 
     def __init__(
         self, context: WorkerContext, claim: Claim, active: ActiveTrial, check: Callable[[], None]
@@ -85,7 +83,7 @@ class TrialRunner:
 
     @property
     def spent_s(self) -> float:
-        """Wall time in which this attempt was at work; what it waited between rungs is left out."""
+        """Wall time in which this trial was trained; what it waited between rungs is left out."""
         return self._spent_s + (0.0 if self._since is None else time.monotonic() - self._since)
 
     def _advance(self, until: int) -> bool:
@@ -195,7 +193,7 @@ class TrialRunner:
 
     @cached_property
     def _fingerprint(self) -> str:
-        """Of all that the training depends on. A card's random numbers go on on no processor, so that a save
+        """Of all that the training depends on. A GPU's generator cannot continue on a CPU, so that a save
         is of the kind of device that it was made on."""
         context = self._context
         data = sorted(context.mnist.checksums.items())

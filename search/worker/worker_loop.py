@@ -1,4 +1,4 @@
-"""A worker: fills the study's slots, one trial or several at a time, until the study is done."""
+"""The worker loop: claims trials and trains them, several at a time under ASHA, until the study is done."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ WAITING_BYTES = 16_000_000
 """So much may be held by trials that wait; beyond it they are parked. To park one and take it up again costs
 a tenth of a second, which in a study of small MLPs was a fifth of all time (docs/decisions/007)."""
 
-WAITING_BYTES_ON_A_CARD = 256_000_000
-"""The same for a worker whose trials wait on a card: its memory is not what the machine is short of."""
+WAITING_BYTES_ON_GPU = 256_000_000
+"""The same for a worker whose trials wait on a GPU: its memory is not what the machine is short of."""
 
 FAILURES_IN_A_ROW = 5
 """So many failed trials, one after the other, mean that something is wrong with more than the trials."""
@@ -96,7 +96,7 @@ def work(context: WorkerContext, *, stop: Callable[[], bool], failures_in_a_row:
 
 
 class WorkerLoop:
-    """The trials that a worker has begun and not ended."""
+    """One worker's trials: those that it has begun and not ended."""
 
     def __init__(
         self, context: WorkerContext, leases: Leases, stop: Callable[[], bool], failures_in_a_row: int
@@ -158,7 +158,7 @@ class WorkerLoop:
 
     def _take_up(self, runner: TrialRunner) -> None:
         """Parks others, those that began first before the rest, until what they hold is little enough."""
-        limit = WAITING_BYTES if self._context.device.type == "cpu" else WAITING_BYTES_ON_A_CARD
+        limit = WAITING_BYTES if self._context.device.type == "cpu" else WAITING_BYTES_ON_GPU
         waiting = [each for each in self._runners.values() if each is not runner and each.held_bytes]
         for other in waiting:
             if sum(each.held_bytes for each in waiting) <= limit:

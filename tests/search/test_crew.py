@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from search.launchers.base import Place
-from search.launchers.local import AFRESH, GAVE_UP, ON_A_CARD, LocalLauncher
+from search.launchers.local import AFRESH, GAVE_UP, WORKERS_PER_GPU, LocalLauncher
 from search.launchers.pool import RESTARTS, WITHIN_S, WorkerPool
 from search.study.study import DEATHS
 from search.worker.process import WorkerConfig, WorkerExit
@@ -161,11 +161,11 @@ def test_one_that_hangs_is_replaced_by_its_place(pool: WorkerPool, stage: list[P
 
 @pytest.mark.parametrize(("cores", "gpus", "device", "room"), [
     (16, 0, "auto", 16),
-    (16, 1, "auto", ON_A_CARD),
-    (16, 1, "cuda", ON_A_CARD),
+    (16, 1, "auto", WORKERS_PER_GPU),
+    (16, 1, "cuda", WORKERS_PER_GPU),
     (16, 1, "cpu", 16),
     (2, 1, "auto", 2),
-    (64, 8, "auto", 8 * ON_A_CARD),
+    (64, 8, "auto", 8 * WORKERS_PER_GPU),
     (16, 8, "auto", 16),
     (64, 8, "cpu", 64),
 ])  # fmt: skip

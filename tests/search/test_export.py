@@ -429,12 +429,12 @@ class TestWeights:
         checkpoint.unlink()
         done = here("export", "twodigit", "--trial", "0", "--out", "zero", cwd=copy)
         assert done.returncode == 1
-        assert "else choose another --trial: a card trained this one" in done.stderr
+        assert "else choose another --trial: a GPU trained this one" in done.stderr
         assert "--restore`" not in done.stderr
 
         done = here("repeat", "twodigit", "--trial", "0", "--restore", cwd=copy)
         assert (done.returncode, done.stdout) == (2, "")
-        assert "Trial 0 of twodigit was trained on a card" in done.stderr
+        assert "Trial 0 of twodigit was trained on a GPU" in done.stderr
         assert "cannot be restored" in done.stderr
         assert "images" not in done.stderr, "nothing was trained"
         assert not checkpoint.exists()
@@ -442,7 +442,7 @@ class TestWeights:
         done = here("repeat", "twodigit", "--trial", "0", cwd=copy)
         assert done.returncode == 0
         first, *rest = done.stderr.splitlines()
-        assert "was trained on a card" in first
+        assert "was trained on a GPU" in first
         assert "the curve will be another one" in first
         assert "then," in rest[0]
 

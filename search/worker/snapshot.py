@@ -1,4 +1,4 @@
-"""Turns the best weights of a trial into the content of a checkpoint file, and writes them where they belong."""
+"""Turns the best weights of a trial into the content of a checkpoint file, and writes it where it belongs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from search.worker.best_weights import BestWeights
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Snapshot:
-    """A network as it was, whatever becomes of it."""
+    """A copy of a network's weights, with what is needed to rebuild it."""
 
     config: ModelConfig
     signature: Signature
