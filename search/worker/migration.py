@@ -1,7 +1,7 @@
 """Trial migration: a worker without trials continues one that waits at another worker.
 
-It begins once no new trial may begin. A trial migrates by its resume checkpoint: a worker that cannot read the
-checkpoint leaves the trial alone.
+It begins once no new trial may begin. A trial migrates by its resume checkpoint: a worker that cannot read
+that file leaves the trial alone.
 """
 
 from __future__ import annotations
