@@ -80,7 +80,7 @@ def gained(gain: Gain) -> str:
     """`+0.31 points over course-conv (98.20 %), 17 % of its errors gone`, or that the reference is better."""
     reference = f"{gain.reference} ({percent(gain.value)})"
     if gain.gain < 0:
-        return f"none: {reference} is {points(-gain.gain).lstrip('+')} points better"
+        return f"none: {reference} is {points(-gain.gain).lstrip('+')} points higher"
     if gain.gain == 0:
         return f"none over {reference}, which is as good"
     return f"{points(gain.gain)} points over {reference}, {share(gain.errors_removed)} of its errors gone"

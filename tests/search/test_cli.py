@@ -69,7 +69,7 @@ class TestLooking:
         if reference["value"] > best["value"]:
             assert best["better_reference"]["reference"] == reference["reference"]
             assert told.startswith(
-                f"The reference {reference['reference']} (trial {reference['trial']}) is better"
+                f"The reference {reference['reference']} (trial {reference['trial']}) measured higher"
             )
         else:
             assert best["better_reference"] is None

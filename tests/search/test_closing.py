@@ -211,4 +211,5 @@ class TestTarget:
             assert closing.should_stop_proposing()
             pruned.prune()
             assert not closing.should_stop_proposing()
-            assert not close(here, Clock(), target=0.98).come, "nor does another worker take it for one"
+            again = close(here, Clock(), target=0.98)
+            assert not again.should_stop_proposing(), "nor does another worker take it for one"

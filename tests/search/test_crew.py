@@ -250,14 +250,14 @@ class TestGPUs:
         """In a new process, as a worker is: torch looks once."""
         code = (
             "import os, sys, pathlib\n"
-            "from search.worker import process as order\n"
+            "from search.worker import process\n"
             "def told(*_): print(os.environ['CUDA_VISIBLE_DEVICES'], 'torch' in sys.modules)\n"
-            "order._work = told\n"
+            "process._work = told\n"
             "sys.modules['search.worker.worker_loop'] = type(sys)('worker')\n"  # its import takes seconds
             "sys.modules['search.worker.worker_loop'].WornOut = KeyError\n"
-            "asked = order.Order(storage_url='', study='', artifact_root=pathlib.Path(), device='cuda',\n"
-            f"                    threads=1, trial_timeout_s=1, gpu={gpu})\n"
-            "assert order.run_worker(asked, lambda: False).how == 'well'\n"
+            "config = process.WorkerConfig(storage_url='', study='', artifact_root=pathlib.Path(),\n"
+            f"                              device='cuda', threads=1, trial_timeout_s=1, gpu={gpu})\n"
+            "assert process.run_worker(config, lambda: False).how == 'well'\n"
         )
         unset = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
         environment = unset if visible is None else {**unset, "CUDA_VISIBLE_DEVICES": visible}

@@ -276,7 +276,7 @@ class TestCard:
         assert "see whether every number comes out the same" in card(facts)
         trained = replace(facts, environment={**facts.environment, "device": "cuda"})
         assert "see whether every number comes out the same" not in card(trained)
-        assert "on the CPU, whose numbers differ from a card's" in card(trained)
+        assert "on the CPU, whose numbers differ from a GPU's" in card(trained)
 
     def test_sparkline(self) -> None:
         assert sparkline([0.1, 0.5, 0.9]) == "▁▅█"

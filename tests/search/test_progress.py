@@ -265,7 +265,7 @@ def test_a_better_reference_is_said_first(capsys: pytest.CaptureFixture[str]) ->
     said = capsys.readouterr().out
     first = "The reference course-conv (trial 2) measured higher than every searched network: 99.00 % on"
     assert said.index(first) < said.index("Best of the search is trial 0 with 98.00 %")
-    assert "gain      none: course-conv (99.00 %) is 1.00 points better" in said
+    assert "gain      none: course-conv (99.00 %) is 1.00 points higher" in said
     _tell(ENDED, json=True)
     told = json.loads(capsys.readouterr().out)
     assert (told["best_trial"], told["best_value"]) == (0, 0.98), "never a reference"
@@ -287,7 +287,7 @@ def test_without_a_complete_trial_it_says_who_leads(capsys: pytest.CaptureFixtur
     [
         (0.0031, "+0.31 points over r (98.00 %), 16 % of its errors gone"),
         (0.0, "none over r (98.00 %), which is as good"),
-        (-0.0031, "none: r (98.00 %) is 0.31 points better"),
+        (-0.0031, "none: r (98.00 %) is 0.31 points higher"),
     ],
 )
 def test_a_gain_in_words(gain: float, words: str) -> None:

@@ -353,7 +353,7 @@ import sys
 from pathlib import Path
 from search.redaction import remember
 from search.launchers import local
-from search.worker import process as order
+from search.worker.process import WorkerConfig
 
 def dies(given, stop):
     remember([{PASSWORD!r}])
@@ -361,11 +361,11 @@ def dies(given, stop):
 
 local.run_worker = dies  # the spawned process imports this file again
 if __name__ == "__main__":
-    told = order.Order(storage_url={URL!r}, study="s", artifact_root=Path("x"), device="cpu", threads=1,
-                       trial_timeout_s=1.0)
-    member = local.LocalWorker(told)
-    member.wait(30)
-    sys.stdout.write(repr(member.end) + repr(told))
+    config = WorkerConfig(storage_url={URL!r}, study="s", artifact_root=Path("x"), device="cpu", threads=1,
+                          trial_timeout_s=1.0)
+    worker = local.LocalWorker(config)
+    worker.wait(30)
+    sys.stdout.write(repr(worker.end) + repr(config))
 """
     )
     done = subprocess.run(

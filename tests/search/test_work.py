@@ -347,7 +347,7 @@ class TestWork:
 
         monkeypatch.setattr("search.worker.trial_runner.learn", learn)
         monkeypatch.setattr("search.worker.trial_runner.SAVE_EVERY_S", 1e9)
-        monkeypatch.setattr("search.worker.trial_runner.Attempt.save", save)
+        monkeypatch.setattr("search.worker.trial_runner.TrialRunner.save", save)
         with pytest.raises(WornOut):
             work(here, stop=lambda: False)
         first, second, *_ = here.study.trials()
@@ -390,7 +390,7 @@ class TestWork:
             parked.append(attempt.active.number)
             park(attempt)
 
-        monkeypatch.setattr("search.worker.trial_runner.Attempt.park", noted)
+        monkeypatch.setattr("search.worker.trial_runner.TrialRunner.park", noted)
         curves = []
         for name, limit in (("memory", 10**9), ("disk", 0)):
             request = dataclasses.replace(QUICK, study=name, epochs=0.5, pruner="asha", trials=6)
