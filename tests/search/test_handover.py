@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -34,12 +35,12 @@ Join = Callable[..., WorkerContext]
 
 @pytest.fixture
 def join(sqlite_url: str, mnist: Mnist, tmp_path: Path) -> Iterator[Join]:
-    """join(study): one more worker's ground, with a connection of its own."""
+    """join(study): one more worker's context, with a connection of its own."""
     with ExitStack() as opened:
 
-        def joined(study: str, *, artifacts: str = "artifacts") -> WorkerContext:
+        def joined(study: str, *, artifacts: str = "artifacts", **other: Any) -> WorkerContext:
             storage = opened.enter_context(open_storage(sqlite_url))
-            create_or_resume(storage, replace(REQUEST, study=study), mnist)
+            create_or_resume(storage, replace(REQUEST, study=study, **other), mnist)
             return prepare(storage, study, mnist, tmp_path / artifacts, device=torch.device("cpu"), threads=1)
 
         yield joined
@@ -48,6 +49,7 @@ def join(sqlite_url: str, mnist: Mnist, tmp_path: Path) -> Iterator[Join]:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("search.worker.worker_loop.IDLE_S", 0.02)
+    monkeypatch.setattr("search.service.create.REFERENCES", {"twodigit": ()})  # they train to their ends
 
 
 def one_thread(context: WorkerContext) -> int:
@@ -144,9 +146,9 @@ def test_without_its_save_a_trial_stays_where_it_is(join: Join, monkeypatch: pyt
 
 
 def test_a_single_worker_offers_nothing(join: Join, monkeypatch: pytest.MonkeyPatch) -> None:
-    only, calls = join("single"), []
+    only, calls = join("single", trials=4, epochs=0.25), []
     monkeypatch.setattr(only.storage.store, "offer", calls.append)
-    assert one_thread(only) == REQUEST.trials
+    assert one_thread(only) == 4
     assert calls == []
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -96,18 +95,22 @@ def test_a_study_leaves_nothing_behind(
 
 
 @pytest.mark.timeout(400)
-def test_every_command_finds_the_files_and_the_last_one_removes_them(tmp_path: Path, tune: Command) -> None:
-    """Processes with workers of their own, each in another folder and with another spelling."""
+def test_every_command_finds_the_files_and_the_last_one_removes_them(
+    tmp_path: Path, tune: Command, here: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each in another folder and with another spelling; those with workers are processes of their own."""
+    monkeypatch.delenv("TUNE_ARTIFACTS", raising=False)
+    monkeypatch.delenv("TUNE_STORAGE", raising=False)
     folder, elsewhere = tmp_path / f"in {ALL}", tmp_path / "elsewhere"
     folder.mkdir()
     elsewhere.mkdir()
     database, artifacts = folder / f"{ALL}.db", folder / f"{ALL}.artifacts"
     (elsewhere / "link.db").symlink_to(database)
     relative, absolute, linked = f"sqlite:///{ALL}.db", f"sqlite:///{database}", "sqlite:///link.db"
-    environment = {key: "" for key in ("TUNE_ARTIFACTS", "TUNE_STORAGE") if key in os.environ}
 
     def done(*arguments: str, cwd: Path, storage: str) -> Any:
-        ended = tune(*arguments, "--storage", storage, cwd=cwd, **environment)
+        command = tune if arguments[0] in ("run", "confirm") else here
+        ended = command(*arguments, "--storage", storage, cwd=cwd)
         assert ended.returncode == 0, ended.stderr
         return ended
 

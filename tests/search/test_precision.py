@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -207,15 +208,30 @@ class TestFixed:
         assert not (tmp_path / "studies.db").exists()
 
 
+@pytest.fixture(scope="module")
+def search_in_bfloat16(mnist: Mnist, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a search of three trials; tests work on copies of it."""
+    folder = tmp_path_factory.mktemp("search_in_bfloat16")
+    with pytest.MonkeyPatch.context() as patch, open_storage(f"sqlite:///{folder / 'studies.db'}") as storage:
+        patch.setattr(machine, "_cpu_flags", lambda: {"avx512_bf16"})
+        patch.setattr(machine, "_cpu_model", lambda: "This Processor")
+        patch.setattr(machine, "bfloat16_speedup", lambda: 2.0)
+        assert work(join(storage, mnist), stop=lambda: False) == 3
+    return folder
+
+
 class TestWhatFollowsASearch:
     @pytest.fixture
+    def storage(self, search_in_bfloat16: Path, tmp_path: Path) -> Iterator[Storage]:
+        shutil.copytree(search_in_bfloat16, tmp_path, dirs_exist_ok=True)
+        with open_storage(f"sqlite:///{tmp_path / 'studies.db'}") as opened:
+            yield opened
+
+    @pytest.fixture
     def searched(self, storage: Storage, mnist: Mnist, measured: Callable[..., None]) -> WorkerContext:
-        """A search of three trials in bfloat16, on a machine that would measure otherwise from now on."""
-        measured(2.0)
-        here = join(storage, mnist)
-        assert work(here, stop=lambda: False) == 3
+        """A worker of a search in bfloat16, on a machine that would measure otherwise from now on."""
         measured(0.5)
-        return here
+        return join(storage, mnist)
 
     @pytest.fixture
     def confirm(
