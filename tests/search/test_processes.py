@@ -26,7 +26,7 @@ STUDY = ("run", "--task", "twodigit", "--model", "mlp", "--pruner", "none", "--w
 SMALL = ("--trials", "4", "--epochs", "0.02", "--model", "mlp")
 
 
-def test_a_run_from_beginning_to_end(tmp_path: Path, tune: Command) -> None:
+def test_a_run_from_beginning_to_end(tmp_path: Path, tune: Command, here: Command) -> None:
     done = tune("run", "--task", "twodigit", *SMALL, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "4 of 4 trials finished" in done.stdout
@@ -35,7 +35,7 @@ def test_a_run_from_beginning_to_end(tmp_path: Path, tune: Command) -> None:
     assert "Next: tune report twodigit\n      tune confirm twodigit\n" in done.stdout
     assert "4/4" in done.stderr, "plain lines where there is no terminal"
     assert "Warning" not in done.stderr
-    again = tune("run", "--task", "twodigit", "--trials", "4", cwd=tmp_path)
+    again = here("run", "--task", "twodigit", "--trials", "4", cwd=tmp_path)
     assert again.returncode == 0
     assert "nothing is left to do" in again.stdout
     more = tune("run", "--task", "twodigit", "--trials", "5", "--json", cwd=tmp_path).parsed
@@ -43,7 +43,7 @@ def test_a_run_from_beginning_to_end(tmp_path: Path, tune: Command) -> None:
 
 
 def test_a_target_and_a_time_limit_end_a_search_with_its_leader_trained(
-    tmp_path: Path, tune: Command
+    tmp_path: Path, tune: Command, here: Command
 ) -> None:
     endless = ("run", "--task", "twodigit", "--model", "mlp", "--trials", "5000", "--epochs", "0.25")
     for study, limit, reason in (
@@ -54,7 +54,7 @@ def test_a_target_and_a_time_limit_end_a_search_with_its_leader_trained(
         assert (ended["reason"], ended["target_trials"]) == (reason, 5000)
         assert ended["complete"] >= 1
         assert ended["best_trial"] is not None or ended["better_reference"] is not None
-        rows = tune("trials", study, "--json", cwd=tmp_path).parsed
+        rows = here("trials", study, "--json", cwd=tmp_path).parsed
         assert len(rows) < 5000
         assert not any(row["state"] == "running" for row in rows)
 
