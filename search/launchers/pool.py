@@ -10,7 +10,7 @@ from search.launchers.base import Place, WorkerHandle
 from search.worker.process import WorkerConfig
 
 RESTARTS, WITHIN_S = 8, 120.0
-"""So often workers that died are replaced within so long; one more is a crash loop, and the crew stops.
+"""So many workers that died are replaced within so many seconds; one more is a crash loop: the pool stops.
 Settings that take every worker down are left alone after four (search.study.study.DEATHS and the first): two
 such trials do not end a run. Workers that were lost with their machine do not count."""
 

@@ -34,7 +34,7 @@ class RayLauncher(AbstractContextManager["RayLauncher"]):
         self._address = cluster_address(address)
         self._needs = needs
         self._lost: str | None = None
-        """why there is no foreman any more"""
+        """why the driver process is gone"""
 
     def __enter__(self) -> RayLauncher:
         """Connects. Raises ConfigError where the cluster cannot do what is needed, TryAgain where there is
@@ -47,9 +47,9 @@ class RayLauncher(AbstractContextManager["RayLauncher"]):
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         with storage_out_of_environment():
-            self._process = context.Process(target=_foreman, args=(theirs,), name="foreman")
+            self._process = context.Process(target=_drive, args=(theirs,), name="ray driver")
             self._process.start()
-        theirs.close()  # the foreman has its own; now its end is seen as the end of the pipe
+        theirs.close()  # the driver has its own; now its end is seen as the end of the pipe
         try:
             self._join()
         except BaseException:
@@ -92,7 +92,7 @@ class RayLauncher(AbstractContextManager["RayLauncher"]):
         return start
 
     def _call(self, name: str, *arguments: Any, timeout_s: float = ANSWERED_S) -> Any:
-        """What the foreman answers; None once it is lost."""
+        """What the driver answers; None once it is lost."""
         if self._lost is None:
             try:
                 self._pipe.send((name, arguments))
@@ -104,7 +104,7 @@ class RayLauncher(AbstractContextManager["RayLauncher"]):
         return None
 
 
-def _foreman(pipe: Any) -> None:
+def _drive(pipe: Any) -> None:
     from search.launchers.ray_driver import serve
 
     serve(pipe)

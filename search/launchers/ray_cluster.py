@@ -1,4 +1,4 @@
-"""What a Ray cluster says of itself, as it goes through the pipe from the foreman to the engine."""
+"""What a Ray cluster reports about itself: sent through the pipe from the driver to the launcher."""
 
 from __future__ import annotations
 

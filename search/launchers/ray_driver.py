@@ -1,8 +1,8 @@
 """The process that talks to Ray for a run: connects, starts workers on the cluster, tells how they are.
 
 The only module that imports Ray, and in a process of its own: Ray prints on the standard output of its
-driver whatever befalls the cluster, takes over its signals, waits minutes for an address where nobody
-answers, and ends it without a word when the cluster's head is lost.
+driver whatever happens to the cluster, takes over its signals, waits minutes for an address that does not
+answer, and exits silently when the cluster's head is lost.
 """
 
 from __future__ import annotations
@@ -35,12 +35,11 @@ FAREWELL_S = 1.5
 
 
 def serve(pipe: Connection) -> None:
-    """The foreman's process: answers one call (name, arguments) after the other until the pipe is closed."""
+    """The driver's process: answers one call (name, arguments) after the other until the pipe is closed."""
     _be_silent()
-    foreman = _Driver()
+    driver = _Driver()
     calls: Mapping[str, Callable[..., object]] = {
-        each.__name__: each
-        for each in (foreman.connect, foreman.start, foreman.look, foreman.stop, foreman.kill)
+        each.__name__: each for each in (driver.connect, driver.start, driver.look, driver.stop, driver.kill)
     }
     try:
         while True:
@@ -48,7 +47,7 @@ def serve(pipe: Connection) -> None:
             pipe.send(calls[name](*arguments))
             _ignore_signals()  # Ray sets its own when it connects
     except EOFError:
-        foreman.part()
+        driver.part()
 
 
 def _be_silent() -> None:
@@ -69,7 +68,7 @@ class _Driver:
     """Keeps the workers of one run."""
 
     def __init__(self) -> None:
-        self._hired: dict[int, _Actor] = {}
+        self._actors: dict[int, _Actor] = {}
 
     def connect(self, address: str) -> Cluster | Unreachable:
         """Joins the cluster as a driver."""
@@ -89,28 +88,28 @@ class _Driver:
 
     def start(self, config: WorkerConfig, gpus: float) -> int:
         """Has one worker started wherever there is room, now or later; returns its number."""
-        number = len(self._hired)
-        self._hired[number] = _Actor(config, gpus)
+        number = len(self._actors)
+        self._actors[number] = _Actor(config, gpus)
         return number
 
     def look(self, number: int) -> tuple[Place | None, WorkerExit | None]:
         """Where a worker is and how it ended, as far as is known. Does not wait."""
-        return self._hired[number].look()
+        return self._actors[number].look()
 
     def stop(self, number: int) -> None:
         """Asks a worker to end its trials cleanly. Does not wait."""
-        self._hired[number].stop()
+        self._actors[number].stop()
 
     def kill(self, number: int) -> None:
         """Ends a worker at once."""
-        self._hired[number].kill()
+        self._actors[number].kill()
 
     def part(self) -> None:
         """Ends all workers, cleanly where that is quick."""
-        for hired in self._hired.values():
-            hired.stop()
+        for actor in self._actors.values():
+            actor.stop()
         deadline = time.monotonic() + FAREWELL_S
-        while time.monotonic() < deadline and any(hired.look()[1] is None for hired in self._hired.values()):
+        while time.monotonic() < deadline and any(actor.look()[1] is None for actor in self._actors.values()):
             time.sleep(0.05)
         ray.shutdown()  # ends what is left of this driver's actors
 
@@ -130,7 +129,7 @@ class _Actor:
             .options(num_cpus=config.threads, num_gpus=gpus, max_restarts=0, scheduling_strategy="SPREAD")
             .remote()
         )
-        # The order is an argument of a call, which goes to the worker itself. Ray's head would keep those of
+        # The config is an argument of a call, which goes to the worker itself. Ray's head would keep those of
         # the constructor.
         self._answer = self._actor.begin.remote(config)
 

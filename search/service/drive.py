@@ -1,4 +1,4 @@
-"""Keeps a crew of workers at one study and shows how it goes, until there is a reason to end."""
+"""Supervises the worker pool of one run and shows its progress, until there is a reason to end."""
 
 from __future__ import annotations
 

@@ -305,12 +305,12 @@ class TestRay:
     ) -> None:
         from search.launchers.ray_driver import _Driver
 
-        foreman = _Driver()
-        foreman.connect("auto")
+        driver = _Driver()
+        driver.connect("auto")
         engine = RayLauncher("auto", WorkerRequirements(storage_url=URL, device="cpu", threads=1))
         engine._cluster = Cluster(hosts=("a",), cpus=(2.0,), gpus=0.0)
         monkeypatch.setattr(
-            engine, "_call", lambda name, *arguments: getattr(foreman, name)(*arguments)
+            engine, "_call", lambda name, *arguments: getattr(driver, name)(*arguments)
         )  # the pipe
         engine.starter(1)(order(tmp_path))
         assert ray.kept, "something was recorded"
@@ -326,16 +326,16 @@ class TestRay:
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        foreman = importlib.import_module("search.launchers.ray_driver")
-        monkeypatch.setattr(foreman, "redact_output", lambda: None)  # of this process; it is tested elsewhere
+        driver = importlib.import_module("search.launchers.ray_driver")
+        monkeypatch.setattr(driver, "redact_output", lambda: None)  # of this process; it is tested elsewhere
 
         def dies(given: WorkerConfig, _stop: object) -> WorkerExit:
             open_url = make_url(given.storage_url)
             redaction.remember([open_url.password])
             raise RuntimeError(f"cannot connect to {open_url.password} at {given.storage_url}")
 
-        monkeypatch.setattr(foreman, "run_worker", dies)
-        worker = foreman._Worker()
+        monkeypatch.setattr(driver, "run_worker", dies)
+        worker = driver._Worker()
         with pytest.raises(RuntimeError) as caught:
             worker._work(order(tmp_path))
         _, end = worker.look()
