@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import one_tls_context
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
@@ -28,6 +29,7 @@ SERVERS = {
 }
 """Database -> (environment variable, default URL of a server on which databases may be made and dropped)."""
 
+one_tls_context.share()
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A script's background job ignores Ctrl-C, and so would every command that the tests start in it.

@@ -28,6 +28,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import one_tls_context
 import torch
 from optuna.storages import RDBStorage
 from sqlalchemy import Engine, event
@@ -263,6 +264,7 @@ def main() -> None:
     for module in AT_THE_FIRST_STORAGE:
         with contextlib.suppress(ImportError):  # a driver that is not installed
             importlib.import_module(module)
+    one_tls_context.share()
     # What a process does once, done for all of them: Optuna's tables are mapped, its migrations read.
     RDBStorage("sqlite://").engine.dispose()
     installed_revision()
