@@ -1,7 +1,7 @@
 """One TLS context for all connections to MySQL and MariaDB, where a URL says nothing about TLS.
 
-PyMySQL makes one for each connection, also to a server without TLS, and reads the certificates of the system for
-it: 25 to 50 ms of processor time. The tests connect thousands of times.
+PyMySQL makes one for each connection, also to a server without TLS, and reads the certificates of the system
+for it: 25 to 50 ms of processor time. The tests connect thousands of times.
 """
 
 from __future__ import annotations
