@@ -4,6 +4,7 @@ ones share one sequence, of which Optuna promises each point at least once.
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -89,10 +90,14 @@ def _gp(seed: int) -> BaseSampler:
     return GPSampler(seed=seed, warn_independent_sampling=False)
 
 
+_FILTERS = threading.RLock()
+"""The filters of warnings are the process's: one thread would put back those of another."""
+
+
 @contextmanager
 def _long_experimental() -> Iterator[None]:
     """Without the warnings about parts of Optuna that have been experimental for years (2.8, 3.0)."""
-    with warnings.catch_warnings():
+    with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield
 

@@ -29,7 +29,7 @@ pytestmark = [
 ]
 
 Command = Callable[..., Any]
-TRIALS = 12
+TRIALS = 8
 CANARY = "canary-4711"
 ROUNDS = int(os.environ.get("TUNE_RAY_ROUNDS", "1"))
 RUN = (
@@ -38,7 +38,7 @@ RUN = (
     "--model",
     "mlp",
     "--epochs",
-    "2",
+    "0.5",
     "--pruner",
     "none",
     "--sampler",
@@ -198,7 +198,7 @@ def test_workers_end_with_a_killed_parent_and_the_same_command_goes_on(
 
 
 def test_a_lost_head_ends_the_run_in_words(run: Command, cluster: TwoNodes, database: Engine) -> None:
-    running = run("--trials", "1000")  # a dozen can be over before a fast machine notices the loss
+    running = run("--trials", "1000")  # eight can be over before a fast machine notices the loss
     wait_for(lambda: held_by(database, children_of(cluster.second)), timeout_s=200)
     cluster.kill_head()
     _, words = running.communicate(timeout=200)
