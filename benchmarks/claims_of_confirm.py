@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import functools
 import itertools
 import time
 from collections.abc import Callable, Iterator
@@ -266,7 +267,7 @@ def of_an_interval(chance: np.random.Generator, kind: Kind, seeds: int) -> bool:
     pairs = world.pairs(COMPOSITIONS)
     by_seed = np.stack([world.right(0, world.seed_effect(MILD), pairs).mean(axis=1) for _ in range(seeds)])
     found = two_way.mean(by_seed, pairs)
-    truth = TRUTHS[kind]
+    truth = truth_of(kind, MILD)
     return not (found.low or 0.0) <= truth <= (found.high or 1.0)
 
 
@@ -274,31 +275,18 @@ def of_the_chosen(chance: np.random.Generator, kind: Kind, top: int, seeds: int)
     """Whether the interval of the chosen leader's mean misses its true accuracy, which all share."""
     found = confirmation(made_up(chance, kind, top=top, seeds=seeds, better="none"))
     chosen = found.choice
-    return chosen is not None and not chosen.low <= TRUTHS_OF_LEADERS[kind] <= chosen.high
+    return chosen is not None and not chosen.low <= truth_of(kind, 1.0) <= chosen.high
 
 
-def truth_of_leaders(kind: Kind) -> float:
-    """The true mean accuracy of every trial of `made_up` with none better."""
-    chance = np.random.default_rng(1)
-    total = 0.0
-    for _ in range(3000):
-        world = World(chance, kind, np.zeros(1))
-        total += float(world.right(0, world.seed_effect(), world.pairs(1)).mean())
-    return total / 3000
-
-
-def truth_of(kind: Kind) -> float:
-    """The true mean accuracy: of many networks, seeds and digits."""
+@functools.cache
+def truth_of(kind: Kind, part: float) -> float:
+    """The true mean accuracy: of many networks, seeds and digits. part: as of World.seed_effect."""
     chance = np.random.default_rng(0)
     total = 0.0
     for _ in range(3000):
         world = World(chance, kind, np.zeros(1))
-        total += float(world.right(0, world.seed_effect(MILD), world.pairs(1)).mean())
+        total += float(world.right(0, world.seed_effect(part), world.pairs(1)).mean())
     return total / 3000
-
-
-TRUTHS: dict[Kind, float] = {}
-TRUTHS_OF_LEADERS: dict[Kind, float] = {}
 
 
 def of_two_networks(chance: np.random.Generator, kind: Kind, bonus: float) -> bool:
@@ -355,7 +343,6 @@ def rows(n_null: int = N_NULL, n_strong: int = N_STRONG) -> Iterator[Row]:
             found=found,
         )
     for kind, seeds in itertools.product(kinds, (3, 5)):
-        TRUTHS[kind] = TRUTHS.get(kind) or truth_of(kind)
         yield Row(
             claim="confirm: 95 % interval of a mean",
             condition=f"one candidate, {seeds} seeds, {kind}",
@@ -364,7 +351,6 @@ def rows(n_null: int = N_NULL, n_strong: int = N_STRONG) -> Iterator[Row]:
             found=None,
         )
     for kind, top, seeds in (*itertools.product(kinds, (2, 5), (3, 5)), ("both", 3, 3), ("both", 4, 5)):
-        TRUTHS_OF_LEADERS[kind] = TRUTHS_OF_LEADERS.get(kind) or truth_of_leaders(kind)
         yield Row(
             claim="confirm: 95 % interval of the chosen one's mean",
             condition=f"{top} leaders alike, {seeds} seeds, {kind}",
@@ -395,7 +381,6 @@ def rows(n_null: int = N_NULL, n_strong: int = N_STRONG) -> Iterator[Row]:
             wrong=repeated(partial(of_mean_of_heads, together=together), n_null, next(cell)),
             found=None,
         )
-    TRUTHS["digits"] = TRUTHS.get("digits") or truth_of("digits")
     yield Row(
         claim="card, report, test: 95 % interval of a mean",
         condition="one network, over digits",

@@ -1,8 +1,9 @@
 """How many trivial trials a second a crowd of workers finishes on one study, and that the total is exact.
 
-What is left is claims, leases, sampling and the database's own
-work, all on the same cores. Seconds are from the first trial's start to the last one's end, by the database.
-Prints a Markdown table.
+Workers are forked by tests/faults/zygote.py, which replaces training by a formula: one report a trial, random
+sampling, no pruning. What is left is claims, leases, sampling and the database's own work, all on the same
+cores. Seconds are from the first trial's start to the last one's end, by the database. Prints a Markdown
+table.
 
     python benchmarks/crowd.py --workers 1 4 16 --trials 400
     python benchmarks/crowd.py --storage postgresql://postgres@127.0.0.1:5432/empty

@@ -1,7 +1,6 @@
 """Studies of plausible finished trials, made by bulk inserts: as large as anybody wants, in a second or two.
 
-The rows are those of a search: in Optuna's own tables, by Optuna's
-own definition of them, and in tune's.
+The rows are those of a search: in Optuna's own tables, by Optuna's own definition of them, and in tune's.
 """
 
 import datetime

@@ -1,7 +1,8 @@
 """How much memory the workers of a whole search hold, and the process above them. A Markdown table.
 
-Resident counts pages that all processes share in full, proportional its share of them, anonymous none. Load
-on the machine changes the time, hardly the memory.
+Looks once a second from outside (Linux: /proc/PID/smaps_rollup). Resident counts pages that all processes
+share in full, proportional its share of them, anonymous none. Load on the machine changes the time, hardly
+the memory.
 
     python benchmarks/memory.py --trials 100 --seeds 0 1
 """

@@ -1,6 +1,7 @@
 """What a trial costs besides its training: storage, sampling, judging, book-keeping. Prints Markdown tables.
 
-Studies are filled with made-up trials (made_up.py). On each, whole trials then run through the same calls
+A trial here is everything that a worker does for one, with nothing trained. Studies are filled with made-up
+trials (made_up.py). On each, whole trials then run through the same calls
 as in a worker: claim, ask, attach, draw, parameters noted, five points of the curve with their judgements,
 the end, the slot settled. Milliseconds of CPU are this process's own; wall time has the disk, the server and
 neighbours on the machine in it. Databases of servers are made for the occasion and dropped.

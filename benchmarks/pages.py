@@ -1,9 +1,9 @@
 """How long a page takes and how large it is, and `tune compare` with and without. Prints a Markdown table.
 
-Studies are filled with made-up trials (made_up.py) and the first has
-its winner's weights, those of the largest network that is searched by default, so that its page shows what
-they get wrong. The command is a whole process, as a person starts it: importing, reading, working out,
-writing. CPU seconds are those of that process.
+Studies are filled with made-up trials (made_up.py) and the first has its winner's weights, those of the
+largest network that is searched by default, so that its page shows what they get wrong. The command is a
+whole process, as a person starts it: importing, reading, working out, writing. CPU seconds are those of that
+process.
 
     python benchmarks/pages.py
     python benchmarks/pages.py --trials 100 1000 10000 --rounds 5 --compared 5

@@ -1,8 +1,9 @@
 """Which search would have been quickest: replays recorded learning curves under many schedules.
 
-The clock is simulated, so hours of search replay in seconds, and every schedule meets
-the same trials: each round deals the table's configurations in an order of its own, the same for all
-schedules. What is dealt, and how a sampler has its say in it, is in benchmarks/recorded.py.
+A trial's next stretch costs the seconds that were recorded and yields the score that was recorded. The clock
+is simulated, so hours of search replay in seconds, and every schedule meets the same trials: each round deals
+the table's configurations in an order of its own, the same for all schedules. What is dealt, and how a
+sampler has its say in it, is in benchmarks/recorded.py.
 
     python benchmarks/replay.py --rounds 20
     python benchmarks/replay.py --largest-batch 256 --trials 100   # also what is not searched any more

@@ -1,4 +1,6 @@
-"""A training step recorded once as a CUDA graph and replayed: one launch in place of a hundred."""
+"""A training step recorded once as a CUDA graph and replayed: one launch in place of a hundred.
+What is recorded must be a function of its inputs' memory.
+"""
 
 import logging
 from collections.abc import Callable, Sequence

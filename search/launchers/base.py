@@ -1,5 +1,5 @@
-"""What starts workers, as processes of this machine (local) or somewhere on a Ray cluster (ray_engine).
-No engine is trusted with more than starting: what is done once and what is done
+"""What starts workers, as processes of this machine (local) or somewhere on a Ray cluster (ray).
+No launcher is trusted with more than starting: what is done once and what is done
 again, the claims decide (docs/decisions/002).
 """
 

@@ -58,7 +58,7 @@ class LocalLauncher(AbstractContextManager["LocalLauncher"]):
         return _SpreadOverGPUs(gpus, LocalWorker) if gpus > 1 else LocalWorker
 
     def __exit__(self, *_error: object) -> None:
-        """Nothing is left to be closed: whoever started members ends them."""
+        """Nothing is left to be closed: whoever started workers ends them."""
 
 
 class _SpreadOverGPUs:
@@ -83,7 +83,7 @@ class LocalWorker:
 
     def __init__(self, config: WorkerConfig) -> None:
         context = multiprocessing.get_context("spawn")
-        # The order travels through a pipe, so that no password is in the arguments of the process.
+        # The config travels through a pipe, so that no password is in the arguments of the process.
         with storage_out_of_environment():
             self._last_words: SimpleQueue[str] = context.SimpleQueue()
             self._process = context.Process(target=_main, args=(config, self._last_words), daemon=True)

@@ -31,7 +31,7 @@ class WorkerPool:
 
     @property
     def ended(self) -> bool:
-        """Whether every worker has ended well; one that died waits for `tend`."""
+        """Whether every worker has ended well; one that died waits for `supervise`."""
         ends = [worker.end for worker in self._workers]
         return all(end is not None and end.how == "well" for end in ends)
 

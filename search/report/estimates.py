@@ -1,4 +1,6 @@
-"""Estimates with their intervals, for setting studies side by side: medians, differences, the best of k."""
+"""Estimates with their intervals, for setting studies side by side: medians, differences, the best of k.
+Needs the standard library only, except for `paired`.
+"""
 
 from __future__ import annotations
 

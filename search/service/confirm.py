@@ -110,8 +110,8 @@ def confirm(
             tell(_plan(found))
             stage(WORKERS)
             options = request.options.request(record.spec.task, study.name, own.target_trials)
-            with launcher_for(options, storage_url) as engine:
-                drive(storage, study, own, options, engine, watch=watch, detach=False)
+            with launcher_for(options, storage_url) as launcher:
+                drive(storage, study, own, options, launcher, watch=watch, detach=False)
             found = stand(storage, own.name)
         problem = take_looks(storage, found, mnist, tell=tell)
         return standing.confirmation(stand(storage, own.name)), problem

@@ -1,4 +1,6 @@
-"""Looks at everything that a run needs on this machine and says what it finds."""
+"""Looks at everything that a run needs on this machine and says what it finds.
+It changes nothing.
+"""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def drive(
         return look.result("exhausted", first)
     if detach:
         return look.result("detached", first)
-    order = WorkerConfig(
+    config = WorkerConfig(
         storage_url=storage.url,
         storage_file=storage.file_id,
         study=study.name,
@@ -82,7 +82,7 @@ def drive(
     size = min(request.workers or launcher.room(request.threads), missing)
     with Signals() as signals, _stopped_while_away(signals):
         storage.heed(signals.stop)
-        pool = WorkerPool(launcher.starter(size), order, size)
+        pool = WorkerPool(launcher.starter(size), config, size)
         seen, left = first, False
         try:
             reason: Reason = "finished"

@@ -1,4 +1,6 @@
-"""Which trials are drawn at random although the sampler learns: the experiment inside a search."""
+"""Which trials are drawn at random although the sampler learns: the experiment inside a search.
+Imports no Optuna: reports ask too.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The pruners by name, set up for a ladder of images seen: how a trial is judged and who goes on."""
+"""The pruners by name, set up for a ladder of images seen: how a trial is judged and who goes on.
+The scores that they judge are monotone best-so-far values.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Studies and trials as records, read in a few queries however many trials there are."""
+"""Studies and trials as records, read in a few queries however many trials there are.
+Imports no Optuna: commands that only look answer without it.
+"""
 
 from __future__ import annotations
 

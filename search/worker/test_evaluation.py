@@ -1,5 +1,5 @@
 """The only look at a test set that there is: weights of a finished trial, evaluated once.
-Whoever calls this records the look before telling anybody what was seen.
+The caller records the evaluation before it tells anybody the result.
 
 tests/contracts/test_test_split.py proves that nothing else in the three rooms reaches one.
 """
