@@ -34,6 +34,8 @@ one_tls_context.share()
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A script's background job ignores Ctrl-C, and so would every command that the tests start in it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and what nohup started ignores the end of its terminal
 
 
 @pytest.fixture(autouse=True)
