@@ -13,7 +13,6 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError
 
 from search.errors import TryAgain
 from search.store.engine import build_engine, engine_arguments, translated
@@ -114,7 +113,7 @@ class Database:
         if outer is not None:
             yield outer
             return
-        with self._in_words(), self.engine.begin() as connection:
+        with translated(self.url), self.engine.begin() as connection:
             self._writing.connection = connection
             try:
                 yield connection
@@ -125,20 +124,10 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A look that keeps no writer waiting. Errors of the driver leave it in words."""
         with (
-            self._in_words(),
+            translated(self.url),
             self.engine.connect().execution_options(reads_only=True) as connection,
         ):
             yield connection
-
-    @contextmanager
-    def _in_words(self) -> Iterator[None]:
-        """See engine.translated; rows that are read past SQLAlchemy raise the driver's own errors."""
-        with translated(self.url):
-            driver = self.engine.dialect.loaded_dbapi.Error
-            try:
-                yield
-            except driver as error:
-                raise DBAPIError.instance(None, None, error, driver, dialect=self.engine.dialect) from error
 
     def patiently(self, work: Callable[[], Result], *, at_least_s: float = 0.0) -> Result:
         """Does the work, and does it again while the database is away or contended, until patience ends.

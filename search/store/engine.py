@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError, SQLAlchemyError
 
 from search.errors import ConfigError, TryAgain, TuneError
 from search.redaction import redacted
@@ -98,13 +98,21 @@ def translated(url: URL) -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         raise _translate(url, error) from error
-    except sqlite3.Error as error:  # of rows that were read past SQLAlchemy
-        raise _sqlite_error(shown(url.database or ""), error) from error
     except json.JSONDecodeError as error:
         raise ConfigError(
             f"The storage {masked(url)} holds a value that tune did not write ({error}): it is damaged, or "
             "another program changed it. Nothing was changed now."
         ) from error
+    except Exception as error:
+        # SQLAlchemy wraps no error of the driver where rows are fetched past it, nor where the isolation
+        # level of a connection is reset as it returns to the pool.
+        dialect = url.get_dialect()
+        driver_error = dialect.import_dbapi().Error
+        if not isinstance(error, driver_error):
+            raise
+        wrapped = DBAPIError.instance(None, None, error, driver_error, dialect=dialect())
+        assert isinstance(wrapped, SQLAlchemyError), "the error is one of the driver's"
+        raise _translate(url, wrapped) from error
 
 
 def _translate(url: URL, error: SQLAlchemyError) -> TuneError:

@@ -16,6 +16,7 @@ from search.store.base import LeaseLost
 from search.store.database import Database
 from search.store.engine import parse_url
 from search.store.optuna_trials import TrialEnded
+from search.store.sql import SQLStore
 from search.store.trial_facts import Change
 from search.study.storage import Storage, open_storage
 from search.study.study import Study
@@ -202,3 +203,20 @@ def test_a_connection_that_is_cut_while_rows_are_fetched_is_tried_again(
     assert database.patiently(work) == 1
     assert len(tries) == 2
     database.close()
+
+
+def test_a_connection_that_is_cut_as_it_goes_back_to_the_pool_raises_no_error_of_the_driver(
+    mysql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening reads at another isolation level. SQLAlchemy resets it there without wrapping errors."""
+    open_storage(mysql_url).close()
+    store = SQLStore(parse_url(mysql_url))
+    dialect = store.database.engine.dialect
+
+    def cut(_: object) -> None:
+        raise dialect.loaded_dbapi.OperationalError(2013, "Lost connection to MySQL server during query")
+
+    monkeypatch.setattr(dialect, "reset_isolation_level", cut)
+    with pytest.raises(TryAgain, match="does not answer: Lost connection to MySQL server"):
+        store.look(create=False)
+    store.close()
