@@ -27,25 +27,40 @@ def delete_study(database: Database, study_id: int, *, created: datetime.datetim
     created: when the study was made that is meant; False too where another one has its id by now. A worker at
     one of its trials finds that trial gone, or its claim, at its next write.
     """
-    return database.patiently(lambda: _delete(database, study_id, created), at_least_s=DEADLOCK_S)
+    begun = False
+
+    def work() -> bool:
+        nonlocal begun
+        with database.write() as connection:
+            name = _lock(connection, study_id, created)
+            if name is None:
+                return begun  # a try before this one was committed as its connection was cut
+            begun = True
+            delete_rows(connection, study_id, name=name)
+            connection.execute(
+                delete(optuna_tables.studies).where(optuna_tables.studies.c.study_id == study_id)
+            )
+        return True
+
+    return database.patiently(work, at_least_s=DEADLOCK_S)
 
 
-def _delete(database: Database, study_id: int, created: datetime.datetime | None) -> bool:
-    trials, studies = optuna_tables.trials.c, optuna_tables.studies
-    with database.write() as connection:
-        # Locked in the order in which workers lock them: no row can be added under these from here on.
-        locked = select(studies.c.study_name).where(studies.c.study_id == study_id).with_for_update()
-        row = connection.execute(locked).first()
-        if row is None:
-            return False
-        connection.execute(select(trials.trial_id).where(trials.study_id == study_id).with_for_update()).all()
-        ours = select(tables.studies.c.created).where(tables.studies.c.study_id == study_id)
-        found = connection.execute(ours.with_for_update()).scalar()
-        if created is not None and (found is None or utc(found) != created):
-            return False
-        delete_rows(connection, study_id, name=row.study_name)
-        connection.execute(delete(studies).where(studies.c.study_id == study_id))
-    return True
+def _lock(connection: Connection, study_id: int, created: datetime.datetime | None) -> str | None:
+    """Locks the rows of a study so that none can be added under them; returns its name, None if it is gone.
+
+    They are locked in the order in which workers lock them.
+    """
+    trials, studies = optuna_tables.trials.c, optuna_tables.studies.c
+    locked = select(studies.study_name).where(studies.study_id == study_id).with_for_update()
+    row = connection.execute(locked).first()
+    if row is None:
+        return None
+    connection.execute(select(trials.trial_id).where(trials.study_id == study_id).with_for_update()).all()
+    ours = select(tables.studies.c.created).where(tables.studies.c.study_id == study_id)
+    found = connection.execute(ours.with_for_update()).scalar()
+    if created is not None and (found is None or utc(found) != created):
+        return None
+    return str(row.study_name)
 
 
 def delete_rows(connection: Connection, study_id: int, *, name: str | None = None) -> None:

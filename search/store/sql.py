@@ -155,8 +155,8 @@ class SQLStore(SQLClaims, SQLCurves):
     @retried
     def add_worker(self, study_id: int, worker: Worker) -> None:
         with self.database.write() as connection:
-            row = worker_to_row(study_id, worker)
-            connection.execute(insert(tables.workers).values(**row, joined=now(connection)))
+            row = {**worker_to_row(study_id, worker), "joined": now(connection)}
+            put(connection, tables.workers, ("study_id", "worker_id"), [row], replace=False)
 
     @retried
     def workers(self, study_id: int) -> dict[str, Worker]:

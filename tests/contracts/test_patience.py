@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import datetime
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
 
+from search.confirmation import Look
 from search.errors import TryAgain
-from search.records import HeadScore, Point, Scores, State, StudySpec
-from search.store.base import LeaseLost
+from search.records import CheckpointRecord, ExportRecord, HeadScore, Point, Scores, State, StudySpec, Worker
+from search.store.base import LeaseLost, Store
 from search.store.database import Database
+from search.store.deletion import delete_study
 from search.store.engine import parse_url
 from search.store.optuna_trials import TrialEnded
 from search.store.sql import SQLStore
@@ -126,6 +130,50 @@ def test_a_report_and_its_point_are_written_together(storage: Storage, fault: Fa
     [facts] = storage.trials.facts_of([trial_id])
     assert (facts.steps, facts.user["parameters"]) == ({10: 0.5}, 7)
     assert storage.store.curve(trial_id) == [POINT]
+
+
+WORKER = Worker(worker_id="w", host="h", pid=1, device="cpu", threads=1, environment={"torch": "2"})
+MOMENT = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+CHECKPOINT = CheckpointRecord(trial_id=1, path="s/1", sha256="0" * 64, score=0.5, images=10, bytes=3)
+LOOK = Look(study_id=1, trial_id=1, moment=MOMENT, reason="r", pictures=5, heads={"a": 0.5}, joint=0.5)
+EXPORT = ExportRecord(study_id=1, trial_id=1, moment=MOMENT, folder="f", manifest_sha256="0" * 64)
+
+WRITES: dict[str, tuple[Callable[[Store], object], Callable[[Store], object], object]] = {
+    "set_target": (lambda s: s.set_target(1, 7), lambda s: getattr(s.study(1), "target_trials", None), 7),
+    "add_worker": (lambda s: s.add_worker(1, WORKER), lambda s: s.workers(1), {"w": WORKER}),
+    "decide_precisions": (
+        lambda s: s.decide_precisions(1, "epyc", {"mlp": "float32"}),
+        lambda s: s.precisions(1, "epyc"),
+        {"mlp": "float32"},
+    ),
+    "add_point": (lambda s: s.add_point(1, POINT), lambda s: s.curve(1), [POINT]),
+    "add_checkpoint": (
+        lambda s: s.add_checkpoint(1, CHECKPOINT, content=b"abc"),
+        lambda s: (s.checkpoints(1), s.weights_chunk(CHECKPOINT, 0), s.weights_chunk(CHECKPOINT, 1)),
+        ([replace(CHECKPOINT, in_database=True)], b"abc", None),
+    ),
+    "add_look": (lambda s: s.add_look(LOOK), lambda s: s.looks([1]), [LOOK]),
+    "look_once": (lambda s: s.look_once(LOOK), lambda s: s.looks([1]), [LOOK]),
+    "add_export": (lambda s: s.add_export(EXPORT), lambda s: s.exports(1), [EXPORT]),
+}
+"""Writes of the store that are repeated while the database is away, how to see what they did, and that."""
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_write_that_is_repeated_is_written_once(storage: Storage, fault: Fault, name: str) -> None:
+    write, read, expected = WRITES[name]
+    fault.armed = True
+    write(storage.store)
+    assert fault.struck == 1
+    assert read(storage.store) == expected
+
+
+def test_a_deletion_that_is_repeated_says_that_the_study_is_deleted(storage: Storage, fault: Fault) -> None:
+    fault.armed = True
+    assert delete_study(storage.trials.database, 1)
+    assert fault.struck == 1
+    assert storage.store.study(1) is None
+    assert not delete_study(storage.trials.database, 1)
 
 
 class TestPatience:
