@@ -17,11 +17,12 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, insert, select
 
 from data.mnist import load
-from search.records import StudySpec, Value
+from search.records import HeadScore, Point, Scores, StudySpec, Value
 from search.space.defaults import DEFAULT_EPOCHS, default_space
 from search.space.domain import Choice, Fixed, Float, Space
 from search.space.file import space_entries
 from search.store import tables
+from search.store.metrics import report_to_row
 from search.study.ladder import Ladder, halvings_of
 from search.study.storage import Storage
 from search.study.study import Study
@@ -185,29 +186,12 @@ def one_trial(
                 {"trial_id": trial_id, "key": f"completed_rung_{rung}", "value_json": json.dumps(score)}
             )
             rung += 1
-        rows["tune_points"].append(
-            {
-                "trial_id": trial_id,
-                "images": images,
-                "seconds": images / 3000,
-                "learning_rate": 0.001,
-                "train_joint": score**2,
-                "validation_joint": score**2,
-            }
+        head = HeadScore(loss=1 - score, accuracy=score)
+        scores = Scores(heads=dict.fromkeys(HEADS, head), joint=score**2)
+        point = Point(
+            images=images, seconds=images / 3000, learning_rate=0.001, train=scores, validation=scores
         )
-        for position, head in enumerate(HEADS):
-            rows["tune_head_points"].append(
-                {
-                    "trial_id": trial_id,
-                    "images": images,
-                    "position": position,
-                    "head": head,
-                    "train_loss": 1 - score,
-                    "train_accuracy": score,
-                    "validation_loss": 1 - score,
-                    "validation_accuracy": score,
-                }
-            )
+        rows["tune_reports"].append(report_to_row(trial_id, point))
 
 
 def bulk(connection: Connection, table: object, rows: Sequence[Mapping[str, object]]) -> None:

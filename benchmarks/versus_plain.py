@@ -47,14 +47,15 @@ from pathlib import Path
 from typing import Any
 
 from apart import TUNE, apart
-from sqlalchemy import NullPool, create_engine, func, inspect, select
+from sqlalchemy import NullPool, create_engine, inspect, select
 
 from data.mnist import Mnist, load
 from data.tasks import get_task
 from models.checkpoint import load_checkpoint
 from models.device import choose_device, describe
 from models.training import evaluate
-from search.store.tables import checkpoints, head_points, points
+from search.store.metrics import measured_of, read_metrics
+from search.store.tables import checkpoints, reports
 
 ABOVE = 0.98
 POLL_S = 0.25
@@ -65,8 +66,8 @@ HEADS = [head.name for head in TASK.heads]
 STUDY = "versus"
 BENCHMARKS = Path(__file__).resolve().parent
 SIDES = ("plain", "tune")
-POINT = {"trial_id", "images", "seconds", "learning_rate", "train_joint", "validation_joint"}
-"""The columns of a point as long as every point is measured on the whole of validation."""
+REPORT = {"trial_id", "step", "seconds", "metrics"}
+"""The columns of a report as long as every report is measured on the whole of validation."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -179,8 +180,8 @@ class Database:
     """tune's database while the run goes on, opened for reading only."""
 
     def __init__(self, path: Path) -> None:
-        if new := set(points.columns.keys()) - POINT:
-            raise SystemExit(f"tune_points has {', '.join(new)}: is each point still of all of validation?")
+        if new := set(reports.columns.keys()) - REPORT:
+            raise SystemExit(f"tune_reports has {', '.join(new)}: is each one still of all of validation?")
         self.path = path
         self.engine = create_engine(
             f"sqlite:///file:{path}?mode=ro&uri=true", poolclass=NullPool, connect_args={"timeout": 60}
@@ -193,21 +194,19 @@ class Database:
 
     def look(self, seconds: float) -> bool:
         """Notes what is new; whether a trial that crossed has left its weights."""
-        accuracy = head_points.c.validation_accuracy
-        each = (
-            select(
-                head_points.c.trial_id, func.avg(accuracy).label("mean"), func.min(accuracy).label("worse")
-            )
-            .group_by(head_points.c.trial_id, head_points.c.images)
-            .subquery()
-        )
         if not self.path.exists():
             return False
         with self.engine.connect() as connection:
             if not inspect(connection).has_table(checkpoints.name):
                 return False
-            mean = connection.scalar(select(func.max(each.c.mean))) or 0.0
-            crossed = set(connection.scalars(select(each.c.trial_id).where(each.c.worse > ABOVE)))
+            columns = (reports.c.trial_id, reports.c.step, reports.c.seconds, reports.c.metrics)
+            found = [
+                (trial_id, measured)
+                for trial_id, step, seconds, text in connection.execute(select(*columns))
+                if (measured := measured_of(step, seconds, read_metrics(text)))
+            ]
+            mean = max((measured.accuracy for _, measured in found), default=0.0)
+            crossed = {trial_id for trial_id, measured in found if measured.worst > ABOVE}
             saved = connection.execute(select(checkpoints.c.trial_id, checkpoints.c.path))
             kept = {row.trial_id: row.path for row in saved}
         if mean > (self.best[-1][1] if self.best else 0):

@@ -262,6 +262,15 @@ class CurveCheck:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MeasuredCurve:
+    """What a learning curve says of validation, and whether it can be used."""
+
+    points: tuple[Measured, ...]
+    """by images"""
+    check: CurveCheck
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Track:
     """How a trial went: when, how far, with which end. Its settings are left out."""
 

@@ -76,7 +76,7 @@ def _studied(storage: Reading, best: Best, reader: TrialReader) -> Studied:
     return Studied(
         record=best.view.record,
         counts=best.view.counts,
-        tracks=reader.tracks(storage.store.measured),
+        tracks=reader.tracks(storage.store),
         reports=reader.reports(),
         best=best.trial,
         reference=best.view.ranking.reference,

@@ -144,7 +144,7 @@ class Showing:
         store = self._reading.store
         record = replace(record, name=self._reading.trials.names().get(record.study_id, ""))
         reader = reader_of(self._reading, record)
-        tracks = reader.tracks(store.measured)
+        tracks = reader.tracks(store)
         line, tried = timeline(tracks, reader.reports()), numbers.measurements(tracks)
         view = view_of(self._reading, record)
         best = view.ranking.searched

@@ -20,7 +20,7 @@ from search.records import (
     Claim,
     CurveCheck,
     ExportRecord,
-    Measured,
+    MeasuredCurve,
     Point,
     StudyRecord,
     StudySpec,
@@ -160,13 +160,13 @@ class Store(ABC):
         left out."""
 
     @abstractmethod
-    def measured(self, trial_ids: Collection[int]) -> Mapping[int, tuple[Measured, ...]]:
-        """The validation accuracies of many trials by images seen, in two queries. Trials without points are
-        left out."""
+    def measured(self, trial_ids: Collection[int]) -> Mapping[int, MeasuredCurve]:
+        """The validation accuracies of many trials, and whether their curves can be used, in one query.
+        Trials without points are left out."""
 
     @abstractmethod
     def check_curves(self, trial_ids: Collection[int]) -> Mapping[int, CurveCheck]:
-        """What is needed to tell which of these curves can be used, in two queries. Trials without points are
+        """What is needed to tell which of these curves can be used, in one query. Trials without points are
         left out."""
 
     # Workers

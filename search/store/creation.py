@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, MetaData, Table, inspect, select, tab
 from sqlalchemy.exc import DatabaseError
 
 from search.errors import ConfigError, TryAgain
-from search.store import optuna_tables, tables
+from search.store import former, optuna_tables, tables
 from search.store.engine import masked
 
 LOCK_S = 60
@@ -52,7 +52,7 @@ class OptunaSchema:
 
 def is_half_made(connection: Connection, names: Collection[str]) -> bool:
     """Whether a creation was cut short here: only known tables, and rows only in those of the versions."""
-    if not names or not KNOWN_TABLES.issuperset(names):
+    if not names or not (KNOWN_TABLES | former.NAMES).issuperset(names):
         return False
     return not any(_has_rows(connection, name) for name in set(names) - VERSION_TABLES)
 
@@ -134,7 +134,8 @@ def _insert_first(connection: Connection, into: Table, row: Mapping[str, Any]) -
 
 
 def _drop_outdated(connection: Connection, names: set[str]) -> None:
-    """Drops tune's tables, all empty, whose columns are those of another version; they are made again."""
+    """Drops tune's tables, all empty, that an older version made: with other columns, they are made again."""
+    former.metadata.drop_all(connection)
     for each in tables.metadata.sorted_tables:
         if each.name in names and _columns(connection, each.name) != set(each.columns.keys()):
             each.drop(connection)

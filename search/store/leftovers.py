@@ -21,7 +21,7 @@ OF_STUDIES = (
     tables.exports,
     tables.studies,
 )
-OF_TRIALS = (tables.points, tables.head_points, tables.head_looks, tables.weights, tables.answers)
+OF_TRIALS = (tables.reports, tables.head_looks, tables.weights, tables.answers)
 _NAMING_A_TRIAL = (*OF_TRIALS, tables.checkpoints, tables.looks, tables.exports)
 
 

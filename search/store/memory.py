@@ -17,13 +17,14 @@ from search.records import (
     CurveCheck,
     ExportRecord,
     Measured,
+    MeasuredCurve,
     Point,
     StudyRecord,
     StudySpec,
     Worker,
 )
 from search.store.base import LeaseLost, Store
-from search.store.rows import is_sound
+from search.store.metrics import is_sound
 
 
 class MemoryStore(Store):
@@ -197,16 +198,20 @@ class MemoryStore(Store):
     def training_seconds(self, trial_ids: Collection[int]) -> dict[int, float]:
         return {trial_id: curve[-1].seconds for trial_id, curve in self.curves(trial_ids).items()}
 
-    def measured(self, trial_ids: Collection[int]) -> dict[int, tuple[Measured, ...]]:
+    def measured(self, trial_ids: Collection[int]) -> dict[int, MeasuredCurve]:
+        checks = self.check_curves(trial_ids)
         return {
-            trial_id: tuple(
-                Measured(
-                    images=point.images,
-                    seconds=point.seconds,
-                    heads={name: head.accuracy for name, head in point.validation.heads.items()},
-                    joint=point.validation.joint,
-                )
-                for point in curve
+            trial_id: MeasuredCurve(
+                points=tuple(
+                    Measured(
+                        images=point.images,
+                        seconds=point.seconds,
+                        heads={name: head.accuracy for name, head in point.validation.heads.items()},
+                        joint=point.validation.joint,
+                    )
+                    for point in curve
+                ),
+                check=checks[trial_id],
             )
             for trial_id, curve in self.curves(trial_ids).items()
         }

@@ -18,17 +18,11 @@ from search.records import (
     CheckpointRecord,
     Claim,
     ExportRecord,
-    HeadScore,
-    Point,
-    Scores,
     StudyRecord,
     StudySpec,
     Worker,
 )
 from search.store import tables
-
-LONGEST_S, MOST_IMAGES, LARGEST = 1e9, 10**15, 1e300
-"""No trial takes so many seconds or sees so many images; no finite loss is larger."""
 
 
 def utc(moment: datetime.datetime) -> datetime.datetime:
@@ -151,26 +145,6 @@ def claim_of(row: RowMapping) -> Claim:
     return Claim(**{**columns, "expires": utc(row["expires"] or datetime.datetime.min)})
 
 
-def point_of(rows: list[RowMapping]) -> Point:
-    """One point from its rows, one for each head."""
-
-    def scores(split: str) -> Scores:
-        heads = {
-            row["head"]: HeadScore(loss=row[f"{split}_loss"], accuracy=row[f"{split}_accuracy"])
-            for row in rows
-        }
-        return Scores(heads=heads, joint=rows[0][f"{split}_joint"])
-
-    first = rows[0]
-    return Point(
-        images=first[tables.points.c.images],
-        seconds=first["seconds"],
-        learning_rate=first["learning_rate"],
-        train=scores("train"),
-        validation=scores("validation"),
-    )
-
-
 _ARTIFACTS = "artifacts"
 """Key of a worker's artifact folder in the column of its environment, which needs no new column so."""
 
@@ -187,19 +161,6 @@ def worker_to_row(study_id: int, worker: Worker) -> dict[str, Any]:
         "threads": worker.threads,
         "environment": {**worker.environment, **folder},
     }
-
-
-def is_sound(point: Point) -> bool:
-    """Whether every number of a point is finite and in its range."""
-    heads = [*point.train.heads.values(), *point.validation.heads.values()]
-    shares = [point.train.joint, point.validation.joint, *(head.accuracy for head in heads)]
-    return (
-        0 < point.images <= MOST_IMAGES
-        and 0 < point.seconds <= LONGEST_S
-        and 0 <= point.learning_rate <= LARGEST
-        and all(0 <= number <= 1 for number in shares)
-        and all(-LARGEST <= head.loss <= LARGEST for head in heads)
-    )
 
 
 def worker_of(row: RowMapping) -> Worker:

@@ -21,12 +21,13 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     TypeDecorator,
     UniqueConstraint,
 )
-from sqlalchemy.dialects.mysql import DATETIME
+from sqlalchemy.dialects.mysql import DATETIME, MEDIUMTEXT
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Raised by every migration (search/store/upgrade.py)."""
 
 metadata = MetaData()
@@ -104,28 +105,15 @@ offers = Table(
     Column("token", String(32), nullable=False),
 )
 
-points = Table(
-    "tune_points",
+reports = Table(
+    "tune_reports",
     metadata,
     Column("trial_id", _Key, primary_key=True, autoincrement=False),
-    Column("images", BigInteger, primary_key=True, autoincrement=False),
+    # Of the trial's budget, in the unit that its objective counts in: training images.
+    Column("step", BigInteger, primary_key=True, autoincrement=False),
     Column("seconds", _Double, nullable=False),
-    Column("learning_rate", _Double, nullable=False),
-    Column("train_joint", _Double, nullable=False),
-    Column("validation_joint", _Double, nullable=False),
-)
-
-head_points = Table(
-    "tune_head_points",
-    metadata,
-    Column("trial_id", _Key, primary_key=True, autoincrement=False),
-    Column("images", BigInteger, primary_key=True, autoincrement=False),
-    Column("position", Integer, nullable=False),
-    Column("head", String(64), primary_key=True),
-    Column("train_loss", _Double, nullable=False),
-    Column("train_accuracy", _Double, nullable=False),
-    Column("validation_loss", _Double, nullable=False),
-    Column("validation_accuracy", _Double, nullable=False),
+    # JSON, by name (search/store/metrics.py). As text: MySQL's own type would sort the names.
+    Column("metrics", Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb"), nullable=False),
 )
 
 workers = Table(

@@ -1,7 +1,9 @@
 """Numbered migrations: brings a database of an older tune to the schema that this one reads.
 
-Adding a step: raise tables.SCHEMA_VERSION, write a function here, enter it in STEPS. A step must bear being
-done twice, because MySQL ends a transaction with every change of a table.
+Adding a step: raise tables.SCHEMA_VERSION, write a function here, enter it in STEPS. A step does a part of
+its work at each call and returns whether it is finished. On a server every call is a transaction of its own,
+so that a step that copies rows can be resumed and locks nothing for long; on SQLite all of them are one. A
+step must bear being done twice, because MySQL ends a transaction with every change of a table.
 """
 
 from __future__ import annotations
@@ -13,47 +15,70 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, inspect, select, update
 
 from search.errors import ConfigError
-from search.store import tables
+from search.store import former, tables
 from search.store.engine import masked
 
 _log = logging.getLogger(__name__)
 
 
-def _looks_and_exports(connection: Connection) -> None:
+def _looks_and_exports(connection: Connection) -> bool:
     """Looks at the test set and exported models get tables; nothing that was there changes."""
     added = [tables.looks, tables.head_looks, tables.exports]
     tables.metadata.create_all(connection, tables=added)
+    return True
 
 
-def _offers(connection: Connection) -> None:
+def _offers(connection: Connection) -> bool:
     """Trials that wait may be offered to other workers; nothing that was there changes."""
     tables.metadata.create_all(connection, tables=[tables.offers])
+    return True
 
 
-def _weights_and_precisions(connection: Connection) -> None:
+def _weights_and_precisions(connection: Connection) -> bool:
     """Best weights may lie in the database, and a study records its precision for each kind of processor.
 
     Weights that lie in folders stay there.
     """
     tables.metadata.create_all(connection, tables=[tables.weights, tables.precisions])
+    return True
 
 
-def _answers_and_deleted_looks(connection: Connection) -> None:
+def _answers_and_deleted_looks(connection: Connection) -> bool:
     """Kept weights get the record of their right and wrong answers, and test evaluations outlive their study.
 
     Weights that are there already have no such record.
     """
     tables.metadata.create_all(connection, tables=[tables.answers, tables.deleted_looks])
+    return True
 
 
-STEPS: Mapping[int, Callable[[Connection], None]] = {
+def _reports(connection: Connection) -> bool:
+    """One table of reports with named metrics, in place of tune_points and tune_head_points.
+
+    They are dropped last, when every row of theirs is in the new table.
+    """
+    if not inspect(connection).has_table(former.points.name):
+        former.head_points.drop(connection, checkfirst=True)
+        return True
+    tables.metadata.create_all(connection, tables=[tables.reports])
+    if not former.copy_some(connection, TRIALS_AT_ONCE):
+        former.head_points.drop(connection, checkfirst=True)
+        former.points.drop(connection, checkfirst=True)
+    return False
+
+
+TRIALS_AT_ONCE = 1000
+"""So many trials have their reports copied in one transaction."""
+
+STEPS: Mapping[int, Callable[[Connection], bool]] = {
     2: _looks_and_exports,
     3: _offers,
     4: _weights_and_precisions,
     5: _answers_and_deleted_looks,
+    6: _reports,
 }
 """By the version that a step leads to."""
 
@@ -68,30 +93,44 @@ def upgrade(engine: Engine, *, backed_up: bool = False) -> Path | None:
     sqlite = engine.dialect.name == "sqlite"
     backup: Path | None = None
     with engine.begin() as connection:  # nobody writes meanwhile, SQLite sees to that
-        query = select(tables.schema.c.version).with_for_update()
-        version = connection.execute(query).scalar_one_or_none()
-        if version is None or version >= tables.SCHEMA_VERSION:
+        version = found = _version(connection)
+        if found is None or found >= tables.SCHEMA_VERSION:
             return None
         if sqlite:
-            backup = back_up(Path(engine.url.database or ""), version)
+            backup = back_up(Path(engine.url.database or ""), found)
         elif not backed_up:
             raise ConfigError(
-                f"The storage {masked(engine.url)} has schema {version} of an older tune; this one reads "
+                f"The storage {masked(engine.url)} has schema {found} of an older tune; this one reads "
                 f"{tables.SCHEMA_VERSION}. Nothing was changed. Copy the database (pg_dump, mysqldump), end "
                 "the older workers, then give `tune upgrade --backed-up`."
             )
-        for step in range(version + 1, tables.SCHEMA_VERSION + 1):
-            STEPS[step](connection)
-            connection.execute(update(tables.schema).values(version=step))
+        while sqlite and version is not None and version < tables.SCHEMA_VERSION:
+            version = _advance(connection, version)
+    while version is not None and version < tables.SCHEMA_VERSION:
+        with engine.begin() as connection:
+            version = _advance(connection, _version(connection))
     copied = "" if backup is None else f"; {backup} is as it was before"
     _log.warning(
         "%s was brought from schema %d to %d%s.",
         masked(engine.url),
-        version,
+        found,
         tables.SCHEMA_VERSION,
         copied,
     )
     return backup
+
+
+def _version(connection: Connection) -> int | None:
+    """The version of tune's tables, locked until the transaction ends."""
+    return connection.execute(select(tables.schema.c.version).with_for_update()).scalar_one_or_none()
+
+
+def _advance(connection: Connection, version: int | None) -> int | None:
+    """Does a part of the next step; returns the version that the tables have then."""
+    if version is None or version >= tables.SCHEMA_VERSION or not STEPS[version + 1](connection):
+        return version
+    connection.execute(update(tables.schema).values(version=version + 1))
+    return version + 1
 
 
 def back_up(database: Path, version: int) -> Path:

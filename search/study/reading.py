@@ -18,7 +18,6 @@ from search.records import (
     CurveCheck,
     Failure,
     ForeignTrial,
-    Measured,
     State,
     Track,
     TrialRecord,
@@ -195,15 +194,13 @@ class TrialReader:
         """What is wrong with the trials that were left out so far, by trial id."""
         return self._faults
 
-    def tracks(
-        self, measured: Callable[[Collection[int]], Mapping[int, tuple[Measured, ...]]]
-    ) -> list[Track]:
-        """How each trial went, by number; `measured` is the store's. No settings are read, nor judged."""
+    def tracks(self, store: Store) -> list[Track]:
+        """How each trial went, by number, with the curves of `store`. No settings are read, nor judged."""
         facts = self._trials.facts(self._study_id, News(), system=False, drawn_and_reported=False)
         facts = [trial for trial in facts if trial.own and self._sound(trial)]
-        checks = {} if self._store is None else self._store.check_curves([each.trial_id for each in facts])
+        curves = store.measured([trial.trial_id for trial in facts])
+        checks = {trial_id: curve.check for trial_id, curve in curves.items()}
         heads = usual_heads(checks.values())
-        points = measured([trial.trial_id for trial in facts])
         return [
             Track(
                 trial_id=trial.trial_id,
@@ -215,7 +212,7 @@ class TrialReader:
                 failure=Failure(trial.user[FAILURE]) if FAILURE in trial.user else None,
                 started=trial.started,
                 finished=trial.finished,
-                points=points.get(trial.trial_id, ()),
+                points=curves[trial.trial_id].points if trial.trial_id in curves else (),
             )
             for trial in facts
             if self._store is None or fault_of_curve(trial.state, checks.get(trial.trial_id), heads) is None

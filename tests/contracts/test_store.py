@@ -394,7 +394,10 @@ class TestCurves:
             store.add_point(trial, point(images, images / 100))
         found = store.measured([1, 2, 4])
         assert set(found) == {1, 4}, "nobody else's, and none without points"
-        for trial, points in found.items():
+        for trial, curve in found.items():
+            points = curve.points
+            assert curve.check == store.check_curves([trial])[trial]
+            assert curve.check.points == len(points)
             assert [
                 (each.images, each.seconds, each.heads, each.joint, each.accuracy) for each in points
             ] == [

@@ -17,8 +17,8 @@ HARM = {
     "left waiting": "INSERT INTO trials (number, study_id, state) VALUES (9, 1, 'WAITING')",
     "a slot is open": "UPDATE tune_claims SET done = 0 WHERE slot = 1",
     "two slots for one trial": "UPDATE tune_claims SET trial_id = 1",
-    "a curve is cut": "DELETE FROM tune_points WHERE trial_id = 1 AND images > 9000",
-    "a curve is gone": "DELETE FROM tune_points WHERE trial_id = 1",
+    "a curve is cut": "DELETE FROM tune_reports WHERE trial_id = 1 AND step > 9000",
+    "a curve is gone": "DELETE FROM tune_reports WHERE trial_id = 1",
     "weights that nothing names": "INSERT INTO tune_weights VALUES (1, 'ab', 0, x'00')",
     "weights are in the wrong place": (
         "INSERT INTO tune_weights SELECT trial_id, sha256, 0, x'00' FROM tune_checkpoints"

@@ -57,7 +57,7 @@ def is_training(file: Path) -> bool:
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=1)) as connection:
         try:
             [(running,)] = connection.execute(
-                "SELECT count(*) FROM trials JOIN tune_points USING (trial_id) WHERE state = 'RUNNING'"
+                "SELECT count(*) FROM trials JOIN tune_reports USING (trial_id) WHERE state = 'RUNNING'"
             )
         except sqlite3.OperationalError:  # no table yet
             return False

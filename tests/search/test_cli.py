@@ -152,10 +152,11 @@ class TestRepeat:
         connection = sqlite3.connect(copy)
         trial = connection.execute("SELECT trial_id FROM trials WHERE number = 1 AND study_id = 1").fetchone()
         changed = connection.execute(
-            "UPDATE tune_head_points SET validation_accuracy = validation_accuracy + 0.01 WHERE trial_id = ?",
-            trial,
+            "UPDATE tune_reports SET metrics = json_set(metrics, :name, json_extract(metrics, :name) + 0.01) "
+            "WHERE trial_id = :trial",
+            {"name": '$."validation/accuracy/first_digit"', "trial": trial[0]},
         )
-        assert changed.rowcount >= 2
+        assert changed.rowcount >= 1
         connection.commit()
         connection.close()
         done = here("repeat", "twodigit", "--trial", "1", "--json", cwd=tmp_path).parsed

@@ -16,7 +16,18 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, Integer, MetaData, Numeric, Table, create_engine, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Integer,
+    MetaData,
+    Numeric,
+    Table,
+    create_engine,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import SQLAlchemyError
 
 from data.mnist import Mnist
@@ -43,6 +54,7 @@ from search.service.look import find, found_trial, reader_of
 from search.service.report import gather
 from search.service.run import WorkerOptions
 from search.service.watched import Watched
+from search.store import tables
 from search.store.engine import parse_url
 from search.study.ladder import Ladder
 from search.study.reading import open_reading
@@ -381,10 +393,13 @@ def test_a_reader_that_polls_judges_as_one_that_reads_for_the_first_time(
         polling = reader_of(storage, record)
         odd = fill(storage, study, "w", 0.5)
         with storage.store.database.write() as connection:
-            where = {"trial": odd, "head": HEADS[1]}
-            connection.execute(
-                text("DELETE FROM tune_head_points WHERE trial_id = :trial AND head = :head"), where
-            )
+            reports = tables.reports
+            of_odd = select(reports.c.step, reports.c.metrics).where(reports.c.trial_id == odd)
+            for step, text_of_metrics in connection.execute(of_odd).all():
+                metrics = json.loads(text_of_metrics)
+                del metrics[f"validation/accuracy/{HEADS[1]}"]
+                this = (reports.c.trial_id == odd) & (reports.c.step == step)
+                connection.execute(update(reports).where(this).values(metrics=json.dumps(metrics)))
         assert odd in [trial.trial_id for trial in polling.all()]
         others = [fill(storage, study, "w", 0.6) for _ in range(2)]
         ended = [trial.trial_id for trial in polling.all() if trial.state is State.COMPLETE]

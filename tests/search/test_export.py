@@ -449,7 +449,10 @@ class TestWeights:
     def test_another_curve_restores_nothing(self, copy: Path, checkpoint: Path, here: Command) -> None:
         checkpoint.unlink()
         connection = sqlite3.connect(copy / "studies.db")
-        connection.execute("UPDATE tune_head_points SET validation_accuracy = validation_accuracy + 0.01")
+        connection.execute(
+            "UPDATE tune_reports SET metrics = json_set(metrics, :name, json_extract(metrics, :name) + 0.01)",
+            {"name": '$."validation/accuracy/first_digit"'},
+        )
         connection.commit()
         connection.close()
         done = here("repeat", "twodigit", "--trial", "0", "--restore", "--json", cwd=copy)

@@ -290,19 +290,22 @@ EDITS = {
         "it lacks the setting lr",
     ),
     "no curve": (
-        f"DELETE FROM tune_points WHERE trial_id = {TRIAL}",
+        f"DELETE FROM tune_reports WHERE trial_id = {TRIAL}",
         "it is complete and has no learning curve",
     ),
     "a curve without a head": (
-        f"DELETE FROM tune_head_points WHERE head = 'first_digit' AND trial_id = {TRIAL}",
+        """UPDATE tune_reports SET metrics = json_remove(metrics, '$."validation/accuracy/first_digit"')"""
+        f" WHERE trial_id = {TRIAL}",
         "its learning curve lacks heads",
     ),
     "a loss that is infinite": (
-        f"UPDATE tune_head_points SET validation_loss = 9e999 WHERE trial_id = {TRIAL}",
+        "UPDATE tune_reports SET metrics = "
+        """json_set(metrics, '$."validation/loss/first_digit"', json('9e999'))"""
+        f" WHERE trial_id = {TRIAL}",
         "its learning curve has a number that is missing or out of its range",
     ),
     "seconds that are a word": (
-        f"UPDATE tune_points SET seconds = 'long' WHERE trial_id = {TRIAL}",
+        f"UPDATE tune_reports SET seconds = 'long' WHERE trial_id = {TRIAL}",
         "its learning curve has a number that is missing or out of its range",
     ),
     "a beginning that is no moment": (

@@ -269,7 +269,7 @@ def test_a_run_ends_with_a_sentence_and_writes_to_no_other_file(
 
 
 def is_training(file: Path) -> bool:
-    query = "SELECT count(*) FROM trials JOIN tune_points USING (trial_id) WHERE state = 'RUNNING'"
+    query = "SELECT count(*) FROM trials JOIN tune_reports USING (trial_id) WHERE state = 'RUNNING'"
     try:
         with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=1)) as connection:
             return bool(connection.execute(query).fetchone()[0])

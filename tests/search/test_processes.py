@@ -157,7 +157,7 @@ def is_training(folder: Path) -> bool:
         connection = sqlite3.connect(f"file:{folder / 'studies.db'}?mode=ro", uri=True, timeout=1)
         with contextlib.closing(connection):
             [(running,)] = connection.execute(
-                "SELECT count(*) FROM trials JOIN tune_points USING (trial_id) WHERE state = 'RUNNING'"
+                "SELECT count(*) FROM trials JOIN tune_reports USING (trial_id) WHERE state = 'RUNNING'"
             )
             return bool(running)
     return False

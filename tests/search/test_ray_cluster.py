@@ -241,7 +241,7 @@ def held_by(database: Engine, pids: list[int]) -> list[int]:
             for trial_id, pid in connection.execute(
                 text(
                     "SELECT DISTINCT claims.trial_id, workers.pid FROM tune_claims AS claims "
-                    "JOIN tune_workers AS workers USING (worker_id) JOIN tune_points USING (trial_id) "
+                    "JOIN tune_workers AS workers USING (worker_id) JOIN tune_reports USING (trial_id) "
                     "WHERE NOT claims.done"
                 )
             )
