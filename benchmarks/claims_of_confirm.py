@@ -31,6 +31,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from search.analysis import racing, two_way
+from search.analysis.numbers import mean_interval, wilson
 from search.records import (
     Answers,
     Confirming,
@@ -42,10 +44,7 @@ from search.records import (
     StudySpec,
     TrialRecord,
 )
-from search.report import two_way
-from search.report.confirming import racing
 from search.report.confirming.standing import Stand, confirmation
-from search.report.numbers import mean_interval, wilson
 
 Array = NDArray[np.float64]
 Kind = Literal["seeds", "digits", "both"]

@@ -15,9 +15,9 @@ from search.cli.printing import print_table, say
 from search.cli.words import fraction
 
 if TYPE_CHECKING:
-    from search.report.estimates import Estimate
-    from search.report.side_by_side.comparison import Against, Comparison, Side
-    from search.report.timeline import Mark
+    from search.analysis.comparison import Against, Comparison, Side
+    from search.analysis.estimates import Estimate
+    from search.analysis.timeline import Mark
 
 
 def register(app: typer.Typer) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from search.analysis.numbers import Gain, Ranking, accuracy_intervals, of_the_best
+from search.analysis.timeline import Timeline
 from search.records import CheckpointRecord, Counts, Point, StudyRecord, Value
 from search.report.markdown import plain
-from search.report.numbers import Gain, Ranking, accuracy_intervals, of_the_best
-from search.report.timeline import Timeline
 from search.report.words import (
     better,
     count,

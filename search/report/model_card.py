@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from shlex import quote
 
+from search.analysis.numbers import accuracy_intervals
+from search.analysis.two_way import Intervals
 from search.confirmation import Confirmation, Look
 from search.records import Point, Scores, StudyRecord, TrialRecord, Value
 from search.report.markdown import plain, sparkline, table
-from search.report.numbers import accuracy_intervals
-from search.report.two_way import Intervals
 from search.report.words import hardware, percent, widened
 
 CURVE_ROWS = 16

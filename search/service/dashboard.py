@@ -13,11 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.analysis import numbers
+from search.analysis.timeline import timeline
 from search.errors import TuneError
 from search.records import Counts, State, StudyRecord
-from search.report import card, numbers
+from search.report import card
 from search.report.side_by_side import figures as comparison_figures
-from search.report.timeline import timeline
 from search.serve.server import THREADS, Server
 from search.service.look import reader_of, view_of
 from search.service.serving import until_stopped

@@ -8,9 +8,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from search.analysis import numbers
 from search.errors import ConfigError, TuneError, UsageError, did_you_mean
 from search.records import CheckpointRecord, Counts, ForeignTrial, Point, StudyRecord, TrialRecord, Worker
-from search.report import numbers
 from search.report.words import percent
 from search.space.domain import Space
 from search.space.file import space_of_entries

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from search.analysis.numbers import best_point
 from search.errors import TuneError, UsageError
 from search.records import Answers, CheckpointRecord, Point, TrialRecord, Value, Worker
-from search.report.numbers import best_point
 from search.report.words import hardware
 from search.service.data import fetch_data, load_data
 from search.service.look import FoundTrial, found_trial

@@ -10,9 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.analysis.numbers import origin, so_far
 from search.errors import ConfigError, TuneError
 from search.records import StudyRecord, TrialRecord
-from search.report.numbers import origin, so_far
 from search.report.one_study.effects import FAMILY, Setting
 from search.report.one_study.material import Material
 from search.service.confirmed import answers_of, confirmation

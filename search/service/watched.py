@@ -7,9 +7,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from search.analysis import numbers
 from search.machine import is_here
 from search.records import Point, Snapshot, State, StudyRecord, TrialRecord
-from search.report import numbers
 from search.service.look import reader_of, space_of
 from search.study.grid import is_discrete, is_exhausted
 from search.study.storage import Storage

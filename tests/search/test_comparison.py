@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from search.analysis.comparison import Comparison, Pair, Studied, compare
+from search.analysis.timeline import Mark
 from search.records import (
     Counts,
     HeadScore,
@@ -24,10 +26,8 @@ from search.records import (
     Track,
     TrialRecord,
 )
-from search.report.side_by_side.comparison import Comparison, Pair, Studied, compare
 from search.report.side_by_side.conclusions import words
 from search.report.side_by_side.tabled import estimated, rows, when
-from search.report.timeline import Mark
 
 Command = Callable[..., Any]
 """Of the fixture `here`: how a command ended."""

@@ -23,11 +23,11 @@ from data.tasks import get_task
 from data.twodigit import TwoDigit
 from models.checkpoint import load_checkpoint
 from models.training import Diverged, evaluate
+from search.analysis import racing
+from search.analysis.two_way import right
 from search.confirmation import Confirmation
 from search.errors import TuneError
 from search.records import Confirming, State
-from search.report.confirming import racing
-from search.report.two_way import right
 from search.service import confirm as service
 from search.service.compare import compare
 from search.service.confirmed import confirmation

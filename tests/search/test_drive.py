@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from data.mnist import Mnist
+from search.analysis.numbers import snapshot
 from search.errors import Interrupted, TryAgain
 from search.launchers.base import Place
 from search.records import Claim, State, StudyRecord, StudySpec, TrialRecord
-from search.report.numbers import snapshot
 from search.service.create import RunRequest, create_or_resume
 from search.service.drive import _so_far
 from search.service.look import StudyView, studies

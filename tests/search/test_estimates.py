@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.report.estimates import Estimate, best_of, difference, median, paired
-from search.report.numbers import wilson
+from search.analysis.estimates import Estimate, best_of, difference, median, paired
+from search.analysis.numbers import wilson
 
 FRACTIONS = st.floats(0, 1)
 

@@ -27,11 +27,11 @@ from data.tasks import get_task
 from models import export as formats
 from models.checkpoint import load_checkpoint
 from models.export import rebuild
+from search.analysis.numbers import best_point, wilson
 from search.confirmation import Candidate, Confirmation, Look, SeedRun
 from search.errors import ConfigError
 from search.report.markdown import sparkline
 from search.report.model_card import CardFacts, card
-from search.report.numbers import best_point, wilson
 from search.seeds import derive
 from search.serve.folder import open_export
 from search.service import export as service

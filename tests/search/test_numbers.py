@@ -10,19 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.records import (
-    Claim,
-    Failure,
-    HeadScore,
-    Point,
-    Scores,
-    State,
-    StudyRecord,
-    StudySpec,
-    TrialRecord,
-    mean_accuracy,
-)
-from search.report.numbers import (
+from search.analysis.numbers import (
     Gain,
     Ranking,
     best_point,
@@ -35,6 +23,18 @@ from search.report.numbers import (
     so_far,
     wilson,
     winner,
+)
+from search.records import (
+    Claim,
+    Failure,
+    HeadScore,
+    Point,
+    Scores,
+    State,
+    StudyRecord,
+    StudySpec,
+    TrialRecord,
+    mean_accuracy,
 )
 from search.report.words import hardware, states
 

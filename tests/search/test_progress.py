@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from search.analysis.numbers import Gain
 from search.cli.progress import Lines, Status, panel, starting, watching
 from search.cli.run import _tell
 from search.cli.words import duration, gained, number, percent, settings
@@ -27,7 +28,6 @@ from search.records import (
     TrialRecord,
     Value,
 )
-from search.report.numbers import Gain
 from search.service.watched import RunResult
 
 Terminal = Callable[..., tuple[int, str]]

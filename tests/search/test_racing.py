@@ -10,6 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from search.analysis import racing
+from search.analysis.numbers import wilson
 from search.confirmation import Look, TestEvaluations
 from search.records import (
     Answers,
@@ -23,9 +25,7 @@ from search.records import (
     StudySpec,
     TrialRecord,
 )
-from search.report.confirming import racing
 from search.report.confirming.standing import Stand, confirmation
-from search.report.numbers import wilson
 
 NOW = datetime.datetime(2026, 11, 23, 12, tzinfo=datetime.UTC)
 COMPLETE, PRUNED, FAILED = State.COMPLETE, State.PRUNED, State.FAILED

@@ -10,6 +10,8 @@ from dataclasses import replace
 
 import pytest
 
+from search.analysis import basis
+from search.analysis.extra_training import Training, Typical, chosen_among, courses, training
 from search.confirmation import Candidate, Confirmation, Look, SeedRun
 from search.records import (
     Failure,
@@ -25,7 +27,6 @@ from search.records import (
 )
 from search.report.confirming.verdict import choice
 from search.report.html import safe
-from search.report.one_study import basis
 from search.report.one_study.effects import Effect, Setting, Verdict, effects
 from search.report.one_study.figures import DOTS, effect, learning_curves, progress, sizes, thinned
 from search.report.one_study.findings import work_out
@@ -34,7 +35,6 @@ from search.report.one_study.mistakes import Confusion, Mistake, Mistakes, confu
 from search.report.one_study.outcomes import best_so_far, front, leaders, spending, spent_in_words
 from search.report.one_study.sentences import compared, extra_training, in_short, schedule, sentence
 from search.report.one_study.study_page import study_page
-from search.report.one_study.training import Training, Typical, chosen_among, courses, training
 from search.report.words import p_value
 
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)

@@ -16,8 +16,8 @@ from data.mnist import Mnist
 from data.tasks import get_task
 from models.checkpoint import load_checkpoint
 from models.training import evaluate
+from search.analysis.numbers import winner
 from search.records import Failure, HeadScore, Point, Scores, StudyRecord, StudySpec
-from search.report.numbers import winner
 from search.report.one_study.mistakes import Mistakes
 from search.service.create import RunRequest, create_or_resume
 from search.service.look import whole_study

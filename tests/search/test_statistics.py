@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats  # type: ignore[import-untyped]  # SciPy ships no types
 
-from search.report.estimates import median
-from search.report.statistics import (
+from search.analysis.estimates import median
+from search.analysis.statistics import (
     corrected,
     differing,
     holm,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from search.analysis.timeline import PAUSE_S, Clock, timeline
 from search.records import Failure, Measured, State, Track
-from search.report.timeline import PAUSE_S, Clock, timeline
 
 ZERO = datetime.datetime(2026, 11, 23, tzinfo=datetime.UTC)
 DAY_S = 86_400.0

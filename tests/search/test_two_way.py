@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from search.analysis import two_way
+from search.analysis.numbers import accuracy_intervals, mean_interval, wilson
 from search.records import Answers
-from search.report import two_way
-from search.report.numbers import accuracy_intervals, mean_interval, wilson
 
 
 def by_hand(score: np.ndarray, digits: np.ndarray) -> float:

@@ -21,9 +21,9 @@ from models.checkpoint import load_checkpoint
 from models.network import build, config_from_json, config_to_json
 from models.references import REFERENCES as MODEL_REFERENCES
 from models.training import evaluate
+from search.analysis.numbers import best_point, count
 from search.errors import ConfigError, TryAgain
 from search.records import Claim, Failure, State, StudySpec
-from search.report.numbers import best_point, count
 from search.service.create import TASKS as TASK_NAMES
 from search.service.create import RunRequest, create_or_resume
 from search.space.defaults import DEFAULT_EPOCHS, FAMILIES, REFERENCES, default_space

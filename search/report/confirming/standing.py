@@ -10,12 +10,12 @@ from statistics import fmean
 
 import numpy as np
 
+from search.analysis import racing, two_way
+from search.analysis.numbers import best_point, count, mean_interval, of_the_best
+from search.analysis.two_way import Digits
 from search.confirmation import Candidate, Confirmation, Gap, Look, SeedRun, TestEvaluations
 from search.records import Answers, Counts, Point, State, StudyRecord, TrialRecord, Value
-from search.report import two_way
-from search.report.confirming import racing, verdict
-from search.report.numbers import best_point, count, mean_interval, of_the_best
-from search.report.two_way import Digits
+from search.report.confirming import verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

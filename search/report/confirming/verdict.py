@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from shlex import quote
 
+from search.analysis.numbers import accuracy_intervals, best_trial
+from search.analysis.two_way import SEEDS, Intervals
 from search.confirmation import Candidate, Confirmation, Gap, Look, SeedRun
 from search.records import StudyRecord, TrialRecord
-from search.report.numbers import accuracy_intervals, best_trial
-from search.report.two_way import SEEDS, Intervals
 from search.report.words import listed, percent, points, widened
 
 EASY = (

@@ -15,8 +15,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from search.analysis.statistics import CLEAR, Above, Differing, corrected, differing, pairs_apart, quartiles
 from search.records import TrialRecord, Value
-from search.report.statistics import CLEAR, Above, Differing, corrected, differing, pairs_apart, quartiles
 from search.report.words import number
 
 ENOUGH = 12

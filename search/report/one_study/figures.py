@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 
 from plotly.graph_objects import Bar, Figure, Heatmap, Scatter
 
+from search.analysis.basis import DIVERGED, Curves
+from search.analysis.statistics import quartiles
 from search.records import TrialRecord, Value
-from search.report.one_study.basis import DIVERGED, Curves
 from search.report.one_study.effects import Effect, Verdict, label
 from search.report.one_study.mistakes import Confusion
 from search.report.one_study.outcomes import Reached, Spent
 from search.report.scale import COLORS, FIRST, SECOND, THIRD, accuracy_axis, error, number_axis
-from search.report.statistics import quartiles
 from search.report.words import p_value, percent
 
 T = TypeVar("T")

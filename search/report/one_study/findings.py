@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from search.report.one_study.basis import Basis, common
+from search.analysis.basis import Basis, common
+from search.analysis.extra_training import Training, chosen_among, courses, training
 from search.report.one_study.effects import Effect, effects
 from search.report.one_study.material import Material
-from search.report.one_study.training import Training, chosen_among, courses, training
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,13 +6,13 @@ import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from search.analysis.basis import Curves
+from search.analysis.numbers import Ranking, count, so_far
+from search.analysis.two_way import Digits
 from search.confirmation import Confirmation
 from search.records import Answers, Counts, StudyRecord, TrialRecord, Worker
-from search.report.numbers import Ranking, count, so_far
-from search.report.one_study.basis import Curves
 from search.report.one_study.effects import Setting
 from search.report.one_study.mistakes import Mistakes
-from search.report.two_way import Digits
 
 LEADERS = 10
 """Trials whose curves and settings are shown."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from search.analysis.basis import Curves
+from search.analysis.numbers import taken_over
 from search.records import Failure, State, TrialRecord
-from search.report.numbers import taken_over
-from search.report.one_study.basis import Curves
 from search.report.words import count, duration, share
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from search.report.one_study.basis import DIVERGED, Basis
+from search.analysis.basis import DIVERGED, Basis
+from search.analysis.extra_training import Course, Training, Typical
 from search.report.one_study.effects import ENOUGH, Effect, Group, Setting, Verdict
 from search.report.one_study.findings import Findings
-from search.report.one_study.training import Course, Training, Typical
 from search.report.words import count, epochs, listed, p_value, percent, points
 
 NAMED = 4

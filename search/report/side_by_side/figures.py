@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from plotly.graph_objects import Box, Figure, Scatter
 
+from search.analysis.comparison import LEVELS, Side
+from search.analysis.timeline import Mark, Timeline
 from search.records import Point
 from search.report.scale import COLORS, accuracy_axis, error
-from search.report.side_by_side.comparison import LEVELS, Side
-from search.report.timeline import Mark, Timeline
 from search.report.words import percent
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from search.analysis.comparison import MEAN, Comparison
 from search.report.html import bullets, paragraph, table, with_commands
 from search.report.page import Chart, Section, page
 from search.report.side_by_side import figures
-from search.report.side_by_side.comparison import MEAN, Comparison
 from search.report.side_by_side.conclusions import words
 from search.report.side_by_side.tabled import estimated, rows
 from search.report.words import listed

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from search.analysis.comparison import Comparison, Side
+from search.analysis.estimates import Estimate
+from search.analysis.timeline import Mark
 from search.records import TrialRecord
-from search.report.estimates import Estimate
-from search.report.side_by_side.comparison import Comparison, Side
-from search.report.timeline import Mark
 from search.report.words import duration, percent
 
 Row = tuple[str, tuple[str, ...]]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from search.analysis.estimates import Estimate, difference
+from search.analysis.numbers import best_point, mean_interval
 from search.records import Failure, State, TrialRecord
-from search.report.estimates import Estimate, difference
 from search.report.html import Html, fold, paragraph, table
-from search.report.numbers import best_point, mean_interval
 from search.report.one_study import figures
 from search.report.one_study.material import Material
 from search.report.one_study.outcomes import front, spending, spent_in_words

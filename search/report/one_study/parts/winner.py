@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from search.analysis import two_way
+from search.analysis.numbers import accuracy_intervals, best_point, gains, of_the_best
+from search.analysis.numbers import count as count_states
+from search.analysis.two_way import Intervals
 from search.records import Point, State, TrialRecord
-from search.report import two_way
 from search.report.html import Html, paragraph, safe, strong, table
-from search.report.numbers import accuracy_intervals, best_point, gains, of_the_best
-from search.report.numbers import count as count_states
 from search.report.one_study.effects import label
 from search.report.one_study.material import Material
 from search.report.page import Section
-from search.report.two_way import Intervals
 from search.report.words import (
     better,
     count,

@@ -7,12 +7,12 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from search.analysis import two_way
+from search.analysis.estimates import Estimate, best_of, difference, median
+from search.analysis.numbers import Ranking, Z, accuracy_intervals, measurements, of_the_best, z_of_the_best
+from search.analysis.timeline import Mark, Timeline, timeline
+from search.analysis.two_way import Digits
 from search.records import Answers, Counts, Measured, Point, State, StudyRecord, Track, TrialRecord
-from search.report import two_way
-from search.report.estimates import Estimate, best_of, difference, median
-from search.report.numbers import Ranking, Z, accuracy_intervals, measurements, of_the_best, z_of_the_best
-from search.report.timeline import Mark, Timeline, timeline
-from search.report.two_way import Digits
 
 LEVELS = (0.95, 0.98, 0.99)
 """Validation accuracies whose first sight is timed."""

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from search.analysis.basis import Curves, gap
+from search.analysis.estimates import Estimate, median
+from search.analysis.numbers import best_point
+from search.analysis.statistics import CLEAR, corrected, proportions_differ, sign_test
 from search.records import Point, State, TrialRecord
-from search.report.estimates import Estimate, median
-from search.report.numbers import best_point
-from search.report.one_study.basis import Curves, gap
-from search.report.statistics import CLEAR, corrected, proportions_differ, sign_test
 
 HALF = 0.45
 """From this share of a training on it is at half; trials of 3, 5 or 7 epochs are not measured there."""

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from search.analysis.numbers import taken_over
 from search.records import Failure, Measured, State, Track
-from search.report.numbers import taken_over
 
 PAUSE_S = 60.0
 """Without any trial at work for longer than this a study rests: nobody runs it."""

@@ -80,7 +80,7 @@ def pairs_apart(groups: Sequence[Sequence[float]]) -> list[Above]:
 def sign_test(differences: Sequence[float]) -> float:
     """Two-sided p that as many would lie above 0 as below it; 1 where none lies on either side.
 
-    It agrees with the interval of `search.report.estimates.median`, which rests on the same distribution.
+    It agrees with the interval of `search.analysis.estimates.median`, which rests on the same distribution.
     """
     from scipy.stats import binomtest
 

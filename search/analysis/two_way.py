@@ -23,9 +23,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from search.analysis.estimates import Estimate
+from search.analysis.numbers import BOTH_95, Z, wilson
 from search.records import Answers
-from search.report.estimates import Estimate
-from search.report.numbers import BOTH_95, Z, wilson
 
 Scores = NDArray[np.float64]
 """(seeds, examples): share of the heads that are right."""

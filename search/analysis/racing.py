@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
+from search.analysis.numbers import best_trial
+from search.analysis.statistics import mean_interval
+from search.analysis.two_way import SEEDS
 from search.records import Failure, State, TrialRecord
-from search.report.numbers import best_trial
-from search.report.statistics import mean_interval
-from search.report.two_way import SEEDS
 
 TRIES = 3
 """A run that fails so often ends its candidate's race. Signals and full disks do not count."""

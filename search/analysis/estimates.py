@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search.report.statistics import mean_interval
+from search.analysis.statistics import mean_interval
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
