@@ -38,9 +38,9 @@ import numpy as np
 from scipy.stats import binomtest  # type: ignore[import-untyped]  # SciPy ships no types
 
 from search.analysis.basis import common
-from search.analysis.estimates import Estimate, difference, median, paired
 from search.analysis.extra_training import Typical, chosen_among, courses, training
 from search.analysis.numbers import interval, of_the_best, winner, z_of_the_best
+from search.analysis.statistics import Estimate, difference, median, paired
 from search.records import Failure, HeadScore, Point, Scores, State, TrialRecord, Value
 from search.report.one_study.effects import Setting, Verdict, effects
 

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.analysis import racing, two_way
-from search.analysis.numbers import mean_interval, wilson
+from search.analysis.numbers import mean_of_heads_interval, wilson
 from search.records import (
     Answers,
     Confirming,
@@ -302,7 +302,7 @@ def of_mean_of_heads(chance: np.random.Generator, together: float) -> bool:
     shared, own = together**0.5, (1 - together) ** 0.5
     hard = shared * chance.normal(size=(1000, 1)) + own * chance.normal(size=(1000, 2))
     right = hard < 1.6448536
-    low, high = mean_interval(right.mean(axis=0).tolist(), float(right.all(axis=1).mean()), 1000)
+    low, high = mean_of_heads_interval(right.mean(axis=0).tolist(), float(right.all(axis=1).mean()), 1000)
     return not low <= 0.95 <= high
 
 

@@ -67,7 +67,7 @@ def interval(accuracy: float, n: float, z: Z = BOTH_95) -> tuple[float, float]:
     return wilson(accuracy * n, n, z[0])[0], wilson(accuracy * n, n, z[1])[1]
 
 
-def mean_interval(
+def mean_of_heads_interval(
     accuracies: Sequence[float], joint: float, n: int, *, z: Z = BOTH_95
 ) -> tuple[float, float]:
     """Interval of the mean of the heads' accuracies on n images, as fractions.
@@ -95,7 +95,7 @@ def accuracy_intervals(
 ) -> dict[str, tuple[float, float]]:
     """Intervals of each head's accuracy, of "mean" and of "joint", on n images."""
     found = {name: interval(accuracy, n, z) for name, accuracy in heads.items()}
-    mean = mean_interval(list(heads.values()), joint, n, z=z)
+    mean = mean_of_heads_interval(list(heads.values()), joint, n, z=z)
     return {"mean": mean, **found, "joint": interval(joint, n, z)}
 
 

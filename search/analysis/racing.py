@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
 from search.analysis.numbers import best_trial
-from search.analysis.statistics import mean_interval
+from search.analysis.statistics import student_interval
 from search.analysis.two_way import SEEDS
 from search.records import Failure, State, TrialRecord
 
@@ -102,7 +102,7 @@ def hopeless(found: Values, candidate: int, leader: int) -> bool:
     gaps = differences(found, candidate, leader)
     if len(gaps) < SEEDS:
         return False
-    return mean_interval(gaps)[2] < 0
+    return student_interval(gaps)[2] < 0
 
 
 def differences(found: Values, one: int, other: int) -> list[float]:

@@ -23,8 +23,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from search.analysis.estimates import Estimate
 from search.analysis.numbers import BOTH_95, Z, wilson
+from search.analysis.statistics import Estimate
 from search.records import Answers
 
 Scores = NDArray[np.float64]

@@ -16,7 +16,7 @@ from search.cli.words import fraction
 
 if TYPE_CHECKING:
     from search.analysis.comparison import Against, Comparison, Side
-    from search.analysis.estimates import Estimate
+    from search.analysis.statistics import Estimate
     from search.analysis.timeline import Mark
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.analysis.estimates import Estimate, best_of, difference, median, paired
 from search.analysis.numbers import wilson
+from search.analysis.statistics import Estimate, best_of, difference, median, paired
 
 FRACTIONS = st.floats(0, 1)
 

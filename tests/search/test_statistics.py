@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats  # type: ignore[import-untyped]  # SciPy ships no types
 
-from search.analysis.estimates import median
 from search.analysis.statistics import (
     corrected,
     differing,
     holm,
-    mean_interval,
+    median,
     pairs_apart,
     proportions_differ,
     quartiles,
     sign_test,
+    student_interval,
 )
 
 CHANCE = np.random.default_rng(0)
@@ -112,14 +112,14 @@ def test_holm_never_makes_a_p_smaller_and_keeps_the_order(ps: list[float]) -> No
     ids=["by hand", "no spread", "one value tells nothing"],
 )
 def test_the_interval_of_a_mean(values: list[float], low: float, high: float) -> None:
-    mean, *bounds = mean_interval(values)
+    mean, *bounds = student_interval(values)
     assert mean == pytest.approx(sum(values) / len(values))
     assert bounds == pytest.approx([low, high], abs=1e-6)
 
 
 def test_no_mean_of_nothing() -> None:
     with pytest.raises(ValueError, match="at least one value"):
-        mean_interval([])
+        student_interval([])
 
 
 def test_quartiles() -> None:

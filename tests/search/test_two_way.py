@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from search.analysis import two_way
-from search.analysis.numbers import accuracy_intervals, mean_interval, wilson
+from search.analysis.numbers import accuracy_intervals, mean_of_heads_interval, wilson
 from search.records import Answers
 
 
@@ -108,15 +108,19 @@ class TestMeanOfHeads:
         ],
     )
     def test_the_covariance_follows_from_joint(self, joint: float, images: int) -> None:
-        assert mean_interval([0.9, 0.9], joint, 1000) == pytest.approx(wilson(0.9 * images, images), abs=1e-9)
+        assert mean_of_heads_interval([0.9, 0.9], joint, 1000) == pytest.approx(
+            wilson(0.9 * images, images), abs=1e-9
+        )
 
     def test_one_head_is_a_coin_and_three_are_taken_to_err_together(self) -> None:
-        assert mean_interval([0.7], 0.7, 50) == pytest.approx(wilson(35, 50))
-        assert mean_interval([0.7, 0.7, 0.7], 0.5, 50) == pytest.approx(wilson(35, 50))
+        assert mean_of_heads_interval([0.7], 0.7, 50) == pytest.approx(wilson(35, 50))
+        assert mean_of_heads_interval([0.7, 0.7, 0.7], 0.5, 50) == pytest.approx(wilson(35, 50))
 
     @pytest.mark.parametrize("accuracy", [0.0, 1.0])
     def test_nothing_and_everything(self, accuracy: float) -> None:
-        assert mean_interval([accuracy] * 2, accuracy, 10) == pytest.approx(wilson(10 * accuracy, 10))
+        assert mean_of_heads_interval([accuracy] * 2, accuracy, 10) == pytest.approx(
+            wilson(10 * accuracy, 10)
+        )
 
     def test_heads_and_joint_are_wilsons(self) -> None:
         found = accuracy_intervals({"a": 0.9, "b": 0.8}, 0.75, 100)
@@ -131,6 +135,6 @@ class TestMeanOfHeads:
         truth = right.mean()
         inside = 0
         for one in right:
-            low, high = mean_interval(one.mean(axis=0).tolist(), float(one.all(axis=1).mean()), 500)
+            low, high = mean_of_heads_interval(one.mean(axis=0).tolist(), float(one.all(axis=1).mean()), 500)
             inside += low <= truth <= high
         assert 0.935 < inside / 2000 < 0.965

@@ -11,7 +11,7 @@ from statistics import fmean
 import numpy as np
 
 from search.analysis import racing, two_way
-from search.analysis.numbers import best_point, count, mean_interval, of_the_best
+from search.analysis.numbers import best_point, count, mean_of_heads_interval, of_the_best
 from search.analysis.two_way import Digits
 from search.confirmation import Candidate, Confirmation, Gap, Look, SeedRun, TestEvaluations
 from search.records import Answers, Counts, Point, State, StudyRecord, TrialRecord, Value
@@ -195,7 +195,7 @@ def _mean(
     heads = [fmean(point.heads[name].accuracy for point in points) for name in points[0].heads]
     joint = fmean(point.joint for point in points)
     n = stand.confirming.spec.validation_pictures
-    low, high = mean_interval(heads, joint, n, z=of_the_best(searched))
+    low, high = mean_of_heads_interval(heads, joint, n, z=of_the_best(searched))
     spread = float(by_seed.std(ddof=1)) / math.sqrt(len(runs))
     below, above = (two_way.student(1 - 0.05 / among, len(runs) - 1) for among in (chosen_of, 1))
     return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from search.analysis.comparison import MEAN, Against, Comparison, Side, Studied
-from search.analysis.estimates import paired
+from search.analysis.statistics import paired
 from search.records import State
 from search.report.words import better, count, duration, listed, percent, points
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from search.analysis.comparison import Comparison, Side
-from search.analysis.estimates import Estimate
+from search.analysis.statistics import Estimate
 from search.analysis.timeline import Mark
 from search.records import TrialRecord
 from search.report.words import duration, percent

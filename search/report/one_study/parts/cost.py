@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from search.analysis.estimates import Estimate, difference
-from search.analysis.numbers import best_point, mean_interval
+from search.analysis.numbers import best_point, mean_of_heads_interval
+from search.analysis.statistics import Estimate, difference
 from search.records import Failure, State, TrialRecord
 from search.report.html import Html, fold, paragraph, table
 from search.report.one_study import figures
@@ -65,7 +65,7 @@ def _accuracy(material: Material, trial: TrialRecord) -> Estimate:
     if point is None:
         return Estimate(value=trial.value or 0.0, low=0.0, high=1.0)
     scores = point.validation
-    low, high = mean_interval(
+    low, high = mean_of_heads_interval(
         [head.accuracy for head in scores.heads.values()],
         scores.joint,
         material.study.spec.validation_pictures,
