@@ -39,7 +39,8 @@ from scipy.stats import binomtest  # type: ignore[import-untyped]  # SciPy ships
 
 from search.analysis.basis import common
 from search.analysis.extra_training import Typical, chosen_among, courses, training
-from search.analysis.numbers import interval, of_the_best, winner, z_of_the_best
+from search.analysis.intervals import interval, of_the_best, z_of_the_best
+from search.analysis.ranking import winner
 from search.analysis.statistics import Estimate, difference, median, paired
 from search.records import Failure, HeadScore, Point, Scores, State, TrialRecord, Value
 from search.report.one_study.effects import Setting, Verdict, effects

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.analysis import racing, two_way
-from search.analysis.numbers import mean_of_heads_interval, wilson
+from search.analysis.intervals import mean_of_heads_interval, wilson
 from search.records import (
     Answers,
     Confirming,

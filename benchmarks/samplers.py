@@ -27,7 +27,7 @@ import optuna
 from made_up import spec
 from scipy.stats import spearmanr, wilcoxon  # type: ignore[import-untyped]  # SciPy ships no types
 
-from search.analysis.numbers import winner
+from search.analysis.ranking import winner
 from search.records import Failure, State, Value
 from search.space.defaults import default_space
 from search.space.domain import Choice, Domain, Float, Int

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from search.analysis import two_way
-from search.analysis.numbers import Ranking, Z, accuracy_intervals, measurements, of_the_best, z_of_the_best
+from search.analysis.intervals import Z, accuracy_intervals, measurements, of_the_best, z_of_the_best
+from search.analysis.ranking import Ranking
 from search.analysis.statistics import Estimate, best_of, difference, median
 from search.analysis.timeline import Mark, Timeline, timeline
 from search.analysis.two_way import Digits

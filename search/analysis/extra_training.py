@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from search.analysis.basis import Curves, gap
-from search.analysis.numbers import best_point
+from search.analysis.ranking import best_point
 from search.analysis.statistics import CLEAR, Estimate, corrected, median, proportions_differ, sign_test
 from search.records import Point, State, TrialRecord
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
-from search.analysis.numbers import best_trial
+from search.analysis.ranking import best_trial
 from search.analysis.statistics import student_interval
 from search.analysis.two_way import SEEDS
 from search.records import Failure, State, TrialRecord

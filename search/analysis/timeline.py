@@ -16,8 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from search.analysis.numbers import taken_over
-from search.records import Failure, Measured, State, Track
+from search.records import Failure, Measured, Point, State, Track
 
 PAUSE_S = 60.0
 """Without any trial at work for longer than this a study rests: nobody runs it."""
@@ -221,3 +220,13 @@ def _spans(
         (each.begin, alive[trial_id] if math.isinf(each.end) else each.end)
         for trial_id, each in known.items()
     ]
+
+
+def taken_over(
+    curve: Sequence[Point] | Sequence[Measured], before: Sequence[Point] | Sequence[Measured]
+) -> tuple[int, float]:
+    """(training images, seconds) up to which a repetition goes on from the trial `before` it; (0, 0.0) where
+    it began anew. It reports the points up to its save as they were."""
+    old = {(point.images, point.seconds) for point in before}
+    shared = [point for point in curve if (point.images, point.seconds) in old]
+    return (shared[-1].images, shared[-1].seconds) if shared else (0, 0.0)

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from search.analysis.numbers import BOTH_95, Z, wilson
+from search.analysis.intervals import BOTH_95, Z, wilson
 from search.analysis.statistics import Estimate
 from search.records import Answers
 

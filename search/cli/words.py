@@ -21,7 +21,7 @@ from search.report.words import (
 from search.space.defaults import BY_NAME, shown_settings
 
 if TYPE_CHECKING:
-    from search.analysis.numbers import Gain
+    from search.analysis.ranking import Gain
 
 __all__ = [
     "better",

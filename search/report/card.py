@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from search.analysis.numbers import Gain, Ranking, accuracy_intervals, of_the_best
+from search.analysis.intervals import accuracy_intervals, of_the_best
+from search.analysis.ranking import Gain, Ranking
 from search.analysis.timeline import Timeline
 from search.records import CheckpointRecord, Counts, Point, StudyRecord, Value
 from search.report.markdown import plain

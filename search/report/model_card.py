@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from shlex import quote
 
-from search.analysis.numbers import accuracy_intervals
+from search.analysis.intervals import accuracy_intervals
 from search.analysis.two_way import Intervals
 from search.confirmation import Confirmation, Look
 from search.records import Point, Scores, StudyRecord, TrialRecord, Value

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from search.analysis.comparison import Comparison, Pair, Studied
 from search.analysis.comparison import compare as side_by_side
-from search.analysis.numbers import origin
+from search.analysis.ranking import origin
 from search.analysis.two_way import Digits
 from search.errors import UsageError
 from search.records import State, Track

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from search.analysis import numbers, racing
+from search.analysis import racing
+from search.analysis.ranking import count
 from search.confirmation import Confirmation
 from search.errors import ConfigError, TuneError, UsageError
 from search.records import Confirming, StudyRecord, TrialRecord
@@ -245,7 +246,7 @@ def _plan(found: standing.Stand) -> str:
         f"{found.confirming.spec.epochs:g} epochs on {len({run.seed for run in runs})} seeds, in the study "
         f"{found.confirming.name}."
     )
-    counts = found.searched_counts or numbers.count(found.trials)
+    counts = found.searched_counts or count(found.trials)
     done, wanted = counts.finished, found.searched.target_trials
     if not found.searched.is_finished(done):
         told += f" The search itself is not finished ({done} of {wanted} trials)."

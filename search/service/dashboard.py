@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.analysis import numbers
+from search.analysis.intervals import measurements
+from search.analysis.ranking import best_point
 from search.analysis.timeline import timeline
 from search.errors import TuneError
 from search.records import Counts, State, StudyRecord
@@ -146,7 +147,7 @@ class Showing:
         record = replace(record, name=self._reading.trials.names().get(record.study_id, ""))
         reader = reader_of(self._reading, record)
         tracks = reader.tracks(store.measured)
-        line, tried = timeline(tracks, reader.reports()), numbers.measurements(tracks)
+        line, tried = timeline(tracks, reader.reports()), measurements(tracks)
         view = view_of(self._reading, record)
         best = view.ranking.searched
         kept = store.checkpoints(record.study_id)
@@ -158,7 +159,7 @@ class Showing:
             view.counts,
             line,
             view.ranking,
-            numbers.best_point(curves.get(best.trial_id, ())) if best else None,
+            best_point(curves.get(best.trial_id, ())) if best else None,
             view.gains,
             shown_settings(best.settings, record.spec.task) if best else {},
             measurements=tried,

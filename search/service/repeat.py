@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from search.analysis.numbers import best_point
+from search.analysis.ranking import best_point
 from search.errors import TuneError, UsageError
 from search.records import Answers, CheckpointRecord, Point, TrialRecord, Value, Worker
 from search.report.words import hardware

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.analysis.numbers import origin, so_far
+from search.analysis.ranking import origin, so_far
 from search.errors import ConfigError, TuneError
 from search.records import StudyRecord, TrialRecord
 from search.report.one_study.effects import FAMILY, Setting

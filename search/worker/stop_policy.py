@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from search.analysis.numbers import best_point, reaches
+from search.analysis.ranking import best_point, reaches
 from search.records import State, TrialRecord
 from search.store.base import Store
 from search.study.study import Study

@@ -119,7 +119,7 @@ def test_imports_only_what_stands_below(path: Path) -> None:
         ("search/launchers/x.py", "torch.Tensor", "a launcher imports torch in no process but a worker's"),
         ("search/cli/x.py", "torch.Tensor", "the cli knows no tensors"),
         ("search/serve/x.py", "data.task.Task", "an exported model runs where torch is not installed"),
-        ("search/serve/x.py", "search.analysis.numbers.wilson", "serve stands on the ground floor"),
+        ("search/serve/x.py", "search.analysis.intervals.wilson", "serve stands on the ground floor"),
         ("search/service/x.py", "onnxruntime.InferenceSession", "only models and serve run a file"),
     ],
 )

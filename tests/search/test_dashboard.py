@@ -24,7 +24,7 @@ import optuna
 import pytest
 from optuna_dashboard import wsgi
 
-from search.analysis.numbers import Ranking
+from search.analysis.ranking import Ranking
 from search.analysis.timeline import timeline
 from search.records import Counts, HeadScore, Point, Scores, State, StudyRecord, StudySpec, TrialRecord
 from search.report.card import study_card

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from data.mnist import Mnist
-from search.analysis.numbers import snapshot
+from search.analysis.pace import snapshot
 from search.errors import Interrupted, TryAgain
 from search.launchers.base import Place
 from search.records import Claim, State, StudyRecord, StudySpec, TrialRecord

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.analysis.numbers import wilson
+from search.analysis.intervals import wilson
 from search.analysis.statistics import Estimate, best_of, difference, median, paired
 
 FRACTIONS = st.floats(0, 1)

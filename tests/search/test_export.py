@@ -27,7 +27,8 @@ from data.tasks import get_task
 from models import export as formats
 from models.checkpoint import load_checkpoint
 from models.export import rebuild
-from search.analysis.numbers import best_point, wilson
+from search.analysis.intervals import wilson
+from search.analysis.ranking import best_point
 from search.confirmation import Candidate, Confirmation, Look, SeedRun
 from search.errors import ConfigError
 from search.report.markdown import sparkline

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.analysis.numbers import (
+from search.analysis.intervals import wilson
+from search.analysis.pace import snapshot
+from search.analysis.ranking import (
     Gain,
     Ranking,
     best_point,
@@ -19,9 +21,7 @@ from search.analysis.numbers import (
     gains,
     leader,
     leading,
-    snapshot,
     so_far,
-    wilson,
     winner,
 )
 from search.records import (

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from search.analysis.numbers import Gain
+from search.analysis.ranking import Gain
 from search.cli.progress import Lines, Status, panel, starting, watching
 from search.cli.run import _tell
 from search.cli.words import duration, gained, number, percent, settings

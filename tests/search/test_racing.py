@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from search.analysis import racing
-from search.analysis.numbers import wilson
+from search.analysis.intervals import wilson
 from search.confirmation import Look, TestEvaluations
 from search.records import (
     Answers,

@@ -16,7 +16,7 @@ from data.mnist import Mnist
 from data.tasks import get_task
 from models.checkpoint import load_checkpoint
 from models.training import evaluate
-from search.analysis.numbers import winner
+from search.analysis.ranking import winner
 from search.records import Failure, HeadScore, Point, Scores, StudyRecord, StudySpec
 from search.report.one_study.mistakes import Mistakes
 from search.service.create import RunRequest, create_or_resume

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from data.mnist import Mnist
-from search.analysis.numbers import count
+from search.analysis.ranking import count
 from search.records import Failure, HeadScore, Point, Scores, State
 from search.service.create import RunRequest, create_or_resume
 from search.service.drive import in_time

@@ -24,7 +24,7 @@ from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.exc import OperationalError
 
 from data.mnist import Mnist
-from search.analysis.numbers import best_trial, count
+from search.analysis.ranking import best_trial, count
 from search.errors import ConfigError, TryAgain, UsageError
 from search.records import Confirming, Failure, HeadScore, Point, Scores, State, StudySpec, Value
 from search.service.create import RunRequest, create_or_resume

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from search.analysis import two_way
-from search.analysis.numbers import accuracy_intervals, mean_of_heads_interval, wilson
+from search.analysis.intervals import accuracy_intervals, mean_of_heads_interval, wilson
 from search.records import Answers
 
 

@@ -21,7 +21,7 @@ from models.checkpoint import load_checkpoint
 from models.network import build, config_from_json, config_to_json
 from models.references import REFERENCES as MODEL_REFERENCES
 from models.training import evaluate
-from search.analysis.numbers import best_point, count
+from search.analysis.ranking import best_point, count
 from search.errors import ConfigError, TryAgain
 from search.records import Claim, Failure, State, StudySpec
 from search.service.create import TASKS as TASK_NAMES

@@ -11,7 +11,8 @@ from statistics import fmean
 import numpy as np
 
 from search.analysis import racing, two_way
-from search.analysis.numbers import best_point, count, mean_of_heads_interval, of_the_best
+from search.analysis.intervals import mean_of_heads_interval, of_the_best
+from search.analysis.ranking import best_point, count
 from search.analysis.two_way import Digits
 from search.confirmation import Candidate, Confirmation, Gap, Look, SeedRun, TestEvaluations
 from search.records import Answers, Counts, Point, State, StudyRecord, TrialRecord, Value

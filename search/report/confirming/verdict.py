@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from shlex import quote
 
-from search.analysis.numbers import accuracy_intervals, best_trial
+from search.analysis.intervals import accuracy_intervals
+from search.analysis.ranking import best_trial
 from search.analysis.two_way import SEEDS, Intervals
 from search.confirmation import Candidate, Confirmation, Gap, Look, SeedRun
 from search.records import StudyRecord, TrialRecord

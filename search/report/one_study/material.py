@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from search.analysis.basis import Curves
-from search.analysis.numbers import Ranking, count, so_far
+from search.analysis.ranking import Ranking, count, so_far
 from search.analysis.two_way import Digits
 from search.confirmation import Confirmation
 from search.records import Answers, Counts, StudyRecord, TrialRecord, Worker

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from search.analysis.basis import Curves
-from search.analysis.numbers import taken_over
+from search.analysis.timeline import taken_over
 from search.records import Failure, State, TrialRecord
 from search.report.words import count, duration, share
 

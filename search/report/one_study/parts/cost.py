@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from search.analysis.numbers import best_point, mean_of_heads_interval
+from search.analysis.intervals import mean_of_heads_interval
+from search.analysis.ranking import best_point
 from search.analysis.statistics import Estimate, difference
 from search.records import Failure, State, TrialRecord
 from search.report.html import Html, fold, paragraph, table

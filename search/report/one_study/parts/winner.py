@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from search.analysis import two_way
-from search.analysis.numbers import accuracy_intervals, best_point, gains, of_the_best
-from search.analysis.numbers import count as count_states
+from search.analysis.intervals import accuracy_intervals, of_the_best
+from search.analysis.ranking import best_point, gains
+from search.analysis.ranking import count as count_states
 from search.analysis.two_way import Intervals
 from search.records import Point, State, TrialRecord
 from search.report.html import Html, paragraph, safe, strong, table
