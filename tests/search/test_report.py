@@ -11,7 +11,10 @@ from dataclasses import replace
 import pytest
 
 from search.analysis import basis
+from search.analysis.effects import Effect, Setting, Verdict, effects
 from search.analysis.extra_training import Training, Typical, chosen_among, courses, training
+from search.analysis.mistakes import Confusion, Mistake, Mistakes, surest_first
+from search.analysis.outcomes import best_so_far, front, leaders, spending
 from search.confirmation import Candidate, Confirmation, Look, SeedRun
 from search.records import (
     Failure,
@@ -27,15 +30,19 @@ from search.records import (
 )
 from search.report.confirming.verdict import choice
 from search.report.html import safe
-from search.report.one_study.effects import Effect, Setting, Verdict, effects
 from search.report.one_study.figures import DOTS, effect, learning_curves, progress, sizes, thinned
-from search.report.one_study.findings import work_out
 from search.report.one_study.material import Material
-from search.report.one_study.mistakes import Confusion, Mistake, Mistakes, confusion_in_words, surest_first
-from search.report.one_study.outcomes import best_so_far, front, leaders, spending, spent_in_words
-from search.report.one_study.sentences import compared, extra_training, in_short, schedule, sentence
+from search.report.one_study.sentences import (
+    compared,
+    confusion_in_words,
+    extra_training,
+    in_short,
+    schedule,
+    sentence,
+    spent_in_words,
+)
 from search.report.one_study.study_page import study_page
-from search.report.words import p_value
+from search.report.words import label_of_range, p_value
 
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
 EPOCH = 1000
@@ -208,12 +215,11 @@ class TestEffects:
         ]
         assert {each.n for each in seen.values()} == {120}, "one n for all"
         assert seen["optimizer"].best is not None
-        assert seen["optimizer"].best.label in ("adam", "adamw")
-        assert {group.label for group in seen["optimizer"].beaten} == {"sgd", "nesterov"}
+        assert seen["optimizer"].best.low in ("adam", "adamw")
+        assert {group.low for group in seen["optimizer"].beaten} == {"sgd", "nesterov"}
         best = seen["dropout"].best
         assert best is not None, "an effect that is no trend is found too"
-        low, high = map(float, best.label.split(" to "))
-        assert 0.1 < low < high < 0.4
+        assert 0.1 < best.low < best.high < 0.4
         assert list(seen)[-1] == "depth", "what matters comes first"
 
     def test_what_only_the_sampler_shows_has_no_effect(self) -> None:
@@ -247,7 +253,7 @@ class TestEffects:
         assert [group.n for group in seen.groups] == [4, 18, 18]
         assert seen.verdict is Verdict.MATTERS
         assert seen.best is not None
-        assert seen.best.label == "1"
+        assert (seen.best.low, seen.best.high) == (1, 1)
 
     def test_rates_that_diverge_are_not_better(self) -> None:
         """Higher is better until four in five of the highest diverge."""
@@ -259,10 +265,10 @@ class TestEffects:
             diverges = at > 0.75 and draw.random() < 0.8
             found[number] = basis.DIVERGED if diverges else 0.8 + 0.1 * at + draw.gauss(0, 0.01)
         [seen] = effects((rate,), trials, found, range(100))
-        highest = seen.groups[-1].label
         assert seen.best is not None
-        assert seen.best.label != highest
-        assert highest in [group.label for group in seen.beaten]
+        assert seen.best is not seen.groups[-1]
+        assert seen.groups[-1] in seen.beaten
+        highest = label_of_range(seen.groups[-1].low, seen.groups[-1].high)
         assert re.search(rf"{highest} \(n = 25, \d+ diverged\)", sentence(seen).replace(" or ", " "))
 
     def test_one_corrected_p_decides_and_is_printed(self) -> None:
@@ -538,7 +544,7 @@ class TestPage:
 
     def test_one_setting_has_one_verdict_on_the_page(self) -> None:
         given = made()
-        found = work_out(given)
+        found = given.findings()
         text = study_page(given).replace("\u00a0", " ")
         for each in found.effects:
             told = re.findall(rf"{each.setting.name} \([^)]*\): ([^.;]*)", text)

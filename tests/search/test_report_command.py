@@ -16,9 +16,9 @@ from data.mnist import Mnist
 from data.tasks import get_task
 from models.checkpoint import load_checkpoint
 from models.training import evaluate
+from search.analysis.mistakes import Mistakes
 from search.analysis.ranking import winner
 from search.records import Failure, HeadScore, Point, Scores, StudyRecord, StudySpec
-from search.report.one_study.mistakes import Mistakes
 from search.service.create import RunRequest, create_or_resume
 from search.service.look import whole_study
 from search.service.report import command, drawn, gather, searched

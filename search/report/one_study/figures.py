@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 from plotly.graph_objects import Bar, Figure, Heatmap, Scatter
 
 from search.analysis.basis import DIVERGED, Curves
+from search.analysis.effects import Effect, Verdict
+from search.analysis.mistakes import Confusion
+from search.analysis.outcomes import Reached, Spent
 from search.analysis.statistics import quartiles
 from search.records import TrialRecord, Value
-from search.report.one_study.effects import Effect, Verdict, label
-from search.report.one_study.mistakes import Confusion
-from search.report.one_study.outcomes import Reached, Spent
 from search.report.scale import COLORS, FIRST, SECOND, THIRD, accuracy_axis, error, number_axis
-from search.report.words import p_value, percent
+from search.report.words import label, p_value, percent
 
 T = TypeVar("T")
 
@@ -181,7 +181,7 @@ def effect(found: Effect) -> Figure:
                 showlegend=False,
             )
         )
-    middles = _middles(found) if setting.ordered else [(g.label, g.median) for g in found.groups]
+    middles = _middles(found) if setting.ordered else [(label(g.low), g.median) for g in found.groups]
     figure.add_trace(
         Scatter(
             x=[x for x, _ in middles],

@@ -1,14 +1,28 @@
-"""What was found, in sentences: of the settings, and of extra training. No sentence decides anything."""
+"""What was found in one study, in sentences: of settings, extra training, time and mistakes. None decides
+anything."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from search.analysis.basis import DIVERGED, Basis
+from search.analysis.effects import ENOUGH, Effect, Group, Setting, Verdict
 from search.analysis.extra_training import Course, Training, Typical
-from search.report.one_study.effects import ENOUGH, Effect, Group, Setting, Verdict
-from search.report.one_study.findings import Findings
-from search.report.words import count, epochs, listed, p_value, percent, points
+from search.analysis.findings import Findings
+from search.analysis.mistakes import Confusion
+from search.analysis.outcomes import Spent
+from search.records import State
+from search.report.words import (
+    count,
+    duration,
+    epochs,
+    label_of_range,
+    listed,
+    p_value,
+    percent,
+    points,
+    share,
+)
 
 NAMED = 4
 """Networks that a sentence names; the rest are counted."""
@@ -38,7 +52,11 @@ def sentence(effect: Effect) -> str:
 
 def _named(group: Group) -> str:
     diverged = sum(score == DIVERGED for score in group.scores)
-    return f"{group.label} (n = {group.n}{f', {diverged} diverged' if diverged else ''})"
+    return f"{_label(group)} (n = {group.n}{f', {diverged} diverged' if diverged else ''})"
+
+
+def _label(group: Group) -> str:
+    return label_of_range(group.low, group.high)
 
 
 def untested(found: Sequence[Effect]) -> str:
@@ -76,7 +94,8 @@ def _praise(effect: Effect) -> str:
     if best is None:
         return effect.setting.name
     return (
-        f"{effect.setting.name} (better with {best.label} than with {_or([g.label for g in effect.beaten])})"
+        f"{effect.setting.name} (better with {_label(best)} than with "
+        f"{_or([_label(group) for group in effect.beaten])})"
     )
 
 
@@ -226,4 +245,37 @@ def schedule(schedules: Mapping[str, int]) -> str:
     return (
         f"In {count(falling, 'network')} the learning rate falls toward the end ({names}): a shorter "
         "training, annealed over its own length, might have had part of the last gain too."
+    )
+
+
+def spent_in_words(spent: Sequence[Spent], *, total_images: int, epoch_images: int) -> str:
+    """What it cost and what pruning spared. total_images: the budget of one trial."""
+    seconds = sum(each.seconds for each in spent)
+    if not seconds:
+        return "No trial has come to a report yet."
+    shares = ", ".join(
+        f"{share(each.seconds / seconds)} on {count(each.trials, 'trial')} {each.kind}" for each in spent
+    )
+    told = f"All trials together trained for {duration(seconds)}: {shares}."
+    counted = [each for each in spent if each.kind in (State.COMPLETE, State.PRUNED)]
+    n, seen = sum(each.trials for each in counted), sum(each.images for each in counted)
+    pruned = sum(each.trials for each in counted if each.kind == State.PRUNED)
+    if pruned:
+        told += (
+            f" Without pruning these {n:,} trials would have seen {n * total_images / epoch_images:,.0f} "
+            f"epochs; they saw {seen / epoch_images:,.0f} ({share(seen / (n * total_images))})."
+        )
+    return told
+
+
+def confusion_in_words(confusion: Confusion, *, named: int = 3) -> str:
+    """How often a head is wrong, and what it takes for what most often."""
+    n, wrong = confusion.examples, confusion.wrong
+    name = confusion.head.replace("_", " ").capitalize()
+    if not wrong:
+        return f"{name}: no mistake in {n:,} examples."
+    pairs = [f"{truth} taken for {said} ({times}×)" for truth, said, times in confusion.pairs()[:named]]
+    return (
+        f"{name}: {count(wrong, 'mistake')} in {n:,} examples ({percent(wrong / n)}); most often "
+        f"{listed(pairs)}."
     )

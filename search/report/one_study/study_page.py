@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from shlex import quote
 
+from search.analysis.findings import Findings
 from search.report.html import Html, answer_list, code, paragraph, safe, with_commands
-from search.report.one_study.findings import Findings, work_out
 from search.report.one_study.material import Material
 from search.report.one_study.parts import again, confirmed, cost, course, extra, settings, winner, wrong
 from search.report.one_study.sentences import extra_training, generalization, speed
@@ -16,7 +16,7 @@ def study_page(material: Material) -> str:
     """The whole page. At least one trial must have come to a report."""
     best = material.winner
     assert best is not None, "a report is made of a study with a report"
-    name, found = material.study.name, work_out(material)
+    name, found = material.study.name, material.findings()
     searched = material.study.spec.confirms is None  # a confirmation's settings were given: it compares none
     lead = safe(_answer(material, found), paragraph(winner.standing(material), kind="note"))
     sections = [

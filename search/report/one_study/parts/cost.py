@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from search.analysis.intervals import mean_of_heads_interval
+from search.analysis.outcomes import front, spending
 from search.analysis.ranking import best_point
 from search.analysis.statistics import Estimate, difference
 from search.records import Failure, State, TrialRecord
 from search.report.html import Html, fold, paragraph, table
 from search.report.one_study import figures
 from search.report.one_study.material import Material
-from search.report.one_study.outcomes import front, spending, spent_in_words
+from search.report.one_study.sentences import spent_in_words
 from search.report.page import Chart, Fold, Grid, Section
 from search.report.words import duration, percent, share
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from search.analysis.outcomes import best_so_far, leaders
 from search.records import State, TrialRecord
 from search.report.html import fold, table
 from search.report.one_study import figures
-from search.report.one_study.effects import label
 from search.report.one_study.material import LEADERS, Material
-from search.report.one_study.outcomes import best_so_far, leaders
 from search.report.page import Chart, Section
-from search.report.words import percent
+from search.report.words import label, percent
 
 
 def course(material: Material) -> Section:

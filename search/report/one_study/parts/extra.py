@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from search.analysis.extra_training import Course
+from search.analysis.findings import Findings
 from search.report.html import Html, fold, paragraph, table
-from search.report.one_study.findings import Findings
 from search.report.one_study.material import Material
 from search.report.one_study.sentences import extra_training, schedule
 from search.report.page import Section

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from search.analysis.effects import Verdict
+from search.analysis.findings import Findings
 from search.report.html import Html, bullets, paragraph
 from search.report.one_study import figures
-from search.report.one_study.effects import Verdict
-from search.report.one_study.findings import Findings
 from search.report.one_study.material import Material
 from search.report.one_study.sentences import at_random, compared, sentence, untested
 from search.report.page import Chart, Fold, Grid, Section

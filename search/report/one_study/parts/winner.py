@@ -9,7 +9,6 @@ from search.analysis.ranking import count as count_states
 from search.analysis.two_way import Intervals
 from search.records import Point, State, TrialRecord
 from search.report.html import Html, paragraph, safe, strong, table
-from search.report.one_study.effects import label
 from search.report.one_study.material import Material
 from search.report.page import Section
 from search.report.words import (
@@ -18,6 +17,7 @@ from search.report.words import (
     duration,
     epochs,
     foreign_in_words,
+    label,
     percent,
     points,
     share,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from shlex import quote
 
+from search.analysis.mistakes import Mistakes
 from search.report.html import Html, code, gallery, paragraph, picture
 from search.report.one_study import figures
-from search.report.one_study.mistakes import Mistakes, confusion_in_words
+from search.report.one_study.sentences import confusion_in_words
 from search.report.page import Chart, Grid, Section
 from search.report.words import percent
 

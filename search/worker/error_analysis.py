@@ -16,8 +16,8 @@ from data.tasks import get_task
 from models.checkpoint import parse_checkpoint
 from models.network import Network
 from models.training import EVALUATION_BATCH, Precision, precision_context
+from search.analysis.mistakes import Confusion, Mistake, Mistakes, surest_first
 from search.records import CheckpointRecord
-from search.report.one_study.mistakes import Confusion, Mistake, Mistakes, surest_first
 
 SHOWN = 24
 """Worst mistakes that are kept, with their pictures."""

@@ -1,16 +1,15 @@
-"""All that a report works out from a study's trials, as values, once; `sentences` and `parts` write it
-down."""
+"""All that is worked out from one study's trials, as values, once; search/report writes it down."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from search.analysis.basis import Basis, common
+from search.analysis.basis import Basis, Curves, common
+from search.analysis.effects import Effect, Setting, effects
 from search.analysis.extra_training import Training, chosen_among, courses, training
-from search.report.one_study.effects import Effect, effects
-from search.report.one_study.material import Material
+from search.records import StudySpec, TrialRecord
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,22 +31,33 @@ class Findings:
         return self.basis is not None and self.basis.to_the_end
 
 
-def work_out(material: Material) -> Findings:
-    """The findings."""
-    spec = material.study.spec
+def work_out(
+    spec: StudySpec,
+    trials: Sequence[TrialRecord],
+    curves: Curves,
+    *,
+    settings: Sequence[Setting],
+    at_random: Collection[int],
+    budget: int,
+) -> Findings:
+    """The findings.
+
+    settings: those that the study searched. at_random: numbers of the trials whose settings owe nothing to
+    earlier results. budget: training images of a trial that nobody ends.
+    """
     confirms = spec.confirms is not None
-    basis = None if confirms else common(material.trials, material.curves, budget=material.budget)
+    basis = None if confirms else common(trials, curves, budget=budget)
     found: Sequence[Effect] = ()
     if basis is not None:
-        found = effects(material.settings, basis.trials, basis.scores, material.at_random)
-    ended = courses(material.trials, material.curves)
+        found = effects(settings, basis.trials, basis.scores, at_random)
+    ended = courses(trials, curves)
     return Findings(
         basis=basis,
         effects=found,
         training=training(
             ended,
             pictures=spec.validation_pictures,
-            among=chosen_among(material.trials, material.curves),
+            among=chosen_among(trials, curves),
         ),
         schedules=Counter(str(course.trial.settings.get("schedule", "constant")) for course in ended),
     )

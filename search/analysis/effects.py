@@ -17,7 +17,6 @@ from enum import StrEnum
 
 from search.analysis.statistics import CLEAR, Above, Differing, corrected, differing, pairs_apart, quartiles
 from search.records import TrialRecord, Value
-from search.report.words import number
 
 ENOUGH = 12
 """Tested trials below which nothing is said of a setting."""
@@ -57,7 +56,10 @@ class Verdict(StrEnum):
 class Group:
     """Tested trials whose value of a setting is the same, or lies in one range."""
 
-    label: str
+    low: Value
+    """the lowest value of the setting among them"""
+    high: Value
+    """the highest; the same as `low` where the value is one"""
     scores: tuple[float, ...]
     ranks: tuple[float, ...]
     """of the scores within their families, as a share: 0 the worst, 1 the best"""
@@ -212,7 +214,7 @@ Pair = tuple[Value, float, float]
 def _groups(setting: Setting, pairs: Sequence[Pair]) -> tuple[Group, ...]:
     values = sorted({value for value, _, _ in pairs}, key=lambda value: (str(type(value)), value))
     if not setting.ordered or len(values) <= 5:
-        return tuple(_group(label(value), [pair for pair in pairs if pair[0] == value]) for value in values)
+        return tuple(_group(value, value, [pair for pair in pairs if pair[0] == value]) for value in values)
     # Quarters of the trials, thirds or halves of fewer: equal values stay together.
     parts = 4 if len(pairs) >= 40 else 3 if len(pairs) >= 18 else 2
     ranked = sorted(pairs, key=lambda pair: float(pair[0]))
@@ -220,23 +222,13 @@ def _groups(setting: Setting, pairs: Sequence[Pair]) -> tuple[Group, ...]:
     bins: list[list[Pair]] = [[] for _ in range(len(cuts) + 1)]
     for pair in ranked:
         bins[sum(float(pair[0]) >= cut for cut in cuts)].append(pair)
-    return tuple(_group(_range(each[0][0], each[-1][0]), each) for each in bins if each)
+    return tuple(_group(each[0][0], each[-1][0], each) for each in bins if each)
 
 
-def _group(name: str, pairs: Sequence[Pair]) -> Group:
+def _group(low: Value, high: Value, pairs: Sequence[Pair]) -> Group:
     return Group(
-        label=name,
+        low=low,
+        high=high,
         scores=tuple(score for _, score, _ in pairs),
         ranks=tuple(rank for _, _, rank in pairs),
     )
-
-
-def label(value: Value) -> str:
-    """An option or a number, as a person writes it."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return value if isinstance(value, str) else number(value)
-
-
-def _range(low: Value, high: Value) -> str:
-    return label(low) if low == high else f"{label(low)} to {label(high)}"

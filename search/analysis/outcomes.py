@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from search.analysis.basis import Curves
 from search.analysis.timeline import taken_over
 from search.records import Failure, State, TrialRecord
-from search.report.words import count, duration, share
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,23 +121,3 @@ def spending(trials: Sequence[TrialRecord], curves: Curves, seconds: Mapping[int
         )
         for kind, some in kinds.items()
     ]
-
-
-def spent_in_words(spent: Sequence[Spent], *, total_images: int, epoch_images: int) -> str:
-    """What it cost and what pruning spared. total_images: the budget of one trial."""
-    seconds = sum(each.seconds for each in spent)
-    if not seconds:
-        return "No trial has come to a report yet."
-    shares = ", ".join(
-        f"{share(each.seconds / seconds)} on {count(each.trials, 'trial')} {each.kind}" for each in spent
-    )
-    told = f"All trials together trained for {duration(seconds)}: {shares}."
-    counted = [each for each in spent if each.kind in (State.COMPLETE, State.PRUNED)]
-    n, seen = sum(each.trials for each in counted), sum(each.images for each in counted)
-    pruned = sum(each.trials for each in counted if each.kind == State.PRUNED)
-    if pruned:
-        told += (
-            f" Without pruning these {n:,} trials would have seen {n * total_images / epoch_images:,.0f} "
-            f"epochs; they saw {seen / epoch_images:,.0f} ({share(seen / (n * total_images))})."
-        )
-    return told

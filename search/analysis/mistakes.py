@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search.report.words import count, listed, percent
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Confusion:
@@ -64,19 +62,6 @@ class Mistakes:
     confusions: tuple[Confusion, ...]
     worst: tuple[Mistake, ...]
     """the mistakes that the network was surest of, first the surest"""
-
-
-def confusion_in_words(confusion: Confusion, *, named: int = 3) -> str:
-    """How often a head is wrong, and what it takes for what most often."""
-    n, wrong = confusion.examples, confusion.wrong
-    name = confusion.head.replace("_", " ").capitalize()
-    if not wrong:
-        return f"{name}: no mistake in {n:,} examples."
-    pairs = [f"{truth} taken for {said} ({times}×)" for truth, said, times in confusion.pairs()[:named]]
-    return (
-        f"{name}: {count(wrong, 'mistake')} in {n:,} examples ({percent(wrong / n)}); most often "
-        f"{listed(pairs)}."
-    )
 
 
 def surest_first(mistakes: Sequence[Mistake]) -> tuple[Mistake, ...]:
