@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from search.analysis import racing, two_way
 from search.analysis.intervals import mean_of_heads_interval, wilson
+from search.analysis.standing import Stand, confirmation
 from search.records import (
     Answers,
     Confirming,
@@ -44,7 +45,7 @@ from search.records import (
     StudySpec,
     TrialRecord,
 )
-from search.report.confirming.standing import Stand, confirmation
+from search.report.confirmation_sentences import sentences
 
 Array = NDArray[np.float64]
 Kind = Literal["seeds", "digits", "both"]
@@ -245,7 +246,7 @@ def claims(stand: Stand) -> tuple[bool, bool, bool]:
     """Whether the page calls a rival worse, a reference better or worse, and whether it has an interval of a
     difference that excludes zero, with or without a sentence."""
     found = confirmation(stand)
-    said = [each for each in found.words if "cannot be told" not in each]
+    said = [each for each in sentences(found) if "cannot be told" not in each]
     return (
         any(phrase in each for each in said for phrase in RIVAL),
         any(phrase in each for each in said for phrase in REFERENCE),

@@ -4,9 +4,55 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from search.analysis.ranking import best_point, count, leading
-from search.records import Claim, Counts, Point, Running, Snapshot, State, StudyRecord, TrialRecord
+from search.records import Claim, Counts, Point, State, StudyRecord, TrialRecord
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Running:
+    """A trial at work, as `tune run` shows it."""
+
+    trial: TrialRecord
+    worker: str
+    """host and process id"""
+    latest: Point | None
+    """None before the first point of its curve"""
+    epoch: float
+    """passes over the training examples at the latest point"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """A study at one moment, as `tune run` shows it."""
+
+    study: str
+    task: str
+    target_trials: int
+    trials: tuple[TrialRecord, ...]
+    """all of them, by number"""
+    counts: Counts
+    running: tuple[Running, ...]
+    waiting: int
+    """trials that wait in their workers' hands until it is clear how they stand"""
+    best: TrialRecord | None
+    """the searched trial with the highest score so far, finished or not; never a reference"""
+    best_point: Point | None
+    """of the best trial's curve, where its validation score is highest"""
+    reference: TrialRecord | None
+    """the reference with the highest score so far, finished or not"""
+    images_per_s: float
+    """training images a second, over all running trials, evaluation included"""
+    elapsed_s: float
+    """since this run began"""
+    remaining_s: float | None
+    """until the target at this run's pace, or until the last trials are trained to the end; without pruning
+    by how long whole trials take; None: nobody can tell yet"""
+    stopping: bool = False
+    """a signal has come: the workers put their trials in order"""
+    exhausted: bool = False
+    """as in StudyRecord"""
 
 
 def snapshot(

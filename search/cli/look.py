@@ -27,7 +27,7 @@ from search.cli.words import (
 from search.records import Failure
 
 if TYPE_CHECKING:
-    from search.confirmation import Confirmation
+    from search.analysis.confirmation import Confirmation
     from search.records import ForeignTrial, TrialRecord
     from search.service.look import Best, ForeignStudy, StudyView, TrialsView
 

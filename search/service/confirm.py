@@ -12,13 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from search.analysis import racing
+from search.analysis import racing, standing
+from search.analysis.confirmation import Confirmation
 from search.analysis.ranking import count
-from search.confirmation import Confirmation
 from search.errors import ConfigError, TuneError, UsageError
 from search.records import Confirming, StudyRecord, TrialRecord
 from search.report import words
-from search.report.confirming import standing
 from search.service.check import check
 from search.service.confirmed import confirmations, stand
 from search.service.create import SUFFIX, PrecisionName, validation_pictures

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from search.analysis import two_way
+from search.analysis import standing, two_way
+from search.analysis.confirmation import Confirmation
 from search.analysis.two_way import Digits, Intervals
-from search.confirmation import Confirmation, Look
 from search.errors import ConfigError
-from search.records import Answers, State, StudyRecord
-from search.report.confirming import standing
+from search.records import Answers, Look, State, StudyRecord
 from search.service.look import reader_of, record_of, space_of
 from search.study.grid import is_exhausted
 from search.study.reading import Reading, open_reading

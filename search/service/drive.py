@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from search.analysis.pace import Snapshot
 from search.errors import Interrupted, TryAgain, TuneError
 from search.machine import is_here
-from search.records import Failure, Snapshot, StudyRecord
+from search.records import Failure, StudyRecord
 from search.report.words import count, percent
 from search.service.create import RunRequest
 from search.service.other_hosts import OtherHosts

@@ -12,10 +12,10 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from search.analysis.confirmation import Confirmation
 from search.analysis.two_way import Intervals
-from search.confirmation import Confirmation, Look
 from search.errors import ConfigError, TuneError, UsageError
-from search.records import CheckpointRecord, ExportRecord, Scores, State
+from search.records import CheckpointRecord, ExportRecord, Look, Scores, State
 from search.report.model_card import CardFacts, LayerRow, Setting, card
 from search.report.words import better, count, percent
 from search.seeds import derive

@@ -7,10 +7,10 @@ import shlex
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from search.confirmation import Confirmation, Look, SeedRun, TestEvaluations
+from search.analysis.confirmation import Confirmation, SeedRun
+from search.analysis.standing import Stand, best_run, confirmation
 from search.errors import ConfigError, TuneError
-from search.records import Answers, CheckpointRecord
-from search.report.confirming.standing import Stand, best_run, confirmation
+from search.records import Answers, CheckpointRecord, Look, TestEvaluations
 from search.report.words import count
 from search.study.storage import Storage
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from search.analysis import pace
+from search.analysis.pace import Snapshot
 from search.analysis.ranking import Gain, best_point, gains, leading, reaches, winner
 from search.machine import is_here
-from search.records import Point, Snapshot, State, StudyRecord, TrialRecord
+from search.records import Point, State, StudyRecord, TrialRecord
 from search.service.look import reader_of, space_of
 from search.study.grid import is_discrete, is_exhausted
 from search.study.storage import Storage

@@ -9,17 +9,18 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from search.confirmation import Look, TestEvaluations
 from search.records import (
     Answers,
     CheckpointRecord,
     Claim,
     CurveCheck,
     ExportRecord,
+    Look,
     Measured,
     Point,
     StudyRecord,
     StudySpec,
+    TestEvaluations,
     Worker,
 )
 from search.store.base import LeaseLost, Store

@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 
 from sqlalchemy import RowMapping
 
-from search.confirmation import Look
 from search.records import (
     CheckpointRecord,
     Claim,
     ExportRecord,
     HeadScore,
+    Look,
     Point,
     Scores,
     StudyRecord,

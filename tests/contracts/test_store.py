@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, select, update
 
-from search.confirmation import Look
 from search.errors import TryAgain
 from search.records import (
     Answers,
@@ -22,6 +21,7 @@ from search.records import (
     Claim,
     ExportRecord,
     HeadScore,
+    Look,
     Point,
     Scores,
     StudySpec,

@@ -24,10 +24,11 @@ from data.twodigit import TwoDigit
 from models.checkpoint import load_checkpoint
 from models.training import Diverged, evaluate
 from search.analysis import racing
+from search.analysis.confirmation import Confirmation
 from search.analysis.two_way import right
-from search.confirmation import Confirmation
 from search.errors import TuneError
 from search.records import Confirming, State
+from search.report.confirmation_sentences import sentences
 from search.service import confirm as service
 from search.service.compare import compare
 from search.service.confirmed import confirmation
@@ -190,7 +191,7 @@ class TestFromBeginningToEnd:
         assert problem is None
         assert (found.confirmed_in, found.epochs) == ("twodigit.confirm-0.03", 0.03)
         assert len(found.looks) == 6
-        assert "twice for models of this study" in " ".join(found.words)
+        assert "twice for models of this study" in " ".join(sentences(found))
         assert confirm(seeds=2, epochs=None)[0] == found, "the one begun last goes on"
         read = confirmation(url, "twodigit")
         assert read is not None
@@ -199,7 +200,8 @@ class TestFromBeginningToEnd:
             "what is exported"
         )
         assert (
-            f"Another confirmation, {worse.confirmed_in} ({worse.epochs:g} epochs), chose" in read.words[-1]
+            f"Another confirmation, {worse.confirmed_in} ({worse.epochs:g} epochs), chose"
+            in sentences(read)[-1]
         )
 
     def test_two_confirmations_are_paired_seed_by_seed(self, url: str, confirm: Confirm) -> None:
@@ -229,7 +231,7 @@ class TestFromBeginningToEnd:
         read = confirmation(url, "twodigit")
         assert read is not None
         assert (read.confirmed_in, read.chosen) == ("twodigit.confirm", decided.chosen)
-        assert read.words[-1] == (
+        assert sentences(read)[-1] == (
             f"Another confirmation, {begun.confirmed_in} ({EPOCHS:g} epochs, leaders widened 2 times), "
             "has not decided yet."
         )
@@ -255,7 +257,7 @@ class TestFromBeginningToEnd:
         [leader] = [each for each in wide.candidates if each.reference is None]
         found = [run for run in runs if run.confirming and run.confirming.candidate == leader.trial]
         assert all(run.settings == leader.settings for run in found), "what is told was trained"
-        words = " ".join(wide.words)
+        words = " ".join(sentences(wide))
         assert f"Trial {leader.trial}, widened 1.5 times, is chosen" in words
         assert "1.5 times the width and every validation digit give" in words
         repeated = here("repeat", wide.confirmed_in, "--trial", "0", "--json", cwd=tmp_path).parsed
@@ -331,7 +333,9 @@ class TestDropping:
         ends = {run.seed: state for run, state in states(url).items() if run.candidate == out}
         assert ends == dict.fromkeys(range(3), State.PRUNED)
         assert found.chosen not in (None, out)
-        assert any(f"Trial {out} is out: on seed 0 it failed (diverged)." in each for each in found.words)
+        assert any(
+            f"Trial {out} is out: on seed 0 it failed (diverged)." in each for each in sentences(found)
+        )
         assert sum(run.state.counts for run in runs) == 4 * 3, "exactly what was asked for"
 
 

@@ -20,9 +20,8 @@ import pytest
 import torch
 
 from data.mnist import Mnist
-from search.confirmation import Look
 from search.errors import TuneError
-from search.records import CheckpointRecord, Point, StudySpec, Worker
+from search.records import CheckpointRecord, Look, Point, StudySpec, Worker
 from search.service.create import RunRequest, create_or_resume
 from search.service.delete import Losses, delete, delete_what_others_left
 from search.service.repeat import repeat

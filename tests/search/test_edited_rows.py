@@ -20,20 +20,21 @@ from sqlalchemy import Connection, Engine, Integer, MetaData, Numeric, Table, cr
 from sqlalchemy.exc import SQLAlchemyError
 
 from data.mnist import Mnist
+from search.analysis import standing
 from search.cli.app import run_command
 from search.cli.run import _ending
-from search.confirmation import Look
 from search.errors import TuneError, exit_code
 from search.records import (
     CheckpointRecord,
     Failure,
     HeadScore,
+    Look,
     Point,
     Scores,
     State,
     Worker,
 )
-from search.report.confirming import standing
+from search.report.confirmation_sentences import sentences
 from search.service import confirm as confirming
 from search.service.confirmed import stand
 from search.service.create import RunRequest, create_or_resume
@@ -304,7 +305,7 @@ def services(
             study, own = confirming._begin(storage, record, request, mnist)
             confirming._queue(storage, study, own, trials, candidates, 3)
             found = standing.confirmation(stand(storage, own.name))
-            assert not NOT_FINITE.search(" ".join(found.words))
+            assert not NOT_FINITE.search(" ".join(sentences(found)))
 
     def note() -> None:
         with open_reading(url) as reading:

@@ -27,10 +27,11 @@ from data.tasks import get_task
 from models import export as formats
 from models.checkpoint import load_checkpoint
 from models.export import rebuild
+from search.analysis.confirmation import Candidate, Confirmation, SeedRun
 from search.analysis.intervals import wilson
 from search.analysis.ranking import best_point
-from search.confirmation import Candidate, Confirmation, Look, SeedRun
 from search.errors import ConfigError
+from search.records import Look
 from search.report.markdown import sparkline
 from search.report.model_card import CardFacts, card
 from search.seeds import derive
@@ -225,17 +226,19 @@ class TestCard:
             high=0.5543,
         )
         reference = replace(candidate, trial=0, reference="course-conv", mean=0.56)
+        search = found_trial(f"sqlite:///{copy / 'studies.db'}", "twodigit", 3).record
         confirmation = Confirmation(
-            study="twodigit",
-            task="twodigit",
-            confirmed_in="again",
+            search=search,
+            confirming=found.record,
             seeds=2,
-            epochs=0.02,
             candidates=(reference, candidate),
             chosen=3,
             best_run=run,
+            searched=search.target_trials,
+            search_winner=3,
+            finished_runs=4,
+            wanted=4,
             looks=(),
-            words=("Trial 3 is chosen.",),
         )
         monkeypatch.setattr(service, "confirmation", lambda url, name: confirmation)
         done = here("export", "twodigit", "--out", "confirmed", cwd=copy)
@@ -249,7 +252,7 @@ class TestCard:
         assert (told["study"], told["trial"]) == ("again", best["trial"])
         assert "are those of trial 3 of twodigit, which were trained again on 2 fresh seeds" in text
         assert "54.32 % on validation on average, 95 % interval 53.21 % to 55.43 %" in text
-        assert "Trial 3 is chosen." in text
+        assert "Trial 3 is chosen: 54.32 % on validation, the mean of 2 seeds" in text
         assert "so that this score is also lucky" not in text
 
     def test_a_name_is_neither_markdown_nor_a_command(self, facts: CardFacts) -> None:

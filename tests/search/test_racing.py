@@ -12,20 +12,22 @@ import pytest
 
 from search.analysis import racing
 from search.analysis.intervals import wilson
-from search.confirmation import Look, TestEvaluations
+from search.analysis.standing import Stand, confirmation
 from search.records import (
     Answers,
     Confirming,
     Failure,
     HeadScore,
+    Look,
     Point,
     Scores,
     State,
     StudyRecord,
     StudySpec,
+    TestEvaluations,
     TrialRecord,
 )
-from search.report.confirming.standing import Stand, confirmation
+from search.report.confirmation_sentences import sentences
 
 NOW = datetime.datetime(2026, 11, 23, 12, tzinfo=datetime.UTC)
 COMPLETE, PRUNED, FAILED = State.COMPLETE, State.PRUNED, State.FAILED
@@ -237,7 +239,7 @@ class TestConfirmation:
         assert [(each.trial, each.dropped) for each in found.candidates if each.dropped] == [(3, True)]
 
     def test_a_winner_that_is_worse(self) -> None:
-        words = " ".join(confirmation(overtaken()).words)
+        words = " ".join(sentences(confirmation(overtaken())))
         assert "The winner of the search, trial 2, is behind it by 0.50 points on the same 4 seeds (" in words
         assert "95 % for all 3 comparisons together" in words
         assert "The search saw 99.20 % in it, with one seed; 4 fresh seeds give 98.00 %." in words
@@ -252,13 +254,13 @@ class TestConfirmation:
         found = [*runs({0: [0.98, 0.97]}), *failed, run(60, 1, 0, None, PRUNED)]
         result = confirmation(stand(trials, found))
         assert result.chosen == 0
-        words = " ".join(result.words)
+        words = " ".join(sentences(result))
         assert f"Trial 1 is out: on seed 0 it failed ({failure})." in words
         assert "The winner of the search, trial 1, cannot be chosen: it fails on another seed." in words
 
     def test_two_seeds_allow_no_verdict(self) -> None:
         found = confirmation(stand(SEARCH, runs({1: [0.99, 0.99], 2: [0.5, 0.5]})))
-        words = " ".join(found.words)
+        words = " ".join(sentences(found))
         assert "3 seeds at least can tell a difference from chance" in words
         assert "The winner of the search, trial 2, has 50.00 %, on the same 2 seeds −49.00 points." in words
         assert [gap.low for gap in found.gaps] == [None]
@@ -266,7 +268,7 @@ class TestConfirmation:
     def test_without_the_single_answers_nothing_is_told_from_chance(self) -> None:
         """As in confirmations of a previous version."""
         found = confirmation(stand(SEARCH, runs({1: [0.985] * 3, 2: [0.5] * 3}), known=False))
-        words = " ".join(found.words)
+        words = " ".join(sentences(found))
         assert "did not record which answers were right" in words
         assert "is behind it" not in words
         best = found.candidates[0]
@@ -277,18 +279,18 @@ class TestConfirmation:
         """Differences of 0.03 points on each seed: three images of 10,000."""
         scores = {1: [0.9853, 0.9854, 0.9855], 2: [0.9850, 0.9851, 0.9852]}
         assert racing.hopeless({k: dict(enumerate(v)) for k, v in scores.items()}, 2, 1)
-        words = " ".join(confirmation(stand(SEARCH[:3], runs(scores))).words)
+        words = " ".join(sentences(confirmation(stand(SEARCH[:3], runs(scores)))))
         assert "The winner of the search, trial 2, may be as good" in words
 
     def test_the_best_of_several_means_has_room_for_the_choice_and_its_rivals_share_the_error(self) -> None:
         scores = {1: [0.985, 0.986, 0.985], 2: [0.9846, 0.9853, 0.9846], 3: [0.97, 0.97, 0.97]}
-        alone = " ".join(confirmation(stand(SEARCH, runs({k: scores[k] for k in (1, 2)}))).words)
-        several = " ".join(confirmation(stand(SEARCH, runs(scores))).words)
+        alone = " ".join(sentences(confirmation(stand(SEARCH, runs({k: scores[k] for k in (1, 2)})))))
+        several = " ".join(sentences(confirmation(stand(SEARCH, runs(scores)))))
         assert "with room for the choice of the best of 2" in alone
         assert "with room for the choice of the best of 3" in several
         assert "comparisons" not in alone
         assert "95 % for all 2 comparisons together" in several
-        one = " ".join(confirmation(stand(SEARCH[:3], runs({2: [0.99, 0.99]}))).words)
+        one = " ".join(sentences(confirmation(stand(SEARCH[:3], runs({2: [0.99, 0.99]})))))
         assert "room for the choice" not in one
 
     def test_while_more_runs_are_queued_nothing_is_decided_and_nobody_is_out(self) -> None:
@@ -297,13 +299,13 @@ class TestConfirmation:
         queued = run(50, 1, 2, None, State.WAITING)
         found = stand(SEARCH, [*done, queued])
         assert not found.finished
-        said = confirmation(found).words
+        said = sentences(confirmation(found))
         assert said[-1] == "4 of 5 runs are finished; `tune confirm s` goes on."
 
     def test_a_winner_that_is_chosen_again(self) -> None:
         trials = [trial(0, 0.97), trial(1, 0.985)]
         scores = {0: [0.95, 0.951, 0.95], 1: [0.985, 0.986, 0.985]}
-        words = " ".join(confirmation(stand(trials, runs(scores))).words)
+        words = " ".join(sentences(confirmation(stand(trials, runs(scores)))))
         assert "It is the winner of the search, too." in words
         assert "Next comes trial 0, on the same 3 seeds 3.50 points behind (" in words
         assert "told apart" not in words
@@ -311,13 +313,13 @@ class TestConfirmation:
     def test_a_winner_that_chance_could_have_put_second(self) -> None:
         trials = [trial(0, 0.97), trial(1, 0.985)]
         scores = {0: [0.98, 0.99, 0.985], 1: [0.985, 0.983, 0.985]}
-        words = " ".join(confirmation(stand(trials, runs(scores))).words)
+        words = " ".join(sentences(confirmation(stand(trials, runs(scores)))))
         assert "The winner of the search, trial 1, may be as good" in words
         assert "Next comes" not in words, "who is next was just said"
 
     def test_a_choice_that_was_close(self) -> None:
         scores = {1: [0.985, 0.986, 0.985], 2: [0.97, 0.97, 0.97], 3: [0.985, 0.984, 0.986]}
-        words = " ".join(confirmation(stand(SEARCH, runs(scores))).words)
+        words = " ".join(sentences(confirmation(stand(SEARCH, runs(scores)))))
         assert "Next comes trial 3, on the same 3 seeds 0.03 points behind" in words
         assert "the two cannot be told apart" in words
 
@@ -325,7 +327,7 @@ class TestConfirmation:
         whole, half = runs({1: [0.98, 0.98, 0.98]}), runs({2: [0.99, 0.99]})
         found = confirmation(stand(SEARCH, [*whole, *half], target=6))
         assert (found.chosen, found.best_run) == (None, None)
-        assert found.words[-1] == "5 of 6 runs are finished; `tune confirm s` goes on."
+        assert sentences(found)[-1] == "5 of 6 runs are finished; `tune confirm s` goes on."
 
     @pytest.mark.parametrize(
         ("scores", "said"),
@@ -343,28 +345,28 @@ class TestConfirmation:
         found = confirmation(stand(SEARCH[:2], runs({0: scores, 1: mine}, {0: "course-mlp"})))
         assert found.candidates[0].trial == 0
         assert found.chosen == 1
-        assert said in found.words[0]
+        assert said in sentences(found)[0]
 
     def test_a_reference_that_may_be_as_good(self) -> None:
         scores = {0: [0.98, 0.99, 0.97], 1: [0.9802, 0.97, 0.9902]}
         found = confirmation(stand(SEARCH[:2], runs(scores, {0: "course-mlp"})))
         said = "Whether it is better than the reference course-mlp cannot be told"
-        assert any(said in each for each in found.words)
+        assert any(said in each for each in sentences(found))
 
     def test_everybody_out(self) -> None:
         failed = run(0, 1, 0, None, FAILED, failure=Failure.DIVERGED)
         found = confirmation(stand(SEARCH[:2], [failed, run(1, 1, 0, None, PRUNED)]))
         assert found.chosen is None
-        assert found.words[-1] == "Nothing can be chosen: every candidate is out."
+        assert sentences(found)[-1] == "Nothing can be chosen: every candidate is out."
 
     def test_an_unfinished_search_and_another_budget_are_said(self) -> None:
         found = confirmation(stand(SEARCH[:3], runs({2: [0.98, 0.98]}), search_target=9, epochs=4))
-        assert found.words[0] == "The search is not finished (3 of 9 trials): its leaders may change."
-        assert any("4 epochs for 2" in sentence for sentence in found.words)
+        assert sentences(found)[0] == "The search is not finished (3 of 9 trials): its leaders may change."
+        assert any("4 epochs for 2" in sentence for sentence in sentences(found))
 
     def test_a_search_that_went_on_has_a_winner_that_is_not_confirmed(self) -> None:
         found = confirmation(stand([*SEARCH, trial(4, 0.999)], runs({2: [0.98, 0.98]})))
-        assert any("new winner, trial 4, which is not confirmed" in sentence for sentence in found.words)
+        assert any("new winner, trial 4, which is not confirmed" in sentence for sentence in sentences(found))
 
 
 class TestLooks:
@@ -376,7 +378,7 @@ class TestLooks:
     def test_the_gaps_and_the_count(self) -> None:
         mlp = overtaken().runs[0].trial_id
         found = confirmation(overtaken(looks=[look(self.best_of_1(), 0.98), look(mlp, 0.93)]))
-        words = " ".join(found.words)
+        words = " ".join(sentences(found))
         assert "(98.60 % on validation) reach 98.00 %" in words
         assert "97.00 %, 98.50 % (+1.50), 98.00 % (−0.50). Some of the last step is no surprise" in words
         assert "97.52 to 98.39 %" in words, "Wilson, 3920 of 4000: the heads err together"
@@ -395,19 +397,21 @@ class TestLooks:
             digits_on_test=np.arange(IMAGES)[:, None],
         )
         found = confirmation(known)
-        assert "There it is better than the reference course-mlp by 5.00 points (" in " ".join(found.words)
+        assert "There it is better than the reference course-mlp by 5.00 points (" in " ".join(
+            sentences(found)
+        )
         [gap] = found.gaps_on_test
         assert (gap.trial, gap.seeds, gap.by) == (0, 0, pytest.approx(0.05))
 
     def test_a_test_set_that_was_no_harder_needs_no_excuse(self) -> None:
-        words = " ".join(confirmation(overtaken(looks=[look(self.best_of_1(), 0.99)])).words)
+        words = " ".join(sentences(confirmation(overtaken(looks=[look(self.best_of_1(), 0.99)]))))
         assert "99.00 % (+0.50)." in words
         assert "no surprise" not in words
 
     def test_more_looks_are_counted_and_warned_of(self) -> None:
         other = overtaken().runs[-2].trial_id
         found = confirmation(overtaken(looks=[look(other, 0.99), look(self.best_of_1(), 0.98, minutes=9)]))
-        words = " ".join(found.words)
+        words = " ".join(sentences(found))
         assert "evaluated twice in this storage: twice for models of this study." in words
         assert "With more than one evaluation" in words
 
@@ -416,7 +420,7 @@ class TestLooks:
             overtaken(looks=[look(self.best_of_1(), 0.98)]),
             evaluations=TestEvaluations(total=6, of_deleted_studies=3),
         )
-        words = " ".join(confirmation(counted).words)
+        words = " ".join(sentences(confirmation(counted)))
         assert (
             "evaluated 6 times in this storage: once for models of this study, 5 times for other studies "
             "(deleted ones: 3)." in words

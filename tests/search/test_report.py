@@ -11,14 +11,15 @@ from dataclasses import replace
 import pytest
 
 from search.analysis import basis
+from search.analysis.confirmation import Candidate, Confirmation, SeedRun
 from search.analysis.effects import Effect, Setting, Verdict, effects
 from search.analysis.extra_training import Training, Typical, chosen_among, courses, training
 from search.analysis.mistakes import Confusion, Mistake, Mistakes, surest_first
 from search.analysis.outcomes import best_so_far, front, leaders, spending
-from search.confirmation import Candidate, Confirmation, Look, SeedRun
 from search.records import (
     Failure,
     HeadScore,
+    Look,
     Point,
     Scores,
     State,
@@ -28,7 +29,7 @@ from search.records import (
     Value,
     Worker,
 )
-from search.report.confirming.verdict import choice
+from search.report.confirmation_sentences import choice, sentences
 from search.report.html import safe
 from search.report.one_study.figures import DOTS, effect, learning_curves, progress, sizes, thinned
 from search.report.one_study.material import Material
@@ -684,24 +685,29 @@ class TestPage:
             low=0.94,
             high=0.96,
         )
+        search = made().study
+        confirming = replace(
+            search, name="s-confirm", spec=replace(search.spec, confirms=search.name), target_trials=10
+        )
         found = Confirmation(
-            study="s",
-            task="twodigit",
-            confirmed_in="s-confirm",
+            search=search,
+            confirming=confirming,
             seeds=5,
-            epochs=4,
             candidates=(candidate, replace(candidate, trial=8, runs=(), dropped=True)),
             chosen=4,
             best_run=run,
+            searched=search.target_trials,
+            search_winner=4,
+            finished_runs=10,
+            wanted=10,
             looks=(look, look),
-            words=(),
         )
         chosen = choice(found, candidate)
-        found = replace(found, words=("It is not finished.", chosen, "It won the search, too.", "And more."))
+        then = sentences(found)[sentences(found).index(chosen) + 1]
         text = study_page(replace(made(), confirmation=found)).replace("\u00a0", " ")
         for said in (
             "<dt>Winner</dt><dd><strong>Trial 4, confirmed</strong>: <strong>95.00 %</strong>",
-            f"<dt>Confirmed?</dt><dd>{chosen} It won the search, too.</dd>",
+            f"<dt>Confirmed?</dt><dd>{chosen} {then}</dd>",
             "trial 4, chosen",
             "trial 8, dropped",
             "94.00 % to 96.00 %",

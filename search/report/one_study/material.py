@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from search.analysis.basis import Curves
+from search.analysis.confirmation import Confirmation
 from search.analysis.effects import Setting
 from search.analysis.findings import Findings, work_out
 from search.analysis.mistakes import Mistakes
 from search.analysis.ranking import Ranking, count, so_far
 from search.analysis.two_way import Digits
-from search.confirmation import Confirmation
 from search.records import Answers, Counts, StudyRecord, TrialRecord, Worker
 
 LEADERS = 10

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from shlex import quote
 
-from search.confirmation import Candidate, Confirmation, Look, TestEvaluations
-from search.records import StudyRecord
-from search.report.confirming import verdict
+from search.analysis.confirmation import Candidate, Confirmation
+from search.records import Look, StudyRecord, TestEvaluations
+from search.report.confirmation_sentences import choice, sentences
 from search.report.html import Html, code, paragraph, subheading, table
 from search.report.page import Section
 from search.report.words import count, percent, widened
@@ -24,7 +24,7 @@ def in_short(confirmation: Confirmation | None, *, study: StudyRecord, trials: i
     chosen = confirmation.choice
     if chosen is None:
         return f"Not yet: {confirmation.confirmed_in} has not decided."
-    said, words = verdict.choice(confirmation, chosen), confirmation.words
+    said, words = choice(confirmation, chosen), sentences(confirmation)
     then = words[words.index(said) + 1 :][:1] if said in words else ()
     return " ".join((said, *then))  # whom it chose, and what became of the winner
 
@@ -66,7 +66,7 @@ def confirmed(confirmation: Confirmation | None, *, study: StudyRecord, trials: 
         body=(
             *[
                 paragraph(sentence, kind="answer" if not place else "")
-                for place, sentence in enumerate(confirmation.words)
+                for place, sentence in enumerate(sentences(confirmation))
             ],
             paragraph(
                 f"{count(len(confirmation.candidates), 'configuration')} on "

@@ -1,4 +1,4 @@
-"""What a confirmation found out: frozen records beside those of search/records.py, standard library only.
+"""What a confirmation found out, as frozen values; search/analysis/standing.py works them out.
 
 A search ends with the best of many noisy scores. A confirmation trains the leaders of a search again on fresh
 seeds, ranks them by the mean, and evaluates the chosen one and the references on the test set, once.
@@ -6,48 +6,12 @@ seeds, ranks them by the mean, and evaluates the chosen one and the references o
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from search.records import Point, Value
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Look:
-    """One look at the test set, remembered as long as its study is: whoever looks often may choose by what he
-    saw."""
-
-    study_id: int
-    """Optuna's id of the study that the trial is in"""
-    trial_id: int
-    """Optuna's id of the trial whose weights were looked at"""
-    moment: datetime.datetime
-    """UTC"""
-    reason: str
-    """in words, e.g. "chosen by tune confirm" """
-    pictures: int
-    """different pictures that the accuracies were measured on"""
-    heads: Mapping[str, float]
-    """accuracy by head, a fraction of examples"""
-    joint: float
-    """fraction of examples on which every head is right"""
-
-    @property
-    def accuracy(self) -> float:
-        """Mean of the heads' accuracies."""
-        return sum(self.heads.values()) / len(self.heads)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TestEvaluations:
-    """How often the test set of a task was evaluated, as far as one storage knows: by any study."""
-
-    __test__ = False  # pytest takes what begins with Test for tests
-
-    total: int
-    of_deleted_studies: int
-    """of these, by studies that are deleted"""
+from search.analysis.intervals import accuracy_intervals
+from search.analysis.two_way import Intervals
+from search.records import Look, Point, StudyRecord, TestEvaluations, TrialRecord, Value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,17 +78,12 @@ class Gap:
 class Confirmation:
     """The leaders of a search, ranked honestly."""
 
-    study: str
+    search: StudyRecord
     """the study that was searched"""
-    task: str
-    confirmed_in: str
+    confirming: StudyRecord
     """the study that holds the confirming trials"""
     seeds: int
     """asked for"""
-    epochs: float
-    """budget of each confirming trial in passes over the training examples"""
-    widen: float = 1.0
-    """leaders have so many times the channels and units that they had in the search; references do not"""
     candidates: tuple[Candidate, ...]
     """best mean first; references among them"""
     chosen: int | None
@@ -132,21 +91,70 @@ class Confirmation:
     candidate has all its seeds yet"""
     best_run: SeedRun | None
     """of the chosen candidate's runs, the one with the best validation score; its weights are exported"""
+    searched: int
+    """finished trials of the search"""
+    search_winner: int | None
+    """number of the best complete searched trial; None: no searched trial is complete"""
+    finished_runs: int
+    wanted: int
+    """runs that were asked for"""
+    failed: Mapping[int, TrialRecord] = field(default_factory=dict)
+    """candidates that are out for failing, by number, with the run that ended their race"""
     gaps: tuple[Gap, ...] = ()
     """of the chosen candidate to every other one, in their order"""
-    intervals_on_test: Mapping[int, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
-    """by id of an evaluated trial: 95 % intervals over digits of "mean", each head and "joint"; none for
-    trials whose single answers are not known"""
+    intervals_on_test: Mapping[int, Intervals] = field(default_factory=dict)
+    """by id of an evaluated trial: 95 % intervals over digits; none for trials whose single answers are not
+    known"""
     gaps_on_test: tuple[Gap, ...] = ()
     """of the best run to that of each reference, on the test set; empty before the test evaluations"""
     evaluations: TestEvaluations | None = None
     """of the task's test set in the whole storage; None: not known"""
     looks: tuple[Look, ...]
     """every look at the test set for this study and its confirmation, oldest first"""
-    words: tuple[str, ...]
-    """what follows from it, sentence by sentence"""
+    looks_at_references: int = 0
+    """of these"""
+    others: tuple[Confirmation, ...] = ()
+    """other confirmations of the same study, oldest first"""
+
+    @property
+    def study(self) -> str:
+        """Name of the study that was searched."""
+        return self.search.name
+
+    @property
+    def task(self) -> str:
+        """Of both studies."""
+        return self.search.spec.task
+
+    @property
+    def confirmed_in(self) -> str:
+        """Name of the study that holds the confirming trials."""
+        return self.confirming.name
+
+    @property
+    def epochs(self) -> float:
+        """Budget of each confirming trial in passes over the training examples."""
+        return self.confirming.spec.epochs
+
+    @property
+    def widen(self) -> float:
+        """So many times the channels and units of the search has each leader; references have the same."""
+        return self.confirming.spec.widen
 
     @property
     def choice(self) -> Candidate | None:
         """The candidate that is `chosen`."""
         return next((each for each in self.candidates if each.trial == self.chosen), None)
+
+    def gap_to(self, trial: int) -> Gap | None:
+        """Of the chosen candidate to this one; None where there is none."""
+        return next((gap for gap in self.gaps if gap.trial == trial), None)
+
+    def last_look(self, run: SeedRun) -> Look | None:
+        """The latest look at this run's weights; None where there is none."""
+        return next((look for look in reversed(self.looks) if look.trial_id == run.trial_id), None)
+
+    def intervals_of(self, look: Look) -> Intervals:
+        """95 % intervals of a test evaluation: over digits, else as if no two images shared one."""
+        known = self.intervals_on_test.get(look.trial_id)
+        return known or accuracy_intervals(look.heads, look.joint, look.pictures)

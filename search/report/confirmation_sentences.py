@@ -7,14 +7,11 @@ excludes zero, with all such sentences of a page erring together in at most 5 of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from shlex import quote
 
-from search.analysis.intervals import accuracy_intervals
-from search.analysis.ranking import best_trial
-from search.analysis.two_way import SEEDS, Intervals
-from search.confirmation import Candidate, Confirmation, Gap, Look, SeedRun
-from search.records import StudyRecord, TrialRecord
+from search.analysis.confirmation import Candidate, Confirmation, Gap, SeedRun
+from search.analysis.two_way import SEEDS
 from search.report.words import listed, percent, points, widened
 
 EASY = (
@@ -23,34 +20,23 @@ EASY = (
 )
 
 
-def sentences(
-    found: Confirmation,
-    *,
-    search: StudyRecord,
-    trials: Sequence[TrialRecord],
-    finished: tuple[int, int],
-    searched: int,
-    failed: Mapping[int, TrialRecord],
-    every_digit: bool,
-    beside: int,
-) -> Iterator[str]:
-    """What follows from `found`, one sentence after the other.
+def sentences(found: Confirmation) -> tuple[str, ...]:
+    """What follows from a confirmation, one sentence after the other; the last ones name the others."""
+    return (*_sentences(found), *(_beside(other) for other in found.others))
 
-    trials: of the search. finished: runs of the confirmation, and how many there shall be. searched: finished
-    trials of the search. failed: candidates out of the race for failing, with the run that ended it.
-    every_digit: it validates on other compositions than the search. beside: test evaluations of references.
-    """
-    if not search.is_finished(searched):
+
+def _sentences(found: Confirmation) -> Iterator[str]:
+    if not found.search.is_finished(found.searched):
         yield (
-            f"The search is not finished ({searched} of {search.target_trials} trials): "
+            f"The search is not finished ({found.searched} of {found.search.target_trials} trials): "
             "its leaders may change."
         )
-    for candidate, run in sorted(failed.items()):
+    for candidate, run in sorted(found.failed.items()):
         assert run.confirming is not None
         yield f"Trial {candidate} is out: on seed {run.confirming.seed} it failed ({run.failure})."
     chosen = found.choice
     if chosen is None or found.best_run is None:
-        done, wanted = finished
+        done, wanted = found.finished_runs, found.wanted
         if done < wanted or not all(each.dropped or each.reference for each in found.candidates):
             yield f"{done} of {wanted} runs are finished; `tune confirm {quote(found.study)}` goes on."
         else:
@@ -65,12 +51,10 @@ def sentences(
             "A previous version of tune did not record which answers were right: no difference can be told "
             f"from chance. `tune delete {quote(found.confirmed_in)}` makes room for a new confirmation."
         )
-    yield from _of_the_search(
-        found, chosen, search=search, trials=trials, failed=failed, every_digit=every_digit
-    )
-    yield from _next(found, search_winner=_winner(trials))
+    yield from _of_the_search(found, chosen)
+    yield from _next(found)
     yield from _worse_references(found, chosen)
-    yield from _test(found, chosen, found.best_run, beside=beside)
+    yield from _test(found, chosen, found.best_run)
 
 
 def choice(found: Confirmation, chosen: Candidate) -> str:
@@ -87,7 +71,7 @@ def choice(found: Confirmation, chosen: Candidate) -> str:
 def _better_references(found: Confirmation, chosen: Candidate) -> Iterator[str]:
     """What comes first: a reference with a better mean than the chosen one."""
     for each in found.candidates:
-        gap = gap_to(found, each.trial)
+        gap = found.gap_to(each.trial)
         if each.reference is None or gap is None or gap.by >= 0:
             continue
         if gap.high is not None and gap.high < 0:
@@ -105,7 +89,7 @@ def _better_references(found: Confirmation, chosen: Candidate) -> Iterator[str]:
 
 def _worse_references(found: Confirmation, chosen: Candidate) -> Iterator[str]:
     for each in found.candidates:
-        gap = gap_to(found, each.trial)
+        gap = found.gap_to(each.trial)
         if each.reference is None or gap is None or gap.by < 0 or gap.low is None:
             continue
         if gap.low > 0:
@@ -119,19 +103,14 @@ def _worse_references(found: Confirmation, chosen: Candidate) -> Iterator[str]:
             )
 
 
-def _winner(trials: Sequence[TrialRecord]) -> int | None:
-    best = best_trial([trial for trial in trials if trial.reference is None])
-    return None if best is None else best.number
-
-
-def _next(found: Confirmation, *, search_winner: int | None) -> Iterator[str]:
+def _next(found: Confirmation) -> Iterator[str]:
     """How sure the choice is."""
     rivals = {each.trial for each in found.candidates if each.reference is None}
     gaps = [gap for gap in found.gaps if gap.trial in rivals and gap.low is not None]
     if not gaps:
         return
     gap = min(gaps, key=lambda gap: (gap.by, gap.trial))
-    if gap.trial == search_winner or gap.low is None:  # it was said
+    if gap.trial == found.search_winner or gap.low is None:  # it was said
         return
     told = (
         f"Next comes trial {gap.trial}, on the same {gap.seeds} seeds {_unsigned(gap.by)} "
@@ -140,20 +119,12 @@ def _next(found: Confirmation, *, search_winner: int | None) -> Iterator[str]:
     yield f"{told}." if gap.low > 0 else f"{told}: the two cannot be told apart."
 
 
-def _of_the_search(
-    found: Confirmation,
-    chosen: Candidate,
-    *,
-    search: StudyRecord,
-    trials: Sequence[TrialRecord],
-    failed: Mapping[int, TrialRecord],
-    every_digit: bool,
-) -> Iterator[str]:
+def _of_the_search(found: Confirmation, chosen: Candidate) -> Iterator[str]:
     """How the search's winner did on fresh seeds."""
-    number = _winner(trials)
+    number = found.search_winner
     if number is None:
         return
-    if number in failed:
+    if number in found.failed:
         yield f"The winner of the search, trial {number}, cannot be chosen: it fails on another seed."
         return
     winner = next((each for each in found.candidates if each.trial == number), None)
@@ -163,7 +134,7 @@ def _of_the_search(
             f"`tune confirm {quote(found.study)}` does it."
         )
         return
-    gap = gap_to(found, number)
+    gap = found.gap_to(number)
     if winner is chosen:
         yield "It is the winner of the search, too."
     elif gap is not None:
@@ -175,11 +146,11 @@ def _of_the_search(
         else:
             yield f"{named} has {percent(winner.mean)}, {on} {points(-gap.by)} points."
     changed = [f"{len(winner.runs)} fresh seeds"]
-    if found.epochs != search.spec.epochs:
-        changed.append(f"{found.epochs:g} epochs for {search.spec.epochs:g}")
+    if found.epochs != found.search.spec.epochs:
+        changed.append(f"{found.epochs:g} epochs for {found.search.spec.epochs:g}")
     if found.widen > 1:
         changed.append(f"{found.widen:g} times the width")
-    if every_digit:
+    if found.confirming.spec.compositions != found.search.spec.compositions:
         changed.append("every validation digit")
     yield (
         f"The search saw {percent(winner.search_value)} in it, with one seed; {listed(changed)} give "
@@ -187,13 +158,13 @@ def _of_the_search(
     )
 
 
-def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun, *, beside: int) -> Iterator[str]:
+def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun) -> Iterator[str]:
     """What the test set says, and how often it was asked."""
-    look = last_look(found.looks, best_run)
+    look = found.last_look(best_run)
     if look is None:
         yield "The chosen one was not evaluated on the test set yet."
         return
-    low, high = intervals(found, look)["mean"]
+    low, high = found.intervals_of(look)["mean"]
     yield (
         f"On test the weights of its best seed ({percent(best_run.value)} on validation) reach "
         f"{percent(look.accuracy)}, 95 % interval {_range(low, high)} over {look.pictures:,} images."
@@ -217,11 +188,13 @@ def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun, *, beside: 
     )
     if look.accuracy < chosen.mean:
         yield EASY
-    yield from _ledger(found, own=len(found.looks) - beside, beside=beside)
+    yield from _ledger(found)
 
 
-def _ledger(found: Confirmation, *, own: int, beside: int) -> Iterator[str]:
+def _ledger(found: Confirmation) -> Iterator[str]:
     """How often the test set was evaluated, for this study and in the whole storage."""
+    beside = found.looks_at_references
+    own = len(found.looks) - beside
     known = found.evaluations
     total = max(own + beside, 0 if known is None else known.total)
     told = f"{times(own)} for models of this study"
@@ -239,7 +212,7 @@ def _ledger(found: Confirmation, *, own: int, beside: int) -> Iterator[str]:
         )
 
 
-def beside(other: Confirmation) -> str:
+def _beside(other: Confirmation) -> str:
     """One sentence on another confirmation of the same study."""
     how = f"{other.epochs:g} epochs{widened(other.widen, 'leaders')}"
     chosen = other.choice
@@ -249,22 +222,6 @@ def beside(other: Confirmation) -> str:
         else f"chose trial {chosen.trial}: {percent(chosen.mean)} on validation"
     )
     return f"Another confirmation, {other.confirmed_in} ({how}), {came}."
-
-
-def intervals(found: Confirmation, look: Look) -> Intervals:
-    """95 % intervals of a test evaluation: over digits, else as if no two images shared one."""
-    known = found.intervals_on_test.get(look.trial_id)
-    return known or accuracy_intervals(look.heads, look.joint, look.pictures)
-
-
-def last_look(looks: Sequence[Look], run: SeedRun) -> Look | None:
-    """The latest look at this run's weights; None where there is none."""
-    return next((look for look in reversed(looks) if look.trial_id == run.trial_id), None)
-
-
-def gap_to(found: Confirmation, trial: int) -> Gap | None:
-    """Of the chosen candidate to this one; None where there is none."""
-    return next((gap for gap in found.gaps if gap.trial == trial), None)
 
 
 def times(n: int) -> str:

@@ -1,4 +1,4 @@
-"""What a confirmation found out, from the trials of both studies and the test evaluations."""
+"""Works out what a confirmation found, from the trials of both studies and the test evaluations."""
 
 from __future__ import annotations
 
@@ -11,12 +11,21 @@ from statistics import fmean
 import numpy as np
 
 from search.analysis import racing, two_way
+from search.analysis.confirmation import Candidate, Confirmation, Gap, SeedRun
 from search.analysis.intervals import mean_of_heads_interval, of_the_best
-from search.analysis.ranking import best_point, count
+from search.analysis.ranking import best_point, best_trial, count
 from search.analysis.two_way import Digits
-from search.confirmation import Candidate, Confirmation, Gap, Look, SeedRun, TestEvaluations
-from search.records import Answers, Counts, Point, State, StudyRecord, TrialRecord, Value
-from search.report.confirming import verdict
+from search.records import (
+    Answers,
+    Counts,
+    Look,
+    Point,
+    State,
+    StudyRecord,
+    TestEvaluations,
+    TrialRecord,
+    Value,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,22 +77,25 @@ class Stand:
 
 
 def confirmation(stand: Stand) -> Confirmation:
-    """The confirmation in full, its words included."""
+    """The confirmation in full, but for others of the same study."""
     seeds = {run.confirming.seed for run in stand.runs if run.confirming}
     candidates = _candidates(stand)
     racers = [each for each in candidates if each.reference is None and not each.dropped]
     whole = stand.finished and all(len(each.runs) == len(seeds) for each in racers)
     chosen = racers[0] if racers and whole else None
-    found = Confirmation(
-        study=stand.searched.name,
-        task=stand.searched.spec.task,
-        confirmed_in=stand.confirming.name,
+    winner = best_trial([trial for trial in stand.trials if trial.reference is None])
+    return Confirmation(
+        search=stand.searched,
+        confirming=stand.confirming,
         seeds=len(seeds),
-        epochs=stand.confirming.spec.epochs,
-        widen=stand.confirming.spec.widen,
         candidates=candidates,
         chosen=None if chosen is None else chosen.trial,
         best_run=None if chosen is None else best_run(chosen),
+        searched=(stand.searched_counts or count(stand.trials)).finished,
+        search_winner=None if winner is None else winner.number,
+        finished_runs=stand.finished_runs,
+        wanted=stand.wanted,
+        failed=racing.failed(stand.runs),
         gaps=() if chosen is None else _gaps(stand, chosen, candidates),
         gaps_on_test=() if chosen is None else _gaps_on_test(stand, chosen, candidates),
         intervals_on_test={
@@ -93,23 +105,12 @@ def confirmation(stand: Stand) -> Confirmation:
         },
         evaluations=stand.evaluations,
         looks=tuple(stand.looks),
-        words=(),
+        looks_at_references=sum(look.trial_id in stand.yardstick for look in stand.looks),
     )
-    words = verdict.sentences(
-        found,
-        search=stand.searched,
-        trials=stand.trials,
-        finished=(stand.finished_runs, stand.wanted),
-        searched=(stand.searched_counts or count(stand.trials)).finished,
-        failed=racing.failed(stand.runs),
-        every_digit=stand.confirming.spec.compositions != stand.searched.spec.compositions,
-        beside=sum(look.trial_id in stand.yardstick for look in stand.looks),
-    )
-    return replace(found, words=tuple(words))
 
 
 def foremost(found: Sequence[Confirmation]) -> Confirmation | None:
-    """Of several confirmations of one study, oldest first, the one that counts; its words name the others.
+    """Of several confirmations of one study, oldest first, the one that counts; it names the others.
 
     It is the one whose chosen candidate has the best mean on validation; while none has decided, the one
     begun last.
@@ -118,9 +119,7 @@ def foremost(found: Sequence[Confirmation]) -> Confirmation | None:
         return None
     decided = [(each.choice.mean, each) for each in found if each.choice is not None]
     first = max(decided, key=itemgetter(0))[1] if decided else found[-1]
-    return replace(
-        first, words=(*first.words, *(verdict.beside(each) for each in found if each is not first))
-    )
+    return replace(first, others=tuple(each for each in found if each is not first))
 
 
 def best_run(candidate: Candidate) -> SeedRun:
