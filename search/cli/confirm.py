@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from search.cli.options import JSONOption, StorageOption, StudyArgument, print_json, storage_url
+from search.cli.phrases import fraction, percent, settings
 from search.cli.printing import print_table, say
 from search.cli.run import Device, DeviceOption, Precision, StallTimeout, Threads, TrialTimeout
-from search.cli.words import fraction, percent, settings
 from search.space.defaults import CONFIRM_FACTOR
 
 if TYPE_CHECKING:

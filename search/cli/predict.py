@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from search.cli.options import JSONOption, print_json
-from search.cli.words import percent
+from search.cli.phrases import percent
 
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `tune export` made.")]
 

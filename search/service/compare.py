@@ -142,7 +142,7 @@ def _score(track: Track) -> float:
 
 def write_page(found: Compared, out: Path, *, force: bool) -> int:
     """Writes the page of a comparison and returns its bytes. Raises UsageError as `search.service.output`."""
-    from search.report.side_by_side.page import comparison_page
+    from search.report.side_by_side.comparison_page import comparison_page
 
     moment = datetime.datetime.now(datetime.UTC)
     footer = f"Written by tune {version('tune')} on {moment:%Y-%m-%d %H:%M} UTC."

@@ -1,5 +1,5 @@
 """Trains the leaders of a search again on fresh seeds, and has the chosen one tested.
-What came of it is read and put in words elsewhere (search.service.confirmed).
+What came of it is read and put in words elsewhere (search.service.read_confirmation).
 
 A confirmation is a study of its own, whose trials are queued before it begins: each candidate on each seed.
 Claims, leases, saves and helpers on other machines are those of every study.
@@ -19,7 +19,6 @@ from search.errors import ConfigError, TuneError, UsageError
 from search.records import Confirming, StudyRecord, TrialRecord
 from search.report import words
 from search.service.check import check
-from search.service.confirmed import confirmations, stand
 from search.service.create import SUFFIX, PrecisionName, validation_pictures
 from search.service.data import fetch_data, load_data
 from search.service.delete import delete_what_others_left
@@ -27,6 +26,7 @@ from search.service.drive import Watch, drive
 from search.service.last_look import take_looks
 from search.service.look import find, reader_of, refuse_foreign
 from search.service.other_hosts import keep_to_one_host
+from search.service.read_confirmation import confirmations, stand
 from search.service.run import FETCHING, OPENING, WORKERS, Stage, WorkerOptions, launcher_for
 from search.space.defaults import CONFIRM_FACTOR
 from search.space.widen import widened

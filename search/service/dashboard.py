@@ -18,8 +18,8 @@ from search.analysis.ranking import best_point
 from search.analysis.timeline import timeline
 from search.errors import TuneError
 from search.records import Counts, State, StudyRecord
-from search.report import card
-from search.report.side_by_side import figures as comparison_figures
+from search.report import dashboard_notes
+from search.report.side_by_side import comparison_figures
 from search.serve.server import THREADS, Server
 from search.service.look import reader_of, view_of
 from search.service.serving import until_stopped
@@ -154,7 +154,7 @@ class Showing:
         # Weights of other programs' trials, and of trials that cannot be used, are not shown.
         leaders = {trial.trial_id: trial for trial in reader.of([each.trial_id for each in kept])}
         curves = store.curves({*leaders, *([best.trial_id] if best else [])})
-        note = card.study_card(
+        note = dashboard_notes.study_card(
             record,
             view.counts,
             line,
@@ -175,7 +175,7 @@ class Showing:
             if point is not None:
                 settings = shown_settings(leaders[each.trial_id].settings, record.spec.task)
                 place = rank if leaders[each.trial_id].state is State.COMPLETE else None
-                notes[each.trial_id] = card.trial_card(
+                notes[each.trial_id] = dashboard_notes.trial_card(
                     place, record, point, each, settings, measurements=tried
                 )
         by_name = {f"trial {leaders[each.trial_id].number}": curves[each.trial_id] for each in ranked}

@@ -21,9 +21,9 @@ from search.report.words import better, count, percent
 from search.seeds import derive
 from search.serve.folder import CARD, ONNX, foreign, is_export, write_manifest
 from search.serve.whole import whole_folder
-from search.service.confirmed import SPLITS, confirmation, intervals_of
 from search.service.data import fetch_data, load_data
 from search.service.look import FoundTrial, best, found_trial
+from search.service.read_confirmation import SPLITS, confirmation, intervals_of
 from search.space.defaults import BY_NAME, shown_settings
 from search.study.reading import open_reading
 

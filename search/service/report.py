@@ -15,10 +15,10 @@ from search.analysis.ranking import origin, so_far
 from search.errors import ConfigError, TuneError
 from search.records import StudyRecord, TrialRecord
 from search.report.one_study.material import Material
-from search.service.confirmed import answers_of, confirmation
 from search.service.data import load_data
 from search.service.look import WholeStudy, precision_of, whole_study
 from search.service.output import may_write, write
+from search.service.read_confirmation import answers_of, confirmation
 from search.space.defaults import BY_NAME, FAMILIES, default_space, without_effect
 from search.space.domain import Choice, Fixed, Float, Int
 from search.space.file import space_entries, space_of_entries, space_toml

@@ -46,7 +46,10 @@ ALLOWED = {
     ("data.digitsum", "DigitSum.test"): "the test set of this task",
     ("data.digitsum", "DigitSum.test_digits"): "which digits its examples are made of: numbers, no pixels",
     ("search.worker.test_evaluation", "look_at_test"): "THE place: the only caller of a task's test set",
-    ("search.service.confirmed", "SPLITS"): "whose recorded answers are read: right or wrong, no pixels",
+    (
+        "search.service.read_confirmation",
+        "SPLITS",
+    ): "whose recorded answers are read: right or wrong, no pixels",
     ("search.report.model_card", "_accuracy"): "which recorded intervals a row has",
     ("search.cli.confirm", "_show"): "the heading of a column",
     ("search.cli.confirm", "_look"): "a key of what is printed",

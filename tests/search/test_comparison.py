@@ -26,8 +26,8 @@ from search.records import (
     Track,
     TrialRecord,
 )
-from search.report.side_by_side.conclusions import words
-from search.report.side_by_side.tabled import estimated, rows, when
+from search.report.side_by_side.comparison_sentences import words
+from search.report.side_by_side.comparison_table import estimated, rows, when
 
 Command = Callable[..., Any]
 """Of the fixture `here`: how a command ended."""

@@ -31,8 +31,8 @@ from search.records import Confirming, State
 from search.report.confirmation_sentences import sentences
 from search.service import confirm as service
 from search.service.compare import compare
-from search.service.confirmed import confirmation
 from search.service.look import trials
+from search.service.read_confirmation import confirmation
 from search.service.run import WorkerOptions
 from search.study.reading import open_reading
 from search.worker import trial_runner as attempt

@@ -27,7 +27,7 @@ from optuna_dashboard import wsgi
 from search.analysis.ranking import Ranking
 from search.analysis.timeline import timeline
 from search.records import Counts, HeadScore, Point, Scores, State, StudyRecord, StudySpec, TrialRecord
-from search.report.card import study_card
+from search.report.dashboard_notes import study_card
 from search.serve.sender import for_its_own_page, only_here
 from search.serve.server import THREADS, Server
 from search.service.dashboard import Showing

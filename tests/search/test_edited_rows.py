@@ -36,11 +36,11 @@ from search.records import (
 )
 from search.report.confirmation_sentences import sentences
 from search.service import confirm as confirming
-from search.service.confirmed import stand
 from search.service.create import RunRequest, create_or_resume
 from search.service.dashboard import Showing
 from search.service.export import _choose
 from search.service.look import find, found_trial, reader_of
+from search.service.read_confirmation import stand
 from search.service.report import gather
 from search.service.run import WorkerOptions
 from search.service.watched import Watched

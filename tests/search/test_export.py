@@ -37,8 +37,8 @@ from search.report.model_card import CardFacts, card
 from search.seeds import derive
 from search.serve.folder import open_export
 from search.service import export as service
-from search.service.confirmed import intervals_of
 from search.service.look import found_trial
+from search.service.read_confirmation import intervals_of
 from search.store.engine import parse_url
 from search.store.sql import SQLStore
 from search.worker.spec import training_seed

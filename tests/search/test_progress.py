@@ -14,9 +14,9 @@ from rich.console import Console
 
 from search.analysis.pace import Running, Snapshot
 from search.analysis.ranking import Gain
+from search.cli.phrases import duration, gained, number, percent, settings
 from search.cli.progress import Lines, Status, panel, starting, watching
 from search.cli.run import _tell
-from search.cli.words import duration, gained, number, percent, settings
 from search.records import Counts, Failure, HeadScore, Point, Scores, State, TrialRecord, Value
 from search.service.watched import RunResult
 

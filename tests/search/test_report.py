@@ -31,9 +31,10 @@ from search.records import (
 )
 from search.report.confirmation_sentences import choice, sentences
 from search.report.html import safe
-from search.report.one_study.figures import DOTS, effect, learning_curves, progress, sizes, thinned
 from search.report.one_study.material import Material
-from search.report.one_study.sentences import (
+from search.report.one_study.study_figures import DOTS, effect, learning_curves, progress, sizes, thinned
+from search.report.one_study.study_page import study_page
+from search.report.one_study.study_sentences import (
     compared,
     confusion_in_words,
     extra_training,
@@ -42,7 +43,6 @@ from search.report.one_study.sentences import (
     sentence,
     spent_in_words,
 )
-from search.report.one_study.study_page import study_page
 from search.report.words import label_of_range, p_value
 
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)

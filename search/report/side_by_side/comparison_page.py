@@ -5,9 +5,9 @@ from __future__ import annotations
 from search.analysis.comparison import MEAN, Comparison
 from search.report.html import bullets, paragraph, table, with_commands
 from search.report.page import Chart, Section, page
-from search.report.side_by_side import figures
-from search.report.side_by_side.conclusions import words
-from search.report.side_by_side.tabled import estimated, rows
+from search.report.side_by_side import comparison_figures
+from search.report.side_by_side.comparison_sentences import words
+from search.report.side_by_side.comparison_table import estimated, rows
 from search.report.words import listed
 
 
@@ -23,13 +23,13 @@ def comparison_page(comparison: Comparison, *, footer: str) -> str:
             heading="Best so far",
             body=(
                 Chart(
-                    figure=figures.best_by_time(timelines),
+                    figure=comparison_figures.best_by_time(timelines),
                     caption="The best accuracy on validation that any trial had shown, pruned ones too, "
                     "against wall time since the study's first trial began. Reports are drawn at the latest "
                     "moment at which they can have been written. Dotted: 95, 98 and 99 %.",
                 ),
                 Chart(
-                    figure=figures.best_by_images(timelines),
+                    figure=comparison_figures.best_by_images(timelines),
                     caption="The same against the training images that all trials had seen together: free of "
                     "the machine and of the number of workers.",
                 ),
@@ -39,7 +39,7 @@ def comparison_page(comparison: Comparison, *, footer: str) -> str:
             heading="The best of each",
             body=(
                 Chart(
-                    figure=figures.heads(sides),
+                    figure=comparison_figures.heads(sides),
                     caption="The best trial of each study with 95 % intervals over the validation images (of "
                     "the mean with the covariance of the heads), with room for the choice of the best. They "
                     "hold for that network.",
@@ -50,7 +50,7 @@ def comparison_page(comparison: Comparison, *, footer: str) -> str:
             heading="What is typical",
             body=(
                 Chart(
-                    figure=figures.distributions(sides),
+                    figure=comparison_figures.distributions(sides),
                     caption="Every complete trial that the search proposed; references and pruned trials are "
                     "left out. What is complete the pruner let through: this is typical of that, not of the "
                     "search space.",

@@ -1,18 +1,83 @@
-"""What it cost: parameters against accuracy, and where the time went."""
+"""The course of the search: best so far, learning curves, sizes against accuracy, where the time went."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from search.analysis.intervals import mean_of_heads_interval
-from search.analysis.outcomes import front, spending
+from search.analysis.outcomes import best_so_far, front, leaders, spending
 from search.analysis.ranking import best_point
 from search.analysis.statistics import Estimate, difference
 from search.records import Failure, State, TrialRecord
 from search.report.html import Html, fold, paragraph, table
-from search.report.one_study import figures
-from search.report.one_study.material import Material
-from search.report.one_study.sentences import spent_in_words
+from search.report.one_study import study_figures
+from search.report.one_study.material import LEADERS, Material
+from search.report.one_study.study_sentences import spent_in_words
 from search.report.page import Chart, Fold, Grid, Section
-from search.report.words import duration, percent, share
+from search.report.words import duration, label, percent, share
+
+
+def course(material: Material) -> Section:
+    """The best so far."""
+    references = [
+        t for t in material.trials if t.reference and t.state is State.COMPLETE and t.value is not None
+    ]
+    return Section(
+        heading="The course of the search",
+        body=(
+            Chart(
+                figure=study_figures.progress(best_so_far(material.trials), references),
+                caption="Each dot is a finished trial; pruned ones (gray) were ended early, at what they had "
+                "reached. Dotted: the published networks, trained in this study. Equal steps upward are "
+                "equal shares of errors gone.",
+                height=380,
+            ),
+        ),
+    )
+
+
+def curves(material: Material) -> Section:
+    """Learning curves of the leaders and the references, and their settings."""
+    shown = [t for t in leaders(material.trials, LEADERS) if material.curves.get(t.trial_id)]
+    spec = material.study.spec
+    names = [setting.name for setting in material.settings]
+    rows = [
+        (
+            trial.reference or f"trial {trial.number}",
+            percent(trial.value),
+            f"{max(p.images for p in material.curves[trial.trial_id]) / spec.epoch_images:.3g}",
+            "–" if trial.parameters is None else f"{trial.parameters:,}",
+            ", ".join(f"{name} {label(trial.settings[name])}" for name in names if name in trial.settings),
+        )
+        for trial in shown
+    ]
+    return Section(
+        heading="Learning curves",
+        body=(
+            Chart(
+                figure=study_figures.learning_curves(shown, material.curves, epoch_images=spec.epoch_images),
+                caption=f"{_which(shown)}; dotted, the published networks. Epochs double from line to line. "
+                "A click on a name hides its curve.",
+                height=470,
+            ),
+            fold(
+                "Their settings",
+                table(("trial", "validation", "epochs", "parameters", "settings"), rows, words=(0, 4)),
+            ),
+        ),
+    )
+
+
+def _which(shown: Sequence[TrialRecord]) -> str:
+    """Which trials are shown; what was pruned is not ranked against what was trained to the end."""
+    mine = [trial for trial in shown if trial.reference is None]
+    complete = sum(trial.state is State.COMPLETE for trial in mine)
+    told = (
+        f"The best {complete} of those that were trained to the end" if complete else "No trial is complete"
+    )
+    if len(mine) > complete:
+        told += f", then {len(mine) - complete} of those that were pruned last"
+    return told
 
 
 def sizes(material: Material) -> Section:
@@ -37,7 +102,7 @@ def sizes(material: Material) -> Section:
         )
     body.append(
         Chart(
-            figure=figures.sizes(material.trials, best),
+            figure=study_figures.sizes(material.trials, best),
             caption="Complete trials had the same training; pruned ones had less, and the front passes "
             "them by.",
         )
@@ -87,7 +152,7 @@ def time(material: Material) -> Section:
     body: list[Html | Chart | Grid | Fold] = [
         paragraph(spent_in_words(spent, total_images=material.budget, epoch_images=spec.epoch_images)),
         Chart(
-            figure=figures.spending(spent),
+            figure=study_figures.spending(spent),
             caption="Time that trials were trained, evaluations included; what they waited for a verdict "
             "is not in it.",
             height=110 + 42 * len(spent),

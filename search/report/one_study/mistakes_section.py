@@ -6,8 +6,8 @@ from shlex import quote
 
 from search.analysis.mistakes import Mistakes
 from search.report.html import Html, code, gallery, paragraph, picture
-from search.report.one_study import figures
-from search.report.one_study.sentences import confusion_in_words
+from search.report.one_study import study_figures
+from search.report.one_study.study_sentences import confusion_in_words
 from search.report.page import Chart, Grid, Section
 from search.report.words import percent
 
@@ -45,7 +45,7 @@ def mistakes(found: Mistakes | str, *, study: str, trial: int) -> Section:
         Grid(
             charts=tuple(
                 Chart(
-                    figure=figures.confusion(each),
+                    figure=study_figures.confusion(each),
                     caption=f"{each.head.replace('_', ' ').capitalize()}: what is taken for what. Right "
                     "answers are left blank.",
                     height=340,
