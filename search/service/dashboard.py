@@ -1,5 +1,5 @@
 """Serves optuna-dashboard on tune's storage and artifact folder, with tune's notes, figures and weights.
-Changes nothing: what is shown beside Optuna's tables is made at each look (search.study.showing).
+Changes nothing: what is shown beside Optuna's tables is made at each look (search.service.dashboard_storage).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from search.records import Counts, State, StudyRecord
 from search.report import dashboard_notes
 from search.report.side_by_side import comparison_figures
 from search.serve.server import THREADS, Server
+from search.service.dashboard_storage import Shown, ShownFile, ShownFiles, open_undisturbing
 from search.service.look import reader_of, view_of
 from search.service.serving import until_stopped
 from search.space.defaults import shown_settings
 from search.study.reading import Reading, open_reading
-from search.study.showing import Shown, ShownFile, ShownFiles, open_undisturbing
 from search.study.storage import open_storage
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Showing:
         self._lock = threading.Lock()
 
     def study(self, study_id: int) -> Shown | None:
-        """See search.study.showing.Show. A database that is away for a moment hides nothing."""
+        """See search.service.dashboard_storage.Show. A database that is away for a moment hides nothing."""
         with self._lock:  # who asks meanwhile gets what is being made
             return self._study(study_id)
 

@@ -31,8 +31,8 @@ from search.report.dashboard_notes import study_card
 from search.serve.sender import for_its_own_page, only_here
 from search.serve.server import THREADS, Server
 from search.service.dashboard import Showing
+from search.service.dashboard_storage import ShownFiles, open_undisturbing
 from search.study.reading import open_reading
-from search.study.showing import ShownFiles, open_undisturbing
 from search.study.storage import open_storage
 
 

@@ -18,12 +18,12 @@ from models import device
 from search.errors import ConfigError
 from search.service.create import RunRequest, create_or_resume
 from search.service.dashboard import while_storage_is_there
+from search.service.dashboard_storage import open_undisturbing
 from search.service.drive import drive
 from search.store.engine import translated
 from search.store.opened_file import OpenedFile
 from search.store.sql import SQLStore
 from search.study.reading import open_reading
-from search.study.showing import open_undisturbing
 from search.study.storage import Storage, open_storage
 from search.study.study import Study
 from search.worker.process import WorkerConfig, _work
