@@ -23,11 +23,11 @@ from search.service.create import SUFFIX, PrecisionName, validation_pictures
 from search.service.data import fetch_data, load_data
 from search.service.delete import delete_what_others_left
 from search.service.drive import Watch, drive
-from search.service.last_look import take_looks
 from search.service.look import find, reader_of, refuse_foreign
 from search.service.other_hosts import keep_to_one_host
 from search.service.read_confirmation import confirmations, stand
 from search.service.run import FETCHING, OPENING, WORKERS, Stage, WorkerOptions, launcher_for
+from search.service.test_evaluation import evaluate_due
 from search.space.defaults import CONFIRM_FACTOR
 from search.space.widen import widened
 from search.store.database import PATIENCE_S
@@ -114,7 +114,7 @@ def confirm(
             with launcher_for(options, storage_url) as launcher:
                 drive(storage, study, own, options, launcher, watch=watch, detach=False)
             found = stand(storage, own.name)
-        problem = take_looks(storage, found, mnist, tell=tell)
+        problem = evaluate_due(storage, found, mnist, tell=tell)
         return standing.confirmation(stand(storage, own.name)), problem
 
 

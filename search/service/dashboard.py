@@ -23,7 +23,7 @@ from search.report.side_by_side import comparison_figures
 from search.serve.server import THREADS, Server
 from search.service.dashboard_storage import Shown, ShownFile, ShownFiles, open_undisturbing
 from search.service.look import reader_of, view_of
-from search.service.serving import until_stopped
+from search.service.signals import until_stopped
 from search.space.defaults import shown_settings
 from search.study.reading import Reading, open_reading
 from search.study.storage import open_storage

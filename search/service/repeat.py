@@ -90,8 +90,7 @@ def repeat(
     the repetition diverges, the weights cannot be written, or the study was deleted meanwhile.
     """
     from models.training import Diverged
-    from search.worker.retrain import again as train
-    from search.worker.retrain import machine
+    from search.worker.retrain import machine, retrain
     from search.worker.snapshot import snapshot_of
 
     found = found_trial(storage_url, name, number)
@@ -111,7 +110,7 @@ def repeat(
             )
         tell(f"{trained}, and is trained on the CPU now: the curve will be another one, if only a little.")
     fetch_data(progress=progress)
-    steps = train(
+    steps = retrain(
         found.record,
         found.trial,
         origin=found.origin,

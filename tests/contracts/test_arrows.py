@@ -34,10 +34,7 @@ FLOORS = {
 """Room -> floor. A room imports from its own floor only within itself, else from floors below."""
 
 LIBRARIES = {
-    "optuna": {
-        "search.study",
-        "search.service.dashboard_storage",
-    },  # the dashboard reads Optuna's own storage
+    "optuna": {"search.study", "search.service.dashboard_storage"},
     "sqlalchemy": {"search.store"},
     "plotly": {"search.report"},
     "typer": {"search.cli"},
@@ -48,7 +45,7 @@ LIBRARIES = {
     "onnxruntime": {"models", "search.serve"},
     "ray": {"search.launchers"},
 }
-"""Library -> the rooms, or single modules, that may import it."""
+"""Library -> the rooms that may import it, or single modules: the dashboard reads Optuna's own storage."""
 
 NOT_THE_ROOMS_BELOW = {
     "data": {"search.records", "search.errors", "search.files", "search.seeds"},

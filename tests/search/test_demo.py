@@ -25,7 +25,7 @@ from search.serve.folder import open_export
 from search.serve.model import Model
 from search.serve.sender import names_us
 from search.serve.strokes import compose
-from search.service import demo as service
+from search.service import predict as service
 
 JSON = {"Content-Type": "application/json"}
 
@@ -240,7 +240,7 @@ def test_others_are_let_in_only_where_somebody_insists(
     told: list[str | None] = []
     monkeypatch.setattr(service, "until_stopped", lambda server: None)
     for host in ("0.0.0.0", "127.0.0.1", "localhost"):
-        service.serve(exported / "sum", host=host, port=0, ready=lambda _, warning: told.append(warning))
+        service.serve_demo(exported / "sum", host=host, port=0, ready=lambda _, warning: told.append(warning))
     assert told[0] is not None
     assert "everybody who reaches 0.0.0.0" in told[0]
     assert told[1:] == [None, None]

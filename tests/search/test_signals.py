@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from search.worker.signals import Signals
+from search.service.signals import Signals
 
 
 def test_a_signal_is_remembered_and_the_handler_of_before_put_back() -> None:

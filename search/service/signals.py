@@ -1,4 +1,4 @@
-"""Turns SIGINT and SIGTERM into a flag for as long as a block lasts."""
+"""Turns SIGINT and SIGTERM into a flag for as long as a block lasts; runs a server until one comes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import os
 import signal
 import sys
 from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, NoReturn
+
+from search.errors import Interrupted
+
+if TYPE_CHECKING:
+    from search.serve.server import Server
 
 
 class Signals:
@@ -47,3 +53,13 @@ class Signals:
                 sys.stderr.flush()
             os._exit(128 + number)  # the workers notice that their parent is gone
         self.received = number
+
+
+def until_stopped(server: Server) -> NoReturn:
+    """Answers requests until SIGINT or SIGTERM. Raises KeyboardInterrupt for the first, Interrupted for the
+    second, so that the exit code is 130 or 143."""
+    with Signals() as signals:
+        server.run(signals.stop)
+    if signals.received == signal.SIGTERM:
+        raise Interrupted("Stopped by SIGTERM.", signal.SIGTERM)
+    raise KeyboardInterrupt

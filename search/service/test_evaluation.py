@@ -1,4 +1,8 @@
-"""Looks at the test set for the chosen one and the references, and records each look before it is told."""
+"""Evaluates the chosen one and the references on the test set, once, and records it before anybody is told.
+
+The only look at a test set that there is: tests/contracts/test_test_split.py proves that nothing else in the
+three rooms reaches one.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from typing import TYPE_CHECKING
 from search.analysis.confirmation import Confirmation, SeedRun
 from search.analysis.standing import Stand, best_run, confirmation
 from search.errors import ConfigError, TuneError
-from search.records import Answers, CheckpointRecord, Look, TestEvaluations
+from search.records import Answers, CheckpointRecord, Look, Scores, TestEvaluations
 from search.report.words import count
 from search.study.storage import Storage
 
@@ -18,10 +22,10 @@ if TYPE_CHECKING:  # torch takes a second to import; commands that only look do 
     from data.mnist import Mnist
 
 
-def take_looks(
+def evaluate_due(
     storage: Storage, found: Stand, mnist: Mnist, *, tell: Callable[[str], None] = lambda _: None
 ) -> TuneError | None:
-    """Takes and records the looks that are due; returns what prevents it, if anything does.
+    """Makes and records the test evaluations that are due; returns what prevents it, if anything does.
 
     `tell` is told before the first one how many there were.
     """
@@ -34,7 +38,7 @@ def take_looks(
     if due:
         tell(_before(found, storage.store.test_evaluations(found.searched.spec.task), len(due)))
     for run, reason in due:
-        look = _look(storage, found, run, kept.get(run.trial_id), reason, mnist)
+        look = _evaluation(storage, found, run, kept.get(run.trial_id), reason, mnist)
         if isinstance(look, TuneError):
             return look
         storage.store.look_once(*look)
@@ -69,7 +73,7 @@ def _due(known: Confirmation, chosen: SeedRun) -> Iterator[tuple[SeedRun, str]]:
             yield best_run(each), f"the reference {each.reference}, beside the chosen one"
 
 
-def _look(
+def _evaluation(
     storage: Storage,
     found: Stand,
     run: SeedRun,
@@ -78,7 +82,6 @@ def _look(
     mnist: Mnist,
 ) -> tuple[Look, Answers] | TuneError:
     from search.worker.best_weights import BestWeights, WeightsDamaged, WeightsMissing
-    from search.worker.test_evaluation import look_at_test
 
     weights = BestWeights.of(storage.location, found.confirming, storage.store)
     where = f"in {weights.artifacts.root}" if checkpoint is None else weights.where(checkpoint)
@@ -95,7 +98,7 @@ def _look(
         return ConfigError(away)
     except (OSError, WeightsDamaged) as error:
         return ConfigError(f"The test set was not looked at: {error}.")
-    scores, pictures, answers = look_at_test(found.searched.spec.task, content, checkpoint.sha256, mnist)
+    scores, pictures, answers = evaluate_on_test(found.searched.spec.task, content, checkpoint.sha256, mnist)
     look = Look(
         study_id=found.confirming.study_id,
         trial_id=run.trial_id,
@@ -106,3 +109,23 @@ def _look(
         joint=scores.joint,
     )
     return look, answers
+
+
+def evaluate_on_test(task: str, content: bytes, sha256: str, mnist: Mnist) -> tuple[Scores, int, Answers]:
+    """(scores, pictures, answers) of a checkpoint's network on the task's test set, in float32 on the CPU.
+
+    Answers: which are right. Pictures, not examples: ten sums of one picture are not ten independent
+    observations. Float32, because that is how weights are handed over, whatever precision they were trained
+    in. content: of the checkpoint file. Raises CheckpointCorrupt where it is not the one that was written.
+    """
+    from data.digits import Split
+    from data.tasks import get_task
+    from models.checkpoint import parse_checkpoint
+    from models.training import evaluate
+    from search.worker.trial import answers_of, scores_of
+
+    network = parse_checkpoint(content, "the checkpoint", expected_sha256=sha256).network()
+    chosen = get_task(task)
+    test = chosen.test(mnist)
+    found = evaluate(network, test)
+    return scores_of(found), test.examples // max(1, chosen.numbers), answers_of(found, Split.TEST)
