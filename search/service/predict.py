@@ -8,11 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.serve.demo import make_server
 from search.serve.folder import Export, open_export
 from search.serve.model import Answer, Model
 from search.serve.picture import read_picture
-from search.serve.sender import only_here
 from search.service.signals import until_stopped
 
 
@@ -47,6 +45,9 @@ def serve_demo(folder: Path, *, host: str, port: int, ready: Callable[[str, str 
     Raises UsageError for a folder that is no export, a port that is taken, an address that is not this
     machine's; ConfigError for an export that cannot be used.
     """
+    from search.serve.demo import make_server  # and with it a web server, which a prediction does not need
+    from search.serve.sender import only_here
+
     model = Model(open_export(folder))
     with make_server(model, host=host, port=port) as server:
         warning = f"Warning: everybody who reaches {host} can use this page; nothing is encrypted."
