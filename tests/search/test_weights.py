@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from memory_store import MemoryStore
 from sqlalchemy import create_engine, func, inspect, select, text, update
 
 from data.mnist import Mnist
@@ -24,7 +25,6 @@ from search.service.watched import Watched
 from search.store import tables
 from search.store.engine import parse_url
 from search.store.location import locate
-from search.store.memory import MemoryStore
 from search.store.trial_facts import News
 from search.study.reading import open_reading
 from search.study.storage import Storage, open_storage

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from memory_store import MemoryStore
 from optuna.trial import TrialState
 
 from data.mnist import Mnist
@@ -29,7 +30,6 @@ from search.service.create import RunRequest, create_or_resume
 from search.space.defaults import DEFAULT_EPOCHS, FAMILIES, REFERENCES, default_space
 from search.space.domain import Choice, Domain, Fixed, Float, Int
 from search.store.base import LeaseLost
-from search.store.memory import MemoryStore
 from search.study.ladder import Ladder
 from search.study.storage import Storage, open_storage
 from search.study.study import DEATHS, ActiveTrial, Study

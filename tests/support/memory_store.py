@@ -1,4 +1,4 @@
-"""The store in this process's memory: for tests, and to try things without a database."""
+"""A store in this process's memory, for tests. It passes the contract suite of every store."""
 
 from __future__ import annotations
 
