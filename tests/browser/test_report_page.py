@@ -20,7 +20,7 @@ pytestmark = pytest.mark.browser
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Address of a page on a made-up study."""
     path = tmp_path_factory.mktemp("page") / "report.html"
-    source = Path(__file__).resolve().parents[1] / "search" / "test_report.py"
+    source = Path(__file__).resolve().parents[1] / "search" / "report" / "test_study_page.py"
     spec = importlib.util.spec_from_file_location("made_up_report", source)
     assert spec is not None
     assert spec.loader is not None

@@ -1,6 +1,6 @@
 """The Ray engine as far as it goes without Ray: what it refuses, and what it asks of the machines.
 
-The rest needs a cluster: tests/search/test_ray_cluster.py.
+The rest needs a cluster: tests/search/launchers/test_ray_cluster.py.
 """
 
 from __future__ import annotations

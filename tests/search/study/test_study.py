@@ -275,7 +275,7 @@ class TestReferences:
 
 
 class TestJudging:
-    # asha ends trials between rungs, not at a report: tests/search/test_promotion.py
+    # asha ends trials between rungs, not at a report: tests/search/study/test_promotion.py
     @pytest.mark.parametrize("pruner", [name for name in PRUNERS if name not in ("none", "asha")])
     def test_ends_what_is_hopeless_beside_others(self, storage: Storage, pruner: str) -> None:
         study = prepared(storage, pruner=pruner, sampler="random")
