@@ -1,4 +1,4 @@
-"""The numbers behind tables and displays, against values worked out by hand."""
+"""Which trials lead, what was gained, how a study stands at a moment: against values worked out by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.analysis.intervals import wilson
 from search.analysis.pace import snapshot
 from search.analysis.ranking import (
     Gain,
@@ -36,7 +35,7 @@ from search.records import (
     TrialRecord,
     mean_accuracy,
 )
-from search.report.words import hardware, states
+from search.report.words import states
 
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
 
@@ -77,30 +76,6 @@ def claim(number: int, *, done: bool, worker: int | None = None) -> Claim:
         done=done,
         expires=NOW,
     )
-
-
-class TestWilson:
-    @pytest.mark.parametrize(
-        ("successes", "n", "low", "high"),
-        [
-            (81, 263, 0.2553, 0.3662),  # Newcombe 1998, table I, method 3
-            (15, 148, 0.0624, 0.1605),
-            (0, 20, 0.0, 0.1611),
-            (1, 29, 0.0061, 0.1718),
-        ],
-    )
-    def test_published_values(self, successes: int, n: int, low: float, high: float) -> None:
-        assert wilson(successes, n) == pytest.approx((low, high), abs=5e-5)
-
-    @given(st.integers(1, 100_000), st.floats(0, 1))
-    def test_holds_the_share_and_stays_a_probability(self, n: int, share: float) -> None:
-        low, high = wilson(share * n, n)
-        assert 0 <= low <= share + 1e-12
-        assert share - 1e-12 <= high <= 1
-
-    def test_needs_an_observation(self) -> None:
-        with pytest.raises(ValueError, match="not 0"):
-            wilson(0, 0)
 
 
 class TestBest:
@@ -270,9 +245,3 @@ def test_a_failed_trial_leads_nobody() -> None:
     trials = [trial(0, State.FAILED, 0.9), trial(1, State.PRUNED, 0.5), trial(2, State.WAITING)]
     assert leader(trials) == trials[1]
     assert leader([]) is None
-
-
-def test_a_card_is_named_before_the_processor_beside_it() -> None:
-    assert hardware({"cpu": "Xeon", "gpu": "H200", "cores": 16}) == "H200"
-    assert hardware({"cpu": "Xeon"}) == "Xeon"
-    assert hardware({}) == "an unknown processor"
