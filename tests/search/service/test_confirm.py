@@ -408,7 +408,7 @@ class TestRefusals:
 
 def test_whoever_reads_it_needs_neither_optuna_nor_torch() -> None:
     code = (
-        "import sys, search.service.confirmed\n"
+        "import sys, search.service.read_confirmation\n"
         "print(sorted({'optuna', 'torch', 'scipy', 'plotly'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
