@@ -22,7 +22,7 @@ browser: .venv/installed-dev ## the pages, in a real Chromium; fails where there
 ray: ray-installed ## a Ray cluster of two nodes, killed in parts; installs Ray, 250 MB
 	$(BIN)/tune --version
 	$(TUNE) data fetch
-	$(BIN)/python -m pytest -m ray -o log_cli=true -o log_cli_level=INFO tests/search/test_ray_cluster.py
+	$(BIN)/python -m pytest -m ray -o log_cli=true -o log_cli_level=INFO tests/search/launchers/test_ray_cluster.py
 
 ray-installed: .venv/installed-dev
 	@$(BIN)/python -c 'import ray' 2>/dev/null || $(BIN)/python -m pip install -qq --editable '.[ray]'

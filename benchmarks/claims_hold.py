@@ -37,12 +37,13 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest  # type: ignore[import-untyped]  # SciPy ships no types
 
+from search.analysis.basis import common
+from search.analysis.effects import Group, Setting, Verdict, effects
+from search.analysis.extra_training import Typical, chosen_among, courses, training
+from search.analysis.intervals import interval, of_the_best, z_of_the_best
+from search.analysis.ranking import winner
+from search.analysis.statistics import Estimate, difference, median, paired
 from search.records import Failure, HeadScore, Point, Scores, State, TrialRecord, Value
-from search.report.estimates import Estimate, difference, median, paired
-from search.report.numbers import interval, of_the_best, winner, z_of_the_best
-from search.report.one_study.basis import common
-from search.report.one_study.effects import Setting, Verdict, effects
-from search.report.one_study.training import Typical, chosen_among, courses, training
 
 ALLOWED = 0.05
 ENOUGH = 1_000
@@ -285,7 +286,7 @@ def report_says(made: Made, condition: Condition) -> tuple[set[str], set[str]]:
             name = each.setting.name
             (found if name in matter else false).add(SETS)
             for pair in each.apart:
-                higher, lower = each.groups[pair.higher].label, each.groups[pair.lower].label
+                higher, lower = each.groups[pair.higher], each.groups[pair.lower]
                 wrong = name not in matter or _false_pair(name, higher, lower, condition)
                 (false if wrong else found).add(WHICH)
     grown = training(
@@ -311,11 +312,11 @@ def report_says(made: Made, condition: Condition) -> tuple[set[str], set[str]]:
     return false, found
 
 
-def _false_pair(name: str, higher: str, lower: str, condition: Condition) -> bool:
-    """Whether the opposite is true. Ranges of values read `low to high`."""
+def _false_pair(name: str, higher: Group, lower: Group, condition: Condition) -> bool:
+    """Whether the opposite is true."""
     if name == "optimizer":
-        return higher not in ("adam", "adamw")
-    (low_a, high_a), (low_b, high_b) = (tuple(map(float, each.split(" to "))) for each in (higher, lower))
+        return higher.low not in ("adam", "adamw")
+    low_a, high_a, low_b, high_b = map(float, (higher.low, higher.high, lower.low, lower.high))
     if name == "dropout":  # the middle is best
         return abs((low_a + high_a) / 2 - 0.5) > abs((low_b + high_b) / 2 - 0.5)
     if condition.broken == "fast" and high_a > 0.75:

@@ -31,6 +31,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from search.analysis import racing, two_way
+from search.analysis.intervals import mean_of_heads_interval, wilson
+from search.analysis.standing import Stand, confirmation
 from search.records import (
     Answers,
     Confirming,
@@ -42,10 +45,7 @@ from search.records import (
     StudySpec,
     TrialRecord,
 )
-from search.report import two_way
-from search.report.confirming import racing
-from search.report.confirming.standing import Stand, confirmation
-from search.report.numbers import mean_interval, wilson
+from search.report.confirmation_sentences import sentences
 
 Array = NDArray[np.float64]
 Kind = Literal["seeds", "digits", "both"]
@@ -246,7 +246,7 @@ def claims(stand: Stand) -> tuple[bool, bool, bool]:
     """Whether the page calls a rival worse, a reference better or worse, and whether it has an interval of a
     difference that excludes zero, with or without a sentence."""
     found = confirmation(stand)
-    said = [each for each in found.words if "cannot be told" not in each]
+    said = [each for each in sentences(found) if "cannot be told" not in each]
     return (
         any(phrase in each for each in said for phrase in RIVAL),
         any(phrase in each for each in said for phrase in REFERENCE),
@@ -303,7 +303,7 @@ def of_mean_of_heads(chance: np.random.Generator, together: float) -> bool:
     shared, own = together**0.5, (1 - together) ** 0.5
     hard = shared * chance.normal(size=(1000, 1)) + own * chance.normal(size=(1000, 2))
     right = hard < 1.6448536
-    low, high = mean_interval(right.mean(axis=0).tolist(), float(right.all(axis=1).mean()), 1000)
+    low, high = mean_of_heads_interval(right.mean(axis=0).tolist(), float(right.all(axis=1).mean()), 1000)
     return not low <= 0.95 <= high
 
 

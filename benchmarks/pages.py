@@ -24,7 +24,7 @@ from made_up import make
 from data.tasks import get_task
 from models.conv import ConvConfig
 from models.network import build
-from search.report.numbers import best_point, winner
+from search.analysis.ranking import best_point, winner
 from search.service.look import find
 from search.space.defaults import BY_NAME
 from search.space.domain import Fixed, Float, Int

@@ -27,8 +27,8 @@ import optuna
 from made_up import spec
 from scipy.stats import spearmanr, wilcoxon  # type: ignore[import-untyped]  # SciPy ships no types
 
+from search.analysis.ranking import winner
 from search.records import Failure, State, Value
-from search.report.numbers import winner
 from search.space.defaults import default_space
 from search.space.domain import Choice, Domain, Float, Int
 from search.study.chance import STARTUP_TRIALS

@@ -403,45 +403,37 @@ class Counts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Running:
-    """A trial at work, as `tune run` shows it."""
+class Look:
+    """One look at the test set, remembered as long as its study is: whoever looks often may choose by what he
+    saw."""
 
-    trial: TrialRecord
-    worker: str
-    """host and process id"""
-    latest: Point | None
-    """None before the first point of its curve"""
-    epoch: float
-    """passes over the training examples at the latest point"""
+    study_id: int
+    """Optuna's id of the study that the trial is in"""
+    trial_id: int
+    """Optuna's id of the trial whose weights were looked at"""
+    moment: datetime.datetime
+    """UTC"""
+    reason: str
+    """in words, e.g. "chosen by tune confirm" """
+    pictures: int
+    """different pictures that the accuracies were measured on"""
+    heads: Mapping[str, float]
+    """accuracy by head, a fraction of examples"""
+    joint: float
+    """fraction of examples on which every head is right"""
+
+    @property
+    def accuracy(self) -> float:
+        """Mean of the heads' accuracies."""
+        return sum(self.heads.values()) / len(self.heads)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Snapshot:
-    """A study at one moment, as `tune run` shows it."""
+class TestEvaluations:
+    """How often the test set of a task was evaluated, as far as one storage knows: by any study."""
 
-    study: str
-    task: str
-    target_trials: int
-    trials: tuple[TrialRecord, ...]
-    """all of them, by number"""
-    counts: Counts
-    running: tuple[Running, ...]
-    waiting: int
-    """trials that wait in their workers' hands until it is clear how they stand"""
-    best: TrialRecord | None
-    """the searched trial with the highest score so far, finished or not; never a reference"""
-    best_point: Point | None
-    """of the best trial's curve, where its validation score is highest"""
-    reference: TrialRecord | None
-    """the reference with the highest score so far, finished or not"""
-    images_per_s: float
-    """training images a second, over all running trials, evaluation included"""
-    elapsed_s: float
-    """since this run began"""
-    remaining_s: float | None
-    """until the target at this run's pace, or until the last trials are trained to the end; without pruning
-    by how long whole trials take; None: nobody can tell yet"""
-    stopping: bool = False
-    """a signal has come: the workers put their trials in order"""
-    exhausted: bool = False
-    """as in StudyRecord"""
+    __test__ = False  # pytest takes what begins with Test for tests
+
+    total: int
+    of_deleted_studies: int
+    """of these, by studies that are deleted"""

@@ -11,13 +11,13 @@ import typer
 from search.cli import completion
 from search.cli.look import best_json
 from search.cli.options import JSONOption, StorageOption, print_json, storage_url
+from search.cli.phrases import fraction
 from search.cli.printing import print_table, say
-from search.cli.words import fraction
 
 if TYPE_CHECKING:
-    from search.report.estimates import Estimate
-    from search.report.side_by_side.comparison import Against, Comparison, Side
-    from search.report.timeline import Mark
+    from search.analysis.comparison import Against, Comparison, Side
+    from search.analysis.statistics import Estimate
+    from search.analysis.timeline import Mark
 
 
 def register(app: typer.Typer) -> None:
@@ -47,8 +47,8 @@ def compare(
 
     Best and typical accuracy, time to a goal, what equal budgets brought.
     """
-    from search.report.side_by_side.conclusions import words
-    from search.report.side_by_side.tabled import rows
+    from search.report.side_by_side.comparison_sentences import words
+    from search.report.side_by_side.comparison_table import rows
     from search.service.compare import compare as service
     from search.service.compare import write_page
     from search.service.output import may_write
@@ -127,7 +127,7 @@ def _counts(side: Side) -> dict[str, int]:
 
 
 def _against(against: Against) -> dict[str, Any]:
-    from search.report.side_by_side.conclusions import best_against_best, pairs_in_words
+    from search.report.side_by_side.comparison_sentences import best_against_best, pairs_in_words
 
     return {
         "best": {name: _estimate(each) for name, each in against.differences.items()},

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from search.cli.options import JSONOption, StorageOption, StudyArgument, print_json, storage_url
+from search.cli.phrases import fraction, percent, settings
 from search.cli.printing import print_table, say
 from search.cli.run import Device, DeviceOption, Precision, StallTimeout, Threads, TrialTimeout
-from search.cli.words import fraction, percent, settings
 from search.space.defaults import CONFIRM_FACTOR
 
 if TYPE_CHECKING:
-    from search.confirmation import Candidate, Confirmation, Gap, Look
+    from search.analysis.confirmation import Candidate, Confirmation, Gap
+    from search.records import Look
 
 
 SETTINGS = 6
@@ -107,6 +108,8 @@ def confirm(
 
 def _show(found: Confirmation) -> None:
     """The ranking, the test set's answers, and what follows from them."""
+    from search.report.confirmation_sentences import sentences
+
     print_table(
         ("trial", "in the search", "confirmed", "95 % interval", "seeds", "", "settings"),
         [
@@ -142,7 +145,7 @@ def _show(found: Confirmation) -> None:
             ],
         )
     typer.echo()
-    for sentence in found.words:
+    for sentence in sentences(found):
         say(sentence)
 
 
@@ -152,9 +155,7 @@ def _looks(found: Confirmation, candidate: Candidate) -> list[Look]:
 
 
 def _with_interval(name: str, look: Look, found: Confirmation) -> str:
-    from search.report.confirming.verdict import intervals
-
-    low, high = intervals(found, look)[name]
+    low, high = found.intervals_of(look)[name]
     return f"{percent(_accuracies(look)[name])} [{low * 100:.2f}, {high * 100:.2f}]"
 
 
@@ -163,6 +164,8 @@ def _accuracies(look: Look) -> dict[str, float]:
 
 
 def _confirmation(found: Confirmation) -> dict[str, Any]:
+    from search.report.confirmation_sentences import sentences
+
     chosen = found.choice
     run = found.best_run
     look = next((look for look in reversed(found.looks) if run and look.trial_id == run.trial_id), None)
@@ -184,7 +187,7 @@ def _confirmation(found: Confirmation) -> dict[str, Any]:
         "gaps_on_test": [_gap(gap) for gap in found.gaps_on_test],
         "looks": [_look(look, found) for look in found.looks],
         "test_evaluations": None if found.evaluations is None else found.evaluations.total,
-        "words": list(found.words),
+        "words": list(sentences(found)),
     }
 
 
@@ -225,8 +228,6 @@ def _gap(gap: Gap) -> dict[str, Any]:
 
 
 def _look(look: Look, found: Confirmation) -> dict[str, Any]:
-    from search.report.confirming.verdict import intervals
-
     owner = next(
         (each.trial for each in found.candidates for run in each.runs if run.trial_id == look.trial_id), None
     )
@@ -236,5 +237,5 @@ def _look(look: Look, found: Confirmation) -> dict[str, Any]:
         "reason": look.reason,
         "pictures": look.pictures,
         "test": {name: fraction(accuracy) for name, accuracy in _accuracies(look).items()},
-        "intervals": dict(intervals(found, look)),
+        "intervals": dict(found.intervals_of(look)),
     }

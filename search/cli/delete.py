@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search.cli.options import StorageOption, StudyArgument, storage_url
-from search.cli.words import states
+from search.cli.phrases import states
 from search.errors import UsageError
 from search.report.words import count
 

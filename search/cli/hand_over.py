@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search.cli.options import JSONOption, StorageOption, StudyArgument, print_json, storage_url
+from search.cli.phrases import duration, fraction, percent
 from search.cli.printing import print_facts, say
-from search.cli.words import duration, fraction, percent
 
 if TYPE_CHECKING:
     from search.records import Point

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from search.cli.options import JSONOption, StorageOption, StudyArgument, print_json, storage_url
-from search.cli.printing import print_facts, print_table, say
-from search.cli.words import (
+from search.cli.phrases import (
     better,
     described,
     duration,
@@ -24,10 +23,11 @@ from search.cli.words import (
     percent,
     settings,
 )
+from search.cli.printing import print_facts, print_table, say
 from search.records import Failure
 
 if TYPE_CHECKING:
-    from search.confirmation import Confirmation
+    from search.analysis.confirmation import Confirmation
     from search.records import ForeignTrial, TrialRecord
     from search.service.look import Best, ForeignStudy, StudyView, TrialsView
 
@@ -235,8 +235,8 @@ def _trial(trial: TrialRecord, view: TrialsView) -> dict[str, Any]:
 
 def best(study: StudyArgument, storage: StorageOption = None, json: JSONOption = False) -> None:
     """Shows the best trial of a study, and its gain over references."""
-    from search.service.confirmed import confirmation
     from search.service.look import best as service
+    from search.service.read_confirmation import confirmation
 
     found = service(storage_url(storage), study)
     confirmed = confirmation(storage_url(storage), study, intervals=False)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from search.cli.options import JSONOption, print_json
-from search.cli.words import percent
+from search.cli.phrases import percent
 
 FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `tune export` made.")]
 
@@ -65,11 +65,11 @@ def demo(
     ] = "127.0.0.1",
 ) -> None:
     """Opens a local page to draw digits for an exported model."""
-    from search.service.demo import serve
+    from search.service.predict import serve_demo
 
     def ready(url: str, warning: str | None) -> None:
         if warning is not None:
             typer.echo(warning, err=True)
         typer.echo(f"Draw at {url} (Ctrl-C ends it)", err=True)
 
-    serve(folder, host=host, port=port, ready=ready)
+    serve_demo(folder, host=host, port=port, ready=ready)

@@ -18,9 +18,10 @@ from rich.status import Status as Spinner
 from rich.table import Table
 from rich.text import Text
 
+from search.analysis.pace import Snapshot
+from search.cli.phrases import described, duration, heads, percent, states
 from search.cli.printing import say
-from search.cli.words import described, duration, heads, percent, states
-from search.records import Failure, Snapshot, State, TrialRecord
+from search.records import Failure, State, TrialRecord
 
 LINE_EVERY_S = 30.0
 """A line of plain output at least so often, so that a log shows that something lives."""

@@ -13,8 +13,7 @@ import typer
 
 from search.cli import completion
 from search.cli.options import JSONOption, StorageOption, print_json, storage_url
-from search.cli.printing import print_facts, say
-from search.cli.words import (
+from search.cli.phrases import (
     better,
     duration,
     follow_up,
@@ -25,6 +24,7 @@ from search.cli.words import (
     percent,
     settings,
 )
+from search.cli.printing import print_facts, say
 from search.errors import UsageError
 
 if TYPE_CHECKING:

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from shlex import quote
 
-from search.confirmation import Confirmation, Look
-from search.records import Point, Scores, StudyRecord, TrialRecord, Value
+from search.analysis.confirmation import Confirmation
+from search.analysis.intervals import accuracy_intervals
+from search.analysis.two_way import Intervals
+from search.records import Look, Point, Scores, StudyRecord, TrialRecord, Value
+from search.report.confirmation_sentences import sentences
 from search.report.markdown import plain, sparkline, table
-from search.report.numbers import accuracy_intervals
-from search.report.two_way import Intervals
 from search.report.words import hardware, percent, widened
 
 CURVE_ROWS = 16
@@ -219,7 +220,7 @@ def _confirmed(found: Confirmation, trial: int) -> list[str]:
         f"validation on average, 95 % interval {between}. Of these, trial {trial} of "
         f"{plain(found.confirmed_in)} scored best: expect the mean, and rather a little less where it is the "
         "best of several.",
-        *found.words,
+        *sentences(found),
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from search.records import Counts, TrialRecord
+from search.records import Counts, TrialRecord, Value
 
 
 def percent(fraction: float | None, digits: int = 2) -> str:
@@ -39,6 +39,18 @@ def duration(seconds: float | None) -> str:
 def number(value: float) -> str:
     """12,345 · 0.0021."""
     return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
+
+
+def label(value: Value) -> str:
+    """An option or a number, as a person writes it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else number(value)
+
+
+def label_of_range(low: Value, high: Value) -> str:
+    """relu · 64 · 0.1 to 0.25."""
+    return label(low) if low == high else f"{label(low)} to {label(high)}"
 
 
 def count(n: int, noun: str) -> str:

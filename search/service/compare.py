@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from search.analysis.comparison import Comparison, Pair, Studied
+from search.analysis.comparison import compare as side_by_side
+from search.analysis.ranking import origin
+from search.analysis.two_way import Digits
 from search.errors import UsageError
 from search.records import State, Track
-from search.report.numbers import origin
-from search.report.side_by_side.comparison import Comparison, Pair, Studied
-from search.report.side_by_side.comparison import compare as side_by_side
-from search.report.two_way import Digits
 from search.report.words import hardware
 from search.service.look import Best, best_in, reader_of
 from search.service.output import write
@@ -142,7 +142,7 @@ def _score(track: Track) -> float:
 
 def write_page(found: Compared, out: Path, *, force: bool) -> int:
     """Writes the page of a comparison and returns its bytes. Raises UsageError as `search.service.output`."""
-    from search.report.side_by_side.page import comparison_page
+    from search.report.side_by_side.comparison_page import comparison_page
 
     moment = datetime.datetime.now(datetime.UTC)
     footer = f"Written by tune {version('tune')} on {moment:%Y-%m-%d %H:%M} UTC."

@@ -1,5 +1,5 @@
 """Trains the leaders of a search again on fresh seeds, and has the chosen one tested.
-What came of it is read and put in words elsewhere (search.service.confirmed).
+What came of it is read and put in words elsewhere (search.service.read_confirmation).
 
 A confirmation is a study of its own, whose trials are queued before it begins: each candidate on each seed.
 Claims, leases, saves and helpers on other machines are those of every study.
@@ -12,21 +12,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from search.confirmation import Confirmation
+from search.analysis import racing, standing
+from search.analysis.confirmation import Confirmation
+from search.analysis.ranking import count
 from search.errors import ConfigError, TuneError, UsageError
 from search.records import Confirming, StudyRecord, TrialRecord
-from search.report import numbers, words
-from search.report.confirming import racing, standing
+from search.report import words
 from search.service.check import check
-from search.service.confirmed import confirmations, stand
 from search.service.create import SUFFIX, PrecisionName, validation_pictures
 from search.service.data import fetch_data, load_data
 from search.service.delete import delete_what_others_left
 from search.service.drive import Watch, drive
-from search.service.last_look import take_looks
 from search.service.look import find, reader_of, refuse_foreign
 from search.service.other_hosts import keep_to_one_host
+from search.service.read_confirmation import confirmations, stand
 from search.service.run import FETCHING, OPENING, WORKERS, Stage, WorkerOptions, launcher_for
+from search.service.test_evaluation import evaluate_due
 from search.space.defaults import CONFIRM_FACTOR
 from search.space.widen import widened
 from search.store.database import PATIENCE_S
@@ -113,7 +114,7 @@ def confirm(
             with launcher_for(options, storage_url) as launcher:
                 drive(storage, study, own, options, launcher, watch=watch, detach=False)
             found = stand(storage, own.name)
-        problem = take_looks(storage, found, mnist, tell=tell)
+        problem = evaluate_due(storage, found, mnist, tell=tell)
         return standing.confirmation(stand(storage, own.name)), problem
 
 
@@ -244,7 +245,7 @@ def _plan(found: standing.Stand) -> str:
         f"{found.confirming.spec.epochs:g} epochs on {len({run.seed for run in runs})} seeds, in the study "
         f"{found.confirming.name}."
     )
-    counts = found.searched_counts or numbers.count(found.trials)
+    counts = found.searched_counts or count(found.trials)
     done, wanted = counts.finished, found.searched.target_trials
     if not found.searched.is_finished(done):
         told += f" The search itself is not finished ({done} of {wanted} trials)."

@@ -1,5 +1,5 @@
 """Serves optuna-dashboard on tune's storage and artifact folder, with tune's notes, figures and weights.
-Changes nothing: what is shown beside Optuna's tables is made at each look (search.study.showing).
+Changes nothing: what is shown beside Optuna's tables is made at each look (search.service.dashboard_storage).
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.analysis.intervals import measurements
+from search.analysis.ranking import best_point
+from search.analysis.timeline import timeline
 from search.errors import TuneError
 from search.records import Counts, State, StudyRecord
-from search.report import card, numbers
-from search.report.side_by_side import figures as comparison_figures
-from search.report.timeline import timeline
+from search.report import dashboard_notes
+from search.report.side_by_side import comparison_figures
 from search.serve.server import THREADS, Server
+from search.service.dashboard_storage import Shown, ShownFile, ShownFiles, open_undisturbing
 from search.service.look import reader_of, view_of
-from search.service.serving import until_stopped
+from search.service.signals import until_stopped
 from search.space.defaults import shown_settings
 from search.study.reading import Reading, open_reading
-from search.study.showing import Shown, ShownFile, ShownFiles
-from search.study.storage import open_storage, open_undisturbing
+from search.study.storage import open_storage
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication
@@ -110,7 +112,7 @@ class Showing:
         self._lock = threading.Lock()
 
     def study(self, study_id: int) -> Shown | None:
-        """See search.study.showing.Show. A database that is away for a moment hides nothing."""
+        """See search.service.dashboard_storage.Show. A database that is away for a moment hides nothing."""
         with self._lock:  # who asks meanwhile gets what is being made
             return self._study(study_id)
 
@@ -145,19 +147,19 @@ class Showing:
         record = replace(record, name=self._reading.trials.names().get(record.study_id, ""))
         reader = reader_of(self._reading, record)
         tracks = reader.tracks(store)
-        line, tried = timeline(tracks, reader.reports()), numbers.measurements(tracks)
+        line, tried = timeline(tracks, reader.reports()), measurements(tracks)
         view = view_of(self._reading, record)
         best = view.ranking.searched
         kept = store.checkpoints(record.study_id)
         # Weights of other programs' trials, and of trials that cannot be used, are not shown.
         leaders = {trial.trial_id: trial for trial in reader.of([each.trial_id for each in kept])}
         curves = store.curves({*leaders, *([best.trial_id] if best else [])})
-        note = card.study_card(
+        note = dashboard_notes.study_card(
             record,
             view.counts,
             line,
             view.ranking,
-            numbers.best_point(curves.get(best.trial_id, ())) if best else None,
+            best_point(curves.get(best.trial_id, ())) if best else None,
             view.gains,
             shown_settings(best.settings, record.spec.task) if best else {},
             measurements=tried,
@@ -173,7 +175,7 @@ class Showing:
             if point is not None:
                 settings = shown_settings(leaders[each.trial_id].settings, record.spec.task)
                 place = rank if leaders[each.trial_id].state is State.COMPLETE else None
-                notes[each.trial_id] = card.trial_card(
+                notes[each.trial_id] = dashboard_notes.trial_card(
                     place, record, point, each, settings, measurements=tried
                 )
         by_name = {f"trial {leaders[each.trial_id].number}": curves[each.trial_id] for each in ranked}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from search.errors import TryAgain, UsageError
 from search.records import Counts, StudyRecord
-from search.service.confirmed import confirmations
 from search.service.look import find, refuse_foreign
+from search.service.read_confirmation import confirmations
 from search.store.deletion import delete_study
 from search.study.storage import open_storage
 from search.worker.removal import Remaining, StudyFiles, delete_orphans, files_of

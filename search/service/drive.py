@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from search.analysis.pace import Snapshot
 from search.errors import Interrupted, TryAgain, TuneError
 from search.machine import is_here
-from search.records import Failure, Snapshot, StudyRecord
+from search.records import Failure, StudyRecord
 from search.report.words import count, percent
 from search.service.create import RunRequest
 from search.service.other_hosts import OtherHosts
@@ -26,7 +27,7 @@ from search.study.study import Study
 
 if TYPE_CHECKING:  # their package imports torch
     from search.launchers.base import Launcher, Place
-    from search.worker.signals import Signals
+    from search.service.signals import Signals
 
 POLL_S = 0.5
 """How often a run looks at its study."""
@@ -46,11 +47,11 @@ def drive(
 ) -> RunResult:
     """Works on the study until the target is met. Raises as `search.service.run.run`."""
     from search.launchers.pool import WorkerPool
+    from search.service.signals import Signals
     from search.worker.best_weights import place_for_new_weights
     from search.worker.process import WorkerConfig
     from search.worker.recovery import Reaper
     from search.worker.removal import delete_if_orphaned
-    from search.worker.signals import Signals
 
     free_slots(storage.trials.database, study.study_id)
     me = f"{socket.gethostname()}:{os.getpid()}:parent"

@@ -12,18 +12,18 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from search.confirmation import Confirmation, Look
+from search.analysis.confirmation import Confirmation
+from search.analysis.two_way import Intervals
 from search.errors import ConfigError, TuneError, UsageError
-from search.records import CheckpointRecord, ExportRecord, Scores, State
+from search.records import CheckpointRecord, ExportRecord, Look, Scores, State
 from search.report.model_card import CardFacts, LayerRow, Setting, card
-from search.report.two_way import Intervals
 from search.report.words import better, count, percent
 from search.seeds import derive
 from search.serve.folder import CARD, ONNX, foreign, is_export, write_manifest
 from search.serve.whole import whole_folder
-from search.service.confirmed import SPLITS, confirmation, intervals_of
 from search.service.data import fetch_data, load_data
 from search.service.look import FoundTrial, best, found_trial
+from search.service.read_confirmation import SPLITS, confirmation, intervals_of
 from search.space.defaults import BY_NAME, shown_settings
 from search.study.reading import open_reading
 

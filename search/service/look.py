@@ -8,9 +8,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from search.analysis.ranking import Gain, Ranking, best_point, gains, origin, winner
 from search.errors import ConfigError, TuneError, UsageError, did_you_mean
 from search.records import CheckpointRecord, Counts, ForeignTrial, Point, StudyRecord, TrialRecord, Worker
-from search.report import numbers
 from search.report.words import percent
 from search.space.domain import Space
 from search.space.file import space_of_entries
@@ -31,9 +31,9 @@ class StudyView:
 
     record: StudyRecord
     counts: Counts
-    ranking: numbers.Ranking
+    ranking: Ranking
     """its winner and its best reference, of the complete trials"""
-    gains: tuple[numbers.Gain, ...]
+    gains: tuple[Gain, ...]
     """of the winner over each reference"""
 
 
@@ -171,8 +171,8 @@ def view_of(storage: Reading, record: StudyRecord) -> StudyView:
     return StudyView(
         record=record,
         counts=counts,
-        ranking=numbers.winner(trials),
-        gains=tuple(numbers.gains(trials)),
+        ranking=winner(trials),
+        gains=tuple(gains(trials)),
     )
 
 
@@ -245,7 +245,7 @@ def best_in(storage: Reading, name: str) -> Best:
             f"The study {name} has no complete {which} yet{beside}; "
             f"`tune run` or `tune worker {shlex.quote(name)}` goes on."
         )
-    point = numbers.best_point(storage.store.curve(trial.trial_id))
+    point = best_point(storage.store.curve(trial.trial_id))
     if point is None:
         raise TuneError(f"Trial {trial.number} of {name} was changed a moment ago; give the command again.")
     claim = storage.store.claim_of(record.study_id, trial.trial_id)
@@ -296,7 +296,7 @@ def found_trial(storage_url: str, name: str, number: int) -> FoundTrial:
             there = f"it has 0 to {max(trials)}" if trials else "it has none yet"
             raise UsageError(f"There is no trial {number} in {name}; {there}.")
         trial = trials[number]
-        first = numbers.origin(number, {each.number: each.retry_of for each in trials.values()})
+        first = origin(number, {each.number: each.retry_of for each in trials.values()})
         claim = storage.store.claim_of(record.study_id, trial.trial_id)
         workers = storage.store.workers(record.study_id)
         worker = None if claim is None else workers.get(claim.worker_id)

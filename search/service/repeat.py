@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from search.analysis.ranking import best_point
 from search.errors import TuneError, UsageError
 from search.records import Answers, CheckpointRecord, Point, TrialRecord, Value, Worker
-from search.report.numbers import best_point
 from search.report.words import hardware
 from search.service.data import fetch_data, load_data
 from search.service.look import FoundTrial, found_trial
@@ -90,8 +90,7 @@ def repeat(
     the repetition diverges, the weights cannot be written, or the study was deleted meanwhile.
     """
     from models.training import Diverged
-    from search.worker.retrain import again as train
-    from search.worker.retrain import machine
+    from search.worker.retrain import machine, retrain
     from search.worker.snapshot import snapshot_of
 
     found = found_trial(storage_url, name, number)
@@ -111,7 +110,7 @@ def repeat(
             )
         tell(f"{trained}, and is trained on the CPU now: the curve will be another one, if only a little.")
     fetch_data(progress=progress)
-    steps = train(
+    steps = retrain(
         found.record,
         found.trial,
         origin=found.origin,

@@ -10,15 +10,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.analysis.effects import FAMILY, Setting
+from search.analysis.ranking import origin, so_far
 from search.errors import ConfigError, TuneError
 from search.records import StudyRecord, TrialRecord
-from search.report.numbers import origin, so_far
-from search.report.one_study.effects import FAMILY, Setting
 from search.report.one_study.material import Material
-from search.service.confirmed import answers_of, confirmation
 from search.service.data import load_data
 from search.service.look import WholeStudy, precision_of, whole_study
 from search.service.output import may_write, write
+from search.service.read_confirmation import answers_of, confirmation
 from search.space.defaults import BY_NAME, FAMILIES, default_space, without_effect
 from search.space.domain import Choice, Fixed, Float, Int
 from search.space.file import space_entries, space_of_entries, space_toml
@@ -27,7 +27,7 @@ from search.study.ladder import Ladder
 from search.study.reading import open_reading
 
 if TYPE_CHECKING:  # torch takes a second to import
-    from search.report.one_study.mistakes import Mistakes
+    from search.analysis.mistakes import Mistakes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,7 +155,7 @@ def _mistakes(storage_url: str, whole: WholeStudy) -> Mistakes | str:
         return "The winner's weights were not kept, so its mistakes cannot be shown."
     from search.worker.best_weights import BestWeights, WeightsDamaged, WeightsMissing
     from search.worker.context import same_data
-    from search.worker.mistakes import mistakes
+    from search.worker.error_analysis import mistakes
 
     with open_reading(storage_url) as storage:
         weights = BestWeights.of(storage.location, whole.record, storage.store)

@@ -190,7 +190,7 @@ def serve(
     exist yet; a study whose run fails is left alone for SHELVED_S, and `tell` is told. Raises Interrupted
     after a signal, and ConfigError for a storage that is not tune's.
     """
-    from search.worker.signals import Signals
+    from search.service.signals import Signals
 
     check(options.request("twodigit", only or "any", 1))
     shelved: dict[str, float] = {}

@@ -7,9 +7,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from search.analysis import pace
+from search.analysis.pace import Snapshot
+from search.analysis.ranking import Gain, best_point, gains, leading, reaches, winner
 from search.machine import is_here
-from search.records import Point, Snapshot, State, StudyRecord, TrialRecord
-from search.report import numbers
+from search.records import Point, State, StudyRecord, TrialRecord
 from search.service.look import reader_of, space_of
 from search.study.grid import is_discrete, is_exhausted
 from search.study.storage import Storage
@@ -32,7 +34,7 @@ class RunResult:
     """How a run ended."""
 
     snapshot: Snapshot
-    gains: tuple[numbers.Gain, ...]
+    gains: tuple[Gain, ...]
     reason: Reason
     trial: TrialRecord | None
     """the winner: the best complete searched one"""
@@ -86,7 +88,7 @@ class Watched:
         open_ones = self._is_discrete and store.open_claims(self._study.study_id)
         self._trials = self._reader.all()
         exhausted = not open_ones and is_exhausted(self._record.spec, self._space, self._trials)
-        leader = numbers.leading(self._trials).searched
+        leader = leading(self._trials).searched
         running = [trial for trial in self._trials if trial.state is State.RUNNING]
         for trial in running:
             if self._stood.get(trial.trial_id) != trial.images:
@@ -100,7 +102,7 @@ class Watched:
         self._turned |= dict.fromkeys(changed, elapsed_s)
         self._hands = hands
         wanted = [trial.trial_id for trial in (*running, *([leader] if leader else []))]
-        seen = numbers.snapshot(
+        seen = pace.snapshot(
             self._record,
             self._trials,
             claims,
@@ -145,7 +147,7 @@ class Watched:
             and trial.trial_id not in self._fell_short
         ]
         curves = self._storage.store.curves(likely)
-        reached = any(numbers.reaches(numbers.best_point(curve), target) for curve in curves.values())
+        reached = any(reaches(best_point(curve), target) for curve in curves.values())
         if not reached:
             self._fell_short |= set(likely)
         return reached
@@ -156,15 +158,15 @@ class Watched:
         snapshot: Snapshot,
     ) -> RunResult:
         """What `run` returns."""
-        ranking = numbers.winner(self._trials)
+        ranking = winner(self._trials)
         best = ranking.searched
         curve = self._storage.store.curve(best.trial_id) if best else []
         return RunResult(
             snapshot=snapshot,
-            gains=tuple(numbers.gains(self._trials)),
+            gains=tuple(gains(self._trials)),
             reason=reason,
             trial=best,
-            point=numbers.best_point(curve),
+            point=best_point(curve),
             better_reference=ranking.better_reference,
             confirms=self._record.spec.confirms,
             notes=self._too_large(),

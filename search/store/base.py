@@ -12,7 +12,6 @@ import datetime
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 
-from search.confirmation import Look, TestEvaluations
 from search.errors import TuneError
 from search.records import (
     Answers,
@@ -20,10 +19,12 @@ from search.records import (
     Claim,
     CurveCheck,
     ExportRecord,
+    Look,
     MeasuredCurve,
     Point,
     StudyRecord,
     StudySpec,
+    TestEvaluations,
     Worker,
 )
 

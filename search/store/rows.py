@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 
 from sqlalchemy import RowMapping
 
-from search.confirmation import Look
 from search.records import (
     CheckpointRecord,
     Claim,
     ExportRecord,
+    Look,
     StudyRecord,
     StudySpec,
     Worker,

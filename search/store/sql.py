@@ -11,15 +11,16 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, delete, func, insert, inspect, select, update
 from sqlalchemy.engine import URL
 
-from search.confirmation import Look, TestEvaluations
 from search.errors import ConfigError
 from search.records import (
     Answers,
     CheckpointRecord,
     Claim,
     ExportRecord,
+    Look,
     StudyRecord,
     StudySpec,
+    TestEvaluations,
     Worker,
 )
 from search.store import migrations, sql_answers, sql_ledger, sql_weights, tables

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, insert, select
 
-from search.confirmation import TestEvaluations
+from search.records import TestEvaluations
 from search.store import tables
 
 _LOOKS, _HEADS, _STUDIES, _DELETED = tables.looks, tables.head_looks, tables.studies, tables.deleted_looks

@@ -366,7 +366,7 @@ class Study:
 
         After DEATHS repetitions whose workers died they are not, nor where they cannot be read any more. In a
         confirmation they are always queued again, for no other settings can take the place; the worker that
-        begins the repetition ends it at once if there were too many (search.report.confirming.racing). Does
+        begins the repetition ends it at once if there were too many (search.analysis.racing). Does
         nothing to a trial that is finished already, except to queue a retry that is owed. Returns the state
         that it has now; None where it was deleted. Raises what `guard` raises: see Asked.guard.
         """

@@ -18,7 +18,7 @@ from search.worker.trial import Step, learn
 _DEVICE = torch.device("cpu")
 
 
-def again(
+def retrain(
     record: StudyRecord,
     trial: TrialRecord,
     *,

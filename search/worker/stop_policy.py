@@ -10,8 +10,8 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
+from search.analysis.ranking import best_point, reaches
 from search.records import State, TrialRecord
-from search.report.numbers import best_point, reaches
 from search.store.base import Store
 from search.study.study import Study
 

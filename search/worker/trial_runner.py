@@ -9,8 +9,8 @@ from functools import cached_property
 
 import torch
 
+from search.analysis import racing
 from search.records import Answers, Claim, Point
-from search.report.confirming import racing
 from search.study.promotion import Candidate
 from search.study.study import ActiveTrial
 from search.worker.context import WorkerContext

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.report.one_study.effects import Effect
+from search.analysis.effects import Effect
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 

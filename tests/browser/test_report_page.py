@@ -3,13 +3,12 @@ printing opens the folds and closes them again."""
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+from made_study import made
 
 from search.report.one_study.study_page import study_page
 
@@ -20,13 +19,7 @@ pytestmark = pytest.mark.browser
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Address of a page on a made-up study."""
     path = tmp_path_factory.mktemp("page") / "report.html"
-    source = Path(__file__).resolve().parents[1] / "search" / "test_report.py"
-    spec = importlib.util.spec_from_file_location("made_up_report", source)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    path.write_text(study_page(module.made()), encoding="utf-8")
+    path.write_text(study_page(made()), encoding="utf-8")
     return path.as_uri()
 
 

@@ -13,17 +13,18 @@ import optuna
 import pytest
 from sqlalchemy import create_engine, func, insert, select, update
 
-from search.confirmation import Look, TestEvaluations
 from search.records import (
     Answers,
     CheckpointRecord,
     ExportRecord,
     Failure,
     HeadScore,
+    Look,
     Point,
     Scores,
     State,
     StudySpec,
+    TestEvaluations,
     Worker,
 )
 from search.store import optuna_tables, tables

@@ -12,9 +12,9 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from memory_store import MemoryStore
 from sqlalchemy import event, func, select, update
 
-from search.confirmation import Look
 from search.errors import TryAgain
 from search.records import (
     Answers,
@@ -22,6 +22,7 @@ from search.records import (
     Claim,
     ExportRecord,
     HeadScore,
+    Look,
     Point,
     Scores,
     StudySpec,
@@ -30,7 +31,6 @@ from search.records import (
 from search.store import sql_weights, tables
 from search.store.base import LeaseLost, Store
 from search.store.engine import parse_url
-from search.store.memory import MemoryStore
 from search.store.sql import SQLStore
 
 SPEC = StudySpec(

@@ -19,9 +19,9 @@ import torch
 from data.mnist import Mnist
 from data.tasks import TASKS
 from search.service.create import RunRequest, create_or_resume
+from search.service.test_evaluation import evaluate_on_test
 from search.study.storage import open_storage
 from search.worker.context import prepare
-from search.worker.test_evaluation import look_at_test
 from search.worker.worker_loop import work
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,8 +45,11 @@ ALLOWED = {
     ("data.twodigit", "TwoDigit.test_digits"): "which digits its examples are made of: numbers, no pixels",
     ("data.digitsum", "DigitSum.test"): "the test set of this task",
     ("data.digitsum", "DigitSum.test_digits"): "which digits its examples are made of: numbers, no pixels",
-    ("search.worker.test_evaluation", "look_at_test"): "THE place: the only caller of a task's test set",
-    ("search.service.confirmed", "SPLITS"): "whose recorded answers are read: right or wrong, no pixels",
+    ("search.service.test_evaluation", "evaluate_on_test"): "THE place: the only caller of a task's test set",
+    (
+        "search.service.read_confirmation",
+        "SPLITS",
+    ): "whose recorded answers are read: right or wrong, no pixels",
     ("search.report.model_card", "_accuracy"): "which recorded intervals a row has",
     ("search.cli.confirm", "_show"): "the heading of a column",
     ("search.cli.confirm", "_look"): "a key of what is printed",
@@ -121,11 +124,11 @@ def test_the_one_place_is_used_by_the_one_service_that_records_the_look() -> Non
         (module, around)
         for module, tree in TREES.items()
         for around, name in places(tree)
-        if name == "look_at_test"
+        if name == "evaluate_on_test"
     }
     assert users == {
-        ("search.worker.test_evaluation", "look_at_test"),
-        ("search.service.last_look", "_look"),
+        ("search.service.test_evaluation", "evaluate_on_test"),
+        ("search.service.test_evaluation", "_evaluation"),
     }
 
 
@@ -190,4 +193,4 @@ def test_a_search_never_touches_it_and_the_look_does(task: str, tmp_path: Path, 
         assert work(context, stop=lambda: False) == 3
         best = storage.store.checkpoints(study.study_id)[0]
     with pytest.raises(Touched):
-        look_at_test(task, (tmp_path / best.path).read_bytes(), best.sha256, wired)
+        evaluate_on_test(task, (tmp_path / best.path).read_bytes(), best.sha256, wired)

@@ -31,26 +31,27 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 
 from data.mnist import Mnist
+from search.analysis import standing
 from search.cli.app import run_command
 from search.cli.run import _ending
-from search.confirmation import Look
 from search.errors import TuneError, exit_code
 from search.records import (
     CheckpointRecord,
     Failure,
     HeadScore,
+    Look,
     Point,
     Scores,
     State,
     Worker,
 )
-from search.report.confirming import standing
+from search.report.confirmation_sentences import sentences
 from search.service import confirm as confirming
-from search.service.confirmed import stand
 from search.service.create import RunRequest, create_or_resume
 from search.service.dashboard import Showing
 from search.service.export import _choose
 from search.service.look import find, found_trial, reader_of
+from search.service.read_confirmation import stand
 from search.service.report import gather
 from search.service.run import WorkerOptions
 from search.service.watched import Watched
@@ -316,7 +317,7 @@ def services(
             study, own = confirming._begin(storage, record, request, mnist)
             confirming._queue(storage, study, own, trials, candidates, 3)
             found = standing.confirmation(stand(storage, own.name))
-            assert not NOT_FINITE.search(" ".join(found.words))
+            assert not NOT_FINITE.search(" ".join(sentences(found)))
 
     def note() -> None:
         with open_reading(url) as reading:

@@ -6,13 +6,14 @@ import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from search.confirmation import Confirmation
+from search.analysis.basis import Curves
+from search.analysis.confirmation import Confirmation
+from search.analysis.effects import Setting
+from search.analysis.findings import Findings, work_out
+from search.analysis.mistakes import Mistakes
+from search.analysis.ranking import Ranking, count, so_far
+from search.analysis.two_way import Digits
 from search.records import Answers, Counts, StudyRecord, TrialRecord, Worker
-from search.report.numbers import Ranking, count, so_far
-from search.report.one_study.basis import Curves
-from search.report.one_study.effects import Setting
-from search.report.one_study.mistakes import Mistakes
-from search.report.two_way import Digits
 
 LEADERS = 10
 """Trials whose curves and settings are shown."""
@@ -70,3 +71,14 @@ class Material:
     def ranking(self) -> Ranking:
         """Of the complete trials where a searched one is among them, else of all that have a score."""
         return so_far(self.trials)
+
+    def findings(self) -> Findings:
+        """All that is worked out from the trials."""
+        return work_out(
+            self.study.spec,
+            self.trials,
+            self.curves,
+            settings=self.settings,
+            at_random=self.at_random,
+            budget=self.budget,
+        )

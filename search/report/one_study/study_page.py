@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from shlex import quote
 
+from search.analysis.findings import Findings
 from search.report.html import Html, answer_list, code, paragraph, safe, with_commands
-from search.report.one_study.findings import Findings, work_out
+from search.report.one_study import (
+    confirmation_section,
+    course_sections,
+    mistakes_section,
+    question_sections,
+    reproduction_section,
+    winner_section,
+)
 from search.report.one_study.material import Material
-from search.report.one_study.parts import again, confirmed, cost, course, extra, settings, winner, wrong
-from search.report.one_study.sentences import extra_training, generalization, speed
+from search.report.one_study.study_sentences import extra_training, generalization, speed
 from search.report.page import page
 
 
@@ -16,20 +23,22 @@ def study_page(material: Material) -> str:
     """The whole page. At least one trial must have come to a report."""
     best = material.winner
     assert best is not None, "a report is made of a study with a report"
-    name, found = material.study.name, work_out(material)
+    name, found = material.study.name, material.findings()
     searched = material.study.spec.confirms is None  # a confirmation's settings were given: it compares none
-    lead = safe(_answer(material, found), paragraph(winner.standing(material), kind="note"))
+    lead = safe(_answer(material, found), paragraph(winner_section.standing(material), kind="note"))
     sections = [
-        course.course(material),
-        course.curves(material),
-        *([settings.settings(material, found)] if searched else []),
-        extra.extra(material, found),
-        confirmed.confirmed(material.confirmation, study=material.study, trials=material.counted.finished),
-        winner.winner(material),
-        wrong.mistakes(material.mistakes, study=name, trial=best.number),
-        cost.sizes(material),
-        cost.time(material),
-        again.repeat(material),
+        course_sections.course(material),
+        course_sections.curves(material),
+        *([question_sections.settings(material, found)] if searched else []),
+        question_sections.extra(material, found),
+        confirmation_section.confirmed(
+            material.confirmation, study=material.study, trials=material.counted.finished
+        ),
+        winner_section.winner(material),
+        mistakes_section.mistakes(material.mistakes, study=name, trial=best.number),
+        course_sections.sizes(material),
+        course_sections.time(material),
+        reproduction_section.repeat(material),
     ]
     footer = (
         f"Made by tune {material.version} from the study {name}, read {material.moment:%Y-%m-%d %H:%M} UTC."
@@ -40,8 +49,8 @@ def study_page(material: Material) -> str:
 def _answer(material: Material, found: Findings) -> Html:
     """What a reader came for."""
     spec, tried = material.study.spec, material.counted.finished
-    sure = confirmed.in_short(material.confirmation, study=material.study, trials=tried)
-    answers = [("Winner", winner.in_words(material)), ("Confirmed?", safe(sure))]
+    sure = confirmation_section.in_short(material.confirmation, study=material.study, trials=tried)
+    answers = [("Winner", winner_section.in_words(material)), ("Confirmed?", safe(sure))]
     if spec.confirms is None:
         told = generalization(found, epoch_images=spec.epoch_images, budget=material.budget)
         answers.append(("Which settings helped to generalize?", with_commands(told)))

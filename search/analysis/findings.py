@@ -1,0 +1,63 @@
+"""All that is worked out from one study's trials, as values, once; search/report writes it down."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from search.analysis.basis import Basis, Curves, common
+from search.analysis.effects import Effect, Setting, effects
+from search.analysis.extra_training import Training, chosen_among, courses, training
+from search.records import StudySpec, TrialRecord
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Findings:
+    """All that is worked out from a study's trials."""
+
+    basis: Basis | None
+    """where settings are compared; None: no finished trial of the search was measured, or a confirmation,
+    whose settings were given: five settings on five seeds are not 25 experiments"""
+    effects: Sequence[Effect]
+    training: Training
+    schedules: Mapping[str, int]
+    """learning-rate schedules of the networks that were trained to the end, and how many have each"""
+
+    @property
+    def generalization(self) -> bool:
+        """Whether the effects are on what whole trainings came to. If not, they are on the speed of learning,
+        and what helps to generalize cannot be told: survivors of pruning are selected."""
+        return self.basis is not None and self.basis.to_the_end
+
+
+def work_out(
+    spec: StudySpec,
+    trials: Sequence[TrialRecord],
+    curves: Curves,
+    *,
+    settings: Sequence[Setting],
+    at_random: Collection[int],
+    budget: int,
+) -> Findings:
+    """The findings.
+
+    settings: those that the study searched. at_random: numbers of the trials whose settings owe nothing to
+    earlier results. budget: training images of a trial that nobody ends.
+    """
+    confirms = spec.confirms is not None
+    basis = None if confirms else common(trials, curves, budget=budget)
+    found: Sequence[Effect] = ()
+    if basis is not None:
+        found = effects(settings, basis.trials, basis.scores, at_random)
+    ended = courses(trials, curves)
+    return Findings(
+        basis=basis,
+        effects=found,
+        training=training(
+            ended,
+            pictures=spec.validation_pictures,
+            among=chosen_among(trials, curves),
+        ),
+        schedules=Counter(str(course.trial.settings.get("schedule", "constant")) for course in ended),
+    )

@@ -1,0 +1,165 @@
+"""A study at one moment: which trials train, and how long it takes to the target."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from search.analysis.ranking import best_point, count, leading
+from search.records import Claim, Counts, Point, State, StudyRecord, TrialRecord
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Running:
+    """A trial at work, as `tune run` shows it."""
+
+    trial: TrialRecord
+    worker: str
+    """host and process id"""
+    latest: Point | None
+    """None before the first point of its curve"""
+    epoch: float
+    """passes over the training examples at the latest point"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """A study at one moment, as `tune run` shows it."""
+
+    study: str
+    task: str
+    target_trials: int
+    trials: tuple[TrialRecord, ...]
+    """all of them, by number"""
+    counts: Counts
+    running: tuple[Running, ...]
+    waiting: int
+    """trials that wait in their workers' hands until it is clear how they stand"""
+    best: TrialRecord | None
+    """the searched trial with the highest score so far, finished or not; never a reference"""
+    best_point: Point | None
+    """of the best trial's curve, where its validation score is highest"""
+    reference: TrialRecord | None
+    """the reference with the highest score so far, finished or not"""
+    images_per_s: float
+    """training images a second, over all running trials, evaluation included"""
+    elapsed_s: float
+    """since this run began"""
+    remaining_s: float | None
+    """until the target at this run's pace, or until the last trials are trained to the end; without pruning
+    by how long whole trials take; None: nobody can tell yet"""
+    stopping: bool = False
+    """a signal has come: the workers put their trials in order"""
+    exhausted: bool = False
+    """as in StudyRecord"""
+
+
+def snapshot(
+    study: StudyRecord,
+    trials: Sequence[TrialRecord],
+    claims: Sequence[Claim],
+    curves: Mapping[int, Sequence[Point]],
+    *,
+    moved: Mapping[int, float],
+    elapsed_s: float,
+    finished_before: int,
+    counts: Counts | None = None,
+) -> Snapshot:
+    """A study at this moment.
+
+    curves: at least those of the running trials and of the searched one that leads. moved: by trial, when it
+    was last seen to have got further; of the trials that a worker holds, it works on the one that moved last.
+    counts: of all trials, also of those that cannot be used; None: of `trials`.
+    """
+    workers = {claim.trial_id: claim.worker_id for claim in claims if not claim.done}
+    held: dict[str, list[TrialRecord]] = {}
+    for trial in trials:
+        if trial.state is State.RUNNING and trial.trial_id in workers:
+            held.setdefault(workers[trial.trial_id], []).append(trial)
+    at_work = {
+        max(some, key=lambda trial: (moved.get(trial.trial_id, 0.0), trial.number)).number
+        for some in held.values()
+    }
+    running = [
+        _running(study, trial, workers[trial.trial_id], curves.get(trial.trial_id, ()))
+        for trial in trials
+        if trial.number in at_work
+    ]
+    counts = count(trials) if counts is None else counts
+    missing = max(0, study.target_trials - counts.finished)
+    leaders = leading(trials)
+    best = leaders.searched
+    return Snapshot(
+        study=study.name,
+        task=study.spec.task,
+        target_trials=study.target_trials,
+        trials=tuple(trials),
+        counts=counts,
+        running=tuple(running),
+        waiting=sum(map(len, held.values())) - len(running),
+        best=best,
+        best_point=best_point(curves.get(best.trial_id, ())) if best else None,
+        reference=leaders.reference,
+        images_per_s=sum(each.latest.images / each.latest.seconds for each in running if each.latest),
+        elapsed_s=elapsed_s,
+        remaining_s=_unpruned(study, trials, running, missing)
+        if study.spec.pruner == "none"
+        else max(
+            (
+                *_at_this_pace(counts.finished - finished_before, missing, elapsed_s),
+                *(_to_the_end(study, running) if sum(map(len, held.values())) >= missing else []),
+            ),
+            default=None,
+        ),
+    )
+
+
+def _running(study: StudyRecord, trial: TrialRecord, worker_id: str, curve: Sequence[Point]) -> Running:
+    latest = curve[-1] if curve else None
+    return Running(
+        trial=trial,
+        worker=":".join(worker_id.split(":")[:2]),
+        latest=latest,
+        epoch=latest.images / study.spec.epoch_images if latest else 0.0,
+    )
+
+
+def _at_this_pace(done: int, missing: int, elapsed_s: float) -> list[float]:
+    return [elapsed_s / done * missing] if done > 0 else []
+
+
+def _unpruned(
+    study: StudyRecord, trials: Sequence[TrialRecord], running: Sequence[Running], missing: int
+) -> float | None:
+    """Seconds to the target where every trial is trained to the end, by how long whole ones take.
+
+    The pace so far would mislead: the published networks are small and end soon. They count only where
+    nothing is known of others.
+    """
+    if not missing:
+        return 0.0
+    budget = study.spec.epochs * study.spec.epoch_images
+    whole = [
+        (trial, (trial.finished - trial.started).total_seconds())
+        for trial in trials
+        if trial.state is State.COMPLETE and trial.started and trial.finished
+    ]
+    whole += [(r.trial, budget * r.latest.seconds / r.latest.images) for r in running if r.latest]
+    if not whole or not running:
+        return None
+    telling = [seconds for trial, seconds in whole if not trial.reference] or [s for _, s in whole]
+    rest = _to_the_end(study, running)
+    shared = math.fsum(rest) + max(0, missing - len(rest)) * math.fsum(telling) / len(telling)
+    return max([shared / len(running), *rest])
+
+
+def _to_the_end(study: StudyRecord, running: Sequence[Running]) -> list[float]:
+    """Seconds that each of these needs if nobody ends it: what is waited for once no new trial begins, and
+    in a search that prunes as long as all the others took."""
+    budget = study.spec.epochs * study.spec.epoch_images
+    return [
+        (budget - each.latest.images) * each.latest.seconds / each.latest.images
+        for each in running
+        if each.latest
+    ]

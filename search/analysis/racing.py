@@ -1,0 +1,111 @@
+"""Who is confirmed, and who is dropped on the way: the rules of a confirmation, on records.
+
+Candidates are trained on one seed after the other, the same seeds for all, so that two of them are compared
+by the differences of their pairs. From the third seed on, no more seeds are spent on a candidate when the
+95 % interval of its mean difference to the leader over seeds (Student's t) lies below zero. That is the race
+of Maron and Moore (1994, "Hoeffding races") with the paired t test of Birattari et al. (2002, "A racing
+algorithm for configuring metaheuristics"); Optuna's WilcoxonPruner is the same idea with another test, which
+cannot reach 95 % before the sixth pair. What the rule saves and loses was measured: docs/decisions/010. It
+decides what is trained; what is said to be better takes intervals over seeds and digits (two_way.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+
+from search.analysis.ranking import best_trial
+from search.analysis.statistics import student_interval
+from search.analysis.two_way import SEEDS
+from search.records import Failure, State, TrialRecord
+
+TRIES = 3
+"""A run that fails so often ends its candidate's race. Signals and full disks do not count."""
+
+Values = Mapping[int, Mapping[int, float]]
+"""Candidate -> seed -> validation score of the finished run."""
+
+
+def leaders(trials: Sequence[TrialRecord], top: int) -> list[TrialRecord]:
+    """The `top` trials of a search that deserve to be confirmed, best first; references are not among them.
+
+    A pruned trial may lead: what it reached early it may exceed when it is trained to the end. The best
+    complete one, which the search calls its winner, is always there.
+    """
+    own = [trial for trial in trials if trial.reference is None]
+    scored = [trial for trial in own if trial.state.counts and trial.value is not None]
+    best_first = sorted(scored, key=lambda trial: (-(trial.value or 0.0), trial.number))
+    chosen, winner = best_first[:top], best_trial(own)
+    if winner is not None and winner not in chosen:
+        chosen[-1] = winner
+    return chosen
+
+
+def references(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The reference configurations that the search trained to the end, by number."""
+    return [trial for trial in trials if trial.reference and trial.state is State.COMPLETE]
+
+
+def values(runs: Iterable[TrialRecord]) -> dict[int, dict[int, float]]:
+    """What is finished of a confirmation."""
+    found: dict[int, dict[int, float]] = {}
+    for run in runs:
+        if run.confirming is not None and run.state is State.COMPLETE and run.value is not None:
+            found.setdefault(run.confirming.candidate, {})[run.confirming.seed] = run.value
+    return found
+
+
+def failed(runs: Iterable[TrialRecord]) -> dict[int, TrialRecord]:
+    """Candidate -> the run that ended its race by failing: it diverged, or failed again and again.
+
+    The mean of the seeds that went well would flatter a candidate that fails on others.
+    """
+    out: dict[int, TrialRecord] = {}
+    tries: dict[tuple[int, int], int] = {}
+    for run in runs:
+        blameless = run.failure in (None, Failure.INTERRUPTED, Failure.DISK_FULL)
+        if run.confirming is None or run.state is not State.FAILED or blameless:
+            continue
+        key = (run.confirming.candidate, run.confirming.seed)
+        tries[key] = tries.get(key, 0) + 1
+        if run.failure is Failure.DIVERGED or tries[key] >= TRIES:
+            out.setdefault(run.confirming.candidate, run)
+    return out
+
+
+def dropped(runs: Sequence[TrialRecord]) -> set[int]:
+    """Candidates that are out for good: a run of theirs was ended without being trained, or failed."""
+    pruned = {run.confirming.candidate for run in runs if run.confirming and run.state is State.PRUNED}
+    return pruned | failed(runs).keys()
+
+
+def in_vain(runs: Sequence[TrialRecord]) -> set[int]:
+    """Candidates on which no further seed is to be spent: those that are out, and those that are hopeless.
+
+    References are the yardstick: they are out for failing only.
+    """
+    gone = dropped(runs)
+    yardstick = {run.confirming.candidate for run in runs if run.confirming and run.reference}
+    racing = {
+        candidate: by_seed
+        for candidate, by_seed in values(runs).items()
+        if candidate not in gone | yardstick and len(by_seed) >= SEEDS
+    }
+    if racing:
+        leader = max(racing, key=lambda candidate: (fmean(racing[candidate].values()), -candidate))
+        gone |= {candidate for candidate in racing if hopeless(racing, candidate, leader)}
+    return gone
+
+
+def hopeless(found: Values, candidate: int, leader: int) -> bool:
+    """Whether the seeds that both were trained on are enough to tell that the candidate is the worse one."""
+    gaps = differences(found, candidate, leader)
+    if len(gaps) < SEEDS:
+        return False
+    return student_interval(gaps)[2] < 0
+
+
+def differences(found: Values, one: int, other: int) -> list[float]:
+    """Score of `one` minus that of `other`, by seed, where both are there."""
+    mine, theirs = found.get(one, {}), found.get(other, {})
+    return [mine[seed] - theirs[seed] for seed in sorted(mine.keys() & theirs.keys())]

@@ -1,0 +1,297 @@
+"""Works out what a confirmation found, from the trials of both studies and the test evaluations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from operator import itemgetter
+from statistics import fmean
+
+import numpy as np
+
+from search.analysis import racing, two_way
+from search.analysis.confirmation import Candidate, Confirmation, Gap, SeedRun
+from search.analysis.intervals import mean_of_heads_interval, of_the_best
+from search.analysis.ranking import best_point, best_trial, count
+from search.analysis.two_way import Digits
+from search.records import (
+    Answers,
+    Counts,
+    Look,
+    Point,
+    State,
+    StudyRecord,
+    TestEvaluations,
+    TrialRecord,
+    Value,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stand:
+    """A search and its confirmation as they are at one moment."""
+
+    searched: StudyRecord
+    trials: Sequence[TrialRecord]
+    """of the search, by number"""
+    confirming: StudyRecord
+    runs: Sequence[TrialRecord]
+    """of the confirmation, by number"""
+    curves: Mapping[int, Sequence[Point]]
+    """of the complete runs, by trial id"""
+    looks: Sequence[Look]
+    """at trials of the search and of all its confirmations, oldest first"""
+    yardstick: frozenset[int]
+    """ids of all trials of reference configurations in these studies"""
+    answers: Mapping[int, Answers] = field(default_factory=dict)
+    """of complete runs on validation, by trial id, where they are known"""
+    digits: Digits | None = None
+    """of those examples; None: not known"""
+    answers_on_test: Mapping[int, Answers] = field(default_factory=dict)
+    """of runs that were evaluated on the test set, by trial id, where they are known"""
+    digits_on_test: Digits | None = None
+    """of those examples; None: not known"""
+    evaluations: TestEvaluations | None = None
+    """of the task's test set in the whole storage"""
+    searched_counts: Counts | None = None
+    """of the search, with trials that cannot be used; None: as in `trials`"""
+    confirming_counts: Counts | None = None
+    """of the confirmation, likewise"""
+
+    @property
+    def wanted(self) -> int:
+        """Runs that were asked for. While more are being queued the study's target lags behind."""
+        asked = {run.confirming for run in self.runs if run.confirming}
+        return max(self.confirming.target_trials, len(asked))
+
+    @property
+    def finished(self) -> bool:
+        """Whether every run that was asked for has ended."""
+        return self.finished_runs >= self.wanted > 0
+
+    @property
+    def finished_runs(self) -> int:
+        """Runs that have ended, also those that cannot be used."""
+        return (self.confirming_counts or count(self.runs)).finished
+
+
+def confirmation(stand: Stand) -> Confirmation:
+    """The confirmation in full, but for others of the same study."""
+    seeds = {run.confirming.seed for run in stand.runs if run.confirming}
+    candidates = _candidates(stand)
+    racers = [each for each in candidates if each.reference is None and not each.dropped]
+    whole = stand.finished and all(len(each.runs) == len(seeds) for each in racers)
+    chosen = racers[0] if racers and whole else None
+    winner = best_trial([trial for trial in stand.trials if trial.reference is None])
+    return Confirmation(
+        search=stand.searched,
+        confirming=stand.confirming,
+        seeds=len(seeds),
+        candidates=candidates,
+        chosen=None if chosen is None else chosen.trial,
+        best_run=None if chosen is None else best_run(chosen),
+        searched=(stand.searched_counts or count(stand.trials)).finished,
+        search_winner=None if winner is None else winner.number,
+        finished_runs=stand.finished_runs,
+        wanted=stand.wanted,
+        failed=racing.failed(stand.runs),
+        gaps=() if chosen is None else _gaps(stand, chosen, candidates),
+        gaps_on_test=() if chosen is None else _gaps_on_test(stand, chosen, candidates),
+        intervals_on_test={
+            trial_id: two_way.intervals(answers, stand.digits_on_test)
+            for trial_id, answers in stand.answers_on_test.items()
+            if stand.digits_on_test is not None and answers.examples == len(stand.digits_on_test)
+        },
+        evaluations=stand.evaluations,
+        looks=tuple(stand.looks),
+        looks_at_references=sum(look.trial_id in stand.yardstick for look in stand.looks),
+    )
+
+
+def foremost(found: Sequence[Confirmation]) -> Confirmation | None:
+    """Of several confirmations of one study, oldest first, the one that counts; it names the others.
+
+    It is the one whose chosen candidate has the best mean on validation; while none has decided, the one
+    begun last.
+    """
+    if not found:
+        return None
+    decided = [(each.choice.mean, each) for each in found if each.choice is not None]
+    first = max(decided, key=itemgetter(0))[1] if decided else found[-1]
+    return replace(first, others=tuple(each for each in found if each is not first))
+
+
+def best_run(candidate: Candidate) -> SeedRun:
+    """The run with the best validation score, the earliest of equals: the one whose weights are of use."""
+    return max(candidate.runs, key=lambda run: (run.value, -run.seed))
+
+
+def _candidates(stand: Stand) -> tuple[Candidate, ...]:
+    """Best mean first, and first of all those that have more to show for it: dropped ones come last.
+
+    Who has finished no run yet is left out.
+    """
+    gone = racing.dropped(stand.runs)
+    runs: dict[int, dict[int, SeedRun]] = {}
+    settings: dict[int, dict[str, Value]] = {}
+    for run in stand.runs:
+        point = best_point(stand.curves.get(run.trial_id, ()))
+        if run.confirming is not None and run.state is State.COMPLETE and point is not None:
+            settings[run.confirming.candidate] = run.settings
+            runs.setdefault(run.confirming.candidate, {})[run.confirming.seed] = SeedRun(
+                seed=run.confirming.seed, trial=run.number, trial_id=run.trial_id, point=point
+            )
+    found = []
+    searched = _searched(stand)
+    leaders = max(1, sum(trial.reference is None and trial.number in runs for trial in stand.trials))
+    for trial in stand.trials:
+        if trial.number not in runs or trial.value is None:
+            continue
+        by_seed = runs[trial.number]
+        mine = tuple(by_seed[seed] for seed in sorted(by_seed))
+        among = (1, 1) if trial.reference is not None else (leaders, max(leaders, searched))
+        mean, low, high = _mean(stand, mine, chosen_of=among[0], searched=among[1])
+        found.append(
+            Candidate(
+                trial=trial.number,
+                reference=trial.reference,
+                settings=settings[trial.number],
+                search_value=trial.value,
+                runs=mine,
+                dropped=trial.number in gone,
+                mean=mean,
+                low=low,
+                high=high,
+            )
+        )
+    return tuple(sorted(found, key=lambda each: (each.dropped, -each.mean, each.trial)))
+
+
+def _searched(stand: Stand) -> int:
+    """Finished trials of the search, among which the leaders were chosen on the same digits."""
+    return max(1, sum(trial.reference is None and trial.state.counts for trial in stand.trials))
+
+
+def _mean(
+    stand: Stand, runs: Sequence[SeedRun], *, chosen_of: int, searched: int
+) -> tuple[float, float, float]:
+    """(mean, low, high) of a candidate's accuracy over seeds and digits. One seed tells nothing of others.
+
+    chosen_of, searched: as in two_way.mean.
+    """
+    by_seed = np.array([run.value for run in runs])
+    mean = float(by_seed.mean())
+    if len(runs) < 2:
+        return mean, 0.0, 1.0
+    scores = _scores(stand.answers, [run.trial_id for run in runs], stand.digits)
+    if scores is not None and stand.digits is not None:
+        found = two_way.mean(scores, stand.digits, chosen_of=chosen_of, searched=searched)
+        assert found.low is not None
+        assert found.high is not None
+        return mean, found.low, found.high
+    # A previous version of tune did not record the answers: as if all seeds erred on the same images.
+    points = [run.point.validation for run in runs]
+    heads = [fmean(point.heads[name].accuracy for point in points) for name in points[0].heads]
+    joint = fmean(point.joint for point in points)
+    n = stand.confirming.spec.validation_pictures
+    low, high = mean_of_heads_interval(heads, joint, n, z=of_the_best(searched))
+    spread = float(by_seed.std(ddof=1)) / math.sqrt(len(runs))
+    below, above = (two_way.student(1 - 0.05 / among, len(runs) - 1) for among in (chosen_of, 1))
+    return (
+        mean,
+        max(0.0, mean - math.hypot(mean - low, below * spread)),
+        min(1.0, mean + math.hypot(high - mean, above * spread)),
+    )
+
+
+def _gaps(stand: Stand, chosen: Candidate, candidates: Sequence[Candidate]) -> tuple[Gap, ...]:
+    """Of the chosen candidate to the others: pairs of runs on one seed, on the same examples.
+
+    The chosen one is the best of several, so that all its intervals have to hold together. All leaders were
+    chosen among the searched trials on the same digits; a reference was not.
+    """
+    others = [each for each in candidates if each is not chosen]
+    searched = _searched(stand)
+    mine = {run.seed: run for run in chosen.runs}
+    found = []
+    for other in others:
+        pairs = [(mine[run.seed], run) for run in other.runs if run.seed in mine]
+        if not pairs:
+            continue
+        one = _scores(stand.answers, [pair[0].trial_id for pair in pairs], stand.digits)
+        two = _scores(stand.answers, [pair[1].trial_id for pair in pairs], stand.digits)
+        estimate = None
+        if one is not None and two is not None and stand.digits is not None and len(pairs) >= two_way.SEEDS:
+            share, heads = _share(len(others)), len(pairs[0][0].point.validation.heads)
+            estimate = two_way.difference(
+                one,
+                two,
+                stand.digits,
+                share=share,
+                chosen_of=1 if other.reference is None else searched,
+                step=1 / heads,
+            )
+        found.append(
+            Gap(
+                trial=other.trial,
+                by=fmean(a.value - b.value for a, b in pairs),
+                low=None if estimate is None else estimate.low,
+                high=None if estimate is None else estimate.high,
+                seeds=len(pairs),
+                comparisons=len(others),
+            )
+        )
+    return tuple(found)
+
+
+def _share(comparisons: int) -> float:
+    """How often the interval of one gap among so many has to hold.
+
+    The chosen one has the best mean: it is called better or not, hardly ever worse, so that Bonferroni's
+    share of the 5 % belongs to one side of the interval. Together they err less than that
+    (benchmarks/claims_of_confirm.py).
+    """
+    return 1 - 0.1 / max(2, comparisons)
+
+
+def _gaps_on_test(stand: Stand, chosen: Candidate, candidates: Sequence[Candidate]) -> tuple[Gap, ...]:
+    """Of the chosen candidate's best run to the evaluated run of each reference, image by image."""
+    best, digits = best_run(chosen).trial_id, stand.digits_on_test
+    evaluated = {look.trial_id: look for look in stand.looks}
+    pairs = [
+        (other, run)
+        for other in candidates
+        for run in other.runs
+        if other.reference is not None and run.trial_id in evaluated
+    ]
+    found = []
+    for other, run in pairs:
+        one = _scores(stand.answers_on_test, [best], digits)
+        two = _scores(stand.answers_on_test, [run.trial_id], digits)
+        if one is not None and two is not None and digits is not None:
+            share, heads = _share(len(pairs)), len(evaluated[run.trial_id].heads)
+            estimate = two_way.difference(one, two, digits, share=share, step=1 / heads)
+            found.append(
+                Gap(
+                    trial=other.trial,
+                    by=estimate.value,
+                    low=estimate.low,
+                    high=estimate.high,
+                    seeds=0,
+                    comparisons=len(pairs),
+                )
+            )
+    return tuple(found)
+
+
+def _scores(
+    answers: Mapping[int, Answers], trial_ids: Sequence[int], digits: Digits | None
+) -> two_way.Scores | None:
+    """(runs, examples); None where the answers of a run are not known, or are of another set."""
+    known = [answers[trial_id] for trial_id in trial_ids if trial_id in answers]
+    if digits is None or len(known) < len(trial_ids):
+        return None
+    if any(each.examples != len(digits) for each in known):
+        return None
+    return np.stack([two_way.right(each) for each in known])

@@ -1,0 +1,135 @@
+"""The two questions that a report answers by tests: which settings helped, and whether extra training did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from search.analysis.effects import Verdict
+from search.analysis.extra_training import Course
+from search.analysis.findings import Findings
+from search.report.html import Html, bullets, fold, paragraph, table
+from search.report.one_study import study_figures
+from search.report.one_study.material import Material
+from search.report.one_study.study_sentences import (
+    at_random,
+    compared,
+    extra_training,
+    schedule,
+    sentence,
+    untested,
+)
+from search.report.page import Chart, Fold, Grid, Section
+from search.report.words import percent, points
+
+GENERALIZATION = "Generalization: which settings helped"
+SPEED = "Speed of learning: which settings learn fast"
+
+ROWS = 40
+"""Networks that are listed; of more, the best, the references and those that gained or lost clearly."""
+
+
+def settings(material: Material, found: Findings) -> Section:
+    """Importance, and every setting against the accuracy."""
+    heading = GENERALIZATION if found.generalization else SPEED
+    basis = found.basis
+    if basis is None:
+        return Section(heading=heading, body=(paragraph("No trial of the search is finished yet."),))
+    drawn = sum(trial.number in material.at_random for trial in basis.trials)
+    tested = [each for each in found.effects if each.verdict is not Verdict.TOO_FEW]
+    body: list[Html | Chart | Grid | Fold] = []
+    if tested:
+        body.append(
+            Chart(
+                figure=study_figures.importance(found.effects),
+                caption="How much of the differences in rank goes with each setting, one at a time, less "
+                "what chance explains. Blue: it matters; gray: it cannot be told from chance.",
+                height=130 + 21 * len(tested),
+            )
+        )
+    body.append(paragraph(compared(basis, epoch_images=material.study.spec.epoch_images), kind="note"))
+    if tested:
+        body.append(paragraph(at_random(found, drawn), kind="note"))
+    body.append(
+        Fold(
+            summary="Every setting: the verdict, and the trials",
+            body=(
+                bullets(filter(None, (*map(sentence, tested), untested(found.effects)))),
+                Grid(
+                    charts=tuple(
+                        Chart(
+                            figure=study_figures.effect(each),
+                            caption=f"{each.setting.name}: {each.setting.meaning}",
+                            small=True,
+                            height=210,
+                        )
+                        for each in tested
+                    )
+                ),
+                paragraph(
+                    "Dots: trials; the blue ones were drawn at random and are tested. Orange: medians of the "
+                    "groups that are tested. The worst twentieth may lie below the edge.",
+                    kind="note",
+                ),
+            ),
+        )
+    )
+    return Section(heading=heading, body=tuple(body))
+
+
+def extra(material: Material, found: Findings) -> Section:
+    """Did extra training always help?"""
+    training = found.training
+    body: list[Html] = [paragraph(extra_training(training))]
+    falling = schedule(found.schedules)
+    if training.courses:
+        note = (
+            "Compared are the end and half of the training, moments that were fixed beforehand: the best of "
+            "many measurements would lie above the last one even where nothing was lost. The loss decides "
+            "nothing: where training smooths the labels, right answers become less sure while fewer are "
+            "wrong."
+        )
+        shown = _shown(found)
+        body += [
+            paragraph(f"{note} {falling}".strip(), kind="note"),
+            fold(
+                f"The networks that were trained to the end ({len(shown)} of {len(training.courses):,})",
+                _courses(shown, material.study.spec.epoch_images),
+            ),
+        ]
+    return Section(heading="Did extra training always help?", body=tuple(body))
+
+
+def _shown(found: Findings) -> list[Course]:
+    training = found.training
+    ranked = sorted(training.courses, key=lambda course: -course.last)
+    if len(ranked) <= ROWS:
+        return ranked
+    clear = {course.trial.number for some in (training.gained, training.lost) for course in some[: ROWS // 4]}
+    return [
+        course
+        for place, course in enumerate(ranked)
+        if place < ROWS // 2 or course.trial.reference or course.trial.number in clear
+    ]
+
+
+def _courses(some: Sequence[Course], epoch_images: int) -> Html:
+    rows = [
+        (
+            course.trial.reference or f"trial {course.trial.number}",
+            percent(course.last),
+            "–" if course.gain is None else points(course.gain),
+            f"{percent(course.best)} at {course.best_images / epoch_images:.3g}",
+            points(course.gap),
+            "–" if course.loss_ratio is None else f"{course.loss_ratio:.2f}",
+        )
+        for course in some
+    ]
+    header = (
+        "network",
+        "at the end",
+        "second half, points",
+        "best, at epoch",
+        "train − validation, points",
+        "loss over its lowest",
+    )
+    return table(header, rows)

@@ -1,0 +1,188 @@
+"""The winner: in a sentence, head by head, and its settings."""
+
+from __future__ import annotations
+
+from search.analysis import two_way
+from search.analysis.intervals import accuracy_intervals, of_the_best
+from search.analysis.ranking import best_point, gains
+from search.analysis.ranking import count as count_states
+from search.analysis.two_way import Intervals
+from search.records import Point, State, TrialRecord
+from search.report.html import Html, paragraph, safe, strong, table
+from search.report.one_study.material import Material
+from search.report.page import Section
+from search.report.words import (
+    better,
+    count,
+    duration,
+    epochs,
+    foreign_in_words,
+    label,
+    percent,
+    points,
+    share,
+)
+
+
+def standing(material: Material) -> str:
+    """How far the study is, in a sentence."""
+    counts, target = material.counted, material.study.target_trials
+    made = f"{counts.complete} complete, {counts.pruned} pruned"
+    if counts.interrupted:
+        made += f", {counts.interrupted} interrupted and repeated"
+    if counts.failed_otherwise:
+        made += f", {counts.failed_otherwise} failed" + (" and replaced" if counts.finished >= target else "")
+    besides = "".join(f" {sentence}" for sentence in (foreign_in_words(counts.foreign), _left_out(material)))
+    if counts.finished >= target:
+        return f"All {counts.finished:,} trials are finished ({made}).{besides}".rstrip()
+    if material.study.exhausted:
+        return (
+            f"The search space is exhausted after {counts.finished:,} of {target:,} trials ({made}): every "
+            f"configuration that it has was tried.{besides}"
+        ).rstrip()
+    return (
+        f"The study is not finished: {counts.finished:,} of {target:,} trials are ({made}; {counts.running} "
+        f"at work). What follows is how it stands.{besides}"
+    ).rstrip()
+
+
+def _left_out(material: Material) -> str:
+    """That finished trials are missing here, because their rows were edited."""
+    missing = material.counted.finished - count_states(material.trials).finished
+    if missing <= 0:
+        return ""
+    return (
+        f"{count(missing, 'finished trial')} cannot be used and {'is' if missing == 1 else 'are'} left out."
+    )
+
+
+def _tried(material: Material) -> int:
+    """Measurements that the winner's was chosen among: of all trials, at all moments."""
+    failed = {trial.trial_id for trial in material.trials if trial.state is State.FAILED}
+    return max(1, sum(len(curve) for trial, curve in material.curves.items() if trial not in failed))
+
+
+def in_words(material: Material) -> Html:
+    """The winner in one sentence; a better reference before it."""
+    winner, spec = material.winner, material.study.spec
+    assert winner is not None, "a report is made of a study with a report"
+    point = best_point(material.curves[winner.trial_id])
+    assert point is not None
+    low, high = _intervals(material, point)["mean"]
+    n, accuracy = spec.validation_pictures, point.validation.accuracy
+    size = f" with {winner.parameters:,} parameters" if winner.parameters else ""
+    lead = "" if winner.state is State.COMPLETE else " (so far: no trial is complete yet)"
+    reference = material.ranking.better_reference
+    parts = [
+        *([strong(better(reference)), " "] if reference is not None and reference is not winner else []),
+        *_confirmed(material, winner),
+        strong(f"Trial {winner.number}"),
+        f"{lead}, {_kind(winner)}{size}, is right on ",
+        strong(percent(accuracy)),
+        f" of the validation set (95 % interval {low * 100:.2f} to {percent(high)}, with room for the luck "
+        f"of the best of {count(_tried(material), 'measurement')}; {n:,} images).",
+    ]
+    if winner.reference:
+        parts.append(" No searched trial has come to a report yet.")
+    return safe(*parts)
+
+
+def _intervals(material: Material, point: Point) -> Intervals:
+    """With room for the choice of the best. Over digits; where the single answers are not known, as if no two
+    images shared one."""
+    z = of_the_best(_tried(material))
+    if material.answers is not None:
+        return two_way.intervals(*material.answers, z=z)
+    heads = {name: head.accuracy for name, head in point.validation.heads.items()}
+    return accuracy_intervals(heads, point.validation.joint, material.study.spec.validation_pictures, z=z)
+
+
+def _confirmed(material: Material, winner: TrialRecord) -> list[str]:
+    """The trial that a confirmation chose, which is the winner from then on; nothing where it is the same."""
+    chosen = None if material.confirmation is None else material.confirmation.choice
+    if chosen is None or chosen.reference is not None or chosen.trial == winner.number:
+        return []
+    return [
+        strong(f"Trial {chosen.trial}, confirmed"),
+        ": ",
+        strong(percent(chosen.mean)),
+        f" of the validation set in the mean of {count(len(chosen.runs), 'fresh seed')} (95 % interval "
+        f"{chosen.low * 100:.2f} to {percent(chosen.high)}). The search had put another first: ",
+    ]
+
+
+def _kind(trial: TrialRecord) -> str:
+    if trial.reference:
+        return f"the published network {trial.reference}"
+    return {"conv": "a convolutional network", "mlp": "a multi-layer perceptron"}.get(
+        str(trial.settings.get("model")), f"a {trial.settings.get('model')} network"
+    )
+
+
+def _gains(material: Material, winner: TrialRecord) -> list[Html]:
+    """The winner beside the published networks of the same study."""
+    if winner.state is not State.COMPLETE:
+        return []
+    told = []
+    for gain in gains(material.trials):
+        more, gone = ("more", "gone") if gain.gain >= 0 else ("less", "added")
+        told.append(
+            f"The published network {gain.reference}, trained in the same study, reached "
+            f"{percent(gain.value)}: trial {winner.number} has {points(abs(gain.gain)).lstrip('+±')} points "
+            f"{more}, {share(abs(gain.errors_removed))} of the errors are {gone}."
+        )
+    return [paragraph(" ".join(told))] if told else []
+
+
+def winner(material: Material) -> Section:
+    """Its settings, and its interval head by head."""
+    best = material.winner
+    assert best is not None
+    point = best_point(material.curves[best.trial_id])
+    assert point is not None
+    named = {name: head.accuracy for name, head in point.validation.heads.items()}
+    train = {name: head.accuracy for name, head in point.train.heads.items()}
+    named, train = (
+        {**named, "all heads right": point.validation.joint},
+        {**train, "all heads right": point.train.joint},
+    )
+    rows, intervals = [], _intervals(material, point)
+    for name, accuracy in named.items():
+        low, high = intervals["joint" if name == "all heads right" else name]
+        rows.append(
+            (
+                name.replace("_", " "),
+                percent(accuracy),
+                f"{low * 100:.2f} to {percent(high)}",
+                percent(train[name]),
+            )
+        )
+    settings, spec = best.settings, material.study.spec
+    searched = [setting for setting in material.settings if setting.name in settings]
+    names = {setting.name for setting in searched}
+    names |= material.without_effect
+    rest = ", ".join(f"{name} {label(value)}" for name, value in settings.items() if name not in names)
+    return Section(
+        heading="The winner: by head, and its settings",
+        folded=True,
+        body=(
+            *_gains(material, best),
+            table(("accuracy", "validation", "95 % interval", "train, running"), rows),
+            paragraph(
+                f"At its best point, after {epochs(point.images, spec.epoch_images)} of "
+                f"{material.curves[best.trial_id][-1].images / spec.epoch_images:.3g}; trained for "
+                f"{duration(material.seconds.get(best.trial_id))} on one worker. Train is measured while "
+                "training: dropout and augmentation on, the weights still moving. The intervals know of the "
+                "images that happened to be drawn and of the choice among "
+                f"{count(_tried(material), 'measurement')}, not that one hand wrote many of the digits: for "
+                "other people's they are wider.",
+                kind="note",
+            ),
+            table(
+                ("setting", "value", "what it is"),
+                [(setting.name, label(settings[setting.name]), setting.meaning) for setting in searched],
+                words=(0, 1, 2),
+            ),
+            paragraph(f"Not searched: {rest}.", kind="note"),
+        ),
+    )

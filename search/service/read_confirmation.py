@@ -1,0 +1,138 @@
+"""Reads what the confirmation of a study found out so far. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from search.analysis import standing, two_way
+from search.analysis.confirmation import Confirmation
+from search.analysis.two_way import Digits, Intervals
+from search.errors import ConfigError
+from search.records import Answers, Look, State, StudyRecord
+from search.service.look import reader_of, record_of, space_of
+from search.study.grid import is_exhausted
+from search.study.reading import Reading, open_reading
+
+if TYPE_CHECKING:  # optuna takes a while to import; commands that only look do without it
+    from search.study.storage import Storage
+
+
+def confirmation(storage_url: str, name: str, *, intervals: bool = True) -> Confirmation | None:
+    """What is known of the leaders of study `name` on fresh seeds; None where nobody asked for it yet.
+
+    Where it was confirmed more than once, with several budgets or widths, the one with the best chosen mean.
+    intervals: False for who is chosen alone: differences without intervals, and no second for torch. Raises
+    UsageError where there is no study of that name.
+    """
+    with open_reading(storage_url) as storage:
+        searched = record_of(storage, name)
+        every = [stand(storage, each.name, answers=intervals) for each in confirmations(storage, searched)]
+    return standing.foremost([standing.confirmation(each) for each in every])
+
+
+def confirmations(storage: Reading | Storage, searched: StudyRecord) -> list[StudyRecord]:
+    """The studies that confirm this one, the oldest first.
+
+    What confirms an older study of the same name, which was deleted, is not among them.
+    """
+    names: Mapping[int, str] = storage.trials.names()
+    return [
+        replace(record, name=names[record.study_id])
+        for record in storage.store.studies()
+        if record.spec.confirms == searched.name
+        and record.created >= searched.created
+        and record.study_id in names  # optuna-dashboard can delete a study
+    ]
+
+
+def stand(storage: Reading | Storage, name: str, *, answers: bool = True) -> standing.Stand:
+    """All that is known of a study by the confirmation of that name, read now.
+
+    answers: also which examples are right.
+    """
+    confirming = record_of(storage, name)
+    if confirming.spec.confirms is None:
+        raise ConfigError(f"The study {name} is no confirmation any more: another program changed it.")
+    searched = record_of(storage, confirming.spec.confirms)
+    search, runs_of = reader_of(storage, searched), reader_of(storage, confirming)
+    trials, runs = search.all(), runs_of.all()
+    searched = replace(searched, exhausted=is_exhausted(searched.spec, space_of(searched), trials))
+    complete = [run.trial_id for run in runs if run.state is State.COMPLETE]
+    family = [searched, *confirmations(storage, searched)]
+    looks = storage.store.looks([record.study_id for record in family])
+    none = _Answers(by_trial={}, digits=None)
+    validation, on_test = _answers(storage, confirming, complete, looks) if answers else (none, none)
+    return standing.Stand(
+        searched=searched,
+        trials=trials,
+        confirming=confirming,
+        runs=runs,
+        curves=storage.store.curves(complete),
+        looks=looks,
+        answers=validation.by_trial,
+        digits=validation.digits,
+        answers_on_test=on_test.by_trial,
+        digits_on_test=on_test.digits,
+        evaluations=storage.store.test_evaluations(searched.spec.task),
+        yardstick=frozenset(
+            trial.trial_id for record in family for trial in reader_of(storage, record).references()
+        ),
+        searched_counts=search.counted,
+        confirming_counts=runs_of.counted,
+    )
+
+
+SPLITS = ("validation", "test")
+"""Whose right and wrong answers are recorded."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Answers:
+    """Of one split."""
+
+    by_trial: Mapping[int, Answers]
+    digits: Digits | None
+
+
+def _answers(
+    storage: Reading | Storage, confirming: StudyRecord, complete: Sequence[int], looks: Sequence[Look]
+) -> tuple[_Answers, _Answers]:
+    """On validation and on test, as far as they were recorded."""
+    validation = storage.store.answers(complete, SPLITS[0])
+    on_test = storage.store.answers([look.trial_id for look in looks], SPLITS[1])
+    if not validation and not on_test:
+        return _Answers(by_trial={}, digits=None), _Answers(by_trial={}, digits=None)
+    from data.tasks import get_task  # and with it torch, which takes a second
+
+    task, compositions = get_task(confirming.spec.task), confirming.spec.compositions
+    return (
+        _Answers(by_trial=validation, digits=task.validation_digits(compositions=compositions).numpy()),
+        _Answers(by_trial=on_test, digits=task.test_digits().numpy()),
+    )
+
+
+def intervals_of(storage_url: str, record: StudyRecord, trial_id: int, split: str) -> Intervals | None:
+    """Of the accuracies of a trial's kept weights, over digits; None where the answers are not known."""
+    found = answers_of(storage_url, record, trial_id, split)
+    return None if found is None else two_way.intervals(*found)
+
+
+def answers_of(
+    storage_url: str, record: StudyRecord, trial_id: int, split: str
+) -> tuple[Answers, Digits] | None:
+    """Of a trial's kept weights, and the digits that they are about; None where they are not known."""
+    with open_reading(storage_url) as storage:
+        answers = storage.store.answers([trial_id], split).get(trial_id)
+    if answers is None:
+        return None
+    from data.tasks import get_task  # and with it torch, which takes a second
+
+    task = get_task(record.spec.task)
+    digits: Digits = (
+        task.validation_digits(compositions=record.spec.compositions)
+        if split == SPLITS[0]
+        else task.test_digits()
+    ).numpy()
+    return (answers, digits) if answers.examples == len(digits) else None

@@ -1,0 +1,65 @@
+"""Turns SIGINT and SIGTERM into a flag for as long as a block lasts; runs a server until one comes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, NoReturn
+
+from search.errors import Interrupted
+
+if TYPE_CHECKING:
+    from search.serve.server import Server
+
+
+class Signals:
+    """Remembers the first signal; the second SIGINT ends the process at once, as impatience demands.
+
+    A block inside another one begins with what that has received.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._previous: dict[int, object] = {}
+
+    def stop(self) -> bool:
+        """Whether a signal has asked for the end."""
+        return self.received is not None
+
+    def __enter__(self) -> Signals:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous = signal.signal(number, self._note)
+            self._previous[number] = previous
+            around = getattr(previous, "__self__", None)
+            if isinstance(around, Signals) and self.received is None:
+                self.received = around.received
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, previous in self._previous.items():
+            signal.signal(number, previous)  # type: ignore[arg-type]  # what signal() itself returned
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if self.received is not None and number == signal.SIGINT:
+            if sys.stderr.isatty():
+                sys.stderr.write("\x1b[?25h")  # a live view hides the cursor; nobody else will bring it back
+                sys.stderr.flush()
+            os._exit(128 + number)  # the workers notice that their parent is gone
+        self.received = number
+
+
+def until_stopped(server: Server) -> NoReturn:
+    """Answers requests until SIGINT or SIGTERM. Raises KeyboardInterrupt for the first, Interrupted for the
+    second, so that the exit code is 130 or 143."""
+    with Signals() as signals:
+        server.run(signals.stop)
+    if signals.received == signal.SIGTERM:
+        raise Interrupted("Stopped by SIGTERM.", signal.SIGTERM)
+    raise KeyboardInterrupt

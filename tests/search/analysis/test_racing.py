@@ -1,0 +1,428 @@
+"""Who is confirmed, who is dropped, who is chosen, and what is said about it: on records made by hand."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from search.analysis import racing
+from search.analysis.intervals import wilson
+from search.analysis.standing import Stand, confirmation
+from search.records import (
+    Answers,
+    Confirming,
+    Failure,
+    HeadScore,
+    Look,
+    Point,
+    Scores,
+    State,
+    StudyRecord,
+    StudySpec,
+    TestEvaluations,
+    TrialRecord,
+)
+from search.report.confirmation_sentences import sentences
+
+NOW = datetime.datetime(2026, 11, 23, 12, tzinfo=datetime.UTC)
+COMPLETE, PRUNED, FAILED = State.COMPLETE, State.PRUNED, State.FAILED
+
+
+def trial(number: int, value: float | None, state: State = COMPLETE, **more: object) -> TrialRecord:
+    return TrialRecord(trial_id=100 + number, number=number, state=state, value=value, params={}, **more)  # type: ignore[arg-type]
+
+
+def run(
+    number: int, candidate: int, seed: int, value: float | None, state: State = COMPLETE, **more: object
+) -> TrialRecord:
+    confirming = Confirming(candidate=candidate, seed=seed)
+    return replace(trial(number, value, state, confirming=confirming, **more), trial_id=1000 + number)
+
+
+def runs(
+    values: Mapping[int, Sequence[float]], references: Mapping[int, str] | None = None
+) -> list[TrialRecord]:
+    """Complete runs: candidate -> score by seed."""
+    names = references or {}
+    found: list[TrialRecord] = []
+    for candidate, scores in values.items():
+        for seed, score in enumerate(scores):
+            found.append(run(len(found), candidate, seed, score, reference=names.get(candidate)))
+    return found
+
+
+class TestLeaders:
+    def test_the_best_first_whether_pruned_or_complete_but_no_reference_and_nothing_that_failed(self) -> None:
+        trials = [
+            trial(0, 0.99, reference="course-mlp"),
+            trial(1, 0.90),
+            trial(2, 0.95, PRUNED),
+            trial(3, 0.97, FAILED),
+            trial(4, None, PRUNED),
+            trial(5, 0.96, State.RUNNING),
+            trial(6, 0.95),
+        ]
+        assert [each.number for each in racing.leaders(trials, 2)] == [2, 6], "the earlier of equals first"
+        assert [each.number for each in racing.leaders(trials, 9)] == [2, 6, 1]
+        assert [each.number for each in racing.references(trials)] == [0]
+
+    def test_the_winner_of_the_search_is_always_there(self) -> None:
+        trials = [trial(0, 0.98, PRUNED), trial(1, 0.97, PRUNED), trial(2, 0.90), trial(3, 0.80)]
+        assert [each.number for each in racing.leaders(trials, 2)] == [0, 2]
+        assert [each.number for each in racing.leaders(trials, 1)] == [2]
+
+    def test_nothing_leads_where_nothing_is_finished(self) -> None:
+        assert racing.leaders([], 5) == []
+        assert racing.leaders([trial(0, 0.9, reference="course-mlp")], 5) == []
+
+
+class TestDropping:
+    @pytest.mark.parametrize(
+        ("behind", "vain"),
+        [
+            ([0.970, 0.971, 0.972], True),  # gaps .020 .019 .018: interval well below zero
+            ([0.970, 0.971], False),  # two pairs are too few, however clear
+            ([0.970, 0.992, 0.970], False),  # gaps that change sign
+            ([0.960, 0.990, 0.985], False),  # always behind, but by t = 2.1 with 2 degrees of freedom
+            ([0.9899, 0.9899, 0.9899], True),  # a little, but each time exactly
+        ],
+    )
+    def test_a_paired_test_decides(self, behind: list[float], vain: bool) -> None:
+        found = runs({7: [0.990, 0.990, 0.990][: len(behind)], 3: behind})
+        assert racing.in_vain(found) == ({3} if vain else set())
+
+    def test_the_third_seed_is_the_first_that_counts(self) -> None:
+        assert racing.in_vain(runs({1: [0.99, 0.99], 2: [0.5, 0.5]})) == set()
+        assert racing.in_vain(runs({1: [0.99, 0.99, 0.99], 2: [0.5, 0.51, 0.5]})) == {2}
+
+    def test_references_are_the_yardstick_and_lead_nobody(self) -> None:
+        found = runs(
+            {0: [0.999] * 3, 1: [0.98, 0.97, 0.98], 2: [0.5] * 3}, {0: "course-mlp", 2: "course-conv"}
+        )
+        assert racing.in_vain(found) == set()
+
+    def test_who_is_dropped_once_stays_dropped(self) -> None:
+        found = [*runs({1: [0.99] * 4, 2: [0.99] * 3}), run(50, 2, 3, None, PRUNED)]
+        assert racing.dropped(found) == {2}
+        assert racing.in_vain(found) == {2}
+
+    @pytest.mark.parametrize(
+        ("failures", "out"),
+        [
+            ([Failure.DIVERGED], True),  # it would diverge again
+            ([Failure.ERROR] * 2, False),
+            ([Failure.ERROR, Failure.OUT_OF_MEMORY, Failure.WORKER_DIED], True),
+            ([Failure.INTERRUPTED] * 9, False),  # nobody's fault
+            ([Failure.DISK_FULL] * 9, False),
+        ],
+    )
+    def test_who_fails_is_out(self, failures: list[Failure], out: bool) -> None:
+        found = [run(n, 4, 0, None, FAILED, failure=failure) for n, failure in enumerate(failures)]
+        assert racing.in_vain(found) == ({4} if out else set())
+
+    def test_failures_on_different_seeds_do_not_add_up(self) -> None:
+        found = [run(n, 4, n, None, FAILED, failure=Failure.ERROR) for n in range(5)]
+        assert racing.in_vain(found) == set()
+
+
+SPEC = StudySpec(
+    task="t",
+    space={},
+    epochs=2,
+    epoch_images=1000,
+    validation_pictures=4000,
+    seed=0,
+    sampler="tpe",
+    pruner="asha",
+    references=(),
+    checksums={},
+)
+
+
+IMAGES = 10_000
+
+
+def answered(accuracy: float) -> Answers:
+    """All networks err on the same images, the worse ones on more of them."""
+    bits = np.packbits(np.arange(IMAGES) < round(accuracy * IMAGES)).tobytes()
+    return Answers(split="validation", examples=IMAGES, heads={"a": bits, "b": bits})
+
+
+def stand(
+    trials: Sequence[TrialRecord],
+    confirming: Sequence[TrialRecord],
+    *,
+    target: int | None = None,
+    looks: Sequence[Look] = (),
+    search_target: int | None = None,
+    epochs: float = 2,
+    known: bool = True,
+) -> Stand:
+    def curve(value: float) -> list[Point]:
+        heads = {"a": HeadScore(loss=0.0, accuracy=value), "b": HeadScore(loss=0.0, accuracy=value)}
+        scores = Scores(heads=heads, joint=value)
+        return [Point(images=1, seconds=1.0, learning_rate=0.1, train=scores, validation=scores)]
+
+    finished = sum(each.state.counts for each in confirming)
+    return Stand(
+        searched=StudyRecord(
+            study_id=1,
+            name="s",
+            spec=SPEC,
+            target_trials=len(trials) if search_target is None else search_target,
+            created=NOW,
+        ),
+        trials=trials,
+        confirming=StudyRecord(
+            study_id=2,
+            name="s.confirm",
+            spec=replace(SPEC, epochs=epochs, confirms="s"),
+            target_trials=finished if target is None else target,
+            created=NOW,
+        ),
+        runs=confirming,
+        curves={each.trial_id: curve(each.value) for each in confirming if each.value is not None},
+        looks=looks,
+        yardstick=frozenset(each.trial_id for each in confirming if each.reference),
+        answers={each.trial_id: answered(each.value) for each in confirming if known and each.value},
+        digits=np.arange(IMAGES)[:, None] if known else None,
+    )
+
+
+def look(trial_id: int, accuracy: float, minutes: int = 0) -> Look:
+    return Look(
+        study_id=2,
+        trial_id=trial_id,
+        moment=NOW + datetime.timedelta(minutes=minutes),
+        reason="chosen",
+        pictures=4000,
+        heads={"a": accuracy, "b": accuracy},
+        joint=accuracy,
+    )
+
+
+Z_BEST_OF_3 = 2.393980
+"""Exceeded with probability 0.025 / 3."""
+SEARCH = [trial(0, 0.94, reference="course-mlp"), trial(1, 0.97), trial(2, 0.992), trial(3, 0.98, PRUNED)]
+SCORES = {2: [0.979, 0.980, 0.981, 0.980], 1: [0.985, 0.986, 0.985, 0.984], 3: [0.93, 0.93, 0.931]}
+"""Trial 2 won the search, trial 1 is the better one, trial 3 is dropped after three seeds."""
+
+
+def overtaken(*, looks: Sequence[Look] = ()) -> Stand:
+    found = runs({0: [0.94] * 4, **SCORES}, {0: "course-mlp"})
+    return stand(SEARCH, [*found, run(90, 3, 3, None, PRUNED)], looks=looks)
+
+
+class TestConfirmation:
+    def test_the_ranking(self) -> None:
+        found = confirmation(overtaken())
+        assert [each.trial for each in found.candidates] == [1, 2, 0, 3], "the dropped one last"
+        assert (found.chosen, found.seeds, found.confirmed_in) == (1, 4, "s.confirm")
+        best = found.candidates[0]
+        assert best.mean == pytest.approx(0.985)
+        # t of 3 degrees of freedom at 2.5 and 2.5 / 3 %, for the best of three leaders; deviation; 4 seeds
+        above, below = (t * 0.0008164966 / 2 for t in (3.182446, 4.856656))
+        low, _ = wilson(0.985 * IMAGES, IMAGES, Z_BEST_OF_3)
+        _, high = wilson(0.985 * IMAGES, IMAGES)
+        assert best.low == pytest.approx(0.985 - math.hypot(0.985 - low, below), abs=1e-4)
+        assert best.high == pytest.approx(0.985 + math.hypot(high - 0.985, above), abs=1e-4)
+        reference, (_, high) = found.candidates[2], wilson(0.94 * IMAGES, IMAGES)
+        low, _ = wilson(0.94 * IMAGES, IMAGES)
+        assert (reference.low, reference.high) == pytest.approx((low, high), abs=1e-4), "nobody chose it"
+        assert found.best_run is not None
+        assert (found.best_run.seed, found.best_run.value) == (1, 0.986)
+        assert [(each.trial, each.dropped) for each in found.candidates if each.dropped] == [(3, True)]
+
+    def test_a_winner_that_is_worse(self) -> None:
+        words = " ".join(sentences(confirmation(overtaken())))
+        assert "The winner of the search, trial 2, is behind it by 0.50 points on the same 4 seeds (" in words
+        assert "95 % for all 3 comparisons together" in words
+        assert "The search saw 99.20 % in it, with one seed; 4 fresh seeds give 98.00 %." in words
+        assert "It is better than the reference course-mlp by 4.50 points (" in words
+        assert "not evaluated on the test set yet" in words
+        assert "luck" not in words
+
+    @pytest.mark.parametrize("failure", [Failure.DIVERGED, Failure.OUT_OF_MEMORY])
+    def test_a_winner_that_fails_is_out(self, failure: Failure) -> None:
+        trials = [trial(0, 0.97), trial(1, 0.985)]
+        failed = [run(50 + n, 1, 0, None, FAILED, failure=failure) for n in range(3)]
+        found = [*runs({0: [0.98, 0.97]}), *failed, run(60, 1, 0, None, PRUNED)]
+        result = confirmation(stand(trials, found))
+        assert result.chosen == 0
+        words = " ".join(sentences(result))
+        assert f"Trial 1 is out: on seed 0 it failed ({failure})." in words
+        assert "The winner of the search, trial 1, cannot be chosen: it fails on another seed." in words
+
+    def test_two_seeds_allow_no_verdict(self) -> None:
+        found = confirmation(stand(SEARCH, runs({1: [0.99, 0.99], 2: [0.5, 0.5]})))
+        words = " ".join(sentences(found))
+        assert "3 seeds at least can tell a difference from chance" in words
+        assert "The winner of the search, trial 2, has 50.00 %, on the same 2 seeds −49.00 points." in words
+        assert [gap.low for gap in found.gaps] == [None]
+
+    def test_without_the_single_answers_nothing_is_told_from_chance(self) -> None:
+        """As in confirmations of a previous version."""
+        found = confirmation(stand(SEARCH, runs({1: [0.985] * 3, 2: [0.5] * 3}), known=False))
+        words = " ".join(sentences(found))
+        assert "did not record which answers were right" in words
+        assert "is behind it" not in words
+        best = found.candidates[0]
+        low, _ = wilson(0.985 * 4000, 4000, Z_BEST_OF_3)
+        assert (best.low, best.high) == pytest.approx((low, wilson(0.985 * 4000, 4000)[1]), abs=1e-6)
+
+    def test_seeds_that_agree_do_not_prove_what_the_images_do_not(self) -> None:
+        """Differences of 0.03 points on each seed: three images of 10,000."""
+        scores = {1: [0.9853, 0.9854, 0.9855], 2: [0.9850, 0.9851, 0.9852]}
+        assert racing.hopeless({k: dict(enumerate(v)) for k, v in scores.items()}, 2, 1)
+        words = " ".join(sentences(confirmation(stand(SEARCH[:3], runs(scores)))))
+        assert "The winner of the search, trial 2, may be as good" in words
+
+    def test_the_best_of_several_means_has_room_for_the_choice_and_its_rivals_share_the_error(self) -> None:
+        scores = {1: [0.985, 0.986, 0.985], 2: [0.9846, 0.9853, 0.9846], 3: [0.97, 0.97, 0.97]}
+        alone = " ".join(sentences(confirmation(stand(SEARCH, runs({k: scores[k] for k in (1, 2)})))))
+        several = " ".join(sentences(confirmation(stand(SEARCH, runs(scores)))))
+        assert "with room for the choice of the best of 2" in alone
+        assert "with room for the choice of the best of 3" in several
+        assert "comparisons" not in alone
+        assert "95 % for all 2 comparisons together" in several
+        one = " ".join(sentences(confirmation(stand(SEARCH[:3], runs({2: [0.99, 0.99]})))))
+        assert "room for the choice" not in one
+
+    def test_while_more_runs_are_queued_nothing_is_decided_and_nobody_is_out(self) -> None:
+        """The target is raised after the runs are queued: a look, or a crash, may come between."""
+        done = runs({1: [0.98, 0.98], 2: [0.99, 0.99]})
+        queued = run(50, 1, 2, None, State.WAITING)
+        found = stand(SEARCH, [*done, queued])
+        assert not found.finished
+        said = sentences(confirmation(found))
+        assert said[-1] == "4 of 5 runs are finished; `tune confirm s` goes on."
+
+    def test_a_winner_that_is_chosen_again(self) -> None:
+        trials = [trial(0, 0.97), trial(1, 0.985)]
+        scores = {0: [0.95, 0.951, 0.95], 1: [0.985, 0.986, 0.985]}
+        words = " ".join(sentences(confirmation(stand(trials, runs(scores)))))
+        assert "It is the winner of the search, too." in words
+        assert "Next comes trial 0, on the same 3 seeds 3.50 points behind (" in words
+        assert "told apart" not in words
+
+    def test_a_winner_that_chance_could_have_put_second(self) -> None:
+        trials = [trial(0, 0.97), trial(1, 0.985)]
+        scores = {0: [0.98, 0.99, 0.985], 1: [0.985, 0.983, 0.985]}
+        words = " ".join(sentences(confirmation(stand(trials, runs(scores)))))
+        assert "The winner of the search, trial 1, may be as good" in words
+        assert "Next comes" not in words, "who is next was just said"
+
+    def test_a_choice_that_was_close(self) -> None:
+        scores = {1: [0.985, 0.986, 0.985], 2: [0.97, 0.97, 0.97], 3: [0.985, 0.984, 0.986]}
+        words = " ".join(sentences(confirmation(stand(SEARCH, runs(scores)))))
+        assert "Next comes trial 3, on the same 3 seeds 0.03 points behind" in words
+        assert "the two cannot be told apart" in words
+
+    def test_nothing_is_chosen_before_everybody_is_done(self) -> None:
+        whole, half = runs({1: [0.98, 0.98, 0.98]}), runs({2: [0.99, 0.99]})
+        found = confirmation(stand(SEARCH, [*whole, *half], target=6))
+        assert (found.chosen, found.best_run) == (None, None)
+        assert sentences(found)[-1] == "5 of 6 runs are finished; `tune confirm s` goes on."
+
+    @pytest.mark.parametrize(
+        ("scores", "said"),
+        [
+            ([0.99, 0.991, 0.99], "The reference course-mlp is better than every candidate: 99.03 %"),
+            (
+                [0.9801, 0.99, 0.9701],
+                "has a higher mean than every candidate, 98.01 %: trial 1 has −0.01 points",
+            ),
+            ([0.99, 0.99], "has a higher mean than every candidate, 99.00 %: trial 1 has −1.00 points, and"),
+        ],
+    )
+    def test_a_better_reference_is_never_chosen_and_said_first(self, scores: list[float], said: str) -> None:
+        mine = [0.98, 0.98, 0.98][: len(scores)]
+        found = confirmation(stand(SEARCH[:2], runs({0: scores, 1: mine}, {0: "course-mlp"})))
+        assert found.candidates[0].trial == 0
+        assert found.chosen == 1
+        assert said in sentences(found)[0]
+
+    def test_a_reference_that_may_be_as_good(self) -> None:
+        scores = {0: [0.98, 0.99, 0.97], 1: [0.9802, 0.97, 0.9902]}
+        found = confirmation(stand(SEARCH[:2], runs(scores, {0: "course-mlp"})))
+        said = "Whether it is better than the reference course-mlp cannot be told"
+        assert any(said in each for each in sentences(found))
+
+    def test_everybody_out(self) -> None:
+        failed = run(0, 1, 0, None, FAILED, failure=Failure.DIVERGED)
+        found = confirmation(stand(SEARCH[:2], [failed, run(1, 1, 0, None, PRUNED)]))
+        assert found.chosen is None
+        assert sentences(found)[-1] == "Nothing can be chosen: every candidate is out."
+
+    def test_an_unfinished_search_and_another_budget_are_said(self) -> None:
+        found = confirmation(stand(SEARCH[:3], runs({2: [0.98, 0.98]}), search_target=9, epochs=4))
+        assert sentences(found)[0] == "The search is not finished (3 of 9 trials): its leaders may change."
+        assert any("4 epochs for 2" in sentence for sentence in sentences(found))
+
+    def test_a_search_that_went_on_has_a_winner_that_is_not_confirmed(self) -> None:
+        found = confirmation(stand([*SEARCH, trial(4, 0.999)], runs({2: [0.98, 0.98]})))
+        assert any("new winner, trial 4, which is not confirmed" in sentence for sentence in sentences(found))
+
+
+class TestLooks:
+    def best_of_1(self) -> int:
+        run = confirmation(overtaken()).best_run
+        assert run is not None
+        return run.trial_id
+
+    def test_the_gaps_and_the_count(self) -> None:
+        mlp = overtaken().runs[0].trial_id
+        found = confirmation(overtaken(looks=[look(self.best_of_1(), 0.98), look(mlp, 0.93)]))
+        words = " ".join(sentences(found))
+        assert "(98.60 % on validation) reach 98.00 %" in words
+        assert "97.00 %, 98.50 % (+1.50), 98.00 % (−0.50). Some of the last step is no surprise" in words
+        assert "97.52 to 98.39 %" in words, "Wilson, 3920 of 4000: the heads err together"
+        assert (
+            "of t was evaluated twice in this storage: once for models of this study, once for refer" in words
+        )
+        assert "more than one" not in words
+
+    def test_the_references_are_compared_image_by_image(self) -> None:
+        known = overtaken()
+        best, mlp = self.best_of_1(), known.runs[0].trial_id
+        known = replace(
+            known,
+            looks=[look(best, 0.98), look(mlp, 0.93)],
+            answers_on_test={best: answered(0.98), mlp: answered(0.93)},
+            digits_on_test=np.arange(IMAGES)[:, None],
+        )
+        found = confirmation(known)
+        assert "There it is better than the reference course-mlp by 5.00 points (" in " ".join(
+            sentences(found)
+        )
+        [gap] = found.gaps_on_test
+        assert (gap.trial, gap.seeds, gap.by) == (0, 0, pytest.approx(0.05))
+
+    def test_a_test_set_that_was_no_harder_needs_no_excuse(self) -> None:
+        words = " ".join(sentences(confirmation(overtaken(looks=[look(self.best_of_1(), 0.99)]))))
+        assert "99.00 % (+0.50)." in words
+        assert "no surprise" not in words
+
+    def test_more_looks_are_counted_and_warned_of(self) -> None:
+        other = overtaken().runs[-2].trial_id
+        found = confirmation(overtaken(looks=[look(other, 0.99), look(self.best_of_1(), 0.98, minutes=9)]))
+        words = " ".join(sentences(found))
+        assert "evaluated twice in this storage: twice for models of this study." in words
+        assert "With more than one evaluation" in words
+
+    def test_those_of_other_studies_count_and_of_deleted_ones(self) -> None:
+        counted = replace(
+            overtaken(looks=[look(self.best_of_1(), 0.98)]),
+            evaluations=TestEvaluations(total=6, of_deleted_studies=3),
+        )
+        words = " ".join(sentences(confirmation(counted)))
+        assert (
+            "evaluated 6 times in this storage: once for models of this study, 5 times for other studies "
+            "(deleted ones: 3)." in words
+        )
+        assert "With more than one evaluation" in words

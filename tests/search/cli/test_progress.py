@@ -1,0 +1,306 @@
+"""What a run shows while it works, in a terminal and in a log."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from search.analysis.pace import Running, Snapshot
+from search.analysis.ranking import Gain
+from search.cli.phrases import duration, gained, number, percent, settings
+from search.cli.progress import Lines, Status, panel, starting, watching
+from search.cli.run import _tell
+from search.records import Counts, Failure, HeadScore, Point, Scores, State, TrialRecord, Value
+from search.service.watched import RunResult
+
+Terminal = Callable[..., tuple[int, str]]
+"""Of the fixture `in_a_terminal`: exit code and output of a command."""
+
+NOW = datetime.datetime.now(datetime.UTC)
+SCORES = Scores(
+    heads={
+        "first_digit": HeadScore(loss=0.1, accuracy=0.99),
+        "second_digit": HeadScore(loss=0.1, accuracy=0.97),
+    },
+    joint=0.965,
+)
+POINT = Point(images=36_000, seconds=9.0, learning_rate=0.001, train=SCORES, validation=SCORES)
+DONE = TrialRecord(
+    trial_id=1,
+    number=0,
+    state=State.COMPLETE,
+    value=0.98,
+    params={"model": "conv", "optimizer": "adamw", "lr": 0.00213, "batch_norm": True, "channels": 16},
+    steps={180_000: 0.98},
+    started=NOW,
+    finished=NOW,
+)
+BUSY = replace(
+    DONE, trial_id=2, number=1, state=State.RUNNING, value=None, finished=None, reference="course-conv"
+)
+SEEN = Snapshot(
+    study="twodigit",
+    task="twodigit",
+    target_trials=100,
+    trials=(DONE, BUSY),
+    counts=Counts(complete=1, running=1),
+    running=(Running(trial=BUSY, worker="host:4711", latest=POINT, epoch=1.0),),
+    waiting=2,
+    best=DONE,
+    best_point=POINT,
+    reference=BUSY,
+    images_per_s=4000.0,
+    elapsed_s=75.0,
+    remaining_s=3 * 3600 + 4 * 60,
+)
+
+
+def drawn(seen: Snapshot, width: int) -> str:
+    console = Console(width=width, file=io.StringIO())
+    with console.capture() as capture:
+        console.print(panel(seen))
+    return capture.get()
+
+
+@pytest.mark.parametrize("width", [80, 118, 200])
+def test_the_panel_tells_who_does_what_at_any_width(width: int) -> None:
+    text = " ".join(drawn(SEEN, width).split())
+    for words in (
+        "1 of 100",
+        "1 complete · 0 pruned · 0 failed",
+        "1 min 15 s elapsed",
+        "3 h 04 min left",
+        "4,000 images/s",
+        "host:4711",
+        "98.00 %",
+        "course-conv",
+        "first_digit 99.00 %, second_digit 97.00 %, joint 96.50 %",
+        "conv, adamw, lr 0.00213, channels 16, batch_norm yes",
+    ):
+        assert words in text
+
+
+def test_the_panel_before_anything_is_known() -> None:
+    empty = replace(
+        SEEN,
+        trials=(),
+        counts=Counts(),
+        running=(),
+        best=None,
+        best_point=None,
+        reference=None,
+        remaining_s=None,
+    )
+    assert "– left" in drawn(empty, 100)
+
+
+def test_the_panel_names_the_best_reference_apart_the_better_one_first() -> None:
+    behind = drawn(replace(SEEN, reference=replace(BUSY, value=0.95)), 118)
+    ahead = drawn(replace(SEEN, reference=replace(BUSY, value=0.99)), 118)
+    assert "reference  course-conv  95.00 %" in behind
+    assert "best       trial 0  98.00 %" in behind
+    assert behind.index("best  ") < behind.index("reference  ")
+    assert ahead.index("reference  course-conv  99.00 %") < ahead.index("best  ")
+
+
+def test_interrupted_trials_are_not_called_failed() -> None:
+    stopped = replace(SEEN, counts=Counts(complete=5, pruned=1, failed=4, interrupted=3))
+    assert "5 complete · 1 pruned · 3 interrupted · 1 failed · 2 waiting" in drawn(stopped, 118)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_the_panel_breaks_no_word(width: int) -> None:
+    """A name that is too long for its column ends with an ellipsis; everything else breaks between words."""
+    seen = replace(SEEN, counts=Counts(complete=31, pruned=57, failed=4, interrupted=3), stopping=True)
+    words = set(drawn(seen, 400).split())
+    for word in drawn(seen, width).split():
+        assert word in words or word.endswith("…") or not word.strip("━╸╺"), word
+
+
+def test_the_panel_leaves_the_last_column_of_its_last_line_free() -> None:
+    """Else the ^C that a terminal echoes there wraps, and a line of the panel stays on the screen."""
+    for width in (60, 80):
+        assert drawn(SEEN, width).endswith("\n\n")
+
+
+class TestStatus:
+    def test_it_is_silent_where_nobody_looks(self, capfd: pytest.CaptureFixture[str]) -> None:
+        with starting() as status:
+            status.say("checking MNIST")
+        assert capfd.readouterr() == ("", "")
+
+    def test_it_stands_there_before_anything_slow_is_imported(self, in_a_terminal: Terminal) -> None:
+        code = (
+            "import sys, time\n"
+            "from search.cli.progress import starting\n"
+            "with starting() as status:\n"
+            "    time.sleep(0.5)\n"
+            "    status.say('checking MNIST')\n"
+            "    time.sleep(0.5)\n"
+            "    assert not {'torch', 'optuna', 'sqlalchemy'} & set(sys.modules)\n"
+        )
+        ended, shown = in_a_terminal([sys.executable, "-c", code], columns=80)
+        assert ended == 0, shown
+        assert "loading PyTorch and Optuna …" in shown
+        assert "checking MNIST …" in shown
+
+    def test_the_first_snapshot_ends_it(self, capfd: pytest.CaptureFixture[str]) -> None:
+        status = Ended()
+        with watching(status) as watch:
+            assert not status.ended
+            watch(replace(SEEN, elapsed_s=1e6))  # else its trial may have finished before this run
+        assert status.ended
+        assert "best so far" in capfd.readouterr().err, "no terminal: lines"
+
+
+class Ended(Status):
+    ended = False
+
+    def clear(self) -> None:
+        self.ended = True
+
+
+def test_lines_tell_each_end_once(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines()
+    lines(replace(SEEN, trials=(BUSY,)))
+    lines(SEEN)
+    lines(SEEN)
+    failed = replace(BUSY, state=State.FAILED, failure=Failure.DIVERGED, finished=NOW)
+    lines(replace(SEEN, trials=(DONE, failed)))
+    printed = capsys.readouterr()
+    assert printed.out == "", "stdout is for results"
+    first, second = printed.err.splitlines()
+    assert first.startswith("1/100  trial 0  complete  98.00 %  180,000 images  conv, adamw")
+    assert first.endswith("best so far")
+    assert second == "1/100  trial 1  failed (diverged)"
+
+
+def test_a_stop_says_what_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    stopping = replace(SEEN, stopping=True)
+    Lines()(stopping)
+    for text in (drawn(stopping, 118), capsys.readouterr().err):
+        assert "Stopping: the workers save their trials" in text
+        assert "Ctrl-C once more ends at once" in text
+    assert "Stopping" not in drawn(SEEN, 118)
+
+
+def test_lines_do_not_repeat_what_an_earlier_run_told(capsys: pytest.CaptureFixture[str]) -> None:
+    long_ago = replace(DONE, finished=NOW - datetime.timedelta(hours=1))
+    Lines()(replace(SEEN, trials=(long_ago,)))
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(None, "–"), (4.24, "4.2 s"), (9.96, "10 s"), (59.4, "59 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")],
+)
+def test_durations(seconds: float | None, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_words_for_numbers_and_settings() -> None:
+    assert (percent(0.98526), percent(None), number(12_345), number(0.00213)) == (
+        "98.53 %",
+        "–",
+        "12,345",
+        "0.00213",
+    )
+    assert settings({"channels": 8, "model": "conv", "lr": 0.1, "batch_norm": False}, "sum") == (
+        "conv, lr 0.1, channels 8, batch_norm no"
+    )
+    assert settings({"model": "mlp", "lr": 0.1, "depth": 2}, "sum", limit=2) == "mlp, lr 0.1 …"
+
+
+def test_a_setting_of_the_number_is_shown_where_there_is_a_number() -> None:
+    values: dict[str, Value] = {"model": "conv", "number_width": 64}
+    assert settings(values, "sum") == "conv, number_width 64"
+    assert settings(values, "twodigit") == "conv"
+
+
+# The end of a run
+
+LEADER = replace(BUSY, value=0.999, reference=None)
+BETTER = replace(POINT, validation=replace(POINT.validation, heads={}))
+REFERENCE = replace(DONE, trial_id=3, number=2, reference="course-conv", value=0.99)
+ENDED = RunResult(
+    snapshot=SEEN,
+    gains=(Gain(reference="course-conv", trial=2, value=0.99, gain=-0.01, errors_removed=-1.0),),
+    reason="timeout",
+    trial=DONE,
+    point=POINT,
+    better_reference=REFERENCE,
+    confirms=None,
+)
+
+
+def test_the_accuracies_are_those_of_the_best_complete_trial(capsys: pytest.CaptureFixture[str]) -> None:
+    """A trial that was not finished may lead; it is not what the run hands over."""
+    seen = replace(SEEN, best=LEADER, best_point=BETTER)
+    _tell(replace(ENDED, snapshot=seen, gains=(), better_reference=None), json=False)
+    said = capsys.readouterr().out
+    assert f"Best of the search is trial {DONE.number} " in said
+    assert all(name in said for name in POINT.validation.heads)
+    assert "reference" not in said
+
+
+def test_a_better_reference_is_said_first(capsys: pytest.CaptureFixture[str]) -> None:
+    _tell(ENDED, json=False)
+    said = capsys.readouterr().out
+    first = "The reference course-conv (trial 2) measured higher than every searched network: 99.00 % on"
+    assert said.index(first) < said.index("Best of the search is trial 0 with 98.00 %")
+    assert "gain      none: course-conv (99.00 %) is 1.00 points higher" in said
+    _tell(ENDED, json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["best_trial"], told["best_value"]) == (0, 0.98), "never a reference"
+    assert (told["better_reference"], told["better_reference_value"]) == ("course-conv", 0.99)
+
+
+def test_without_a_complete_trial_it_says_who_leads(capsys: pytest.CaptureFixture[str]) -> None:
+    seen = replace(SEEN, best=LEADER, best_point=POINT)
+    _tell(replace(ENDED, snapshot=seen, trial=None, point=None, better_reference=None), json=False)
+    assert f"No trial is complete yet. Trial {LEADER.number} leads with 99.90 %." in capsys.readouterr().out
+    _tell(replace(ENDED, snapshot=seen, trial=None, point=None), json=False)
+    said = capsys.readouterr().out
+    assert "No searched trial is complete yet. Trial 1 leads with 99.90 %." in said
+    assert "The reference course-conv has 99.00 %." in said
+
+
+@pytest.mark.parametrize(
+    ("gain", "words"),
+    [
+        (0.0031, "+0.31 points over r (98.00 %), 16 % of its errors gone"),
+        (0.0, "none over r (98.00 %), which is as good"),
+        (-0.0031, "none: r (98.00 %) is 0.31 points higher"),
+    ],
+)
+def test_a_gain_in_words(gain: float, words: str) -> None:
+    assert gained(Gain(reference="r", trial=0, value=0.98, gain=gain, errors_removed=gain / 0.02)) == words
+
+
+@pytest.mark.parametrize(
+    ("study", "storage", "lines"),
+    [
+        ("first", None, ["Next: tune report first", "      tune confirm first"]),
+        (
+            "it's one",
+            "sqlite:///a b.db",
+            [
+                """Next: tune report 'it'"'"'s one' --storage 'sqlite:///a b.db'""",
+                """      tune confirm 'it'"'"'s one' --storage 'sqlite:///a b.db'""",
+            ],
+        ),
+        ("x", "postgresql://u:hush@h/d", ["Next: tune report x", "      tune confirm x"]),
+    ],
+)
+def test_the_last_lines_are_commands_to_copy(
+    capsys: pytest.CaptureFixture[str], study: str, storage: str | None, lines: list[str]
+) -> None:
+    _tell(replace(ENDED, snapshot=replace(SEEN, study=study)), json=False, storage=storage)
+    assert capsys.readouterr().out.splitlines()[-2:] == lines

@@ -1,0 +1,303 @@
+"""The page of a report and its figures, on a study whose truth is known because it was made up."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from made_study import (
+    EPOCH,
+    NOW,
+    SETTINGS,
+    by_name,
+    curve,
+    made,
+    material,
+    point,
+    study,
+    trial,
+)
+
+from search.analysis.confirmation import Candidate, Confirmation, SeedRun
+from search.analysis.effects import effects
+from search.analysis.mistakes import Confusion, Mistake, Mistakes
+from search.analysis.outcomes import best_so_far
+from search.records import (
+    Failure,
+    Look,
+    State,
+)
+from search.report.confirmation_sentences import choice, sentences
+from search.report.html import safe
+from search.report.one_study.study_figures import DOTS, effect, learning_curves, progress, sizes, thinned
+from search.report.one_study.study_page import study_page
+from search.report.words import p_value
+
+
+class TestPage:
+    def test_the_answer_comes_first(self) -> None:
+        text = study_page(made()).replace("\u00a0", " ")
+        answer = text[text.index('<dl class="answers">') : text.index("</dl>")]
+        for said in (
+            "<dt>Winner</dt><dd><strong>Trial",
+            "<dt>Confirmed?</dt><dd>Not yet",
+            "<dt>Which settings helped to generalize?</dt><dd>Cannot be told from this search: all trials "
+            "can be compared only after 2 epochs of 4",
+            "<dt>Which settings learn fast?</dt><dd>After 2 epochs: ",
+            "<dt>Did extra training always help?</dt><dd>For the typical network it cannot be told: the",
+            "1 of 11 lost more than the drawing of validation images explains: course-mlp (−5.00 points)",
+            "<dt>What to do next?</dt><dd><code>tune confirm",
+            "--pruner none",
+        ):
+            assert said in answer, said
+        for said in (
+            "The winner is unconfirmed",
+            "tune repeat &#x27;mine &amp; &lt;yours&gt;&#x27; --trial",
+            "0" * 64,
+            "The winner&#x27;s weights were not kept.",
+        ):
+            assert said in text, said
+        assert "mine & <yours>" not in text.replace("mine & \\u003cyours>", "")
+        assert "mine &amp; &lt;yours&gt;" in text
+
+    def test_without_pruning_settings_are_judged_by_what_whole_trainings_came_to(self) -> None:
+        given = made()
+        whole = [t for t in given.trials if t.state is State.COMPLETE]
+        text = study_page(replace(given, trials=whole, at_random=frozenset(range(100)))).replace(
+            "\u00a0", " "
+        )
+        assert "Generalization: which settings helped" in text
+        assert "Speed of learning" not in text
+        assert "Which settings learn fast" not in text
+        assert "--pruner none" not in text
+
+    def test_one_setting_has_one_verdict_on_the_page(self) -> None:
+        given = made()
+        found = given.findings()
+        text = study_page(given).replace("\u00a0", " ")
+        for each in found.effects:
+            told = re.findall(rf"{each.setting.name} \([^)]*\): ([^.;]*)", text)
+            assert len(set(told)) == 1, told
+        printed = {f"p {sign} {p}" for sign, p in re.findall(r"p (=|&lt;) (0\.\d+)", text)}
+        mine = {p_value(each.p).replace("<", "&lt;") for each in (*found.effects, found.training)}
+        assert printed <= mine, "no other p-value"
+
+    @pytest.mark.parametrize(
+        ("workers", "failure", "said"),
+        [
+            (
+                1,
+                None,
+                "One worker trained all of it: with seed 0, --workers 1 and a processor of the same kind",
+            ),
+            (3, None, "Seed 0 alone does not repeat this search: 3 workers had a part in it"),
+            (
+                1,
+                Failure.INTERRUPTED,
+                "some trials failed or were interrupted: seed 0 repeats the search as far",
+            ),
+        ],
+    )
+    def test_says_what_the_seed_repeats(self, workers: int, failure: Failure | None, said: str) -> None:
+        given = made()
+        trials = [*given.trials, *([trial(41, State.FAILED, None, failure=failure)] if failure else [])]
+        some = [replace(given.workers[0], worker_id=f"w{n}") for n in range(workers)]
+        assert said in study_page(replace(given, trials=trials, workers=some))
+
+    def test_says_what_a_gpu_repeats(self) -> None:
+        given = made()
+        text = study_page(replace(given, workers=[replace(given.workers[0], device="cuda")]))
+        assert "on a GPU: seed 0 repeats the course of the search only as far as the GPU repeats" in text
+
+    def test_the_winner_is_searched_and_a_better_reference_is_said_first(self) -> None:
+        trials = [trial(0, value=0.95, reference="course-conv"), trial(1, value=0.9), trial(2, value=0.92)]
+        text = study_page(material(trials, {t.trial_id: curve(0.5, t.value or 0.0) for t in trials}))
+        text = text.replace("\u00a0", " ")
+        better = "The reference course-conv (trial 0) measured higher than every searched network: 95.00 %"
+        assert text.index(better) < text.index("<strong>Trial 2</strong>"), text
+        assert "trial 2 has 3.00 points less, 60 % of the errors are added" in text
+        assert "tune repeat &#x27;mine &amp; &lt;yours&gt;&#x27; --trial 2" in text
+        behind = [replace(trials[0], value=0.85), *trials[1:]]
+        text = study_page(material(behind, {t.trial_id: curve(0.5, t.value or 0.0) for t in behind}))
+        assert "higher than every searched" not in text
+
+    def test_references_alone_are_no_winner_of_a_search(self) -> None:
+        only = trial(0, value=0.95, reference="course-conv")
+        text = study_page(material([only], {100: curve(0.5, 0.95)}))
+        assert "No searched trial has come to a report yet." in text
+
+    def test_settings_without_effect_are_not_shown(self) -> None:
+        given = trial(0, params={"model": "conv", "dropout": 0.1}, fixed={"kernel": 3, "number_width": 64})
+        text = study_page(material([given], {100: curve(0.5, 0.9)}))
+        assert "kernel 3" in text
+        assert "number_width" not in text
+
+    def test_says_that_a_study_is_not_finished(self) -> None:
+        given = made()
+        text = study_page(replace(given, study=replace(given.study, target_trials=500)))
+        assert "The study is not finished: 41 of 500 trials are" in text
+
+    def test_an_exhausted_search_does_not_go_on(self) -> None:
+        given = made()
+        study = replace(given.study, target_trials=500, exhausted=True)
+        text = study_page(replace(given, study=study))
+        assert "goes on with the search" not in text
+        assert "<dt>What to do next?</dt><dd><code>tune confirm" in text
+
+    def test_one_pruned_trial_makes_a_page(self) -> None:
+        text = study_page(material([trial(0, State.PRUNED, 0.4)], {100: curve(0.4)}))
+        assert "so far: no trial is complete yet" in text
+        assert "Cannot be told yet: no trial has been trained to the end." in text
+        assert "of the trials drawn at random only 0 can be compared" in text.replace("\u00a0", " ")
+
+    def test_a_confirmation_compares_no_settings(self) -> None:
+        """Its runs are a few settings on several seeds: tests would take them for so many experiments."""
+        given = made()
+        spec = replace(given.study.spec, confirms="s", sampler="random")
+        text = study_page(replace(given, study=replace(given.study, spec=spec)))
+        assert "Which settings" not in text
+        assert "Speed of learning" not in text
+        assert "Did extra training always help?" in text
+
+    def test_a_smaller_network_that_cannot_be_told_from_the_winner(self) -> None:
+        trials = [
+            trial(0, value=0.99, parameters=1_000),
+            trial(1, value=0.99, parameters=900),
+            trial(2, value=0.9868, parameters=100),
+            trial(3, value=0.985, parameters=50),
+        ]
+        given = material(trials, {t.trial_id: curve(t.value or 0.0) for t in trials})
+        text = study_page(given).replace("\u00a0", " ")
+        assert "Trial 2 does with 100 parameters, 10 % of the winner&#x27;s 1,000" in text, text
+        alone = material(trials[:2], {t.trial_id: curve(t.value or 0.0) for t in trials[:2]})
+        assert "Trial 1 does with 900 parameters" in study_page(alone).replace("\u00a0", " ")
+
+    def test_only_references_make_a_page(self) -> None:
+        text = study_page(material([trial(0, reference="course-mlp")], {100: curve(0.4)}))
+        assert "the published network course-mlp" in text
+        assert "no trial of the search is finished" in text
+
+    def test_shows_mistakes_as_pictures(self) -> None:
+        wrong = Mistakes(
+            trial=4,
+            accuracy=0.9,
+            recorded=0.9,
+            confusions=(Confusion(head="first_digit", counts=((9, 1), (0, 10))),),
+            worst=(Mistake(png=b"\x89PNG", truth="0 · 1", said="1 · 1", belief=0.0004),),
+        )
+        text = study_page(replace(made(), mistakes=wrong))
+        assert "data:image/png;base64,iVBORw==" in text
+        assert "0 taken for 1 (1×)" in text
+        assert "as recorded." in text
+        assert "recorded were" in study_page(replace(made(), mistakes=replace(wrong, accuracy=0.8)))
+
+    def test_tells_a_confirmation_with_every_look(self) -> None:
+        run = SeedRun(seed=0, trial=1, trial_id=9, point=point(EPOCH, 0.95))
+        look = Look(
+            study_id=1,
+            trial_id=9,
+            moment=NOW,
+            reason="chosen by <tune confirm>",
+            pictures=4000,
+            heads={"first_digit": 0.96, "second_digit": 0.94},
+            joint=0.91,
+        )
+        candidate = Candidate(
+            trial=4,
+            reference=None,
+            settings={},
+            search_value=0.97,
+            runs=(run,),
+            dropped=False,
+            mean=0.95,
+            low=0.94,
+            high=0.96,
+        )
+        search = made().study
+        confirming = replace(
+            search, name="s-confirm", spec=replace(search.spec, confirms=search.name), target_trials=10
+        )
+        found = Confirmation(
+            search=search,
+            confirming=confirming,
+            seeds=5,
+            candidates=(candidate, replace(candidate, trial=8, runs=(), dropped=True)),
+            chosen=4,
+            best_run=run,
+            searched=search.target_trials,
+            search_winner=4,
+            finished_runs=10,
+            wanted=10,
+            looks=(look, look),
+        )
+        chosen = choice(found, candidate)
+        then = sentences(found)[sentences(found).index(chosen) + 1]
+        text = study_page(replace(made(), confirmation=found)).replace("\u00a0", " ")
+        for said in (
+            "<dt>Winner</dt><dd><strong>Trial 4, confirmed</strong>: <strong>95.00 %</strong>",
+            f"<dt>Confirmed?</dt><dd>{chosen} {then}</dd>",
+            "trial 4, chosen",
+            "trial 8, dropped",
+            "94.00 % to 96.00 %",
+            "1 of 5",
+            "evaluated 2 times, for 1 network of this study. The more often",
+            "chosen by &lt;tune confirm&gt;",
+            "91.00 %",
+        ):
+            assert said in text, said
+        assert "unconfirmed" not in text
+
+    @pytest.mark.parametrize(
+        ("asked", "told"),
+        [
+            ("auto", "auto; Xeon: float32 for mlp; Xeon: bfloat16 for conv; H200: bfloat16 for conv"),
+            ("float32", "float32"),
+        ],
+    )
+    def test_the_precision_is_told_for_each_processor(self, asked: str, told: str) -> None:
+        given = made()
+        environments: list[dict[str, str | int]] = [
+            {"cpu": "Xeon", "precision_mlp": "float32", "precision_conv": "bfloat16"},
+            {"cpu": "Xeon", "precision_mlp": "float32", "precision_conv": "bfloat16"},
+            {"cpu": "EPYC", "gpu": "H200", "precision_conv": "bfloat16"},
+        ]
+        workers = tuple(replace(given.workers[0], environment=each) for each in environments)
+        study = replace(given.study, spec=replace(given.study.spec, precision=asked))
+        text = study_page(replace(given, study=study, workers=workers)).replace("\u00a0", " ")
+        assert re.search(rf">precision</t[dh]>\s*<td[^>]*>{told}<", text)
+
+
+class TestFigures:
+    def test_many_trials_are_thinned_and_the_best_kept(self) -> None:
+        some = list(range(25_000))
+        kept = thinned(some, keep=lambda each: each == 24_999)
+        assert len(kept) <= DOTS + 1
+        assert kept[0] == 0
+        assert kept[-1] == 24_999
+        assert kept == sorted(kept)
+        assert thinned(some[:5]) == some[:5]
+
+    def test_a_perfect_score_has_a_place_on_a_logarithmic_scale(self) -> None:
+        figure = progress(best_so_far([trial(0, value=1.0)]), [])
+        assert min(y for trace in figure.data for y in trace.y) > 0
+        assert sizes([trial(0, value=1.0, parameters=5)], []).layout.yaxis.type == "log"
+
+    def test_ten_curves_can_be_told_apart(self) -> None:
+        trials = [trial(n) for n in range(10)]
+        figure = learning_curves(trials, {t.trial_id: curve(0.5, 0.6) for t in trials}, epoch_images=EPOCH)
+        assert len({(line.line.color, line.marker.symbol) for line in figure.data}) == 10
+        assert figure.layout.xaxis.title.text
+        assert figure.layout.yaxis.title.text
+
+    def test_every_dot_of_an_effect_tells_its_trial(self) -> None:
+        trials, found = study(30)
+        one = by_name(effects(SETTINGS, trials, found, {3}))["dropout"]
+        texts = [text for trace in effect(one).data for text in trace.text or ()]
+        assert sorted(int(text.split()[1][:-1]) for text in texts) == list(range(30))
+
+
+def test_numbers_stay_with_their_units() -> None:
+    assert safe("98.5 % of 4 s, n = 40 and p < 0.001") == (
+        "98.5\u00a0% of 4\u00a0s, n\u00a0=\u00a040 and p\u00a0&lt;\u00a00.001"
+    )

@@ -1,0 +1,473 @@
+"""`tune confirm`: leaders of a search again on fresh seeds, dropped, tested once, resumed, by two at once."""
+
+from __future__ import annotations
+
+import html
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from data.mnist import Mnist
+from data.tasks import get_task
+from data.twodigit import TwoDigit
+from models.checkpoint import load_checkpoint
+from models.training import Diverged, evaluate
+from search.analysis import racing
+from search.analysis.confirmation import Confirmation
+from search.analysis.two_way import right
+from search.errors import TuneError
+from search.records import Confirming, State
+from search.report.confirmation_sentences import sentences
+from search.service import confirm as service
+from search.service.compare import compare
+from search.service.look import trials
+from search.service.read_confirmation import confirmation
+from search.service.run import WorkerOptions
+from search.study.reading import open_reading
+from search.worker import trial_runner as attempt
+from search.worker.artifacts import KEEP
+from search.worker.context import prepare
+from search.worker.spec import training_seed
+from search.worker.worker_loop import work
+
+Command = Callable[..., Any]
+"""Of the fixtures `here` and `tune`: how a command ended; of `start`: the process."""
+Confirm = Callable[..., tuple[Confirmation, TuneError | None]]
+
+EPOCHS = 0.02
+
+
+@pytest.fixture
+def url(finished: Path, tmp_path: Path) -> str:
+    """A copy of the finished studies, to be changed."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    return f"sqlite:///{tmp_path / 'studies.db'}"
+
+
+@pytest.fixture
+def confirm(url: str, mnist: Mnist, monkeypatch: pytest.MonkeyPatch) -> Confirm:
+    """confirm(seeds=4): on the study twodigit, by one worker in this process."""
+
+    def drive_here(storage: Any, study: Any, record: Any, request: Any, *_: object, **__: object) -> None:
+        context = prepare(
+            storage, study.name, mnist, storage.location.artifacts, device=torch.device("cpu"), threads=1
+        )
+        work(context, stop=lambda: False)
+
+    torch.set_num_threads(1)
+    monkeypatch.setattr(service, "drive", drive_here)
+    monkeypatch.setattr(TwoDigit, "compositions", 1)  # 6,000 images in place of 24,000, for the sake of time
+
+    def call(
+        *, tell: Callable[[str], None] = lambda _: None, **asked: Any
+    ) -> tuple[Confirmation, TuneError | None]:
+        usual = {"study": "twodigit", "top": 1, "epochs": EPOCHS}
+        request = service.ConfirmRequest(**{**usual, **asked}, options=WorkerOptions())
+        return service.confirm(request, url, watch=lambda _: None, tell=tell)
+
+    return call
+
+
+def states(url: str, name: str = "twodigit.confirm") -> dict[Confirming, State]:
+    return {run.confirming: run.state for run in trials(url, name).trials if run.confirming}
+
+
+def mean_of_chosen(found: Confirmation) -> float:
+    return next(each.mean for each in found.candidates if each.trial == found.chosen)
+
+
+def test_seeds_are_shared_by_all_candidates_and_occur_in_no_search() -> None:
+    def seed(candidate: int, index: int, *, origin: int) -> int:
+        return training_seed(7, origin=origin, confirming=Confirming(candidate=candidate, seed=index))
+
+    assert seed(1, 0, origin=3) == seed(2, 0, origin=9)
+    assert len({seed(1, index, origin=3) for index in range(100)}) == 100
+    searched = {training_seed(7, origin=number, confirming=None) for number in range(1000)}
+    assert searched & {seed(1, index, origin=3) for index in range(100)} == set()
+
+
+class TestFromBeginningToEnd:
+    def test_everything_that_is_asked_for_and_nothing_twice(
+        self, url: str, tmp_path: Path, confirm: Confirm, mnist: Mnist, here: Command
+    ) -> None:
+        told: list[str] = []
+        found, problem = confirm(top=2, seeds=4, tell=told.append)
+        assert problem is None
+        assert len(states(url)) == 4 * 4, "two leaders, two references, four seeds"
+        assert {len(each.runs) for each in found.candidates if not each.dropped} == {4}
+        assert found == confirmation(url, "twodigit"), "what is returned is what others read"
+
+        # the weights of every run are there, and the look says what they are worth
+        with open_reading(url) as storage:
+            [study_id] = [s.study_id for s in storage.store.studies() if s.spec.confirms]
+            kept = {each.trial_id: each for each in storage.store.checkpoints(study_id)}
+        complete = [run for run in trials(url, "twodigit.confirm").trials if run.state is State.COMPLETE]
+        assert kept.keys() == {run.trial_id for run in complete}
+        assert len(kept) > KEEP
+        assert found.best_run is not None
+        assert len(found.looks) == 3, "the chosen one and two references"
+        first = found.looks[0]
+        assert first.trial_id == found.best_run.trial_id
+        weights = kept[first.trial_id]
+        network = load_checkpoint(
+            tmp_path / "studies.artifacts" / weights.path, expected_sha256=weights.sha256
+        ).network()
+        again = evaluate(network, get_task("twodigit").test(mnist))
+        assert dict(first.heads) == {name: head.accuracy for name, head in again.heads.items()}
+        assert (first.joint, first.pictures) == (again.joint, 4000)
+
+        # it validates on every digit, and knows which answers were right
+        run = found.best_run
+        with open_reading(url) as storage:
+            [spec] = [each.spec for each in storage.store.studies() if each.spec.confirms]
+            answers = storage.store.answers([run.trial_id], "validation")[run.trial_id]
+            on_test = storage.store.answers([run.trial_id], "test")[run.trial_id]
+        assert (spec.compositions, spec.validation_pictures, answers.examples) == (1, 6_000, 6_000)
+        assert right(answers).mean() == pytest.approx(run.value)
+        assert right(on_test).mean() == pytest.approx(first.accuracy)
+        assert all(gap.low is not None and gap.low <= gap.by <= (gap.high or -1) for gap in found.gaps)
+        assert len(found.gaps_on_test) == 2
+        assert told[1:] == [
+            "The test set of twodigit was never evaluated before in this storage; 3 more evaluations follow."
+        ]
+
+        # a second time nothing is trained and nobody looks
+        assert confirm(top=2, seeds=4) == (found, None)
+        done = here("confirm", "twodigit", "--top", "2", "--seeds", "4", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert (
+            "evaluated 3 times in this storage: once for models of this study, twice for references"
+            in done.stdout
+        )
+        assert "chosen" in done.stdout
+        assert "[course-mlp]" in done.stdout
+        parsed = here("confirm", "twodigit", "--seeds", "4", "--top", "2", "--json", cwd=tmp_path).parsed
+        assert parsed["chosen"] == found.chosen
+        assert parsed["test_value"] == pytest.approx(first.accuracy)
+        assert len(parsed["looks"]) == 3
+
+        # how the other commands show it
+        listed = here("studies", "--json", cwd=tmp_path).parsed
+        assert {row["study"]: row["confirms"] for row in listed}["twodigit.confirm"] == "twodigit"
+        assert "confirms twodigit" in here("studies", cwd=tmp_path).stdout
+        lucky = here("best", "twodigit.confirm", cwd=tmp_path).stdout
+        assert "`tune confirm twodigit` has the means" in lucky
+        rows = here("trials", "twodigit.confirm", "--json", cwd=tmp_path).parsed
+        first_leader = racing.leaders(trials(url, "twodigit").trials, 2)[0].number
+        assert rows[0]["confirming"] == {"candidate": first_leader, "seed": 0}
+        repeated = here("repeat", "twodigit.confirm", "--trial", "5", "--json", cwd=tmp_path).parsed
+        assert repeated["equal"], "its seed can be told from the database"
+
+    def test_more_seeds_keep_what_is_there(self, url: str, confirm: Confirm) -> None:
+        before, _ = confirm(seeds=2)
+        after, problem = confirm(seeds=4)
+        assert problem is None
+        assert (before.seeds, after.seeds) == (2, 4)
+        assert len(states(url)) == 4 * 3
+        kept = {each.trial: each.runs[:2] for each in after.candidates}
+        assert kept == {each.trial: each.runs for each in before.candidates}
+        assert after.looks[: len(before.looks)] == before.looks
+        looked = [look.trial_id for look in after.looks]
+        assert len(set(looked)) == len(looked), "no run is looked at twice"
+        assert after.best_run is not None
+        assert after.best_run.trial_id in looked
+        fewer, _ = confirm(seeds=2)
+        assert fewer == after, "what was asked for once stays asked for"
+
+    def test_another_budget_is_another_study_and_its_looks_count(self, url: str, confirm: Confirm) -> None:
+        shorter, _ = confirm(seeds=2)
+        found, problem = confirm(seeds=2, epochs=0.03)
+        assert problem is None
+        assert (found.confirmed_in, found.epochs) == ("twodigit.confirm-0.03", 0.03)
+        assert len(found.looks) == 6
+        assert "twice for models of this study" in " ".join(sentences(found))
+        assert confirm(seeds=2, epochs=None)[0] == found, "the one begun last goes on"
+        read = confirmation(url, "twodigit")
+        assert read is not None
+        better, worse = sorted((found, shorter), key=mean_of_chosen, reverse=True)
+        assert (read.confirmed_in, read.best_run) == (better.confirmed_in, better.best_run), (
+            "what is exported"
+        )
+        assert (
+            f"Another confirmation, {worse.confirmed_in} ({worse.epochs:g} epochs), chose"
+            in sentences(read)[-1]
+        )
+
+    def test_two_confirmations_are_paired_seed_by_seed(self, url: str, confirm: Confirm) -> None:
+        """Their trials' numbers tell nothing: with another --top they are other runs."""
+        confirm(seeds=3)
+        longer, _ = confirm(seeds=3, top=2, epochs=0.03)
+        found = compare(url, ["twodigit.confirm", longer.confirmed_in]).comparison
+        [against] = found.against
+        runs = {name: trials(url, name).trials for name in ("twodigit.confirm", longer.confirmed_in)}
+        pairs = [
+            (runs["twodigit.confirm"][mine].confirming, runs[longer.confirmed_in][theirs].confirming)
+            for mine, theirs in (pair.trials for pair in against.pairs)
+        ]
+        assert all(mine == theirs for mine, theirs in pairs)
+        assert len(pairs) == 3 * 3, "a leader and two references on three seeds"
+        mixed = compare(url, ["twodigit", "twodigit.confirm"]).comparison
+        assert mixed.against[0].pairs == (), "a search has other seeds"
+
+    def test_one_that_is_begun_hides_none_that_has_decided(
+        self, url: str, confirm: Confirm, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        decided, _ = confirm(seeds=2)
+        monkeypatch.setattr(service, "drive", lambda *_, **__: None)
+        begun, problem = confirm(seeds=2, widen=2)
+        assert begun.chosen is None
+        assert problem is not None
+        read = confirmation(url, "twodigit")
+        assert read is not None
+        assert (read.confirmed_in, read.chosen) == ("twodigit.confirm", decided.chosen)
+        assert sentences(read)[-1] == (
+            f"Another confirmation, {begun.confirmed_in} ({EPOCHS:g} epochs, leaders widened 2 times), "
+            "has not decided yet."
+        )
+
+    def test_wider_leaders_are_another_study_on_the_same_seeds(
+        self, url: str, tmp_path: Path, confirm: Confirm, here: Command
+    ) -> None:
+        narrow, _ = confirm(seeds=2)
+        wide, problem = confirm(seeds=2, widen=1.5)
+        assert problem is None
+        assert (wide.confirmed_in, wide.widen, wide.epochs) == (
+            f"twodigit.confirm-{EPOCHS:g}-x1.5",
+            1.5,
+            EPOCHS,
+        )
+        before = {each.trial: each for each in narrow.candidates}
+        for each in wide.candidates:
+            same = each.settings == before[each.trial].settings
+            assert same == (each.reference is not None), "references stay as they are"
+            for run, was in zip(each.runs, before[each.trial].runs, strict=True):
+                assert (run.value == was.value) == (each.reference is not None), "on the same seeds"
+        runs = trials(url, wide.confirmed_in).trials
+        [leader] = [each for each in wide.candidates if each.reference is None]
+        found = [run for run in runs if run.confirming and run.confirming.candidate == leader.trial]
+        assert all(run.settings == leader.settings for run in found), "what is told was trained"
+        words = " ".join(sentences(wide))
+        assert f"Trial {leader.trial}, widened 1.5 times, is chosen" in words
+        assert "1.5 times the width and every validation digit give" in words
+        repeated = here("repeat", wide.confirmed_in, "--trial", "0", "--json", cwd=tmp_path).parsed
+        assert repeated["equal"], "the width, too, is in the database"
+        out = tmp_path / "page.html"
+        assert here("report", wide.confirmed_in, "--out", str(out), cwd=tmp_path).returncode == 0
+        page = html.unescape(out.read_text())
+        assert f"tune confirm twodigit --top 1 --seeds 2 --epochs {EPOCHS:g} --widen 1.5" in page
+        assert "This study is itself a confirmation" in page
+        assert confirm(seeds=2, epochs=None)[0] == wide, "without --widen the one begun last"
+        assert confirm(seeds=2, widen=1)[0].confirmed_in == narrow.confirmed_in
+
+    def test_what_confirms_an_older_study_of_that_name_is_not_taken_for_this_ones(
+        self, url: str, tmp_path: Path, confirm: Confirm, here: Command
+    ) -> None:
+        """Its numbers are those of other trials."""
+        assert confirm(seeds=2)[1] is None
+        assert confirmation(url, "twodigit") is not None
+        with closing(sqlite3.connect(tmp_path / "studies.db")) as connection, connection:
+            earlier = "UPDATE tune_studies SET created = '2001-01-01 00:00:00.000000' WHERE study_id = "
+            connection.execute(earlier + "(SELECT study_id FROM studies WHERE study_name LIKE '%.confirm')")
+        assert confirmation(url, "twodigit") is None
+        with pytest.raises(TuneError, match=r"older study twodigit.*`tune delete twodigit\.confirm`"):
+            confirm(seeds=2)
+        assert here("delete", "twodigit.confirm", "--yes", cwd=tmp_path).returncode == 0
+        assert confirm(seeds=2)[1] is None
+
+    def test_a_study_that_nobody_confirmed(self, url: str) -> None:
+        assert confirmation(url, "again") is None
+
+
+class TestDropping:
+    def test_a_run_in_vain_is_ended_before_it_is_trained(
+        self, url: str, confirm: Confirm, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ordinary = racing.in_vain
+
+        def second_leader_is_hopeless(runs: Any) -> set[int]:
+            seeds = racing.values(runs)
+            references = {run.confirming.candidate for run in runs if run.reference}
+            return ordinary(runs) | set(sorted(seeds.keys() - references)[1:])
+
+        monkeypatch.setattr(racing, "in_vain", second_leader_is_hopeless)
+        found, problem = confirm(top=2, seeds=3)
+        assert problem is None
+        [dropped] = [each for each in found.candidates if each.dropped]
+        assert [run.seed for run in dropped.runs] == [0]
+        ends = {run.seed: state for run, state in states(url).items() if run.candidate == dropped.trial}
+        assert ends == {0: State.COMPLETE, 1: State.PRUNED, 2: State.PRUNED}
+        assert found.chosen not in (None, dropped.trial)
+        rows = [run for run in trials(url, "twodigit.confirm").trials if run.state is State.PRUNED]
+        assert all(not run.steps for run in rows), "not one step"
+
+    def test_a_candidate_that_diverges_is_out_and_the_rest_goes_on(
+        self, url: str, confirm: Confirm, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ordinary, bad = attempt.learn, []
+
+        def diverging(spec: Any, *more: Any, **named: Any) -> Iterator[Any]:
+            if not bad and "course" not in str(spec) and spec.training.optimizer.momentum != 0.9:
+                bad.append(spec.model)
+            if bad and spec.model == bad[0]:
+                raise Diverged("the loss is not finite")
+            return ordinary(spec, *more, **named)
+
+        monkeypatch.setattr(attempt, "learn", diverging)
+        found, problem = confirm(top=2, seeds=3)
+        assert problem is None
+        runs = trials(url, "twodigit.confirm").trials
+        [failed] = [run for run in runs if run.state is State.FAILED]
+        assert failed.confirming is not None
+        out = failed.confirming.candidate
+        ends = {run.seed: state for run, state in states(url).items() if run.candidate == out}
+        assert ends == dict.fromkeys(range(3), State.PRUNED)
+        assert found.chosen not in (None, out)
+        assert any(
+            f"Trial {out} is out: on seed 0 it failed (diverged)." in each for each in sentences(found)
+        )
+        assert sum(run.state.counts for run in runs) == 4 * 3, "exactly what was asked for"
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("arguments", "code", "words"),
+        [
+            (("confirm", "nothing"), 2, "There is no study nothing"),
+            (("confirm", "twodigit", "--seeds", "1"), 2, "one seed has no spread"),
+            (("confirm", "twodigit", "--top", "0"), 2, "--top must be at least 1"),
+            (("confirm", "twodigit", "--epochs", "0"), 2, "--epochs must be from 0.01"),
+            (("confirm", "twodigit", "--workers", "0"), 2, "--workers must be from 1"),
+            (("confirm", "twodigit", "--widen", "0.5"), 2, "--widen must be from 1 to 8, not 0.5"),
+            (("confirm", "twodigit", "--widen", "9"), 2, "--widen must be from 1 to 8, not 9"),
+            (("confirm", "empty"), 1, "There is nothing to confirm in empty yet"),
+            (("confirm", "twodigit.confirm"), 2, "`tune confirm twodigit` goes on with it"),
+            (("run", "--task", "twodigit", "--study", "twodigit.confirm"), 2, "nothing to search"),
+        ],
+    )
+    def test_in_a_sentence(
+        self,
+        url: str,
+        tmp_path: Path,
+        confirm: Confirm,
+        here: Command,
+        arguments: tuple[str, ...],
+        code: int,
+        words: str,
+    ) -> None:
+        if "empty" in arguments:
+            here("run", "--task", "twodigit", "--study", "empty", "--trials", "3", "--detach", cwd=tmp_path)
+        if "twodigit.confirm" in arguments:
+            confirm(seeds=2)
+        before = len(here("studies", "--json", cwd=tmp_path).parsed)
+        done = here(*arguments, cwd=tmp_path)
+        assert done.returncode == code
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+        assert len(here("studies", "--json", cwd=tmp_path).parsed) == before, "nothing was begun"
+
+    @pytest.mark.parametrize(
+        ("harm", "words"),
+        [
+            (lambda path: path.unlink(), "let all machines share one folder"),
+            (lambda path: path.write_bytes(path.read_bytes()[:-9]), "is not the one that was written"),
+        ],
+        ids=["weights of another machine", "damaged weights"],
+    )
+    def test_without_sound_weights_the_ranking_stands_and_nobody_looks(
+        self, url: str, tmp_path: Path, confirm: Confirm, here: Command, harm: Any, words: str
+    ) -> None:
+        found, _ = confirm(seeds=2)
+        assert found.best_run is not None
+        with closing(sqlite3.connect(tmp_path / "studies.db")) as connection, connection:
+            for table in ("tune_looks", "tune_head_looks"):
+                connection.execute(f"DELETE FROM {table}")
+        [weights] = (tmp_path / "studies.artifacts").glob(
+            f"*-twodigit.confirm-*/trial-{found.best_run.trial:05d}-*.safetensors"
+        )
+        harm(weights)
+        done = here("confirm", "twodigit", "--seeds", "2", "--top", "1", cwd=tmp_path)
+        assert done.returncode == 78
+        assert words in done.stderr
+        assert "not looked at" in done.stderr
+        assert f"Trial {found.chosen} is chosen" in done.stdout
+        again = confirmation(url, "twodigit")
+        assert again is not None
+        assert again.looks == ()
+
+
+def test_whoever_reads_it_needs_neither_optuna_nor_torch() -> None:
+    code = (
+        "import sys, search.service.read_confirmation\n"
+        "print(sorted({'optuna', 'torch', 'scipy', 'plotly'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+ASKED = ("confirm", "twodigit", "--top", "1", "--seeds", "4", "--epochs", "0.1", "--workers", "1")
+
+
+def test_stopped_killed_and_done_by_two_at_once(
+    url: str,
+    tmp_path: Path,
+    confirm: Confirm,
+    here: Command,
+    start: Command,
+    tune: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(service, "drive", lambda *_, **__: None)
+    confirm(seeds=4, epochs=0.1)  # it is begun here, with the smaller validation set of these tests
+    stopped = start(*ASKED, cwd=tmp_path)
+    wait_for(tmp_path, complete=1)
+    os.killpg(stopped.pid, signal.SIGINT)
+    _, words = stopped.communicate(timeout=60)
+    assert stopped.returncode == 130, words
+    assert "the same command goes on" in words
+    assert "Traceback" not in words
+
+    killed, other = start(*ASKED, cwd=tmp_path), start(*ASKED, cwd=tmp_path)
+    wait_for(tmp_path, complete=3)
+    killed.kill()
+    killed.communicate(timeout=60)
+    out, words = other.communicate(timeout=110)
+    assert other.returncode == 0, words
+    assert "is chosen" in out
+    again = tune(*ASKED, "--json", cwd=tmp_path).parsed
+
+    ended = states(url)
+    assert len(ended) == 4 * 3
+    assert all(state.counts for state in ended.values())
+    runs = trials(url, "twodigit.confirm").trials
+    assert sum(run.state.counts for run in runs) == 4 * 3, "each run once, whoever died"
+    assert len(again["looks"]) == 3, "one look for the chosen one, one for each reference"
+
+
+def wait_for(folder: Path, *, complete: int) -> None:
+    """Until so many runs of the confirmation are complete, by a look at the file itself."""
+    deadline = time.monotonic() + 90
+    query = (
+        "SELECT count(*) FROM trials JOIN studies USING (study_id) "
+        "WHERE study_name = 'twodigit.confirm' AND state = 'COMPLETE'"
+    )
+    while time.monotonic() < deadline:
+        with (
+            suppress(sqlite3.OperationalError),
+            closing(sqlite3.connect(f"file:{folder / 'studies.db'}?mode=ro", uri=True, timeout=1)) as file,
+        ):
+            [(count,)] = file.execute(query)
+            if count >= complete:
+                return
+        time.sleep(0.02)
+    raise AssertionError(f"{complete} runs were not complete after a minute and a half")

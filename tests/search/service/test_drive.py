@@ -1,0 +1,200 @@
+"""What a run sees of its study, and a worker of all. Whole runs are in test_processes.py."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import signal
+import socket
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+import torch
+
+from data.mnist import Mnist
+from search.analysis.pace import snapshot
+from search.errors import Interrupted, TryAgain
+from search.launchers.base import Place
+from search.records import Claim, State, StudyRecord, StudySpec, TrialRecord
+from search.service.create import RunRequest, create_or_resume
+from search.service.drive import _so_far
+from search.service.look import StudyView, studies
+from search.service.run import WorkerOptions, serve
+from search.service.watched import GAP_S, Watched
+from search.store.leftovers import sweep
+from search.study.storage import open_storage
+from search.study.study import ActiveTrial, Study, StudyDeleted
+from search.worker.context import prepare
+from search.worker.worker_loop import work
+
+STALL_S = 60
+NOW = datetime.datetime(2026, 11, 28, tzinfo=datetime.UTC)
+
+
+def test_a_run_that_is_stopped_says_what_was_best_so_far(plain_spec: StudySpec) -> None:
+    def trial(number: int, value: float, reference: str | None = None) -> TrialRecord:
+        return TrialRecord(
+            trial_id=number, number=number, state=State.RUNNING, value=value, params={}, reference=reference
+        )
+
+    def told(*trials: TrialRecord, interrupted: int = 0, confirms: str | None = None) -> str:
+        record = StudyRecord(study_id=1, name="s", spec=plain_spec, target_trials=9, created=NOW)
+        seen = snapshot(record, trials, [], {}, moved={}, elapsed_s=1.0, finished_before=0)
+        return _so_far(seen, interrupted, confirms)
+
+    best, reference = trial(2, 0.9123), trial(1, 0.95, "course-conv")
+    assert told() == ""
+    assert told(best, interrupted=1) == (
+        " 1 trial was interrupted and is queued again. Best of the search so far is trial 2 with 91.23 %."
+    )
+    assert told(best, reference, interrupted=2) == (
+        " 2 trials were interrupted and are queued again. The reference course-conv leads with 95.00 %. "
+        "Best of the search so far is trial 2 with 91.23 %."
+    )
+    assert "reference" not in told(best, trial(1, 0.8, "course-conv"))
+    assert told(best, confirms="s") == "", "one lucky seed of a confirmation says nothing"
+
+
+@pytest.mark.parametrize(
+    ("every_s", "stalled"), [(GAP_S / 2, True), (2 * STALL_S, False)], ids=["watched", "could not look"]
+)
+def test_a_worker_hangs_only_if_one_could_see_it(
+    sqlite_url: str,
+    mnist: Mnist,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    every_s: float,
+    stalled: bool,
+) -> None:
+    with open_storage(sqlite_url) as storage:
+        study, record = create_or_resume(storage, RunRequest(task="twodigit", trials=3), mnist)
+        context = prepare(storage, study.name, mnist, tmp_path, device=torch.device("cpu"), threads=1)
+        claim = storage.store.claim(study.study_id, context.worker.worker_id, lease_s=60)
+        assert claim is not None
+        asked = context.study.ask(lambda trial_id: storage.store.attach(claim, trial_id))
+        look, elapsed_s = Watched(storage, study, record), 0.0
+        look.snapshot(elapsed_s)
+        while elapsed_s <= STALL_S:
+            elapsed_s += every_s
+            look.snapshot(elapsed_s)
+        here = Place(socket.gethostname(), os.getpid())
+        elsewhere = Place("another-machine", os.getpid())
+        assert look.stalled(elapsed_s - STALL_S, [elsewhere]) == [], "its pid may be the same by chance"
+        found = look.stalled(elapsed_s - STALL_S, [elsewhere, here])
+        assert found == ([(here, asked.trial_id)] if stalled else [])
+        monkeypatch.setattr("search.machine.machine", lambda: "00000000")
+        assert look.stalled(elapsed_s - STALL_S, [here]) == [], "it hangs on a clone of this machine"
+
+
+def test_a_worker_that_takes_up_what_waited_for_long_does_not_hang(
+    sqlite_url: str, mnist: Mnist, tmp_path: Path
+) -> None:
+    """A reference waits until all others are done: the end of the last of them is a sign of life."""
+    with open_storage(sqlite_url) as storage:
+        study, record = create_or_resume(storage, RunRequest(task="twodigit", trials=3), mnist)
+        context = prepare(storage, study.name, mnist, tmp_path, device=torch.device("cpu"), threads=1)
+
+        def begin() -> tuple[Claim, ActiveTrial]:
+            claim = storage.store.claim(study.study_id, context.worker.worker_id, lease_s=60)
+            assert claim is not None
+            return claim, context.study.ask(lambda trial_id: storage.store.attach(claim, trial_id))
+
+        (_, waiting), (claim, working) = begin(), begin()
+        look, here = Watched(storage, study, record), [Place(socket.gethostname(), os.getpid())]
+        for elapsed_s in range(0, 10 * STALL_S, int(GAP_S) - 1):
+            working.report(elapsed_s + 1, 0.5)
+            look.snapshot(elapsed_s)
+        working.complete(0.5)
+        storage.store.settle(claim)
+        for _ in range(STALL_S // (int(GAP_S) - 1)):
+            elapsed_s += int(GAP_S) - 1
+            look.snapshot(elapsed_s)
+            assert look.stalled(elapsed_s - STALL_S, here) == []
+        for _ in range(3):
+            elapsed_s += int(GAP_S) - 1
+            look.snapshot(elapsed_s)
+        assert look.stalled(elapsed_s - STALL_S, here) == [(here[0], waiting.trial_id)], "now it does"
+
+
+@pytest.mark.parametrize(
+    ("there", "only", "words"),
+    [
+        (
+            ["twodigit", "sum"],
+            "twodigti",
+            "There is no study twodigti yet (did you mean twodigit?); waiting for it.",
+        ),
+        ([], "later", "There is no study later yet; waiting for it."),
+        (["done"], "done", "Waiting for a study with trials left to do."),
+        ([], None, "Waiting for a study with trials left to do."),
+    ],
+)
+def test_a_worker_for_ever_says_what_it_waits_for(
+    sqlite_url: str,
+    plain_spec: StudySpec,
+    monkeypatch: pytest.MonkeyPatch,
+    there: list[str],
+    only: str | None,
+    words: str,
+) -> None:
+    monkeypatch.setattr("search.service.run.LOOK_S", 0.01)
+    with open_storage(sqlite_url) as storage:
+        for name in there:
+            Study.create(storage, name, plain_spec, 0)
+    said: list[str] = []
+    looks = iter(range(3))
+    look = studies
+
+    def counted(storage_url: str) -> list[StudyView]:
+        if next(looks, None) is None:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return look(storage_url)
+
+    monkeypatch.setattr("search.service.run.studies", counted)
+    with pytest.raises(Interrupted):
+        serve(sqlite_url, WorkerOptions(), only=only, watching=nullcontext, tell=said.append)
+    assert said == [words], "once, however often it looks"
+
+
+def test_a_worker_for_ever_waits_for_a_storage_before_it_says_that_a_study_is_missing(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.service.run.LOOK_S", 0.01)
+    looks = iter(range(3))
+
+    def away_at_first(storage_url: str) -> list[StudyView]:
+        match next(looks, None):
+            case 0:
+                raise TryAgain("The storage does not answer.")
+            case None:
+                os.kill(os.getpid(), signal.SIGTERM)
+        return []
+
+    said: list[str] = []
+    monkeypatch.setattr("search.service.run.studies", away_at_first)
+    with pytest.raises(Interrupted):
+        serve(sqlite_url, WorkerOptions(), only="later", watching=nullcontext, tell=said.append)
+    assert said == [
+        "The storage does not answer.",
+        "Waiting for a study with trials left to do.",
+        "There is no study later yet; waiting for it.",
+    ]
+
+
+@pytest.mark.parametrize("by", ["optuna-dashboard", "tune delete"])
+def test_a_study_that_is_deleted_ends_its_run_with_a_sentence(
+    sqlite_url: str, mnist: Mnist, tmp_path: Path, by: str
+) -> None:
+    with open_storage(sqlite_url) as storage:
+        study, record = create_or_resume(storage, RunRequest(task="twodigit", trials=3), mnist)
+        context = prepare(storage, study.name, mnist, tmp_path, device=torch.device("cpu"), threads=1)
+        look = Watched(storage, study, record)
+        look.snapshot(0.0)
+        storage.optuna.delete_study(study.study_id)
+        if by == "tune delete":
+            assert sweep(storage.trials.database) == [study.study_id]
+        with pytest.raises(StudyDeleted, match="twodigit was deleted"):
+            work(context, stop=lambda: False)
+        with pytest.raises(StudyDeleted, match="twodigit was deleted"):
+            look.snapshot(1.0)

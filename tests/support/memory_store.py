@@ -1,0 +1,349 @@
+"""A store in this process's memory, for tests. It passes the contract suite of every store."""
+
+from __future__ import annotations
+
+import datetime
+import secrets
+import threading
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from search.records import (
+    Answers,
+    CheckpointRecord,
+    Claim,
+    CurveCheck,
+    ExportRecord,
+    Look,
+    Measured,
+    MeasuredCurve,
+    Point,
+    StudyRecord,
+    StudySpec,
+    TestEvaluations,
+    Worker,
+)
+from search.store.base import LeaseLost, Store
+from search.store.metrics import is_sound
+
+
+class MemoryStore(Store):
+    """Shared by the threads of one process; gone with it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._studies: dict[int, StudyRecord] = {}
+        self._claims: dict[int, Claim] = {}
+        self._next_claim_id = 1
+        self._offers: dict[int, str] = {}
+        """token by claim"""
+        self._curves: dict[int, dict[int, Point]] = {}
+        self._workers: dict[int, dict[str, Worker]] = {}
+        self._precisions: dict[tuple[int, str], dict[str, str]] = {}
+        self._checkpoints: dict[int, tuple[int, CheckpointRecord]] = {}
+        self._weights: dict[int, tuple[str, bytes]] = {}
+        """(SHA-256, weights) by trial"""
+        self._answers: dict[tuple[int, str], Answers] = {}
+        """by trial and split"""
+        self._looks: dict[tuple[int, datetime.datetime], Look] = {}
+        self._exports: dict[tuple[int, datetime.datetime], ExportRecord] = {}
+
+    # Studies
+
+    def add_study(self, study_id: int, spec: StudySpec, target_trials: int) -> None:
+        with self._lock:
+            record = StudyRecord(
+                study_id=study_id, name="", spec=spec, target_trials=target_trials, created=_now()
+            )
+            self._studies.setdefault(study_id, record)
+
+    def study(self, study_id: int) -> StudyRecord | None:
+        return self._studies.get(study_id)
+
+    def studies(self) -> list[StudyRecord]:
+        return [self._studies[key] for key in sorted(self._studies)]
+
+    def set_target(self, study_id: int, target_trials: int) -> None:
+        with self._lock:
+            self._studies[study_id] = replace(self._studies[study_id], target_trials=target_trials)
+
+    # Claims
+
+    def claim(
+        self,
+        study_id: int,
+        worker_id: str,
+        *,
+        lease_s: float,
+        created: datetime.datetime | None = None,
+    ) -> Claim | None:
+        with self._lock:
+            study = self._studies.get(study_id)
+            if study is None or created not in (None, study.created):
+                return None
+            taken = {claim.slot for claim in self.claims(study_id)}
+            if len(taken) >= study.target_trials:
+                return None
+            slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
+            claim = Claim(
+                claim_id=self._next_claim_id,
+                study_id=study_id,
+                slot=slot,
+                worker_id=worker_id,
+                token=secrets.token_hex(16),
+                trial_id=None,
+                done=False,
+                expires=_now() + datetime.timedelta(seconds=lease_s),
+            )
+            self._claims[claim.claim_id] = claim
+            self._next_claim_id += 1
+            return claim
+
+    def attach(self, claim: Claim, trial_id: int) -> Claim:
+        with self._lock:
+            self._claims[claim.claim_id] = replace(self._held(claim), trial_id=trial_id)
+            self._curves.pop(trial_id, None)
+            self._forget_checkpoint(trial_id)
+            return self._claims[claim.claim_id]
+
+    def renew(self, claim: Claim, *, lease_s: float) -> None:
+        with self._lock:
+            expires = _now() + datetime.timedelta(seconds=lease_s)
+            self._claims[claim.claim_id] = replace(self._held(claim), expires=expires)
+
+    def require_held(self, claim: Claim) -> None:
+        with self._lock:
+            self._held(claim)
+
+    def settle(self, claim: Claim) -> None:
+        with self._lock:
+            self._claims[claim.claim_id] = replace(self._held(claim), done=True)
+
+    def release(self, claim: Claim) -> None:
+        with self._lock:
+            lost = self._held(claim).trial_id
+            del self._claims[claim.claim_id]
+            if lost is not None:
+                self._forget_checkpoint(lost)
+
+    def claims(self, study_id: int) -> list[Claim]:
+        with self._lock:
+            mine = [claim for claim in self._claims.values() if claim.study_id == study_id]
+            return sorted(mine, key=lambda claim: claim.slot)
+
+    def open_claims(self, study_id: int) -> list[Claim]:
+        return [claim for claim in self.claims(study_id) if not claim.done]
+
+    def claim_of(self, study_id: int, trial_id: int) -> Claim | None:
+        return next((claim for claim in self.claims(study_id) if claim.trial_id == trial_id), None)
+
+    def take_over(self, claim: Claim, worker_id: str, *, lease_s: float) -> Claim | None:
+        with self._lock:
+            try:
+                held = self._held(claim)
+            except LeaseLost:
+                return None
+            if held.expires != claim.expires:
+                return None
+            expires = _now() + datetime.timedelta(seconds=lease_s)
+            taken = replace(held, worker_id=worker_id, token=secrets.token_hex(16), expires=expires)
+            self._claims[claim.claim_id] = taken
+            return taken
+
+    # Claims that are handed on
+
+    def offer(self, claim: Claim) -> None:
+        with self._lock:
+            self._held(claim)
+            self._offers[claim.claim_id] = claim.token
+
+    def withdraw(self, claim: Claim) -> None:
+        with self._lock:
+            self._held(claim)
+            self._offers.pop(claim.claim_id, None)
+
+    def offers(self, study_id: int) -> list[Claim]:
+        with self._lock:
+            offered = self._offers.items()
+            return [claim for claim in self.open_claims(study_id) if (claim.claim_id, claim.token) in offered]
+
+    def accept(self, claim: Claim, worker_id: str, *, lease_s: float) -> Claim | None:
+        with self._lock:
+            held = self._claims.get(claim.claim_id)
+            if held is None or held not in self.offers(claim.study_id) or held.token != claim.token:
+                return None
+            del self._offers[claim.claim_id]
+            return self.take_over(held, worker_id, lease_s=lease_s)
+
+    def _held(self, claim: Claim) -> Claim:
+        known = self._claims.get(claim.claim_id)
+        if known is None or known.token != claim.token or known.done:
+            raise LeaseLost(f"The claim on slot {claim.slot} has passed to another worker.")
+        return known
+
+    # Learning curves
+
+    def add_point(self, trial_id: int, point: Point) -> None:
+        with self._lock:
+            self._curves.setdefault(trial_id, {}).setdefault(point.images, point)
+
+    def curve(self, trial_id: int) -> list[Point]:
+        with self._lock:
+            points = self._curves.get(trial_id, {})
+            return [points[images] for images in sorted(points)]
+
+    def curves(self, trial_ids: Collection[int]) -> dict[int, list[Point]]:
+        return {trial_id: curve for trial_id in trial_ids if (curve := self.curve(trial_id))}
+
+    def training_seconds(self, trial_ids: Collection[int]) -> dict[int, float]:
+        return {trial_id: curve[-1].seconds for trial_id, curve in self.curves(trial_ids).items()}
+
+    def measured(self, trial_ids: Collection[int]) -> dict[int, MeasuredCurve]:
+        checks = self.check_curves(trial_ids)
+        return {
+            trial_id: MeasuredCurve(
+                points=tuple(
+                    Measured(
+                        images=point.images,
+                        seconds=point.seconds,
+                        heads={name: head.accuracy for name, head in point.validation.heads.items()},
+                        joint=point.validation.joint,
+                    )
+                    for point in curve
+                ),
+                check=checks[trial_id],
+            )
+            for trial_id, curve in self.curves(trial_ids).items()
+        }
+
+    def check_curves(self, trial_ids: Collection[int]) -> dict[int, CurveCheck]:
+        return {
+            trial_id: CurveCheck(
+                points=len(curve),
+                unsound=sum(not is_sound(point) for point in curve),
+                heads=Counter(head for point in curve for head in point.validation.heads),
+            )
+            for trial_id, curve in self.curves(trial_ids).items()
+        }
+
+    # Workers
+
+    def add_worker(self, study_id: int, worker: Worker) -> None:
+        with self._lock:
+            self._workers.setdefault(study_id, {})[worker.worker_id] = worker
+
+    def workers(self, study_id: int) -> dict[str, Worker]:
+        with self._lock:
+            return dict(self._workers.get(study_id, {}))
+
+    # Precisions
+
+    def precisions(self, study_id: int, processor: str) -> dict[str, str]:
+        with self._lock:
+            return dict(self._precisions.get((study_id, processor), {}))
+
+    def decide_precisions(
+        self, study_id: int, processor: str, precisions: Mapping[str, str]
+    ) -> dict[str, str]:
+        with self._lock:
+            decided = {**precisions, **self.precisions(study_id, processor)}
+            self._precisions[study_id, processor] = decided
+            return dict(decided)
+
+    # Checkpoints
+
+    def add_checkpoint(
+        self,
+        study_id: int,
+        checkpoint: CheckpointRecord,
+        *,
+        claim: Claim | None = None,
+        created: datetime.datetime | None = None,
+        content: bytes | None = None,
+        answers: Answers | None = None,
+    ) -> None:
+        with self._lock:
+            if claim is not None:
+                self._held(claim)
+            elif created is not None:
+                study = self.study(study_id)
+                if study is None or study.created != created:
+                    raise LeaseLost("The study was deleted meanwhile.")
+            self._forget_checkpoint(checkpoint.trial_id)
+            if answers is not None:
+                self._answers[checkpoint.trial_id, answers.split] = answers
+            record = replace(checkpoint, in_database=content is not None)
+            self._checkpoints[checkpoint.trial_id] = (study_id, record)
+            if content is not None:
+                self._weights[checkpoint.trial_id] = (checkpoint.sha256, content)
+
+    def drop_checkpoints(self, study_id: int, *, keep: int) -> list[CheckpointRecord]:
+        with self._lock:
+            dropped = self.checkpoints(study_id)[keep:]
+            for checkpoint in dropped:
+                self._forget_checkpoint(checkpoint.trial_id)
+            return dropped
+
+    def checkpoints(self, study_id: int) -> list[CheckpointRecord]:
+        with self._lock:
+            mine = [checkpoint for owner, checkpoint in self._checkpoints.values() if owner == study_id]
+            return sorted(mine, key=lambda checkpoint: (-checkpoint.score, checkpoint.trial_id))
+
+    def weights_chunk(self, checkpoint: CheckpointRecord, position: int) -> bytes | None:
+        sha256, content = self._weights.get(checkpoint.trial_id, ("", b""))
+        return content if (sha256, position) == (checkpoint.sha256, 0) else None
+
+    def answers(self, trial_ids: Collection[int], split: str) -> dict[int, Answers]:
+        with self._lock:
+            return {
+                trial_id: self._answers[trial_id, split]
+                for trial_id in sorted(trial_ids)
+                if (trial_id, split) in self._answers
+            }
+
+    def _forget_checkpoint(self, trial_id: int) -> None:
+        self._checkpoints.pop(trial_id, None)
+        self._weights.pop(trial_id, None)
+        self._answers = {key: found for key, found in self._answers.items() if key[0] != trial_id}
+
+    # What was done with the results
+
+    def add_look(self, look: Look) -> None:
+        with self._lock:
+            self._looks.setdefault((look.trial_id, look.moment), look)
+
+    def look_once(self, look: Look, answers: Answers | None = None) -> Look:
+        with self._lock:
+            before = [each for each in self.looks([look.study_id]) if each.trial_id == look.trial_id]
+            if not before:
+                self.add_look(look)
+                if answers is not None and look.trial_id in self._checkpoints:
+                    self._answers[look.trial_id, answers.split] = answers
+            return before[0] if before else look
+
+    def test_evaluations(self, task: str) -> TestEvaluations:
+        with self._lock:
+            studies = {study_id: record.spec.task for study_id, record in self._studies.items()}
+            looks = [each for each in self._looks.values() if studies.get(each.study_id, task) == task]
+            return TestEvaluations(total=len(looks), of_deleted_studies=0)
+
+    def looks(self, study_ids: Collection[int]) -> list[Look]:
+        wanted = set(study_ids)
+        mine = [look for look in self._looks.values() if look.study_id in wanted]
+        return sorted(mine, key=lambda look: (look.moment, look.trial_id))
+
+    def add_export(self, export: ExportRecord) -> None:
+        with self._lock:
+            self._exports.setdefault((export.trial_id, export.moment), export)
+
+    def exports(self, study_id: int) -> list[ExportRecord]:
+        mine = [export for export in self._exports.values() if export.study_id == study_id]
+        return sorted(mine, key=lambda export: (export.moment, export.trial_id))
+
+    def close(self) -> None:
+        pass
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
