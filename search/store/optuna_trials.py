@@ -18,11 +18,11 @@ from sqlalchemy import Connection, Select, Table, case, func, insert, select, up
 from search.errors import TuneError
 from search.records import Counts, Failure, State, Value
 from search.store import optuna_tables as tables
-from search.store.database import Database, portions, retried
+from search.store.database import Database, portions, raw, retried
 from search.store.deletion import delete_rows
 from search.store.optuna_rows import insert_trial, next_number, start_trial, utc_now, write_change
 from search.store.optuna_tables import as_word, number_of
-from search.store.ownership import FAILURE, MARK, own_trials, raw, rows_of
+from search.store.ownership import FAILURE, MARK, own_trials, rows_of
 from search.store.trial_facts import (
     FIXED_PARAMS,
     NAMES,

@@ -12,8 +12,7 @@ from sqlalchemy import and_, case, func, select
 from search.records import CurveCheck, Measured, Point
 from search.store import tables
 from search.store.base import Store
-from search.store.database import IDS_PER_QUERY, Database, portions, retried
-from search.store.ownership import raw
+from search.store.database import IDS_PER_QUERY, Database, portions, raw, retried
 from search.store.rows import LARGEST, LONGEST_S, MOST_IMAGES, point_of
 from search.store.upsert import put
 

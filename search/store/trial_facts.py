@@ -14,8 +14,9 @@ from sqlalchemy import Connection, Table, or_, select
 
 from search.records import State, Value
 from search.store import optuna_tables as tables
+from search.store.database import raw
 from search.store.optuna_tables import as_word, number_of
-from search.store.ownership import own_trials, raw, rows_of
+from search.store.ownership import own_trials, rows_of
 
 STATES = {
     "WAITING": State.WAITING,
