@@ -77,7 +77,7 @@ def is_being_made(connection: Connection) -> bool:
         return False
 
 
-def create(engine: Engine, optuna_schema: OptunaSchema | None = None) -> None:
+def create_tables(engine: Engine, optuna_schema: OptunaSchema | None = None) -> None:
     """Makes all tables that are missing, and the rows with the versions. Several processes may do it at once.
 
     optuna_schema: None: only tune's tables.
@@ -196,7 +196,7 @@ def _take_lock(connection: Connection) -> None:
     query = text("SELECT GET_LOCK(:name, :seconds)")
     try:
         got = connection.execute(query, {"name": _lock_name(connection), "seconds": LOCK_S}).scalar()
-    except DatabaseError:  # a cluster without named locks: creators that meet are told apart by `create`
+    except DatabaseError:  # a cluster without named locks: `create_tables` tells creators that meet apart
         return
     if got != 1:
         raise TryAgain(

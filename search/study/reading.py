@@ -27,6 +27,7 @@ from search.records import (
 from search.space.domain import Space
 from search.store.base import Store
 from search.store.location import Location, locate
+from search.store.migrations import open_tables
 from search.store.optuna_trials import OptunaTrials
 from search.store.ownership import (
     CONFIRMING,
@@ -73,7 +74,7 @@ def open_reading(text: str) -> Reading:
     location = locate(text)
     store = SQLStore(location.url)
     try:
-        store.look(create=False, plain=True)
+        open_tables(store, plain=True)
     except BaseException:
         store.close()
         raise

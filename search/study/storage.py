@@ -18,10 +18,11 @@ from optuna.storages._rdb import models
 from search.errors import ConfigError
 from search.store import optuna_tables
 from search.store.base import Store
-from search.store.creation import OptunaSchema
+from search.store.creation import OptunaSchema, create_tables
 from search.store.database import Database
 from search.store.engine import parse_url, prepare, translated
 from search.store.location import Location, locate
+from search.store.migrations import open_tables, refuse_damaged
 from search.store.opened_file import FileId
 from search.store.optuna_trials import OptunaTrials
 from search.store.sql import SQLStore
@@ -104,12 +105,14 @@ def open_storage(
 
 
 def _opened(store: SQLStore, location: Location, *, create: bool) -> Storage:
-    is_whole = store.look(create=create)
-    store.refuse_damaged()  # before anything is written
+    is_whole = open_tables(store, create=create)
+    engine, text = store.database.engine, location.text
+    with translated(location.url):
+        refuse_damaged(engine)  # before anything is written
     optuna_schema = _optuna_schema()
     if not is_whole:
-        store.create_tables(optuna_schema)
-    text = location.text
+        with translated(location.url):
+            create_tables(engine, optuna_schema)
     with in_words(text):
         trials = RDBStorage(
             text,

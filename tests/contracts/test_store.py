@@ -29,6 +29,7 @@ from search.records import (
 )
 from search.store import sql_weights, tables
 from search.store.base import LeaseLost, Store
+from search.store.creation import create_tables
 from search.store.engine import parse_url
 from search.store.memory import MemoryStore
 from search.store.sql import SQLStore
@@ -58,7 +59,7 @@ def store(request: pytest.FixtureRequest, shared_database: Callable[[str], str])
     on_server = request.param != "sqlite"
     url = shared_database(request.param) if on_server else request.getfixturevalue("sqlite_url")
     opened = SQLStore(parse_url(url))
-    opened.create_tables()
+    create_tables(opened.database.engine)
     yield opened
     if on_server:
         with opened.database.write() as connection:
@@ -617,7 +618,7 @@ class TestWeightsInADatabase:
     @pytest.fixture(params=["sqlite", "postgresql", "mysql"])
     def store(self, request: pytest.FixtureRequest) -> Iterator[Store]:
         opened = SQLStore(parse_url(request.getfixturevalue(f"{request.param}_url")), patience_s=5)
-        opened.create_tables()
+        create_tables(opened.database.engine)
         yield opened
         opened.close()
 
@@ -679,7 +680,7 @@ class TestWeightsOnAServer:
     @pytest.fixture(params=["postgresql", "mysql"])
     def store(self, request: pytest.FixtureRequest) -> Iterator[Store]:
         opened = SQLStore(parse_url(request.getfixturevalue(f"{request.param}_url")))
-        opened.create_tables()
+        create_tables(opened.database.engine)
         yield opened
         opened.close()
 
