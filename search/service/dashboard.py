@@ -23,8 +23,8 @@ from search.service.look import reader_of, view_of
 from search.service.serving import until_stopped
 from search.space.defaults import shown_settings
 from search.study.reading import Reading, open_reading
-from search.study.showing import Shown, ShownFile, ShownFiles
-from search.study.storage import open_storage, open_undisturbing
+from search.study.showing import Shown, ShownFile, ShownFiles, open_undisturbing
+from search.study.storage import open_storage
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication

@@ -21,6 +21,8 @@ from optuna.storages import RDBStorage
 from search.errors import TuneError
 from search.store.database import Database
 from search.store.deletion import delete_study
+from search.store.engine import prepare, translated
+from search.store.location import locate
 
 _OURS = "dashboard:"
 """What begins so is the dashboard's; nothing else is added."""
@@ -130,6 +132,29 @@ class ShowingStorage(RDBStorage):
 
     def _later(self, study_id: int) -> Callable[[], Shown | None]:
         return lambda: self._show(study_id)
+
+
+def open_undisturbing(text: str, show: Show, database: Database, *, threads: int) -> ShowingStorage:
+    """Optuna's storage for a program that looks far more often than it writes, such as optuna-dashboard.
+
+    Without tune's rule that every transaction claims the right to write at once: readers with that rule
+    would stand in the workers' way. The database must exist. show: what it is shown beside what is stored.
+    database: the same one, opened before: an SQLite file that is moved or replaced is noticed by both.
+    threads: how many use it at once.
+    """
+    location = locate(text)
+    pool = {"pool_size": 1, "max_overflow": 2 * threads - 1}  # Optuna may open a second one inside a first
+    with translated(location.url):
+        storage = ShowingStorage(
+            location.text,
+            show,
+            database,
+            engine_kwargs={**database.engine_arguments(patient=False), **pool},
+        )
+    if storage.engine.dialect.name != "sqlite":
+        prepare(storage.engine)
+    database.watch(storage.engine)
+    return storage
 
 
 class ShownFiles:

@@ -19,14 +19,12 @@ from search.errors import ConfigError
 from search.store import optuna_tables
 from search.store.base import Store
 from search.store.creation import OptunaSchema, create_tables
-from search.store.database import Database
 from search.store.engine import parse_url, prepare, translated
 from search.store.location import Location, locate
 from search.store.migrations import open_tables, refuse_damaged
 from search.store.opened_file import FileId
 from search.store.optuna_trials import OptunaTrials
 from search.store.sql import SQLStore
-from search.study.showing import Show, ShowingStorage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,29 +128,6 @@ def _opened(store: SQLStore, location: Location, *, create: bool) -> Storage:
         trials=OptunaTrials(store.database),
         store=store,
     )
-
-
-def open_undisturbing(text: str, show: Show, database: Database, *, threads: int) -> ShowingStorage:
-    """Optuna's storage for a program that looks far more often than it writes, such as optuna-dashboard.
-
-    Without tune's rule that every transaction claims the right to write at once: readers with that rule
-    would stand in the workers' way. The database must exist. show: what it is shown beside what is stored.
-    database: the same one, opened before: an SQLite file that is moved or replaced is noticed by both.
-    threads: how many use it at once.
-    """
-    location = locate(text)
-    pool = {"pool_size": 1, "max_overflow": 2 * threads - 1}  # Optuna may open a second one inside a first
-    with translated(location.url):
-        storage = ShowingStorage(
-            location.text,
-            show,
-            database,
-            engine_kwargs={**database.engine_arguments(patient=False), **pool},
-        )
-    if storage.engine.dialect.name != "sqlite":
-        prepare(storage.engine)
-    database.watch(storage.engine)
-    return storage
 
 
 def _optuna_schema() -> OptunaSchema:

@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from types import MappingProxyType
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from search.errors import TryAgain, TuneError
 from search.records import Confirming, Counts, Failure, Point, State, StudySpec, TrialRecord, Value
@@ -31,6 +31,7 @@ from search.store.ownership import (
 from search.store.trial_facts import Change, Facts, News
 from search.study.fidelity import at_one_rung
 from search.study.grid import is_discrete
+from search.study.history import History
 from search.study.ladder import Ladder
 from search.study.pruners import Pruning, make_pruning
 from search.study.reading import TrialReader, confirming_of, find_id
@@ -171,6 +172,8 @@ class Study:
         self._trials = storage.trials
         self._adapter = adapter
         self._rungs: dict[int, _Rung] = {}
+        self._present: Callable[[list[FrozenTrial]], list[FrozenTrial]] = list
+        """how the trials of the history are presented to the sampler"""
         self.name = study.study_name
         self.study_id: int = study._study_id  # no public name, but part of every storage call
         self._record = storage.store.study(self.study_id)
@@ -204,6 +207,15 @@ class Study:
             fitting=lambda given: fitting(given, self.space),
             room=self._room,
         )
+
+    @cached_property
+    def _history(self) -> History:
+        return History(self._trials, self.study_id, self._rules.usable)
+
+    def _shown(self) -> list[FrozenTrial]:
+        """The trials that the sampler is shown, as of now."""
+        self._history.look()
+        return self._present(self._history.shown())
 
     @cached_property
     def _taken(self) -> Taken | None:
@@ -271,6 +283,7 @@ class Study:
             return None
         found = cls(study, storage, adapter)
         adapter.rules = found._rules
+        adapter.history = found._shown
         return found
 
     @staticmethod
@@ -291,7 +304,7 @@ class Study:
         pruning = make_pruning(pruner, ladder)
         self._study.sampler = make_sampler(sampler, seed)
         self._study.pruner = pruning.pruner
-        self._adapter.present = at_one_rung if sampler in COMPARES_AT_ONE_RUNG else list
+        self._present = at_one_rung if sampler in COMPARES_AT_ONE_RUNG else list
         return pruning
 
     def ask(self, begun: Callable[[int], object] = lambda _: None) -> ActiveTrial:

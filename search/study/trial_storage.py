@@ -23,7 +23,6 @@ from search.records import State, Value
 from search.store.optuna_trials import OptunaTrials, TrialEnded, in_turn
 from search.store.trial_facts import FIXED_PARAMS, Change, Facts, News
 from search.study.frozen import FROM_OPTUNA, frozen
-from search.study.history import History
 from search.study.storage import in_words
 
 Result = TypeVar("Result")
@@ -78,15 +77,14 @@ class TrialStorage(BaseStorage):
         self._trials = trials
         self.rules: Rules | None = None
         """of a study of tune's; None: every trial is taken as it is"""
-        self.present: Callable[[list[FrozenTrial]], list[FrozenTrial]] = lambda trials: trials
-        """how the trials of the history are shown to a sampler"""
+        self.history: Callable[[], list[FrozenTrial]] | None = None
+        """the trials that a sampler is shown while it draws; None: all of the study"""
         self._own: dict[int, FrozenTrial] = {}
         self._drafts: dict[int, Change] = {}
         """what has been said of a trial and is not written yet"""
         self._together = False
         self._shown: list[FrozenTrial] | None = None
         self._drawing = False
-        self._histories: dict[int, History] = {}
         self._all: dict[int, _All] = {}
         self._begun: Callable[[int], object] = lambda _: None
         self._guards: dict[int, Callable[[], object]] = {}
@@ -301,17 +299,14 @@ class TrialStorage(BaseStorage):
         if states == (TrialState.WAITING,):
             waiting = self._trials.facts_of(self._trials.in_state(study_id, State.WAITING))
             return [frozen(trial) for trial in in_turn(waiting) if self._fits(trial)]
-        trials = self._history(study_id) if self._drawing else self._everything(study_id)
+        if self._drawing and self.history is not None:
+            if self._shown is None:
+                self._shown = self.history()
+            trials = self._shown
+        else:
+            trials = self._everything(study_id)
         chosen = [trial for trial in trials if trial.state in states] if states is not None else trials
         return copy.deepcopy(chosen) if deepcopy else list(chosen)
-
-    def _history(self, study_id: int) -> list[FrozenTrial]:
-        if self._shown is None:
-            usable = None if self.rules is None else self.rules.usable
-            history = self._histories.setdefault(study_id, History(self._trials, study_id, usable))
-            history.look()
-            self._shown = self.present(history.shown())
-        return self._shown
 
     def _everything(self, study_id: int) -> list[FrozenTrial]:
         usable = self.rules.usable if self.rules is not None else lambda _: True

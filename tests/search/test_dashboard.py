@@ -32,8 +32,8 @@ from search.serve.sender import for_its_own_page, only_here
 from search.serve.server import THREADS, Server
 from search.service.dashboard import Showing
 from search.study.reading import open_reading
-from search.study.showing import ShownFiles
-from search.study.storage import open_storage, open_undisturbing
+from search.study.showing import ShownFiles, open_undisturbing
+from search.study.storage import open_storage
 
 
 @dataclass(frozen=True)

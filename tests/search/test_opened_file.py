@@ -23,7 +23,8 @@ from search.store.engine import translated
 from search.store.opened_file import OpenedFile
 from search.store.sql import SQLStore
 from search.study.reading import open_reading
-from search.study.storage import Storage, open_storage, open_undisturbing
+from search.study.showing import open_undisturbing
+from search.study.storage import Storage, open_storage
 from search.study.study import Study
 from search.worker.process import WorkerConfig, _work
 
