@@ -17,13 +17,13 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, insert, select
 
 from data.mnist import load
+from search.optuna_db.storage import Storage
 from search.records import StudySpec, Value
 from search.space.defaults import DEFAULT_EPOCHS, default_space
 from search.space.domain import Choice, Fixed, Float, Space
 from search.space.file import space_entries
 from search.store import tables
 from search.study.ladder import Ladder, halvings_of
-from search.study.storage import Storage
 from search.study.study import Study
 
 SPACE = default_space()

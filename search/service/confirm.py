@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from search.confirmation import Confirmation
 from search.errors import ConfigError, TuneError, UsageError
+from search.optuna_db.storage import Storage, open_storage
 from search.records import Confirming, StudyRecord, TrialRecord
 from search.report import numbers, words
 from search.report.confirming import racing, standing
@@ -30,7 +31,6 @@ from search.service.run import FETCHING, OPENING, WORKERS, Stage, WorkerOptions,
 from search.space.defaults import CONFIRM_FACTOR
 from search.space.widen import widened
 from search.store.database import PATIENCE_S
-from search.study.storage import Storage, open_storage
 from search.study.study import Study
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.errors import TuneError
+from search.optuna_db.storage import open_storage
 from search.records import Counts, State, StudyRecord
 from search.report import card, numbers
 from search.report.side_by_side import figures as comparison_figures
@@ -24,7 +25,6 @@ from search.service.serving import until_stopped
 from search.space.defaults import shown_settings
 from search.study.reading import Reading, open_reading
 from search.study.showing import Shown, ShownFile, ShownFiles, open_undisturbing
-from search.study.storage import open_storage
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication

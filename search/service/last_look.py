@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from search.confirmation import Confirmation, Look, SeedRun, TestEvaluations
 from search.errors import ConfigError, TuneError
+from search.optuna_db.storage import Storage
 from search.records import Answers, CheckpointRecord
 from search.report.confirming.standing import Stand, best_run, confirmation
 from search.report.words import count
-from search.study.storage import Storage
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
     from data.mnist import Mnist

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from search.optuna_db.opening import open_tables
 from search.store.location import locate
-from search.store.migrations import open_tables
 from search.store.sql import SQLStore
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from search.machine import is_here
+from search.optuna_db.storage import Storage
 from search.records import Point, Snapshot, State, StudyRecord, TrialRecord
 from search.report import numbers
 from search.service.look import reader_of, space_of
 from search.study.grid import is_discrete, is_exhausted
-from search.study.storage import Storage
 from search.study.study import Study, StudyDeleted
 from search.worker.best_weights import BestWeights
 

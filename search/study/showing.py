@@ -19,8 +19,8 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import RDBStorage
 
 from search.errors import TuneError
+from search.optuna_db.deletion import delete_study
 from search.store.database import Database
-from search.store.deletion import delete_study
 from search.store.engine import prepare, translated
 from search.store.location import locate
 

@@ -12,13 +12,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search.errors import TryAgain, TuneError
-from search.records import Confirming, Counts, Failure, Point, State, StudySpec, TrialRecord, Value
-from search.space.domain import Space
-from search.space.file import space_of_entries
-from search.store.base import LeaseLost
-from search.store.leftovers import sweep
-from search.store.optuna_trials import TrialEnded
-from search.store.ownership import (
+from search.optuna_db.leftovers import sweep
+from search.optuna_db.optuna_trials import TrialEnded
+from search.optuna_db.ownership import (
     CONFIRMING,
     FAILURE,
     FAILURE_DETAIL,
@@ -28,7 +24,13 @@ from search.store.ownership import (
     REFERENCE,
     RETRY_OF,
 )
-from search.store.trial_facts import Change, Facts, News
+from search.optuna_db.storage import Storage
+from search.optuna_db.trial_facts import Change, Facts, News
+from search.optuna_db.trial_storage import Rules, TrialStorage
+from search.records import Confirming, Counts, Failure, Point, State, StudySpec, TrialRecord, Value
+from search.space.domain import Space
+from search.space.file import space_of_entries
+from search.store.base import LeaseLost
 from search.study.fidelity import at_one_rung
 from search.study.grid import is_discrete
 from search.study.history import History
@@ -36,10 +38,8 @@ from search.study.ladder import Ladder
 from search.study.pruners import Pruning, make_pruning
 from search.study.reading import TrialReader, confirming_of, find_id
 from search.study.samplers import COMPARES_AT_ONE_RUNG, make_sampler
-from search.study.storage import Storage
 from search.study.suggest import as_drawn, fitting, split_reference, suggest
 from search.study.taken import Taken
-from search.study.trial_storage import Rules, TrialStorage
 from search.study.usable import Judge
 
 METRIC = "validation accuracy"

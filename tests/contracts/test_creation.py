@@ -19,12 +19,12 @@ from optuna.storages._rdb import models
 from sqlalchemy import Connection, Engine, Index, create_engine, inspect, text
 
 from search.errors import ConfigError, TryAgain
-from search.store import creation, optuna_tables, tables
+from search.optuna_db import creation, optuna_tables, storage
+from search.optuna_db.opening import NOTHING, look
+from search.optuna_db.storage import open_storage
+from search.store import tables
 from search.store.engine import parse_url
-from search.store.migrations import NOTHING, look
-from search.study import storage
 from search.study.reading import open_reading
-from search.study.storage import open_storage
 
 KINDS = ["sqlite", "postgresql", "mysql"]
 

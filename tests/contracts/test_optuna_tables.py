@@ -14,13 +14,13 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Enum, Table, UniqueConstraint, select
 
+from search.optuna_db import optuna_tables
+from search.optuna_db.frozen import frozen
+from search.optuna_db.optuna_trials import TrialEnded
+from search.optuna_db.storage import Storage, open_storage
+from search.optuna_db.trial_facts import Change, News
+from search.optuna_db.trial_storage import TrialStorage
 from search.records import Counts, State
-from search.store import optuna_tables
-from search.store.optuna_trials import TrialEnded
-from search.store.trial_facts import Change, News
-from search.study.frozen import frozen
-from search.study.storage import Storage, open_storage
-from search.study.trial_storage import TrialStorage
 
 NOW = datetime.datetime(2026, 11, 22, 12, 0, 1)
 DISTRIBUTIONS = {

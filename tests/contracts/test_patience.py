@@ -11,13 +11,13 @@ import pytest
 from sqlalchemy import Connection, text
 
 from search.errors import TryAgain
+from search.optuna_db.optuna_trials import TrialEnded
+from search.optuna_db.storage import Storage, open_storage
+from search.optuna_db.trial_facts import Change
 from search.records import HeadScore, Point, Scores, State, StudySpec
 from search.store.base import LeaseLost
 from search.store.database import Database
 from search.store.engine import parse_url
-from search.store.optuna_trials import TrialEnded
-from search.store.trial_facts import Change
-from search.study.storage import Storage, open_storage
 from search.study.study import Study
 
 SCORES = Scores(heads={"a": HeadScore(loss=0.5, accuracy=0.5)}, joint=0.5)

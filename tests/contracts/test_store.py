@@ -16,6 +16,7 @@ from sqlalchemy import event, func, select, update
 
 from search.confirmation import Look
 from search.errors import TryAgain
+from search.optuna_db.creation import create_tables
 from search.records import (
     Answers,
     CheckpointRecord,
@@ -29,7 +30,6 @@ from search.records import (
 )
 from search.store import sql_weights, tables
 from search.store.base import LeaseLost, Store
-from search.store.creation import create_tables
 from search.store.engine import parse_url
 from search.store.memory import MemoryStore
 from search.store.sql import SQLStore

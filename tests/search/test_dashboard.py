@@ -24,6 +24,7 @@ import optuna
 import pytest
 from optuna_dashboard import wsgi
 
+from search.optuna_db.storage import open_storage
 from search.records import Counts, HeadScore, Point, Scores, State, StudyRecord, StudySpec, TrialRecord
 from search.report.card import study_card
 from search.report.numbers import Ranking
@@ -33,7 +34,6 @@ from search.serve.server import THREADS, Server
 from search.service.dashboard import Showing
 from search.study.reading import open_reading
 from search.study.showing import ShownFiles, open_undisturbing
-from search.study.storage import open_storage
 
 
 @dataclass(frozen=True)

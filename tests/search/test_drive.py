@@ -15,6 +15,8 @@ import torch
 from data.mnist import Mnist
 from search.errors import Interrupted, TryAgain
 from search.launchers.base import Place
+from search.optuna_db.leftovers import sweep
+from search.optuna_db.storage import open_storage
 from search.records import Claim, State, StudyRecord, StudySpec, TrialRecord
 from search.report.numbers import snapshot
 from search.service.create import RunRequest, create_or_resume
@@ -22,8 +24,6 @@ from search.service.drive import _so_far
 from search.service.look import StudyView, studies
 from search.service.run import WorkerOptions, serve
 from search.service.watched import GAP_S, Watched
-from search.store.leftovers import sweep
-from search.study.storage import open_storage
 from search.study.study import ActiveTrial, Study, StudyDeleted
 from search.worker.context import prepare
 from search.worker.worker_loop import work

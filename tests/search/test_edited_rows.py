@@ -24,6 +24,7 @@ from search.cli.app import run_command
 from search.cli.run import _ending
 from search.confirmation import Look
 from search.errors import TuneError, exit_code
+from search.optuna_db.storage import Storage, open_storage
 from search.records import (
     CheckpointRecord,
     Failure,
@@ -46,7 +47,6 @@ from search.service.watched import Watched
 from search.store.engine import parse_url
 from search.study.ladder import Ladder
 from search.study.reading import open_reading
-from search.study.storage import Storage, open_storage
 from search.study.study import Study
 
 SOAK = int(os.environ.get("TUNE_SOAK", "0"))

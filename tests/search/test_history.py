@@ -12,14 +12,14 @@ from optuna.samplers._tpe import _truncnorm
 from optuna.samplers._tpe.sampler import _split_trials, default_gamma
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from search.optuna_db.frozen import frozen
+from search.optuna_db.ownership import FAILURE
+from search.optuna_db.storage import Storage, open_storage
+from search.optuna_db.trial_facts import Change, News
 from search.records import Failure, State
-from search.store.ownership import FAILURE
-from search.store.trial_facts import Change, News
 from search.study import history
-from search.study.frozen import frozen
 from search.study.history import GOOD, History
 from search.study.samplers import SAMPLERS
-from search.study.storage import Storage, open_storage
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from models.network import build, config_from_json, config_to_json
 from models.references import REFERENCES as MODEL_REFERENCES
 from models.training import evaluate
 from search.errors import ConfigError, TryAgain
+from search.optuna_db.storage import Storage, open_storage
 from search.records import Claim, Failure, State, StudySpec
 from search.report.numbers import best_point, count
 from search.service.create import TASKS as TASK_NAMES
@@ -31,7 +32,6 @@ from search.space.domain import Choice, Domain, Fixed, Float, Int
 from search.store.base import LeaseLost
 from search.store.memory import MemoryStore
 from search.study.ladder import Ladder
-from search.study.storage import Storage, open_storage
 from search.study.study import DEATHS, ActiveTrial, Study
 from search.worker import trial as trials_module
 from search.worker.artifacts import KEEP

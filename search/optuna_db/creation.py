@@ -19,7 +19,8 @@ from sqlalchemy import Connection, Engine, MetaData, Table, inspect, select, tab
 from sqlalchemy.exc import DatabaseError
 
 from search.errors import ConfigError, TryAgain
-from search.store import optuna_tables, tables
+from search.optuna_db import optuna_tables
+from search.store import tables
 from search.store.engine import masked
 
 LOCK_S = 60

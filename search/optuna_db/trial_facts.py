@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table, or_, select
 
+from search.optuna_db import optuna_tables as tables
+from search.optuna_db.optuna_tables import as_word, number_of
+from search.optuna_db.ownership import own_trials, rows_of
 from search.records import State, Value
-from search.store import optuna_tables as tables
 from search.store.database import raw
-from search.store.optuna_tables import as_word, number_of
-from search.store.ownership import own_trials, rows_of
 
 STATES = {
     "WAITING": State.WAITING,
@@ -80,7 +80,7 @@ class Facts:
     finished: datetime.datetime | None
     """UTC, with its zone"""
     own: bool = True
-    """tune's own, not another program's (search.store.ownership)"""
+    """tune's own, not another program's (search.optuna_db.ownership)"""
     faults: tuple[str, ...] = ()
     """what of it could not be read; what could be read is in the other fields"""
 

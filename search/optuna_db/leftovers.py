@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Table, delete, select
 
-from search.store import optuna_tables, sql_ledger, tables
+from search.optuna_db import optuna_tables
+from search.store import sql_ledger, tables
 from search.store.database import Database
 
 

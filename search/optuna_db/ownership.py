@@ -14,8 +14,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
+from search.optuna_db import optuna_tables
 from search.records import State
-from search.store import optuna_tables, tables
+from search.store import tables
 from search.store.database import raw
 
 MARK = "tune:trial"

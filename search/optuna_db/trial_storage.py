@@ -19,11 +19,11 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from search.optuna_db.frozen import FROM_OPTUNA, frozen
+from search.optuna_db.optuna_trials import OptunaTrials, TrialEnded, in_turn
+from search.optuna_db.storage import in_words
+from search.optuna_db.trial_facts import FIXED_PARAMS, Change, Facts, News
 from search.records import State, Value
-from search.store.optuna_trials import OptunaTrials, TrialEnded, in_turn
-from search.store.trial_facts import FIXED_PARAMS, Change, Facts, News
-from search.study.frozen import FROM_OPTUNA, frozen
-from search.study.storage import in_words
 
 Result = TypeVar("Result")
 

@@ -11,7 +11,8 @@ import datetime
 
 from sqlalchemy import Connection, delete, select
 
-from search.store import optuna_tables, sql_ledger, tables
+from search.optuna_db import optuna_tables
+from search.store import sql_ledger, tables
 from search.store.database import Database
 from search.store.rows import utc
 

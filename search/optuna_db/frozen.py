@@ -8,8 +8,8 @@ from functools import lru_cache
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 
+from search.optuna_db.trial_facts import Facts
 from search.records import State
-from search.store.trial_facts import Facts
 
 TO_OPTUNA = {
     State.WAITING: TrialState.WAITING,

@@ -1,7 +1,7 @@
 """Reads and writes trials in Optuna's tables: few queries for many trials, one transaction for one trial.
 
 Optuna's storage sends one statement a fact and commits after each; a trial has about forty. Here they are
-gathered; which rows they become is in search.store.optuna_rows.
+gathered; which rows they become is in search.optuna_db.optuna_rows.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ from typing import Any
 from sqlalchemy import Connection, Select, Table, case, func, insert, select, update
 
 from search.errors import TuneError
-from search.records import Counts, Failure, State, Value
-from search.store import optuna_tables as tables
-from search.store.database import Database, portions, raw, retried
-from search.store.deletion import delete_rows
-from search.store.optuna_rows import insert_trial, next_number, start_trial, utc_now, write_change
-from search.store.optuna_tables import as_word, number_of
-from search.store.ownership import FAILURE, MARK, own_trials, rows_of
-from search.store.trial_facts import (
+from search.optuna_db import optuna_tables as tables
+from search.optuna_db.deletion import delete_rows
+from search.optuna_db.optuna_rows import insert_trial, next_number, start_trial, utc_now, write_change
+from search.optuna_db.optuna_tables import as_word, number_of
+from search.optuna_db.ownership import FAILURE, MARK, own_trials, rows_of
+from search.optuna_db.trial_facts import (
     FIXED_PARAMS,
     NAMES,
     STATES,
@@ -35,6 +33,8 @@ from search.store.trial_facts import (
     read_facts,
     utc,
 )
+from search.records import Counts, Failure, State, Value
+from search.store.database import Database, portions, raw, retried
 from search.store.upsert import put
 
 METRIC_NAMES = "study:metric_names"

@@ -16,14 +16,14 @@ from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 
 from search.errors import ConfigError
-from search.store import optuna_tables
+from search.optuna_db import optuna_tables
+from search.optuna_db.creation import OptunaSchema, create_tables
+from search.optuna_db.opening import open_tables, refuse_damaged
+from search.optuna_db.optuna_trials import OptunaTrials
 from search.store.base import Store
-from search.store.creation import OptunaSchema, create_tables
 from search.store.engine import parse_url, prepare, translated
 from search.store.location import Location, locate
-from search.store.migrations import open_tables, refuse_damaged
 from search.store.opened_file import FileId
-from search.store.optuna_trials import OptunaTrials
 from search.store.sql import SQLStore
 
 

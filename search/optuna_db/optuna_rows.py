@@ -12,9 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from search.store import optuna_tables as tables
-from search.store.optuna_tables import stored
-from search.store.trial_facts import Change
+from search.optuna_db import optuna_tables as tables
+from search.optuna_db.optuna_tables import stored
+from search.optuna_db.trial_facts import Change
 from search.store.upsert import put
 
 

@@ -14,8 +14,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, inspect, select
 
 from search.errors import ConfigError, NoStorage
-from search.store import optuna_tables, tables
-from search.store.creation import is_being_made, is_half_made, refusal_of_another_program, revisions
+from search.optuna_db import optuna_tables
+from search.optuna_db.creation import is_being_made, is_half_made, refusal_of_another_program, revisions
+from search.store import tables
 from search.store.engine import masked, translated
 from search.store.sql import SQLStore
 from search.store.upgrade import upgrade
