@@ -27,6 +27,7 @@ from search.optuna_db.ownership import (
 from search.optuna_db.storage import Storage
 from search.optuna_db.trial_facts import Change, Facts, News
 from search.optuna_db.trial_storage import Rules, TrialStorage
+from search.optuna_db.unnamed import study_id_of, trial_id_of
 from search.records import Confirming, Counts, Failure, Point, State, StudySpec, TrialRecord, Value
 from search.space.domain import Space
 from search.space.file import space_of_entries
@@ -85,7 +86,7 @@ class ActiveTrial:
         self._reported = set(reported)
         self._pinned: Mapping[str, Value] = attributes.get(PINNED, {})
         self.number = trial.number
-        self.trial_id: int = trial._trial_id  # no public name; optuna-dashboard reads it too
+        self.trial_id = trial_id_of(trial)
         self.reference: str | None = attributes.get(REFERENCE)
         self.retry_of: int | None = attributes.get(RETRY_OF)
         self.confirming = confirming_of(attributes)
@@ -175,7 +176,7 @@ class Study:
         self._present: Callable[[list[FrozenTrial]], list[FrozenTrial]] = list
         """how the trials of the history are presented to the sampler"""
         self.name = study.study_name
-        self.study_id: int = study._study_id  # no public name, but part of every storage call
+        self.study_id = study_id_of(study)
         self._record = storage.store.study(self.study_id)
 
     @cached_property

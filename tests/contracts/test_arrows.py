@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,56 @@ def test_imports_only_what_stands_below(path: Path) -> None:
 )
 def test_a_breach_is_found(place: str, name: str, why: str) -> None:
     assert breaches(ROOT / place, [(1, name)]), why
+
+
+OPTUNAS = ("optuna", "optuna_dashboard")
+
+
+def private_names_of_optuna(tree: ast.Module) -> list[str]:
+    """Where a module names what Optuna has for itself: a private module, or a private attribute of an object
+    that is neither the module's own nor `self`. Only modules that import Optuna hold such objects."""
+    found, imports_optuna = [], False
+    own = {each.name for each in ast.walk(tree) if isinstance(each, ast.FunctionDef | ast.ClassDef)}
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            if name.split(".")[0] in OPTUNAS:
+                imports_optuna = True
+                found += [f"{node.lineno}: {name}"] if "._" in name else []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and re.match("_[^_]", node.attr) and node.attr not in own:
+            on_self = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            if imports_optuna and not on_self:
+                found.append(f"{node.lineno}: {ast.unparse(node)}")
+    return found
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        each
+        for each in (*FILES, *sorted((ROOT / "benchmarks").rglob("*.py")))
+        if each.parent.name != "optuna_db"
+    ],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_one_room_alone_names_what_is_private_to_optuna(path: Path) -> None:
+    assert private_names_of_optuna(ast.parse(path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from optuna.storages._rdb import models",
+        "from optuna.samplers._tpe.sampler import default_gamma",
+        "import optuna_dashboard._app",
+        "import optuna\nprint(optuna.create_study()._storage)",
+        "from optuna import Trial\ndef f(trial: Trial) -> int:\n    return trial._trial_id",
+    ],
+)
+def test_a_private_name_is_found(text: str) -> None:
+    assert private_names_of_optuna(ast.parse(text))

@@ -19,7 +19,7 @@ from optuna.storages._rdb import models
 from sqlalchemy import Connection, Engine, Index, create_engine, inspect, text
 
 from search.errors import ConfigError, TryAgain
-from search.optuna_db import creation, optuna_tables, storage
+from search.optuna_db import creation, installed, optuna_tables
 from search.optuna_db.opening import NOTHING, look
 from search.optuna_db.storage import open_storage
 from search.store import tables
@@ -210,10 +210,9 @@ def test_an_empty_file_is_a_new_database(tmp_path: Path) -> None:
 
 
 def test_with_another_optuna_nothing_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "installed_revision", lambda: "v9.0.0.a")
-    with pytest.raises(
-        ConfigError, match=r"makes storages of schema v9.0.0.a; this tune reads .*Nothing was"
-    ):
+    monkeypatch.setattr(installed, "installed_revision", lambda: "v9.0.0.a")
+    words = r"of schema v9.0.0.a; this tune reads .*Nothing was .*pip install 'optuna==5\.0\.\*'"
+    with pytest.raises(ConfigError, match=words):
         open_storage(f"sqlite:///{tmp_path / 'new.db'}")
     assert list(tmp_path.iterdir()) == []
 
