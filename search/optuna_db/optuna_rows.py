@@ -70,9 +70,12 @@ def write_change(connection: Connection, trial_id: int, change: Change) -> None:
     ]
     put(connection, tables.steps, ("trial_id", "step"), steps)
     if change.value is not None:
-        number, kind = stored(change.value)
-        row = {"trial_id": trial_id, "objective": 0, "value": number, "value_type": kind}
-        put(connection, tables.values, ("trial_id", "objective"), [row])
+        objectives = enumerate((change.value, *change.further))
+        values = [
+            {"trial_id": trial_id, "objective": objective, "value": number, "value_type": kind}
+            for objective, (number, kind) in ((each, stored(value)) for each, value in objectives)
+        ]
+        put(connection, tables.values, ("trial_id", "objective"), values)
 
 
 def utc_now() -> datetime.datetime:

@@ -22,6 +22,7 @@ from search.optuna_db.trial_facts import (
     FIXED_PARAMS,
     NAMES,
     STATES,
+    UNFINISHED,
     Change,
     Facts,
     read_facts,
@@ -128,6 +129,15 @@ class OptunaTrials(OptunaStudies, TrialQueries):
         with self.database.write() as connection:
             write_change(connection, trial_id, Change(system={MARK: trial_id}))
 
+    def kind_beside(self, trial_id: int, name: str) -> str | None:
+        """The distribution, as JSON, that some trial of the same study has under this name; None: none has.
+        To be called in a transaction that writes to the trial."""
+        trials, params = tables.trials.c, tables.params
+        study = select(trials.study_id).where(trials.trial_id == trial_id).scalar_subquery()
+        query = of_study(select(params.c.distribution_json), params, study).where(params.c.param_name == name)
+        with self.database.write() as connection:
+            return connection.execute(query.limit(1)).scalar()
+
     @retried
     def start(self, trial_id: int) -> bool:
         """Takes a waiting trial from the queue; False where somebody else has it."""
@@ -156,15 +166,16 @@ class OptunaTrials(OptunaStudies, TrialQueries):
             name = connection.execute(state.with_for_update()).scalar()
             if name is None:
                 raise KeyError(f"there is no trial {trial_id}")
-            if STATES.get(name) not in (State.RUNNING, State.WAITING):
+            if STATES.get(name) not in UNFINISHED:
                 raise TrialEnded(f"The trial with id {trial_id} is {name} already.")
             guard()
             write_change(connection, trial_id, change)
             if change.state is not None:
+                now: dict[str, object] = {"state": NAMES[change.state]}
+                if change.state not in UNFINISHED:
+                    now["datetime_complete"] = utc_now()
                 connection.execute(
-                    update(tables.trials)
-                    .where(tables.trials.c.trial_id == trial_id)
-                    .values(state=NAMES[change.state], datetime_complete=utc_now())
+                    update(tables.trials).where(tables.trials.c.trial_id == trial_id).values(**now)
                 )
 
 

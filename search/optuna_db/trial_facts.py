@@ -27,6 +27,8 @@ STATES = {
 }
 NAMES = {state: name for name, state in STATES.items()}
 
+UNFINISHED = (State.WAITING, State.RUNNING)
+
 FIXED_PARAMS = "fixed_params"
 """System attribute in which Optuna keeps the settings of a queued trial until they are drawn."""
 
@@ -70,6 +72,7 @@ class Facts:
     number: int
     state: State
     value: float | None
+    """of the first objective; a study of tune's has no other"""
     params: Mapping[str, tuple[float, str]]
     """by name, in the order of drawing: (number as stored, distribution as JSON)"""
     user: Mapping[str, Any]
@@ -79,6 +82,8 @@ class Facts:
     """UTC, with its zone"""
     finished: datetime.datetime | None
     """UTC, with its zone"""
+    further: tuple[float, ...] = ()
+    """values of further objectives"""
     own: bool = True
     """tune's own, not another program's (search.optuna_db.ownership)"""
     faults: tuple[str, ...] = ()
@@ -106,8 +111,11 @@ class Change:
     system: dict[str, Any] = field(default_factory=dict)
     steps: dict[int, float] = field(default_factory=dict)
     state: State | None = None
-    """COMPLETE, PRUNED or FAILED; None: it goes on"""
+    """None: it stays as it is"""
     value: float | None = None
+    """of the first objective"""
+    further: tuple[float, ...] = ()
+    """values of further objectives"""
 
 
 Item = TypeVar("Item", Outline, Standing, Facts)
@@ -134,7 +142,7 @@ class News:
         """These have been seen."""
         for item in items:
             self._last = max(self._last, item.trial_id)
-            if item.state in (State.WAITING, State.RUNNING):
+            if item.state in UNFINISHED:
                 self._open.add(item.trial_id)
             else:
                 self._open.discard(item.trial_id)
@@ -155,7 +163,7 @@ def read_facts(
         tables.system_attributes: {each: {} for each in params},
     }
     steps: dict[int, dict[int, float]] = {each: {} for each in params}
-    values: dict[int, float] = {}
+    values: dict[int, dict[int, float]] = {each: {} for each in params}
     faults: dict[int, list[str]] = {}
     p, s, v = tables.params.c, tables.steps.c, tables.values.c
     # Trials may have come since the first query; they wait for the next look.
@@ -178,8 +186,8 @@ def read_facts(
                 except (TypeError, ValueError, RecursionError) as error:
                     faults.setdefault(trial_id, []).append(f"{FOREIGN_VALUE} ({_named(key, error)})")
     for trial_id, objective, value, kind in fetch(v.trial_id, v.objective, v.value, as_word(v.value_type)):
-        if objective == 0 and trial_id in params:
-            values[trial_id] = number_of(value, kind)
+        if isinstance(objective, int) and trial_id in params:
+            values[trial_id][objective] = number_of(value, kind)
     own = own_trials(connection, fetch, {row[0]: (row[2], STATES.get(row[3])) for row in rows})
     found = []
     for trial_id, number, _, word, *moments in rows:
@@ -196,7 +204,8 @@ def read_facts(
                 trial_id=trial_id,
                 number=number,
                 state=State.FAILED if state is None else state,
-                value=values.get(trial_id),
+                value=values[trial_id].pop(0, None),
+                further=tuple(value for _, value in sorted(values[trial_id].items())),
                 params=params[trial_id],
                 user=attributes[tables.user_attributes][trial_id],
                 system=attributes[tables.system_attributes][trial_id],

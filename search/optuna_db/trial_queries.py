@@ -110,6 +110,23 @@ class TrialQueries:
             return list(connection.execute(query.order_by(trials.number)).scalars())
 
     @retried
+    def waiting(self, study_id: int) -> list[int]:
+        """Ids of the queued trials, by number. Raises KeyError where there is no such study."""
+        studies, trials = tables.studies, tables.trials
+        queued = (trials.c.study_id == studies.c.study_id) & (trials.c.state == "WAITING")
+        query = (
+            select(trials.c.trial_id)
+            .outerjoin_from(studies, trials, queued)
+            .where(studies.c.study_id == study_id)
+            .order_by(trials.c.number)
+        )
+        with self.database.read() as connection:
+            found = list(connection.execute(query).scalars())
+        if not found:
+            raise KeyError(f"there is no study {study_id}")
+        return [trial_id for trial_id in found if trial_id is not None]
+
+    @retried
     def state(self, trial_id: int) -> State:
         """Of one trial, as the database has it now. Raises KeyError where there is none."""
         query = select(as_word(tables.trials.c.state)).where(tables.trials.c.trial_id == trial_id)
@@ -245,8 +262,8 @@ class TrialQueries:
         return sorted(found, key=lambda trial: trial.number if isinstance(trial.number, int) else -1)
 
 
-def of_study(query: Select[Any], table: Table, study_id: int) -> Select[Any]:
-    """Rows of a table whose trials belong to the study."""
+def of_study(query: Select[Any], table: Table, study_id: Any) -> Select[Any]:
+    """Rows of a table whose trials belong to the study, which is an id or a query for one."""
     joined = query.join_from(table, tables.trials, tables.trials.c.trial_id == table.c.trial_id)
     return joined.where(tables.trials.c.study_id == study_id)
 

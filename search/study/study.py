@@ -26,7 +26,8 @@ from search.optuna_db.ownership import (
 )
 from search.optuna_db.storage import Storage
 from search.optuna_db.trial_facts import Change, Facts, News
-from search.optuna_db.trial_storage import Rules, TrialStorage
+from search.optuna_db.trial_storage import TrialStorage
+from search.optuna_db.trial_writing import Rules
 from search.optuna_db.unnamed import study_id_of, trial_id_of
 from search.records import Confirming, Counts, Failure, Point, State, StudySpec, TrialRecord, Value
 from search.space.domain import Space
