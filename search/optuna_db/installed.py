@@ -11,13 +11,10 @@ from search.errors import ConfigError
 from search.optuna_db import optuna_tables
 from search.optuna_db.creation import OptunaSchema
 
-TESTED = ("5.0",)
-"""Minor versions that passed the contract suites (`make compat`); pyproject.toml pins Optuna to them."""
-
 
 def is_tested() -> bool:
     """Whether the installed Optuna is of a minor version that passed the contract suites."""
-    return ".".join(optuna.__version__.split(".")[:2]) in TESTED
+    return ".".join(optuna.__version__.split(".")[:2]) in optuna_tables.TESTED
 
 
 def optuna_schema() -> OptunaSchema:
@@ -39,9 +36,10 @@ def optuna_schema() -> OptunaSchema:
 
 
 def _refusal(why: str) -> ConfigError:
+    tested = optuna_tables.TESTED[-1]
     return ConfigError(
-        f"The installed Optuna {optuna.__version__} {why}. Nothing was changed; install Optuna {TESTED[-1]}: "
-        f"pip install 'optuna=={TESTED[-1]}.*'"
+        f"The installed Optuna {optuna.__version__} {why}. Nothing was changed; install Optuna {tested}: "
+        f"pip install 'optuna=={tested}.*'"
     )
 
 

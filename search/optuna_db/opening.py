@@ -121,8 +121,9 @@ def _look(connection: Connection) -> Found:
     if found != [optuna_tables.REVISION]:
         raise ConfigError(
             f"The storage {where} was made by another version of Optuna (schema {', '.join(found)}; this "
-            f"tune reads {optuna_tables.REVISION}). Nothing was changed. If it is older, "
-            "`optuna storage upgrade --storage URL` brings it up to date; keep a copy."
+            f"tune reads {optuna_tables.REVISION}, that of Optuna {optuna_tables.TESTED[-1]}). Nothing was "
+            "changed. If it is older, `optuna storage upgrade --storage URL` brings it up to date; keep a "
+            "copy."
         )
     return Found(optuna=True, version=version)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -213,6 +214,14 @@ def test_with_another_optuna_nothing_is_made(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(installed, "installed_revision", lambda: "v9.0.0.a")
     words = r"of schema v9.0.0.a; this tune reads .*Nothing was .*pip install 'optuna==5\.0\.\*'"
     with pytest.raises(ConfigError, match=words):
+        open_storage(f"sqlite:///{tmp_path / 'new.db'}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_optuna_that_keeps_its_tables_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna.storages._rdb.models", None)
+    monkeypatch.delattr(optuna.storages._rdb, "models")
+    with pytest.raises(ConfigError, match=r"does not describe its tables .*install Optuna 5\.0: pip install"):
         open_storage(f"sqlite:///{tmp_path / 'new.db'}")
     assert list(tmp_path.iterdir()) == []
 
