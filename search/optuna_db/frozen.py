@@ -27,13 +27,16 @@ def frozen(trial: Facts, *, several: bool = False) -> FrozenTrial:
     A study has a dozen distributions and a trial holds each of them; ten thousand trials share them here.
     several: with the values of all objectives; else only with that of the first, which tune's studies have.
     """
+    values = None
+    if several and trial.further and trial.value is not None:
+        values = [trial.value, *trial.further]
     kinds = {name: _distribution(kind) for name, (_, kind) in trial.params.items()}
     return FrozenTrial(
         trial_id=trial.trial_id,
         number=trial.number,
         state=TO_OPTUNA[trial.state],
-        value=None if several and trial.further else trial.value,
-        values=[trial.value, *trial.further] if several and trial.further else None,
+        value=None if values else trial.value,
+        values=values,
         datetime_start=_local(trial.started),
         datetime_complete=_local(trial.finished),
         params={name: kinds[name].to_external_repr(number) for name, (number, _) in trial.params.items()},
