@@ -6,7 +6,7 @@ TUNE := $(BIN)/python -P -m search
 # Ray's package has a script named `tune` too, and the last one installed wins: ours is put in its place again.
 OWN_SCRIPT = grep -qs 'from search' $(BIN)/tune || $(BIN)/python -m pip install -qq --force-reinstall --no-deps --editable .
 
-.PHONY: run test browser ray ray-installed soak check fix clean
+.PHONY: run test browser ray ray-installed compat soak check fix clean
 
 run: .venv/installed ## 100 trials of twodigit into studies.db
 	$(TUNE) run --task twodigit --trials 100
@@ -27,6 +27,9 @@ ray: ray-installed ## a Ray cluster of two nodes, killed in parts; installs Ray,
 ray-installed: .venv/installed-dev
 	@$(BIN)/python -c 'import ray' 2>/dev/null || $(BIN)/python -m pip install -qq --editable '.[ray]'
 	@$(OWN_SCRIPT)
+
+compat: .venv/installed-dev ## the contract suites with the oldest and the newest Optuna that the index offers
+	$(BIN)/python tests/compat.py
 
 soak: .venv/installed-dev ## hundreds of schedules of faults on every database; hours
 	$(TUNE) data fetch

@@ -26,10 +26,10 @@ import torch
 
 from data.mnist import Mnist, load
 from models.device import prepare_process
+from search.optuna_db.storage import open_storage
 from search.records import Answers, CheckpointRecord, Claim
 from search.service.create import RunRequest, create_or_resume
 from search.store.sql import SQLStore
-from search.study.storage import open_storage
 from search.worker.context import prepare
 from search.worker.trial_runner import TrialRunner
 from search.worker.worker_loop import work

@@ -20,8 +20,8 @@ import tempfile
 from pathlib import Path
 
 from data.mnist import load
+from search.optuna_db.storage import open_storage
 from search.service.create import RunRequest, create_or_resume
-from search.study.storage import open_storage
 from search.study.study import Study
 
 ZYGOTE = Path(__file__).resolve().parents[1] / "tests" / "faults" / "zygote.py"

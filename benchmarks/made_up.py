@@ -12,11 +12,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from optuna import distributions
-from optuna.storages._rdb import models as optuna_tables
 from optuna.trial import TrialState
 from sqlalchemy import Connection, insert, select
 
 from data.mnist import load
+from search.optuna_db.installed import optuna_schema
+from search.optuna_db.storage import Storage
 from search.records import HeadScore, Point, Scores, StudySpec, Value
 from search.space.defaults import DEFAULT_EPOCHS, default_space
 from search.space.domain import Choice, Fixed, Float, Space
@@ -24,7 +25,6 @@ from search.space.file import space_entries
 from search.store import tables
 from search.store.metrics import report_to_row
 from search.study.ladder import Ladder, halvings_of
-from search.study.storage import Storage
 from search.study.study import Study
 
 SPACE = default_space()
@@ -111,9 +111,10 @@ def fill(storage: Storage, study_id: int, n: int, *, seed: int = 0) -> None:
         )
         quality = draw.betavariate(8, 1) if state is not TrialState.FAIL else 0.5
         endings.append((state, drawn(draw), curve(draw, quality, rungs[:seen]), started))
+    optuna_tables = optuna_schema().metadata
     with storage.optuna.engine.begin() as connection:
-        bulk(connection, optuna_tables.TrialModel.__table__, trial_rows)
-        trial = optuna_tables.TrialModel.__table__.c
+        bulk(connection, optuna_tables.tables["trials"], trial_rows)
+        trial = optuna_tables.tables["trials"].c
         ids = list(
             connection.execute(
                 select(trial.trial_id).where(trial.study_id == study_id).order_by(trial.number)
@@ -135,7 +136,7 @@ def fill(storage: Storage, study_id: int, n: int, *, seed: int = 0) -> None:
                 )
         for slot, row in enumerate(rows["tune_claims"]):  # failed trials fill none
             row["slot"] = slot
-        for table in (*optuna_tables.BaseModel.metadata.sorted_tables, *tables.metadata.sorted_tables):
+        for table in (*optuna_tables.sorted_tables, *tables.metadata.sorted_tables):
             bulk(connection, table, rows.pop(table.name, []))
         assert not rows, f"no table for {list(rows)}"
 

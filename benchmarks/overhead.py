@@ -33,8 +33,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
+from search.optuna_db.storage import Storage, open_storage
 from search.records import CheckpointRecord, HeadScore, Point, Scores
-from search.study.storage import Storage, open_storage
 from search.study.study import Study
 from search.worker.artifacts import Artifacts
 from search.worker.best_weights import BestWeights
@@ -148,7 +148,7 @@ began = float(sys.argv[1]); kind, url, name = sys.argv[2:5]
 def memory():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize() / 2**20
-from search.study.storage import open_storage
+from search.optuna_db.storage import open_storage
 from search.study.study import Study
 if kind == "worker":
     import torch

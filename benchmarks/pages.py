@@ -25,10 +25,10 @@ from data.tasks import get_task
 from models.conv import ConvConfig
 from models.network import build
 from search.analysis.ranking import best_point, winner
+from search.optuna_db.storage import Storage, open_storage
 from search.service.look import find
 from search.space.defaults import BY_NAME
 from search.space.domain import Fixed, Float, Int
-from search.study.storage import Storage, open_storage
 from search.worker.best_weights import BestWeights
 from search.worker.snapshot import keep, snapshot_of
 from search.worker.spec import signature_of

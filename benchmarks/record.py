@@ -23,9 +23,9 @@ from data.tasks import get_task
 from models.device import bfloat16_pays, choose_device, describe, prepare_process
 from models.network import build
 from models.training import Training, evaluate
+from search.optuna_db.storage import open_storage
 from search.records import TrialRecord, Value
 from search.service.look import find
-from search.study.storage import open_storage
 from search.worker.spec import decode, signature_of
 
 TURNS = 3

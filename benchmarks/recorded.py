@@ -20,6 +20,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from search.optuna_db.unnamed import copy_notes
 from search.space.domain import Choice, Domain, Fixed, Float, Int, Space
 from search.space.file import space_of_entries
 
@@ -107,7 +108,8 @@ class Recorded(BaseSampler):
             shown = self._shown(study)
             space = self._base.infer_relative_search_space(shown, trial)
             wanted = self._base.sample_relative(shown, trial, space)
-            _hand_over(shown, study)
+            if shown is not study:
+                copy_notes(shown, study)
         chosen = self._left[0]
         if "model" in wanted:
             chosen = min(self._left, key=lambda i: self._distance(wanted, self._table.curves[i].params))
@@ -119,7 +121,7 @@ class Recorded(BaseSampler):
         if not self._waiting_shown:
             return study
         shown = optuna.create_study(direction="maximize")
-        _hand_over(study, shown)
+        copy_notes(study, shown)
         for trial in study.get_trials(deepcopy=False):
             if trial.state is TrialState.RUNNING and trial.intermediate_values:
                 trial = copy.copy(trial)
@@ -146,13 +148,6 @@ class Recorded(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
     ) -> Any:
         return self._dealt[trial.number].params[name]
-
-
-def _hand_over(study: optuna.Study, to: optuna.Study) -> None:
-    """What samplers note on a study: the quasi-random one, how far its sequence has come."""
-    if study is not to:
-        for key, value in study._storage.get_study_system_attrs(study._study_id).items():
-            to._storage.set_study_system_attr(to._study_id, key, value)
 
 
 def _gap(domain: Domain, a: Any, b: Any) -> float:

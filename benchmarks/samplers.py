@@ -28,6 +28,7 @@ from made_up import spec
 from scipy.stats import spearmanr, wilcoxon  # type: ignore[import-untyped]  # SciPy ships no types
 
 from search.analysis.ranking import winner
+from search.optuna_db.storage import open_storage
 from search.records import Failure, State, Value
 from search.space.defaults import default_space
 from search.space.domain import Choice, Domain, Float, Int
@@ -36,7 +37,6 @@ from search.study.ladder import Ladder
 from search.study.promotion import Candidate
 from search.study.pruners import PRUNERS
 from search.study.samplers import SAMPLERS
-from search.study.storage import open_storage
 from search.study.study import ActiveTrial, Study
 
 SPACE = default_space(("mlp",))

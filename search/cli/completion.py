@@ -49,7 +49,7 @@ def studies(context: typer.Context) -> list[str]:
 
     def look() -> None:
         with contextlib.suppress(Exception):  # an error message would garble the line that is typed
-            from search.store.names import study_names
+            from search.optuna_db.names import study_names
 
             found.extend(study_names(url))
 

@@ -16,6 +16,7 @@ from search.analysis import racing, standing
 from search.analysis.confirmation import Confirmation
 from search.analysis.ranking import count
 from search.errors import ConfigError, TuneError, UsageError
+from search.optuna_db.storage import Storage, open_storage
 from search.records import Confirming, StudyRecord, TrialRecord
 from search.report import words
 from search.service.check import check
@@ -31,7 +32,6 @@ from search.service.test_evaluation import evaluate_due
 from search.space.defaults import CONFIRM_FACTOR
 from search.space.widen import widened
 from search.store.database import PATIENCE_S
-from search.study.storage import Storage, open_storage
 from search.study.study import Study
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it

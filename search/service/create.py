@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from search.errors import ConfigError, UsageError
+from search.optuna_db.storage import Storage
 from search.records import StudyRecord, StudySpec
 from search.service.look import find
 from search.space.defaults import DEFAULT_EPOCHS, NORM_IMAGES, REFERENCES, default_space, families_of
@@ -19,7 +20,6 @@ from search.study.ladder import halvings_of
 from search.study.pruners import DEFAULT_PRUNER
 from search.study.reading import find_id
 from search.study.samplers import DEFAULT_SAMPLER
-from search.study.storage import Storage
 from search.study.study import Study
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it

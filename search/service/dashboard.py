@@ -17,6 +17,7 @@ from search.analysis.intervals import measurements
 from search.analysis.ranking import best_point
 from search.analysis.timeline import timeline
 from search.errors import TuneError
+from search.optuna_db.storage import open_storage
 from search.records import Counts, State, StudyRecord
 from search.report import dashboard_notes
 from search.report.side_by_side import comparison_figures
@@ -26,7 +27,6 @@ from search.service.look import reader_of, view_of
 from search.service.signals import until_stopped
 from search.space.defaults import shown_settings
 from search.study.reading import Reading, open_reading
-from search.study.storage import open_storage
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication

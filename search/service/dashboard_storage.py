@@ -19,8 +19,9 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import RDBStorage
 
 from search.errors import TuneError
+from search.optuna_db.deletion import delete_study
+from search.optuna_db.unnamed import study_id_of
 from search.store.database import Database
-from search.store.deletion import delete_study
 from search.store.engine import prepare, translated
 from search.store.location import locate
 
@@ -123,7 +124,7 @@ class ShowingStorage(RDBStorage):
         """With lazy system attributes: a list of studies asks for none of what is shown."""
         studies = super().get_all_studies()
         for study in studies:
-            lazy = _Attributes(study.system_attrs, self._later(study._study_id))
+            lazy = _Attributes(study.system_attrs, self._later(study_id_of(study)))
             study.system_attrs = lazy  # type: ignore[assignment]  # it is asked for a mapping's things only
         return studies
 

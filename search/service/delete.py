@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.errors import TryAgain, UsageError
+from search.optuna_db.deletion import delete_study
+from search.optuna_db.storage import open_storage
 from search.records import Counts, StudyRecord
 from search.service.look import find, refuse_foreign
 from search.service.read_confirmation import confirmations
-from search.store.deletion import delete_study
-from search.study.storage import open_storage
 from search.worker.removal import Remaining, StudyFiles, delete_orphans, files_of
 
 PATIENCE_S = 20.0
 """How long a deletion is tried again while workers write to the same rows."""
 
 if TYPE_CHECKING:  # takes a while to import; commands that only look do without it
-    from search.study.storage import Storage
+    from search.optuna_db.storage import Storage
     from search.study.study import Study
 
 

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 from search.analysis.pace import Snapshot
 from search.errors import Interrupted, TryAgain, TuneError
 from search.machine import is_here
+from search.optuna_db.leftovers import free_slots
+from search.optuna_db.storage import Storage
 from search.records import Failure, StudyRecord
 from search.report.words import count, percent
 from search.service.create import RunRequest
 from search.service.other_hosts import OtherHosts
 from search.service.watched import Reason, RunResult, Watched, workers_at
-from search.store.leftovers import free_slots
-from search.study.storage import Storage
 from search.study.study import Study
 
 if TYPE_CHECKING:  # their package imports torch

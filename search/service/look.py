@@ -18,7 +18,7 @@ from search.study.grid import is_discrete, is_exhausted
 from search.study.reading import Reading, TrialReader, find_id, open_reading
 
 if TYPE_CHECKING:  # optuna takes a while to import; commands that only look do without it
-    from search.study.storage import Storage
+    from search.optuna_db.storage import Storage
     from search.study.study import Study
 
 

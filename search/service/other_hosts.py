@@ -27,7 +27,7 @@ from search.records import Claim
 from search.worker.leases import LEASE_S, RENEWALS_PER_LEASE
 
 if TYPE_CHECKING:  # `tune doctor` does without SQLAlchemy and Optuna
-    from search.study.storage import Storage
+    from search.optuna_db.storage import Storage
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from search.study.grid import is_exhausted
 from search.study.reading import Reading, open_reading
 
 if TYPE_CHECKING:  # optuna takes a while to import; commands that only look do without it
-    from search.study.storage import Storage
+    from search.optuna_db.storage import Storage
 
 
 def confirmation(storage_url: str, name: str, *, intervals: bool = True) -> Confirmation | None:

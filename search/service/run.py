@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
 
 from search.errors import ConfigError, Interrupted, NoStorage, TryAgain, TuneError, did_you_mean
+from search.optuna_db.storage import open_storage
 from search.service.check import check
 from search.service.create import DeviceName, EngineName, RunRequest, create_or_resume
 from search.service.data import fetch_data, load_data
@@ -20,7 +21,6 @@ from search.service.watched import RunResult
 from search.store.database import PATIENCE_S
 from search.store.location import locate
 from search.study.reading import find_id, open_reading
-from search.study.storage import open_storage
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
     from data.fetch import Progress

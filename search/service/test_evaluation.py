@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from search.analysis.confirmation import Confirmation, SeedRun
 from search.analysis.standing import Stand, best_run, confirmation
 from search.errors import ConfigError, TuneError
+from search.optuna_db.storage import Storage
 from search.records import Answers, CheckpointRecord, Look, Scores, TestEvaluations
 from search.report.words import count
-from search.study.storage import Storage
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
     from data.mnist import Mnist

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from search.optuna_db.opening import open_tables
 from search.store.location import locate
 from search.store.sql import SQLStore
 
@@ -14,6 +15,6 @@ def upgrade(storage_url: str, *, backed_up: bool) -> None:
     """
     store = SQLStore(locate(storage_url).url)
     try:
-        store.look(create=False, backed_up=backed_up)
+        open_tables(store, backed_up=backed_up)
     finally:
         store.close()

@@ -11,10 +11,10 @@ from search.analysis import pace
 from search.analysis.pace import Snapshot
 from search.analysis.ranking import Gain, best_point, gains, leading, reaches, winner
 from search.machine import is_here
+from search.optuna_db.storage import Storage
 from search.records import Point, State, StudyRecord, TrialRecord
 from search.service.look import reader_of, space_of
 from search.study.grid import is_discrete, is_exhausted
-from search.study.storage import Storage
 from search.study.study import Study, StudyDeleted
 from search.worker.best_weights import BestWeights
 

@@ -29,6 +29,14 @@ def portions(ids: Collection[int]) -> Iterator[Sequence[int]]:
         yield rising[start : start + IDS_PER_QUERY]
 
 
+def raw(connection: Connection, query: Any) -> list[Any]:
+    """The rows of a query as the driver gives them."""
+    result = connection.execute(query)
+    found = list(result.cursor.fetchall()) if result.cursor is not None else []
+    result.close()
+    return found
+
+
 PATIENCE_S = 120.0
 """So long a run waits for a database that is away: servers are restarted, networks fail."""
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Connection, Float, Integer, MetaData, String, Table, func, select
 
 from search.store import tables
-from search.store.ownership import raw
+from search.store.database import raw
 from search.store.upsert import put
 
 metadata = MetaData()

@@ -23,10 +23,9 @@ from search.records import (
     TestEvaluations,
     Worker,
 )
-from search.store import migrations, sql_answers, sql_ledger, sql_weights, tables
-from search.store.creation import OptunaSchema, create
+from search.store import sql_answers, sql_ledger, sql_weights, tables
 from search.store.database import Database, retried
-from search.store.engine import masked, translated
+from search.store.engine import masked
 from search.store.opened_file import FileId
 from search.store.rows import (
     Unusable,
@@ -43,7 +42,6 @@ from search.store.rows import (
 )
 from search.store.sql_claims import SQLClaims, now, require_held, require_study, study_row
 from search.store.sql_curves import SQLCurves
-from search.store.upgrade import upgrade
 from search.store.upsert import put
 
 
@@ -53,37 +51,13 @@ class SQLStore(SQLClaims, SQLCurves):
     def __init__(self, url: URL, *, patience_s: float = 0.0, file_id: FileId | None = None) -> None:
         """Prepares an engine for `url`; touches nothing yet. Raises ConfigError without a driver.
 
-        patience_s: so long most of what follows is tried again while the database is away; not `look`.
+        patience_s: so long most of what follows is tried again while the database is away.
         file_id: of the SQLite file that is meant; None: the one that is there.
         """
         self.database = Database(url, patience_s=patience_s, file_id=file_id)
-        self._plain = False
-        """whether there were none of tune's tables yet when this store was opened to look"""
-
-    def look(self, *, create: bool, backed_up: bool = False, plain: bool = False) -> bool:
-        """Whether the database has all tables already, Optuna's and tune's. Tables of an older tune's are
-        brought up to date first (upgrade.py; `backed_up` as there), else nothing changes.
-
-        Raises ConfigError for a database of another program, of a newer tune or of another Optuna, for a
-        server's of an older tune unless `backed_up`, or, unless `create`, for one that holds nothing of
-        tune's (`plain`: unless it holds studies of plain Optuna); TryAgain where none answers.
-        """
-        with translated(self.database.url):
-            found = migrations.look(self.database.engine, create=create, plain=plain)
-            self._plain = plain and found.version is None
-            if found.version is not None and found.version < tables.SCHEMA_VERSION:
-                upgrade(self.database.engine, backed_up=backed_up)
-            return found.is_whole
-
-    def refuse_damaged(self) -> None:
-        """Raises ConfigError for an SQLite file whose pages do not fit together."""
-        with translated(self.database.url):
-            migrations.refuse_damaged(self.database.engine)
-
-    def create_tables(self, optuna_schema: OptunaSchema | None = None) -> None:
-        """Makes tune's tables where they are missing, and Optuna's if their schema is given (creation.py)."""
-        with translated(self.database.url):
-            create(self.database.engine, optuna_schema)
+        self.may_lack_tables = False
+        """whether there were none of tune's tables yet when this store was opened to look; another process
+        may make them any time"""
 
     # Studies
 
@@ -129,11 +103,11 @@ class SQLStore(SQLClaims, SQLCurves):
         return found
 
     def _holds_nothing(self) -> bool:
-        """Whether there are still none of tune's tables: another process may make them any time."""
-        if self._plain:
+        """Whether there are still none of tune's tables."""
+        if self.may_lack_tables:
             with self.database.read() as connection:
-                self._plain = not inspect(connection).has_table(tables.schema.name)
-        return self._plain
+                self.may_lack_tables = not inspect(connection).has_table(tables.schema.name)
+        return self.may_lack_tables
 
     def _study_rows(self) -> Sequence[RowMapping]:
         if self._holds_nothing():

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from search.records import CurveCheck, Measured, MeasuredCurve, Point
 from search.store import tables
 from search.store.base import Store
-from search.store.database import IDS_PER_QUERY, Database, retried
+from search.store.database import IDS_PER_QUERY, Database, raw, retried
 from search.store.metrics import (
     Report,
     check_reports,
@@ -20,7 +20,6 @@ from search.store.metrics import (
     read_metrics,
     report_to_row,
 )
-from search.store.ownership import raw
 from search.store.upsert import put
 
 

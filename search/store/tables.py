@@ -222,3 +222,12 @@ exports = Table(
     Column("manifest_sha256", String(64), nullable=False),
     Index("tune_exports_study", "study_id"),
 )
+
+OF_STUDIES = (claims, offers, workers, precisions, checkpoints, looks, exports, studies)
+"""Tables whose rows belong to a study, in the order in which they are deleted."""
+
+OF_TRIALS = (reports, head_looks, weights, answers)
+"""Tables whose rows belong to a trial and do not name its study."""
+
+NAMING_A_TRIAL = (*OF_TRIALS, checkpoints, looks, exports)
+"""Tables whose rows belong to a trial."""

@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.store.ownership import PINNED
+from search.optuna_db.ownership import PINNED
 
 ENOUGH = 3
 """Trials that must have reached a rung before scores are compared there."""

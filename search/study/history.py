@@ -27,11 +27,11 @@ from collections.abc import Callable
 
 from optuna.trial import FrozenTrial, TrialState
 
+from search.optuna_db.frozen import frozen
+from search.optuna_db.optuna_trials import OptunaTrials
+from search.optuna_db.trial_facts import Facts, News, Outline
 from search.records import State
 from search.seeds import derive
-from search.store.optuna_trials import OptunaTrials
-from search.store.trial_facts import Facts, News, Outline
-from search.study.frozen import frozen
 
 GOOD = 25
 """The most trials that TPE calls good (optuna's default_gamma; a test holds the two together)."""

@@ -12,6 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from search.errors import UsageError
+from search.optuna_db.opening import open_tables
+from search.optuna_db.optuna_trials import OptunaTrials
+from search.optuna_db.ownership import (
+    CONFIRMING,
+    FAILURE,
+    FAILURE_DETAIL,
+    PARAMETERS,
+    PINNED,
+    REFERENCE,
+    RETRY_OF,
+)
+from search.optuna_db.trial_facts import Facts, News, external
 from search.records import (
     Confirming,
     Counts,
@@ -26,18 +38,7 @@ from search.records import (
 from search.space.domain import Space
 from search.store.base import Store
 from search.store.location import Location, locate
-from search.store.optuna_trials import OptunaTrials
-from search.store.ownership import (
-    CONFIRMING,
-    FAILURE,
-    FAILURE_DETAIL,
-    PARAMETERS,
-    PINNED,
-    REFERENCE,
-    RETRY_OF,
-)
 from search.store.sql import SQLStore
-from search.store.trial_facts import Facts, News, external
 from search.study.usable import Judge, fault_of_curve, usual_heads
 
 FEW = 20
@@ -72,7 +73,7 @@ def open_reading(text: str) -> Reading:
     location = locate(text)
     store = SQLStore(location.url)
     try:
-        store.look(create=False, plain=True)
+        open_tables(store, plain=True)
     except BaseException:
         store.close()
         raise

@@ -18,6 +18,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from search.errors import UsageError, did_you_mean
+from search.optuna_db.whole_arrays import use_whole_arrays
 from search.seeds import derive
 from search.study.chance import STARTUP_TRIALS, is_random, sampler_seed
 
@@ -58,22 +59,10 @@ class SeededPerTrial(BaseSampler):
         self._sampler.after_trial(study, trial, state, values)
 
 
-def _whole_arrays() -> None:
-    """Lets TPE take logarithms of the normal distribution by whole arrays.
-
-    Optuna, which must do without SciPy, calls a Python function for each number: half of the cost of a
-    draw. SciPy's values differ by less than 1e-15, which a test holds against the replaced function.
-    """
-    from optuna.samplers._tpe import _truncnorm
-    from scipy.special import log_ndtr  # type: ignore[import-untyped]  # SciPy ships no types
-
-    _truncnorm._log_ndtr = log_ndtr
-
-
 def _tpe(seed: int) -> BaseSampler:
     if is_random(seed):
         return RandomSampler(seed=seed)
-    _whole_arrays()
+    use_whole_arrays()
     # group: the settings of one model family are missing from trials of the other; without it they
     # would fall out of the joint model.
     with _long_experimental():

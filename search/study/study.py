@@ -9,16 +9,12 @@ from functools import cached_property, partial
 from types import MappingProxyType
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from search.errors import TryAgain, TuneError
-from search.records import Confirming, Counts, Failure, Point, State, StudySpec, TrialRecord, Value
-from search.space.domain import Space
-from search.space.file import space_of_entries
-from search.store.base import LeaseLost
-from search.store.leftovers import sweep
-from search.store.optuna_trials import TrialEnded
-from search.store.ownership import (
+from search.optuna_db.leftovers import sweep
+from search.optuna_db.optuna_trials import TrialEnded
+from search.optuna_db.ownership import (
     CONFIRMING,
     FAILURE,
     FAILURE_DETAIL,
@@ -28,17 +24,24 @@ from search.store.ownership import (
     REFERENCE,
     RETRY_OF,
 )
-from search.store.trial_facts import Change, Facts, News
+from search.optuna_db.storage import Storage
+from search.optuna_db.trial_facts import Change, Facts, News
+from search.optuna_db.trial_storage import TrialStorage
+from search.optuna_db.trial_writing import Rules
+from search.optuna_db.unnamed import study_id_of, trial_id_of
+from search.records import Confirming, Counts, Failure, Point, State, StudySpec, TrialRecord, Value
+from search.space.domain import Space
+from search.space.file import space_of_entries
+from search.store.base import LeaseLost
 from search.study.fidelity import at_one_rung
 from search.study.grid import is_discrete
+from search.study.history import History
 from search.study.ladder import Ladder
 from search.study.pruners import Pruning, make_pruning
 from search.study.reading import TrialReader, confirming_of, find_id
 from search.study.samplers import COMPARES_AT_ONE_RUNG, make_sampler
-from search.study.storage import Storage
 from search.study.suggest import as_drawn, fitting, split_reference, suggest
 from search.study.taken import Taken
-from search.study.trial_storage import Rules, TrialStorage
 from search.study.usable import Judge
 
 METRIC = "validation accuracy"
@@ -84,7 +87,7 @@ class ActiveTrial:
         self._reported = set(reported)
         self._pinned: Mapping[str, Value] = attributes.get(PINNED, {})
         self.number = trial.number
-        self.trial_id: int = trial._trial_id  # no public name; optuna-dashboard reads it too
+        self.trial_id = trial_id_of(trial)
         self.reference: str | None = attributes.get(REFERENCE)
         self.retry_of: int | None = attributes.get(RETRY_OF)
         self.confirming = confirming_of(attributes)
@@ -171,8 +174,10 @@ class Study:
         self._trials = storage.trials
         self._adapter = adapter
         self._rungs: dict[int, _Rung] = {}
+        self._present: Callable[[list[FrozenTrial]], list[FrozenTrial]] = list
+        """how the trials of the history are presented to the sampler"""
         self.name = study.study_name
-        self.study_id: int = study._study_id  # no public name, but part of every storage call
+        self.study_id = study_id_of(study)
         self._record = storage.store.study(self.study_id)
 
     @cached_property
@@ -204,6 +209,15 @@ class Study:
             fitting=lambda given: fitting(given, self.space),
             room=self._room,
         )
+
+    @cached_property
+    def _history(self) -> History:
+        return History(self._trials, self.study_id, self._rules.usable)
+
+    def _shown(self) -> list[FrozenTrial]:
+        """The trials that the sampler is shown, as of now."""
+        self._history.look()
+        return self._present(self._history.shown())
 
     @cached_property
     def _taken(self) -> Taken | None:
@@ -271,6 +285,7 @@ class Study:
             return None
         found = cls(study, storage, adapter)
         adapter.rules = found._rules
+        adapter.history = found._shown
         return found
 
     @staticmethod
@@ -291,7 +306,7 @@ class Study:
         pruning = make_pruning(pruner, ladder)
         self._study.sampler = make_sampler(sampler, seed)
         self._study.pruner = pruning.pruner
-        self._adapter.present = at_one_rung if sampler in COMPARES_AT_ONE_RUNG else list
+        self._present = at_one_rung if sampler in COMPARES_AT_ONE_RUNG else list
         return pruning
 
     def ask(self, begun: Callable[[int], object] = lambda _: None) -> ActiveTrial:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from search.optuna_db.optuna_trials import OptunaTrials
+from search.optuna_db.ownership import REFERENCE
+from search.optuna_db.trial_facts import Facts, News
 from search.records import State, StudySpec
 from search.seeds import derive
 from search.space.domain import Space
-from search.store.optuna_trials import OptunaTrials
-from search.store.ownership import REFERENCE
-from search.store.trial_facts import Facts, News
 from search.study.grid import Identity, Settings, configurations, identity, untaken
 
 

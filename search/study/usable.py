@@ -12,9 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeGuard
 
-from search.records import CurveCheck, Failure, State, TrialRecord
-from search.space.domain import Choice, Domain, Fixed, Float, Int, Space
-from search.store.ownership import (
+from search.optuna_db.ownership import (
     CONFIRMING,
     FAILURE,
     FAILURE_DETAIL,
@@ -24,7 +22,9 @@ from search.store.ownership import (
     REFERENCE,
     RETRY_OF,
 )
-from search.store.trial_facts import FIXED_PARAMS, FOREIGN_VALUE, Facts
+from search.optuna_db.trial_facts import FIXED_PARAMS, FOREIGN_VALUE, Facts
+from search.records import CurveCheck, Failure, State, TrialRecord
+from search.space.domain import Choice, Domain, Fixed, Float, Int, Space
 
 ROUNDING = 1e-9
 """A sampler may come so much nearer to an end of a range than its limits, relative to their size."""

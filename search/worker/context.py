@@ -16,10 +16,10 @@ from data.tasks import get_task
 from models.device import describe
 from search.errors import ConfigError
 from search.machine import new_worker_id
+from search.optuna_db.storage import Storage
 from search.records import StudyRecord, Worker
 from search.study.ladder import Ladder
 from search.study.pruners import Pruning
-from search.study.storage import Storage
 from search.study.study import Study
 from search.worker.artifacts import Artifacts
 from search.worker.best_weights import BestWeights, KeptIn, place_for_new_weights

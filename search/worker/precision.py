@@ -10,10 +10,10 @@ import torch
 from models.device import bfloat16_pays, processor_kind
 from models.network import FAMILIES
 from models.training import Precision
+from search.optuna_db.storage import Storage
 from search.records import StudyRecord, StudySpec, Worker
 from search.store.base import Store
 from search.study.reading import find_id
-from search.study.storage import Storage
 
 Precisions = Mapping[str, Precision]
 """Of every model family: references may be of one that the study does not search."""

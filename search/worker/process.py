@@ -102,8 +102,8 @@ def run_worker(config: WorkerConfig, stop: Callable[[], bool]) -> WorkerExit:
 def _work(config: WorkerConfig, stop: Callable[[], bool], began: float) -> None:
     from data.mnist import load
     from models.device import choose_device, prepare_process
+    from search.optuna_db.storage import open_storage
     from search.store.database import PATIENCE_S
-    from search.study.storage import open_storage
     from search.worker.context import prepare
     from search.worker.worker_loop import work
 

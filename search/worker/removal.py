@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.errors import ConfigError, TuneError
+from search.optuna_db.leftovers import orphans, sweep
+from search.optuna_db.storage import Storage
 from search.records import StudyRecord, Worker
 from search.store.base import Store
-from search.store.leftovers import orphans, sweep
 from search.store.location import ARTIFACTS_VARIABLE, SUFFIX, Location
 from search.study.reading import Reading
-from search.study.storage import Storage
 from search.worker.artifacts import Artifacts, folder_pattern
 
 TRIES = 5

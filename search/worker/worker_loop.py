@@ -16,10 +16,10 @@ import torch
 from models.device import give_back_memory
 from models.training import Diverged
 from search.errors import TuneError
+from search.optuna_db.optuna_trials import Exhausted
 from search.records import Claim, Failure, State
 from search.redaction import redacted, traceback_text
 from search.store.base import LeaseLost
-from search.store.optuna_trials import Exhausted
 from search.study.promotion import Decision
 from search.study.study import ActiveTrial, StudyDeleted
 from search.worker.context import WorkerContext

@@ -10,12 +10,12 @@ import pytest
 import torch
 from optuna.samplers import RandomSampler
 
+from search.optuna_db.storage import open_storage
 from search.records import Value
 from search.seeds import derive
 from search.study.chance import is_random, sampler_seed
 from search.study.ladder import Ladder
 from search.study.pruners import PRUNERS
-from search.study.storage import open_storage
 from search.study.study import Study
 from search.study.suggest import as_drawn
 

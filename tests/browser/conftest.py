@@ -21,13 +21,13 @@ import pytest
 import torch
 
 from data.mnist import Mnist
+from search.optuna_db.storage import open_storage
 from search.serve.demo import make_server
 from search.serve.folder import open_export
 from search.serve.model import Model
 from search.serve.server import Server
 from search.service.create import RunRequest, create_or_resume
 from search.service.export import export
-from search.study.storage import open_storage
 from search.worker.context import prepare
 from search.worker.worker_loop import work
 

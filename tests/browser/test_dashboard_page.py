@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from data.mnist import Mnist
+from search.optuna_db.storage import open_storage
 from search.serve.server import Server
 from search.service.create import RunRequest, create_or_resume
-from search.study.storage import open_storage
 from search.worker.context import prepare
 from search.worker.worker_loop import work
 

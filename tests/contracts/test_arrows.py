@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 FLOORS = {
-    "search.__main__": 8,
-    "search.cli": 7,
-    "search.service": 6,
-    "search.launchers": 5,
-    "search.worker": 4,
-    "search.study": 3,
+    "search.__main__": 9,
+    "search.cli": 8,
+    "search.service": 7,
+    "search.launchers": 6,
+    "search.worker": 5,
+    "search.study": 4,
+    "search.optuna_db": 3,
     "search.space": 2,
     "search.store": 2,
     "search.report": 2,
@@ -34,8 +36,8 @@ FLOORS = {
 """Room -> floor. A room imports from its own floor only within itself, else from floors below."""
 
 LIBRARIES = {
-    "optuna": {"search.study", "search.service.dashboard_storage"},
-    "sqlalchemy": {"search.store"},
+    "optuna": {"search.study", "search.optuna_db", "search.service.dashboard_storage"},
+    "sqlalchemy": {"search.store", "search.optuna_db"},
     "plotly": {"search.report"},
     "typer": {"search.cli"},
     "rich": {"search.cli"},
@@ -53,6 +55,14 @@ NOT_THE_ROOMS_BELOW = {
     "search.report": {"data", "models"},
     "search.store": {"data", "models", "search.analysis"},
     "search.space": {"data", "models", "search.analysis"},
+    "search.optuna_db": {
+        "data",
+        "models",
+        "search.analysis",
+        "search.space",
+        "search.report",
+        "search.serve",
+    },
 }
 """Downwards, and still forbidden: data and models stand on their own, the others know only records."""
 
@@ -120,8 +130,10 @@ def test_imports_only_what_stands_below(path: Path) -> None:
         ("search/worker/x.py", "search.report.page.page", "a worker writes no pages"),
         ("search/analysis/x.py", "search.report.words.percent", "what decides is not written down there"),
         ("search/store/x.py", "search.analysis.racing.in_vain", "store knows only records"),
-        ("search/worker/x.py", "optuna.Trial", "only study knows optuna"),
+        ("search/worker/x.py", "optuna.Trial", "only study and optuna_db know optuna"),
         ("search/service/x.py", "optuna.storages.RDBStorage", "but what the dashboard reads"),
+        ("search/store/x.py", "search.optuna_db.optuna_tables", "tune's tables stand below Optuna's"),
+        ("search/study/x.py", "sqlalchemy.select", "study writes no SQL"),
         ("search/worker/x.py", "search.launchers.local.LocalLauncher", "a worker knows no processes"),
         ("search/launchers/x.py", "torch.Tensor", "a launcher imports torch in no process but a worker's"),
         ("search/cli/x.py", "torch.Tensor", "the cli knows no tensors"),
@@ -132,3 +144,56 @@ def test_imports_only_what_stands_below(path: Path) -> None:
 )
 def test_a_breach_is_found(place: str, name: str, why: str) -> None:
     assert breaches(ROOT / place, [(1, name)]), why
+
+
+OPTUNAS = ("optuna", "optuna_dashboard")
+
+
+def private_names_of_optuna(tree: ast.Module) -> list[str]:
+    """Where a module names what Optuna has for itself: a private module, or a private attribute of an object
+    that is neither the module's own nor `self`. Only modules that import Optuna hold such objects."""
+    found, imports_optuna = [], False
+    own = {each.name for each in ast.walk(tree) if isinstance(each, ast.FunctionDef | ast.ClassDef)}
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            if name.split(".")[0] in OPTUNAS:
+                imports_optuna = True
+                found += [f"{node.lineno}: {name}"] if "._" in name else []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and re.match("_[^_]", node.attr) and node.attr not in own:
+            on_self = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            if imports_optuna and not on_self:
+                found.append(f"{node.lineno}: {ast.unparse(node)}")
+    return found
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        each
+        for each in (*FILES, *sorted((ROOT / "benchmarks").rglob("*.py")))
+        if each.parent.name != "optuna_db"
+    ],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_one_room_alone_names_what_is_private_to_optuna(path: Path) -> None:
+    assert private_names_of_optuna(ast.parse(path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from optuna.storages._rdb import models",
+        "from optuna.samplers._tpe.sampler import default_gamma",
+        "import optuna_dashboard._app",
+        "import optuna\nprint(optuna.create_study()._storage)",
+        "from optuna import Trial\ndef f(trial: Trial) -> int:\n    return trial._trial_id",
+    ],
+)
+def test_a_private_name_is_found(text: str) -> None:
+    assert private_names_of_optuna(ast.parse(text))

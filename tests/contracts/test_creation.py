@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,12 +20,12 @@ from optuna.storages._rdb import models
 from sqlalchemy import Connection, Engine, Index, create_engine, inspect, text
 
 from search.errors import ConfigError, TryAgain
-from search.store import creation, optuna_tables, tables
+from search.optuna_db import creation, installed, optuna_tables
+from search.optuna_db.opening import NOTHING, look
+from search.optuna_db.storage import open_storage
+from search.store import tables
 from search.store.engine import parse_url
-from search.store.migrations import NOTHING, look
-from search.study import storage
 from search.study.reading import open_reading
-from search.study.storage import open_storage
 
 KINDS = ["sqlite", "postgresql", "mysql"]
 
@@ -212,10 +213,17 @@ def test_an_empty_file_is_a_new_database(tmp_path: Path) -> None:
 
 
 def test_with_another_optuna_nothing_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "installed_revision", lambda: "v9.0.0.a")
-    with pytest.raises(
-        ConfigError, match=r"makes storages of schema v9.0.0.a; this tune reads .*Nothing was"
-    ):
+    monkeypatch.setattr(installed, "installed_revision", lambda: "v9.0.0.a")
+    words = r"of schema v9.0.0.a; this tune reads .*Nothing was .*pip install 'optuna==5\.0\.\*'"
+    with pytest.raises(ConfigError, match=words):
+        open_storage(f"sqlite:///{tmp_path / 'new.db'}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_optuna_that_keeps_its_tables_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna.storages._rdb.models", None)
+    monkeypatch.delattr(optuna.storages._rdb, "models")
+    with pytest.raises(ConfigError, match=r"does not describe its tables .*install Optuna 5\.0: pip install"):
         open_storage(f"sqlite:///{tmp_path / 'new.db'}")
     assert list(tmp_path.iterdir()) == []
 

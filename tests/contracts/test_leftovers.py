@@ -13,6 +13,11 @@ import optuna
 import pytest
 from sqlalchemy import create_engine, func, insert, select, update
 
+from search.optuna_db import optuna_tables
+from search.optuna_db.deletion import delete_study
+from search.optuna_db.leftovers import free_slots, sweep
+from search.optuna_db.storage import Storage, open_storage
+from search.optuna_db.trial_facts import Change
 from search.records import (
     Answers,
     CheckpointRecord,
@@ -27,12 +32,8 @@ from search.records import (
     TestEvaluations,
     Worker,
 )
-from search.store import optuna_tables, tables
+from search.store import tables
 from search.store.base import LeaseLost
-from search.store.deletion import delete_study
-from search.store.leftovers import free_slots, sweep
-from search.store.trial_facts import Change
-from search.study.storage import Storage, open_storage
 from search.study.study import Study
 
 SCORES = Scores(heads={"digit": HeadScore(loss=0.1, accuracy=0.9)}, joint=0.9)

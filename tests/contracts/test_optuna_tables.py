@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import datetime
 import math
+import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
+from packaging.requirements import Requirement
 from sqlalchemy import Enum, Table, UniqueConstraint, select
 
+from search.optuna_db import optuna_tables
+from search.optuna_db.frozen import frozen
+from search.optuna_db.optuna_trials import TrialEnded
+from search.optuna_db.storage import Storage, open_storage
+from search.optuna_db.trial_facts import Change, News
+from search.optuna_db.trial_storage import TrialStorage
 from search.records import Counts, State
-from search.store import optuna_tables
-from search.store.optuna_trials import TrialEnded
-from search.store.trial_facts import Change, News
-from search.study.frozen import frozen
-from search.study.storage import Storage, open_storage
-from search.study.trial_storage import TrialStorage
 
 NOW = datetime.datetime(2026, 11, 22, 12, 0, 1)
 DISTRIBUTIONS = {
@@ -109,6 +112,14 @@ class TestDefinitions:
     def test_the_installed_optuna_makes_the_schema_that_tune_reads(self, sqlite_url: str) -> None:
         with open_storage(sqlite_url) as storage:
             assert storage.optuna.get_head_version() == optuna_tables.REVISION
+
+    def test_the_pin_allows_what_was_tested_and_nothing_else(self) -> None:
+        file = Path(__file__).parents[2] / "pyproject.toml"
+        asked = map(Requirement, tomllib.loads(file.read_text(encoding="utf-8"))["project"]["dependencies"])
+        [pin] = [each.specifier for each in asked if each.name == "optuna"]
+        minors = [f"{major}.{minor}" for major in range(4, 7) for minor in range(12)]
+        assert tuple(each for each in minors if f"{each}.1" in pin) == optuna_tables.TESTED
+        assert optuna.__version__ in pin
 
     @pytest.mark.parametrize("name", optuna_tables.metadata.tables)
     def test_every_column_is_optunas(self, name: str) -> None:

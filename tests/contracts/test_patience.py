@@ -12,17 +12,26 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from search.confirmation import Look
 from search.errors import TryAgain
-from search.records import CheckpointRecord, ExportRecord, HeadScore, Point, Scores, State, StudySpec, Worker
+from search.optuna_db.deletion import delete_study
+from search.optuna_db.optuna_trials import TrialEnded
+from search.optuna_db.storage import Storage, open_storage
+from search.optuna_db.trial_facts import Change
+from search.records import (
+    CheckpointRecord,
+    ExportRecord,
+    HeadScore,
+    Look,
+    Point,
+    Scores,
+    State,
+    StudySpec,
+    Worker,
+)
 from search.store.base import LeaseLost, Store
 from search.store.database import Database
-from search.store.deletion import delete_study
 from search.store.engine import parse_url
-from search.store.optuna_trials import TrialEnded
 from search.store.sql import SQLStore
-from search.store.trial_facts import Change
-from search.study.storage import Storage, open_storage
 from search.study.study import Study
 
 SCORES = Scores(heads={"a": HeadScore(loss=0.5, accuracy=0.5)}, joint=0.5)

@@ -16,6 +16,7 @@ from memory_store import MemoryStore
 from sqlalchemy import event, func, select, update
 
 from search.errors import TryAgain
+from search.optuna_db.creation import create_tables
 from search.records import (
     Answers,
     CheckpointRecord,
@@ -58,7 +59,7 @@ def store(request: pytest.FixtureRequest, shared_database: Callable[[str], str])
     on_server = request.param != "sqlite"
     url = shared_database(request.param) if on_server else request.getfixturevalue("sqlite_url")
     opened = SQLStore(parse_url(url))
-    opened.create_tables()
+    create_tables(opened.database.engine)
     yield opened
     if on_server:
         with opened.database.write() as connection:
@@ -620,7 +621,7 @@ class TestWeightsInADatabase:
     @pytest.fixture(params=["sqlite", "postgresql", "mysql"])
     def store(self, request: pytest.FixtureRequest) -> Iterator[Store]:
         opened = SQLStore(parse_url(request.getfixturevalue(f"{request.param}_url")), patience_s=5)
-        opened.create_tables()
+        create_tables(opened.database.engine)
         yield opened
         opened.close()
 
@@ -682,7 +683,7 @@ class TestWeightsOnAServer:
     @pytest.fixture(params=["postgresql", "mysql"])
     def store(self, request: pytest.FixtureRequest) -> Iterator[Store]:
         opened = SQLStore(parse_url(request.getfixturevalue(f"{request.param}_url")))
-        opened.create_tables()
+        create_tables(opened.database.engine)
         yield opened
         opened.close()
 

@@ -18,9 +18,9 @@ import torch
 
 from data.mnist import Mnist
 from data.tasks import TASKS
+from search.optuna_db.storage import open_storage
 from search.service.create import RunRequest, create_or_resume
 from search.service.test_evaluation import evaluate_on_test
-from search.study.storage import open_storage
 from search.worker.context import prepare
 from search.worker.worker_loop import work
 

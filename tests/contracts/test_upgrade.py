@@ -12,13 +12,13 @@ import pytest
 from sqlalchemy import Connection, create_engine, inspect, text
 
 from search.errors import ConfigError
+from search.optuna_db.storage import open_storage
 from search.records import Counts, HeadScore, Point, Scores
 from search.service.look import best, trials
 from search.service.upgrade import upgrade
 from search.store import former, tables
 from search.store.engine import parse_url
 from search.store.sql import SQLStore
-from search.study.storage import open_storage
 
 SCHEMA_1 = Path(__file__).with_name("schema_1.sql")
 """A study of four trials as the first schema kept it: the real thing, dumped before there was a second."""

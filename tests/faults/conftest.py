@@ -26,11 +26,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from data.mnist import Mnist
 from search.errors import TryAgain
+from search.optuna_db.leftovers import sweep
+from search.optuna_db.storage import Storage, open_storage
 from search.records import State, TrialRecord
 from search.service.delete import delete
 from search.store import tables
-from search.store.leftovers import sweep
-from search.study.storage import Storage, open_storage
 from search.study.study import Study
 from search.worker.artifacts import Artifacts
 from search.worker.best_weights import BestWeights

@@ -17,14 +17,14 @@ import pytest
 
 from data.mnist import Mnist
 from search.errors import TryAgain
+from search.optuna_db.deletion import delete_study
+from search.optuna_db.storage import open_storage
 from search.records import CheckpointRecord
 from search.service.create import RunRequest, create_or_resume
 from search.service.delete import delete
 from search.store import sql_weights
 from search.store.base import LeaseLost
-from search.store.deletion import delete_study
 from search.study.ladder import Ladder
-from search.study.storage import open_storage
 
 
 @pytest.mark.timeout(300)

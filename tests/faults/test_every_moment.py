@@ -20,10 +20,10 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import make_url
 
+from search.optuna_db.creation import KNOWN_TABLES
+from search.optuna_db.opening import look
+from search.optuna_db.storage import open_storage
 from search.store import tables
-from search.store.creation import KNOWN_TABLES
-from search.store.migrations import look
-from search.study.storage import open_storage
 from search.study.study import Study
 
 STRIDE = int(os.environ.get("TUNE_MOMENTS_STRIDE", "15"))

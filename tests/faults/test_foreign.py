@@ -11,7 +11,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from search.study.storage import open_storage
+from search.optuna_db.storage import open_storage
 
 TRIALS = 10
 HIGH = {"value": 98.5, "params": {"x": 0.5}, "distributions": {"x": FloatDistribution(0, 1)}}

@@ -40,12 +40,13 @@ from models import device
 from models.mlp import MLPConfig
 from models.network import Signature, build
 from search.errors import TuneError, exit_code
+from search.optuna_db.installed import installed_revision
+from search.optuna_db.storage import open_storage
 from search.records import Answers, HeadScore, Point, Scores
 from search.service.create import RunRequest, create_or_resume
 from search.store import sql_claims
 from search.store.database import Database
 from search.study import study as studies
-from search.study.storage import installed_revision, open_storage
 from search.worker import trial_runner, worker_loop
 from search.worker.context import prepare
 from search.worker.migration import TrialMigration

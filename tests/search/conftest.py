@@ -24,9 +24,9 @@ import torch
 
 from data.mnist import Mnist
 from search.cli.app import run_command
+from search.optuna_db.storage import open_storage
 from search.service.create import RunRequest, create_or_resume
 from search.service.export import export
-from search.study.storage import open_storage
 from search.worker.context import prepare
 from search.worker.worker_loop import work
 

@@ -35,6 +35,7 @@ from search.analysis import standing
 from search.cli.app import run_command
 from search.cli.run import _ending
 from search.errors import TuneError, exit_code
+from search.optuna_db.storage import Storage, open_storage
 from search.records import (
     CheckpointRecord,
     Failure,
@@ -59,7 +60,6 @@ from search.store import tables
 from search.store.engine import parse_url
 from search.study.ladder import Ladder
 from search.study.reading import open_reading
-from search.study.storage import Storage, open_storage
 from search.study.study import Study
 
 SOAK = int(os.environ.get("TUNE_SOAK", "0"))

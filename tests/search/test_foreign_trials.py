@@ -16,12 +16,12 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 
 from search.cli.app import run_command
+from search.optuna_db.storage import open_storage
 from search.records import Counts, State
 from search.service.dashboard import Showing
 from search.service.look import find, reader_of
 from search.study.ladder import Ladder
 from search.study.reading import open_reading
-from search.study.storage import open_storage
 
 Command = Callable[..., Any]
 """Of the fixture `here`: how a command ended."""

@@ -13,10 +13,10 @@ import torch
 from data.mnist import Mnist
 from search.launchers.base import Place
 from search.machine import is_here, machine, new_worker_id
+from search.optuna_db.storage import open_storage
 from search.records import Worker
 from search.service import drive
 from search.service.create import RunRequest, create_or_resume
-from search.study.storage import open_storage
 from search.worker.context import prepare
 
 GONE = 2**22 + 1

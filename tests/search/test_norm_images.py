@@ -15,6 +15,7 @@ from data.mnist import Mnist
 from models.checkpoint import load_checkpoint
 from models.device import prepare_process
 from models.training import evaluate
+from search.optuna_db.storage import Storage, open_storage
 from search.records import Point, State, StudySpec
 from search.service import confirm as confirming
 from search.service.create import RunRequest, create_or_resume
@@ -22,7 +23,6 @@ from search.service.repeat import repeat
 from search.service.run import WorkerOptions
 from search.space.defaults import NORM_IMAGES
 from search.store.rows import Unusable, spec_to_json, study_of
-from search.study.storage import Storage, open_storage
 from search.study.study import Study
 from search.worker.context import WorkerContext, prepare
 from search.worker.resume_checkpoints import FORMAT

@@ -27,10 +27,10 @@ from search.cli.app import app
 from search.launchers.base import WorkerRequirements
 from search.launchers.ray import RayLauncher
 from search.launchers.ray_cluster import Cluster
+from search.optuna_db.storage import Storage, open_storage
 from search.records import StudySpec
 from search.redaction import traceback_text
 from search.store.url import parse_url
-from search.study.storage import Storage, open_storage
 from search.study.study import Study
 from search.worker.process import WorkerConfig, WorkerExit, run_worker
 

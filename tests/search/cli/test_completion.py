@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import create_engine
 
 from search.cli import completion
-from search.store import optuna_tables, tables
+from search.optuna_db import optuna_tables
+from search.store import tables
 from search.study.pruners import PRUNERS
 from search.study.samplers import SAMPLERS
 

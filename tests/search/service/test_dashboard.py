@@ -26,6 +26,7 @@ from optuna_dashboard import wsgi
 
 from search.analysis.ranking import Ranking
 from search.analysis.timeline import timeline
+from search.optuna_db.storage import open_storage
 from search.records import Counts, HeadScore, Point, Scores, State, StudyRecord, StudySpec, TrialRecord
 from search.report.dashboard_notes import study_card
 from search.serve.sender import for_its_own_page, only_here
@@ -33,7 +34,6 @@ from search.serve.server import THREADS, Server
 from search.service.dashboard import Showing
 from search.service.dashboard_storage import ShownFiles, open_undisturbing
 from search.study.reading import open_reading
-from search.study.storage import open_storage
 
 
 @dataclass(frozen=True)

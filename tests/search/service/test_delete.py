@@ -21,12 +21,12 @@ import torch
 
 from data.mnist import Mnist
 from search.errors import TuneError
+from search.optuna_db.storage import Storage, open_storage
 from search.records import CheckpointRecord, Look, Point, StudySpec, Worker
 from search.service.create import RunRequest, create_or_resume
 from search.service.delete import Losses, delete, delete_what_others_left
 from search.service.repeat import repeat
 from search.store import tables
-from search.study.storage import Storage, open_storage
 from search.study.study import Study, StudyDeleted
 from search.worker.artifacts import Artifacts
 from search.worker.context import prepare

@@ -16,14 +16,14 @@ from data.mnist import Mnist
 from search.analysis.pace import snapshot
 from search.errors import Interrupted, TryAgain
 from search.launchers.base import Place
+from search.optuna_db.leftovers import sweep
+from search.optuna_db.storage import open_storage
 from search.records import Claim, State, StudyRecord, StudySpec, TrialRecord
 from search.service.create import RunRequest, create_or_resume
 from search.service.drive import _so_far
 from search.service.look import StudyView, studies
 from search.service.run import WorkerOptions, serve
 from search.service.watched import GAP_S, Watched
-from search.store.leftovers import sweep
-from search.study.storage import open_storage
 from search.study.study import ActiveTrial, Study, StudyDeleted
 from search.worker.context import prepare
 from search.worker.worker_loop import work

@@ -12,18 +12,18 @@ import torch
 
 from data.mnist import Mnist
 from search.cli.app import run_command
+from search.optuna_db.optuna_trials import Exhausted
+from search.optuna_db.storage import Storage, open_storage
 from search.records import Failure, State, StudySpec
 from search.service.create import RunRequest, create_or_resume
 from search.service.look import studies
 from search.service.run import _open
 from search.space.domain import Space
 from search.space.file import change_space, space_entries
-from search.store.optuna_trials import Exhausted
 from search.study.grid import identity
 from search.study.ladder import Ladder
 from search.study.pruners import PRUNERS
 from search.study.samplers import SAMPLERS
-from search.study.storage import Storage, open_storage
 from search.study.study import ActiveTrial, Study
 from search.worker.context import prepare
 from search.worker.worker_loop import work

@@ -16,11 +16,11 @@ from search import filesystem
 from search.cli.app import run_command
 from search.errors import ConfigError
 from search.machine import is_elsewhere, machine, new_worker_id
+from search.optuna_db.storage import Storage, open_storage
 from search.records import Claim, Worker
 from search.service import doctor, other_hosts
 from search.service.create import RunRequest, create_or_resume
 from search.service.other_hosts import OtherHosts
-from search.study.storage import Storage, open_storage
 
 LEASE_S = 0.6
 ELSEWHERE = "node7:12:00000000:abcd"

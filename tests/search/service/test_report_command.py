@@ -18,6 +18,7 @@ from models.checkpoint import load_checkpoint
 from models.training import evaluate
 from search.analysis.mistakes import Mistakes
 from search.analysis.ranking import winner
+from search.optuna_db.storage import open_storage
 from search.records import Failure, HeadScore, Point, Scores, StudyRecord, StudySpec
 from search.service.create import RunRequest, create_or_resume
 from search.service.look import whole_study
@@ -28,7 +29,6 @@ from search.space.file import read_space, space_entries, space_toml
 from search.study.chance import STARTUP_TRIALS, drawn_at_random
 from search.study.ladder import Ladder
 from search.study.samplers import make_sampler
-from search.study.storage import open_storage
 
 
 @pytest.fixture

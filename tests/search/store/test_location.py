@@ -12,9 +12,9 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
 from search.errors import ConfigError
+from search.optuna_db.storage import open_storage
 from search.store.location import locate
 from search.study.reading import open_reading
-from search.study.storage import open_storage
 
 ODD = [
     "plain.db",

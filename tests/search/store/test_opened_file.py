@@ -16,6 +16,7 @@ import pytest
 from data.mnist import Mnist
 from models import device
 from search.errors import ConfigError
+from search.optuna_db.storage import Storage, open_storage
 from search.service.create import RunRequest, create_or_resume
 from search.service.dashboard import while_storage_is_there
 from search.service.dashboard_storage import open_undisturbing
@@ -24,7 +25,6 @@ from search.store.engine import translated
 from search.store.opened_file import OpenedFile
 from search.store.sql import SQLStore
 from search.study.reading import open_reading
-from search.study.storage import Storage, open_storage
 from search.study.study import Study
 from search.worker.process import WorkerConfig, _work
 

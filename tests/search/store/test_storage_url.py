@@ -15,11 +15,11 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import make_url
 
 from search.errors import ConfigError, TryAgain, TuneError
+from search.optuna_db.storage import open_storage
 from search.service.dashboard_storage import open_undisturbing
 from search.store.connecting import prepare_server
 from search.store.engine import build_engine, engine_arguments, masked, parse_url
 from search.study.reading import open_reading
-from search.study.storage import open_storage
 
 PG = "postgresql://postgres@127.0.0.1:5432/postgres"
 

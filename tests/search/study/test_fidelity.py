@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.store.ownership import PINNED
+from search.optuna_db.ownership import PINNED
 from search.study.fidelity import WORST, at_one_rung, merit
 
 UNIT = optuna.distributions.FloatDistribution(0, 1)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterator
 
 import numpy as np
 import optuna
 import pytest
+from optuna.samplers import _tpe
 from optuna.samplers._tpe import _truncnorm
 from optuna.samplers._tpe.sampler import _split_trials, default_gamma
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from search.optuna_db.frozen import frozen
+from search.optuna_db.ownership import FAILURE
+from search.optuna_db.storage import Storage, open_storage
+from search.optuna_db.trial_facts import Change, News
+from search.optuna_db.whole_arrays import use_whole_arrays
 from search.records import Failure, State
-from search.store.ownership import FAILURE
-from search.store.trial_facts import Change, News
 from search.study import history
-from search.study.frozen import frozen
 from search.study.history import GOOD, History
 from search.study.samplers import SAMPLERS
-from search.study.storage import Storage, open_storage
 
 
 @pytest.fixture
@@ -148,6 +151,26 @@ class TestWholeArrays:
         theirs = np.array([_truncnorm._log_ndtr_single(float(each)) for each in x])
         SAMPLERS["tpe"](0)
         np.testing.assert_allclose(_truncnorm._log_ndtr(x), theirs, rtol=1e-12, atol=1e-15)
+
+    def test_an_optuna_that_was_not_tested_keeps_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        own = object()
+        monkeypatch.setattr(_truncnorm, "_log_ndtr", own)
+        monkeypatch.setattr(optuna, "__version__", "5.99.0")
+        assert not use_whole_arrays()
+        assert _truncnorm._log_ndtr is own
+
+    @pytest.mark.parametrize("missing", ["optuna.samplers._tpe._truncnorm", "optuna.samplers._tpe"])
+    def test_one_without_such_a_module_keeps_its_own(
+        self, monkeypatch: pytest.MonkeyPatch, missing: str
+    ) -> None:
+        monkeypatch.setitem(sys.modules, missing, None)
+        monkeypatch.delattr(_tpe, "_truncnorm")
+        assert not use_whole_arrays()
+
+    def test_one_without_such_a_function_keeps_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delattr(_truncnorm, "_log_ndtr")
+        assert not use_whole_arrays()
+        assert not hasattr(_truncnorm, "_log_ndtr")
 
     def test_tpe_calls_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         sampler = SAMPLERS["tpe"](0)

@@ -26,6 +26,7 @@ from sqlalchemy.exc import OperationalError
 from data.mnist import Mnist
 from search.analysis.ranking import best_trial, count
 from search.errors import ConfigError, TryAgain, UsageError
+from search.optuna_db.storage import Storage, open_storage
 from search.records import Confirming, Failure, HeadScore, Point, Scores, State, StudySpec, Value
 from search.service.create import RunRequest, create_or_resume
 from search.space.defaults import BY_NAME, default_space
@@ -41,7 +42,6 @@ from search.study.ladder import Ladder
 from search.study.pruners import PRUNERS, make_pruning
 from search.study.reading import TrialReader
 from search.study.samplers import SAMPLERS, make_sampler
-from search.study.storage import Storage, open_storage
 from search.study.study import Study
 from search.study.suggest import split_reference
 

@@ -18,13 +18,13 @@ import torch
 
 from data.mnist import Mnist
 from models import device as machine
+from search.optuna_db.storage import Storage, open_storage
 from search.records import Worker
 from search.service import confirm as confirming
 from search.service.create import RunRequest, create_or_resume
 from search.service.look import found_trial
 from search.service.repeat import repeat
 from search.service.run import WorkerOptions
-from search.study.storage import Storage, open_storage
 from search.worker.context import WorkerContext, prepare
 from search.worker.worker_loop import work
 

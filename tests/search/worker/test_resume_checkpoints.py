@@ -20,9 +20,9 @@ from models.checkpoint import load_checkpoint
 from models.mlp import MLPConfig
 from models.network import Signature, build
 from search.errors import TryAgain
+from search.optuna_db.storage import Storage, open_storage
 from search.records import CheckpointRecord, Claim, Failure, Point, State
 from search.service.create import RunRequest, create_or_resume
-from search.study.storage import Storage, open_storage
 from search.worker import trial_runner as attempts
 from search.worker.artifacts import KEEP as KEPT
 from search.worker.context import WorkerContext, prepare

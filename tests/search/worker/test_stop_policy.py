@@ -10,11 +10,11 @@ import torch
 
 from data.mnist import Mnist
 from search.analysis.ranking import count
+from search.optuna_db.storage import Storage, open_storage
 from search.records import Failure, HeadScore, Point, Scores, State
 from search.service.create import RunRequest, create_or_resume
 from search.service.drive import in_time
 from search.service.watched import Watched
-from search.study.storage import Storage, open_storage
 from search.study.study import ActiveTrial, Study
 from search.worker.context import WorkerContext, prepare
 from search.worker.resume_checkpoints import discard_all

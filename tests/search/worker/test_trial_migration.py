@@ -17,12 +17,12 @@ import torch
 
 from data.mnist import Mnist
 from models.checkpoint import load_checkpoint
+from search.optuna_db.deletion import delete_study
+from search.optuna_db.storage import open_storage
+from search.optuna_db.trial_facts import Facts
 from search.records import Claim, HeadScore, Point, Scores, State
 from search.service.create import RunRequest, create_or_resume
 from search.store.base import LeaseLost
-from search.store.deletion import delete_study
-from search.store.trial_facts import Facts
-from search.study.storage import open_storage
 from search.study.usable import Judge
 from search.worker.context import WorkerContext, prepare
 from search.worker.migration import TrialMigration

@@ -17,6 +17,8 @@ from sqlalchemy import create_engine, func, inspect, select, text, update
 
 from data.mnist import Mnist
 from models.checkpoint import parse_checkpoint
+from search.optuna_db.storage import Storage, open_storage
+from search.optuna_db.trial_facts import News
 from search.records import StudySpec
 from search.service.create import RunRequest, create_or_resume
 from search.service.dashboard import Showing
@@ -25,9 +27,7 @@ from search.service.watched import Watched
 from search.store import tables
 from search.store.engine import parse_url
 from search.store.location import locate
-from search.store.trial_facts import News
 from search.study.reading import open_reading
-from search.study.storage import Storage, open_storage
 from search.worker.artifacts import KEEP
 from search.worker.best_weights import BestWeights, WeightsDamaged, WeightsMissing, place_for_new_weights
 from search.worker.context import WorkerContext, prepare

@@ -24,6 +24,7 @@ from models.references import REFERENCES as MODEL_REFERENCES
 from models.training import evaluate
 from search.analysis.ranking import best_point, count
 from search.errors import ConfigError, TryAgain
+from search.optuna_db.storage import Storage, open_storage
 from search.records import Claim, Failure, State, StudySpec
 from search.service.create import TASKS as TASK_NAMES
 from search.service.create import RunRequest, create_or_resume
@@ -31,7 +32,6 @@ from search.space.defaults import DEFAULT_EPOCHS, FAMILIES, REFERENCES, default_
 from search.space.domain import Choice, Domain, Fixed, Float, Int
 from search.store.base import LeaseLost
 from search.study.ladder import Ladder
-from search.study.storage import Storage, open_storage
 from search.study.study import DEATHS, ActiveTrial, Study
 from search.worker import trial as trials_module
 from search.worker.artifacts import KEEP

@@ -8,8 +8,8 @@ from functools import lru_cache
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 
+from search.optuna_db.trial_facts import Facts
 from search.records import State
-from search.store.trial_facts import Facts
 
 TO_OPTUNA = {
     State.WAITING: TrialState.WAITING,
@@ -21,17 +21,22 @@ TO_OPTUNA = {
 FROM_OPTUNA = {theirs: ours for ours, theirs in TO_OPTUNA.items()}
 
 
-def frozen(trial: Facts) -> FrozenTrial:
+def frozen(trial: Facts, *, several: bool = False) -> FrozenTrial:
     """The trial as Optuna's own storage would give it, but for this: equal distributions are one object.
 
     A study has a dozen distributions and a trial holds each of them; ten thousand trials share them here.
+    several: with the values of all objectives; else only with that of the first, which tune's studies have.
     """
+    values = None
+    if several and trial.further and trial.value is not None:
+        values = [trial.value, *trial.further]
     kinds = {name: _distribution(kind) for name, (_, kind) in trial.params.items()}
     return FrozenTrial(
         trial_id=trial.trial_id,
         number=trial.number,
         state=TO_OPTUNA[trial.state],
-        value=trial.value,
+        value=None if values else trial.value,
+        values=values,
         datetime_start=_local(trial.started),
         datetime_complete=_local(trial.finished),
         params={name: kinds[name].to_external_repr(number) for name, (number, _) in trial.params.items()},

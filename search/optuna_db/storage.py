@@ -4,25 +4,21 @@ Workers are handed the URL and open their own: listeners do not survive pickling
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import optuna
-from alembic.script import ScriptDirectory
 from optuna.storages import RDBStorage
-from optuna.storages._rdb import models
 
-from search.errors import ConfigError
-from search.store import optuna_tables
+from search.optuna_db.creation import create_tables
+from search.optuna_db.installed import optuna_schema
+from search.optuna_db.opening import open_tables, refuse_damaged
+from search.optuna_db.optuna_trials import OptunaTrials
 from search.store.base import Store
-from search.store.creation import OptunaSchema
 from search.store.engine import parse_url, prepare, translated
 from search.store.location import Location, locate
 from search.store.opened_file import FileId
-from search.store.optuna_trials import OptunaTrials
 from search.store.sql import SQLStore
 
 
@@ -102,12 +98,14 @@ def open_storage(
 
 
 def _opened(store: SQLStore, location: Location, *, create: bool) -> Storage:
-    is_whole = store.look(create=create)
-    store.refuse_damaged()  # before anything is written
-    optuna_schema = _optuna_schema()
+    schema = optuna_schema()  # another Optuna is refused before anything is written
+    is_whole = open_tables(store, create=create)
+    engine, text = store.database.engine, location.text
+    with translated(location.url):
+        refuse_damaged(engine)  # before anything is written
     if not is_whole:
-        store.create_tables(optuna_schema)
-    text = location.text
+        with translated(location.url):
+            create_tables(engine, schema)
     with in_words(text):
         trials = RDBStorage(
             text,
@@ -125,26 +123,3 @@ def _opened(store: SQLStore, location: Location, *, create: bool) -> Storage:
         trials=OptunaTrials(store.database),
         store=store,
     )
-
-
-def _optuna_schema() -> OptunaSchema:
-    """The tables of the installed Optuna. Raises ConfigError where they are not those that tune reads."""
-    revision = installed_revision()
-    if revision != optuna_tables.REVISION:
-        raise ConfigError(
-            f"The installed Optuna {optuna.__version__} makes storages of schema {revision}; this tune reads "
-            f"{optuna_tables.REVISION}. Nothing was changed; install one that tune was tested with."
-        )
-    return OptunaSchema(
-        metadata=models.BaseModel.metadata,
-        revision=revision,
-        version_info={"schema_version": models.SCHEMA_VERSION, "library_version": optuna.__version__},
-    )
-
-
-@functools.cache
-def installed_revision() -> str:
-    """The schema that the installed Optuna makes and uses. Takes 60 ms: Alembic loads every migration."""
-    revision = ScriptDirectory(str(Path(models.__file__).with_name("alembic"))).get_current_head()
-    assert revision is not None
-    return revision

@@ -8,21 +8,9 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Table, delete, select
 
-from search.store import optuna_tables, sql_ledger, tables
+from search.optuna_db import optuna_tables
+from search.store import sql_ledger, tables
 from search.store.database import Database
-
-OF_STUDIES = (
-    tables.claims,
-    tables.offers,
-    tables.workers,
-    tables.precisions,
-    tables.checkpoints,
-    tables.looks,
-    tables.exports,
-    tables.studies,
-)
-OF_TRIALS = (tables.reports, tables.head_looks, tables.weights, tables.answers)
-_NAMING_A_TRIAL = (*OF_TRIALS, tables.checkpoints, tables.looks, tables.exports)
 
 
 def orphans(database: Database) -> list[int]:
@@ -53,9 +41,9 @@ def _sweep(database: Database) -> list[int]:
         studies = select(optuna_tables.studies.c.study_id)
         # Claims go first: from then on nobody can add weights to these trials (Store.add_checkpoint).
         sql_ledger.keep(connection, tables.looks.c.study_id.not_in(studies))
-        for table in OF_STUDIES:
+        for table in tables.OF_STUDIES:
             connection.execute(delete(table).where(table.c.study_id.not_in(studies)))
-        of_trials: tuple[Table, ...] = OF_TRIALS
+        of_trials: tuple[Table, ...] = tables.OF_TRIALS
         if connection.dialect.name == "sqlite":
             # It checks no foreign keys: what a worker wrote while Optuna deleted its study is there still.
             for table in optuna_tables.OF_STUDIES:
@@ -85,15 +73,6 @@ def free_slots(database: Database, study_id: int) -> int:
             return connection.execute(delete(claims).where(in_vain)).rowcount
 
     return database.patiently(free)
-
-
-def forget(connection: Connection, trial_id: int) -> None:
-    """Removes what is there of an earlier trial with the number of one that has only just begun."""
-    if connection.dialect.name != "sqlite":  # servers give no number twice
-        return
-    sql_ledger.keep(connection, tables.looks.c.trial_id == trial_id)
-    for table in _NAMING_A_TRIAL:
-        connection.execute(delete(table).where(table.c.trial_id == trial_id))
 
 
 def _gone(connection: Connection) -> list[int]:

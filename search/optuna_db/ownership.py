@@ -14,8 +14,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
+from search.optuna_db import optuna_tables
 from search.records import State
-from search.store import optuna_tables, tables
+from search.store import tables
+from search.store.database import raw
 
 MARK = "tune:trial"
 """System attribute of a trial that tune began: the trial's own id."""
@@ -49,14 +51,6 @@ def rows_of(connection: Connection, condition: Any) -> Fetch:
         return raw(connection, query if where is None else query.where(where))
 
     return fetch
-
-
-def raw(connection: Connection, query: Any) -> list[Any]:
-    """The rows of a query as the driver gives them."""
-    result = connection.execute(query)
-    found = list(result.cursor.fetchall()) if result.cursor is not None else []
-    result.close()
-    return found
 
 
 def own_trials(

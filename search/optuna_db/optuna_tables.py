@@ -25,6 +25,10 @@ from sqlalchemy import (
 REVISION = "v3.2.0.a"
 """Of the schema that this page describes (alembic_version). Another one is refused untouched."""
 
+TESTED = ("5.0",)
+"""Minor versions of Optuna that have this schema and passed the contract suites (`make compat`).
+pyproject.toml pins Optuna to them."""
+
 metadata = MetaData()
 
 _Double = Float(53)

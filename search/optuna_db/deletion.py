@@ -11,9 +11,9 @@ import datetime
 
 from sqlalchemy import Connection, delete, select
 
-from search.store import optuna_tables, sql_ledger, tables
+from search.optuna_db import optuna_tables
+from search.store import sql_ledger, tables
 from search.store.database import Database
-from search.store.leftovers import OF_STUDIES, OF_TRIALS
 from search.store.rows import utc
 
 DEADLOCK_S = 5.0
@@ -71,9 +71,9 @@ def delete_rows(connection: Connection, study_id: int, *, name: str | None = Non
     sql_ledger.keep(connection, tables.looks.c.study_id == study_id, study=name)
     trials = optuna_tables.trials.c
     ids = select(trials.trial_id).where(trials.study_id == study_id)
-    for table in OF_STUDIES:
+    for table in tables.OF_STUDIES:
         connection.execute(delete(table).where(table.c.study_id == study_id))
-    for table in (*OF_TRIALS, *optuna_tables.OF_TRIALS):
+    for table in (*tables.OF_TRIALS, *optuna_tables.OF_TRIALS):
         connection.execute(delete(table).where(table.c.trial_id.in_(ids)))
     for table in optuna_tables.OF_STUDIES:
         connection.execute(delete(table).where(table.c.study_id == study_id))

@@ -12,9 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from search.store import optuna_tables as tables
-from search.store.optuna_tables import stored
-from search.store.trial_facts import Change
+from search.optuna_db import optuna_tables as tables
+from search.optuna_db.optuna_tables import stored
+from search.optuna_db.trial_facts import Change
 from search.store.upsert import put
 
 
@@ -70,9 +70,12 @@ def write_change(connection: Connection, trial_id: int, change: Change) -> None:
     ]
     put(connection, tables.steps, ("trial_id", "step"), steps)
     if change.value is not None:
-        number, kind = stored(change.value)
-        row = {"trial_id": trial_id, "objective": 0, "value": number, "value_type": kind}
-        put(connection, tables.values, ("trial_id", "objective"), [row])
+        objectives = enumerate((change.value, *change.further))
+        values = [
+            {"trial_id": trial_id, "objective": objective, "value": number, "value_type": kind}
+            for objective, (number, kind) in ((each, stored(value)) for each, value in objectives)
+        ]
+        put(connection, tables.values, ("trial_id", "objective"), values)
 
 
 def utc_now() -> datetime.datetime:

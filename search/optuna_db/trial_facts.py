@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table, or_, select
 
+from search.optuna_db import optuna_tables as tables
+from search.optuna_db.optuna_tables import as_word, number_of
+from search.optuna_db.ownership import own_trials, rows_of
 from search.records import State, Value
-from search.store import optuna_tables as tables
-from search.store.optuna_tables import as_word, number_of
-from search.store.ownership import own_trials, raw, rows_of
+from search.store.database import raw
 
 STATES = {
     "WAITING": State.WAITING,
@@ -25,6 +26,8 @@ STATES = {
     "FAIL": State.FAILED,
 }
 NAMES = {state: name for name, state in STATES.items()}
+
+UNFINISHED = (State.WAITING, State.RUNNING)
 
 FIXED_PARAMS = "fixed_params"
 """System attribute in which Optuna keeps the settings of a queued trial until they are drawn."""
@@ -69,6 +72,7 @@ class Facts:
     number: int
     state: State
     value: float | None
+    """of the first objective; a study of tune's has no other"""
     params: Mapping[str, tuple[float, str]]
     """by name, in the order of drawing: (number as stored, distribution as JSON)"""
     user: Mapping[str, Any]
@@ -78,8 +82,10 @@ class Facts:
     """UTC, with its zone"""
     finished: datetime.datetime | None
     """UTC, with its zone"""
+    further: tuple[float, ...] = ()
+    """values of further objectives"""
     own: bool = True
-    """tune's own, not another program's (search.store.ownership)"""
+    """tune's own, not another program's (search.optuna_db.ownership)"""
     faults: tuple[str, ...] = ()
     """what of it could not be read; what could be read is in the other fields"""
 
@@ -105,8 +111,11 @@ class Change:
     system: dict[str, Any] = field(default_factory=dict)
     steps: dict[int, float] = field(default_factory=dict)
     state: State | None = None
-    """COMPLETE, PRUNED or FAILED; None: it goes on"""
+    """None: it stays as it is"""
     value: float | None = None
+    """of the first objective"""
+    further: tuple[float, ...] = ()
+    """values of further objectives"""
 
 
 Item = TypeVar("Item", Outline, Standing, Facts)
@@ -133,7 +142,7 @@ class News:
         """These have been seen."""
         for item in items:
             self._last = max(self._last, item.trial_id)
-            if item.state in (State.WAITING, State.RUNNING):
+            if item.state in UNFINISHED:
                 self._open.add(item.trial_id)
             else:
                 self._open.discard(item.trial_id)
@@ -154,7 +163,7 @@ def read_facts(
         tables.system_attributes: {each: {} for each in params},
     }
     steps: dict[int, dict[int, float]] = {each: {} for each in params}
-    values: dict[int, float] = {}
+    values: dict[int, dict[int, float]] = {each: {} for each in params}
     faults: dict[int, list[str]] = {}
     p, s, v = tables.params.c, tables.steps.c, tables.values.c
     # Trials may have come since the first query; they wait for the next look.
@@ -177,8 +186,8 @@ def read_facts(
                 except (TypeError, ValueError, RecursionError) as error:
                     faults.setdefault(trial_id, []).append(f"{FOREIGN_VALUE} ({_named(key, error)})")
     for trial_id, objective, value, kind in fetch(v.trial_id, v.objective, v.value, as_word(v.value_type)):
-        if objective == 0 and trial_id in params:
-            values[trial_id] = number_of(value, kind)
+        if isinstance(objective, int) and trial_id in params:
+            values[trial_id][objective] = number_of(value, kind)
     own = own_trials(connection, fetch, {row[0]: (row[2], STATES.get(row[3])) for row in rows})
     found = []
     for trial_id, number, _, word, *moments in rows:
@@ -195,7 +204,8 @@ def read_facts(
                 trial_id=trial_id,
                 number=number,
                 state=State.FAILED if state is None else state,
-                value=values.get(trial_id),
+                value=values[trial_id].pop(0, None),
+                further=tuple(value for _, value in sorted(values[trial_id].items())),
                 params=params[trial_id],
                 user=attributes[tables.user_attributes][trial_id],
                 system=attributes[tables.system_attributes][trial_id],

@@ -19,7 +19,8 @@ from sqlalchemy import Connection, Engine, MetaData, Table, inspect, select, tab
 from sqlalchemy.exc import DatabaseError
 
 from search.errors import ConfigError, TryAgain
-from search.store import former, optuna_tables, tables
+from search.optuna_db import optuna_tables
+from search.store import former, tables
 from search.store.engine import masked
 
 LOCK_S = 60
@@ -77,7 +78,7 @@ def is_being_made(connection: Connection) -> bool:
         return False
 
 
-def create(engine: Engine, optuna_schema: OptunaSchema | None = None) -> None:
+def create_tables(engine: Engine, optuna_schema: OptunaSchema | None = None) -> None:
     """Makes all tables that are missing, and the rows with the versions. Several processes may do it at once.
 
     optuna_schema: None: only tune's tables.
@@ -197,7 +198,7 @@ def _take_lock(connection: Connection) -> None:
     query = text("SELECT GET_LOCK(:name, :seconds)")
     try:
         got = connection.execute(query, {"name": _lock_name(connection), "seconds": LOCK_S}).scalar()
-    except DatabaseError:  # a cluster without named locks: creators that meet are told apart by `create`
+    except DatabaseError:  # a cluster without named locks: `create_tables` tells creators that meet apart
         return
     if got != 1:
         raise TryAgain(

@@ -7,7 +7,8 @@ import sqlite3
 from sqlalchemy import create_engine, select
 from sqlalchemy.pool import NullPool
 
-from search.store import optuna_tables, tables
+from search.optuna_db import optuna_tables
+from search.store import tables
 from search.store.location import locate
 
 WAIT_S = 1

@@ -14,9 +14,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine, inspect, select
 
 from search.errors import ConfigError, NoStorage
-from search.store import optuna_tables, tables
-from search.store.creation import is_being_made, is_half_made, refusal_of_another_program, revisions
-from search.store.engine import masked
+from search.optuna_db import optuna_tables
+from search.optuna_db.creation import is_being_made, is_half_made, refusal_of_another_program, revisions
+from search.store import tables
+from search.store.engine import masked, translated
+from search.store.sql import SQLStore
+from search.store.upgrade import upgrade
 from search.store.url import shown
 
 BEING_MADE_S = 10.0
@@ -42,6 +45,24 @@ class Found:
 
 
 NOTHING = Found(optuna=False, version=None)
+
+
+def open_tables(
+    store: SQLStore, *, create: bool = False, backed_up: bool = False, plain: bool = False
+) -> bool:
+    """Whether the database of this store has all tables already, Optuna's and tune's. Tables of an older
+    tune's are brought up to date first (upgrade.py; `backed_up` as there), else nothing changes.
+
+    Raises ConfigError for a database of another program, of a newer tune or of another Optuna, for a
+    server's of an older tune unless `backed_up`, or, unless `create`, for one that holds nothing of
+    tune's (`plain`: unless it holds studies of plain Optuna); TryAgain where none answers.
+    """
+    with translated(store.database.url):
+        found = look(store.database.engine, create=create, plain=plain)
+        store.may_lack_tables = plain and found.version is None
+        if found.version is not None and found.version < tables.SCHEMA_VERSION:
+            upgrade(store.database.engine, backed_up=backed_up)
+        return found.is_whole
 
 
 def look(engine: Engine, *, create: bool, plain: bool = False) -> Found:
@@ -100,8 +121,9 @@ def _look(connection: Connection) -> Found:
     if found != [optuna_tables.REVISION]:
         raise ConfigError(
             f"The storage {where} was made by another version of Optuna (schema {', '.join(found)}; this "
-            f"tune reads {optuna_tables.REVISION}). Nothing was changed. If it is older, "
-            "`optuna storage upgrade --storage URL` brings it up to date; keep a copy."
+            f"tune reads {optuna_tables.REVISION}, that of Optuna {optuna_tables.TESTED[-1]}). Nothing was "
+            "changed. If it is older, `optuna storage upgrade --storage URL` brings it up to date; keep a "
+            "copy."
         )
     return Found(optuna=True, version=version)
 

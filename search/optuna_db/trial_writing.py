@@ -1,32 +1,32 @@
-"""Optuna's view of the storage, made for many trials: few queries to read, one transaction to write.
+"""The part of Optuna's storage that writes trials.
 
 Optuna calls one method a fact. Here the facts of a drawing, or of a report and its judgement, are gathered
-and written together; what a sampler asks for is answered from a bounded history. Studies themselves,
-queued trials and everything rare are left to Optuna's own storage on the same tables.
+and written in one transaction.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from abc import ABC
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
-from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.distributions import (
+    BaseDistribution,
+    check_distribution_compatibility,
+    distribution_to_json,
+    json_to_distribution,
+)
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import BaseStorage, RDBStorage
-from optuna.study import StudyDirection
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from search.optuna_db.frozen import FROM_OPTUNA, frozen
+from search.optuna_db.optuna_trials import OptunaTrials, TrialEnded
+from search.optuna_db.study_storage import StudyStorage
+from search.optuna_db.trial_facts import FIXED_PARAMS, UNFINISHED, Change, Facts
 from search.records import State, Value
-from search.store.optuna_trials import OptunaTrials, TrialEnded, in_turn
-from search.store.trial_facts import FIXED_PARAMS, Change, Facts, News
-from search.study.frozen import FROM_OPTUNA, frozen
-from search.study.history import History
-from search.study.storage import in_words
-
-Result = TypeVar("Result")
 
 OUTSIDE = "outside_the_space"
 """User attribute: settings that a trial was queued with and did not get."""
@@ -51,43 +51,18 @@ class Rules:
     """whether a trial that was not queued may begin"""
 
 
-class _All:
-    """Every usable trial of a study, kept; finished ones are read once."""
-
-    def __init__(self, trials: OptunaTrials, study_id: int, usable: Callable[[Facts], bool]) -> None:
-        self._trials, self._study_id, self._usable, self._news = trials, study_id, usable, News()
-        self._known: dict[int, FrozenTrial] = {}
-
-    def look(self) -> list[FrozenTrial]:
-        """All by number."""
-        for trial in self._trials.facts(self._study_id, self._news):
-            self._known.pop(trial.number, None)
-            if self._usable(trial):
-                self._known[trial.number] = frozen(trial)
-        return [self._known[number] for number in sorted(self._known)]
-
-
-class TrialStorage(BaseStorage):
+class TrialWriting(StudyStorage, ABC):
     """For one thread of one process. Trials that it made or took from the queue it knows by heart; whether
     they are still its own is settled by the database at each write."""
 
     def __init__(self, backend: RDBStorage, trials: OptunaTrials, *, maximizing: bool = False) -> None:
-        """maximizing: whether every study is to be maximized, whatever somebody wrote over its direction."""
-        self._backend = backend
-        self._maximizing = maximizing
-        self._trials = trials
+        super().__init__(backend, trials, maximizing=maximizing)
         self.rules: Rules | None = None
         """of a study of tune's; None: every trial is taken as it is"""
-        self.present: Callable[[list[FrozenTrial]], list[FrozenTrial]] = lambda trials: trials
-        """how the trials of the history are shown to a sampler"""
         self._own: dict[int, FrozenTrial] = {}
         self._drafts: dict[int, Change] = {}
         """what has been said of a trial and is not written yet"""
         self._together = False
-        self._shown: list[FrozenTrial] | None = None
-        self._drawing = False
-        self._histories: dict[int, History] = {}
-        self._all: dict[int, _All] = {}
         self._begun: Callable[[int], object] = lambda _: None
         self._guards: dict[int, Callable[[], object]] = {}
 
@@ -141,16 +116,6 @@ class TrialStorage(BaseStorage):
 
         self._trials.database.patiently(write)
 
-    @contextmanager
-    def drawing(self, trial_id: int, first: Callable[[], object] | None = None) -> Iterator[None]:
-        """`together`, and `get_all_trials` gives the history that a sampler is to see, as of one moment."""
-        self._drawing = True
-        try:
-            with self.together(trial_id, first=first):
-                yield
-        finally:
-            self._drawing, self._shown = False, None
-
     def redraw(self, trial_id: int, params: Mapping[str, tuple[BaseDistribution, Value]]) -> None:
         """Instead of the parameters that were drawn of this trial, and are not written yet, it has these."""
         mine, draft = self._own[trial_id], self._draft(trial_id)
@@ -163,7 +128,7 @@ class TrialStorage(BaseStorage):
 
     def rejoin(self, trial: Facts) -> FrozenTrial:
         """From now on this trial, which another process made, is one of those known by heart."""
-        self._own[trial.trial_id] = frozen(trial)
+        self._own[trial.trial_id] = self._frozen(trial)
         return self._own[trial.trial_id]
 
     def guard(self, trial_id: int, check: Callable[[], object]) -> None:
@@ -179,7 +144,7 @@ class TrialStorage(BaseStorage):
         """Writes a user attribute together with whatever is written of this trial next."""
         self._draft(trial_id).user[key] = value
 
-    # Trials: writing
+    # What Optuna calls
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         if template_trial is not None:
@@ -198,52 +163,70 @@ class TrialStorage(BaseStorage):
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
     ) -> None:
-        # That a name means the same in every trial need not be checked: a study's space never changes.
-        kind = distribution_to_json(distribution)
-        self._draft(trial_id).params[param_name] = (float(param_value_internal), kind)
+        """Raises ValueError where another trial of the study has another kind of parameter under this name.
+        Inside of `together` that is not looked up: a study's space never changes."""
+
+        def require_same_kind() -> None:
+            if (kind := self._trials.kind_beside(trial_id, param_name)) is not None:
+                check_distribution_compatibility(json_to_distribution(kind), distribution)
+
+        drawn = float(param_value_internal), distribution_to_json(distribution)
+        self._draft(trial_id).params[param_name] = drawn
+        self._written(trial_id, require_same_kind)
         if trial_id in self._own:
             self._own[trial_id].distributions[param_name] = distribution
             self._own[trial_id].params[param_name] = distribution.to_external_repr(param_value_internal)
-        self._written(trial_id)
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
         self._draft(trial_id).steps[step] = intermediate_value
+        self._written(trial_id)
         if trial_id in self._own:
             self._own[trial_id].intermediate_values[step] = intermediate_value
-        self._written(trial_id)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         self._draft(trial_id).user[key] = value
+        self._written(trial_id)
         if trial_id in self._own:
             self._own[trial_id].user_attrs[key] = value
-        self._written(trial_id)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         self._draft(trial_id).system[key] = value
+        self._written(trial_id)
         if trial_id in self._own:
             self._own[trial_id].system_attrs[key] = value
-        self._written(trial_id)
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
         if state is TrialState.RUNNING:
-            queued = self._trials.facts_of([trial_id])
-
-            def write() -> bool:
-                with self._trials.transaction():
-                    started = self._trials.start(trial_id)
-                    if started:
-                        self._begin(queued[0])
-                        self._begun(trial_id)
-                    return started
-
-            started = self._trials.database.patiently(write)
-            if started:
-                self._own[trial_id] = self.get_trial(trial_id)
-            return started
-        self._flush(trial_id, state=FROM_OPTUNA[state], value=None if values is None else values[0])
+            return self._start(trial_id)
+        self._flush(trial_id, state=FROM_OPTUNA[state], values=() if values is None else values)
         return True
+
+    def _start(self, trial_id: int) -> bool:
+        """Takes a waiting trial from the queue; False where it runs already."""
+        queued = self._trials.facts_of([trial_id])
+        if not queued:
+            raise KeyError(f"there is no trial {trial_id}")
+
+        def write() -> bool:
+            with self._trials.transaction():
+                started = self._trials.start(trial_id)
+                if started:
+                    self._begin(queued[0])
+                    self._begun(trial_id)
+                return started
+
+        started = self._trials.database.patiently(write)
+        if started:
+            self._own[trial_id] = self.get_trial(trial_id)
+        elif self._trials.state(trial_id) not in UNFINISHED:
+            raise UpdateFinishedTrialError(f"The trial with id {trial_id} has ended.")
+        return started
+
+    def _frozen(self, trial: Facts) -> FrozenTrial:
+        """With the values of all objectives, unless the study is tune's: those have one objective."""
+        return frozen(trial, several=self.rules is None)
 
     def _fits(self, trial: Facts) -> bool:
         return self.rules is None or self.rules.fits(trial)
@@ -255,110 +238,47 @@ class TrialStorage(BaseStorage):
         """A trial that has just begun. Settings that it was queued with and that the search space does not
         have are noted in an attribute, and not used."""
         if self.rules is None or not trial.given:
-            return frozen(trial)
+            return self._frozen(trial)
         given = dict(self.rules.fitting(trial.given))
         if given == trial.given:
-            return frozen(trial)
+            return self._frozen(trial)
         outside = {name: value for name, value in trial.given.items() if name not in given}
         change = Change(system={FIXED_PARAMS: given}, user={OUTSIDE: outside} if outside else {})
         self._trials.change(trial.trial_id, change)
         user, system = {**trial.user, **change.user}, {**trial.system, **change.system}
-        return frozen(replace(trial, user=user, system=system))
+        return self._frozen(replace(trial, user=user, system=system))
 
     def _draft(self, trial_id: int) -> Change:
         return self._drafts.setdefault(trial_id, Change())
 
-    def _written(self, trial_id: int) -> None:
+    def _written(self, trial_id: int, check: Callable[[], object] = lambda: None) -> None:
+        """Writes what was said of the trial, unless it is gathered. check: called in the transaction, once
+        the trial is known to be unfinished."""
         if not self._together:
-            self._flush(trial_id)
+            self._flush(trial_id, check=check)
 
-    def _flush(self, trial_id: int, *, state: State | None = None, value: float | None = None) -> None:
+    def _flush(
+        self,
+        trial_id: int,
+        *,
+        state: State | None = None,
+        values: Sequence[float] = (),
+        check: Callable[[], object] = lambda: None,
+    ) -> None:
         draft = self._drafts.pop(trial_id, None)
         if draft is None and state is None:
             return
-        guard = self._guards.get(trial_id, lambda: None)
         if state is not None:
             self._own.pop(trial_id, None)
+
+        def guard() -> None:
+            self._guards.get(trial_id, lambda: None)()
+            check()
+
+        value, further = (values[0], tuple(values[1:])) if values else (None, ())
+        change = replace(draft or Change(), state=state, value=value, further=further)
         try:
-            self._trials.change(trial_id, replace(draft or Change(), state=state, value=value), guard=guard)
+            self._trials.change(trial_id, change, guard=guard)
         except TrialEnded as error:
             self._own.pop(trial_id, None)
             raise UpdateFinishedTrialError(str(error)) from error
-
-    # Trials: reading
-
-    def get_trial(self, trial_id: int) -> FrozenTrial:
-        if trial_id in self._own:
-            return self._own[trial_id]
-        found = self._trials.facts_of([trial_id])
-        if not found:
-            raise KeyError(f"there is no trial {trial_id}")
-        return frozen(found[0])
-
-    def get_all_trials(
-        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
-    ) -> list[FrozenTrial]:
-        if states == (TrialState.WAITING,):
-            waiting = self._trials.facts_of(self._trials.in_state(study_id, State.WAITING))
-            return [frozen(trial) for trial in in_turn(waiting) if self._fits(trial)]
-        trials = self._history(study_id) if self._drawing else self._everything(study_id)
-        chosen = [trial for trial in trials if trial.state in states] if states is not None else trials
-        return copy.deepcopy(chosen) if deepcopy else list(chosen)
-
-    def _history(self, study_id: int) -> list[FrozenTrial]:
-        if self._shown is None:
-            usable = None if self.rules is None else self.rules.usable
-            history = self._histories.setdefault(study_id, History(self._trials, study_id, usable))
-            history.look()
-            self._shown = self.present(history.shown())
-        return self._shown
-
-    def _everything(self, study_id: int) -> list[FrozenTrial]:
-        usable = self.rules.usable if self.rules is not None else lambda _: True
-        return self._all.setdefault(study_id, _All(self._trials, study_id, usable)).look()
-
-    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
-        return self._backend.get_trial_id_from_study_id_trial_number(study_id, trial_number)
-
-    # Studies, which are Optuna's
-
-    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
-        return self._backend.create_new_study(directions, study_name)
-
-    def delete_study(self, study_id: int) -> None:
-        self._backend.delete_study(study_id)
-
-    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        self._optuna(lambda: self._backend.set_study_user_attr(study_id, key, value))
-
-    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        self._optuna(lambda: self._backend.set_study_system_attr(study_id, key, value))
-
-    def get_study_id_from_name(self, study_name: str) -> int:
-        return self._optuna(lambda: self._backend.get_study_id_from_name(study_name))
-
-    def get_study_name_from_id(self, study_id: int) -> str:
-        return self._optuna(lambda: self._backend.get_study_name_from_id(study_id))
-
-    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        if self._maximizing:
-            return [StudyDirection.MAXIMIZE]
-        return self._optuna(lambda: self._backend.get_study_directions(study_id))
-
-    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        return self._optuna(lambda: self._backend.get_study_user_attrs(study_id))
-
-    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        return self._optuna(lambda: self._backend.get_study_system_attrs(study_id))
-
-    def get_all_studies(self) -> list[Any]:
-        return self._optuna(lambda: self._backend.get_all_studies())
-
-    def _optuna(self, call: Callable[[], Result]) -> Result:
-        """What Optuna's storage answers, with the patience and the errors of tune's."""
-
-        def work() -> Result:
-            with in_words(self._backend.url):
-                return call()
-
-        return self._trials.database.patiently(work)

@@ -1,0 +1,88 @@
+"""Studies in Optuna's tables: which there are, and a new one."""
+
+from __future__ import annotations
+
+import json
+
+from sqlalchemy import insert, select
+
+from search.optuna_db import optuna_tables as tables
+from search.optuna_db.deletion import delete_rows
+from search.optuna_db.optuna_tables import as_word
+from search.store.database import Database, raw, retried
+from search.store.upsert import put
+
+METRIC_NAMES = "study:metric_names"
+"""System attribute in which Optuna keeps what the values of a study are called."""
+
+
+class OptunaStudies:
+    """The studies of one database."""
+
+    database: Database
+
+    @retried
+    def names(self) -> dict[int, str]:
+        """The name of every study, by id."""
+        query = select(tables.studies.c.study_id, tables.studies.c.study_name)
+        with self.database.read() as connection:
+            return {row.study_id: row.study_name for row in connection.execute(query)}
+
+    @retried
+    def named(self, name: str) -> tuple[int, str] | None:
+        """(id, name) of the study that the database takes for that name; None where there is none."""
+        query = select(tables.studies.c.study_id, tables.studies.c.study_name)
+        with self.database.read() as connection:
+            row = connection.execute(query.where(tables.studies.c.study_name == name)).first()
+        return None if row is None else (row.study_id, row.study_name)
+
+    @retried
+    def exists(self, study_id: int) -> bool:
+        """Whether there is such a study."""
+        query = select(tables.studies.c.study_id).where(tables.studies.c.study_id == study_id)
+        with self.database.read() as connection:
+            return connection.execute(query).first() is not None
+
+    @retried
+    def signed(self) -> frozenset[int]:
+        """Ids of the studies that have what `add_study` writes, and plain Optuna does not by itself.
+
+        SQLite gives the id of a study that was deleted to the next one: without this, a study that another
+        program makes then would be taken for the one of tune's that was there.
+        """
+        table = tables.study_system_attributes.c
+        with self.database.read() as connection:
+            rows = raw(connection, select(table.study_id).where(table.key == METRIC_NAMES))
+        return frozenset(study_id for (study_id,) in rows)
+
+    @retried
+    def is_maximized(self, study_id: int) -> bool:
+        """Whether the study has one objective, which is to be maximized, as `add_study` made it."""
+        table = tables.directions.c
+        query = select(as_word(table.direction)).where(table.study_id == study_id)
+        with self.database.read() as connection:
+            return [word for (word,) in raw(connection, query)] == ["MAXIMIZE"]
+
+    @retried
+    def add_study(self, name: str, metric: str) -> int | None:
+        """Adds a study that maximises one value of that name; its id, or None where the name is taken.
+
+        Who adds one of the same name at the same time waits for this transaction to end.
+        """
+        query = select(tables.studies.c.study_id).where(tables.studies.c.study_name == name)
+        with self.database.write() as connection:
+            # No plain read before the row is locked: MySQL would go on to read what was there before it.
+            on_file = connection.dialect.name == "sqlite"
+            is_new = on_file and connection.execute(query).first() is None
+            put(connection, tables.studies, ("study_name",), [{"study_name": name}], replace=False)
+            study_id = int(connection.execute(query.with_for_update()).scalar_one())
+            if is_new:
+                delete_rows(connection, study_id)  # orphans of a deleted study that had this id
+            direction = tables.directions.c
+            if connection.execute(select(direction.study_id).where(direction.study_id == study_id)).first():
+                return None
+            row = {"study_id": study_id, "objective": 0, "direction": "MAXIMIZE"}
+            connection.execute(insert(tables.directions).values(**row))
+            named = {"key": METRIC_NAMES, "value_json": json.dumps([metric])}
+            connection.execute(insert(tables.study_system_attributes).values(study_id=study_id, **named))
+        return study_id
