@@ -27,11 +27,11 @@ from models.network import build
 from search.report.numbers import best_point, winner
 from search.service.look import find
 from search.space.defaults import BY_NAME
-from search.space.domain import Fixed, Float, Int
 from search.study.storage import Storage, open_storage
 from search.worker.best_weights import BestWeights
 from search.worker.snapshot import keep, snapshot_of
 from search.worker.spec import signature_of
+from tune.space import Fixed, Float, Int
 
 
 def timed(url: str, *words: str) -> tuple[float, float]:

@@ -20,8 +20,8 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from search.space.domain import Choice, Domain, Fixed, Float, Int, Space
 from search.space.file import space_of_entries
+from tune.space import Choice, Domain, Fixed, Float, Int, Space
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -30,7 +30,6 @@ from scipy.stats import spearmanr, wilcoxon  # type: ignore[import-untyped]  # S
 from search.records import Failure, State, Value
 from search.report.numbers import winner
 from search.space.defaults import default_space
-from search.space.domain import Choice, Domain, Float, Int
 from search.study.chance import STARTUP_TRIALS
 from search.study.ladder import Ladder
 from search.study.promotion import Candidate
@@ -38,6 +37,7 @@ from search.study.pruners import PRUNERS
 from search.study.samplers import SAMPLERS
 from search.study.storage import open_storage
 from search.study.study import ActiveTrial, Study
+from tune.space import Choice, Domain, Float, Int
 
 SPACE = default_space(("mlp",))
 LADDER = Ladder(epoch_images=36_000, epochs=8, halvings=3)

@@ -16,7 +16,6 @@ from search.records import Failure, State, StudySpec
 from search.service.create import RunRequest, create_or_resume
 from search.service.look import studies
 from search.service.run import _open
-from search.space.domain import Space
 from search.space.file import change_space, space_entries
 from search.store.optuna_trials import Exhausted
 from search.study.grid import identity
@@ -27,6 +26,7 @@ from search.study.storage import Storage, open_storage
 from search.study.study import ActiveTrial, Study
 from search.worker.context import prepare
 from search.worker.worker_loop import work
+from tune.space import Space
 
 TWO = """
 optimizer = "adamw"

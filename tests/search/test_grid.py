@@ -12,11 +12,11 @@ from data.tasks import get_task
 from models.network import build
 from search.records import State, StudySpec, TrialRecord, Value
 from search.space.defaults import FAMILIES, default_space
-from search.space.domain import Space
 from search.space.file import change_space, space_entries
 from search.study import grid
 from search.study.grid import configurations, identity, is_discrete, is_exhausted, untaken
 from search.worker.spec import decode, reference_settings, signature_of
+from tune.space import Space
 
 FIXED: dict[str, object] = {
     "optimizer": "adamw",
@@ -76,8 +76,8 @@ def test_a_discrete_space_has_so_many_configurations(space: Space, task: str, si
     assert every is not None
     assert len(every) == size
     for found, settings in every.items():
-        assert identity(settings, task) == found
-        assert set(settings) == {name for name, _ in space.active(str(settings["model"]))}
+        assert identity(settings, space, task) == found
+        assert settings == space.complete(settings, lambda *_: None)
         assert all(value in space.domains[name] for name, value in settings.items())
 
 
@@ -88,7 +88,7 @@ def test_a_discrete_space_has_so_many_configurations(space: Space, task: str, si
         mlp(lr={"low": 0.1, "high": 0.2}),
         mlp(depth=[1, 2]),  # with a taper in between
         mlp(depth={"low": 1, "high": 2}),
-        Space(domains={}, families={}),
+        Space(),
     ],
 )
 def test_a_continuous_space_is_never_exhausted(space: Space) -> None:
@@ -140,7 +140,7 @@ class TestUntaken:
     ) -> dict[str, Value]:
         return untaken(
             proposed,
-            {identity(each, "twodigit") for each in taken},
+            {identity(each, self.SPACE, "twodigit") for each in taken},
             every=configurations(self.SPACE, "twodigit") if listed else None,
             space=self.SPACE,
             task="twodigit",
@@ -157,12 +157,14 @@ class TestUntaken:
         found = [self.instead(mine, mine, seed=seed) for seed in range(30)]
         assert all((each["width"] != 1) + (each["activation"] != "relu") == 1 for each in found)
         assert found == [self.instead(mine, mine, seed=seed) for seed in range(30)]
-        assert len({identity(each, "twodigit") for each in found}) == 6, "each of them has its chance"
+        assert len({identity(each, self.SPACE, "twodigit") for each in found}) == 6, (
+            "each of them has its chance"
+        )
 
     def test_an_idle_setting_makes_no_other_network(self) -> None:
         mine = {**self.settings(1, "relu"), "taper": 0.7}
         found = self.instead(mine, self.settings(1, "relu"))
-        assert identity(found, "twodigit") != identity(mine, "twodigit")
+        assert identity(found, self.SPACE, "twodigit") != identity(mine, self.SPACE, "twodigit")
 
     def test_what_somebody_asked_for_stays(self) -> None:
         mine = self.settings(1, "relu")
@@ -178,7 +180,7 @@ class TestUntaken:
         taken: list[dict[str, Value]] = []
         for index in order:
             taken.append(self.instead(every[index], *taken, seed=seed, listed=listed))
-        assert len({identity(each, "twodigit") for each in taken}) == 15
+        assert len({identity(each, self.SPACE, "twodigit") for each in taken}) == 15
 
 
 class TestExhausted:
@@ -205,8 +207,8 @@ class TestExhausted:
                 number=number,
                 state=state,
                 value=None,
-                params={"width": (16, 32)[number % 2], "taper": 0.5},
-                fixed=self.SPACE.fixed("mlp"),
+                params={"width": (16, 32)[number % 2]},
+                fixed=self.SPACE.shape({}).fixed,
                 reference="course-mlp" if reference else None,
             )
             for number, state in enumerate(states)
@@ -234,4 +236,4 @@ class TestExhausted:
 
     def test_references_are_no_part_of_the_search(self) -> None:
         assert not self.study(State.COMPLETE, State.COMPLETE, reference=True)
-        assert identity(reference_settings("course-mlp"), "twodigit")
+        assert identity(reference_settings("course-mlp"), self.SPACE, "twodigit")

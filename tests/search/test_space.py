@@ -19,9 +19,9 @@ from search.space.defaults import (
     shown_settings,
     without_effect,
 )
-from search.space.domain import Choice, Domain, DomainError, Fixed, Float, Int
 from search.space.file import change_space, read_space, space_entries, space_of_entries
 from search.space.widen import widened
+from tune.space import Choice, Domain, Fixed, Float, Int, SpaceError
 
 
 class TestDomain:
@@ -41,7 +41,7 @@ class TestDomain:
         ],
     )
     def test_nonsense_is_refused_with_the_rule_and_the_value(self, make, complaint) -> None:  # type: ignore[no-untyped-def]
-        with pytest.raises(DomainError, match=re.escape(complaint)):
+        with pytest.raises(SpaceError, match=re.escape(complaint)):
             make()
 
     @pytest.mark.parametrize(
@@ -72,12 +72,11 @@ class TestDefaults:
         assert [value for value in corners if value not in parameter.legal] == []
 
     def test_a_family_has_its_own_settings_only(self) -> None:
-        names = dict(default_space(("mlp",)).active("mlp"))
-        assert "width" in names
-        assert "channels" not in names
+        assert "width" in default_space(("mlp",)).domains
+        assert "channels" not in default_space(("mlp",)).domains
         both = default_space()
-        assert "channels" in dict(both.active("conv"))
-        assert "channels" not in dict(both.active("mlp"))
+        assert "channels" in both.shape({"model": "conv"}).searched
+        assert "channels" not in both.shape({"model": "mlp"}).searched
 
     def test_only_a_task_with_a_number_shows_the_setting_of_the_number(self) -> None:
         for name, task in TASKS.items():
@@ -88,7 +87,7 @@ class TestDefaults:
 
     def test_few_enough_dimensions_for_the_sampler(self) -> None:
         """TPE learns little from 100 trials in many dimensions; a new default must replace another."""
-        searched = [d for _, d in default_space(("conv",)).active("conv") if not isinstance(d, Fixed)]
+        searched = [d for d in default_space(("conv",)).domains.values() if not isinstance(d, Fixed)]
         assert len(searched) <= 16
 
 
@@ -130,11 +129,11 @@ class TestFile:
             "weight_decay = { low = 0, high = 1 }\nkernel = 7\n"
         )
         space = read_space(path)
-        assert space.domains["channels"] == Int(low=16, high=128, log=True)
+        assert space.domains["channels"] == Int(16, 128, log=True, when={"model": "conv"})
         assert space.domains["optimizer"] == Choice(options=("adamw",))
         assert space.domains["dropout"] == Fixed(value=0.25)
         assert space.domains["weight_decay"] == Float(low=0.0, high=1.0)
-        assert space.domains["kernel"] == Fixed(value=7)
+        assert space.domains["kernel"] == Fixed(7, when={"model": "conv"})
         untouched = set(space.domains) - {"channels", "optimizer", "dropout", "weight_decay", "kernel"}
         assert all(space.domains[name] == default_space().domains[name] for name in untouched)
 
@@ -227,7 +226,8 @@ class TestFile:
         old = {name: entry for name, entry in entries.items() if name not in ("averaging", "divisor")}
         domains = space_of_entries(old).domains
         assert domains["averaging"] == Fixed(value=0.0)
-        assert domains.get("divisor") == (Fixed(value=1) if "conv" in families else None)
+        divisor = Fixed(1, when={"model": "conv"})
+        assert domains.get("divisor") == (divisor if "conv" in families else None)
         assert set(domains) == set(entries)
 
 

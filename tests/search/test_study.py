@@ -29,7 +29,6 @@ from search.records import Confirming, Failure, HeadScore, Point, Scores, State,
 from search.report.numbers import best_trial, count
 from search.service.create import RunRequest, create_or_resume
 from search.space.defaults import BY_NAME, default_space
-from search.space.domain import Choice, Fixed, Float, Int, Space
 from search.space.file import change_space, space_entries
 from search.store.base import LeaseLost
 from search.store.database import Database
@@ -44,16 +43,16 @@ from search.study.samplers import SAMPLERS, make_sampler
 from search.study.storage import Storage, open_storage
 from search.study.study import Study
 from search.study.suggest import split_reference
+from tune.space import Choice, Fixed, Float, Int, Space
 
 NOW = datetime.datetime(2026, 11, 26)
 LADDER = Ladder(epoch_images=36_000, epochs=2)
 SPACE = Space(
-    domains={
+    {
         "model": Fixed(value="mlp"),
         "lr": Float(low=1e-4, high=1e-1, log=True),
-        "depth": Int(low=1, high=3),
-    },
-    families={"depth": frozenset({"mlp"})},
+        "depth": Int(low=1, high=3, when={"model": "mlp"}),
+    }
 )
 
 
@@ -174,9 +173,9 @@ class TestSampling:
         for _ in range(12):
             asked = study.ask()
             settings = asked.suggest()
-            active = dict(space.active(str(settings["model"])))
-            assert set(settings) == set(active)
-            assert {name: v for name, v in settings.items() if v not in active[name]} == {}
+            assert settings == space.active(settings)
+            assert settings.keys() >= space.shape(settings).searched
+            assert {name: v for name, v in settings.items() if v not in space.domains[name]} == {}
             asked.complete(float(settings["lr"]))
         assert count(study.trials()).complete == 12
 
