@@ -250,5 +250,6 @@ def test_commands_call_it_exhausted_and_a_worker_for_ever_passes_on(
     assert '"reason": "exhausted"' in printed("worker", "two", "--json")
     printed("report", "two", "--out", "report.html")
     assert "The search space is exhausted after 2 of 200 trials" in (tmp_path / "report.html").read_text()
-    trials = context.study.trials()
-    assert len({identity(trial.settings, "twodigit") for trial in trials}) == 2
+    trials, space = context.study.trials(), context.study.space
+    assert len({identity(trial.settings, space, "twodigit") for trial in trials}) == 2
+    assert not any("taper" in trial.settings for trial in trials), "drawn, and without effect"
