@@ -87,7 +87,7 @@ class Objective:
 
     def error(self, settings: Mapping[str, Value]) -> float:
         """At the end of the budget, without noise."""
-        at = {name: place(SPACE.domains[name], settings[name]) for name in CURVATURES}
+        at = {name: place(SPACE.domains[name], settings[name]) for name in CURVATURES if name in settings}
         rate = at.pop("lr") + 0.4 * (at["momentum"] - self.optimum["momentum"])  # they act together
         log = CURVATURES["lr"] * (rate - self.optimum["lr"]) ** 2
         log += sum(CURVATURES[name] * (each - self.optimum[name]) ** 2 for name, each in at.items())

@@ -181,7 +181,7 @@ class Space:
         for each in self.order:
             when = self.domains[each].when
             if all(
-                control in possible and not any(_never(test, self.domains[control]) for test in tests)
+                control in possible and all(_can_hold(test, self.domains[control]) for test in tests)
                 for control, tests in when.items()
             ):
                 possible.add(each)
@@ -220,15 +220,21 @@ def _never(test: Test, domain: Domain) -> str | None:
     """What of a condition a setting can never be, in words; None: it can be all of it."""
     if isinstance(test, OneOf):
         return next((short(option) for option in test.options if not _takes(domain, option)), None)
+    return None if _can_hold(test, domain) else str(test)
+
+
+def _can_hold(test: Test, domain: Domain) -> bool:
+    """Whether any value of the domain meets a condition."""
+    if isinstance(test, OneOf):
+        return any(_takes(domain, option) for option in test.options)
     if isinstance(domain, Choice):
-        return None if any(map(test.holds, domain.options)) else str(test)
+        return any(map(test.holds, domain.options))
     if isinstance(domain, Fixed):
-        return None if test.holds(domain.value) else str(test)
+        return test.holds(domain.value)
     if isinstance(domain, Int):
-        return None if test.holds(_first_above(domain, test)) else str(test)
-    low, high = domain.low, domain.high
-    within = test.above is not None and low <= test.above < high
-    return None if test.holds(low) or test.holds(high) or within else str(test)
+        return test.holds(_first_above(domain, test))
+    within = test.above is not None and domain.low <= test.above < domain.high
+    return within or test.holds(domain.low) or test.holds(domain.high)
 
 
 def _takes(domain: Domain, value: Value) -> bool:
