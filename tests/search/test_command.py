@@ -53,7 +53,15 @@ class TestAsAModule:
         assert done.stderr.startswith("tune: There is no storage")
 
     def test_what_lies_in_the_current_folder_is_not_run(self, tmp_path: Path) -> None:
-        shadow(tmp_path, "search/__init__.py", "data/__init__.py", "models.py", "tune.py", "socket.py", "torch.py")
+        shadow(
+            tmp_path,
+            "search/__init__.py",
+            "data/__init__.py",
+            "models.py",
+            "tune.py",
+            "socket.py",
+            "torch.py",
+        )
         done = python("-P", "-m", "search", *RUN, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
 
