@@ -73,12 +73,19 @@ SETTINGS = tuple(
     Setting(
         name=name,
         meaning=name,
-        family={"depth": "mlp", "channels": "conv"}.get(name),
         ordered=name in (*NUMBERS, "batch_size", "depth"),
         log=False,
     )
     for name in (*OPTIONS, *NUMBERS)
 )
+
+OF_FAMILY = {"depth": "mlp", "channels": "conv"}
+"""Settings that one model family has."""
+
+
+def _is_active(name: str, settings: Mapping[str, Value]) -> bool:
+    return OF_FAMILY.get(name, settings["model"]) == settings["model"]
+
 
 Random = np.random.Generator
 
@@ -251,7 +258,7 @@ def make(draw: Random, condition: Condition) -> Made:
                 number=number,
                 state=state,
                 value=best if curve else None,
-                params=settings,
+                params={name: value for name, value in settings.items() if _is_active(name, settings)},
                 failure=Failure.DIVERGED if diverges else None,
             )
         )

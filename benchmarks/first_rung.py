@@ -38,8 +38,8 @@ from models.training import NORM_BATCH, Diverged, Training, evaluate, precision_
 from search.records import Value
 from search.seeds import derive
 from search.space.defaults import DEFAULT_EPOCHS, EARLY_LOOKS, default_space
-from search.space.domain import Choice, Domain, Fixed, Float
 from search.worker.spec import decode, signature_of
+from tune.space import Choice, Domain, Fixed, Float
 
 TASK = get_task("twodigit")
 BATCHES = (64, 128, 256)

@@ -20,12 +20,12 @@ from search.optuna_db.installed import optuna_schema
 from search.optuna_db.storage import Storage
 from search.records import HeadScore, Point, Scores, StudySpec, Value
 from search.space.defaults import DEFAULT_EPOCHS, default_space
-from search.space.domain import Choice, Fixed, Float, Space
 from search.space.file import space_entries
 from search.store import tables
 from search.store.metrics import report_to_row
 from search.study.ladder import Ladder, halvings_of
 from search.study.study import Study
+from tune.space import Choice, Domain, Float, Int, Space
 
 SPACE = default_space()
 EPOCHS = DEFAULT_EPOCHS["twodigit"]
@@ -52,16 +52,12 @@ def spec(sampler: str, pruner: str, space: Space = SPACE) -> StudySpec:
 def drawn(draw: random.Random) -> dict[str, tuple[distributions.BaseDistribution, Value]]:
     """Random settings of one trial, in the order in which they are asked for."""
     settings: dict[str, tuple[distributions.BaseDistribution, Value]] = {}
-    families = SPACE.domains["model"]
-    assert isinstance(families, Choice)
-    family = draw.choice(families.options)
-    for name, domain in SPACE.active(str(family)):
+
+    def choose(name: str, domain: Domain) -> Value:
         distribution: distributions.BaseDistribution
         value: Value
-        if isinstance(domain, Fixed):
-            continue
         if isinstance(domain, Choice):
-            value = family if name == "model" else draw.choice(domain.options)
+            value = draw.choice(domain.options)
             distribution = distributions.CategoricalDistribution(domain.options)
         elif isinstance(domain, Float):
             low, high = (
@@ -71,11 +67,15 @@ def drawn(draw: random.Random) -> dict[str, tuple[distributions.BaseDistribution
             value = min(domain.high, max(domain.low, math.exp(number) if domain.log else number))
             distribution = distributions.FloatDistribution(domain.low, domain.high, log=domain.log)
         else:
+            assert isinstance(domain, Int), "Space.complete asks for no others"
             value = draw.randrange(domain.low, domain.high + 1, domain.step)
             distribution = distributions.IntDistribution(
                 domain.low, domain.high, log=domain.log, step=domain.step
             )
         settings[name] = (distribution, value)
+        return value
+
+    SPACE.complete({}, choose)
     return settings
 
 

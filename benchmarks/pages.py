@@ -28,10 +28,10 @@ from search.analysis.ranking import best_point, winner
 from search.optuna_db.storage import Storage, open_storage
 from search.service.look import find
 from search.space.defaults import BY_NAME
-from search.space.domain import Fixed, Float, Int
 from search.worker.best_weights import BestWeights
 from search.worker.snapshot import keep, snapshot_of
 from search.worker.spec import signature_of
+from tune.space import Fixed, Float, Int
 
 
 def timed(url: str, *words: str) -> tuple[float, float]:

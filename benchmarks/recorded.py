@@ -21,8 +21,8 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from search.optuna_db.unnamed import copy_notes
-from search.space.domain import Choice, Domain, Fixed, Float, Int, Space
 from search.space.file import space_of_entries
+from tune.space import Choice, Domain, Fixed, Float, Int, Space
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

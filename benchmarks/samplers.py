@@ -31,13 +31,13 @@ from search.analysis.ranking import winner
 from search.optuna_db.storage import open_storage
 from search.records import Failure, State, Value
 from search.space.defaults import default_space
-from search.space.domain import Choice, Domain, Float, Int
 from search.study.chance import STARTUP_TRIALS
 from search.study.ladder import Ladder
 from search.study.promotion import Candidate
 from search.study.pruners import PRUNERS
 from search.study.samplers import SAMPLERS
 from search.study.study import ActiveTrial, Study
+from tune.space import Choice, Domain, Float, Int
 
 SPACE = default_space(("mlp",))
 LADDER = Ladder(epoch_images=36_000, epochs=8, halvings=3)
@@ -87,7 +87,7 @@ class Objective:
 
     def error(self, settings: Mapping[str, Value]) -> float:
         """At the end of the budget, without noise."""
-        at = {name: place(SPACE.domains[name], settings[name]) for name in CURVATURES}
+        at = {name: place(SPACE.domains[name], settings[name]) for name in CURVATURES if name in settings}
         rate = at.pop("lr") + 0.4 * (at["momentum"] - self.optimum["momentum"])  # they act together
         log = CURVATURES["lr"] * (rate - self.optimum["lr"]) ** 2
         log += sum(CURVATURES[name] * (each - self.optimum[name]) ** 2 for name, each in at.items())

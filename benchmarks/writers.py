@@ -30,9 +30,9 @@ from models.device import bfloat16_pays, choose_device, describe, prepare_proces
 from models.network import Network
 from search.records import Value
 from search.space.defaults import default_space
-from search.space.domain import Fixed
 from search.worker.spec import decode
 from search.worker.trial import learn
+from tune.space import Fixed
 
 WINDOWS = (25, 50, 100, 200, 400)
 LAGS = (1, 2, 10, 50, 100, 200, 500, 1000, 5000)

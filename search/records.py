@@ -7,9 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-Value = bool | int | float | str
-"""One setting of a trial, as it is stored and as it is written in a space file."""
-
+from tune.space import Value as Value  # records are made of settings, and others take both from here
 
 DIGITS = 12
 """Decimals that a mean of accuracies is rounded to. Accuracies are counts of at most some 100,000 examples:

@@ -32,14 +32,10 @@ class Setting:
     name: str
     meaning: str
     """a phrase for people, with the unit"""
-    family: str | None
-    """the model family that has it; None: all have it"""
     ordered: bool
     """numbers, not options"""
     log: bool
     """drawn on a logarithmic scale"""
-    needs: tuple[str, int] | None = None
-    """another setting, and what it must exceed for this one to do anything; None: it always does"""
 
 
 class Verdict(StrEnum):
@@ -151,12 +147,8 @@ def effects(
 
 
 def having(setting: Setting, trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """The trials in which a setting does something."""
-    there = [trial for trial in trials if setting.family in (None, trial.settings.get(FAMILY))]
-    if setting.needs is None:
-        return there
-    other, above = setting.needs
-    return [trial for trial in there if float(trial.settings.get(other, above)) > above]
+    """The trials in which a setting is active."""
+    return [trial for trial in trials if setting.name in trial.settings]
 
 
 def _effect(

@@ -10,11 +10,11 @@ from pathlib import Path
 from search.errors import ConfigError, UsageError, did_you_mean
 from search.service.create import MAX_NAME, SUFFIX, TASKS, DeviceName, RunRequest
 from search.space.defaults import FAMILIES, families_of
-from search.space.domain import Choice, Domain, Fixed, Float, Int
 from search.space.file import read_space
 from search.study.ladder import Ladder
 from search.study.pruners import make_pruning
 from search.study.samplers import make_sampler
+from tune.space import Choice, Domain, Fixed, Float, Int
 
 LEAST_STALL_S = 2.0
 """Below, workers would be ended that do nothing but train."""

@@ -14,13 +14,13 @@ from search.optuna_db.storage import Storage
 from search.records import StudyRecord, StudySpec
 from search.service.look import find
 from search.space.defaults import DEFAULT_EPOCHS, NORM_IMAGES, REFERENCES, default_space, families_of
-from search.space.domain import Space
 from search.space.file import read_space, space_entries
 from search.study.ladder import halvings_of
 from search.study.pruners import DEFAULT_PRUNER
 from search.study.reading import find_id
 from search.study.samplers import DEFAULT_SAMPLER
 from search.study.study import Study
+from tune.space import Space
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
     from data.mnist import Mnist

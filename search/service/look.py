@@ -12,10 +12,10 @@ from search.analysis.ranking import Gain, Ranking, best_point, gains, origin, wi
 from search.errors import ConfigError, TuneError, UsageError, did_you_mean
 from search.records import CheckpointRecord, Counts, ForeignTrial, Point, StudyRecord, TrialRecord, Worker
 from search.report.words import percent
-from search.space.domain import Space
 from search.space.file import space_of_entries
 from search.study.grid import is_discrete, is_exhausted
 from search.study.reading import Reading, TrialReader, find_id, open_reading
+from tune.space import Space
 
 if TYPE_CHECKING:  # optuna takes a while to import; commands that only look do without it
     from search.optuna_db.storage import Storage

@@ -20,11 +20,11 @@ from search.service.look import WholeStudy, precision_of, whole_study
 from search.service.output import may_write, write
 from search.service.read_confirmation import answers_of, confirmation
 from search.space.defaults import BY_NAME, FAMILIES, default_space, without_effect
-from search.space.domain import Choice, Fixed, Float, Int
 from search.space.file import space_entries, space_of_entries, space_toml
 from search.study.chance import drawn_at_random
 from search.study.ladder import Ladder
 from search.study.reading import open_reading
+from tune.space import Choice, Fixed, Float, Int
 
 if TYPE_CHECKING:  # torch takes a second to import
     from search.analysis.mistakes import Mistakes
@@ -98,10 +98,8 @@ def searched(record: StudyRecord) -> tuple[Setting, ...]:
             Setting(
                 name=name,
                 meaning=BY_NAME[name].meaning,
-                family=BY_NAME[name].family,
                 ordered=not any(isinstance(option, str | bool) for option in options),
                 log=isinstance(domain, Int | Float) and domain.log,
-                needs=BY_NAME[name].needs,
             )
         )
     return tuple(found)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from search.errors import UsageError, did_you_mean
 from search.records import Value
-from search.space.domain import Choice, Domain, Fixed, Float, Int, Space
+from tune.space import Choice, Domain, Fixed, Float, Int, Space, When
 
 FAMILIES = ("mlp", "conv")
 """The model families, in the words of `--model`."""
+
+
+def _of_family(name: str) -> When:
+    """The condition of a setting that one model family has."""
+    return When({"model": name})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,16 +30,24 @@ class Parameter:
     """the widest domain that makes sense; a space file may use any part of it"""
     default: Domain
     """where the search looks unless it is told otherwise"""
-    family: str | None = None
-    """the model family that has this setting; None: all have it"""
-    needs: tuple[str, int] | None = None
-    """another setting, and what it must exceed for this one to do anything; None: it always does"""
+    when: When = field(default_factory=When)
+    """what other settings must be for this one to do anything: most are of one model family only"""
+    drawn_despite: tuple[str, ...] = ()
+    """as in tune.space: settings of `when` that only hide this one, which TPE thus keeps in its group"""
+    otherwise: Value | None = None
+    """what holds where a condition of a space file switches it off; studies rely on it, so it never changes.
+    None: a network cannot do without the setting, which takes no more conditions so. See `in_effect`"""
     width: bool = False
     """whether a wider network has more of it"""
     tasks: tuple[str, ...] | None = None
     """the tasks for which it does anything; None: for all"""
     before: Value | None = None
     """what held in studies that were made before there was this setting; None: there always was"""
+
+    @property
+    def family(self) -> str | None:
+        """The model family that has this setting; None: all have it."""
+        return next((name for name in FAMILIES if _of_family(name) == self.when.only(("model",))), None)
 
 
 _ACTIVATIONS = ("relu", "leaky_relu", "elu", "tanh", "gelu", "silu")
@@ -64,18 +77,21 @@ PARAMETERS: tuple[Parameter, ...] = (
         meaning="momentum of SGD, first beta of Adam",
         legal=Float(low=0.0, high=0.9999),
         default=Float(low=0.8, high=0.98),
+        otherwise=0.9,
     ),
     Parameter(
         name="weight_decay",
         meaning="weight decay (not on biases and normalisation)",
         legal=Float(low=0.0, high=1.0),
         default=Float(low=1e-6, high=1e-2, log=True),
+        otherwise=0.0,
     ),
     Parameter(
         name="schedule",
         meaning="learning rate over the run",
         legal=Choice(options=("constant", "cosine", "one_cycle")),
         default=Fixed(value="cosine"),  # docs/decisions/003: what it gains shows only at the end of a run
+        otherwise="constant",
     ),
     Parameter(
         name="batch_size",
@@ -88,6 +104,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         meaning="share of the target spread over all classes",
         legal=Float(low=0.0, high=0.9),
         default=Float(low=0.0, high=0.2),  # docs/decisions/017
+        otherwise=0.0,
     ),
     Parameter(
         name="averaging",
@@ -95,6 +112,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         legal=Float(low=0.0, high=0.99),
         default=Fixed(value=0.1),  # docs/decisions/005
         before=0.0,
+        otherwise=0.0,
     ),
     # Data
     Parameter(
@@ -102,12 +120,14 @@ PARAMETERS: tuple[Parameter, ...] = (
         meaning="the same compositions every epoch, or fresh ones",
         legal=Choice(options=("fixed", "fresh")),
         default=Fixed(value="fresh"),  # docs/decisions/020: before an epoch is over there is no difference
+        otherwise="fixed",
     ),
     Parameter(
         name="shift",
         meaning="random shift of each digit, pixels",
         legal=Int(low=0, high=8),
         default=Fixed(value=0),  # docs/decisions/016: each digit has its place, and moving only costs
+        otherwise=0,
     ),
     Parameter(
         name="affine",
@@ -115,6 +135,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         legal=Float(low=0.0, high=4.0),
         default=Fixed(value=1.0),  # docs/decisions/017: what it gains, validation cannot show
         before=0.0,
+        otherwise=0.0,
     ),
     # Every network
     Parameter(
@@ -128,6 +149,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         meaning="dropout probability of the hidden layers",
         legal=Float(low=0.0, high=0.95),
         default=Float(low=0.0, high=0.5),
+        otherwise=0.0,
     ),
     # MLP
     Parameter(
@@ -135,14 +157,14 @@ PARAMETERS: tuple[Parameter, ...] = (
         meaning="hidden layers",
         legal=Int(low=1, high=16),
         default=Int(low=1, high=3),
-        family="mlp",
+        when=_of_family("mlp"),
     ),
     Parameter(
         name="width",
         meaning="units of the first hidden layer",
         legal=Int(low=1, high=16384),
         default=Int(low=64, high=512, log=True),
-        family="mlp",
+        when=_of_family("mlp"),
         width=True,
     ),
     Parameter(
@@ -150,8 +172,9 @@ PARAMETERS: tuple[Parameter, ...] = (
         meaning="width of each hidden layer relative to the one before",
         legal=Float(low=0.05, high=2.0),
         default=Float(low=0.5, high=1.0),
-        family="mlp",
-        needs=("depth", 1),
+        when=When({"model": "mlp", "depth": {"above": 1}}),
+        drawn_despite=("depth",),
+        otherwise=1.0,
     ),
     # Convolutions
     Parameter(
@@ -159,31 +182,33 @@ PARAMETERS: tuple[Parameter, ...] = (
         meaning="blocks of convolutions, each ended by 2×2 pooling",
         legal=Int(low=1, high=4),
         default=Int(low=2, high=3),
-        family="conv",
+        when=_of_family("conv"),
     ),
     Parameter(
         name="stem",
         meaning="convolutions in the first block",
         legal=Int(low=1, high=4),
         default=Fixed(value=1),  # docs/decisions/017: a second one costs most and brings least there
-        family="conv",
+        when=_of_family("conv"),
         before=1,
+        otherwise=1,
     ),
     Parameter(
         name="convolutions",
         meaning="convolutions in each later block",
         legal=Int(low=1, high=4),
         default=Int(low=1, high=2),
-        family="conv",
+        when=When({"model": "conv", "blocks": {"above": 1}}),
+        drawn_despite=("blocks",),
         before=1,
-        needs=("blocks", 1),
+        otherwise=1,
     ),
     Parameter(
         name="channels",
         meaning="channels of the first block",
         legal=Int(low=1, high=1024),
         default=Int(low=8, high=24, step=8),  # docs/decisions/020: 32 cost more than eight minutes allow
-        family="conv",
+        when=_of_family("conv"),
         width=True,
     ),
     Parameter(
@@ -191,37 +216,40 @@ PARAMETERS: tuple[Parameter, ...] = (
         meaning="channels of each block relative to the one before",
         legal=Float(low=0.25, high=8.0),
         default=Float(low=1.75, high=2.25),  # docs/decisions/023
-        family="conv",
-        needs=("blocks", 1),
+        when=When({"model": "conv", "blocks": {"above": 1}}),
+        drawn_despite=("blocks",),
+        otherwise=1.0,
     ),
     Parameter(
         name="divisor",
         meaning="channels are rounded to multiples of this",
         legal=Int(low=1, high=64),
         default=Fixed(value=8),
-        family="conv",
+        when=_of_family("conv"),
         before=1,
+        otherwise=1,
     ),
     Parameter(
         name="kernel",
         meaning="edge of the convolution kernel, pixels (odd)",
         legal=Choice(options=(1, 3, 5, 7)),
         default=Fixed(value=3),  # docs/decisions/016: 5 costs 1.7 times as much and brings nothing
-        family="conv",
+        when=_of_family("conv"),
     ),
     Parameter(
         name="batch_norm",
         meaning="batch normalisation after each convolution",
         legal=Choice(options=(False, True)),
         default=Fixed(value=True),  # docs/decisions/023
-        family="conv",
+        when=_of_family("conv"),
+        otherwise=False,
     ),
     Parameter(
         name="hidden",
         meaning="units of the first linear layer after the blocks",
         legal=Int(low=1, high=16384),
         default=Int(low=128, high=512, log=True),  # docs/decisions/023
-        family="conv",
+        when=_of_family("conv"),
         width=True,
     ),
     Parameter(
@@ -229,37 +257,42 @@ PARAMETERS: tuple[Parameter, ...] = (
         meaning="same keeps the picture's size, valid shrinks it by kernel - 1",
         legal=Choice(options=("same", "valid")),
         default=Fixed(value="same"),
-        family="conv",
+        when=_of_family("conv"),
+        otherwise="same",
     ),
     Parameter(
         name="hidden_layers",
         meaning="linear layers between the blocks and the heads",
         legal=Int(low=1, high=8),
         default=Fixed(value=1),
-        family="conv",
+        when=_of_family("conv"),
+        otherwise=1,
     ),
     Parameter(
         name="hidden_taper",
         meaning="width of each linear layer relative to the one before",
         legal=Float(low=0.05, high=2.0),
         default=Fixed(value=0.5),
-        family="conv",
-        needs=("hidden_layers", 1),
+        when=When({"model": "conv", "hidden_layers": {"above": 1}}),
+        drawn_despite=("hidden_layers",),
+        otherwise=0.5,
     ),
     Parameter(
         name="hidden_activation",
         meaning="whether the activation follows the linear layers too",
         legal=Choice(options=(False, True)),
         default=Fixed(value=True),
-        family="conv",
+        when=_of_family("conv"),
+        otherwise=True,
     ),
     Parameter(
         name="number_width",
         meaning="units that the number input is widened to (0: joins as one-hot)",
         legal=Int(low=0, high=1024),
         default=Fixed(value=64),
-        family="conv",
+        when=_of_family("conv"),
         tasks=("sum",),
+        otherwise=0,
     ),
 )
 
@@ -309,13 +342,50 @@ def default_space(families: tuple[str, ...] = FAMILIES) -> Space:
 
     `families` restricts it; settings that only other families have are left out.
     """
+    return Space(with_conditions(default_domains(families)))
+
+
+def default_domains(families: tuple[str, ...]) -> dict[str, Domain]:
+    """Where the search of these families looks, setting by setting, conditions apart."""
     domains: dict[str, Domain] = {}
     for parameter in PARAMETERS:
         if parameter.name == "model":
-            domains["model"] = Choice(options=families) if len(families) > 1 else Fixed(value=families[0])
+            domains["model"] = Choice(families) if len(families) > 1 else Fixed(families[0])
         elif parameter.family is None or parameter.family in families:
             domains[parameter.name] = parameter.default
-    return Space(
-        domains=domains,
-        families={p.name: frozenset({p.family}) for p in PARAMETERS if p.family and p.name in domains},
-    )
+    return domains
+
+
+def with_conditions(domains: Mapping[str, Domain]) -> dict[str, Domain]:
+    """These domains with the conditions, too, that the settings have in every space. A setting that is not
+    among them imposes none. Raises KeyError for a setting that is unknown."""
+    return {name: _conditional(domain, BY_NAME[name], domains) for name, domain in domains.items()}
+
+
+def _conditional(domain: Domain, parameter: Parameter, names: Collection[str]) -> Domain:
+    when = parameter.when.only(names)
+    if not when:
+        return domain
+    despite = {*domain.drawn_despite, *(name for name in parameter.drawn_despite if name in when)}
+    return replace(domain, when=when.both(domain.when), drawn_despite=tuple(sorted(despite)))
+
+
+_OTHERWISE: Mapping[str, Mapping[str, Value]] = MappingProxyType(
+    {
+        family: {
+            p.name: p.otherwise for p in PARAMETERS if p.otherwise is not None and p.family in (None, family)
+        }
+        for family in FAMILIES
+    }
+)
+
+
+def in_effect(settings: Mapping[str, Value]) -> dict[str, Value]:
+    """The settings of a trial, and for its inactive ones the values that hold without them.
+
+    Without a momentum SGD has none, and Adam its usual one.
+    """
+    found = {**_OTHERWISE.get(str(settings.get("model")), {}), **settings}
+    if "momentum" not in settings and settings.get("optimizer") in ("sgd", "nesterov"):
+        found["momentum"] = 0.0
+    return found

@@ -4,6 +4,7 @@ Every mistake in a file is reported at once.
     channels  = { low = 16, high = 64, log = true }   # a range
     optimizer = ["adamw", "nesterov"]                 # a choice
     dropout   = 0.25                                  # fixed, not searched
+    momentum  = { low = 0.0, high = 0.99, when = { optimizer = ["sgd", "nesterov"] } }  # a condition
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from reprlib import repr as short
+from typing import TypeVar
 
 from search.errors import ConfigError, did_you_mean
 from search.files import read_regular
 from search.records import Value
-from search.space.defaults import BY_NAME, FAMILIES, PARAMETERS, Parameter, default_space
-from search.space.domain import Choice, Domain, DomainError, Fixed, Float, Int, Space
+from search.space.defaults import BY_NAME, FAMILIES, PARAMETERS, Parameter, default_domains, with_conditions
+from tune.space import Choice, Domain, Fixed, Float, Int, Space, SpaceError, When, in_words, wrong_conditions
 
 MAX_BYTES = 64_000
 """Of a space file; one that names every setting takes some thousand."""
@@ -67,10 +70,10 @@ def read_space(path: Path, families: tuple[str, ...] = FAMILIES) -> Space:
 def change_space(entries: Mapping[str, object], families: tuple[str, ...], *, where: str) -> Space:
     """Like `read_space`, from a mapping that is already parsed; `where` opens every complaint."""
     problems: list[str] = []
+    unread: set[str] = set()
     if "model" in entries:
         families = _families(entries["model"], families, problems)
-    space = default_space(families)
-    domains = dict(space.domains)
+    domains = default_domains(families)
     for key, entry in entries.items():
         if key == "model":
             continue
@@ -83,12 +86,23 @@ def change_space(entries: Mapping[str, object], families: tuple[str, ...], *, wh
         else:
             try:
                 domains[key] = _domain(entry, BY_NAME[key])
-            except DomainError as error:
+            except SpaceError as error:
+                unread.add(key)
                 problems.append(f"{key}: {error}")
+    problems += _wrong_conditions(domains, unread)
     if problems:
         told = problems[:MAX_PROBLEMS] + ["and more"] * (len(problems) > MAX_PROBLEMS)
         raise ConfigError("\n".join(f"{where}: {problem}" for problem in told))
-    return Space(domains=domains, families=space.families)
+    return Space(with_conditions(domains))
+
+
+def _wrong_conditions(domains: Mapping[str, Domain], unread: Collection[str]) -> list[str]:
+    """What is wrong with the conditions of a file, by themselves and beside those of every space.
+
+    unread: settings whose domains are not those of the file; conditions on them are not judged.
+    """
+    wrong = list(wrong_conditions(domains)) or list(wrong_conditions(with_conditions(domains)))
+    return [f"{key}: {problem}" for key, problem in wrong if not {key, *domains[key].when} & {*unread}]
 
 
 def space_of_entries(entries: Mapping[str, object]) -> Space:
@@ -102,16 +116,14 @@ def space_of_entries(entries: Mapping[str, object]) -> Space:
         for parameter in PARAMETERS
         if parameter.before is not None and parameter.name not in entries and parameter.family in known
     }
-    entries = {**entries, **later}
-    return Space(
-        domains={name: _domain(entry, BY_NAME[name]) for name, entry in entries.items()},
-        families={name: frozenset({f}) for name in entries if (f := BY_NAME[name].family)},
-    )
+    domains = {name: _domain(entry, BY_NAME[name]) for name, entry in {**entries, **later}.items()}
+    return Space(with_conditions(domains))
 
 
 def space_entries(space: Space) -> dict[str, object]:
-    """The space in the form of a space file's entries."""
-    return {name: _entry(domain) for name, domain in space.domains.items()}
+    """The space in the form of a space file's entries. Conditions that a setting has in every space are not
+    written."""
+    return {name: _entry(domain, BY_NAME[name].when) for name, domain in space.domains.items()}
 
 
 def space_toml(entries: Mapping[str, object]) -> str:
@@ -136,32 +148,81 @@ def _families(entry: object, allowed: tuple[str, ...], problems: list[str]) -> t
     if chosen or not names:
         try:
             Choice(options=chosen)
-        except DomainError as error:
+        except SpaceError as error:
             problems.append(f"model: {error}")
     return tuple(dict.fromkeys(chosen)) or allowed
 
 
 def _domain(entry: object, parameter: Parameter) -> Domain:
-    """One entry of a space file as a domain inside what is legal. Raises DomainError naming every mistake."""
-    legal = parameter.legal
-    if isinstance(entry, dict):
-        return _range(entry, legal)
+    """One entry of a space file as a domain inside what is legal, with the file's conditions only.
+
+    Raises SpaceError naming every mistake.
+    """
+    if not isinstance(entry, dict):
+        return _plain(entry, parameter.legal)
+    problems: list[str] = []
+    when, domain = None, parameter.default
+    values = {key: value for key, value in entry.items() if key != "when"}
+    if "when" in entry:
+        when = _attempted(lambda: _when(entry["when"], parameter), problems)
+    if values or "when" not in entry:
+        domain = _attempted(lambda: _values(values, parameter.legal), problems) or domain
+    if problems:
+        raise SpaceError("; ".join(problems))
+    return domain if when is None else replace(domain, when=when)
+
+
+def _values(entry: Mapping[str, object], legal: Domain) -> Domain:
+    """The values of an entry that has a condition, too."""
+    if entry.keys() == {"options"} and isinstance(entry["options"], list):
+        return _plain(entry["options"], legal)
+    if entry.keys() == {"value"} and not isinstance(entry["value"], list):
+        return _plain(entry["value"], legal)
+    return _range(entry, legal)
+
+
+def _plain(entry: object, legal: Domain) -> Domain:
     if isinstance(entry, list):
         if len(entry) > MAX_OPTIONS:
-            raise DomainError(f"a list may have {MAX_OPTIONS:,} options, not {len(entry):,}")
+            raise SpaceError(f"a list may have {MAX_OPTIONS:,} options, not {len(entry):,}")
         problems: list[str] = []
         options = [_noted(option, legal, problems) for option in entry]
         if problems:
             problems[MAX_PROBLEMS:] = ["and more"] * (len(problems) > MAX_PROBLEMS)
-            raise DomainError("; ".join(problems))
-        return Choice(options=tuple(option for option in options if option is not None))
-    return Fixed(value=_value(entry, legal))
+            raise SpaceError("; ".join(problems))
+        return Choice(option for option in options if option is not None)
+    return Fixed(_value(entry, legal))
+
+
+def _when(entry: object, parameter: Parameter) -> When:
+    """The conditions that a file sets for a setting."""
+    if parameter.otherwise is None:
+        raise SpaceError(f"when: no network can do without {parameter.name}, so it can have no condition")
+    for values in entry.values() if isinstance(entry, dict) else ():
+        if isinstance(values, list) and len(values) > MAX_OPTIONS:
+            raise SpaceError(f"when: a list may have {MAX_OPTIONS:,} values, not {len(values):,}")
+    when = When(entry)  # type: ignore[arg-type]  # it checks
+    if parameter.family is not None and not when.only(("model",)).hold({"model": parameter.family}):
+        raise SpaceError(f"when: only the family {parameter.family} has {parameter.name}")
+    return when
+
+
+T = TypeVar("T")
+
+
+def _attempted(make: Callable[[], T], problems: list[str]) -> T | None:
+    """What `make` returns; None where it raises SpaceError, which is noted."""
+    try:
+        return make()
+    except SpaceError as error:
+        problems.append(str(error))
+        return None
 
 
 def _range(entry: Mapping[str, object], legal: Domain) -> Domain:
     if not isinstance(legal, Int | Float):
-        raise DomainError(f"must be {_words(legal)}, not a range")
-    known = {"low", "high", "log", "step"} if isinstance(legal, Int) else {"low", "high", "log"}
+        raise SpaceError(f"must be {in_words(legal)}, not a range")
+    known = {"low", "high", "log", "when", *({"step"} if isinstance(legal, Int) else ())}
     unknown = [key for key in entry if key not in known][:MAX_PROBLEMS]
     problems = [f"a range has no {short(key)}{did_you_mean(key[:100], known)}" for key in unknown]
     if "low" not in entry or "high" not in entry:
@@ -173,67 +234,52 @@ def _range(entry: Mapping[str, object], legal: Domain) -> Domain:
         _noted(entry[end], legal, problems, end) if end in entry else None for end in ("low", "high")
     )
     if problems or low is None or high is None or not isinstance(log, bool):
-        raise DomainError("; ".join(problems))
+        raise SpaceError("; ".join(problems))
     if isinstance(legal, Int):
         step = entry.get("step", 1)
         assert isinstance(low, int)
         assert isinstance(high, int)
         found = Int(low=low, high=high, log=log, step=step)  # type: ignore[arg-type]  # Int checks it
         if found.step > max(1, high - low):
-            raise DomainError(f"step must be at most {max(1, high - low)}, not {short(step)}")
+            raise SpaceError(f"step must be at most {max(1, high - low)}, not {short(step)}")
         return found
     return Float(low=float(low), high=float(high), log=log)
 
 
 def _noted(value: object, legal: Domain, problems: list[str], end: str = "") -> Value | None:
     """The value as `_value` has it; else None, and the complaint is noted, with the end of the range."""
-    try:
-        return _value(value, legal)
-    except DomainError as error:
-        problems.append(f"{end} {error}".lstrip())
-        return None
+    noted: list[str] = []
+    found = _attempted(lambda: _value(value, legal), noted)
+    problems += [f"{end} {problem}".lstrip() for problem in noted]
+    return found
 
 
 def _value(value: object, legal: Domain) -> Value:
-    """The value in the type of its setting (1 becomes 1.0 for a real number). Raises DomainError."""
+    """The value in the type of its setting (1 becomes 1.0 for a real number). Raises SpaceError."""
     if isinstance(legal, Float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value) if abs(value) < _NO_FLOAT else value
     if value not in legal:
-        raise DomainError(f"must be {_words(legal)}, not {short(value)}")
+        raise SpaceError(f"must be {in_words(legal)}, not {short(value)}")
     assert isinstance(value, bool | int | float | str)
     return value
 
 
-def _words(domain: Domain) -> str:
-    match domain:
-        case Int():
-            return f"a whole number from {domain.low} to {domain.high}"
-        case Float():
-            return f"a number from {domain.low:g} to {domain.high:g}"
-        case Choice():
-            return "one of " + ", ".join(str(option).lower() for option in domain.options)
-        case Fixed():
-            return str(domain.value)
-
-
-def _entry(domain: Domain) -> object:
-    match domain:
-        case Int():
-            entry: dict[str, object] = {"low": domain.low, "high": domain.high}
-            if domain.step != 1:
-                entry["step"] = domain.step
-            if domain.log:
-                entry["log"] = True
-            return entry
-        case Float():
-            entry = {"low": domain.low, "high": domain.high}
-            if domain.log:
-                entry["log"] = True
-            return entry
-        case Choice():
-            return list(domain.options)
-        case Fixed():
-            return domain.value
+def _entry(domain: Domain, usual: When) -> object:
+    """usual: the conditions that are not written."""
+    when = domain.when.without(usual)
+    if isinstance(domain, Choice):
+        options = list(domain.options)
+        return {"options": options, "when": when.entries()} if when else options
+    if isinstance(domain, Fixed):
+        return {"value": domain.value, "when": when.entries()} if when else domain.value
+    entry: dict[str, object] = {"low": domain.low, "high": domain.high}
+    if isinstance(domain, Int) and domain.step != 1:
+        entry["step"] = domain.step
+    if domain.log:
+        entry["log"] = True
+    if when:
+        entry["when"] = when.entries()
+    return entry
 
 
 def _shown(key: str) -> str:

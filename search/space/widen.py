@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from search.records import Value
-from search.space.defaults import BY_NAME
-from search.space.domain import Int
+from search.space.defaults import BY_NAME, in_effect
+from tune.space import Int
 
 
 def widened(settings: Mapping[str, Value], factor: float) -> dict[str, Value]:
@@ -23,7 +23,7 @@ def widened(settings: Mapping[str, Value], factor: float) -> dict[str, Value]:
             legal = BY_NAME[name].legal
             assert isinstance(legal, Int)
             assert isinstance(value, int)
-            step = int(settings["divisor"]) if name == "channels" else 1
+            step = int(in_effect(settings)["divisor"]) if name == "channels" else 1
             nearest = step * int(value * factor / step + 0.5)
             found[name] = max(value, min(max(nearest, value + step), legal.high))
     return found

@@ -1,8 +1,8 @@
 """The configurations of a discrete search space: how many there are, and whether a study has tried them all.
 
 Two trials have the same configuration if the same network is trained in the same way, but for the seed. So a
-setting counts only where it does something (the taper of an MLP with one hidden layer does nothing), and
-layers count by their units after rounding. Imports no Optuna: commands that only look ask too.
+setting counts only where it is active, and layers count by their units after rounding. Imports no Optuna:
+commands that only look ask too.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from models.widths import grown, tapered
 from search.records import State, StudySpec, TrialRecord, Value
-from search.space.defaults import BY_NAME, without_effect
-from search.space.domain import Choice, Domain, Fixed, Float, Int, Space
+from search.space.defaults import in_effect, without_effect
+from tune.space import Choice, Domain, Fixed, Float, Int, Space
 
 Settings = dict[str, Value]
 Identity = tuple[tuple[str, object], ...]
@@ -31,85 +31,73 @@ _LAYERS: Mapping[str, tuple[Callable[..., tuple[int, ...]], tuple[str, ...]]] = 
 """What of a network the settings of its layers decide together: the formula, and its arguments."""
 
 
-def identity(settings: Mapping[str, Value], task: str) -> Identity:
-    """Of complete settings; of incomplete ones something that no complete ones have."""
-    idle = without_effect(task)
-    does: dict[str, object] = {
-        name: value for name, value in settings.items() if name not in idle and _active(name, settings)
-    }
+def identity(settings: Mapping[str, Value], space: Space, task: str) -> Identity:
+    """Of the settings that a trial drew or was given, none of the active ones missing."""
+    return _identity(space.active(settings), without_effect(task))
+
+
+def _identity(active: Mapping[str, Value], idle: Collection[str]) -> Identity:
+    found = in_effect(active)
+    does: dict[str, object] = {name: value for name, value in found.items() if name not in idle}
     for layers, (formula, names) in _LAYERS.items():
-        if settings.keys() >= set(names):
-            does[layers] = formula(*(settings[name] for name in names))
+        if found.keys() >= set(names):
+            does[layers] = formula(*(found[name] for name in names))
             does = {name: value for name, value in does.items() if name not in names}
-    if settings.get("optimizer") == "nesterov" and settings.get("momentum") == 0:
+    if found.get("optimizer") == "nesterov" and found.get("momentum") == 0:
         does["optimizer"] = "sgd"
-    if settings.get("optimizer") == "adamw" and settings.get("weight_decay") == 0:
+    if found.get("optimizer") == "adamw" and found.get("weight_decay") == 0:
         does["optimizer"] = "adam"
     return tuple(sorted(does.items()))
-
-
-def _active(name: str, settings: Mapping[str, Value]) -> bool:
-    """Whether a setting does anything beside the others."""
-    needs = BY_NAME[name].needs
-    if needs is None or needs[0] not in settings:
-        return True
-    other = settings[needs[0]]
-    return isinstance(other, int | float) and other > needs[1]
 
 
 def is_discrete(space: Space, task: str) -> bool:
     """Whether the space has a finite number of configurations. One without networks has none to speak of."""
     idle = without_effect(task)
     return "model" in space.domains and not any(
-        isinstance(domain, Float) and domain.low < domain.high and name not in idle and _ever(name, space)
+        isinstance(domain, Float)
+        and domain.low < domain.high
+        and name not in idle
+        and space.can_be_active(name)
         for name, domain in space.domains.items()
     )
 
 
-def _ever(name: str, space: Space) -> bool:
-    """Whether there is a configuration in which the setting does anything."""
-    needs = BY_NAME[name].needs
-    if needs is None or needs[0] not in space.domains:
-        return True
-    other = space.domains[needs[0]]
-    if isinstance(other, Float):
-        return other.high > needs[1]
-    return any(_active(name, {needs[0]: value}) for value in _values(other))
-
-
 def configurations(space: Space, task: str, *, at_most: int = MOST) -> dict[Identity, Settings] | None:
-    """Every configuration of a discrete space with settings that have it, in the order of the space.
+    """Every configuration of a discrete space, with settings that have it as they are drawn, in the order of
+    the space.
 
     None for a continuous space, and where there are more than `at_most`, or more than MOST settings.
     """
     if not is_discrete(space, task):
         return None
     found: dict[Identity, Settings] = {}
-    for count, settings in enumerate(_every(space, task)):
-        found.setdefault(identity(settings, task), settings)
+    idle = without_effect(task)
+    for count, (drawn, active) in enumerate(_every(space, idle)):
+        found.setdefault(_identity(active, idle), drawn)
         if count >= MOST or len(found) > at_most:
             return None
     return found
 
 
-def _every(space: Space, task: str) -> Iterator[Settings]:
-    """All settings of a discrete space; those that do nothing have one value only."""
-    idle = without_effect(task)
+def _every(space: Space, idle: Collection[str]) -> Iterator[tuple[Settings, Settings]]:
+    """All settings of a discrete space, as drawn, and the active ones of each. Settings that are `idle` or
+    inactive have one value only."""
 
-    def rest(names: Sequence[tuple[str, Domain]], so_far: Settings) -> Iterator[Settings]:
-        if not names:
-            yield so_far
+    def rest(place: int, drawn: Settings, active: Settings) -> Iterator[tuple[Settings, Settings]]:
+        if place == len(space.order):
+            yield drawn, active
             return
-        (name, domain), *others = names
-        values = _values(domain)
-        if name in idle or not _active(name, so_far):
-            values = values[:1]
-        for value in values:
-            yield from rest(others, {**so_far, name: value})
+        name = space.order[place]
+        if not space.is_drawn(name, active):
+            yield from rest(place + 1, drawn, active)
+            return
+        is_active = space.is_active(name, active)
+        values = _values(space.domains[name])
+        for value in values if is_active and name not in idle else values[:1]:
+            one = {name: value}
+            yield from rest(place + 1, {**drawn, **one}, {**active, **one} if is_active else active)
 
-    for family in _values(space.domains["model"]):
-        others = [(name, domain) for name, domain in space.active(str(family)) if name != "model"]
-        yield from rest(others, {"model": family})
+    yield from rest(0, {}, {})
 
 
 def _values(domain: Domain) -> Sequence[Value]:
@@ -140,40 +128,34 @@ def untaken(
     The proposed ones, if theirs is not taken. Else those of the untaken configuration that differs from the
     proposed settings in the fewest values, so that a sampler that learns stays near what it found good;
     `seed` chooses among equals. Where the configurations are not listed (every: None), settings are drawn at
-    random. `given` ones stay as they are; where that leaves nothing untaken, the proposed ones are returned.
+    random. `given` ones stay as they are where they are active; where that leaves nothing untaken, the
+    proposed ones are returned.
     """
-    if identity(proposed, task) not in taken:
+    if identity(proposed, space, task) not in taken:
         return proposed
     draw = random.Random(seed)
     if every is None:
         while not given:
-            drawn = _at_random(space, draw)
-            if identity(drawn, task) not in taken:
+            drawn = space.complete({}, lambda _, domain: draw.choice(_values(domain)))
+            if identity(drawn, space, task) not in taken:
                 return drawn
         return proposed
-    free = [
-        settings
-        for each, settings in every.items()
-        if each not in taken and all(settings.get(name) == value for name, value in given.items())
-    ]
+    free = []
+    for each, settings in every.items():
+        active = {} if each in taken else space.active(settings)
+        if active and all(active.get(name, value) == value for name, value in given.items()):
+            free.append((settings, active))
     if not free:
         return proposed
-    distances = [_distance(proposed, settings) for settings in free]
+    wanted = space.active(proposed)
+    distances = [_distance(wanted, active) for _, active in free]
     least = min(distances)
-    return dict(draw.choice([s for s, distance in zip(free, distances, strict=True) if distance == least]))
+    return dict(draw.choice([s for (s, _), far in zip(free, distances, strict=True) if far == least]))
 
 
 def _distance(one: Mapping[str, Value], other: Mapping[str, Value]) -> int:
     """In how many settings they differ."""
     return sum(one.get(name) != value for name, value in other.items())
-
-
-def _at_random(space: Space, draw: random.Random) -> Settings:
-    settings: Settings = {"model": draw.choice(_values(space.domains["model"]))}
-    for name, domain in space.active(str(settings["model"])):
-        if name != "model":
-            settings[name] = draw.choice(_values(domain))
-    return settings
 
 
 def is_exhausted(spec: StudySpec, space: Space, trials: Collection[TrialRecord]) -> bool:
@@ -186,6 +168,10 @@ def is_exhausted(spec: StudySpec, space: Space, trials: Collection[TrialRecord])
         return False
     if any(each.state in (State.WAITING, State.RUNNING) for each in trials):
         return False
-    tried = {identity(each.settings, spec.task) for each in trials if each.reference is None}
+    tried = {
+        identity(each.settings, space, spec.task)
+        for each in trials
+        if each.reference is None and each.settings.keys() >= space.shape(each.settings).searched
+    }
     every = configurations(space, spec.task, at_most=len(tried))
     return every is not None and every.keys() <= tried

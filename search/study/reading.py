@@ -35,11 +35,11 @@ from search.records import (
     TrialRecord,
     Value,
 )
-from search.space.domain import Space
 from search.store.base import Store
 from search.store.location import Location, locate
 from search.store.sql import SQLStore
 from search.study.usable import Judge, fault_of_curve, usual_heads
+from tune.space import Space
 
 FEW = 20
 """So many leaders are read at a time until one of them can be used."""
@@ -140,7 +140,6 @@ class TrialReader:
         self._faults: dict[int, str] = {}
         self.left_out: dict[int, str] = {}
         """by number, what is wrong with trials that were left out"""
-        self._fixed_by_family: dict[str, Mapping[str, Value]] = {}
 
     def all(self) -> list[TrialRecord]:
         """All by number. Finished ones are read once by this object, so that polling is cheap."""
@@ -293,17 +292,17 @@ class TrialReader:
         value = trial.value
         if value is None and trial.steps:
             value = trial.steps[max(trial.steps)]
-        params, said = trial.settings, trial.user
+        said = trial.user
         pinned: Mapping[str, Value] = said.get(PINNED, {})
-        family = {**self._fixed(""), **params, **pinned}.get("model", "")  # not drawn yet: ""
+        shape = self._space.shape(trial.settings, pinned=pinned)
         return TrialRecord(
             trial_id=trial.trial_id,
             number=trial.number,
             state=trial.state,
             value=value,
-            params=params,
-            pinned=pinned,
-            fixed=self._fixed(str(family)),
+            params={name: each for name, each in trial.settings.items() if name in shape.searched},
+            pinned={name: each for name, each in pinned.items() if name in shape.searched},
+            fixed=shape.fixed,
             reference=said.get(REFERENCE),
             retry_of=said.get(RETRY_OF),
             confirming=confirming_of(said),
@@ -314,12 +313,6 @@ class TrialReader:
             started=trial.started,
             finished=trial.finished,
         )
-
-    def _fixed(self, family: str) -> Mapping[str, Value]:
-        """The settings of a family that are not searched: the same for each of its trials."""
-        if family not in self._fixed_by_family:
-            self._fixed_by_family[family] = self._space.fixed(family)
-        return self._fixed_by_family[family]
 
 
 def _foreign(trial: Facts) -> ForeignTrial:

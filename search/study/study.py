@@ -30,7 +30,6 @@ from search.optuna_db.trial_storage import TrialStorage
 from search.optuna_db.trial_writing import Rules
 from search.optuna_db.unnamed import study_id_of, trial_id_of
 from search.records import Confirming, Counts, Failure, Point, State, StudySpec, TrialRecord, Value
-from search.space.domain import Space
 from search.space.file import space_of_entries
 from search.store.base import LeaseLost
 from search.study.fidelity import at_one_rung
@@ -40,9 +39,10 @@ from search.study.ladder import Ladder
 from search.study.pruners import Pruning, make_pruning
 from search.study.reading import TrialReader, confirming_of, find_id
 from search.study.samplers import COMPARES_AT_ONE_RUNG, make_sampler
-from search.study.suggest import as_drawn, fitting, split_reference, suggest
+from search.study.suggest import as_drawn, fitting, split_leader, split_reference, suggest
 from search.study.taken import Taken
 from search.study.usable import Judge
+from tune.space import Space
 
 METRIC = "validation accuracy"
 """What the search maximises: the mean of the heads' accuracies."""
@@ -104,21 +104,21 @@ class ActiveTrial:
         self._adapter.unguard(self.trial_id)
 
     def suggest(self) -> dict[str, Value]:
-        """The trial's complete settings; drawn at the first call, the same ones afterwards."""
-        settings: dict[str, Value] = {}
+        """The trial's active settings; drawn at the first call, the same ones afterwards."""
+        instead: dict[str, Value] = {}
 
         def replace_if_taken() -> None:
             assert self._taken is not None
             found = self._taken.instead_of(proposed, self.trial_id, self.number)
             self._adapter.redraw(self.trial_id, as_drawn(found, self._space))
-            settings.clear()  # of a try of the transaction that failed
-            settings.update(found)
+            instead.clear()  # of a try of the transaction that failed
+            instead.update(found)
 
         searched = self._taken is not None and self.reference is None
         first = replace_if_taken if searched else None
         with self._still_ours(), self._adapter.drawing(self.trial_id, first):
             proposed = suggest(self._trial, self._space, self._pinned)
-        return settings if searched else proposed
+        return self._space.active(instead if searched else proposed, pinned=self._pinned)
 
     def note_parameters(self, parameters: int) -> None:
         """Notes how many trainable numbers the network has; written with the next report, or the end."""
@@ -365,7 +365,7 @@ class Study:
         self, confirming: Confirming, settings: Mapping[str, Value], *, reference: str | None
     ) -> None:
         """Queues one run of a confirmation; done once however often it is called."""
-        searched, pinned = split_reference(settings, self.space)
+        searched, pinned = split_leader(settings, self.space)
         attributes: dict[str, object] = {
             CONFIRMING: [confirming.candidate, confirming.seed],
             PINNED: pinned,

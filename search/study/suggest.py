@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 
 import optuna
 
 from search.records import Value
-from search.space.domain import Choice, Domain, Fixed, Float, Int, Space
+from search.space.defaults import in_effect
+from tune.space import Choice, Domain, Fixed, Float, Int, Space
 
 
 def suggest(trial: optuna.Trial, space: Space, pinned: Mapping[str, Value]) -> dict[str, Value]:
-    """Draws every setting that the space leaves open and returns the complete settings.
+    """Draws every setting that the space leaves open and returns all of them, those too that are drawn and
+    inactive nevertheless (`Space.active` leaves them out).
 
     `pinned` settings are taken as they are and not shown to the sampler: reference configurations may
-    lie outside the space. Settings of other model families are left out.
+    lie outside the space.
     """
-    settings = {"model": pinned.get("model") or _draw(trial, "model", space.domains["model"])}
-    for name, domain in space.active(str(settings["model"])):
-        if name not in settings and name not in pinned:
-            settings[name] = _draw(trial, name, domain)
-    return {**settings, **pinned}
+    return space.complete({}, partial(_draw, trial), pinned=pinned)
 
 
 def _draw(trial: optuna.Trial, name: str, domain: Domain) -> Value:
@@ -80,7 +79,8 @@ def _typed(value: object, domain: Domain | None) -> Value | None:
 def split_reference(
     reference: Mapping[str, Value], space: Space
 ) -> tuple[dict[str, Value], dict[str, Value]]:
-    """Parts a reference's settings into those that the space can express and those it cannot.
+    """Parts a reference's settings into those that the space can express and those it cannot: values outside
+    of it, and settings that it does not draw beside the others.
 
     Returns (searched, pinned). Settings that the space fixes at the reference's own value are in neither.
     """
@@ -92,4 +92,19 @@ def split_reference(
             pinned[name] = value
         elif not isinstance(domain, Fixed):
             searched[name] = value
-    return searched, pinned
+    drawn = space.complete(searched, lambda *_: None, pinned=pinned)
+    pinned |= {name: value for name, value in searched.items() if name not in drawn}
+    return {name: value for name, value in searched.items() if name in drawn}, pinned
+
+
+def split_leader(settings: Mapping[str, Value], space: Space) -> tuple[dict[str, Value], dict[str, Value]]:
+    """Like `split_reference`, for a trial of this space whose network may have been widened: settings that it
+    is without, and that the wider network would have, are pinned at what holds without them."""
+    searched, pinned = split_reference(settings, space)
+    usual = in_effect(settings)
+    while True:
+        shape = space.shape(searched, pinned=pinned)
+        new = (shape.searched | shape.fixed.keys()) & usual.keys() - settings.keys() - pinned.keys()
+        if not new:
+            return searched, pinned
+        pinned |= {name: usual[name] for name in new}

@@ -9,8 +9,8 @@ from search.optuna_db.ownership import REFERENCE
 from search.optuna_db.trial_facts import Facts, News
 from search.records import State, StudySpec
 from search.seeds import derive
-from search.space.domain import Space
 from search.study.grid import Identity, Settings, configurations, identity, untaken
+from tune.space import Space
 
 
 class Taken:
@@ -43,10 +43,8 @@ class Taken:
             if not self._usable(trial) or REFERENCE in trial.user:
                 continue
             settings = {**trial.given, **trial.settings}
-            family = str(settings.get("model", self._space.fixed("").get("model")))
-            settings = {**self._space.fixed(family), **settings}
-            if settings.keys() >= {name for name, _ in self._space.active(family)}:
-                self._identities[trial.trial_id] = identity(settings, self._task)
+            if settings.keys() >= self._space.shape(settings).searched:
+                self._identities[trial.trial_id] = identity(settings, self._space, self._task)
             elif trial.state is not State.FAILED:
                 self._undrawn.add(trial.trial_id)
 
@@ -66,7 +64,7 @@ class Taken:
         self.look()
         [trial] = self._trials.facts_of([trial_id])
         if trial.params:  # an earlier try of this transaction was written, and we never heard of it
-            return {**self._space.fixed(str(proposed["model"])), **trial.settings}
+            return self._space.complete(trial.settings, lambda *_: None)
         others = {each for other, each in self._identities.items() if other != trial_id}
         return untaken(
             proposed,

@@ -24,7 +24,7 @@ from search.optuna_db.ownership import (
 )
 from search.optuna_db.trial_facts import FIXED_PARAMS, FOREIGN_VALUE, Facts
 from search.records import CurveCheck, Failure, State, TrialRecord
-from search.space.domain import Choice, Domain, Fixed, Float, Int, Space
+from tune.space import Choice, Domain, Fixed, Float, Int, Space
 
 ROUNDING = 1e-9
 """A sampler may come so much nearer to an end of a range than its limits, relative to their size."""
@@ -40,8 +40,6 @@ class Judge:
         self._space = space
         self._fits: dict[tuple[str, object], Callable[[object], bool] | None] = {}
         """by parameter and distribution in JSON; None: not the distribution that the space has for it"""
-        self._active: dict[str, frozenset[str]] = {}
-        """the settings of each family"""
 
     def fault(self, trial: Facts) -> str | None:
         """What is wrong with a trial, to follow "Trial 7 of x is left out: "; None: nothing is.
@@ -84,10 +82,8 @@ class Judge:
         settings = trial.settings
         if trial.value is not None and "model" not in settings:
             return "it lacks the setting model"
-        family = str(settings.get("model", ""))
-        if family not in self._active:
-            self._active[family] = frozenset(name for name, _ in self._space.active(family))
-        if trial.params and (missing := self._active[family] - settings.keys()):
+        searched = self._space.shape(settings, pinned=trial.pinned).searched
+        if trial.params and (missing := searched - settings.keys()):
             return f"it lacks the setting {', '.join(sorted(missing))}"
         return None
 

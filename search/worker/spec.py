@@ -13,6 +13,7 @@ from models.references import REFERENCES
 from models.training import Precision, TrainingConfig
 from search.records import Confirming, Value
 from search.seeds import derive
+from search.space.defaults import in_effect
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,11 +39,12 @@ def signature_of(task: Task) -> Signature:
 def decode(
     settings: Mapping[str, Value], *, images: int, seed: int, precision: Precision, norm_images: int = 0
 ) -> TrialSpec:
-    """The typed configs of a trial's settings. `images` is its budget in training images, `norm_images` its
-    study's.
+    """The typed configs of a trial's settings; inactive ones have the values that hold without them. `images`
+    is its budget in training images, `norm_images` its study's.
 
     Raises KeyError for a setting that is missing and InvalidConfig for one that cannot be.
     """
+    settings = in_effect(settings)
     family = FAMILIES[str(settings["model"])].config
     return TrialSpec(
         model=family(**_subset(settings, family)),

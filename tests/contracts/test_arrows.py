@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ FLOORS = {
     "search.machine": 0,
     "search.redaction": 0,
     "search.filesystem": 0,
+    "tune": -1,
 }
 """Room -> floor. A room imports from its own floor only within itself, else from floors below."""
 
@@ -50,8 +52,8 @@ LIBRARIES = {
 """Library -> the rooms that may import it, or single modules: the dashboard reads Optuna's own storage."""
 
 NOT_THE_ROOMS_BELOW = {
-    "data": {"search.records", "search.errors", "search.files", "search.seeds"},
-    "models": {"search.records", "search.errors", "search.files", "search.seeds"},
+    "data": {"search.records", "search.errors", "search.files", "search.seeds", "tune"},
+    "models": {"search.records", "search.errors", "search.files", "search.seeds", "tune"},
     "search.report": {"data", "models"},
     "search.store": {"data", "models", "search.analysis"},
     "search.space": {"data", "models", "search.analysis"},
@@ -69,7 +71,7 @@ NOT_THE_ROOMS_BELOW = {
 IMPORTED_BY = {"search.report": {"search.service", "search.cli"}}
 """Room -> the only rooms that may import it: pages and sentences decide nothing that a worker needs."""
 
-FILES = sorted(path for top in ("data", "models", "search") for path in (ROOT / top).rglob("*.py"))
+FILES = sorted(path for top in ("data", "models", "search", "tune") for path in (ROOT / top).rglob("*.py"))
 
 
 def room_of(module: str) -> str | None:
@@ -140,6 +142,7 @@ def test_imports_only_what_stands_below(path: Path) -> None:
         ("search/serve/x.py", "data.task.Task", "an exported model runs where torch is not installed"),
         ("search/serve/x.py", "search.analysis.intervals.wilson", "serve stands on the ground floor"),
         ("search/service/x.py", "onnxruntime.InferenceSession", "only models and serve run a file"),
+        ("tune/x.py", "search.errors.UsageError", "the interpreters of users import tune alone"),
     ],
 )
 def test_a_breach_is_found(place: str, name: str, why: str) -> None:
@@ -197,3 +200,12 @@ def test_one_room_alone_names_what_is_private_to_optuna(path: Path) -> None:
 )
 def test_a_private_name_is_found(text: str) -> None:
     assert private_names_of_optuna(ast.parse(text))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tune").rglob("*.py")), ids=lambda path: path.name)
+def test_what_users_import_runs_on_their_interpreters(path: Path) -> None:
+    """Python 3.9, and nothing installed: the standard library and `tune` itself."""
+    ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
+    found = {name.split(".")[0] for _, name in imports(path)}
+    assert found <= {*sys.stdlib_module_names, "tune"}
+    assert (ROOT / "tune" / "py.typed").exists()

@@ -11,10 +11,10 @@ from sqlalchemy import Engine, event
 
 from search.optuna_db.storage import Storage
 from search.records import StudySpec
-from search.space.domain import Fixed, Float, Int, Space
 from search.space.file import space_entries
 from search.study.ladder import Ladder
 from search.study.study import Study
+from tune.space import Fixed, Float, Int, Space
 
 SPACE = Space(
     domains={

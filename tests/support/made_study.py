@@ -24,11 +24,11 @@ from search.report.one_study.material import Material
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
 EPOCH = 1000
 
-OPTIMIZER = Setting(name="optimizer", meaning="optimiser", family=None, ordered=False, log=False)
-DROPOUT = Setting(name="dropout", meaning="probability", family=None, ordered=True, log=False)
-DEPTH = Setting(name="depth", meaning="hidden layers", family="mlp", ordered=True, log=False)
-TAPER = Setting(name="taper", meaning="taper", family="mlp", ordered=True, log=False, needs=("depth", 1))
-MODEL = Setting(name="model", meaning="family", family=None, ordered=False, log=False)
+OPTIMIZER = Setting(name="optimizer", meaning="optimiser", ordered=False, log=False)
+DROPOUT = Setting(name="dropout", meaning="probability", ordered=True, log=False)
+DEPTH = Setting(name="depth", meaning="hidden layers", ordered=True, log=False)
+TAPER = Setting(name="taper", meaning="taper", ordered=True, log=False)
+MODEL = Setting(name="model", meaning="family", ordered=False, log=False)
 SETTINGS = (OPTIMIZER, DROPOUT, DEPTH)
 
 

@@ -53,19 +53,27 @@ class TestAsAModule:
         assert done.stderr.startswith("tune: There is no storage")
 
     def test_what_lies_in_the_current_folder_is_not_run(self, tmp_path: Path) -> None:
-        shadow(tmp_path, "search/__init__.py", "data/__init__.py", "models.py", "socket.py", "torch.py")
+        shadow(
+            tmp_path,
+            "search/__init__.py",
+            "data/__init__.py",
+            "models.py",
+            "tune.py",
+            "socket.py",
+            "torch.py",
+        )
         done = python("-P", "-m", "search", *RUN, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
 
     def test_without_p_only_a_package_of_our_own_name_is_in_the_way(self, tmp_path: Path) -> None:
-        shadow(tmp_path, "data/__init__.py", "models.py", "torch.py")
+        shadow(tmp_path, "data/__init__.py", "models.py", "tune/__init__.py", "torch.py")
         done = python("-m", "search", *RUN, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
 
 
 def test_the_workers_of_the_script_do_not_run_what_lies_in_the_current_folder(tmp_path: Path) -> None:
     """A spawned process looks for Python's own modules there, unless it is told not to."""
-    shadow(tmp_path, "socket.py", "signal.py", "data/__init__.py")
+    shadow(tmp_path, "socket.py", "signal.py", "tune.py", "data/__init__.py")
     script = tmp_path / "elsewhere" / "tune"
     script.parent.mkdir()
     script.write_text("from search.cli.app import main\nif __name__ == '__main__':\n    main()\n")

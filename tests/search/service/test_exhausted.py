@@ -18,7 +18,6 @@ from search.records import Failure, State, StudySpec
 from search.service.create import RunRequest, create_or_resume
 from search.service.look import studies
 from search.service.run import _open
-from search.space.domain import Space
 from search.space.file import change_space, space_entries
 from search.study.grid import identity
 from search.study.ladder import Ladder
@@ -27,6 +26,7 @@ from search.study.samplers import SAMPLERS
 from search.study.study import ActiveTrial, Study
 from search.worker.context import prepare
 from search.worker.worker_loop import work
+from tune.space import Space
 
 TWO = """
 optimizer = "adamw"
@@ -250,5 +250,6 @@ def test_commands_call_it_exhausted_and_a_worker_for_ever_passes_on(
     assert '"reason": "exhausted"' in printed("worker", "two", "--json")
     printed("report", "two", "--out", "report.html")
     assert "The search space is exhausted after 2 of 200 trials" in (tmp_path / "report.html").read_text()
-    trials = context.study.trials()
-    assert len({identity(trial.settings, "twodigit") for trial in trials}) == 2
+    trials, space = context.study.trials(), context.study.space
+    assert len({identity(trial.settings, space, "twodigit") for trial in trials}) == 2
+    assert not any("taper" in trial.settings for trial in trials), "drawn, and without effect"

@@ -24,11 +24,11 @@ from search.service.create import RunRequest, create_or_resume
 from search.service.look import whole_study
 from search.service.report import command, drawn, gather, searched
 from search.space.defaults import default_space
-from search.space.domain import Fixed
 from search.space.file import read_space, space_entries, space_toml
 from search.study.chance import STARTUP_TRIALS, drawn_at_random
 from search.study.ladder import Ladder
 from search.study.samplers import make_sampler
+from tune.space import Fixed
 
 
 @pytest.fixture
@@ -244,4 +244,3 @@ class TestAgain:
         assert not fixed & set(found)
         assert (found["lr"].ordered, found["lr"].log) == (True, True)
         assert (found["optimizer"].ordered, found["batch_size"].ordered) == (False, True)
-        assert (found["depth"].family, found["dropout"].family) == ("mlp", None)

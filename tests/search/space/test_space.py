@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import json
 from pathlib import Path
 
 import pytest
@@ -16,48 +16,13 @@ from search.space.defaults import (
     FAMILIES,
     PARAMETERS,
     default_space,
+    in_effect,
     shown_settings,
     without_effect,
 )
-from search.space.domain import Choice, Domain, DomainError, Fixed, Float, Int
-from search.space.file import change_space, read_space, space_entries, space_of_entries
+from search.space.file import change_space, read_space, space_entries, space_of_entries, space_toml
 from search.space.widen import widened
-
-
-class TestDomain:
-    @pytest.mark.parametrize(
-        ("make", "complaint"),
-        [
-            (lambda: Int(low=3, high=2), "low must not exceed high, but 3 > 2"),
-            (lambda: Int(low=0, high=2, log=True), "low must be above 0 on a logarithmic scale, not 0"),
-            (lambda: Int(low=1, high=9, log=True, step=2), "step must be 1 on a logarithmic scale, not 2"),
-            (lambda: Int(low=1, high=9, step=0), "step must be at least 1, not 0"),
-            (lambda: Int(low=1.5, high=2), "low must be a whole number, not 1.5"),  # type: ignore[arg-type]
-            (lambda: Int(low=True, high=2), "low must be a whole number, not True"),
-            (lambda: Float(low=0.0, high=float("nan")), "high must be a finite number, not nan"),
-            (lambda: Float(low=-1.0, high=1.0, log=True), "low must be above 0"),
-            (lambda: Choice(options=()), "must name at least one"),
-            (lambda: Choice(options=("a", "a")), "options must differ"),
-        ],
-    )
-    def test_nonsense_is_refused_with_the_rule_and_the_value(self, make, complaint) -> None:  # type: ignore[no-untyped-def]
-        with pytest.raises(DomainError, match=re.escape(complaint)):
-            make()
-
-    @pytest.mark.parametrize(
-        ("domain", "inside", "outside"),
-        [
-            (Int(low=2, high=8, step=2), [2, 4, 8], [3, 9, 0, 2.0, True, "2"]),
-            (Float(low=0.0, high=1.0), [0.0, 0.5, 1, 1.0], [-0.1, 1.1, True, "0.5", float("nan")]),
-            (Choice(options=(1, True, "a")), [1, True, "a"], [0, False, "b", 1.0]),
-            (Fixed(value=64), [64], [64.0, 65, "64"]),
-        ],
-    )
-    def test_knows_what_it_contains(
-        self, domain: Domain, inside: list[object], outside: list[object]
-    ) -> None:
-        assert [value for value in inside if value not in domain] == []
-        assert [value for value in outside if value in domain] == []
+from tune.space import Choice, Domain, Fixed, Float, Int, Value, When
 
 
 class TestDefaults:
@@ -72,12 +37,46 @@ class TestDefaults:
         assert [value for value in corners if value not in parameter.legal] == []
 
     def test_a_family_has_its_own_settings_only(self) -> None:
-        names = dict(default_space(("mlp",)).active("mlp"))
-        assert "width" in names
-        assert "channels" not in names
+        assert "width" in default_space(("mlp",)).domains
+        assert "channels" not in default_space(("mlp",)).domains
         both = default_space()
-        assert "channels" in dict(both.active("conv"))
-        assert "channels" not in dict(both.active("mlp"))
+        assert "channels" in both.shape({"model": "conv"}).searched
+        assert "channels" not in both.shape({"model": "mlp"}).searched
+
+    def test_a_setting_that_does_nothing_is_drawn_and_inactive(self) -> None:
+        """TPE models the settings of each family together: what a family has, each of its trials has."""
+        space = default_space()
+        for parameter in PARAMETERS:
+            assert set(parameter.when) == {
+                *parameter.drawn_despite,
+                *(("model",) if parameter.family else ()),
+            }
+        drawn = {"model": "mlp", "depth": 1, "taper": 0.7}
+        assert space.complete(drawn, lambda *_: None)["taper"] == 0.7
+        assert "taper" not in space.active(drawn)
+        assert space.active({**drawn, "depth": 2})["taper"] == 0.7
+        assert space.is_drawn("taper", {"model": "mlp"})
+        assert not space.is_drawn("taper", {"model": "conv"})
+
+    def test_settings_are_drawn_in_the_order_in_which_they_always_were(self) -> None:
+        space = default_space()
+        assert space.order == tuple(space.domains) == tuple(BY_NAME)
+
+    @pytest.mark.parametrize(
+        ("settings", "momentum"),
+        [
+            ({"optimizer": "sgd"}, 0.0),
+            ({"optimizer": "nesterov"}, 0.0),
+            ({"optimizer": "adam"}, 0.9),
+            ({"optimizer": "adam", "momentum": 0.5}, 0.5),
+        ],
+    )
+    def test_without_a_setting_it_does_nothing(self, settings: dict[str, Value], momentum: float) -> None:
+        found = in_effect({"model": "conv", **settings})
+        assert found["momentum"] == momentum
+        assert (found["dropout"], found["hidden_layers"], found["schedule"]) == (0.0, 1, "constant")
+        assert "taper" not in found, "which only the other family has"
+        assert all(value in BY_NAME[name].legal for name, value in found.items())
 
     def test_only_a_task_with_a_number_shows_the_setting_of_the_number(self) -> None:
         for name, task in TASKS.items():
@@ -88,7 +87,7 @@ class TestDefaults:
 
     def test_few_enough_dimensions_for_the_sampler(self) -> None:
         """TPE learns little from 100 trials in many dimensions; a new default must replace another."""
-        searched = [d for _, d in default_space(("conv",)).active("conv") if not isinstance(d, Fixed)]
+        searched = [d for d in default_space(("conv",)).domains.values() if not isinstance(d, Fixed)]
         assert len(searched) <= 16
 
 
@@ -130,11 +129,11 @@ class TestFile:
             "weight_decay = { low = 0, high = 1 }\nkernel = 7\n"
         )
         space = read_space(path)
-        assert space.domains["channels"] == Int(low=16, high=128, log=True)
+        assert space.domains["channels"] == Int(16, 128, log=True, when={"model": "conv"})
         assert space.domains["optimizer"] == Choice(options=("adamw",))
         assert space.domains["dropout"] == Fixed(value=0.25)
         assert space.domains["weight_decay"] == Float(low=0.0, high=1.0)
-        assert space.domains["kernel"] == Fixed(value=7)
+        assert space.domains["kernel"] == Fixed(7, when={"model": "conv"})
         untouched = set(space.domains) - {"channels", "optimizer", "dropout", "weight_decay", "kernel"}
         assert all(space.domains[name] == default_space().domains[name] for name in untouched)
 
@@ -194,6 +193,80 @@ class TestFile:
             "f.toml: dropout: must be a number from 0 to 0.95, not 2.0",
         ]
 
+    @pytest.mark.parametrize(
+        ("entries", "complaints"),
+        [
+            (
+                {"momentum": {"low": 0.0, "when": {"optimizer": []}}, "dropout": {"when": {"momentum": "x"}}},
+                [
+                    "momentum: when: the list of values of optimizer must name at least one; a range",
+                ],
+            ),
+            (
+                {"momentum": {"when": {"optimizer": "sdg"}}, "dropout": {"when": {"optimzer": "sgd"}}},
+                [
+                    "momentum: when: optimizer is never 'sdg' (it is one of sgd, nesterov, adam, adamw)",
+                    "dropout: when names optimzer, which is no setting of this space (did you mean opti",
+                ],
+            ),
+            (
+                {"optimizer": ["adam", "sgd"], "momentum": {"when": {"optimizer": ["sgd", "nesterov"]}}},
+                ["momentum: when: optimizer is never 'nesterov' (it is one of adam, sgd)"],
+            ),
+            (
+                {"hidden_layers": {"low": 1, "high": 2, "when": {"hidden_taper": 0.3}}, "hidden_taper": 0.3},
+                ["hidden_layers: when leads back to the setting itself: hidden_layers → hidden_taper → "],
+            ),
+            (
+                {"lr": {"when": {"model": "mlp"}}},
+                ["lr: when: no network can do without lr, so it can have no"],
+            ),
+            ({"taper": {"when": {"model": "conv"}}}, ["taper: when: only the family mlp has taper"]),
+            (
+                {"taper": {"when": {"depth": 9}}},
+                ["taper: when: depth is never 9 (it is a whole number from 1"],
+            ),
+            ({"taper": {"when": "deep"}}, ["taper: when must name settings with their values, such as"]),
+            (
+                {"dropout": {"when": {"lr": list(range(1001))}}},
+                ["dropout: when: a list may have 1,000 values"],
+            ),
+            ({"dropout": {"options": 3, "when": {"model": "mlp"}}}, ["dropout: a range has no 'options'"]),
+            ({"model": {"options": ["mlp"], "when": {"lr": 1}}}, ["model: no such family"]),
+        ],
+    )
+    def test_a_wrong_condition_is_named(self, entries: dict[str, object], complaints: list[str]) -> None:
+        with pytest.raises(ConfigError) as caught:
+            change_space(entries, FAMILIES, where="f.toml")
+        told = str(caught.value).splitlines()
+        assert len(told) == len(complaints)
+        assert [
+            line for line, words in zip(told, complaints, strict=True) if f"f.toml: {words}" not in line
+        ] == []
+
+    def test_a_condition_is_read_and_written(self, tmp_path: Path) -> None:
+        text = (
+            'momentum = { low = 0.0, high = 0.99, when = { optimizer = ["sgd", "nesterov"] } }\n'
+            "batch_norm = { options = [true, false], when = { channels = { above = 8 } } }\n"
+            'averaging = { value = 0.2, when = { model = "mlp", dropout = { above = 0.1, below = 0.3 } } }\n'
+            'label_smoothing = { when = { schedule = "cosine" } }\n'
+            "taper = { low = 0.5, high = 1.0, when = { depth = { above = 1 } } }\n"
+        )
+        path = tmp_path / "space.toml"
+        path.write_text(text)
+        space = read_space(path)
+        assert space.domains["momentum"] == Float(0.0, 0.99, when={"optimizer": ["sgd", "nesterov"]})
+        assert space.domains["batch_norm"].when == When({"model": "conv", "channels": {"above": 8}})
+        entries = space_entries(space)
+        assert space_toml(
+            {name: entries[name] for name in ("momentum", "batch_norm", "averaging")}
+        ) == "\n".join(text.splitlines()[:3])
+        assert entries["label_smoothing"] == {"low": 0.0, "high": 0.2, "when": {"schedule": "cosine"}}
+        assert entries["taper"] == {"low": 0.5, "high": 1.0}, "it has this condition in every space"
+        path.write_text(space_toml(entries))
+        assert read_space(path) == space
+        assert space_of_entries(json.loads(json.dumps(entries))) == space
+
     def test_a_setting_of_a_family_that_is_not_searched(self) -> None:
         with pytest.raises(ConfigError, match="channels: belongs to the family conv, which is not searched"):
             change_space({"channels": 8}, ("mlp",), where="f.toml")
@@ -216,6 +289,15 @@ class TestFile:
             st.lists(st.sampled_from([p.name for p in PARAMETERS if p.name != "model"]), unique=True)
         )
         entries = {name: data.draw(_entry(BY_NAME[name].legal), label=name) for name in names}
+        conditional = [p.name for p in PARAMETERS if p.otherwise is not None and p.name in entries]
+        for name in data.draw(st.lists(st.sampled_from(conditional), unique=True)) if conditional else ():
+            families = [BY_NAME[name].family] if BY_NAME[name].family else list(FAMILIES)
+            when = data.draw(st.sampled_from([{"model": families}, {"lr": {"above": 0}}]), label=name)
+            entry = entries[name]
+            if isinstance(entry, dict):
+                entries[name] = {**entry, "when": when}
+            else:
+                entries[name] = {"options" if isinstance(entry, list) else "value": entry, "when": when}
         space = change_space(entries, FAMILIES, where="f.toml")
         assert change_space(space_entries(space), FAMILIES, where="f.toml") == space
         assert space_of_entries(space_entries(space)) == space
@@ -227,7 +309,8 @@ class TestFile:
         old = {name: entry for name, entry in entries.items() if name not in ("averaging", "divisor")}
         domains = space_of_entries(old).domains
         assert domains["averaging"] == Fixed(value=0.0)
-        assert domains.get("divisor") == (Fixed(value=1) if "conv" in families else None)
+        divisor = Fixed(1, when={"model": "conv"})
+        assert domains.get("divisor") == (divisor if "conv" in families else None)
         assert set(domains) == set(entries)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,12 +14,12 @@ from hypothesis import strategies as st
 from data.tasks import get_task
 from models.network import build
 from search.records import State, StudySpec, TrialRecord, Value
-from search.space.defaults import FAMILIES, default_space
-from search.space.domain import Space
+from search.space.defaults import BY_NAME, FAMILIES, default_space
 from search.space.file import change_space, space_entries
 from search.study import grid
-from search.study.grid import configurations, identity, is_discrete, is_exhausted, untaken
+from search.study.grid import _values, configurations, identity, is_discrete, is_exhausted, untaken
 from search.worker.spec import decode, reference_settings, signature_of
+from tune.space import Space
 
 FIXED: dict[str, object] = {
     "optimizer": "adamw",
@@ -76,8 +79,8 @@ def test_a_discrete_space_has_so_many_configurations(space: Space, task: str, si
     assert every is not None
     assert len(every) == size
     for found, settings in every.items():
-        assert identity(settings, task) == found
-        assert set(settings) == {name for name, _ in space.active(str(settings["model"]))}
+        assert identity(settings, space, task) == found
+        assert settings == space.complete(settings, lambda *_: None)
         assert all(value in space.domains[name] for name, value in settings.items())
 
 
@@ -88,7 +91,7 @@ def test_a_discrete_space_has_so_many_configurations(space: Space, task: str, si
         mlp(lr={"low": 0.1, "high": 0.2}),
         mlp(depth=[1, 2]),  # with a taper in between
         mlp(depth={"low": 1, "high": 2}),
-        Space(domains={}, families={}),
+        Space(),
     ],
 )
 def test_a_continuous_space_is_never_exhausted(space: Space) -> None:
@@ -122,6 +125,57 @@ def test_configurations_are_different_networks(space: Space) -> None:
     assert len(shapes) == len({tuple(each) for each in shapes}) == 3
 
 
+POOL: Mapping[str, list[Value]] = {
+    "optimizer": ["sgd", "nesterov", "adam", "adamw"],
+    "momentum": [0.0, 0.9],
+    "weight_decay": [0.0, 0.1],
+    "dropout": [0.0, 0.5],
+    "label_smoothing": [0.1, 0.2],
+    "depth": [1, 2],
+    "taper": [0.5, 1.0],
+}
+"""Values of settings whose networks are different unless they are meant to be the same."""
+
+
+@st.composite
+def conditional_spaces(draw: st.DrawFn) -> Space:
+    """Spaces of a few of these settings, where each may have a condition on one before it."""
+    names = draw(st.lists(st.sampled_from(sorted(POOL)), min_size=1, max_size=5, unique=True))
+    entries: dict[str, object] = {}
+    for place, name in enumerate(names):
+        entries[name] = POOL[name]
+        if place and BY_NAME[name].otherwise is not None and draw(st.booleans()):
+            other = draw(
+                st.sampled_from([each for each in names[:place] if each != "taper" or name != "depth"])
+            )
+            some = draw(st.lists(st.sampled_from(POOL[other]), min_size=1, unique=True))
+            entries[name] = {"options": POOL[name], "when": {other: some}}
+    return mlp(taper=0.5, **entries) if "taper" not in entries else mlp(**entries)
+
+
+@hypothesis.settings(deadline=None)
+@given(space=conditional_spaces())
+def test_so_many_configurations_as_there_are_different_trainings(space: Space) -> None:
+    """Against all combinations, each without its inactive settings, as the trial runner would train them."""
+    names = list(space.domains)
+    trainings = set()
+    for values in itertools.product(*(_values(space.domains[name]) for name in names)):
+        left = dict(zip(names, values, strict=True))
+        while wrong := [name for name in left if not space.domains[name].when.hold(left)]:
+            del left[wrong[0]]
+        spec = decode(left, images=9, seed=0, precision="float32")
+        optimizer = spec.training.optimizer
+        if optimizer.name == "nesterov" and optimizer.momentum == 0:
+            optimizer = replace(optimizer, name="sgd")
+        if optimizer.name == "adamw" and optimizer.weight_decay == 0:
+            optimizer = replace(optimizer, name="adam")
+        trainings.add(replace(spec, training=replace(spec.training, optimizer=optimizer)))
+    every = configurations(space, "twodigit")
+    assert every is not None
+    assert len(every) == len(trainings)
+    assert {identity(drawn, space, "twodigit") for drawn in every.values()} == every.keys()
+
+
 class TestUntaken:
     SPACE = mlp(width={"low": 1, "high": 5}, activation=["relu", "elu", "silu"])
 
@@ -140,7 +194,7 @@ class TestUntaken:
     ) -> dict[str, Value]:
         return untaken(
             proposed,
-            {identity(each, "twodigit") for each in taken},
+            {identity(each, self.SPACE, "twodigit") for each in taken},
             every=configurations(self.SPACE, "twodigit") if listed else None,
             space=self.SPACE,
             task="twodigit",
@@ -157,12 +211,20 @@ class TestUntaken:
         found = [self.instead(mine, mine, seed=seed) for seed in range(30)]
         assert all((each["width"] != 1) + (each["activation"] != "relu") == 1 for each in found)
         assert found == [self.instead(mine, mine, seed=seed) for seed in range(30)]
-        assert len({identity(each, "twodigit") for each in found}) == 6, "each of them has its chance"
+        assert len({identity(each, self.SPACE, "twodigit") for each in found}) == 6, (
+            "each of them has its chance"
+        )
 
     def test_an_idle_setting_makes_no_other_network(self) -> None:
         mine = {**self.settings(1, "relu"), "taper": 0.7}
         found = self.instead(mine, self.settings(1, "relu"))
-        assert identity(found, "twodigit") != identity(mine, "twodigit")
+        assert identity(found, self.SPACE, "twodigit") != identity(mine, self.SPACE, "twodigit")
+
+    def test_what_somebody_asked_for_is_no_matter_where_it_is_inactive(self) -> None:
+        mine = self.settings(1, "relu")
+        found = self.instead(mine, mine, given={"width": 1, "taper": 0.9, "channels": 8})
+        assert found["width"] == 1
+        assert found["activation"] != "relu"
 
     def test_what_somebody_asked_for_stays(self) -> None:
         mine = self.settings(1, "relu")
@@ -172,13 +234,14 @@ class TestUntaken:
         assert self.instead(mine, mine, given=mine) == mine, "a repetition"
 
     @pytest.mark.parametrize("listed", [True, False])
+    @hypothesis.settings(deadline=None)
     @given(order=st.permutations(range(15)), seed=st.integers(0, 2**31))
     def test_all_are_found_once(self, listed: bool, order: list[int], seed: int) -> None:
         every = list((configurations(self.SPACE, "twodigit") or {}).values())
         taken: list[dict[str, Value]] = []
         for index in order:
             taken.append(self.instead(every[index], *taken, seed=seed, listed=listed))
-        assert len({identity(each, "twodigit") for each in taken}) == 15
+        assert len({identity(each, self.SPACE, "twodigit") for each in taken}) == 15
 
 
 class TestExhausted:
@@ -205,8 +268,8 @@ class TestExhausted:
                 number=number,
                 state=state,
                 value=None,
-                params={"width": (16, 32)[number % 2], "taper": 0.5},
-                fixed=self.SPACE.fixed("mlp"),
+                params={"width": (16, 32)[number % 2]},
+                fixed=self.SPACE.shape({}).fixed,
                 reference="course-mlp" if reference else None,
             )
             for number, state in enumerate(states)
@@ -234,4 +297,4 @@ class TestExhausted:
 
     def test_references_are_no_part_of_the_search(self) -> None:
         assert not self.study(State.COMPLETE, State.COMPLETE, reference=True)
-        assert identity(reference_settings("course-mlp"), "twodigit")
+        assert identity(reference_settings("course-mlp"), self.SPACE, "twodigit")

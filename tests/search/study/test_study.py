@@ -29,9 +29,9 @@ from search.errors import ConfigError, TryAgain, UsageError
 from search.optuna_db.storage import Storage, open_storage
 from search.records import Confirming, Failure, HeadScore, Point, Scores, State, StudySpec, Value
 from search.service.create import RunRequest, create_or_resume
-from search.space.defaults import BY_NAME, default_space
-from search.space.domain import Choice, Fixed, Float, Int, Space
+from search.space.defaults import BY_NAME, FAMILIES, default_space
 from search.space.file import change_space, space_entries
+from search.space.widen import widened
 from search.store.base import LeaseLost
 from search.store.database import Database
 from search.store.engine import parse_url, translated
@@ -44,16 +44,17 @@ from search.study.reading import TrialReader
 from search.study.samplers import SAMPLERS, make_sampler
 from search.study.study import Study
 from search.study.suggest import split_reference
+from search.worker.spec import decode, reference_settings
+from tune.space import Choice, Domain, Fixed, Float, Int, Space
 
 NOW = datetime.datetime(2026, 11, 26)
 LADDER = Ladder(epoch_images=36_000, epochs=2)
 SPACE = Space(
-    domains={
+    {
         "model": Fixed(value="mlp"),
         "lr": Float(low=1e-4, high=1e-1, log=True),
-        "depth": Int(low=1, high=3),
-    },
-    families={"depth": frozenset({"mlp"})},
+        "depth": Int(low=1, high=3, when={"model": "mlp"}),
+    }
 )
 
 
@@ -174,9 +175,9 @@ class TestSampling:
         for _ in range(12):
             asked = study.ask()
             settings = asked.suggest()
-            active = dict(space.active(str(settings["model"])))
-            assert set(settings) == set(active)
-            assert {name: v for name, v in settings.items() if v not in active[name]} == {}
+            assert settings == space.active(settings)
+            assert settings.keys() >= space.shape(settings).searched
+            assert {name: v for name, v in settings.items() if v not in space.domains[name]} == {}
             asked.complete(float(settings["lr"]))
         assert count(study.trials()).complete == 12
 
@@ -272,6 +273,79 @@ class TestReferences:
         others = [first, *(prepared(opened(sqlite_url)) for _ in range(2))]
         numbers = [other.ask().number for _ in range(6) for other in others]
         assert sorted(numbers) == list(range(18))
+
+
+class TestConditions:
+    SPACE = change_space(
+        {
+            "momentum": {"low": 0.5, "high": 0.9, "when": {"optimizer": ["sgd", "nesterov"]}},
+            "averaging": {"value": 0.2, "when": {"momentum": {"above": 0.7}}},
+        },
+        FAMILIES,
+        where="test",
+    )
+
+    @pytest.mark.parametrize("sampler", SAMPLERS)
+    def test_a_trial_has_exactly_the_active_settings(self, storage: Storage, sampler: str) -> None:
+        torch.set_num_threads(1)
+        study = prepared(storage, sampler=sampler, space=self.SPACE)
+        for _ in range(13):
+            asked = study.ask()
+            settings = asked.suggest()
+            searched = settings.keys() - {"averaging"}
+            assert ("momentum" in searched) == (settings["optimizer"] in ("sgd", "nesterov"))
+            assert ("averaging" in settings) == (float(settings.get("momentum", 0)) > 0.7)
+            assert ("taper" in settings) == (settings["model"] == "mlp" and settings["depth"] != 1)
+            assert settings == self.SPACE.active(settings)
+            assert settings.keys() == {
+                *self.SPACE.shape(settings).searched,
+                *self.SPACE.shape(settings).fixed,
+            }
+            decode(settings, images=9, seed=0, precision="float32")
+            asked.complete(float(settings["lr"]))
+            assert study.trials()[-1].settings == settings
+            [kept] = storage.trials.facts_of([asked.trial_id])
+            drawn_anyway = {"taper"} if settings["model"] == "mlp" else {"convolutions", "growth"}
+            assert kept.settings.keys() == study.trials()[-1].params.keys() | drawn_anyway
+
+    def test_a_repetition_has_the_same_settings(self, storage: Storage) -> None:
+        study = prepared(storage, space=self.SPACE, sampler="random")
+        for _ in range(6):
+            asked = study.ask()
+            settings = asked.suggest()
+            study.fail(asked.trial_id, Failure.WORKER_DIED, "")
+            again = study.ask()
+            assert (again.retry_of, again.suggest()) == (asked.number, settings)
+            again.complete(0.5)
+
+    def test_a_reference_is_what_it_is_whatever_the_conditions(self, storage: Storage) -> None:
+        space = change_space({"momentum": {"when": {"optimizer": "adam"}}}, FAMILIES, where="test")
+        reference = reference_settings("course-conv")
+        searched, pinned = split_reference(reference, space)
+        assert "momentum" not in searched
+        assert pinned["momentum"] == 0.9
+        study = prepared(storage, space=space, references={"course-conv": reference})
+        settings = study.ask().suggest()
+        hidden = {"hidden_taper"}
+        assert settings == {name: value for name, value in reference.items() if name not in hidden}
+        assert study.trials()[0].settings == settings
+
+    def test_a_wider_leader_gets_no_setting_that_it_was_without(self, storage: Storage) -> None:
+        entries = {"dropout": {"low": 0.1, "high": 0.5, "when": {"width": {"above": 100}}}}
+        space = change_space({**entries, "depth": 1}, ("mlp",), where="test")
+        leader = {**space.complete({}, lambda name, each: _first(each)), "width": 90, "lr": 0.002}
+        leader = space.active(leader)
+        assert "dropout" not in leader
+        study = prepared(storage, space=space)
+        for seed in range(2):
+            wider = widened(leader, 2)
+            study.queue_confirming(Confirming(candidate=7, seed=seed), wider, reference=None)
+            assert study.ask().suggest() == {**wider, "width": 180, "dropout": 0.0}
+
+
+def _first(domain: Domain) -> Value:
+    assert not isinstance(domain, Fixed)
+    return domain.options[0] if isinstance(domain, Choice) else domain.low
 
 
 class TestJudging:

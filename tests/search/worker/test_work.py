@@ -29,7 +29,6 @@ from search.records import Claim, Failure, State, StudySpec
 from search.service.create import TASKS as TASK_NAMES
 from search.service.create import RunRequest, create_or_resume
 from search.space.defaults import DEFAULT_EPOCHS, FAMILIES, REFERENCES, default_space
-from search.space.domain import Choice, Domain, Fixed, Float, Int
 from search.store.base import LeaseLost
 from search.study.ladder import Ladder
 from search.study.study import DEATHS, ActiveTrial, Study
@@ -41,6 +40,7 @@ from search.worker.recovery import Reaper
 from search.worker.spec import decode, reference_settings, signature_of
 from search.worker.trial_runner import TrialRunner
 from search.worker.worker_loop import FAILURES_IN_A_ROW, GivenUp, WornOut, work
+from tune.space import Choice, Domain, Fixed, Float, Int
 
 CPU = torch.device("cpu")
 QUICK = RunRequest(task="twodigit", trials=4, epochs=0.02, model="mlp", pruner="none")
@@ -81,7 +81,7 @@ class TestSpec:
     def test_every_corner_of_the_default_space_builds(self, task: str, family: str) -> None:
         """The smallest and the largest network of the space, on every task."""
         for pick in (0, -1):
-            settings = {name: _end(d, pick) for name, d in default_space((family,)).active(family)}
+            settings = {name: _end(d, pick) for name, d in default_space((family,)).domains.items()}
             spec = decode(settings, images=1000, seed=1, precision="float32")
             network = build(spec.model, signature_of(get_task(task)), seed=1)
             assert network.parameter_count > 0
