@@ -328,6 +328,7 @@ class Nemesis:
 
     def _add_foreign_row(self) -> None:
         """Another program adds a finished trial to the study."""
+        self.thaw(everything=True)  # one that was frozen in a transaction has locked the row of the study
         mark, state = secrets.token_hex(4), self.chance.choice([*FINISHED])
         value = None if state is TrialState.FAIL else self.chance.uniform(0.0, 2.0)
         trial = optuna.trial.create_trial(state=state, value=value, user_attrs={MARK: mark})
