@@ -28,9 +28,9 @@ from typing import Any
 
 from scipy.stats import bootstrap, spearmanr  # type: ignore[import-untyped]  # SciPy ships no types
 
-from data.mnist import Mnist, load
-from data.task import Augmentation
-from data.tasks import get_task
+from data.datasets.mnist import Mnist, load
+from data.tasks.base import Augmentation
+from data.tasks.registry import get_task
 from models.device import bfloat16_pays, choose_device, describe, prepare_process
 from models.network import Network, build
 from models.normalization import with_statistics_of

@@ -26,8 +26,8 @@ from collections.abc import Mapping
 import torch
 from apart import TUNE, apart
 
-from data.mnist import Mnist, load
-from data.tasks import get_task
+from data.datasets.mnist import Mnist, load
+from data.tasks.registry import get_task
 from models.device import describe, prepare_process
 from models.network import build
 from models.training import Training

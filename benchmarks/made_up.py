@@ -16,7 +16,7 @@ from optuna.storages._rdb import models as optuna_tables
 from optuna.trial import TrialState
 from sqlalchemy import Connection, insert, select
 
-from data.mnist import load
+from data.datasets.mnist import load
 from search.records import StudySpec, Value
 from search.space.defaults import DEFAULT_EPOCHS, default_space
 from search.space.domain import Choice, Fixed, Float, Space

@@ -43,11 +43,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from data.digits import Split, digits_of
-from data.mnist import Mnist, load
-from data.task import Augmentation, Batch, Pairing
-from data.tasks import get_task
-from data.twodigit import LOWER_BY, fixed_pairs
+from data.datasets.mnist import Mnist, load
+from data.tasks.base import Augmentation, Batch, Pairing
+from data.tasks.digits import Split, digits_of
+from data.tasks.registry import get_task
+from data.tasks.twodigit import LOWER_BY, fixed_pairs
 from models.conv import ConvConfig
 from models.layers import MNIST_MEAN, MNIST_STD, activation
 from models.network import ModelConfig

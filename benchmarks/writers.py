@@ -21,11 +21,11 @@ from statistics import fmean, stdev
 import torch
 from torch import Tensor
 
-from data.digits import Split, digits_of
-from data.mnist import Mnist, load
-from data.stream import FiniteSet
-from data.tasks import get_task
-from data.twodigit import compose, draw_pairs
+from data.datasets.mnist import Mnist, load
+from data.tasks.digits import Split, digits_of
+from data.tasks.registry import get_task
+from data.tasks.stream import FiniteSet
+from data.tasks.twodigit import compose, draw_pairs
 from models.device import bfloat16_pays, choose_device, describe, prepare_process
 from models.network import Network
 from search.records import Value

@@ -190,8 +190,8 @@ class _Worker:
         self._stopping.set()
 
     def _work(self, config: WorkerConfig) -> None:
-        from data.fetch import fetch
-        from data.mnist import MnistError
+        from data.datasets.fetch import fetch
+        from data.datasets.mnist import MnistError
 
         redact_output()  # Ray keeps what its workers print
         here = f"On {socket.gethostname()}"

@@ -132,7 +132,7 @@ def _read_fitting(file: Path, families: tuple[str, ...], task: str | None) -> No
     domains = read_space(file, families).domains
     if "blocks" not in domains or task is None or task not in TASKS:
         return
-    from data.tasks import get_task
+    from data.tasks.registry import get_task
     from models.conv import ConvConfig, PictureTooSmall
 
     smallest = ConvConfig(

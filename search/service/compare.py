@@ -58,7 +58,7 @@ def _digits(studies: Sequence[Studied]) -> Digits | None:
     sets = {each.record.spec.compositions for each in studies}
     if len(sets) > 1 or all(each.answers is None for each in studies):
         return None
-    from data.tasks import get_task  # and with it torch, which takes a second
+    from data.tasks.registry import get_task  # and with it torch, which takes a second
 
     found: Digits = get_task(studies[0].record.spec.task).validation_digits(compositions=sets.pop()).numpy()
     return found

@@ -34,8 +34,8 @@ from search.study.storage import Storage, open_storage
 from search.study.study import Study
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
-    from data.fetch import Progress
-    from data.mnist import Mnist
+    from data.datasets.fetch import Progress
+    from data.datasets.mnist import Mnist
 
 
 WIDEST = 8
@@ -140,7 +140,7 @@ def _begin(
 
     Raises ConfigError for other MNIST files than the search's, and where another study has the name.
     """
-    from data.tasks import get_task
+    from data.tasks.registry import get_task
     from search.worker.context import same_data
 
     same_data(search, mnist)

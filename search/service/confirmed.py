@@ -105,7 +105,7 @@ def _answers(
     on_test = storage.store.answers([look.trial_id for look in looks], SPLITS[1])
     if not validation and not on_test:
         return _Answers(by_trial={}, digits=None), _Answers(by_trial={}, digits=None)
-    from data.tasks import get_task  # and with it torch, which takes a second
+    from data.tasks.registry import get_task  # and with it torch, which takes a second
 
     task, compositions = get_task(confirming.spec.task), confirming.spec.compositions
     return (
@@ -128,7 +128,7 @@ def answers_of(
         answers = storage.store.answers([trial_id], split).get(trial_id)
     if answers is None:
         return None
-    from data.tasks import get_task  # and with it torch, which takes a second
+    from data.tasks.registry import get_task  # and with it torch, which takes a second
 
     task = get_task(record.spec.task)
     digits: Digits = (

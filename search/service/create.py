@@ -23,11 +23,11 @@ from search.study.storage import Storage
 from search.study.study import Study
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
-    from data.mnist import Mnist
-    from data.task import Task
+    from data.datasets.mnist import Mnist
+    from data.tasks.base import Task
 
 TASKS = tuple(REFERENCES)
-"""Names of the tasks, known without importing torch; a test holds them against data.tasks."""
+"""Names of the tasks, known without importing torch; a test holds them against data.tasks.registry."""
 
 DEFAULT_TRIALS = 100
 """Of a new study."""
@@ -116,7 +116,7 @@ def _create(storage: Storage, request: RunRequest, mnist: Mnist) -> None:
 
 
 def _new_spec(request: RunRequest, mnist: Mnist) -> StudySpec:
-    from data.tasks import get_task
+    from data.tasks.registry import get_task
 
     assert request.task is not None, "search.service.check refuses a new study without a task"
     task = get_task(request.task)

@@ -9,8 +9,8 @@ from search.errors import ConfigError, TryAgain, TuneError, UsageError
 from search.service.output import may_write
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
-    from data.fetch import Fetched, Progress
-    from data.mnist import FileCheck, Mnist
+    from data.datasets.fetch import Fetched, Progress
+    from data.datasets.mnist import FileCheck, Mnist
 
 
 def fetch_data(*, source: Path | None = None, progress: Progress | None = None) -> Fetched:
@@ -19,8 +19,8 @@ def fetch_data(*, source: Path | None = None, progress: Progress | None = None) 
     Raises TryAgain where no source answers, ConfigError for files in `source` that are not MNIST's and for
     files or folders that cannot be read.
     """
-    from data.fetch import fetch
-    from data.mnist import MnistCorrupt, MnistError, MnistMissing, MnistUnavailable, MnistUnreadable
+    from data.datasets.fetch import fetch
+    from data.datasets.mnist import MnistCorrupt, MnistError, MnistMissing, MnistUnavailable, MnistUnreadable
 
     try:
         return fetch(source=source, progress=progress)
@@ -34,7 +34,7 @@ def fetch_data(*, source: Path | None = None, progress: Progress | None = None) 
 
 def load_data() -> Mnist:
     """MNIST from the cache, verified. Raises ConfigError where it is missing or damaged."""
-    from data.mnist import MnistError, load
+    from data.datasets.mnist import MnistError, load
 
     try:
         return load()
@@ -44,7 +44,7 @@ def load_data() -> Mnist:
 
 def verify_data() -> dict[str, FileCheck]:
     """Each cached file with its state and sums."""
-    from data.mnist import MnistError, verify
+    from data.datasets.mnist import MnistError, verify
 
     try:
         return verify()
@@ -69,9 +69,9 @@ def draw_examples(
     Raises UsageError for an unknown task, a path where it cannot or (unless `force`) should not be written,
     and for what does nothing to the split.
     """
-    from data.picture import grid, save_png
-    from data.task import Augmentation
-    from data.tasks import UnknownTask, get_task
+    from data.tasks.base import Augmentation
+    from data.tasks.example_grid import grid, save_png
+    from data.tasks.registry import UnknownTask, get_task
 
     try:
         chosen = get_task(task)

@@ -150,7 +150,7 @@ def _precision() -> Finding:
 
 
 def _data() -> Finding:
-    from data.mnist import FileState, MnistError, cache_folder, verify
+    from data.datasets.mnist import FileState, MnistError, cache_folder, verify
 
     try:
         folder = cache_folder()

@@ -28,8 +28,8 @@ from search.space.defaults import BY_NAME, shown_settings
 from search.study.reading import open_reading
 
 if TYPE_CHECKING:  # torch takes a second to import; a refusal comes without it
-    from data.fetch import Progress
-    from data.task import Task
+    from data.datasets.fetch import Progress
+    from data.tasks.base import Task
     from models.network import Network
 
 VERSIONS = ("tune", "torch", "onnx", "onnxscript", "onnxruntime", "safetensors", "numpy")
@@ -285,7 +285,7 @@ def _fill(
     tell: Callable[[str], None],
     progress: Progress | None,
 ) -> Exported:
-    from data.tasks import get_task
+    from data.tasks.registry import get_task
     from models.export import BATCH_SIZES, TOLERANCE, write_all
 
     found = chosen.found

@@ -15,7 +15,7 @@ from search.report.words import count
 from search.study.storage import Storage
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
-    from data.mnist import Mnist
+    from data.datasets.mnist import Mnist
 
 
 def take_looks(

@@ -19,7 +19,7 @@ from search.store.base import LeaseLost
 from search.study.reading import open_reading
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
-    from data.fetch import Progress
+    from data.datasets.fetch import Progress
     from search.worker.snapshot import Snapshot
 
 Watch = Callable[[Point, Point], None]

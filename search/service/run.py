@@ -23,7 +23,7 @@ from search.study.reading import find_id, open_reading
 from search.study.storage import open_storage
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
-    from data.fetch import Progress
+    from data.datasets.fetch import Progress
     from search.launchers.base import Launcher
 
 LOOK_S = 5.0

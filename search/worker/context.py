@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from data.mnist import Mnist
-from data.task import Task
-from data.tasks import get_task
+from data.datasets.mnist import Mnist
+from data.tasks.base import Task
+from data.tasks.registry import get_task
 from models.device import describe
 from search.errors import ConfigError
 from search.machine import new_worker_id

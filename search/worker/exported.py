@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from data.mnist import Mnist
-from data.task import Augmentation, Task
+from data.datasets.mnist import Mnist
+from data.tasks.base import Augmentation, Task
 from models.export import onnx_answer
 from models.metrics import Tally
 from models.quantise import CALIBRATION, quantise

@@ -9,10 +9,10 @@ import heapq
 import torch
 from torch import Tensor
 
-from data.mnist import Mnist
-from data.picture import png
-from data.task import Task
-from data.tasks import get_task
+from data.datasets.mnist import Mnist
+from data.tasks.base import Task
+from data.tasks.example_grid import png
+from data.tasks.registry import get_task
 from models.checkpoint import parse_checkpoint
 from models.network import Network
 from models.training import EVALUATION_BATCH, Precision, precision_context

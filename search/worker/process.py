@@ -100,7 +100,7 @@ def run_worker(config: WorkerConfig, stop: Callable[[], bool]) -> WorkerExit:
 
 
 def _work(config: WorkerConfig, stop: Callable[[], bool], began: float) -> None:
-    from data.mnist import load
+    from data.datasets.mnist import load
     from models.device import choose_device, prepare_process
     from search.store.database import PATIENCE_S
     from search.study.storage import open_storage

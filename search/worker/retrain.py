@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from data.mnist import Mnist
-from data.tasks import get_task
+from data.datasets.mnist import Mnist
+from data.tasks.registry import get_task
 from models.device import describe, prepare_process
 from search.records import StudyRecord, TrialRecord, Worker
 from search.study.ladder import Ladder

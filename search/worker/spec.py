@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from data.task import Augmentation, Pairing, Task
+from data.tasks.base import Augmentation, Pairing, Task
 from models.network import FAMILIES, ModelConfig, Signature, family_of
 from models.optimizer import OptimizerConfig
 from models.references import REFERENCES

@@ -6,9 +6,9 @@ tests/contracts/test_test_split.py proves that nothing else in the three rooms r
 
 from __future__ import annotations
 
-from data.digits import Split
-from data.mnist import Mnist
-from data.tasks import get_task
+from data.datasets.mnist import Mnist
+from data.tasks.digits import Split
+from data.tasks.registry import get_task
 from models.checkpoint import parse_checkpoint
 from models.training import evaluate
 from search.records import Answers, Scores

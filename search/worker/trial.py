@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.digits import Split
-from data.mnist import Mnist
-from data.task import Batch, Task, TrainingStream
+from data.datasets.mnist import Mnist
+from data.tasks.base import Batch, Task, TrainingStream
+from data.tasks.digits import Split
 from models.metrics import Metrics
 from models.network import Network, build
 from models.training import Report, Training

@@ -108,7 +108,7 @@ def test_imports_only_what_stands_below(path: Path) -> None:
     ("place", "name", "why"),
     [
         ("data/x.py", "models.network.Network", "siblings"),
-        ("models/x.py", "data.task.Task", "siblings"),
+        ("models/x.py", "data.tasks.base.Task", "siblings"),
         ("models/x.py", "search.records.Point", "models stands on its own"),
         ("search/report/x.py", "search.store.sql.SQLStore", "report knows only records"),
         ("search/store/x.py", "models.network.Network", "store knows only records"),
@@ -117,7 +117,7 @@ def test_imports_only_what_stands_below(path: Path) -> None:
         ("search/worker/x.py", "search.launchers.local.LocalLauncher", "a worker knows no processes"),
         ("search/launchers/x.py", "torch.Tensor", "a launcher imports torch in no process but a worker's"),
         ("search/cli/x.py", "torch.Tensor", "the cli knows no tensors"),
-        ("search/serve/x.py", "data.task.Task", "an exported model runs where torch is not installed"),
+        ("search/serve/x.py", "data.tasks.base.Task", "an exported model runs where torch is not installed"),
         ("search/serve/x.py", "search.report.numbers.wilson", "serve stands on the ground floor"),
         ("search/service/x.py", "onnxruntime.InferenceSession", "only models and serve run a file"),
     ],

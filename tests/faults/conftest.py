@@ -24,7 +24,7 @@ from sqlalchemy import create_engine, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from search.errors import TryAgain
 from search.records import State, TrialRecord
 from search.service.delete import delete

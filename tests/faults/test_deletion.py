@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from search.errors import TryAgain
 from search.records import CheckpointRecord
 from search.service.create import RunRequest, create_or_resume

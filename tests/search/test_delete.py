@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import torch
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from search.confirmation import Look
 from search.errors import TuneError
 from search.records import CheckpointRecord, Point, StudySpec, Worker

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from search.errors import Interrupted, TryAgain
 from search.launchers.base import Place
 from search.records import Claim, State, StudyRecord, StudySpec, TrialRecord

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, Integer, MetaData, Numeric, Table, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from search.cli.app import run_command
 from search.cli.run import _ending
 from search.confirmation import Look

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from search.cli.app import run_command
 from search.records import Failure, State, StudySpec
 from search.service.create import RunRequest, create_or_resume

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.tasks import get_task
+from data.tasks.registry import get_task
 from models.network import build
 from search.records import State, StudySpec, TrialRecord, Value
 from search.space.defaults import FAMILIES, default_space

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.tasks import TASKS
+from data.tasks.registry import TASKS
 from search.errors import ConfigError
 from search.space.defaults import (
     BY_NAME,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from search.records import Failure, HeadScore, Point, Scores, State
 from search.report.numbers import count
 from search.service.create import RunRequest, create_or_resume

@@ -23,7 +23,7 @@ from optuna.trial import TrialState
 from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.exc import OperationalError
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from search.errors import ConfigError, TryAgain, UsageError
 from search.records import Confirming, Failure, HeadScore, Point, Scores, State, StudySpec, Value
 from search.report.numbers import best_trial, count

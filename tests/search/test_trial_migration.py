@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from models.checkpoint import load_checkpoint
 from search.records import Claim, HeadScore, Point, Scores, State
 from search.service.create import RunRequest, create_or_resume

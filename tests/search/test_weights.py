@@ -14,7 +14,7 @@ import pytest
 import torch
 from sqlalchemy import create_engine, func, inspect, select, text, update
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from models.checkpoint import parse_checkpoint
 from search.records import StudySpec
 from search.service.create import RunRequest, create_or_resume

@@ -15,8 +15,8 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
-from data.mnist import Mnist
-from data.tasks import TASKS, get_task
+from data.datasets.mnist import Mnist
+from data.tasks.registry import TASKS, get_task
 from models.checkpoint import load_checkpoint
 from models.network import build, config_from_json, config_to_json
 from models.references import REFERENCES as MODEL_REFERENCES

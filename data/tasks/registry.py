@@ -2,9 +2,9 @@
 
 from difflib import get_close_matches
 
-from data.digitsum import DigitSum
-from data.task import Task
-from data.twodigit import TwoDigit
+from data.tasks.base import Task
+from data.tasks.digitsum import DigitSum
+from data.tasks.twodigit import TwoDigit
 
 TASKS: dict[str, Task] = {
     "twodigit": TwoDigit(),

@@ -13,7 +13,7 @@ import platformdirs
 import torch
 from torch import Tensor
 
-from data.source import open_regular
+from data.datasets.source import open_regular
 
 FILES: dict[str, str] = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from data.mnist import (
+from data.datasets.mnist import (
     FILES,
     FileState,
     Mnist,

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 
 MAX_SHIFT = 14
 """Half a digit's side; beyond it, next to nothing of the digit may be left."""
@@ -52,7 +52,7 @@ class Augmentation:
     shift: int = 0
     """Each digit moves by up to this many pixels in each direction, zero-filled, drawn anew every epoch."""
     affine: float = 0.0
-    """Strength of each digit's random turn, stretch and slant, drawn anew every epoch: see data.affine."""
+    """Strength of each digit's random turn, stretch and slant, drawn anew every epoch: data.tasks.affine."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.pairing, Pairing):

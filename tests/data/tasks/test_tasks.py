@@ -6,10 +6,10 @@ from itertools import islice
 import pytest
 import torch
 
-from data.digits import Split, digits_of
-from data.mnist import Mnist
-from data.task import Augmentation, Head, Pairing, Task
-from data.tasks import TASKS, UnknownTask, get_task
+from data.datasets.mnist import Mnist
+from data.tasks.base import Augmentation, Head, Pairing, Task
+from data.tasks.digits import Split, digits_of
+from data.tasks.registry import TASKS, UnknownTask, get_task
 
 AUGMENTATIONS = [
     Augmentation(),

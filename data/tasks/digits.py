@@ -7,9 +7,9 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-from data.mnist import Mnist
-from data.motion import Mover, mover_of
-from data.task import Augmentation
+from data.datasets.mnist import Mnist
+from data.tasks.base import Augmentation
+from data.tasks.motion import Mover, mover_of
 
 TRAIN_DIGITS = 54_000
 """The first 54,000 of MNIST's training digits are for training, the other 6,000 for validation.

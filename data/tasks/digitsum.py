@@ -6,10 +6,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from data.digits import SIZES, TRAIN_DIGITS, Digits, Split, digits_of
-from data.mnist import Mnist
-from data.stream import EndlessStream, FiniteSet, Rows, chunk_on, generator
-from data.task import Augmentation, Batch, Head, Pairing, Task
+from data.datasets.mnist import Mnist
+from data.tasks.base import Augmentation, Batch, Head, Pairing, Task
+from data.tasks.digits import SIZES, TRAIN_DIGITS, Digits, Split, digits_of
+from data.tasks.stream import EndlessStream, FiniteSet, Rows, chunk_on, generator
 
 NUMBERS = 10
 

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 import data.atomic
-from data.mnist import Mnist
-from data.picture import BACKGROUND, GAP, SCALE, grid, save_png
-from data.task import Augmentation, Task
-from data.tasks import TASKS
+from data.datasets.mnist import Mnist
+from data.tasks.base import Augmentation, Task
+from data.tasks.example_grid import BACKGROUND, GAP, SCALE, grid, save_png
+from data.tasks.registry import TASKS
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from data.shift import Shifter
-from data.stream import generator
+from data.tasks.shift import Shifter
+from data.tasks.stream import generator
 
 
 def moved_by_hand(picture: Tensor, down: int, right: int) -> Tensor:
