@@ -17,8 +17,9 @@ from optuna.trial import TrialState
 from sqlalchemy import Connection, insert, select
 
 from data.datasets.mnist import load
+from data.tasks.registry import TASKS
 from search.records import StudySpec, Value
-from search.space.defaults import DEFAULT_EPOCHS, default_space
+from search.space.defaults import default_space
 from search.space.domain import Choice, Fixed, Float, Space
 from search.space.file import space_entries
 from search.store import tables
@@ -27,8 +28,9 @@ from search.study.storage import Storage
 from search.study.study import Study
 
 SPACE = default_space()
-EPOCHS = DEFAULT_EPOCHS["twodigit"]
-LADDER = Ladder(epoch_images=36_000, epochs=EPOCHS, halvings=halvings_of("twodigit", EPOCHS))
+TASK = TASKS["twodigit"]
+EPOCHS = TASK.epochs
+LADDER = Ladder(epoch_images=36_000, epochs=EPOCHS, halvings=halvings_of(TASK.early_evaluations, EPOCHS))
 HEADS = ("first_digit", "second_digit")
 
 

@@ -1,14 +1,12 @@
 """The few layers that torch lacks or that are faster written by hand here."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Activation = Literal["relu", "leaky_relu", "elu", "tanh", "gelu", "silu"]
-ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
+from models.widths import Activation
 
 MNIST_MEAN = 0.1307
 MNIST_STD = 0.3081

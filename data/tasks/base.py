@@ -1,18 +1,28 @@
-"""What a task is to those who train on it: heads, shapes, and batches for training and for scoring.
+"""What a task is: what is asked about a dataset's images, how it is searched, and the batches for that.
 
-Knows no particular task, no file and no network.
+A description costs nothing to import: numpy and torch are imported by the methods that need them.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-import torch
-from torch import Tensor
+from data.datasets.base import Dataset, OpenDataset
+from data.datasets.registry import get_dataset
 
-from data.datasets.mnist import Mnist
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+Settings = Mapping[str, bool | int | float | str]
+"""Settings of a trial in the words of the search space, by name."""
 
 MAX_SHIFT = 14
 """Half a digit's side; beyond it, next to nothing of the digit may be left."""
@@ -113,36 +123,58 @@ class EvaluationSet(Protocol):
 
 
 class Task(ABC):
-    """What is to be learned. Stateless: all pixels come in as an argument."""
+    """What is to be learned. Stateless: all pixels come in as an argument.
+
+    A new one is a module of its own and a line in the registry.
+    """
 
     name: str
-    """As in `--task NAME`."""
+    """As in `--task NAME`, a key of the registry."""
     title: str
     """For people."""
-    image_shape: tuple[int, int, int]
-    """Channels, height, width."""
-    numbers: int
+    dataset: str
+    """Name of the dataset whose images it is about."""
+    numbers: int = 0
     """Classes of the number input, which is 0 .. numbers - 1. 0: there is no such input."""
     heads: tuple[Head, ...]
     """In the order of the columns of `Batch.targets`."""
     digit_rows: tuple[int, ...]
-    """Row of the picture at which each of its 28×28 digits begins."""
-    epoch_examples: int
-    """Training examples in one epoch."""
-
-    @abstractmethod
-    def training(
-        self, mnist: Mnist, *, augmentation: Augmentation, seed: int, device: torch.device | str = "cpu"
-    ) -> TrainingStream:
-        """The stream for one run. Its pixels are moved to `device` once, here; batches are made there."""
-
+    """Row of the image at which each of the dataset's images in it begins."""
     compositions: int = 0
     """How often a confirmation has each validation digit in each place of an image. 0: the validation set of
     a search has them all already."""
+    epochs: float
+    """Budget of one trial unless somebody says otherwise."""
+    early_evaluations: int
+    """Evaluations within the first epoch of a trial: after 1/2, 1/4, … of it, so many."""
+    references: Mapping[str, Settings] = MappingProxyType({})
+    """Published configurations by name, every setting of theirs given. They are the first trials of a study,
+    so that it shows what it gained over them."""
+
+    @property
+    @abstractmethod
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width of what the network sees."""
+
+    @property
+    @abstractmethod
+    def epoch_examples(self) -> int:
+        """Training examples in one epoch."""
+
+    @property
+    def source(self) -> Dataset:
+        """The dataset whose images it is about. Raises UnknownName, UnusableEntry."""
+        return get_dataset(self.dataset)
+
+    @abstractmethod
+    def training(
+        self, data: OpenDataset, *, augmentation: Augmentation, seed: int, device: torch.device | str = "cpu"
+    ) -> TrainingStream:
+        """The stream for one run. Its pixels are moved to `device` once, here; batches are made there."""
 
     @abstractmethod
     def validation(
-        self, mnist: Mnist, *, device: torch.device | str = "cpu", compositions: int = 0
+        self, data: OpenDataset, *, device: torch.device | str = "cpu", compositions: int = 0
     ) -> EvaluationSet:
         """What candidates are compared on. The same for every study with as many compositions.
 
@@ -151,18 +183,42 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def validation_digits(self, *, compositions: int = 0) -> Tensor:
+    def validation_digits(self, *, compositions: int = 0) -> NDArray[np.int64]:
         """int64 (examples, digits of an image): which validation digits each example of `validation` is made
-        of, in its order."""
+        of, in its order. Imports no torch."""
 
     @abstractmethod
-    def test_digits(self) -> Tensor:
+    def test_digits(self) -> NDArray[np.int64]:
         """The same for `test`. Numbers of digits only: no pixel is touched."""
 
     @abstractmethod
-    def test(self, mnist: Mnist, *, device: torch.device | str = "cpu") -> EvaluationSet:
+    def test(self, data: OpenDataset, *, device: torch.device | str = "cpu") -> EvaluationSet:
         """What no candidate may be chosen by. The same for every study."""
 
     @abstractmethod
     def caption(self, targets: Sequence[int], number: int | None) -> str:
         """The answer to one example in human words; `targets` holds one class for each head."""
+
+    def validation_images(self, *, compositions: int = 0) -> int:
+        """Images, not examples: ten sums of one image are not ten independent observations, and neither are
+        several compositions of the same digits."""
+        examples = len(self.validation_digits(compositions=compositions))
+        return examples // max(1, self.numbers) // max(1, compositions)
+
+
+def plain_training(*, optimizer: str, lr: float, momentum: float, batch_size: int) -> Settings:
+    """How most published networks are trained, for `Task.references`: at a constant learning rate, on the
+    same examples every epoch, with nothing else."""
+    return {
+        "optimizer": optimizer,
+        "lr": lr,
+        "momentum": momentum,
+        "weight_decay": 0.0,
+        "schedule": "constant",
+        "batch_size": batch_size,
+        "label_smoothing": 0.0,
+        "averaging": 0.0,
+        "pairing": Pairing.FIXED.value,
+        "shift": 0,
+        "affine": 0.0,
+    }

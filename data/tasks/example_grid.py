@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from data.atomic import write_atomically
-from data.datasets.mnist import Mnist
+from data.datasets.base import OpenDataset
 from data.tasks.base import Augmentation, Batch, Task
 
 SCALE = 3
@@ -27,7 +27,7 @@ DEFAULT = Augmentation()
 
 def grid(
     task: Task,
-    mnist: Mnist,
+    data: OpenDataset,
     *,
     split: Literal["train", "validation"] = "train",
     rows: int = 4,
@@ -44,7 +44,7 @@ def grid(
     """
     if rows < 1 or columns < 1:
         raise ValueError(f"a grid needs rows >= 1 and columns >= 1, not {rows} and {columns}")
-    examples = _examples(task, mnist, split, rows * columns, seed, augmentation)
+    examples = _examples(task, data, split, rows * columns, seed, augmentation)
     font = ImageFont.load_default(FONT_SIZE)
     _, height, width = task.image_shape
     cell_width = max([width * SCALE, *(round(font.getlength(caption)) for _, caption in examples)]) + GAP
@@ -84,15 +84,15 @@ def png(pixels: Tensor) -> bytes:
 
 
 def _examples(
-    task: Task, mnist: Mnist, split: str, count: int, seed: int, augmentation: Augmentation
+    task: Task, data: OpenDataset, split: str, count: int, seed: int, augmentation: Augmentation
 ) -> list[tuple[Tensor, str]]:
     """(uint8 (H, W), caption) of the first `count` pictures."""
     if split == "train":
-        batch = next(task.training(mnist, augmentation=augmentation, seed=seed).batches(count))
+        batch = next(task.training(data, augmentation=augmentation, seed=seed).batches(count))
         return _captioned(task, batch)
     if split == "validation":
         # Counted in scored examples, which are up to `numbers` to the picture; a set may end before count.
-        batches = task.validation(mnist).batches(max(1, task.numbers))
+        batches = task.validation(data).batches(max(1, task.numbers))
         return [
             _captioned(task, batch)[place % max(1, task.numbers)]
             for place, batch in enumerate(islice(batches, count))

@@ -17,13 +17,19 @@ class Mover(Protocol):
         """Motions (\\*shape, …) on the CPU, what they are is the mover's own business."""
 
     def __call__(self, pictures: Tensor, motions: Tensor, /) -> Tensor:
-        """Moved copies of `pictures` uint8 (N, 28, 28); `motions` (N, …), both on the mover's device."""
+        """Moved copies of `pictures` uint8 (N, H, W); `motions` (N, …), both on the mover's device."""
 
 
-def mover_of(augmentation: Augmentation, device: torch.device | str) -> Mover | None:
-    """What moves the digits of this augmentation; None where they lie still."""
+def mover_of(augmentation: Augmentation, size: tuple[int, int], device: torch.device | str) -> Mover | None:
+    """What moves the digits of this augmentation; None where they lie still.
+
+    size: their height and width. Raises ValueError where they are no squares and shall be turned.
+    """
+    height, width = size
     if augmentation.affine:
-        return Affine(strength=augmentation.affine, reach=augmentation.shift)
+        if height != width:
+            raise ValueError(f"affine turns squares only, not images of {height}x{width}")
+        return Affine(strength=augmentation.affine, reach=augmentation.shift, size=height)
     if augmentation.shift:  # whole pixels alone are a copy, twenty times cheaper
-        return Shifter(height=28, width=28, reach=augmentation.shift, device=device)
+        return Shifter(height=height, width=width, reach=augmentation.shift, device=device)
     return None

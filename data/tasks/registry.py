@@ -1,7 +1,8 @@
-"""All tasks by name: a new task is a module of its own and one line here."""
+"""All tasks by name: a new task is a module of its own and one line here, or in a package's metadata."""
 
-from difflib import get_close_matches
+from __future__ import annotations
 
+from data import registry
 from data.tasks.base import Task
 from data.tasks.digitsum import DigitSum
 from data.tasks.twodigit import TwoDigit
@@ -11,27 +12,23 @@ TASKS: dict[str, Task] = {
     "sum": DigitSum(),
 }
 
-
-class UnknownTask(ValueError):
-    """No task has this name; the message lists those that have a similar one, else all."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        super().__init__(name)
-
-    def __str__(self) -> str:
-        near = get_close_matches(self.name, TASKS, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(TASKS)}"
-        return f"there is no task {self.name!r}: {hint}"
+GROUP = "tune.tasks"
+"""Entry points of installed packages that declare one more."""
 
 
 def get_task(name: str) -> Task:
     """The task of that name.
 
     Raises:
-        UnknownTask: there is none.
+        UnknownName, UnusableEntry: see data.registry.declared.
     """
-    try:
+    if name in TASKS:
         return TASKS[name]
-    except KeyError:
-        raise UnknownTask(name) from None
+    found = registry.declared(Task, name, GROUP, tuple(TASKS))
+    assert isinstance(found, Task), "it was looked at"
+    return found
+
+
+def task_names() -> tuple[str, ...]:
+    """Names of all tasks, also of those that installed packages declare."""
+    return registry.names(GROUP, TASKS)

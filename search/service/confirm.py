@@ -19,8 +19,8 @@ from search.report import numbers, words
 from search.report.confirming import racing, standing
 from search.service.check import check
 from search.service.confirmed import confirmations, stand
-from search.service.create import SUFFIX, PrecisionName, validation_pictures
-from search.service.data import fetch_data, load_data
+from search.service.create import SUFFIX, PrecisionName
+from search.service.data import fetch_data
 from search.service.delete import delete_what_others_left
 from search.service.drive import Watch, drive
 from search.service.last_look import take_looks
@@ -32,10 +32,11 @@ from search.space.widen import widened
 from search.store.database import PATIENCE_S
 from search.study.storage import Storage, open_storage
 from search.study.study import Study
+from search.tasks import same_data, task_named
 
-if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
-    from data.datasets.fetch import Progress
-    from data.datasets.mnist import Mnist
+if TYPE_CHECKING:
+    from data.datasets.base import Provenance
+    from data.datasets.source import Progress
 
 
 WIDEST = 8
@@ -99,9 +100,8 @@ def confirm(
         trials = reader_of(storage, record).all()
         candidates = _candidates(trials, record, request.top)
         stage(FETCHING)
-        fetch_data(progress=progress)
-        mnist = load_data()
-        study, own = _begin(storage, record, request, mnist)
+        dataset = fetch_data(task_named(record.spec.task).source, progress=progress)
+        study, own = _begin(storage, record, request, dataset)
         own = _queue(storage, study, own, trials, candidates, request.seeds)
         found = stand(storage, own.name)
         if found.finished:
@@ -113,7 +113,7 @@ def confirm(
             with launcher_for(options, storage_url) as launcher:
                 drive(storage, study, own, options, launcher, watch=watch, detach=False)
             found = stand(storage, own.name)
-        problem = take_looks(storage, found, mnist, tell=tell)
+        problem = take_looks(storage, found, tell=tell)
         return standing.confirmation(stand(storage, own.name)), problem
 
 
@@ -134,16 +134,13 @@ def _candidates(trials: Sequence[TrialRecord], record: StudyRecord, top: int) ->
 
 
 def _begin(
-    storage: Storage, search: StudyRecord, request: ConfirmRequest, mnist: Mnist
+    storage: Storage, search: StudyRecord, request: ConfirmRequest, dataset: Provenance
 ) -> tuple[Study, StudyRecord]:
     """The study that confirms `search`, new where there is none with the budget and width asked for.
 
-    Raises ConfigError for other MNIST files than the search's, and where another study has the name.
+    Raises ConfigError for other files than the search's, and where another study has the name.
     """
-    from data.tasks.registry import get_task
-    from search.worker.context import same_data
-
-    same_data(search, mnist)
+    same_data(search, dataset)
     every = confirmations(storage, search)
     fitting = [
         record
@@ -165,7 +162,7 @@ def _begin(
         + (f"-x{widen:g}" if widen > 1 else "")
         + (f"-{precision}" if precision != search.spec.precision else "")
     )
-    compositions = get_task(search.spec.task).compositions
+    task = task_named(search.spec.task)
     wanted = replace(
         search.spec,
         epochs=epochs,
@@ -175,8 +172,8 @@ def _begin(
         confirms=search.name,
         widen=widen,
         precision=precision,
-        compositions=compositions,
-        validation_pictures=validation_pictures(get_task(search.spec.task), mnist, compositions),
+        compositions=task.compositions,
+        validation_pictures=task.validation_images(compositions=task.compositions),
     )
     study = Study.create(storage, name, wanted, 0) or Study.find(storage, name)
     record = None if study is None else storage.store.study(study.study_id)

@@ -25,6 +25,7 @@ from search.space.defaults import shown_settings
 from search.study.reading import Reading, open_reading
 from search.study.showing import Shown, ShownFile, ShownFiles
 from search.study.storage import open_storage, open_undisturbing
+from search.tasks import takes_number
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication
@@ -152,6 +153,7 @@ class Showing:
         # Weights of other programs' trials, and of trials that cannot be used, are not shown.
         leaders = {trial.trial_id: trial for trial in reader.of([each.trial_id for each in kept])}
         curves = store.curves({*leaders, *([best.trial_id] if best else [])})
+        number_input = takes_number(record.spec.task)
         note = card.study_card(
             record,
             view.counts,
@@ -159,7 +161,7 @@ class Showing:
             view.ranking,
             numbers.best_point(curves.get(best.trial_id, ())) if best else None,
             view.gains,
-            shown_settings(best.settings, record.spec.task) if best else {},
+            shown_settings(best.settings, number_input=number_input) if best else {},
             measurements=tried,
         )
         # Complete ones first: what was pruned is not ranked against a longer training.
@@ -171,7 +173,7 @@ class Showing:
         for rank, each in enumerate(ranked, start=1):
             point = next((p for p in curves[each.trial_id] if p.images == each.images), None)
             if point is not None:
-                settings = shown_settings(leaders[each.trial_id].settings, record.spec.task)
+                settings = shown_settings(leaders[each.trial_id].settings, number_input=number_input)
                 place = rank if leaders[each.trial_id].state is State.COMPLETE else None
                 notes[each.trial_id] = card.trial_card(
                     place, record, point, each, settings, measurements=tried

@@ -5,21 +5,19 @@ from __future__ import annotations
 import datetime
 import shlex
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from search.confirmation import Confirmation, Look, SeedRun, TestEvaluations
 from search.errors import ConfigError, TuneError
 from search.records import Answers, CheckpointRecord
 from search.report.confirming.standing import Stand, best_run, confirmation
 from search.report.words import count
+from search.service.data import load_data
 from search.study.storage import Storage
-
-if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
-    from data.datasets.mnist import Mnist
+from search.tasks import task_named
 
 
 def take_looks(
-    storage: Storage, found: Stand, mnist: Mnist, *, tell: Callable[[str], None] = lambda _: None
+    storage: Storage, found: Stand, *, tell: Callable[[str], None] = lambda _: None
 ) -> TuneError | None:
     """Takes and records the looks that are due; returns what prevents it, if anything does.
 
@@ -34,7 +32,7 @@ def take_looks(
     if due:
         tell(_before(found, storage.store.test_evaluations(found.searched.spec.task), len(due)))
     for run, reason in due:
-        look = _look(storage, found, run, kept.get(run.trial_id), reason, mnist)
+        look = _look(storage, found, run, kept.get(run.trial_id), reason)
         if isinstance(look, TuneError):
             return look
         storage.store.look_once(*look)
@@ -75,7 +73,6 @@ def _look(
     run: SeedRun,
     checkpoint: CheckpointRecord | None,
     reason: str,
-    mnist: Mnist,
 ) -> tuple[Look, Answers] | TuneError:
     from search.worker.best_weights import BestWeights, WeightsDamaged, WeightsMissing
     from search.worker.test_evaluation import look_at_test
@@ -95,7 +92,8 @@ def _look(
         return ConfigError(away)
     except (OSError, WeightsDamaged) as error:
         return ConfigError(f"The test set was not looked at: {error}.")
-    scores, pictures, answers = look_at_test(found.searched.spec.task, content, checkpoint.sha256, mnist)
+    dataset = load_data(task_named(found.searched.spec.task).source)
+    scores, pictures, answers = look_at_test(found.searched.spec.task, content, checkpoint.sha256, dataset)
     look = Look(
         study_id=found.confirming.study_id,
         trial_id=run.trial_id,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 from search.errors import ConfigError, Interrupted, NoStorage, TryAgain, TuneError, did_you_mean
 from search.service.check import check
 from search.service.create import DeviceName, EngineName, RunRequest, create_or_resume
-from search.service.data import fetch_data, load_data
+from search.service.data import fetch_data
 from search.service.delete import delete_what_others_left
 from search.service.drive import Watch, drive, pause
 from search.service.look import StudyView, find, record_of, refuse_foreign, studies
@@ -21,9 +21,10 @@ from search.store.database import PATIENCE_S
 from search.store.location import locate
 from search.study.reading import find_id, open_reading
 from search.study.storage import open_storage
+from search.tasks import task_named
 
-if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
-    from data.datasets.fetch import Progress
+if TYPE_CHECKING:
+    from data.datasets.source import Progress
     from search.launchers.base import Launcher
 
 LOOK_S = 5.0
@@ -67,13 +68,12 @@ def run(
     stage(_STARTING[request.engine])
     with launcher_for(request, storage_url) as engine:
         stage(FETCHING)
-        fetch_data(progress=progress)
-        mnist = load_data()
+        dataset = fetch_data(task_named(request.task or "").source, progress=progress)
         stage(OPENING)
         with open_storage(storage_url, patience_s=PATIENCE_S) as storage:
             keep_to_one_host(storage)
             delete_what_others_left(storage, tell)
-            study, record = create_or_resume(storage, request, mnist)
+            study, record = create_or_resume(storage, request, dataset)
             stage(WORKERS)
             return drive(storage, study, record, request, engine, watch=watch, detach=detach)
 
@@ -169,7 +169,7 @@ def join(
         stage(_STARTING[request.engine])
         with launcher_for(request, storage_url) as engine:
             stage(FETCHING)
-            fetch_data(progress=progress)
+            fetch_data(task_named(record.spec.task).source, progress=progress)
             stage(WORKERS)
             return drive(storage, study, record, request, engine, watch=watch, detach=False)
 

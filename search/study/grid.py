@@ -14,6 +14,7 @@ from models.widths import grown, tapered
 from search.records import State, StudySpec, TrialRecord, Value
 from search.space.defaults import BY_NAME, without_effect
 from search.space.domain import Choice, Domain, Fixed, Float, Int, Space
+from search.tasks import takes_number
 
 Settings = dict[str, Value]
 Identity = tuple[tuple[str, object], ...]
@@ -33,7 +34,7 @@ _LAYERS: Mapping[str, tuple[Callable[..., tuple[int, ...]], tuple[str, ...]]] = 
 
 def identity(settings: Mapping[str, Value], task: str) -> Identity:
     """Of complete settings; of incomplete ones something that no complete ones have."""
-    idle = without_effect(task)
+    idle = without_effect(number_input=takes_number(task))
     does: dict[str, object] = {
         name: value for name, value in settings.items() if name not in idle and _active(name, settings)
     }
@@ -59,7 +60,7 @@ def _active(name: str, settings: Mapping[str, Value]) -> bool:
 
 def is_discrete(space: Space, task: str) -> bool:
     """Whether the space has a finite number of configurations. One without networks has none to speak of."""
-    idle = without_effect(task)
+    idle = without_effect(number_input=takes_number(task))
     return "model" in space.domains and not any(
         isinstance(domain, Float) and domain.low < domain.high and name not in idle and _ever(name, space)
         for name, domain in space.domains.items()
@@ -94,7 +95,7 @@ def configurations(space: Space, task: str, *, at_most: int = MOST) -> dict[Iden
 
 def _every(space: Space, task: str) -> Iterator[Settings]:
     """All settings of a discrete space; those that do nothing have one value only."""
-    idle = without_effect(task)
+    idle = without_effect(number_input=takes_number(task))
 
     def rest(names: Sequence[tuple[str, Domain]], so_far: Settings) -> Iterator[Settings]:
         if not names:

@@ -6,16 +6,15 @@ tests/contracts/test_test_split.py proves that nothing else in the three rooms r
 
 from __future__ import annotations
 
-from data.datasets.mnist import Mnist
-from data.tasks.digits import Split
-from data.tasks.registry import get_task
+from data.datasets.base import OpenDataset, Split
 from models.checkpoint import parse_checkpoint
 from models.training import evaluate
 from search.records import Answers, Scores
+from search.tasks import task_named
 from search.worker.trial import answers_of, scores_of
 
 
-def look_at_test(task: str, content: bytes, sha256: str, mnist: Mnist) -> tuple[Scores, int, Answers]:
+def look_at_test(task: str, content: bytes, sha256: str, dataset: OpenDataset) -> tuple[Scores, int, Answers]:
     """(scores, pictures, answers) of a checkpoint's network on the task's test set, in float32 on the CPU.
 
     Answers: which are right. Pictures, not examples: ten sums of one picture are not ten independent
@@ -23,7 +22,7 @@ def look_at_test(task: str, content: bytes, sha256: str, mnist: Mnist) -> tuple[
     in. content: of the checkpoint file. Raises CheckpointCorrupt where it is not the one that was written.
     """
     network = parse_checkpoint(content, "the checkpoint", expected_sha256=sha256).network()
-    chosen = get_task(task)
-    test = chosen.test(mnist)
+    chosen = task_named(task)
+    test = chosen.test(dataset)
     found = evaluate(network, test)
     return scores_of(found), test.examples // max(1, chosen.numbers), answers_of(found, Split.TEST)

@@ -22,6 +22,7 @@ FLOORS = {
     "data": 1,
     "models": 1,
     "search.confirmation": 1,
+    "search.tasks": 2,
     "search.serve": 1,
     "search.records": 0,
     "search.errors": 0,

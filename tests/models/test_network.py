@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
+from data.tasks.registry import TASKS
 from models.checks import InvalidConfig
 from models.conv import ConvConfig, PictureTooSmall
-from models.layers import ACTIVATIONS, MNIST_MEAN, MNIST_STD, activation
+from models.layers import MNIST_MEAN, MNIST_STD, activation
 from models.mlp import MLPConfig
 from models.network import (
     FAMILIES,
@@ -23,11 +24,19 @@ from models.network import (
     config_to_json,
     family_of,
 )
-from models.references import REFERENCES
+from models.widths import ACTIVATIONS
+from search.worker.spec import decode
 
 TWODIGIT = Signature(image=(1, 42, 28), heads=(("first_digit", 10), ("second_digit", 10)))
 SUM = Signature(image=(1, 28, 28), numbers=10, heads=(("digit", 10), ("sum", 19)))
 SIGNATURES = {"twodigit": TWODIGIT, "sum": SUM, "colour": Signature(image=(3, 17, 23), heads=(("only", 2),))}
+
+REFERENCES = {
+    name: decode(settings, images=1, seed=0, precision="float32").model
+    for task in TASKS.values()
+    for name, settings in task.references.items()
+}
+"""The published networks, as the tasks describe them."""
 
 CONFIGS: dict[str, ModelConfig] = {
     "mlp": MLPConfig(width=16),
@@ -135,7 +144,7 @@ def by_hand(config: ConvConfig, signature: Signature) -> nn.ModuleDict:
 @pytest.mark.parametrize("act", ["relu", "leaky_relu", "elu", "tanh"])
 def test_conv_equals_the_network_built_by_hand(act: str) -> None:
     """By hand the pooling comes last, as in textbooks: for these activations that changes no number."""
-    config = dataclasses.replace(REFERENCES["assignment-conv"].model, activation=act)
+    config = dataclasses.replace(REFERENCES["assignment-conv"], activation=act)
     assert isinstance(config, ConvConfig)
     network, plain = build(config, SUM, seed=4).eval(), by_hand(config, SUM)
     image, number = inputs(SUM)
@@ -187,17 +196,17 @@ def test_mlp_equals_linear_layers_over_picture_and_one_hot_number() -> None:
 def test_reference_has_the_published_size(
     name: str, signature: Signature, parameters: int, reason: str
 ) -> None:
-    assert build(REFERENCES[name].model, signature, seed=0).parameter_count == parameters, reason
+    assert build(REFERENCES[name], signature, seed=0).parameter_count == parameters, reason
 
 
 @pytest.mark.parametrize("name", REFERENCES)
 @pytest.mark.parametrize("signature", [TWODIGIT, SUM])
 def test_reference_fits_every_task(name: str, signature: Signature) -> None:
-    assert build(REFERENCES[name].model, signature, seed=0).parameter_count > 0
+    assert build(REFERENCES[name], signature, seed=0).parameter_count > 0
 
 
 def test_course_conv_has_nothing_between_its_linear_and_the_heads_but_dropout() -> None:
-    kinds = [row.kind for row in build(REFERENCES["course-conv"].model, TWODIGIT, seed=0).summary()]
+    kinds = [row.kind for row in build(REFERENCES["course-conv"], TWODIGIT, seed=0).summary()]
     assert kinds[-4:] == ["Flatten", "Linear", "Dropout", "Linear"]
 
 

@@ -190,7 +190,7 @@ class TestRoom:
 
 @pytest.fixture
 def without_references(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.service.create.REFERENCES", {"twodigit": ()})
+    monkeypatch.setattr("data.tasks.twodigit.TwoDigit.references", {})
 
 
 def requested(folder: Path, **more: object) -> RunRequest:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.tasks.registry import get_task
+from data.tasks.registry import TASKS, get_task
 from models.network import build
 from search.records import State, StudySpec, TrialRecord, Value
 from search.space.defaults import FAMILIES, default_space
@@ -16,7 +16,7 @@ from search.space.domain import Space
 from search.space.file import change_space, space_entries
 from search.study import grid
 from search.study.grid import configurations, identity, is_discrete, is_exhausted, untaken
-from search.worker.spec import decode, reference_settings, signature_of
+from search.worker.spec import decode, signature_of
 
 FIXED: dict[str, object] = {
     "optimizer": "adamw",
@@ -234,4 +234,4 @@ class TestExhausted:
 
     def test_references_are_no_part_of_the_search(self) -> None:
         assert not self.study(State.COMPLETE, State.COMPLETE, reference=True)
-        assert identity(reference_settings("course-mlp"), "twodigit")
+        assert identity(TASKS["twodigit"].references["course-mlp"], "twodigit")

@@ -49,7 +49,7 @@ def join(sqlite_url: str, mnist: Mnist, tmp_path: Path) -> Iterator[Join]:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("search.worker.worker_loop.IDLE_S", 0.02)
-    monkeypatch.setattr("search.service.create.REFERENCES", {"twodigit": ()})  # they train to their ends
+    monkeypatch.setattr("data.tasks.twodigit.TwoDigit.references", {})  # they train to their ends
 
 
 def one_thread(context: WorkerContext) -> int:

@@ -15,8 +15,9 @@ import pytest
 
 import data.atomic
 import data.datasets.mirror
+from data.datasets.base import DatasetError
 from data.datasets.fetch import fetch
-from data.datasets.mnist import FILES, MnistCorrupt, MnistError, MnistMissing, MnistUnavailable, load
+from data.datasets.mnist import FILES, MnistCorrupt, MnistMissing, MnistUnavailable, load
 from data.datasets.source import Progress, SourceFailed
 
 LABELS = "t10k-labels-idx1-ubyte"
@@ -155,7 +156,7 @@ def test_a_full_disk_is_a_sentence_with_the_path(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(data.atomic.os, "fsync", full)
-    with pytest.raises(MnistError, match=r"no space left.*TUNE_DATA_DIR") as caught:
+    with pytest.raises(DatasetError, match=r"no space left.*TUNE_DATA_DIR") as caught:
         fetch(folder=folder, mirrors=[mirror.url], wheel=no_wheel)
     assert str(folder) in str(caught.value)
     assert not (folder / LABELS).exists()
@@ -164,7 +165,7 @@ def test_a_full_disk_is_a_sentence_with_the_path(
 
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(MnistError, match="Not a directory"):
+    with pytest.raises(DatasetError, match="Not a directory"):
         fetch(folder=tmp_path / "file" / "cache", mirrors=[], wheel=no_wheel)
 
 

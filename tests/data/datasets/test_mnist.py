@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from data.datasets.base import DatasetError, FileState
 from data.datasets.mnist import (
     FILES,
-    FileState,
     Mnist,
     MnistCorrupt,
-    MnistError,
     MnistMissing,
     MnistUnavailable,
     cache_folder,
@@ -90,7 +89,7 @@ def test_what_cannot_be_read_is_a_sentence(
 ) -> None:
     folder = lacking(LABELS)
     (folder / LABELS).mkdir()
-    with pytest.raises(MnistError, match=re.escape(str(folder / LABELS))):
+    with pytest.raises(DatasetError, match=re.escape(str(folder / LABELS))):
         read(folder)
 
 
@@ -103,7 +102,7 @@ def test_what_cannot_be_read_is_a_sentence(
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_errors_cross_process_boundaries(error: MnistError) -> None:
+def test_errors_cross_process_boundaries(error: DatasetError) -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is type(error)
     assert str(copy) == str(error)

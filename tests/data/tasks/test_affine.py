@@ -80,6 +80,12 @@ def test_maps_are_as_far_from_nothing_as_the_strength_says(strength: float) -> N
 
 
 def test_the_cheapest_mover_that_does_it() -> None:
-    assert mover_of(Augmentation(), "cpu") is None
-    assert isinstance(mover_of(Augmentation(shift=1), "cpu"), Shifter)
-    assert mover_of(Augmentation(shift=1, affine=0.5), "cpu") == Affine(strength=0.5, reach=1)
+    assert mover_of(Augmentation(), (28, 28), "cpu") is None
+    assert isinstance(mover_of(Augmentation(shift=1), (28, 28), "cpu"), Shifter)
+    assert mover_of(Augmentation(shift=1, affine=0.5), (28, 28), "cpu") == Affine(strength=0.5, reach=1)
+
+
+def test_only_squares_are_turned() -> None:
+    with pytest.raises(ValueError, match="affine turns squares only, not images of 28x20"):
+        mover_of(Augmentation(affine=1.0), (28, 20), "cpu")
+    assert mover_of(Augmentation(shift=2), (28, 20), "cpu") is not None

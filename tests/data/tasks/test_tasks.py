@@ -6,10 +6,12 @@ from itertools import islice
 import pytest
 import torch
 
+from data.datasets.base import Split
 from data.datasets.mnist import Mnist
+from data.registry import UnknownName
 from data.tasks.base import Augmentation, Head, Pairing, Task
-from data.tasks.digits import Split, digits_of
-from data.tasks.registry import TASKS, UnknownTask, get_task
+from data.tasks.digits import digits_of
+from data.tasks.registry import TASKS, get_task
 
 AUGMENTATIONS = [
     Augmentation(),
@@ -26,6 +28,7 @@ every_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
 @every_task
 def test_is_registered_under_its_own_name(task: Task) -> None:
     assert get_task(task.name) is task
+    assert task.references, "a study shows what it gained over somebody"
     assert task.title
 
 
@@ -46,6 +49,16 @@ def test_training_batches_have_the_promised_form(
             assert batch.number.shape == (50,)
             assert batch.number.dtype == torch.int64
             assert 0 <= batch.number.min() <= batch.number.max() < task.numbers
+
+
+@every_task
+def test_the_description_counts_as_the_batches_do(task: Task, mnist: Mnist) -> None:
+    for compositions in (0, task.compositions):
+        examples = task.validation(mnist, compositions=compositions).examples
+        assert len(task.validation_digits(compositions=compositions)) == examples
+        images = examples // max(1, task.numbers) // max(1, compositions)
+        assert task.validation_images(compositions=compositions) == images
+    assert len(task.test_digits()) == task.test(mnist).examples
 
 
 @every_task
@@ -152,7 +165,7 @@ def test_every_answer_has_words(task: Task, mnist: Mnist) -> None:
     ],
 )
 def test_an_unknown_task_comes_with_a_hint(name: str, hint: str) -> None:
-    with pytest.raises(UnknownTask) as caught:
+    with pytest.raises(UnknownName) as caught:
         get_task(name)
     assert str(caught.value) == f"there is no task {name!r}: {hint}"
 
