@@ -27,16 +27,18 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
+from data.datasets.mnist import MNIST
 from data.tasks.registry import TASKS
 from models.conv import ConvConfig
 from models.device import bfloat16_pays, choose_device, describe
-from models.layers import MNIST_MEAN, MNIST_STD, activation
+from models.layers import activation
 from models.mlp import MLPConfig
 from models.network import ModelConfig, Network, Signature, build, family_of
 from models.optimizer import OptimizerConfig
 from models.training import Batch, Precision, Training, TrainingConfig
 from search.worker.spec import decode
 
+(MNIST_MEAN,), (MNIST_STD,) = MNIST.mean, MNIST.deviation
 TWODIGIT = Signature(image=(1, 42, 28), heads=(("first_digit", 10), ("second_digit", 10)))
 SUM = Signature(image=(1, 28, 28), numbers=10, heads=(("digit", 10), ("sum", 19)))
 ADAMW = OptimizerConfig(name="adamw", weight_decay=0.01)

@@ -44,12 +44,12 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from data.datasets.base import Split
-from data.datasets.mnist import Mnist, load
+from data.datasets.mnist import MNIST, Mnist, load
 from data.tasks.base import Augmentation, Batch, Pairing
 from data.tasks.digits import digits_of
 from data.tasks.twodigit import TwoDigit
 from models.conv import ConvConfig
-from models.layers import MNIST_MEAN, MNIST_STD, activation
+from models.layers import activation
 from models.network import ModelConfig
 from models.optimizer import OptimizerConfig
 from models.schedule import SCHEDULES
@@ -58,6 +58,7 @@ from search.study.suggest import split_reference, suggest
 from search.worker.spec import decode
 
 TASK = TwoDigit()
+(MNIST_MEAN,), (MNIST_STD,) = MNIST.mean, MNIST.deviation
 LOWER_BY = TASK.digit_rows[1]
 HEADS = [head.name for head in TASK.heads]
 SPACE = default_space()

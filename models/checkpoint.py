@@ -151,12 +151,17 @@ def parse_checkpoint(content: bytes, source: Path | str, *, expected_sha256: str
 
 
 def signature_from(values: Mapping[str, object]) -> Signature:
-    """The inverse of dataclasses.asdict(signature), after JSON has made lists of the tuples."""
+    """The inverse of dataclasses.asdict(signature), after JSON has made lists of the tuples.
+
+    What was written before a signature had mean and deviation has neither: they are the defaults then.
+    """
     image, heads = values["image"], values["heads"]
+    scales = {name: tuple(values[name]) for name in ("mean", "deviation") if name in values}  # type: ignore[arg-type]
     return Signature(
         image=tuple(image),  # type: ignore[arg-type]
         numbers=values["numbers"],  # type: ignore[arg-type]
         heads=tuple((name, classes) for name, classes in heads),  # type: ignore[attr-defined]
+        **scales,
     )
 
 

@@ -27,10 +27,13 @@ class TrialSpec:
 
 def signature_of(task: Task) -> Signature:
     """The inputs and outputs that a network for this task has."""
+    source = task.source
     return Signature(
         image=task.image_shape,
         numbers=task.numbers,
         heads=tuple((head.name, head.classes) for head in task.heads),
+        mean=source.mean,
+        deviation=source.deviation,
     )
 
 

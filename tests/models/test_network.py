@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
+from data.datasets.mnist import MNIST
 from data.tasks.registry import TASKS
 from models.checks import InvalidConfig
 from models.conv import ConvConfig, PictureTooSmall
-from models.layers import MNIST_MEAN, MNIST_STD, activation
+from models.layers import activation
 from models.mlp import MLPConfig
 from models.network import (
     FAMILIES,
@@ -27,6 +28,7 @@ from models.network import (
 from models.widths import ACTIVATIONS
 from search.worker.spec import decode
 
+(MNIST_MEAN,), (MNIST_STD,) = MNIST.mean, MNIST.deviation
 TWODIGIT = Signature(image=(1, 42, 28), heads=(("first_digit", 10), ("second_digit", 10)))
 SUM = Signature(image=(1, 28, 28), numbers=10, heads=(("digit", 10), ("sum", 19)))
 SIGNATURES = {"twodigit": TWODIGIT, "sum": SUM, "colour": Signature(image=(3, 17, 23), heads=(("only", 2),))}
@@ -139,6 +141,34 @@ def by_hand(config: ConvConfig, signature: Signature) -> nn.ModuleDict:
         incoming = width
     heads = nn.ModuleList(nn.Linear(incoming, classes) for classes in signature.classes)
     return nn.ModuleDict({"picture": picture, "number": number, "hidden": hidden, "heads": heads})
+
+
+def test_mean_and_deviation_are_those_of_the_signature() -> None:
+    of_mnist = build(MLPConfig(width=8), TWODIGIT, seed=1).eval()
+    other = dataclasses.replace(TWODIGIT, mean=(0.286,), deviation=(0.353,))
+    network = build(MLPConfig(width=8), other, seed=1).eval()
+    image = inputs(TWODIGIT)[0].float() / 255
+    alike = (image - 0.286) / 0.353 * MNIST_STD + MNIST_MEAN  # what looks the same to the network of MNIST
+    for head, logits in network(image).items():
+        torch.testing.assert_close(logits, of_mnist(alike)[head], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "rule"),
+    [
+        ((0.1, 0.2), (0.3, 0.3), "mean must be one number or one a channel, got .0.1, 0.2."),
+        ((0.1,), (), "deviation must be one number or one a channel"),
+        ((0.1,), (0.0,), "deviation must be a number > 0, got 0.0"),
+        ((float("nan"),), (1.0,), "mean must be a number >= 0, got nan"),
+        ((0.1, 0.1, 0.1), (1.0,), "mean and deviation must be alike"),
+    ],
+)
+def test_a_mean_or_deviation_that_cannot_be_is_refused(
+    mean: tuple[float, ...], deviation: tuple[float, ...], rule: str
+) -> None:
+    image = (3, 8, 8)
+    with pytest.raises(InvalidConfig, match=rule):
+        Signature(image=image, heads=(("a", 2),), mean=mean, deviation=deviation)
 
 
 @pytest.mark.parametrize("act", ["relu", "leaky_relu", "elu", "tanh"])
