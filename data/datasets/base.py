@@ -113,6 +113,8 @@ class Dataset(ABC):
     """A key of the registry."""
     title: str
     """For people."""
+    scope: str
+    """What a network that learned from it knows, and what it was never shown: sentences for the card."""
     image_shape: tuple[int, int, int]
     """Channels, height, width of each image."""
     classes: tuple[str, ...]

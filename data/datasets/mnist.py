@@ -250,6 +250,11 @@ class MnistDataset(Dataset):
 
     name = "mnist"
     title = "MNIST"
+    scope = (
+        "It knows MNIST: single digits, written by Americans around 1990, cut out, scaled and centred. "
+        "Photographs, forms, cheques, postal codes and other scripts are something else, and it was tried "
+        "on none."
+    )
     image_shape = (1, 28, 28)
     classes = tuple("0123456789")
     sizes = MappingProxyType({Split.TRAIN: TRAIN_DIGITS, Split.VALIDATION: 6_000, Split.TEST: 10_000})

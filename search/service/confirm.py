@@ -26,7 +26,7 @@ from search.service.drive import Watch, drive
 from search.service.last_look import take_looks
 from search.service.look import find, reader_of, refuse_foreign
 from search.service.other_hosts import keep_to_one_host
-from search.service.run import FETCHING, OPENING, WORKERS, Stage, WorkerOptions, launcher_for
+from search.service.run import CHECKING, OPENING, WORKERS, Stage, WorkerOptions, launcher_for
 from search.space.defaults import CONFIRM_FACTOR
 from search.space.widen import widened
 from search.store.database import PATIENCE_S
@@ -99,8 +99,9 @@ def confirm(
         _, record = find(storage, request.study)
         trials = reader_of(storage, record).all()
         candidates = _candidates(trials, record, request.top)
-        stage(FETCHING)
-        dataset = fetch_data(task_named(record.spec.task).source, progress=progress)
+        source = task_named(record.spec.task).source
+        stage(CHECKING.format(source.title))
+        dataset = fetch_data(source, progress=progress)
         study, own = _begin(storage, record, request, dataset)
         own = _queue(storage, study, own, trials, candidates, request.seeds)
         found = stand(storage, own.name)

@@ -367,6 +367,8 @@ def _facts(
     seed = training_seed(record.spec.seed, origin=found.origin, confirming=trial.confirming)
     return CardFacts(
         title=task.title,
+        dataset=task.source.title,
+        scope=task.source.scope,
         study=record,
         trial=trial,
         point=point,

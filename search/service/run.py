@@ -37,7 +37,7 @@ Stage = Callable[[str], None]
 """Told in a few words what a command does that has nothing to show yet."""
 
 _STARTING = {"local": "loading PyTorch", "ray": "connecting to the Ray cluster"}
-FETCHING, OPENING, WORKERS = "checking MNIST", "opening the storage", "starting workers"
+CHECKING, OPENING, WORKERS = "checking {}", "opening the storage", "starting workers"
 """What the stages of a start are called."""
 
 WAITING = "Waiting for a study with trials left to do."
@@ -67,8 +67,9 @@ def run(
     refuse_foreign(storage_url, request.name)
     stage(_STARTING[request.engine])
     with launcher_for(request, storage_url) as engine:
-        stage(FETCHING)
-        dataset = fetch_data(task_named(request.task or "").source, progress=progress)
+        source = task_named(request.task or "").source
+        stage(CHECKING.format(source.title))
+        dataset = fetch_data(source, progress=progress)
         stage(OPENING)
         with open_storage(storage_url, patience_s=PATIENCE_S) as storage:
             keep_to_one_host(storage)
@@ -168,8 +169,9 @@ def join(
         check(request)
         stage(_STARTING[request.engine])
         with launcher_for(request, storage_url) as engine:
-            stage(FETCHING)
-            fetch_data(task_named(record.spec.task).source, progress=progress)
+            source = task_named(record.spec.task).source
+            stage(CHECKING.format(source.title))
+            fetch_data(source, progress=progress)
             stage(WORKERS)
             return drive(storage, study, record, request, engine, watch=watch, detach=False)
 
