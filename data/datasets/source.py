@@ -3,12 +3,7 @@
 Knows no single source, and not where the files end up.
 """
 
-import errno
-import os
-import stat
 import zlib
-from io import BufferedReader
-from pathlib import Path
 from typing import Protocol
 
 
@@ -46,20 +41,3 @@ def unpack(content: bytes, limit: int) -> bytes:
     if member.unused_data.strip(b"\0"):
         raise ValueError("damaged gzip: something follows its end")
     return unpacked
-
-
-def open_regular(file: Path) -> BufferedReader:
-    """The file, opened for reading. Never waits, as opening a FIFO does.
-
-    Raises:
-        OSError: it cannot be opened, or it is not a regular file.
-    """
-    opened = open(file, "rb", opener=_open)  # noqa: SIM115  # it is returned
-    if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-        opened.close()
-        raise OSError(errno.EINVAL, "it is not a regular file", str(file))
-    return opened
-
-
-def _open(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

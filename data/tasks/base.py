@@ -6,11 +6,11 @@ A description costs nothing to import: numpy and torch are imported by the metho
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from data.datasets.base import Dataset, OpenDataset
 from data.datasets.registry import get_dataset
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
     from torch import Tensor
+
+    from data.tasks.stream import EndlessStream, FiniteSet
 
 Settings = Mapping[str, bool | int | float | str]
 """Settings of a trial in the words of the search space, by name."""
@@ -85,43 +87,6 @@ class Batch(NamedTuple):
     """int64 (N, heads); for numbers (N, K) it is (N·K, heads), row n·K + k being picture n, number k."""
 
 
-class TrainingStream(Protocol):
-    """Training examples without end: epoch follows epoch without a break, each in an order of its own.
-
-    What the p-th example of the stream is depends only on the task, the augmentation, the seed and p,
-    so that a resumed run sees what an uninterrupted one would have seen.
-    """
-
-    @property
-    def examples(self) -> int:
-        """Number of examples in one epoch."""
-
-    def batches(self, batch_size: int, *, start: int = 0) -> Iterator[Batch]:
-        """Full batches for ever, the first one beginning at the `start`-th example; they may straddle epochs.
-
-        Raises:
-            ValueError: batch_size is below 1 or start below 0.
-        """
-
-
-class EvaluationSet(Protocol):
-    """A finite set in a fixed, shuffled order, so that every beginning of it is a fair sample."""
-
-    @property
-    def examples(self) -> int:
-        """Number of scored examples; with K numbers for each picture, pictures · K."""
-
-    def batches(self, batch_size: int, *, limit: int | None = None) -> Iterator[Batch]:
-        """Every example once, or just the first `limit`; batch_size and limit count scored examples.
-
-        A picture travels with all its K numbers, so batch_size is rounded down to a multiple of K, but K
-        at least. The last batch can be smaller, and under a limit its picture can have fewer numbers.
-
-        Raises:
-            ValueError: batch_size or limit is below 1.
-        """
-
-
 class Task(ABC):
     """What is to be learned. Stateless: all pixels come in as an argument.
 
@@ -169,13 +134,13 @@ class Task(ABC):
     @abstractmethod
     def training(
         self, data: OpenDataset, *, augmentation: Augmentation, seed: int, device: torch.device | str = "cpu"
-    ) -> TrainingStream:
+    ) -> EndlessStream:
         """The stream for one run. Its pixels are moved to `device` once, here; batches are made there."""
 
     @abstractmethod
     def validation(
         self, data: OpenDataset, *, device: torch.device | str = "cpu", compositions: int = 0
-    ) -> EvaluationSet:
+    ) -> FiniteSet:
         """What candidates are compared on. The same for every study with as many compositions.
 
         compositions: times that each validation digit takes each place of an image; 0: the set that searches
@@ -192,7 +157,7 @@ class Task(ABC):
         """The same for `test`. Numbers of digits only: no pixel is touched."""
 
     @abstractmethod
-    def test(self, data: OpenDataset, *, device: torch.device | str = "cpu") -> EvaluationSet:
+    def test(self, data: OpenDataset, *, device: torch.device | str = "cpu") -> FiniteSet:
         """What no candidate may be chosen by. The same for every study."""
 
     @abstractmethod

@@ -8,9 +8,9 @@ from typing import Literal
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from data.atomic import write_atomically
 from data.datasets.base import OpenDataset
 from data.tasks.base import Augmentation, Batch, Task
+from search.files import write_whole
 
 SCALE = 3
 """Screen pixels for each pixel of a digit."""
@@ -73,7 +73,7 @@ def save_png(image: Image.Image, path: Path) -> None:
     """
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
-    write_atomically(path, buffer.getvalue())
+    write_whole(path, buffer.getvalue())
 
 
 def png(pixels: Tensor) -> bytes:

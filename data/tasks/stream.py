@@ -32,7 +32,11 @@ def chunk_on(device: torch.device | str) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndlessStream:
-    """The TrainingStream of a task that plans epoch by epoch."""
+    """Training examples without end: epoch follows epoch without a break, each in an order of its own.
+
+    What the p-th example of the stream is depends only on the task, the augmentation, the seed and p,
+    so that a resumed run sees what an uninterrupted one would have seen.
+    """
 
     examples: int
     """In one epoch."""
@@ -44,7 +48,13 @@ class EndlessStream:
     """Examples composed at once."""
 
     def batches(self, batch_size: int, *, start: int = 0) -> Iterator[Batch]:
-        """See TrainingStream. Chunks hold whole batches, so that each batch is a view."""
+        """Full batches for ever, the first one beginning at the `start`-th example; they may straddle epochs.
+
+        Chunks hold whole batches, so that each batch is a view.
+
+        Raises:
+            ValueError: batch_size is below 1 or start below 0.
+        """
         if batch_size < 1 or start < 0:
             raise ValueError(f"need batch_size >= 1 and start >= 0, not {batch_size} and {start}")
         return self._batches(batch_size, start)
@@ -69,7 +79,10 @@ class EndlessStream:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FiniteSet:
-    """The EvaluationSet of a task: one table of rows, `scored` examples made of each."""
+    """A finite set in a fixed, shuffled order, so that every beginning of it is a fair sample.
+
+    One table of rows, `scored` examples made of each.
+    """
 
     rows: Rows
     """In the fixed order, shuffled once by whoever made them."""
@@ -82,10 +95,18 @@ class FiniteSet:
 
     @property
     def examples(self) -> int:
+        """Number of scored examples; with K numbers for each image, images · K."""
         return len(self.rows[0]) * self.scored
 
     def batches(self, batch_size: int, *, limit: int | None = None) -> Iterator[Batch]:
-        """See EvaluationSet."""
+        """Every example once, or just the first `limit`; batch_size and limit count scored examples.
+
+        An image travels with all its K numbers, so batch_size is rounded down to a multiple of K, but K
+        at least. The last batch can be smaller, and under a limit its image can have fewer numbers.
+
+        Raises:
+            ValueError: batch_size or limit is below 1.
+        """
         if batch_size < 1 or (limit is not None and limit < 1):
             raise ValueError(f"need batch_size >= 1 and limit >= 1 or None, not {batch_size} and {limit}")
         return self._batches(max(1, batch_size // self.scored), min(limit or self.examples, self.examples))

@@ -19,7 +19,7 @@ from search.report.model_card import CardFacts, LayerRow, Setting, card
 from search.report.two_way import Intervals
 from search.report.words import better, count, percent
 from search.seeds import derive
-from search.serve.folder import CARD, ONNX, foreign, is_export, write_manifest
+from search.serve.folder import CARD, CONFIG_FORMAT, ONNX, foreign, is_export, write_manifest
 from search.serve.whole import whole_folder
 from search.service.confirmed import SPLITS, confirmation, intervals_of
 from search.service.data import fetch_data, load_data
@@ -292,7 +292,7 @@ def _fill(
     record, trial, task = found.record, found.trial, task_named(found.record.spec.task)
     network = _load(storage_url, chosen)
     tell(f"Trial {trial.number} of {record.name}: writing each format, loading it again, comparing …")
-    about = {"task": task.name, "title": task.title, "digit_rows": task.digit_rows}
+    about = {"format": CONFIG_FORMAT, "task": task.name, "title": task.title, "digit_rows": task.digit_rows}
     differences = write_all(network, folder, about=about)
     quantised = _quantise(folder, found, task, tell, progress) if int8 else None
     made = datetime.datetime.now(datetime.UTC)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from data.datasets.base import OpenDataset, Split
-from data.tasks.base import Batch, Task, TrainingStream
+from data.tasks.base import Batch, Task
+from data.tasks.stream import EndlessStream
 from models.metrics import Metrics
 from models.network import Network, build
 from models.training import Report, Training
@@ -27,7 +28,7 @@ class Checked:
     training loop needs no callbacks and still stops within one step.
     """
 
-    stream: TrainingStream
+    stream: EndlessStream
     check: Callable[[], None]
 
     @property

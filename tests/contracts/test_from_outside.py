@@ -165,11 +165,7 @@ def tune(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(
             [sys.executable, "-P", "-m", "search", *arguments],
             cwd=tmp_path,
-            env={
-                **os.environ,
-                "GARMENTS": str(tmp_path),
-                **({"PYTHONPATH": str(folder)} if installed else {}),
-            },
+            env={**os.environ, "GARMENTS": str(tmp_path), "PYTHONPATH": str(folder) if installed else ""},
             capture_output=True,
             text=True,
             timeout=550,
@@ -183,9 +179,9 @@ def tune(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 def test_a_search_from_the_first_byte_to_the_exported_model(
     tune: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    done = tune("run", "--task", "pile", "--trials", "3", "--workers", "1", "--json")
+    done = tune("run", "--task", "pile", "--trials", "3", "--workers", "1")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["finished"] == 3
+    assert "3 of 3 trials finished" in done.stdout + done.stderr
 
     best: dict[str, Any] = json.loads(tune("best", "pile", "--json").stdout)
     assert set(best["validation"]) == {"garment_top", "garment_middle", "garment_bottom", "joint"}

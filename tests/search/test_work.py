@@ -444,6 +444,7 @@ class TestWork:
 
         with monkeypatch.context() as patch:
             patch.setattr("models.checkpoint.write_whole", full)
+            patch.setattr("search.worker.best_weights.write_whole", full)
             with pytest.raises(GivenUp, match="no room in"):
                 work(here, stop=lambda: False)
         assert [trial.failure for trial in here.study.trials()[:1]] == [Failure.DISK_FULL]

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-import data.atomic
 import data.datasets.mirror
+import search.files
 from data.datasets.base import DatasetError
 from data.datasets.fetch import fetch
 from data.datasets.mnist import FILES, MnistCorrupt, MnistMissing, MnistUnavailable, load
@@ -155,7 +155,7 @@ def test_a_full_disk_is_a_sentence_with_the_path(
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(data.atomic.os, "fsync", full)
+    monkeypatch.setattr(search.files.os, "fsync", full)
     with pytest.raises(DatasetError, match=r"no space left.*TUNE_DATA_DIR") as caught:
         fetch(folder=folder, mirrors=[mirror.url], wheel=no_wheel)
     assert str(folder) in str(caught.value)

@@ -22,7 +22,8 @@ from data.datasets.mnist import (
     load,
     verify,
 )
-from data.datasets.source import Progress, SourceFailed, open_regular, unpack
+from data.datasets.source import Progress, SourceFailed, unpack
+from search.files import open_regular
 
 LABELS = "t10k-labels-idx1-ubyte"
 

@@ -7,7 +7,7 @@ import torch
 
 from data.datasets.base import Split
 from data.datasets.mnist import Mnist
-from data.tasks.base import Augmentation, Batch, EvaluationSet, Pairing
+from data.tasks.base import Augmentation, Batch, Pairing
 from data.tasks.digits import digits_of
 from data.tasks.digitsum import DigitSum
 from data.tasks.digitsum_batches import compose, fixed_numbers
@@ -87,7 +87,7 @@ def test_shift_and_fresh_numbers_keep_the_order_of_digits(mnist: Mnist) -> None:
     ("split", "pictures"), [(Split.VALIDATION, 6_000), (Split.TEST, 10_000)], ids=["validation", "test"]
 )
 def test_evaluation_asks_every_image_with_all_ten_numbers(split: Split, pictures: int, mnist: Mnist) -> None:
-    evaluation: EvaluationSet = TASK.validation(mnist) if split is Split.VALIDATION else TASK.test(mnist)
+    evaluation = TASK.validation(mnist) if split is Split.VALIDATION else TASK.test(mnist)
     batches = list(evaluation.batches(1000))
     assert evaluation.examples == pictures * 10 == sum(len(batch.targets) for batch in batches)
     for batch in batches:

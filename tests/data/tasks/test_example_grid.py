@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-import data.atomic
+import search.files
 from data.datasets.mnist import Mnist
 from data.tasks.base import Augmentation, Task
 from data.tasks.example_grid import BACKGROUND, GAP, SCALE, grid, save_png
@@ -73,7 +73,7 @@ def test_a_png_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytes
     def broken(_: int) -> None:
         raise OSError("disk")
 
-    monkeypatch.setattr(data.atomic.os, "fsync", broken)
+    monkeypatch.setattr(search.files.os, "fsync", broken)
     with pytest.raises(OSError, match="disk"):
         save_png(Image.new("RGB", (9, 9), "black"), path)
     assert path.read_bytes() == before
