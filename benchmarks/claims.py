@@ -24,7 +24,7 @@ from unittest import mock
 
 import torch
 
-from data.mnist import Mnist, load
+from data.datasets.mnist import Mnist, load
 from models.device import prepare_process
 from search.optuna_db.storage import open_storage
 from search.records import Answers, CheckpointRecord, Claim

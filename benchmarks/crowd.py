@@ -19,7 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from data.mnist import load
+from data.datasets.mnist import load
 from search.optuna_db.storage import open_storage
 from search.service.create import RunRequest, create_or_resume
 from search.study.study import Study

@@ -27,15 +27,18 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
+from data.datasets.mnist import MNIST
+from data.tasks.registry import TASKS
 from models.conv import ConvConfig
 from models.device import bfloat16_pays, choose_device, describe
-from models.layers import MNIST_MEAN, MNIST_STD, activation
+from models.layers import activation
 from models.mlp import MLPConfig
 from models.network import ModelConfig, Network, Signature, build, family_of
 from models.optimizer import OptimizerConfig
-from models.references import REFERENCES, Reference
 from models.training import Batch, Precision, Training, TrainingConfig
+from search.worker.spec import decode
 
+(MNIST_MEAN,), (MNIST_STD,) = MNIST.mean, MNIST.deviation
 TWODIGIT = Signature(image=(1, 42, 28), heads=(("first_digit", 10), ("second_digit", 10)))
 SUM = Signature(image=(1, 28, 28), numbers=10, heads=(("digit", 10), ("sum", 19)))
 ADAMW = OptimizerConfig(name="adamw", weight_decay=0.01)
@@ -47,10 +50,28 @@ LARGER: dict[str, ModelConfig] = {
         blocks=3, convolutions=2, channels=24, padding="same", batch_norm=True
     ),
 }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reference:
+    """A network and its training, at a constant learning rate."""
+
+    model: ModelConfig
+    optimizer: OptimizerConfig
+    batch_size: int
+
+
+def reference(task: str, name: str) -> Reference:
+    """A published one."""
+    spec = decode(TASKS[task].references[name], images=1, seed=0, precision="float32")
+    training = spec.training
+    return Reference(model=spec.model, optimizer=training.optimizer, batch_size=training.batch_size)
+
+
 NETWORKS: dict[str, tuple[Reference, Signature]] = {
-    "course-mlp": (REFERENCES["course-mlp"], TWODIGIT),
-    "course-conv": (REFERENCES["course-conv"], TWODIGIT),
-    "assignment-conv": (REFERENCES["assignment-conv"], SUM),
+    "course-mlp": (reference("twodigit", "course-mlp"), TWODIGIT),
+    "course-conv": (reference("twodigit", "course-conv"), TWODIGIT),
+    "assignment-conv": (reference("sum", "assignment-conv"), SUM),
     **{n: (Reference(model=m, optimizer=ADAMW, batch_size=64), TWODIGIT) for n, m in LARGER.items()},
 }
 

@@ -28,16 +28,16 @@ from typing import Any
 
 from scipy.stats import bootstrap, spearmanr  # type: ignore[import-untyped]  # SciPy ships no types
 
-from data.mnist import Mnist, load
-from data.task import Augmentation
-from data.tasks import get_task
+from data.datasets.mnist import Mnist, load
+from data.tasks.base import Augmentation
+from data.tasks.registry import get_task
 from models.device import bfloat16_pays, choose_device, describe, prepare_process
 from models.network import Network, build
 from models.normalization import with_statistics_of
 from models.training import NORM_BATCH, Diverged, Training, evaluate, precision_context
 from search.records import Value
 from search.seeds import derive
-from search.space.defaults import DEFAULT_EPOCHS, EARLY_LOOKS, default_space
+from search.space.defaults import default_space
 from search.worker.spec import decode, signature_of
 from tune.space import Choice, Domain, Fixed, Float
 
@@ -51,7 +51,7 @@ PLAIN = 512
 DECENT = 80
 """Validation accuracy at the first rung, %: what has less is pruned with any statistics."""
 CHOSEN = "augmented 512"
-FIRST = TASK.epoch_examples >> EARLY_LOOKS[TASK.name]
+FIRST = TASK.epoch_examples >> TASK.early_evaluations
 SECOND = 2 * FIRST
 RUNGS = (FIRST, SECOND, 4 * FIRST, 8 * FIRST)
 
@@ -77,10 +77,10 @@ def one_of(domain: Domain, rng: random.Random) -> Value:
 
 
 def measured(settings: dict[str, Value], seed: int, mnist: Mnist, rungs: tuple[int, ...]) -> dict[str, Any]:
-    """One training of DEFAULT_EPOCHS, as far as the last rung: scores by rung and statistics, CPU seconds."""
+    """One training of the default budget up to the last rung: scores by rung, statistics, CPU seconds."""
     device = choose_device("cpu")
     precision = "bfloat16" if bfloat16_pays(device, "conv") else "float32"
-    images = round(TASK.epoch_examples * DEFAULT_EPOCHS[TASK.name])
+    images = round(TASK.epoch_examples * TASK.epochs)
     spec = decode(settings, images=images, seed=seed, precision=precision)  # type: ignore[arg-type]
     examples, validation = derive(seed, "examples"), TASK.validation(mnist)
     streams = {

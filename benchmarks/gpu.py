@@ -26,22 +26,22 @@ from collections.abc import Mapping
 import torch
 from apart import TUNE, apart
 
-from data.mnist import Mnist, load
-from data.tasks import get_task
+from data.datasets.mnist import Mnist, load
+from data.tasks.registry import get_task
 from models.device import describe, prepare_process
 from models.network import build
 from models.training import Training
 from search.records import Value
-from search.worker.spec import decode, reference_settings, signature_of
+from search.worker.spec import decode, signature_of
 
 TASK = get_task("twodigit")
 CARD = torch.device("cuda")
 LARGER: Mapping[str, Value] = {
-    **reference_settings("course-conv"),
+    **TASK.references["course-conv"],
     **{"blocks": 3, "channels": 24, "padding": "same", "batch_norm": True, "batch_size": 128},
     **{"optimizer": "adamw", "lr": 0.004, "averaging": 0.1},
 }
-NETWORKS = {name: reference_settings(name) for name in ("course-mlp", "course-conv")} | {"24-48-96": LARGER}
+NETWORKS = dict(TASK.references) | {"24-48-96": LARGER}
 
 
 class Direct:

@@ -15,11 +15,12 @@ from optuna import distributions
 from optuna.trial import TrialState
 from sqlalchemy import Connection, insert, select
 
-from data.mnist import load
+from data.datasets.mnist import load
+from data.tasks.registry import TASKS
 from search.optuna_db.installed import optuna_schema
 from search.optuna_db.storage import Storage
 from search.records import HeadScore, Point, Scores, StudySpec, Value
-from search.space.defaults import DEFAULT_EPOCHS, default_space
+from search.space.defaults import default_space
 from search.space.file import space_entries
 from search.store import tables
 from search.store.metrics import report_to_row
@@ -28,8 +29,9 @@ from search.study.study import Study
 from tune.space import Choice, Domain, Float, Int, Space
 
 SPACE = default_space()
-EPOCHS = DEFAULT_EPOCHS["twodigit"]
-LADDER = Ladder(epoch_images=36_000, epochs=EPOCHS, halvings=halvings_of("twodigit", EPOCHS))
+TASK = TASKS["twodigit"]
+EPOCHS = TASK.epochs
+LADDER = Ladder(epoch_images=36_000, epochs=EPOCHS, halvings=halvings_of(TASK.early_evaluations, EPOCHS))
 HEADS = ("first_digit", "second_digit")
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from apart import TUNE, apart
 
-from data.mnist import load
+from data.datasets.mnist import load
 from models.device import choose_device, describe
 
 KINDS = ("Rss", "Pss", "Anonymous")

@@ -153,7 +153,7 @@ from search.study.study import Study
 if kind == "worker":
     import torch
     from pathlib import Path
-    from data.mnist import load
+    from data.datasets.mnist import load
     from models.device import choose_device, prepare_process
     from search.worker.artifacts import Artifacts
     from search.worker.context import prepare

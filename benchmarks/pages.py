@@ -21,7 +21,7 @@ from pathlib import Path
 from apart import TUNE, apart
 from made_up import make
 
-from data.tasks import get_task
+from data.tasks.registry import get_task
 from models.conv import ConvConfig
 from models.network import build
 from search.analysis.ranking import best_point, winner

@@ -43,21 +43,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from data.digits import Split, digits_of
-from data.mnist import Mnist, load
-from data.task import Augmentation, Batch, Pairing
-from data.tasks import get_task
-from data.twodigit import LOWER_BY, fixed_pairs
+from data.datasets.base import Split
+from data.datasets.mnist import MNIST, Mnist, load
+from data.tasks.base import Augmentation, Batch, Pairing
+from data.tasks.digits import digits_of
+from data.tasks.twodigit import TwoDigit
 from models.conv import ConvConfig
-from models.layers import MNIST_MEAN, MNIST_STD, activation
+from models.layers import activation
 from models.network import ModelConfig
 from models.optimizer import OptimizerConfig
 from models.schedule import SCHEDULES
-from search.space.defaults import REFERENCES, default_space
+from search.space.defaults import default_space
 from search.study.suggest import split_reference, suggest
-from search.worker.spec import decode, reference_settings
+from search.worker.spec import decode
 
-TASK = get_task("twodigit")
+TASK = TwoDigit()
+(MNIST_MEAN,), (MNIST_STD,) = MNIST.mean, MNIST.deviation
+LOWER_BY = TASK.digit_rows[1]
 HEADS = [head.name for head in TASK.heads]
 SPACE = default_space()
 FOLLOWED = {
@@ -189,7 +191,7 @@ class Pictures:
     def __init__(self, mnist: Mnist) -> None:
         train = digits_of(mnist, Split.TRAIN)
         self.digits, self.labels = normalised(train.images), train.labels
-        self.pairs = fixed_pairs(Split.TRAIN, len(train.images))
+        self.pairs = torch.tensor(TASK.fixed_places(Split.TRAIN))
         stream = TASK.training(mnist, augmentation=Augmentation(), seed=0)
         self.fixed = ready_made(next(stream.batches(stream.examples)))
         validation = TASK.validation(mnist)
@@ -302,8 +304,8 @@ def main() -> None:
         pruner=optuna.pruners.MedianPruner(),
         direction="maximize",
     )
-    for name in REFERENCES[TASK.name]:
-        inside, outside = split_reference(reference_settings(name), SPACE)
+    for reference in TASK.references.values():
+        inside, outside = split_reference(reference, SPACE)
         study.enqueue_trial(inside, user_attrs={"outside_the_space": outside})
     with contextlib.suppress(TimeIsUp):
         study.optimize(objective, catch=Diverged, callbacks=[objective.finished])

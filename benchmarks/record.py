@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from data.mnist import Mnist, load
-from data.task import Task
-from data.tasks import get_task
+from data.datasets.mnist import Mnist, load
+from data.tasks.base import Task
+from data.tasks.registry import get_task
 from models.device import bfloat16_pays, choose_device, describe, prepare_process
 from models.network import build
 from models.training import Training, evaluate

@@ -49,8 +49,8 @@ from typing import Any
 from apart import TUNE, apart
 from sqlalchemy import NullPool, create_engine, inspect, select
 
-from data.mnist import Mnist, load
-from data.tasks import get_task
+from data.datasets.mnist import Mnist, load
+from data.tasks.registry import get_task
 from models.checkpoint import load_checkpoint
 from models.device import choose_device, describe
 from models.training import evaluate

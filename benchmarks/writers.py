@@ -21,11 +21,13 @@ from statistics import fmean, stdev
 import torch
 from torch import Tensor
 
-from data.digits import Split, digits_of
-from data.mnist import Mnist, load
-from data.stream import FiniteSet
-from data.tasks import get_task
-from data.twodigit import compose, draw_pairs
+from data.datasets.base import Split
+from data.datasets.mnist import Mnist, load
+from data.tasks.digits import digits_of
+from data.tasks.overlapping_batches import compose, draw_places
+from data.tasks.registry import get_task
+from data.tasks.stream import FiniteSet
+from data.tasks.twodigit import TwoDigit
 from models.device import bfloat16_pays, choose_device, describe, prepare_process
 from models.network import Network
 from search.records import Value
@@ -119,8 +121,8 @@ def right(network: Network, mnist: Mnist) -> Tensor:
     """How often each of the held-out digits is told right, float (BLOCK,) in [0, 1], in the file's order."""
     digits = digits_of(mnist, Split.VALIDATION)
     chance = torch.Generator().manual_seed(0)
-    pairs = torch.cat([draw_pairs(BLOCK, BLOCK, chance) for _ in range(PASSES)])
-    shown = FiniteSet(rows=(pairs,), compose=partial(compose, digits))
+    pairs = torch.cat([draw_places(BLOCK, BLOCK, 2, chance) for _ in range(PASSES)])
+    shown = FiniteSet(rows=(pairs,), compose=partial(compose, digits, TwoDigit.digit_rows))
     network.eval()
     hits = []
     with torch.inference_mode():

@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import os
 import re
-import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from models.network import ModelConfig, Network, Signature, build, config_from_json, config_to_json
+from search.files import write_whole
 
 FORMAT = "tune-checkpoint-1"
 NO_SUM = "0" * 64
@@ -151,29 +150,19 @@ def parse_checkpoint(content: bytes, source: Path | str, *, expected_sha256: str
 
 
 def signature_from(values: Mapping[str, object]) -> Signature:
-    """The inverse of dataclasses.asdict(signature), after JSON has made lists of the tuples."""
+    """The inverse of dataclasses.asdict(signature), after JSON has made lists of the tuples.
+
+    What was written before a signature had mean and deviation has neither: they are the defaults then.
+    """
     image, heads = values["image"], values["heads"]
+    scales: dict[str, tuple[float, ...]] = {
+        name: tuple(values[name])  # type: ignore[arg-type]
+        for name in ("mean", "deviation")
+        if name in values
+    }
     return Signature(
         image=tuple(image),  # type: ignore[arg-type]
         numbers=values["numbers"],  # type: ignore[arg-type]
         heads=tuple((name, classes) for name, classes in heads),  # type: ignore[attr-defined]
+        **scales,
     )
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Replaces the file in one step that survives a crash: write aside, fsync, rename, fsync the folder."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

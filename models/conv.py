@@ -1,15 +1,22 @@
-"""The convolutional network: its config, and the parts that a network is built of."""
+"""The convolutional network: its config, and the parts that a network is built of.
+
+The config imports no torch: whether a space's networks fit an image is asked before any worker starts.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
-
-from torch import nn
+from typing import TYPE_CHECKING, Literal, get_args
 
 from models.checks import InvalidConfig, choice, flag, real, whole
-from models.layers import ACTIVATIONS, Activation, Flatten, Parts, activation
-from models.widths import grown, tapered
+from models.widths import ACTIVATIONS, Activation, grown, tapered
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from models.layers import Parts
 
 Padding = Literal["same", "valid"]
 
@@ -129,6 +136,10 @@ class ConvConfig:
 
 def parts(config: ConvConfig, image: tuple[int, int, int]) -> Parts:
     """The parts for pictures of that (channels, height, width). Raises PictureTooSmall."""
+    from torch import nn
+
+    from models.layers import Flatten, Parts
+
     channels, height, width = config.sizes(image)[-1]
     changes = pairwise((image[0], *config.block_channels))
     blocks = (
@@ -155,6 +166,10 @@ def block(config: ConvConfig, incoming: int, outgoing: int, *, convolutions: int
     conv 24-48-96. Two epochs of twodigit with conv 16-32 scored 0.9822 to 0.9836 this way and 0.9829 to
     0.9841 the other, three seeds each (one deviation of 4,000 pictures is 0.0015), in 17 instead of 23 s.
     """
+    from torch import nn
+
+    from models.layers import activation
+
     padding = config.kernel // 2 if config.padding == "same" else 0
     for convolution in range(1, convolutions + 1):
         yield nn.Conv2d(incoming, outgoing, config.kernel, padding=padding, bias=not config.batch_norm)

@@ -10,12 +10,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch.nn import functional
 
-DeviceName = Literal["auto", "cpu", "cuda"]
+from models.gpus import DeviceName, count_gpus
 
 BFLOAT16_WORTH = 1.25
 """Speed-up of the probe below which bfloat16's rounding buys too little."""
@@ -24,22 +23,9 @@ _BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 """Instructions of x86 processors that compute in bfloat16."""
 
 
-class DeviceUnavailable(RuntimeError):
-    """The wanted device is not on this machine."""
-
-
 def choose_device(name: DeviceName = "auto") -> torch.device:
     """auto: CUDA where there is one, else the CPU. Raises DeviceUnavailable for a CUDA that is not there."""
-    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise DeviceUnavailable("cuda was asked for, but torch sees no CUDA device; use cpu or auto")
-    return torch.device("cuda")
-
-
-def count_gpus(name: DeviceName = "auto") -> int:
-    """GPUs that workers on the device of this name may use; 0 on the CPU. Raises DeviceUnavailable."""
-    return 0 if choose_device(name).type == "cpu" else max(1, torch.cuda.device_count())
+    return torch.device("cuda" if count_gpus(name) else "cpu")
 
 
 def prepare_process(threads: int = 1) -> None:

@@ -21,9 +21,6 @@ from models.network import Network, Signature, build, config_from_json, config_t
 ONNX, PROGRAM, WEIGHTS, CONFIG = "model.onnx", "model.pt2", "model.safetensors", "config.json"
 """Names of the files: ONNX, torch.export, the bare weights and what they are the weights of."""
 
-FORMAT = "tune-model-1"
-"""Of config.json."""
-
 LIBRARIES = ("onnx", "onnxscript", "onnxruntime")
 """What an export needs beside torch."""
 
@@ -126,7 +123,6 @@ def write_weights(network: Network, folder: Path, *, about: Mapping[str, object]
     # Not save_file: it makes files that only their owner may read.
     (folder / WEIGHTS).write_bytes(safetensors.torch.save(weights))
     entry = {
-        "format": FORMAT,
         **about,
         "model": json.loads(config_to_json(network.config)),
         "signature": asdict(network.signature),

@@ -1,18 +1,13 @@
 """The few layers that torch lacks or that are faster written by hand here."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Activation = Literal["relu", "leaky_relu", "elu", "tanh", "gelu", "silu"]
-ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
-
-MNIST_MEAN = 0.1307
-MNIST_STD = 0.3081
-"""Of the 60,000 training digits, pixels in [0, 1]; the constants of PyTorch's own MNIST example."""
+from models.widths import Activation
 
 
 def activation(name: Activation) -> nn.Module:
@@ -32,13 +27,25 @@ def activation(name: Activation) -> nn.Module:
             return nn.SiLU()
 
 
-class Normalise(nn.Module):
-    """uint8 0..255 or float [0, 1] of any shape -> float32, MNIST's mean at 0, its deviation at 1."""
+class Normalize(nn.Module):
+    """uint8 0..255 or float [0, 1], (N, C, H, W) -> float32, the dataset's mean at 0, its deviation at 1."""
+
+    mean: Tensor | float
+    deviation: Tensor | float
+
+    def __init__(self, mean: Sequence[float], deviation: Sequence[float]) -> None:
+        """Of pixels in [0, 1]: one number for all channels, or one a channel."""
+        super().__init__()
+        if len(mean) == len(deviation) == 1:
+            self.mean, self.deviation = mean[0], deviation[0]
+        else:  # the description of the network has them, so its weights need not
+            self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+            self.register_buffer("deviation", torch.tensor(deviation).view(-1, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
         if image.dtype == torch.uint8:
-            return image.float().mul_(1 / (255 * MNIST_STD)).sub_(MNIST_MEAN / MNIST_STD)
-        return (image - MNIST_MEAN) / MNIST_STD
+            return image.float().mul_(1 / (255 * self.deviation)).sub_(self.mean / self.deviation)
+        return (image - self.mean) / self.deviation
 
 
 class Dropout(nn.Module):

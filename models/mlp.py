@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from models.checks import choice, real, whole
-from models.layers import ACTIVATIONS, Activation, Parts
-from models.widths import tapered
+from models.layers import Parts
+from models.widths import ACTIVATIONS, Activation, tapered
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from models import conv, mlp
-from models.checks import InvalidConfig, choice, near, whole
+from models.checks import InvalidConfig, choice, near, real, whole
 from models.conv import ConvConfig
-from models.layers import Dropout, Joined, Normalise, NumberTable, Parts, activation
+from models.layers import Dropout, Joined, Normalize, NumberTable, Parts, activation
 from models.mlp import MLPConfig
 
 ModelConfig = MLPConfig | ConvConfig
@@ -28,6 +28,11 @@ class Signature:
     """How many numbers the second input tells apart (0..numbers-1); 0: there is no second input."""
     heads: tuple[tuple[str, int], ...]
     """(name, classes) of each output, in order."""
+    mean: tuple[float, ...] = (0.1307,)
+    """Of the dataset's training images, pixels in [0, 1]: one number for all channels, or one a channel.
+    Subtracted inside the network. The default is what every network had before this was said: MNIST's."""
+    deviation: tuple[float, ...] = (0.3081,)
+    """The same for the standard deviation, by which is divided."""
 
     def __post_init__(self) -> None:
         if len(self.image) != 3:
@@ -38,6 +43,13 @@ class Signature:
         names = [name for name, _ in self.heads]
         if not names or len(set(names)) != len(names):
             raise InvalidConfig(f"heads must be one or more, each with its own name, got {names!r}")
+        for name, values in (("mean", self.mean), ("deviation", self.deviation)):
+            if len(values) not in (1, self.image[0]):
+                raise InvalidConfig(f"{name} must be one number or one a channel, got {values!r}")
+            for value in values:
+                real(name, value, low=0, above=name == "deviation")
+        if len(self.mean) != len(self.deviation):
+            raise InvalidConfig(f"mean and deviation must be alike, got {self.mean!r}, {self.deviation!r}")
         for name, classes in self.heads:
             whole(f"classes of head {name}", classes, low=2)
 
@@ -68,7 +80,7 @@ class Network(nn.Module):
         super().__init__()
         self.config = config
         self.signature = signature
-        self.normalise = Normalise()
+        self.normalize = Normalize(signature.mean, signature.deviation)
         self.picture = made.picture
         widths = (*made.widths, sum(signature.classes))
         if signature.numbers:
@@ -99,7 +111,7 @@ class Network(nn.Module):
 
     def logits(self, image: Tensor, number: Tensor | None = None) -> Tensor:
         """As forward, all heads side by side in one tensor, in the signature's order."""
-        features = self.picture(self.normalise(image))
+        features = self.picture(self.normalize(image))
         if isinstance(self.first, Joined):
             return self.rest(self.first(features, number))  # type: ignore[no-any-return]
         if number is not None:

@@ -38,7 +38,7 @@ def with_statistics_of(images: Iterable[Tensor], network: Network) -> Network:
         norm.train()
     with torch.no_grad():
         for image in images:
-            network.picture(network.normalise(image))
+            network.picture(network.normalize(image))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     return network.eval()

@@ -1,7 +1,12 @@
-"""How many units and channels the layers of a network have, from its settings.
+"""What of a network's layers is known from its settings: how many units and channels, which activations.
 
 Imports no torch, so that commands that only look can tell whether two settings mean the same network.
 """
+
+from typing import Literal, get_args
+
+Activation = Literal["relu", "leaky_relu", "elu", "tanh", "gelu", "silu"]
+ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 
 
 def tapered(width: int, taper: float, layers: int) -> tuple[int, ...]:

@@ -1,19 +1,24 @@
-"""Opens files that a user names: regular ones only, and never more of them than is asked for."""
+"""Opens files that a user names, regular ones only; writes files whole or not at all.
+
+The one module of search that data and models import too: it is of the standard library and knows neither.
+"""
 
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import stat
+import uuid
 from io import BufferedReader
 from pathlib import Path
 
 
-def open_regular(path: Path, *, limit: int, follow: bool = True) -> BufferedReader:
+def open_regular(path: Path, *, limit: int | None = None, follow: bool = True) -> BufferedReader:
     """The file, opened for reading. Never waits, as opening a FIFO does.
 
-    limit: bytes that it may have. follow: whether it may be a symbolic link. Raises OSError, whose `strerror`
-    says why, for everything but a regular file of that size.
+    limit: bytes that it may have; None: any number. follow: whether it may be a symbolic link. Raises
+    OSError, whose `strerror` says why, for everything but a regular file of that size.
     """
     try:
         file = open(path, "rb", opener=_open if follow else _open_no_link)  # noqa: SIM115  # it is returned
@@ -23,7 +28,7 @@ def open_regular(path: Path, *, limit: int, follow: bool = True) -> BufferedRead
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-        if status.st_size > limit:
+        if limit is not None and status.st_size > limit:
             raise _too_large(path, limit)
     except BaseException:
         file.close()
@@ -38,6 +43,40 @@ def read_regular(path: Path, *, limit: int, follow: bool = True) -> bytes:
     if len(content) > limit:
         raise _too_large(path, limit)
     return content
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replaces `path` by `content` in one step that survives a crash: it is the old file or the new one.
+
+    Raises OSError where the disk refuses (full, read-only …); `path` is then as it was before.
+    """
+    # Not tempfile: it makes files that only their owner may read, and a folder can serve a team.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def unfinished(path: Path) -> list[Path]:
+    """What writers of `path` that were killed left beside it."""
+    found = path.parent.glob(f".{glob.escape(path.name)}.*.tmp")
+    return [file for file in found if file.is_file() and not file.is_symlink()]
+
+
+def sync(path: Path) -> None:
+    """Makes sure that a file's content, or a folder's names, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _open(path: str, flags: int) -> int:

@@ -62,7 +62,7 @@ class StudySpec:
     """All that decides what a study means. Two runs share a study only if these agree."""
 
     task: str
-    """name of the task, a key of data.tasks.TASKS"""
+    """name of the task, a key of data.tasks.registry.TASKS"""
     space: Mapping[str, object]
     """the search space in the form of a space file (search.space.file)"""
     epochs: float
@@ -333,7 +333,7 @@ class Answers:
     """Which examples of a split kept weights answer right: enough to compare two networks pair by pair."""
 
     split: str
-    """name of a data.digits.Split"""
+    """name of a data.tasks.digits.Split"""
     examples: int
     heads: Mapping[str, bytes]
     """by head, a bit for each example in the order of the split, the first in the highest bit; 1: right"""

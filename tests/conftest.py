@@ -18,8 +18,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
-from data.fetch import fetch
-from data.mnist import Mnist, load
+from data.datasets.fetch import fetch
+from data.datasets.mnist import Mnist, load
 from search import redaction
 from search.records import StudySpec
 

@@ -10,7 +10,7 @@ from threading import Thread
 
 import typer
 
-from search.space.defaults import FAMILIES, REFERENCES
+from search.space.defaults import FAMILIES
 
 PATIENCE_S = 2.0
 """A storage that has not answered by then has no names to offer."""
@@ -21,8 +21,10 @@ PRUNERS = ("asha", "halving", "median", "percentile", "hyperband", "none")
 
 
 def tasks() -> list[str]:
-    """Names of the tasks."""
-    return list(REFERENCES)
+    """Names of the tasks, also of those that installed packages declare."""
+    from data.tasks.registry import task_names
+
+    return list(task_names())
 
 
 def models() -> list[str]:

@@ -19,6 +19,7 @@ from search.report.words import (
     states,
 )
 from search.space.defaults import BY_NAME, shown_settings
+from search.tasks import takes_number
 
 if TYPE_CHECKING:
     from search.analysis.ranking import Gain
@@ -45,7 +46,7 @@ def settings(values: Mapping[str, Value], task: str, *, limit: int | None = None
 
     Those that do nothing for the task are left out.
     """
-    shown = shown_settings(values, task)
+    shown = shown_settings(values, number_input=takes_number(task))
     known = [name for name in BY_NAME if name in shown]
     words = []
     for name in known:

@@ -43,7 +43,7 @@ class LocalLauncher(AbstractContextManager["LocalLauncher"]):
     def room(self, threads: int) -> int:
         """One worker a core, also where each has several threads: whoever asks for threads counts workers.
         With GPUs at most WORKERS_PER_GPU for each of them. Raises DeviceUnavailable."""
-        from models.device import count_gpus
+        from models.gpus import count_gpus
 
         # macOS and Windows do not say which cores a process may use.
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -52,7 +52,7 @@ class LocalLauncher(AbstractContextManager["LocalLauncher"]):
 
     def starter(self, size: int) -> Callable[[WorkerConfig], WorkerHandle]:
         """What starts a process at each call. With several GPUs, each process is given one of them."""
-        from models.device import count_gpus
+        from models.gpus import count_gpus
 
         gpus = count_gpus(self._device)
         return _SpreadOverGPUs(gpus, LocalWorker) if gpus > 1 else LocalWorker

@@ -190,8 +190,8 @@ class _Worker:
         self._stopping.set()
 
     def _work(self, config: WorkerConfig) -> None:
-        from data.fetch import fetch
-        from data.mnist import MnistError
+        from data.datasets.base import DatasetError
+        from data.datasets.registry import get_dataset
 
         redact_output()  # Ray keeps what its workers print
         here = f"On {socket.gethostname()}"
@@ -207,10 +207,10 @@ class _Worker:
             )
             return
         try:
-            fetch()
+            get_dataset(config.dataset).fetch()
             end = run_worker(config, self._stopping.is_set)
             self._end = replace(end, words=f"{here}: {end.words}") if end.how == "gave up" else end
-        except MnistError as error:
+        except DatasetError as error:
             self._end = WorkerExit(how="gave up", words=f"{here}: {error}")
         except Exception as error:  # the end of this process's work, whatever it was: it must be told
             self._end = WorkerExit(how="died", words=redacted(f"{type(error).__name__}: {error}"))

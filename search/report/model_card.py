@@ -46,6 +46,10 @@ class CardFacts:
 
     title: str
     """of the task"""
+    dataset: str
+    """title of the dataset"""
+    scope: str
+    """what a network that learned from the dataset knows"""
     study: StudyRecord
     """that the trial is in"""
     trial: TrialRecord
@@ -228,9 +232,7 @@ def _limits(facts: CardFacts) -> list[str]:
     return [
         "## What it must not be used for",
         "",
-        "- It knows MNIST: single digits, written by Americans around 1990, cut out, scaled and centred. "
-        "Photographs, forms, cheques, postal codes and other scripts are something else, and it was tried "
-        "on none.",
+        f"- {facts.scope}",
         "- It has no class for *no digit*: it answers anything, a blank picture and a cat too, often with a "
         "high probability. Its probabilities are not calibrated.",
         "- Nothing that matters to a person (money, grades, health, identity) may hang on its answer.",
@@ -363,7 +365,7 @@ def _repeating(facts: CardFacts) -> list[str]:
         "```",
         "",
         f"Study {plain(study.name)}: sampler {study.spec.sampler}, pruner {study.spec.pruner}, "
-        f"{study.spec.epochs:g} epochs a trial. Data: MNIST, the files with these SHA-256:",
+        f"{study.spec.epochs:g} epochs a trial. Data: {facts.dataset}, the files with these SHA-256:",
         "",
         *table(("file", "SHA-256"), [(name, f"`{sha}`") for name, sha in study.spec.checksums.items()]),
         "",

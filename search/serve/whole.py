@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from search.files import sync
+
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 """Of Linux's fcntl.h: paths are relative to the current folder; both names change hands at once."""
 
@@ -27,12 +29,12 @@ def whole_folder(out: Path, *, replace: bool) -> Iterator[Path]:
     try:
         yield aside
         for path in (*aside.iterdir(), aside):
-            _sync(path)
+            sync(path)
         if replace and out.exists():
             _exchange(aside, out)
         else:
             aside.rename(out)
-        _sync(out.parent)
+        sync(out.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)  # what was begun, or what was replaced
 
@@ -55,12 +57,3 @@ def _exchange(one: Path, other: Path) -> None:
         between.rename(other)
         raise
     between.rename(one)
-
-
-def _sync(path: Path) -> None:
-    """Without this a name can survive a power cut and the content not."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -8,12 +8,13 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from search.errors import ConfigError, UsageError, did_you_mean
-from search.service.create import MAX_NAME, SUFFIX, TASKS, DeviceName, RunRequest
+from search.service.create import MAX_NAME, SUFFIX, DeviceName, RunRequest
 from search.space.defaults import FAMILIES, families_of
 from search.space.file import read_space
 from search.study.ladder import Ladder
 from search.study.pruners import make_pruning
 from search.study.samplers import make_sampler
+from search.tasks import task_named, task_names
 from tune.space import Choice, Domain, Fixed, Float, Int
 
 LEAST_STALL_S = 2.0
@@ -97,7 +98,7 @@ def _idle(request: RunRequest) -> Iterator[str]:
 def _no_task(request: RunRequest, known: Collection[str]) -> Iterator[str]:
     if request.task is not None:
         return
-    flags = " or ".join(f"--task {task}" for task in TASKS)
+    flags = " or ".join(f"--task {task}" for task in task_names())
     if request.study is None:
         yield f"Say what to search for, {flags}; or --study with the name of a study that exists."
     else:
@@ -106,8 +107,11 @@ def _no_task(request: RunRequest, known: Collection[str]) -> Iterator[str]:
 
 
 def _wrong_names(request: RunRequest) -> Iterator[UsageError | ConfigError]:
-    if request.task is not None and request.task not in TASKS:
-        yield UsageError(f"--task {request.task}: no such task{did_you_mean(request.task, TASKS)}.")
+    if request.task is not None and request.task not in (names := task_names()):
+        yield UsageError(f"--task {request.task}: no such task{did_you_mean(request.task, names)}.")
+    elif request.task is not None:
+        task = request.task
+        yield from _refusal(lambda: task_named(task))
     name = request.name
     named = request.task is not None or request.study is not None
     if named and (not name.strip() or len(name.split(SUFFIX)[0]) > MAX_NAME or not name.isprintable()):
@@ -130,9 +134,8 @@ def _read_fitting(file: Path, families: tuple[str, ...], task: str | None) -> No
     """Raises ConfigError for a space with mistakes, and where some of its blocks leave too little of a
     picture: trial after trial would fail, and five in a row end a run."""
     domains = read_space(file, families).domains
-    if "blocks" not in domains or task is None or task not in TASKS:
+    if "blocks" not in domains or task is None or task not in task_names():
         return
-    from data.tasks import get_task
     from models.conv import ConvConfig, PictureTooSmall
 
     smallest = ConvConfig(
@@ -145,7 +148,7 @@ def _read_fitting(file: Path, families: tuple[str, ...], task: str | None) -> No
     )
     batch_size = 1 if 1 in domains["batch_size"] else 2  # the others are alike
     try:
-        smallest.check_training(get_task(task).image_shape, batch_size)
+        smallest.check_training(task_named(task).image_shape, batch_size)
     except PictureTooSmall as error:
         raise ConfigError(
             f"{file}: not every convolutional network of it fits: {error}. Narrow one of these."
@@ -174,10 +177,10 @@ def _refusal(work: Callable[[], object]) -> Iterator[UsageError | ConfigError]:
 
 
 def _device_exists(device: DeviceName) -> None:
-    from models.device import DeviceUnavailable, choose_device
+    from models.gpus import DeviceUnavailable, count_gpus
 
     try:
-        choose_device(device)
+        count_gpus(device)
     except DeviceUnavailable as error:
         raise UsageError(f"--device {device}: {error}.") from error
 

@@ -19,6 +19,7 @@ from search.report.words import hardware
 from search.service.look import Best, best_in, reader_of
 from search.service.output import write
 from search.study.reading import Reading, TrialReader, open_reading
+from search.tasks import task_named
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,10 +59,7 @@ def _digits(studies: Sequence[Studied]) -> Digits | None:
     sets = {each.record.spec.compositions for each in studies}
     if len(sets) > 1 or all(each.answers is None for each in studies):
         return None
-    from data.tasks import get_task  # and with it torch, which takes a second
-
-    found: Digits = get_task(studies[0].record.spec.task).validation_digits(compositions=sets.pop()).numpy()
-    return found
+    return task_named(studies[0].record.spec.task).validation_digits(compositions=sets.pop())
 
 
 def _of_one_task(bests: Sequence[Best]) -> None:

@@ -20,23 +20,24 @@ from search.optuna_db.storage import Storage, open_storage
 from search.records import Confirming, StudyRecord, TrialRecord
 from search.report import words
 from search.service.check import check
-from search.service.create import SUFFIX, PrecisionName, validation_pictures
-from search.service.data import fetch_data, load_data
+from search.service.create import SUFFIX, PrecisionName
+from search.service.data import fetch_data
 from search.service.delete import delete_what_others_left
 from search.service.drive import Watch, drive
 from search.service.look import find, reader_of, refuse_foreign
 from search.service.other_hosts import keep_to_one_host
 from search.service.read_confirmation import confirmations, stand
-from search.service.run import FETCHING, OPENING, WORKERS, Stage, WorkerOptions, launcher_for
+from search.service.run import CHECKING, OPENING, WORKERS, Stage, WorkerOptions, launcher_for
 from search.service.test_evaluation import evaluate_due
 from search.space.defaults import CONFIRM_FACTOR
 from search.space.widen import widened
 from search.store.database import PATIENCE_S
 from search.study.study import Study
+from search.tasks import same_data, task_named
 
-if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
-    from data.fetch import Progress
-    from data.mnist import Mnist
+if TYPE_CHECKING:
+    from data.datasets.base import Provenance
+    from data.datasets.source import Progress
 
 
 WIDEST = 8
@@ -99,10 +100,10 @@ def confirm(
         _, record = find(storage, request.study)
         trials = reader_of(storage, record).all()
         candidates = _candidates(trials, record, request.top)
-        stage(FETCHING)
-        fetch_data(progress=progress)
-        mnist = load_data()
-        study, own = _begin(storage, record, request, mnist)
+        source = task_named(record.spec.task).source
+        stage(CHECKING.format(source.title))
+        dataset = fetch_data(source, progress=progress)
+        study, own = _begin(storage, record, request, dataset)
         own = _queue(storage, study, own, trials, candidates, request.seeds)
         found = stand(storage, own.name)
         if found.finished:
@@ -114,7 +115,7 @@ def confirm(
             with launcher_for(options, storage_url) as launcher:
                 drive(storage, study, own, options, launcher, watch=watch, detach=False)
             found = stand(storage, own.name)
-        problem = evaluate_due(storage, found, mnist, tell=tell)
+        problem = evaluate_due(storage, found, tell=tell)
         return standing.confirmation(stand(storage, own.name)), problem
 
 
@@ -135,16 +136,13 @@ def _candidates(trials: Sequence[TrialRecord], record: StudyRecord, top: int) ->
 
 
 def _begin(
-    storage: Storage, search: StudyRecord, request: ConfirmRequest, mnist: Mnist
+    storage: Storage, search: StudyRecord, request: ConfirmRequest, dataset: Provenance
 ) -> tuple[Study, StudyRecord]:
     """The study that confirms `search`, new where there is none with the budget and width asked for.
 
-    Raises ConfigError for other MNIST files than the search's, and where another study has the name.
+    Raises ConfigError for other files than the search's, and where another study has the name.
     """
-    from data.tasks import get_task
-    from search.worker.context import same_data
-
-    same_data(search, mnist)
+    same_data(search, dataset)
     every = confirmations(storage, search)
     fitting = [
         record
@@ -166,7 +164,7 @@ def _begin(
         + (f"-x{widen:g}" if widen > 1 else "")
         + (f"-{precision}" if precision != search.spec.precision else "")
     )
-    compositions = get_task(search.spec.task).compositions
+    task = task_named(search.spec.task)
     wanted = replace(
         search.spec,
         epochs=epochs,
@@ -176,8 +174,8 @@ def _begin(
         confirms=search.name,
         widen=widen,
         precision=precision,
-        compositions=compositions,
-        validation_pictures=validation_pictures(get_task(search.spec.task), mnist, compositions),
+        compositions=task.compositions,
+        validation_pictures=task.validation_images(compositions=task.compositions),
     )
     study = Study.create(storage, name, wanted, 0) or Study.find(storage, name)
     record = None if study is None else storage.store.study(study.study_id)

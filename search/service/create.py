@@ -13,21 +13,19 @@ from search.errors import ConfigError, UsageError
 from search.optuna_db.storage import Storage
 from search.records import StudyRecord, StudySpec
 from search.service.look import find
-from search.space.defaults import DEFAULT_EPOCHS, NORM_IMAGES, REFERENCES, default_space, families_of
+from search.space.defaults import NORM_IMAGES, default_space, families_of
 from search.space.file import read_space, space_entries
 from search.study.ladder import halvings_of
 from search.study.pruners import DEFAULT_PRUNER
 from search.study.reading import find_id
 from search.study.samplers import DEFAULT_SAMPLER
 from search.study.study import Study
+from search.tasks import task_named
 from tune.space import Space
 
-if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
-    from data.mnist import Mnist
-    from data.task import Task
-
-TASKS = tuple(REFERENCES)
-"""Names of the tasks, known without importing torch; a test holds them against data.tasks."""
+if TYPE_CHECKING:
+    from data.datasets.base import Provenance
+    from data.tasks.base import Task
 
 DEFAULT_TRIALS = 100
 """Of a new study."""
@@ -85,54 +83,49 @@ class RunRequest:
         return (self.task or "") if self.study is None else self.study
 
 
-def create_or_resume(storage: Storage, request: RunRequest, mnist: Mnist) -> tuple[Study, StudyRecord]:
+def create_or_resume(storage: Storage, request: RunRequest, dataset: Provenance) -> tuple[Study, StudyRecord]:
     """The study that is asked for, new with its references queued, or as it is with the new target.
 
     Raises ConfigError where a study of that name exists and means something else, or is not tune's.
     """
     if find_id(storage.trials, request.name) is None:
-        _create(storage, request, mnist)
+        _create(storage, request, dataset)
     study, record = find(storage, request.name)
     if record.spec.confirms is not None:
         raise UsageError(
             f"{request.name} is the confirmation of {record.spec.confirms}, with nothing to search: "
             f"`tune confirm {shlex.quote(record.spec.confirms)}` goes on with it."
         )
-    _refuse_conflicts(request, record.spec, mnist)
+    _refuse_conflicts(request, record.spec, dataset)
     target = request.trials or record.target_trials
     if target != record.target_trials:
         storage.store.set_target(study.study_id, target)
     return study, replace(record, target_trials=target)
 
 
-def _create(storage: Storage, request: RunRequest, mnist: Mnist) -> None:
+def _create(storage: Storage, request: RunRequest, dataset: Provenance) -> None:
     """Makes the study, unless another process makes it at this very moment."""
-    from search.worker.spec import reference_settings
-
-    spec = _new_spec(request, mnist)
-    references = {name: reference_settings(name) for name in spec.references}
-    target = request.trials or DEFAULT_TRIALS
-    Study.create(storage, request.name, spec, target, references=references)
-
-
-def _new_spec(request: RunRequest, mnist: Mnist) -> StudySpec:
-    from data.tasks import get_task
-
     assert request.task is not None, "search.service.check refuses a new study without a task"
-    task = get_task(request.task)
-    epochs = request.epochs or DEFAULT_EPOCHS[task.name]
+    task = task_named(request.task)
+    spec = _new_spec(request, task, dataset)
+    target = request.trials or DEFAULT_TRIALS
+    Study.create(storage, request.name, spec, target, references=task.references)
+
+
+def _new_spec(request: RunRequest, task: Task, dataset: Provenance) -> StudySpec:
+    epochs = request.epochs or task.epochs
     return StudySpec(
         task=task.name,
         space=space_entries(space_of(request)),
         epochs=epochs,
         epoch_images=task.epoch_examples,
-        validation_pictures=validation_pictures(task, mnist),
+        validation_pictures=task.validation_images(),
         seed=request.seed or 0,
         sampler=request.sampler or DEFAULT_SAMPLER,
         pruner=request.pruner or DEFAULT_PRUNER,
-        references=REFERENCES[task.name],
-        checksums=mnist.checksums,
-        halvings=halvings_of(task.name, epochs),
+        references=tuple(task.references),
+        checksums=dict(dataset.checksums),
+        halvings=halvings_of(task.early_evaluations, epochs),
         precision=request.precision or "auto",
         norm_images=NORM_IMAGES,
     )
@@ -144,14 +137,7 @@ def space_of(request: RunRequest) -> Space:
     return read_space(request.space, families) if request.space else default_space(families)
 
 
-def validation_pictures(task: Task, mnist: Mnist, compositions: int = 0) -> int:
-    """Pictures, not examples: ten sums of one picture are not ten independent observations, and neither are
-    several compositions of the same digits."""
-    examples = task.validation(mnist, compositions=compositions).examples
-    return examples // max(1, task.numbers) // max(1, compositions)
-
-
-def _refuse_conflicts(request: RunRequest, spec: StudySpec, mnist: Mnist) -> None:
+def _refuse_conflicts(request: RunRequest, spec: StudySpec, dataset: Provenance) -> None:
     """Raises ConfigError naming everything in which the request differs from the study as it is."""
     differences = [
         f"--{flag} {asked} (the study has {had})"
@@ -174,8 +160,8 @@ def _refuse_conflicts(request: RunRequest, spec: StudySpec, mnist: Mnist) -> Non
         )
         if changed:
             differences.append(f"another search space (it differs in {', '.join(changed)})")
-    if dict(spec.checksums) != mnist.checksums:
-        differences.append("other MNIST files")
+    if dict(spec.checksums) != dict(dataset.checksums):
+        differences.append(f"other {task_named(spec.task).source.title} files")
     if differences:
         raise ConfigError(
             f"The study {request.name} exists and differs from this request: {'; '.join(differences)}. "

@@ -27,6 +27,7 @@ from search.service.look import reader_of, view_of
 from search.service.signals import until_stopped
 from search.space.defaults import shown_settings
 from search.study.reading import Reading, open_reading
+from search.tasks import takes_number
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication
@@ -154,6 +155,7 @@ class Showing:
         # Weights of other programs' trials, and of trials that cannot be used, are not shown.
         leaders = {trial.trial_id: trial for trial in reader.of([each.trial_id for each in kept])}
         curves = store.curves({*leaders, *([best.trial_id] if best else [])})
+        number_input = takes_number(record.spec.task)
         note = dashboard_notes.study_card(
             record,
             view.counts,
@@ -161,7 +163,7 @@ class Showing:
             view.ranking,
             best_point(curves.get(best.trial_id, ())) if best else None,
             view.gains,
-            shown_settings(best.settings, record.spec.task) if best else {},
+            shown_settings(best.settings, number_input=number_input) if best else {},
             measurements=tried,
         )
         # Complete ones first: what was pruned is not ranked against a longer training.
@@ -173,7 +175,7 @@ class Showing:
         for rank, each in enumerate(ranked, start=1):
             point = next((p for p in curves[each.trial_id] if p.images == each.images), None)
             if point is not None:
-                settings = shown_settings(leaders[each.trial_id].settings, record.spec.task)
+                settings = shown_settings(leaders[each.trial_id].settings, number_input=number_input)
                 place = rank if leaders[each.trial_id].state is State.COMPLETE else None
                 notes[each.trial_id] = dashboard_notes.trial_card(
                     place, record, point, each, settings, measurements=tried

@@ -1,54 +1,58 @@
-"""Brings MNIST to this machine and opens it, in the words of tune's refusals."""
+"""Brings a dataset to this machine and opens it, in the words of tune's refusals."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from search.errors import ConfigError, TryAgain, TuneError, UsageError
 from search.service.output import may_write
 
-if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
-    from data.fetch import Fetched, Progress
-    from data.mnist import FileCheck, Mnist
+if TYPE_CHECKING:
+    from data.datasets.base import Dataset, Fetched, FileCheck, OpenDataset
+    from data.datasets.source import Progress
 
 
-def fetch_data(*, source: Path | None = None, progress: Progress | None = None) -> Fetched:
-    """Makes sure that MNIST is in the cache.
+def fetch_data(
+    dataset: Dataset | None = None, *, source: Path | None = None, progress: Progress | None = None
+) -> Fetched:
+    """Makes sure that the dataset (None: MNIST) is on this machine. Imports no torch.
 
-    Raises TryAgain where no source answers, ConfigError for files in `source` that are not MNIST's and for
-    files or folders that cannot be read.
+    Raises TryAgain where no source answers, ConfigError for files in `source` that are not the dataset's and
+    for files or folders that cannot be read.
     """
-    from data.fetch import fetch
-    from data.mnist import MnistCorrupt, MnistError, MnistMissing, MnistUnavailable, MnistUnreadable
+    from data.datasets.base import DatasetError, DatasetUnavailable, DatasetUnusable
+    from data.datasets.mnist import MNIST
 
     try:
-        return fetch(source=source, progress=progress)
-    except MnistUnavailable as error:
+        return (dataset or MNIST).fetch(source=source, progress=progress)
+    except DatasetUnavailable as error:
         raise TryAgain(str(error)) from error
-    except (MnistCorrupt, MnistMissing, MnistUnreadable) as error:
+    except DatasetUnusable as error:
         raise ConfigError(str(error)) from error
-    except MnistError as error:
+    except DatasetError as error:
         raise TuneError(str(error)) from error
 
 
-def load_data() -> Mnist:
-    """MNIST from the cache, verified. Raises ConfigError where it is missing or damaged."""
-    from data.mnist import MnistError, load
+def load_data(dataset: Dataset) -> OpenDataset:
+    """The images, verified. Raises ConfigError where the dataset is missing or damaged on this machine."""
+    from data.datasets.base import DatasetError
 
     try:
-        return load()
-    except MnistError as error:
+        return dataset.load()
+    except DatasetError as error:
         raise ConfigError(str(error)) from error
 
 
-def verify_data() -> dict[str, FileCheck]:
-    """Each cached file with its state and sums."""
-    from data.mnist import MnistError, verify
+def verify_data() -> Mapping[str, FileCheck]:
+    """Each cached file of MNIST with its state and checksums."""
+    from data.datasets.base import DatasetError
+    from data.datasets.mnist import MNIST
 
     try:
-        return verify()
-    except MnistError as error:
+        return MNIST.verify()
+    except DatasetError as error:
         raise ConfigError(str(error)) from error
 
 
@@ -69,13 +73,14 @@ def draw_examples(
     Raises UsageError for an unknown task, a path where it cannot or (unless `force`) should not be written,
     and for what does nothing to the split.
     """
-    from data.picture import grid, save_png
-    from data.task import Augmentation
-    from data.tasks import UnknownTask, get_task
+    from data.registry import UnknownName, UnusableEntry
+    from data.tasks.base import Augmentation
+    from data.tasks.example_grid import grid, save_png
+    from data.tasks.registry import get_task
 
     try:
         chosen = get_task(task)
-    except UnknownTask as error:
+    except (UnknownName, UnusableEntry) as error:
         raise UsageError(f"--task {task}: {error}.") from error
     if out.suffix.lower() != ".png":
         raise UsageError(f"--out {out}: pictures are written as PNG; name it {out.with_suffix('.png')}.")
@@ -88,7 +93,7 @@ def draw_examples(
         )
     picture = grid(
         chosen,
-        load_data(),
+        load_data(chosen.source),
         split=split,
         rows=rows,
         columns=columns,

@@ -150,12 +150,13 @@ def _precision() -> Finding:
 
 
 def _data() -> Finding:
-    from data.mnist import FileState, MnistError, cache_folder, verify
+    from data.datasets.base import DatasetError, FileState
+    from data.datasets.mnist import cache_folder, verify
 
     try:
         folder = cache_folder()
         checks = verify()
-    except MnistError as error:
+    except DatasetError as error:
         return Finding(check="data", ok=False, finding=str(error))
     bad = [f"{name} is {check.state}" for name, check in checks.items() if check.state is not FileState.OK]
     if bad:

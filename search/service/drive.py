@@ -24,6 +24,7 @@ from search.service.create import RunRequest
 from search.service.other_hosts import OtherHosts
 from search.service.watched import Reason, RunResult, Watched, workers_at
 from search.study.study import Study
+from search.tasks import task_named
 
 if TYPE_CHECKING:  # their package imports torch
     from search.launchers.base import Launcher, Place
@@ -71,6 +72,7 @@ def drive(
         storage_url=storage.url,
         storage_file=storage.file_id,
         study=study.name,
+        dataset=task_named(record.spec.task).dataset,
         artifact_root=storage.location.artifacts,
         new_weights_in=place_for_new_weights(storage.location),
         device=request.device,

@@ -19,17 +19,18 @@ from search.records import CheckpointRecord, ExportRecord, Look, Scores, State
 from search.report.model_card import CardFacts, LayerRow, Setting, card
 from search.report.words import better, count, percent
 from search.seeds import derive
-from search.serve.folder import CARD, ONNX, foreign, is_export, write_manifest
+from search.serve.folder import CARD, CONFIG_FORMAT, ONNX, foreign, is_export, write_manifest
 from search.serve.whole import whole_folder
 from search.service.data import fetch_data, load_data
 from search.service.look import FoundTrial, best, found_trial
 from search.service.read_confirmation import SPLITS, confirmation, intervals_of
 from search.space.defaults import BY_NAME, shown_settings
 from search.study.reading import open_reading
+from search.tasks import same_data, task_named
 
 if TYPE_CHECKING:  # torch takes a second to import; a refusal comes without it
-    from data.fetch import Progress
-    from data.task import Task
+    from data.datasets.source import Progress
+    from data.tasks.base import Task
     from models.network import Network
 
 VERSIONS = ("tune", "torch", "onnx", "onnxscript", "onnxruntime", "safetensors", "numpy")
@@ -285,14 +286,13 @@ def _fill(
     tell: Callable[[str], None],
     progress: Progress | None,
 ) -> Exported:
-    from data.tasks import get_task
     from models.export import BATCH_SIZES, TOLERANCE, write_all
 
     found = chosen.found
-    record, trial, task = found.record, found.trial, get_task(found.record.spec.task)
+    record, trial, task = found.record, found.trial, task_named(found.record.spec.task)
     network = _load(storage_url, chosen)
     tell(f"Trial {trial.number} of {record.name}: writing each format, loading it again, comparing …")
-    about = {"task": task.name, "title": task.title, "digit_rows": task.digit_rows}
+    about = {"format": CONFIG_FORMAT, "task": task.name, "title": task.title, "digit_rows": task.digit_rows}
     differences = write_all(network, folder, about=about)
     quantised = _quantise(folder, found, task, tell, progress) if int8 else None
     made = datetime.datetime.now(datetime.UTC)
@@ -333,15 +333,15 @@ def _quantise(
     progress: Progress | None,
 ) -> Quantised:
     from models.quantise import INT8
-    from search.worker.context import same_data
     from search.worker.exported import smaller, validate
 
-    fetch_data(progress=progress)
-    mnist = load_data()
-    same_data(found.record, mnist)
+    fetch_data(task.source, progress=progress)
+    dataset = load_data(task.source)
+    same_data(found.record, dataset)
     tell("Making the int8 file, scoring it and the float one on validation …")
-    smaller(task, mnist, folder / ONNX, folder / INT8)
-    return Quantised(before=validate(task, mnist, folder / ONNX), after=validate(task, mnist, folder / INT8))
+    smaller(task, dataset, folder / ONNX, folder / INT8)
+    before, after = (validate(task, dataset, folder / file) for file in (ONNX, INT8))
+    return Quantised(before=before, after=after)
 
 
 def _plain(scores: Scores) -> dict[str, float]:
@@ -367,6 +367,8 @@ def _facts(
     seed = training_seed(record.spec.seed, origin=found.origin, confirming=trial.confirming)
     return CardFacts(
         title=task.title,
+        dataset=task.source.title,
+        scope=task.source.scope,
         study=record,
         trial=trial,
         point=point,
@@ -382,7 +384,7 @@ def _facts(
         settings=tuple(
             Setting(name=name, value=trial.settings[name], meaning=parameter.meaning)
             for name, parameter in BY_NAME.items()
-            if name in shown_settings(trial.settings, task.name)
+            if name in shown_settings(trial.settings, number_input=task.numbers > 0)
         ),
         differences=differences,
         tolerance=TOLERANCE,

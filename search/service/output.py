@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from search.errors import UsageError
+from search.files import write_whole
 
 
 def may_write(out: Path, *, force: bool) -> None:
@@ -25,12 +26,10 @@ def may_write(out: Path, *, force: bool) -> None:
 
 def write(out: Path, text: str, *, force: bool) -> int:
     """Writes the file, whole or not at all, and returns its bytes. Raises UsageError as `may_write`."""
-    from data.atomic import write_atomically
-
     may_write(out, force=force)
     content = text.encode()
     try:
-        write_atomically(out.resolve(), content)  # behind a link, not in its place
+        write_whole(out.resolve(), content)  # behind a link, not in its place
     except OSError as error:
         raise UsageError(f"--out {out} cannot be written: {error.strerror or error}.") from error
     return len(content)

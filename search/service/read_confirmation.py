@@ -14,6 +14,7 @@ from search.records import Answers, Look, State, StudyRecord
 from search.service.look import reader_of, record_of, space_of
 from search.study.grid import is_exhausted
 from search.study.reading import Reading, open_reading
+from search.tasks import task_named
 
 if TYPE_CHECKING:  # optuna takes a while to import; commands that only look do without it
     from search.optuna_db.storage import Storage
@@ -23,7 +24,7 @@ def confirmation(storage_url: str, name: str, *, intervals: bool = True) -> Conf
     """What is known of the leaders of study `name` on fresh seeds; None where nobody asked for it yet.
 
     Where it was confirmed more than once, with several budgets or widths, the one with the best chosen mean.
-    intervals: False for who is chosen alone: differences without intervals, and no second for torch. Raises
+    intervals: False for who is chosen alone: differences without intervals. Raises
     UsageError where there is no study of that name.
     """
     with open_reading(storage_url) as storage:
@@ -104,12 +105,10 @@ def _answers(
     on_test = storage.store.answers([look.trial_id for look in looks], SPLITS[1])
     if not validation and not on_test:
         return _Answers(by_trial={}, digits=None), _Answers(by_trial={}, digits=None)
-    from data.tasks import get_task  # and with it torch, which takes a second
-
-    task, compositions = get_task(confirming.spec.task), confirming.spec.compositions
+    task, compositions = task_named(confirming.spec.task), confirming.spec.compositions
     return (
-        _Answers(by_trial=validation, digits=task.validation_digits(compositions=compositions).numpy()),
-        _Answers(by_trial=on_test, digits=task.test_digits().numpy()),
+        _Answers(by_trial=validation, digits=task.validation_digits(compositions=compositions)),
+        _Answers(by_trial=on_test, digits=task.test_digits()),
     )
 
 
@@ -127,12 +126,10 @@ def answers_of(
         answers = storage.store.answers([trial_id], split).get(trial_id)
     if answers is None:
         return None
-    from data.tasks import get_task  # and with it torch, which takes a second
-
-    task = get_task(record.spec.task)
+    task = task_named(record.spec.task)
     digits: Digits = (
         task.validation_digits(compositions=record.spec.compositions)
         if split == SPLITS[0]
         else task.test_digits()
-    ).numpy()
+    )
     return (answers, digits) if answers.examples == len(digits) else None

@@ -17,9 +17,10 @@ from search.service.data import fetch_data, load_data
 from search.service.look import FoundTrial, found_trial
 from search.store.base import LeaseLost
 from search.study.reading import open_reading
+from search.tasks import task_named
 
-if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
-    from data.fetch import Progress
+if TYPE_CHECKING:
+    from data.datasets.source import Progress
     from search.worker.snapshot import Snapshot
 
 Watch = Callable[[Point, Point], None]
@@ -109,7 +110,8 @@ def repeat(
                 "trial cannot be restored. Leave --restore out to compare the curves."
             )
         tell(f"{trained}, and is trained on the CPU now: the curve will be another one, if only a little.")
-    fetch_data(progress=progress)
+    source = task_named(found.record.spec.task).source
+    fetch_data(source, progress=progress)
     steps = retrain(
         found.record,
         found.trial,
@@ -117,7 +119,7 @@ def repeat(
         worker=found.worker,
         precision=found.precision,
         rungs=[point.images for point in found.curve],
-        mnist=load_data(),
+        dataset=load_data(source),
     )
     best = _kept_moment(storage_url, found) if restore else None
     moment = answers = None

@@ -24,6 +24,7 @@ from search.space.file import space_entries, space_of_entries, space_toml
 from search.study.chance import drawn_at_random
 from search.study.ladder import Ladder
 from search.study.reading import open_reading
+from search.tasks import same_data, takes_number, task_named
 from tune.space import Choice, Fixed, Float, Int
 
 if TYPE_CHECKING:  # torch takes a second to import
@@ -73,7 +74,7 @@ def gather(storage_url: str, name: str) -> Material:
         seconds=whole.seconds,
         workers=tuple(whole.workers.values()),
         settings=searched(record),
-        without_effect=without_effect(record.spec.task),
+        without_effect=without_effect(number_input=takes_number(spec.task)),
         at_random=drawn(record, whole.trials),
         budget=Ladder.of(spec).total,
         mistakes=_mistakes(storage_url, whole),
@@ -89,9 +90,10 @@ def gather(storage_url: str, name: str) -> Material:
 def searched(record: StudyRecord) -> tuple[Setting, ...]:
     """The settings that the study searches, in the order of the space; those without effect left out."""
     space = space_of_entries(record.spec.space)
+    idle = without_effect(number_input=takes_number(record.spec.task))
     found = []
     for name, domain in space.domains.items():
-        if isinstance(domain, Fixed) or name in without_effect(record.spec.task):
+        if isinstance(domain, Fixed) or name in idle:
             continue
         options = domain.options if isinstance(domain, Choice) else ()
         found.append(
@@ -152,7 +154,6 @@ def _mistakes(storage_url: str, whole: WholeStudy) -> Mistakes | str:
     if best is None or checkpoint is None:
         return "The winner's weights were not kept, so its mistakes cannot be shown."
     from search.worker.best_weights import BestWeights, WeightsDamaged, WeightsMissing
-    from search.worker.context import same_data
     from search.worker.error_analysis import mistakes
 
     with open_reading(storage_url) as storage:
@@ -170,8 +171,8 @@ def _mistakes(storage_url: str, whole: WholeStudy) -> Mistakes | str:
     worker = whole.workers.get(whole.trained_by.get(best.trial_id, ""))
     precision = precision_of(best, worker, whole.workers)
     try:
-        mnist = load_data()
-        same_data(whole.record, mnist)
+        dataset = load_data(task_named(whole.record.spec.task).source)
+        same_data(whole.record, dataset)
     except ConfigError as error:
         return f"The winner's mistakes cannot be shown: {error}"
     return mistakes(
@@ -179,7 +180,7 @@ def _mistakes(storage_url: str, whole: WholeStudy) -> Mistakes | str:
         checkpoint,
         trial=best.number,
         task_name=whole.record.spec.task,
-        mnist=mnist,
+        dataset=dataset,
         compositions=whole.record.spec.compositions,
         precision=precision,  # type: ignore[arg-type]  # as a worker noted it
     )

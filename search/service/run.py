@@ -12,7 +12,7 @@ from search.errors import ConfigError, Interrupted, NoStorage, TryAgain, TuneErr
 from search.optuna_db.storage import open_storage
 from search.service.check import check
 from search.service.create import DeviceName, EngineName, RunRequest, create_or_resume
-from search.service.data import fetch_data, load_data
+from search.service.data import fetch_data
 from search.service.delete import delete_what_others_left
 from search.service.drive import Watch, drive, pause
 from search.service.look import StudyView, find, record_of, refuse_foreign, studies
@@ -21,9 +21,10 @@ from search.service.watched import RunResult
 from search.store.database import PATIENCE_S
 from search.store.location import locate
 from search.study.reading import find_id, open_reading
+from search.tasks import task_named
 
-if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
-    from data.fetch import Progress
+if TYPE_CHECKING:
+    from data.datasets.source import Progress
     from search.launchers.base import Launcher
 
 LOOK_S = 5.0
@@ -36,7 +37,7 @@ Stage = Callable[[str], None]
 """Told in a few words what a command does that has nothing to show yet."""
 
 _STARTING = {"local": "loading PyTorch", "ray": "connecting to the Ray cluster"}
-FETCHING, OPENING, WORKERS = "checking MNIST", "opening the storage", "starting workers"
+CHECKING, OPENING, WORKERS = "checking {}", "opening the storage", "starting workers"
 """What the stages of a start are called."""
 
 WAITING = "Waiting for a study with trials left to do."
@@ -66,14 +67,14 @@ def run(
     refuse_foreign(storage_url, request.name)
     stage(_STARTING[request.engine])
     with launcher_for(request, storage_url) as engine:
-        stage(FETCHING)
-        fetch_data(progress=progress)
-        mnist = load_data()
+        source = task_named(request.task or "").source
+        stage(CHECKING.format(source.title))
+        dataset = fetch_data(source, progress=progress)
         stage(OPENING)
         with open_storage(storage_url, patience_s=PATIENCE_S) as storage:
             keep_to_one_host(storage)
             delete_what_others_left(storage, tell)
-            study, record = create_or_resume(storage, request, mnist)
+            study, record = create_or_resume(storage, request, dataset)
             stage(WORKERS)
             return drive(storage, study, record, request, engine, watch=watch, detach=detach)
 
@@ -168,8 +169,9 @@ def join(
         check(request)
         stage(_STARTING[request.engine])
         with launcher_for(request, storage_url) as engine:
-            stage(FETCHING)
-            fetch_data(progress=progress)
+            source = task_named(record.spec.task).source
+            stage(CHECKING.format(source.title))
+            fetch_data(source, progress=progress)
             stage(WORKERS)
             return drive(storage, study, record, request, engine, watch=watch, detach=False)
 

@@ -17,13 +17,15 @@ from search.errors import ConfigError, TuneError
 from search.optuna_db.storage import Storage
 from search.records import Answers, CheckpointRecord, Look, Scores, TestEvaluations
 from search.report.words import count
+from search.service.data import load_data
+from search.tasks import task_named
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
-    from data.mnist import Mnist
+    from data.datasets.base import OpenDataset
 
 
 def evaluate_due(
-    storage: Storage, found: Stand, mnist: Mnist, *, tell: Callable[[str], None] = lambda _: None
+    storage: Storage, found: Stand, *, tell: Callable[[str], None] = lambda _: None
 ) -> TuneError | None:
     """Makes and records the test evaluations that are due; returns what prevents it, if anything does.
 
@@ -38,7 +40,7 @@ def evaluate_due(
     if due:
         tell(_before(found, storage.store.test_evaluations(found.searched.spec.task), len(due)))
     for run, reason in due:
-        look = _evaluation(storage, found, run, kept.get(run.trial_id), reason, mnist)
+        look = _evaluation(storage, found, run, kept.get(run.trial_id), reason)
         if isinstance(look, TuneError):
             return look
         storage.store.look_once(*look)
@@ -79,7 +81,6 @@ def _evaluation(
     run: SeedRun,
     checkpoint: CheckpointRecord | None,
     reason: str,
-    mnist: Mnist,
 ) -> tuple[Look, Answers] | TuneError:
     from search.worker.best_weights import BestWeights, WeightsDamaged, WeightsMissing
 
@@ -98,7 +99,10 @@ def _evaluation(
         return ConfigError(away)
     except (OSError, WeightsDamaged) as error:
         return ConfigError(f"The test set was not looked at: {error}.")
-    scores, pictures, answers = evaluate_on_test(found.searched.spec.task, content, checkpoint.sha256, mnist)
+    dataset = load_data(task_named(found.searched.spec.task).source)
+    scores, pictures, answers = evaluate_on_test(
+        found.searched.spec.task, content, checkpoint.sha256, dataset
+    )
     look = Look(
         study_id=found.confirming.study_id,
         trial_id=run.trial_id,
@@ -111,21 +115,22 @@ def _evaluation(
     return look, answers
 
 
-def evaluate_on_test(task: str, content: bytes, sha256: str, mnist: Mnist) -> tuple[Scores, int, Answers]:
+def evaluate_on_test(
+    task: str, content: bytes, sha256: str, dataset: OpenDataset
+) -> tuple[Scores, int, Answers]:
     """(scores, pictures, answers) of a checkpoint's network on the task's test set, in float32 on the CPU.
 
     Answers: which are right. Pictures, not examples: ten sums of one picture are not ten independent
     observations. Float32, because that is how weights are handed over, whatever precision they were trained
     in. content: of the checkpoint file. Raises CheckpointCorrupt where it is not the one that was written.
     """
-    from data.digits import Split
-    from data.tasks import get_task
+    from data.datasets.base import Split
     from models.checkpoint import parse_checkpoint
     from models.training import evaluate
     from search.worker.trial import answers_of, scores_of
 
     network = parse_checkpoint(content, "the checkpoint", expected_sha256=sha256).network()
-    chosen = get_task(task)
-    test = chosen.test(mnist)
+    chosen = task_named(task)
+    test = chosen.test(dataset)
     found = evaluate(network, test)
     return scores_of(found), test.examples // max(1, chosen.numbers), answers_of(found, Split.TEST)

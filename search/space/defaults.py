@@ -39,8 +39,8 @@ class Parameter:
     None: a network cannot do without the setting, which takes no more conditions so. See `in_effect`"""
     width: bool = False
     """whether a wider network has more of it"""
-    tasks: tuple[str, ...] | None = None
-    """the tasks for which it does anything; None: for all"""
+    number_input: bool = False
+    """whether it does anything only for tasks with a number input"""
     before: Value | None = None
     """what held in studies that were made before there was this setting; None: there always was"""
 
@@ -291,7 +291,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         legal=Int(low=0, high=1024),
         default=Fixed(value=64),
         when=_of_family("conv"),
-        tasks=("sum",),
+        number_input=True,
         otherwise=0,
     ),
 )
@@ -299,33 +299,22 @@ PARAMETERS: tuple[Parameter, ...] = (
 BY_NAME: Mapping[str, Parameter] = MappingProxyType({p.name: p for p in PARAMETERS})
 
 
-def shown_settings(settings: Mapping[str, Value], task: str) -> dict[str, Value]:
-    """The settings of a trial that do anything for this task, for people: twodigit has no number input."""
-    return {name: value for name, value in settings.items() if name not in without_effect(task)}
+def shown_settings(settings: Mapping[str, Value], *, number_input: bool) -> dict[str, Value]:
+    """The settings of a trial that do anything for a task with or without a number input, for people."""
+    idle = without_effect(number_input=number_input)
+    return {name: value for name, value in settings.items() if name not in idle}
 
 
-def without_effect(task: str) -> frozenset[str]:
-    """Names of the settings that do nothing for this task."""
-    return frozenset(p.name for p in PARAMETERS if p.tasks is not None and task not in p.tasks)
+def without_effect(*, number_input: bool) -> frozenset[str]:
+    """Names of the settings that do nothing for a task with or without a number input."""
+    return frozenset(p.name for p in PARAMETERS if p.number_input and not number_input)
 
-
-DEFAULT_EPOCHS: Mapping[str, float] = MappingProxyType({"twodigit": 8, "sum": 4})
-"""Budget of one trial, in passes over the task's training examples (docs/decisions/017)."""
-
-EARLY_LOOKS: Mapping[str, int] = MappingProxyType({"twodigit": 3, "sum": 2})
-"""Looks within the first epoch, the first after 1/8 (docs/decisions/020) or 1/4 of it. A sum is harder to
-begin with: after 1/8 narrow networks stand higher than the wide ones that will beat them (024)."""
 
 NORM_IMAGES = 512
 """`StudySpec.norm_images` of a new study (docs/decisions/028)."""
 
 CONFIRM_FACTOR = 2
 """`tune confirm` trains for so many times the epochs of the search's trials (docs/decisions/017)."""
-
-REFERENCES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"twodigit": ("course-mlp", "course-conv"), "sum": ("assignment-conv",)}
-)
-"""The reference configurations that open a study of each task (docs/design.md, section 2)."""
 
 
 def families_of(model: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from models.widths import grown, tapered
 from search.records import State, StudySpec, TrialRecord, Value
 from search.space.defaults import in_effect, without_effect
+from search.tasks import takes_number
 from tune.space import Choice, Domain, Fixed, Float, Int, Space
 
 Settings = dict[str, Value]
@@ -33,7 +34,7 @@ _LAYERS: Mapping[str, tuple[Callable[..., tuple[int, ...]], tuple[str, ...]]] = 
 
 def identity(settings: Mapping[str, Value], space: Space, task: str) -> Identity:
     """Of the settings that a trial drew or was given, none of the active ones missing."""
-    return _identity(space.active(settings), without_effect(task))
+    return _identity(space.active(settings), without_effect(number_input=takes_number(task)))
 
 
 def _identity(active: Mapping[str, Value], idle: Collection[str]) -> Identity:
@@ -52,7 +53,7 @@ def _identity(active: Mapping[str, Value], idle: Collection[str]) -> Identity:
 
 def is_discrete(space: Space, task: str) -> bool:
     """Whether the space has a finite number of configurations. One without networks has none to speak of."""
-    idle = without_effect(task)
+    idle = without_effect(number_input=takes_number(task))
     return "model" in space.domains and not any(
         isinstance(domain, Float)
         and domain.low < domain.high
@@ -71,7 +72,7 @@ def configurations(space: Space, task: str, *, at_most: int = MOST) -> dict[Iden
     if not is_discrete(space, task):
         return None
     found: dict[Identity, Settings] = {}
-    idle = without_effect(task)
+    idle = without_effect(number_input=takes_number(task))
     for count, (drawn, active) in enumerate(_every(space, idle)):
         found.setdefault(_identity(active, idle), drawn)
         if count >= MOST or len(found) > at_most:

@@ -5,19 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from search.records import StudySpec
-from search.space.defaults import EARLY_LOOKS
 
 SHORT = 4
 """Reports within the first epoch, from 1/16 of it on, where a trial is shorter: there are no others."""
 
 
-def halvings_of(task: str, epochs: float) -> int:
-    """Reports within the first epoch of a new study of this task whose trials have so many epochs.
+def halvings_of(early_evaluations: int, epochs: float) -> int:
+    """Reports within the first epoch of a new study whose trials have so many epochs.
 
-    Earlier ones than the task's first look decide nothing that would be fair (docs/decisions/005), and each
-    costs as much as training on 900 to 1,400 pictures (017).
+    early_evaluations: the task's. Earlier ones than its first decide nothing that would be fair
+    (docs/decisions/005), and each costs as much as training on 900 to 1,400 pictures (017).
     """
-    return EARLY_LOOKS[task] if epochs >= 1 else SHORT
+    return early_evaluations if epochs >= 1 else SHORT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

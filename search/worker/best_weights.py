@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from search.errors import TuneError
+from search.files import write_whole
 from search.records import Answers, CheckpointRecord, Claim, StudyRecord
 from search.store.base import Store
 from search.store.location import ARTIFACTS_VARIABLE, Location, find_file
@@ -89,8 +90,6 @@ class WeightsInFolder(WeightsPlace):
         claim: Claim | None,
         answers: Answers | None,
     ) -> CheckpointRecord:
-        from models.checkpoint import write_whole  # torch takes a second to import; readers do without it
-
         path = self.artifacts.path(checkpoint)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import torch
 
-from data.mnist import Mnist
-from data.task import Task
-from data.tasks import get_task
+from data.datasets.base import DatasetError, OpenDataset
+from data.tasks.base import Task
 from models.device import describe
 from search.errors import ConfigError
 from search.machine import new_worker_id
@@ -21,6 +20,7 @@ from search.records import StudyRecord, Worker
 from search.study.ladder import Ladder
 from search.study.pruners import Pruning
 from search.study.study import Study
+from search.tasks import same_data, task_named
 from search.worker.artifacts import Artifacts
 from search.worker.best_weights import BestWeights, KeptIn, place_for_new_weights
 from search.worker.leases import LEASE_S
@@ -38,7 +38,7 @@ class WorkerContext:
     ladder: Ladder
     pruning: Pruning
     task: Task
-    mnist: Mnist
+    dataset: OpenDataset
     artifacts: Artifacts
     weights: BestWeights
     device: torch.device
@@ -53,13 +53,12 @@ class WorkerContext:
     """when no more trials begin, although the study wants more"""
 
 
-def same_data(record: StudyRecord, mnist: Mnist) -> None:
-    """Raises ConfigError where the study was made with other MNIST files than these."""
-    if dict(record.spec.checksums) != mnist.checksums:
-        raise ConfigError(
-            f"The study {record.name} was made with other MNIST files than this machine has; "
-            "`tune data verify` shows which."
-        )
+def opened(task: Task) -> OpenDataset:
+    """The dataset of the task. Raises ConfigError where it is missing or damaged on this machine."""
+    try:
+        return task.source.load()
+    except DatasetError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _noted(folder: Path) -> str:
@@ -70,7 +69,7 @@ def _noted(folder: Path) -> str:
 def prepare(
     storage: Storage,
     name: str,
-    mnist: Mnist,
+    dataset: OpenDataset | None,
     artifact_root: Path,
     *,
     new_weights_in: KeptIn | None = None,
@@ -83,7 +82,8 @@ def prepare(
 ) -> WorkerContext:
     """Joins a study: reads its spec, sets up sampler and pruner, signs the list of workers.
 
-    Files of all studies of this storage are below `artifact_root`. new_weights_in: where the best weights go;
+    dataset: the images of the study's task; None: they are opened here. Files of all studies of this storage
+    are below `artifact_root`. new_weights_in: where the best weights go;
     None: see `place_for_new_weights`. left_s: until the run is ended. target:
     validation accuracy on every head after which the run wants no more trials.
 
@@ -95,8 +95,9 @@ def prepare(
         raise ConfigError(f"There is no study {name} in {storage.name}; `tune studies` lists what is there.")
     spec = record.spec
     record = replace(record, name=name)
-    same_data(record, mnist)
-    task = get_task(spec.task)
+    task = task_named(spec.task)
+    dataset = opened(task) if dataset is None else dataset
+    same_data(record, dataset)
     ladder = Ladder.of(spec)
     pruning = study.prepare(sampler=spec.sampler, pruner=spec.pruner, seed=spec.seed, ladder=ladder)
     environment = describe(device)
@@ -119,7 +120,7 @@ def prepare(
         ladder=ladder,
         pruning=pruning,
         task=task,
-        mnist=mnist,
+        dataset=dataset,
         artifacts=artifacts,
         weights=BestWeights(
             artifacts=artifacts,

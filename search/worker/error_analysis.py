@@ -9,15 +9,15 @@ import heapq
 import torch
 from torch import Tensor
 
-from data.mnist import Mnist
-from data.picture import png
-from data.task import Task
-from data.tasks import get_task
+from data.datasets.base import OpenDataset
+from data.tasks.base import Task
+from data.tasks.example_grid import png
 from models.checkpoint import parse_checkpoint
 from models.network import Network
 from models.training import EVALUATION_BATCH, Precision, precision_context
 from search.analysis.mistakes import Confusion, Mistake, Mistakes, surest_first
 from search.records import CheckpointRecord
+from search.tasks import task_named
 
 SHOWN = 24
 """Worst mistakes that are kept, with their pictures."""
@@ -29,7 +29,7 @@ def mistakes(
     *,
     trial: int,
     task_name: str,
-    mnist: Mnist,
+    dataset: OpenDataset,
     compositions: int = 0,
     precision: Precision = "float32",
 ) -> Mistakes:
@@ -39,14 +39,14 @@ def mistakes(
     weights were scored when they were kept. Raises CheckpointCorrupt.
     """
     network = parse_checkpoint(content, "the checkpoint", expected_sha256=checkpoint.sha256).network()
-    task = get_task(task_name)
+    task = task_named(task_name)
     counts = {
         name: torch.zeros(classes, classes, dtype=torch.int64) for name, classes in network.signature.heads
     }
     worst: list[tuple[float, int, Mistake]] = []
     seen = 0
     with torch.inference_mode(), precision_context(precision, torch.device("cpu")):
-        for image, number, targets in task.validation(mnist, compositions=compositions).batches(
+        for image, number, targets in task.validation(dataset, compositions=compositions).batches(
             EVALUATION_BATCH * max(1, network.signature.numbers)
         ):
             beliefs, said = _answers(network, image, number)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from data.mnist import Mnist
-from data.task import Augmentation, Task
+from data.datasets.base import OpenDataset
+from data.tasks.base import Augmentation, Task
 from models.export import onnx_answer
 from models.metrics import Tally
 from models.quantise import CALIBRATION, quantise
@@ -19,17 +19,17 @@ _BATCH = 1000
 """Scored examples in one pass: whatever fits into the cache."""
 
 
-def smaller(task: Task, mnist: Mnist, model: Path, out: Path) -> None:
+def smaller(task: Task, dataset: OpenDataset, model: Path, out: Path) -> None:
     """Writes the int8 twin of the ONNX file `model`, calibrated on the task's first training pictures."""
-    batch = next(task.training(mnist, augmentation=Augmentation(), seed=0).batches(CALIBRATION))
+    batch = next(task.training(dataset, augmentation=Augmentation(), seed=0).batches(CALIBRATION))
     quantise(model, out, image=batch.image, number=batch.number)
 
 
-def validate(task: Task, mnist: Mnist, model: Path) -> Scores:
+def validate(task: Task, dataset: OpenDataset, model: Path) -> Scores:
     """What an ONNX file scores on the whole validation set, by ONNX Runtime."""
     answer = onnx_answer(model)
     tally = Tally(signature_of(task), torch.device("cpu"))
-    for batch in task.validation(mnist).batches(_BATCH):
+    for batch in task.validation(dataset).batches(_BATCH):
         image, number = batch.image.float() / 255, batch.number
         if number is not None:  # the file takes one number with each picture, the set has several
             image = image.repeat_interleave(number.shape[1], dim=0)

@@ -31,6 +31,8 @@ class WorkerConfig:
     device: Literal["auto", "cpu", "cuda"]
     threads: int
     trial_timeout_s: float
+    dataset: str = "mnist"
+    """name of the dataset that the worker's machine must have"""
     gpu: int | None = None
     """index of the GPU to train on, among those that the process sees; None: the first of them"""
     left_s: float = math.inf
@@ -100,7 +102,6 @@ def run_worker(config: WorkerConfig, stop: Callable[[], bool]) -> WorkerExit:
 
 
 def _work(config: WorkerConfig, stop: Callable[[], bool], began: float) -> None:
-    from data.mnist import load
     from models.device import choose_device, prepare_process
     from search.optuna_db.storage import open_storage
     from search.store.database import PATIENCE_S
@@ -116,7 +117,7 @@ def _work(config: WorkerConfig, stop: Callable[[], bool], began: float) -> None:
         context = prepare(
             storage,
             config.study,
-            load(),
+            None,  # it opens those of the study's task
             config.artifact_root,
             new_weights_in=config.new_weights_in,
             device=device,

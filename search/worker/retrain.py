@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from data.mnist import Mnist
-from data.tasks import get_task
+from data.datasets.base import OpenDataset
 from models.device import describe, prepare_process
 from search.records import StudyRecord, TrialRecord, Worker
 from search.study.ladder import Ladder
-from search.worker.context import same_data
+from search.tasks import same_data, task_named
 from search.worker.spec import decode, training_seed
 from search.worker.trial import Step, learn
 
@@ -26,14 +25,14 @@ def retrain(
     worker: Worker | None,
     precision: str,
     rungs: Sequence[int],
-    mnist: Mnist,
+    dataset: OpenDataset,
 ) -> Iterator[Step]:
     """The trial at these rungs, on the CPU, in this precision and with the threads of `worker`.
 
     `origin`: number of the trial that the settings were first given to. Raises ConfigError for other data
     than the study's, and Diverged.
     """
-    same_data(record, mnist)
+    same_data(record, dataset)
     prepare_process(threads=1 if worker is None else worker.threads)
     spec = record.spec
     decoded = decode(
@@ -44,7 +43,7 @@ def retrain(
         norm_images=spec.norm_images,
     )
     return learn(
-        decoded, get_task(spec.task), mnist, rungs=rungs, device=_DEVICE, compositions=spec.compositions
+        decoded, task_named(spec.task), dataset, rungs=rungs, device=_DEVICE, compositions=spec.compositions
     ).steps
 
 

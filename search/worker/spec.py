@@ -1,15 +1,14 @@
-"""From the settings of a trial to the typed configs of data and models, and back."""
+"""From the settings of a trial to the typed configs of data and models."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
-from data.task import Augmentation, Pairing, Task
-from models.network import FAMILIES, ModelConfig, Signature, family_of
+from data.tasks.base import Augmentation, Pairing, Task
+from models.network import FAMILIES, ModelConfig, Signature
 from models.optimizer import OptimizerConfig
-from models.references import REFERENCES
 from models.training import Precision, TrainingConfig
 from search.records import Confirming, Value
 from search.seeds import derive
@@ -29,10 +28,13 @@ class TrialSpec:
 
 def signature_of(task: Task) -> Signature:
     """The inputs and outputs that a network for this task has."""
+    source = task.source
     return Signature(
         image=task.image_shape,
         numbers=task.numbers,
         heads=tuple((head.name, head.classes) for head in task.heads),
+        mean=source.mean,
+        deviation=source.deviation,
     )
 
 
@@ -79,25 +81,6 @@ def training_seed(root: int, *, origin: int, confirming: Confirming | None) -> i
     if confirming is not None:
         return derive(root, "confirm", confirming.seed)
     return derive(root, "trial", origin)
-
-
-def reference_settings(name: str) -> dict[str, Value]:
-    """A reference configuration in the words of the search space. Raises KeyError for an unknown name."""
-    reference = REFERENCES[name]
-    optimizer = asdict(reference.optimizer)
-    return {
-        "model": family_of(reference.model),
-        "optimizer": optimizer.pop("name"),
-        **optimizer,
-        "schedule": "constant",
-        "batch_size": reference.batch_size,
-        "label_smoothing": 0.0,
-        "averaging": 0.0,
-        "pairing": Pairing.FIXED.value,
-        "shift": 0,
-        "affine": 0.0,
-        **asdict(reference.model),
-    }
 
 
 def _subset(settings: Mapping[str, Value], config: type, *, exclude: str = "") -> dict[str, Any]:

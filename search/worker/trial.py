@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.digits import Split
-from data.mnist import Mnist
-from data.task import Batch, Task, TrainingStream
+from data.datasets.base import OpenDataset, Split
+from data.tasks.base import Batch, Task
+from data.tasks.stream import EndlessStream
 from models.metrics import Metrics
 from models.network import Network, build
 from models.training import Report, Training
@@ -28,7 +28,7 @@ class Checked:
     training loop needs no callbacks and still stops within one step.
     """
 
-    stream: TrainingStream
+    stream: EndlessStream
     check: Callable[[], None]
 
     @property
@@ -68,7 +68,7 @@ class Learning:
 def learn(
     spec: TrialSpec,
     task: Task,
-    mnist: Mnist,
+    dataset: OpenDataset,
     *,
     rungs: Sequence[int],
     device: torch.device,
@@ -86,12 +86,12 @@ def learn(
     """
     network = build(spec.model, signature_of(task), seed=derive(spec.seed, "weights")).to(device)
     stream = task.training(
-        mnist, augmentation=spec.augmentation, seed=derive(spec.seed, "examples"), device=device
+        dataset, augmentation=spec.augmentation, seed=derive(spec.seed, "examples"), device=device
     )
     training = Training(
         network,
         Checked(stream=stream, check=check),
-        task.validation(mnist, device=device, compositions=compositions),
+        task.validation(dataset, device=device, compositions=compositions),
         spec.training,
         seed=derive(spec.seed, "dropout"),
         device=device,

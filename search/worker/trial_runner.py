@@ -196,7 +196,7 @@ class TrialRunner:
         """Of all that the training depends on. A GPU's generator cannot continue on a CPU, so that a save
         is of the kind of device that it was made on."""
         context = self._context
-        data = sorted(context.mnist.checksums.items())
+        data = sorted(context.dataset.checksums.items())
         rungs, kind = context.ladder.rungs, context.device.type
         everything = repr((FORMAT, self._spec, rungs, context.task.name, data, kind))
         if self._spec.training.norm_images:  # not in the repr: saves of earlier versions are good for more
@@ -222,7 +222,7 @@ class TrialRunner:
         return learn(
             self._spec,
             context.task,
-            context.mnist,
+            context.dataset,
             rungs=context.ladder.rungs,
             device=context.device,
             compositions=context.record.spec.compositions,

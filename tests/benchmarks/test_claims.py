@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 
 CLAIMS = Path(__file__).resolve().parents[2] / "benchmarks" / "claims.py"
 

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import pytest
 import torch
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from search.optuna_db.storage import open_storage
 from search.serve.demo import make_server
 from search.serve.folder import open_export

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from search.optuna_db.storage import open_storage
 from search.serve.server import Server
 from search.service.create import RunRequest, create_or_resume

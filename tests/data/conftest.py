@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from data.fetch import fetch
-from data.mnist import FILES, Mnist, cache_folder, load
+from data.datasets.fetch import fetch
+from data.datasets.mnist import FILES, Mnist, cache_folder, load
 
 
 @pytest.fixture(scope="session")

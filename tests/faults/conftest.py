@@ -24,7 +24,8 @@ from sqlalchemy import create_engine, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
+from data.tasks.registry import TASKS
 from search.errors import TryAgain
 from search.optuna_db.leftovers import sweep
 from search.optuna_db.storage import Storage, open_storage
@@ -35,7 +36,6 @@ from search.study.study import Study
 from search.worker.artifacts import Artifacts
 from search.worker.best_weights import BestWeights
 from search.worker.recovery import Reaper
-from search.worker.spec import reference_settings
 
 LEASE_S = 1.0
 MARK = "added by another program"
@@ -195,7 +195,7 @@ class Arena:
         references = sorted(trial.reference for trial in finished.values() if trial.reference)
         assert references == ["course-conv", "course-mlp"]
         for trial in finished.values():
-            given = reference_settings(trial.reference) if trial.reference else {}
+            given = TASKS["twodigit"].references[trial.reference] if trial.reference else {}
             assert given.items() <= trial.settings.items(), "a reference is what its name says"
             drawn = _origin(trials, trial).settings
             assert drawn.items() <= trial.settings.items(), "a repetition repeats"

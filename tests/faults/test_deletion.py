@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from search.errors import TryAgain
 from search.optuna_db.deletion import delete_study
 from search.optuna_db.storage import open_storage

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from search.records import Failure, State
 from search.service.look import trials
 from search.study.reading import open_reading

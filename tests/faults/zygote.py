@@ -35,7 +35,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine.default import DefaultDialect
 from torch import Tensor
 
-from data.mnist import Mnist, load
+from data.datasets.mnist import Mnist, load
 from models import device
 from models.mlp import MLPConfig
 from models.network import Signature, build

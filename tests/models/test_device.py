@@ -8,33 +8,68 @@ import torch
 from torch.nn import functional
 
 from models import device as this
+from models import gpus
 from models.device import (
-    DeviceName,
-    DeviceUnavailable,
     bfloat16_pays,
     choose_device,
-    count_gpus,
     denormals_flushed,
     describe,
     give_back_memory,
     prepare_process,
     processor_kind,
 )
+from models.gpus import DeviceName, DeviceUnavailable, count_gpus, surely_none
 
 CPU = torch.device("cpu")
 
 
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with the files of a GPU's driver."""
+    monkeypatch.setattr(gpus, "surely_none", lambda: False)
+
+
+@pytest.mark.usefixtures("driver")
 def test_auto_takes_cuda_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert choose_device("auto").type == "cuda"
     assert choose_device("cpu").type == "cpu"
 
 
+@pytest.mark.usefixtures("driver")
 def test_without_cuda_auto_is_the_cpu_and_cuda_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto").type == "cpu"
     with pytest.raises(DeviceUnavailable, match="no CUDA device; use cpu or auto"):
         choose_device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("file", "visible", "none"),
+    [
+        (None, None, True),
+        ("dev/nvidiactl", None, False),
+        ("dev/dxg", "0", False),
+        ("dev/kfd", None, False),
+        ("dev/nvidia0", "", True),
+        ("dev/nvidia0", "-1", True),
+    ],
+)
+def test_without_a_driver_there_is_no_gpu_and_torch_is_not_asked(
+    file: str | None, visible: str | None, none: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    if file is not None:
+        (tmp_path / file).parent.mkdir()
+        (tmp_path / file).touch()
+    assert surely_none(tmp_path) is none
+    monkeypatch.setattr(gpus, "surely_none", lambda: surely_none(tmp_path))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert (count_gpus() == 0) is none
 
 
 def test_prepared_process_has_so_many_threads() -> None:
@@ -81,6 +116,7 @@ def test_description_is_complete_and_plain() -> None:
     assert all(isinstance(value, str | int) and value != "" for value in described.values())
 
 
+@pytest.mark.usefixtures("driver")
 class TestGPU:
     """Of a machine with GPUs, as torch tells of them; none is needed here."""
 
@@ -95,9 +131,9 @@ class TestGPU:
         ):
             monkeypatch.setattr(torch.cuda, name, lambda *_, answer=answer: answer)
 
-    @pytest.mark.parametrize(("name", "gpus"), [("auto", 2), ("cuda", 2), ("cpu", 0)])
-    def test_they_are_counted(self, name: DeviceName, gpus: int) -> None:
-        assert count_gpus(name) == gpus
+    @pytest.mark.parametrize(("name", "count"), [("auto", 2), ("cuda", 2), ("cpu", 0)])
+    def test_they_are_counted(self, name: DeviceName, count: int) -> None:
+        assert count_gpus(name) == count
 
     def test_the_description_says_which_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")

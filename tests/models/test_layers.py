@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.layers import Dropout
+from models.layers import Dropout, Normalize
 
 
 def dropout(p: float, seed: int) -> Dropout:
@@ -43,3 +43,23 @@ def test_dropout_passes_the_gradient_where_it_passed_the_value() -> None:
     out.sum().backward()
     assert x.grad is not None
     assert torch.equal(x.grad, out.detach())
+
+
+IMAGE = torch.arange(240, dtype=torch.uint8).view(2, 3, 5, 8)
+
+
+def test_one_mean_is_for_all_channels_and_to_the_bit_what_it_was_when_it_was_a_constant() -> None:
+    normalize = Normalize((0.1307,), (0.3081,))
+    by_bytes = IMAGE.float().mul_(1 / (255 * 0.3081)).sub_(0.1307 / 0.3081)
+    assert torch.equal(normalize(IMAGE), by_bytes)
+    assert torch.equal(normalize(IMAGE.float() / 255), (IMAGE.float() / 255 - 0.1307) / 0.3081)
+    assert normalize.state_dict() == {}
+
+
+def test_a_mean_for_each_channel() -> None:
+    normalize = Normalize((0.1, 0.5, 0.2), (0.3, 0.2, 1.0))
+    means, deviations = (torch.tensor(each).view(3, 1, 1) for each in ((0.1, 0.5, 0.2), (0.3, 0.2, 1.0)))
+    wanted = (IMAGE.double() / 255 - means) / deviations
+    for image in (IMAGE, IMAGE.float() / 255):
+        torch.testing.assert_close(normalize(image).double(), wanted, rtol=1e-5, atol=1e-6)
+    assert normalize.state_dict() == {}, "the description of a network has them, its weights need not"

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
+from data.datasets.mnist import MNIST
+from data.tasks.registry import TASKS
 from models.checks import InvalidConfig
 from models.conv import ConvConfig, PictureTooSmall
-from models.layers import ACTIVATIONS, MNIST_MEAN, MNIST_STD, activation
+from models.layers import activation
 from models.mlp import MLPConfig
 from models.network import (
     FAMILIES,
@@ -23,11 +25,20 @@ from models.network import (
     config_to_json,
     family_of,
 )
-from models.references import REFERENCES
+from models.widths import ACTIVATIONS
+from search.worker.spec import decode
 
+(MNIST_MEAN,), (MNIST_STD,) = MNIST.mean, MNIST.deviation
 TWODIGIT = Signature(image=(1, 42, 28), heads=(("first_digit", 10), ("second_digit", 10)))
 SUM = Signature(image=(1, 28, 28), numbers=10, heads=(("digit", 10), ("sum", 19)))
 SIGNATURES = {"twodigit": TWODIGIT, "sum": SUM, "colour": Signature(image=(3, 17, 23), heads=(("only", 2),))}
+
+REFERENCES = {
+    name: decode(settings, images=1, seed=0, precision="float32").model
+    for task in TASKS.values()
+    for name, settings in task.references.items()
+}
+"""The published networks, as the tasks describe them."""
 
 CONFIGS: dict[str, ModelConfig] = {
     "mlp": MLPConfig(width=16),
@@ -132,10 +143,38 @@ def by_hand(config: ConvConfig, signature: Signature) -> nn.ModuleDict:
     return nn.ModuleDict({"picture": picture, "number": number, "hidden": hidden, "heads": heads})
 
 
+def test_mean_and_deviation_are_those_of_the_signature() -> None:
+    of_mnist = build(MLPConfig(width=8), TWODIGIT, seed=1).eval()
+    other = dataclasses.replace(TWODIGIT, mean=(0.286,), deviation=(0.353,))
+    network = build(MLPConfig(width=8), other, seed=1).eval()
+    image = inputs(TWODIGIT)[0].float() / 255
+    alike = (image - 0.286) / 0.353 * MNIST_STD + MNIST_MEAN  # what looks the same to the network of MNIST
+    for head, logits in network(image).items():
+        torch.testing.assert_close(logits, of_mnist(alike)[head], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "rule"),
+    [
+        ((0.1, 0.2), (0.3, 0.3), "mean must be one number or one a channel, got .0.1, 0.2."),
+        ((0.1,), (), "deviation must be one number or one a channel"),
+        ((0.1,), (0.0,), "deviation must be a number > 0, got 0.0"),
+        ((float("nan"),), (1.0,), "mean must be a number >= 0, got nan"),
+        ((0.1, 0.1, 0.1), (1.0,), "mean and deviation must be alike"),
+    ],
+)
+def test_a_mean_or_deviation_that_cannot_be_is_refused(
+    mean: tuple[float, ...], deviation: tuple[float, ...], rule: str
+) -> None:
+    image = (3, 8, 8)
+    with pytest.raises(InvalidConfig, match=rule):
+        Signature(image=image, heads=(("a", 2),), mean=mean, deviation=deviation)
+
+
 @pytest.mark.parametrize("act", ["relu", "leaky_relu", "elu", "tanh"])
 def test_conv_equals_the_network_built_by_hand(act: str) -> None:
     """By hand the pooling comes last, as in textbooks: for these activations that changes no number."""
-    config = dataclasses.replace(REFERENCES["assignment-conv"].model, activation=act)
+    config = dataclasses.replace(REFERENCES["assignment-conv"], activation=act)
     assert isinstance(config, ConvConfig)
     network, plain = build(config, SUM, seed=4).eval(), by_hand(config, SUM)
     image, number = inputs(SUM)
@@ -187,17 +226,17 @@ def test_mlp_equals_linear_layers_over_picture_and_one_hot_number() -> None:
 def test_reference_has_the_published_size(
     name: str, signature: Signature, parameters: int, reason: str
 ) -> None:
-    assert build(REFERENCES[name].model, signature, seed=0).parameter_count == parameters, reason
+    assert build(REFERENCES[name], signature, seed=0).parameter_count == parameters, reason
 
 
 @pytest.mark.parametrize("name", REFERENCES)
 @pytest.mark.parametrize("signature", [TWODIGIT, SUM])
 def test_reference_fits_every_task(name: str, signature: Signature) -> None:
-    assert build(REFERENCES[name].model, signature, seed=0).parameter_count > 0
+    assert build(REFERENCES[name], signature, seed=0).parameter_count > 0
 
 
 def test_course_conv_has_nothing_between_its_linear_and_the_heads_but_dropout() -> None:
-    kinds = [row.kind for row in build(REFERENCES["course-conv"].model, TWODIGIT, seed=0).summary()]
+    kinds = [row.kind for row in build(REFERENCES["course-conv"], TWODIGIT, seed=0).summary()]
     assert kinds[-4:] == ["Flatten", "Linear", "Dropout", "Linear"]
 
 

@@ -58,7 +58,7 @@ def directly(network: Network, images: list[Tensor]) -> Iterator[tuple[Tensor, T
     """(mean, unbiased variance) of each normalization, float64 (C,): layer by layer, by their definition."""
     found: list[list[tuple[Tensor, Tensor]]] = []
     for image in images:
-        x, layers = network.normalise(image), []
+        x, layers = network.normalize(image), []
         for module in itertools.chain.from_iterable(
             block if isinstance(block, nn.Sequential) else [block] for block in network.picture
         ):

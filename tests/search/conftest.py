@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 import torch
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from search.cli.app import run_command
 from search.optuna_db.storage import open_storage
 from search.service.create import RunRequest, create_or_resume

@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from search.analysis import standing
 from search.cli.app import run_command
 from search.cli.run import _ending

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from search.files import open_regular, read_regular
+from search.files import open_regular, read_regular, unfinished, write_whole
 
 
 def test_a_regular_file_is_read(tmp_path: Path) -> None:
@@ -63,3 +64,33 @@ def test_a_link_may_be_refused(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("a")
     with pytest.raises(OSError, match="it is a symbolic link"):
         read_regular(tmp_path / "link", limit=5, follow=False)
+
+
+def test_a_file_is_written_whole_and_is_as_readable_as_any_other(tmp_path: Path) -> None:
+    for content in (b"first", b"second"):
+        write_whole(tmp_path / "a", content)
+        assert (tmp_path / "a").read_bytes() == content
+    (tmp_path / "b").write_bytes(b"")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_a_write_that_the_disk_refuses_leaves_the_old_file_and_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write_whole(tmp_path / "a", b"old")
+    monkeypatch.setattr("search.files.os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(tmp_path / "a", b"new")
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_a_killed_writer_left_is_found(tmp_path: Path) -> None:
+    for name in (".a[1].0f.tmp", ".a[1].tmp", ".b.0f.tmp", "a[1]"):
+        (tmp_path / name).touch()
+    (tmp_path / ".a[1].link.tmp").symlink_to("a[1]")
+    assert unfinished(tmp_path / "a[1]") == [tmp_path / ".a[1].0f.tmp"]

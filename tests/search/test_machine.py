@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from search.launchers.base import Place
 from search.machine import is_here, machine, new_worker_id
 from search.optuna_db.storage import open_storage

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from models.checkpoint import load_checkpoint
 from models.device import prepare_process
 from models.training import evaluate

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from search.optuna_db.storage import open_storage
 from search.service.create import RunRequest, create_or_resume
 from search.worker.context import prepare

@@ -22,7 +22,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from data.mnist import Mnist, load
+from data.datasets.mnist import Mnist, load
 from search.optuna_db.ownership import PINNED
 from search.optuna_db.storage import open_storage
 from search.service.create import RunRequest, create_or_resume

@@ -532,7 +532,7 @@ class TestHelp:
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
         )
-        for check, package in (("device", "torch"), ("data", "torch"), ("storage", "sqlalchemy")):
+        for check, package in (("device", "torch"), ("storage", "sqlalchemy")):
             assert diagnosed(done, check) == f"cannot be looked at without {package}; install that first"
 
     def test_doctor_knows_that_sqlite_writes_beside_its_file(

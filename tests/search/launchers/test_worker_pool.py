@@ -182,6 +182,7 @@ def test_nobody_says_how_many(
 
 
 def seem_to_have(gpus: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.gpus.surely_none", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
 

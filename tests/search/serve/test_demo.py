@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from search.serve.demo import LAYER, MAX_BODY, make_server
 from search.serve.folder import open_export
 from search.serve.model import Model

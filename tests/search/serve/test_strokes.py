@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.digits import Split, digits_of
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
+from data.tasks.digits import Split, digits_of
 from search.serve.strokes import Blank, compose, digit
 
 

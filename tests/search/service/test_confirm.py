@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 import torch
 
-from data.mnist import Mnist
-from data.tasks import get_task
-from data.twodigit import TwoDigit
+from data.datasets.mnist import Mnist
+from data.tasks.registry import get_task
+from data.tasks.twodigit import TwoDigit
 from models.checkpoint import load_checkpoint
 from models.training import Diverged, evaluate
 from search.analysis import racing

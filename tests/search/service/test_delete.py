@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import torch
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from search.errors import TuneError
 from search.optuna_db.storage import Storage, open_storage
 from search.records import CheckpointRecord, Look, Point, StudySpec, Worker

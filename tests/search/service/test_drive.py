@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from search.analysis.pace import snapshot
 from search.errors import Interrupted, TryAgain
 from search.launchers.base import Place

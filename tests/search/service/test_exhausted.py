@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from search.cli.app import run_command
 from search.optuna_db.optuna_trials import Exhausted
 from search.optuna_db.storage import Storage, open_storage
@@ -190,7 +190,7 @@ class TestRoom:
 
 @pytest.fixture
 def without_references(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.service.create.REFERENCES", {"twodigit": ()})
+    monkeypatch.setattr("data.tasks.twodigit.TwoDigit.references", {})
 
 
 def requested(folder: Path, **more: object) -> RunRequest:

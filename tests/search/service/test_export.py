@@ -22,8 +22,8 @@ import pytest
 import torch
 from PIL import Image
 
-from data.mnist import Mnist
-from data.tasks import get_task
+from data.datasets.mnist import Mnist
+from data.tasks.registry import get_task
 from models import export as formats
 from models.checkpoint import load_checkpoint
 from models.export import rebuild

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from search import filesystem
 from search.cli.app import run_command
 from search.errors import ConfigError

@@ -12,8 +12,8 @@ import pytest
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from data.mnist import Mnist
-from data.tasks import get_task
+from data.datasets.mnist import Mnist
+from data.tasks.registry import get_task
 from models.checkpoint import load_checkpoint
 from models.training import evaluate
 from search.analysis.mistakes import Mistakes

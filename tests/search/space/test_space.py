@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.tasks import TASKS
+from data.tasks.registry import TASKS
 from search.errors import ConfigError
 from search.space.defaults import (
     BY_NAME,
@@ -22,6 +22,7 @@ from search.space.defaults import (
 )
 from search.space.file import change_space, read_space, space_entries, space_of_entries, space_toml
 from search.space.widen import widened
+from search.tasks import takes_number
 from tune.space import Choice, Domain, Fixed, Float, Int, Value, When
 
 
@@ -80,8 +81,9 @@ class TestDefaults:
 
     def test_only_a_task_with_a_number_shows_the_setting_of_the_number(self) -> None:
         for name, task in TASKS.items():
-            assert ("number_width" in without_effect(name)) == (task.numbers == 0), name
-            assert shown_settings({"lr": 0.1, "number_width": 64}, name) == (
+            number_input = takes_number(name)
+            assert ("number_width" in without_effect(number_input=number_input)) == (task.numbers == 0), name
+            assert shown_settings({"lr": 0.1, "number_width": 64}, number_input=number_input) == (
                 {"lr": 0.1, "number_width": 64} if task.numbers else {"lr": 0.1}
             )
 

@@ -13,7 +13,7 @@ from typing import Any
 import optuna
 import pytest
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from models import device
 from search.errors import ConfigError
 from search.optuna_db.storage import Storage, open_storage

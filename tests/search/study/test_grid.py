@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.tasks import get_task
+from data.tasks.registry import TASKS, get_task
 from models.network import build
 from search.records import State, StudySpec, TrialRecord, Value
 from search.space.defaults import BY_NAME, FAMILIES, default_space
 from search.space.file import change_space, space_entries
 from search.study import grid
 from search.study.grid import _values, configurations, identity, is_discrete, is_exhausted, untaken
-from search.worker.spec import decode, reference_settings, signature_of
+from search.worker.spec import decode, signature_of
 from tune.space import Space
 
 FIXED: dict[str, object] = {
@@ -297,4 +297,4 @@ class TestExhausted:
 
     def test_references_are_no_part_of_the_search(self) -> None:
         assert not self.study(State.COMPLETE, State.COMPLETE, reference=True)
-        assert identity(reference_settings("course-mlp"), self.SPACE, "twodigit")
+        assert identity(TASKS["twodigit"].references["course-mlp"], self.SPACE, "twodigit")

@@ -23,7 +23,8 @@ from optuna.trial import TrialState
 from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.exc import OperationalError
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
+from data.tasks.registry import TASKS
 from search.analysis.ranking import best_trial, count
 from search.errors import ConfigError, TryAgain, UsageError
 from search.optuna_db.storage import Storage, open_storage
@@ -44,7 +45,7 @@ from search.study.reading import TrialReader
 from search.study.samplers import SAMPLERS, make_sampler
 from search.study.study import Study
 from search.study.suggest import split_reference
-from search.worker.spec import decode, reference_settings
+from search.worker.spec import decode
 from tune.space import Choice, Domain, Fixed, Float, Int, Space
 
 NOW = datetime.datetime(2026, 11, 26)
@@ -320,7 +321,7 @@ class TestConditions:
 
     def test_a_reference_is_what_it_is_whatever_the_conditions(self, storage: Storage) -> None:
         space = change_space({"momentum": {"when": {"optimizer": "adam"}}}, FAMILIES, where="test")
-        reference = reference_settings("course-conv")
+        reference = TASKS["twodigit"].references["course-conv"]
         searched, pinned = split_reference(reference, space)
         assert "momentum" not in searched
         assert pinned["momentum"] == 0.9

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from models import device as machine
 from search.optuna_db.storage import Storage, open_storage
 from search.records import Worker

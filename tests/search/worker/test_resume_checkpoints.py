@@ -15,7 +15,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from models.checkpoint import load_checkpoint
 from models.mlp import MLPConfig
 from models.network import Signature, build

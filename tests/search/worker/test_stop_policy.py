@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from search.analysis.ranking import count
 from search.optuna_db.storage import Storage, open_storage
 from search.records import Failure, HeadScore, Point, Scores, State

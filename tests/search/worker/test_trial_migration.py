@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from models.checkpoint import load_checkpoint
 from search.optuna_db.deletion import delete_study
 from search.optuna_db.storage import open_storage
@@ -49,7 +49,7 @@ def join(sqlite_url: str, mnist: Mnist, tmp_path: Path) -> Iterator[Join]:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("search.worker.worker_loop.IDLE_S", 0.02)
-    monkeypatch.setattr("search.service.create.REFERENCES", {"twodigit": ()})  # they train to their ends
+    monkeypatch.setattr("data.tasks.twodigit.TwoDigit.references", {})  # they train to their ends
 
 
 def one_thread(context: WorkerContext) -> int:

@@ -15,7 +15,7 @@ import torch
 from memory_store import MemoryStore
 from sqlalchemy import create_engine, func, inspect, select, text, update
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from models.checkpoint import parse_checkpoint
 from search.optuna_db.storage import Storage, open_storage
 from search.optuna_db.trial_facts import News

@@ -1,0 +1,58 @@
+"""The tasks and their data, in the words of tune's refusals. Imports no torch."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from search.errors import ConfigError
+from search.records import StudyRecord
+
+if TYPE_CHECKING:
+    from data.datasets.base import Provenance
+    from data.tasks.base import Task
+
+
+def task_named(name: str) -> Task:
+    """The task of a study.
+
+    Raises ConfigError where nothing on this machine declares it, or what does cannot be used.
+    """
+    from data.registry import UnknownName, UnusableEntry
+    from data.tasks.registry import get_task
+
+    try:
+        return get_task(name)
+    except UnknownName as error:
+        raise ConfigError(
+            f"{error}. A task of another package is known where that package is installed, and its studies "
+            "need it on every machine."
+        ) from error
+    except UnusableEntry as error:
+        raise ConfigError(f"{error}. Mend or reinstall the package that declares it.") from error
+
+
+def task_names() -> tuple[str, ...]:
+    """Of all tasks, also of those that installed packages declare."""
+    from data.tasks.registry import task_names as names
+
+    return names()
+
+
+def same_data(record: StudyRecord, dataset: Provenance) -> None:
+    """Raises ConfigError where the study was made with other files than these."""
+    if dict(record.spec.checksums) != dict(dataset.checksums):
+        title = task_named(record.spec.task).source.title
+        raise ConfigError(
+            f"The study {record.name} was made with other {title} files than this machine has; "
+            "`tune data verify` shows which."
+        )
+
+
+@cache
+def takes_number(name: str) -> bool:
+    """Whether networks for this task have a number input; True also where the task is not known here."""
+    try:
+        return task_named(name).numbers > 0
+    except ConfigError:
+        return True
