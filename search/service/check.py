@@ -1,4 +1,4 @@
-"""Whether a request can be meant: every wrong flag is named, all at once, before anything is touched."""
+"""Checks a request: every wrong flag is named, all at once, before anything is touched."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST = 1_000_000
 
 
 def check(request: RunRequest, *, detach: bool = False, known: Collection[str] = ()) -> None:
-    """Refuses what cannot be meant, a line for each mistake.
+    """Refuses an invalid request, with a line for each mistake.
 
     detach: no worker will be started. known: names of studies, for a request that names one which does not
     exist, and no task to make it for.

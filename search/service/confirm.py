@@ -61,7 +61,7 @@ class ConfirmRequest:
 
 
 def check_request(request: ConfirmRequest) -> None:
-    """Refuses what cannot be meant, before anything is touched."""
+    """Refuses an invalid request before anything is touched."""
     if request.top < 1:
         raise UsageError(f"--top must be at least 1, not {request.top}.")
     if request.seeds < 2:

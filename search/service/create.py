@@ -1,5 +1,5 @@
 """From a request to a study: makes the study, or opens it where it fits.
-Whether a request can be meant at all, search.service.check says.
+search.service.check says whether a request is valid.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from search.records import Value
 
 
 class DomainError(ValueError):
-    """A domain that cannot be meant. States the rule and the value that broke it."""
+    """An invalid domain. States the rule and the value that broke it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -124,29 +124,30 @@ def _translate(url: URL, error: SQLAlchemyError) -> TuneError:
 
 def _sqlite_error(path: Path, error: sqlite3.Error) -> TuneError:
     reason = words(error)
-    if "unable to open" in reason:
+    name = getattr(error, "sqlite_errorname", "")  # an error of the module itself has none
+    if name.startswith("SQLITE_CANTOPEN"):
         folder = path.absolute().parent
         if not folder.is_dir():
             return ConfigError(f"The storage {path} cannot be made: there is no folder {folder}.")
         return ConfigError(f"The storage {path} cannot be opened: check that you may read and write it.")
-    if getattr(error, "sqlite_errorname", "") == "SQLITE_READONLY_DBMOVED":
+    if name == "SQLITE_READONLY_DBMOVED":
         return moved(path, replaced=path.exists())
-    if "readonly" in reason or "read-only" in reason:
+    if name.startswith("SQLITE_READONLY"):
         return ConfigError(f"The storage {path} is read-only for you; make it and its folder writable.")
-    if "locked" in reason:
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return TryAgain(
             f"The storage {path} is locked by another process, and stayed so; end that process, "
             "or use a server: --storage postgresql://…"
         )
-    if "full" in reason:
+    if name == "SQLITE_FULL":
         return TuneError(
             f"The disk of {path} is full: nothing was lost; make room and give the same command again."
         )
-    if "not a database" in reason or "malformed" in reason or "corrupt" in reason:
+    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
         return ConfigError(
             f"The storage {path} is not a whole SQLite database ({reason}); it was not changed."
         )
-    if "disk I/O" in reason:
+    if name.startswith("SQLITE_IOERR"):
         return TuneError(
             f"The disk of {path} fails: {reason}. Nothing that was saved is lost; check the disk."
         )

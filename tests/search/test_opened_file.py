@@ -259,7 +259,7 @@ def test_a_run_ends_with_a_sentence_and_writes_to_no_other_file(
     _, words = running.communicate(timeout=60)
     assert running.returncode == 78
     assert (MOVED if how == "moved" else REPLACED) in words
-    assert "should not happen" not in words
+    assert "unexpected error" not in words
     assert (file.read_bytes() == other) if how == "replaced" else not file.exists()
     (tmp_path / "away.db").rename(file)
     with open_storage(url(file)) as storage:  # nothing was lost with it

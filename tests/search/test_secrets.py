@@ -174,7 +174,7 @@ def test_what_should_not_happen(
     monkeypatch.setattr("search.service.look.all_studies", quoting)
     done = here("studies", cwd=tmp_path, debug=debug)
     assert done.returncode == 1
-    assert "this should not happen: AssertionError" in done.stderr
+    assert "unexpected error: AssertionError" in done.stderr
     assert ("Traceback" in done.stderr) == debug
     assert leaked(done.stderr) == []
 
