@@ -17,7 +17,7 @@ from search.errors import ConfigError, TuneError, UsageError
 from search.records import Confirming, StudyRecord, TrialRecord
 from search.report import numbers, words
 from search.report.confirming import racing, standing
-from search.service.check import check
+from search.service.check import check_options
 from search.service.confirmed import confirmations, stand
 from search.service.create import SUFFIX, PrecisionName, validation_pictures
 from search.service.data import fetch_data, load_data
@@ -26,12 +26,13 @@ from search.service.drive import Watch, drive
 from search.service.last_look import take_looks
 from search.service.look import find, reader_of, refuse_foreign
 from search.service.other_hosts import keep_to_one_host
-from search.service.run import FETCHING, OPENING, WORKERS, Stage, WorkerOptions, launcher_for
+from search.service.run import FETCHING, OPENING, WORKERS, Stage, launcher_for
 from search.space.defaults import CONFIRM_FACTOR
 from search.space.widen import widened
 from search.store.database import PATIENCE_S
 from search.study.storage import Storage, open_storage
 from search.study.study import Study
+from search.worker.options import WorkerOptions
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
     from data.fetch import Progress
@@ -68,7 +69,7 @@ def check_request(request: ConfirmRequest) -> None:
         raise UsageError(f"--seeds must be at least 2, not {request.seeds}: one seed has no spread.")
     if request.widen is not None and not 1 <= request.widen <= WIDEST:
         raise UsageError(f"--widen must be from 1 to {WIDEST}, not {request.widen:g}.")
-    check(replace(request.options.request("twodigit", request.study, 1), epochs=request.epochs))
+    check_options(request.options, study=request.study, epochs=request.epochs)
 
 
 def confirm(
@@ -109,9 +110,8 @@ def confirm(
         else:
             tell(_plan(found))
             stage(WORKERS)
-            options = request.options.request(record.spec.task, study.name, own.target_trials)
-            with launcher_for(options, storage_url) as launcher:
-                drive(storage, study, own, options, launcher, watch=watch, detach=False)
+            with launcher_for(request.options, storage_url) as launcher:
+                drive(storage, study, own, request.options, launcher, watch=watch, detach=False)
             found = stand(storage, own.name)
         problem = take_looks(storage, found, mnist, tell=tell)
         return standing.confirmation(stand(storage, own.name)), problem

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from search.errors import ConfigError, Interrupted, NoStorage, TryAgain, TuneError, did_you_mean
-from search.service.check import check
-from search.service.create import DeviceName, EngineName, RunRequest, create_or_resume
+from search.service.check import check, check_options
+from search.service.create import RunRequest, create_or_resume
 from search.service.data import fetch_data, load_data
 from search.service.delete import delete_what_others_left
 from search.service.drive import Watch, drive, pause
@@ -21,6 +21,7 @@ from search.store.database import PATIENCE_S
 from search.store.location import locate
 from search.study.reading import find_id, open_reading
 from search.study.storage import open_storage
+from search.worker.options import WorkerOptions
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
     from data.fetch import Progress
@@ -64,8 +65,8 @@ def run(
     request, known = _with_task(request, storage_url)
     check(request, detach=detach, known=known)
     refuse_foreign(storage_url, request.name)
-    stage(_STARTING[request.engine])
-    with launcher_for(request, storage_url) as engine:
+    stage(_STARTING[request.options.engine])
+    with launcher_for(request.options, storage_url) as launcher:
         stage(FETCHING)
         fetch_data(progress=progress)
         mnist = load_data()
@@ -75,7 +76,7 @@ def run(
             delete_what_others_left(storage, tell)
             study, record = create_or_resume(storage, request, mnist)
             stage(WORKERS)
-            return drive(storage, study, record, request, engine, watch=watch, detach=detach)
+            return drive(storage, study, record, request.options, launcher, watch=watch, detach=detach)
 
 
 def _with_task(request: RunRequest, storage_url: str) -> tuple[RunRequest, list[str]]:
@@ -93,53 +94,20 @@ def _with_task(request: RunRequest, storage_url: str) -> tuple[RunRequest, list[
         return request, []
 
 
-def launcher_for(request: RunRequest, storage_url: str) -> AbstractContextManager[Launcher]:
+def launcher_for(options: WorkerOptions, storage_url: str) -> AbstractContextManager[Launcher]:
     """Who starts the workers, for as long as the block lasts.
 
     Raises, on entering, ConfigError and TryAgain where the engine cannot give what is needed.
     """
-    match request.engine:
+    match options.engine:
         case "local":
             from search.launchers.local import LocalLauncher
 
-            return LocalLauncher(request.device)
+            return LocalLauncher(options.device)
         case "ray":
-            from search.launchers.base import WorkerRequirements
             from search.launchers.ray import RayLauncher
 
-            needs = WorkerRequirements(
-                storage_url=storage_url, device=request.device, threads=request.threads
-            )
-            return RayLauncher(request.address, needs)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WorkerOptions:
-    """What a machine lends to studies that others made; see RunRequest."""
-
-    workers: int | None = 1
-    """None: one a core, a few on a GPU"""
-    threads: int = 1
-    device: DeviceName = "auto"
-    trial_timeout_s: float | None = None
-    stall_timeout_s: float = 600.0
-    engine: EngineName = "local"
-    address: str | None = None
-
-    def request(self, task: str, study: str, trials: int) -> RunRequest:
-        """To work on that study with these hands."""
-        return RunRequest(
-            task=task,
-            trials=trials,
-            study=study,
-            workers=self.workers,
-            threads=self.threads,
-            device=self.device,
-            trial_timeout_s=self.trial_timeout_s,
-            stall_timeout_s=self.stall_timeout_s,
-            engine=self.engine,
-            address=self.address,
-        )
+            return RayLauncher(options, storage_url)
 
 
 def join(
@@ -164,14 +132,13 @@ def join(
         keep_to_one_host(storage, stop)
         delete_what_others_left(storage, tell)
         study, record = find(storage, name)
-        request = options.request(record.spec.task, name, record.target_trials)
-        check(request)
-        stage(_STARTING[request.engine])
-        with launcher_for(request, storage_url) as engine:
+        check_options(options, study=name)
+        stage(_STARTING[options.engine])
+        with launcher_for(options, storage_url) as launcher:
             stage(FETCHING)
             fetch_data(progress=progress)
             stage(WORKERS)
-            return drive(storage, study, record, request, engine, watch=watch, detach=False)
+            return drive(storage, study, record, options, launcher, watch=watch, detach=False)
 
 
 def serve(
@@ -192,7 +159,7 @@ def serve(
     """
     from search.worker.signals import Signals
 
-    check(options.request("twodigit", only or "any", 1))
+    check_options(options, study=only)
     shelved: dict[str, float] = {}
     words, told = WAITING, ""
     with Signals() as signals:

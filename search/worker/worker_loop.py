@@ -301,13 +301,15 @@ class WorkerLoop:
         return None
 
     def _runner(self, claim: Claim, active: ActiveTrial) -> TrialRunner:
+        limit_s = self._context.options.trial_timeout_s
+
         def check() -> None:
             if self._stop():
                 raise Stopping
             if self._leases.lost(runner.claim):
                 raise LeaseLost(f"Trial {active.number} has passed to another worker.")
-            if runner.spent_s > self._context.trial_timeout_s:
-                raise TookTooLong(f"it had {self._context.trial_timeout_s:g} s")
+            if limit_s is not None and runner.spent_s > limit_s:
+                raise TookTooLong(f"it had {limit_s:g} s")
 
         runner = TrialRunner(self._context, claim, active, check)
         active.guard(lambda: self._store.require_held(runner.claim))

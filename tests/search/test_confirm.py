@@ -32,11 +32,11 @@ from search.service import confirm as service
 from search.service.compare import compare
 from search.service.confirmed import confirmation
 from search.service.look import trials
-from search.service.run import WorkerOptions
 from search.study.reading import open_reading
 from search.worker import trial_runner as attempt
 from search.worker.artifacts import KEEP
 from search.worker.context import prepare
+from search.worker.options import WorkerOptions
 from search.worker.spec import training_seed
 from search.worker.worker_loop import work
 

@@ -20,12 +20,13 @@ from search.report.numbers import snapshot
 from search.service.create import RunRequest, create_or_resume
 from search.service.drive import _so_far
 from search.service.look import StudyView, studies
-from search.service.run import WorkerOptions, serve
+from search.service.run import serve
 from search.service.watched import GAP_S, Watched
 from search.store.leftovers import sweep
 from search.study.storage import open_storage
 from search.study.study import ActiveTrial, Study, StudyDeleted
 from search.worker.context import prepare
+from search.worker.options import WorkerOptions
 from search.worker.worker_loop import work
 
 STALL_S = 60

@@ -41,13 +41,13 @@ from search.service.dashboard import Showing
 from search.service.export import _choose
 from search.service.look import find, found_trial, reader_of
 from search.service.report import gather
-from search.service.run import WorkerOptions
 from search.service.watched import Watched
 from search.store.engine import parse_url
 from search.study.ladder import Ladder
 from search.study.reading import open_reading
 from search.study.storage import Storage, open_storage
 from search.study.study import Study
+from search.worker.options import WorkerOptions
 
 SOAK = int(os.environ.get("TUNE_SOAK", "0"))
 EXAMPLES = max(SOAK, 2)

@@ -23,9 +23,9 @@ from search.service import confirm as confirming
 from search.service.create import RunRequest, create_or_resume
 from search.service.look import found_trial
 from search.service.repeat import repeat
-from search.service.run import WorkerOptions
 from search.study.storage import Storage, open_storage
 from search.worker.context import WorkerContext, prepare
+from search.worker.options import WorkerOptions
 from search.worker.worker_loop import work
 
 CPU = torch.device("cpu")
