@@ -268,19 +268,11 @@ def snapshot(
         max(some, key=lambda trial: (moved.get(trial.trial_id, 0.0), trial.number)).number
         for some in held.values()
     }
-    running = []
-    for trial in trials:
-        if trial.number in at_work:
-            curve = curves.get(trial.trial_id, ())
-            latest = curve[-1] if curve else None
-            running.append(
-                Running(
-                    trial=trial,
-                    worker=":".join(workers[trial.trial_id].split(":")[:2]),
-                    latest=latest,
-                    epoch=latest.images / study.spec.epoch_images if latest else 0.0,
-                )
-            )
+    running = [
+        _running(study, trial, workers[trial.trial_id], curves.get(trial.trial_id, ()))
+        for trial in trials
+        if trial.number in at_work
+    ]
     counts = count(trials) if counts is None else counts
     missing = max(0, study.target_trials - counts.finished)
     leaders = leading(trials)
@@ -307,6 +299,16 @@ def snapshot(
             ),
             default=None,
         ),
+    )
+
+
+def _running(study: StudyRecord, trial: TrialRecord, worker_id: str, curve: Sequence[Point]) -> Running:
+    latest = curve[-1] if curve else None
+    return Running(
+        trial=trial,
+        worker=":".join(worker_id.split(":")[:2]),
+        latest=latest,
+        epoch=latest.images / study.spec.epoch_images if latest else 0.0,
     )
 
 

@@ -96,6 +96,20 @@ def test_seeds_are_shared_by_all_candidates_and_occur_in_no_search() -> None:
     assert searched & {seed(1, index, origin=3) for index in range(100)} == set()
 
 
+def how_other_commands_show_it(url: str, tmp_path: Path, here: Command) -> None:
+    """Of a study twodigit whose confirmation has just been made."""
+    listed = here("studies", "--json", cwd=tmp_path).parsed
+    assert {row["study"]: row["confirms"] for row in listed}["twodigit.confirm"] == "twodigit"
+    assert "confirms twodigit" in here("studies", cwd=tmp_path).stdout
+    lucky = here("best", "twodigit.confirm", cwd=tmp_path).stdout
+    assert "`tune confirm twodigit` has the means" in lucky
+    rows = here("trials", "twodigit.confirm", "--json", cwd=tmp_path).parsed
+    first_leader = racing.leaders(trials(url, "twodigit").trials, 2)[0].number
+    assert rows[0]["confirming"] == {"candidate": first_leader, "seed": 0}
+    repeated = here("repeat", "twodigit.confirm", "--trial", "5", "--json", cwd=tmp_path).parsed
+    assert repeated["equal"], "its seed can be told from the database"
+
+
 class TestFromBeginningToEnd:
     def test_everything_that_is_asked_for_and_nothing_twice(
         self, url: str, tmp_path: Path, confirm: Confirm, mnist: Mnist, here: Command
@@ -155,18 +169,7 @@ class TestFromBeginningToEnd:
         assert parsed["chosen"] == found.chosen
         assert parsed["test_value"] == pytest.approx(first.accuracy)
         assert len(parsed["looks"]) == 3
-
-        # how the other commands show it
-        listed = here("studies", "--json", cwd=tmp_path).parsed
-        assert {row["study"]: row["confirms"] for row in listed}["twodigit.confirm"] == "twodigit"
-        assert "confirms twodigit" in here("studies", cwd=tmp_path).stdout
-        lucky = here("best", "twodigit.confirm", cwd=tmp_path).stdout
-        assert "`tune confirm twodigit` has the means" in lucky
-        rows = here("trials", "twodigit.confirm", "--json", cwd=tmp_path).parsed
-        first_leader = racing.leaders(trials(url, "twodigit").trials, 2)[0].number
-        assert rows[0]["confirming"] == {"candidate": first_leader, "seed": 0}
-        repeated = here("repeat", "twodigit.confirm", "--trial", "5", "--json", cwd=tmp_path).parsed
-        assert repeated["equal"], "its seed can be told from the database"
+        how_other_commands_show_it(url, tmp_path, here)
 
     def test_more_seeds_keep_what_is_there(self, url: str, confirm: Confirm) -> None:
         before, _ = confirm(seeds=2)
