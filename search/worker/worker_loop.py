@@ -65,7 +65,7 @@ class WornOut(Exception):
         self.failures_in_a_row = failures_in_a_row
 
 
-class Step(Enum):
+class StepResult(Enum):
     """What one step of the worker loop has come to."""
 
     TRAINED = "a trial was trained up to its next rung, or ended"
@@ -103,10 +103,10 @@ def work(context: WorkerContext, *, stop: Callable[[], bool], failures_in_a_row:
     with Leases(context.storage.store, lease_s=context.lease_s) as leases:
         loop = WorkerLoop(context, leases, stop, failures_in_a_row)
         try:
-            step = Step.IDLE
-            while not stop() and step in (Step.TRAINED, Step.IDLE):
+            step = StepResult.IDLE
+            while not stop() and step in (StepResult.TRAINED, StepResult.IDLE):
                 step = loop.step()
-                if step is Step.IDLE:
+                if step is StepResult.IDLE:
                     time.sleep(IDLE_S)
             loop.drain()
         except StudyDeleted:
@@ -136,7 +136,7 @@ class WorkerLoop:
         self._failures_in_a_row = failures_in_a_row
         self.finished = 0
 
-    def step(self) -> Step:
+    def step(self) -> StepResult:
         """One stretch of training, up to the next rung of some trial, where there is one to train.
 
         Raises StudyDeleted, GivenUp and WornOut.
@@ -150,8 +150,8 @@ class WorkerLoop:
         try:
             self._try(runner, lambda: self._train(runner))
         except Stopping:
-            return Step.STOPPED
-        return Step.TRAINED
+            return StepResult.STOPPED
+        return StepResult.TRAINED
 
     def drain(self) -> None:
         """Ends every trial in hand: as pruned if it would not have gone on, else as to be repeated."""
@@ -246,21 +246,21 @@ class WorkerLoop:
         candidates = [runner.candidate for runner in self._runners.values()]
         return self._context.pruning.promotion.decide(candidates, scores_at, drained=drained)
 
-    def _without_work(self) -> Step:
+    def _without_work(self) -> StepResult:
         """Whether the study is done, or trials may still come back or be wanted."""
         if not self._study.exists():
             raise StudyDeleted(self._study.name)
         if not self._nothing_runs():
-            return Step.IDLE
+            return StepResult.IDLE
         if self._filled():
             self._delete_what_is_left()
-            return Step.STUDY_DONE
+            return StepResult.STUDY_DONE
         if self._context.stop_policy.should_stop_proposing():
-            return Step.STUDY_DONE
+            return StepResult.STUDY_DONE
         if not self._study.has_next():  # the space is exhausted
             self._delete_what_is_left()
-            return Step.STUDY_DONE
-        return Step.IDLE
+            return StepResult.STUDY_DONE
+        return StepResult.IDLE
 
     def _nothing_runs(self) -> bool:
         """Whether nobody has a trial of tune's own in hand. What runs without a claim nobody will end but a
