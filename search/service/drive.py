@@ -198,7 +198,9 @@ class _Run:
         and trials are missing for no reason that a run ends well with."""
         last = self.look.snapshot(time.monotonic() - self.began)
         self.watch(last)
-        reason = self._reason(end, last)
+        reason = why_it_ended(
+            end, last, self.options, workers_done=self.workers_done, reached=self.look.reached
+        )
         if self.signals.received is not None:
             raise _interrupted(
                 self.signals.received,
@@ -222,20 +224,26 @@ class _Run:
             )
         return self.look.result(reason, last)
 
-    def _reason(self, end: End, last: Snapshot) -> Reason | None:
-        """Why the run ended well; None where trials are missing. last: the study after the last worker."""
-        options = self.options
-        whole = last.counts.finished >= last.target_trials
-        early = self.workers_done and not whole
-        if early and options.target is not None and self.look.reached(options.target):
-            return "target"
-        if not whole and last.exhausted:
-            return "exhausted"
-        if end is End.TIMEOUT or (early and options.timeout_s is not None):
-            return "timeout"  # what is left of it is too short for another trial
-        if end is End.TARGET:
-            return "target"
-        return "finished" if whole else None
+
+def why_it_ended(
+    end: End, last: Snapshot, options: WorkerOptions, *, workers_done: bool, reached: Callable[[float], bool]
+) -> Reason | None:
+    """Why a run ended well; None where trials are missing and nobody knows why.
+
+    end: why it stopped looking after its workers. last: the study after the last worker. workers_done:
+    whether every worker had ended well by then. reached: whether a complete trial has this accuracy.
+    """
+    whole = last.counts.finished >= last.target_trials
+    early = workers_done and not whole
+    if early and options.target is not None and reached(options.target):
+        return "target"
+    if not whole and last.exhausted:
+        return "exhausted"
+    if end is End.TIMEOUT or (early and options.timeout_s is not None):
+        return "timeout"  # what is left of it is too short for another trial
+    if end is End.TARGET:
+        return "target"
+    return "finished" if whole else None
 
 
 def pause(seconds: float, stop: Callable[[], bool]) -> None:

@@ -424,12 +424,18 @@ class WorkerLoop:
         self._put_down(runner)
         if not reason.repeated:
             runner.checkpoints.discard()
-        with contextlib.suppress(LeaseLost):  # who has the claim now deals with the trial
-            state = self._study.fail(
-                runner.active.trial_id, reason, detail, guard=lambda: self._store.require_held(runner.claim)
-            )
-            if state is not None and state.counts:  # another program finished it: the slot is filled
-                self._store.settle(runner.claim)
-                return
-            self._store.release(runner.claim)
-            self._context.weights.discard(runner.active.number)
+        try:
+            self._give_back(runner, reason, detail)
+        except LeaseLost:  # who has the claim now deals with the trial
+            return
+
+    def _give_back(self, runner: TrialRunner, reason: Failure, detail: str) -> None:
+        """Records the failure and frees the slot. Raises LeaseLost."""
+        state = self._study.fail(
+            runner.active.trial_id, reason, detail, guard=lambda: self._store.require_held(runner.claim)
+        )
+        if state is not None and state.counts:  # another program finished it: the slot is filled
+            self._store.settle(runner.claim)
+            return
+        self._store.release(runner.claim)
+        self._context.weights.discard(runner.active.number)
