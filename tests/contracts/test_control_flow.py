@@ -1,4 +1,5 @@
-"""Control flow that can be read: short functions, and no property that asks a database."""
+"""Control flow that can be read: short functions, no property that asks a database, and no block of a `with`
+statement that swallows an error and continues after it."""
 
 from __future__ import annotations
 
@@ -41,6 +42,22 @@ def asking_properties(tree: ast.AST) -> list[str]:
     return found
 
 
+def swallowing(tree: ast.AST) -> list[str]:
+    """Context managers that catch what their block raises and do not raise: the code after the block would
+    run as if all was done."""
+    found = []
+    for function in functions(tree):
+        if not any("contextmanager" in ast.unparse(each) for each in function.decorator_list):
+            continue
+        for block in (node for node in ast.walk(function) if isinstance(node, ast.Try)):
+            if not any(isinstance(node, ast.Yield) for each in block.body for node in ast.walk(each)):
+                continue
+            for handler in block.handlers:
+                if not any(isinstance(node, ast.Raise) for node in ast.walk(handler)):
+                    found.append(f"{function.name}:{handler.lineno}")
+    return found
+
+
 def breaches(look: Callable[[ast.AST], list[str]]) -> list[str]:
     """What `look` finds in any file."""
     return [
@@ -58,6 +75,10 @@ def test_what_looks_like_a_field_asks_no_database() -> None:
     assert breaches(asking_properties) == []
 
 
+def test_an_error_in_a_block_is_seen_after_it() -> None:
+    assert breaches(swallowing) == []
+
+
 def test_breaches_are_found() -> None:
     body = "\n".join(f"    x{n} = {n}" for n in range(LINES - 1))
     assert too_long(ast.parse(f"def whole():\n{body}")) == []
@@ -67,3 +88,8 @@ def test_breaches_are_found() -> None:
     )
     assert asking_properties(ast.parse(hidden)) == ["company:4 calls self._context.study.trials"]
     assert asking_properties(ast.parse(hidden.replace("@property", "@cached_property"))) == []
+    swallows = (
+        "@contextmanager\ndef trying():\n    try:\n        yield\n    except OSError as error:\n        {}"
+    )
+    assert swallowing(ast.parse(swallows.format("log(error)"))) == ["trying:5"]
+    assert swallowing(ast.parse(swallows.format("raise Refused from error"))) == []
