@@ -180,21 +180,7 @@ def made_up(chance: np.random.Generator, kind: Kind, *, top: int, seeds: int, be
     elif better == "all":
         bonus[2:] = STRONG
     world = World(chance, kind, bonus)
-    chosen_on = world.pairs(1)[: DIGITS * 2 // 3]
-    values = [
-        scores(world.right(network, world.seed_effect(), chosen_on)).accuracy for network in range(networks)
-    ]
-    trials = [
-        TrialRecord(
-            trial_id=network,
-            number=network,
-            state=State.COMPLETE,
-            value=value,
-            params={},
-            reference=("one", "two")[network] if network < 2 else None,
-        )
-        for network, value in enumerate(values)
-    ]
+    trials = searched_trials(world, networks)
     pairs = world.pairs(COMPOSITIONS)
     candidates = [trial.number for trial in (*racing.leaders(trials, top), *racing.references(trials))]
     runs: list[TrialRecord] = []
@@ -203,8 +189,6 @@ def made_up(chance: np.random.Generator, kind: Kind, *, top: int, seeds: int, be
     for seed in range(seeds):
         for number in candidates:
             trial_id = 1000 + len(runs)
-            confirming = Confirming(candidate=number, seed=seed)
-            reference = trials[number].reference
             state, value = State.PRUNED, None
             if number not in racing.in_vain(runs):  # as the worker that would train it decides
                 right = world.right(number, world.seed_effect(), pairs)
@@ -221,8 +205,8 @@ def made_up(chance: np.random.Generator, kind: Kind, *, top: int, seeds: int, be
                     state=state,
                     value=value,
                     params={},
-                    reference=reference,
-                    confirming=confirming,
+                    reference=trials[number].reference,
+                    confirming=Confirming(candidate=number, seed=seed),
                 )
             )
     return Stand(
@@ -236,6 +220,25 @@ def made_up(chance: np.random.Generator, kind: Kind, *, top: int, seeds: int, be
         answers=known,
         digits=pairs,
     )
+
+
+def searched_trials(world: World, networks: int) -> list[TrialRecord]:
+    """A trial for each network, the two references first, scored on two thirds of the digits."""
+    chosen_on = world.pairs(1)[: DIGITS * 2 // 3]
+    values = [
+        scores(world.right(network, world.seed_effect(), chosen_on)).accuracy for network in range(networks)
+    ]
+    return [
+        TrialRecord(
+            trial_id=network,
+            number=network,
+            state=State.COMPLETE,
+            value=value,
+            params={},
+            reference=("one", "two")[network] if network < 2 else None,
+        )
+        for network, value in enumerate(values)
+    ]
 
 
 RIVAL = ("is behind it by", "Next comes")
@@ -312,82 +315,70 @@ def repeated(claim: Callable[[np.random.Generator], bool], n: int, cell: int) ->
     return sum(claim(np.random.default_rng((cell, page))) for page in range(n))
 
 
+KINDS: tuple[Kind, ...] = ("seeds", "digits", "both")
+SIZES: tuple[tuple[Kind, int, int], ...] = (
+    *itertools.product(KINDS, (2, 5), (3, 5)),
+    ("both", 3, 3),
+    ("both", 4, 5),
+)
+"""(what differs, leaders, seeds) of the confirmations"""
+
+
 def rows(n_null: int = N_NULL, n_strong: int = N_STRONG) -> Iterator[Row]:
     """The cells, one after the other."""
     cell = itertools.count()
-    kinds: tuple[Kind, ...] = ("seeds", "digits", "both")
-    for kind, top, seeds in (
-        *itertools.product(kinds, (2, 5), (3, 5)),
-        ("both", 3, 3),
-        ("both", 4, 5),
-    ):
-        wrong = repeated(
-            partial(of_a_confirmation, kind=kind, top=top, seeds=seeds, better="none"), n_null, next(cell)
+
+    def null(claim: str, condition: str, page: Callable[[np.random.Generator], bool]) -> Row:
+        wrong = repeated(page, n_null, next(cell))
+        return Row(claim=claim, condition=condition, n=n_null, wrong=wrong, found=None)
+
+    def strong(claim: str, condition: str, page: Callable[[np.random.Generator], bool]) -> Row:
+        found = repeated(page, n_strong, next(cell))
+        return Row(claim=claim, condition=condition, n=n_strong, wrong=None, found=found)
+
+    yield from _of_confirmations(null, strong)
+    yield from _of_intervals(null)
+    for kind in KINDS[:2]:
+        condition = f"alike, one evaluation each, {'chance alone' if kind == 'seeds' else kind}"
+        page = partial(of_two_networks, kind=kind, bonus=0.0)
+        yield null("compare, test: two networks differ", condition, page)
+    page = partial(of_two_networks, kind="digits", bonus=STRONG)
+    yield strong("compare, test: two networks differ", f"one {STRONG:g} SD better, digits", page)
+    for together in (0.0, 0.5, 1.0):
+        condition = f"1,000 images, heads that err {together:.0%} alike"
+        yield null(
+            "95 % interval of the mean of heads", condition, partial(of_mean_of_heads, together=together)
         )
+    claim = "card, report, test: 95 % interval of a mean"
+    yield null(claim, "one network, over digits", partial(of_an_interval, kind="digits", seeds=1))
+
+
+MakeRow = Callable[[str, str, Callable[[np.random.Generator], bool]], Row]
+"""(claim, condition, page) -> the row of one cell"""
+
+
+def _of_confirmations(null: MakeRow, strong: MakeRow) -> Iterator[Row]:
+    for kind, top, seeds in SIZES:
+        page = partial(of_a_confirmation, kind=kind, top=top, seeds=seeds, better="none")
         condition = f"{top} leaders and 2 references alike, {seeds} seeds, {kind}"
-        yield Row(claim="confirm: anything is better", condition=condition, n=n_null, wrong=wrong, found=None)
-    strong: tuple[Better, ...] = ("one", "all")
-    for better, top, seeds in itertools.product(strong, (2, 5), (3, 5)):
-        found = repeated(
-            partial(of_a_confirmation, kind="both", top=top, seeds=seeds, better=better),
-            n_strong,
-            next(cell),
-        )
+        yield null("confirm: anything is better", condition, page)
+    betters: tuple[Better, ...] = ("one", "all")
+    for better, top, seeds in itertools.product(betters, (2, 5), (3, 5)):
+        page = partial(of_a_confirmation, kind="both", top=top, seeds=seeds, better=better)
         what = "the next or the search's winner is behind" if better == "one" else "better than a reference"
         which = "one of 30 trials" if better == "one" else "all trials"
-        yield Row(
-            claim=f"confirm: {what}",
-            condition=f"{which} {STRONG:g} SD better, {top} leaders, {seeds} seeds, both",
-            n=n_strong,
-            wrong=None,
-            found=found,
-        )
-    for kind, seeds in itertools.product(kinds, (3, 5)):
-        yield Row(
-            claim="confirm: 95 % interval of a mean",
-            condition=f"one candidate, {seeds} seeds, {kind}",
-            n=n_null,
-            wrong=repeated(partial(of_an_interval, kind=kind, seeds=seeds), n_null, next(cell)),
-            found=None,
-        )
-    for kind, top, seeds in (*itertools.product(kinds, (2, 5), (3, 5)), ("both", 3, 3), ("both", 4, 5)):
-        yield Row(
-            claim="confirm: 95 % interval of the chosen one's mean",
-            condition=f"{top} leaders alike, {seeds} seeds, {kind}",
-            n=n_null,
-            wrong=repeated(partial(of_the_chosen, kind=kind, top=top, seeds=seeds), n_null, next(cell)),
-            found=None,
-        )
-    for kind in kinds[:2]:
-        yield Row(
-            claim="compare, test: two networks differ",
-            condition=f"alike, one evaluation each, {'chance alone' if kind == 'seeds' else kind}",
-            n=n_null,
-            wrong=repeated(partial(of_two_networks, kind=kind, bonus=0.0), n_null, next(cell)),
-            found=None,
-        )
-    yield Row(
-        claim="compare, test: two networks differ",
-        condition=f"one {STRONG:g} SD better, digits",
-        n=n_strong,
-        wrong=None,
-        found=repeated(partial(of_two_networks, kind="digits", bonus=STRONG), n_strong, next(cell)),
-    )
-    for together in (0.0, 0.5, 1.0):
-        yield Row(
-            claim="95 % interval of the mean of heads",
-            condition=f"1,000 images, heads that err {together:.0%} alike",
-            n=n_null,
-            wrong=repeated(partial(of_mean_of_heads, together=together), n_null, next(cell)),
-            found=None,
-        )
-    yield Row(
-        claim="card, report, test: 95 % interval of a mean",
-        condition="one network, over digits",
-        n=n_null,
-        wrong=repeated(partial(of_an_interval, kind="digits", seeds=1), n_null, next(cell)),
-        found=None,
-    )
+        condition = f"{which} {STRONG:g} SD better, {top} leaders, {seeds} seeds, both"
+        yield strong(f"confirm: {what}", condition, page)
+
+
+def _of_intervals(null: MakeRow) -> Iterator[Row]:
+    for kind, seeds in itertools.product(KINDS, (3, 5)):
+        page = partial(of_an_interval, kind=kind, seeds=seeds)
+        yield null("confirm: 95 % interval of a mean", f"one candidate, {seeds} seeds, {kind}", page)
+    for kind, top, seeds in SIZES:
+        page = partial(of_the_chosen, kind=kind, top=top, seeds=seeds)
+        condition = f"{top} leaders alike, {seeds} seeds, {kind}"
+        yield null("confirm: 95 % interval of the chosen one's mean", condition, page)
 
 
 def main() -> None:

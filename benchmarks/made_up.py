@@ -174,6 +174,13 @@ def one_trial(
         rows["trial_values"].append(
             {"trial_id": trial_id, "objective": 0, "value": points[-1][1], "value_type": "FINITE"}
         )
+    one_curve(rows, trial_id, points)
+
+
+def one_curve(
+    rows: Mapping[str, list[dict[str, object]]], trial_id: int, points: Sequence[tuple[int, float]]
+) -> None:
+    """Adds the points of one trial, as Optuna, its ASHA and tune keep them."""
     rung, promotion = 0, LADDER.epoch_images // 4
     for images, score in points:
         rows["trial_intermediate_values"].append(

@@ -17,7 +17,7 @@ import math
 import random
 import statistics
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -117,39 +117,9 @@ def replay(schedule: Schedule, table: Table, *, seed: int, workers: int, trials:
         pool = pools[worker]
         if done is not None:
             _arrive(done, now, outcome)
-            score = _merit(done.curve, done.curve.best(done.index), schedule.cost)
-            standing.setdefault(done.curve.images[done.index], []).append(score)
-            done.trial.report(
-                score if schedule.cost else done.curve.best(done.index), done.curve.images[done.index]
-            )
-            if done.index == len(images) - 1:
-                pool.remove(done)
-                study.tell(done.trial, done.curve.best(done.index))
-            elif schedule.asha is None and done.trial.should_prune():
-                pool.remove(done)
-                study.tell(done.trial, state=TrialState.PRUNED)
+            _report(done, schedule, standing, study, pool)
         drained = begun >= trials
-        go: Running | None = None
-        if schedule.asha is None:
-            go = pool[0] if pool else None
-        elif pool:
-            by_number = {running.trial.number: running for running in pool}
-            decision = schedule.asha.decide(
-                [
-                    Candidate(
-                        number=running.trial.number,
-                        rung=running.curve.images[running.index],
-                        score=_merit(running.curve, running.curve.best(running.index), schedule.cost),
-                    )
-                    for running in pool
-                ],
-                lambda rung: standing.get(rung, []),
-                drained=drained,
-            )
-            for number in decision.end:
-                pool.remove(by_number[number])
-                study.tell(by_number[number].trial, state=TrialState.PRUNED)
-            go = None if decision.go is None else by_number[decision.go]
+        go = _to_continue(schedule, standing, study, pool, drained=drained)
         spent = 0.0
         if go is None:
             if drained:
@@ -168,6 +138,56 @@ def replay(schedule: Schedule, table: Table, *, seed: int, workers: int, trials:
         heapq.heappush(queue, (now + spent, next(turn), worker, go))
         outcome.ended = max(outcome.ended, now + spent)
     return outcome
+
+
+def _report(
+    done: Running,
+    schedule: Schedule,
+    standing: dict[int, list[float]],
+    study: optuna.Study,
+    pool: list[Running],
+) -> None:
+    """Tells the study of the latest point; a trial that is complete or pruned leaves the pool."""
+    best, images = done.curve.best(done.index), done.curve.images
+    score = _merit(done.curve, best, schedule.cost)
+    standing.setdefault(images[done.index], []).append(score)
+    done.trial.report(score if schedule.cost else best, images[done.index])
+    if done.index == len(images) - 1:
+        pool.remove(done)
+        study.tell(done.trial, best)
+    elif schedule.asha is None and done.trial.should_prune():
+        pool.remove(done)
+        study.tell(done.trial, state=TrialState.PRUNED)
+
+
+def _to_continue(
+    schedule: Schedule,
+    standing: Mapping[int, list[float]],
+    study: optuna.Study,
+    pool: list[Running],
+    *,
+    drained: bool,
+) -> Running | None:
+    """The trial of a worker's pool to continue; None: a new one should begin. ASHA ends some of them."""
+    if schedule.asha is None or not pool:
+        return pool[0] if pool else None
+    by_number = {running.trial.number: running for running in pool}
+    decision = schedule.asha.decide(
+        [
+            Candidate(
+                number=running.trial.number,
+                rung=running.curve.images[running.index],
+                score=_merit(running.curve, running.curve.best(running.index), schedule.cost),
+            )
+            for running in pool
+        ],
+        lambda rung: standing.get(rung, []),
+        drained=drained,
+    )
+    for number in decision.end:
+        pool.remove(by_number[number])
+        study.tell(by_number[number].trial, state=TrialState.PRUNED)
+    return None if decision.go is None else by_number[decision.go]
 
 
 def _arrive(running: Running, now: float, outcome: Outcome) -> None:

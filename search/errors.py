@@ -1,7 +1,7 @@
 """Every refusal that a person may see, and the exit code that goes with it.
 
     TuneError            1   the work failed
-    ├── UsageError       2   a flag, a name or a value that cannot be meant
+    ├── UsageError       2   an invalid flag, name or value
     ├── TryAgain        75   storage or network out of reach for now
     ├── ConfigError     78   a file, a study or a database that does not fit
     │   └── NoStorage        a storage that does not exist, or holds no study yet
@@ -24,7 +24,7 @@ class TuneError(Exception):
 
 
 class UsageError(TuneError):
-    """What was asked for cannot be meant: an unknown name, a number out of range."""
+    """The request is invalid: an unknown name, a number out of range."""
 
     exit_code = 2
 

@@ -144,7 +144,7 @@ def _run_command(arguments: list[str], *, debug: bool) -> int:
         if debug:
             typer.echo(traceback_text(error), err=True, nl=False)
         reason = redacted(" ".join(str(error).split())) or type(error).__name__
-        typer.echo(f"tune: this should not happen: {type(error).__name__}: {reason}", err=True)
+        typer.echo(f"tune: unexpected error: {type(error).__name__}: {reason}", err=True)
         typer.echo("The same command with --debug shows where; please report it.", err=True)
         return 1
 

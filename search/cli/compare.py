@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 
 from search.cli import completion
 from search.cli.look import best_json
-from search.cli.options import JSONOption, StorageOption, print_json, storage_url
+from search.cli.options import JSONOption, StorageOption, print_json, storage_url, without_garbage_collection
 from search.cli.phrases import fraction
 from search.cli.printing import print_table, say
 
@@ -25,6 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command("compare")(compare)
 
 
+@without_garbage_collection()
 def compare(
     names: Annotated[
         list[str],
@@ -55,7 +55,6 @@ def compare(
 
     if out is not None:
         may_write(out, force=force)
-    gc.disable()  # of ten thousand trials nothing is garbage before the end; looking for it takes 0.3 s
     found = service(storage_url(storage), names)
     comparison = found.comparison
     told = words(comparison)

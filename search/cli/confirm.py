@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,8 +10,10 @@ import typer
 from search.cli.options import JSONOption, StorageOption, StudyArgument, print_json, storage_url
 from search.cli.phrases import fraction, percent, settings
 from search.cli.printing import print_table, say
-from search.cli.run import Device, DeviceOption, Precision, StallTimeout, Threads, TrialTimeout
+from search.cli.run import Precision, beside
+from search.cli.worker_flags import with_worker_options
 from search.space.defaults import CONFIRM_FACTOR
+from search.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
     from search.analysis.confirmation import Candidate, Confirmation, Gap
@@ -21,35 +24,37 @@ SETTINGS = 6
 """So many of a candidate's settings fit a line; `tune trials` has them all."""
 
 
+TopOption = Annotated[int, typer.Option(help="Leaders that are trained again, beside the references.")]
+SeedsOption = Annotated[int, typer.Option(help="Fresh seeds, the same for all.")]
+EpochsOption = Annotated[
+    float | None, typer.Option(help=f"Budget of each run; default: {CONFIRM_FACTOR} times the search's.")
+]
+WidenOption = Annotated[
+    float | None,
+    typer.Option(help="So many times the channels and units for the leaders: 1.25, 1.5. Costs their square."),
+]
+WorkersOption = Annotated[
+    int | None, typer.Option(help="Local processes; default: one a core, four on a GPU.")
+]
+PrecisionOption = Annotated[
+    Precision | None, typer.Option(help="Of each run; default: as the search decided.", show_default=False)
+]
+
+
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("confirm")(confirm)
+    app.command("confirm")(with_worker_options(confirm, without=("engine", "address")))
 
 
 def confirm(
+    options: WorkerOptions,
     study: StudyArgument,
-    top: Annotated[int, typer.Option(help="Leaders that are trained again, beside the references.")] = 5,
-    seeds: Annotated[int, typer.Option(help="Fresh seeds, the same for all.")] = 5,
-    epochs: Annotated[
-        float | None, typer.Option(help=f"Budget of each run; default: {CONFIRM_FACTOR} times the search's.")
-    ] = None,
-    widen: Annotated[
-        float | None,
-        typer.Option(
-            help="So many times the channels and units for the leaders: 1.25, 1.5. Costs their square."
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Local processes; default: one a core, four on a GPU.")
-    ] = None,
-    threads: Threads = 1,
-    trial_timeout: TrialTimeout = None,
-    stall_timeout: StallTimeout = 600.0,
-    device: DeviceOption = Device.AUTO,
-    precision: Annotated[
-        Precision | None,
-        typer.Option(help="Of each run; default: as the search decided.", show_default=False),
-    ] = None,
+    top: TopOption = 5,
+    seeds: SeedsOption = 5,
+    epochs: EpochsOption = None,
+    widen: WidenOption = None,
+    workers: WorkersOption = None,
+    precision: PrecisionOption = None,
     storage: StorageOption = None,
     json: JSONOption = False,
 ) -> None:
@@ -66,15 +71,7 @@ def confirm(
     with starting() as status:
         from search.service.confirm import ConfirmRequest
         from search.service.confirm import confirm as service
-        from search.service.run import WorkerOptions
 
-        options = WorkerOptions(
-            workers=workers,
-            threads=threads,
-            device=device.value,
-            trial_timeout_s=trial_timeout,
-            stall_timeout_s=stall_timeout,
-        )
         request = ConfirmRequest(
             study=study,
             top=top,
@@ -82,21 +79,13 @@ def confirm(
             epochs=epochs,
             widen=widen,
             precision=None if precision is None else precision.value,
-            options=options,
+            options=replace(options, workers=workers),
         )
 
-        def tell(words: str) -> None:
-            status.clear()
-            say(words, err=True)
-
+        url, tell = storage_url(storage), beside(status)
         with fetching(status) as progress, watching(status) as watch:
             found, problem = service(
-                request,
-                storage_url(storage),
-                watch=watch,
-                tell=tell,
-                progress=progress,
-                stage=status.say,
+                request, url, watch=watch, tell=tell, progress=progress, stage=status.say
             )
     if json:
         print_json(_confirmation(found))

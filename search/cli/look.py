@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import shlex
 from dataclasses import asdict
 from json import JSONEncoder
@@ -10,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from search.cli.options import JSONOption, StorageOption, StudyArgument, print_json, storage_url
+from search.cli.options import (
+    JSONOption,
+    StorageOption,
+    StudyArgument,
+    print_json,
+    storage_url,
+    without_garbage_collection,
+)
 from search.cli.phrases import (
     better,
     described,
@@ -144,11 +150,11 @@ def _study(view: StudyView) -> dict[str, Any]:
     }
 
 
+@without_garbage_collection()
 def trials(study: StudyArgument, storage: StorageOption = None, json: JSONOption = False) -> None:
     """Lists the trials of a study, and why some failed."""
     from search.service.look import trials as service
 
-    gc.disable()  # of ten thousand trials nothing is garbage before the end; looking for it takes 0.3 s
     view = service(storage_url(storage), study)
     rows = [*(_trial(trial, view) for trial in view.trials), *map(_foreign_trial, view.foreign)]
     rows.sort(key=lambda row: row["trial"])

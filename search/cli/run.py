@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -25,19 +26,13 @@ from search.cli.phrases import (
     settings,
 )
 from search.cli.printing import print_facts, say
+from search.cli.worker_flags import with_worker_options
 from search.errors import UsageError
+from search.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
     from search.cli.progress import Status
     from search.service.watched import RunResult
-
-
-class Device(StrEnum):
-    """Where to train."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
 
 
 class Precision(StrEnum):
@@ -48,102 +43,90 @@ class Precision(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
-class EngineName(StrEnum):
-    """Who starts the workers."""
-
-    LOCAL = "local"
-    RAY = "ray"
-
-
-Threads = Annotated[int, typer.Option(help="Threads of each worker.")]
-TrialTimeout = Annotated[float | None, typer.Option(help="Fail a trial that takes so many seconds.")]
-StallTimeout = Annotated[float, typer.Option(help="Replace a worker that reports nothing for so long.")]
-DeviceOption = Annotated[Device, typer.Option(help="auto takes a GPU where there is one.")]
-EngineOption = Annotated[
-    EngineName, typer.Option(help="Who starts the workers: this machine, or a Ray cluster.")
-]
-AddressOption = Annotated[
+TaskOption = Annotated[
     str | None,
-    typer.Option(help="HOST:PORT of the Ray cluster's head, or auto; else RAY_ADDRESS.", show_default=False),
+    typer.Option(
+        help="twodigit or sum; a study that exists knows its own.",
+        autocompletion=completion.tasks,
+        show_default=False,
+    ),
 ]
+TrialsOption = Annotated[
+    int | None, typer.Option(help="Trials that shall be finished in all; 100 in a new study.")
+]
+StudyOption = Annotated[
+    str | None, typer.Option(help="Name of the study; else the task's.", autocompletion=completion.studies)
+]
+ModelOption = Annotated[
+    str | None, typer.Option(help="mlp, conv or all (default).", autocompletion=completion.models)
+]
+WorkersOption = Annotated[int | None, typer.Option(help="Processes; default: one a core, four on a GPU.")]
+EpochsOption = Annotated[float | None, typer.Option(help="Budget of one trial; default by task.")]
+SeedOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Root of all random numbers; default 0. One worker repeats a search with it; with several, "
+        "what a trial is proposed after depends on which results come first."
+    ),
+]
+SamplerOption = Annotated[
+    str | None,
+    typer.Option(help="tpe (default), gp, random or qmc.", autocompletion=completion.samplers),
+]
+PrunerOption = Annotated[
+    str | None,
+    typer.Option(
+        help="asha (default), halving, median, percentile, hyperband or none.",
+        autocompletion=completion.pruners,
+    ),
+]
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        help="End after so many seconds; towards the end no trials begin, so that the best are finished."
+    ),
+]
+TargetOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Begin no more trials once one has this accuracy on every head, e.g. 0.985; end when such a "
+        "one is trained to its end."
+    ),
+]
+SpaceOption = Annotated[Path | None, typer.Option(help="TOML file that changes the search space.")]
+PrecisionOption = Annotated[
+    Precision | None,
+    typer.Option(
+        help="Of all trials. auto (default): bfloat16 where it is faster, measured once for each kind of "
+        "processor and recorded in the study.",
+        show_default=False,
+    ),
+]
+DetachOption = Annotated[bool, typer.Option(help="Only create the study; workers do the rest.")]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    app.command("run")(run)
-    app.command("worker")(worker)
+    app.command("run")(with_worker_options(run))
+    app.command("worker")(with_worker_options(worker))
 
 
 def run(
-    task: Annotated[
-        str | None,
-        typer.Option(
-            help="twodigit or sum; a study that exists knows its own.",
-            autocompletion=completion.tasks,
-            show_default=False,
-        ),
-    ] = None,
-    trials: Annotated[
-        int | None, typer.Option(help="Trials that shall be finished in all; 100 in a new study.")
-    ] = None,
-    study: Annotated[
-        str | None,
-        typer.Option(help="Name of the study; else the task's.", autocompletion=completion.studies),
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="mlp, conv or all (default).", autocompletion=completion.models)
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Processes; default: one a core, four on a GPU.")
-    ] = None,
-    threads: Threads = 1,
-    epochs: Annotated[float | None, typer.Option(help="Budget of one trial; default by task.")] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            help="Root of all random numbers; default 0. One worker repeats a search with it; with several, "
-            "what a trial is proposed after depends on which results come first."
-        ),
-    ] = None,
-    sampler: Annotated[
-        str | None,
-        typer.Option(help="tpe (default), gp, random or qmc.", autocompletion=completion.samplers),
-    ] = None,
-    pruner: Annotated[
-        str | None,
-        typer.Option(
-            help="asha (default), halving, median, percentile, hyperband or none.",
-            autocompletion=completion.pruners,
-        ),
-    ] = None,
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            help="End after so many seconds; towards the end no trials begin, so that the best are finished."
-        ),
-    ] = None,
-    trial_timeout: TrialTimeout = None,
-    stall_timeout: StallTimeout = 600.0,
-    target: Annotated[
-        float | None,
-        typer.Option(
-            help="Begin no more trials once one has this accuracy on every head, e.g. 0.985; end when such a "
-            "one is trained to its end."
-        ),
-    ] = None,
-    space: Annotated[Path | None, typer.Option(help="TOML file that changes the search space.")] = None,
-    device: DeviceOption = Device.AUTO,
-    precision: Annotated[
-        Precision | None,
-        typer.Option(
-            help="Of all trials. auto (default): bfloat16 where it is faster, measured once for each kind of "
-            "processor and recorded in the study.",
-            show_default=False,
-        ),
-    ] = None,
-    engine: EngineOption = EngineName.LOCAL,
-    address: AddressOption = None,
-    detach: Annotated[bool, typer.Option(help="Only create the study; workers do the rest.")] = False,
+    options: WorkerOptions,
+    task: TaskOption = None,
+    trials: TrialsOption = None,
+    study: StudyOption = None,
+    model: ModelOption = None,
+    workers: WorkersOption = None,
+    epochs: EpochsOption = None,
+    seed: SeedOption = None,
+    sampler: SamplerOption = None,
+    pruner: PrunerOption = None,
+    timeout: TimeoutOption = None,
+    target: TargetOption = None,
+    space: SpaceOption = None,
+    precision: PrecisionOption = None,
+    detach: DetachOption = False,
     storage: StorageOption = None,
     json: JSONOption = False,
 ) -> None:
@@ -162,47 +145,29 @@ def run(
             trials=trials,
             study=study,
             model=model,
-            workers=workers,
-            threads=threads,
             epochs=epochs,
             seed=seed,
             sampler=sampler,
             pruner=pruner,
-            timeout_s=timeout,
-            trial_timeout_s=trial_timeout,
-            stall_timeout_s=stall_timeout,
-            target=target,
             space=space,
-            device=device.value,
             precision=None if precision is None else precision.value,
-            engine=engine.value,
-            address=address,
+            options=replace(options, workers=workers, timeout_s=timeout, target=target),
         )
+        url, tell = storage_url(storage), beside(status)
         with fetching(status) as progress, watching(status) as watch:
             result = service(
-                request,
-                storage_url(storage),
-                watch=watch,
-                detach=detach,
-                tell=_beside(status),
-                progress=progress,
-                stage=status.say,
+                request, url, watch=watch, detach=detach, tell=tell, progress=progress, stage=status.say
             )
     _tell(result, json=json, storage=storage)
 
 
 def worker(
+    options: WorkerOptions,
     study: Annotated[
         str | None, typer.Argument(help="Name of the study.", autocompletion=completion.studies)
     ] = None,
     forever: Annotated[bool, typer.Option("--forever", help="Every open study, now and later.")] = False,
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
-    threads: Threads = 1,
-    trial_timeout: TrialTimeout = None,
-    stall_timeout: StallTimeout = 600.0,
-    device: DeviceOption = Device.AUTO,
-    engine: EngineOption = EngineName.LOCAL,
-    address: AddressOption = None,
     storage: StorageOption = None,
     json: JSONOption = False,
 ) -> None:
@@ -216,20 +181,11 @@ def worker(
         raise UsageError("Name the study to work on, or say --forever for all of them.")
     if forever and json:
         raise UsageError("--forever has no end at which to print JSON: leave one of the two out.")
-    url = storage_url(storage)
+    url, options = storage_url(storage), replace(options, workers=workers)
     with starting() as status:
-        from search.service.run import WorkerOptions, join, serve
+        from search.service.run import join, serve
 
-        options = WorkerOptions(
-            workers=workers,
-            threads=threads,
-            device=device.value,
-            engine=engine.value,
-            address=address,
-            trial_timeout_s=trial_timeout,
-            stall_timeout_s=stall_timeout,
-        )
-        tell = _beside(status)
+        tell = beside(status)
         with fetching(status) as progress:
             if study is None or forever:
                 serve(
@@ -248,7 +204,7 @@ def worker(
     _tell(result, json=json, storage=storage)
 
 
-def _beside(status: Status) -> Callable[[str], None]:
+def beside(status: Status) -> Callable[[str], None]:
     """Prints a sentence on stderr while there may be a status line."""
 
     def tell(words: str) -> None:

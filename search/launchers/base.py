@@ -6,12 +6,9 @@ again, the claims decide (docs/decisions/002).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from search.worker.process import WorkerConfig, WorkerExit
-
-EngineName = Literal["local", "ray"]
 
 
 class Place(NamedTuple):
@@ -57,12 +54,3 @@ class Launcher(Protocol):
     def starter(self, size: int) -> Callable[[WorkerConfig], WorkerHandle]:
         """What starts one of `size` workers at each call."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WorkerRequirements:
-    """What workers will ask of the machines that they are started on."""
-
-    storage_url: str = field(repr=False)
-    device: Literal["auto", "cpu", "cuda"]
-    threads: int

@@ -11,24 +11,22 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from multiprocessing.connection import wait
 from multiprocessing.queues import SimpleQueue
-from typing import Literal
+from types import MappingProxyType
 
 from search.errors import TryAgain
 from search.launchers.base import Place, WorkerHandle
 from search.redaction import redact_output, storage_out_of_environment, traceback_text
+from search.worker.options import DeviceName
 from search.worker.process import WorkerConfig, WorkerExit, run_worker
 
-GAVE_UP = 3
-"""Exit code of a worker whose trials failed one after the other; starting it again would not help."""
-
-AFRESH = 100
-"""Exit code, less the number of trials that failed in a row, of a worker for which memory ended: its trials
-are in order, it did not die, and a new process takes its place and its count."""
+EXIT_CODES: Mapping[str, int] = MappingProxyType({"well": 0, "gave up": 3, "worn out": 4})
+"""Of a worker's process, by how it ended. Nothing is decided by them: the process sends a WorkerExit before
+it exits, and one that sends none has died."""
 
 WORKERS_PER_GPU = 4
 """Workers that keep one GPU busy; more of them only take more of its memory (docs/decisions/008)."""
@@ -37,7 +35,7 @@ WORKERS_PER_GPU = 4
 class LocalLauncher(AbstractContextManager["LocalLauncher"]):
     """Starts worker processes here."""
 
-    def __init__(self, device: Literal["auto", "cpu", "cuda"] = "auto") -> None:
+    def __init__(self, device: DeviceName = "auto") -> None:
         self._device = device
 
     def room(self, threads: int) -> int:
@@ -85,8 +83,9 @@ class LocalWorker:
         context = multiprocessing.get_context("spawn")
         # The config travels through a pipe, so that no password is in the arguments of the process.
         with storage_out_of_environment():
-            self._last_words: SimpleQueue[str] = context.SimpleQueue()
-            self._process = context.Process(target=_main, args=(config, self._last_words), daemon=True)
+            self._exits: SimpleQueue[WorkerExit] = context.SimpleQueue()
+            """at most one: how the process says that it ended"""
+            self._process = context.Process(target=_main, args=(config, self._exits), daemon=True)
             self._process.start()
         assert self._process.pid is not None
         self.place = Place(socket.gethostname(), self._process.pid)
@@ -94,15 +93,12 @@ class LocalWorker:
 
     @property
     def end(self) -> WorkerExit | None:
-        """By the exit code of the process."""
+        """As the process said; one that was killed or crashed died, with its exit code for words."""
         code = self._process.exitcode
         if self._end is None and code is not None:
-            if code == GAVE_UP:
-                self._end = WorkerExit(how="gave up", words=self._last_words.get())  # there to be read once
-            elif code > AFRESH:
-                self._end = WorkerExit(how="worn out", failures_in_a_row=code - AFRESH)
-            else:
-                self._end = WorkerExit(how="died" if code else "well", words=f"exit code {code}")
+            # A process that a signal ended may have written half of what it meant to say.
+            told = code >= 0 and not self._exits.empty()
+            self._end = self._exits.get() if told else WorkerExit(how="died", words=f"exit code {code}")
         return self._end
 
     def stop(self) -> None:
@@ -121,8 +117,8 @@ class LocalWorker:
         self._process.join()
 
 
-def _main(config: WorkerConfig, last_words: SimpleQueue[str]) -> None:
-    """A worker process; its `last_words` say why it gave up."""
+def _main(config: WorkerConfig, exits: SimpleQueue[WorkerExit]) -> None:
+    """A worker process, which says in `exits` how it ended."""
     stopping = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which decides for all
     signal.signal(signal.SIGTERM, lambda _number, _frame: stopping.set())
@@ -134,12 +130,10 @@ def _main(config: WorkerConfig, last_words: SimpleQueue[str]) -> None:
         sys.stderr.write(traceback_text(error))
         sys.stderr.flush()
         os._exit(1)
-    if end.how == "gave up":
-        last_words.put(end.words)
-    codes = {"well": 0, "worn out": AFRESH + end.failures_in_a_row, "gave up": GAVE_UP}
+    exits.put(end)
     # All is written. To take an interpreter down that has torch loaded costs 1.3 to 2.2 s of a busy machine
     # (n = 3), and a parent that was stopped gives 5 s to all its workers together.
-    os._exit(codes.get(end.how, TryAgain.exit_code))
+    os._exit(EXIT_CODES.get(end.how, TryAgain.exit_code))
 
 
 def _stop_with_parent(stop: Callable[[], None]) -> None:

@@ -85,7 +85,9 @@ class WorkerPool:
 
     def _replace(self, index: int, *, failures_in_a_row: int) -> None:
         self._workers[index].kill()  # also one whose work has ended: its process may still hold its room
-        left_s = self._config.left_s - (time.monotonic() - self._began)
+        left_s = self._config.left_s
+        if left_s is not None:
+            left_s -= time.monotonic() - self._began
         self._workers[index] = self._start(
             replace(self._config, failures_in_a_row=failures_in_a_row, left_s=left_s)
         )

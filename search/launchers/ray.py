@@ -14,10 +14,11 @@ from dataclasses import replace
 from typing import Any
 
 from search.errors import ConfigError, TryAgain
-from search.launchers.base import Place, WorkerHandle, WorkerRequirements
+from search.launchers.base import Place, WorkerHandle
 from search.launchers.ray_cluster import Cluster, Unreachable
 from search.redaction import storage_out_of_environment
 from search.store.location import locate
+from search.worker.options import WorkerOptions
 from search.worker.process import WorkerConfig, WorkerExit
 
 CONNECTED_S = 60.0
@@ -30,9 +31,10 @@ ANSWERED_S = 90.0
 class RayLauncher(AbstractContextManager["RayLauncher"]):
     """Starts workers on a cluster that is there already."""
 
-    def __init__(self, address: str | None, needs: WorkerRequirements) -> None:
-        self._address = cluster_address(address)
-        self._needs = needs
+    def __init__(self, options: WorkerOptions, storage_url: str) -> None:
+        self._address = cluster_address(options.address)
+        self._options = options
+        self._storage_url = storage_url
         self._lost: str | None = None
         """why the driver process is gone"""
 
@@ -64,7 +66,7 @@ class RayLauncher(AbstractContextManager["RayLauncher"]):
                 f"The Ray cluster at {self._address} is out of reach: {found.why if found else self._lost}. "
                 "`ray status` there shows whether it is up; this machine must be one of its nodes."
             )
-        if refusal := refused(found, self._needs):
+        if refusal := refused(found, self._options, self._storage_url):
             raise ConfigError(refusal)
         self._cluster = found
 
@@ -77,16 +79,17 @@ class RayLauncher(AbstractContextManager["RayLauncher"]):
 
     def room(self, threads: int) -> int:
         """One worker for each GPU where those are used, else as many as the CPUs have room for."""
-        if uses_gpus(self._cluster, self._needs):
+        if uses_gpus(self._cluster, self._options):
             return max(1, int(self._cluster.gpus))
         return sum(int(cpus // threads) for cpus in self._cluster.cpus)
 
     def starter(self, size: int) -> Callable[[WorkerConfig], WorkerHandle]:
         """What has Ray start one of `size` workers at each call; they wait where there is no room yet."""
-        gpus = gpu_share(self._cluster.gpus, size) if uses_gpus(self._cluster, self._needs) else 0.0
+        gpus = gpu_share(self._cluster.gpus, size) if uses_gpus(self._cluster, self._options) else 0.0
 
         def start(config: WorkerConfig) -> WorkerHandle:
-            config = replace(config, device="cuda" if gpus else "cpu")
+            options = replace(config.options, device="cuda" if gpus else "cpu")
+            config = replace(config, options=options)
             return RayWorker(self._call, config, gpus, lost=lambda: self._lost)
 
         return start
@@ -163,27 +166,27 @@ def cluster_address(given: str | None) -> str:
     return given or os.environ.get("RAY_ADDRESS", "")
 
 
-def refused(cluster: Cluster, needs: WorkerRequirements) -> str | None:
+def refused(cluster: Cluster, options: WorkerOptions, storage_url: str) -> str | None:
     """Why this cluster cannot do it, as a sentence; None where it can."""
     strangers = sorted(set(cluster.hosts) - {socket.gethostname()})
-    if locate(needs.storage_url).database is not None and strangers:
+    if locate(storage_url).database is not None and strangers:
         return (
             f"An SQLite file cannot be shared with {', '.join(strangers[:3])}, machines of the Ray cluster: "
             "its locks do not hold across a network. Use a server: --storage postgresql://…"
         )
-    if needs.device == "cuda" and not cluster.gpus:
+    if options.device == "cuda" and not cluster.gpus:
         return "--device cuda: the Ray cluster has no GPU; leave it out."
-    if needs.threads > max(cluster.cpus, default=0):
+    if options.threads > max(cluster.cpus, default=0):
         return (
-            f"--threads {needs.threads}: no machine of the Ray cluster has so many CPUs; the largest has "
+            f"--threads {options.threads}: no machine of the Ray cluster has so many CPUs; the largest has "
             f"{max(cluster.cpus, default=0):g}."
         )
     return None
 
 
-def uses_gpus(cluster: Cluster, needs: WorkerRequirements) -> bool:
+def uses_gpus(cluster: Cluster, options: WorkerOptions) -> bool:
     """Whether workers are to train on GPUs: all of them, or none."""
-    return needs.device != "cpu" and cluster.gpus > 0
+    return options.device != "cpu" and cluster.gpus > 0
 
 
 def gpu_share(gpus: float, size: int) -> float:

@@ -126,7 +126,9 @@ class _Actor:
         # must know that it died, to queue its trials again and to see a crash loop.
         self._actor = (
             ray.remote(_Worker)
-            .options(num_cpus=config.threads, num_gpus=gpus, max_restarts=0, scheduling_strategy="SPREAD")
+            .options(
+                num_cpus=config.options.threads, num_gpus=gpus, max_restarts=0, scheduling_strategy="SPREAD"
+            )
             .remote()
         )
         # The config is an argument of a call, which goes to the worker itself. Ray's head would keep those of

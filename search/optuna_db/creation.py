@@ -29,8 +29,25 @@ LOCK_S = 60
 RETRY_S = 10.0
 """How long creation is tried again while a process without the lock makes the same: Optuna, an older tune."""
 
-_MADE_MEANWHILE = ("already exists", "duplicate", "unique", "definition has changed")
-"""What databases say of a table or a row that another process has made since this one looked."""
+_MADE_MEANWHILE: frozenset[int | str] = frozenset(
+    {
+        "23505",  # PostgreSQL: a row with this key is there, also in its catalog of types
+        "42701",  # the column is there
+        "42710",  # the object is there
+        "42P07",  # the table is there
+        1005,  # MySQL and MariaDB: the table cannot be created; MariaDB's word for a foreign key of that name
+        1022,  # a row with this key is there
+        1050,  # the table is there
+        1060,  # the column is there
+        1061,  # the index is there
+        1062,  # a row with this key is there
+        1412,  # the definition of the table has changed
+        1586,  # a row with this key is there
+        1826,  # a foreign key of that name is there
+    }
+)
+"""Codes for a table or a row that another process has made since this one looked. SQLite has none: there the
+first statement of a creator keeps all others out."""
 
 VERSION_TABLES = frozenset({"version_info", optuna_tables.alembic_version.name, tables.schema.name})
 """They hold the versions of a schema; all other tables of a half-made database are empty."""
@@ -93,11 +110,17 @@ def create_tables(engine: Engine, optuna_schema: OptunaSchema | None = None) -> 
                 _make(connection, optuna_schema)
             return
         except DatabaseError as error:
-            cause = str(error.orig).lower()
-            made_meanwhile = any(words in cause for words in _MADE_MEANWHILE)
-            if not made_meanwhile or time.monotonic() > deadline:
+            if _code(error.orig) not in _MADE_MEANWHILE or time.monotonic() > deadline:
                 raise
             time.sleep(random.uniform(0.02, 0.2))
+
+
+def _code(error: BaseException | None) -> int | str | None:
+    """PostgreSQL's SQLSTATE, or the error number of MySQL or MariaDB; None where the error has neither."""
+    if (state := getattr(error, "sqlstate", None)) is not None:
+        return str(state)
+    number = error.args[0] if error is not None and error.args else None
+    return number if isinstance(number, int) else None
 
 
 def _make(connection: Connection, optuna_schema: OptunaSchema | None) -> None:

@@ -82,7 +82,7 @@ def open_storage(
     patience_s: so long everything that comes later is tried again while the database is away. file_id: of the
     SQLite file that another process has opened and that is meant; None: the one that is there.
 
-    Raises ConfigError for a URL that cannot be meant, a database of another program, another schema
+    Raises ConfigError for an invalid URL, a database of another program, another schema
     (which is left untouched), or none at all without `create`; TryAgain where no server answers.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what a person should know, tune says itself

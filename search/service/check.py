@@ -1,98 +1,131 @@
-"""Whether a request can be meant: every wrong flag is named, all at once, before anything is touched."""
+"""Checks a request, or the options of workers: every wrong flag is named, all at once, before anything is
+touched."""
 
 from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from search.errors import ConfigError, UsageError, did_you_mean
-from search.service.create import MAX_NAME, SUFFIX, DeviceName, RunRequest
+from search.service.create import MAX_NAME, SUFFIX, RunRequest
 from search.space.defaults import FAMILIES, families_of
 from search.space.file import read_space
 from search.study.ladder import Ladder
 from search.study.pruners import make_pruning
 from search.study.samplers import make_sampler
 from search.tasks import task_named, task_names
+from search.worker.options import DEFAULT_OPTIONS, DeviceName, WorkerOptions
 from tune.space import Choice, Domain, Fixed, Float, Int
 
 LEAST_STALL_S = 2.0
 """Below, workers would be ended that do nothing but train."""
+
+ENDS_OF_A_RUN = ("timeout_s", "target")
+"""The worker options that no `tune worker` has."""
 
 MOST = 1_000_000
 """Of trials, workers or threads; more is a slip of the finger."""
 
 
 def check(request: RunRequest, *, detach: bool = False, known: Collection[str] = ()) -> None:
-    """Refuses what cannot be meant, a line for each mistake.
+    """Refuses an invalid request, with a line for each mistake.
 
     detach: no worker will be started. known: names of studies, for a request that names one which does not
     exist, and no task to make it for.
 
     Raises UsageError, or ConfigError where nothing but the space file is wrong.
     """
-    wrong: list[UsageError | ConfigError] = [
-        *map(UsageError, _wrong_numbers(request)),
-        *map(UsageError, _no_task(request, known)),
-        *_wrong_names(request),
-        *map(UsageError, _wrong_cluster(request)),
-        *(map(UsageError, _idle(request)) if detach else ()),
-    ]
+    _refuse(
+        [
+            *map(UsageError, _wrong_numbers(request)),
+            *map(UsageError, _wrong_options(request.options)),
+            *map(UsageError, _no_task(request, known)),
+            *_wrong_names(request),
+            *_wrong_device(request.options),
+            *map(UsageError, _wrong_cluster(request.options)),
+            *(map(UsageError, _idle(request)) if detach else ()),
+        ]
+    )
+
+
+def check_options(options: WorkerOptions, *, study: str | None = None, epochs: float | None = None) -> None:
+    """Refuses invalid options of workers that work on a study which exists, with a line for each mistake.
+
+    study: its name; None: every study. epochs: budget of each trial; None: the study's.
+
+    Raises UsageError.
+    """
+    _refuse(
+        [
+            *map(UsageError, _wrong_epochs(epochs)),
+            *map(UsageError, _wrong_options(options)),
+            *map(UsageError, () if study is None else _wrong_study(study)),
+            *_wrong_device(options),
+            *map(UsageError, _wrong_cluster(options)),
+        ]
+    )
+
+
+def _refuse(wrong: Sequence[UsageError | ConfigError]) -> None:
     if wrong:
         kind = UsageError if any(isinstance(error, UsageError) for error in wrong) else ConfigError
         raise kind("\n".join(map(str, wrong)))
 
 
 def _wrong_numbers(request: RunRequest) -> Iterator[str]:
-    for flag, number in (
-        ("trials", request.trials),
-        ("workers", request.workers),
-        ("threads", request.threads),
-    ):
-        if number is not None and not 1 <= number <= MOST:
-            yield f"--{flag} must be from 1 to {MOST}, not {number}."
-    if request.engine == "local" and (os.cpu_count() or MOST) < request.threads <= MOST:
-        yield f"--threads must be at most the {os.cpu_count()} cores of this machine, not {request.threads}."
-    if request.epochs is not None and not 0.01 <= request.epochs <= 10_000:
-        yield f"--epochs must be from 0.01 to 10000, not {request.epochs:g}."
-    if request.target is not None and not 0 < request.target < 1:
-        yield f"--target is a fraction between 0 and 1 such as 0.985, not {request.target:g}."
-    for flag, seconds in (
-        ("timeout", request.timeout_s),
-        ("trial-timeout", request.trial_timeout_s),
-        ("stall-timeout", request.stall_timeout_s),
-    ):
-        if seconds is not None and not seconds > 0:  # NaN is refused too
-            yield f"--{flag} must be above 0 seconds, not {seconds:g}."
-    if 0 < request.stall_timeout_s < LEAST_STALL_S:
-        yield (
-            f"--stall-timeout must be at least {LEAST_STALL_S:g} seconds, not {request.stall_timeout_s:g}: a "
-            "worker that trains reports every few seconds."
-        )
+    yield from _wrong_count("trials", request.trials)
+    yield from _wrong_epochs(request.epochs)
     if request.seed is not None and request.seed < 0:
         yield f"--seed must be 0 or more, not {request.seed}."
 
 
+def _wrong_count(flag: str, number: int | None) -> Iterator[str]:
+    if number is not None and not 1 <= number <= MOST:
+        yield f"--{flag} must be from 1 to {MOST}, not {number}."
+
+
+def _wrong_epochs(epochs: float | None) -> Iterator[str]:
+    if epochs is not None and not 0.01 <= epochs <= 10_000:
+        yield f"--epochs must be from 0.01 to 10000, not {epochs:g}."
+
+
+def _wrong_options(options: WorkerOptions) -> Iterator[str]:
+    yield from _wrong_count("workers", options.workers)
+    yield from _wrong_count("threads", options.threads)
+    if options.engine == "local" and (os.cpu_count() or MOST) < options.threads <= MOST:
+        yield f"--threads must be at most the {os.cpu_count()} cores of this machine, not {options.threads}."
+    if options.target is not None and not 0 < options.target < 1:
+        yield f"--target is a fraction between 0 and 1 such as 0.985, not {options.target:g}."
+    for flag, seconds in (
+        ("timeout", options.timeout_s),
+        ("trial-timeout", options.trial_timeout_s),
+        ("stall-timeout", options.stall_timeout_s),
+    ):
+        if seconds is not None and not seconds > 0:  # NaN is refused too
+            yield f"--{flag} must be above 0 seconds, not {seconds:g}."
+    if 0 < options.stall_timeout_s < LEAST_STALL_S:
+        yield (
+            f"--stall-timeout must be at least {LEAST_STALL_S:g} seconds, not {options.stall_timeout_s:g}: a "
+            "worker that trains reports every few seconds."
+        )
+
+
 def _idle(request: RunRequest) -> Iterator[str]:
     """Flags that were given, as far as one can tell, and do nothing where only a study is made."""
-    plain = RunRequest(task=request.task)
-    for flag, said, unsaid in (
-        ("workers", request.workers, plain.workers),
-        ("threads", request.threads, plain.threads),
-        ("trial-timeout", request.trial_timeout_s, plain.trial_timeout_s),
-        ("stall-timeout", request.stall_timeout_s, plain.stall_timeout_s),
-        ("device", request.device, plain.device),
-        ("engine", request.engine, plain.engine),
-    ):
-        if said != unsaid:
+    for name in (field.name for field in fields(WorkerOptions)):
+        if getattr(request.options, name) == getattr(DEFAULT_OPTIONS, name) or name == "address":
+            continue  # an address goes with its engine
+        flag = name.removesuffix("_s").replace("_", "-")
+        if name in ENDS_OF_A_RUN:
+            yield f"--{flag} ends a run, and --detach only makes the study: leave one of the two out."
+        else:
             yield (
                 f"--{flag} is for workers, and --detach starts none: give it to "
                 f"`tune worker {shlex.quote(request.name)}`."
             )
-    for flag, end in (("timeout", request.timeout_s), ("target", request.target)):
-        if end is not None:
-            yield f"--{flag} ends a run, and --detach only makes the study: leave one of the two out."
 
 
 def _no_task(request: RunRequest, known: Collection[str]) -> Iterator[str]:
@@ -112,10 +145,8 @@ def _wrong_names(request: RunRequest) -> Iterator[UsageError | ConfigError]:
     elif request.task is not None:
         task = request.task
         yield from _refusal(lambda: task_named(task))
-    name = request.name
-    named = request.task is not None or request.study is not None
-    if named and (not name.strip() or len(name.split(SUFFIX)[0]) > MAX_NAME or not name.isprintable()):
-        yield UsageError(f"--study must be a printable name of 1 to {MAX_NAME} characters.")
+    if request.task is not None or request.study is not None:
+        yield from map(UsageError, _wrong_study(request.name))
     sampler, pruner, space = request.sampler, request.pruner, request.space
     if sampler is not None:
         yield from _refusal(lambda: make_sampler(sampler, 0))
@@ -126,8 +157,16 @@ def _wrong_names(request: RunRequest) -> Iterator[UsageError | ConfigError]:
     if space is not None:
         families = FAMILIES if wrong_model else families_of(request.model or "all")
         yield from _refusal(lambda: _read_fitting(space, families, request.task))
-    if request.engine == "local":  # a cluster says itself whether it has GPUs
-        yield from _refusal(lambda: _device_exists(request.device))
+
+
+def _wrong_study(name: str) -> Iterator[str]:
+    if not name.strip() or len(name.split(SUFFIX)[0]) > MAX_NAME or not name.isprintable():
+        yield f"--study must be a printable name of 1 to {MAX_NAME} characters."
+
+
+def _wrong_device(options: WorkerOptions) -> Iterator[UsageError | ConfigError]:
+    if options.engine == "local":  # a cluster says itself whether it has GPUs
+        yield from _refusal(lambda: _device_exists(options.device))
 
 
 def _read_fitting(file: Path, families: tuple[str, ...], task: str | None) -> None:
@@ -185,12 +224,12 @@ def _device_exists(device: DeviceName) -> None:
         raise UsageError(f"--device {device}: {error}.") from error
 
 
-def _wrong_cluster(request: RunRequest) -> Iterator[str]:
+def _wrong_cluster(options: WorkerOptions) -> Iterator[str]:
     from search.launchers.ray import cluster_address
 
-    address = cluster_address(request.address)
-    if request.engine == "local":
-        if request.address is not None:
+    address = cluster_address(options.address)
+    if options.engine == "local":
+        if options.address is not None:
             yield "--address is that of a Ray cluster: add --engine ray, or leave it out."
     elif not address:
         yield (

@@ -19,7 +19,7 @@ from search.errors import ConfigError, TuneError, UsageError
 from search.optuna_db.storage import Storage, open_storage
 from search.records import Confirming, StudyRecord, TrialRecord
 from search.report import words
-from search.service.check import check
+from search.service.check import check_options
 from search.service.create import SUFFIX, PrecisionName
 from search.service.data import fetch_data
 from search.service.delete import delete_what_others_left
@@ -27,13 +27,14 @@ from search.service.drive import Watch, drive
 from search.service.look import find, reader_of, refuse_foreign
 from search.service.other_hosts import keep_to_one_host
 from search.service.read_confirmation import confirmations, stand
-from search.service.run import CHECKING, OPENING, WORKERS, Stage, WorkerOptions, launcher_for
+from search.service.run import CHECKING, OPENING, WORKERS, Stage, launcher_for
 from search.service.test_evaluation import evaluate_due
 from search.space.defaults import CONFIRM_FACTOR
 from search.space.widen import widened
 from search.store.database import PATIENCE_S
 from search.study.study import Study
 from search.tasks import same_data, task_named
+from search.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
     from data.datasets.base import Provenance
@@ -63,14 +64,14 @@ class ConfirmRequest:
 
 
 def check_request(request: ConfirmRequest) -> None:
-    """Refuses what cannot be meant, before anything is touched."""
+    """Refuses an invalid request before anything is touched."""
     if request.top < 1:
         raise UsageError(f"--top must be at least 1, not {request.top}.")
     if request.seeds < 2:
         raise UsageError(f"--seeds must be at least 2, not {request.seeds}: one seed has no spread.")
     if request.widen is not None and not 1 <= request.widen <= WIDEST:
         raise UsageError(f"--widen must be from 1 to {WIDEST}, not {request.widen:g}.")
-    check(replace(request.options.request("twodigit", request.study, 1), epochs=request.epochs))
+    check_options(request.options, study=request.study, epochs=request.epochs)
 
 
 def confirm(
@@ -111,9 +112,8 @@ def confirm(
         else:
             tell(_plan(found))
             stage(WORKERS)
-            options = request.options.request(record.spec.task, study.name, own.target_trials)
-            with launcher_for(options, storage_url) as launcher:
-                drive(storage, study, own, options, launcher, watch=watch, detach=False)
+            with launcher_for(request.options, storage_url) as launcher:
+                drive(storage, study, own, request.options, launcher, watch=watch, detach=False)
             found = stand(storage, own.name)
         problem = evaluate_due(storage, found, tell=tell)
         return standing.confirmation(stand(storage, own.name)), problem

@@ -1,5 +1,5 @@
 """From a request to a study: makes the study, or opens it where it fits.
-Whether a request can be meant at all, search.service.check says.
+search.service.check says whether a request is valid.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from search.study.reading import find_id
 from search.study.samplers import DEFAULT_SAMPLER
 from search.study.study import Study
 from search.tasks import task_named
+from search.worker.options import DEFAULT_OPTIONS, WorkerOptions
 from tune.space import Space
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ MAX_NAME = 100
 SUFFIX = ".confirm"
 """What the name of a confirmation adds to that of the study which it confirms."""
 
-DeviceName = Literal["auto", "cpu", "cuda"]
-EngineName = Literal["local", "ray"]
 PrecisionName = Literal["auto", "float32", "bfloat16"]
 
 
@@ -57,25 +56,9 @@ class RunRequest:
     sampler: str | None = None
     pruner: str | None = None
     space: Path | None = None
-    workers: int | None = None
-    """None: one a core, a few on a GPU"""
-    threads: int = 1
-    """of each worker"""
-    device: DeviceName = "auto"
-    engine: EngineName = "local"
-    """who starts the workers: this machine, or a Ray cluster"""
-    address: str | None = None
-    """of the Ray cluster's head; None: RAY_ADDRESS"""
-    timeout_s: float | None = None
-    """ends the run after so long; the study stays open"""
-    trial_timeout_s: float | None = None
-    """fails a trial that is at work for so long"""
-    stall_timeout_s: float = 600.0
-    """ends a worker from whose trials no report came for so long"""
     precision: PrecisionName | None = None
     """of all trials; auto: what pays on a kind of processor, decided once"""
-    target: float | None = None
-    """ends the run once a finished trial has this validation accuracy on every head"""
+    options: WorkerOptions = DEFAULT_OPTIONS
 
     @property
     def name(self) -> str:

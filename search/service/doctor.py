@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from urllib.parse import unquote
 
-from search.errors import TuneError
+from search.errors import NoStorage, TuneError
 from search.filesystem import network_file_system
 
 PACKAGES = ("torch", "optuna", "optuna-dashboard", "sqlalchemy", "plotly", "typer")
@@ -180,7 +180,7 @@ def _storage(storage_url: str) -> Finding:
     try:
         found = studies(storage_url)
     except TuneError as error:
-        missing = "`tune run` makes one" in str(error)  # before the first run that is as it should be
+        missing = isinstance(error, NoStorage)  # before the first run that is as it should be
         return Finding(check="storage", ok=missing, finding=str(error))
     names = ", ".join(view.record.name for view in found) or "none yet"
     return Finding(check="storage", ok=True, finding=f"studies: {names}")

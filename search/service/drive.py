@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
 import signal
@@ -10,7 +9,8 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from search.analysis.pace import Snapshot
@@ -20,15 +20,18 @@ from search.optuna_db.leftovers import free_slots
 from search.optuna_db.storage import Storage
 from search.records import Failure, StudyRecord
 from search.report.words import count, percent
-from search.service.create import RunRequest
 from search.service.other_hosts import OtherHosts
 from search.service.watched import Reason, RunResult, Watched, workers_at
 from search.study.study import Study
 from search.tasks import task_named
+from search.worker.options import WorkerOptions
 
 if TYPE_CHECKING:  # their package imports torch
     from search.launchers.base import Launcher, Place
+    from search.launchers.pool import WorkerPool
     from search.service.signals import Signals
+    from search.worker.process import WorkerConfig
+    from search.worker.recovery import Reaper
 
 POLL_S = 0.5
 """How often a run looks at its study."""
@@ -36,30 +39,35 @@ POLL_S = 0.5
 Watch = Callable[[Snapshot], None]
 
 
+class End(StrEnum):
+    """Why a run no longer looks after its workers."""
+
+    WORKERS_DONE = "every worker has ended well"
+    SIGNAL = "a signal asks for the end"
+    GAVE_UP = "a worker ended for a reason that a new one would meet again"
+    STUDY_DONE = "all trials are finished, or every configuration was tried"
+    TIMEOUT = "the time limit of the run"
+    TARGET = "a complete trial has the accuracy asked for"
+
+
 def drive(
     storage: Storage,
     study: Study,
     record: StudyRecord,
-    request: RunRequest,
+    options: WorkerOptions,
     launcher: Launcher,
     *,
     watch: Watch,
     detach: bool,
 ) -> RunResult:
     """Works on the study until the target is met. Raises as `search.service.run.run`."""
-    from search.launchers.pool import WorkerPool
     from search.service.signals import Signals
-    from search.worker.best_weights import place_for_new_weights
-    from search.worker.process import WorkerConfig
     from search.worker.recovery import Reaper
-    from search.worker.removal import delete_if_orphaned
 
     free_slots(storage.trials.database, study.study_id)
-    me = f"{socket.gethostname()}:{os.getpid()}:parent"
     began = time.monotonic()
     look = Watched(storage, study, record)
-    others = OtherHosts(storage)
-    reaper = Reaper(study, storage.store, me)
+    reaper = Reaper(study, storage.store, f"{socket.gethostname()}:{os.getpid()}:parent")
     reaper.look(dead=_dead_here(storage, study))
     first = look.snapshot(0.0)
     if first.counts.finished >= record.target_trials:
@@ -68,83 +76,179 @@ def drive(
         return look.result("exhausted", first)
     if detach:
         return look.result("detached", first)
-    config = WorkerConfig(
+    missing = record.target_trials - first.counts.finished
+    size = min(options.workers or launcher.room(options.threads), missing)
+    with Signals() as signals, _stopped_while_away(signals):
+        storage.heed(signals.stop)
+        config = _config(storage, study, record, options, began)
+        run = _Run(
+            storage=storage,
+            study=study,
+            record=record,
+            options=options,
+            look=look,
+            others=OtherHosts(storage),
+            reaper=reaper,
+            signals=signals,
+            watch=watch,
+            began=began,
+            first=first,
+            seen=first,
+        )
+        end = run.supervise(launcher, config, size)
+        return run.result(end)
+
+
+def _config(
+    storage: Storage, study: Study, record: StudyRecord, options: WorkerOptions, began: float
+) -> WorkerConfig:
+    """What each worker of the run is sent. began: when the time limit began, by the monotonic clock."""
+    from search.worker.best_weights import place_for_new_weights
+    from search.worker.process import WorkerConfig
+
+    return WorkerConfig(
         storage_url=storage.url,
         storage_file=storage.file_id,
         study=study.name,
         dataset=task_named(record.spec.task).dataset,
         artifact_root=storage.location.artifacts,
         new_weights_in=place_for_new_weights(storage.location),
-        device=request.device,
-        threads=request.threads,
-        trial_timeout_s=math.inf if request.trial_timeout_s is None else request.trial_timeout_s,
-        left_s=math.inf if request.timeout_s is None else request.timeout_s - (time.monotonic() - began),
-        target=math.inf if request.target is None else request.target,
+        options=options,
+        left_s=None if options.timeout_s is None else options.timeout_s - (time.monotonic() - began),
     )
-    missing = record.target_trials - first.counts.finished
-    size = min(request.workers or launcher.room(request.threads), missing)
-    with Signals() as signals, _stopped_while_away(signals):
-        storage.heed(signals.stop)
+
+
+@dataclass(kw_only=True, slots=True)
+class _Run:
+    """A run from the start of its workers to its result."""
+
+    storage: Storage
+    study: Study
+    record: StudyRecord
+    options: WorkerOptions
+    look: Watched
+    others: OtherHosts
+    reaper: Reaper
+    signals: Signals
+    watch: Watch
+    began: float
+    """by the monotonic clock"""
+    first: Snapshot
+    """before any worker was started"""
+    seen: Snapshot
+    """as the study was last shown"""
+    gave_up: str | None = None
+    """why a worker ended for a reason that a new one would meet again"""
+    workers_done: bool = False
+    """whether every worker had ended well when the run stopped looking after them"""
+
+    def supervise(self, launcher: Launcher, config: WorkerConfig, size: int) -> End:
+        """Starts the workers, looks after them until there is a reason to end, and ends them."""
+        from search.launchers.pool import WorkerPool
+        from search.worker.removal import delete_if_orphaned
+
         pool = WorkerPool(launcher.starter(size), config, size)
-        seen, left = first, False
         try:
-            reason: Reason = "finished"
-            while not pool.ended and not signals.stop() and pool.gave_up is None:
-                pause(POLL_S, signals.stop)
-                others.check()
-                dead = pool.supervise()
-                if dead or reaper.due:
-                    reaper.look(dead=_ids_of(storage, study, dead))
-                elapsed = time.monotonic() - began
-                seen = in_time(look.snapshot(elapsed), request.timeout_s)
-                watch(seen)
-                for place, trial_id in look.stalled(elapsed - request.stall_timeout_s, pool.places):
-                    pool.replace(place)
-                    study.fail(trial_id, Failure.TIMEOUT, f"no report for {request.stall_timeout_s:g} s")
-                    reaper.look(dead=_ids_of(storage, study, [place]))
-                if (seen.counts.finished >= seen.target_trials or seen.exhausted) and not seen.counts.running:
+            while (end := self._end_before_look(pool)) is None:
+                pause(POLL_S, self.signals.stop)
+                if (end := self._look_once(pool)) is not None:
                     break
-                if request.timeout_s is not None and elapsed > request.timeout_s:
-                    reason = "timeout"
-                    break
-                if request.target is not None and look.reached(request.target):
-                    reason = "target"
-                    break
-            left = pool.ended
+            self.workers_done, self.gave_up = pool.ended, pool.gave_up
+            return end
         except TryAgain:
-            storage.heed(lambda: True)  # it was waited for
+            self.storage.heed(lambda: True)  # it was waited for
             raise
         finally:
-            if signals.stop():
-                watch(replace(seen, stopping=True))
+            if self.signals.stop():
+                self.watch(replace(self.seen, stopping=True))
             pool.stop()
-            delete_if_orphaned(storage, record, storage.location.artifacts)
-            reaper.look(dead=_ids_of(storage, study, pool.places))
-        last = look.snapshot(time.monotonic() - began)
-        watch(last)
-        whole = last.counts.finished >= last.target_trials
-        if left and not whole and request.target is not None and look.reached(request.target):
-            reason = "target"
-        elif not whole and last.exhausted:
-            reason = "exhausted"
-        elif left and not whole and request.timeout_s is not None:
-            reason = "timeout"  # what is left of it is too short for another trial
-        if signals.received is not None:
+            delete_if_orphaned(self.storage, self.record, self.storage.location.artifacts)
+            self.reaper.look(dead=_ids_of(self.storage, self.study, pool.places))
+
+    def _end_before_look(self, pool: WorkerPool) -> End | None:
+        """A reason to end that the workers and the signals give; the database is not asked."""
+        if pool.ended:
+            return End.WORKERS_DONE
+        if self.signals.stop():
+            return End.SIGNAL
+        return None if pool.gave_up is None else End.GAVE_UP
+
+    def _look_once(self, pool: WorkerPool) -> End | None:
+        """Replaces workers that are gone or stand still, and shows the study. Returns a reason to end, or
+        None."""
+        options, look = self.options, self.look
+        self.others.check()
+        dead = pool.supervise()
+        if dead or self.reaper.due:
+            self.reaper.look(dead=_ids_of(self.storage, self.study, dead))
+        elapsed = time.monotonic() - self.began
+        self.seen = in_time(look.snapshot(elapsed), options.timeout_s)
+        self.watch(self.seen)
+        for place, trial_id in look.stalled(elapsed - options.stall_timeout_s, pool.places):
+            pool.replace(place)
+            why = f"no report for {options.stall_timeout_s:g} s"
+            self.study.fail(trial_id, Failure.TIMEOUT, why)
+            self.reaper.look(dead=_ids_of(self.storage, self.study, [place]))
+        counts = self.seen.counts
+        if (counts.finished >= self.seen.target_trials or self.seen.exhausted) and not counts.running:
+            return End.STUDY_DONE
+        if options.timeout_s is not None and elapsed > options.timeout_s:
+            return End.TIMEOUT
+        if options.target is not None and look.reached(options.target):
+            return End.TARGET
+        return None
+
+    def result(self, end: End) -> RunResult:
+        """What the run has come to. Raises Interrupted after a signal, and TuneError where the workers ended
+        and trials are missing for no reason that a run ends well with."""
+        last = self.look.snapshot(time.monotonic() - self.began)
+        self.watch(last)
+        reason = why_it_ended(
+            end, last, self.options, workers_done=self.workers_done, reached=self.look.reached
+        )
+        if self.signals.received is not None:
             raise _interrupted(
-                signals.received,
-                f"after {last.counts.finished} of {record.target_trials} trials",
-                _so_far(seen, last.counts.interrupted - first.counts.interrupted, record.spec.confirms),
+                self.signals.received,
+                f"after {last.counts.finished} of {self.record.target_trials} trials",
+                _so_far(
+                    self.seen,
+                    last.counts.interrupted - self.first.counts.interrupted,
+                    self.record.spec.confirms,
+                ),
             )
-        if pool.gave_up is not None:
+        if self.gave_up is not None:
             raise TuneError(
-                f"{pool.gave_up} `tune trials {shlex.quote(study.name)}` shows what became of each trial."
+                f"{self.gave_up} `tune trials {shlex.quote(self.study.name)}` lists the trials and why "
+                "some failed."
             )
-        if reason == "finished" and not whole:
+        if reason is None:
             raise TuneError(
-                f"The workers ended after {last.counts.finished} of {last.target_trials} trials without a "
-                "word; the same command goes on, `tune doctor` may know why."
+                f"All workers ended, but only {last.counts.finished} of {last.target_trials} trials are "
+                "finished, and no worker reported an error. The same command continues the study; "
+                "`tune doctor` checks this machine."
             )
-    return look.result(reason, last)
+        return self.look.result(reason, last)
+
+
+def why_it_ended(
+    end: End, last: Snapshot, options: WorkerOptions, *, workers_done: bool, reached: Callable[[float], bool]
+) -> Reason | None:
+    """Why a run ended well; None where trials are missing and nobody knows why.
+
+    end: why it stopped looking after its workers. last: the study after the last worker. workers_done:
+    whether every worker had ended well by then. reached: whether a complete trial has this accuracy.
+    """
+    whole = last.counts.finished >= last.target_trials
+    early = workers_done and not whole
+    if early and options.target is not None and reached(options.target):
+        return "target"
+    if not whole and last.exhausted:
+        return "exhausted"
+    if end is End.TIMEOUT or (early and options.timeout_s is not None):
+        return "timeout"  # what is left of it is too short for another trial
+    if end is End.TARGET:
+        return "target"
+    return "finished" if whole else None
 
 
 def pause(seconds: float, stop: Callable[[], bool]) -> None:

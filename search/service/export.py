@@ -94,7 +94,7 @@ def export(
     on how far it is. Each format is loaded again and compared with the network; where one differs, or where
     anything else fails, there is no folder (or the one that was there before).
 
-    Raises UsageError for what cannot be meant, ConfigError where libraries are missing, TuneError where the
+    Raises UsageError for an invalid request, ConfigError where libraries are missing, TuneError where the
     trial has no sound weights or a format is not exact.
     """
     _refuse(out, force)

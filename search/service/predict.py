@@ -28,7 +28,7 @@ class Prediction:
 def predict(folder: Path, picture: Path, *, number: int | None) -> Prediction:
     """Reads the picture and asks the model in the folder.
 
-    Raises UsageError for a folder, a picture or a number that cannot be meant, ConfigError for an export that
+    Raises UsageError for a folder, a picture or a number that is invalid, ConfigError for an export that
     is damaged or a missing library.
     """
     model = Model(open_export(folder))

@@ -5,7 +5,7 @@ Nothing is written, unless the trial's weights are to be restored.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from search.tasks import task_named
 if TYPE_CHECKING:
     from data.datasets.source import Progress
     from search.worker.snapshot import Snapshot
+    from search.worker.trial import Step
 
 Watch = Callable[[Point, Point], None]
 """Told the old point and the new one as soon as that is there."""
@@ -90,25 +91,12 @@ def repeat(
     restore what a GPU trained; ConfigError where this machine's MNIST is not the study's; TuneError where
     the repetition diverges, the weights cannot be written, or the study was deleted meanwhile.
     """
-    from models.training import Diverged
     from search.worker.retrain import machine, retrain
-    from search.worker.snapshot import snapshot_of
 
     found = found_trial(storage_url, name, number)
-    if not found.curve:
-        raise UsageError(f"Trial {number} of {name} never came to a report; there is nothing to compare.")
-    if restore and not found.trial.state.counts:
-        raise UsageError(
-            f"Trial {number} of {name} is {found.trial.state.value}, and only of trials that are complete or "
-            "pruned are weights to be restored: leave --restore out to compare its curve alone."
-        )
+    _refuse(found, restore=restore)
     if found.worker is not None and found.worker.on_a_card:
-        trained = f"Trial {number} of {name} was trained on a GPU ({hardware(found.worker.environment)})"
-        if restore:
-            raise UsageError(
-                f"{trained}, and `tune repeat` trains on the CPU, which comes to other weights: those of the "
-                "trial cannot be restored. Leave --restore out to compare the curves."
-            )
+        trained = _trained_on_a_gpu(found, found.worker)
         tell(f"{trained}, and is trained on the CPU now: the curve will be another one, if only a little.")
     source = task_named(found.record.spec.task).source
     fetch_data(source, progress=progress)
@@ -122,8 +110,54 @@ def repeat(
         dataset=load_data(source),
     )
     best = _kept_moment(storage_url, found) if restore else None
+    began = time.monotonic()
+    again, moment, answers = _followed(found, steps, best, watch)
+    done = Repeated(
+        study=name,
+        trial=found.trial,
+        before=tuple(found.curve),
+        again=again,
+        seconds=time.monotonic() - began,
+        changed=_changed(found.worker, machine()),
+    )
+    if best is None or moment is None or done.first_difference is not None:
+        return done
+    return replace(done, restored=_restore(storage_url, found, moment, best, answers))
+
+
+def _refuse(found: FoundTrial, *, restore: bool) -> None:
+    """Raises UsageError where the trial cannot be trained again, or its weights not be restored by that."""
+    which = f"Trial {found.trial.number} of {found.record.name}"
+    if not found.curve:
+        raise UsageError(f"{which} never came to a report; there is nothing to compare.")
+    if not restore:
+        return
+    if not found.trial.state.counts:
+        raise UsageError(
+            f"{which} is {found.trial.state.value}, and only of trials that are complete or "
+            "pruned are weights to be restored: leave --restore out to compare its curve alone."
+        )
+    if found.worker is not None and found.worker.on_a_card:
+        raise UsageError(
+            f"{_trained_on_a_gpu(found, found.worker)}, and `tune repeat` trains on the CPU, which comes to "
+            "other weights: those of the trial cannot be restored. Leave --restore out to compare the curves."
+        )
+
+
+def _trained_on_a_gpu(found: FoundTrial, worker: Worker) -> str:
+    which = f"Trial {found.trial.number} of {found.record.name}"
+    return f"{which} was trained on a GPU ({hardware(worker.environment)})"
+
+
+def _followed(
+    found: FoundTrial, steps: Iterable[Step], best: Point | None, watch: Watch
+) -> tuple[tuple[Point, ...], Snapshot | None, Answers | None]:
+    """The curve of the repetition, and its weights and answers at `best`, a point of the trial's curve."""
+    from models.training import Diverged
+    from search.worker.snapshot import snapshot_of
+
+    again: list[Point] = []
     moment = answers = None
-    began, again = time.monotonic(), []
     try:
         for before, step in zip(found.curve, steps, strict=True):
             again.append(step.point)
@@ -132,20 +166,11 @@ def repeat(
             watch(before, step.point)
     except Diverged as error:
         raise TuneError(
-            f"Trial {number} of {name} diverged when it was trained again, which it had not before: {error}. "
-            "Repeat it on a machine like the one that trained it, with the same torch."
+            f"Trial {found.trial.number} of {found.record.name} diverged when it was trained again, which it "
+            f"had not before: {error}. Repeat it on a machine like the one that trained it, with the same "
+            "torch."
         ) from error
-    done = Repeated(
-        study=name,
-        trial=found.trial,
-        before=tuple(found.curve),
-        again=tuple(again),
-        seconds=time.monotonic() - began,
-        changed=_changed(found.worker, machine()),
-    )
-    if best is None or moment is None or done.first_difference is not None:
-        return done
-    return replace(done, restored=_restore(storage_url, found, moment, best, answers))
+    return tuple(again), moment, answers
 
 
 def _kept_moment(storage_url: str, found: FoundTrial) -> Point:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from search.errors import ConfigError, Interrupted, NoStorage, TryAgain, TuneError, did_you_mean
 from search.optuna_db.storage import open_storage
-from search.service.check import check
-from search.service.create import DeviceName, EngineName, RunRequest, create_or_resume
+from search.service.check import check, check_options
+from search.service.create import RunRequest, create_or_resume
 from search.service.data import fetch_data
 from search.service.delete import delete_what_others_left
 from search.service.drive import Watch, drive, pause
@@ -22,6 +22,7 @@ from search.store.database import PATIENCE_S
 from search.store.location import locate
 from search.study.reading import find_id, open_reading
 from search.tasks import task_named
+from search.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
     from data.datasets.source import Progress
@@ -65,8 +66,8 @@ def run(
     request, known = _with_task(request, storage_url)
     check(request, detach=detach, known=known)
     refuse_foreign(storage_url, request.name)
-    stage(_STARTING[request.engine])
-    with launcher_for(request, storage_url) as engine:
+    stage(_STARTING[request.options.engine])
+    with launcher_for(request.options, storage_url) as launcher:
         source = task_named(request.task or "").source
         stage(CHECKING.format(source.title))
         dataset = fetch_data(source, progress=progress)
@@ -76,7 +77,7 @@ def run(
             delete_what_others_left(storage, tell)
             study, record = create_or_resume(storage, request, dataset)
             stage(WORKERS)
-            return drive(storage, study, record, request, engine, watch=watch, detach=detach)
+            return drive(storage, study, record, request.options, launcher, watch=watch, detach=detach)
 
 
 def _with_task(request: RunRequest, storage_url: str) -> tuple[RunRequest, list[str]]:
@@ -94,53 +95,20 @@ def _with_task(request: RunRequest, storage_url: str) -> tuple[RunRequest, list[
         return request, []
 
 
-def launcher_for(request: RunRequest, storage_url: str) -> AbstractContextManager[Launcher]:
+def launcher_for(options: WorkerOptions, storage_url: str) -> AbstractContextManager[Launcher]:
     """Who starts the workers, for as long as the block lasts.
 
     Raises, on entering, ConfigError and TryAgain where the engine cannot give what is needed.
     """
-    match request.engine:
+    match options.engine:
         case "local":
             from search.launchers.local import LocalLauncher
 
-            return LocalLauncher(request.device)
+            return LocalLauncher(options.device)
         case "ray":
-            from search.launchers.base import WorkerRequirements
             from search.launchers.ray import RayLauncher
 
-            needs = WorkerRequirements(
-                storage_url=storage_url, device=request.device, threads=request.threads
-            )
-            return RayLauncher(request.address, needs)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WorkerOptions:
-    """What a machine lends to studies that others made; see RunRequest."""
-
-    workers: int | None = 1
-    """None: one a core, a few on a GPU"""
-    threads: int = 1
-    device: DeviceName = "auto"
-    trial_timeout_s: float | None = None
-    stall_timeout_s: float = 600.0
-    engine: EngineName = "local"
-    address: str | None = None
-
-    def request(self, task: str, study: str, trials: int) -> RunRequest:
-        """To work on that study with these hands."""
-        return RunRequest(
-            task=task,
-            trials=trials,
-            study=study,
-            workers=self.workers,
-            threads=self.threads,
-            device=self.device,
-            trial_timeout_s=self.trial_timeout_s,
-            stall_timeout_s=self.stall_timeout_s,
-            engine=self.engine,
-            address=self.address,
-        )
+            return RayLauncher(options, storage_url)
 
 
 def join(
@@ -165,15 +133,14 @@ def join(
         keep_to_one_host(storage, stop)
         delete_what_others_left(storage, tell)
         study, record = find(storage, name)
-        request = options.request(record.spec.task, name, record.target_trials)
-        check(request)
-        stage(_STARTING[request.engine])
-        with launcher_for(request, storage_url) as engine:
+        check_options(options, study=name)
+        stage(_STARTING[options.engine])
+        with launcher_for(options, storage_url) as launcher:
             source = task_named(record.spec.task).source
             stage(CHECKING.format(source.title))
             fetch_data(source, progress=progress)
             stage(WORKERS)
-            return drive(storage, study, record, request, engine, watch=watch, detach=False)
+            return drive(storage, study, record, options, launcher, watch=watch, detach=False)
 
 
 def serve(
@@ -194,7 +161,7 @@ def serve(
     """
     from search.service.signals import Signals
 
-    check(options.request("twodigit", only or "any", 1))
+    check_options(options, study=only)
     shelved: dict[str, float] = {}
     words, told = WAITING, ""
     with Signals() as signals:

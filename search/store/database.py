@@ -70,7 +70,7 @@ def retried(
 
 
 class Database:
-    """Holds at most one pooled connection and opens a second under load."""
+    """Opens connections when they are needed; to a server it keeps two of them (engine.CONNECTIONS)."""
 
     def __init__(self, url: URL, *, patience_s: float = 0.0, file_id: FileId | None = None) -> None:
         """Prepares an engine; touches nothing yet. Raises ConfigError without a driver.

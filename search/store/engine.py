@@ -32,6 +32,13 @@ SHORT_BUSY_TIMEOUT_S = 3.0
 """The same for whoever tries again afterwards (Database.patiently) and must hear a signal meanwhile."""
 
 
+CONNECTIONS = 2
+"""To a server that an engine keeps open once they were needed: one for the thread that does the work, one for
+the thread that renews leases. A connection beyond them, for a look inside a transaction, is closed after use.
+Each connect of PyMySQL costs 25 to 50 ms of processor time, for it makes a TLS context each time. One of ours
+cannot be handed to it: it would refuse servers without TLS."""
+
+
 def engine_arguments(url: URL, *, patient: bool = False) -> dict[str, Any]:
     """Arguments of `create_engine` that suit the database; also handed to Optuna's storage.
 
@@ -42,8 +49,8 @@ def engine_arguments(url: URL, *, patient: bool = False) -> dict[str, Any]:
         return {} if "timeout" in url.query else {"connect_args": {"timeout": timeout_s}}
     return {
         "pool_pre_ping": True,
-        "pool_size": 1,
-        "max_overflow": 2,
+        "pool_size": CONNECTIONS,
+        "max_overflow": 1,
         "connect_args": connect_arguments(url),
     }
 
@@ -132,29 +139,30 @@ def _translate(url: URL, error: SQLAlchemyError) -> TuneError:
 
 def _sqlite_error(path: Path, error: sqlite3.Error) -> TuneError:
     reason = words(error)
-    if "unable to open" in reason:
+    name = getattr(error, "sqlite_errorname", "")  # an error of the module itself has none
+    if name.startswith("SQLITE_CANTOPEN"):
         folder = path.absolute().parent
         if not folder.is_dir():
             return ConfigError(f"The storage {path} cannot be made: there is no folder {folder}.")
         return ConfigError(f"The storage {path} cannot be opened: check that you may read and write it.")
-    if getattr(error, "sqlite_errorname", "") == "SQLITE_READONLY_DBMOVED":
+    if name == "SQLITE_READONLY_DBMOVED":
         return moved(path, replaced=path.exists())
-    if "readonly" in reason or "read-only" in reason:
+    if name.startswith("SQLITE_READONLY"):
         return ConfigError(f"The storage {path} is read-only for you; make it and its folder writable.")
-    if "locked" in reason:
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return TryAgain(
             f"The storage {path} is locked by another process, and stayed so; end that process, "
             "or use a server: --storage postgresql://…"
         )
-    if "full" in reason:
+    if name == "SQLITE_FULL":
         return TuneError(
             f"The disk of {path} is full: nothing was lost; make room and give the same command again."
         )
-    if "not a database" in reason or "malformed" in reason or "corrupt" in reason:
+    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
         return ConfigError(
             f"The storage {path} is not a whole SQLite database ({reason}); it was not changed."
         )
-    if "disk I/O" in reason:
+    if name.startswith("SQLITE_IOERR"):
         return TuneError(
             f"The disk of {path} fails: {reason}. Nothing that was saved is lost; check the disk."
         )

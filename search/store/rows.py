@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import MISSING, fields
 from pathlib import Path
 from types import UnionType
@@ -73,8 +72,11 @@ Record = TypeVar("Record")
 def usable(make: Callable[[Row], Record], rows: Iterable[Row]) -> Iterator[Record]:
     """The records of these rows; rows that cannot be used are left out."""
     for row in rows:
-        with suppress(Unusable):
-            yield make(row)
+        try:
+            record = make(row)
+        except Unusable:
+            continue
+        yield record
 
 
 def study_of(row: RowMapping) -> StudyRecord:

@@ -1,6 +1,6 @@
 """Reads a storage URL, refuses one that tune cannot work with, and says how it may be shown.
 
-What cannot be meant is refused here, before a file or a connection is made. A text that is no URL is never
+An invalid URL is refused here, before a file or a connection is made. A text that is no URL is never
 quoted: where a password has a stray `@`, nobody knows which part of the text is the password.
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from search.tasks import same_data, task_named
 from search.worker.artifacts import Artifacts
 from search.worker.best_weights import BestWeights, KeptIn, place_for_new_weights
 from search.worker.leases import LEASE_S
+from search.worker.options import DEFAULT_OPTIONS, WorkerOptions
 from search.worker.precision import Precisions, decided
 from search.worker.stop_policy import StopPolicy
 
@@ -47,8 +49,8 @@ class WorkerContext:
     worker: Worker
     lease_s: float
     """seconds for which a claim holds without being renewed"""
-    trial_timeout_s: float
-    """seconds of training after which a trial fails"""
+    options: WorkerOptions
+    """what the run's user asks of its workers"""
     stop_policy: StopPolicy
     """when no more trials begin, although the study wants more"""
 
@@ -72,29 +74,23 @@ def prepare(
     dataset: OpenDataset | None,
     artifact_root: Path,
     *,
-    new_weights_in: KeptIn | None = None,
     device: torch.device,
     threads: int,
+    options: WorkerOptions = DEFAULT_OPTIONS,
+    left_s: float | None = None,
+    new_weights_in: KeptIn | None = None,
     lease_s: float = LEASE_S,
-    trial_timeout_s: float = math.inf,
-    left_s: float = math.inf,
-    target: float = math.inf,
 ) -> WorkerContext:
     """Joins a study: reads its spec, sets up sampler and pruner, signs the list of workers.
 
     dataset: the images of the study's task; None: they are opened here. Files of all studies of this storage
-    are below `artifact_root`. new_weights_in: where the best weights go;
-    None: see `place_for_new_weights`. left_s: until the run is ended. target:
-    validation accuracy on every head after which the run wants no more trials.
+    are below `artifact_root`. device, threads: what this process has. left_s: until the run is ended; None:
+    no limit. new_weights_in: where the best weights go; None: see `place_for_new_weights`.
 
     Raises ConfigError where there is no such study, or where this machine's data are not the study's.
     """
-    study = Study.find(storage, name)
-    record = None if study is None else storage.store.study(study.study_id)
-    if study is None or record is None:
-        raise ConfigError(f"There is no study {name} in {storage.name}; `tune studies` lists what is there.")
+    study, record = _find(storage, name)
     spec = record.spec
-    record = replace(record, name=name)
     task = task_named(spec.task)
     dataset = opened(task) if dataset is None else dataset
     same_data(record, dataset)
@@ -102,6 +98,53 @@ def prepare(
     pruning = study.prepare(sampler=spec.sampler, pruner=spec.pruner, seed=spec.seed, ladder=ladder)
     environment = describe(device)
     precision = decided(storage, record, device, environment)
+    artifacts = Artifacts.of(artifact_root, record)
+    stop_policy = StopPolicy(
+        study,
+        storage.store,
+        images=ladder.total,
+        finalists=pruning.promotion.finalists,
+        left_s=math.inf if left_s is None else left_s,
+        target=math.inf if options.target is None else options.target,
+    )
+    worker = _signed(storage, study, device, threads, environment, precision, artifact_root)
+    return WorkerContext(
+        storage=storage,
+        study=study,
+        record=record,
+        ladder=ladder,
+        pruning=pruning,
+        task=task,
+        dataset=dataset,
+        artifacts=artifacts,
+        weights=_best_weights(storage, artifacts, new_weights_in),
+        device=device,
+        precision=precision,
+        worker=worker,
+        lease_s=lease_s,
+        options=options,
+        stop_policy=stop_policy,
+    )
+
+
+def _find(storage: Storage, name: str) -> tuple[Study, StudyRecord]:
+    study = Study.find(storage, name)
+    record = None if study is None else storage.store.study(study.study_id)
+    if study is None or record is None:
+        raise ConfigError(f"There is no study {name} in {storage.name}; `tune studies` lists what is there.")
+    return study, replace(record, name=name)
+
+
+def _signed(
+    storage: Storage,
+    study: Study,
+    device: torch.device,
+    threads: int,
+    environment: Mapping[str, str | int],
+    precision: Precisions,
+    artifact_root: Path,
+) -> Worker:
+    """This process as a worker, now in the study's list of workers."""
     worker = Worker(
         worker_id=new_worker_id(),
         host=socket.gethostname(),
@@ -112,33 +155,13 @@ def prepare(
         artifacts=_noted(artifact_root),
     )
     storage.store.add_worker(study.study_id, worker)
-    artifacts = Artifacts.of(artifact_root, record)
-    return WorkerContext(
-        storage=storage,
-        study=study,
-        record=record,
-        ladder=ladder,
-        pruning=pruning,
-        task=task,
-        dataset=dataset,
+    return worker
+
+
+def _best_weights(storage: Storage, artifacts: Artifacts, new_in: KeptIn | None) -> BestWeights:
+    return BestWeights(
         artifacts=artifacts,
-        weights=BestWeights(
-            artifacts=artifacts,
-            store=storage.store,
-            new_in=new_weights_in or place_for_new_weights(storage.location),
-            earlier=storage.location.earlier,
-        ),
-        device=device,
-        precision=precision,
-        worker=worker,
-        lease_s=lease_s,
-        trial_timeout_s=trial_timeout_s,
-        stop_policy=StopPolicy(
-            study,
-            storage.store,
-            images=ladder.total,
-            finalists=pruning.promotion.finalists,
-            left_s=left_s,
-            target=target,
-        ),
+        store=storage.store,
+        new_in=new_in or place_for_new_weights(storage.location),
+        earlier=storage.location.earlier,
     )

@@ -31,9 +31,9 @@ class TrialMigration:
         """offers, by token and images seen, whose saves are not here"""
         self._company = False
 
-    @property
-    def in_company(self) -> bool:
-        """Whether there ever was another worker: a single one need not park for nobody."""
+    def has_company(self) -> bool:
+        """Whether the study ever had another worker: a single one need not park for nobody. Asks the database
+        until there was one."""
         self._company = self._company or len(self._store.workers(self._context.study.study_id)) > 1
         return self._company
 

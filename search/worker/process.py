@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
-import math
 import os
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from search.errors import TryAgain, TuneError
 from search.redaction import RedactingFormatter
+from search.worker.options import WorkerOptions
 
 KERNELS_KEPT = "64"
 """Compiled kernels that torch's CPU library may keep; a network needs some thirty. Every trial has other
@@ -23,28 +24,46 @@ hundred; with this one, and free memory given back, it stayed at 400 (docs/decis
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerConfig:
-    """What is sent to a worker process. Never as an argument: the URL may hold a password."""
+    """What is sent to a worker process, as one JSON document: pickling a config makes that of it. Never as an
+    argument of the process: the URL may hold a password."""
 
     storage_url: str = field(repr=False)
     study: str
     artifact_root: Path
-    device: Literal["auto", "cpu", "cuda"]
-    threads: int
-    trial_timeout_s: float
+    options: WorkerOptions
     dataset: str = "mnist"
     """name of the dataset that the worker's machine must have"""
     gpu: int | None = None
     """index of the GPU to train on, among those that the process sees; None: the first of them"""
-    left_s: float = math.inf
-    """until the run is ended, counted from when the config is sent"""
+    left_s: float | None = None
+    """until the run is ended, counted from when the config is sent; None: no limit"""
     storage_file: tuple[int, int] | None = None
     """device and inode of the SQLite file that the run has opened: no other one is written to"""
-    target: float = math.inf
-    """validation accuracy on every head after which the run wants no more trials"""
     new_weights_in: Literal["database", "folder"] | None = None
     """where the best weights go; None: as the storage and this process's TUNE_ARTIFACTS say"""
     failures_in_a_row: int = 0
     """trials that had failed one after the other when the worker before this one was worn out"""
+
+    def to_json(self) -> str:
+        """All of it, the password in the URL too."""
+        return json.dumps({**asdict(self), "artifact_root": str(self.artifact_root)})
+
+    @classmethod
+    def from_json(cls, document: str) -> WorkerConfig:
+        """What `to_json` has made its document of."""
+        told = json.loads(document)
+        file = told["storage_file"]
+        return cls(
+            **{
+                **told,
+                "artifact_root": Path(told["artifact_root"]),
+                "options": WorkerOptions(**told["options"]),
+                "storage_file": None if file is None else tuple(file),
+            }
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return WorkerConfig.from_json, (self.to_json(),)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,12 +127,13 @@ def _work(config: WorkerConfig, stop: Callable[[], bool], began: float) -> None:
     from search.worker.context import prepare
     from search.worker.worker_loop import work
 
-    prepare_process(config.threads)
+    options, left_s = config.options, config.left_s
+    prepare_process(options.threads)
     with open_storage(
         config.storage_url, create=False, patience_s=PATIENCE_S, file_id=config.storage_file
     ) as storage:
         storage.heed(stop)
-        device = choose_device(config.device)
+        device = choose_device(options.device)
         context = prepare(
             storage,
             config.study,
@@ -121,9 +141,8 @@ def _work(config: WorkerConfig, stop: Callable[[], bool], began: float) -> None:
             config.artifact_root,
             new_weights_in=config.new_weights_in,
             device=device,
-            threads=config.threads,
-            trial_timeout_s=config.trial_timeout_s,
-            left_s=config.left_s - (time.monotonic() - began),
-            target=config.target,
+            threads=options.threads,
+            options=options,
+            left_s=None if left_s is None else left_s - (time.monotonic() - began),
         )
         work(context, stop=stop, failures_in_a_row=config.failures_in_a_row)

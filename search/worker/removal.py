@@ -178,9 +178,12 @@ def delete_orphans(storage: Storage) -> list[Remaining]:
     """
     left = []
     for study_id in orphans(storage.trials.database):
-        with contextlib.suppress(ConfigError):  # a damaged row does not tell where its files are
-            if (record := storage.store.study(study_id)) is not None:
-                left += files_of(storage.store, record, storage.location).delete()
+        try:
+            record = storage.store.study(study_id)
+            files = None if record is None else files_of(storage.store, record, storage.location)
+            left += [] if files is None else files.delete()
+        except ConfigError:  # a damaged row does not tell where its files are
+            continue
     sweep(storage.trials.database)
     return left
 
@@ -190,18 +193,22 @@ def delete_if_orphaned(storage: Storage | Reading, record: StudyRecord, root: Pa
 
     For those that have written. Does nothing while the study is there, or the storage does not answer.
     """
-    with contextlib.suppress(TuneError):
+    try:
         current = storage.store.study(record.study_id) if storage.trials.exists(record.study_id) else None
-        if current is None or current.created != record.created:  # SQLite gives a number again
+        deleted = current is None or current.created != record.created  # SQLite gives a number again
+        if deleted:
             delete_folder(Artifacts.of(root, record).folder)
-            return True
-    return False
+        return deleted
+    except TuneError:
+        return False
 
 
 def _remove_empty(root: Path, *, within: Path) -> None:
     """Removes the empty folders that a previous version of tune made for `root`, beside that of `within`."""
-    with contextlib.suppress(OSError):
+    try:
         for parent in root.parents:
             if parent in within.parents:
                 return
             parent.rmdir()
+    except OSError:  # it is not empty, and neither are those above it
+        return

@@ -88,7 +88,7 @@ class TrialRunner:
 
     def _advance(self, until: int) -> bool:
         if self._learning is None:
-            if self.images == 0 and self._in_vain:
+            if self.images == 0 and self._is_out():
                 self.prune()
                 return True
             self._learning = self._learn()
@@ -131,7 +131,7 @@ class TrialRunner:
 
         What the failed trial had kept went with it, and the repetition may end here: so it is kept once more.
         """
-        if self.active.retry_of is not None and not self._in_vain and self._resumed() is not None:
+        if self.active.retry_of is not None and not self._is_out() and self._resumed() is not None:
             self._keep()
             self._best_weights = {}
 
@@ -185,9 +185,9 @@ class TrialRunner:
         self._saved_at = time.monotonic()
         self._saved_images = self.images
 
-    @property
-    def _in_vain(self) -> bool:
-        """Whether other seeds have shown meanwhile that this candidate of a confirmation is out."""
+    def _is_out(self) -> bool:
+        """Whether other seeds have shown meanwhile that this candidate of a confirmation is out. Reads the
+        trials of the confirmation."""
         confirming = self.active.confirming
         return confirming is not None and confirming.candidate in racing.in_vain(self._context.study.trials())
 

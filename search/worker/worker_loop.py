@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import logging
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-
-import torch
+from enum import Enum, StrEnum
+from typing import Literal
 
 from models.device import give_back_memory
-from models.training import Diverged
 from search.errors import TuneError
 from search.optuna_db.optuna_trials import Exhausted
 from search.records import Claim, Failure, State
@@ -23,6 +21,7 @@ from search.store.base import LeaseLost
 from search.study.promotion import Decision
 from search.study.study import ActiveTrial, StudyDeleted
 from search.worker.context import WorkerContext
+from search.worker.failures import TookTooLong, failure_of
 from search.worker.leases import Leases
 from search.worker.migration import TrialMigration
 from search.worker.recovery import Reaper
@@ -43,9 +42,6 @@ WAITING_BYTES_ON_GPU = 256_000_000
 FAILURES_IN_A_ROW = 5
 """So many failed trials, one after the other, mean that something is wrong with more than the trials."""
 
-OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc", "_ALLOC_FAILED")
-"""What a plain RuntimeError of torch says when memory is the reason: its two CPU allocators, C++, cuBLAS."""
-
 _logger = logging.getLogger(__name__)
 
 
@@ -53,16 +49,12 @@ class Stopping(Exception):
     """Raised inside training when the worker is asked to end."""
 
 
-class TookTooLong(Exception):
-    """Raised inside training when a trial's time is up."""
-
-
 class GivenUp(TuneError):
     """Trial after trial failed; the message has the last reason."""
 
 
 class WornOut(Exception):
-    """Memory ran out in a trial, which is failed and put down like all others: a new process should go on.
+    """Memory ran out in a trial, which is failed and put down like all others: a new process should continue.
 
     What an allocation that failed leaves behind (kernels half made, memory in pieces) is not for the next
     trial to find out.
@@ -71,6 +63,34 @@ class WornOut(Exception):
     def __init__(self, failures_in_a_row: int) -> None:
         super().__init__(f"{failures_in_a_row} trials in a row failed, the last one for want of memory")
         self.failures_in_a_row = failures_in_a_row
+
+
+class StepResult(Enum):
+    """What one step of the worker loop has come to."""
+
+    TRAINED = "a trial was trained up to its next rung, or ended"
+    IDLE = "there is nothing to train for now"
+    STUDY_DONE = "the study wants nothing more of this worker"
+    STOPPED = "the worker was asked to end"
+
+
+class Outcome(StrEnum):
+    """What became of a trial that something was done with."""
+
+    DONE = "done"
+    LOST = "lost"
+    """another worker has it; it is no longer in hand"""
+    FAILED = "failed"
+    """it is recorded as failed, and no longer in hand"""
+
+
+class _Again(Enum):
+    LOOK_AGAIN = "the trials in hand have changed: what to do next has to be decided anew"
+
+
+LOOK_AGAIN = _Again.LOOK_AGAIN
+Found = TrialRunner | Literal[_Again.LOOK_AGAIN] | None
+"""A trial to train; LOOK_AGAIN; or None where there is none."""
 
 
 def work(context: WorkerContext, *, stop: Callable[[], bool], failures_in_a_row: int = 0) -> int:
@@ -83,9 +103,11 @@ def work(context: WorkerContext, *, stop: Callable[[], bool], failures_in_a_row:
     with Leases(context.storage.store, lease_s=context.lease_s) as leases:
         loop = WorkerLoop(context, leases, stop, failures_in_a_row)
         try:
-            with contextlib.suppress(Stopping):
-                while not stop() and loop.step():
-                    pass
+            step = StepResult.IDLE
+            while not stop() and step in (StepResult.TRAINED, StepResult.IDLE):
+                step = loop.step()
+                if step is StepResult.IDLE:
+                    time.sleep(IDLE_S)
             loop.drain()
         except StudyDeleted:
             delete_if_orphaned(context.storage, context.record, context.artifacts.root)
@@ -114,152 +136,99 @@ class WorkerLoop:
         self._failures_in_a_row = failures_in_a_row
         self.finished = 0
 
-    def step(self) -> bool:
-        """One stretch of training, up to the next rung of some trial. False: the study is done.
+    def step(self) -> StepResult:
+        """One stretch of training, up to the next rung of some trial, where there is one to train.
 
-        Raises StudyDeleted.
+        Raises StudyDeleted, GivenUp and WornOut.
         """
         if self._reaper.due:
             self._reaper.look()
         runner = self._next()
         if runner is None:
-            if not self._study.exists():
-                raise StudyDeleted(self._study.name)
-            if self._nothing_runs():
-                if self._filled():
-                    self._sweep()
-                    return False
-                if self._context.stop_policy.should_stop_proposing():
-                    return False
-                if not self._study.has_next():  # the space is exhausted
-                    self._sweep()
-                    return False
-            time.sleep(IDLE_S)
-            return True
-        self._take_up(runner)
-        with self._answering_for(runner):
-            until = next(rung for rung in self._context.pruning.rungs if rung > runner.images)
-            if runner.advance(until):
-                self._finish(runner)
-            self._context.weights.keep_best()
-        return True
-
-    def _nothing_runs(self) -> bool:
-        """Whether nobody has a trial of tune's own in hand. What runs without a claim nobody will end but a
-        reaper."""
-        return not (self._store.open_claims(self._study.study_id) or self._study.running())
-
-    def _filled(self) -> bool:
-        """Whether every slot of the target is filled for good. A slot that was given back a moment ago, with
-        its trial queued again, is not."""
-        study_id = self._study.study_id
-        record, filled = self._store.study(study_id), sum(each.done for each in self._store.claims(study_id))
-        return record is None or filled >= record.target_trials
-
-    def _take_up(self, runner: TrialRunner) -> None:
-        """Parks others, those that began first before the rest, until what they hold is little enough."""
-        limit = WAITING_BYTES if self._context.device.type == "cpu" else WAITING_BYTES_ON_GPU
-        waiting = [each for each in self._runners.values() if each is not runner and each.held_bytes]
-        for other in waiting:
-            if sum(each.held_bytes for each in waiting) <= limit:
-                break
-            with self._parking(other):
-                other.park()
-        give_back_memory()  # theirs, and that of the stretch before, which had other shapes
-
-    def _share(self, runner: TrialRunner) -> None:
-        """Offers all others to workers that have none."""
-        if not self._migration.in_company:
-            return
-        for other in list(self._runners.values()):
-            if other is not runner:
-                with self._parking(other):
-                    self._migration.offer(other)
-
-    @contextlib.contextmanager
-    def _parking(self, runner: TrialRunner) -> Iterator[None]:
-        """For what puts a waiting trial on disk: without the memory for that it waits where it is."""
-        with self._answering_for(runner):
-            try:
-                yield
-            except Exception as error:
-                if _failure(error) is not Failure.OUT_OF_MEMORY:
-                    raise
-
-    def _sweep(self) -> None:
-        """The study is done: removes what nobody goes on with, and what workers that were killed left."""
-        discard_all(self._context.artifacts.folder)
-        self._context.weights.keep_best()  # repetitions that ended untrained have added to them
-        for trial in self._study.trials():
-            if trial.state is State.FAILED:
-                self._context.weights.discard(trial.number)
+            return self._without_work()
+        self._make_room_for(runner)
+        try:
+            self._try(runner, lambda: self._train(runner))
+        except Stopping:
+            return StepResult.STOPPED
+        return StepResult.TRAINED
 
     def drain(self) -> None:
         """Ends every trial in hand: as pruned if it would not have gone on, else as to be repeated."""
         hopeless = self._decide(drained=True).end
         for runner in list(self._runners.values()):
-            with self._answering_for(runner):
-                self._migration.withdraw(runner)
-                if runner.active.number in hopeless:
-                    runner.prune()
-                    self._finish(runner)
-                else:
-                    self._save(runner)
-                    self._fail(runner, Failure.INTERRUPTED, "stopped by a signal")
+            end = self._prune if runner.active.number in hopeless else self._interrupt
+            end(runner)
 
-    @staticmethod
-    def _save(runner: TrialRunner) -> None:
-        """Saves where it stands if there is room for that, on disk and in memory; else it begins again."""
-        try:
-            runner.save()
-        except Exception as error:
-            if _failure(error) not in (Failure.DISK_FULL, Failure.OUT_OF_MEMORY):
-                raise
+    # What to do next
 
     def _next(self) -> TrialRunner | None:
-        """The trial to go on with: an old one, a new one, or one that another worker has to spare.
+        """The trial to train now: one in hand, a new one, or one that another worker has to spare.
 
         None where there is none and no slot is free.
         """
-        for drained in (True,) if self._context.stop_policy.should_stop_proposing() else (False, True):
-            decision = self._decide(drained=drained)
-            for number in decision.end:
-                runner = self._runners[number]
-                with self._answering_for(runner):
-                    self._migration.withdraw(runner)
-                    runner.prune()
-                    self._finish(runner)
-            if decision.go is not None:
-                return self._regained(self._runners[decision.go], share=drained)
-            if not drained and self._study.has_next():
-                claim = self._store.claim(
-                    self._study.study_id,
-                    self._context.worker.worker_id,
-                    lease_s=self._context.lease_s,
-                    created=self._context.record.created,
-                )
-                if claim is not None:
-                    try:
-                        begun = self._begin(claim)
-                    except LeaseLost:  # it slept, and the slot is another worker's
-                        return self._next()
-                    except Exhausted:  # another worker took the last configuration a moment ago
-                        continue
-                    # A repetition may stand at a rung, where it has to be judged before it goes on.
-                    return begun if begun is not None and not begun.images else self._next()
-        return self._accepted()
+        while (found := self._look_for_work()) is LOOK_AGAIN:
+            pass
+        return found
 
-    def _regained(self, runner: TrialRunner, *, share: bool) -> TrialRunner | None:
-        """This one of ours, or what else there is to do where another worker has taken it meanwhile."""
-        with self._answering_for(runner):
+    def _look_for_work(self) -> Found:
+        """In this order: a trial in hand that should continue before new ones begin, a new one, one in hand
+        that waited for others, and one of another worker."""
+        if not self._context.stop_policy.should_stop_proposing():
+            found = self._in_hand(drained=False) or self._new()
+            if found is not None:
+                return found
+        return self._in_hand(drained=True) or self._accepted()
+
+    def _in_hand(self, *, drained: bool) -> Found:
+        """The trial in hand to continue with, after those without hope are pruned. drained: no trial begins
+        before it is decided again."""
+        decision = self._decide(drained=drained)
+        for number in decision.end:
+            self._prune(self._runners[number])
+        if decision.go is None:
+            return None
+        runner = self._runners[decision.go]
+
+        def take_back() -> None:
             self._migration.withdraw(runner)
-            if share:
-                self._share(runner)
-            return runner
-        return self._next()
+            if drained:
+                self._offer_others(runner)
+
+        return runner if self._try(runner, take_back) is Outcome.DONE else LOOK_AGAIN
+
+    def _new(self) -> Found:
+        """The trial of a free slot, a repetition as far as it had come; None where no slot is free or the
+        space has nothing left."""
+        if not self._study.has_next():
+            return None
+        claim = self._store.claim(
+            self._study.study_id,
+            self._context.worker.worker_id,
+            lease_s=self._context.lease_s,
+            created=self._context.record.created,
+        )
+        if claim is None:
+            return None
+        self._leases.hold(claim)
+        try:
+            active = self._study.ask(lambda trial_id: self._store.attach(claim, trial_id))
+        except LeaseLost:  # this process slept, and the slot is another worker's
+            self._leases.drop(claim)
+            return LOOK_AGAIN
+        except Exhausted:  # another worker took the last configuration a moment ago
+            self._leases.drop(claim)
+            with contextlib.suppress(LeaseLost):
+                self._store.release(claim)
+            return None
+        runner = self._runner(replace(claim, trial_id=active.trial_id), active)
+        self._runners[active.number] = runner
+        outcome = self._try(runner, runner.recover)
+        # A repetition may stand at a rung, where it has to be judged before it continues.
+        return runner if outcome is Outcome.DONE and not runner.images else LOOK_AGAIN
 
     def _accepted(self) -> TrialRunner | None:
-        """A trial that another worker offers; None where there is none that can go on here."""
+        """A trial that another worker offers; None where there is none that can continue here."""
         runner = self._migration.accept(
             lambda claim, trial_id: self._runner(claim, self._study.rejoin(trial_id)),
             lease_s=self._context.lease_s,
@@ -277,41 +246,167 @@ class WorkerLoop:
         candidates = [runner.candidate for runner in self._runners.values()]
         return self._context.pruning.promotion.decide(candidates, scores_at, drained=drained)
 
-    def _begin(self, claim: Claim) -> TrialRunner | None:
-        """The slot's trial, a repetition as far as it had come; None where it has failed at once.
+    def _without_work(self) -> StepResult:
+        """Whether the study is done, or trials may still come back or be wanted."""
+        if not self._study.exists():
+            raise StudyDeleted(self._study.name)
+        if not self._nothing_runs():
+            return StepResult.IDLE
+        if self._filled():
+            self._delete_what_is_left()
+            return StepResult.STUDY_DONE
+        if self._context.stop_policy.should_stop_proposing():
+            return StepResult.STUDY_DONE
+        if not self._study.has_next():  # the space is exhausted
+            self._delete_what_is_left()
+            return StepResult.STUDY_DONE
+        return StepResult.IDLE
 
-        Raises LeaseLost and Exhausted.
-        """
-        self._leases.hold(claim)
-        try:
-            active = self._study.ask(lambda trial_id: self._store.attach(claim, trial_id))
-        except LeaseLost:
-            self._leases.drop(claim)
-            raise
-        except Exhausted:
-            self._leases.drop(claim)
-            with contextlib.suppress(LeaseLost):
-                self._store.release(claim)
-            raise
-        runner = self._runner(replace(claim, trial_id=active.trial_id), active)
-        self._runners[active.number] = runner
-        with self._answering_for(runner):
-            runner.recover()
-            return runner
-        return None
+    def _nothing_runs(self) -> bool:
+        """Whether nobody has a trial of tune's own in hand. What runs without a claim nobody will end but a
+        reaper."""
+        return not (self._store.open_claims(self._study.study_id) or self._study.running())
+
+    def _filled(self) -> bool:
+        """Whether every slot of the target is filled for good. A slot that was given back a moment ago, with
+        its trial queued again, is not."""
+        study_id = self._study.study_id
+        record, filled = self._store.study(study_id), sum(each.done for each in self._store.claims(study_id))
+        return record is None or filled >= record.target_trials
+
+    def _delete_what_is_left(self) -> None:
+        """The study is done: deletes resume checkpoints that nobody needs, and weights of failed trials."""
+        discard_all(self._context.artifacts.folder)
+        self._context.weights.keep_best()  # repetitions that ended untrained have added to them
+        for trial in self._study.trials():
+            if trial.state is State.FAILED:
+                self._context.weights.discard(trial.number)
+
+    # One trial
 
     def _runner(self, claim: Claim, active: ActiveTrial) -> TrialRunner:
+        limit_s = self._context.options.trial_timeout_s
+
         def check() -> None:
             if self._stop():
                 raise Stopping
             if self._leases.lost(runner.claim):
                 raise LeaseLost(f"Trial {active.number} has passed to another worker.")
-            if runner.spent_s > self._context.trial_timeout_s:
-                raise TookTooLong(f"it had {self._context.trial_timeout_s:g} s")
+            if limit_s is not None and runner.spent_s > limit_s:
+                raise TookTooLong(f"it had {limit_s:g} s")
 
         runner = TrialRunner(self._context, claim, active, check)
         active.guard(lambda: self._store.require_held(runner.claim))
         return runner
+
+    def _train(self, runner: TrialRunner) -> None:
+        until = next(rung for rung in self._context.pruning.rungs if rung > runner.images)
+        if runner.advance(until):
+            self._finish(runner)
+        self._context.weights.keep_best()
+
+    def _prune(self, runner: TrialRunner) -> None:
+        def prune() -> None:
+            self._migration.withdraw(runner)
+            runner.prune()
+            self._finish(runner)
+
+        self._try(runner, prune)
+
+    def _interrupt(self, runner: TrialRunner) -> None:
+        """Ends a trial as to be repeated, from where it stands."""
+
+        def interrupt() -> None:
+            self._migration.withdraw(runner)
+            self._save(runner)
+            self._fail(runner, Failure.INTERRUPTED, "stopped by a signal")
+
+        self._try(runner, interrupt)
+
+    @staticmethod
+    def _save(runner: TrialRunner) -> None:
+        """Saves where it stands if there is room for that, on disk and in memory; else it begins again."""
+        try:
+            runner.save()
+        except Exception as error:
+            if failure_of(error) not in (Failure.DISK_FULL, Failure.OUT_OF_MEMORY):
+                raise
+
+    def _make_room_for(self, runner: TrialRunner) -> None:
+        """Parks others, those that began first before the rest, until what they hold is little enough."""
+        limit = WAITING_BYTES if self._context.device.type == "cpu" else WAITING_BYTES_ON_GPU
+        waiting = [each for each in self._runners.values() if each is not runner and each.held_bytes]
+        for other in waiting:
+            if sum(each.held_bytes for each in waiting) <= limit:
+                break
+            self._try_to_park(other, other.park)
+        give_back_memory()  # theirs, and that of the stretch before, which had other shapes
+
+    def _offer_others(self, runner: TrialRunner) -> None:
+        """Offers all trials in hand but this one to workers that have none."""
+        if not self._migration.has_company():
+            return
+        for other in list(self._runners.values()):
+            if other is not runner:
+                self._try_to_park(other, functools.partial(self._migration.offer, other))
+
+    def _try_to_park(self, runner: TrialRunner, park: Callable[[], None]) -> Outcome:
+        """`_try` for what puts a waiting trial on disk: without the memory for that it waits where it is."""
+
+        def park_if_there_is_memory() -> None:
+            try:
+                park()
+            except Exception as error:
+                if failure_of(error) is not Failure.OUT_OF_MEMORY:
+                    raise
+
+        return self._try(runner, park_if_there_is_memory)
+
+    # How a trial ends
+
+    def _try(self, runner: TrialRunner, action: Callable[[], None]) -> Outcome:
+        """Does something with a trial. Whatever goes wrong is a failure of that trial, which is recorded.
+
+        Raises GivenUp and WornOut where this worker cannot continue after that failure, and lets Stopping and
+        TuneError pass: a storage that is away is not the trial's fault, the reaper will queue it again.
+        """
+        try:
+            action()
+        except LeaseLost as error:
+            _logger.warning("%s", error)  # whoever has the claim now answers for the trial
+            self._put_down(runner)
+            return Outcome.LOST
+        except (Stopping, WornOut, TuneError):
+            raise
+        except Exception as error:
+            self._record_failure(runner, error)
+            return Outcome.FAILED
+        return Outcome.DONE
+
+    def _record_failure(self, runner: TrialRunner, error: Exception) -> None:
+        """Ends the trial as failed. Raises GivenUp and WornOut."""
+        reason = failure_of(error)
+        said = redacted(f"{type(error).__name__}: {error}".rstrip(": "))
+        detail = traceback_text(error) if reason is Failure.ERROR else redacted(str(error)) or said
+        traceback.clear_frames(error.__traceback__)  # they hold the trial's tensors
+        if reason is Failure.DISK_FULL:
+            detail = f"no room in {self._context.artifacts.root.absolute()}"
+        self._fail(runner, reason, detail)
+        if reason is Failure.DISK_FULL:
+            self.drain()
+            raise GivenUp(
+                f"The disk is full ({detail}). Nothing that was finished is lost: make room and give "
+                "the same command again."
+            ) from error
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row >= FAILURES_IN_A_ROW:
+            self.drain()
+            raise GivenUp(
+                f"{self._failures_in_a_row} trials in a row failed, the last one with {said}."
+            ) from error
+        if reason is Failure.OUT_OF_MEMORY:
+            self.drain()
+            raise WornOut(self._failures_in_a_row) from error
 
     def _finish(self, runner: TrialRunner) -> None:
         self._put_down(runner)
@@ -329,65 +424,18 @@ class WorkerLoop:
         self._put_down(runner)
         if not reason.repeated:
             runner.checkpoints.discard()
-        with contextlib.suppress(LeaseLost):  # who has the claim now deals with the trial
-            state = self._study.fail(
-                runner.active.trial_id, reason, detail, guard=lambda: self._store.require_held(runner.claim)
-            )
-            if state is not None and state.counts:  # another program finished it: the slot is filled
-                self._store.settle(runner.claim)
-                return
-            self._store.release(runner.claim)
-            self._context.weights.discard(runner.active.number)
-
-    @contextlib.contextmanager
-    def _answering_for(self, runner: TrialRunner) -> Iterator[None]:
-        """Makes of whatever goes wrong with a trial a failure of that trial.
-
-        Raises GivenUp, WornOut, Stopping.
-        """
         try:
-            yield
-        except LeaseLost as error:
-            _logger.warning("%s", error)  # whoever has the claim now answers for the trial
-            self._put_down(runner)
-        except (Stopping, WornOut, TuneError):
-            raise  # a storage that is away is not the trial's fault: the reaper will queue it again
-        except Exception as error:
-            reason = _failure(error)
-            said = redacted(f"{type(error).__name__}: {error}".rstrip(": "))
-            detail = traceback_text(error) if reason is Failure.ERROR else redacted(str(error)) or said
-            traceback.clear_frames(error.__traceback__)  # they hold the trial's tensors
-            if reason is Failure.DISK_FULL:
-                detail = f"no room in {self._context.artifacts.root.absolute()}"
-            self._fail(runner, reason, detail)
-            if reason is Failure.DISK_FULL:
-                self.drain()
-                raise GivenUp(
-                    f"The disk is full ({detail}). Nothing that was finished is lost: make room and give "
-                    "the same command again."
-                ) from error
-            self._failures_in_a_row += 1
-            if self._failures_in_a_row >= FAILURES_IN_A_ROW:
-                self.drain()
-                raise GivenUp(
-                    f"{self._failures_in_a_row} trials in a row failed, the last one with {said}."
-                ) from error
-            if reason is Failure.OUT_OF_MEMORY:
-                self.drain()
-                raise WornOut(self._failures_in_a_row) from error
+            self._give_back(runner, reason, detail)
+        except LeaseLost:  # who has the claim now deals with the trial
+            return
 
-
-def _failure(error: Exception) -> Failure:
-    if isinstance(error, Diverged):
-        return Failure.DIVERGED
-    if isinstance(error, TookTooLong):
-        return Failure.TIMEOUT
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return Failure.OUT_OF_MEMORY
-    if isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY):
-        return Failure.OUT_OF_MEMORY
-    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
-        return Failure.OUT_OF_MEMORY
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return Failure.DISK_FULL
-    return Failure.ERROR
+    def _give_back(self, runner: TrialRunner, reason: Failure, detail: str) -> None:
+        """Records the failure and frees the slot. Raises LeaseLost."""
+        state = self._study.fail(
+            runner.active.trial_id, reason, detail, guard=lambda: self._store.require_held(runner.claim)
+        )
+        if state is not None and state.counts:  # another program finished it: the slot is filled
+            self._store.settle(runner.claim)
+            return
+        self._store.release(runner.claim)
+        self._context.weights.discard(runner.active.number)

@@ -54,13 +54,13 @@ from search.service.export import _choose
 from search.service.look import find, found_trial, reader_of
 from search.service.read_confirmation import stand
 from search.service.report import gather
-from search.service.run import WorkerOptions
 from search.service.watched import Watched
 from search.store import tables
 from search.store.engine import parse_url
 from search.study.ladder import Ladder
 from search.study.reading import open_reading
 from search.study.study import Study
+from search.worker.options import WorkerOptions
 
 SOAK = int(os.environ.get("TUNE_SOAK", "0"))
 EXAMPLES = max(SOAK, 2)
@@ -278,7 +278,7 @@ def check_command(arguments: tuple[str, ...], url: str, done: Sequence[str]) -> 
     """A command ends with a documented exit code, in words, and with finite numbers only."""
     code, out, err = run_one(arguments, url)
     assert code in (0, 1, 2, 75, 78), (arguments, err, done)
-    assert "should not happen" not in err, (arguments, err, done)
+    assert "unexpected error" not in err, (arguments, err, done)
     assert not NOT_FINITE.search(out), (arguments, out)
     lines = err.split("Traceback")[0].splitlines()
     assert not any(NOT_FINITE.search(line) for line in lines), (arguments, err)

@@ -20,11 +20,11 @@ from search.records import Point, State, StudySpec
 from search.service import confirm as confirming
 from search.service.create import RunRequest, create_or_resume
 from search.service.repeat import repeat
-from search.service.run import WorkerOptions
 from search.space.defaults import NORM_IMAGES
 from search.store.rows import Unusable, spec_to_json, study_of
 from search.study.study import Study
 from search.worker.context import WorkerContext, prepare
+from search.worker.options import WorkerOptions
 from search.worker.resume_checkpoints import FORMAT
 from search.worker.spec import decode, training_seed
 from search.worker.trial import learn

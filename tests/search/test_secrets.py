@@ -24,7 +24,6 @@ from sqlalchemy.engine import make_url
 
 from search import redaction
 from search.cli.app import app
-from search.launchers.base import WorkerRequirements
 from search.launchers.ray import RayLauncher
 from search.launchers.ray_cluster import Cluster
 from search.optuna_db.storage import Storage, open_storage
@@ -32,6 +31,7 @@ from search.records import StudySpec
 from search.redaction import traceback_text
 from search.store.url import parse_url
 from search.study.study import Study
+from search.worker.options import WorkerOptions
 from search.worker.process import WorkerConfig, WorkerExit, run_worker
 
 Command = Callable[..., Any]
@@ -174,7 +174,7 @@ def test_what_should_not_happen(
     monkeypatch.setattr("search.service.look.all_studies", quoting)
     done = here("studies", cwd=tmp_path, debug=debug)
     assert done.returncode == 1
-    assert "this should not happen: AssertionError" in done.stderr
+    assert "unexpected error: AssertionError" in done.stderr
     assert ("Traceback" in done.stderr) == debug
     assert leaked(done.stderr) == []
 
@@ -213,9 +213,7 @@ URL = f"postgresql://{USERINFO}@h/d?sslpassword={CANARY}"
 
 
 def order(folder: Path, url: str = URL) -> WorkerConfig:
-    return WorkerConfig(
-        storage_url=url, study="s", artifact_root=folder, device="cpu", threads=1, trial_timeout_s=60.0
-    )
+    return WorkerConfig(storage_url=url, study="s", artifact_root=folder, options=WorkerOptions(device="cpu"))
 
 
 def test_nothing_that_holds_the_url_shows_it(tmp_path: Path, sqlite_url: str) -> None:
@@ -223,8 +221,7 @@ def test_nothing_that_holds_the_url_shows_it(tmp_path: Path, sqlite_url: str) ->
         assert isinstance(storage, Storage)
         shown = repr(storage)
     assert f"url='{sqlite_url}'" not in shown, "only under `name`, as it may be shown"
-    needs = WorkerRequirements(storage_url=URL, device="cpu", threads=1)
-    assert leaked(repr(order(tmp_path)), repr(needs), str(order(tmp_path))) == []
+    assert leaked(repr(order(tmp_path)), str(order(tmp_path))) == []
 
 
 def test_a_worker_hands_back_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,7 +304,7 @@ class TestRay:
 
         driver = _Driver()
         driver.connect("auto")
-        engine = RayLauncher("auto", WorkerRequirements(storage_url=URL, device="cpu", threads=1))
+        engine = RayLauncher(WorkerOptions(device="cpu", engine="ray", address="auto"), URL)
         engine._cluster = Cluster(hosts=("a",), cpus=(2.0,), gpus=0.0)
         monkeypatch.setattr(
             engine, "_call", lambda name, *arguments: getattr(driver, name)(*arguments)
@@ -353,6 +350,7 @@ import sys
 from pathlib import Path
 from search.redaction import remember
 from search.launchers import local
+from search.worker.options import WorkerOptions
 from search.worker.process import WorkerConfig
 
 def dies(given, stop):
@@ -361,8 +359,8 @@ def dies(given, stop):
 
 local.run_worker = dies  # the spawned process imports this file again
 if __name__ == "__main__":
-    config = WorkerConfig(storage_url={URL!r}, study="s", artifact_root=Path("x"), device="cpu", threads=1,
-                          trial_timeout_s=1.0)
+    config = WorkerConfig(storage_url={URL!r}, study="s", artifact_root=Path("x"),
+                          options=WorkerOptions(device="cpu"))
     worker = local.LocalWorker(config)
     worker.wait(30)
     sys.stdout.write(repr(worker.end) + repr(config))

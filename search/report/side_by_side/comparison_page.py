@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from search.analysis.comparison import MEAN, Comparison
+from collections.abc import Sequence
+
+from search.analysis.comparison import MEAN, Comparison, Side
 from search.report.html import bullets, paragraph, table, with_commands
 from search.report.page import Chart, Section, page
 from search.report.side_by_side import comparison_figures
@@ -15,10 +17,34 @@ def comparison_page(comparison: Comparison, *, footer: str) -> str:
     """The whole file."""
     sides = comparison.sides
     names = [side.name for side in sides]
-    timelines = [(side.name, side.timeline) for side in sides]
-    header = ("", *names)
     sections = [
         Section(heading="What can be said", body=(bullets(map(with_commands, words(comparison))),)),
+        *_figures(sides),
+        Section(
+            heading="In numbers",
+            body=tuple(
+                part
+                for group, some in rows(comparison).items()
+                for part in (
+                    paragraph(group.capitalize(), kind="note"),
+                    table(("", *names), [(label, *cells) for label, cells in some]),
+                )
+            ),
+        ),
+    ]
+    lead = paragraph(
+        "Best on validation: ",
+        listed([f"{side.name} {estimated(side.best[MEAN])}" for side in sides]),
+        ".",
+        kind="lead",
+    )
+    task = sides[0].studied.record.spec.task
+    return page(f"{task}: {listed(names)}", sections, lead=lead, footer=footer)
+
+
+def _figures(sides: Sequence[Side]) -> list[Section]:
+    timelines = [(side.name, side.timeline) for side in sides]
+    return [
         Section(
             heading="Best so far",
             body=(
@@ -57,23 +83,4 @@ def comparison_page(comparison: Comparison, *, footer: str) -> str:
                 ),
             ),
         ),
-        Section(
-            heading="In numbers",
-            body=tuple(
-                part
-                for group, some in rows(comparison).items()
-                for part in (
-                    paragraph(group.capitalize(), kind="note"),
-                    table(header, [(label, *cells) for label, cells in some]),
-                )
-            ),
-        ),
     ]
-    lead = paragraph(
-        "Best on validation: ",
-        listed([f"{side.name} {estimated(side.best[MEAN])}" for side in sides]),
-        ".",
-        kind="lead",
-    )
-    task = sides[0].studied.record.spec.task
-    return page(f"{task}: {listed(names)}", sections, lead=lead, footer=footer)

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from search.launchers.base import WorkerRequirements
 from search.launchers.ray import gpu_share, refused
 from search.launchers.ray_cluster import Cluster
+from search.worker.options import WorkerOptions
 
 HERE = socket.gethostname()
 SERVER = "postgresql://tune@db/tune"
@@ -38,9 +38,8 @@ SERVER = "postgresql://tune@db/tune"
 def test_what_a_cluster_cannot_do_is_refused(
     cluster: Cluster, needs: dict[str, Any], words: str | None
 ) -> None:
-    said = refused(
-        cluster, WorkerRequirements(**{"storage_url": SERVER, "device": "auto", "threads": 1, **needs})
-    )
+    options = WorkerOptions(**{name: value for name, value in needs.items() if name != "storage_url"})
+    said = refused(cluster, options, needs.get("storage_url", SERVER))
     assert (said is None) == (words is None)
     assert words is None or words in str(said)
 

@@ -33,11 +33,11 @@ from search.service import confirm as service
 from search.service.compare import compare
 from search.service.look import trials
 from search.service.read_confirmation import confirmation
-from search.service.run import WorkerOptions
 from search.study.reading import open_reading
 from search.worker import trial_runner as attempt
 from search.worker.artifacts import KEEP
 from search.worker.context import prepare
+from search.worker.options import WorkerOptions
 from search.worker.spec import training_seed
 from search.worker.worker_loop import work
 
@@ -95,6 +95,20 @@ def test_seeds_are_shared_by_all_candidates_and_occur_in_no_search() -> None:
     assert len({seed(1, index, origin=3) for index in range(100)}) == 100
     searched = {training_seed(7, origin=number, confirming=None) for number in range(1000)}
     assert searched & {seed(1, index, origin=3) for index in range(100)} == set()
+
+
+def how_other_commands_show_it(url: str, tmp_path: Path, here: Command) -> None:
+    """Of a study twodigit whose confirmation has just been made."""
+    listed = here("studies", "--json", cwd=tmp_path).parsed
+    assert {row["study"]: row["confirms"] for row in listed}["twodigit.confirm"] == "twodigit"
+    assert "confirms twodigit" in here("studies", cwd=tmp_path).stdout
+    lucky = here("best", "twodigit.confirm", cwd=tmp_path).stdout
+    assert "`tune confirm twodigit` has the means" in lucky
+    rows = here("trials", "twodigit.confirm", "--json", cwd=tmp_path).parsed
+    first_leader = racing.leaders(trials(url, "twodigit").trials, 2)[0].number
+    assert rows[0]["confirming"] == {"candidate": first_leader, "seed": 0}
+    repeated = here("repeat", "twodigit.confirm", "--trial", "5", "--json", cwd=tmp_path).parsed
+    assert repeated["equal"], "its seed can be told from the database"
 
 
 class TestFromBeginningToEnd:
@@ -156,18 +170,7 @@ class TestFromBeginningToEnd:
         assert parsed["chosen"] == found.chosen
         assert parsed["test_value"] == pytest.approx(first.accuracy)
         assert len(parsed["looks"]) == 3
-
-        # how the other commands show it
-        listed = here("studies", "--json", cwd=tmp_path).parsed
-        assert {row["study"]: row["confirms"] for row in listed}["twodigit.confirm"] == "twodigit"
-        assert "confirms twodigit" in here("studies", cwd=tmp_path).stdout
-        lucky = here("best", "twodigit.confirm", cwd=tmp_path).stdout
-        assert "`tune confirm twodigit` has the means" in lucky
-        rows = here("trials", "twodigit.confirm", "--json", cwd=tmp_path).parsed
-        first_leader = racing.leaders(trials(url, "twodigit").trials, 2)[0].number
-        assert rows[0]["confirming"] == {"candidate": first_leader, "seed": 0}
-        repeated = here("repeat", "twodigit.confirm", "--trial", "5", "--json", cwd=tmp_path).parsed
-        assert repeated["equal"], "its seed can be told from the database"
+        how_other_commands_show_it(url, tmp_path, here)
 
     def test_more_seeds_keep_what_is_there(self, url: str, confirm: Confirm) -> None:
         before, _ = confirm(seeds=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import os
 import signal
@@ -18,14 +19,15 @@ from search.errors import Interrupted, TryAgain
 from search.launchers.base import Place
 from search.optuna_db.leftovers import sweep
 from search.optuna_db.storage import open_storage
-from search.records import Claim, State, StudyRecord, StudySpec, TrialRecord
+from search.records import Claim, Counts, State, StudyRecord, StudySpec, TrialRecord
 from search.service.create import RunRequest, create_or_resume
-from search.service.drive import _so_far
+from search.service.drive import End, _so_far, why_it_ended
 from search.service.look import StudyView, studies
-from search.service.run import WorkerOptions, serve
+from search.service.run import serve
 from search.service.watched import GAP_S, Watched
 from search.study.study import ActiveTrial, Study, StudyDeleted
 from search.worker.context import prepare
+from search.worker.options import WorkerOptions
 from search.worker.worker_loop import work
 
 STALL_S = 60
@@ -54,6 +56,43 @@ def test_a_run_that_is_stopped_says_what_was_best_so_far(plain_spec: StudySpec) 
     )
     assert "reference" not in told(best, trial(1, 0.8, "course-conv"))
     assert told(best, confirms="s") == "", "one lucky seed of a confirmation says nothing"
+
+
+@pytest.mark.parametrize(("end", "finished", "exhausted", "done", "reached", "options", "reason"), [
+    (End.STUDY_DONE, 9, False, False, False, {}, "finished"),
+    (End.WORKERS_DONE, 9, False, True, False, {}, "finished"),
+    (End.WORKERS_DONE, 10, False, True, True, {"target": 0.9, "timeout_s": 60}, "finished"),
+    (End.STUDY_DONE, 8, True, False, False, {}, "exhausted"),
+    (End.TIMEOUT, 8, True, False, False, {"timeout_s": 60}, "exhausted"),
+    (End.TIMEOUT, 8, False, False, False, {"timeout_s": 60}, "timeout"),
+    (End.TIMEOUT, 9, False, True, False, {"timeout_s": 60}, "timeout"),
+    (End.WORKERS_DONE, 8, False, True, False, {"timeout_s": 60}, "timeout"),  # too little is left for a trial
+    (End.TARGET, 8, False, False, True, {"target": 0.9}, "target"),
+    (End.WORKERS_DONE, 8, False, True, True, {"target": 0.9}, "target"),  # they saw it before the run did
+    (End.WORKERS_DONE, 8, False, True, True, {"target": 0.9, "timeout_s": 60}, "target"),
+    (End.WORKERS_DONE, 8, False, True, False, {"target": 0.9}, None),
+    (End.WORKERS_DONE, 8, False, True, False, {}, None),
+    (End.SIGNAL, 8, False, False, False, {}, None),
+    (End.GAVE_UP, 8, False, False, False, {"timeout_s": 60}, None),
+])  # fmt: skip
+def test_why_a_run_ended(
+    plain_spec: StudySpec,
+    end: End,
+    finished: int,
+    exhausted: bool,
+    done: bool,
+    reached: bool,
+    options: dict[str, float],
+    reason: str | None,
+) -> None:
+    record = StudyRecord(study_id=1, name="s", spec=plain_spec, target_trials=9, created=NOW)
+    last = dataclasses.replace(
+        snapshot(record, [], [], {}, moved={}, elapsed_s=1.0, finished_before=0),
+        counts=Counts(complete=finished),
+        exhausted=exhausted,
+    )
+    given = WorkerOptions(**options)  # type: ignore[arg-type]
+    assert why_it_ended(end, last, given, workers_done=done, reached=lambda _: reached) == reason
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from search.store.opened_file import OpenedFile
 from search.store.sql import SQLStore
 from search.study.reading import open_reading
 from search.study.study import Study
+from search.worker.options import WorkerOptions
 from search.worker.process import WorkerConfig, _work
 
 MOVED = "was moved or deleted while this command used it"
@@ -169,12 +170,12 @@ def test_a_run_tells_its_workers_which_file_is_meant(
             return start
 
     file = tmp_path / "run.db"
-    request = RunRequest(task="twodigit", trials=3, workers=1)
+    request = RunRequest(task="twodigit", trials=3, options=WorkerOptions(workers=1))
     with open_storage(url(file)) as storage:
         study, record = create_or_resume(storage, request, mnist)
         launcher: Any = Launcher()
         with pytest.raises(Started) as started:
-            drive(storage, study, record, request, launcher, watch=lambda _: None, detach=False)
+            drive(storage, study, record, request.options, launcher, watch=lambda _: None, detach=False)
     order = started.value.args[0]
     other = replace(file)
     monkeypatch.setattr(device, "prepare_process", lambda _: None)
@@ -260,7 +261,7 @@ def test_a_run_ends_with_a_sentence_and_writes_to_no_other_file(
     _, words = running.communicate(timeout=60)
     assert running.returncode == 78
     assert (MOVED if how == "moved" else REPLACED) in words
-    assert "should not happen" not in words
+    assert "unexpected error" not in words
     assert (file.read_bytes() == other) if how == "replaced" else not file.exists()
     (tmp_path / "away.db").rename(file)
     with open_storage(url(file)) as storage:  # nothing was lost with it

@@ -1,4 +1,4 @@
-"""What a storage URL may say: its options reach the driver, what cannot be meant is refused before anything
+"""What a storage URL may say: its options reach the driver, an invalid URL is refused before anything
 is written, and a wrong configuration is told from a server that is away."""
 
 from __future__ import annotations

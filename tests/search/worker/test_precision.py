@@ -24,8 +24,8 @@ from search.service import confirm as confirming
 from search.service.create import RunRequest, create_or_resume
 from search.service.look import found_trial
 from search.service.repeat import repeat
-from search.service.run import WorkerOptions
 from search.worker.context import WorkerContext, prepare
+from search.worker.options import WorkerOptions
 from search.worker.worker_loop import work
 
 CPU = torch.device("cpu")

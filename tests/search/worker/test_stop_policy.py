@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from search.service.drive import in_time
 from search.service.watched import Watched
 from search.study.study import ActiveTrial, Study
 from search.worker.context import WorkerContext, prepare
+from search.worker.options import WorkerOptions
 from search.worker.resume_checkpoints import discard_all
 from search.worker.stop_policy import MARGIN, START_S, StopPolicy
 from search.worker.worker_loop import work
@@ -27,7 +29,7 @@ CPU = torch.device("cpu")
 
 
 def context(
-    storage: Storage, mnist: Mnist, folder: Path, request: RunRequest = REQUEST, **limits: float
+    storage: Storage, mnist: Mnist, folder: Path, request: RunRequest = REQUEST, **limits: Any
 ) -> WorkerContext:
     create_or_resume(storage, request, mnist)
     return prepare(storage, request.name, mnist, folder, device=CPU, threads=1, **limits)
@@ -149,7 +151,7 @@ class TestTimeLimit:
     ) -> None:
         """A worker that ends because its run is over does not clear up as after the study's last trial."""
         with open_storage(sqlite_url) as storage:
-            here = context(storage, mnist, tmp_path, target=0.5)
+            here = context(storage, mnist, tmp_path, options=WorkerOptions(target=0.5))
             claim = storage.store.claim(here.study.study_id, here.worker.worker_id, lease_s=60)
             assert claim is not None
             done = here.study.ask(lambda trial_id: storage.store.attach(claim, trial_id))

@@ -202,6 +202,17 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*.safetensors"))
 
 
+def shown_files(url: str, study_id: int) -> list[Any]:
+    """The files of a study that the dashboard offers; each has the SHA-256 that is told of it."""
+    with open_reading(url) as reading:
+        shown = Showing(reading).study(study_id)
+        assert shown is not None
+        for file in shown.files:
+            with file.open() as opened:
+                assert hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256
+        return list(shown.files)
+
+
 class TestOnAServer:
     def test_every_command_works_in_a_folder_where_nothing_was_trained(
         self, storage: Storage, url: str, mnist: Mnist, tmp_path: Path, here: Command
@@ -229,14 +240,7 @@ class TestOnAServer:
 
         done = here("report", "twodigit", "--storage", url, cwd=third)
         assert (done.returncode, done.stderr) == (0, ""), "with the winner's mistakes"
-        with open_reading(url) as reading:
-            showing = Showing(reading)
-            shown = showing.study(context.study.study_id)
-            assert shown is not None
-            for file in shown.files:
-                with file.open() as opened:
-                    assert hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256
-        assert len(shown.files) == 4
+        assert len(shown_files(url, context.study.study_id)) == 4
 
         # A flipped bit is noticed by all of them, and mended by training the trial once more.
         content = bytearray(storage.store.weights_chunk(best, 0) or b"")

@@ -35,6 +35,7 @@ from search.worker import trial as trials_module
 from search.worker.artifacts import KEEP
 from search.worker.context import WorkerContext, prepare
 from search.worker.leases import LEASE_S, Leases
+from search.worker.options import WorkerOptions
 from search.worker.recovery import Reaper
 from search.worker.spec import decode, signature_of
 from search.worker.trial_runner import TrialRunner
@@ -410,7 +411,9 @@ class TestWork:
     def test_a_trial_that_takes_too_long_is_not_repeated(
         self, storage: Storage, mnist: Mnist, tmp_path: Path
     ) -> None:
-        here = dataclasses.replace(context(storage, mnist, tmp_path), trial_timeout_s=1e-6)
+        here = dataclasses.replace(
+            context(storage, mnist, tmp_path), options=WorkerOptions(trial_timeout_s=1e-6)
+        )
         with pytest.raises(GivenUp, match="it had 1e-06 s"):
             work(here, stop=lambda: False)
         trials = here.study.trials()
