@@ -55,7 +55,7 @@ HOW = {
     "tune confirm twodigit --top 3 --seeds 3": "--top 1 --seeds 1 --epochs 0.02 --workers 1",
     "tune confirm twodigit --top 1 --seeds 3 --widen 1.34 --epochs 24": "--seeds 1 --epochs 0.02 --workers 1",
     "tune export twodigit --out model": "",
-    "tune predict model picture.png": "",
+    "tune predict model image.png": "",
     # many-machines.md
     "tune run --task twodigit --trials 200 --detach": "--model mlp --trials 4 --epochs 0.02",
     "tune worker twodigit --workers 4": "--workers 1",
@@ -119,7 +119,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mnist: Mnist) -> Pat
     for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         monkeypatch.setenv(name, KERNELS_KEPT)  # which run_worker would leave behind
     monkeypatch.setattr(local, "LocalWorker", WorkerThread)
-    Image.new("L", (28, 42)).save(tmp_path / "picture.png")
+    Image.new("L", (28, 42)).save(tmp_path / "image.png")
     return tmp_path
 
 
