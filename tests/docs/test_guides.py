@@ -52,8 +52,8 @@ HOW = {
     # your-own-space.md
     "tune run --task twodigit --study mine --space space.toml --trials 50": CONV,
     # from-study-to-model.md
-    "tune confirm twodigit --top 3 --seeds 3": "--top 1 --seeds 1 --epochs 0.02 --workers 1",
-    "tune confirm twodigit --top 1 --seeds 3 --widen 1.34 --epochs 24": "--seeds 1 --epochs 0.02 --workers 1",
+    "tune confirm twodigit --top 3 --seeds 3": "--top 1 --seeds 2 --epochs 0.02 --workers 1",
+    "tune confirm twodigit --top 1 --seeds 3 --widen 1.34 --epochs 24": "--seeds 2 --epochs 0.02 --workers 1",
     "tune export twodigit --out model": "",
     "tune predict model image.png": "",
     # many-machines.md
