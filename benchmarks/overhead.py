@@ -2,12 +2,13 @@
 
 A trial here is everything that a worker does for one, with nothing trained. Studies are filled with made-up
 trials (made_up.py). On each, whole trials then run through the same calls
-as in a worker: claim, ask, attach, draw, parameters noted, five points of the curve with their judgements,
+as in a worker: claim, ask, attach, draw, parameters noted, five points of the curve with their judgments,
 the end, the slot settled. Milliseconds of CPU are this process's own; wall time has the disk, the server and
-neighbours on the machine in it. Databases of servers are made for the occasion and dropped.
+neighbors on the machine in it. Databases of servers are made for the occasion and dropped.
 
     python benchmarks/overhead.py
     python benchmarks/overhead.py --storage sqlite --trials 100 --samplers tpe --pruners asha
+    python benchmarks/overhead.py --storage sqlite --tables storages   # creating and opening a storage
 """
 
 import argparse
@@ -150,7 +151,12 @@ def memory():
         return int(file.read().split()[1]) * resource.getpagesize() / 2**20
 from search.optuna_db.storage import open_storage
 from search.study.study import Study
-if kind == "worker":
+if kind == "storage":
+    before, wall, cpu = memory(), time.perf_counter(), time.process_time()
+    open_storage(url).close()
+    seconds = time.perf_counter() - wall
+    out = {"seconds": seconds, "cpu": time.process_time() - cpu, "mb": memory() - before}
+elif kind == "worker":
     import torch
     from pathlib import Path
     from data.datasets.mnist import load
@@ -234,6 +240,9 @@ def database(kind: str) -> Iterator[str | None]:
         engine.dispose()
 
 
+FIRST_STORAGES, LATER_STORAGES = 5, 20
+"""Storages that fresh processes create and open, and that this process does."""
+
 PARTS = ("all", "ask and draw", "report and judge", "claims", "end")
 
 
@@ -266,6 +275,29 @@ def fresh(url: str, names: Mapping[int, str], kind: str) -> None:
             print(f"| {label} | {n:,} | {cells[0]:.2f} | {cells[1]:.2f} | {cells[2]:.0f} |", flush=True)
 
 
+def storages(kind: str) -> None:
+    """The table of creating a storage in an empty database and of opening one that is there."""
+    first: dict[str, list[float]] = {"created": [], "opened": []}
+    later: dict[str, list[float]] = {"created": [], "opened": []}
+    for index in range(FIRST_STORAGES + LATER_STORAGES + 1):
+        with database(kind) as url:
+            if url is None:
+                return
+            for what in ("created", "opened"):  # the second time it is there
+                if index < FIRST_STORAGES:
+                    first[what].append(1000 * child("storage", url, "")["cpu"])
+                    continue
+                cpu = time.process_time()
+                open_storage(url).close()
+                if index > FIRST_STORAGES:  # the one before reads Optuna's migrations for this process
+                    later[what].append(1000 * (time.process_time() - cpu))
+    print(f"\n**Storages, {kind}**, milliseconds of CPU, median (middle half)\n")
+    print(f"| storage | first of a process, n = {FIRST_STORAGES} | later ones, n = {LATER_STORAGES} |")
+    print("|---|--:|--:|")
+    for what in first:
+        print(f"| {what} | {spread(first[what])} | {spread(later[what])} |", flush=True)
+
+
 def commands(url: str, names: Mapping[int, str], kind: str) -> None:
     """The table of commands, on the two largest studies."""
     print(f"\n**Commands, {kind}**, whole processes, median of n = 5, seconds\n")
@@ -289,13 +321,15 @@ def main() -> None:
     parser.add_argument("--samplers", nargs="+", default=["tpe"])
     parser.add_argument("--pruners", nargs="+", default=["asha"])
     parser.add_argument("--lives", type=int, default=30, help="trials measured on each study")
-    parser.add_argument("--tables", nargs="+", default=["trial", "fresh", "commands"])
+    parser.add_argument("--tables", nargs="+", default=["storages", "trial", "fresh", "commands"])
     arguments = parser.parse_args()
     for kind in arguments.storage:
         with database(kind) as url, tempfile.TemporaryDirectory() as folder:
             if url is None:
                 print(f"\n{kind}: no server answers; skipped")
                 continue
+            if "storages" in arguments.tables:
+                storages(kind)
             names = {n: f"filled-{n}" for n in arguments.trials}
             with open_storage(url) as storage:
                 if "trial" in arguments.tables:

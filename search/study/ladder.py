@@ -14,7 +14,7 @@ def halvings_of(early_evaluations: int, epochs: float) -> int:
     """Reports within the first epoch of a new study whose trials have so many epochs.
 
     early_evaluations: the task's. Earlier ones than its first decide nothing that would be fair
-    (docs/decisions/005), and each costs as much as training on 900 to 1,400 pictures (017).
+    (docs/decisions/005), and each costs as much as training on 900 to 1,400 images (docs/decisions/017).
     """
     return early_evaluations if epochs >= 1 else SHORT
 

@@ -1,0 +1,155 @@
+"""Every `tune` command in the shell blocks of the guides runs, in their order, in a folder of its own.
+
+Commands that would take minutes get smaller values. HOW says which: its options are put at the end of the
+command, where the last value of an option counts. Commands that serve or wait until somebody stops them, or
+need a cluster, are only parsed. A command of a guide that is in neither table fails.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+import typer
+from PIL import Image, ImageDraw
+
+from data.mnist import Mnist
+from search.cli.app import app, run_command
+from search.launchers import local
+from search.launchers.base import Place
+from search.worker.process import KERNELS_KEPT, WorkerConfig, WorkerExit, run_worker
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+GUIDES = sorted((ROOT / "docs" / "guide").glob("*.md"))
+
+TINY = "--model mlp --trials 4 --epochs 0.02 --workers 1"
+"""Four trials, the published networks among them, of 720 images each."""
+CONV = "--trials 3 --epochs 0.01 --workers 1"
+"""One network of the space file beside the published ones, of 360 images each."""
+
+HOW = {
+    # first-study.md
+    "tune run --task twodigit --trials 100": TINY,
+    "tune run --study twodigit --trials 150": "--trials 5 --workers 1",
+    "tune run --task twodigit --study first --model mlp --epochs 0.5 --trials 10": TINY,
+    "tune run --task sum --trials 30": TINY,
+    "tune run --task twodigit --study long --epochs 12 --trials 50": TINY,
+    "tune run --task twodigit --study exact --pruner none --trials 40": TINY,
+    "tune run --task twodigit --target 0.985 --timeout 600": "--trials 6 --workers 1",
+    "tune studies": "",
+    "tune trials twodigit": "",
+    "tune best twodigit": "",
+    "tune report twodigit --out report.html": "",
+    "tune run --task twodigit --study small --model mlp --trials 50": TINY,
+    "tune compare twodigit small --out compare.html": "",
+    "tune repeat twodigit --trial 7": "--trial 3",
+    # your-own-space.md
+    "tune run --task twodigit --study mine --space space.toml --trials 50": CONV,
+    # from-study-to-model.md
+    "tune confirm twodigit --top 3 --seeds 3": "--top 1 --seeds 2 --epochs 0.02 --workers 1",
+    "tune confirm twodigit --top 1 --seeds 3 --widen 1.34 --epochs 24": "--seeds 2 --epochs 0.02 --workers 1",
+    "tune export twodigit --out model": "",
+    "tune predict model image.png": "",
+    # many-machines.md
+    "tune run --task twodigit --trials 200 --detach": "--model mlp --trials 4 --epochs 0.02",
+    "tune worker twodigit --workers 4": "--workers 1",
+}
+"""Command of a guide -> the options that the test adds."""
+
+PARSED = {
+    "tune dashboard": "serves until it is stopped; tests/search/test_dashboard.py",
+    "tune demo model": "serves until it is stopped; tests/search/test_demo.py",
+    "tune worker --forever --workers 4": "waits until it is stopped; tests/search/test_processes.py",
+    "tune run --task twodigit --trials 200 --engine ray --address auto": "needs a Ray cluster; `make ray`",
+}
+"""Command of a guide -> why it is only parsed, and what runs it."""
+
+GIVEN = {"from-study-to-model.md": ["tune run --task twodigit --trials 100"]}
+"""Guide -> the commands of an earlier guide that it builds on."""
+
+
+class WorkerThread:
+    """A worker in this process, in place of one of its own: that would import torch anew for each command."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        self.place = Place(socket.gethostname(), os.getpid())
+        self.end: WorkerExit | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, args=(config,), daemon=True)
+        self._thread.start()
+
+    def _work(self, config: WorkerConfig) -> None:
+        end = WorkerExit(how="gave up", words="The worker raised an error.")
+        try:
+            end = run_worker(config, self._stopping.is_set)
+        finally:
+            self.end = end
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def wait(self, timeout_s: float) -> None:
+        self._thread.join(timeout_s)
+
+    kill = stop
+
+
+def commands(page: Path) -> list[str]:
+    """The `tune` commands in the shell blocks of a page, without comments."""
+    return [
+        line.split("#")[0].strip()
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+        for line in block.splitlines()
+        if line.startswith("tune ")
+    ]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mnist: Mnist) -> Path:
+    """An empty current folder with its own storage; workers are threads, and MNIST is there."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("TUNE_STORAGE", "TUNE_ARTIFACTS"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        monkeypatch.setenv(name, KERNELS_KEPT)  # which run_worker would leave behind
+    monkeypatch.setattr(local, "LocalWorker", WorkerThread)
+    image = Image.new("L", (28, 42))
+    ImageDraw.Draw(image).line([(14, 4), (14, 38)], fill=255, width=3)
+    image.save(tmp_path / "image.png")
+    return tmp_path
+
+
+def test_every_command_is_in_one_of_the_tables_and_every_entry_is_used() -> None:
+    used = {line for page in (README, *GUIDES) for line in commands(page)}
+    assert sorted(used) == sorted([*HOW, *PARSED])
+
+
+@pytest.mark.parametrize("line", sorted(PARSED))
+def test_a_command_that_does_not_end_by_itself_is_parsed(line: str) -> None:
+    _, name, *arguments = shlex.split(line)
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]  # a group has them
+    context = command.make_context(name, arguments)  # raises where an option or a value is wrong
+    assert context.params
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda page: page.stem)
+def test_the_commands_of_a_guide_run(guide: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for text in re.findall(r"```toml\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL):
+        (folder / "space.toml").write_text(text, encoding="utf-8")
+    lines = [line for line in [*GIVEN.get(guide.name, []), *commands(guide)] if line not in PARSED]
+    for line in lines:
+        capsys.readouterr()
+        code = run_command(shlex.split(f"{line} {HOW[line]}")[1:], debug=False)
+        printed = capsys.readouterr()
+        assert code == 0, f"{line}\n{printed.out}\n{printed.err}"
+        assert printed.out.strip() or "--out" in line, f"{line} prints nothing"
+        for made in re.findall(r"--out (\S+)", line):
+            assert (folder / made).exists()
+    assert lines
