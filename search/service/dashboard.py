@@ -7,7 +7,7 @@ from __future__ import annotations
 import datetime
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from search.analysis.ranking import best_point
 from search.analysis.timeline import timeline
 from search.errors import TuneError
 from search.optuna_db.storage import open_storage
-from search.records import Counts, State, StudyRecord
+from search.records import CheckpointRecord, Counts, Point, State, StudyRecord, TrialRecord
 from search.report import dashboard_notes
 from search.report.side_by_side import comparison_figures
 from search.serve.server import THREADS, Server
@@ -100,6 +100,29 @@ class _Made:
     shown: Shown
 
 
+def _trial_notes(
+    record: StudyRecord,
+    ranked: Sequence[CheckpointRecord],
+    trials: Mapping[int, TrialRecord],
+    curves: Mapping[int, Sequence[Point]],
+    *,
+    measurements: int,
+) -> dict[int, str]:
+    """The notes of trials with kept weights, by trial. ranked: complete trials first, best first."""
+    number_input = takes_number(record.spec.task)
+    notes = {}
+    for rank, each in enumerate(ranked, start=1):
+        trial = trials[each.trial_id]
+        point = next((p for p in curves[each.trial_id] if p.images == each.images), None)
+        if point is not None:
+            settings = shown_settings(trial.settings, number_input=number_input)
+            place = rank if trial.state is State.COMPLETE else None
+            notes[each.trial_id] = dashboard_notes.trial_card(
+                place, record, point, each, settings, measurements=measurements
+            )
+    return notes
+
+
 class Showing:
     """What the dashboard is shown of each study, made anew where trials have ended since.
 
@@ -171,15 +194,6 @@ class Showing:
             (each for each in kept if each.trial_id in leaders and curves.get(each.trial_id)),
             key=lambda each: leaders[each.trial_id].state is not State.COMPLETE,
         )
-        notes = {}
-        for rank, each in enumerate(ranked, start=1):
-            point = next((p for p in curves[each.trial_id] if p.images == each.images), None)
-            if point is not None:
-                settings = shown_settings(leaders[each.trial_id].settings, number_input=number_input)
-                place = rank if leaders[each.trial_id].state is State.COMPLETE else None
-                notes[each.trial_id] = dashboard_notes.trial_card(
-                    place, record, point, each, settings, measurements=tried
-                )
         by_name = {f"trial {leaders[each.trial_id].number}": curves[each.trial_id] for each in ranked}
         named = [(record.name, line)]
         figures = {
@@ -190,7 +204,7 @@ class Showing:
         weights = BestWeights.of(self._reading.location, record, store)
         return Shown(
             note=note,
-            trial_notes=notes,
+            trial_notes=_trial_notes(record, ranked, leaders, curves, measurements=tried),
             figures={name: comparison_figures.alone(draw(), name) for name, draw in figures.items()},
             files=tuple(
                 ShownFile(

@@ -43,6 +43,9 @@ head_points = Table(
 NAMES = frozenset(metadata.tables)
 
 
+_OF_A_HEAD = ("train/loss", "train/accuracy", "validation/loss", "validation/accuracy")
+
+
 def copy_some(connection: Connection, trials: int) -> int:
     """Copies the reports of so many trials whose reports are not all there yet; returns how many trials.
 
@@ -63,8 +66,7 @@ def copy_some(connection: Connection, trials: int) -> int:
         columns.validation_accuracy,
     ).order_by(columns.trial_id, columns.images, columns.position)
     for trial_id, images, head, *numbers in raw(connection, heads.where(_between(columns.trial_id, ids))):
-        names = (f"train/loss/{head}", f"train/accuracy/{head}")
-        names += (f"validation/loss/{head}", f"validation/accuracy/{head}")
+        names = [f"{part}/{head}" for part in _OF_A_HEAD]
         metrics[trial_id, images].update(zip(names, numbers, strict=True))
     rows = []
     of_points = select(*points.c).where(_between(points.c.trial_id, ids))

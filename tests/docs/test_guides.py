@@ -18,7 +18,7 @@ import pytest
 import typer
 from PIL import Image, ImageDraw
 
-from data.mnist import Mnist
+from data.datasets.mnist import Mnist
 from search.cli.app import app, run_command
 from search.launchers import local
 from search.launchers.base import Place
