@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import itemgetter
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Table, or_, select
 
 from search.optuna_db import optuna_tables as tables
 from search.optuna_db.optuna_tables import as_word, number_of
-from search.optuna_db.ownership import own_trials, rows_of
+from search.optuna_db.ownership import Fetch, own_trials, rows_of
 from search.records import State, Value
 from search.store.database import raw
 
@@ -157,66 +157,96 @@ def read_facts(
     rows = raw(connection, query.where(condition).order_by(t.number, t.trial_id))
     if not rows:
         return []
-    params: dict[int, dict[str, tuple[float, str]]] = {row[0]: {} for row in rows}
-    attributes: dict[Table, dict[int, dict[str, Any]]] = {
-        tables.user_attributes: {each: {} for each in params},
-        tables.system_attributes: {each: {} for each in params},
-    }
-    steps: dict[int, dict[int, float]] = {each: {} for each in params}
-    values: dict[int, dict[int, float]] = {each: {} for each in params}
-    faults: dict[int, list[str]] = {}
-    p, s, v = tables.params.c, tables.steps.c, tables.values.c
-    # Trials may have come since the first query; they wait for the next look.
+    read = _Read({row[0]: _Parts() for row in rows})
     if drawn_and_reported:
-        drawn = fetch(p.trial_id, p.param_id, p.param_name, p.param_value, p.distribution_json)
-        drawn.sort(key=itemgetter(1))
-        for trial_id, _, name, number, kind in drawn:
-            if trial_id in params:
-                params[trial_id][name] = (number, kind)
-        for trial_id, step, value, kind in fetch(
-            s.trial_id, s.step, s.intermediate_value, as_word(s.intermediate_value_type)
-        ):
-            if trial_id in params:
-                steps[trial_id][step] = number_of(value, kind)
-    for table in attributes if system else (tables.user_attributes,):
-        for trial_id, key, text in fetch(table.c.trial_id, table.c.key, table.c.value_json):
-            if trial_id in params:
-                try:
-                    attributes[table][trial_id][key] = json.loads(text)
-                except (TypeError, ValueError, RecursionError) as error:
-                    faults.setdefault(trial_id, []).append(f"{FOREIGN_VALUE} ({_named(key, error)})")
-    for trial_id, objective, value, kind in fetch(v.trial_id, v.objective, v.value, as_word(v.value_type)):
-        if isinstance(objective, int) and trial_id in params:
-            values[trial_id][objective] = number_of(value, kind)
+        read.drawn(fetch)
+        read.reported(fetch)
+    read.attributes(fetch, tables.user_attributes, lambda parts: parts.user)
+    if system:
+        read.attributes(fetch, tables.system_attributes, lambda parts: parts.system)
+    read.values(fetch)
     own = own_trials(connection, fetch, {row[0]: (row[2], STATES.get(row[3])) for row in rows})
-    found = []
-    for trial_id, number, _, word, *moments in rows:
-        state = STATES.get(word)
-        if state is None:
-            faults.setdefault(trial_id, []).append("its state is none of Optuna's")
-        try:
-            started, finished = map(_moment, moments)
-        except (TypeError, ValueError):
-            started = finished = None
-            faults.setdefault(trial_id, []).append("its beginning or its end is no moment in time")
-        found.append(
-            Facts(
-                trial_id=trial_id,
-                number=number,
-                state=State.FAILED if state is None else state,
-                value=values[trial_id].pop(0, None),
-                further=tuple(value for _, value in sorted(values[trial_id].items())),
-                params=params[trial_id],
-                user=attributes[tables.user_attributes][trial_id],
-                system=attributes[tables.system_attributes][trial_id],
-                steps=steps[trial_id],
-                started=started,
-                finished=finished,
-                own=trial_id in own,
-                faults=tuple(faults.get(trial_id, ())),
-            )
-        )
-    return found
+    return [_facts(row, read.parts[row[0]], own=row[0] in own) for row in rows]
+
+
+@dataclass(slots=True)
+class _Parts:
+    """What the tables beside that of the trials have on one trial."""
+
+    params: dict[str, tuple[float, str]] = field(default_factory=dict)
+    user: dict[str, Any] = field(default_factory=dict)
+    system: dict[str, Any] = field(default_factory=dict)
+    steps: dict[int, float] = field(default_factory=dict)
+    values: dict[int, float] = field(default_factory=dict)
+    """by objective"""
+    faults: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Read:
+    """Reads one table after the other. Trials that came since the first query wait for the next look."""
+
+    parts: dict[int, _Parts]
+
+    def drawn(self, fetch: Fetch) -> None:
+        p = tables.params.c
+        rows = fetch(p.trial_id, p.param_id, p.param_name, p.param_value, p.distribution_json)
+        for trial_id, _, name, number, kind in sorted(rows, key=itemgetter(1)):
+            if trial_id in self.parts:
+                self.parts[trial_id].params[name] = (number, kind)
+
+    def reported(self, fetch: Fetch) -> None:
+        s = tables.steps.c
+        kind_of = as_word(s.intermediate_value_type)
+        for trial_id, step, value, kind in fetch(s.trial_id, s.step, s.intermediate_value, kind_of):
+            if trial_id in self.parts:
+                self.parts[trial_id].steps[step] = number_of(value, kind)
+
+    def attributes(self, fetch: Fetch, table: Table, into: Callable[[_Parts], dict[str, Any]]) -> None:
+        for trial_id, key, text in fetch(table.c.trial_id, table.c.key, table.c.value_json):
+            parts = self.parts.get(trial_id)
+            if parts is None:
+                continue
+            try:
+                into(parts)[key] = json.loads(text)
+            except (TypeError, ValueError, RecursionError) as error:
+                parts.faults.append(f"{FOREIGN_VALUE} ({_named(key, error)})")
+
+    def values(self, fetch: Fetch) -> None:
+        v = tables.values.c
+        for trial_id, objective, value, kind in fetch(
+            v.trial_id, v.objective, v.value, as_word(v.value_type)
+        ):
+            if isinstance(objective, int) and trial_id in self.parts:
+                self.parts[trial_id].values[objective] = number_of(value, kind)
+
+
+def _facts(row: Sequence[Any], parts: _Parts, *, own: bool) -> Facts:
+    """Of a row of the table of trials, as `read_facts` asks for it."""
+    trial_id, number, _, word, *moments = row
+    state, faults = STATES.get(word), list(parts.faults)
+    if state is None:
+        faults.append("its state is none of Optuna's")
+    try:
+        started, finished = map(_moment, moments)
+    except (TypeError, ValueError):
+        started = finished = None
+        faults.append("its beginning or its end is no moment in time")
+    return Facts(
+        trial_id=trial_id,
+        number=number,
+        state=State.FAILED if state is None else state,
+        value=parts.values.get(0),
+        further=tuple(value for objective, value in sorted(parts.values.items()) if objective > 0),
+        params=parts.params,
+        user=parts.user,
+        system=parts.system,
+        steps=parts.steps,
+        started=started,
+        finished=finished,
+        own=own,
+        faults=tuple(faults),
+    )
 
 
 FOREIGN_VALUE = "it holds a value that Optuna did not write"
