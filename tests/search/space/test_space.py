@@ -314,6 +314,10 @@ class TestFile:
         divisor = Fixed(1, when={"model": "conv"})
         assert domains.get("divisor") == (divisor if "conv" in families else None)
         assert set(domains) == set(entries)
+        same = {name: domain for name, domain in domains.items() if name in old}
+        assert same.items() <= default_space(families).domains.items(), (
+            "with the conditions that they always had"
+        )
 
 
 def _entry(legal: Domain) -> st.SearchStrategy[object]:
