@@ -281,8 +281,7 @@ DEFAULT_EPOCHS: Mapping[str, float] = MappingProxyType({"twodigit": 8, "sum": 4}
 
 EARLY_LOOKS: Mapping[str, int] = MappingProxyType({"twodigit": 3, "sum": 2})
 """Looks within the first epoch, the first after 1/8 (docs/decisions/020) or 1/4 of it. A sum is harder to
-begin with: after 1/8 narrow networks stand higher than the wide ones that will beat them
-(docs/decisions/024)."""
+begin with: after 1/8 narrow networks stand higher than the wide ones that will beat them (024)."""
 
 NORM_IMAGES = 512
 """`StudySpec.norm_images` of a new study (docs/decisions/028)."""

@@ -15,7 +15,7 @@ def halvings_of(task: str, epochs: float) -> int:
     """Reports within the first epoch of a new study of this task whose trials have so many epochs.
 
     Earlier ones than the task's first look decide nothing that would be fair (docs/decisions/005), and each
-    costs as much as training on 900 to 1,400 images (docs/decisions/017).
+    costs as much as training on 900 to 1,400 pictures (017).
     """
     return EARLY_LOOKS[task] if epochs >= 1 else SHORT
 
