@@ -21,7 +21,7 @@ from search.store.database import PATIENCE_S
 from search.store.location import locate
 from search.study.reading import find_id, open_reading
 from search.study.storage import open_storage
-from search.tasks import task_named
+from search.tasks import TaskAbsent, task_named
 
 if TYPE_CHECKING:
     from data.datasets.source import Progress
@@ -165,11 +165,11 @@ def join(
         keep_to_one_host(storage, stop)
         delete_what_others_left(storage, tell)
         study, record = find(storage, name)
+        source = task_named(record.spec.task).source  # first: what a machine lacks is no mistake in a flag
         request = options.request(record.spec.task, name, record.target_trials)
         check(request)
         stage(_STARTING[request.engine])
         with launcher_for(request, storage_url) as engine:
-            source = task_named(record.spec.task).source
             stage(CHECKING.format(source.title))
             fetch_data(source, progress=progress)
             stage(WORKERS)
@@ -223,6 +223,10 @@ def serve(
                     continue
             except TryAgain as error:
                 tell(str(error))
+            except TaskAbsent as error:  # other studies go on
+                assert name is not None, "it is the study's task"
+                tell(f"{name}: {error}")
+                shelved[name] = time.monotonic()
             except (Interrupted, ConfigError):
                 raise
             except TuneError as error:
