@@ -105,7 +105,7 @@ def measured(settings: dict[str, Value], seed: int, mnist: Mnist, rungs: tuple[i
         start = max(0, training.images - count)
         batches = islice(streams[kind].batches(NORM_BATCH, start=start), count // NORM_BATCH)
         with precision_context(spec.training.precision, device):
-            return with_statistics_of((batch.image for batch in batches), training.judged)
+            return with_statistics_of((batch.image for batch in batches), training.eval_model)
 
     scores: dict[str, float] = {}
     seconds: dict[str, float] = {}

@@ -49,7 +49,7 @@ def cost(settings: Mapping[str, Value], task: Task, mnist: Mnist) -> tuple[float
             )
         )
         trained = time.process_time()
-        evaluate(training.judged, validation, limit=1000, precision=spec.training.precision)
+        evaluate(training.eval_model, validation, limit=1000, precision=spec.training.precision)
         trains.append(trained - began)
         evaluations.append(time.process_time() - trained)
     examples = steps * spec.training.batch_size

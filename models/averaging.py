@@ -20,7 +20,7 @@ class Average:
     as a power of the time, so the window grows with the run and no constant has to fit its length (Karras et
     al. 2024, arXiv 2312.02696, section 3.1). Averaging takes out the noise that a high learning rate leaves
     in the weights, long before the schedule has lowered it: the numbers are in docs/decisions/005. Statistics
-    of batch normalisation are averaged like weights.
+    of batch normalization are averaged like weights.
     """
 
     def __init__(self, network: Network, share: float) -> None:

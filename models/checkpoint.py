@@ -15,11 +15,11 @@ from models.network import ModelConfig, Network, Signature, build, config_from_j
 from search.files import write_whole
 
 FORMAT = "tune-checkpoint-1"
-NO_SUM = "0" * 64
-SUM_FIELD = re.compile(rb'\\"content_sha256\\": \\"([0-9a-f]{64})\\"')
+NO_CHECKSUM = "0" * 64
+CHECKSUM_FIELD = re.compile(rb'\\"content_sha256\\": \\"([0-9a-f]{64})\\"')
 """Where the content's SHA-256 stands: inside the header's one metadata entry, itself JSON, hence the
-backslashes. The sum is taken over the whole file with NO_SUM in its place, so it covers every byte but
-itself."""
+backslashes. It is taken over the whole file with NO_CHECKSUM in its place: it covers every byte but itself.
+"""
 
 
 class CheckpointCorrupt(ValueError):
@@ -94,7 +94,7 @@ def checkpoint_bytes(
     """
     entry = {
         "format": FORMAT,
-        "content_sha256": NO_SUM,
+        "content_sha256": NO_CHECKSUM,
         "config": json.loads(config_to_json(config)),
         "signature": asdict(signature),
         "metadata": dict(metadata or {}),
@@ -102,14 +102,14 @@ def checkpoint_bytes(
     # One metadata entry, because safetensors writes several in an order that changes from run to run.
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     content = safetensors.torch.save(plain, metadata={"checkpoint": json.dumps(entry)})
-    content_sum = hashlib.sha256(content).hexdigest()
-    return content.replace(NO_SUM.encode(), content_sum.encode(), 1)
+    content_checksum = hashlib.sha256(content).hexdigest()
+    return content.replace(NO_CHECKSUM.encode(), content_checksum.encode(), 1)
 
 
 def load_checkpoint(path: Path, *, expected_sha256: str | None = None) -> Checkpoint:
     """Reads and verifies a checkpoint. Raises CheckpointCorrupt, or OSError where the file cannot be read.
 
-    expected_sha256: what save_checkpoint returned; None: the file's own sum alone decides.
+    expected_sha256: what save_checkpoint returned; None: the file's own checksum alone decides.
     """
     return parse_checkpoint(path.read_bytes(), path, expected_sha256=expected_sha256)
 
@@ -119,20 +119,21 @@ def parse_checkpoint(content: bytes, source: Path | str, *, expected_sha256: str
 
     source: where the content came from, for the message of the error. expected_sha256: see load_checkpoint.
     """
-    file_sum = hashlib.sha256(content).hexdigest()
-    if expected_sha256 is not None and file_sum != expected_sha256:
-        raise CheckpointCorrupt(source, expected=f"SHA-256 {expected_sha256}", found=file_sum)
-    stated = SUM_FIELD.search(content)
+    file_checksum = hashlib.sha256(content).hexdigest()
+    if expected_sha256 is not None and file_checksum != expected_sha256:
+        raise CheckpointCorrupt(source, expected=f"SHA-256 {expected_sha256}", found=file_checksum)
+    stated = CHECKSUM_FIELD.search(content)
     if stated is None:
         raise CheckpointCorrupt(
             source, expected=f"a {FORMAT} header", found=f"{len(content)} bytes without one"
         )
     whole, blank = memoryview(content), hashlib.sha256()
-    for part in (whole[: stated.start(1)], NO_SUM.encode(), whole[stated.end(1) :]):
+    for part in (whole[: stated.start(1)], NO_CHECKSUM.encode(), whole[stated.end(1) :]):
         blank.update(part)
-    content_sum = blank.hexdigest()
-    if content_sum != stated[1].decode():
-        raise CheckpointCorrupt(source, expected=f"content SHA-256 {stated[1].decode()}", found=content_sum)
+    content_checksum = blank.hexdigest()
+    if content_checksum != stated[1].decode():
+        expected = f"content SHA-256 {stated[1].decode()}"
+        raise CheckpointCorrupt(source, expected=expected, found=content_checksum)
     try:
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         entry = json.loads(header["__metadata__"]["checkpoint"])
@@ -143,7 +144,7 @@ def parse_checkpoint(content: bytes, source: Path | str, *, expected_sha256: str
             signature=signature_from(entry["signature"]),
             tensors=safetensors.torch.load(content),
             metadata=entry["metadata"],
-            sha256=file_sum,
+            sha256=file_checksum,
         )
     except (SafetensorError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise CheckpointCorrupt(source, expected=f"a {FORMAT} file", found=f"{error!r}") from error

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 Padding = Literal["same", "valid"]
 
 
-class PictureTooSmall(InvalidConfig):
-    """The blocks leave less of the picture than the network needs."""
+class ImageTooSmall(InvalidConfig):
+    """The blocks leave less of the image than the network needs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,10 +32,10 @@ class ConvConfig:
     blocks: int = 2
     """Each ends with a pooling that halves height and width (rounding down); at least 1."""
     stem: int = 1
-    """Convolutions in the first block, which sees the whole picture and costs most; at least 1."""
+    """Convolutions in the first block, which sees the whole image and costs most; at least 1."""
     convolutions: int = 1
     """In each later block, one after the other; at least 1. With two the second sees what the first found
-    before the picture is halved, as in VGG: docs/decisions/016."""
+    before the image is halved, as in VGG: docs/decisions/016."""
     channels: int = 8
     """Output channels of the first block."""
     growth: float = 2.0
@@ -50,19 +50,19 @@ class ConvConfig:
     hidden: int = 128
     """Units of the first hidden linear layer."""
     hidden_layers: int = 1
-    """Linear layers between the picture's features and the heads; 0: the heads sit on the features."""
+    """Linear layers between the image's features and the heads; 0: the heads sit on the features."""
     hidden_taper: float = 1.0
     """Each hidden layer is this many times as wide as the one before."""
     hidden_activation: bool = True
     """Whether `activation` follows the hidden layers too; the course's network has none there."""
     batch_norm: bool = False
-    """Batch normalisation before each block's activation; such a convolution has no bias."""
+    """Batch normalization before each block's activation; such a convolution has no bias."""
     activation: Activation = "relu"
     """After each block, each hidden layer (see `hidden_activation`) and the number's linear layer."""
     dropout: float = 0.0
     """Probability that a hidden unit (without hidden layers: a feature) is left out in training; 0: never."""
     number_width: int = 0
-    """Features that a linear layer and `activation` make of the one-hot number before it joins the picture's
+    """Features that a linear layer and `activation` make of the one-hot number before it joins the image's
     features; 0: the one-hot number joins as it is. Without effect where the signature has no number."""
 
     def __post_init__(self) -> None:
@@ -101,7 +101,7 @@ class ConvConfig:
         return tapered(self.hidden, self.hidden_taper, self.hidden_layers)
 
     def sizes(self, image: tuple[int, int, int]) -> tuple[tuple[int, int, int], ...]:
-        """(channels, height, width) after each block. Raises PictureTooSmall where a side vanishes."""
+        """(channels, height, width) after each block. Raises ImageTooSmall where a side vanishes."""
         _, height, width = image
         a_convolution = 0 if self.padding == "same" else self.kernel - 1
         sizes = []
@@ -111,31 +111,31 @@ class ConvConfig:
             lost = convolutions * a_convolution
             height, width = (height - lost) // 2, (width - lost) // 2
             if height < 1 or width < 1:
-                raise PictureTooSmall(f"{self._shrinking(image)} below 1 pixel in block {block}")
+                raise ImageTooSmall(f"{self._shrinking(image)} below 1 pixel in block {block}")
             sizes.append((channels, height, width))
         return tuple(sizes)
 
     def check_training(self, image: tuple[int, int, int], batch_size: int) -> None:
-        """Raises PictureTooSmall where such pictures, so many in a batch, cannot be trained on.
+        """Raises ImageTooSmall where such images, so many in a batch, cannot be trained on.
 
-        Batch normalisation takes the deviation of a channel over batch and pixels: torch refuses a single
+        Batch normalization takes the deviation of a channel over batch and pixels: torch refuses a single
         value. Before the last pooling there are always more.
         """
         _, height, width = self.sizes(image)[-1]
         if self.batch_norm and batch_size * height * width == 1:
-            raise PictureTooSmall(
+            raise ImageTooSmall(
                 f"batch_size=1 leaves batch_norm one value a channel: {self._shrinking(image)} to 1 pixel"
             )
 
     def _shrinking(self, image: tuple[int, int, int]) -> str:
         return (
             f"blocks={self.blocks}, stem={self.stem}, convolutions={self.convolutions}, "
-            f"kernel={self.kernel}, padding={self.padding} shrink a picture of {image[1]}×{image[2]}"
+            f"kernel={self.kernel}, padding={self.padding} shrink an image of {image[1]}×{image[2]}"
         )
 
 
 def parts(config: ConvConfig, image: tuple[int, int, int]) -> Parts:
-    """The parts for pictures of that (channels, height, width). Raises PictureTooSmall."""
+    """The parts for images of that (channels, height, width). Raises ImageTooSmall."""
     from torch import nn
 
     from models.layers import Flatten, Parts
@@ -164,7 +164,7 @@ def block(config: ConvConfig, incoming: int, outgoing: int, *, convolutions: int
     The order of cifar10-airbench. Pooling first leaves norm and activation a quarter of the pixels; for a
     monotone activation without norm it changes no number. Norm on the large side was 34 to 43 % of a step of
     conv 24-48-96. Two epochs of twodigit with conv 16-32 scored 0.9822 to 0.9836 this way and 0.9829 to
-    0.9841 the other, three seeds each (one deviation of 4,000 pictures is 0.0015), in 17 instead of 23 s.
+    0.9841 the other, three seeds each (one deviation of 4,000 images is 0.0015), in 17 instead of 23 s.
     """
     from torch import nn
 

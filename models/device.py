@@ -63,7 +63,7 @@ def denormals_flushed() -> Iterator[None]:
     """Within, this thread takes numbers below 1e-38 for 0; afterwards it does as it did before.
 
     A moment of a dead unit decays until rounding holds it at a denormal for good, and arithmetic on those
-    is slow: 12,000 Adam steps of MLP 64 on random pictures took 1.7 to 2.8 ms each, flushed 0.9 to 1.5, at
+    is slow: 12,000 Adam steps of MLP 64 on random images took 1.7 to 2.8 ms each, flushed 0.9 to 1.5, at
     the same loss to the last digit (SGD and AdamW likewise). Not set for the whole process, because other
     code may count on denormals (hypothesis does, and says so).
     """

@@ -31,7 +31,7 @@ BATCH_SIZES = (1, 2, 7, 30, 960)
 """One pass each, 1,000 examples in all: the batch is the dimension that an export can get wrong."""
 
 Answer = Callable[[Tensor, Tensor | None], Mapping[str, Tensor]]
-"""Logits by head of float32 pictures (N, C, H, W) in [0, 1] and, where there is one, numbers int64 (N,)."""
+"""Logits by head of float32 images (N, C, H, W) in [0, 1] and, where there is one, numbers int64 (N,)."""
 
 
 class Inexact(ValueError):
@@ -61,15 +61,15 @@ class Examples:
 
 
 def examples(signature: Signature, count: int, *, seed: int = 0) -> Examples:
-    """`count` pictures with ink on one pixel in five, as digits have, and numbers.
+    """`count` images with ink on one pixel in five, as digits have, and numbers.
 
     Not noise: it makes logits several times as large as any digit does, and rounding grows with them.
     """
-    chance = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     shape = (count, *signature.image)
-    image = torch.randint(256, shape, generator=chance, dtype=torch.uint8)
-    blank = torch.rand(shape, generator=chance) > 0.2
-    number = torch.randint(signature.numbers, (count,), generator=chance) if signature.numbers else None
+    image = torch.randint(256, shape, generator=generator, dtype=torch.uint8)
+    blank = torch.rand(shape, generator=generator) > 0.2
+    number = torch.randint(signature.numbers, (count,), generator=generator) if signature.numbers else None
     return Examples(image=image.masked_fill_(blank, 0), number=number)
 
 
@@ -100,7 +100,7 @@ def write_all(network: Network, folder: Path, *, about: Mapping[str, object]) ->
 def compare(network: Network, answer: Answer, file: str) -> float:
     """The largest difference of any logit over all batch sizes. Raises Inexact above TOLERANCE.
 
-    Both see the same floats. On bytes, the network rounds its normalisation otherwise, which a network of
+    Both see the same floats. On bytes, the network rounds its normalization otherwise, which a network of
     large logits shows more than any file does: 7e-5 at logits of 160.
     """
     largest = 0.0

@@ -78,7 +78,7 @@ class Flatten(nn.Module):
     """(N, C, H, W) -> (N, C·H·W), whose gradient comes back in the memory format of the input.
 
     nn.Flatten's comes back contiguous, and a channels_last block in front of it then mixes both formats: in
-    the last, smallest block of conv 16-32-64 normalisation took 1.04 ms backward and SiLU 0.74, now 0.13 and
+    the last, smallest block of conv 16-32-64 normalization took 1.04 ms backward and SiLU 0.74, now 0.13 and
     0.11 (batch 128, bfloat16, one thread). A step of conv 24-48-96 is 1.06 to 1.12 times as fast (n = 3).
     """
 
@@ -107,11 +107,11 @@ class NumberTable(nn.Module):
         return None if self.linear is None else self.activation(self.linear.weight.t() + self.linear.bias)
 
 
-class Joined(nn.Linear):
-    """A linear layer over the concatenation [picture features, number features], never concatenated.
+class ConcatLinear(nn.Linear):
+    """A linear layer over the concatenation [image features, number features], never concatenated.
 
-    W·[x, t] = W_x·x + W_t·t: the first term is computed once for each picture, the second once for each
-    possible number, so K numbers for each picture cost K additions and no matmul. The parameters are those
+    W·[x, t] = W_x·x + W_t·t: the first term is computed once for each image, the second once for each
+    possible number, so K numbers for each image cost K additions and no matmul. The parameters are those
     of nn.Linear.
     """
 
@@ -123,7 +123,7 @@ class Joined(nn.Linear):
     def forward(self, x: Tensor, number: Tensor | None = None) -> Tensor:
         """x (N, features), number (N,) or (N, K) -> (N, out), or (N*K, out) with row n*K+k: number k of n."""
         if number is None:
-            raise ValueError("this network takes a picture and a number, got no number")
+            raise ValueError("this network takes an image and a number, got no number")
         picture = functional.linear(x, self.weight[:, : self.split], self.bias)
         rows, onto = self.table(), self.weight[:, self.split :]
         rows = onto.t() if rows is None else functional.linear(rows, onto)
@@ -133,10 +133,10 @@ class Joined(nn.Linear):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parts:
-    """What a family contributes to a network: how it sees the picture, and the linear layers after that."""
+    """What a family contributes to a network: how it sees the image, and the linear layers after that."""
 
     picture: nn.Sequential
-    """Normalised image (N, C, H, W) -> features (N, features)."""
+    """The backbone, by its name in every state dict: normalized image (N, C, H, W) -> (N, features)."""
     features: int
     """How many features `picture` gives."""
     widths: tuple[int, ...]

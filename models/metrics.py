@@ -35,7 +35,7 @@ class Metrics:
 
     @property
     def score(self) -> float:
-        """Mean of the heads' accuracies, [0, 1]: what a search maximises."""
+        """Mean of the heads' accuracies, [0, 1]: what a search maximizes."""
         return math.fsum(head.accuracy for head in self.heads.values()) / len(self.heads)
 
 

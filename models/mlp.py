@@ -38,7 +38,7 @@ class MLPConfig:
 
 
 def parts(config: MLPConfig, image: tuple[int, int, int]) -> Parts:
-    """The parts for pictures of that (channels, height, width)."""
+    """The parts for images of that (channels, height, width)."""
     channels, height, width = image
     return Parts(
         picture=nn.Sequential(nn.Flatten()),

@@ -1,4 +1,4 @@
-"""From a config and a signature to a network: pictures (and numbers) in, logits for each head out."""
+"""From a config and a signature to a network: images (and numbers) in, logits for each head out."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from models import conv, mlp
 from models.checks import InvalidConfig, choice, near, real, whole
 from models.conv import ConvConfig
-from models.layers import Dropout, Joined, Normalize, NumberTable, Parts, activation
+from models.layers import ConcatLinear, Dropout, Normalize, NumberTable, Parts, activation
 from models.mlp import MLPConfig
 
 ModelConfig = MLPConfig | ConvConfig
@@ -74,18 +74,18 @@ class LayerSummary:
 
 
 class Network(nn.Module):
-    """A family's picture part, then linear layers, the last of which holds all heads side by side."""
+    """A family's image part, then linear layers, the last of which holds all heads side by side."""
 
     def __init__(self, config: ModelConfig, signature: Signature, made: Parts) -> None:
         super().__init__()
         self.config = config
         self.signature = signature
         self.normalize = Normalize(signature.mean, signature.deviation)
-        self.picture = made.picture
+        self.picture = made.picture  # the backbone; every state dict has it under this name
         widths = (*made.widths, sum(signature.classes))
         if signature.numbers:
             table = NumberTable(signature.numbers, made.number_width, made.number_activation)
-            self.first: nn.Linear = Joined(made.features, table, widths[0])
+            self.first: nn.Linear = ConcatLinear(made.features, table, widths[0])
         else:
             self.first = nn.Linear(made.features, widths[0])
         self.rest = nn.Sequential()
@@ -102,8 +102,8 @@ class Network(nn.Module):
         """Logits by head.
 
         image: uint8 0..255 or float [0, 1], (N, C, H, W). number: int64 (N,), or (N, K) for K numbers with
-        each picture; None without number input. Returns (N, classes) for each head; (N*K, classes) for (N,
-        K), row n*K+k for picture n with its number k. Raises ValueError where a number is missing or
+        each image; None without number input. Returns (N, classes) for each head; (N*K, classes) for (N,
+        K), row n*K+k for image n with its number k. Raises ValueError where a number is missing or
         superfluous.
         """
         cut = torch.split(self.logits(image, number), list(self.signature.classes), dim=1)
@@ -112,10 +112,10 @@ class Network(nn.Module):
     def logits(self, image: Tensor, number: Tensor | None = None) -> Tensor:
         """As forward, all heads side by side in one tensor, in the signature's order."""
         features = self.picture(self.normalize(image))
-        if isinstance(self.first, Joined):
+        if isinstance(self.first, ConcatLinear):
             return self.rest(self.first(features, number))  # type: ignore[no-any-return]
         if number is not None:
-            raise ValueError("this network takes a picture alone, got a number too")
+            raise ValueError("this network takes an image alone, got a number too")
         return self.rest(self.first(features))  # type: ignore[no-any-return]
 
     @property
@@ -136,7 +136,7 @@ class Network(nn.Module):
             return hook
 
         layers = [(n, m) for n, m in self.named_modules() if ".table." not in n and not list(m.children())]
-        layers += [(n, m) for n, m in self.named_modules() if isinstance(m, Joined | NumberTable)]
+        layers += [(n, m) for n, m in self.named_modules() if isinstance(m, ConcatLinear | NumberTable)]
         handles = [m.register_forward_hook(record(n)) for n, m in dict(layers).items()]
         was_training = self.training
         try:

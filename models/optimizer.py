@@ -30,7 +30,7 @@ class OptimizerConfig:
     space small."""
     weight_decay: float = 0.0
     """Per step, times lr; decoupled in AdamW, added to the gradient elsewhere. Never applied to biases and
-    norm weights (every parameter with fewer than two dimensions): pulling those to 0 regularises nothing."""
+    norm weights (every parameter with fewer than two dimensions): pulling those to 0 regularizes nothing."""
 
     def __post_init__(self) -> None:
         choice("name", self.name, get_args(OptimizerName))

@@ -29,7 +29,7 @@ Batch = tuple[Tensor, Tensor | None, Tensor]
 """image uint8 (B, C, H, W); number int64 (B,), or None; targets int64 (B, heads)."""
 
 EVALUATION_BATCH = 128
-"""Pictures at a time: small enough that a block's output stays in the cache. 1,000 pictures of 42×28
+"""Images at a time: small enough that a block's output stays in the cache. 1,000 images of 42×28
 through conv 24-48-96 took 0.15 s in batches of 32, 0.17 of 128, 0.21 of 256 and 0.29 of 1,000; MLPs do not
 care from 128 on."""
 
@@ -57,7 +57,7 @@ class TrainingData(Protocol):
 
 
 class EvaluationData(Protocol):
-    """What an evaluation reads its batches from. A picture with K numbers counts as K examples."""
+    """What an evaluation reads its batches from. An image with K numbers counts as K examples."""
 
     @property
     def examples(self) -> int:
@@ -177,7 +177,7 @@ class Training:
         self.optimizer = Optimizer(config.optimizer, self.network, captured=graph is not None)
 
     @property
-    def judged(self) -> Network:
+    def eval_model(self) -> Network:
         """The network that validation sees and that is worth keeping: the average, once there is one.
 
         At a report it has the batch-norm statistics with which it was evaluated.
@@ -215,7 +215,7 @@ class Training:
                 self.seconds += trained - began
             self._renormalize(milestone)
             validation = evaluate(
-                self.judged,
+                self.eval_model,
                 self.validation,
                 limit=validation_limit(milestone) if validation_limit else None,
                 precision=self.config.precision,
@@ -359,14 +359,14 @@ def evaluate(
     """The network's metrics on at most `limit` examples of the data (None: all), in evaluation mode, with
     what is right of each example.
 
-    batch_size: examples at a time; None: EVALUATION_BATCH pictures, or as many as a GPU takes, each with
+    batch_size: examples at a time; None: EVALUATION_BATCH images, or as many as a GPU takes, each with
     every number there is.
     Leaves the network in the mode in which it was. Raises ValueError where the data hold no example.
     """
     device = network.first.weight.device
     tally = Tally(network.signature, device, keep_right=True)
-    pictures = EVALUATION_BATCH if device.type == "cpu" else EVALUATION_BATCH_ON_GPU
-    default = pictures * max(1, network.signature.numbers)
+    images = EVALUATION_BATCH if device.type == "cpu" else EVALUATION_BATCH_ON_GPU
+    default = images * max(1, network.signature.numbers)
     was_training = network.training
     network.eval()
     try:

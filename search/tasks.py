@@ -13,10 +13,14 @@ if TYPE_CHECKING:
     from data.tasks.base import Task
 
 
+class TaskAbsent(ConfigError):
+    """This machine cannot work on a study, because it lacks the task; another one may have it."""
+
+
 def task_named(name: str) -> Task:
     """The task of a study.
 
-    Raises ConfigError where nothing on this machine declares it, or what does cannot be used.
+    Raises TaskAbsent where nothing on this machine declares it, or what does cannot be used.
     """
     from data.registry import UnknownName, UnusableEntry
     from data.tasks.registry import get_task
@@ -24,12 +28,12 @@ def task_named(name: str) -> Task:
     try:
         return get_task(name)
     except UnknownName as error:
-        raise ConfigError(
+        raise TaskAbsent(
             f"{error}. A task of another package is known where that package is installed, and its studies "
             "need it on every machine."
         ) from error
     except UnusableEntry as error:
-        raise ConfigError(f"{error}. Mend or reinstall the package that declares it.") from error
+        raise TaskAbsent(f"{error}. Mend or reinstall the package that declares it.") from error
 
 
 def task_names() -> tuple[str, ...]:

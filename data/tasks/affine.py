@@ -1,4 +1,4 @@
-"""Turns, stretches and slants each picture of a batch by its own random amounts."""
+"""Turns, stretches and slants each image of a batch by its own random amounts."""
 
 import math
 from dataclasses import dataclass
@@ -17,37 +17,35 @@ tenth, slanted by up to a tenth of a pixel to the side for each pixel down. In t
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Affine:
-    """A mover: see data.tasks.motion.
-
-    Its motions are float32 (\\*shape, 2, 3), the maps of torch's grids."""
+    """See data.tasks.augmenter.Augmenter. Its transforms are float32 (\\*shape, 2, 3), maps of grids."""
 
     strength: float
     """Of turn, stretch and slant, in units of the constants above."""
     reach: int
     """Moved by up to so many whole pixels each way, too."""
     size: int = 28
-    """Of the square pictures, pixels."""
+    """Of the square images, pixels."""
 
-    def draw(self, shape: tuple[int, ...], chance: torch.Generator) -> Tensor:
+    def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """Maps whose turn, logarithm of stretch, slant and shift are uniform and independent."""
-        turn, wider, taller, slant = (2 * torch.rand(4, *shape, generator=chance) - 1) * self.strength
+        turn, wider, taller, slant = (2 * torch.rand(4, *shape, generator=generator) - 1) * self.strength
         turn = turn * math.radians(TURN_DEGREES)
         wider, taller = (torch.exp(each * math.log1p(STRETCH)) for each in (wider, taller))
         slant = slant * SLANT
-        down, right = torch.randint(-self.reach, self.reach + 1, (2, *shape), generator=chance)
+        down, right = torch.randint(-self.reach, self.reach + 1, (2, *shape), generator=generator)
         cosine, sine = torch.cos(turn), torch.sin(turn)
-        # From a place in the new picture to the old one's place that shows there; -1..1 over the picture.
+        # From a place in the new image to the old one's place that shows there; -1..1 over the image.
         rows = (
             (cosine * wider, cosine * slant - sine * taller, right * (-2 / self.size)),
             (sine * wider, sine * slant + cosine * taller, down * (-2 / self.size)),
         )
         return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
-    def __call__(self, pictures: Tensor, motions: Tensor) -> Tensor:
-        """Copies of `pictures` uint8 (N, size, size), each seen through its map; zero outside, bilinear."""
-        maps = motions.view(-1, 2, 3)
-        grid = functional.affine_grid(maps, [len(pictures), 1, self.size, self.size], align_corners=False)
+    def __call__(self, images: Tensor, transforms: Tensor) -> Tensor:
+        """Copies of `images` uint8 (N, size, size), each seen through its map; zero outside, bilinear."""
+        maps = transforms.view(-1, 2, 3)
+        grid = functional.affine_grid(maps, [len(images), 1, self.size, self.size], align_corners=False)
         ink = functional.grid_sample(
-            pictures.unsqueeze(1).float(), grid, padding_mode="zeros", align_corners=False
+            images.unsqueeze(1).float(), grid, padding_mode="zeros", align_corners=False
         )
         return ink.squeeze(1).round_().to(torch.uint8)

@@ -77,14 +77,14 @@ class Augmentation:
 
 
 class Batch(NamedTuple):
-    """N pictures and what is asked about them. Views of a larger buffer: do not write to them."""
+    """N images and what is asked about them. Views of a larger buffer: do not write to them."""
 
     image: Tensor
     """uint8 (N, 1, H, W), ink 255 on background 0."""
     number: Tensor | None
-    """int64 (N,); in evaluation (N, K): K numbers for each picture. None: the task has no number input."""
+    """int64 (N,); in evaluation (N, K): K numbers for each image. None: the task has no number input."""
     targets: Tensor
-    """int64 (N, heads); for numbers (N, K) it is (N·K, heads), row n·K + k being picture n, number k."""
+    """int64 (N, heads); for numbers (N, K) it is (N·K, heads), row n·K + k being image n, number k."""
 
 
 class Task(ABC):

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from data.datasets.base import OpenDataset, Split
+from data.tasks.augmenter import Augmenter, augmenter_of
 from data.tasks.base import Augmentation
-from data.tasks.motion import Mover, mover_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -19,19 +19,19 @@ class Digits:
     """uint8 (D, H, W)."""
     labels: Tensor
     """int64 (D,)."""
-    mover: Mover | None = None
+    augmenter: Augmenter | None = None
     """None: digits are picked as they lie."""
 
-    def pick(self, index: Tensor, motions: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def pick(self, index: Tensor, transforms: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Images uint8 (\\*S, H, W) and labels int64 (\\*S) of the digits at `index` int64 (\\*S).
 
-        `motions` (\\*S, …) are the mover's, of which there must be one. Both may lie on the CPU.
+        `transforms` (\\*S, …) are the augmenter's, of which there must be one. Both may lie on the CPU.
         """
         chosen = index.flatten().to(self.images.device)
         images = self.images.index_select(0, chosen)
-        if motions is not None:
-            assert self.mover is not None
-            images = self.mover(images, motions.flatten(0, index.dim() - 1).to(self.images.device))
+        if transforms is not None:
+            assert self.augmenter is not None
+            images = self.augmenter(images, transforms.flatten(0, index.dim() - 1).to(self.images.device))
         return images.view(*index.shape, *images.shape[1:]), self.labels.index_select(0, chosen).view(
             index.shape
         )
@@ -47,8 +47,8 @@ def digits_of(
     """The digits that alone may appear in `split`, ready to be moved as `augmentation` says."""
     images, labels = _lying_on(data, split, torch.device(device))
     _, height, width = images.shape
-    mover = None if augmentation is None else mover_of(augmentation, (height, width), device)
-    return Digits(images=images, labels=labels, mover=mover)
+    augmenter = None if augmentation is None else augmenter_of(augmentation, (height, width), device)
+    return Digits(images=images, labels=labels, augmenter=augmenter)
 
 
 @functools.lru_cache(maxsize=len(Split))

@@ -11,7 +11,7 @@ from torch import Tensor
 from data.datasets.base import OpenDataset, Split
 from data.tasks.base import Augmentation, Batch, Pairing
 from data.tasks.digits import Digits, digits_of
-from data.tasks.stream import EndlessStream, FiniteSet, Rows, chunk_on, generator
+from data.tasks.stream import EndlessStream, FiniteSet, Rows, chunk_on, generator_of
 
 if TYPE_CHECKING:
     from data.tasks.digitsum import DigitSum
@@ -30,16 +30,16 @@ def training(
     fixed = fixed_numbers(task, len(digits.images))
 
     def plan(epoch: int) -> Rows:
-        # A generator for each purpose: whoever lets digits move or draws fresh numbers keeps their order.
-        order = torch.randperm(len(fixed), generator=generator(task.name, "order", seed, epoch))
+        # A generator for each purpose: who lets digits move or draws fresh numbers keeps their order.
+        order = torch.randperm(len(fixed), generator=generator_of(task.name, "order", seed, epoch))
         if augmentation.pairing is Pairing.FIXED:
             number = fixed[order]
         else:
-            number = _draw_numbers(task, len(fixed), generator(task.name, "numbers", seed, epoch))
-        if digits.mover is None:
+            number = _draw_numbers(task, len(fixed), generator_of(task.name, "numbers", seed, epoch))
+        if digits.augmenter is None:
             return order, number
-        chance = generator(task.name, "shift", seed, epoch)
-        return order, number, digits.mover.draw((len(order),), chance)
+        generator = generator_of(task.name, "shift", seed, epoch)
+        return order, number, digits.augmenter.draw((len(order),), generator)
 
     return EndlessStream(
         examples=task.epoch_examples, plan=plan, compose=partial(compose, digits), chunk=chunk_on(device)
@@ -57,9 +57,9 @@ def exhaustive(task: DigitSum, data: OpenDataset, split: Split, device: torch.de
     )
 
 
-def compose(digits: Digits, index: Tensor, number: Tensor, motions: Tensor | None = None) -> Batch:
-    """Examples of the digits at `index` int64 (N,) with `number` int64 (N,), moved by `motions` (N, …)."""
-    images, labels = digits.pick(index, motions)
+def compose(digits: Digits, index: Tensor, number: Tensor, transforms: Tensor | None = None) -> Batch:
+    """Examples of the digits at `index` int64 (N,) with `number` int64 (N,), moved by `transforms` (N, …)."""
+    images, labels = digits.pick(index, transforms)
     number = number.to(labels.device)
     return Batch(images[:, None], number, torch.stack((labels, labels + number), dim=1))
 
@@ -74,8 +74,8 @@ def compose_exhaustive(digits: Digits, numbers: int, index: Tensor) -> Batch:
 
 def fixed_numbers(task: DigitSum, digits: int) -> Tensor:
     """int64 (digits,): the number of each training digit, the same in every study; a test pins its bytes."""
-    return _draw_numbers(task, digits, generator(task.name, "composition", Split.TRAIN.value))
+    return _draw_numbers(task, digits, generator_of(task.name, "composition", Split.TRAIN.value))
 
 
-def _draw_numbers(task: DigitSum, count: int, chance: torch.Generator) -> Tensor:
-    return torch.randint(task.numbers, (count,), generator=chance)
+def _draw_numbers(task: DigitSum, count: int, generator: torch.Generator) -> Tensor:
+    return torch.randint(task.numbers, (count,), generator=generator)

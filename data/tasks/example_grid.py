@@ -16,7 +16,7 @@ SCALE = 3
 """Screen pixels for each pixel of a digit."""
 
 GAP = 22
-"""Pixels between pictures and around the grid."""
+"""Pixels between images and around the grid."""
 
 FONT_SIZE = 22
 CAPTION_HEIGHT = 34
@@ -55,10 +55,10 @@ def grid(
         middle = GAP // 2 + place % columns * cell_width + cell_width // 2
         left, top = middle - width * SCALE // 2, GAP + place // columns * cell_height
         # Dark ink on white paper, the way people write; the network sees it the other way round.
-        picture = Image.fromarray((255 - pixels).numpy()).resize(
+        image = Image.fromarray((255 - pixels).numpy()).resize(
             (width * SCALE, height * SCALE), Image.Resampling.NEAREST
         )
-        sheet.paste(picture, (left, top))
+        sheet.paste(image, (left, top))
         draw.rectangle((left - 1, top - 1, left + width * SCALE, top + height * SCALE), outline=FRAME)
         baseline = top + height * SCALE + CAPTION_HEIGHT - 8
         draw.text((middle, baseline), caption, font=font, fill=INK, anchor="ms")
@@ -77,7 +77,7 @@ def save_png(image: Image.Image, path: Path) -> None:
 
 
 def png(pixels: Tensor) -> bytes:
-    """One picture uint8 (H, W), ink 255, as a PNG with dark ink on white paper, a pixel to a pixel."""
+    """One image uint8 (H, W), ink 255, as a PNG with dark ink on white paper, a pixel to a pixel."""
     buffer = io.BytesIO()
     Image.fromarray((255 - pixels).numpy()).save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
@@ -86,12 +86,12 @@ def png(pixels: Tensor) -> bytes:
 def _examples(
     task: Task, data: OpenDataset, split: str, count: int, seed: int, augmentation: Augmentation
 ) -> list[tuple[Tensor, str]]:
-    """(uint8 (H, W), caption) of the first `count` pictures."""
+    """(uint8 (H, W), caption) of the first `count` images."""
     if split == "train":
         batch = next(task.training(data, augmentation=augmentation, seed=seed).batches(count))
         return _captioned(task, batch)
     if split == "validation":
-        # Counted in scored examples, which are up to `numbers` to the picture; a set may end before count.
+        # Counted in scored examples, which are up to `numbers` to the image; a set may end before count.
         batches = task.validation(data).batches(max(1, task.numbers))
         return [
             _captioned(task, batch)[place % max(1, task.numbers)]
@@ -105,8 +105,8 @@ def _captioned(task: Task, batch: Batch) -> list[tuple[Tensor, str]]:
     answers = batch.targets.tolist()
     times = len(answers) // len(batch.image)
     numbers = [None] * len(answers) if batch.number is None else batch.number.flatten().tolist()
-    pictures = [picture for picture in batch.image[:, 0] for _ in range(times)]
+    images = [image for image in batch.image[:, 0] for _ in range(times)]
     return [
-        (picture, task.caption(targets, number))
-        for picture, targets, number in zip(pictures, answers, numbers, strict=True)
+        (image, task.caption(targets, number))
+        for image, targets, number in zip(images, answers, numbers, strict=True)
     ]

@@ -13,7 +13,7 @@ from torch import Tensor
 from data.datasets.base import OpenDataset, Split
 from data.tasks.base import Augmentation, Batch, Pairing
 from data.tasks.digits import Digits, digits_of
-from data.tasks.stream import EndlessStream, FiniteSet, Rows, chunk_on, generator
+from data.tasks.stream import EndlessStream, FiniteSet, Rows, chunk_on, generator_of
 
 if TYPE_CHECKING:
     from data.tasks.overlapping import OverlappingDigits
@@ -32,15 +32,17 @@ def training(
     fixed = torch.tensor(task.fixed_places(Split.TRAIN))
 
     def plan(epoch: int) -> Rows:
-        # A generator for each purpose: whoever lets digits move keeps the same places in the same order.
-        chance = generator(task.name, "pairs", seed, epoch)
+        # A generator for each purpose: who lets digits move keeps the same places in the same order.
+        generator = generator_of(task.name, "pairs", seed, epoch)
         if augmentation.pairing is Pairing.FIXED:
-            places = fixed[torch.randperm(len(fixed), generator=chance)]
+            places = fixed[torch.randperm(len(fixed), generator=generator)]
         else:
-            places = draw_places(len(digits.images), len(fixed), fixed.shape[1], chance)
-        if digits.mover is None:
+            places = draw_places(len(digits.images), len(fixed), fixed.shape[1], generator)
+        if digits.augmenter is None:
             return (places,)
-        return places, digits.mover.draw(tuple(places.shape), generator(task.name, "shift", seed, epoch))
+        return places, digits.augmenter.draw(
+            tuple(places.shape), generator_of(task.name, "shift", seed, epoch)
+        )
 
     return EndlessStream(
         examples=task.epoch_examples,
@@ -63,17 +65,17 @@ def evaluation(
     return FiniteSet(rows=(torch.tensor(places),), compose=composing, chunk=chunk_on(device))
 
 
-def draw_places(digits: int, count: int, places: int, chance: torch.Generator) -> Tensor:
+def draw_places(digits: int, count: int, places: int, generator: torch.Generator) -> Tensor:
     """int64 (count, places), each column without repetition."""
-    return torch.stack([torch.randperm(digits, generator=chance)[:count] for _ in range(places)], dim=1)
+    return torch.stack([torch.randperm(digits, generator=generator)[:count] for _ in range(places)], dim=1)
 
 
-def compose(digits: Digits, rows: tuple[int, ...], places: Tensor, motions: Tensor | None = None) -> Batch:
-    """The images of `places` int64 (N, P), each digit moved by `motions` (N, P, …) before it is pasted.
+def compose(digits: Digits, rows: tuple[int, ...], places: Tensor, transforms: Tensor | None = None) -> Batch:
+    """The images of `places` int64 (N, P), each digit moved by `transforms` (N, P, …) before it is pasted.
 
     rows: at which each place begins, rising from 0.
     """
-    images, labels = digits.pick(places, motions)
+    images, labels = digits.pick(places, transforms)
     height, width = images.shape[-2:]
     first, *others = images.flatten(2).unbind(1)
     digit = height * width

@@ -1,15 +1,15 @@
-"""Moves each picture of a batch by its own few pixels."""
+"""Moves each image of a batch by its own few pixels."""
 
 import torch
 from torch import Tensor
 
 
 class Shifter:
-    """Moves pictures of one size by up to `reach` pixels down and right, on one device.
+    """Moves images of one size by up to `reach` pixels down and right, on one device.
 
-    How: in a row of bytes, (down, right) is a jump of down·width + right. So each moved picture is one
-    window onto the concatenated pictures, one contiguous copy; what came in from a neighbour row or
-    picture is then masked away. Measured per 64 digits on one thread: 20 µs; pad + unfold + indexing 80 µs.
+    How: in a row of bytes, (down, right) is a jump of down·width + right. So each moved image is one
+    window onto the concatenated images, one contiguous copy; what came in from a neighbor row or
+    image is then masked away. Measured per 64 digits on one thread: 20 µs; pad + unfold + indexing 80 µs.
     """
 
     def __init__(self, *, height: int, width: int, reach: int, device: torch.device | str = "cpu") -> None:
@@ -18,25 +18,25 @@ class Shifter:
         row, column = torch.arange(height) - steps, torch.arange(width) - steps
         inside_y, inside_x = (row >= 0) & (row < height), (column >= 0) & (column < width)
         inside = inside_y[:, None, :, None] & inside_x[None, :, None, :]
-        # 255 where a moved picture still shows itself; one row for each (down, right), 2 MB for reach 14.
+        # 255 where a moved image still shows itself; one row for each (down, right), 2 MB for reach 14.
         self._masks = (inside.to(torch.uint8) * 255).view(-1, height * width).to(device)
 
-    def draw(self, shape: tuple[int, ...], chance: torch.Generator) -> Tensor:
+    def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """Uniform int64 (\\*shape, 2) in -reach .. reach, in pixels (down, right)."""
-        return torch.randint(-self._reach, self._reach + 1, (*shape, 2), generator=chance)
+        return torch.randint(-self._reach, self._reach + 1, (*shape, 2), generator=generator)
 
-    def __call__(self, pictures: Tensor, distances: Tensor) -> Tensor:
-        """Zero-filled copies of `pictures` uint8 (N, height, width), moved by `distances` int64 (N, 2).
+    def __call__(self, images: Tensor, distances: Tensor) -> Tensor:
+        """Zero-filled copies of `images` uint8 (N, height, width), moved by `distances` int64 (N, 2).
 
         `distances` holds (down, right) in pixels, each within ±reach; both tensors on this shifter's device.
         """
-        count, size = len(pictures), self._height * self._width
+        count, size = len(images), self._height * self._width
         margin = self._reach * (self._width + 1)
-        strip = pictures.new_empty(count * size + 2 * margin)
-        strip[margin : margin + count * size] = pictures.flatten()
+        strip = images.new_empty(count * size + 2 * margin)
+        strip[margin : margin + count * size] = images.flatten()
         windows = strip.as_strided((len(strip) - size + 1, size), (1, 1))
         down, right = distances.unbind(1)
-        start = torch.arange(count, device=pictures.device) * size + margin - (down * self._width + right)
+        start = torch.arange(count, device=images.device) * size + margin - (down * self._width + right)
         moved = windows.index_select(0, start)
         which = (down + self._reach) * (2 * self._reach + 1) + right + self._reach
-        return moved.bitwise_and_(self._masks.index_select(0, which)).view_as(pictures)
+        return moved.bitwise_and_(self._masks.index_select(0, which)).view_as(images)

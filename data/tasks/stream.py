@@ -11,7 +11,7 @@ from data.tasks.base import Batch
 from data.tasks.permutations import seed_of
 
 CHUNK = 512
-"""Examples composed at once on a CPU: 512 to 4096 cost the same; one chunk of 42x28 pictures is 0.6 MB."""
+"""Examples composed at once on a CPU: 512 to 4096 cost the same; one chunk of 42x28 images is 0.6 MB."""
 
 CHUNK_ON_GPU = 8192
 """The same on a GPU, where a chunk costs some thirty launches whatever its size."""
@@ -20,7 +20,7 @@ Rows = tuple[Tensor, ...]
 """Index tables of equal length on the CPU; row i of each together says what example i is."""
 
 
-def generator(*key: str | int) -> torch.Generator:
+def generator_of(*key: str | int) -> torch.Generator:
     """A CPU generator whose seed is made of all of `key`."""
     return torch.Generator().manual_seed(seed_of(*key))
 
@@ -87,9 +87,9 @@ class FiniteSet:
     rows: Rows
     """In the fixed order, shuffled once by whoever made them."""
     compose: Callable[..., Batch]
-    """The tensors of some Rows → those pictures; numbers (N, scored) if the task has numbers."""
+    """The tensors of some Rows → those images; numbers (N, scored) if the task has numbers."""
     scored: int = 1
-    """Examples for each row: how many numbers each picture is asked with."""
+    """Examples for each row: how many numbers each image is asked with."""
     chunk: int = CHUNK
     """Examples composed at once."""
 
@@ -111,19 +111,19 @@ class FiniteSet:
             raise ValueError(f"need batch_size >= 1 and limit >= 1 or None, not {batch_size} and {limit}")
         return self._batches(max(1, batch_size // self.scored), min(limit or self.examples, self.examples))
 
-    def _batches(self, pictures: int, limit: int) -> Iterator[Batch]:
+    def _batches(self, images: int, limit: int) -> Iterator[Batch]:
         whole, rest = divmod(limit, self.scored)
-        chunk = max(1, self.chunk // (pictures * self.scored)) * pictures
+        chunk = max(1, self.chunk // (images * self.scored)) * images
         for begin in range(0, whole, chunk):
             end = min(begin + chunk, whole)
-            yield from _split(self.compose(*(table[begin:end] for table in self.rows)), pictures, self.scored)
+            yield from _split(self.compose(*(table[begin:end] for table in self.rows)), images, self.scored)
         if rest:
             last = self.compose(*(table[whole : whole + 1] for table in self.rows))
             assert last.number is not None
             yield Batch(last.image, last.number[:, :rest], last.targets[:rest])
 
 
-def _split(examples: Batch, pictures: int, scored: int = 1) -> Iterator[Batch]:
-    numbers = repeat(None) if examples.number is None else torch.split(examples.number, pictures)
-    targets = torch.split(examples.targets, pictures * scored)
-    return map(Batch, torch.split(examples.image, pictures), numbers, targets)
+def _split(examples: Batch, images: int, scored: int = 1) -> Iterator[Batch]:
+    numbers = repeat(None) if examples.number is None else torch.split(examples.number, images)
+    targets = torch.split(examples.targets, images * scored)
+    return map(Batch, torch.split(examples.image, images), numbers, targets)

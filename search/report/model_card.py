@@ -255,7 +255,7 @@ def _architecture(facts: CardFacts) -> list[str]:
         "",
         f"The last layer holds all heads side by side: {heads}."
         + (
-            " `Joined` is a linear layer over the picture's features and those of the number."
+            " `ConcatLinear` is a linear layer over the picture's features and those of the number."
             if facts.numbers
             else ""
         ),

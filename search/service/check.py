@@ -175,7 +175,7 @@ def _read_fitting(file: Path, families: tuple[str, ...], task: str | None) -> No
     domains = read_space(file, families).domains
     if "blocks" not in domains or task is None or task not in task_names():
         return
-    from models.conv import ConvConfig, PictureTooSmall
+    from models.conv import ConvConfig, ImageTooSmall
 
     smallest = ConvConfig(
         blocks=_most(domains["blocks"]),
@@ -188,7 +188,7 @@ def _read_fitting(file: Path, families: tuple[str, ...], task: str | None) -> No
     batch_size = 1 if 1 in domains["batch_size"] else 2  # the others are alike
     try:
         smallest.check_training(task_named(task).image_shape, batch_size)
-    except PictureTooSmall as error:
+    except ImageTooSmall as error:
         raise ConfigError(
             f"{file}: not every convolutional network of it fits: {error}. Narrow one of these."
         ) from error

@@ -332,7 +332,7 @@ def _quantise(
     tell: Callable[[str], None],
     progress: Progress | None,
 ) -> Quantised:
-    from models.quantise import INT8
+    from models.quantize import INT8
     from search.worker.exported import smaller, validate
 
     fetch_data(task.source, progress=progress)

@@ -21,7 +21,7 @@ from search.service.watched import RunResult
 from search.store.database import PATIENCE_S
 from search.store.location import locate
 from search.study.reading import find_id, open_reading
-from search.tasks import task_named
+from search.tasks import TaskAbsent, task_named
 from search.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
@@ -133,10 +133,10 @@ def join(
         keep_to_one_host(storage, stop)
         delete_what_others_left(storage, tell)
         study, record = find(storage, name)
+        source = task_named(record.spec.task).source  # first: what a machine lacks is no mistake in a flag
         check_options(options, study=name)
         stage(_STARTING[options.engine])
         with launcher_for(options, storage_url) as launcher:
-            source = task_named(record.spec.task).source
             stage(CHECKING.format(source.title))
             fetch_data(source, progress=progress)
             stage(WORKERS)
@@ -190,6 +190,10 @@ def serve(
                     continue
             except TryAgain as error:
                 tell(str(error))
+            except TaskAbsent as error:  # other studies go on
+                assert name is not None, "it is the study's task"
+                tell(f"{name}: {error}")
+                shelved[name] = time.monotonic()
             except (Interrupted, ConfigError):
                 raise
             except TuneError as error:

@@ -10,7 +10,7 @@ from data.datasets.base import OpenDataset
 from data.tasks.base import Augmentation, Task
 from models.export import onnx_answer
 from models.metrics import Tally
-from models.quantise import CALIBRATION, quantise
+from models.quantize import CALIBRATION, quantize
 from search.records import Scores
 from search.worker.spec import signature_of
 from search.worker.trial import scores_of
@@ -22,7 +22,7 @@ _BATCH = 1000
 def smaller(task: Task, dataset: OpenDataset, model: Path, out: Path) -> None:
     """Writes the int8 twin of the ONNX file `model`, calibrated on the task's first training pictures."""
     batch = next(task.training(dataset, augmentation=Augmentation(), seed=0).batches(CALIBRATION))
-    quantise(model, out, image=batch.image, number=batch.number)
+    quantize(model, out, image=batch.image, number=batch.number)
 
 
 def validate(task: Task, dataset: OpenDataset, model: Path) -> Scores:

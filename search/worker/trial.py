@@ -105,7 +105,7 @@ def _steps(training: Training, rungs: Sequence[int]) -> Iterator[Step]:
     for report in training.reports(rungs):
         yield Step(
             point=point_of(report),
-            network=training.judged,
+            network=training.eval_model,
             answers=answers_of(report.validation, Split.VALIDATION),
         )
 

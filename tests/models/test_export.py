@@ -13,7 +13,7 @@ from models.conv import ConvConfig
 from models.export import BATCH_SIZES, Inexact, compare, examples, rebuild, write_all
 from models.mlp import MLPConfig
 from models.network import ModelConfig, Network, Signature, build
-from models.quantise import INT8, quantise
+from models.quantize import INT8, quantize
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -139,7 +139,7 @@ def test_int8_is_smaller_and_nearly_the_same(tmp_path: Path) -> None:
     network = build(MLPConfig(width=256), PICTURES, seed=1).eval()
     export.write_onnx(export.program_of(network), PICTURES, tmp_path / export.ONNX)
     batch = examples(PICTURES, 200)
-    quantise(tmp_path / export.ONNX, tmp_path / INT8, image=batch.image, number=None)
+    quantize(tmp_path / export.ONNX, tmp_path / INT8, image=batch.image, number=None)
     assert (tmp_path / INT8).stat().st_size < 0.4 * (tmp_path / export.ONNX).stat().st_size
     exact = network(batch.image)["row"].detach()
     rough = export.onnx_answer(tmp_path / INT8)(batch.image.float() / 255, None)["row"]
@@ -162,7 +162,7 @@ def test_int8_fits_processors_that_add_products_in_sixteen_bits(
     """x86 without VNNI adds two products of an activation (0 to 255) and a weight, and cuts off the rest."""
     network, folder, _ = case
     batch = examples(network.signature, 64)
-    quantise(folder / export.ONNX, tmp_path / INT8, image=batch.image, number=batch.number)
+    quantize(folder / export.ONNX, tmp_path / INT8, image=batch.image, number=batch.number)
     weights = [
         onnx.numpy_helper.to_array(each).astype(int)
         for each in onnx.load_model(tmp_path / INT8).graph.initializer

@@ -13,7 +13,7 @@ from torch.nn import functional
 from data.datasets.mnist import MNIST
 from data.tasks.registry import TASKS
 from models.checks import InvalidConfig
-from models.conv import ConvConfig, PictureTooSmall
+from models.conv import ConvConfig, ImageTooSmall
 from models.layers import activation
 from models.mlp import MLPConfig
 from models.network import (
@@ -251,7 +251,7 @@ def test_course_conv_has_nothing_between_its_linear_and_the_heads_but_dropout() 
     ids=["fourth block", "kernel above picture", "halved away", "the narrow side"],
 )
 def test_picture_too_small_says_where(config: ConvConfig, image: tuple[int, int, int]) -> None:
-    with pytest.raises(PictureTooSmall, match=f"blocks={config.blocks}.*below 1 pixel in block"):
+    with pytest.raises(ImageTooSmall, match=f"blocks={config.blocks}.*below 1 pixel in block"):
         build(config, Signature(image=image, heads=(("digit", 10),)), seed=0)
 
 
@@ -278,7 +278,7 @@ def test_one_value_to_normalise_is_refused_as_by_torch(
         return
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         network(*inputs(SUM, batch_size))
-    with pytest.raises(PictureTooSmall, match=f"blocks={config.blocks}.*of 28×28 to 1 pixel"):
+    with pytest.raises(ImageTooSmall, match=f"blocks={config.blocks}.*of 28×28 to 1 pixel"):
         config.check_training(SUM.image, batch_size)
 
 

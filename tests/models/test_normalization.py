@@ -133,9 +133,9 @@ class TestTraining:
         report = next(training.reports(MILESTONES))
         images = images_of(training_on, pictures, start=416 - 2 * NORM_BATCH, batches=2)
         assert training.images == 416
-        assert report.validation == evaluate(training.judged, training.validation)
+        assert report.validation == evaluate(training.eval_model, training.validation)
         assert training.average is not None
-        norms = norms_of(training.judged)
+        norms = norms_of(training.eval_model)
         with torch.no_grad():
             expected = list(directly(training.average.network.eval(), images))
         for norm, (mean, variance) in zip(norms, expected, strict=True):
@@ -145,7 +145,7 @@ class TestTraining:
     def test_without_the_setting_the_average_itself_is_evaluated(self, trained) -> None:  # type: ignore[no-untyped-def]
         training = trained(AVERAGED)
         for report in training.reports(MILESTONES):
-            assert training.judged is training.average.network
+            assert training.eval_model is training.average.network
             assert report.validation == evaluate(training.average.network, training.validation)
 
     def test_it_changes_early_evaluations_and_nothing_else(self, trained) -> None:  # type: ignore[no-untyped-def]
@@ -163,7 +163,7 @@ class TestTraining:
 
         def told(training: Training) -> Iterator[tuple[object, dict[str, Tensor]]]:
             for report in training.reports(MILESTONES):
-                yield (report.images, report.train, report.validation), bits(training.judged)
+                yield (report.images, report.train, report.validation), bits(training.eval_model)
 
         whole, half = list(told(trained(OWN))), trained(OWN)
         found = list(itertools.islice(told(half), stop))
@@ -225,7 +225,7 @@ class TestTraining:
         own.training = Counted()
         for mine, other in zip(own.reports(MILESTONES), plain.reports(MILESTONES), strict=True):
             assert (mine.train, mine.validation) == (other.train, other.validation)
-            assert own.judged is (own.network if config.averaging == 0 else own.average.network)
+            assert own.eval_model is (own.network if config.averaging == 0 else own.average.network)
         assert opened == [0], "the training's own batches alone"
 
     def test_recorded_steps_give_the_same_numbers(self, trained) -> None:  # type: ignore[no-untyped-def]

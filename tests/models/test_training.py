@@ -169,9 +169,9 @@ def test_before_there_is_an_average_the_network_itself_is_judged(trained, pictur
     [one] = averaged.reports([first])
     [other] = plain.reports([first])
     assert one.validation == other.validation
-    assert averaged.judged is averaged.network
+    assert averaged.eval_model is averaged.network
     [later] = averaged.reports([first + BASE.batch_size])
-    assert averaged.judged is not averaged.network
+    assert averaged.eval_model is not averaged.network
     assert later.validation != one.validation
 
 

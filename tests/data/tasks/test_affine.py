@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from data.tasks.affine import SLANT, STRETCH, TURN_DEGREES, Affine
+from data.tasks.augmenter import augmenter_of
 from data.tasks.base import Augmentation
-from data.tasks.motion import mover_of
 from data.tasks.shift import Shifter
-from data.tasks.stream import generator
+from data.tasks.stream import generator_of
 
 
 def seen_by_hand(picture: Tensor, matrix: Tensor) -> Tensor:
@@ -36,8 +36,8 @@ def seen_by_hand(picture: Tensor, matrix: Tensor) -> Tensor:
 @pytest.mark.parametrize("reach", [0, 2])
 def test_equals_the_definition(reach: int) -> None:
     affine = Affine(strength=2.0, reach=reach, size=9)
-    pictures = torch.randint(0, 256, (20, 9, 9), dtype=torch.uint8, generator=generator("pictures"))
-    before, maps = pictures.clone(), affine.draw((20,), generator("maps"))
+    pictures = torch.randint(0, 256, (20, 9, 9), dtype=torch.uint8, generator=generator_of("pictures"))
+    before, maps = pictures.clone(), affine.draw((20,), generator_of("maps"))
     seen = affine(pictures, maps)
     assert seen.dtype == torch.uint8
     for picture, matrix, found in zip(pictures, maps, seen, strict=True):
@@ -46,8 +46,8 @@ def test_equals_the_definition(reach: int) -> None:
 
 
 def test_without_strength_it_moves_like_the_shifter() -> None:
-    pictures = torch.randint(1, 256, (64, 28, 28), dtype=torch.uint8, generator=generator("pictures"))
-    maps = Affine(strength=0.0, reach=3).draw((64,), generator("maps"))
+    pictures = torch.randint(1, 256, (64, 28, 28), dtype=torch.uint8, generator=generator_of("pictures"))
+    maps = Affine(strength=0.0, reach=3).draw((64,), generator_of("maps"))
     distances = torch.stack([-14 * maps[:, 1, 2], -14 * maps[:, 0, 2]], dim=1).round().long()
     assert distances.flatten().unique().tolist() == list(range(-3, 4))
     moved = Shifter(height=28, width=28, reach=3)(pictures, distances)
@@ -56,7 +56,7 @@ def test_without_strength_it_moves_like_the_shifter() -> None:
 
 @pytest.mark.parametrize("strength", [0.5, 1.0, 3.0])
 def test_maps_are_as_far_from_nothing_as_the_strength_says(strength: float) -> None:
-    maps = Affine(strength=strength, reach=0).draw((40_000,), generator("maps")).double()
+    maps = Affine(strength=strength, reach=0).draw((40_000,), generator_of("maps")).double()
     assert torch.equal(maps[:, :, 2], torch.zeros(40_000, 2, dtype=torch.float64))
     # A map is a turn after [[wider, slant], [0, taller]]: undone column by column.
     turn = torch.atan2(maps[:, 1, 0], maps[:, 0, 0])
@@ -80,12 +80,12 @@ def test_maps_are_as_far_from_nothing_as_the_strength_says(strength: float) -> N
 
 
 def test_the_cheapest_mover_that_does_it() -> None:
-    assert mover_of(Augmentation(), (28, 28), "cpu") is None
-    assert isinstance(mover_of(Augmentation(shift=1), (28, 28), "cpu"), Shifter)
-    assert mover_of(Augmentation(shift=1, affine=0.5), (28, 28), "cpu") == Affine(strength=0.5, reach=1)
+    assert augmenter_of(Augmentation(), (28, 28), "cpu") is None
+    assert isinstance(augmenter_of(Augmentation(shift=1), (28, 28), "cpu"), Shifter)
+    assert augmenter_of(Augmentation(shift=1, affine=0.5), (28, 28), "cpu") == Affine(strength=0.5, reach=1)
 
 
 def test_only_squares_are_turned() -> None:
     with pytest.raises(ValueError, match="affine turns squares only, not images of 28x20"):
-        mover_of(Augmentation(affine=1.0), (28, 20), "cpu")
-    assert mover_of(Augmentation(shift=2), (28, 20), "cpu") is not None
+        augmenter_of(Augmentation(affine=1.0), (28, 20), "cpu")
+    assert augmenter_of(Augmentation(shift=2), (28, 20), "cpu") is not None

@@ -70,7 +70,7 @@ def test_fresh_pairing_asks_with_new_numbers(mnist: Mnist) -> None:
     first, second = (asked(epoch_of(mnist, epoch, pairing=Pairing.FRESH)) for epoch in (0, 1))
     assert [picture for picture, _ in first] == [picture for picture, _ in second]
     same = sum(a == b for a, b in zip(first, second, strict=True))
-    assert same == pytest.approx(5_400, rel=0.06)  # one in ten by chance
+    assert same == pytest.approx(5_400, rel=0.06)  # one in ten by generator
 
 
 def test_shift_and_fresh_numbers_keep_the_order_of_digits(mnist: Mnist) -> None:

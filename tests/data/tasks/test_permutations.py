@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from data.tasks.permutations import columns, seed_of
-from data.tasks.stream import generator
+from data.tasks.stream import generator_of
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 9, 1_000, 6_000])
 @pytest.mark.parametrize("key", [("twodigit", "composition", "test"), ("sum", 3), ("",)])
 def test_equals_torch(size: int, key: tuple[str | int, ...]) -> None:
-    chance = generator(*key)
-    by_torch = torch.stack([torch.randperm(size, generator=chance) for _ in range(3)], dim=1)
+    generator = generator_of(*key)
+    by_torch = torch.stack([torch.randperm(size, generator=generator) for _ in range(3)], dim=1)
     assert columns(size, 3, *key).tolist() == by_torch.tolist()
 
 

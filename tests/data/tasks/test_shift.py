@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from data.tasks.shift import Shifter
-from data.tasks.stream import generator
+from data.tasks.stream import generator_of
 
 
 def moved_by_hand(picture: Tensor, down: int, right: int) -> Tensor:
@@ -24,10 +24,10 @@ def moved_by_hand(picture: Tensor, down: int, right: int) -> Tensor:
 @settings(max_examples=40, deadline=None)
 @given(st.data(), st.integers(1, 6), st.integers(1, 7), st.integers(0, 9), st.integers(1, 5))
 def test_equals_the_definition(data: st.DataObject, height: int, width: int, reach: int, count: int) -> None:
-    chance = torch.Generator().manual_seed(data.draw(st.integers(0, 2**32)))
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 2**32)))
     # No zero in the pictures: whatever leaks in from a neighbour row or picture would show.
-    pictures = torch.randint(1, 256, (count, height, width), generator=chance, dtype=torch.uint8)
-    distances = torch.randint(-reach, reach + 1, (count, 2), generator=chance)
+    pictures = torch.randint(1, 256, (count, height, width), generator=generator, dtype=torch.uint8)
+    distances = torch.randint(-reach, reach + 1, (count, 2), generator=generator)
     before = pictures.clone()
     moved = Shifter(height=height, width=width, reach=reach)(pictures, distances)
     expected = [moved_by_hand(p, *d.tolist()) for p, d in zip(pictures, distances, strict=True)]
@@ -45,5 +45,5 @@ def test_every_distance_within_reach() -> None:
 
 def test_distances_are_uniform_over_the_whole_reach() -> None:
     shifter = Shifter(height=28, width=28, reach=2)
-    counts = shifter.draw((60_000,), generator("test")).flatten().add(2).bincount()
+    counts = shifter.draw((60_000,), generator_of("test")).flatten().add(2).bincount()
     assert counts.tolist() == pytest.approx([24_000] * 5, rel=0.03)

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from data.tasks.base import Batch
-from data.tasks.stream import EndlessStream, FiniteSet, chunk_on, generator
+from data.tasks.stream import EndlessStream, FiniteSet, chunk_on, generator_of
 
 EPOCH = 7
 CHUNK = 10
 
 
 def plan(epoch: int) -> tuple[Tensor, ...]:
-    order = torch.randperm(EPOCH, generator=generator("test", epoch))
+    order = torch.randperm(EPOCH, generator=generator_of("test", epoch))
     return order, torch.full((EPOCH,), epoch)
 
 
@@ -85,12 +85,12 @@ def test_a_finite_set_refuses_at_the_call(arguments: dict[str, int]) -> None:
 
 def test_keys_of_generators_do_not_collide() -> None:
     keys = [("a", 1, 2), ("a", 2, 1), ("a", 12), ("a1", 2), ("b", 1, 2), ("a", "1", 2)]
-    assert len({generator(*key).initial_seed() for key in keys}) == len(keys)
+    assert len({generator_of(*key).initial_seed() for key in keys}) == len(keys)
 
 
 def test_a_generator_is_the_same_in_every_process_and_version() -> None:
     # Pinned: another value would change the data of all studies that were ever made.
-    assert generator("twodigit", "pairs", 0, 0).initial_seed() == 8608884020642688768
+    assert generator_of("twodigit", "pairs", 0, 0).initial_seed() == 8608884020642688768
 
 
 def test_a_card_gets_more_at_once() -> None:

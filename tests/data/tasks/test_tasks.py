@@ -151,8 +151,9 @@ def test_training_shows_training_digits_only(task: Task, mnist: Mnist) -> None:
 
 @every_task
 def test_every_answer_has_words(task: Task, mnist: Mnist) -> None:
-    words = {"twodigit": task.caption([7, 3], None), "sum": task.caption([4, 13], 9)}
-    assert words[task.name] == {"twodigit": "7 · 3", "sum": "4 + 9 = 13"}[task.name]
+    answers = {"twodigit": ([7, 3], None, "7 · 3"), "sum": ([4, 13], 9, "4 + 9 = 13")}
+    targets, number, words = answers[task.name]
+    assert task.caption(targets, number) == words
 
 
 @pytest.mark.parametrize(

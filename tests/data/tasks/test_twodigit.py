@@ -12,7 +12,7 @@ from data.datasets.mnist import Mnist
 from data.tasks.base import Augmentation, Batch, Pairing
 from data.tasks.digits import digits_of
 from data.tasks.overlapping_batches import compose, draw_places
-from data.tasks.stream import generator
+from data.tasks.stream import generator_of
 from data.tasks.twodigit import TwoDigit
 
 TASK = TwoDigit()
@@ -88,7 +88,7 @@ def test_the_composition_is_the_same_for_every_study(split: Split, digest: str) 
     assert pairs.min() >= 0
     assert pairs.max() < SIZES[split]
     assert all(len(column.unique()) == len(pairs) for column in pairs.T)
-    by_torch = draw_places(SIZES[split], len(pairs), 2, generator("twodigit", "composition", split.value))
+    by_torch = draw_places(SIZES[split], len(pairs), 2, generator_of("twodigit", "composition", split.value))
     assert torch.equal(pairs, by_torch), "the first studies were composed by torch"
 
 
@@ -144,7 +144,7 @@ def test_shift_changes_pixels_but_no_label(pairing: Pairing, mnist: Mnist) -> No
 
 def test_shift_is_drawn_anew_every_epoch(mnist: Mnist) -> None:
     first, second = (set(as_set(epoch_of(mnist, epoch, shift=2))) for epoch in (0, 1))
-    assert len(first & second) < 200  # 36,000 / 625 draw the same two distances by chance
+    assert len(first & second) < 200  # 36,000 / 625 draw the same two distances by generator
 
 
 def test_batches_after_a_resume_are_those_of_an_uninterrupted_run(mnist: Mnist) -> None:

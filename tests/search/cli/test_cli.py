@@ -407,7 +407,7 @@ class TestRefusals:
             "not every convolutional network of it fits: batch_size=1 leaves batch_norm one value a channel"
         )
         assert (f"space.toml: {words}" in done.stderr) == (not fits), done.stderr
-        assert ("shrink a picture of 28×28 to 1 pixel. Narrow one of these." in done.stderr) == (not fits)
+        assert ("shrink an image of 28×28 to 1 pixel. Narrow one of these." in done.stderr) == (not fits)
 
     def test_three_mistakes_in_a_space_file_are_all_named(self, tmp_path: Path, here: Command) -> None:
         (tmp_path / "space.toml").write_text('optimiser = "adam"\ndropout = 2\nwidth = {low = 9, high = 1}\n')

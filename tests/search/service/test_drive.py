@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -237,3 +238,25 @@ def test_a_study_that_is_deleted_ends_its_run_with_a_sentence(
             work(context, stop=lambda: False)
         with pytest.raises(StudyDeleted, match="twodigit was deleted"):
             look.snapshot(1.0)
+
+
+def test_a_worker_for_ever_passes_over_a_study_whose_task_is_not_installed_here(
+    sqlite_url: str, plain_spec: StudySpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.service.run.LOOK_S", 0.01)
+    with open_storage(sqlite_url) as storage:
+        Study.create(storage, "theirs", replace(plain_spec, task="absent"), 1)
+    looks, look = iter(range(3)), studies
+
+    def counted(storage_url: str) -> list[StudyView]:
+        if next(looks, None) is None:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return look(storage_url)
+
+    said: list[str] = []
+    monkeypatch.setattr("search.service.run.studies", counted)
+    with pytest.raises(Interrupted):
+        serve(sqlite_url, WorkerOptions(), only=None, watching=nullcontext, tell=said.append)
+    refused, waiting = said
+    assert refused.startswith("theirs: there is no task 'absent'")
+    assert waiting == "Waiting for a study with trials left to do."

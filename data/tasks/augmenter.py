@@ -1,4 +1,4 @@
-"""Augmentation by motion: one object draws shifts and affine transforms of digits and applies them."""
+"""Augmentation: one object draws shifts and affine transforms of digits and applies them."""
 
 from typing import Protocol
 
@@ -10,17 +10,19 @@ from data.tasks.base import Augmentation
 from data.tasks.shift import Shifter
 
 
-class Mover(Protocol):
-    """Draws a motion for each digit, and moves digits by their motions."""
+class Augmenter(Protocol):
+    """Draws a transform for each digit, and moves digits by their transforms."""
 
-    def draw(self, shape: tuple[int, ...], chance: torch.Generator) -> Tensor:
-        """Motions (\\*shape, …) on the CPU, what they are is the mover's own business."""
+    def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Transforms (\\*shape, …) on the CPU, which only the augmenter reads."""
 
-    def __call__(self, pictures: Tensor, motions: Tensor, /) -> Tensor:
-        """Moved copies of `pictures` uint8 (N, H, W); `motions` (N, …), both on the mover's device."""
+    def __call__(self, images: Tensor, transforms: Tensor, /) -> Tensor:
+        """Moved copies of `images` uint8 (N, H, W); `transforms` (N, …), both on the augmenter's device."""
 
 
-def mover_of(augmentation: Augmentation, size: tuple[int, int], device: torch.device | str) -> Mover | None:
+def augmenter_of(
+    augmentation: Augmentation, size: tuple[int, int], device: torch.device | str
+) -> Augmenter | None:
     """What moves the digits of this augmentation; None where they lie still.
 
     size: their height and width. Raises ValueError where they are no squares and shall be turned.

@@ -12,12 +12,12 @@ INT8 = "model-int8.onnx"
 """Name of the file."""
 
 CALIBRATION = 512
-"""Pictures that the ranges of the activations are taken from."""
+"""Images that the ranges of the activations are taken from."""
 
 BATCH = 64
 
 
-def quantise(model: Path, out: Path, *, image: Tensor, number: Tensor | None) -> None:
+def quantize(model: Path, out: Path, *, image: Tensor, number: Tensor | None) -> None:
     """Writes the float ONNX file `model` as one whose convolutions and linear layers compute with int8.
 
     image: uint8 (N, C, H, W), number: int64 (N,) or None: examples of training, never of validation or test,
