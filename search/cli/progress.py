@@ -53,7 +53,7 @@ class Status:
 def starting() -> Iterator[Status]:
     """A status line for as long as the block lasts. Its first words are there before the slow imports."""
     status = Status()
-    status.say("loading PyTorch and Optuna")
+    status.say("loading Optuna")
     try:
         yield status
     finally:

@@ -37,7 +37,7 @@ SHELVED_S = 600.0
 Stage = Callable[[str], None]
 """Told in a few words what a command does that has nothing to show yet."""
 
-_STARTING = {"local": "loading PyTorch", "ray": "connecting to the Ray cluster"}
+_STARTING = {"local": "looking for GPUs", "ray": "connecting to the Ray cluster"}
 CHECKING, OPENING, WORKERS = "checking {}", "opening the storage", "starting workers"
 """What the stages of a start are called."""
 

@@ -148,7 +148,7 @@ class TestStatus:
         )
         ended, shown = in_a_terminal([sys.executable, "-c", code], columns=80)
         assert ended == 0, shown
-        assert "loading PyTorch and Optuna …" in shown
+        assert "loading Optuna …" in shown
         assert "checking MNIST …" in shown
 
     def test_the_first_snapshot_ends_it(self, capfd: pytest.CaptureFixture[str]) -> None:
