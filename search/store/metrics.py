@@ -188,7 +188,7 @@ def _suspects(layout: _Layout, group: Sequence[Report]) -> Sequence[Report]:
         return group
     numbers = np.array(flat, dtype=float).reshape(len(group), -1)
     sound = ((numbers >= layout.low) & (numbers <= layout.high)).all(axis=1)
-    return [report for report, is_sound in zip(group, sound.tolist(), strict=True) if not is_sound]
+    return [group[int(at)] for at in np.flatnonzero(~sound)]
 
 
 def is_sound(point: Point) -> bool:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 
 from search.errors import TryAgain
 from search.optuna_db.deletion import delete_study
+from search.optuna_db.opening import open_tables
 from search.optuna_db.optuna_trials import TrialEnded
 from search.optuna_db.storage import Storage, open_storage
 from search.optuna_db.trial_facts import Change
@@ -275,5 +276,5 @@ def test_a_connection_that_is_cut_as_it_goes_back_to_the_pool_raises_no_error_of
 
     monkeypatch.setattr(dialect, "reset_isolation_level", cut)
     with pytest.raises(TryAgain, match="does not answer: Lost connection to MySQL server"):
-        store.look(create=False)
+        open_tables(store, create=False)
     store.close()

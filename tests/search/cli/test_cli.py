@@ -162,7 +162,7 @@ class TestRepeat:
         done = here("repeat", "twodigit", "--trial", "1", "--json", cwd=tmp_path).parsed
         assert not done["equal"]
         assert done["first_difference"] > 0
-        assert done["largest_difference"] == pytest.approx(0.01)
+        assert done["largest_difference"] == pytest.approx(0.005), "one of two heads differs by 0.01"
 
     def test_a_repetition_that_diverges_is_told_in_a_sentence(
         self, finished: Path, here: Command, monkeypatch: pytest.MonkeyPatch
