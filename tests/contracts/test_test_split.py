@@ -25,7 +25,7 @@ from search.worker.context import prepare
 from search.worker.worker_loop import work
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = sorted(path for top in ("data", "models", "search") for path in (ROOT / top).rglob("*.py"))
+FILES = sorted(path for top in ("data", "models", "search", "tune") for path in (ROOT / top).rglob("*.py"))
 
 NAMES = {"test", "TEST", "test_images", "test_labels", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"}
 """Every name that a test split or its bytes go by."""
