@@ -174,7 +174,7 @@ class TestTrained:
         attempt, now = next_of(here), next_of(other)
         text = repr(attempt._spec)
         assert "norm_images" not in text
-        data = sorted(here.mnist.checksums.items())
+        data = sorted(here.dataset.checksums.items())
         everything = repr((FORMAT, attempt._spec, RUNGS, "twodigit", data, "cpu"))
         assert attempt._fingerprint == hashlib.sha256(everything.encode()).hexdigest()
         assert repr(now._spec) == text
@@ -238,5 +238,5 @@ class TestTrained:
     ) -> None:
         here = join("s", norm_images)
         request = confirming.ConfirmRequest(study="s", options=WorkerOptions(workers=1, threads=1))
-        _, confirmation = confirming._begin(here.storage, here.record, request, here.mnist)
+        _, confirmation = confirming._begin(here.storage, here.record, request, here.dataset)
         assert confirmation.spec.norm_images == norm_images
