@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import asdict
 from pathlib import Path
 
 from search.errors import ConfigError, UsageError, did_you_mean
@@ -115,8 +115,9 @@ def _wrong_options(options: WorkerOptions) -> Iterator[str]:
 
 def _idle(request: RunRequest) -> Iterator[str]:
     """Flags that were given, as far as one can tell, and do nothing where only a study is made."""
-    for name in (field.name for field in fields(WorkerOptions)):
-        if getattr(request.options, name) == getattr(DEFAULT_OPTIONS, name) or name == "address":
+    usual = asdict(DEFAULT_OPTIONS)
+    for name, asked in asdict(request.options).items():
+        if asked == usual[name] or name == "address":
             continue  # an address goes with its engine
         flag = name.removesuffix("_s").replace("_", "-")
         if name in ENDS_OF_A_RUN:
