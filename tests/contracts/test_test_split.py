@@ -133,7 +133,10 @@ def test_the_one_place_is_used_by_the_one_service_that_records_the_look() -> Non
 
 
 def test_nothing_is_reached_without_naming_it() -> None:
-    assert {module: lines for module, tree in TREES.items() if (lines := blind(tree))} == {}
+    """`tune` imports nothing of ours, as the test of the arrows sees to, and can reach no split."""
+    ours = {module: tree for module, tree in TREES.items() if not module.startswith("tune.")}
+    assert len(ours) > 200
+    assert {module: lines for module, tree in ours.items() if (lines := blind(tree))} == {}
 
 
 @pytest.mark.parametrize(
