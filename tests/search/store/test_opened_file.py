@@ -12,10 +12,12 @@ from typing import Any
 
 import optuna
 import pytest
+from sqlalchemy import Engine
 
 from data.datasets.mnist import Mnist
 from models import device
 from search.errors import ConfigError
+from search.optuna_db import storage as storage_module
 from search.optuna_db.storage import Storage, open_storage
 from search.service.create import RunRequest, create_or_resume
 from search.service.dashboard import while_storage_is_there
@@ -23,7 +25,6 @@ from search.service.dashboard_storage import open_undisturbing
 from search.service.drive import drive
 from search.store.engine import translated
 from search.store.opened_file import OpenedFile
-from search.store.sql import SQLStore
 from search.study.reading import open_reading
 from search.study.study import Study
 from search.worker.options import WorkerOptions
@@ -124,13 +125,13 @@ def test_one_that_is_moved_while_a_connection_is_made(
 
 
 def test_one_that_is_moved_while_a_worker_opens_it(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    refuse_damaged = SQLStore.refuse_damaged
+    refuse_damaged = storage_module.refuse_damaged
 
-    def moved_afterwards(store: SQLStore) -> None:
-        refuse_damaged(store)
+    def moved_afterwards(engine: Engine) -> None:
+        refuse_damaged(engine)
         file.rename(file.with_name("away.db"))
 
-    monkeypatch.setattr(SQLStore, "refuse_damaged", moved_afterwards)
+    monkeypatch.setattr(storage_module, "refuse_damaged", moved_afterwards)
     with pytest.raises(ConfigError, match=MOVED):
         open_storage(url(file), create=False)
     assert not file.exists(), "SQLite would have made an empty one"
