@@ -31,6 +31,7 @@ from search.optuna_db.leftovers import sweep
 from search.optuna_db.storage import Storage, open_storage
 from search.records import State, TrialRecord
 from search.service.delete import delete
+from search.space.defaults import default_space
 from search.store import tables
 from search.study.study import Study
 from search.worker.artifacts import Artifacts
@@ -195,8 +196,9 @@ class Arena:
         references = sorted(trial.reference for trial in finished.values() if trial.reference)
         assert references == ["course-conv", "course-mlp"]
         for trial in finished.values():
-            given = TASKS["twodigit"].references[trial.reference] if trial.reference else {}
-            assert given.items() <= trial.settings.items(), "a reference is what its name says"
+            if trial.reference:
+                given = default_space().active({}, pinned=TASKS["twodigit"].references[trial.reference])
+                assert given.items() <= trial.settings.items(), "a reference is what its name says"
             drawn = _origin(trials, trial).settings
             assert drawn.items() <= trial.settings.items(), "a repetition repeats"
             images = [point.images for point in curves.get(trial.trial_id, ())]

@@ -244,7 +244,7 @@ class TestWhatFollowsASearch:
             grounds.append(join(opened, mnist, name=study.name))
 
         monkeypatch.setattr(confirming, "drive", drive)
-        monkeypatch.setattr(confirming, "take_looks", lambda *_, **__: None)
+        monkeypatch.setattr(confirming, "evaluate_due", lambda *_, **__: None)
 
         def call(precision: Any = None) -> list[WorkerContext]:
             grounds.clear()
