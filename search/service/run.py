@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from search.errors import ConfigError, Interrupted, NoStorage, TryAgain, TuneError, did_you_mean
@@ -165,6 +166,7 @@ def serve(
     shelved: dict[str, float] = {}
     words, told = WAITING, ""
     with Signals() as signals:
+        work = partial(join, tell=tell, progress=progress, stage=stage, stop=signals.stop)
         while not signals.stop():
             name = None
             try:
@@ -176,16 +178,7 @@ def serve(
                 if name is not None:
                     told = ""
                     with watching() as watch:
-                        join(
-                            name,
-                            storage_url,
-                            options,
-                            watch=watch,
-                            tell=tell,
-                            progress=progress,
-                            stage=stage,
-                            stop=signals.stop,
-                        )
+                        work(name, storage_url, options, watch=watch)
                     tell(f"{name} is done.")
                     continue
             except TryAgain as error:
