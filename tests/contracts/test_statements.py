@@ -17,12 +17,11 @@ from search.study.study import Study
 from tune.space import Fixed, Float, Int, Space
 
 SPACE = Space(
-    domains={
+    {
         "model": Fixed(value="mlp"),
         "lr": Float(low=1e-4, high=1e-1, log=True),
-        "depth": Int(low=1, high=9),
-    },
-    families={"depth": frozenset({"mlp"})},
+        "depth": Int(low=1, high=9, when={"model": "mlp"}),
+    }
 )
 LADDER = Ladder(epoch_images=36_000, epochs=2)
 FIRST = LADDER.rungs[0]
