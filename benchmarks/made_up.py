@@ -24,14 +24,16 @@ from search.space.defaults import default_space
 from search.space.file import space_entries
 from search.store import tables
 from search.store.metrics import report_to_row
-from search.study.ladder import Ladder, halvings_of
+from search.study.evaluation_schedule import EvaluationSchedule, early_evaluations_of
 from search.study.study import Study
 from tune.space import Choice, Domain, Float, Int, Space
 
 SPACE = default_space()
 TASK = TASKS["twodigit"]
 EPOCHS = TASK.epochs
-LADDER = Ladder(epoch_images=36_000, epochs=EPOCHS, halvings=halvings_of(TASK.early_evaluations, EPOCHS))
+EVALUATIONS = EvaluationSchedule(
+    epoch_images=36_000, epochs=EPOCHS, early_evaluations=early_evaluations_of(TASK.early_evaluations, EPOCHS)
+)
 HEADS = ("first_digit", "second_digit")
 
 
@@ -39,9 +41,9 @@ def spec(sampler: str, pruner: str, space: Space = SPACE) -> StudySpec:
     return StudySpec(
         task="twodigit",
         space=space_entries(space),
-        epochs=LADDER.epochs,
-        epoch_images=LADDER.epoch_images,
-        halvings=LADDER.halvings,
+        epochs=EVALUATIONS.epochs,
+        epoch_images=EVALUATIONS.epoch_images,
+        halvings=EVALUATIONS.early_evaluations,
         validation_pictures=4_000,
         seed=0,
         sampler=sampler,
@@ -94,7 +96,7 @@ def fill(storage: Storage, study_id: int, n: int, *, seed: int = 0) -> None:
     """Writes n trials as a search leaves them: 15 % complete, 3 % failed, the rest pruned at some rung."""
     draw = random.Random(seed)
     rows: defaultdict[str, list[dict[str, object]]] = defaultdict(list)
-    rungs, now = LADDER.rungs, datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+    rungs, now = EVALUATIONS.rungs, datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
     trial_rows, endings = [], []
     for number in range(n):
         state = draw.choices((TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL), (15, 82, 3))[0]
@@ -181,7 +183,7 @@ def one_curve(
     rows: Mapping[str, list[dict[str, object]]], trial_id: int, points: Sequence[tuple[int, float]]
 ) -> None:
     """Adds the points of one trial, as Optuna, its ASHA and tune keep them."""
-    rung, promotion = 0, LADDER.epoch_images // 4
+    rung, promotion = 0, EVALUATIONS.epoch_images // 4
     for images, score in points:
         rows["trial_intermediate_values"].append(
             {
@@ -215,5 +217,5 @@ def make(storage: Storage, name: str, n: int, sampler: str = "tpe", pruner: str 
     assert study is not None
     if n:
         fill(storage, study.study_id, n)
-    study.prepare(sampler=sampler, pruner=pruner, seed=0, ladder=LADDER)
+    study.prepare(sampler=sampler, pruner=pruner, seed=0, evaluations=EVALUATIONS)
     return study

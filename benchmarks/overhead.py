@@ -29,7 +29,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from apart import TUNE, apart
-from made_up import HEADS, LADDER, curve, make
+from made_up import EVALUATIONS, HEADS, curve, make
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
@@ -88,7 +88,7 @@ def one_life(storage: Storage, study: Study, weights: BestWeights, clock: Clock,
     with clock.part("report and judge"):
         asked.note_parameters(123_456)
     last = 0.0
-    for images, score in curve(draw, draw.betavariate(8, 1), LADDER.rungs[:5]):
+    for images, score in curve(draw, draw.betavariate(8, 1), EVALUATIONS.rungs[:5]):
         scores = Scores(heads={h: HeadScore(loss=1 - score, accuracy=score) for h in HEADS}, joint=score**2)
         point = Point(
             images=images, seconds=images / 3000, learning_rate=0.001, train=scores, validation=scores
@@ -172,17 +172,17 @@ elif kind == "worker":
         out = {"seconds": time.time() - began, "cpu": time.process_time(), "mb": memory()}
         storage.store.release(claim)
 else:
-    from search.study.ladder import Ladder
+    from search.study.evaluation_schedule import EvaluationSchedule
     with open_storage(url, create=False) as storage:
         study = Study.find(storage, name)
         spec = storage.store.study(study.study_id).spec
-        ladder = Ladder.of(spec)
-        study.prepare(sampler=spec.sampler, pruner=spec.pruner, seed=spec.seed, ladder=ladder)
+        evaluations = EvaluationSchedule.of(spec)
+        study.prepare(sampler=spec.sampler, pruner=spec.pruner, seed=spec.seed, evaluations=evaluations)
         before, wall, cpu = memory(), time.perf_counter(), time.process_time()
         asked = study.ask()
         asked.suggest()
-        asked.report(ladder.rungs[2], 0.9)
-        study.scores_at(ladder.rungs[2])
+        asked.report(evaluations.rungs[2], 0.9)
+        study.scores_at(evaluations.rungs[2])
         asked.complete(0.9)
         seconds = time.perf_counter() - wall
         out = {"seconds": seconds, "cpu": time.process_time() - cpu, "mb": memory() - before}

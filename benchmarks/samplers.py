@@ -31,8 +31,8 @@ from search.analysis.ranking import winner
 from search.optuna_db.storage import open_storage
 from search.records import Failure, State, Value
 from search.space.defaults import default_space
-from search.study.chance import STARTUP_TRIALS
-from search.study.ladder import Ladder
+from search.study.evaluation_schedule import EvaluationSchedule
+from search.study.exploration import STARTUP_TRIALS
 from search.study.promotion import Candidate
 from search.study.pruners import PRUNERS
 from search.study.samplers import SAMPLERS
@@ -40,7 +40,7 @@ from search.study.study import ActiveTrial, Study
 from tune.space import Choice, Domain, Float, Int
 
 SPACE = default_space(("mlp",))
-LADDER = Ladder(epoch_images=36_000, epochs=8, halvings=3)
+EVALUATIONS = EvaluationSchedule(epoch_images=36_000, epochs=8, early_evaluations=3)
 BEST_ERROR = 0.012
 CURVATURES = {
     "lr": 6.0,
@@ -104,7 +104,7 @@ class Objective:
         # High rates and little dropout learn fast: what leads at the first rung is not what wins.
         scale = 1_500 * math.exp(place(SPACE.domains["dropout"], settings["dropout"]) - rate)
         best, scores = 0.0, {}
-        for images in LADDER.rungs:
+        for images in EVALUATIONS.rungs:
             error = min(0.9, final + (0.9 - final) * (1 + images / scale) ** -1.5)
             error += draw.gauss(0, math.sqrt(error * (1 - error) / 8_000))
             scores[images] = best = max(best, min(1.0, max(0.0, 1 - error)))
@@ -113,7 +113,7 @@ class Objective:
 
 def search(study: Study, objective: Objective, seed: int, pruner: str, sampler: str, trials: int) -> None:
     """One worker's search, with nothing trained."""
-    pruning = study.prepare(sampler=sampler, pruner=pruner, seed=seed, ladder=LADDER)
+    pruning = study.prepare(sampler=sampler, pruner=pruner, seed=seed, evaluations=EVALUATIONS)
     held: dict[int, tuple[ActiveTrial, dict[int, float], int]] = {}
     """by number: the trial, its curve, training images seen"""
     finished = 0
@@ -154,7 +154,7 @@ def search(study: Study, objective: Objective, seed: int, pruner: str, sampler: 
         for images in (rung for rung in scores if images < rung <= until):
             held[go] = (asked, scores, images)
             hopeless = asked.report(images, scores[images])
-            if images == LADDER.total:
+            if images == EVALUATIONS.total:
                 end(go, scores[images])
                 break
             if hopeless:

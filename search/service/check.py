@@ -13,7 +13,7 @@ from search.errors import ConfigError, UsageError, did_you_mean
 from search.service.create import MAX_NAME, SUFFIX, RunRequest
 from search.space.defaults import FAMILIES, families_of
 from search.space.file import read_space
-from search.study.ladder import Ladder
+from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.pruners import make_pruning
 from search.study.samplers import make_sampler
 from search.tasks import task_named, task_names
@@ -152,7 +152,7 @@ def _wrong_names(request: RunRequest) -> Iterator[UsageError | ConfigError]:
     if sampler is not None:
         yield from _refusal(lambda: make_sampler(sampler, 0))
     if pruner is not None:
-        yield from _refusal(lambda: make_pruning(pruner, Ladder(epoch_images=1000, epochs=1)))
+        yield from _refusal(lambda: make_pruning(pruner, EvaluationSchedule(epoch_images=1000, epochs=1)))
     wrong_model = list(_refusal(lambda: families_of(request.model or "all")))
     yield from wrong_model
     if space is not None:

@@ -15,7 +15,7 @@ from search.records import StudyRecord, StudySpec
 from search.service.look import find
 from search.space.defaults import NORM_IMAGES, default_space, families_of
 from search.space.file import read_space, space_entries
-from search.study.ladder import halvings_of
+from search.study.evaluation_schedule import early_evaluations_of
 from search.study.pruners import DEFAULT_PRUNER
 from search.study.reading import find_id
 from search.study.samplers import DEFAULT_SAMPLER
@@ -108,7 +108,7 @@ def _new_spec(request: RunRequest, task: Task, dataset: Provenance) -> StudySpec
         pruner=request.pruner or DEFAULT_PRUNER,
         references=tuple(task.references),
         checksums=dict(dataset.checksums),
-        halvings=halvings_of(task.early_evaluations, epochs),
+        halvings=early_evaluations_of(task.early_evaluations, epochs),
         precision=request.precision or "auto",
         norm_images=NORM_IMAGES,
     )

@@ -21,8 +21,8 @@ from search.service.output import may_write, write
 from search.service.read_confirmation import answers_of, confirmation
 from search.space.defaults import BY_NAME, FAMILIES, default_space, without_effect
 from search.space.file import space_entries, space_of_entries, space_toml
-from search.study.chance import drawn_at_random
-from search.study.ladder import Ladder
+from search.study.evaluation_schedule import EvaluationSchedule
+from search.study.exploration import is_exploration_trial
 from search.study.reading import open_reading
 from search.tasks import same_data, takes_number, task_named
 from tune.space import Choice, Fixed, Float, Int
@@ -76,7 +76,7 @@ def gather(storage_url: str, name: str) -> Material:
         settings=searched(record),
         without_effect=without_effect(number_input=takes_number(spec.task)),
         at_random=drawn(record, whole.trials),
-        budget=Ladder.of(spec).total,
+        budget=EvaluationSchedule.of(spec).total,
         mistakes=_mistakes(storage_url, whole),
         confirmation=confirmation(storage_url, name),
         answers=answers_of(storage_url, record, best.trial_id, "validation"),
@@ -119,7 +119,7 @@ def drawn(record: StudyRecord, trials: Sequence[TrialRecord]) -> frozenset[int]:
     return frozenset(
         trial.number
         for trial in trials
-        if drawn_at_random(spec.sampler, spec.seed, origin(trial.number, repeats))
+        if is_exploration_trial(spec.sampler, spec.seed, origin(trial.number, repeats))
     )
 
 

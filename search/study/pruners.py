@@ -1,5 +1,5 @@
-"""The pruners by name, set up for a ladder of images seen: how a trial is judged and who goes on.
-The scores that they judge are monotone best-so-far values.
+"""The pruners by name, set up for an evaluation schedule: which trials are stopped early and which continue.
+The scores that they compare are monotone best-so-far values.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from optuna.pruners import (
 )
 
 from search.errors import UsageError, did_you_mean
-from search.study.ladder import SHORT, Ladder
+from search.study.evaluation_schedule import SHORT_TRIAL_EVALUATIONS, EvaluationSchedule
 from search.study.promotion import Asha, OneAtATime, Promotion, geometric_rungs
 
 _STARTUP_TRIALS = 5
@@ -40,35 +40,38 @@ class Pruning:
     """training images seen where `promotion` is asked, rising to the whole budget"""
 
 
-def _stopping(make: Callable[[Ladder], BasePruner]) -> Callable[[Ladder], Pruning]:
-    return lambda ladder: Pruning(pruner=make(ladder), promotion=OneAtATime(), rungs=(ladder.total,))
+def _stopping(make: Callable[[EvaluationSchedule], BasePruner]) -> Callable[[EvaluationSchedule], Pruning]:
+    return lambda evaluations: Pruning(
+        pruner=make(evaluations), promotion=OneAtATime(), rungs=(evaluations.total,)
+    )
 
 
-def _asha(ladder: Ladder) -> Pruning:
-    # From the first report on (docs/decisions/020 and 024): earlier, MLPs look better than the convolutions
-    # that will beat them, and a sampler that learns from that never looks at a convolution again. Where
-    # reports begin sooner than that, in trials of less than an epoch and in the oldest studies, at a quarter.
-    first = ladder.epoch_images // (4 if ladder.halvings == SHORT else 2**ladder.halvings)
-    rungs = geometric_rungs(min(first, ladder.total), ladder.total, _FACTOR)
+def _asha(evaluations: EvaluationSchedule) -> Pruning:
+    # The first rung is the first evaluation (docs/decisions/020 and 024): earlier, MLPs score better than the
+    # convolutions that will beat them, and a sampler that learns from that proposes no more convolutions. In
+    # convolutions that will beat them, and a sampler that learns from it proposes no more convolutions. In
+    earlier = evaluations.early_evaluations == SHORT_TRIAL_EVALUATIONS
+    first = evaluations.epoch_images // (4 if earlier else 2**evaluations.early_evaluations)
+    rungs = geometric_rungs(min(first, evaluations.total), evaluations.total, _FACTOR)
     return Pruning(pruner=NopPruner(), promotion=Asha(rungs=rungs), rungs=rungs)
 
 
-PRUNERS: Mapping[str, Callable[[Ladder], Pruning]] = MappingProxyType(
+PRUNERS: Mapping[str, Callable[[EvaluationSchedule], Pruning]] = MappingProxyType(
     {
         "asha": _asha,
         "halving": _stopping(
-            lambda ladder: SuccessiveHalvingPruner(
-                min_resource=max(ladder.first, ladder.epoch_images // 4), reduction_factor=4
+            lambda evaluations: SuccessiveHalvingPruner(
+                min_resource=max(evaluations.first, evaluations.epoch_images // 4), reduction_factor=4
             )
         ),
-        "median": _stopping(lambda ladder: MedianPruner(n_startup_trials=_STARTUP_TRIALS)),
-        "percentile": _stopping(lambda ladder: PercentilePruner(25.0, n_startup_trials=_STARTUP_TRIALS)),
+        "median": _stopping(lambda evaluations: MedianPruner(n_startup_trials=_STARTUP_TRIALS)),
+        "percentile": _stopping(lambda evaluations: PercentilePruner(25.0, n_startup_trials=_STARTUP_TRIALS)),
         "hyperband": _stopping(
-            lambda ladder: HyperbandPruner(
-                min_resource=ladder.first, max_resource=ladder.total, reduction_factor=4
+            lambda evaluations: HyperbandPruner(
+                min_resource=evaluations.first, max_resource=evaluations.total, reduction_factor=4
             )
         ),
-        "none": _stopping(lambda ladder: NopPruner()),
+        "none": _stopping(lambda evaluations: NopPruner()),
     }
 )
 
@@ -76,8 +79,8 @@ DEFAULT_PRUNER = "asha"
 """docs/decisions/005 has the measurement."""
 
 
-def make_pruning(name: str, ladder: Ladder) -> Pruning:
+def make_pruning(name: str, evaluations: EvaluationSchedule) -> Pruning:
     """The pruner of that name. Raises UsageError for an unknown one."""
     if name not in PRUNERS:
         raise UsageError(f"--pruner {name}: no such pruner{did_you_mean(name, PRUNERS)}.")
-    return PRUNERS[name](ladder)
+    return PRUNERS[name](evaluations)

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.errors import UsageError, did_you_mean
 from search.optuna_db.whole_arrays import use_whole_arrays
 from search.seeds import derive
-from search.study.chance import STARTUP_TRIALS, is_random, sampler_seed
+from search.study.exploration import STARTUP_TRIALS, is_exploration_seed, sampler_seed
 
 
 class SeededPerTrial(BaseSampler):
@@ -60,7 +60,7 @@ class SeededPerTrial(BaseSampler):
 
 
 def _tpe(seed: int) -> BaseSampler:
-    if is_random(seed):
+    if is_exploration_seed(seed):
         return RandomSampler(seed=seed)
     use_whole_arrays()
     # group: the settings of one model family are missing from trials of the other; without it they

@@ -32,10 +32,10 @@ from search.optuna_db.unnamed import study_id_of, trial_id_of
 from search.records import Confirming, Counts, Failure, Point, State, StudySpec, TrialRecord, Value
 from search.space.file import space_of_entries
 from search.store.base import LeaseLost
+from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.fidelity import at_one_rung
 from search.study.grid import is_discrete
 from search.study.history import History
-from search.study.ladder import Ladder
 from search.study.pruners import Pruning, make_pruning
 from search.study.reading import TrialReader, confirming_of, find_id
 from search.study.samplers import COMPARES_AT_ONE_RUNG, make_sampler
@@ -301,9 +301,9 @@ class Study:
         same = (now and now.created) == (self._record and self._record.created)
         return same and self._trials.exists(self.study_id)
 
-    def prepare(self, *, sampler: str, pruner: str, seed: int, ladder: Ladder) -> Pruning:
+    def prepare(self, *, sampler: str, pruner: str, seed: int, evaluations: EvaluationSchedule) -> Pruning:
         """Sets up how `ask` draws and `report` judges, in this process; returns how the study saves work."""
-        pruning = make_pruning(pruner, ladder)
+        pruning = make_pruning(pruner, evaluations)
         self._study.sampler = make_sampler(sampler, seed)
         self._study.pruner = pruning.pruner
         self._present = at_one_rung if sampler in COMPARES_AT_ONE_RUNG else list

@@ -18,7 +18,7 @@ from search.errors import ConfigError
 from search.machine import new_worker_id
 from search.optuna_db.storage import Storage
 from search.records import StudyRecord, Worker
-from search.study.ladder import Ladder
+from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.pruners import Pruning
 from search.study.study import Study
 from search.tasks import same_data, task_named
@@ -37,7 +37,7 @@ class WorkerContext:
     storage: Storage
     study: Study
     record: StudyRecord
-    ladder: Ladder
+    evaluations: EvaluationSchedule
     pruning: Pruning
     task: Task
     dataset: OpenDataset
@@ -94,15 +94,15 @@ def prepare(
     task = task_named(spec.task)
     dataset = opened(task) if dataset is None else dataset
     same_data(record, dataset)
-    ladder = Ladder.of(spec)
-    pruning = study.prepare(sampler=spec.sampler, pruner=spec.pruner, seed=spec.seed, ladder=ladder)
+    evaluations = EvaluationSchedule.of(spec)
+    pruning = study.prepare(sampler=spec.sampler, pruner=spec.pruner, seed=spec.seed, evaluations=evaluations)
     environment = describe(device)
     precision = decided(storage, record, device, environment)
     artifacts = Artifacts.of(artifact_root, record)
     stop_policy = StopPolicy(
         study,
         storage.store,
-        images=ladder.total,
+        images=evaluations.total,
         finalists=pruning.promotion.finalists,
         left_s=math.inf if left_s is None else left_s,
         target=math.inf if options.target is None else options.target,
@@ -112,7 +112,7 @@ def prepare(
         storage=storage,
         study=study,
         record=record,
-        ladder=ladder,
+        evaluations=evaluations,
         pruning=pruning,
         task=task,
         dataset=dataset,

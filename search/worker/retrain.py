@@ -9,7 +9,7 @@ import torch
 from data.datasets.base import OpenDataset
 from models.device import describe, prepare_process
 from search.records import StudyRecord, TrialRecord, Worker
-from search.study.ladder import Ladder
+from search.study.evaluation_schedule import EvaluationSchedule
 from search.tasks import same_data, task_named
 from search.worker.spec import decode, training_seed
 from search.worker.trial import Step, learn
@@ -37,7 +37,7 @@ def retrain(
     spec = record.spec
     decoded = decode(
         trial.settings,
-        images=Ladder.of(spec).total,
+        images=EvaluationSchedule.of(spec).total,
         seed=training_seed(spec.seed, origin=origin, confirming=trial.confirming),
         precision=precision,  # type: ignore[arg-type]  # as a worker noted it
         norm_images=spec.norm_images,

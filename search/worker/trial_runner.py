@@ -68,7 +68,7 @@ class TrialRunner:
         )
 
     def advance(self, until: int) -> bool:
-        """Trains to the first point of the ladder at or after `until` images; True when the trial ended.
+        """Trains to the first rung at or after `until` images; True when the trial ended.
 
         It ends complete at the end of its budget, or pruned where the study's pruner stops it, or before
         its first step where a confirmation has no use for it any more. Raises whatever training and `check`
@@ -98,7 +98,7 @@ class TrialRunner:
                 self._best_weights = snapshot_of(step.network).weights
                 self._best_answers = step.answers
             hopeless = self._report(step.point)
-            if self.images >= self._context.ladder.total:
+            if self.images >= self._context.evaluations.total:
                 self._keep()
                 self.active.complete(self.candidate.score)
                 self._context.storage.store.settle(self.claim)
@@ -197,7 +197,7 @@ class TrialRunner:
         is of the kind of device that it was made on."""
         context = self._context
         data = sorted(context.dataset.checksums.items())
-        rungs, kind = context.ladder.rungs, context.device.type
+        rungs, kind = context.evaluations.rungs, context.device.type
         everything = repr((FORMAT, self._spec, rungs, context.task.name, data, kind))
         if self._spec.training.norm_images:  # not in the repr: saves of earlier versions are good for more
             everything += f", norm_images={self._spec.training.norm_images}"
@@ -208,7 +208,7 @@ class TrialRunner:
         settings = self.active.suggest()
         return decode(
             settings,
-            images=self._context.ladder.total,
+            images=self._context.evaluations.total,
             seed=training_seed(
                 self._context.record.spec.seed, origin=self.active.origin, confirming=self.active.confirming
             ),
@@ -223,7 +223,7 @@ class TrialRunner:
             self._spec,
             context.task,
             context.dataset,
-            rungs=context.ladder.rungs,
+            rungs=context.evaluations.rungs,
             device=context.device,
             compositions=context.record.spec.compositions,
             check=self._check,

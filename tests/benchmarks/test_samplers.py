@@ -13,8 +13,8 @@ from optuna.samplers import RandomSampler
 from search.optuna_db.storage import open_storage
 from search.records import Value
 from search.seeds import derive
-from search.study.chance import is_random, sampler_seed
-from search.study.ladder import Ladder
+from search.study.evaluation_schedule import EvaluationSchedule
+from search.study.exploration import is_exploration_seed, sampler_seed
 from search.study.pruners import PRUNERS
 from search.study.study import Study
 from search.study.suggest import as_drawn
@@ -28,12 +28,14 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "benchmarks"))
     torch.set_num_threads(1)
     found = importlib.import_module("samplers")
-    monkeypatch.setattr(found, "LADDER", Ladder(epoch_images=36_000, epochs=1, halvings=2))
+    monkeypatch.setattr(
+        found, "EVALUATIONS", EvaluationSchedule(epoch_images=36_000, epochs=1, early_evaluations=2)
+    )
     monkeypatch.setattr("search.study.samplers.STARTUP_TRIALS", 10)
     return found
 
 
-def by_chance(number: int, drawn: dict[str, Value], benchmark: ModuleType) -> dict[str, object]:
+def exploration_of(number: int, drawn: dict[str, Value], benchmark: ModuleType) -> dict[str, object]:
     """What `--sampler random` draws for trial `number` of the study, in the order in which it was asked."""
     sampler = RandomSampler(seed=sampler_seed(SEED, number))
     return {
@@ -43,7 +45,7 @@ def by_chance(number: int, drawn: dict[str, Value], benchmark: ModuleType) -> di
 
 
 @pytest.mark.parametrize("pruner", PRUNERS)
-def test_after_the_start_proposals_are_not_those_of_chance(
+def test_after_the_start_proposed_trials_differ_from_exploration_trials(
     benchmark: ModuleType, sqlite_url: str, pruner: str
 ) -> None:
     """Optuna's GPSampler sees complete trials only: under a pruner they are so few that it drew at random."""
@@ -52,15 +54,19 @@ def test_after_the_start_proposals_are_not_those_of_chance(
         assert study is not None
         benchmark.search(study, benchmark.Objective.of(0), SEED, pruner, "random", 11)
         for trial in study.trials():
-            assert trial.params == by_chance(trial.number, trial.settings, benchmark)
+            assert trial.params == exploration_of(trial.number, trial.settings, benchmark)
         for sampler in ("tpe", "gp"):
-            study.prepare(sampler=sampler, pruner=pruner, seed=SEED, ladder=benchmark.LADDER)
+            study.prepare(sampler=sampler, pruner=pruner, seed=SEED, evaluations=benchmark.EVALUATIONS)
             asked = study.ask()
-            while is_random(sampler_seed(SEED, asked.number)):  # TPE leaves it to chance
+            while is_exploration_seed(sampler_seed(SEED, asked.number)):  # an exploration trial
                 asked = study.ask()
             drawn = asked.suggest()
-            chance = by_chance(asked.number, drawn, benchmark)
-            assert {name for name in chance if drawn[name] != chance[name]} >= {"lr", "momentum", "dropout"}
+            explored = exploration_of(asked.number, drawn, benchmark)
+            assert {name for name in explored if drawn[name] != explored[name]} >= {
+                "lr",
+                "momentum",
+                "dropout",
+            }
 
 
 def test_the_objective_is_a_function_of_the_seed(benchmark: ModuleType) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, event
 from search.optuna_db.storage import Storage
 from search.records import StudySpec
 from search.space.file import space_entries
-from search.study.ladder import Ladder
+from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.study import Study
 from tune.space import Fixed, Float, Int, Space
 
@@ -23,8 +23,8 @@ SPACE = Space(
         "depth": Int(low=1, high=9, when={"model": "mlp"}),
     }
 )
-LADDER = Ladder(epoch_images=36_000, epochs=2)
-FIRST = LADDER.rungs[0]
+EVALUATIONS = EvaluationSchedule(epoch_images=36_000, epochs=2)
+FIRST = EVALUATIONS.rungs[0]
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def test_no_more_than_these(emptied: Storage, plain_spec: StudySpec, pruner: str
     Study.create(emptied, "s", replace(plain_spec, space=space_entries(SPACE)), 100)
     study = Study.find(emptied, "s")
     assert study is not None
-    study.prepare(sampler="tpe", pruner=pruner, seed=0, ladder=LADDER)
+    study.prepare(sampler="tpe", pruner=pruner, seed=0, evaluations=EVALUATIONS)
     most = dict.fromkeys(at_most, 0)
     for _ in range(TRIALS):
         with counting() as asked:

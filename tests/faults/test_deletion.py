@@ -24,7 +24,7 @@ from search.service.create import RunRequest, create_or_resume
 from search.service.delete import delete
 from search.store import sql_weights
 from search.store.base import LeaseLost
-from search.study.ladder import Ladder
+from search.study.evaluation_schedule import EvaluationSchedule
 
 
 @pytest.mark.timeout(300)
@@ -73,7 +73,7 @@ def test_a_deletion_succeeds_while_a_worker_writes_weights(
 
     with open_storage(url) as storage, open_storage(url) as other:
         study, record = create_or_resume(storage, RunRequest(task="twodigit", trials=1, study="s"), mnist)
-        study.prepare(sampler="random", pruner="none", seed=0, ladder=Ladder.of(record.spec))
+        study.prepare(sampler="random", pruner="none", seed=0, evaluations=EvaluationSchedule.of(record.spec))
         claim = storage.store.claim(study.study_id, "w", lease_s=60)
         assert claim is not None
         asked = study.ask(lambda trial_id: storage.store.attach(claim, trial_id))

@@ -57,7 +57,7 @@ from search.service.report import gather
 from search.service.watched import Watched
 from search.store import tables
 from search.store.engine import parse_url
-from search.study.ladder import Ladder
+from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.reading import open_reading
 from search.study.study import Study
 from search.worker.options import WorkerOptions
@@ -80,8 +80,10 @@ def fill(storage: Storage, study: Study, worker_id: str, accuracy: float, *, end
     """One trial as a worker would have done it, without training; its id."""
     record = storage.store.study(study.study_id)
     assert record is not None
-    rungs = Ladder.of(record.spec).rungs
-    study.prepare(sampler="random", pruner="none", seed=record.spec.seed, ladder=Ladder.of(record.spec))
+    rungs = EvaluationSchedule.of(record.spec).rungs
+    study.prepare(
+        sampler="random", pruner="none", seed=record.spec.seed, evaluations=EvaluationSchedule.of(record.spec)
+    )
     claim = storage.store.claim(study.study_id, worker_id, lease_s=60)
     assert claim is not None
     asked = study.ask(lambda trial_id: storage.store.attach(claim, trial_id))
@@ -331,8 +333,10 @@ def services(
             watched = Watched(storage, study, record)
             result = watched.result("finished", watched.snapshot(1.0))
             assert not NOT_FINITE.search(_ending(result))
-            study.prepare(sampler="random", pruner="median", seed=0, ladder=Ladder.of(record.spec))
-            study.scores_at(Ladder.of(record.spec).rungs[0])
+            study.prepare(
+                sampler="random", pruner="median", seed=0, evaluations=EvaluationSchedule.of(record.spec)
+            )
+            study.scores_at(EvaluationSchedule.of(record.spec).rungs[0])
             study.running()
             claim = storage.store.claim(study.study_id, "w2", lease_s=60)
             if claim is not None:
@@ -340,7 +344,7 @@ def services(
                 asked.suggest()
                 with study._adapter.drawing(asked.trial_id):
                     study._adapter.get_all_trials(study.study_id)
-                asked.report(Ladder.of(record.spec).rungs[0], 0.5)
+                asked.report(EvaluationSchedule.of(record.spec).rungs[0], 0.5)
                 study.fail(asked.trial_id, Failure.INTERRUPTED, "")
 
     yield "report", report if page else lambda: gather(url, "first")

@@ -20,7 +20,7 @@ from search.optuna_db.storage import open_storage
 from search.records import Counts, State
 from search.service.dashboard import Showing
 from search.service.look import find, reader_of
-from search.study.ladder import Ladder
+from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.reading import open_reading
 
 Command = Callable[..., Any]
@@ -111,8 +111,8 @@ class TestForeignTrials:
     def test_samplers_and_pruners_see_none_of_them(self, mixed: Path) -> None:
         with open_storage(url_of(mixed)) as storage:
             study, record = find(storage, "twodigit")
-            ladder = Ladder.of(record.spec)
-            study.prepare(sampler="tpe", pruner="median", seed=0, ladder=ladder)
+            evaluations = EvaluationSchedule.of(record.spec)
+            study.prepare(sampler="tpe", pruner="median", seed=0, evaluations=evaluations)
             asked = study.ask()
             with study._adapter.drawing(asked.trial_id):
                 shown = study._adapter.get_all_trials(study.study_id)
@@ -128,7 +128,9 @@ class TestForeignTrials:
             other.enqueue_trial({"optimizer": "lion", "dropout": "much"}, user_attrs={"mine": 1})
         with open_storage(url_of(mixed)) as storage:
             study, record = find(storage, "twodigit")
-            study.prepare(sampler="random", pruner="none", seed=0, ladder=Ladder.of(record.spec))
+            study.prepare(
+                sampler="random", pruner="none", seed=0, evaluations=EvaluationSchedule.of(record.spec)
+            )
             assert study.counts() == Counts(complete=4, foreign=7)
             first, second = study.ask(), study.ask()
             assert study.counts() == Counts(complete=4, running=2, foreign=5), "tune's own from now on"

@@ -26,7 +26,7 @@ from data.datasets.mnist import Mnist, load
 from search.optuna_db.ownership import PINNED
 from search.optuna_db.storage import open_storage
 from search.service.create import RunRequest, create_or_resume
-from search.study.ladder import Ladder
+from search.study.evaluation_schedule import EvaluationSchedule
 
 RECORDED = Path(__file__).with_name("proposals.json")
 TRIALS, SHOWN = 60, 3
@@ -44,7 +44,9 @@ def proposals(url: str, mnist: Mnist, sampler: str, seed: int, task: str) -> lis
         study, record = create_or_resume(
             storage, RunRequest(task=task, sampler=sampler, seed=seed, trials=TRIALS), mnist
         )
-        study.prepare(sampler=sampler, pruner="none", seed=seed, ladder=Ladder.of(record.spec))
+        study.prepare(
+            sampler=sampler, pruner="none", seed=seed, evaluations=EvaluationSchedule.of(record.spec)
+        )
         found = []
         for number in range(TRIALS):
             trial = study.ask()

@@ -118,7 +118,7 @@ def learning_curves(trials: Sequence[TrialRecord], curves: Curves, *, epoch_imag
 
 
 def _epochs(trials: Sequence[TrialRecord], curves: Curves, epoch_images: int) -> list[float]:
-    """Powers of two, as the ladder of a trial climbs."""
+    """Powers of two, as the rungs of the evaluation schedule."""
     last = max((p.images for t in trials for p in curves.get(t.trial_id, ())), default=epoch_images)
     return [2.0**power for power in range(-6, 12) if 2.0**power <= 1.01 * last / epoch_images]
 

@@ -19,8 +19,8 @@ from search.service.create import RunRequest, create_or_resume
 from search.service.look import studies
 from search.service.run import _open
 from search.space.file import change_space, space_entries
+from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.grid import identity
-from search.study.ladder import Ladder
 from search.study.pruners import PRUNERS
 from search.study.samplers import SAMPLERS
 from search.study.study import ActiveTrial, Study
@@ -52,7 +52,7 @@ FIXED: dict[str, object] = {
     "dropout": 0.0,
     "depth": 1,
 }
-LADDER = Ladder(epoch_images=36_000, epochs=1)
+EVALUATIONS = EvaluationSchedule(epoch_images=36_000, epochs=1)
 
 
 def space_of(networks: int) -> Space:
@@ -75,12 +75,12 @@ def study_of(storage: Storage, networks: int, sampler: str = "random") -> Study:
     )
     study = Study.create(storage, "s", spec, 100) or Study.find(storage, "s")
     assert study is not None
-    study.prepare(sampler=sampler, pruner="none", seed=0, ladder=LADDER)
+    study.prepare(sampler=sampler, pruner="none", seed=0, evaluations=EVALUATIONS)
     return study
 
 
 def end(asked: ActiveTrial) -> None:
-    asked.report(LADDER.total, 0.5 + int(asked.suggest()["width"]) / 100)
+    asked.report(EVALUATIONS.total, 0.5 + int(asked.suggest()["width"]) / 100)
     asked.complete(0.5 + int(asked.suggest()["width"]) / 100)
 
 

@@ -25,8 +25,8 @@ from search.service.look import whole_study
 from search.service.report import command, drawn, gather, searched
 from search.space.defaults import default_space
 from search.space.file import read_space, space_entries, space_toml
-from search.study.chance import STARTUP_TRIALS, drawn_at_random
-from search.study.ladder import Ladder
+from search.study.evaluation_schedule import EvaluationSchedule
+from search.study.exploration import STARTUP_TRIALS, is_exploration_trial
 from search.study.samplers import make_sampler
 from tune.space import Fixed
 
@@ -157,7 +157,12 @@ class TestRefusals:
     ) -> None:
         with open_storage(url(tmp_path)) as storage:
             study, _ = create_or_resume(storage, RunRequest(task="twodigit", trials=3), mnist)
-            study.prepare(sampler="random", pruner="none", seed=0, ladder=Ladder(epoch_images=9, epochs=1))
+            study.prepare(
+                sampler="random",
+                pruner="none",
+                seed=0,
+                evaluations=EvaluationSchedule(epoch_images=9, epochs=1),
+            )
             asked = study.ask()
             scores = Scores(heads={"first_digit": HeadScore(loss=0.1, accuracy=0.5)}, joint=0.5)
             point = Point(images=9, seconds=1.0, learning_rate=0.1, train=scores, validation=scores)
@@ -168,7 +173,7 @@ class TestRefusals:
         assert "no trial has come to a result; `tune run`" in done.stderr
 
 
-class TestChance:
+class TestExploration:
     @pytest.mark.parametrize("sampler", ["tpe", "gp", "random"])
     def test_is_what_the_sampler_does(self, sampler: str) -> None:
         """Seen in the sampler itself: which one it hands a trial to."""
@@ -191,7 +196,7 @@ class TestChance:
             frozen.number = number
             made.before_trial(None, frozen)  # type: ignore[arg-type]  # these samplers do not look at the study
             random.append(isinstance(made._sampler, RandomSampler))  # type: ignore[attr-defined]
-        told = [drawn_at_random(sampler, 7, number) for number in range(60)]
+        told = [is_exploration_trial(sampler, 7, number) for number in range(60)]
         if sampler == "tpe":
             assert told[:STARTUP_TRIALS] == [True] * STARTUP_TRIALS, "TPE itself has too few to learn from"
             assert random[STARTUP_TRIALS:] == told[STARTUP_TRIALS:]
@@ -204,7 +209,7 @@ class TestChance:
         first = whole.trials[-1]
         spec = whole.record.spec
         hundred = [replace(first, number=n, retry_of=n - 1 if n % 10 else None) for n in range(100)]
-        expected = {n for n in range(100) if drawn_at_random(spec.sampler, spec.seed, n - n % 10)}
+        expected = {n for n in range(100) if is_exploration_trial(spec.sampler, spec.seed, n - n % 10)}
         assert drawn(whole.record, hundred) == expected
         assert 0 < len(expected) < 100
 

@@ -38,8 +38,8 @@ from search.store.database import Database
 from search.store.engine import parse_url, translated
 from search.store.rows import spec_to_json, study_of
 from search.study import history
-from search.study.chance import is_random, sampler_seed
-from search.study.ladder import Ladder
+from search.study.evaluation_schedule import EvaluationSchedule
+from search.study.exploration import is_exploration_seed, sampler_seed
 from search.study.pruners import PRUNERS, make_pruning
 from search.study.reading import TrialReader
 from search.study.samplers import SAMPLERS, make_sampler
@@ -49,7 +49,7 @@ from search.worker.spec import decode
 from tune.space import Choice, Domain, Fixed, Float, Int, Space
 
 NOW = datetime.datetime(2026, 11, 26)
-LADDER = Ladder(epoch_images=36_000, epochs=2)
+EVALUATIONS = EvaluationSchedule(epoch_images=36_000, epochs=2)
 SPACE = Space(
     {
         "model": Fixed(value="mlp"),
@@ -71,7 +71,7 @@ def prepared(
     Study.create(storage, "s", spec_of(space), 100, references=references)
     study = Study.find(storage, "s")
     assert study is not None
-    study.prepare(sampler=sampler, pruner=pruner, seed=seed, ladder=LADDER)
+    study.prepare(sampler=sampler, pruner=pruner, seed=seed, evaluations=EVALUATIONS)
     return study
 
 
@@ -116,9 +116,9 @@ def storage(sqlite_url: str, opened: Opened) -> Storage:
     return opened(sqlite_url)
 
 
-class TestLadder:
+class TestEvaluationSchedule:
     def test_doubles_up_to_an_epoch_then_every_epoch(self) -> None:
-        rungs = Ladder(epoch_images=36_000, epochs=3).rungs
+        rungs = EvaluationSchedule(epoch_images=36_000, epochs=3).rungs
         assert rungs == (2_250, 4_500, 9_000, 18_000, 36_000, 72_000, 108_000)
 
     @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ class TestLadder:
         [(0.25, (2_250, 4_500, 9_000)), (0.01, (360,)), (1.5, (2_250, 4_500, 9_000, 18_000, 36_000, 54_000))],
     )
     def test_ends_with_the_budget(self, epochs: float, rungs: tuple[int, ...]) -> None:
-        assert Ladder(epoch_images=36_000, epochs=epochs).rungs == rungs
+        assert EvaluationSchedule(epoch_images=36_000, epochs=epochs).rungs == rungs
 
     @pytest.mark.parametrize(
         ("task", "epochs", "first", "judged"),
@@ -142,30 +142,30 @@ class TestLadder:
         self, storage: Storage, mnist: Mnist, task: str, epochs: float, first: int, judged: int
     ) -> None:
         _, record = create_or_resume(storage, RunRequest(task=task, trials=1, epochs=epochs), mnist)
-        ladder = Ladder.of(record.spec)
-        assert ladder.first == first
-        assert make_pruning("asha", ladder).rungs[0] == judged
+        evaluations = EvaluationSchedule.of(record.spec)
+        assert evaluations.first == first
+        assert make_pruning("asha", evaluations).rungs[0] == judged
         _, again = create_or_resume(storage, RunRequest(task=task), mnist)
         assert again.target_trials == 1, "what is not said stays as it is"
         assert again.spec == record.spec
 
-    def test_a_study_of_an_older_tune_keeps_its_ladder(self, plain_spec: StudySpec) -> None:
+    def test_a_study_of_an_older_tune_keeps_its_evaluation_schedule(self, plain_spec: StudySpec) -> None:
         row = spec_to_json(replace(plain_spec, epochs=2))
         del row["halvings"]
         found = study_of({"study_id": 1, "spec": row, "target_trials": 1, "created": NOW})  # type: ignore[arg-type]
-        assert Ladder.of(found.spec).rungs == (2_250, 4_500, 9_000, 18_000, 36_000, 72_000)
+        assert EvaluationSchedule.of(found.spec).rungs == (2_250, 4_500, 9_000, 18_000, 36_000, 72_000)
 
-    @pytest.mark.parametrize(("halvings", "first"), [(1, 18_000), (2, 9_000), (3, 4_500), (4, 9_000)])
-    def test_nobody_is_judged_where_nothing_is_reported(self, halvings: int, first: int) -> None:
-        ladder = Ladder(epoch_images=36_000, epochs=4, halvings=halvings)
-        rungs = make_pruning("asha", ladder).rungs
+    @pytest.mark.parametrize(("early", "first"), [(1, 18_000), (2, 9_000), (3, 4_500), (4, 9_000)])
+    def test_nobody_is_judged_where_nothing_is_reported(self, early: int, first: int) -> None:
+        evaluations = EvaluationSchedule(epoch_images=36_000, epochs=4, early_evaluations=early)
+        rungs = make_pruning("asha", evaluations).rungs
         assert rungs[0] == first
-        assert set(rungs) <= set(ladder.rungs)
+        assert set(rungs) <= set(evaluations.rungs)
 
     @pytest.mark.parametrize("epochs", [0, -1, 1e-9])
     def test_nothing_is_no_budget(self, epochs: float) -> None:
         with pytest.raises(ValueError, match="epochs"):
-            Ladder(epoch_images=36_000, epochs=epochs)
+            EvaluationSchedule(epoch_images=36_000, epochs=epochs)
 
 
 class TestSampling:
@@ -219,11 +219,11 @@ class TestSampling:
                 asked.prune()
         high = {}
         for sampler in ("random", "tpe", "gp"):
-            study.prepare(sampler=sampler, pruner="none", seed=1, ladder=LADDER)
+            study.prepare(sampler=sampler, pruner="none", seed=1, evaluations=EVALUATIONS)
             drawn = []
             while len(drawn) < 8:
                 asked = study.ask()
-                if not is_random(sampler_seed(1, asked.number)):  # which TPE draws at random
+                if not is_exploration_seed(sampler_seed(1, asked.number)):  # which TPE draws at random
                     drawn.append(float(asked.suggest()["lr"]))
                 study.fail(asked.trial_id, Failure.ERROR, "")  # teaches nothing
             high[sampler] = sum(lr > 1e-2 for lr in drawn)
@@ -234,8 +234,11 @@ class TestSampling:
         ("make", "message"),
         [
             (lambda: make_sampler("tpee", 0), r"--sampler tpee: no such sampler \(did you mean tpe\?\)"),
-            (lambda: make_pruning("ahsa", LADDER), r"--pruner ahsa: no such pruner \(did you mean asha\?\)"),
-            (lambda: make_pruning("xyz", LADDER), "known: asha, halving, hyperband, median, none, perc"),
+            (
+                lambda: make_pruning("ahsa", EVALUATIONS),
+                r"--pruner ahsa: no such pruner \(did you mean asha\?\)",
+            ),
+            (lambda: make_pruning("xyz", EVALUATIONS), "known: asha, halving, hyperband, median, none, perc"),
         ],
     )
     def test_an_unknown_name_lists_near_ones(self, make, message: str) -> None:  # type: ignore[no-untyped-def]
@@ -357,12 +360,12 @@ class TestJudging:
         for score in [0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96] * 3:
             asked = study.ask()
             asked.suggest()
-            for images in LADDER.rungs:
+            for images in EVALUATIONS.rungs:
                 if asked.report(images, score):
                     break
             asked.complete(score)
         bad = [study.ask() for _ in range(8)]
-        verdicts = [any(asked.report(images, 0.1) for images in LADDER.rungs) for asked in bad]
+        verdicts = [any(asked.report(images, 0.1) for images in EVALUATIONS.rungs) for asked in bad]
         assert any(verdicts), "eight trials at chance level beside 95 %"
 
     def test_none_ends_nobody(self, storage: Storage) -> None:
@@ -370,7 +373,7 @@ class TestJudging:
         for score in [0.9] * 9:
             study.ask().complete(score)
         asked = study.ask()
-        assert not any(asked.report(images, 0.0) for images in LADDER.rungs)
+        assert not any(asked.report(images, 0.0) for images in EVALUATIONS.rungs)
 
 
 class TestTrials:
@@ -524,13 +527,13 @@ class TestWriting:
         asked = study.ask()
         asked.suggest()
         asked.note_parameters(5)
-        for images in LADDER.rungs[:3]:
+        for images in EVALUATIONS.rungs[:3]:
             asked.report(images, 0.5, point(images))
         asked.prune()
         assert len(commits) == 1 + 1 + 3 + 1, "the trial, its settings, three reports, its end"
         record = study.trials()[-1]
-        assert (record.parameters, record.images) == (5, LADDER.rungs[2])
-        assert storage.store.curve(asked.trial_id) == [point(images) for images in LADDER.rungs[:3]]
+        assert (record.parameters, record.images) == (5, EVALUATIONS.rungs[2])
+        assert storage.store.curve(asked.trial_id) == [point(images) for images in EVALUATIONS.rungs[:3]]
 
     def test_a_report_that_comes_too_late_leaves_no_point(self, storage: Storage) -> None:
         study = prepared(storage)
@@ -619,7 +622,12 @@ class TestScoresAt:
 
     def test_references_take_no_places(self, storage: Storage, mnist: Mnist) -> None:
         study, _ = create_or_resume(storage, RunRequest(task="twodigit", trials=5), mnist)
-        study.prepare(sampler="random", pruner="asha", seed=0, ladder=Ladder(epoch_images=36_000, epochs=8))
+        study.prepare(
+            sampler="random",
+            pruner="asha",
+            seed=0,
+            evaluations=EvaluationSchedule(epoch_images=36_000, epochs=8),
+        )
         for score in (0.9, 0.8, 0.7):
             study.ask().report(4_500, score)
         assert [number for number, _ in study.scores_at(4_500)] == [2]

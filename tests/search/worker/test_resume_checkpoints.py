@@ -351,20 +351,20 @@ def test_a_parked_trial_goes_on_from_a_later_save_with_the_curve_up_to_there(
 ) -> None:
     """A worker that was taken for gone had the trial first, and saves it after its successor parked it."""
     here = grounds("parked")
-    ladder = dataclasses.replace(here.ladder, halvings=5)
-    assert ladder.rungs[0] < 2250
-    here = dataclasses.replace(here, ladder=ladder)
+    evaluations = dataclasses.replace(here.evaluations, early_evaluations=5)
+    assert evaluations.rungs[0] < 2250
+    here = dataclasses.replace(here, evaluations=evaluations)
     first = begun(here, until=2250)
     here.study.fail(first.active.trial_id, Failure.WORKER_DIED, "taken for gone")
     here.storage.store.release(first.claim)
-    _other, second = begun(here, until=ladder.rungs[0]), begun(here, until=ladder.rungs[0])
-    assert (second.active.retry_of, second.images) == (first.active.number, ladder.rungs[0])
+    _other, second = begun(here, until=evaluations.rungs[0]), begun(here, until=evaluations.rungs[0])
+    assert (second.active.retry_of, second.images) == (first.active.number, evaluations.rungs[0])
     second.park()
     first.save()
     assert second.advance(3600)
     curve = here.storage.store.curve(second.active.trial_id)
-    assert [point.images for point in curve] == list(ladder.rungs)
-    expected = undisturbed(dataclasses.replace(grounds("whole"), ladder=ladder))
+    assert [point.images for point in curve] == list(evaluations.rungs)
+    expected = undisturbed(dataclasses.replace(grounds("whole"), evaluations=evaluations))
     assert timeless(curve) == timeless(expected)
 
 

@@ -165,7 +165,7 @@ class TestHandover:
         assert claim is not None
         asked = context.study.ask(lambda trial_id: context.storage.store.attach(claim, trial_id))
         attempt = TrialRunner(context, replace(claim, trial_id=asked.trial_id), asked, lambda: None)
-        assert not attempt.advance(context.ladder.rungs[0])
+        assert not attempt.advance(context.evaluations.rungs[0])
         handover = TrialMigration(context)
         handover.offer(attempt)
         return context, attempt, handover

@@ -29,7 +29,7 @@ from search.records import Claim, Failure, State, StudySpec
 from search.service.create import RunRequest, create_or_resume
 from search.space.defaults import FAMILIES, default_space
 from search.store.base import LeaseLost
-from search.study.ladder import Ladder
+from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.study import DEATHS, ActiveTrial, Study
 from search.worker import trial as trials_module
 from search.worker.artifacts import KEEP
@@ -122,7 +122,7 @@ class TestWork:
         assert trials[0].parameters == 76_628
         for trial in trials:
             curve = storage.store.curve(trial.trial_id)
-            assert [p.images for p in curve] == list(here.ladder.rungs)
+            assert [p.images for p in curve] == list(here.evaluations.rungs)
             best = best_point(curve)
             assert best is not None
             assert trial.value == best.validation.accuracy
@@ -544,7 +544,7 @@ class TestReaper:
 
     def _study(self, storage: Storage, mnist: Mnist) -> Study:
         study, record = create_or_resume(storage, QUICK, mnist)
-        study.prepare(sampler="random", pruner="none", seed=0, ladder=_ladder(record.spec.epochs))
+        study.prepare(sampler="random", pruner="none", seed=0, evaluations=_evaluations(record.spec.epochs))
         return study
 
     def _claimed(self, storage: Storage, study: Study, lease_s: float = LEASE_S) -> tuple[Claim, ActiveTrial]:
@@ -725,5 +725,5 @@ def test_databases_that_share_a_folder_keep_their_files_apart(
     assert {folder.parent for folder in folders} == {tmp_path / "shared"}
 
 
-def _ladder(epochs: float) -> Ladder:
-    return Ladder(epoch_images=36_000, epochs=epochs)
+def _evaluations(epochs: float) -> EvaluationSchedule:
+    return EvaluationSchedule(epoch_images=36_000, epochs=epochs)
