@@ -401,20 +401,21 @@ class Counts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Look:
-    """One look at the test set, remembered as long as its study is: whoever looks often may choose by what he
-    saw."""
+class TestEvaluation:
+    """One evaluation on the test set. It stays on record: choosing after many of them biases the choice."""
+
+    __test__ = False  # the name begins with Test: pytest would collect it
 
     study_id: int
     """Optuna's id of the study that the trial is in"""
     trial_id: int
-    """Optuna's id of the trial whose weights were looked at"""
+    """Optuna's id of the trial whose weights were evaluated"""
     moment: datetime.datetime
     """UTC"""
     reason: str
     """in words, e.g. "chosen by tune confirm" """
     pictures: int
-    """different pictures that the accuracies were measured on"""
+    """number of different images that the accuracies were measured on"""
     heads: Mapping[str, float]
     """accuracy by head, a fraction of examples"""
     joint: float
@@ -427,10 +428,10 @@ class Look:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TestEvaluations:
+class TestEvaluationCounts:
     """How often the test set of a task was evaluated, as far as one storage knows: by any study."""
 
-    __test__ = False  # pytest takes what begins with Test for tests
+    __test__ = False  # the name begins with Test: pytest would collect it
 
     total: int
     of_deleted_studies: int

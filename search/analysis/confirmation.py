@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from search.analysis.intervals import accuracy_intervals
 from search.analysis.two_way import Intervals
-from search.records import Look, Point, StudyRecord, TestEvaluations, TrialRecord, Value
+from search.records import Point, StudyRecord, TestEvaluation, TestEvaluationCounts, TrialRecord, Value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,11 +107,11 @@ class Confirmation:
     known"""
     gaps_on_test: tuple[Gap, ...] = ()
     """of the best run to that of each reference, on the test set; empty before the test evaluations"""
-    evaluations: TestEvaluations | None = None
+    evaluation_counts: TestEvaluationCounts | None = None
     """of the task's test set in the whole storage; None: not known"""
-    looks: tuple[Look, ...]
-    """every look at the test set for this study and its confirmation, oldest first"""
-    looks_at_references: int = 0
+    test_evaluations: tuple[TestEvaluation, ...]
+    """every test evaluation for this study and its confirmation, oldest first"""
+    evaluations_of_references: int = 0
     """of these"""
     others: tuple[Confirmation, ...] = ()
     """other confirmations of the same study, oldest first"""
@@ -150,11 +150,18 @@ class Confirmation:
         """Of the chosen candidate to this one; None where there is none."""
         return next((gap for gap in self.gaps if gap.trial == trial), None)
 
-    def last_look(self, run: SeedRun) -> Look | None:
-        """The latest look at this run's weights; None where there is none."""
-        return next((look for look in reversed(self.looks) if look.trial_id == run.trial_id), None)
+    def last_evaluation(self, run: SeedRun) -> TestEvaluation | None:
+        """The latest test evaluation of this run's weights; None if there is none."""
+        return next(
+            (
+                evaluation
+                for evaluation in reversed(self.test_evaluations)
+                if evaluation.trial_id == run.trial_id
+            ),
+            None,
+        )
 
-    def intervals_of(self, look: Look) -> Intervals:
+    def intervals_of(self, evaluation: TestEvaluation) -> Intervals:
         """95 % intervals of a test evaluation: over digits, else as if no two images shared one."""
-        known = self.intervals_on_test.get(look.trial_id)
-        return known or accuracy_intervals(look.heads, look.joint, look.pictures)
+        known = self.intervals_on_test.get(evaluation.trial_id)
+        return known or accuracy_intervals(evaluation.heads, evaluation.joint, evaluation.pictures)

@@ -18,11 +18,11 @@ from search.analysis.two_way import Digits
 from search.records import (
     Answers,
     Counts,
-    Look,
     Point,
     State,
     StudyRecord,
-    TestEvaluations,
+    TestEvaluation,
+    TestEvaluationCounts,
     TrialRecord,
     Value,
 )
@@ -40,7 +40,7 @@ class Stand:
     """of the confirmation, by number"""
     curves: Mapping[int, Sequence[Point]]
     """of the complete runs, by trial id"""
-    looks: Sequence[Look]
+    test_evaluations: Sequence[TestEvaluation]
     """at trials of the search and of all its confirmations, oldest first"""
     yardstick: frozenset[int]
     """ids of all trials of reference configurations in these studies"""
@@ -52,7 +52,7 @@ class Stand:
     """of runs that were evaluated on the test set, by trial id, where they are known"""
     digits_on_test: Digits | None = None
     """of those examples; None: not known"""
-    evaluations: TestEvaluations | None = None
+    evaluation_counts: TestEvaluationCounts | None = None
     """of the task's test set in the whole storage"""
     searched_counts: Counts | None = None
     """of the search, with trials that cannot be used; None: as in `trials`"""
@@ -103,9 +103,11 @@ def confirmation(stand: Stand) -> Confirmation:
             for trial_id, answers in stand.answers_on_test.items()
             if stand.digits_on_test is not None and answers.examples == len(stand.digits_on_test)
         },
-        evaluations=stand.evaluations,
-        looks=tuple(stand.looks),
-        looks_at_references=sum(look.trial_id in stand.yardstick for look in stand.looks),
+        evaluation_counts=stand.evaluation_counts,
+        test_evaluations=tuple(stand.test_evaluations),
+        evaluations_of_references=sum(
+            evaluation.trial_id in stand.yardstick for evaluation in stand.test_evaluations
+        ),
     )
 
 
@@ -258,7 +260,7 @@ def _share(comparisons: int) -> float:
 def _gaps_on_test(stand: Stand, chosen: Candidate, candidates: Sequence[Candidate]) -> tuple[Gap, ...]:
     """Of the chosen candidate's best run to the evaluated run of each reference, image by image."""
     best, digits = best_run(chosen).trial_id, stand.digits_on_test
-    evaluated = {look.trial_id: look for look in stand.looks}
+    evaluated = {evaluation.trial_id: evaluation for evaluation in stand.test_evaluations}
     pairs = [
         (other, run)
         for other in candidates

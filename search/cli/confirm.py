@@ -17,7 +17,7 @@ from search.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
     from search.analysis.confirmation import Candidate, Confirmation, Gap
-    from search.records import Look
+    from search.records import TestEvaluation
 
 
 SETTINGS = 6
@@ -60,7 +60,7 @@ def confirm(
 ) -> None:
     """Trains the leaders again on fresh seeds; tests the winner.
 
-    The leaders are ranked, and the test set is looked at once.
+    The leaders are ranked, and the winner is evaluated on the test set once.
 
     Stopped, it goes on with the same command. `tune worker STUDY.confirm` helps from another machine. With
     more --seeds or a larger --top later, what is there is kept; with another --epochs, --widen or
@@ -118,7 +118,7 @@ def _show(found: Confirmation) -> None:
         words=(5, 6),
     )
     first_the_chosen = sorted(found.candidates, key=lambda each: each.trial != found.chosen)
-    told = [(each, look) for each in first_the_chosen for look in _looks(found, each)]
+    told = [(each, evaluation) for each in first_the_chosen for evaluation in _test_evaluations(found, each)]
     if told:
         heads = [*told[0][1].heads, "joint"]
         typer.echo()
@@ -127,10 +127,13 @@ def _show(found: Confirmation) -> None:
             [
                 (
                     each.reference or f"trial {each.trial}",
-                    next(str(run.trial) for run in each.runs if run.trial_id == look.trial_id),
-                    *(_with_interval(name, look, found) for name in (*look.heads, "joint", "mean")),
+                    next(str(run.trial) for run in each.runs if run.trial_id == evaluation.trial_id),
+                    *(
+                        _with_interval(name, evaluation, found)
+                        for name in (*evaluation.heads, "joint", "mean")
+                    ),
                 )
-                for each, look in told
+                for each, evaluation in told
             ],
         )
     typer.echo()
@@ -138,18 +141,18 @@ def _show(found: Confirmation) -> None:
         say(sentence)
 
 
-def _looks(found: Confirmation, candidate: Candidate) -> list[Look]:
+def _test_evaluations(found: Confirmation, candidate: Candidate) -> list[TestEvaluation]:
     runs = {run.trial_id for run in candidate.runs}
-    return [look for look in found.looks if look.trial_id in runs]
+    return [evaluation for evaluation in found.test_evaluations if evaluation.trial_id in runs]
 
 
-def _with_interval(name: str, look: Look, found: Confirmation) -> str:
-    low, high = found.intervals_of(look)[name]
-    return f"{percent(_accuracies(look)[name])} [{low * 100:.2f}, {high * 100:.2f}]"
+def _with_interval(name: str, evaluation: TestEvaluation, found: Confirmation) -> str:
+    low, high = found.intervals_of(evaluation)[name]
+    return f"{percent(_accuracies(evaluation)[name])} [{low * 100:.2f}, {high * 100:.2f}]"
 
 
-def _accuracies(look: Look) -> dict[str, float]:
-    return {**look.heads, "joint": look.joint, "mean": look.accuracy}
+def _accuracies(evaluation: TestEvaluation) -> dict[str, float]:
+    return {**evaluation.heads, "joint": evaluation.joint, "mean": evaluation.accuracy}
 
 
 def _confirmation(found: Confirmation) -> dict[str, Any]:
@@ -157,7 +160,14 @@ def _confirmation(found: Confirmation) -> dict[str, Any]:
 
     chosen = found.choice
     run = found.best_run
-    look = next((look for look in reversed(found.looks) if run and look.trial_id == run.trial_id), None)
+    evaluation = next(
+        (
+            evaluation
+            for evaluation in reversed(found.test_evaluations)
+            if run and evaluation.trial_id == run.trial_id
+        ),
+        None,
+    )
     return {
         "study": found.study,
         "confirmed_in": found.confirmed_in,
@@ -170,12 +180,12 @@ def _confirmation(found: Confirmation) -> dict[str, Any]:
         else {"trial": run.trial, "seed": run.seed, "value": fraction(run.value)},
         "search_value": None if chosen is None else fraction(chosen.search_value),
         "confirmed_value": None if chosen is None else fraction(chosen.mean),
-        "test_value": None if look is None else fraction(look.accuracy),
+        "test_value": None if evaluation is None else fraction(evaluation.accuracy),
         "candidates": [_candidate(each) for each in found.candidates],
         "gaps": [_gap(gap) for gap in found.gaps],
         "gaps_on_test": [_gap(gap) for gap in found.gaps_on_test],
-        "looks": [_look(look, found) for look in found.looks],
-        "test_evaluations": None if found.evaluations is None else found.evaluations.total,
+        "looks": [_evaluation_json(evaluation, found) for evaluation in found.test_evaluations],
+        "test_evaluations": None if found.evaluation_counts is None else found.evaluation_counts.total,
         "words": list(sentences(found)),
     }
 
@@ -216,15 +226,16 @@ def _gap(gap: Gap) -> dict[str, Any]:
     }
 
 
-def _look(look: Look, found: Confirmation) -> dict[str, Any]:
+def _evaluation_json(evaluation: TestEvaluation, found: Confirmation) -> dict[str, Any]:
     owner = next(
-        (each.trial for each in found.candidates for run in each.runs if run.trial_id == look.trial_id), None
+        (each.trial for each in found.candidates for run in each.runs if run.trial_id == evaluation.trial_id),
+        None,
     )
     return {
-        "moment": look.moment.isoformat(),
+        "moment": evaluation.moment.isoformat(),
         "candidate": owner,
-        "reason": look.reason,
-        "pictures": look.pictures,
-        "test": {name: fraction(accuracy) for name, accuracy in _accuracies(look).items()},
-        "intervals": dict(found.intervals_of(look)),
+        "reason": evaluation.reason,
+        "pictures": evaluation.pictures,
+        "test": {name: fraction(accuracy) for name, accuracy in _accuracies(evaluation).items()},
+        "intervals": dict(found.intervals_of(evaluation)),
     }

@@ -10,7 +10,6 @@ import typer
 from search.cli.options import StorageOption, StudyArgument, storage_url
 from search.cli.phrases import states
 from search.errors import UsageError
-from search.report.words import count
 
 if TYPE_CHECKING:
     from search.service.delete import Losses
@@ -31,7 +30,7 @@ def delete(
 ) -> None:
     """Deletes a study for good, with its trials, curves and weights.
 
-    Looks at the test set and saves go too. Exports stay.
+    Test evaluations and resume checkpoints go too. Exports stay.
     """
     from search.service.delete import delete as service
     from search.service.delete import remaining_in_words
@@ -64,8 +63,9 @@ def _words(losses: Losses) -> str:
         f"  trials   {', '.join(states(counts))}, with settings and learning curves",
         *([f"  foreign  {counts.foreign} that another program added"] if counts.foreign else []),
     ]
-    if losses.looks:
-        lines.append(f"  looks    {losses.looks} at the test set: the accuracies; that they were is kept")
+    if losses.test_evaluations:
+        count = losses.test_evaluations
+        lines.append(f"  tests    {count} on the test set: the accuracies; their number stays on record")
     if losses.exports:
         lines.append(f"  exports  the record of {losses.exports}; their folders stay where they are")
     if losses.weights:

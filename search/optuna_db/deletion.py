@@ -68,7 +68,7 @@ def delete_rows(connection: Connection, study_id: int, *, name: str | None = Non
 
     Its test evaluations stay on record, under its name.
     """
-    sql_ledger.keep(connection, tables.looks.c.study_id == study_id, study=name)
+    sql_ledger.keep(connection, tables.test_evaluations.c.study_id == study_id, study=name)
     trials = optuna_tables.trials.c
     ids = select(trials.trial_id).where(trials.study_id == study_id)
     for table in tables.OF_STUDIES:

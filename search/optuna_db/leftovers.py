@@ -40,7 +40,7 @@ def _sweep(database: Database) -> list[int]:
         trials = select(optuna_tables.trials.c.trial_id)
         studies = select(optuna_tables.studies.c.study_id)
         # Claims go first: from then on nobody can add weights to these trials (Store.add_checkpoint).
-        sql_ledger.keep(connection, tables.looks.c.study_id.not_in(studies))
+        sql_ledger.keep(connection, tables.test_evaluations.c.study_id.not_in(studies))
         for table in tables.OF_STUDIES:
             connection.execute(delete(table).where(table.c.study_id.not_in(studies)))
         of_trials: tuple[Table, ...] = tables.OF_TRIALS

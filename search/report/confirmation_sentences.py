@@ -160,14 +160,15 @@ def _of_the_search(found: Confirmation, chosen: Candidate) -> Iterator[str]:
 
 def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun) -> Iterator[str]:
     """What the test set says, and how often it was asked."""
-    look = found.last_look(best_run)
-    if look is None:
+    evaluation = found.last_evaluation(best_run)
+    if evaluation is None:
         yield "The chosen one was not evaluated on the test set yet."
         return
-    low, high = found.intervals_of(look)["mean"]
+    low, high = found.intervals_of(evaluation)["mean"]
     yield (
         f"On test the weights of its best seed ({percent(best_run.value)} on validation) reach "
-        f"{percent(look.accuracy)}, 95 % interval {_range(low, high)} over {look.pictures:,} images."
+        f"{percent(evaluation.accuracy)}, 95 % interval {_range(low, high)} over "
+        f"{evaluation.pictures:,} images."
     )
     names = {each.trial: each.reference for each in found.candidates}
     for gap in found.gaps_on_test:
@@ -184,18 +185,18 @@ def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun) -> Iterator
     yield (
         f"From the search to the confirmation to the test: {percent(chosen.search_value)}, "
         f"{percent(chosen.mean)} ({points(chosen.mean - chosen.search_value)}), "
-        f"{percent(look.accuracy)} ({points(look.accuracy - chosen.mean)})."
+        f"{percent(evaluation.accuracy)} ({points(evaluation.accuracy - chosen.mean)})."
     )
-    if look.accuracy < chosen.mean:
+    if evaluation.accuracy < chosen.mean:
         yield EASY
     yield from _ledger(found)
 
 
 def _ledger(found: Confirmation) -> Iterator[str]:
     """How often the test set was evaluated, for this study and in the whole storage."""
-    beside = found.looks_at_references
-    own = len(found.looks) - beside
-    known = found.evaluations
+    beside = found.evaluations_of_references
+    own = len(found.test_evaluations) - beside
+    known = found.evaluation_counts
     total = max(own + beside, 0 if known is None else known.total)
     told = f"{times(own)} for models of this study"
     if beside:

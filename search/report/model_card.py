@@ -11,7 +11,7 @@ from shlex import quote
 from search.analysis.confirmation import Confirmation
 from search.analysis.intervals import accuracy_intervals
 from search.analysis.two_way import Intervals
-from search.records import Look, Point, Scores, StudyRecord, TrialRecord, Value
+from search.records import Point, Scores, StudyRecord, TestEvaluation, TrialRecord, Value
 from search.report.confirmation_sentences import sentences
 from search.report.markdown import plain, sparkline, table
 from search.report.words import hardware, percent, widened
@@ -72,8 +72,8 @@ class CardFacts:
     """by file"""
     int8: tuple[Scores, Scores] | None
     """validation by the float file and by the int8 file"""
-    looks: Sequence[Look]
-    """at the test set, with these weights"""
+    test_evaluations: Sequence[TestEvaluation]
+    """of these weights"""
     confirmation: Confirmation | None
     """that chose this trial; None where it was the best of a search, or asked for by number"""
     intervals: Mapping[str, Intervals]
@@ -174,12 +174,12 @@ def _accuracy(facts: CardFacts) -> list[str]:
     ]
     rows += [
         (
-            f"test ({plain(look.reason)}, {look.moment:%Y-%m-%d})",
-            look.pictures,
-            _look_fractions(look),
+            f"test ({plain(evaluation.reason)}, {evaluation.moment:%Y-%m-%d})",
+            evaluation.pictures,
+            _evaluation_fractions(evaluation),
             known.get("test"),
         )
-        for look in facts.looks
+        for evaluation in facts.test_evaluations
     ]
     lines = [
         "## How good it is",
@@ -209,8 +209,8 @@ def _accuracy(facts: CardFacts) -> list[str]:
         )
     else:
         lines += _confirmed(found, facts.trial.number)
-    if not facts.looks:
-        lines.append("Nobody has looked at the test set with these weights.")
+    if not facts.test_evaluations:
+        lines.append("These weights were not evaluated on the test set.")
     return [*lines, ""]
 
 
@@ -393,8 +393,8 @@ def _fractions(scores: Scores) -> dict[str, float]:
     return {"mean": scores.accuracy, **heads, "joint": scores.joint}
 
 
-def _look_fractions(look: Look) -> dict[str, float]:
-    return {"mean": look.accuracy, **look.heads, "joint": look.joint}
+def _evaluation_fractions(evaluation: TestEvaluation) -> dict[str, float]:
+    return {"mean": evaluation.accuracy, **evaluation.heads, "joint": evaluation.joint}
 
 
 def _intervals(

@@ -83,7 +83,7 @@ def confirm(
     progress: Progress | None = None,
     stage: Stage = lambda _: None,
 ) -> tuple[Confirmation, TuneError | None]:
-    """Begins or resumes the confirmation of a study, works on it until it is done, looks at the test set.
+    """Begins or resumes the confirmation of a study, works on it until it is done, evaluates on the test set.
 
     `tell` is told what will be done, `stage` what is done now. Returns what is known at the end, and the
     refusal, if any, with which the command has to end: the ranking stands also where the weights for the look

@@ -29,8 +29,8 @@ class Losses:
 
     record: StudyRecord
     counts: Counts
-    looks: int
-    """at the test set, which nobody will know of any more"""
+    test_evaluations: int
+    """test evaluations; only their number stays on record"""
     exports: int
     """that will not be found in the database any more; their folders stay"""
     weights: int
@@ -100,7 +100,7 @@ def _losses(storage: Storage, study: Study, record: StudyRecord, files: StudyFil
     return Losses(
         record=record,
         counts=study.counts(),
-        looks=len(storage.store.looks([record.study_id])),
+        test_evaluations=len(storage.store.test_evaluations([record.study_id])),
         exports=len(storage.store.exports(record.study_id)),
         weights=len(in_database),
         weights_megabytes=sum(each.bytes for each in in_database) / 1e6,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from search.analysis.confirmation import Confirmation
 from search.analysis.two_way import Intervals
 from search.errors import ConfigError, TuneError, UsageError
-from search.records import CheckpointRecord, ExportRecord, Look, Scores, State
+from search.records import CheckpointRecord, ExportRecord, Scores, State, TestEvaluation
 from search.report.model_card import CardFacts, LayerRow, Setting, card
 from search.report.words import better, count, percent
 from search.seeds import derive
@@ -70,8 +70,8 @@ class _Chosen:
 
     found: FoundTrial
     checkpoint: CheckpointRecord
-    looks: tuple[Look, ...]
-    """at the test set, with these very weights"""
+    test_evaluations: tuple[TestEvaluation, ...]
+    """of these very weights"""
     confirmation: Confirmation | None
     intervals: Mapping[str, Intervals]
     """of these weights' accuracies, by split"""
@@ -173,11 +173,13 @@ def _choose(storage_url: str, name: str, number: int | None, tell: Callable[[str
     found = found_trial(storage_url, study, number)
     checkpoint = _checkpoint(storage_url, found)
     with open_reading(storage_url) as storage:
-        looks = storage.store.looks([found.record.study_id])
+        test_evaluations = storage.store.test_evaluations([found.record.study_id])
     return _Chosen(
         found=found,
         checkpoint=checkpoint,
-        looks=tuple(look for look in looks if look.trial_id == found.trial.trial_id),
+        test_evaluations=tuple(
+            evaluation for evaluation in test_evaluations if evaluation.trial_id == found.trial.trial_id
+        ),
         confirmation=found_out,
         intervals={
             split: intervals
@@ -391,7 +393,7 @@ def _facts(
         compared=sum(BATCH_SIZES),
         bytes={path.name: path.stat().st_size for path in sorted(folder.iterdir())},
         int8=None if quantised is None else (quantised.before, quantised.after),
-        looks=chosen.looks,
+        test_evaluations=chosen.test_evaluations,
         confirmation=chosen.confirmation,
         intervals=chosen.intervals,
         seeds={

@@ -10,7 +10,7 @@ from search.analysis import standing, two_way
 from search.analysis.confirmation import Confirmation
 from search.analysis.two_way import Digits, Intervals
 from search.errors import ConfigError
-from search.records import Answers, Look, State, StudyRecord
+from search.records import Answers, State, StudyRecord, TestEvaluation
 from search.service.look import reader_of, record_of, space_of
 from search.study.grid import is_exhausted
 from search.study.reading import Reading, open_reading
@@ -62,21 +62,23 @@ def stand(storage: Reading | Storage, name: str, *, answers: bool = True) -> sta
     searched = replace(searched, exhausted=is_exhausted(searched.spec, space_of(searched), trials))
     complete = [run.trial_id for run in runs if run.state is State.COMPLETE]
     family = [searched, *confirmations(storage, searched)]
-    looks = storage.store.looks([record.study_id for record in family])
+    test_evaluations = storage.store.test_evaluations([record.study_id for record in family])
     none = _Answers(by_trial={}, digits=None)
-    validation, on_test = _answers(storage, confirming, complete, looks) if answers else (none, none)
+    validation, on_test = (
+        _answers(storage, confirming, complete, test_evaluations) if answers else (none, none)
+    )
     return standing.Stand(
         searched=searched,
         trials=trials,
         confirming=confirming,
         runs=runs,
         curves=storage.store.curves(complete),
-        looks=looks,
+        test_evaluations=test_evaluations,
         answers=validation.by_trial,
         digits=validation.digits,
         answers_on_test=on_test.by_trial,
         digits_on_test=on_test.digits,
-        evaluations=storage.store.test_evaluations(searched.spec.task),
+        evaluation_counts=storage.store.count_test_evaluations(searched.spec.task),
         yardstick=frozenset(
             trial.trial_id for record in family for trial in reader_of(storage, record).references()
         ),
@@ -98,11 +100,14 @@ class _Answers:
 
 
 def _answers(
-    storage: Reading | Storage, confirming: StudyRecord, complete: Sequence[int], looks: Sequence[Look]
+    storage: Reading | Storage,
+    confirming: StudyRecord,
+    complete: Sequence[int],
+    test_evaluations: Sequence[TestEvaluation],
 ) -> tuple[_Answers, _Answers]:
     """On validation and on test, as far as they were recorded."""
     validation = storage.store.answers(complete, SPLITS[0])
-    on_test = storage.store.answers([look.trial_id for look in looks], SPLITS[1])
+    on_test = storage.store.answers([evaluation.trial_id for evaluation in test_evaluations], SPLITS[1])
     if not validation and not on_test:
         return _Answers(by_trial={}, digits=None), _Answers(by_trial={}, digits=None)
     task, compositions = task_named(confirming.spec.task), confirming.spec.compositions

@@ -1,7 +1,8 @@
-"""Evaluates the chosen one and the references on the test set, once, and records it before anybody is told.
+"""Evaluates the chosen run and the references on the test set, once, and records the results before it prints
+them.
 
-The only look at a test set that there is: tests/contracts/test_test_split.py proves that nothing else in the
-three rooms reaches one.
+Nothing else evaluates on a test set: tests/contracts/test_test_split.py proves that nothing else in the
+three packages reaches one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from search.analysis.confirmation import Confirmation, SeedRun
 from search.analysis.standing import Stand, best_run, confirmation
 from search.errors import ConfigError, TuneError
 from search.optuna_db.storage import Storage
-from search.records import Answers, CheckpointRecord, Look, Scores, TestEvaluations
+from search.records import Answers, CheckpointRecord, Scores, TestEvaluation, TestEvaluationCounts
 from search.report.words import count
 from search.service.data import load_data
 from search.tasks import task_named
@@ -38,22 +39,22 @@ def evaluate_due(
     kept = {each.trial_id: each for each in storage.store.checkpoints(found.confirming.study_id)}
     due = list(_due(known, known.best_run))
     if due:
-        tell(_before(found, storage.store.test_evaluations(found.searched.spec.task), len(due)))
+        tell(_before(found, storage.store.count_test_evaluations(found.searched.spec.task), len(due)))
     for run, reason in due:
-        look = _evaluation(storage, found, run, kept.get(run.trial_id), reason)
-        if isinstance(look, TuneError):
-            return look
-        storage.store.look_once(*look)
+        evaluation = _evaluation(storage, found, run, kept.get(run.trial_id), reason)
+        if isinstance(evaluation, TuneError):
+            return evaluation
+        storage.store.add_test_evaluation_once(*evaluation)
     return None
 
 
-def _before(found: Stand, evaluations: TestEvaluations, due: int) -> str:
+def _before(found: Stand, evaluation_counts: TestEvaluationCounts, due: int) -> str:
     """How often the test set was evaluated until now, and that it is again."""
-    deleted = evaluations.of_deleted_studies
+    deleted = evaluation_counts.of_deleted_studies
     gone = f", {deleted} of them for studies that are deleted" if deleted else ""
     before = (
-        f"was evaluated {count(evaluations.total, 'time')} before in this storage{gone}"
-        if evaluations.total
+        f"was evaluated {count(evaluation_counts.total, 'time')} before in this storage{gone}"
+        if evaluation_counts.total
         else "was never evaluated before in this storage"
     )
     follow = "one more evaluation follows" if due == 1 else f"{due} more evaluations follow"
@@ -61,9 +62,9 @@ def _before(found: Stand, evaluations: TestEvaluations, due: int) -> str:
 
 
 def _due(known: Confirmation, chosen: SeedRun) -> Iterator[tuple[SeedRun, str]]:
-    """(run, reason) of each look that nobody took yet: the chosen run, and one run of each reference."""
-    looked = {look.trial_id for look in known.looks}
-    if chosen.trial_id not in looked:
+    """(run, reason) of each missing test evaluation: the chosen run, and one run of each reference."""
+    evaluated_ids = {evaluation.trial_id for evaluation in known.test_evaluations}
+    if chosen.trial_id not in evaluated_ids:
         racers = sum(each.reference is None for each in known.candidates)
         yield (
             chosen,
@@ -71,7 +72,7 @@ def _due(known: Confirmation, chosen: SeedRun) -> Iterator[tuple[SeedRun, str]]:
             f"{known.confirmed_in}",
         )
     for each in known.candidates:
-        if each.reference is not None and not looked & {run.trial_id for run in each.runs}:
+        if each.reference is not None and not evaluated_ids & {run.trial_id for run in each.runs}:
             yield best_run(each), f"the reference {each.reference}, beside the chosen one"
 
 
@@ -81,14 +82,14 @@ def _evaluation(
     run: SeedRun,
     checkpoint: CheckpointRecord | None,
     reason: str,
-) -> tuple[Look, Answers] | TuneError:
+) -> tuple[TestEvaluation, Answers] | TuneError:
     from search.worker.best_weights import BestWeights, WeightsDamaged, WeightsMissing
 
     weights = BestWeights.of(storage.location, found.confirming, storage.store)
     where = f"in {weights.artifacts.root}" if checkpoint is None else weights.where(checkpoint)
     away = (
         f"The weights of trial {run.trial} of {found.confirming.name} are not {where}, so the test set was "
-        "not looked at: let all machines share one folder (TUNE_ARTIFACTS), or give the same command where "
+        "not evaluated: let all machines share one folder (TUNE_ARTIFACTS), or give the same command where "
         "that trial was trained."
     )
     if checkpoint is None:
@@ -98,12 +99,12 @@ def _evaluation(
     except WeightsMissing:
         return ConfigError(away)
     except (OSError, WeightsDamaged) as error:
-        return ConfigError(f"The test set was not looked at: {error}.")
+        return ConfigError(f"The test set was not evaluated: {error}.")
     dataset = load_data(task_named(found.searched.spec.task).source)
     scores, pictures, answers = evaluate_on_test(
         found.searched.spec.task, content, checkpoint.sha256, dataset
     )
-    look = Look(
+    evaluation = TestEvaluation(
         study_id=found.confirming.study_id,
         trial_id=run.trial_id,
         moment=datetime.datetime.now(datetime.UTC),
@@ -112,7 +113,7 @@ def _evaluation(
         heads={name: head.accuracy for name, head in scores.heads.items()},
         joint=scores.joint,
     )
-    return look, answers
+    return evaluation, answers
 
 
 def evaluate_on_test(

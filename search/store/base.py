@@ -2,7 +2,7 @@
 
 Optuna keeps parameters, values and states. The store keeps what Optuna has no place for: a study's spec
 and target, the claims of workers on slots of that target, learning curves, environments, precisions,
-checkpoints, looks at the test set, exports.
+checkpoints, test evaluations, exports.
 tests/contracts/test_store.py holds every implementation to this page.
 """
 
@@ -19,12 +19,12 @@ from search.records import (
     Claim,
     CurveCheck,
     ExportRecord,
-    Look,
     MeasuredCurve,
     Point,
     StudyRecord,
     StudySpec,
-    TestEvaluations,
+    TestEvaluation,
+    TestEvaluationCounts,
     Worker,
 )
 
@@ -243,22 +243,24 @@ class Store(ABC):
     # What was done with the results
 
     @abstractmethod
-    def add_look(self, look: Look) -> None:
-        """Remembers a look at the test set, for good. The same look again is ignored."""
+    def add_test_evaluation(self, evaluation: TestEvaluation) -> None:
+        """Records a test evaluation for good. An equal record that is there already is left as it is."""
 
     @abstractmethod
-    def look_once(self, look: Look, answers: Answers | None = None) -> Look:
-        """`add_look`, unless the trial was looked at before; returns the look that stands.
+    def add_test_evaluation_once(
+        self, evaluation: TestEvaluation, answers: Answers | None = None
+    ) -> TestEvaluation:
+        """`add_test_evaluation`, unless the trial was evaluated before; returns the record that is kept.
 
-        However many processes call at once, one look is remembered. answers: of the trial's kept weights.
+        However many processes call at once, one record is kept. answers: of the trial's kept weights.
         """
 
     @abstractmethod
-    def looks(self, study_ids: Collection[int]) -> list[Look]:
-        """The looks at the test set for the trials of these studies, oldest first."""
+    def test_evaluations(self, study_ids: Collection[int]) -> list[TestEvaluation]:
+        """The test evaluations for the trials of these studies, oldest first."""
 
     @abstractmethod
-    def test_evaluations(self, task: str) -> TestEvaluations:
+    def count_test_evaluations(self, task: str) -> TestEvaluationCounts:
         """How often the test set of a task was evaluated by any study of this storage, deleted ones too."""
 
     @abstractmethod

@@ -16,9 +16,9 @@ from search.records import (
     CheckpointRecord,
     Claim,
     ExportRecord,
-    Look,
     StudyRecord,
     StudySpec,
+    TestEvaluation,
     Worker,
 )
 from search.store import tables
@@ -206,29 +206,38 @@ def checkpoint_of(row: RowMapping) -> CheckpointRecord:
     )
 
 
-def look_to_rows(look: Look) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def test_evaluation_to_rows(evaluation: TestEvaluation) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A row of tune_looks and the rows of tune_head_looks that go with it."""
-    key = {"trial_id": look.trial_id, "moment": stored(look.moment)}
-    rest = {"study_id": look.study_id, "reason": look.reason, "pictures": look.pictures, "joint": look.joint}
+    key = {"trial_id": evaluation.trial_id, "moment": stored(evaluation.moment)}
+    rest = {
+        "study_id": evaluation.study_id,
+        "reason": evaluation.reason,
+        "pictures": evaluation.pictures,
+        "joint": evaluation.joint,
+    }
     heads = [
         {**key, "head": head, "position": position, "accuracy": accuracy}
-        for position, (head, accuracy) in enumerate(look.heads.items())
+        for position, (head, accuracy) in enumerate(evaluation.heads.items())
     ]
     return {**key, **rest}, heads
 
 
-def look_of(rows: list[RowMapping]) -> Look:
-    """One look from its rows, one for each head. Raises Unusable."""
+def test_evaluation_of(rows: list[RowMapping]) -> TestEvaluation:
+    """A test evaluation from its rows, one for each head. Raises Unusable."""
     first = rows[0]
     shares = [first["joint"], *(row["accuracy"] for row in rows)]
     if not all(_is(share, int | float) and 0 <= share <= 1 for share in shares):
-        raise Unusable("one of its accuracies is none")
-    if first[tables.looks.c.moment] is None or not _is(first["pictures"], int) or first["pictures"] < 1:
-        raise Unusable("its moment or its number of pictures cannot be read")
-    return Look(
+        raise Unusable("one of its accuracies is invalid")
+    if (
+        first[tables.test_evaluations.c.moment] is None
+        or not _is(first["pictures"], int)
+        or first["pictures"] < 1
+    ):
+        raise Unusable("its time or its number of images cannot be read")
+    return TestEvaluation(
         study_id=first["study_id"],
-        trial_id=first[tables.looks.c.trial_id],
-        moment=utc(first[tables.looks.c.moment]),
+        trial_id=first[tables.test_evaluations.c.trial_id],
+        moment=utc(first[tables.test_evaluations.c.moment]),
         reason=first["reason"],
         pictures=first["pictures"],
         heads={row["head"]: row["accuracy"] for row in rows},

@@ -17,10 +17,10 @@ from search.records import (
     CheckpointRecord,
     Claim,
     ExportRecord,
-    Look,
     StudyRecord,
     StudySpec,
-    TestEvaluations,
+    TestEvaluation,
+    TestEvaluationCounts,
     Worker,
 )
 from search.store import sql_answers, sql_ledger, sql_weights, tables
@@ -31,11 +31,11 @@ from search.store.rows import (
     Unusable,
     checkpoint_of,
     export_of,
-    look_of,
-    look_to_rows,
     spec_to_json,
     stored,
     study_of,
+    test_evaluation_of,
+    test_evaluation_to_rows,
     usable,
     worker_of,
     worker_to_row,
@@ -235,51 +235,58 @@ class SQLStore(SQLClaims, SQLCurves):
     # What was done with the results
 
     @retried
-    def add_look(self, look: Look) -> None:
-        row, heads = look_to_rows(look)
+    def add_test_evaluation(self, evaluation: TestEvaluation) -> None:
+        row, heads = test_evaluation_to_rows(evaluation)
         key = ("trial_id", "moment")
         with self.database.write() as connection:
-            put(connection, tables.looks, key, [row], replace=False)
-            put(connection, tables.head_looks, (*key, "head"), heads, replace=False)
+            put(connection, tables.test_evaluations, key, [row], replace=False)
+            put(connection, tables.head_test_evaluations, (*key, "head"), heads, replace=False)
 
     @retried
-    def look_once(self, look: Look, answers: Answers | None = None) -> Look:
+    def add_test_evaluation_once(
+        self, evaluation: TestEvaluation, answers: Answers | None = None
+    ) -> TestEvaluation:
         with self.database.write() as connection:
-            study_row(connection, look.study_id, lock=True)  # one who looks at a time
-            looks = self._looks(connection, [look.study_id])
-            before = [each for each in looks if each.trial_id == look.trial_id]
+            study_row(connection, evaluation.study_id, lock=True)  # one evaluation at a time
+            test_evaluations = self._test_evaluations(connection, [evaluation.study_id])
+            before = [each for each in test_evaluations if each.trial_id == evaluation.trial_id]
             if not before:
-                self.add_look(look)
+                self.add_test_evaluation(evaluation)
                 if answers is not None:
-                    mine = tables.checkpoints.c.trial_id == look.trial_id
+                    mine = tables.checkpoints.c.trial_id == evaluation.trial_id
                     sha256 = connection.execute(select(tables.checkpoints.c.sha256).where(mine)).scalar()
-                    sql_answers.write(connection, look.trial_id, sha256 or "", answers)
-            return before[0] if before else look
+                    sql_answers.write(connection, evaluation.trial_id, sha256 or "", answers)
+            return before[0] if before else evaluation
 
     @retried
-    def test_evaluations(self, task: str) -> TestEvaluations:
+    def count_test_evaluations(self, task: str) -> TestEvaluationCounts:
         with self.database.read() as connection:
             return sql_ledger.count(connection, task)
 
     @retried
-    def looks(self, study_ids: Collection[int]) -> list[Look]:
+    def test_evaluations(self, study_ids: Collection[int]) -> list[TestEvaluation]:
         with self.database.read() as connection:
-            return self._looks(connection, study_ids)
+            return self._test_evaluations(connection, study_ids)
 
     @staticmethod
-    def _looks(connection: Connection, study_ids: Collection[int]) -> list[Look]:
-        looks, heads = tables.looks, tables.head_looks
+    def _test_evaluations(connection: Connection, study_ids: Collection[int]) -> list[TestEvaluation]:
+        test_evaluations, heads = tables.test_evaluations, tables.head_test_evaluations
         query = (
-            select(looks, heads)
+            select(test_evaluations, heads)
             .join_from(
-                looks, heads, (looks.c.trial_id == heads.c.trial_id) & (looks.c.moment == heads.c.moment)
+                test_evaluations,
+                heads,
+                (test_evaluations.c.trial_id == heads.c.trial_id)
+                & (test_evaluations.c.moment == heads.c.moment),
             )
-            .where(looks.c.study_id.in_(list(study_ids)))
-            .order_by(looks.c.moment, looks.c.trial_id, heads.c.position)
+            .where(test_evaluations.c.study_id.in_(list(study_ids)))
+            .order_by(test_evaluations.c.moment, test_evaluations.c.trial_id, heads.c.position)
         )
         rows = connection.execute(query).mappings()
-        groups = groupby(rows, key=lambda row: (row[looks.c.moment], row[looks.c.trial_id]))
-        return list(usable(look_of, (list(group) for _, group in groups)))
+        groups = groupby(
+            rows, key=lambda row: (row[test_evaluations.c.moment], row[test_evaluations.c.trial_id])
+        )
+        return list(usable(test_evaluation_of, (list(group) for _, group in groups)))
 
     @retried
     def add_export(self, export: ExportRecord) -> None:

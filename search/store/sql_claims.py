@@ -248,6 +248,6 @@ def _forget(connection: Connection, trial_id: int) -> None:
     """Removes what is there of an earlier trial with the number of one that has only just begun."""
     if connection.dialect.name != "sqlite":  # servers give no number twice
         return
-    sql_ledger.keep(connection, tables.looks.c.trial_id == trial_id)
+    sql_ledger.keep(connection, tables.test_evaluations.c.trial_id == trial_id)
     for table in tables.NAMING_A_TRIAL:
         connection.execute(delete(table).where(table.c.trial_id == trial_id))

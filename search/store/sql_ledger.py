@@ -8,47 +8,57 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, insert, select
 
-from search.records import TestEvaluations
+from search.records import TestEvaluationCounts
 from search.store import tables
 
-_LOOKS, _HEADS, _STUDIES, _DELETED = tables.looks, tables.head_looks, tables.studies, tables.deleted_looks
+_EVALUATIONS, _HEADS, _STUDIES, _DELETED = (
+    tables.test_evaluations,
+    tables.head_test_evaluations,
+    tables.studies,
+    tables.deleted_test_evaluations,
+)
 
 
 def keep(connection: Connection, these: ColumnElement[bool], *, study: str | None = None) -> None:
-    """Notes the looks that are about to be deleted. these: condition on tune_looks; study: its name."""
-    looks = connection.execute(select(_LOOKS).where(these)).mappings().all()
-    if not looks:
+    """Keeps a record of the test evaluations that are about to be deleted.
+
+    these: condition on tune_looks. study: its name.
+    """
+    test_evaluations = connection.execute(select(_EVALUATIONS).where(these)).mappings().all()
+    if not test_evaluations:
         return
     tasks = _tasks(connection)
-    mine = _HEADS.c.trial_id.in_({look["trial_id"] for look in looks})
+    mine = _HEADS.c.trial_id.in_({evaluation["trial_id"] for evaluation in test_evaluations})
     accuracies = defaultdict(list)
     for row in connection.execute(select(_HEADS).where(mine)).mappings():
         if isinstance(row["accuracy"], int | float):  # another program may have changed it
             accuracies[row["trial_id"], row["moment"]].append(row["accuracy"])
     rows = []
-    for look in looks:
-        heads = accuracies[look["trial_id"], look["moment"]]
+    for evaluation in test_evaluations:
+        heads = accuracies[evaluation["trial_id"], evaluation["moment"]]
         rows.append(
             {
-                **{name: look[name] for name in ("moment", "reason", "pictures", "joint")},
+                **{name: evaluation[name] for name in ("moment", "reason", "pictures", "joint")},
                 "accuracy": sum(heads) / len(heads) if heads else None,
-                "task": tasks.get(look["study_id"]),
+                "task": tasks.get(evaluation["study_id"]),
                 "study": study,
             }
         )
     connection.execute(insert(_DELETED), rows)
 
 
-def count(connection: Connection, task: str) -> TestEvaluations:
+def count(connection: Connection, task: str) -> TestEvaluationCounts:
     """How often the test set of a task was evaluated. One whose task is not known any more counts for all."""
     tasks = _tasks(connection)
-    by_study = select(_LOOKS.c.study_id, func.count()).group_by(_LOOKS.c.study_id)
+    by_study = select(_EVALUATIONS.c.study_id, func.count()).group_by(_EVALUATIONS.c.study_id)
     kept = sum(
-        int(looks) for study_id, looks in connection.execute(by_study) if tasks.get(study_id, task) == task
+        int(test_evaluations)
+        for study_id, test_evaluations in connection.execute(by_study)
+        if tasks.get(study_id, task) == task
     )
     gone = select(func.count()).where((_DELETED.c.task == task) | _DELETED.c.task.is_(None))
     deleted = connection.execute(gone).scalar_one()
-    return TestEvaluations(total=kept + deleted, of_deleted_studies=deleted)
+    return TestEvaluationCounts(total=kept + deleted, of_deleted_studies=deleted)
 
 
 def _tasks(connection: Connection) -> Mapping[int, str]:

@@ -176,7 +176,7 @@ answers = Table(
     Column("bits", LargeBinary(2**24 - 1), nullable=False),
 )
 
-looks = Table(
+test_evaluations = Table(
     "tune_looks",
     metadata,
     Column("trial_id", _Key, primary_key=True, autoincrement=False),
@@ -188,7 +188,7 @@ looks = Table(
     Index("tune_looks_study", "study_id"),
 )
 
-head_looks = Table(
+head_test_evaluations = Table(
     "tune_head_looks",
     metadata,
     Column("trial_id", _Key, primary_key=True, autoincrement=False),
@@ -198,7 +198,7 @@ head_looks = Table(
     Column("accuracy", _Double, nullable=False),
 )
 
-deleted_looks = Table(
+deleted_test_evaluations = Table(
     "tune_deleted_looks",
     metadata,
     # Test evaluations of studies that were deleted: the test set was seen all the same.
@@ -223,11 +223,11 @@ exports = Table(
     Index("tune_exports_study", "study_id"),
 )
 
-OF_STUDIES = (claims, offers, workers, precisions, checkpoints, looks, exports, studies)
+OF_STUDIES = (claims, offers, workers, precisions, checkpoints, test_evaluations, exports, studies)
 """Tables whose rows belong to a study, in the order in which they are deleted."""
 
-OF_TRIALS = (reports, head_looks, weights, answers)
+OF_TRIALS = (reports, head_test_evaluations, weights, answers)
 """Tables whose rows belong to a trial and do not name its study."""
 
-NAMING_A_TRIAL = (*OF_TRIALS, checkpoints, looks, exports)
+NAMING_A_TRIAL = (*OF_TRIALS, checkpoints, test_evaluations, exports)
 """Tables whose rows belong to a trial."""

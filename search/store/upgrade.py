@@ -24,9 +24,9 @@ from search.store.engine import masked
 _log = logging.getLogger(__name__)
 
 
-def _looks_and_exports(connection: Connection) -> bool:
-    """Looks at the test set and exported models get tables; nothing that was there changes."""
-    added = [tables.looks, tables.head_looks, tables.exports]
+def _test_evaluations_and_exports(connection: Connection) -> bool:
+    """Test evaluations and exported models get tables; existing rows stay as they are."""
+    added = [tables.test_evaluations, tables.head_test_evaluations, tables.exports]
     tables.metadata.create_all(connection, tables=added)
     return True
 
@@ -46,12 +46,12 @@ def _weights_and_precisions(connection: Connection) -> bool:
     return True
 
 
-def _answers_and_deleted_looks(connection: Connection) -> bool:
+def _answers_and_deleted_test_evaluations(connection: Connection) -> bool:
     """Kept weights get the record of their right and wrong answers, and test evaluations outlive their study.
 
     Weights that are there already have no such record.
     """
-    tables.metadata.create_all(connection, tables=[tables.answers, tables.deleted_looks])
+    tables.metadata.create_all(connection, tables=[tables.answers, tables.deleted_test_evaluations])
     return True
 
 
@@ -74,10 +74,10 @@ TRIALS_AT_ONCE = 1000
 """So many trials have their reports copied in one transaction."""
 
 STEPS: Mapping[int, Callable[[Connection], bool]] = {
-    2: _looks_and_exports,
+    2: _test_evaluations_and_exports,
     3: _offers,
     4: _weights_and_precisions,
-    5: _answers_and_deleted_looks,
+    5: _answers_and_deleted_test_evaluations,
     6: _reports,
 }
 """By the version that a step leads to."""

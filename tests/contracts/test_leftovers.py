@@ -24,12 +24,12 @@ from search.records import (
     ExportRecord,
     Failure,
     HeadScore,
-    Look,
     Point,
     Scores,
     State,
     StudySpec,
-    TestEvaluations,
+    TestEvaluation,
+    TestEvaluationCounts,
     Worker,
 )
 from search.store import tables
@@ -52,7 +52,7 @@ def counted(storage: Storage) -> dict[str, int]:
         return {
             table.name: connection.scalar(select(func.count()).select_from(table)) or 0
             for table in tables.metadata.sorted_tables
-            if table not in (tables.schema, tables.deleted_looks)
+            if table not in (tables.schema, tables.deleted_test_evaluations)
         }
 
 
@@ -86,7 +86,9 @@ def full(storage: Storage, name: str, spec: StudySpec) -> Study:
         answers=Answers(split="validation", examples=3, heads={"digit": bytes([0b10100000])}),
     )
     ids = {"study_id": study.study_id, "trial_id": trial_id, "moment": datetime.datetime.now(datetime.UTC)}
-    store.add_look(Look(**ids, reason="a test", pictures=10, heads={"digit": 0.9}, joint=0.9))
+    store.add_test_evaluation(
+        TestEvaluation(**ids, reason="a test", pictures=10, heads={"digit": 0.9}, joint=0.9)
+    )
     store.add_export(ExportRecord(**ids, folder="f", manifest_sha256="0" * 64))
     return study
 
@@ -123,16 +125,18 @@ def test_a_test_evaluation_outlives_its_study(storage: Storage, plain_spec: Stud
     store = storage.store
     mine, optunas, kept = (full(storage, name, plain_spec) for name in ("mine", "optuna's", "kept"))
     full(storage, "other task", replace(plain_spec, task="sum"))
-    assert store.test_evaluations("twodigit") == TestEvaluations(total=3, of_deleted_studies=0)
+    assert store.count_test_evaluations("twodigit") == TestEvaluationCounts(total=3, of_deleted_studies=0)
     assert delete_study(storage.trials.database, mine.study_id)
-    assert store.test_evaluations("twodigit") == TestEvaluations(total=3, of_deleted_studies=1)
+    assert store.count_test_evaluations("twodigit") == TestEvaluationCounts(total=3, of_deleted_studies=1)
     storage.optuna.delete_study(optunas.study_id)
     sweep(storage.trials.database)
-    assert store.test_evaluations("twodigit") == TestEvaluations(total=3, of_deleted_studies=2)
-    assert store.test_evaluations("sum").total == 1
-    assert [each.study_id for each in store.looks([mine.study_id, kept.study_id])] == [kept.study_id]
+    assert store.count_test_evaluations("twodigit") == TestEvaluationCounts(total=3, of_deleted_studies=2)
+    assert store.count_test_evaluations("sum").total == 1
+    assert [each.study_id for each in store.test_evaluations([mine.study_id, kept.study_id])] == [
+        kept.study_id
+    ]
     with storage.trials.database.read() as connection:
-        rows = connection.execute(select(tables.deleted_looks)).mappings().all()
+        rows = connection.execute(select(tables.deleted_test_evaluations)).mappings().all()
     assert [(row["study"], row["task"], row["accuracy"]) for row in rows] == [
         ("mine", "twodigit", 0.9),
         (None, "twodigit", 0.9),
@@ -209,11 +213,11 @@ def test_a_new_trial_has_no_past(tmp_path: Path, plain_spec: StudySpec) -> None:
         [kept] = store.checkpoints(goes_on.study_id)
         assert store.weights_chunk(kept, 0) == b"w"
         assert store.weights_chunk(replace(kept, trial_id=asked.trial_id), 0) is None
-        assert [each.trial_id for each in store.looks([goes_on.study_id])] == [first.trial_id]
-        assert store.looks([deleted.study_id]) == []
+        assert [each.trial_id for each in store.test_evaluations([goes_on.study_id])] == [first.trial_id]
+        assert store.test_evaluations([deleted.study_id]) == []
         assert store.exports(deleted.study_id) == []
         assert store.answers([old.trial_id], "validation") == {}
-        assert store.test_evaluations("twodigit").total == 2, "also where nobody has swept"
+        assert store.count_test_evaluations("twodigit").total == 2, "also where nobody has swept"
 
 
 def test_orphans_of_optunas_deletion_are_not_taken_over(tmp_path: Path, plain_spec: StudySpec) -> None:

@@ -22,11 +22,11 @@ from search.records import (
     CheckpointRecord,
     ExportRecord,
     HeadScore,
-    Look,
     Point,
     Scores,
     State,
     StudySpec,
+    TestEvaluation,
     Worker,
 )
 from search.store.base import LeaseLost, Store
@@ -145,7 +145,9 @@ def test_a_report_and_its_point_are_written_together(storage: Storage, fault: Fa
 WORKER = Worker(worker_id="w", host="h", pid=1, device="cpu", threads=1, environment={"torch": "2"})
 MOMENT = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 CHECKPOINT = CheckpointRecord(trial_id=1, path="s/1", sha256="0" * 64, score=0.5, images=10, bytes=3)
-LOOK = Look(study_id=1, trial_id=1, moment=MOMENT, reason="r", pictures=5, heads={"a": 0.5}, joint=0.5)
+EVALUATION = TestEvaluation(
+    study_id=1, trial_id=1, moment=MOMENT, reason="r", pictures=5, heads={"a": 0.5}, joint=0.5
+)
 EXPORT = ExportRecord(study_id=1, trial_id=1, moment=MOMENT, folder="f", manifest_sha256="0" * 64)
 
 WRITES: dict[str, tuple[Callable[[Store], object], Callable[[Store], object], object]] = {
@@ -162,8 +164,16 @@ WRITES: dict[str, tuple[Callable[[Store], object], Callable[[Store], object], ob
         lambda s: (s.checkpoints(1), s.weights_chunk(CHECKPOINT, 0), s.weights_chunk(CHECKPOINT, 1)),
         ([replace(CHECKPOINT, in_database=True)], b"abc", None),
     ),
-    "add_look": (lambda s: s.add_look(LOOK), lambda s: s.looks([1]), [LOOK]),
-    "look_once": (lambda s: s.look_once(LOOK), lambda s: s.looks([1]), [LOOK]),
+    "add_test_evaluation": (
+        lambda s: s.add_test_evaluation(EVALUATION),
+        lambda s: s.test_evaluations([1]),
+        [EVALUATION],
+    ),
+    "add_test_evaluation_once": (
+        lambda s: s.add_test_evaluation_once(EVALUATION),
+        lambda s: s.test_evaluations([1]),
+        [EVALUATION],
+    ),
     "add_export": (lambda s: s.add_export(EXPORT), lambda s: s.exports(1), [EXPORT]),
 }
 """Writes of the store that are repeated while the database is away, how to see what they did, and that."""

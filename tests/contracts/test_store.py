@@ -23,10 +23,10 @@ from search.records import (
     Claim,
     ExportRecord,
     HeadScore,
-    Look,
     Point,
     Scores,
     StudySpec,
+    TestEvaluation,
     Worker,
 )
 from search.store import sql_weights, tables
@@ -755,21 +755,23 @@ class TestAnswers:
         study.release(claim)
         assert study.answers([9], "validation") == {}
 
-    def test_a_look_brings_those_on_the_test_set(self, study: Store) -> None:
-        looks = TestLooksAndExports()
+    def test_a_test_evaluation_brings_those_on_the_test_set(self, study: Store) -> None:
+        test_evaluations = TestEvaluationsAndExports()
         on_test = replace(self.BETTER, split="test")
         study.add_checkpoint(STUDY, weighed(1, b"w", 0.5), answers=self.FIRST)
-        study.look_once(looks.look(1), on_test)
-        study.look_once(looks.look(1, minutes=1), replace(self.FIRST, split="test"))
-        assert study.answers([1], "test") == {1: on_test}, "of the look that stands"
+        study.add_test_evaluation_once(test_evaluations.evaluation(1), on_test)
+        study.add_test_evaluation_once(
+            test_evaluations.evaluation(1, minutes=1), replace(self.FIRST, split="test")
+        )
+        assert study.answers([1], "test") == {1: on_test}, "of the record that is kept"
         assert study.answers([1], "validation") == {1: self.FIRST}
 
 
-class TestLooksAndExports:
+class TestEvaluationsAndExports:
     AT = datetime.datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=datetime.UTC)
 
-    def look(self, trial: int, study: int = STUDY, minutes: int = 0) -> Look:
-        return Look(
+    def evaluation(self, trial: int, study: int = STUDY, minutes: int = 0) -> TestEvaluation:
+        return TestEvaluation(
             study_id=study,
             trial_id=trial,
             moment=self.AT + datetime.timedelta(minutes=minutes),
@@ -779,45 +781,53 @@ class TestLooksAndExports:
             joint=0.987,
         )
 
-    def test_looks_come_back_oldest_first_and_bit_for_bit(self, study: Store) -> None:
-        late, early, other = self.look(1, minutes=5), self.look(2), self.look(3, study=STUDY + 1, minutes=1)
+    def test_test_evaluations_come_back_oldest_first_and_bit_for_bit(self, study: Store) -> None:
+        late, early, other = (
+            self.evaluation(1, minutes=5),
+            self.evaluation(2),
+            self.evaluation(3, study=STUDY + 1, minutes=1),
+        )
         for each in (late, early, other, early):
-            study.add_look(each)
-        assert study.looks([STUDY]) == [early, late], "the same look again is ignored"
-        assert study.looks([STUDY, STUDY + 1]) == [early, other, late]
-        assert list(study.looks([STUDY])[0].heads) == ["second_digit", "first_digit"]
-        assert study.looks([]) == []
+            study.add_test_evaluation(each)
+        assert study.test_evaluations([STUDY]) == [early, late], "an equal record is ignored"
+        assert study.test_evaluations([STUDY, STUDY + 1]) == [early, other, late]
+        assert list(study.test_evaluations([STUDY])[0].heads) == ["second_digit", "first_digit"]
+        assert study.test_evaluations([]) == []
 
-    def test_many_who_look_at_once_leave_one_look(self, study: Store) -> None:
+    def test_many_evaluations_at_once_leave_one_record(self, study: Store) -> None:
         with ThreadPoolExecutor(8) as pool:
-            told = list(pool.map(lambda n: study.look_once(self.look(1, minutes=n)), range(8)))
-        assert study.looks([STUDY]) == told[:1]
+            told = list(
+                pool.map(lambda n: study.add_test_evaluation_once(self.evaluation(1, minutes=n)), range(8))
+            )
+        assert study.test_evaluations([STUDY]) == told[:1]
         assert told == told[:1] * 8, "all are told of the one that stands"
-        assert study.look_once(self.look(2, minutes=9)) == self.look(2, minutes=9), "another trial"
+        assert study.add_test_evaluation_once(self.evaluation(2, minutes=9)) == self.evaluation(
+            2, minutes=9
+        ), "another trial"
 
-    def test_a_second_look_at_one_trial_is_another_look(self, study: Store) -> None:
-        study.add_look(self.look(1))
-        study.add_look(self.look(1, minutes=1))
-        assert len(study.looks([STUDY])) == 2
+    def test_a_second_evaluation_of_one_trial_is_another_record(self, study: Store) -> None:
+        study.add_test_evaluation(self.evaluation(1))
+        study.add_test_evaluation(self.evaluation(1, minutes=1))
+        assert len(study.test_evaluations([STUDY])) == 2
 
     def test_the_evaluations_of_a_test_set_are_counted_over_all_studies(
         self, study: Store, plain_spec: StudySpec
     ) -> None:
         task = study.studies()[0].spec.task
-        before = study.test_evaluations(task)
-        study.add_look(self.look(1))
-        study.add_look(self.look(1, minutes=1))
+        before = study.count_test_evaluations(task)
+        study.add_test_evaluation(self.evaluation(1))
+        study.add_test_evaluation(self.evaluation(1, minutes=1))
         study.add_study(STUDY + 1, replace(plain_spec, task=task), 1)
         study.add_study(STUDY + 2, replace(plain_spec, task="another"), 1)
-        study.add_look(self.look(2, study=STUDY + 1))
-        study.add_look(self.look(3, study=STUDY + 2))
-        assert study.test_evaluations(task).total - before.total == 3
-        assert study.test_evaluations("another").total == 1
+        study.add_test_evaluation(self.evaluation(2, study=STUDY + 1))
+        study.add_test_evaluation(self.evaluation(3, study=STUDY + 2))
+        assert study.count_test_evaluations(task).total - before.total == 3
+        assert study.count_test_evaluations("another").total == 1
 
     def test_a_moment_of_another_zone_is_the_same_moment(self, study: Store) -> None:
         east = datetime.timezone(datetime.timedelta(hours=9))
-        study.add_look(replace(self.look(1), moment=self.AT.astimezone(east)))
-        assert study.looks([STUDY])[0].moment == self.AT
+        study.add_test_evaluation(replace(self.evaluation(1), moment=self.AT.astimezone(east)))
+        assert study.test_evaluations([STUDY])[0].moment == self.AT
 
     def test_exports_come_back_oldest_first(self, study: Store) -> None:
         late, early = (

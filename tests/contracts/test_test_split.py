@@ -52,7 +52,7 @@ ALLOWED = {
     ): "whose recorded answers are read: right or wrong, no pixels",
     ("search.report.model_card", "_accuracy"): "which recorded intervals a row has",
     ("search.cli.confirm", "_show"): "the heading of a column",
-    ("search.cli.confirm", "_look"): "a key of what is printed",
+    ("search.cli.confirm", "_evaluation_json"): "a key of what is printed",
 }
 """(module, what is defined there) -> why it may name the test split."""
 

@@ -66,7 +66,7 @@ def test_everything_is_there_afterwards_and_the_backup_is_the_old_file(old: Path
     kept = [line for line in before if "INSERT" in line and not any(name in line for name in gone)]
     assert set(kept) <= set(dump(old))
     store = SQLStore(parse_url(f"sqlite:///{old}"))
-    assert store.looks([1]) == []
+    assert store.test_evaluations([1]) == []
     store.close()
 
 
@@ -115,7 +115,7 @@ def test_a_step_that_fails_leaves_the_old_schema_whole(old: Path, monkeypatch: p
     before = dump(old)
 
     def breaks(connection: object) -> bool:
-        tables.metadata.create_all(connection, tables=[tables.looks])  # type: ignore[arg-type]
+        tables.metadata.create_all(connection, tables=[tables.test_evaluations])  # type: ignore[arg-type]
         raise RuntimeError("power cut")
 
     monkeypatch.setattr("search.store.upgrade.STEPS", {2: breaks})

@@ -40,10 +40,10 @@ from search.records import (
     CheckpointRecord,
     Failure,
     HeadScore,
-    Look,
     Point,
     Scores,
     State,
+    TestEvaluation,
     Worker,
 )
 from search.report.confirmation_sentences import sentences
@@ -129,7 +129,7 @@ def make(url: str, mnist: Mnist) -> None:
         own = confirming._queue(storage, confirmation, own, trials, candidates, 2)
         add_worker(storage, confirmation, "w")
         ids = [fill(storage, confirmation, "w", 0.9 + place / 200) for place in range(own.target_trials)]
-        look = Look(
+        evaluation = TestEvaluation(
             study_id=confirmation.study_id,
             trial_id=ids[0],
             moment=datetime.datetime.now(datetime.UTC),
@@ -138,7 +138,7 @@ def make(url: str, mnist: Mnist) -> None:
             heads=dict.fromkeys(HEADS, 0.9),
             joint=0.8,
         )
-        storage.store.add_look(look)
+        storage.store.add_test_evaluation(evaluation)
 
 
 def add_worker(storage: Storage, study: Study, worker_id: str) -> None:

@@ -15,13 +15,13 @@ from search.records import (
     Claim,
     CurveCheck,
     ExportRecord,
-    Look,
     Measured,
     MeasuredCurve,
     Point,
     StudyRecord,
     StudySpec,
-    TestEvaluations,
+    TestEvaluation,
+    TestEvaluationCounts,
     Worker,
 )
 from search.store.base import LeaseLost, Store
@@ -46,7 +46,7 @@ class MemoryStore(Store):
         """(SHA-256, weights) by trial"""
         self._answers: dict[tuple[int, str], Answers] = {}
         """by trial and split"""
-        self._looks: dict[tuple[int, datetime.datetime], Look] = {}
+        self._test_evaluations: dict[tuple[int, datetime.datetime], TestEvaluation] = {}
         self._exports: dict[tuple[int, datetime.datetime], ExportRecord] = {}
 
     # Studies
@@ -309,29 +309,37 @@ class MemoryStore(Store):
 
     # What was done with the results
 
-    def add_look(self, look: Look) -> None:
+    def add_test_evaluation(self, evaluation: TestEvaluation) -> None:
         with self._lock:
-            self._looks.setdefault((look.trial_id, look.moment), look)
+            self._test_evaluations.setdefault((evaluation.trial_id, evaluation.moment), evaluation)
 
-    def look_once(self, look: Look, answers: Answers | None = None) -> Look:
+    def add_test_evaluation_once(
+        self, evaluation: TestEvaluation, answers: Answers | None = None
+    ) -> TestEvaluation:
         with self._lock:
-            before = [each for each in self.looks([look.study_id]) if each.trial_id == look.trial_id]
+            before = [
+                each
+                for each in self.test_evaluations([evaluation.study_id])
+                if each.trial_id == evaluation.trial_id
+            ]
             if not before:
-                self.add_look(look)
-                if answers is not None and look.trial_id in self._checkpoints:
-                    self._answers[look.trial_id, answers.split] = answers
-            return before[0] if before else look
+                self.add_test_evaluation(evaluation)
+                if answers is not None and evaluation.trial_id in self._checkpoints:
+                    self._answers[evaluation.trial_id, answers.split] = answers
+            return before[0] if before else evaluation
 
-    def test_evaluations(self, task: str) -> TestEvaluations:
+    def count_test_evaluations(self, task: str) -> TestEvaluationCounts:
         with self._lock:
             studies = {study_id: record.spec.task for study_id, record in self._studies.items()}
-            looks = [each for each in self._looks.values() if studies.get(each.study_id, task) == task]
-            return TestEvaluations(total=len(looks), of_deleted_studies=0)
+            test_evaluations = [
+                each for each in self._test_evaluations.values() if studies.get(each.study_id, task) == task
+            ]
+            return TestEvaluationCounts(total=len(test_evaluations), of_deleted_studies=0)
 
-    def looks(self, study_ids: Collection[int]) -> list[Look]:
+    def test_evaluations(self, study_ids: Collection[int]) -> list[TestEvaluation]:
         wanted = set(study_ids)
-        mine = [look for look in self._looks.values() if look.study_id in wanted]
-        return sorted(mine, key=lambda look: (look.moment, look.trial_id))
+        mine = [evaluation for evaluation in self._test_evaluations.values() if evaluation.study_id in wanted]
+        return sorted(mine, key=lambda evaluation: (evaluation.moment, evaluation.trial_id))
 
     def add_export(self, export: ExportRecord) -> None:
         with self._lock:

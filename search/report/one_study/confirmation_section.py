@@ -5,7 +5,7 @@ from __future__ import annotations
 from shlex import quote
 
 from search.analysis.confirmation import Candidate, Confirmation
-from search.records import Look, StudyRecord, TestEvaluations
+from search.records import StudyRecord, TestEvaluation, TestEvaluationCounts
 from search.report.confirmation_sentences import choice, sentences
 from search.report.html import Html, code, paragraph, subheading, table
 from search.report.page import Section
@@ -55,8 +55,8 @@ def confirmed(confirmation: Confirmation | None, *, study: StudyRecord, trials: 
                 ),
                 paragraph(
                     code(f"tune confirm {quote(study.name)}"),
-                    " trains the leaders again on fresh seeds, ranks them by the mean, and looks at the "
-                    "test set once. No number on this page comes from the test set.",
+                    " trains the leaders again on fresh seeds, ranks them by the mean, and evaluates "
+                    "the winner on the test set once. No number on this page comes from the test set.",
                 ),
             ),
         )
@@ -79,7 +79,7 @@ def confirmed(confirmation: Confirmation | None, *, study: StudyRecord, trials: 
                 ("configuration", "in the search", "mean on fresh seeds", "95 % interval", "seeds"),
                 [_row(each, confirmation) for each in confirmation.candidates],
             ),
-            *_looks(confirmation.looks, confirmation.evaluations),
+            *_test_evaluations(confirmation.test_evaluations, confirmation.evaluation_counts),
         ),
     )
 
@@ -97,37 +97,39 @@ def _row(candidate: Candidate, confirmation: Confirmation) -> tuple[str, ...]:
     )
 
 
-def _in_all(evaluations: TestEvaluations | None) -> str:
-    if evaluations is None:
+def _in_all(evaluation_counts: TestEvaluationCounts | None) -> str:
+    if evaluation_counts is None:
         return ""
-    gone = evaluations.of_deleted_studies
+    gone = evaluation_counts.of_deleted_studies
     deleted = f", {gone} of them for studies that are deleted" if gone else ""
-    return f", and {count(evaluations.total, 'time')} in the whole storage{deleted}"
+    return f", and {count(evaluation_counts.total, 'time')} in the whole storage{deleted}"
 
 
-def _looks(looks: tuple[Look, ...], evaluations: TestEvaluations | None) -> list[Html]:
-    if not looks:
-        return [paragraph("The test set has not been looked at for this study.")]
-    trials = len({look.trial_id for look in looks})
+def _test_evaluations(
+    test_evaluations: tuple[TestEvaluation, ...], evaluation_counts: TestEvaluationCounts | None
+) -> list[Html]:
+    if not test_evaluations:
+        return [paragraph("The test set was not evaluated for this study.")]
+    trials = len({evaluation.trial_id for evaluation in test_evaluations})
     rows = [
         (
-            f"{look.moment:%Y-%m-%d %H:%M}",
-            look.reason,
-            percent(look.accuracy),
-            ", ".join(f"{name} {percent(accuracy)}" for name, accuracy in look.heads.items()),
-            percent(look.joint),
-            f"{look.pictures:,}",
+            f"{evaluation.moment:%Y-%m-%d %H:%M}",
+            evaluation.reason,
+            percent(evaluation.accuracy),
+            ", ".join(f"{name} {percent(accuracy)}" for name, accuracy in evaluation.heads.items()),
+            percent(evaluation.joint),
+            f"{evaluation.pictures:,}",
         )
-        for look in looks
+        for evaluation in test_evaluations
     ]
     return [
-        subheading("Looks at the test set"),
+        subheading("Test evaluations"),
         paragraph(
-            f"The test set was evaluated {count(len(looks), 'time')}, for {count(trials, 'network')} of this "
-            f"study{_in_all(evaluations)}. The more often, the more may have been chosen by it, and the less "
-            "the numbers are worth."
+            f"The test set was evaluated {count(len(test_evaluations), 'time')}, for "
+            f"{count(trials, 'network')} of this study{_in_all(evaluation_counts)}. Each choice that follows an "
+            "evaluation adds selection bias to the accuracies of the later ones."
         ),
         table(
-            ("when (UTC)", "why", "accuracy", "by head", "all heads right", "pictures"), rows, words=(0, 1, 3)
+            ("when (UTC)", "why", "accuracy", "by head", "all heads right", "images"), rows, words=(0, 1, 3)
         ),
     ]

@@ -18,13 +18,13 @@ from search.records import (
     Confirming,
     Failure,
     HeadScore,
-    Look,
     Point,
     Scores,
     State,
     StudyRecord,
     StudySpec,
-    TestEvaluations,
+    TestEvaluation,
+    TestEvaluationCounts,
     TrialRecord,
 )
 from search.report.confirmation_sentences import sentences
@@ -158,7 +158,7 @@ def stand(
     confirming: Sequence[TrialRecord],
     *,
     target: int | None = None,
-    looks: Sequence[Look] = (),
+    test_evaluations: Sequence[TestEvaluation] = (),
     search_target: int | None = None,
     epochs: float = 2,
     known: bool = True,
@@ -187,15 +187,15 @@ def stand(
         ),
         runs=confirming,
         curves={each.trial_id: curve(each.value) for each in confirming if each.value is not None},
-        looks=looks,
+        test_evaluations=test_evaluations,
         yardstick=frozenset(each.trial_id for each in confirming if each.reference),
         answers={each.trial_id: answered(each.value) for each in confirming if known and each.value},
         digits=np.arange(IMAGES)[:, None] if known else None,
     )
 
 
-def look(trial_id: int, accuracy: float, minutes: int = 0) -> Look:
-    return Look(
+def evaluation(trial_id: int, accuracy: float, minutes: int = 0) -> TestEvaluation:
+    return TestEvaluation(
         study_id=2,
         trial_id=trial_id,
         moment=NOW + datetime.timedelta(minutes=minutes),
@@ -213,9 +213,9 @@ SCORES = {2: [0.979, 0.980, 0.981, 0.980], 1: [0.985, 0.986, 0.985, 0.984], 3: [
 """Trial 2 won the search, trial 1 is the better one, trial 3 is dropped after three seeds."""
 
 
-def overtaken(*, looks: Sequence[Look] = ()) -> Stand:
+def overtaken(*, test_evaluations: Sequence[TestEvaluation] = ()) -> Stand:
     found = runs({0: [0.94] * 4, **SCORES}, {0: "course-mlp"})
-    return stand(SEARCH, [*found, run(90, 3, 3, None, PRUNED)], looks=looks)
+    return stand(SEARCH, [*found, run(90, 3, 3, None, PRUNED)], test_evaluations=test_evaluations)
 
 
 class TestConfirmation:
@@ -294,7 +294,7 @@ class TestConfirmation:
         assert "room for the choice" not in one
 
     def test_while_more_runs_are_queued_nothing_is_decided_and_nobody_is_out(self) -> None:
-        """The target is raised after the runs are queued: a look, or a crash, may come between."""
+        """The target is raised after the runs are queued: an evaluation, or a crash, may come between."""
         done = runs({1: [0.98, 0.98], 2: [0.99, 0.99]})
         queued = run(50, 1, 2, None, State.WAITING)
         found = stand(SEARCH, [*done, queued])
@@ -369,7 +369,7 @@ class TestConfirmation:
         assert any("new winner, trial 4, which is not confirmed" in sentence for sentence in sentences(found))
 
 
-class TestLooks:
+class TestTestEvaluations:
     def best_of_1(self) -> int:
         run = confirmation(overtaken()).best_run
         assert run is not None
@@ -377,7 +377,9 @@ class TestLooks:
 
     def test_the_gaps_and_the_count(self) -> None:
         mlp = overtaken().runs[0].trial_id
-        found = confirmation(overtaken(looks=[look(self.best_of_1(), 0.98), look(mlp, 0.93)]))
+        found = confirmation(
+            overtaken(test_evaluations=[evaluation(self.best_of_1(), 0.98), evaluation(mlp, 0.93)])
+        )
         words = " ".join(sentences(found))
         assert "(98.60 % on validation) reach 98.00 %" in words
         assert "97.00 %, 98.50 % (+1.50), 98.00 % (−0.50). Some of the last step is no surprise" in words
@@ -392,7 +394,7 @@ class TestLooks:
         best, mlp = self.best_of_1(), known.runs[0].trial_id
         known = replace(
             known,
-            looks=[look(best, 0.98), look(mlp, 0.93)],
+            test_evaluations=[evaluation(best, 0.98), evaluation(mlp, 0.93)],
             answers_on_test={best: answered(0.98), mlp: answered(0.93)},
             digits_on_test=np.arange(IMAGES)[:, None],
         )
@@ -404,21 +406,27 @@ class TestLooks:
         assert (gap.trial, gap.seeds, gap.by) == (0, 0, pytest.approx(0.05))
 
     def test_a_test_set_that_was_no_harder_needs_no_excuse(self) -> None:
-        words = " ".join(sentences(confirmation(overtaken(looks=[look(self.best_of_1(), 0.99)]))))
+        words = " ".join(
+            sentences(confirmation(overtaken(test_evaluations=[evaluation(self.best_of_1(), 0.99)])))
+        )
         assert "99.00 % (+0.50)." in words
         assert "no surprise" not in words
 
-    def test_more_looks_are_counted_and_warned_of(self) -> None:
+    def test_more_test_evaluations_are_counted_and_warned_of(self) -> None:
         other = overtaken().runs[-2].trial_id
-        found = confirmation(overtaken(looks=[look(other, 0.99), look(self.best_of_1(), 0.98, minutes=9)]))
+        found = confirmation(
+            overtaken(
+                test_evaluations=[evaluation(other, 0.99), evaluation(self.best_of_1(), 0.98, minutes=9)]
+            )
+        )
         words = " ".join(sentences(found))
         assert "evaluated twice in this storage: twice for models of this study." in words
         assert "With more than one evaluation" in words
 
     def test_those_of_other_studies_count_and_of_deleted_ones(self) -> None:
         counted = replace(
-            overtaken(looks=[look(self.best_of_1(), 0.98)]),
-            evaluations=TestEvaluations(total=6, of_deleted_studies=3),
+            overtaken(test_evaluations=[evaluation(self.best_of_1(), 0.98)]),
+            evaluation_counts=TestEvaluationCounts(total=6, of_deleted_studies=3),
         )
         words = " ".join(sentences(confirmation(counted)))
         assert (

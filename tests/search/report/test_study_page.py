@@ -25,8 +25,8 @@ from search.analysis.mistakes import Confusion, Mistake, Mistakes
 from search.analysis.outcomes import best_so_far
 from search.records import (
     Failure,
-    Look,
     State,
+    TestEvaluation,
 )
 from search.report.confirmation_sentences import choice, sentences
 from search.report.html import safe
@@ -192,9 +192,9 @@ class TestPage:
         assert "as recorded." in text
         assert "recorded were" in study_page(replace(made(), mistakes=replace(wrong, accuracy=0.8)))
 
-    def test_tells_a_confirmation_with_every_look(self) -> None:
+    def test_tells_a_confirmation_with_every_test_evaluation(self) -> None:
         run = SeedRun(seed=0, trial=1, trial_id=9, point=point(EPOCH, 0.95))
-        look = Look(
+        evaluation = TestEvaluation(
             study_id=1,
             trial_id=9,
             moment=NOW,
@@ -229,7 +229,7 @@ class TestPage:
             search_winner=4,
             finished_runs=10,
             wanted=10,
-            looks=(look, look),
+            test_evaluations=(evaluation, evaluation),
         )
         chosen = choice(found, candidate)
         then = sentences(found)[sentences(found).index(chosen) + 1]

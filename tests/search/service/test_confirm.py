@@ -122,7 +122,7 @@ class TestFromBeginningToEnd:
         assert {len(each.runs) for each in found.candidates if not each.dropped} == {4}
         assert found == confirmation(url, "twodigit"), "what is returned is what others read"
 
-        # the weights of every run are there, and the look says what they are worth
+        # the weights of every run are there, and the test evaluation says what they are worth
         with open_reading(url) as storage:
             [study_id] = [s.study_id for s in storage.store.studies() if s.spec.confirms]
             kept = {each.trial_id: each for each in storage.store.checkpoints(study_id)}
@@ -130,8 +130,8 @@ class TestFromBeginningToEnd:
         assert kept.keys() == {run.trial_id for run in complete}
         assert len(kept) > KEEP
         assert found.best_run is not None
-        assert len(found.looks) == 3, "the chosen one and two references"
-        first = found.looks[0]
+        assert len(found.test_evaluations) == 3, "the chosen one and two references"
+        first = found.test_evaluations[0]
         assert first.trial_id == found.best_run.trial_id
         weights = kept[first.trial_id]
         network = load_checkpoint(
@@ -156,7 +156,7 @@ class TestFromBeginningToEnd:
             "The test set of twodigit was never evaluated before in this storage; 3 more evaluations follow."
         ]
 
-        # a second time nothing is trained and nobody looks
+        # a second time nothing is trained or evaluated
         assert confirm(top=2, seeds=4) == (found, None)
         done = here("confirm", "twodigit", "--top", "2", "--seeds", "4", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
@@ -180,20 +180,22 @@ class TestFromBeginningToEnd:
         assert len(states(url)) == 4 * 3
         kept = {each.trial: each.runs[:2] for each in after.candidates}
         assert kept == {each.trial: each.runs for each in before.candidates}
-        assert after.looks[: len(before.looks)] == before.looks
-        looked = [look.trial_id for look in after.looks]
-        assert len(set(looked)) == len(looked), "no run is looked at twice"
+        assert after.test_evaluations[: len(before.test_evaluations)] == before.test_evaluations
+        evaluated_ids = [evaluation.trial_id for evaluation in after.test_evaluations]
+        assert len(set(evaluated_ids)) == len(evaluated_ids), "no run is evaluated twice"
         assert after.best_run is not None
-        assert after.best_run.trial_id in looked
+        assert after.best_run.trial_id in evaluated_ids
         fewer, _ = confirm(seeds=2)
         assert fewer == after, "what was asked for once stays asked for"
 
-    def test_another_budget_is_another_study_and_its_looks_count(self, url: str, confirm: Confirm) -> None:
+    def test_another_budget_is_another_study_and_its_test_evaluations_count(
+        self, url: str, confirm: Confirm
+    ) -> None:
         shorter, _ = confirm(seeds=2)
         found, problem = confirm(seeds=2, epochs=0.03)
         assert problem is None
         assert (found.confirmed_in, found.epochs) == ("twodigit.confirm-0.03", 0.03)
-        assert len(found.looks) == 6
+        assert len(found.test_evaluations) == 6
         assert "twice for models of this study" in " ".join(sentences(found))
         assert confirm(seeds=2, epochs=None)[0] == found, "the one begun last goes on"
         read = confirmation(url, "twodigit")
@@ -402,11 +404,11 @@ class TestRefusals:
         done = here("confirm", "twodigit", "--seeds", "2", "--top", "1", cwd=tmp_path)
         assert done.returncode == 78
         assert words in done.stderr
-        assert "not looked at" in done.stderr
+        assert "not evaluated" in done.stderr
         assert f"Trial {found.chosen} is chosen" in done.stdout
         again = confirmation(url, "twodigit")
         assert again is not None
-        assert again.looks == ()
+        assert again.test_evaluations == ()
 
 
 def test_whoever_reads_it_needs_neither_optuna_nor_torch() -> None:
@@ -454,7 +456,7 @@ def test_stopped_killed_and_done_by_two_at_once(
     assert all(state.counts for state in ended.values())
     runs = trials(url, "twodigit.confirm").trials
     assert sum(run.state.counts for run in runs) == 4 * 3, "each run once, whoever died"
-    assert len(again["looks"]) == 3, "one look for the chosen one, one for each reference"
+    assert len(again["looks"]) == 3, "one for the chosen run, one for each reference"
 
 
 def wait_for(folder: Path, *, complete: int) -> None:

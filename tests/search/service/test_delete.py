@@ -22,7 +22,7 @@ import torch
 from data.datasets.mnist import Mnist
 from search.errors import TuneError
 from search.optuna_db.storage import Storage, open_storage
-from search.records import CheckpointRecord, Look, Point, StudySpec, Worker
+from search.records import CheckpointRecord, Point, StudySpec, TestEvaluation, Worker
 from search.service.create import RunRequest, create_or_resume
 from search.service.delete import Losses, delete, delete_what_others_left
 from search.service.repeat import repeat
@@ -80,11 +80,11 @@ def test_a_deleted_study_is_gone_and_the_others_are_whole(folder: Path, here: Co
     assert left == versions, "of three studies nothing is left, in any table"
 
 
-def test_what_was_looked_at_is_told(folder: Path, here: Command) -> None:
+def test_test_evaluations_are_told(folder: Path, here: Command) -> None:
     with opened(folder) as storage:
         study = Study.find(storage, "twodigit")
         assert study is not None
-        look = Look(
+        evaluation = TestEvaluation(
             study_id=study.study_id,
             trial_id=study.trials()[0].trial_id,
             moment=datetime.datetime.now(datetime.UTC),
@@ -93,8 +93,8 @@ def test_what_was_looked_at_is_told(folder: Path, here: Command) -> None:
             heads={"first_digit": 0.9},
             joint=0.9,
         )
-        storage.store.add_look(look)
-    assert "1 at the test set" in here("delete", "twodigit", "--yes", cwd=folder).stderr
+        storage.store.add_test_evaluation(evaluation)
+    assert "1 on the test set" in here("delete", "twodigit", "--yes", cwd=folder).stderr
 
 
 def unchanged(folder: Path, here: Command, *arguments: str, code: int, words: str) -> None:

@@ -31,7 +31,7 @@ from search.analysis.confirmation import Candidate, Confirmation, SeedRun
 from search.analysis.intervals import wilson
 from search.analysis.ranking import best_point
 from search.errors import ConfigError
-from search.records import Look
+from search.records import TestEvaluation
 from search.report.markdown import sparkline
 from search.report.model_card import CardFacts, card
 from search.seeds import derive
@@ -175,9 +175,9 @@ class TestCard:
         assert f"| of the first weights | {derive(seed, 'weights')} |" in text
         assert f"tune repeat {study} --trial {best['trial']}" in text
         assert "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db" in text
-        assert "Nobody has looked at the test set" in text
+        assert "These weights were not evaluated on the test set" in text
 
-    def test_tells_a_look_at_the_test_set(self, copy: Path, here: Command) -> None:
+    def test_tells_a_test_evaluation(self, copy: Path, here: Command) -> None:
         connection = sqlite3.connect(copy / "studies.db")
         trial = manifest(copy / "twodigit")["trial"]
         [trial_id] = connection.execute(
@@ -185,8 +185,8 @@ class TestCard:
         ).fetchone()
         connection.close()
         store = SQLStore(parse_url(f"sqlite:///{copy / 'studies.db'}"))
-        store.add_look(
-            Look(
+        store.add_test_evaluation(
+            TestEvaluation(
                 study_id=1,
                 trial_id=trial_id,
                 moment=datetime.datetime(2026, 11, 23, 12, tzinfo=datetime.UTC),
@@ -197,13 +197,13 @@ class TestCard:
             )
         )
         store.close()
-        done = here("export", "twodigit", "--out", "looked", cwd=copy)
+        done = here("export", "twodigit", "--out", "evaluated", cwd=copy)
         assert done.returncode == 0, done.stderr
-        text = (copy / "looked" / "README.md").read_text()
+        text = (copy / "evaluated" / "README.md").read_text()
         low, high = wilson(0.8 * 4000, 4000)
         assert "test (chosen by tune confirm, 2026-11-23)" in text
         assert f"80.00 % [{low * 100:.2f}, {high * 100:.2f}]" in text
-        assert "Nobody has looked" not in text
+        assert "were not evaluated on the test set" not in text
 
     def test_a_confirmed_winner_is_the_one_that_leaves(
         self, copy: Path, here: Command, monkeypatch: pytest.MonkeyPatch
@@ -238,7 +238,7 @@ class TestCard:
             search_winner=3,
             finished_runs=4,
             wanted=4,
-            looks=(),
+            test_evaluations=(),
         )
         monkeypatch.setattr(service, "confirmation", lambda url, name: confirmation)
         done = here("export", "twodigit", "--out", "confirmed", cwd=copy)
@@ -258,7 +258,7 @@ class TestCard:
     def test_a_name_is_neither_markdown_nor_a_command(self, facts: CardFacts) -> None:
         name = "x; rm -rf ~ | `*a*` <b>"
         escaped = r"x; rm -rf \~ \| \`\*a\*\` \<b\>"
-        look = Look(
+        evaluation = TestEvaluation(
             study_id=1,
             trial_id=1,
             moment=datetime.datetime(2026, 11, 23, 12, tzinfo=datetime.UTC),
@@ -267,7 +267,7 @@ class TestCard:
             heads={"first_digit": 0.9, "second_digit": 0.8},
             joint=0.75,
         )
-        text = card(replace(facts, study=replace(facts.study, name=name), looks=[look]))
+        text = card(replace(facts, study=replace(facts.study, name=name), test_evaluations=[evaluation]))
         assert f"tune repeat '{name}' --trial {facts.trial.number}\n" in text
         assert f"tune export '{name}' --trial {facts.trial.number} --out DIR\n" in text
         assert text.splitlines()[0].endswith(f": trial {facts.trial.number} of {escaped}")

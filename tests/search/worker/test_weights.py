@@ -281,7 +281,7 @@ class TestOnAServer:
         confirm = ("confirm", "twodigit", "--top", "1", "--seeds", "2", "--epochs", "0.02", "--storage", url)
         assert here(*confirm, cwd=away).returncode == 0
         with storage.trials.database.write() as connection:
-            for table in (tables.looks, tables.head_looks):
+            for table in (tables.test_evaluations, tables.head_test_evaluations):
                 connection.execute(table.delete())
         done = here(*confirm, "--json", cwd=third)
         assert len(done.parsed["looks"]) == 3
