@@ -215,7 +215,7 @@ def made_up(chance: np.random.Generator, kind: Kind, *, top: int, seeds: int, be
         confirming=study(2, "s.confirm", len(runs), confirms="s"),
         runs=runs,
         curves=curves,
-        looks=(),
+        test_evaluations=(),
         yardstick=frozenset(),
         answers=known,
         digits=pairs,

@@ -62,7 +62,7 @@ def crowd(url: str, name: str, workers: int, trials: int, folder: Path) -> float
         study = Study.find(storage, name)
         assert study is not None
         found = study.trials()
-    done = [trial for trial in found if trial.state.counts]
+    done = [trial for trial in found if trial.state.is_finished]
     if len(done) != trials or len(found) != trials:
         raise SystemExit(f"{len(done)} of {len(found)} trials are finished, not {trials}")
     begun = min(trial.started for trial in done if trial.started)

@@ -20,7 +20,7 @@ def mean_accuracy(accuracies: Collection[float]) -> float:
 
 
 class State(StrEnum):
-    """What became of a trial."""
+    """The state of a trial."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -29,7 +29,7 @@ class State(StrEnum):
     FAILED = "failed"
 
     @property
-    def counts(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether a trial in this state counts towards the study's target."""
         return self in (State.COMPLETE, State.PRUNED)
 
@@ -52,8 +52,8 @@ class Failure(StrEnum):
     """the worker vanished, its lease ran out; the settings are queued again"""
 
     @property
-    def repeated(self) -> bool:
-        """Whether the settings deserve another try: what happened was not their doing."""
+    def is_retryable(self) -> bool:
+        """Whether a new trial shall try the settings once more: they did not cause the failure."""
         return self in (Failure.INTERRUPTED, Failure.DISK_FULL, Failure.WORKER_DIED)
 
 
@@ -305,8 +305,8 @@ class Worker:
     """absolute path of the folder below which it writes files; None: a previous version did not note it"""
 
     @property
-    def on_a_card(self) -> bool:
-        """Whether it trains on a GPU: what it finds no processor repeats to the last bit."""
+    def on_gpu(self) -> bool:
+        """Whether it trains on a GPU: no CPU reproduces its results bit for bit."""
         return self.device != "cpu"
 
 

@@ -45,7 +45,7 @@ def searched(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
     return [
         trial
         for trial in trials
-        if trial.reference is None and not (trial.failure is not None and trial.failure.repeated)
+        if trial.reference is None and not (trial.failure is not None and trial.failure.is_retryable)
     ]
 
 
@@ -55,7 +55,7 @@ def common(trials: Sequence[TrialRecord], curves: Curves, *, budget: int) -> Bas
     budget: training images of a trial that nobody ends.
     """
     proposed = searched(trials)
-    finished = [trial for trial in proposed if trial.state.counts and curves.get(trial.trial_id)]
+    finished = [trial for trial in proposed if trial.state.is_finished and curves.get(trial.trial_id)]
     moments = [{point.images for point in curves[trial.trial_id]} for trial in finished]
     shared = set.intersection(*moments) if moments else set()
     if not shared:

@@ -124,7 +124,7 @@ def chosen_among(trials: Sequence[TrialRecord], curves: Curves) -> int | None:
     return sum(
         any(HALF * longest <= point.images <= longest / 2 for point in curves.get(trial.trial_id, ()))
         for trial in trials
-        if trial.state.counts
+        if trial.state.is_finished
     )
 
 

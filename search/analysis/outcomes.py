@@ -24,7 +24,7 @@ class Reached:
 
 def best_so_far(trials: Sequence[TrialRecord]) -> list[Reached]:
     """Every finished trial, pruned ones too, in the order in which they finished."""
-    ended = [t for t in trials if t.state.counts and t.value is not None and t.finished is not None]
+    ended = [t for t in trials if t.state.is_finished and t.value is not None and t.finished is not None]
     found: list[Reached] = []
     best: float | None = None
     for place, trial in enumerate(sorted(ended, key=lambda t: (t.finished, t.number)), start=1):
@@ -40,7 +40,7 @@ def leaders(trials: Sequence[TrialRecord], n: int) -> list[TrialRecord]:
     Trials are ranked only against those that were trained as long: complete ones first, then those that were
     pruned last.
     """
-    ended = [trial for trial in trials if trial.state.counts and trial.value is not None]
+    ended = [trial for trial in trials if trial.state.is_finished and trial.value is not None]
     ranked = sorted(
         ended, key=lambda t: (t.state is not State.COMPLETE, -t.images, -(t.value or 0.0), t.number)
     )

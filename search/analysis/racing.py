@@ -33,7 +33,7 @@ def leaders(trials: Sequence[TrialRecord], top: int) -> list[TrialRecord]:
     complete one, which the search calls its winner, is always there.
     """
     own = [trial for trial in trials if trial.reference is None]
-    scored = [trial for trial in own if trial.state.counts and trial.value is not None]
+    scored = [trial for trial in own if trial.state.is_finished and trial.value is not None]
     best_first = sorted(scored, key=lambda trial: (-(trial.value or 0.0), trial.number))
     chosen, winner = best_first[:top], best_trial(own)
     if winner is not None and winner not in chosen:

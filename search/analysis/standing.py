@@ -172,7 +172,7 @@ def _candidates(stand: Stand) -> tuple[Candidate, ...]:
 
 def _searched(stand: Stand) -> int:
     """Finished trials of the search, among which the leaders were chosen on the same digits."""
-    return max(1, sum(trial.reference is None and trial.state.counts for trial in stand.trials))
+    return max(1, sum(trial.reference is None and trial.state.is_finished for trial in stand.trials))
 
 
 def _mean(

@@ -126,7 +126,7 @@ def timeline(tracks: Sequence[Track], reports: Sequence[tuple[int, int]]) -> Tim
         training_s=sum(each.trained_s for each in known.values()),
         mean=tuple(mean),
         worst=tuple(worst),
-        ends_s=tuple(sorted(clock.at(each.end) for each in known.values() if each.track.state.counts)),
+        ends_s=tuple(sorted(clock.at(each.end) for each in known.values() if each.track.state.is_finished)),
     )
 
 

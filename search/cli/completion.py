@@ -12,7 +12,7 @@ import typer
 
 from search.space.defaults import FAMILIES
 
-PATIENCE_S = 2.0
+RETRY_S = 2.0
 """A storage that has not answered by then has no names to offer."""
 
 SAMPLERS = ("tpe", "gp", "random", "qmc")
@@ -57,6 +57,6 @@ def studies(context: typer.Context) -> list[str]:
 
     thread = Thread(target=look, daemon=True)
     thread.start()
-    thread.join(PATIENCE_S)
+    thread.join(RETRY_S)
     taken = context.params.get("names") or ()
     return [name for name in found if name not in taken]

@@ -64,8 +64,8 @@ def _words(losses: Losses) -> str:
         *([f"  foreign  {counts.foreign} that another program added"] if counts.foreign else []),
     ]
     if losses.test_evaluations:
-        count = losses.test_evaluations
-        lines.append(f"  tests    {count} on the test set: the accuracies; their number stays on record")
+        used = losses.test_evaluations
+        lines.append(f"  tests    {used} on the test set: the accuracies; their number stays on record")
     if losses.exports:
         lines.append(f"  exports  the record of {losses.exports}; their folders stay where they are")
     if losses.weights:

@@ -42,7 +42,7 @@ def delete_study(database: Database, study_id: int, *, created: datetime.datetim
             )
         return True
 
-    return database.patiently(work, at_least_s=DEADLOCK_S)
+    return database.retry(work, at_least_s=DEADLOCK_S)
 
 
 def _lock(connection: Connection, study_id: int, created: datetime.datetime | None) -> str | None:

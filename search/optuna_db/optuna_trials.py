@@ -158,7 +158,7 @@ class OptunaTrials(OptunaStudies, TrialQueries):
                 if not again or change.state is None or self.state(trial_id) is not change.state:
                     raise  # else it is our own earlier try that ended it, of which we never heard
 
-        self.database.patiently(write)
+        self.database.retry(write)
 
     def _change(self, trial_id: int, change: Change, guard: Callable[[], object]) -> None:
         with self.database.write() as connection:

@@ -77,7 +77,7 @@ def own_trials(
     unfinished = {
         trial_id
         for trial_id in found.keys() - own - marks.keys()
-        if (state := found[trial_id][1]) is not None and not state.counts
+        if (state := found[trial_id][1]) is not None and not state.is_finished
     }
     if unfinished:
         attributes = fetch(user.trial_id, where=user.key.in_(sorted(OWN_ATTRIBUTES)))

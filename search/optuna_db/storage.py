@@ -54,9 +54,9 @@ class Storage:
         """Of the SQLite file that is open; None on a server."""
         return None if self.trials.database.file is None else self.trials.database.file.file_id
 
-    def heed(self, stop: Callable[[], bool]) -> None:
-        """From now on a storage that is away is not waited for once `stop` says so."""
-        self.trials.database.hurry = stop
+    def give_up_when(self, stop: Callable[[], bool]) -> None:
+        """Ends the retries while the storage is away as soon as `stop` returns True."""
+        self.trials.database.ending = stop
 
     def close(self) -> None:
         """Gives back every connection. The end of a `with` block does it too."""
@@ -75,11 +75,11 @@ def in_words(url: str) -> Iterator[None]:
 
 
 def open_storage(
-    text: str, *, create: bool = True, patience_s: float = 0.0, file_id: FileId | None = None
+    text: str, *, create: bool = True, retry_s: float = 0.0, file_id: FileId | None = None
 ) -> Storage:
     """Opens the database; with `create`, it is made where there is none, else nothing is written.
 
-    patience_s: so long everything that comes later is tried again while the database is away. file_id: of the
+    retry_s: deadline of the retries of everything that follows, while the database is away. file_id: of the
     SQLite file that another process has opened and that is meant; None: the one that is there.
 
     Raises ConfigError for an invalid URL, a database of another program, another schema
@@ -89,7 +89,7 @@ def open_storage(
     optuna.logging.disable_default_handler()  # the process's own handler redacts what it prints
     optuna.logging.enable_propagation()
     location = locate(text)
-    store = SQLStore(location.url, patience_s=patience_s, file_id=file_id)
+    store = SQLStore(location.url, retry_s=retry_s, file_id=file_id)
     try:
         return _opened(store, location, create=create)
     except BaseException:
@@ -109,7 +109,7 @@ def _opened(store: SQLStore, location: Location, *, create: bool) -> Storage:
     with in_words(text):
         trials = RDBStorage(
             text,
-            engine_kwargs=store.database.engine_arguments(patient=store.database.patience_s > 0),
+            engine_kwargs=store.database.engine_arguments(retries=store.database.retry_s > 0),
             skip_table_creation=True,
             skip_compatibility_check=True,  # it was checked above
         )

@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 
 class StudyStorage(BaseStorage, ABC):
-    """Studies as Optuna keeps them, with the patience and the errors of tune."""
+    """Studies as Optuna keeps them, with the retries and the errors of tune."""
 
     def __init__(self, backend: RDBStorage, trials: OptunaTrials, *, maximizing: bool = False) -> None:
         """backend, trials: the same tables as Optuna and as tune reads and writes them. maximizing: whether
@@ -35,40 +35,40 @@ class StudyStorage(BaseStorage, ABC):
             raise KeyError(f"there is no study {study_id}")
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        self._patiently(lambda: self._backend.set_study_user_attr(study_id, key, value))
+        self._retry(lambda: self._backend.set_study_user_attr(study_id, key, value))
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        self._patiently(lambda: self._backend.set_study_system_attr(study_id, key, value))
+        self._retry(lambda: self._backend.set_study_system_attr(study_id, key, value))
 
     def get_study_id_from_name(self, study_name: str) -> int:
-        return self._patiently(lambda: self._backend.get_study_id_from_name(study_name))
+        return self._retry(lambda: self._backend.get_study_id_from_name(study_name))
 
     def get_study_name_from_id(self, study_id: int) -> str:
-        return self._patiently(lambda: self._backend.get_study_name_from_id(study_id))
+        return self._retry(lambda: self._backend.get_study_name_from_id(study_id))
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:
         if self._maximizing:
             return [StudyDirection.MAXIMIZE]
-        return self._patiently(lambda: self._backend.get_study_directions(study_id))
+        return self._retry(lambda: self._backend.get_study_directions(study_id))
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        return self._patiently(lambda: self._backend.get_study_user_attrs(study_id))
+        return self._retry(lambda: self._backend.get_study_user_attrs(study_id))
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        return self._patiently(lambda: self._backend.get_study_system_attrs(study_id))
+        return self._retry(lambda: self._backend.get_study_system_attrs(study_id))
 
     def get_all_studies(self) -> list[Any]:
-        return self._patiently(lambda: self._backend.get_all_studies())
+        return self._retry(lambda: self._backend.get_all_studies())
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
         get = self._backend.get_trial_id_from_study_id_trial_number
-        return self._patiently(lambda: get(study_id, trial_number))
+        return self._retry(lambda: get(study_id, trial_number))
 
-    def _patiently(self, call: Callable[[], Result]) -> Result:
-        """What Optuna's storage answers, with the patience and the errors of tune's."""
+    def _retry(self, call: Callable[[], Result]) -> Result:
+        """What Optuna's storage answers, with the retries and the errors of tune's."""
 
         def work() -> Result:
             with in_words(self._backend.url):
                 return call()
 
-        return self._trials.database.patiently(work)
+        return self._trials.database.retry(work)

@@ -39,7 +39,7 @@ class TrialStorage(TrialWriting):
     def __reduce__(self) -> tuple[Any, ...]:
         database = self._trials.database
         file_id = None if database.file is None else database.file.file_id
-        return _reopened, (self._backend.url, database.patience_s, file_id, self._maximizing)
+        return _reopened, (self._backend.url, database.retry_s, file_id, self._maximizing)
 
     @contextmanager
     def drawing(self, trial_id: int, first: Callable[[], object] | None = None) -> Iterator[None]:
@@ -110,9 +110,9 @@ class _All:
         return [self._known[number] for number in sorted(self._known)]
 
 
-def _reopened(url: str, patience_s: float, file_id: FileId | None, maximizing: bool) -> TrialStorage:
+def _reopened(url: str, retry_s: float, file_id: FileId | None, maximizing: bool) -> TrialStorage:
     """A storage that was pickled. Its connections are closed when it is no longer used."""
-    opened = open_storage(url, create=False, patience_s=patience_s, file_id=file_id)
+    opened = open_storage(url, create=False, retry_s=retry_s, file_id=file_id)
     adapter = TrialStorage(opened.optuna, opened.trials, maximizing=maximizing)
     weakref.finalize(adapter, opened.close)
     return adapter

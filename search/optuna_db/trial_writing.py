@@ -114,7 +114,7 @@ class TrialWriting(StudyStorage, ABC):
                 if also is not None:
                     also()
 
-        self._trials.database.patiently(write)
+        self._trials.database.retry(write)
 
     def redraw(self, trial_id: int, params: Mapping[str, tuple[BaseDistribution, Value]]) -> None:
         """Instead of the parameters that were drawn of this trial, and are not written yet, it has these."""
@@ -156,7 +156,7 @@ class TrialWriting(StudyStorage, ABC):
                 self._begun(trial._trial_id)
                 return trial
 
-        trial = self._trials.database.patiently(write)
+        trial = self._trials.database.retry(write)
         self._own[trial._trial_id] = trial
         return trial._trial_id
 
@@ -217,7 +217,7 @@ class TrialWriting(StudyStorage, ABC):
                     self._begun(trial_id)
                 return started
 
-        started = self._trials.database.patiently(write)
+        started = self._trials.database.retry(write)
         if started:
             self._own[trial_id] = self.get_trial(trial_id)
         elif self._trials.state(trial_id) not in UNFINISHED:

@@ -31,7 +31,7 @@ from search.service.run import CHECKING, OPENING, WORKERS, Stage, launcher_for
 from search.service.test_evaluation import evaluate_due
 from search.space.defaults import CONFIRM_FACTOR
 from search.space.widen import widened
-from search.store.database import PATIENCE_S
+from search.store.database import RETRY_S
 from search.study.study import Study
 from search.tasks import same_data, task_named
 from search.worker.options import WorkerOptions
@@ -95,7 +95,7 @@ def confirm(
     check_request(request)
     refuse_foreign(storage_url, request.study)
     stage(OPENING)
-    with open_storage(storage_url, create=False, patience_s=PATIENCE_S) as storage:
+    with open_storage(storage_url, create=False, retry_s=RETRY_S) as storage:
         keep_to_one_host(storage)
         delete_what_others_left(storage, tell)
         _, record = find(storage, request.study)
@@ -226,7 +226,7 @@ def _asked(study: Study) -> set[Confirming]:
 
 def _finished_in_vain(study: Study) -> int:
     """Trials that fill a slot and are no run of the confirmation, because somebody edited their rows."""
-    usable = [run for run in study.trials() if run.state.counts and run.confirming is not None]
+    usable = [run for run in study.trials() if run.state.is_finished and run.confirming is not None]
     return study.counts().finished - len(usable)
 
 

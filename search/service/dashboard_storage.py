@@ -150,7 +150,7 @@ def open_undisturbing(text: str, show: Show, database: Database, *, threads: int
             location.text,
             show,
             database,
-            engine_kwargs={**database.engine_arguments(patient=False), **pool},
+            engine_kwargs={**database.engine_arguments(retries=False), **pool},
         )
     if storage.engine.dialect.name != "sqlite":
         prepare(storage.engine)

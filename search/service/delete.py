@@ -15,7 +15,7 @@ from search.service.look import find, refuse_foreign
 from search.service.read_confirmation import confirmations
 from search.worker.removal import Remaining, StudyFiles, delete_orphans, files_of
 
-PATIENCE_S = 20.0
+RETRY_S = 20.0
 """How long a deletion is tried again while workers write to the same rows."""
 
 if TYPE_CHECKING:  # takes a while to import; commands that only look do without it
@@ -53,7 +53,7 @@ def delete(
     make it, TryAgain where workers have trials of it in hand; `force` does it all the same.
     """
     refuse_foreign(storage_url, name)
-    with open_storage(storage_url, create=False, patience_s=PATIENCE_S) as storage:
+    with open_storage(storage_url, create=False, retry_s=RETRY_S) as storage:
         study, record = find(storage, name)
         if not force:
             _refuse_in_use(storage, record)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from search.analysis.pace import Snapshot
 from search.errors import Interrupted, TryAgain, TuneError
 from search.machine import is_here
-from search.optuna_db.leftovers import free_slots
+from search.optuna_db.orphans import free_slots
 from search.optuna_db.storage import Storage
 from search.records import Failure, StudyRecord
 from search.report.words import count, percent
@@ -79,7 +79,7 @@ def drive(
     missing = record.target_trials - first.counts.finished
     size = min(options.workers or launcher.room(options.threads), missing)
     with Signals() as signals, _stopped_while_away(signals):
-        storage.heed(signals.stop)
+        storage.give_up_when(signals.stop)
         config = _config(storage, study, record, options, began)
         run = _Run(
             storage=storage,
@@ -156,7 +156,7 @@ class _Run:
             self.workers_done, self.gave_up = pool.ended, pool.gave_up
             return end
         except TryAgain:
-            self.storage.heed(lambda: True)  # it was waited for
+            self.storage.give_up_when(lambda: True)  # it was waited for
             raise
         finally:
             if self.signals.stop():

@@ -227,7 +227,7 @@ def _checkpoint(storage_url: str, found: FoundTrial) -> CheckpointRecord:
     if trial.state is State.FAILED:
         why = "" if trial.failure is None else f" ({trial.failure.value})"
         raise UsageError(f"{called} failed{why}; `tune trials {quote(name)}` lists those that did not.")
-    if not trial.state.counts:
+    if not trial.state.is_finished:
         raise UsageError(
             f"{called} is {trial.state.value}, not finished; `tune worker {quote(name)}` goes on."
         )
@@ -243,7 +243,7 @@ def _checkpoint(storage_url: str, found: FoundTrial) -> CheckpointRecord:
 
 def _again(found: FoundTrial) -> str:
     """How its weights can be had again, or what else to do: the end of a refusal."""
-    if found.worker is not None and found.worker.on_a_card:
+    if found.worker is not None and found.worker.on_gpu:
         return "choose another --trial: a GPU trained this one, and `tune repeat` can restore none of those"
     repeat = f"tune repeat {quote(found.record.name)} --trial {found.trial.number} --restore"
     return f"`{repeat}` trains it again and writes them"

@@ -95,7 +95,7 @@ def repeat(
 
     found = found_trial(storage_url, name, number)
     _refuse(found, restore=restore)
-    if found.worker is not None and found.worker.on_a_card:
+    if found.worker is not None and found.worker.on_gpu:
         trained = _trained_on_a_gpu(found, found.worker)
         tell(f"{trained}, and is trained on the CPU now: the curve will be another one, if only a little.")
     source = task_named(found.record.spec.task).source
@@ -132,12 +132,12 @@ def _refuse(found: FoundTrial, *, restore: bool) -> None:
         raise UsageError(f"{which} never came to a report; there is nothing to compare.")
     if not restore:
         return
-    if not found.trial.state.counts:
+    if not found.trial.state.is_finished:
         raise UsageError(
             f"{which} is {found.trial.state.value}, and only of trials that are complete or "
             "pruned are weights to be restored: leave --restore out to compare its curve alone."
         )
-    if found.worker is not None and found.worker.on_a_card:
+    if found.worker is not None and found.worker.on_gpu:
         raise UsageError(
             f"{_trained_on_a_gpu(found, found.worker)}, and `tune repeat` trains on the CPU, which comes to "
             "other weights: those of the trial cannot be restored. Leave --restore out to compare the curves."

@@ -19,7 +19,7 @@ from search.service.drive import Watch, drive, pause
 from search.service.look import StudyView, find, record_of, refuse_foreign, studies
 from search.service.other_hosts import keep_to_one_host
 from search.service.watched import RunResult
-from search.store.database import PATIENCE_S
+from search.store.database import RETRY_S
 from search.store.location import locate
 from search.study.reading import find_id, open_reading
 from search.tasks import TaskAbsent, task_named
@@ -73,7 +73,7 @@ def run(
         stage(CHECKING.format(source.title))
         dataset = fetch_data(source, progress=progress)
         stage(OPENING)
-        with open_storage(storage_url, patience_s=PATIENCE_S) as storage:
+        with open_storage(storage_url, retry_s=RETRY_S) as storage:
             keep_to_one_host(storage)
             delete_what_others_left(storage, tell)
             study, record = create_or_resume(storage, request, dataset)
@@ -129,8 +129,8 @@ def join(
     """
     refuse_foreign(storage_url, name)
     stage(OPENING)
-    with open_storage(storage_url, create=False, patience_s=PATIENCE_S) as storage:
-        storage.heed(stop)
+    with open_storage(storage_url, create=False, retry_s=RETRY_S) as storage:
+        storage.give_up_when(stop)
         keep_to_one_host(storage, stop)
         delete_what_others_left(storage, tell)
         study, record = find(storage, name)

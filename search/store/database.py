@@ -37,14 +37,14 @@ def raw(connection: Connection, query: Any) -> list[Any]:
     return found
 
 
-PATIENCE_S = 120.0
-"""So long a run waits for a database that is away: servers are restarted, networks fail."""
+RETRY_S = 120.0
+"""Deadline of the retries of a run while the database is away: servers are restarted, networks fail."""
 
 LONGEST_PAUSE_S = 3.0
-"""Between two tries: a lease must outlast it by far."""
+"""The longest back-off: a lease must outlast it by far."""
 
-HURRY_S = 2.0
-"""All the patience that is left once a signal asks for the end: enough for one connection that was cut."""
+ENDING_S = 2.0
+"""Deadline of the retries once the process is ending: enough for one connection that was cut."""
 
 Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
@@ -60,34 +60,34 @@ Self = TypeVar("Self", bound=_OnDatabase)
 def retried(
     method: Callable[Concatenate[Self, Arguments], Result],
 ) -> Callable[Concatenate[Self, Arguments], Result]:
-    """For a method of something with a `database` that may be done twice: see Database.patiently."""
+    """Decorates an idempotent method of an object with a `database`: see Database.retry."""
 
     @functools.wraps(method)
-    def patient(self: Self, /, *arguments: Arguments.args, **more: Arguments.kwargs) -> Result:
-        return self.database.patiently(lambda: method(self, *arguments, **more))
+    def retrying(self: Self, /, *arguments: Arguments.args, **more: Arguments.kwargs) -> Result:
+        return self.database.retry(lambda: method(self, *arguments, **more))
 
-    return patient
+    return retrying
 
 
 class Database:
     """Opens connections when they are needed; to a server it keeps two of them (engine.CONNECTIONS)."""
 
-    def __init__(self, url: URL, *, patience_s: float = 0.0, file_id: FileId | None = None) -> None:
+    def __init__(self, url: URL, *, retry_s: float = 0.0, file_id: FileId | None = None) -> None:
         """Prepares an engine; touches nothing yet. Raises ConfigError without a driver.
 
         file_id: of the SQLite file that is meant; None: the one that is there when it is opened.
         """
         self.url = url
-        self.engine = build_engine(url, patient=patience_s > 0)
+        self.engine = build_engine(url, retries=retry_s > 0)
         self.file: OpenedFile | None = None
         """None on a server"""
         if url.get_backend_name() == "sqlite":
             self.file = OpenedFile(Path(url.database or "").absolute(), file_id)
             self.watch(self.engine)
-        self.patience_s = patience_s
-        """so long `patiently` tries again; commands that a person waits for have none"""
-        self.hurry: Callable[[], bool] = lambda: False
-        """whether somebody wants to end: patience then is HURRY_S at most"""
+        self.retry_s = retry_s
+        """deadline of `retry` in seconds; 0 for commands that a person waits for"""
+        self.ending: Callable[[], bool] = lambda: False
+        """whether the process is ending: the deadline is then ENDING_S at most"""
         self._writing = threading.local()
 
     def watch(self, engine: Engine) -> None:
@@ -95,10 +95,10 @@ class Database:
         if self.file is not None:
             self.file.watch(engine)
 
-    def engine_arguments(self, *, patient: bool) -> dict[str, Any]:
+    def engine_arguments(self, *, retries: bool) -> dict[str, Any]:
         """Arguments of `create_engine` for another engine of this database, as engine.engine_arguments has
         them. Bound to the same SQLite file from its first connection on."""
-        arguments = engine_arguments(self.url, patient=patient)
+        arguments = engine_arguments(self.url, retries=retries)
         if self.file is None:
             return arguments
         dialect, connect = self.engine.dialect, self.file.connect
@@ -137,12 +137,12 @@ class Database:
         ):
             yield connection
 
-    def patiently(self, work: Callable[[], Result], *, at_least_s: float = 0.0) -> Result:
-        """Does the work, and does it again while the database is away or contended, until patience ends.
+    def retry(self, work: Callable[[], Result], *, at_least_s: float = 0.0) -> Result:
+        """Does the work, and retries it with back-off while the database is away or contended.
 
-        at_least_s: for how long also a database without patience tries again.
-        The work must bear being done twice: when a connection breaks while a transaction ends, nobody knows
-        whether it was written. Inside a `write` block nothing is repeated, for the whole block is lost then.
+        at_least_s: the deadline is `retry_s`, and never shorter than this, also where `retry_s` is 0.
+        The work must be idempotent: when a connection breaks while a transaction ends, the transaction may
+        have been written. Inside a `write` block there is no retry, for the whole block is lost then.
         """
         began = time.monotonic()
         pause_s = 0.05
@@ -151,20 +151,20 @@ class Database:
                 return work()
             except TryAgain:
                 inside = getattr(self._writing, "connection", None) is not None
-                if inside or time.monotonic() + pause_s > began + max(self._patience_now_s(), at_least_s):
+                if inside or time.monotonic() + pause_s > began + max(self._retry_now_s(), at_least_s):
                     raise
-            self._pause(pause_s * random.uniform(0.5, 1.5))  # or all workers come back in one moment
+            self._pause(pause_s * random.uniform(0.5, 1.5))  # or all workers retry at the same time
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
-    def _patience_now_s(self) -> float:
-        return min(self.patience_s, HURRY_S) if self.hurry() else self.patience_s
+    def _retry_now_s(self) -> float:
+        return min(self.retry_s, ENDING_S) if self.ending() else self.retry_s
 
     def _pause(self, seconds: float) -> None:
-        """In steps: somebody may begin to hurry."""
+        """In steps, so that a signal is noticed."""
         until = time.monotonic() + seconds
         while (left_s := until - time.monotonic()) > 0:
             time.sleep(min(left_s, 0.2))
-            if self.hurry():
+            if self.ending():
                 return
 
     def close(self) -> None:

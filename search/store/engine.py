@@ -29,7 +29,7 @@ BUSY_TIMEOUT_S = 60.0
 """How long SQLite itself waits for another process's transaction, deaf to signals."""
 
 SHORT_BUSY_TIMEOUT_S = 3.0
-"""The same for whoever tries again afterwards (Database.patiently) and must hear a signal meanwhile."""
+"""The same where Database.retry follows, which must notice a signal meanwhile."""
 
 
 CONNECTIONS = 2
@@ -39,13 +39,13 @@ Each connect of PyMySQL costs 25 to 50 ms of processor time, for it makes a TLS 
 cannot be handed to it: it would refuse servers without TLS."""
 
 
-def engine_arguments(url: URL, *, patient: bool = False) -> dict[str, Any]:
+def engine_arguments(url: URL, *, retries: bool = False) -> dict[str, Any]:
     """Arguments of `create_engine` that suit the database; also handed to Optuna's storage.
 
-    patient: what fails because the database is locked will be tried again.
+    retries: whether the caller retries what fails because the database is locked.
     """
     if url.get_backend_name() == "sqlite":
-        timeout_s = SHORT_BUSY_TIMEOUT_S if patient else BUSY_TIMEOUT_S
+        timeout_s = SHORT_BUSY_TIMEOUT_S if retries else BUSY_TIMEOUT_S
         return {} if "timeout" in url.query else {"connect_args": {"timeout": timeout_s}}
     return {
         "pool_pre_ping": True,
@@ -78,13 +78,13 @@ def prepare(engine: Engine) -> None:
     engine.dispose()  # connections made before the listeners would lack them
 
 
-def build_engine(url: URL, *, patient: bool = False) -> Engine:
+def build_engine(url: URL, *, retries: bool = False) -> Engine:
     """An engine for tune's own tables.
 
     Raises ConfigError where the driver is not installed, or an option of the URL is not what it takes.
     """
     try:
-        engine = create_engine(url, **engine_arguments(url, patient=patient))
+        engine = create_engine(url, **engine_arguments(url, retries=retries))
     except ImportError as error:
         extra = "postgresql" if url.get_backend_name() == "postgresql" else "mysql"
         raise ConfigError(

@@ -48,13 +48,13 @@ from search.store.upsert import put
 class SQLStore(SQLClaims, SQLCurves):
     """tune's tables in one database."""
 
-    def __init__(self, url: URL, *, patience_s: float = 0.0, file_id: FileId | None = None) -> None:
+    def __init__(self, url: URL, *, retry_s: float = 0.0, file_id: FileId | None = None) -> None:
         """Prepares an engine for `url`; touches nothing yet. Raises ConfigError without a driver.
 
-        patience_s: so long most of what follows is tried again while the database is away.
+        retry_s: deadline of the retries of most methods while the database is away.
         file_id: of the SQLite file that is meant; None: the one that is there.
         """
-        self.database = Database(url, patience_s=patience_s, file_id=file_id)
+        self.database = Database(url, retry_s=retry_s, file_id=file_id)
         self.may_lack_tables = False
         """whether there were none of tune's tables yet when this store was opened to look; another process
         may make them any time"""

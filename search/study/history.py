@@ -70,7 +70,7 @@ class History:
                 continue
             if trial.state is State.RUNNING:
                 self._at_work[trial.trial_id] = trial
-            elif trial.state.counts or trial.diverged:
+            elif trial.state.is_finished or trial.diverged:
                 self._take(trial)
 
     def _take(self, trial: Outline) -> None:

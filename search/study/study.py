@@ -12,8 +12,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search.errors import TryAgain, TuneError
-from search.optuna_db.leftovers import sweep
 from search.optuna_db.optuna_trials import TrialEnded
+from search.optuna_db.orphans import delete_orphaned_rows
 from search.optuna_db.ownership import (
     CONFIRMING,
     FAILURE,
@@ -256,7 +256,7 @@ class Study:
         """
         if find_id(storage.trials, name) is not None:
             return None
-        sweep(storage.trials.database)
+        delete_orphaned_rows(storage.trials.database)
         space = space_of_entries(spec.space)
 
         def make() -> bool:
@@ -271,7 +271,7 @@ class Study:
                     storage.trials.queue(study_id, searched, attributes, mark=REFERENCE)
                 return True
 
-        return cls.find(storage, name) if storage.trials.database.patiently(make) else None
+        return cls.find(storage, name) if storage.trials.database.retry(make) else None
 
     @classmethod
     def find(cls, storage: Storage, name: str) -> Study | None:
@@ -399,8 +399,8 @@ class Study:
         if self._judge.fault(trial) is not None:
             return trial.state
         said = trial.user.get(FAILURE)  # None: not tune, but optuna-dashboard or a script ended it
-        blameless = said is not None and Failure(said).repeated and self._deaths(trial) < DEATHS
-        if not trial.state.counts and (CONFIRMING in trial.user or blameless):
+        blameless = said is not None and Failure(said).is_retryable and self._deaths(trial) < DEATHS
+        if not trial.state.is_finished and (CONFIRMING in trial.user or blameless):
             self._queue_retry(trial)
         return trial.state
 

@@ -123,16 +123,16 @@ def run_worker(config: WorkerConfig, stop: Callable[[], bool]) -> WorkerExit:
 def _work(config: WorkerConfig, stop: Callable[[], bool], began: float) -> None:
     from models.device import choose_device, prepare_process
     from search.optuna_db.storage import open_storage
-    from search.store.database import PATIENCE_S
+    from search.store.database import RETRY_S
     from search.worker.context import prepare
     from search.worker.worker_loop import work
 
     options, left_s = config.options, config.left_s
     prepare_process(options.threads)
     with open_storage(
-        config.storage_url, create=False, patience_s=PATIENCE_S, file_id=config.storage_file
+        config.storage_url, create=False, retry_s=RETRY_S, file_id=config.storage_file
     ) as storage:
-        storage.heed(stop)
+        storage.give_up_when(stop)
         device = choose_device(options.device)
         context = prepare(
             storage,

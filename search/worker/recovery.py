@@ -101,7 +101,7 @@ class Reaper:
                 f"{holder} vanished",
                 guard=lambda: self._store.require_held(taken),
             )
-            if state is not None and state.counts:
+            if state is not None and state.is_finished:
                 self._store.settle(taken)
                 return False
         self._store.release(taken)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.errors import ConfigError, TuneError
-from search.optuna_db.leftovers import orphans, sweep
+from search.optuna_db.orphans import delete_orphaned_rows, orphaned_studies
 from search.optuna_db.storage import Storage
 from search.records import StudyRecord, Worker
 from search.store.base import Store
@@ -177,14 +177,14 @@ def delete_orphans(storage: Storage) -> list[Remaining]:
     Files first: whoever is killed in between leaves the rows, by which the next one finds the files.
     """
     left = []
-    for study_id in orphans(storage.trials.database):
+    for study_id in orphaned_studies(storage.trials.database):
         try:
             record = storage.store.study(study_id)
             files = None if record is None else files_of(storage.store, record, storage.location)
             left += [] if files is None else files.delete()
         except ConfigError:  # a damaged row does not tell where its files are
             continue
-    sweep(storage.trials.database)
+    delete_orphaned_rows(storage.trials.database)
     return left
 
 

@@ -422,7 +422,7 @@ class WorkerLoop:
 
     def _fail(self, runner: TrialRunner, reason: Failure, detail: str) -> None:
         self._put_down(runner)
-        if not reason.repeated:
+        if not reason.is_retryable:
             runner.checkpoints.discard()
         try:
             self._give_back(runner, reason, detail)
@@ -434,7 +434,7 @@ class WorkerLoop:
         state = self._study.fail(
             runner.active.trial_id, reason, detail, guard=lambda: self._store.require_held(runner.claim)
         )
-        if state is not None and state.counts:  # another program finished it: the slot is filled
+        if state is not None and state.is_finished:  # another program finished it: the slot is filled
             self._store.settle(runner.claim)
             return
         self._store.release(runner.claim)

@@ -620,7 +620,7 @@ class TestWeightsInADatabase:
 
     @pytest.fixture(params=["sqlite", "postgresql", "mysql"])
     def store(self, request: pytest.FixtureRequest) -> Iterator[Store]:
-        opened = SQLStore(parse_url(request.getfixturevalue(f"{request.param}_url")), patience_s=5)
+        opened = SQLStore(parse_url(request.getfixturevalue(f"{request.param}_url")), retry_s=5)
         create_tables(opened.database.engine)
         yield opened
         opened.close()
@@ -659,7 +659,7 @@ class TestWeightsInADatabase:
         url = study.database.url
 
         def life(worker: int) -> None:
-            store = SQLStore(url, patience_s=30)
+            store = SQLStore(url, retry_s=30)
             for step in range(6):
                 content = weights(10 * worker + step, 2**20 + worker)
                 record = weighed(worker, content, (7 * worker + 3 * step) % 11 / 11)

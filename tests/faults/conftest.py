@@ -27,7 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from data.datasets.mnist import Mnist
 from data.tasks.registry import TASKS
 from search.errors import TryAgain
-from search.optuna_db.leftovers import sweep
+from search.optuna_db.orphans import delete_orphaned_rows
 from search.optuna_db.storage import Storage, open_storage
 from search.records import State, TrialRecord
 from search.service.delete import delete
@@ -170,7 +170,7 @@ class Arena:
         history = self.history
         assert [line["why"] for line in history if line["event"] == "crashed"] == []
         assert self.refused() == list(refused)
-        finished = {number: trial for number, trial in trials.items() if trial.state.counts}
+        finished = {number: trial for number, trial in trials.items() if trial.state.is_finished}
         begun = {line["trial"] for line in history if line["event"] == "begun"}
         confirmed = {line["trial"]: line for line in history if line["event"] == "confirmed"}
 
@@ -246,7 +246,7 @@ def _origin(trials: dict[int, TrialRecord], trial: TrialRecord) -> TrialRecord:
 
 
 LOCKED = (optuna.exceptions.StorageInternalError, SQLAlchemyError)
-"""What plain Optuna raises where an SQLite file stays locked: it has no patience."""
+"""What plain Optuna raises where an SQLite file stays locked: it does not retry."""
 
 
 @contextlib.contextmanager
@@ -370,7 +370,7 @@ class Nemesis:
         assert [line["why"] for line in arena.history if line["event"] == "crashed"] == []
         assert arena.refused() == []
         with open_storage(arena.url, create=False) as storage:
-            sweep(storage.trials.database)
+            delete_orphaned_rows(storage.trials.database)
             assert arena.study not in Study.names(storage).values()
             known = set(Study.names(storage))
             assert {record.study_id for record in storage.store.studies()} <= known, "rows are left over"

@@ -171,7 +171,7 @@ def let_the_clock_jump() -> None:
 
 def be_reaper(order: Mapping[str, Any]) -> None:
     """Looks once after workers that are known to be dead."""
-    with open_storage(order["url"], create=False, patience_s=60) as storage:
+    with open_storage(order["url"], create=False, retry_s=60) as storage:
         study = studies.Study.find(storage, order["study"])
         assert study is not None
         if order.get("die_at"):
@@ -226,7 +226,7 @@ def be_worker(order: Mapping[str, Any], mnist: Mnist) -> None:
         return attempt
 
     TrialMigration.accept = accepted  # type: ignore[method-assign]
-    with open_storage(order["url"], create=False, patience_s=60) as storage:
+    with open_storage(order["url"], create=False, retry_s=60) as storage:
         context = prepare(
             storage,
             order["study"],

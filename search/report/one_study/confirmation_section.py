@@ -126,8 +126,8 @@ def _test_evaluations(
         subheading("Test evaluations"),
         paragraph(
             f"The test set was evaluated {count(len(test_evaluations), 'time')}, for "
-            f"{count(trials, 'network')} of this study{_in_all(evaluation_counts)}. Each choice that follows an "
-            "evaluation adds selection bias to the accuracies of the later ones."
+            f"{count(trials, 'network')} of this study{_in_all(evaluation_counts)}. Each choice that follows "
+            "an evaluation adds selection bias to the accuracies of the later ones."
         ),
         table(
             ("when (UTC)", "why", "accuracy", "by head", "all heads right", "images"), rows, words=(0, 1, 3)

@@ -78,7 +78,7 @@ def _reproducible(material: Material) -> str:
             "was proposed after and compared with depended on whose results came first. Given those results, "
             "the seed fixes what each trial draws, its first weights and its order of examples."
         )
-    if any(worker.on_a_card for worker in material.workers):
+    if any(worker.on_gpu for worker in material.workers):
         return (
             f"One worker trained all of it, on a GPU: seed {seed} repeats the course of the search only as "
             "far as the GPU repeats its arithmetic."

@@ -227,7 +227,9 @@ def _middles(found: Effect) -> list[tuple[float, float]]:
 
 def sizes(trials: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> Figure:
     """Parameters against accuracy, and the front."""
-    sized = [trial for trial in trials if trial.parameters and trial.value is not None and trial.state.counts]
+    sized = [
+        trial for trial in trials if trial.parameters and trial.value is not None and trial.state.is_finished
+    ]
     best = {trial.number for trial in front}
     figure = Figure()
     for name, color, size, some in (

@@ -168,7 +168,7 @@ def stand(
         scores = Scores(heads=heads, joint=value)
         return [Point(images=1, seconds=1.0, learning_rate=0.1, train=scores, validation=scores)]
 
-    finished = sum(each.state.counts for each in confirming)
+    finished = sum(each.state.is_finished for each in confirming)
     return Stand(
         searched=StudyRecord(
             study_id=1,

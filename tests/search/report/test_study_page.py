@@ -241,7 +241,7 @@ class TestPage:
             "trial 8, dropped",
             "94.00 % to 96.00 %",
             "1 of 5",
-            "evaluated 2 times, for 1 network of this study. The more often",
+            "evaluated 2 times, for 1 network of this study. Each choice that",
             "chosen by &lt;tune confirm&gt;",
             "91.00 %",
         ):

@@ -95,7 +95,7 @@ def sent(port: int, request: bytes) -> bytes:
     return answer
 
 
-class TestPatience:
+class TestRetry:
     def test_fifty_idle_connections_keep_nobody_waiting(self, port: int) -> None:
         with contextlib.ExitStack() as idle:
             for _ in range(50):

@@ -341,7 +341,7 @@ class TestDropping:
         assert any(
             f"Trial {out} is out: on seed 0 it failed (diverged)." in each for each in sentences(found)
         )
-        assert sum(run.state.counts for run in runs) == 4 * 3, "exactly what was asked for"
+        assert sum(run.state.is_finished for run in runs) == 4 * 3, "exactly what was asked for"
 
 
 class TestRefusals:
@@ -453,9 +453,9 @@ def test_stopped_killed_and_done_by_two_at_once(
 
     ended = states(url)
     assert len(ended) == 4 * 3
-    assert all(state.counts for state in ended.values())
+    assert all(state.is_finished for state in ended.values())
     runs = trials(url, "twodigit.confirm").trials
-    assert sum(run.state.counts for run in runs) == 4 * 3, "each run once, whoever died"
+    assert sum(run.state.is_finished for run in runs) == 4 * 3, "each run once, whoever died"
     assert len(again["looks"]) == 3, "one for the chosen run, one for each reference"
 
 

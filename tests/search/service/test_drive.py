@@ -18,7 +18,7 @@ from data.datasets.mnist import Mnist
 from search.analysis.pace import snapshot
 from search.errors import Interrupted, TryAgain
 from search.launchers.base import Place
-from search.optuna_db.leftovers import sweep
+from search.optuna_db.orphans import delete_orphaned_rows
 from search.optuna_db.storage import open_storage
 from search.records import Claim, Counts, State, StudyRecord, StudySpec, TrialRecord
 from search.service.create import RunRequest, create_or_resume
@@ -233,7 +233,7 @@ def test_a_study_that_is_deleted_ends_its_run_with_a_sentence(
         look.snapshot(0.0)
         storage.optuna.delete_study(study.study_id)
         if by == "tune delete":
-            assert sweep(storage.trials.database) == [study.study_id]
+            assert delete_orphaned_rows(storage.trials.database) == [study.study_id]
         with pytest.raises(StudyDeleted, match="twodigit was deleted"):
             work(context, stop=lambda: False)
         with pytest.raises(StudyDeleted, match="twodigit was deleted"):

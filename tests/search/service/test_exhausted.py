@@ -123,11 +123,11 @@ def test_every_configuration_once_whatever_the_sampler(storage: Storage, sampler
 )
 def test_workers_at_once_take_no_configuration_twice(database: str, request: pytest.FixtureRequest) -> None:
     url = request.getfixturevalue(database)
-    with open_storage(url, patience_s=60) as storage:
+    with open_storage(url, retry_s=60) as storage:
         study_of(storage, 9)
 
     def search() -> None:
-        with open_storage(url, create=False, patience_s=60) as storage, contextlib.suppress(Exhausted):
+        with open_storage(url, create=False, retry_s=60) as storage, contextlib.suppress(Exhausted):
             study = study_of(storage, 9)
             while True:
                 end(study.ask())

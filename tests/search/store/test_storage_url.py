@@ -208,7 +208,7 @@ class TestOptionsReachTheDriver:
         }
         file = f"sqlite:///{tmp_path / 'x.db'}"
         for url, timeout_s in ((file, 3), (f"{file}?timeout=7", 7)):
-            engine = build_engine(parse_url(url), patient=True)
+            engine = build_engine(parse_url(url), retries=True)
             with engine.connect() as connection:
                 assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() == timeout_s * 1000
             engine.dispose()

@@ -102,7 +102,7 @@ def test_first_workers_that_measure_at_once_agree(
 
     def worker(_: int) -> str:
         try:
-            with open_storage(url, create=False, patience_s=60) as mine:
+            with open_storage(url, create=False, retry_s=60) as mine:
                 return join(mine, mnist, name=REQUEST.name).precision["conv"]
         except BaseException:
             together.abort()  # the others would wait for this one

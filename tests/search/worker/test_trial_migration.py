@@ -47,7 +47,7 @@ def join(sqlite_url: str, mnist: Mnist, tmp_path: Path) -> Iterator[Join]:
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def _not_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("search.worker.worker_loop.IDLE_S", 0.02)
     monkeypatch.setattr("data.tasks.twodigit.TwoDigit.references", {})  # they train to their ends
 
@@ -106,7 +106,7 @@ def test_a_trial_goes_on_in_other_hands_bit_for_bit(join: Join, monkeypatch: pyt
     assert taken, "or this test shows nothing"
     assert sum(each.result() for each in done) == REQUEST.trials
     trials = first.study.trials()
-    assert all(trial.state.counts for trial in trials)
+    assert all(trial.state.is_finished for trial in trials)
     assert len(trials) == REQUEST.trials, "nothing was begun again"
     claims = {claim.claim_id: claim for claim in first.storage.store.claims(first.study.study_id)}
     assert all(claim.done for claim in claims.values())

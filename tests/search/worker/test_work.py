@@ -230,7 +230,7 @@ class TestWork:
             Reaper(here.study, storage.store, "me").look(dead={here.worker.worker_id})
             assert kept(here.study.study_id) == []
         work(here, stop=lambda: False)
-        numbers = [trial.number for trial in here.study.trials() if trial.state.counts]
+        numbers = [trial.number for trial in here.study.trials() if trial.state.is_finished]
         assert kept_by(here) == numbers
 
     def test_a_stopped_trial_is_queued_again(self, storage: Storage, mnist: Mnist, tmp_path: Path) -> None:

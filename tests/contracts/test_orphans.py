@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, func, insert, select, update
 
 from search.optuna_db import optuna_tables
 from search.optuna_db.deletion import delete_study
-from search.optuna_db.leftovers import free_slots, sweep
+from search.optuna_db.orphans import delete_orphaned_rows, free_slots
 from search.optuna_db.storage import Storage, open_storage
 from search.optuna_db.trial_facts import Change
 from search.records import (
@@ -101,11 +101,11 @@ def test_a_deleted_study_leaves_nothing_and_takes_nothing_along(
     assert all(before.values()), "a row of every kind"
     lost = full(storage, "lost", plain_spec)
     assert all(counted(storage)[name] == 2 * rows for name, rows in before.items())
-    assert sweep(storage.trials.database) == []
+    assert delete_orphaned_rows(storage.trials.database) == []
     storage.optuna.delete_study(lost.study_id)
-    assert sweep(storage.trials.database) == [lost.study_id]
+    assert delete_orphaned_rows(storage.trials.database) == [lost.study_id]
     assert counted(storage) == before
-    assert sweep(storage.trials.database) == []
+    assert delete_orphaned_rows(storage.trials.database) == []
 
 
 def test_tune_deletes_a_study_on_both_sides_in_one_transaction(
@@ -129,7 +129,7 @@ def test_a_test_evaluation_outlives_its_study(storage: Storage, plain_spec: Stud
     assert delete_study(storage.trials.database, mine.study_id)
     assert store.count_test_evaluations("twodigit") == TestEvaluationCounts(total=3, of_deleted_studies=1)
     storage.optuna.delete_study(optunas.study_id)
-    sweep(storage.trials.database)
+    delete_orphaned_rows(storage.trials.database)
     assert store.count_test_evaluations("twodigit") == TestEvaluationCounts(total=3, of_deleted_studies=2)
     assert store.count_test_evaluations("sum").total == 1
     assert [each.study_id for each in store.test_evaluations([mine.study_id, kept.study_id])] == [
@@ -196,7 +196,7 @@ def test_a_slot_is_freed_where_its_trial_is_finished_no_more(storage: Storage, p
 
 
 def test_a_new_trial_has_no_past(tmp_path: Path, plain_spec: StudySpec) -> None:
-    """SQLite gives its number to the next one too, and a study that goes on is not swept in between."""
+    """SQLite gives its number to the next one too, and nothing deletes the orphans in between."""
     with open_storage(f"sqlite:///{tmp_path / 'studies.db'}") as storage:
         goes_on, deleted = full(storage, "goes on", plain_spec), full(storage, "deleted", plain_spec)
         store = storage.store
@@ -217,7 +217,7 @@ def test_a_new_trial_has_no_past(tmp_path: Path, plain_spec: StudySpec) -> None:
         assert store.test_evaluations([deleted.study_id]) == []
         assert store.exports(deleted.study_id) == []
         assert store.answers([old.trial_id], "validation") == {}
-        assert store.count_test_evaluations("twodigit").total == 2, "also where nobody has swept"
+        assert store.count_test_evaluations("twodigit").total == 2, "also before the orphans are deleted"
 
 
 def test_orphans_of_optunas_deletion_are_not_taken_over(tmp_path: Path, plain_spec: StudySpec) -> None:
@@ -257,7 +257,7 @@ def test_orphans_of_optunas_deletion_are_swept(tmp_path: Path, plain_spec: Study
             for trial_id in (7, 8):
                 said = {"trial_id": trial_id, "key": "failure", "value_json": '"interrupted"'}
                 connection.execute(insert(optuna_tables.user_attributes).values(**said))
-        assert sweep(storage.trials.database) == [old.study_id]
+        assert delete_orphaned_rows(storage.trials.database) == [old.study_id]
         assert set(optunas_counted(storage).values()) == {0}
 
 

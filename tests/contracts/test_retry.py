@@ -41,7 +41,7 @@ POINT = Point(images=10, seconds=1.0, learning_rate=0.1, train=SCORES, validatio
 
 @pytest.fixture(params=["sqlite_url", "postgresql_url", "mysql_url"])
 def storage(request: pytest.FixtureRequest, plain_spec: StudySpec) -> Iterator[Storage]:
-    with open_storage(request.getfixturevalue(request.param), patience_s=20) as opened:
+    with open_storage(request.getfixturevalue(request.param), retry_s=20) as opened:
         Study.create(opened, "s", plain_spec, 2)
         yield opened
 
@@ -196,10 +196,10 @@ def test_a_deletion_that_is_repeated_says_that_the_study_is_deleted(storage: Sto
     assert not delete_study(storage.trials.database, 1)
 
 
-class TestPatience:
+class TestRetry:
     @pytest.fixture
     def database(self, sqlite_url: str) -> Database:
-        with open_storage(sqlite_url, patience_s=20) as opened:
+        with open_storage(sqlite_url, retry_s=20) as opened:
             return opened.trials.database
 
     def _failing(self, times: int) -> Callable[[], str]:
@@ -213,31 +213,31 @@ class TestPatience:
         return work
 
     def test_tries_again(self, database: Database) -> None:
-        assert database.patiently(self._failing(3)) == "done"
+        assert database.retry(self._failing(3)) == "done"
 
     def test_ends(self, database: Database) -> None:
-        database.patience_s = 0.2
+        database.retry_s = 0.2
         with pytest.raises(TryAgain):
-            database.patiently(self._failing(100))
+            database.retry(self._failing(100))
 
     def test_is_short_for_whoever_was_asked_to_end(self, database: Database) -> None:
-        database.hurry = lambda: True
-        assert database.patiently(self._failing(1)) == "done", "a connection that was cut, once"
+        database.ending = lambda: True
+        assert database.retry(self._failing(1)) == "done", "a connection that was cut, once"
         began = time.monotonic()
         with pytest.raises(TryAgain):
-            database.patiently(self._failing(10_000))
+            database.retry(self._failing(10_000))
         assert time.monotonic() - began < 15, "of 20 that it would have"
 
     def test_ends_when_somebody_is_asked_to_end_meanwhile(self, database: Database) -> None:
         asked = iter([False] * 3)
-        database.hurry = lambda: next(asked, True)
-        database.patience_s = 3600
+        database.ending = lambda: next(asked, True)
+        database.retry_s = 3600
         with pytest.raises(TryAgain):
-            database.patiently(self._failing(10_000))
+            database.retry(self._failing(10_000))
 
     def test_a_person_is_not_kept_waiting(self, sqlite_url: str) -> None:
         with open_storage(sqlite_url) as opened, pytest.raises(TryAgain):
-            opened.trials.database.patiently(self._failing(1))
+            opened.trials.database.retry(self._failing(1))
 
     def test_a_part_of_a_transaction_is_not_repeated_alone(self, database: Database) -> None:
         tried = 0
@@ -248,7 +248,7 @@ class TestPatience:
             raise TryAgain("away")
 
         with pytest.raises(TryAgain), database.write():
-            database.patiently(work)
+            database.retry(work)
         assert tried == 1
 
 
@@ -257,7 +257,7 @@ def test_a_connection_that_is_cut_while_rows_are_fetched_is_tried_again(
     request: pytest.FixtureRequest, database_url: str
 ) -> None:
     """Rows that are read past SQLAlchemy raise the driver's own errors."""
-    database = Database(parse_url(request.getfixturevalue(database_url)), patience_s=30)
+    database = Database(parse_url(request.getfixturevalue(database_url)), retry_s=30)
     tries: list[int] = []
 
     def work() -> int:
@@ -268,7 +268,7 @@ def test_a_connection_that_is_cut_while_rows_are_fetched_is_tried_again(
                 raise database.engine.dialect.loaded_dbapi.OperationalError("server closed the connection")
             return int(result.scalar_one())
 
-    assert database.patiently(work) == 1
+    assert database.retry(work) == 1
     assert len(tries) == 2
     database.close()
 

@@ -1,7 +1,8 @@
-"""Rows of tune's whose study or trial Optuna no longer has: whoever deletes there knows nothing of ours.
+"""Deletes orphans: rows of tune's tables whose study or trial Optuna's tables no longer have.
 
-They must go before anything new is made, for SQLite gives the numbers of what was deleted last to what comes
-next: a new study would find the target, the claims and the curves of an old one.
+Other programs delete a study in Optuna's tables only. Orphans must be deleted before a study is created, for
+SQLite reuses the highest ids that were deleted: the new study would have the target, the claims and the
+curves of the old one.
 """
 
 from __future__ import annotations
@@ -13,25 +14,25 @@ from search.store import sql_ledger, tables
 from search.store.database import Database
 
 
-def orphans(database: Database) -> list[int]:
-    """Numbers of the studies that `sweep` would remove."""
+def orphaned_studies(database: Database) -> list[int]:
+    """Ids of the studies whose rows `delete_orphaned_rows` would delete."""
 
-    def look() -> list[int]:
+    def read() -> list[int]:
         with database.read() as connection:
             return _gone(connection)
 
-    return database.patiently(look)
+    return database.retry(read)
 
 
-def sweep(database: Database) -> list[int]:
-    """Removes them, all or none; returns the numbers of the studies that were gone.
+def delete_orphaned_rows(database: Database) -> list[int]:
+    """Deletes all orphans or none; returns the ids of the studies that were gone.
 
-    A study that is just being made is safe: Optuna's row is there before any of tune's.
+    A study that is being created is safe: Optuna's row exists before any row of tune's.
     """
-    return database.patiently(lambda: _sweep(database))
+    return database.retry(lambda: _delete_orphaned_rows(database))
 
 
-def _sweep(database: Database) -> list[int]:
+def _delete_orphaned_rows(database: Database) -> list[int]:
     with database.read() as connection:
         if not _gone(connection):
             return []
@@ -39,13 +40,13 @@ def _sweep(database: Database) -> list[int]:
         gone = _gone(connection)
         trials = select(optuna_tables.trials.c.trial_id)
         studies = select(optuna_tables.studies.c.study_id)
-        # Claims go first: from then on nobody can add weights to these trials (Store.add_checkpoint).
+        # Claims go first: from then on no worker can add weights to these trials (Store.add_checkpoint).
         sql_ledger.keep(connection, tables.test_evaluations.c.study_id.not_in(studies))
         for table in tables.OF_STUDIES:
             connection.execute(delete(table).where(table.c.study_id.not_in(studies)))
         of_trials: tuple[Table, ...] = tables.OF_TRIALS
         if connection.dialect.name == "sqlite":
-            # It checks no foreign keys: what a worker wrote while Optuna deleted its study is there still.
+            # SQLite checks no foreign keys: a worker may have written rows while Optuna deleted its study.
             for table in optuna_tables.OF_STUDIES:
                 connection.execute(delete(table).where(table.c.study_id.not_in(studies)))
             of_trials += optuna_tables.OF_TRIALS
@@ -55,7 +56,7 @@ def _sweep(database: Database) -> list[int]:
 
 
 def free_slots(database: Database, study_id: int) -> int:
-    """Frees the slots of a study whose trials are gone or finished no more; returns how many.
+    """Frees the slots of a study whose trials are gone or no longer finished; returns how many.
 
     A trial is finished before its slot is marked as filled: only another program can have changed it since.
     """
@@ -72,7 +73,7 @@ def free_slots(database: Database, study_id: int) -> int:
         with database.write() as connection:
             return connection.execute(delete(claims).where(in_vain)).rowcount
 
-    return database.patiently(free)
+    return database.retry(free)
 
 
 def _gone(connection: Connection) -> list[int]:
