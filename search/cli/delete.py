@@ -10,6 +10,7 @@ import typer
 from search.cli.options import StorageOption, StudyArgument, storage_url
 from search.cli.phrases import states
 from search.errors import UsageError
+from search.report.words import count
 
 if TYPE_CHECKING:
     from search.service.delete import Losses
