@@ -133,7 +133,7 @@ def without(slots: int) -> Iterator[None]:
         (SQLStore, "settle", nothing),
         (SQLStore, "open_claims", nothing),
         (SQLStore, "add_checkpoint", unclaimed),
-        (TrialRunner, "save", nothing),
+        (TrialRunner, "write_checkpoint", nothing),
         (TrialRunner, "park", nothing),
     )
     with contextlib.ExitStack() as stack:

@@ -64,9 +64,9 @@ def repeat(
     from search.cli.progress import fetching
     from search.service.repeat import repeat as service
 
-    def show(before: Point, again: Point) -> None:
-        scores = f"{percent(before.validation.accuracy)} then, {percent(again.validation.accuracy)} now"
-        typer.echo(f"{again.images:>9,} images  {scores}", err=True)
+    def show(before: Point, retrained: Point) -> None:
+        scores = f"{percent(before.validation.accuracy)} then, {percent(retrained.validation.accuracy)} now"
+        typer.echo(f"{retrained.images:>9,} images  {scores}", err=True)
 
     with fetching() as progress:
         done = service(
@@ -84,7 +84,7 @@ def repeat(
             {
                 "study": study,
                 "trial": trial,
-                "points": len(done.again),
+                "points": len(done.retrained),
                 "equal": first is None,
                 "first_difference": None if first is None else first.images,
                 "largest_difference": fraction(done.largest_difference),
@@ -105,7 +105,7 @@ def _print_repeated(done: Repeated) -> None:
     first = done.first_difference
     told = f"Trial {done.trial.number} was trained again in {duration(done.seconds)}:"
     if first is None:
-        say(f"{told} all {len(done.again)} points of its curve are the same, bit for bit.")
+        say(f"{told} all {len(done.retrained)} points of its curve are the same, bit for bit.")
     else:
         largest = f"{done.largest_difference * 100:.2f} points of validation accuracy"
         say(f"{told} its curve differs from {first.images:,} images on, by {largest} at most.")

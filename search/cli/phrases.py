@@ -65,8 +65,8 @@ def described(trial: TrialRecord, task: str, *, limit: int | None = None) -> str
     name = trial.reference or settings(trial.params, task, limit=limit)
     if trial.confirming is None:
         return name
-    again = f"trial {trial.confirming.candidate} of the search again, seed {trial.confirming.seed}"
-    return f"{again}: {name or 'dropped, not trained'}"
+    retrained = f"trial {trial.confirming.candidate} of the search again, seed {trial.confirming.seed}"
+    return f"{retrained}: {name or 'dropped, not trained'}"
 
 
 def heads(point: Point | None) -> str:

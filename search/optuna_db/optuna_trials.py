@@ -151,11 +151,11 @@ class OptunaTrials(OptunaStudies, TrialQueries):
 
         def write() -> None:
             nonlocal tried
-            again, tried = tried, True
+            is_retry, tried = tried, True
             try:
                 self._change(trial_id, change, guard)
             except TrialEnded:
-                if not again or change.state is None or self.state(trial_id) is not change.state:
+                if not is_retry or change.state is None or self.state(trial_id) is not change.state:
                     raise  # else it is our own earlier try that ended it, of which we never heard
 
         self.database.retry(write)

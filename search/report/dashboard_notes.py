@@ -62,7 +62,7 @@ def study_card(
         "",
         *_accuracies(point, record.spec.validation_pictures, measurements),
         "",
-        _luck(record),
+        _selection_bias(record),
         "",
     ]
     lines += [
@@ -88,7 +88,7 @@ def study_card(
     return "\n".join(lines) + "\n"
 
 
-def _luck(record: StudyRecord) -> str:
+def _selection_bias(record: StudyRecord) -> str:
     if record.spec.confirms is not None:
         searched = plain(record.spec.confirms)
         return (

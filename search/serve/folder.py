@@ -19,7 +19,7 @@ from typing import Any
 from search.errors import ConfigError, UsageError
 from search.files import open_regular, read_regular
 from search.serve import fields
-from search.serve.picture import MAX_SIDE
+from search.serve.image_file import MAX_SIDE
 from search.serve.strokes import SIDE
 
 MANIFEST, CONFIG, ONNX, CARD = "manifest.json", "config.json", "model.onnx", "README.md"

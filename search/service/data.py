@@ -91,7 +91,7 @@ def draw_examples(
             f"--split validation is the same for everyone, and --{' and --'.join(idle)} would do nothing: "
             "leave that out, or show --split train."
         )
-    picture = grid(
+    image = grid(
         chosen,
         load_data(chosen.source),
         split=split,
@@ -101,6 +101,6 @@ def draw_examples(
         augmentation=Augmentation(shift=shift, affine=affine),
     )
     try:
-        save_png(picture, out.resolve())
+        save_png(image, out.resolve())
     except OSError as error:
         raise UsageError(f"--out {out} cannot be written: {error.strerror or error}.") from error

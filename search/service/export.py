@@ -236,12 +236,12 @@ def _checkpoint(storage_url: str, found: FoundTrial) -> CheckpointRecord:
     checkpoint = kept.get(trial.trial_id)
     if checkpoint is None or all(point.images != checkpoint.images for point in found.curve):
         raise UsageError(
-            f"{called} has no weights: only those of the {KEEP} best trials are kept; {_again(found)}."
+            f"{called} has no weights: only the {KEEP} best trials keep theirs; {_how_to_retrain(found)}."
         )
     return kept[trial.trial_id]
 
 
-def _again(found: FoundTrial) -> str:
+def _how_to_retrain(found: FoundTrial) -> str:
     """How its weights can be had again, or what else to do: the end of a refusal."""
     if found.worker is not None and found.worker.on_gpu:
         return "choose another --trial: a GPU trained this one, and `tune repeat` can restore none of those"
@@ -266,14 +266,14 @@ def _load(storage_url: str, chosen: _Chosen) -> Network:
             written_on = "" if found.worker is None else f", and were written on {found.worker.host}"
             raise TuneError(
                 f"{called} are not {where}{written_on}. Set TUNE_ARTIFACTS if they lie elsewhere; else "
-                f"{_again(found)}."
+                f"{_how_to_retrain(found)}."
             ) from error
         except WeightsDamaged as error:
-            raise TuneError(f"{called} are damaged: {error}; {_again(found)}.") from error
+            raise TuneError(f"{called} are damaged: {error}; {_how_to_retrain(found)}.") from error
         except OSError as error:
             why = error.strerror or error
             raise TuneError(
-                f"{called} {where} cannot be read ({why}). Mend that; else {_again(found)}."
+                f"{called} {where} cannot be read ({why}). Mend that; else {_how_to_retrain(found)}."
             ) from error
     return parse_checkpoint(content, called, expected_sha256=chosen.checkpoint.sha256).network()
 

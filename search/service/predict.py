@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.serve.folder import Export, open_export
+from search.serve.image_file import read_image
 from search.serve.model import Answer, Model
-from search.serve.picture import read_picture
 from search.service.signals import until_stopped
 
 
@@ -34,7 +34,7 @@ def predict(folder: Path, picture: Path, *, number: int | None) -> Prediction:
     model = Model(open_export(folder))
     model.check(number)
     export = model.export
-    seen = read_picture(picture, height=export.height, width=export.width)
+    seen = read_image(picture, height=export.height, width=export.width)
     return Prediction(export=export, notes=seen.notes, heads=model.answer(seen.pixels, number))
 
 

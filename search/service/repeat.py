@@ -47,7 +47,7 @@ class Repeated:
     study: str
     trial: TrialRecord
     before: tuple[Point, ...]
-    again: tuple[Point, ...]
+    retrained: tuple[Point, ...]
     seconds: float
     changed: Mapping[str, tuple[Value | None, Value | None]]
     """what differs between the machine then and this one now, by name"""
@@ -57,17 +57,17 @@ class Repeated:
     @property
     def first_difference(self) -> Point | None:
         """The first new point that is not the old one to the last bit, its time apart; None: all are."""
-        for before, again in zip(self.before, self.again, strict=True):
-            if replace(before, seconds=0.0) != replace(again, seconds=0.0):
-                return again
+        for before, retrained in zip(self.before, self.retrained, strict=True):
+            if replace(before, seconds=0.0) != replace(retrained, seconds=0.0):
+                return retrained
         return None
 
     @property
     def largest_difference(self) -> float:
         """Of the validation accuracy at any point."""
         return max(
-            abs(before.validation.accuracy - again.validation.accuracy)
-            for before, again in zip(self.before, self.again, strict=True)
+            abs(before.validation.accuracy - retrained.validation.accuracy)
+            for before, retrained in zip(self.before, self.retrained, strict=True)
         )
 
 
@@ -111,12 +111,12 @@ def repeat(
     )
     best = _kept_moment(storage_url, found) if restore else None
     began = time.monotonic()
-    again, moment, answers = _followed(found, steps, best, watch)
+    retrained, moment, answers = _followed(found, steps, best, watch)
     done = Repeated(
         study=name,
         trial=found.trial,
         before=tuple(found.curve),
-        again=again,
+        retrained=retrained,
         seconds=time.monotonic() - began,
         changed=_changed(found.worker, machine()),
     )
@@ -156,11 +156,11 @@ def _followed(
     from models.training import Diverged
     from search.worker.snapshot import snapshot_of
 
-    again: list[Point] = []
+    retrained: list[Point] = []
     moment = answers = None
     try:
         for before, step in zip(found.curve, steps, strict=True):
-            again.append(step.point)
+            retrained.append(step.point)
             if before == best:
                 moment, answers = snapshot_of(step.network), step.answers
             watch(before, step.point)
@@ -170,7 +170,7 @@ def _followed(
             f"had not before: {error}. Repeat it on a machine like the one that trained it, with the same "
             "torch."
         ) from error
-    return tuple(again), moment, answers
+    return tuple(retrained), moment, answers
 
 
 def _kept_moment(storage_url: str, found: FoundTrial) -> Point:

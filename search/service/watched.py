@@ -62,7 +62,7 @@ class Watched:
         """training images of each trial at work, as last seen"""
         self._moved: dict[int, float] = {}
         """when that changed, as far as one could look"""
-        self._hands: dict[str, set[int]] = {}
+        self._held: dict[str, set[int]] = {}
         """trials that each worker has begun and not ended"""
         self._turned: dict[str, float] = {}
         """when that changed: who ends a trial goes on with one that may have waited for long"""
@@ -94,13 +94,13 @@ class Watched:
             if self._stood.get(trial.trial_id) != trial.images:
                 self._stood[trial.trial_id], self._moved[trial.trial_id] = trial.images, elapsed_s
         claims = store.open_claims(self._study.study_id)
-        hands: dict[str, set[int]] = {}
+        held: dict[str, set[int]] = {}
         for claim in claims:
             if claim.trial_id is not None:
-                hands.setdefault(claim.worker_id, set()).add(claim.trial_id)
-        changed = [worker_id for worker_id, trials in hands.items() if trials != self._hands.get(worker_id)]
+                held.setdefault(claim.worker_id, set()).add(claim.trial_id)
+        changed = [worker_id for worker_id, trials in held.items() if trials != self._held.get(worker_id)]
         self._turned |= dict.fromkeys(changed, elapsed_s)
-        self._hands = hands
+        self._held = held
         wanted = [trial.trial_id for trial in (*running, *([leader] if leader else []))]
         seen = pace.snapshot(
             self._record,

@@ -115,7 +115,7 @@ class SQLClaims(Store, ABC):
     def attach(self, claim: Claim, trial_id: int) -> Claim:
         with self.database.write() as connection:
             self._change(claim, trial_id=trial_id)
-            _forget(connection, trial_id)
+            _delete_earlier(connection, trial_id)
         return replace(claim, trial_id=trial_id)
 
     def renew(self, claim: Claim, *, lease_s: float) -> None:
@@ -244,7 +244,7 @@ def _lost(claim: Claim) -> LeaseLost:
     return LeaseLost(f"The claim on slot {claim.slot} has passed to another worker.")
 
 
-def _forget(connection: Connection, trial_id: int) -> None:
+def _delete_earlier(connection: Connection, trial_id: int) -> None:
     """Removes what is there of an earlier trial with the number of one that has only just begun."""
     if connection.dialect.name != "sqlite":  # servers give no number twice
         return

@@ -25,8 +25,8 @@ COPIES = 5
 EXAMPLES_BYTES = 4_000_000
 """In a trial that waits: the plan of its epoch, and the pictures that are composed already."""
 
-SAVE_EVERY_S = 3.0
-"""A report is saved when the last save is so long ago. To write and sync one takes some 20 ms."""
+CHECKPOINT_EVERY_S = 3.0
+"""Least time between two resume checkpoints of a trial. To write and sync one takes some 20 ms."""
 
 
 class TrialRunner:
@@ -45,8 +45,8 @@ class TrialRunner:
         """None also where the best weights are of a save: then nobody will know"""
         self._kept: Point | None = None
         """the best point whose fate is decided: its weights are kept, or were not worth it"""
-        self._saved_at = 0.0
-        self._saved_images = 0
+        self._checkpoint_at = 0.0
+        self._checkpoint_images = 0
         """where the last save was made"""
         self._spent_s = 0.0
         self._since: float | None = None
@@ -74,7 +74,7 @@ class TrialRunner:
         its first step where a confirmation has no use for it any more. Raises whatever training and `check`
         raise.
         """
-        self._saved_at = self._saved_at or time.monotonic()
+        self._checkpoint_at = self._checkpoint_at or time.monotonic()
         self._since = time.monotonic()
         try:
             return self._advance(until)
@@ -108,8 +108,8 @@ class TrialRunner:
             if hopeless and self.active.reference is None:
                 self.prune()
                 return True
-            if time.monotonic() - self._saved_at > SAVE_EVERY_S:
-                self.save()
+            if time.monotonic() - self._checkpoint_at > CHECKPOINT_EVERY_S:
+                self.write_checkpoint()
             self._check()
             if self.images >= until:
                 self._keep()
@@ -143,8 +143,8 @@ class TrialRunner:
             return False
         self._kept = self._best  # by the other, before it was on offer
         self._spent_s = curve[-1].seconds
-        saved = self.checkpoints.newest(self._fingerprint)
-        return saved is not None and saved.images == self.images
+        checkpoint = self.checkpoints.newest(self._fingerprint)
+        return checkpoint is not None and checkpoint.images == self.images
 
     @property
     def held_bytes(self) -> int:
@@ -158,8 +158,8 @@ class TrialRunner:
 
         For a trial that has just reached a rung. Raises OSError where there is no room.
         """
-        if self._saved_images < self.images:
-            self.save()
+        if self._checkpoint_images < self.images:
+            self.write_checkpoint()
         self.let_go()
 
     def let_go(self) -> None:
@@ -167,7 +167,7 @@ class TrialRunner:
         self._learning = None
         self._best_weights = {}
 
-    def save(self) -> None:
+    def write_checkpoint(self) -> None:
         """Saves where it stands, also between two reports. Raises OSError where there is no room.
 
         Not before its first report, which is near, nor where it is parked, which is on disk already.
@@ -182,8 +182,8 @@ class TrialRunner:
             best=self._best_weights,
         )
         self.checkpoints.write(save, self._learning.network, self._fingerprint)
-        self._saved_at = time.monotonic()
-        self._saved_images = self.images
+        self._checkpoint_at = time.monotonic()
+        self._checkpoint_images = self.images
 
     def _is_out(self) -> bool:
         """Whether other seeds have shown meanwhile that this candidate of a confirmation is out. Reads the
@@ -218,7 +218,7 @@ class TrialRunner:
 
     def _learn(self) -> Learning:
         context = self._context
-        saved = self._unparked() if self.images else None
+        checkpoint = self._unparked() if self.images else None
         return learn(
             self._spec,
             context.task,
@@ -227,34 +227,39 @@ class TrialRunner:
             device=context.device,
             compositions=context.record.spec.compositions,
             check=self._check,
-            resume=None if saved is None else saved.state,
+            resume=None if checkpoint is None else checkpoint.state,
         )
 
     def _unparked(self) -> ResumeCheckpoint | None:
         """Where this trial was parked. If that save is damaged, an earlier one, and if need be none: then it
         trains, and reports, some of its way once more. A worker that was given up for gone, and was not, may
         have left a later one: then it goes on from there, with that part of the curve."""
-        saved = self.checkpoints.newest(self._fingerprint)
-        if saved is None or saved.images != self.images:
+        checkpoint = self.checkpoints.newest(self._fingerprint)
+        if checkpoint is None or checkpoint.images != self.images:
             self._best, self.images = None, 0
             return self._resumed()
-        self._best_weights = dict(saved.best)
-        return saved
+        self._best_weights = dict(checkpoint.best)
+        return checkpoint
 
     def _resumed(self) -> ResumeCheckpoint | None:
         """The save from which this trial goes on; the curve up to there is then this trial's too."""
-        saved = self.checkpoints.newest(self._fingerprint)
-        if saved is None:
+        checkpoint = self.checkpoints.newest(self._fingerprint)
+        if checkpoint is None:
             return None
-        curve = [p for p in self._context.storage.store.curve(saved.trial_id) if p.images <= saved.images]
-        if not any(point.images == saved.best_images for point in curve) or curve[-1].images != saved.images:
+        curve = [
+            p for p in self._context.storage.store.curve(checkpoint.trial_id) if p.images <= checkpoint.images
+        ]
+        if (
+            not any(point.images == checkpoint.best_images for point in curve)
+            or curve[-1].images != checkpoint.images
+        ):
             return None  # the database does not know how it came there
         for point in curve:
             self._note(point)
             self._report(point)
-        self._best_weights = dict(saved.best)
+        self._best_weights = dict(checkpoint.best)
         self._spent_s = max(self._spent_s, curve[-1].seconds)
-        return saved
+        return checkpoint
 
     def _note(self, point: Point) -> bool:
         """Takes in where the trial stands; whether it has never been better."""

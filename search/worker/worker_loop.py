@@ -84,13 +84,13 @@ class Outcome(StrEnum):
     """it is recorded as failed, and no longer in hand"""
 
 
-class _Again(Enum):
-    LOOK_AGAIN = "the trials in hand have changed: what to do next has to be decided anew"
+class _Decision(Enum):
+    TRIALS_CHANGED = "the trials in hand have changed: what to do next has to be decided anew"
 
 
-LOOK_AGAIN = _Again.LOOK_AGAIN
-Found = TrialRunner | Literal[_Again.LOOK_AGAIN] | None
-"""A trial to train; LOOK_AGAIN; or None where there is none."""
+TRIALS_CHANGED = _Decision.TRIALS_CHANGED
+Found = TrialRunner | Literal[_Decision.TRIALS_CHANGED] | None
+"""A trial to train; TRIALS_CHANGED; or None where there is none."""
 
 
 def work(context: WorkerContext, *, stop: Callable[[], bool], failures_in_a_row: int = 0) -> int:
@@ -167,7 +167,7 @@ class WorkerLoop:
 
         None where there is none and no slot is free.
         """
-        while (found := self._look_for_work()) is LOOK_AGAIN:
+        while (found := self._look_for_work()) is TRIALS_CHANGED:
             pass
         return found
 
@@ -175,12 +175,12 @@ class WorkerLoop:
         """In this order: a trial in hand that should continue before new ones begin, a new one, one in hand
         that waited for others, and one of another worker."""
         if not self._context.stop_policy.should_stop_proposing():
-            found = self._in_hand(drained=False) or self._new()
+            found = self._own_trial(drained=False) or self._new()
             if found is not None:
                 return found
-        return self._in_hand(drained=True) or self._accepted()
+        return self._own_trial(drained=True) or self._accepted()
 
-    def _in_hand(self, *, drained: bool) -> Found:
+    def _own_trial(self, *, drained: bool) -> Found:
         """The trial in hand to continue with, after those without hope are pruned. drained: no trial begins
         before it is decided again."""
         decision = self._decide(drained=drained)
@@ -195,7 +195,7 @@ class WorkerLoop:
             if drained:
                 self._offer_others(runner)
 
-        return runner if self._try(runner, take_back) is Outcome.DONE else LOOK_AGAIN
+        return runner if self._try(runner, take_back) is Outcome.DONE else TRIALS_CHANGED
 
     def _new(self) -> Found:
         """The trial of a free slot, a repetition as far as it had come; None where no slot is free or the
@@ -215,7 +215,7 @@ class WorkerLoop:
             active = self._study.ask(lambda trial_id: self._store.attach(claim, trial_id))
         except LeaseLost:  # this process slept, and the slot is another worker's
             self._leases.drop(claim)
-            return LOOK_AGAIN
+            return TRIALS_CHANGED
         except Exhausted:  # another worker took the last configuration a moment ago
             self._leases.drop(claim)
             with contextlib.suppress(LeaseLost):
@@ -225,7 +225,7 @@ class WorkerLoop:
         self._runners[active.number] = runner
         outcome = self._try(runner, runner.recover)
         # A repetition may stand at a rung, where it has to be judged before it continues.
-        return runner if outcome is Outcome.DONE and not runner.images else LOOK_AGAIN
+        return runner if outcome is Outcome.DONE and not runner.images else TRIALS_CHANGED
 
     def _accepted(self) -> TrialRunner | None:
         """A trial that another worker offers; None where there is none that can continue here."""
@@ -327,7 +327,7 @@ class WorkerLoop:
     def _save(runner: TrialRunner) -> None:
         """Saves where it stands if there is room for that, on disk and in memory; else it begins again."""
         try:
-            runner.save()
+            runner.write_checkpoint()
         except Exception as error:
             if failure_of(error) not in (Failure.DISK_FULL, Failure.OUT_OF_MEMORY):
                 raise

@@ -220,7 +220,7 @@ class TestRetry:
         with pytest.raises(TryAgain):
             database.retry(self._failing(100))
 
-    def test_is_short_for_whoever_was_asked_to_end(self, database: Database) -> None:
+    def test_is_short_once_the_process_is_ending(self, database: Database) -> None:
         database.ending = lambda: True
         assert database.retry(self._failing(1)) == "done", "a connection that was cut, once"
         began = time.monotonic()

@@ -280,7 +280,7 @@ class TestClaims:
         assert study.checkpoints(STUDY) == []
 
 
-class TestHandingOn:
+class TestOffers:
     def offered(self, study: Store) -> Claim:
         """The claim of trial 41, on offer."""
         claim = study.claim(STUDY, "w", lease_s=60)

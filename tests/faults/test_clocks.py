@@ -11,7 +11,7 @@ DATABASES = ["sqlite_url", "postgresql_url", "mysql_url"]
 
 
 @pytest.mark.parametrize("database", DATABASES)
-def test_whoever_lives_keeps_its_trials(
+def test_a_worker_that_lives_keeps_its_trials(
     request: pytest.FixtureRequest, arena: Callable[..., Any], database: str
 ) -> None:
     study = arena(request.getfixturevalue(database), trials=8, pruner="none")
@@ -25,7 +25,7 @@ def test_whoever_lives_keeps_its_trials(
 
 
 @pytest.mark.parametrize("database", DATABASES)
-def test_whoever_is_gone_is_noticed(
+def test_a_worker_that_is_gone_is_noticed(
     request: pytest.FixtureRequest, arena: Callable[..., Any], database: str
 ) -> None:
     """Also where its claim holds for another hour by the clock that it saw."""

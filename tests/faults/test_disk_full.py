@@ -84,7 +84,7 @@ if _may_mount():  # not a skip: without the right to, the test above is all that
             assert "the study is open for 2 trials" in out
             assert [path.name for path in folder.iterdir()] == ["studies.db"]
 
-    def test_the_disk_of_the_saves(arena: Callable[..., Any], tmp_path: Path) -> None:
+    def test_the_disk_of_the_resume_checkpoints(arena: Callable[..., Any], tmp_path: Path) -> None:
         with small_disk(12) as (folder, give_room):
             study = arena(f"sqlite:///{tmp_path / 'studies.db'}", trials=TRIALS)
             study.wait(study.start(pause_s=0.0, artifacts=str(folder)))

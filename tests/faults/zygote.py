@@ -198,7 +198,7 @@ def be_worker(order: Mapping[str, Any], mnist: Mnist) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest_file_bytes"],) * 2)
     history = Path(order["history"])
     trial_runner.learn = learn  # type: ignore[assignment]
-    trial_runner.SAVE_EVERY_S = order.get("save_every_s", -1.0)
+    trial_runner.CHECKPOINT_EVERY_S = order.get("save_every_s", -1.0)
     worker_loop.IDLE_S = 0.15
     device.bfloat16_speedup = lambda: 1.0  # nothing is trained; the probe would take most of the start
     for method, state in (("complete", "complete"), ("prune", "pruned")):
@@ -220,10 +220,10 @@ def be_worker(order: Mapping[str, Any], mnist: Mnist) -> None:
     accept = TrialMigration.accept
 
     def accepted(self: TrialMigration, begin: Any, **more: Any) -> Any:
-        attempt = accept(self, begin, **more)
-        if attempt is not None:
-            note(history, event="accepted", trial=attempt.active.number)
-        return attempt
+        runner = accept(self, begin, **more)
+        if runner is not None:
+            note(history, event="accepted", trial=runner.active.number)
+        return runner
 
     TrialMigration.accept = accepted  # type: ignore[method-assign]
     with open_storage(order["url"], create=False, retry_s=60) as storage:

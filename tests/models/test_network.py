@@ -104,7 +104,7 @@ class TestEveryNetwork:
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_many_numbers_for_one_picture_equal_repeated_pictures(config: ModelConfig) -> None:
+def test_many_numbers_for_one_image_equal_repeated_images(config: ModelConfig) -> None:
     network = build(config, SUM, seed=1).eval()
     image, _ = inputs(SUM)
     numbers = torch.arange(10).expand(5, 10).roll(2, dims=1)
@@ -203,7 +203,7 @@ def test_conv_equals_the_network_built_by_hand(act: str) -> None:
     assert network.parameter_count == sum(p.numel() for p in plain.parameters())
 
 
-def test_mlp_equals_linear_layers_over_picture_and_one_hot_number() -> None:
+def test_mlp_equals_linear_layers_over_image_and_one_hot_number() -> None:
     network = build(MLPConfig(depth=2, width=12), SUM, seed=4).eval()
     image, number = inputs(SUM)
     assert number is not None
@@ -250,7 +250,7 @@ def test_course_conv_has_nothing_between_its_linear_and_the_heads_but_dropout() 
     ],
     ids=["fourth block", "kernel above picture", "halved away", "the narrow side"],
 )
-def test_picture_too_small_says_where(config: ConvConfig, image: tuple[int, int, int]) -> None:
+def test_image_too_small_says_where(config: ConvConfig, image: tuple[int, int, int]) -> None:
     with pytest.raises(ImageTooSmall, match=f"blocks={config.blocks}.*below 1 pixel in block"):
         build(config, Signature(image=image, heads=(("digit", 10),)), seed=0)
 

@@ -307,7 +307,7 @@ class TestEvaluate:
             evaluate(network, data).loss, rel=0.01
         )
 
-    def test_no_pictures_no_metrics(self, evaluation_on, pictures: Signature) -> None:  # type: ignore[no-untyped-def]
+    def test_no_images_no_metrics(self, evaluation_on, pictures: Signature) -> None:  # type: ignore[no-untyped-def]
         with pytest.raises(ValueError, match="no metrics of no examples"):
             evaluate(build(MLPConfig(), pictures, seed=1), evaluation_on(signature=pictures, examples=0))
 

@@ -24,8 +24,8 @@ from search.errors import ConfigError, UsageError
 from search.serve import model as models
 from search.serve.demo import make_server
 from search.serve.folder import Export, is_export, open_export
+from search.serve.image_file import read_image
 from search.serve.model import Model
-from search.serve.picture import read_picture
 from search.space.defaults import BY_NAME
 from search.space.file import MAX_BYTES, read_space
 
@@ -556,19 +556,19 @@ def pictures(draw: st.DrawFn) -> bytes:
     return bytes(content[: draw(st.one_of(st.none(), st.integers(0, len(content))))])
 
 
-class TestPicture:
+class TestImageFile:
     @FUZZ
     @given(content=st.one_of(pictures(), st.binary(max_size=100)))
     def test_is_read_or_refused(self, tmp_path: Path, content: bytes) -> None:
         path = tmp_path / "picture"
         path.write_bytes(content)
-        found = outcome(lambda: read_picture(path, height=28, width=28))
+        found = outcome(lambda: read_image(path, height=28, width=28))
         assert str(path) in found if isinstance(found, str) else found.pixels.shape == (28, 28)
 
     @pytest.mark.parametrize(
         "name", ["fifo", "/dev/zero", "/dev/null", ".", "sparse", "text", "scans.jpg", "x" * 300]
     )
-    def test_must_be_a_picture_file(self, folder: Path, here: Command, name: str) -> None:
+    def test_must_be_an_image_file(self, folder: Path, here: Command, name: str) -> None:
         beside = folder.parent
         os.mkfifo(beside / "fifo")
         (beside / "text").write_text("seven")

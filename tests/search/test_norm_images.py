@@ -168,17 +168,19 @@ class TestTrained:
             assert mine.train == other.train
             assert mine.validation != other.validation
 
-    def test_a_save_of_an_earlier_version_is_good(self, join: Callable[..., WorkerContext]) -> None:
+    def test_a_resume_checkpoint_of_a_previous_version_is_good(
+        self, join: Callable[..., WorkerContext]
+    ) -> None:
         """Its fingerprint, spelled out as it was made; a study with the setting has another."""
         here, other = join("before", 0), join("now")
-        attempt, now = next_of(here), next_of(other)
-        text = repr(attempt._spec)
+        runner, now = next_of(here), next_of(other)
+        text = repr(runner._spec)
         assert "norm_images" not in text
         data = sorted(here.dataset.checksums.items())
-        everything = repr((FORMAT, attempt._spec, RUNGS, "twodigit", data, "cpu"))
-        assert attempt._fingerprint == hashlib.sha256(everything.encode()).hexdigest()
+        everything = repr((FORMAT, runner._spec, RUNGS, "twodigit", data, "cpu"))
+        assert runner._fingerprint == hashlib.sha256(everything.encode()).hexdigest()
         assert repr(now._spec) == text
-        assert now._fingerprint != attempt._fingerprint
+        assert now._fingerprint != runner._fingerprint
 
     def test_parked_and_taken_up_by_another_worker_it_is_the_same_trial(
         self, join: Callable[..., WorkerContext]
@@ -186,10 +188,10 @@ class TestTrained:
         whole = join("whole")
         work(whole, stop=lambda: False)
         first, second = join("moved"), join("moved")
-        attempt = next_of(first)
-        assert not attempt.advance(RUNGS[0])
-        attempt.park()
-        there = TrialRunner(second, attempt.claim, attempt.active, check=lambda: None)
+        runner = next_of(first)
+        assert not runner.advance(RUNGS[0])
+        runner.park()
+        there = TrialRunner(second, runner.claim, runner.active, check=lambda: None)
         assert there.rejoin(curve_of(first))
         assert there.advance(RUNGS[1])
         assert timeless(curve_of(first)) == timeless(curve_of(whole))

@@ -104,7 +104,7 @@ class MemoryStore(Store):
         with self._lock:
             self._claims[claim.claim_id] = replace(self._held(claim), trial_id=trial_id)
             self._curves.pop(trial_id, None)
-            self._forget_checkpoint(trial_id)
+            self._delete_checkpoint(trial_id)
             return self._claims[claim.claim_id]
 
     def renew(self, claim: Claim, *, lease_s: float) -> None:
@@ -125,7 +125,7 @@ class MemoryStore(Store):
             lost = self._held(claim).trial_id
             del self._claims[claim.claim_id]
             if lost is not None:
-                self._forget_checkpoint(lost)
+                self._delete_checkpoint(lost)
 
     def claims(self, study_id: int) -> list[Claim]:
         with self._lock:
@@ -270,7 +270,7 @@ class MemoryStore(Store):
                 study = self.study(study_id)
                 if study is None or study.created != created:
                     raise LeaseLost("The study was deleted meanwhile.")
-            self._forget_checkpoint(checkpoint.trial_id)
+            self._delete_checkpoint(checkpoint.trial_id)
             if answers is not None:
                 self._answers[checkpoint.trial_id, answers.split] = answers
             record = replace(checkpoint, in_database=content is not None)
@@ -282,7 +282,7 @@ class MemoryStore(Store):
         with self._lock:
             dropped = self.checkpoints(study_id)[keep:]
             for checkpoint in dropped:
-                self._forget_checkpoint(checkpoint.trial_id)
+                self._delete_checkpoint(checkpoint.trial_id)
             return dropped
 
     def checkpoints(self, study_id: int) -> list[CheckpointRecord]:
@@ -302,7 +302,7 @@ class MemoryStore(Store):
                 if (trial_id, split) in self._answers
             }
 
-    def _forget_checkpoint(self, trial_id: int) -> None:
+    def _delete_checkpoint(self, trial_id: int) -> None:
         self._checkpoints.pop(trial_id, None)
         self._weights.pop(trial_id, None)
         self._answers = {key: found for key, found in self._answers.items() if key[0] != trial_id}

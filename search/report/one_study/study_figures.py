@@ -164,8 +164,8 @@ def effect(found: Effect) -> Figure:
     pairs = thinned(found.points)
     seen = sorted(score for _, score, _ in found.points if score != DIVERGED)
     figure = Figure()
-    for chance, color, name in ((False, FAINT, "proposed"), (True, FIRST, "drawn at random")):
-        some = [pair for pair in pairs if (pair[2] in tested) is chance]
+    for explored, color, name in ((False, FAINT, "proposed"), (True, FIRST, "drawn at random")):
+        some = [pair for pair in pairs if (pair[2] in tested) is explored]
         figure.add_trace(
             Scatter(
                 x=[_place(value, setting.ordered) for value, _, _ in some],

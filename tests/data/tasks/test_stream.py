@@ -93,6 +93,6 @@ def test_a_generator_is_the_same_in_every_process_and_version() -> None:
     assert generator_of("twodigit", "pairs", 0, 0).initial_seed() == 8608884020642688768
 
 
-def test_a_card_gets_more_at_once() -> None:
+def test_a_gpu_gets_more_at_once() -> None:
     assert chunk_on("cpu") < chunk_on("cuda")
     assert chunk_on(torch.device("cuda", 1)) == chunk_on("cuda")

@@ -123,7 +123,7 @@ def test_fresh_pairing_shows_other_pairs_each_epoch(mnist: Mnist) -> None:
     assert len(first & second) < 10
 
 
-def test_distortion_changes_every_picture_and_no_label(mnist: Mnist) -> None:
+def test_distortion_changes_every_image_and_no_label(mnist: Mnist) -> None:
     still, distorted = epoch_of(mnist, 1), epoch_of(mnist, 1, affine=1.0)
     assert torch.equal(still.targets, distorted.targets)
     assert (still.image != distorted.image).flatten(1).any(dim=1).all()

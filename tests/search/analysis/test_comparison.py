@@ -213,7 +213,7 @@ class TestWords:
             ),
         ],
     )
-    def test_what_differs_beside_the_seed_is_not_called_chance(
+    def test_what_differs_beside_the_seed_is_not_called_sampling_error(
         self, plain_spec: StudySpec, changes: dict[str, Any], expected: str
     ) -> None:
         first = studied(plain_spec, "short", [Written((0.90, 0.96), reference="r")])

@@ -157,7 +157,7 @@ class TestEffects:
             assert each.rank_test is not None
             assert each.p >= min(1.0, 2 * each.rank_test.p)
 
-    def test_chance_alone_matters_in_one_study_of_twenty_at_most(self) -> None:
+    def test_noise_alone_matters_in_one_study_of_twenty_at_most(self) -> None:
         """Half of what a page may get wrong; `benchmarks/claims_hold.py` does it thoroughly."""
         wrong = 0
         for seed in range(60):

@@ -355,7 +355,7 @@ class TestRefusals:
         usual = ("--threads", "1", "--device", "auto", "--stall-timeout", "600")
         assert here(*run, *usual, cwd=tmp_path).returncode == 0, "nobody can tell them from what is not said"
 
-    def test_a_space_with_networks_that_fit_no_picture(self, tmp_path: Path, here: Command) -> None:
+    def test_a_space_with_networks_that_fit_no_image(self, tmp_path: Path, here: Command) -> None:
         space = 'blocks = {low = 1, high = 4}\npadding = ["same", "valid"]\nkernel = 7\n'
         (tmp_path / "space.toml").write_text(space)
         done = here("run", "--task", "twodigit", "--space", "space.toml", cwd=tmp_path)
@@ -443,7 +443,7 @@ class TestData:
         assert {entry["state"] for entry in json.loads(done.stdout).values()} == {"ok"}
 
     @pytest.mark.parametrize("task", ["twodigit", "sum"])
-    def test_show_draws_a_picture(self, tmp_path: Path, here: Command, task: str) -> None:
+    def test_show_draws_an_image(self, tmp_path: Path, here: Command, task: str) -> None:
         done = here("data", "show", "--task", task, "--out", "grid.png", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         with Image.open(tmp_path / "grid.png") as picture:

@@ -131,7 +131,7 @@ def test_the_panel_leaves_the_last_column_of_its_last_line_free() -> None:
 
 
 class TestStatus:
-    def test_it_is_silent_where_nobody_looks(self, capfd: pytest.CaptureFixture[str]) -> None:
+    def test_it_is_silent_without_a_terminal(self, capfd: pytest.CaptureFixture[str]) -> None:
         with starting() as status:
             status.say("checking MNIST")
         assert capfd.readouterr() == ("", "")

@@ -178,7 +178,7 @@ class TestPage:
         assert "the published network course-mlp" in text
         assert "no trial of the search is finished" in text
 
-    def test_shows_mistakes_as_pictures(self) -> None:
+    def test_shows_mistakes_as_images(self) -> None:
         wrong = Mistakes(
             trial=4,
             accuracy=0.9,

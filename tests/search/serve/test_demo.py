@@ -84,7 +84,7 @@ def number_for(server: Running) -> int | None:
     return 4 if server.model.export.numbers else None
 
 
-def test_a_drawing_is_answered_as_the_model_answers_its_picture(
+def test_a_drawing_is_answered_as_the_model_answers_its_image(
     server: Running, layers: list[np.ndarray]
 ) -> None:
     export = server.model.export

@@ -34,7 +34,7 @@ from search.service.compare import compare
 from search.service.look import trials
 from search.service.read_confirmation import confirmation
 from search.study.reading import open_reading
-from search.worker import trial_runner as attempt
+from search.worker import trial_runner as runner
 from search.worker.artifacts import KEEP
 from search.worker.context import prepare
 from search.worker.options import WorkerOptions
@@ -319,7 +319,7 @@ class TestDropping:
     def test_a_candidate_that_diverges_is_out_and_the_rest_goes_on(
         self, url: str, confirm: Confirm, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        ordinary, bad = attempt.learn, []
+        ordinary, bad = runner.learn, []
 
         def diverging(spec: Any, *more: Any, **named: Any) -> Iterator[Any]:
             if not bad and "course" not in str(spec) and spec.training.optimizer.momentum != 0.9:
@@ -328,7 +328,7 @@ class TestDropping:
                 raise Diverged("the loss is not finite")
             return ordinary(spec, *more, **named)
 
-        monkeypatch.setattr(attempt, "learn", diverging)
+        monkeypatch.setattr(runner, "learn", diverging)
         found, problem = confirm(top=2, seeds=3)
         assert problem is None
         runs = trials(url, "twodigit.confirm").trials
@@ -389,7 +389,7 @@ class TestRefusals:
         ],
         ids=["weights of another machine", "damaged weights"],
     )
-    def test_without_sound_weights_the_ranking_stands_and_nobody_looks(
+    def test_without_sound_weights_the_ranking_stands_without_a_test_evaluation(
         self, url: str, tmp_path: Path, confirm: Confirm, here: Command, harm: Any, words: str
     ) -> None:
         found, _ = confirm(seeds=2)
@@ -411,7 +411,7 @@ class TestRefusals:
         assert again.test_evaluations == ()
 
 
-def test_whoever_reads_it_needs_neither_optuna_nor_torch() -> None:
+def test_reading_it_needs_neither_optuna_nor_torch() -> None:
     code = (
         "import sys, search.service.read_confirmation\n"
         "print(sorted({'optuna', 'torch', 'scipy', 'plotly'} & set(sys.modules)))"

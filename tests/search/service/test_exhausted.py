@@ -207,13 +207,13 @@ def test_a_worker_ends_when_all_was_tried(
 ) -> None:
     torch.set_num_threads(1)
     create_or_resume(storage, requested(tmp_path, pruner=pruner), mnist)
-    grounds = [
+    contexts = [
         prepare(storage, "twodigit", mnist, tmp_path / "artifacts", device=torch.device("cpu"), threads=1)
         for _ in range(2)
     ]
-    assert work(grounds[0], stop=lambda: False) == 2
-    assert work(grounds[1], stop=lambda: False) == 0
-    study, store = grounds[0].study, storage.store
+    assert work(contexts[0], stop=lambda: False) == 2
+    assert work(contexts[1], stop=lambda: False) == 0
+    study, store = contexts[0].study, storage.store
     assert widths(study) == [4, 8]
     assert [(claim.slot, claim.done) for claim in store.claims(study.study_id)] == [(0, True), (1, True)]
 

@@ -276,7 +276,7 @@ class TestCard:
         commands = [line for line in text.splitlines() if line.startswith("tune ")]
         assert text.count(name) == len(commands) == 2
 
-    def test_promises_no_repetition_of_what_a_card_trained(self, facts: CardFacts) -> None:
+    def test_promises_no_repetition_of_what_a_gpu_trained(self, facts: CardFacts) -> None:
         assert "see whether every number comes out the same" in card(facts)
         trained = replace(facts, environment={**facts.environment, "device": "cuda"})
         assert "see whether every number comes out the same" not in card(trained)
@@ -422,7 +422,7 @@ class TestWeights:
         assert "`tune repeat twodigit --trial 0 --restore`" in done.stderr
         assert "--out" not in done.stderr
 
-    def test_those_that_a_card_trained_do_not_come_back(
+    def test_those_that_a_gpu_trained_do_not_come_back(
         self, copy: Path, checkpoint: Path, here: Command
     ) -> None:
         connection = sqlite3.connect(copy / "studies.db")
@@ -615,7 +615,7 @@ class TestPredict:
                 assert found["answer"] == int(expected.argmax())
                 assert found["probability"] == found["probabilities"][found["answer"]]
 
-    def test_what_is_done_to_a_picture_goes_to_stderr(
+    def test_what_is_done_to_an_image_goes_to_stderr(
         self, exported: Path, here: Command, mnist: Mnist, tmp_path: Path
     ) -> None:
         batch = next(get_task("twodigit").validation(mnist).batches(1))

@@ -154,7 +154,7 @@ class TestWhileBothWork:
     """Hosts that start at the same time see no claims of each other yet."""
 
     @pytest.mark.parametrize("first", ["here", "elsewhere"])
-    def test_the_host_that_joined_first_goes_on(self, storage: Storage, first: str) -> None:
+    def test_the_host_that_joined_first_continues(self, storage: Storage, first: str) -> None:
         others = OtherHosts(storage, lease_s=0.0)
         others.check()
         mine = new_worker_id()

@@ -156,7 +156,7 @@ class TestEvaluationSchedule:
         assert EvaluationSchedule.of(found.spec).rungs == (2_250, 4_500, 9_000, 18_000, 36_000, 72_000)
 
     @pytest.mark.parametrize(("early", "first"), [(1, 18_000), (2, 9_000), (3, 4_500), (4, 9_000)])
-    def test_nobody_is_judged_where_nothing_is_reported(self, early: int, first: int) -> None:
+    def test_no_trial_is_judged_where_nothing_is_reported(self, early: int, first: int) -> None:
         evaluations = EvaluationSchedule(epoch_images=36_000, epochs=4, early_evaluations=early)
         rungs = make_pruning("asha", evaluations).rungs
         assert rungs[0] == first

@@ -237,22 +237,22 @@ class TestWhatFollowsASearch:
     def confirm(
         self, storage: Storage, mnist: Mnist, monkeypatch: pytest.MonkeyPatch
     ) -> Callable[..., list[WorkerContext]]:
-        """confirm(precision=None): the grounds of the confirmation's workers, which train nothing."""
-        grounds: list[WorkerContext] = []
+        """confirm(precision=None): the contexts of the confirmation's workers, which train nothing."""
+        contexts: list[WorkerContext] = []
 
         def drive(opened: Storage, study: Any, *_: object, **__: object) -> None:
-            grounds.append(join(opened, mnist, name=study.name))
+            contexts.append(join(opened, mnist, name=study.name))
 
         monkeypatch.setattr(confirming, "drive", drive)
         monkeypatch.setattr(confirming, "evaluate_due", lambda *_, **__: None)
 
         def call(precision: Any = None) -> list[WorkerContext]:
-            grounds.clear()
+            contexts.clear()
             request = confirming.ConfirmRequest(
                 study="twodigit", top=1, seeds=2, epochs=0.02, precision=precision, options=WorkerOptions()
             )
             confirming.confirm(request, storage.url, watch=lambda _: None)
-            return grounds
+            return contexts
 
         return call
 

@@ -23,7 +23,7 @@ from search.errors import TryAgain
 from search.optuna_db.storage import Storage, open_storage
 from search.records import CheckpointRecord, Claim, Failure, Point, State
 from search.service.create import RunRequest, create_or_resume
-from search.worker import trial_runner as attempts
+from search.worker import trial_runner as trial_runner
 from search.worker.artifacts import KEEP as KEPT
 from search.worker.context import WorkerContext, prepare
 from search.worker.recovery import Reaper
@@ -42,8 +42,8 @@ def _one_thread() -> None:
 
 
 @pytest.fixture
-def grounds(tmp_path: Path, mnist: Mnist) -> Iterator[Callable[[str], WorkerContext]]:
-    """grounds("a"): a worker's ground on a study of its own database; the same name again, another worker."""
+def contexts(tmp_path: Path, mnist: Mnist) -> Iterator[Callable[[str], WorkerContext]]:
+    """contexts("a"): a worker's context on a study of its own database; the same name: another worker."""
     opened: list[Storage] = []
 
     def make(name: str) -> WorkerContext:
@@ -70,9 +70,9 @@ def next_of(here: WorkerContext) -> TrialRunner:
 
 def begun(here: WorkerContext, *, until: int) -> TrialRunner:
     """The next trial of the study, trained so far."""
-    attempt = next_of(here)
-    assert not attempt.advance(until)
-    return attempt
+    runner = next_of(here)
+    assert not runner.advance(until)
+    return runner
 
 
 def timeless(points: list[Point]) -> list[Point]:
@@ -106,54 +106,56 @@ def goes_on(here: WorkerContext, *, expected: list[Point], batches: int) -> None
     other, between = 57, 12  # the other reference, and questions between batches
     assert asked <= other + batches + between
     left = sorted(path.name.rpartition("-")[0] for path in here.artifacts.folder.iterdir())
-    assert left == ["trial-00001", f"trial-{again.number:05d}"], "one of each, no saves, no scraps"
+    assert left == ["trial-00001", f"trial-{again.number:05d}"], "one of each, no checkpoints, no scraps"
 
 
-def test_a_signal_costs_no_batch(grounds: Callable[[str], WorkerContext]) -> None:
+def test_a_signal_costs_no_batch(contexts: Callable[[str], WorkerContext]) -> None:
     asked = iter(range(10_000))
-    here = grounds("stopped")
+    here = contexts("stopped")
     work(here, stop=lambda: next(asked) > 45)
     (here.artifacts.folder / ".trial-00000.at-1.safetensors.0f.tmp").write_bytes(b"of a killed writer")
     [first, *_] = here.study.trials()
     assert first.failure is Failure.INTERRUPTED
     assert first.images == 2250
-    goes_on(grounds("stopped"), expected=undisturbed(grounds("whole")), batches=57 - 40)
+    goes_on(contexts("stopped"), expected=undisturbed(contexts("whole")), batches=57 - 40)
 
 
-def test_nor_does_a_second_one_before_the_next_report(grounds: Callable[[str], WorkerContext]) -> None:
+def test_nor_does_a_second_one_before_the_next_report(contexts: Callable[[str], WorkerContext]) -> None:
     """Else a worker that is stopped again and again, sooner than it comes to a report, came nowhere."""
     positions = []
     for questions in (45, 69):  # the second one finds the other reference in its way
-        here, asked = grounds("stopped"), iter(range(10_000))
+        here, asked = contexts("stopped"), iter(range(10_000))
         work(here, stop=lambda asked=asked, last=questions: next(asked) > last)  # type: ignore[misc]
         newest = max(here.artifacts.folder.glob("*.at-*"))
         positions.append(int(load_checkpoint(newest).tensors["training.position"][0]))
     assert 2250 < positions[0] < positions[1] < 3600
-    here = grounds("stopped")
+    here = contexts("stopped")
     assert work(here, stop=lambda: False) == 1
     [again] = [trial for trial in here.study.trials() if trial.retry_of and trial.state is State.COMPLETE]
     curve = here.storage.store.curve(again.trial_id)
-    assert timeless(curve) == timeless(undisturbed(grounds("whole")))
+    assert timeless(curve) == timeless(undisturbed(contexts("whole")))
 
 
-def test_a_save_is_of_the_kind_of_device_that_it_was_made_on(grounds: Callable[[str], WorkerContext]) -> None:
+def test_a_resume_checkpoint_is_of_the_kind_of_device_that_wrote_it(
+    contexts: Callable[[str], WorkerContext],
+) -> None:
     """A card's generator cannot go on on a processor: torch refuses its state, and a trial must not fail by
     that, but begin again."""
-    here = grounds("stopped")
-    attempt = begun(here, until=2250)
-    attempt.save()
+    here = contexts("stopped")
+    runner = begun(here, until=2250)
+    runner.write_checkpoint()
     card = dataclasses.replace(here, device=torch.device("cuda"))
-    curve = here.storage.store.curve(attempt.active.trial_id)
+    curve = here.storage.store.curve(runner.active.trial_id)
     for context, found in ((here, True), (card, False)):
-        other = TrialRunner(context, attempt.claim, attempt.active, check=lambda: None)
+        other = TrialRunner(context, runner.claim, runner.active, check=lambda: None)
         assert other.rejoin(curve) is found
 
 
 def test_a_crash_costs_what_came_after_the_last_report(
-    grounds: Callable[[str], WorkerContext], monkeypatch: pytest.MonkeyPatch
+    contexts: Callable[[str], WorkerContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempts, "SAVE_EVERY_S", -1.0)
-    here = grounds("crashed")
+    monkeypatch.setattr(trial_runner, "CHECKPOINT_EVERY_S", -1.0)
+    here = contexts("crashed")
     add_point = here.storage.store.add_point
 
     def dies_at_the_second(trial_id: int, point: Point) -> None:
@@ -166,13 +168,13 @@ def test_a_crash_costs_what_came_after_the_last_report(
         with pytest.raises(TryAgain):
             work(here, stop=lambda: False)
     Reaper(here.study, here.storage.store, "me").look(dead={here.worker.worker_id})
-    goes_on(grounds("crashed"), expected=undisturbed(grounds("whole")), batches=57 - 36)
+    goes_on(contexts("crashed"), expected=undisturbed(contexts("whole")), batches=57 - 36)
 
 
 @pytest.mark.parametrize("damage", ["cut short", "one bit", "other training"])
-def test_what_cannot_be_trusted_is_not_used(grounds: Callable[[str], WorkerContext], damage: str) -> None:
+def test_what_cannot_be_trusted_is_not_used(contexts: Callable[[str], WorkerContext], damage: str) -> None:
     asked = iter(range(10_000))
-    here = grounds("stopped")
+    here = contexts("stopped")
     work(here, stop=lambda: next(asked) > 45)
     saved = list(here.artifacts.folder.glob("*.at-*"))
     assert saved
@@ -185,11 +187,11 @@ def test_what_cannot_be_trusted_is_not_used(grounds: Callable[[str], WorkerConte
         path.write_bytes(content)
         if damage == "other training":
             path.rename(path.with_name(path.name.replace("trial-00000", "trial-00001")))
-    goes_on(grounds("stopped"), expected=undisturbed(grounds("whole")), batches=57)
+    goes_on(contexts("stopped"), expected=undisturbed(contexts("whole")), batches=57)
 
 
 def test_the_last_two_are_kept_and_the_older_stands_in(tmp_path: Path) -> None:
-    saves, network = ResumeCheckpoints(tmp_path, 7), NETWORK
+    checkpoints, network = ResumeCheckpoints(tmp_path, 7), NETWORK
     for images in (100, 200, 300):
         save = ResumeCheckpoint(
             trial_id=7,
@@ -198,19 +200,19 @@ def test_the_last_two_are_kept_and_the_older_stands_in(tmp_path: Path) -> None:
             best_images=100,
             best=network.state_dict(),
         )
-        saves.write(save, network, "mine")
+        checkpoints.write(save, network, "mine")
     assert len(list(tmp_path.iterdir())) == KEEP
-    assert saves.newest("another") is None
-    found = saves.newest("mine")
+    assert checkpoints.newest("another") is None
+    found = checkpoints.newest("mine")
     assert found is not None
     assert (found.images, found.state["x"].item()) == (300, 300)
     newest = max(tmp_path.iterdir())
     newest.write_bytes(newest.read_bytes()[:-1])
-    found = saves.newest("mine")
+    found = checkpoints.newest("mine")
     assert found is not None
     assert (found.images, found.state["x"].item(), found.best_images) == (200, 200, 100)
     assert torch.equal(found.best["first.weight"], network.state_dict()["first.weight"])
-    saves.discard()
+    checkpoints.discard()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -239,23 +241,23 @@ def harm(path: Path, keep: float, flips: list[tuple[float, int]]) -> bool:
 @example(newest={"keep": 1.0, "flips": [(0.01, 3)]}, older=None, scrap=b"")  # the header
 @example(newest={"keep": 1.0, "flips": [(0.999999, 7)]}, older=None, scrap=b"")  # the last byte
 @example(newest={"keep": 0.0, "flips": []}, older={"keep": 0.5, "flips": []}, scrap=b"")
-def test_whatever_happens_to_the_files_a_save_is_whole_or_not_used(
+def test_whatever_happens_to_the_files_a_checkpoint_is_whole_or_not_used(
     newest: dict[str, Any], older: dict[str, Any] | None, scrap: bytes
 ) -> None:
     with tempfile.TemporaryDirectory() as name:
-        saves, network = ResumeCheckpoints(Path(name), 7), NETWORK
+        checkpoints, network = ResumeCheckpoints(Path(name), 7), NETWORK
         for images in (100, 200):
             state = {"x": torch.arange(images)}
             save = ResumeCheckpoint(
                 trial_id=7, images=images, state=state, best_images=100, best=network.state_dict()
             )
-            saves.write(save, network, "mine")
+            checkpoints.write(save, network, "mine")
         first, second = sorted(Path(name).iterdir())
         (Path(name) / f".{second.name}.0f.tmp").write_bytes(scrap)  # of a writer that was killed
         sound = {100: True, 200: not harm(second, **newest)}
         if older is not None:
             sound[100] = not harm(first, **older)
-        found = saves.newest("mine")
+        found = checkpoints.newest("mine")
         expected = next((images for images in (200, 100) if sound[images]), None)
         assert (found and found.images) == expected
         if found is not None:
@@ -263,19 +265,19 @@ def test_whatever_happens_to_the_files_a_save_is_whole_or_not_used(
             assert all(torch.equal(found.best[n], tensor) for n, tensor in network.state_dict().items())
 
 
-def test_what_was_cut_short_at_a_rung_is_judged_there_before_it_goes_on(
-    grounds: Callable[[str], WorkerContext], monkeypatch: pytest.MonkeyPatch
+def test_what_was_cut_short_at_a_rung_is_judged_there_before_it_continues(
+    contexts: Callable[[str], WorkerContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It had not been promoted, and a stop does not promote it."""
     request = dataclasses.replace(REQUEST, epochs=0.5, trials=9, pruner="asha")
     monkeypatch.setitem(globals(), "REQUEST", request)
-    here = grounds("waiting")
+    here = contexts("waiting")
     first = here.pruning.rungs[0]
-    attempt, _ = begun(here, until=first), begun(here, until=first)  # the other one is somebody else's
-    attempt.save()
-    here.study.fail(attempt.active.trial_id, Failure.INTERRUPTED, "stopped")
-    here.storage.store.release(attempt.claim)
-    again = grounds("waiting")
+    runner, _ = begun(here, until=first), begun(here, until=first)  # the other one is somebody else's
+    runner.write_checkpoint()
+    here.study.fail(runner.active.trial_id, Failure.INTERRUPTED, "stopped")
+    here.storage.store.release(runner.claim)
+    again = contexts("waiting")
     taken: list[TrialRunner] = []
 
     def note(self: TrialRunner, until: int) -> bool:
@@ -290,21 +292,21 @@ def test_what_was_cut_short_at_a_rung_is_judged_there_before_it_goes_on(
 
 
 def test_what_ends_where_it_was_cut_short_keeps_its_weights(
-    grounds: Callable[[str], WorkerContext], monkeypatch: pytest.MonkeyPatch
+    contexts: Callable[[str], WorkerContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A repetition that is not promoted is never trained; what the failed trial had kept is gone."""
     request = dataclasses.replace(REQUEST, epochs=0.5, trials=9, pruner="asha")
     monkeypatch.setitem(globals(), "REQUEST", request)
-    here = grounds("ended")
+    here = contexts("ended")
     first = here.pruning.rungs[0]
-    attempt, _ = begun(here, until=first), begun(here, until=first)  # the other one is queued before
-    attempt.save()
-    weights = dict(attempt._best_weights)
-    here.study.fail(attempt.active.trial_id, Failure.INTERRUPTED, "stopped")
-    here.storage.store.release(attempt.claim)
-    here.artifacts.discard(attempt.active.number)
-    again = next_of(grounds("ended"))
-    assert again.active.retry_of == attempt.active.number
+    runner, _ = begun(here, until=first), begun(here, until=first)  # the other one is queued before
+    runner.write_checkpoint()
+    weights = dict(runner._best_weights)
+    here.study.fail(runner.active.trial_id, Failure.INTERRUPTED, "stopped")
+    here.storage.store.release(runner.claim)
+    here.artifacts.discard(runner.active.number)
+    again = next_of(contexts("ended"))
+    assert again.active.retry_of == runner.active.number
     again.recover()
     again.prune()
     [kept] = [each for each in here.storage.store.checkpoints(1) if each.trial_id == again.active.trial_id]
@@ -314,11 +316,11 @@ def test_what_ends_where_it_was_cut_short_keeps_its_weights(
 
 
 def test_a_slot_that_is_given_back_at_the_last_moment_is_no_end(
-    grounds: Callable[[str], WorkerContext], monkeypatch: pytest.MonkeyPatch
+    contexts: Callable[[str], WorkerContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last trial is cut short in another worker's hands just when this one finds nothing to do: it takes
     the repetition up, and does not throw away what was saved of it."""
-    here = grounds("last")
+    here = contexts("last")
     other = begun(here, until=2250)
     open_claims = here.storage.store.open_claims
 
@@ -327,7 +329,7 @@ def test_a_slot_that_is_given_back_at_the_last_moment_is_no_end(
         if [each.token for each in still] == [other.claim.token] and len(
             here.storage.store.claims(study_id)
         ) == 2:
-            other.save()
+            other.write_checkpoint()
             here.study.fail(other.active.trial_id, Failure.INTERRUPTED, "stopped")
             here.storage.store.release(other.claim)
         return open_claims(study_id)
@@ -346,11 +348,11 @@ def test_a_slot_that_is_given_back_at_the_last_moment_is_no_end(
     assert asked < 57 + (57 - 36) + 12, "it went on from the save"
 
 
-def test_a_parked_trial_goes_on_from_a_later_save_with_the_curve_up_to_there(
-    grounds: Callable[[str], WorkerContext],
+def test_a_parked_trial_continues_from_a_later_checkpoint_with_the_curve_up_to_there(
+    contexts: Callable[[str], WorkerContext],
 ) -> None:
-    """A worker that was taken for gone had the trial first, and saves it after its successor parked it."""
-    here = grounds("parked")
+    """The first worker, taken for gone, writes a checkpoint after its successor parked the trial."""
+    here = contexts("parked")
     evaluations = dataclasses.replace(here.evaluations, early_evaluations=5)
     assert evaluations.rungs[0] < 2250
     here = dataclasses.replace(here, evaluations=evaluations)
@@ -360,20 +362,20 @@ def test_a_parked_trial_goes_on_from_a_later_save_with_the_curve_up_to_there(
     _other, second = begun(here, until=evaluations.rungs[0]), begun(here, until=evaluations.rungs[0])
     assert (second.active.retry_of, second.images) == (first.active.number, evaluations.rungs[0])
     second.park()
-    first.save()
+    first.write_checkpoint()
     assert second.advance(3600)
     curve = here.storage.store.curve(second.active.trial_id)
     assert [point.images for point in curve] == list(evaluations.rungs)
-    expected = undisturbed(dataclasses.replace(grounds("whole"), evaluations=evaluations))
+    expected = undisturbed(dataclasses.replace(contexts("whole"), evaluations=evaluations))
     assert timeless(curve) == timeless(expected)
 
 
 def test_better_weights_outlive_the_row_that_a_peer_drops_meanwhile(
-    grounds: Callable[[str], WorkerContext], monkeypatch: pytest.MonkeyPatch
+    contexts: Callable[[str], WorkerContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They wait in place for the database, while another worker finds their trial's old row eleventh."""
-    here, peer = grounds("shared"), grounds("shared")
-    attempt = begun(here, until=2250)
+    here, peer = contexts("shared"), contexts("shared")
+    runner = begun(here, until=2250)
     [before] = here.storage.store.checkpoints(1)
     add = here.storage.store.add_checkpoint
 
@@ -385,23 +387,23 @@ def test_better_weights_outlive_the_row_that_a_peer_drops_meanwhile(
         add(study_id, record, **rest)
 
     monkeypatch.setattr(here.storage.store, "add_checkpoint", held_up)
-    assert attempt.advance(3600)
+    assert runner.advance(3600)
     best = here.storage.store.checkpoints(1)[0]
-    assert (best.trial_id, best.images) == (attempt.active.trial_id, 3600)
+    assert (best.trial_id, best.images) == (runner.active.trial_id, 3600)
     load_checkpoint(here.artifacts.path(best), expected_sha256=best.sha256)
     assert list(here.artifacts.folder.iterdir()) == [here.artifacts.path(best)]
 
 
-def test_what_an_earlier_tune_kept_of_a_trial_gives_way(grounds: Callable[[str], WorkerContext]) -> None:
+def test_what_an_earlier_tune_kept_of_a_trial_gives_way(contexts: Callable[[str], WorkerContext]) -> None:
     """Its files have another name, which the database knows."""
-    here = grounds("upgraded")
-    attempt = begun(here, until=2250)
+    here = contexts("upgraded")
+    runner = begun(here, until=2250)
     [kept] = here.storage.store.checkpoints(1)
     old = here.artifacts.folder / "trial-00000.safetensors"
     here.artifacts.path(kept).rename(old)
     path = str(old.relative_to(here.artifacts.root))
     here.storage.store.add_checkpoint(1, dataclasses.replace(kept, path=path))
-    assert attempt.advance(3600)
+    assert runner.advance(3600)
     [kept] = here.storage.store.checkpoints(1)
     load_checkpoint(here.artifacts.path(kept), expected_sha256=kept.sha256)
     assert list(here.artifacts.folder.iterdir()) == [here.artifacts.path(kept)]
@@ -411,43 +413,43 @@ class TestParked:
     """A trial that waits for its turn lies on disk."""
 
     @pytest.fixture
-    def attempt(self, grounds: Callable[[str], WorkerContext]) -> TrialRunner:
+    def runner(self, contexts: Callable[[str], WorkerContext]) -> TrialRunner:
         """Just trained to its first rung."""
-        return begun(grounds("parked"), until=2250)
+        return begun(contexts("parked"), until=2250)
 
     def test_it_goes_on_as_if_it_had_not_waited(
-        self, attempt: TrialRunner, grounds: Callable[[str], WorkerContext]
+        self, runner: TrialRunner, contexts: Callable[[str], WorkerContext]
     ) -> None:
-        assert attempt._learning is not None
-        trained = weakref.ref(attempt._learning.network)
-        attempt.park()
+        assert runner._learning is not None
+        trained = weakref.ref(runner._learning.network)
+        runner.park()
         gc.collect()
         assert trained() is None, "it takes no memory"
-        assert attempt.advance(3600)
-        curve = grounds("parked").storage.store.curve(attempt.active.trial_id)
-        assert timeless(curve) == timeless(undisturbed(grounds("whole")))
+        assert runner.advance(3600)
+        curve = contexts("parked").storage.store.curve(runner.active.trial_id)
+        assert timeless(curve) == timeless(undisturbed(contexts("whole")))
 
     def test_its_weights_are_those_of_its_best_moment(
-        self, attempt: TrialRunner, grounds: Callable[[str], WorkerContext]
+        self, runner: TrialRunner, contexts: Callable[[str], WorkerContext]
     ) -> None:
         """Also where that lies before the pause, and was not worth keeping then."""
-        attempt.park()
-        attempt.advance(3600)
-        [kept] = grounds("parked").storage.store.checkpoints(1)
-        undisturbed(here := grounds("whole"))
+        runner.park()
+        runner.advance(3600)
+        [kept] = contexts("parked").storage.store.checkpoints(1)
+        undisturbed(here := contexts("whole"))
         others = here.storage.store.checkpoints(1)
         [other] = [each for each in others if "/trial-00000-" in each.path]
         assert (kept.images, kept.score) == (other.images, other.score)
 
-    def test_a_damaged_save_costs_no_more_than_time(
-        self, attempt: TrialRunner, grounds: Callable[[str], WorkerContext]
+    def test_a_damaged_resume_checkpoint_costs_no_more_than_time(
+        self, runner: TrialRunner, contexts: Callable[[str], WorkerContext]
     ) -> None:
-        here = grounds("parked")
-        attempt.park()
+        here = contexts("parked")
+        runner.park()
         [newest] = here.artifacts.folder.glob("*.at-*")
         newest.write_bytes(newest.read_bytes()[:-1000])
-        assert attempt.advance(3600)
-        curve = here.storage.store.curve(attempt.active.trial_id)
-        assert timeless(curve) == timeless(undisturbed(grounds("whole")))
+        assert runner.advance(3600)
+        curve = here.storage.store.curve(runner.active.trial_id)
+        assert timeless(curve) == timeless(undisturbed(contexts("whole")))
         [trial, *_] = here.study.trials()
         assert trial.value == max(point.validation.accuracy for point in curve)

@@ -146,7 +146,7 @@ class TestTimeLimit:
         assert 2 < len(trials) < 10_000
         assert max(own, key=lambda trial: trial.value or 0.0).state is State.COMPLETE
 
-    def test_saves_of_trials_that_were_cut_short_stay(
+    def test_resume_checkpoints_of_trials_that_were_cut_short_stay(
         self, sqlite_url: str, mnist: Mnist, tmp_path: Path
     ) -> None:
         """A worker that ends because its run is over does not clear up as after the study's last trial."""

@@ -69,10 +69,10 @@ def let_wait_for(monkeypatch: pytest.MonkeyPatch, context: WorkerContext, event:
     """The worker on this ground trains nothing while it has something on offer, until the event."""
     advance = TrialRunner.advance
 
-    def held(attempt: TrialRunner, until: int) -> bool:
-        if attempt._context is context and context.storage.store.offers(context.study.study_id):
+    def held(runner: TrialRunner, until: int) -> bool:
+        if runner._context is context and context.storage.store.offers(context.study.study_id):
             event.wait(20)
-        return advance(attempt, until)
+        return advance(runner, until)
 
     monkeypatch.setattr(TrialRunner, "advance", held)
 
@@ -86,7 +86,7 @@ def two_workers(first: WorkerContext, second: WorkerContext) -> list[Future[int]
         return [earlier, pool.submit(one_thread, second)]
 
 
-def test_a_trial_goes_on_in_other_hands_bit_for_bit(join: Join, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_migrated_trial_continues_bit_for_bit(join: Join, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = join("alone")
     assert one_thread(alone) == REQUEST.trials
     first, second = join("shared"), join("shared")
@@ -123,7 +123,9 @@ def test_a_trial_goes_on_in_other_hands_bit_for_bit(join: Join, monkeypatch: pyt
     assert not list(second.artifacts.folder.glob("trial-*.at-*")), "saves of trials that ended are gone"
 
 
-def test_without_its_save_a_trial_stays_where_it_is(join: Join, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_its_resume_checkpoint_a_trial_stays_where_it_is(
+    join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another machine, which does not see the first one's files."""
     first, second = join("far"), join("far", artifacts="elsewhere")
     looked = threading.Event()
@@ -152,7 +154,7 @@ def test_a_single_worker_offers_nothing(join: Join, monkeypatch: pytest.MonkeyPa
     assert calls == []
 
 
-class TestHandover:
+class TestHandOff:
     """The moments that two threads meet only by chance."""
 
     @pytest.fixture
@@ -164,11 +166,11 @@ class TestHandover:
         claim = context.storage.store.claim(context.study.study_id, context.worker.worker_id, lease_s=60)
         assert claim is not None
         asked = context.study.ask(lambda trial_id: context.storage.store.attach(claim, trial_id))
-        attempt = TrialRunner(context, replace(claim, trial_id=asked.trial_id), asked, lambda: None)
-        assert not attempt.advance(context.evaluations.rungs[0])
-        handover = TrialMigration(context)
-        handover.offer(attempt)
-        return context, attempt, handover
+        runner = TrialRunner(context, replace(claim, trial_id=asked.trial_id), asked, lambda: None)
+        assert not runner.advance(context.evaluations.rungs[0])
+        migration = TrialMigration(context)
+        migration.offer(runner)
+        return context, runner, migration
 
     @staticmethod
     def accepted(context: WorkerContext) -> TrialRunner | None:
@@ -182,12 +184,12 @@ class TestHandover:
     def test_the_former_holder_lets_go(
         self, join: Join, offered: tuple[WorkerContext, TrialRunner, TrialMigration]
     ) -> None:
-        context, attempt, handover = offered
+        context, runner, migration = offered
         other = self.accepted(join("moments"))
         assert other is not None
         with pytest.raises(LeaseLost):
-            handover.withdraw(attempt)
-        assert (other.images, other.candidate) == (attempt.images, attempt.candidate)
+            migration.withdraw(runner)
+        assert (other.images, other.candidate) == (runner.images, runner.candidate)
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # Optuna says so where a step is reported twice
             assert not other.active.report(other.images, other.candidate.score)
@@ -198,10 +200,10 @@ class TestHandover:
     def test_a_trial_that_was_withdrawn_is_not_given(
         self, join: Join, offered: tuple[WorkerContext, TrialRunner, TrialMigration]
     ) -> None:
-        context, attempt, handover = offered
-        handover.withdraw(attempt)
+        context, runner, migration = offered
+        migration.withdraw(runner)
         assert self.accepted(join("moments")) is None
-        attempt.prune()
+        runner.prune()
         assert context.study.trials()[0].state is State.PRUNED
 
     def test_a_study_that_is_deleted_while_its_trial_is_taken_over(
@@ -225,17 +227,17 @@ class TestHandover:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """Its holder took it up, reached another rung and offered it again, all between two of our steps."""
-        context, attempt, _ = offered
+        context, runner, _ = offered
         here = join("moments")
         accept = here.storage.store.accept
         best = HeadScore(loss=0.01, accuracy=0.999)
         scores = Scores(heads={"first_digit": best, "second_digit": best}, joint=0.999)
         later = Point(
-            images=2 * attempt.images, seconds=9.0, learning_rate=0.1, train=scores, validation=scores
+            images=2 * runner.images, seconds=9.0, learning_rate=0.1, train=scores, validation=scores
         )
 
         def overtaken(claim: Claim, worker_id: str, *, lease_s: float) -> Claim | None:
-            context.storage.store.add_point(attempt.active.trial_id, later)
+            context.storage.store.add_point(runner.active.trial_id, later)
             return accept(claim, worker_id, lease_s=lease_s)
 
         monkeypatch.setattr(here.storage.store, "accept", overtaken)

@@ -344,11 +344,11 @@ class TestWork:
                 raise MemoryError
             return trials_module.learn(*arguments, **more)
 
-        def save(_attempt: object) -> None:
+        def save(_runner: object) -> None:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
         monkeypatch.setattr("search.worker.trial_runner.learn", learn)
-        monkeypatch.setattr("search.worker.trial_runner.SAVE_EVERY_S", 1e9)
+        monkeypatch.setattr("search.worker.trial_runner.CHECKPOINT_EVERY_S", 1e9)
         monkeypatch.setattr("search.worker.trial_runner.TrialRunner.save", save)
         with pytest.raises(WornOut):
             work(here, stop=lambda: False)
@@ -388,9 +388,9 @@ class TestWork:
         parked: list[int] = []
         park = TrialRunner.park
 
-        def noted(attempt: TrialRunner) -> None:
-            parked.append(attempt.active.number)
-            park(attempt)
+        def noted(runner: TrialRunner) -> None:
+            parked.append(runner.active.number)
+            park(runner)
 
         monkeypatch.setattr("search.worker.trial_runner.TrialRunner.park", noted)
         curves = []
@@ -590,7 +590,9 @@ class TestReaper:
             storage.store.renew(claim, lease_s=lease_s)
         assert study.trials()[0].state is State.RUNNING
 
-    def test_who_could_not_look_has_seen_nothing(self, storage: Storage, mnist: Mnist, clock: Clock) -> None:
+    def test_a_reaper_that_could_not_read_has_seen_nothing(
+        self, storage: Storage, mnist: Mnist, clock: Clock
+    ) -> None:
         """The database was away, for the holder's renewals too: the holder gets its time."""
         study = self._study(storage, mnist)
         claim, _ = self._claimed(storage, study)
@@ -602,7 +604,7 @@ class TestReaper:
         storage.store.renew(claim, lease_s=LEASE_S)
         assert self._looks(reaper, clock, seconds=0.9 * LEASE_S) == 0
 
-    def test_a_look_that_an_outage_held_up_has_seen_nothing(
+    def test_a_check_that_an_outage_held_up_has_seen_nothing(
         self, storage: Storage, mnist: Mnist, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The database went away in the middle of the look, and comes back to reaper and holder at once."""

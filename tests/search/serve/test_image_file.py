@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from search.errors import ConfigError, UsageError
-from search.serve.picture import read_picture
+from search.serve.image_file import read_image
 
 SEVEN = np.zeros((28, 28), dtype=np.uint8)
 SEVEN[6:9, 8:20] = 200
@@ -22,7 +22,7 @@ SEVEN[9:22, 14] = 90
 
 
 def read(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
-    picture = read_picture(path, height=28, width=28)
+    picture = read_image(path, height=28, width=28)
     assert picture.pixels.dtype == np.uint8
     assert picture.pixels.shape == (28, 28)
     return picture.pixels, picture.notes
@@ -176,7 +176,7 @@ def test_there_is_no_such_file(tmp_path: Path) -> None:
         ("seven.gif", "GIF", "is no PNG and no JPEG"),
     ],
 )
-def test_what_is_no_picture_is_refused(tmp_path: Path, name: str, content: object, words: str) -> None:
+def test_what_is_no_image_is_refused(tmp_path: Path, name: str, content: object, words: str) -> None:
     path = tmp_path / name
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -188,6 +188,6 @@ def test_what_is_no_picture_is_refused(tmp_path: Path, name: str, content: objec
         read(path)
 
 
-def test_a_folder_is_no_picture(tmp_path: Path) -> None:
+def test_a_folder_is_no_image(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read as a picture"):
         read(tmp_path)

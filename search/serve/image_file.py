@@ -52,7 +52,7 @@ FAINT = 32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Picture:
+class ReadImage:
     """A picture that fits."""
 
     pixels: np.ndarray
@@ -61,7 +61,7 @@ class Picture:
     """what was done to it, a sentence each"""
 
 
-def read_picture(path: Path, *, height: int, width: int) -> Picture:
+def read_image(path: Path, *, height: int, width: int) -> ReadImage:
     """Reads a PNG or JPEG file as light ink on black, `height` x `width` pixels.
 
     Colours become grey, transparency gets a ground, dark ink on a light ground is inverted, a larger picture
@@ -113,7 +113,7 @@ def read_picture(path: Path, *, height: int, width: int) -> Picture:
         small = Image.fromarray(grey).resize((width, height), Image.Resampling.BOX)
         grey = np.asarray(small, dtype=np.uint8)
         notes.append(f"It was made smaller, from {columns}×{rows} to {width}×{height} pixels.")
-    return Picture(pixels=grey, notes=tuple(notes))
+    return ReadImage(pixels=grey, notes=tuple(notes))
 
 
 def _read(path: Path) -> bytes:
