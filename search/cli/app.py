@@ -14,7 +14,21 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from search.cli import compare, confirm, data, delete, export, hand_over, look, predict, report, run, upgrade
+from search.cli import (
+    compare,
+    confirm,
+    dashboard,
+    data,
+    delete,
+    doctor,
+    export,
+    look,
+    predict,
+    repeat,
+    report,
+    run,
+    upgrade,
+)
 from search.cli.printing import say
 from search.errors import ConfigError, TuneError, exit_code
 from search.redaction import redact_output, redacted, traceback_text
@@ -46,7 +60,9 @@ run.register(app)
 look.register(app)
 compare.register(app)
 confirm.register(app)
-hand_over.register(app)
+dashboard.register(app)
+repeat.register(app)
+doctor.register(app)
 export.register(app)
 delete.register(app)
 predict.register(app)

@@ -1,6 +1,4 @@
-"""`tune dashboard`, `repeat` and `doctor`: hand a study to another program, try whether a trial can be
-repeated, say what this machine offers.
-"""
+"""`tune repeat`: trains a recorded trial once more and prints whether its curve is the same."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ import typer
 
 from search.cli.options import JSONOption, StorageOption, StudyArgument, print_json, storage_url
 from search.cli.phrases import duration, fraction, percent
-from search.cli.printing import print_facts, say
+from search.cli.printing import say
 
 if TYPE_CHECKING:
     from search.records import Point
@@ -18,34 +16,8 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands."""
-    app.command("dashboard")(dashboard)
+    """Adds the command."""
     app.command("repeat")(repeat)
-    app.command("doctor")(doctor)
-
-
-def dashboard(
-    port: Annotated[int, typer.Option(help="TCP port; 0: any that is free.", min=0, max=65535)] = 8080,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on. It has no login and can delete: keep it local.")
-    ] = "127.0.0.1",
-    storage: StorageOption = None,
-) -> None:
-    """Opens optuna-dashboard on the storage, also during a run."""
-    from search.serve.sender import only_here
-    from search.service.dashboard import serve
-
-    if not only_here(host):
-        say(
-            f"Careful: at {host} whoever reaches this machine can change and delete studies without a login; "
-            "`--host 127.0.0.1` keeps it to yourself.",
-            err=True,
-        )
-
-    def ready(url: str) -> None:
-        typer.echo(f"optuna-dashboard is at {url} (Ctrl-C ends it)", err=True)
-
-    serve(storage_url(storage), host=host, port=port, ready=ready)
 
 
 def repeat(
@@ -113,17 +85,3 @@ def _print_repeated(done: Repeated) -> None:
         typer.echo(f"  {name:<14} {'unknown' if then is None else then} then, {now} now")
     if done.restored is not None:
         say(f"Its weights are there again, {done.restored.where}.")
-
-
-def doctor(storage: StorageOption = None, json: JSONOption = False) -> None:
-    """Checks this machine: versions, processor, data, storage. Exit code 1 if something is wrong."""
-    from search.service.doctor import examine
-
-    findings = examine(storage_url(storage))
-    if json:
-        print_json([{"check": f.check, "ok": f.ok, "finding": f.finding} for f in findings])
-    else:
-        width = max(len(finding.check) for finding in findings)
-        print_facts([(f"{'ok ' if f.ok else 'BAD'}  {f.check:<{width}}", f.finding) for f in findings])
-    if not all(finding.ok for finding in findings):
-        raise typer.Exit(1)
