@@ -76,7 +76,7 @@ NETWORKS: dict[str, tuple[Reference, Signature]] = {
 }
 
 Contender = Callable[[int], object]
-"""Trains so many steps."""
+"""Trains the given number of steps."""
 
 
 class Synthetic:
@@ -228,7 +228,7 @@ def matmul_peak() -> float:
 
 
 def speed(contender: Contender, steps: int, clock: Callable[[], float]) -> float:
-    """Images per second of that clock, over so many steps of a batch of 64."""
+    """Images per second of that clock, over the given number of steps of a batch of 64."""
     began = clock()
     contender(steps)
     return 64 * steps / (clock() - began)
@@ -263,7 +263,7 @@ class Measured:
 
 
 def measure(name: str, *, rounds: int, seconds: float) -> Measured:
-    """One network within about so many seconds, a tenth of them for the usual loop on all threads."""
+    """One network within about the given seconds, a tenth of them for the usual loop on all threads."""
     reference, signature = NETWORKS[name]
     torch.set_num_threads(1)
     pays = bfloat16_pays(choose_device("cpu"), family_of(reference.model))

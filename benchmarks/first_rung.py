@@ -10,7 +10,7 @@ the space to a whole epoch), and evaluates it with batch-norm statistics that we
 - augmented: computed from the last images that were trained on, as they were augmented,
 - plain: computed from training images of the same kind that were not augmented.
 
-All scores are of validation. The rows are kept as JSON lines: the same command goes on where it was stopped,
+All scores are of validation. The rows are kept as JSON lines: the same command continues where it stopped,
 and with rows for every network it only prints the tables.
 """
 
@@ -247,7 +247,7 @@ def print_batches(rows: list[dict[str, Any]], names: list[str]) -> None:
 
 
 def print_thirds(rows: list[dict[str, Any]], names: list[str], last: str) -> None:
-    """Whom ASHA would let go on."""
+    """Whom ASHA would let continue."""
     ranked = sorted(rows, key=lambda row: -row["scores"][last])
     best, after = ranked[: len(rows) // 5], sum(r["batch"] == SEARCHED[1] for r in ranked[: len(rows) // 3])
     print(

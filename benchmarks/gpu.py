@@ -6,7 +6,7 @@ Three Markdown tables, in this order:
 2. images per second of the reference configurations and of a larger network, direct and recorded, in short
    turns after one another;
 3. seconds until `tune run --task twodigit --trials 100 --device cuda` has ended, start of the command
-   included, its best trial, and the most memory that the GPU held meanwhile (whoever's), by workers.
+   included, its best trial, and the most memory that the GPU held meanwhile (of all processes), by workers.
 
 Without a GPU it says so and ends with 1. docs/decisions/008 has the tables.
 

@@ -212,7 +212,7 @@ def bulk(connection: Connection, table: object, rows: Sequence[Mapping[str, obje
 
 
 def make(storage: Storage, name: str, n: int, sampler: str = "tpe", pruner: str = "asha") -> Study:
-    """The study of that name with n trials in it, set up to go on."""
+    """The study of that name with n trials in it, set up to continue."""
     study = Study.create(storage, name, spec(sampler, pruner), 10 * n + 10_000)
     assert study is not None
     if n:

@@ -122,7 +122,7 @@ def one_life(storage: Storage, study: Study, weights: BestWeights, clock: Clock,
 
 
 def lives(storage: Storage, study: Study, n: int, folder: Path) -> Clock:
-    """So many trials, after three that warm up: caches, prepared statements, imports."""
+    """`count` trials, after three that warm up: caches, prepared statements, imports."""
     record = storage.store.study(study.study_id)
     assert record is not None
     weights = BestWeights(artifacts=Artifacts.of(folder, record), store=storage.store, new_in="folder")

@@ -4,7 +4,7 @@ benchmarks/versus_plain.py races it against `tune run`. The shape is that of pyt
 optuna/optuna-examples: a DataLoader over single examples, an nn.Module made of what the trial suggests, TPE,
 the median pruner, a report on the whole of validation after each of ten epochs, study.optimize with torch's
 default threads. Pictures, splits, search space and the published networks that open the study are tune's own,
-so that they cannot drift apart; what becomes of a trial's settings is written here:
+so that they cannot drift apart; the use of a trial's settings is written here:
 
 - Pairs that are the same every epoch and never move are composed and normalised once. Others are composed
   one by one when the DataLoader asks, fresh ones of two digits drawn independently.

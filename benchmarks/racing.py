@@ -38,7 +38,7 @@ def nobody(_runs: Sequence[Sequence[float]], _leader: int) -> list[int]:
 
 
 def paired_t(level: float) -> Rule:
-    """Drops whoever is behind the leader by a one-sided paired t test."""
+    """Drops each candidate behind the leader by a one-sided paired t test."""
 
     def rule(runs: Sequence[Sequence[float]], leader: int) -> list[int]:
         n = len(runs[leader])
@@ -75,7 +75,7 @@ def paired_t_pooled(level: float) -> Rule:
 
 
 def signs(runs: Sequence[Sequence[float]], leader: int) -> list[int]:
-    """Drops whoever lost on every seed so far: the smallest p of a sign or Wilcoxon test, 1/2^n."""
+    """Drops candidates that lost on every seed so far: the smallest p of a sign or Wilcoxon test, 1/2^n."""
     return [
         place
         for place, mine in enumerate(runs)

@@ -177,7 +177,7 @@ def run_plain(seed: int, limit_s: float, stop: bool, folder: Path) -> tuple[Foun
 
 
 class Database:
-    """tune's database while the run goes on, opened for reading only."""
+    """tune's database while the run continues, opened for reading only."""
 
     def __init__(self, path: Path) -> None:
         if new := set(reports.columns.keys()) - REPORT:
@@ -372,8 +372,8 @@ def main() -> None:
     parser.add_argument("--tune-seconds", type=float, default=600, help="limit of each run of tune")
     parser.add_argument("--tune-trials", type=int, default=10_000, help="target of each run of tune")
     parser.add_argument("--only", choices=SIDES, help="run this side only")
-    parser.add_argument("--stop-at-crossing", action="store_true", help="do not go on to the limit")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keeps each run; goes on where it ended")
+    parser.add_argument("--stop-at-crossing", action="store_true", help="do not continue to the limit")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keeps each run; continues where it ended")
     arguments = parser.parse_args()
     load()  # says what to do where MNIST is not in the cache
     record = Record(

@@ -1,4 +1,4 @@
-"""A running average of a network's weights: what is judged, kept and handed over instead of the last step."""
+"""A running average of a network's weights: what is evaluated, kept and exported instead of the last step."""
 
 import copy
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ class Average:
         return {"updates": torch.tensor(self.updates), **self.network.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Goes on where `state` was taken. Raises KeyError or RuntimeError where it is of another network."""
+        """Continues where `state` was taken. Raises KeyError or RuntimeError for one of another network."""
         weights = dict(state)
         self.updates = int(weights.pop("updates"))
         self.network.load_state_dict(weights)

@@ -52,7 +52,7 @@ class CudaGraph:
 class Captured:
     """A step that is done directly a few times and by replaying a graph from then on.
 
-    All batches must have the shapes of the first. Where recording fails the step goes on directly, with a
+    All batches must have the shapes of the first. Where recording fails the step continues directly, with a
     warning: slower, and right.
     """
 

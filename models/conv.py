@@ -116,7 +116,7 @@ class ConvConfig:
         return tuple(sizes)
 
     def check_training(self, image: tuple[int, int, int], batch_size: int) -> None:
-        """Raises ImageTooSmall where such images, so many in a batch, cannot be trained on.
+        """Raises ImageTooSmall where such images, `batch_size` at once, cannot be trained on.
 
         Batch normalization takes the deviation of a channel over batch and pixels: torch refuses a single
         value. Before the last pooling there are always more.

@@ -47,7 +47,7 @@ class Tally:
 
     BATCHES = 50
     ROWS = 16_384
-    """Counted when so many batches or rows have gathered: at most a few megabytes are kept."""
+    """Counted when this many batches or rows have gathered: at most a few megabytes are kept."""
 
     def __init__(self, signature: Signature, device: torch.device, *, keep_right: bool = False) -> None:
         """keep_right: a bit for each example and head is kept beside the sums."""

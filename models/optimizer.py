@@ -154,7 +154,7 @@ class Optimizer:
         return {"steps": self._steps, **moments}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Goes on where `state` was taken. Raises KeyError or RuntimeError where it is of another network.
+        """Continues where `state` was taken. Raises KeyError or RuntimeError where it is of another network.
 
         The moments keep their layout (channels_last or not), whatever that of the state: the kernels walk
         memory, so it must be their parameter's.

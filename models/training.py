@@ -95,9 +95,9 @@ class TrainingConfig:
     """Share of the steps so far over which the weights are averaged before they are judged, below 1; 0: the
     weights as they are. See models.averaging.Average."""
     norm_images: int = field(default=0, repr=False)
-    """The averaged weights are evaluated with batch-norm statistics computed from the last so many training
+    """The averaged weights are evaluated with batch-norm statistics computed from the last N training
     images, as augmented, where that happens before NORM_UNTIL of a pass; rounded up to whole batches of
-    NORM_BATCH. 0: with the average of the statistics. Training goes on with the average either way."""
+    NORM_BATCH. 0: with the average of the statistics. Training continues with the average either way."""
 
     def __post_init__(self) -> None:
         whole("batch_size", self.batch_size, low=1)
@@ -165,7 +165,7 @@ class Training:
         self.training_seconds = 0.0
         self.average = Average(self.network, config.averaging) if config.averaging else None
         self._renormalized: Network | None = None
-        """The average with statistics of its own, from an evaluation until training goes on."""
+        """The average with separate statistics, from an evaluation until training continues."""
         self.tally = Tally(network.signature, self.device)
         self.dropout = torch.Generator(self.device).manual_seed(seed)
         for module in network.modules():
@@ -258,7 +258,7 @@ class Training:
         """Gives the judged network statistics of its own, where the config asks for them at this milestone.
 
         So early the average spans weights that differ much, and the average of their statistics is not the
-        statistics of the averaged weights (docs/decisions/028). They are kept apart: what training goes on
+        statistics of the averaged weights (docs/decisions/028). They are kept apart: what training continues
         with and saves is untouched, and the images are read from the stream by their place, so that the same
         training, interrupted or not, evaluates the same network.
         """
@@ -314,7 +314,7 @@ class Training:
             )
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Contiguous CPU copies of everything that a new object needs to go on bit for bit.
+        """Contiguous CPU copies of everything that a new object needs to continue bit for bit.
 
         At a report or between two batches.
         """
@@ -335,7 +335,7 @@ class Training:
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Goes on where `state` was taken. Raises KeyError or RuntimeError where it is of another network."""
+        """Continues where `state` was taken. Raises KeyError or RuntimeError for one of another network."""
         self.network.load_state_dict(_under("network.", state))
         self.optimizer.load_state_dict(_under("optimizer.", state))
         if self.average is not None:

@@ -84,7 +84,7 @@ class StudySpec:
     confirms: str | None = None
     """name of the study whose leaders this one trains on fresh seeds; None: this one searches"""
     widen: float = 1.0
-    """a confirmation gives its leaders so many times the channels and units that they had in the search"""
+    """factor of the channels and units of a confirmation's leaders, relative to the search"""
     compositions: int = 0
     """times that each validation digit takes each place of an image in the validation set; 0: the fixed set
     on which searches choose"""
@@ -110,7 +110,7 @@ class StudyRecord:
     """every configuration of its discrete space was tried: no more trials come. A store does not know"""
 
     def is_finished(self, trials: int) -> bool:
-        """Whether a study with so many finished trials has all that it will ever have."""
+        """Whether a study with this number of finished trials is finished."""
         return trials >= self.target_trials or self.exhausted
 
 
@@ -358,7 +358,7 @@ class CheckpointRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportRecord:
-    """A model that was handed over."""
+    """A model that was exported."""
 
     study_id: int
     trial_id: int

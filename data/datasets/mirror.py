@@ -1,4 +1,4 @@
-"""Downloads one MNIST file over HTTP(S), and goes on where an interrupted download stopped.
+"""Downloads one MNIST file over HTTP(S), and continues where an interrupted download stopped.
 Half a download is kept beside the place of the file.
 """
 

@@ -40,7 +40,7 @@ FILES: dict[str, str] = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-"""File name → SHA-256 of the uncompressed file. Only these bytes are MNIST, whoever hands them over."""
+"""File name → SHA-256 of the uncompressed file. Only these bytes are MNIST, from any source."""
 
 SHAPES: dict[str, tuple[int, ...]] = {
     "train-images-idx3-ubyte": (60_000, 28, 28),

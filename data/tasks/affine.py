@@ -10,7 +10,7 @@ from torch.nn import functional
 TURN_DEGREES = 10.0
 STRETCH = 0.1
 SLANT = 0.1
-"""What strength 1 means: turned by up to so many degrees either way, each axis longer or shorter by up to a
+"""What strength 1 means: turned by up to this many degrees either way, each axis longer or shorter by up to a
 tenth, slanted by up to a tenth of a pixel to the side for each pixel down. In the manner of Simard et al.
 2003 (ICDAR) and Cireşan et al. 2010 (arXiv 1003.0358), without their elastic deformations."""
 
@@ -22,7 +22,7 @@ class Affine:
     strength: float
     """Of turn, stretch and slant, in units of the constants above."""
     reach: int
-    """Moved by up to so many whole pixels each way, too."""
+    """Moved by up to this many whole pixels each way, too."""
     size: int = 28
     """Of the square images, pixels."""
 

@@ -111,7 +111,7 @@ class Task(ABC):
     epochs: float
     """Budget of one trial unless somebody says otherwise."""
     early_evaluations: int
-    """Evaluations within the first epoch of a trial: after 1/2, 1/4, … of it, so many."""
+    """Evaluations within the first epoch of a trial: this many, after 1/2, 1/4, … of it."""
     references: Mapping[str, Settings] = MappingProxyType({})
     """Published configurations by name, every setting of theirs given. They are the first trials of a study,
     so that it shows what it gained over them."""

@@ -85,7 +85,7 @@ class FiniteSet:
     """
 
     rows: Rows
-    """In the fixed order, shuffled once by whoever made them."""
+    """In the fixed order, shuffled once by their maker."""
     compose: Callable[..., Batch]
     """The tensors of some Rows → those images; numbers (N, scored) if the task has numbers."""
     scored: int = 1

@@ -40,7 +40,7 @@ class Basis:
 
 
 def searched(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """The trials that the search proposed. References have settings of their own; what was interrupted is
+    """The trials that the search proposed. References have fixed settings; what was interrupted is
     proposed once more."""
     return [
         trial

@@ -81,7 +81,7 @@ class Equal:
     after_images: float | None
     after_seconds: float | None
     expected: float | None
-    """expected best of so many complete trials that the search proposed, in random order; None: it has none.
+    """expected best of n complete trials that the search proposed, in random order; None: it has none.
     A pruned trial's score is of a shorter training, and is not mixed with these"""
 
 

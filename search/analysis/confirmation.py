@@ -71,7 +71,7 @@ class Gap:
     seeds: int
     """that both share; 0 on the test set, where two networks are compared"""
     comparisons: int
-    """the intervals of so many gaps hold together in 95 of 100 repetitions (Bonferroni)"""
+    """the intervals of this number of gaps hold together in 95 of 100 repetitions (Bonferroni)"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,7 +138,7 @@ class Confirmation:
 
     @property
     def widen(self) -> float:
-        """So many times the channels and units of the search has each leader; references have the same."""
+        """Factor of each leader's channels and units relative to the search; references have the same."""
         return self.confirming.spec.widen
 
     @property

@@ -6,7 +6,7 @@ by the differences of their pairs. From the third seed on, no more seeds are spe
 of Maron and Moore (1994, "Hoeffding races") with the paired t test of Birattari et al. (2002, "A racing
 algorithm for configuring metaheuristics"); Optuna's WilcoxonPruner is the same idea with another test, which
 cannot reach 95 % before the sixth pair. What the rule saves and loses was measured: docs/decisions/010. It
-decides what is trained; what is said to be better takes intervals over seeds and digits (two_way.py).
+decides what is trained; which candidate is better takes intervals over seeds and digits (two_way.py).
 """
 
 from __future__ import annotations

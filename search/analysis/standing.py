@@ -248,7 +248,7 @@ def _gaps(stand: Stand, chosen: Candidate, candidates: Sequence[Candidate]) -> t
 
 
 def _share(comparisons: int) -> float:
-    """How often the interval of one gap among so many has to hold.
+    """How often the interval of one gap among all `comparisons` has to hold.
 
     The chosen one has the best mean: it is called better or not, hardly ever worse, so that Bonferroni's
     share of the 5 % belongs to one side of the interval. Together they err less than that

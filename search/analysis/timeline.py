@@ -5,7 +5,7 @@ which all reports were written; not the moment of a report. Under ASHA a trial w
 for longer than it trains, so that its beginning plus its training time can be far too early. Order settles
 it: a report is at least its training time after the one before of the same trial, no earlier than any report
 before it and no later than any after it, nor than the end of its trial. What remains open is the span from
-`earliest_s` to `seconds`; whoever wants one number takes the latter, which credits no study too soon.
+`earliest_s` to `seconds`; as one number use the latter, which credits no study too soon.
 """
 
 from __future__ import annotations
@@ -146,10 +146,10 @@ class _Known:
 
     @classmethod
     def of(cls, track: Track, by_number: Mapping[int, Track]) -> _Known:
-        """A repetition that goes on from a save reports the points up to there as they were."""
+        """A repetition that continues from a checkpoint reports the points up to there as they were."""
         before = by_number.get(track.retry_of) if track.retry_of is not None else None
         images, seconds = taken_over(track.points, before.points if before else ())
-        # A trial whose worker vanished was ended by whoever noticed, perhaps days later.
+        # A trial whose worker vanished was ended by the worker that noticed, perhaps days later.
         known_end = track.finished is not None and track.failure is not Failure.WORKER_DIED
         assert track.started is not None
         return cls(
@@ -163,7 +163,7 @@ class _Known:
 
     @property
     def trained_s(self) -> float:
-        """Seconds of its own training up to its last report."""
+        """Seconds of this trial's training up to its last report."""
         return max(0.0, self.track.points[-1].seconds - self.taken_s) if self.track.points else 0.0
 
     def between_s(self, one: int, other: int) -> float:
@@ -225,8 +225,8 @@ def _spans(
 def taken_over(
     curve: Sequence[Point] | Sequence[Measured], before: Sequence[Point] | Sequence[Measured]
 ) -> tuple[int, float]:
-    """(training images, seconds) up to which a repetition goes on from the trial `before` it; (0, 0.0) where
-    it began anew. It reports the points up to its save as they were."""
+    """(training images, seconds) from which a repetition continues the trial `before` it; (0, 0.0) where it
+    began from the start. It reports the points up to its checkpoint as they were."""
     old = {(point.images, point.seconds) for point in before}
     shared = [point for point in curve if (point.images, point.seconds) in old]
     return (shared[-1].images, shared[-1].seconds) if shared else (0, 0.0)

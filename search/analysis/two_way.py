@@ -37,7 +37,7 @@ Intervals = Mapping[str, tuple[float, float]]
 """(low, high) of "mean", of each head, of "joint", as fractions."""
 
 SEEDS = 3
-"""At least so many seeds, or nothing is said about a difference."""
+"""The least number of seeds for a statement about a difference."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,9 +144,9 @@ def mean(scores: Scores, digits: Digits, *, chosen_of: int = 1, searched: int = 
     The digits' part is Wilson's, for as many independent examples as have this variance: it never shrinks to
     nothing and is longer towards the middle. One seed: the interval of this very network on other digits.
 
-    chosen_of: it has the best mean of so many. searched: those were chosen among so many on the same digits,
-    with other seeds. The lower end holds for all of them together (Bonferroni); for none the upper end is too
-    low.
+    chosen_of: it has the best mean of this number. searched: they were chosen among this number on the same
+    digits, with other seeds. The lower end holds for all of them together (Bonferroni); for none the upper
+    end is too low.
     """
     found = parts(scores, digits)
     p, least = found.mean, len(np.unique(digits))
@@ -195,9 +195,9 @@ def difference(
 ) -> Estimate:
     """Mean of `one` less that of `other` on the same seeds and examples, with its interval.
 
-    chosen_of: `one` was chosen among so many on the same digits, with other seeds; the digits' part of the
-    interval holds for all of them together. step: by how much one answer changes the score of an example, 1
-    over the number of heads. One answer more on each side is assumed (Agresti and Min 2005), or the interval
+    chosen_of: `one` was chosen among this number on the same digits, with other seeds; the digits' part of
+    the interval holds for all of them together. step: by how much one answer changes the score of an
+    example, 1 over the number of heads. One answer more on each side is assumed (Agresti and Min 2005), or the interval
     of networks that hardly differ is too short.
     """
     found = parts(one - other, digits)

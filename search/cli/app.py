@@ -38,7 +38,7 @@ ORDER = (
     *("report", "compare", "confirm", "export", "predict", "demo"),
     *("repeat", "dashboard", "delete", "upgrade", "data", "doctor"),
 )
-"""The commands in the order of a user's day: search, look, hand over, look after it."""
+"""The commands in the order of a user's day: search, inspect, export, maintain."""
 
 
 class _InOrder(TyperGroup):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 SETTINGS = 6
-"""So many of a candidate's settings fit a line; `tune trials` has them all."""
+"""Number of a candidate's settings that fit a line; `tune trials` has them all."""
 
 
 TopOption = Annotated[int, typer.Option(help="Leaders that are trained again, beside the references.")]
@@ -31,7 +31,7 @@ EpochsOption = Annotated[
 ]
 WidenOption = Annotated[
     float | None,
-    typer.Option(help="So many times the channels and units for the leaders: 1.25, 1.5. Costs their square."),
+    typer.Option(help="Factor of the leaders' channels and units: 1.25, 1.5. Costs its square."),
 ]
 WorkersOption = Annotated[
     int | None, typer.Option(help="Local processes; default: one a core, four on a GPU.")
@@ -62,7 +62,7 @@ def confirm(
 
     The leaders are ranked, and the winner is evaluated on the test set once.
 
-    Stopped, it goes on with the same command. `tune worker STUDY.confirm` helps from another machine. With
+    Stopped, it continues with the same command. `tune worker STUDY.confirm` helps from another machine. With
     more --seeds or a larger --top later, what is there is kept; with another --epochs, --widen or
     --precision a new confirmation begins, on the same seeds.
     """

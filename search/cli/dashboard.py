@@ -28,8 +28,8 @@ def dashboard(
 
     if not only_here(host):
         say(
-            f"Careful: at {host} whoever reaches this machine can change and delete studies without a login; "
-            "`--host 127.0.0.1` keeps it to yourself.",
+            f"Careful: at {host} anyone who reaches this machine can change and delete studies without a "
+            "login; `--host 127.0.0.1` keeps it to yourself.",
             err=True,
         )
 

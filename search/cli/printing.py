@@ -46,7 +46,7 @@ def say(text: str, *, err: bool = False) -> None:
 
 
 def print_facts(rows: Sequence[tuple[str, str]], *, indent: str = "") -> None:
-    """Prints a line for each (name, words), on stdout; long words go on below their beginning."""
+    """Prints a line for each (name, words), on stdout; long words continue below their beginning."""
     room = max((len(name) for name, _ in rows), default=0)
     width = columns(sys.stdout)
     for name, words in rows:

@@ -83,7 +83,7 @@ PrunerOption = Annotated[
 TimeoutOption = Annotated[
     float | None,
     typer.Option(
-        help="End after so many seconds; towards the end no trials begin, so that the best are finished."
+        help="End after this many seconds; towards the end no trials begin, so that the best are finished."
     ),
 ]
 TargetOption = Annotated[
@@ -132,7 +132,7 @@ def run(
 ) -> None:
     """Searches: makes or resumes a study and works on it.
 
-    It ends when as many trials are finished as --trials asks for. The same command goes on with a study.
+    It ends when as many trials are finished as --trials asks for. The same command continues with a study.
     """
     from search.cli.progress import fetching, starting, watching
 
@@ -289,9 +289,9 @@ def _ending(result: RunResult) -> str:
                 f"in {duration(seen.elapsed_s)}."
             )
         case "nothing to do":
-            more = f"`tune run` with --trials {counts.finished + 50} would go on."
+            more = f"`tune run` with --trials {counts.finished + 50} would continue."
             if result.confirms:
-                more = f"`tune confirm {shlex.quote(result.confirms)}` with more --seeds would go on."
+                more = f"`tune confirm {shlex.quote(result.confirms)}` with more --seeds would continue."
             if counts.finished > seen.target_trials:
                 asked = f"more than the {seen.target_trials} asked for"
                 return f"{seen.study}: {counts.finished} trials are finished ({tally}), {asked}. {more}"
@@ -308,13 +308,13 @@ def _ending(result: RunResult) -> str:
         case "timeout":
             return (
                 f"{seen.study}: time is up after {counts.finished} of {seen.target_trials} trials ({tally}); "
-                "the same command goes on."
+                "the same command continues."
             )
         case "target":
             return (
                 f"{seen.study}: a trial has the accuracy asked for, so no more were begun; {counts.finished} "
                 f"are finished ({tally}) after {duration(seen.elapsed_s)}. Without --target the same command "
-                "goes on."
+                "continues."
             )
         case "detached":
             return f"{seen.study}: the study is open for {seen.target_trials} trials; no worker was started."

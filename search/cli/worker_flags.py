@@ -15,7 +15,7 @@ from search.worker.options import DeviceName, EngineName, WorkerOptions
 def _options(
     threads: Annotated[int, typer.Option(help="Threads of each worker.")] = 1,
     trial_timeout: Annotated[
-        float | None, typer.Option(help="Fail a trial that takes so many seconds.")
+        float | None, typer.Option(help="Fail a trial that takes longer, in seconds.")
     ] = None,
     stall_timeout: Annotated[
         float, typer.Option(help="Replace a worker that reports nothing for so long.")

@@ -39,7 +39,7 @@ class LocalLauncher(AbstractContextManager["LocalLauncher"]):
         self._device = device
 
     def room(self, threads: int) -> int:
-        """One worker a core, also where each has several threads: whoever asks for threads counts workers.
+        """One worker a core, also where each has several threads: --threads counts threads per worker.
         With GPUs at most WORKERS_PER_GPU for each of them. Raises DeviceUnavailable."""
         from models.gpus import count_gpus
 
@@ -56,7 +56,7 @@ class LocalLauncher(AbstractContextManager["LocalLauncher"]):
         return _SpreadOverGPUs(gpus, LocalWorker) if gpus > 1 else LocalWorker
 
     def __exit__(self, *_error: object) -> None:
-        """Nothing is left to be closed: whoever started workers ends them."""
+        """Nothing is left to be closed: the pool ends its workers."""
 
 
 class _SpreadOverGPUs:

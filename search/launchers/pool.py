@@ -10,7 +10,7 @@ from search.launchers.base import Place, WorkerHandle
 from search.worker.process import WorkerConfig
 
 RESTARTS, WITHIN_S = 8, 120.0
-"""So many workers that died are replaced within so many seconds; one more is a crash loop: the pool stops.
+"""The pool replaces this many dead workers within this many seconds; one more is a crash loop: it stops.
 Settings that take every worker down are left alone after four (search.study.study.DEATHS and the first): two
 such trials do not end a run. Workers that were lost with their machine do not count."""
 
@@ -94,5 +94,5 @@ class WorkerPool:
 
     @property
     def _dying(self) -> bool:
-        """Whether so many have died lately that another one is a crash loop."""
+        """Whether one more death would be a crash loop."""
         return sum(time.monotonic() - death < WITHIN_S for death in self._deaths) >= RESTARTS

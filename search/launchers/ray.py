@@ -178,7 +178,7 @@ def refused(cluster: Cluster, options: WorkerOptions, storage_url: str) -> str |
         return "--device cuda: the Ray cluster has no GPU; leave it out."
     if options.threads > max(cluster.cpus, default=0):
         return (
-            f"--threads {options.threads}: no machine of the Ray cluster has so many CPUs; the largest has "
+            f"--threads {options.threads}: no machine of the Ray cluster has as many CPUs; the largest has "
             f"{max(cluster.cpus, default=0):g}."
         )
     return None

@@ -1,6 +1,6 @@
 """The process that talks to Ray for a run: connects, starts workers on the cluster, tells how they are.
 
-The only module that imports Ray, and in a process of its own: Ray prints on the standard output of its
+The only module that imports Ray, and in a separate process: Ray prints on the standard output of its
 driver whatever happens to the cluster, takes over its signals, waits minutes for an address that does not
 answer, and exits silently when the cluster's head is lost.
 """
@@ -122,8 +122,8 @@ class _Actor:
         self._place: Place | None = None
         self._end: WorkerExit | None = None
         self._nodes = _living_nodes()
-        # Spread, so that the loss of one machine costs few. Ray shall not restart it: whoever starts this one
-        # must know that it died, to queue its trials again and to see a crash loop.
+        # Spread, so that the loss of one machine costs few. Ray shall not restart it: the run must know
+        # that it died, to queue its trials again and to see a crash loop.
         self._actor = (
             ray.remote(_Worker)
             .options(
@@ -177,7 +177,7 @@ class _Worker:
         self._end: WorkerExit | None = None
 
     def begin(self, config: WorkerConfig) -> tuple[Place, WorkerExit | None]:
-        """Sets to work; asked a second time, it goes on."""
+        """Starts the work; a second call changes nothing."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, args=(config,), name="worker", daemon=True)
             self._thread.start()

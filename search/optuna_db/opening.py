@@ -78,7 +78,7 @@ def look(engine: Engine, *, create: bool, plain: bool = False) -> Found:
         if path.exists():
             _refuse_no_file(path)
         elif create:
-            # Connecting would make the file; leave that to whoever means it.
+            # Connecting would make the file; only commands that create a database may do that.
             return NOTHING
         else:
             raise NoStorage(f"There is no storage {where}; `tune run` makes one, --storage names another.")

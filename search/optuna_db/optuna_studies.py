@@ -71,7 +71,7 @@ class OptunaStudies:
         """
         query = select(tables.studies.c.study_id).where(tables.studies.c.study_name == name)
         with self.database.write() as connection:
-            # No plain read before the row is locked: MySQL would go on to read what was there before it.
+            # No plain read before the row is locked: MySQL would continue to read what was there before it.
             on_file = connection.dialect.name == "sqlite"
             is_new = on_file and connection.execute(query).first() is None
             put(connection, tables.studies, ("study_name",), [{"study_name": name}], replace=False)

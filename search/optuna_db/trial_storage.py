@@ -25,7 +25,7 @@ from search.store.opened_file import FileId
 class TrialStorage(TrialWriting):
     """For one thread of one process: see TrialWriting.
 
-    A pickled one is opened again, as a storage of its own; rules, history and guards do not travel.
+    A pickled one is opened again, as a separate storage; rules, history and guards do not travel.
     """
 
     def __init__(self, backend: RDBStorage, trials: OptunaTrials, *, maximizing: bool = False) -> None:

@@ -38,7 +38,7 @@ def _sentences(found: Confirmation) -> Iterator[str]:
     if chosen is None or found.best_run is None:
         done, wanted = found.finished_runs, found.wanted
         if done < wanted or not all(each.dropped or each.reference for each in found.candidates):
-            yield f"{done} of {wanted} runs are finished; `tune confirm {quote(found.study)}` goes on."
+            yield f"{done} of {wanted} runs are finished; `tune confirm {quote(found.study)}` continues."
         else:
             yield "Nothing can be chosen: every candidate is out."
         return

@@ -17,7 +17,7 @@ from search.report.markdown import plain, sparkline, table
 from search.report.words import hardware, percent, widened
 
 CURVE_ROWS = 16
-"""Points of a learning curve in its table; of a longer one, every so many."""
+"""Points of a learning curve in its table; of a longer one, a subset."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -189,7 +189,7 @@ def _on_ground(path: Path, image: Image, notes: list[str]) -> Image:
         raise UsageError(f"{path} is wholly transparent: there is nothing to read.")
     shades = np.asarray(image.convert("L"), dtype=np.float64)
     visible = float((shades * alpha).sum() / alpha.sum())
-    # A border that can be seen through is ground, what is visible is ink. Else the border's shade goes on.
+    # A border that can be seen through is ground, what is visible is ink. Else the border's shade continues.
     white = visible < 128 if _border(alpha) < 0.5 else _border(shades) >= 128
     ground = images.new("RGBA", image.size, "white" if white else "black")
     notes.append(f"It is transparent: it was laid on {'white' if white else 'black'}.")

@@ -58,7 +58,7 @@ def refusal(asked: str | None, origin: str | None, *, host: str, address: str) -
 
 
 def names_us(asked: str | None, *, host: str) -> bool:
-    """Whether a Host header calls this machine by a name of its own, where the server listens on `host`.
+    """Whether a Host header has a name of this machine, where the server listens on `host`.
 
     An address cannot be pointed elsewhere, so that any will do where others are let in; a foreign name
     could lead here from anywhere.

@@ -1,7 +1,7 @@
 """Trains the leaders of a search again on fresh seeds, and has the chosen one tested.
 What came of it is read and put in words elsewhere (search.service.read_confirmation).
 
-A confirmation is a study of its own, whose trials are queued before it begins: each candidate on each seed.
+A confirmation is a separate study, whose trials are queued before it begins: each candidate on each seed.
 Claims, leases, saves and helpers on other machines are those of every study.
 """
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 WIDEST = 8
-"""Leaders can be widened so many times; beyond, it is not the network any more that was found."""
+"""The largest factor for the leaders; beyond, it would no longer be the network that was found."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +57,7 @@ class ConfirmRequest:
     epochs: float | None = None
     """budget of each run; None: as in the confirmation begun last, else CONFIRM_FACTOR times the search's"""
     widen: float | None = None
-    """so many times the channels and units for the leaders; None: as in the one begun last, else 1"""
+    """factor of the leaders' channels and units; None: as in the one begun last, else 1"""
     precision: PrecisionName | None = None
     """of each run; None: as in the confirmation begun last, else the search's"""
     options: WorkerOptions
@@ -90,7 +90,7 @@ def confirm(
     cannot be had. A look that was taken before is not taken again.
 
     Raises UsageError and ConfigError before anything is changed, Interrupted after a signal (the same request
-    goes on), TuneError where there is nothing to confirm or run after run fails.
+    continues), TuneError where there is nothing to confirm or run after run fails.
     """
     check_request(request)
     refuse_foreign(storage_url, request.study)
@@ -124,13 +124,13 @@ def _candidates(trials: Sequence[TrialRecord], record: StudyRecord, top: int) ->
     if record.spec.confirms is not None:
         raise UsageError(
             f"{record.name} is itself a confirmation; "
-            f"`tune confirm {shlex.quote(record.spec.confirms)}` goes on with it."
+            f"`tune confirm {shlex.quote(record.spec.confirms)}` continues with it."
         )
     leaders = racing.leaders(trials, top)
     if not leaders:
         raise TuneError(
             f"There is nothing to confirm in {record.name} yet: no trial but references is finished. "
-            f"`tune run --task {record.spec.task} --study {shlex.quote(record.name)}` goes on."
+            f"`tune run --task {record.spec.task} --study {shlex.quote(record.name)}` continues."
         )
     return [trial.number for trial in (*leaders, *racing.references(trials))]
 
@@ -202,7 +202,7 @@ def _queue(
 ) -> StudyRecord:
     """Queues what is asked for beyond what there is, seed by seed; returns the study with its new target.
 
-    A candidate that is out is queued like the others: whoever takes such a run ends it at once.
+    A candidate that is out is queued like the others: the worker that takes such a run ends it at once.
     """
     there = _asked(study)
     everybody = list(dict.fromkeys([*candidates, *sorted({run.candidate for run in there})]))
@@ -213,7 +213,7 @@ def _queue(
             if run not in there and trial is not None:  # an earlier candidate's rows may have been edited
                 settings = widened(trial.settings, 1 if trial.reference else record.spec.widen)
                 study.queue_confirming(run, settings, reference=trial.reference)
-    # Another command may ask for more at this very moment: whoever writes last has counted everything.
+    # Another command may ask for more at this very moment: the last writer has counted everything.
     target = -1
     while target != (now := len(_asked(study)) + _finished_in_vain(study)):
         storage.store.set_target(study.study_id, target := now)

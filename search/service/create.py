@@ -77,7 +77,7 @@ def create_or_resume(storage: Storage, request: RunRequest, dataset: Provenance)
     if record.spec.confirms is not None:
         raise UsageError(
             f"{request.name} is the confirmation of {record.spec.confirms}, with nothing to search: "
-            f"`tune confirm {shlex.quote(record.spec.confirms)}` goes on with it."
+            f"`tune confirm {shlex.quote(record.spec.confirms)}` continues with it."
         )
     _refuse_conflicts(request, record.spec, dataset)
     target = request.trials or record.target_trials
@@ -148,7 +148,7 @@ def _refuse_conflicts(request: RunRequest, spec: StudySpec, dataset: Provenance)
     if differences:
         raise ConfigError(
             f"The study {request.name} exists and differs from this request: {'; '.join(differences)}. "
-            "Give --study another name for a new search, or leave the options out to go on with this one."
+            "Give --study another name for a new search, or leave the options out to continue with this one."
         )
 
 

@@ -61,7 +61,7 @@ def delete(
         if not agree(_losses(storage, study, record, files)):
             return None
         if not force:
-            _refuse_in_use(storage, record)  # whoever was asked may have taken his time
+            _refuse_in_use(storage, record)  # the answer to the question may have taken long
         files = files_of(storage.store, record, storage.location)  # workers may have joined meanwhile
         if not delete_study(storage.trials.database, record.study_id, created=record.created):
             raise TryAgain(f"{name} was deleted or made again meanwhile; nothing was deleted now.")

@@ -276,13 +276,13 @@ def _stopped_while_away(signals: Signals) -> Iterator[None]:
             raise
         raise _interrupted(
             signals.received,
-            "while the storage did not answer; whoever works on the study next looks after it",
+            "while the storage did not answer; the next run or worker of the study handles it",
         ) from error
 
 
 def _interrupted(signal_number: int, when: str, so_far: str = "") -> Interrupted:
     name = signal.Signals(signal_number).name
-    return Interrupted(f"Stopped by {name} {when}; the same command goes on.{so_far}", signal_number)
+    return Interrupted(f"Stopped by {name} {when}; the same command continues.{so_far}", signal_number)
 
 
 def _so_far(seen: Snapshot, interrupted: int, confirms: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Hands over a trained network as a folder that other programs load."""
+"""Exports a trained network as a folder that other programs load."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Quantised:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exported:
-    """What was handed over."""
+    """The export that was written."""
 
     folder: Path
     study: str
@@ -229,7 +229,7 @@ def _checkpoint(storage_url: str, found: FoundTrial) -> CheckpointRecord:
         raise UsageError(f"{called} failed{why}; `tune trials {quote(name)}` lists those that did not.")
     if not trial.state.is_finished:
         raise UsageError(
-            f"{called} is {trial.state.value}, not finished; `tune worker {quote(name)}` goes on."
+            f"{called} is {trial.state.value}, not finished; `tune worker {quote(name)}` continues."
         )
     with open_reading(storage_url) as storage:
         kept = {each.trial_id: each for each in storage.store.checkpoints(found.record.study_id)}

@@ -243,7 +243,7 @@ def best_in(storage: Reading, name: str) -> Best:
             beside = f" (the reference {reference.reference} has {percent(reference.value)})"
         raise TuneError(
             f"The study {name} has no complete {which} yet{beside}; "
-            f"`tune run` or `tune worker {shlex.quote(name)}` goes on."
+            f"`tune run` or `tune worker {shlex.quote(name)}` continues."
         )
     point = best_point(storage.store.curve(trial.trial_id))
     if point is None:

@@ -6,7 +6,7 @@ SQLite's locks do not hold across machines, and two that write damage the file. 
   Claims that stand still for a lease are those of a host that is gone: it keeps nobody out.
 - A run or a worker that finds another host at work is refused before it writes.
 - Hosts that start at the same time find out while they work. The host of the worker that joined the study
-  first goes on (in several studies: the first study), all others end.
+  first continues (in several studies: the first study), all others end.
 
 A container counts as a host, and so does a machine before it was booted again.
 """

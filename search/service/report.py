@@ -64,7 +64,7 @@ def gather(storage_url: str, name: str) -> Material:
     if best is None or best.trial_id not in whole.curves:
         raise TuneError(
             f"Nothing can be reported of the study {name} yet, no trial has come to a result; "
-            f"`tune run` or `tune worker {shlex.quote(name)}` goes on."
+            f"`tune run` or `tune worker {shlex.quote(name)}` continues."
         )
     return Material(
         study=record,
@@ -124,7 +124,7 @@ def drawn(record: StudyRecord, trials: Sequence[TrialRecord]) -> frozenset[int]:
 
 
 def command(record: StudyRecord) -> str:
-    """The command that makes the same study from nothing; a space of one's own comes as a file beside it."""
+    """The command that makes the same study from nothing; its own space comes as a file beside it."""
     spec = record.spec
     model = spec.space.get(FAMILY)
     family = model if isinstance(model, str) else "all"

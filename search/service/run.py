@@ -1,4 +1,4 @@
-"""The ways into a run: a study of one's own, somebody else's, or whatever is open."""
+"""The ways into a run: a new study, an existing one, or all open ones."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def run(
     done before the first snapshot, which may take seconds.
 
     Raises UsageError and ConfigError before anything is changed, Interrupted after a signal (the study is
-    then in order and the same request goes on), TuneError where trial after trial fails.
+    then in order and the same request continues), TuneError where trial after trial fails.
     """
     locate(storage_url)  # refused before anything is fetched
     request, known = _with_task(request, storage_url)
@@ -183,7 +183,7 @@ def serve(
                     continue
             except TryAgain as error:
                 tell(str(error))
-            except TaskAbsent as error:  # other studies go on
+            except TaskAbsent as error:  # other studies continue
                 assert name is not None, "it is the study's task"
                 tell(f"{name}: {error}")
                 shelved[name] = time.monotonic()

@@ -65,7 +65,7 @@ class Watched:
         self._held: dict[str, set[int]] = {}
         """trials that each worker has begun and not ended"""
         self._turned: dict[str, float] = {}
-        """when that changed: who ends a trial goes on with one that may have waited for long"""
+        """when that changed: a worker that ends a trial continues with one that may have waited for long"""
         self._looked_s = 0.0
         self._reader = reader_of(storage, record)
         self._space = space_of(record)

@@ -314,7 +314,7 @@ NORM_IMAGES = 512
 """`StudySpec.norm_images` of a new study (docs/decisions/028)."""
 
 CONFIRM_FACTOR = 2
-"""`tune confirm` trains for so many times the epochs of the search's trials (docs/decisions/017)."""
+"""`tune confirm` trains for this multiple of the epochs of the search's trials (docs/decisions/017)."""
 
 
 def families_of(model: str) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ _NO_FLOAT = 10**300
 
 _KEY = r"""(?:"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+'|(?<![\w-])[\w-]++)"""
 _LONG_KEY = re.compile(rf"(?:{_KEY}[ \t]*+\.[ \t]*+){{20}}")
-"""A dotted key of so many parts means nothing here, and tomllib takes gigabytes for one of 30,000: it keeps
+"""A dotted key of this many parts means nothing here, and tomllib takes gigabytes for one of 30,000: it keeps
 each of its beginnings."""
 
 

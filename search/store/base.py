@@ -121,7 +121,7 @@ class Store(ABC):
 
     @abstractmethod
     def offer(self, claim: Claim) -> None:
-        """Lets any worker without work `accept` the claim and go on with its trial. Raises LeaseLost.
+        """Lets any worker without work `accept` the claim and continue with its trial. Raises LeaseLost.
 
         Its holder keeps it meanwhile, and must `withdraw` before anything else is done about the trial.
         """
@@ -265,11 +265,11 @@ class Store(ABC):
 
     @abstractmethod
     def add_export(self, export: ExportRecord) -> None:
-        """Remembers that a model was handed over. The same export again is ignored."""
+        """Records an export for good. An equal record that is there already is left as it is."""
 
     @abstractmethod
     def exports(self, study_id: int) -> list[ExportRecord]:
-        """What was handed over of a study, oldest first."""
+        """The exports of a study, oldest first."""
 
     @abstractmethod
     def close(self) -> None:

@@ -47,7 +47,7 @@ _OF_A_HEAD = ("train/loss", "train/accuracy", "validation/loss", "validation/acc
 
 
 def copy_some(connection: Connection, trials: int) -> int:
-    """Copies the reports of so many trials whose reports are not all there yet; returns how many trials.
+    """Copies the reports of at most `most` trials whose reports are not all there yet; returns how many.
 
     A number that cannot be read stays unreadable: readers say what is wrong with such a trial.
     """

@@ -26,7 +26,7 @@ _NOTHING = (math.nan, math.nan)
 """Bounds that no number is between."""
 
 Metrics = Mapping[str, Any]
-"""Metrics as they were read, by name: whoever edits a row may have put anything there."""
+"""Metrics as they were read, by name: another program may have put anything there."""
 
 Report = tuple[int, int, float, Metrics]
 """(trial, step, seconds, metrics) of a row."""

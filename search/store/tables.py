@@ -101,7 +101,7 @@ offers = Table(
     metadata,
     Column("claim_id", _Key, primary_key=True, autoincrement=False),
     Column("study_id", _Key, nullable=False),
-    # An offer holds as long as this is the claim's token: whoever takes the claim over voids it.
+    # An offer holds as long as this is the claim's token: the worker that takes over the claim voids it.
     Column("token", String(32), nullable=False),
 )
 

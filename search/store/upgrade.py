@@ -1,7 +1,7 @@
 """Numbered migrations: brings a database of an older tune to the schema that this one reads.
 
 Adding a step: raise tables.SCHEMA_VERSION, write a function here, enter it in STEPS. A step does a part of
-its work at each call and returns whether it is finished. On a server every call is a transaction of its own,
+its work at each call and returns whether it is finished. On a server every call is a separate transaction,
 so that a step that copies rows can be resumed and locks nothing for long; on SQLite all of them are one. A
 step must bear being done twice, because MySQL ends a transaction with every change of a table.
 """
@@ -71,7 +71,7 @@ def _reports(connection: Connection) -> bool:
 
 
 TRIALS_AT_ONCE = 1000
-"""So many trials have their reports copied in one transaction."""
+"""Number of trials whose reports are copied in one transaction."""
 
 STEPS: Mapping[int, Callable[[Connection], bool]] = {
     2: _test_evaluations_and_exports,

@@ -21,7 +21,7 @@ Identity = tuple[tuple[str, object], ...]
 """What is the same for two trials of one configuration, and different for those of two."""
 
 MOST = 20_000
-"""Of a larger space the configurations are not listed. No search has so many trials."""
+"""Of a larger space the configurations are not listed. No search has that number of trials."""
 
 
 _LAYERS: Mapping[str, tuple[Callable[..., tuple[int, ...]], tuple[str, ...]]] = {

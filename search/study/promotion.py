@@ -1,4 +1,4 @@
-"""What a worker does next with the trials in its hands: which goes on, which waits, which ends.
+"""What a worker does next with its trials: which one continues, which ones wait, which ones end.
 
 `Asha` is asynchronous successive halving that promotes (Li et al. 2020, "A system for massively parallel
 hyperparameter tuning", arXiv 1810.05934, algorithm 2): every trial gets a little, and a worker that is free
@@ -7,10 +7,10 @@ new one. Optuna's SuccessiveHalvingPruner can only stop, so its first trials go 
 yet to compare them with.
 
 Two things are added. A sampler that learns makes nearly every new trial better than most old ones, and all
-of them would go on: so a rung passes on no more than 1/eta of the trials that it has seen (of those that are
-on their way to the next rung in other workers' hands nothing is known), and a trial waits until it is the
+of them would continue: so a rung passes on no more than 1/eta of the trials that it has seen (those on their
+way to the next rung in other workers are unknown), and a trial waits until it is the
 best of those that wait. And a search of a fixed number of trials has an end: once no new one
-begins, the least advanced goes on first, as in synchronous halving, so that nobody is trained to the end
+begins, the least advanced continues first, as in synchronous halving, so that nobody is trained to the end
 before it was compared with all that came as far.
 """
 
@@ -23,7 +23,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
-    """A trial that stands at a rung and could go on."""
+    """A trial that stands at a rung and could continue."""
 
     number: int
     rung: int
@@ -39,7 +39,7 @@ class Decision:
     """What to do next."""
 
     go: int | None
-    """the trial that goes on to its next rung; None: none of them, a new trial is due"""
+    """the trial that continues to its next rung; None: none of them, a new trial is due"""
     end: tuple[int, ...]
     """trials without prospects"""
 
@@ -53,17 +53,17 @@ class Promotion(Protocol):
 
     @property
     def finalists(self) -> int:
-        """Once no new trial can begin, so many go on to the end in any case; 0: each does by itself."""
+        """Once no new trial can begin, this many continue to the end in any case; 0: each by itself."""
 
     def decide(self, candidates: Sequence[Candidate], scores_at: ScoresAt, *, drained: bool) -> Decision:
         """What a worker that holds these candidates does next. drained: no new trial can begin.
 
-        A drained worker is told to go on or to end each of its candidates sooner or later.
+        A drained worker is told to continue or to end each of its candidates sooner or later.
         """
 
 
 class OneAtATime:
-    """Every trial goes on until it is complete or a pruner stops it."""
+    """Every trial continues until it is complete or a pruner stops it."""
 
     finalists = 0
 
@@ -79,11 +79,11 @@ class Asha:
     rungs: tuple[int, ...]
     """images seen at each decision, rising; the last is a trial's whole budget"""
     eta: int = 3
-    """one in so many goes on from each rung"""
+    """one in this many continues from each rung"""
     finalists: int = 2
-    """once no new trial can begin, so many go on from every rung in any case"""
+    """once no new trial can begin, this many continue from every rung in any case"""
     patience: int = 2
-    """a trial ends when so many times the places of those who go on are taken by better ones"""
+    """a trial ends when better ones take this multiple of the places of those that continue"""
     waiting: int = 4
     """trials that wait in one worker's hands, not counting would-be finalists; beyond that the least
     advanced end"""
@@ -113,7 +113,7 @@ class Asha:
         ending += sorted(waiting, key=_progress, reverse=True)[self.waiting :]
         if drained and not going:
             going = [candidate for candidate in candidates if candidate.reference]
-        # While new trials begin, whoever is ahead goes on, as in ASHA. Once none does, whoever is behind: so
+        # While new trials begin, the trial that is ahead continues, as in ASHA. Then the one behind does: so
         # each rung knows its best before any of them is trained to the end.
         order = _behind if drained else _progress
         first = max(going, key=order, default=None)
@@ -123,12 +123,12 @@ class Asha:
 
 
 def _progress(candidate: Candidate) -> tuple[int, float, int]:
-    """The further a trial got and the better it is there, the sooner it goes on."""
+    """The further a trial got and the better it is there, the sooner it continues."""
     return candidate.rung, candidate.score, -candidate.number
 
 
 def _behind(candidate: Candidate) -> tuple[int, float, int]:
-    """The less far a trial got, and the better it is there, the sooner it goes on."""
+    """The less far a trial got, and the better it is there, the sooner it continues."""
     return -candidate.rung, candidate.score, -candidate.number
 
 

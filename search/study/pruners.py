@@ -25,7 +25,7 @@ _STARTUP_TRIALS = 5
 """Median and percentile judge nobody before this many trials have finished."""
 
 _FACTOR = 2
-"""ASHA's rungs are so many times the images apart (docs/decisions/005)."""
+"""Factor between the images of ASHA's rungs (docs/decisions/005)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +35,7 @@ class Pruning:
     pruner: BasePruner
     """asked at every report; can only stop a trial"""
     promotion: Promotion
-    """asked at every rung which of a worker's trials goes on"""
+    """asked at every rung which of a worker's trials continues"""
     rungs: tuple[int, ...]
     """training images seen where `promotion` is asked, rising to the whole budget"""
 

@@ -42,7 +42,7 @@ from search.study.usable import Judge, fault_of_curve, usual_heads
 from tune.space import Space
 
 FEW = 20
-"""So many leaders are read at a time until one of them can be used."""
+"""Number of leaders that are read at a time until one of them can be used."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -48,7 +48,7 @@ METRIC = "validation accuracy"
 """What the search maximises: the mean of the heads' accuracies."""
 
 DEATHS = 3
-"""When so many repetitions of a trial took their workers with them, it is not repeated once more."""
+"""After this number of repetitions that took their workers with them, a trial is not repeated once more."""
 
 
 class StudyDeleted(TuneError):
@@ -127,7 +127,7 @@ class ActiveTrial:
     def report(self, images: int, best_score: float, point: Point | None = None) -> bool:
         """Tells the pruner the best score so far (monotone) after `images` training images.
 
-        `point` joins the learning curve in the same transaction. What was said of so many images before
+        `point` joins the learning curve in the same transaction. What was said of `images` images before
         stands. Returns whether the trial is hopeless beside the others.
         """
         also = None if point is None else partial(self._storage.store.add_point, self.trial_id, point)
@@ -252,7 +252,7 @@ class Study:
         """Makes the study, its references (settings by name) queued; None where there is one of that name.
 
         All of it or nothing, Optuna's side and ours: nobody ever meets a study without its spec, or without
-        its references, whoever was killed while making it.
+        its references, also if its maker was killed.
         """
         if find_id(storage.trials, name) is not None:
             return None
@@ -339,7 +339,7 @@ class Study:
         return any(self._judge.fault(trial) is None for trial in waiting)
 
     def rejoin(self, trial_id: int) -> ActiveTrial:
-        """A trial that another worker has begun, to go on with.
+        """A trial that another worker has begun, to continue with.
 
         Raises StudyDeleted where it is gone, and LeaseLost where it was edited and cannot be used any more.
         """

@@ -44,9 +44,9 @@ class Artifacts:
         return self.root / f"{self.study_id:04d}-{words}-{_mark(self.created)}"
 
     def checkpoint(self, number: int, images: int) -> Path:
-        """Where trial `number` keeps the weights that it had after so many images.
+        """Where trial `number` keeps the weights that it had after `images` images.
 
-        Each moment has a file of its own: who drops a row from the database and then removes its file cannot
+        Each time has its own file: a worker that deletes a row from the database and then its file cannot
         meet better weights there, which another worker has just written and not yet noted.
         """
         return self.folder / f"trial-{number:05d}-{images}.safetensors"

@@ -36,11 +36,11 @@ READ_BYTES = 2**20
 
 
 class WeightsMissing(TuneError):
-    """No weights are where the database says. The message goes on after a colon."""
+    """No weights are where the database says. The message continues after a colon."""
 
 
 class WeightsDamaged(TuneError):
-    """The weights that were read are not those that were written. The message goes on after a colon."""
+    """The weights that were read are not those that were written. The message continues after a colon."""
 
 
 def place_for_new_weights(location: Location) -> KeptIn:
@@ -198,7 +198,7 @@ class BestWeights:
         claim: Claim | None = None,
         answers: Answers | None = None,
     ) -> CheckpointRecord:
-        """Keeps the weights that a trial had after so many images, in place of its earlier ones.
+        """Keeps the weights that a trial had after `images` images, in place of its earlier ones.
 
         content: of a checkpoint file. claim: under which the trial is trained; None: it has ended. answers:
         of these weights on validation; None: not known. Raises LeaseLost once the claim has passed on or the
@@ -261,7 +261,7 @@ class BestWeights:
         return content.getvalue()
 
     def _copy(self, checkpoint: CheckpointRecord, target: BinaryIO) -> None:
-        """Chunk by chunk. What was verified is what is in the copy, whatever becomes of the original."""
+        """Chunk by chunk. The copy has the bytes that were verified, also if the original changes."""
         place, found = self._place_of(checkpoint), hashlib.sha256()
         length = 0
         try:

@@ -20,7 +20,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Leases:
-    """Renews the claims that a worker holds, from a thread of its own, until the block is left.
+    """Renews the claims that a worker holds, from a separate thread, until the block is left.
 
     A renewal that fails because the database is away is tried again at the next turn; one that fails
     because the claim has changed hands makes it `lost`.

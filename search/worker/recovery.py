@@ -26,9 +26,9 @@ class Reaper:
     """Watches the claims of one study.
 
     A holder is gone when its claim was seen unchanged for a whole lease, by this process's own monotonic
-    clock. No other clock is asked: the database's may jump, another machine's may be wrong. Whoever looks
-    only now and then, or could not look because the database was away, has seen nothing: the time counts
-    from the next look.
+    clock. No other clock is asked: the database's may jump, another machine's may be wrong. A reaper that
+    reads rarely, or could not read because the database was away, has seen nothing: the time counts from
+    its next read.
     """
 
     def __init__(

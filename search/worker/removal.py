@@ -174,7 +174,7 @@ def delete_folder(folder: Path) -> str | None:
 def delete_orphans(storage: Storage) -> list[Remaining]:
     """Deletes rows and files of the studies that only Optuna's side has lost; returns what remains of them.
 
-    Files first: whoever is killed in between leaves the rows, by which the next one finds the files.
+    Files first: a process that is killed in between leaves the rows, by which the next one finds the files.
     """
     left = []
     for study_id in orphaned_studies(storage.trials.database):

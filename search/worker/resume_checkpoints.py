@@ -1,5 +1,5 @@
-"""Where a trial stands, on disk, so that one that was cut short goes on there: in any worker that reaches
-the study's folder.
+"""Resume checkpoints: the state of a trial on disk, from which any worker that reaches the study's folder
+continues it.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ class StopPolicy:
         target: float = math.inf,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """images: of a trial that is trained to its end. finalists: so many are at once when a search comes
-        to its close; 0: the study's rule has no close. left_s: until the run is ended; infinite: no limit.
+        """images: of a trial that is trained to its end. finalists: number of trials at once when a search
+        comes to its close; 0: it has no close. left_s: until the run is ended; infinite: no limit.
         target: validation accuracy that is good enough on every head; infinite: none is."""
         self._study, self._store = study, store
         self._images, self._finalists, self._target = images, finalists, target

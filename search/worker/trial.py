@@ -22,7 +22,7 @@ from search.worker.spec import TrialSpec, signature_of
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checked:
-    """A training stream that asks, before every batch, whether to go on.
+    """A training stream that asks, before every batch, whether to continue.
 
     `check` ends the trial by raising: for a signal, a lost lease or a spent time limit. This way the
     training loop needs no callbacks and still stops within one step.
@@ -49,7 +49,7 @@ class Step:
 
     point: Point
     network: Network
-    """with the weights that were judged; training goes on and changes them"""
+    """with the weights that were evaluated; training continues and changes them"""
     answers: Answers
     """of these weights on validation"""
 
@@ -62,7 +62,7 @@ class Learning:
     network: Network
     """what is trained"""
     state: Callable[[], dict[str, Tensor]]
-    """copies of all that `learn` needs to go on from here, as of the call: between any two batches"""
+    """copies of all that `learn` needs to continue from here, as of the call: between any two batches"""
 
 
 def learn(

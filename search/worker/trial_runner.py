@@ -136,7 +136,7 @@ class TrialRunner:
             self._best_weights = {}
 
     def rejoin(self, curve: Sequence[Point]) -> bool:
-        """Takes in how far another worker has trained it; whether the save to go on from is here."""
+        """Takes in how far another worker has trained it; whether the resume checkpoint is here."""
         for point in curve:
             self._note(point)
         if self._best is None:
@@ -154,7 +154,7 @@ class TrialRunner:
         return EXAMPLES_BYTES + 4 * COPIES * self._learning.network.parameter_count
 
     def park(self) -> None:
-        """Saves where it stands and lets go of its memory; `advance` goes on from there, bit for bit.
+        """Saves where it stands and lets go of its memory; `advance` continues from there, bit for bit.
 
         For a trial that has just reached a rung. Raises OSError where there is no room.
         """
@@ -233,7 +233,7 @@ class TrialRunner:
     def _unparked(self) -> ResumeCheckpoint | None:
         """Where this trial was parked. If that save is damaged, an earlier one, and if need be none: then it
         trains, and reports, some of its way once more. A worker that was given up for gone, and was not, may
-        have left a later one: then it goes on from there, with that part of the curve."""
+        have left a later one: then it continues from there, with that part of the curve."""
         checkpoint = self.checkpoints.newest(self._fingerprint)
         if checkpoint is None or checkpoint.images != self.images:
             self._best, self.images = None, 0
@@ -242,7 +242,7 @@ class TrialRunner:
         return checkpoint
 
     def _resumed(self) -> ResumeCheckpoint | None:
-        """The save from which this trial goes on; the curve up to there is then this trial's too."""
+        """The checkpoint from which this trial continues; the curve up to there is then this trial's too."""
         checkpoint = self.checkpoints.newest(self._fingerprint)
         if checkpoint is None:
             return None
@@ -276,7 +276,7 @@ class TrialRunner:
     def _keep(self) -> None:
         """Writes the best weights and notes them in the database, if they are among the study's best.
 
-        What is not among the best now never will be. Whoever waits has been asked when it came to its rung.
+        What is not among the best now never will be. A waiting trial was decided when it came to its rung.
         """
         context, best = self._context, self._best
         if best is None or self._kept is best:

@@ -40,7 +40,7 @@ WAITING_BYTES_ON_GPU = 256_000_000
 """The same for a worker whose trials wait on a GPU: its memory is not what the machine is short of."""
 
 FAILURES_IN_A_ROW = 5
-"""So many failed trials, one after the other, mean that something is wrong with more than the trials."""
+"""This number of failed trials in a row means that the trials are not the cause."""
 
 _logger = logging.getLogger(__name__)
 
@@ -373,7 +373,7 @@ class WorkerLoop:
         try:
             action()
         except LeaseLost as error:
-            _logger.warning("%s", error)  # whoever has the claim now answers for the trial
+            _logger.warning("%s", error)  # the worker that has the claim now is responsible for the trial
             self._put_down(runner)
             return Outcome.LOST
         except (Stopping, WornOut, TuneError):

@@ -108,8 +108,8 @@ Open = Callable[..., AbstractContextManager[Browser]]
 
 @pytest.fixture(scope="session")
 def chromium() -> Open:
-    """chromium(width=…, height=…, mobile=…): a window. Where there is no Chromium, the test fails: whoever
-    runs browser tests wants to know."""
+    """chromium(width=…, height=…, mobile=…): a window. Without Chromium, the test fails: it
+    was asked for."""
     programs = ("chromium", "chromium-browser", "google-chrome")
     binary = next(filter(None, map(shutil.which, programs)), None)
     driver = shutil.which("chromedriver")

@@ -198,7 +198,7 @@ def test_a_slot_is_freed_where_its_trial_is_finished_no_more(storage: Storage, p
 def test_a_new_trial_has_no_past(tmp_path: Path, plain_spec: StudySpec) -> None:
     """SQLite gives its number to the next one too, and nothing deletes the orphans in between."""
     with open_storage(f"sqlite:///{tmp_path / 'studies.db'}") as storage:
-        goes_on, deleted = full(storage, "goes on", plain_spec), full(storage, "deleted", plain_spec)
+        goes_on, deleted = full(storage, "continues", plain_spec), full(storage, "deleted", plain_spec)
         store = storage.store
         [old] = store.claims(deleted.study_id)
         storage.optuna.delete_study(deleted.study_id)

@@ -44,7 +44,7 @@ def counting() -> Iterator[list[str]]:
 
 
 TRIALS = 4
-"""Among so many are some that TPE is left out of, and some for which it reads the history."""
+"""Among this number are some that TPE is left out of, and some for which it reads the history."""
 
 
 @pytest.mark.parametrize(("pruner", "report"), [("median", 9), ("asha", 2), ("none", 2)])

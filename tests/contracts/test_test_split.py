@@ -1,4 +1,4 @@
-"""The test split is touched in one place: whoever else could see it might choose by what he saw.
+"""The test split is touched in one place: code that could see it elsewhere might choose by it.
 
 The proof is over the text of every module of the three rooms: each way of naming the test split, and each
 way of getting at something without naming it, occurs only where the table below says. The benchmarks choose

@@ -53,7 +53,7 @@ class Mirror:
     url: str
     files: dict[str, bytes]
     cuts: list[int] = field(default_factory=list)
-    """Each entry makes one answer end after so many bytes, although more were promised."""
+    """Each entry makes one answer end after this number of bytes, although more were promised."""
     answers: list[bytes | None] = field(default_factory=list)
     """Each entry is the content of one answer, instead of the file's; None: 404."""
     ranges: bool = True

@@ -321,7 +321,7 @@ class Nemesis:
                 self._harm_storage()
 
     def thaw(self, *, everything: bool = False) -> None:
-        """Lets those go on whose time has come."""
+        """Lets those continue whose time has come."""
         for pid, until in list(self.frozen.items()):
             if everything or time.monotonic() > until:
                 del self.frozen[pid]

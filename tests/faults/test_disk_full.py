@@ -1,5 +1,5 @@
 """The disk is full while a trial is saved, and while the database is written: nothing is lost, a sentence
-says so, and the study goes on once there is room."""
+says so, and the study continues once there is room."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from search.store import tables
 from search.study.study import Study
 
 STRIDE = int(os.environ.get("TUNE_MOMENTS_STRIDE", "15"))
-"""Of the moments, one in so many is tried; 1: all of them, as `make soak` does."""
+"""Of the moments, one in this number is tried; 1: all of them, as `make soak` does."""
 
 
 @pytest.mark.timeout(600)

@@ -1,4 +1,4 @@
-"""A signal ends the very first command while it makes the database: the same command then goes on."""
+"""A signal ends the very first command while it makes the database: the same command then continues."""
 
 from __future__ import annotations
 

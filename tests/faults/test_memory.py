@@ -1,4 +1,4 @@
-"""A trial that needs more memory than there is: it fails, and a fresh process goes on with the next one."""
+"""A trial that needs more memory than there is: it fails, and a fresh process continues with the next one."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ NETWORK = build(MLPConfig(width=2), Signature(image=(1, 2, 2), heads=(("a", 2),)
 
 
 def accuracy(seed: int, images: int) -> float:
-    """What a trial with that seed scores after so many images: rising, and never the same for two seeds."""
+    """What a trial with that seed scores after `images` images: rising, and never the same for two seeds."""
     return (seed % 9973) / 9973 * images / (images + 5000)
 
 

@@ -90,7 +90,7 @@ def test_recorded_training_gives_the_same_numbers(training, name: str) -> None: 
 
 
 def test_recorded_steps_follow_the_schedule(training) -> None:  # type: ignore[no-untyped-def]
-    """A graph would go on for ever with the learning rate at which it was recorded, were it a number."""
+    """A graph would continue for ever with the learning rate at which it was recorded, were it a number."""
     config = TrainingConfig(
         batch_size=32, images=1600, optimizer=OptimizerConfig(name="adamw", lr=LR), schedule="one_cycle"
     )

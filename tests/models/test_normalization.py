@@ -155,7 +155,7 @@ class TestTraining:
             assert (mine.validation != other.validation) == (mine.images < EXAMPLES / 4)
             a, b = own.state_dict(), averaged.state_dict()
             del a["training.seconds"], b["training.seconds"]
-            assert same(a, b), "what is saved, random numbers too, and what training goes on with"
+            assert same(a, b), "what is saved, random numbers too, and what training continues with"
 
     @pytest.mark.parametrize("stop", [0, 1, 2, 3])
     def test_an_interrupted_training_reports_the_same(self, trained, stop: int) -> None:  # type: ignore[no-untyped-def]

@@ -1,4 +1,4 @@
-"""Rows that another program wrote or somebody edited: each command leaves them out, says so, and goes on."""
+"""Rows that another program wrote or edited: each command leaves them out, says so, and continues."""
 
 from __future__ import annotations
 

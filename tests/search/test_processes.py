@@ -73,7 +73,7 @@ class TestInterruption:
             caught_in_training(running, tmp_path, number)
             _, words = running.communicate(timeout=30)
             assert running.returncode == code, words
-            assert words.index("Stopping: the workers save") < words.index("the same command goes on")
+            assert words.index("Stopping: the workers save") < words.index("the same command continues")
             assert "1 trial was interrupted and is queued again." in words
             assert "Traceback" not in words
         rows = here("trials", "twodigit", "--json", cwd=tmp_path).parsed

@@ -67,14 +67,14 @@ def _answer(material: Material, found: Findings) -> Html:
 def _next(material: Material, found: Findings) -> Html:
     name, spec = quote(material.study.name), material.study.spec
     if not material.study.is_finished(material.counted.finished):
-        return safe(code(f"tune worker {name}"), " goes on with the search.")
+        return safe(code(f"tune worker {name}"), " continues with the search.")
     if spec.confirms is not None:
         return safe(code(f"tune report {quote(spec.confirms)}"), " has the ranking by the mean over seeds.")
     confirms = code(f"tune confirm {name}")
     if material.confirmation is None:
         told = safe(confirms, " trains the leaders again on fresh seeds and evaluates the test set once.")
     elif material.confirmation.choice is None:
-        told = safe(confirms, " goes on with the confirmation.")
+        told = safe(confirms, " continues with the confirmation.")
     else:
         told = safe(
             code(f"tune export {name} --out model"), " writes the confirmed network for other programs."

@@ -1,4 +1,4 @@
-"""A download goes on where it stopped, and no mirror is believed or waited for."""
+"""A download continues where it stopped, and no mirror is believed or waited for."""
 
 import gzip
 import re

@@ -65,7 +65,7 @@ def test_a_signal_is_obeyed_while_it_is_away(server: Any, start: Any, tmp_path: 
     _, words = running.communicate(timeout=60)  # of the two minutes that it would wait otherwise
     server.start()
     assert running.returncode == 143, words
-    assert "the same command goes on" in words
+    assert "the same command continues" in words
     again = start(*RUN, "--trials", "3", cwd=tmp_path, TUNE_STORAGE=url)
     out, words = again.communicate(timeout=200)
     assert again.returncode == 0, words

@@ -101,7 +101,7 @@ class TestEffects:
         assert list(seen)[-1] == "depth", "what matters comes first"
 
     def test_what_only_the_sampler_shows_has_no_effect(self) -> None:
-        """Dropout does nothing, but whoever has little of it has Adam, unless drawn at random."""
+        """Dropout does nothing, but trials with little of it have Adam, unless drawn at random."""
         draw, trials, found = random.Random(1), [], {}
         drawn = frozenset(range(0, 120, 3))
         for number in range(120):

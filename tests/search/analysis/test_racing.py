@@ -300,7 +300,7 @@ class TestConfirmation:
         found = stand(SEARCH, [*done, queued])
         assert not found.finished
         said = sentences(confirmation(found))
-        assert said[-1] == "4 of 5 runs are finished; `tune confirm s` goes on."
+        assert said[-1] == "4 of 5 runs are finished; `tune confirm s` continues."
 
     def test_a_winner_that_is_chosen_again(self) -> None:
         trials = [trial(0, 0.97), trial(1, 0.985)]
@@ -327,7 +327,7 @@ class TestConfirmation:
         whole, half = runs({1: [0.98, 0.98, 0.98]}), runs({2: [0.99, 0.99]})
         found = confirmation(stand(SEARCH, [*whole, *half], target=6))
         assert (found.chosen, found.best_run) == (None, None)
-        assert sentences(found)[-1] == "5 of 6 runs are finished; `tune confirm s` goes on."
+        assert sentences(found)[-1] == "5 of 6 runs are finished; `tune confirm s` continues."
 
     @pytest.mark.parametrize(
         ("scores", "said"),

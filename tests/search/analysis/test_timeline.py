@@ -127,7 +127,7 @@ class TestWhatCounts:
         ]
         found = timeline(tracks, [(100, 10), (101, 10), (101, 20)])
         assert (found.seconds, found.pauses) == (30 + 50, 1)
-        assert found.images == 20, "the repetition went on from image 10 and reported it again"
+        assert found.images == 20, "the repetition continued from image 10 and reported it again"
         assert found.training_s == 80
         assert [(mark.trial, mark.seconds) for mark in found.mean] == [(1, 30), (1, 80)]
 

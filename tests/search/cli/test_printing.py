@@ -91,7 +91,7 @@ class TestSentences:
         assert all(len(line) <= width for line in lines)
 
     def test_a_command_stays_on_one_line(self) -> None:
-        text = "The study is not finished yet; (`tune worker 'my study'` goes on), at 98.53 %, say."
+        text = "The study is not finished yet; (`tune worker 'my study'` continues), at 98.53 %, say."
         assert wrapped(text, 32) == [
             "The study is not finished yet;",
             "(`tune worker 'my study'` goes",

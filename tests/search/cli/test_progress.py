@@ -241,7 +241,7 @@ ENDED = RunResult(
 
 
 def test_the_accuracies_are_those_of_the_best_complete_trial(capsys: pytest.CaptureFixture[str]) -> None:
-    """A trial that was not finished may lead; it is not what the run hands over."""
+    """A trial that was not finished may lead; it is not the result of the run."""
     seen = replace(SEEN, best=LEADER, best_point=BETTER)
     _tell(replace(ENDED, snapshot=seen, gains=(), better_reference=None), json=False)
     said = capsys.readouterr().out

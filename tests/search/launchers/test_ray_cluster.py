@@ -165,7 +165,7 @@ def test_ctrl_c_saves_and_no_password_is_left_anywhere(
     began = time.monotonic()
     out, words = running.communicate(timeout=60)
     assert running.returncode == 130, words
-    assert "the same command goes on" in words
+    assert "the same command continues" in words
     rows = trials_of(database)
     assert [row["trial_id"] for row in rows if row["state"] == "RUNNING"] == []
     assert {row["failure"] for row in rows if row["state"] == "FAIL"} == {"interrupted"}

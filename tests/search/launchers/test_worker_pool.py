@@ -73,7 +73,7 @@ def pool(stage: list[Puppet]) -> WorkerPool:
     [
         (DIED, True, "its trials are queued again, and its place is not left empty"),
         (LOST, True, "so with one that went down with its machine"),
-        (WORN, True, "a new process goes on"),
+        (WORN, True, "a new process continues"),
         (WELL, False, "nothing is left to do"),
         (ENDED, False, "a new one would meet the same"),
         (None, False, "it is at work"),

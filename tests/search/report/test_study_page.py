@@ -142,7 +142,7 @@ class TestPage:
         given = made()
         study = replace(given.study, target_trials=500, exhausted=True)
         text = study_page(replace(given, study=study))
-        assert "goes on with the search" not in text
+        assert "continues with the search" not in text
         assert "<dt>What to do next?</dt><dd><code>tune confirm" in text
 
     def test_one_pruned_trial_makes_a_page(self) -> None:
@@ -152,7 +152,7 @@ class TestPage:
         assert "of the trials drawn at random only 0 can be compared" in text.replace("\u00a0", " ")
 
     def test_a_confirmation_compares_no_settings(self) -> None:
-        """Its runs are a few settings on several seeds: tests would take them for so many experiments."""
+        """Its runs are a few settings on several seeds: tests would take them for independent experiments."""
         given = made()
         spec = replace(given.study.spec, confirms="s", sampler="random")
         text = study_page(replace(given, study=replace(given.study, spec=spec)))

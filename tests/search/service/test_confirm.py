@@ -197,7 +197,7 @@ class TestFromBeginningToEnd:
         assert (found.confirmed_in, found.epochs) == ("twodigit.confirm-0.03", 0.03)
         assert len(found.test_evaluations) == 6
         assert "twice for models of this study" in " ".join(sentences(found))
-        assert confirm(seeds=2, epochs=None)[0] == found, "the one begun last goes on"
+        assert confirm(seeds=2, epochs=None)[0] == found, "the one begun last continues"
         read = confirmation(url, "twodigit")
         assert read is not None
         better, worse = sorted((found, shorter), key=mean_of_chosen, reverse=True)
@@ -356,7 +356,7 @@ class TestRefusals:
             (("confirm", "twodigit", "--widen", "0.5"), 2, "--widen must be from 1 to 8, not 0.5"),
             (("confirm", "twodigit", "--widen", "9"), 2, "--widen must be from 1 to 8, not 9"),
             (("confirm", "empty"), 1, "There is nothing to confirm in empty yet"),
-            (("confirm", "twodigit.confirm"), 2, "`tune confirm twodigit` goes on with it"),
+            (("confirm", "twodigit.confirm"), 2, "`tune confirm twodigit` continues with it"),
             (("run", "--task", "twodigit", "--study", "twodigit.confirm"), 2, "nothing to search"),
         ],
     )
@@ -439,7 +439,7 @@ def test_stopped_killed_and_done_by_two_at_once(
     os.killpg(stopped.pid, signal.SIGINT)
     _, words = stopped.communicate(timeout=60)
     assert stopped.returncode == 130, words
-    assert "the same command goes on" in words
+    assert "the same command continues" in words
     assert "Traceback" not in words
 
     killed, other = start(*ASKED, cwd=tmp_path), start(*ASKED, cwd=tmp_path)
@@ -455,12 +455,12 @@ def test_stopped_killed_and_done_by_two_at_once(
     assert len(ended) == 4 * 3
     assert all(state.is_finished for state in ended.values())
     runs = trials(url, "twodigit.confirm").trials
-    assert sum(run.state.is_finished for run in runs) == 4 * 3, "each run once, whoever died"
+    assert sum(run.state.is_finished for run in runs) == 4 * 3, "each run once, although workers died"
     assert len(again["looks"]) == 3, "one for the chosen run, one for each reference"
 
 
 def wait_for(folder: Path, *, complete: int) -> None:
-    """Until so many runs of the confirmation are complete, by a look at the file itself."""
+    """Until this number of runs of the confirmation is complete, read from the file itself."""
     deadline = time.monotonic() + 90
     query = (
         "SELECT count(*) FROM trials JOIN studies USING (study_id) "

@@ -343,4 +343,4 @@ def test_idle_connections_do_not_freeze_it_and_a_signal_ends_it(
 def test_an_address_that_others_reach_is_warned_of(finished: Path, here: Callable[..., Any]) -> None:
     done = here("dashboard", "--host", "192.0.2.1", cwd=finished)  # nobody's: reserved for documentation
     assert done.returncode == 2, "it is not an address of this machine"
-    assert "at 192.0.2.1 whoever reaches this machine can change and delete studies" in done.stderr
+    assert "at 192.0.2.1 anyone who reaches this machine can change and delete studies" in done.stderr

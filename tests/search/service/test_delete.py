@@ -321,7 +321,7 @@ class TestWhatRemains:
     def test_a_file_that_vanishes_while_they_are_counted(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Workers go on until they notice."""
+        """Workers continue until they notice."""
         walk, told = os.walk, []
 
         def disturbed(top: Path, **more: Any) -> Iterator[tuple[str, list[str], list[str]]]:

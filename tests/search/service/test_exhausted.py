@@ -60,7 +60,7 @@ def space_of(networks: int) -> Space:
 
 
 def study_of(storage: Storage, networks: int, sampler: str = "random") -> Study:
-    """The study s, new or as it is, whose space has so many networks."""
+    """The study s, new or as it is, whose space has this number of networks."""
     spec = StudySpec(
         task="twodigit",
         space=space_entries(space_of(networks)),

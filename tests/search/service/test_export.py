@@ -1,4 +1,4 @@
-"""`tune export` and `tune predict`: what is handed over, what is refused, and that it runs without torch."""
+"""`tune export` and `tune predict`: what is exported, what is refused, and that it runs without torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who goes on, who waits and who ends: by hand on small cases, and whole searches on invented scores."""
+"""Who continues, who waits and who ends: by hand on small cases, and whole searches on invented scores."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_rung_passes_on_no_more_than_its_share() -> None:
     first = {1: [0.5, 0.4, 0.3, 0.2, 0.99], 4: [0.6]}
     assert RULE.decide([best], first.__getitem__, drained=False).go is None
     assert RULE.decide([best], {**first, 1: [*first[1], 0, 0, 0]}.__getitem__, drained=False).go == 4
-    assert RULE.decide([best], first.__getitem__, drained=True).go == 4, "a finalist goes on in any case"
+    assert RULE.decide([best], first.__getitem__, drained=True).go == 4, "a finalist continues in any case"
 
 
 def test_scores_of_other_workers_count() -> None:
@@ -59,7 +59,7 @@ def test_the_most_advanced_goes_first() -> None:
 
 
 def test_at_the_end_the_least_advanced_goes_first() -> None:
-    """Whoever is trained to the end then has been compared with all that came as far."""
+    """A trial that is trained to the end then was compared with all that came as far."""
     candidates = [
         Candidate(number=7, rung=4, score=0.99),
         Candidate(number=8, rung=1, score=0.90),
@@ -70,7 +70,7 @@ def test_at_the_end_the_least_advanced_goes_first() -> None:
 
 
 def test_who_was_cut_short_on_the_way_goes_on_to_the_rung_that_it_had_won() -> None:
-    """At 8 images nobody is judged: whoever stands there had won the way to 16."""
+    """At 8 images no trial is judged: one that stands there had won the way to 16."""
     cut = Candidate(number=5, rung=8, score=0.1)
     others = {1: [0.9, 0.8, 0.1], 4: [0.9, 0.8, 0.1], 8: [0.9, 0.8, 0.7, 0.1], 16: []}
     for drained in (False, True):

@@ -699,7 +699,7 @@ class TestStorage:
         kind: str,
         part: str,
     ) -> None:
-        """Else whoever comes after a maker that was killed finds a study without spec or references."""
+        """Else the next process after a maker that was killed finds a study without spec or references."""
         storage = opened(request.getfixturevalue(f"{kind}_url"))
         owner, name = part.split(".")
 

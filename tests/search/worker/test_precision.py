@@ -278,7 +278,7 @@ class TestWhatFollowsASearch:
         [other] = confirm("float32")
         assert other.record.name == "twodigit.confirm-0.02-float32"
         assert other.precision == {"mlp": "float32", "conv": "float32"}
-        assert confirm("auto")[0].record.name == "twodigit.confirm", "the one that is there goes on"
+        assert confirm("auto")[0].record.name == "twodigit.confirm", "the one that is there continues"
 
     def test_a_repetition_is_the_trial_bit_for_bit(self, searched: WorkerContext, storage: Storage) -> None:
         done = repeat(storage.url, "twodigit", 1, tell=lambda _: None, watch=lambda *_: None)

@@ -1,4 +1,4 @@
-"""A trial that was cut short goes on where it stood, and ends as if nothing had happened."""
+"""A trial that was cut short continues where it stood, and ends as if nothing had happened."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def undisturbed(here: WorkerContext) -> list[Point]:
 
 
 def goes_on(here: WorkerContext, *, expected: list[Point], batches: int) -> None:
-    """Ends the study and holds the repetition of trial 0 against the curve; it trained so many batches."""
+    """Ends the study and holds the repetition of trial 0 against the curve; checks its number of batches."""
     asked = 0
 
     def stop() -> bool:
@@ -139,8 +139,8 @@ def test_nor_does_a_second_one_before_the_next_report(contexts: Callable[[str], 
 def test_a_resume_checkpoint_is_of_the_kind_of_device_that_wrote_it(
     contexts: Callable[[str], WorkerContext],
 ) -> None:
-    """A card's generator cannot go on on a processor: torch refuses its state, and a trial must not fail by
-    that, but begin again."""
+    """A GPU's generator cannot continue on a CPU: torch refuses its state, and a trial must not fail by that,
+    but begin from the start."""
     here = contexts("stopped")
     runner = begun(here, until=2250)
     runner.write_checkpoint()
@@ -222,7 +222,7 @@ DAMAGE = st.fixed_dictionaries(
         "flips": st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 7)), max_size=3),
     }
 )
-"""What becomes of a file: it is cut short anywhere, or bits of it flip, or both."""
+"""Damage to a file: it is cut short anywhere, or bits of it flip, or both."""
 
 
 def harm(path: Path, keep: float, flips: list[tuple[float, int]]) -> bool:
@@ -345,7 +345,7 @@ def test_a_slot_that_is_given_back_at_the_last_moment_is_no_end(
     assert work(here, stop=stop) == 2
     again = next(trial for trial in here.study.trials() if trial.retry_of == 0)
     assert again.state is State.COMPLETE
-    assert asked < 57 + (57 - 36) + 12, "it went on from the save"
+    assert asked < 57 + (57 - 36) + 12, "it continued from the save"
 
 
 def test_a_parked_trial_continues_from_a_later_checkpoint_with_the_curve_up_to_there(
