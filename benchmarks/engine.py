@@ -1,6 +1,6 @@
 """How fast the training engine is, against the loop that most people write. Prints a Markdown table.
 
-The usual loop: DataLoader over a Dataset of single examples (already normalised float32, which spares it
+The usual loop: DataLoader over a Dataset of single examples (already normalized float32, which spares it
 work), conv -> norm -> activation -> pool, one-hot and concatenation, a linear layer and a cross-entropy for
 each head, torch.optim with its defaults, running loss and hits. Both see the same network, batch size and
 optimizer.

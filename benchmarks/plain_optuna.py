@@ -6,7 +6,7 @@ the median pruner, a report on the whole of validation after each of ten epochs,
 default threads. Pictures, splits, search space and the published networks that open the study are tune's own,
 so that they cannot drift apart; the use of a trial's settings is written here:
 
-- Pairs that are the same every epoch and never move are composed and normalised once. Others are composed
+- Pairs that are the same every epoch and never move are composed and normalized once. Others are composed
   one by one when the DataLoader asks, fresh ones of two digits drawn independently.
 - Layers, dropout and optimizers are torch's with torch's defaults; weight decay is for all parameters.
 - tune's averaging of weights is left out: it belongs to the engine that is measured. So is its distortion of
@@ -147,21 +147,21 @@ Example = tuple[Tensor, ...]
 """A picture float32 (1, 42, 28) and both digits int64 (2,); in a batch, N of each."""
 
 
-def normalised(images: Tensor) -> Tensor:
+def normalized(images: Tensor) -> Tensor:
     """uint8 0..255 -> float32."""
     return (images / 255 - MNIST_MEAN) / MNIST_STD
 
 
 def ready_made(batch: Batch) -> TensorDataset:
     """Examples that never change."""
-    return TensorDataset(normalised(batch.image), batch.targets)
+    return TensorDataset(normalized(batch.image), batch.targets)
 
 
 class Composed(Dataset[Example]):
     """Two digits on one canvas, each moved by up to `shift` pixels, put together when asked for."""
 
     def __init__(self, digits: Tensor, labels: Tensor, pairs: Tensor | None, shift: int) -> None:
-        """digits: normalised, (D, 28, 28); pairs: int64 (N, 2), or None for fresh ones."""
+        """digits: normalized, (D, 28, 28); pairs: int64 (N, 2), or None for fresh ones."""
         background = -MNIST_MEAN / MNIST_STD
         self.digits = functional.pad(digits, (shift,) * 4, value=background)
         self.canvas = torch.full(TASK.image_shape, background)
@@ -190,7 +190,7 @@ class Pictures:
 
     def __init__(self, mnist: Mnist) -> None:
         train = digits_of(mnist, Split.TRAIN)
-        self.digits, self.labels = normalised(train.images), train.labels
+        self.digits, self.labels = normalized(train.images), train.labels
         self.pairs = torch.tensor(TASK.fixed_places(Split.TRAIN))
         stream = TASK.training(mnist, augmentation=Augmentation(), seed=0)
         self.fixed = ready_made(next(stream.batches(stream.examples)))

@@ -5,7 +5,7 @@ fresh folder and a fresh SQLite file for each. MNIST must be in the cache, so th
 
 - plain: benchmarks/plain_optuna.py, whose docstring says what it is. Its moments are in the events it writes.
 - tune: `tune run --task twodigit` as it comes, ended by --timeout or at --tune-trials. Its moments are read
-  from its database four times a second: they are up to 0.25 s late, in plain's favour.
+  from its database four times a second: they are up to 0.25 s late, in plain's favor.
 
 Time counts from the start of the process, imports and set-up included. A model is above 98 % where both heads
 are, on the whole of validation; models of trials that were pruned later count. The script looks after each

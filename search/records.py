@@ -72,7 +72,7 @@ class StudySpec:
     validation_pictures: int
     """different pictures that a validation accuracy is measured on"""
     seed: int
-    """root of every random number: sampling, initialisation, order of examples"""
+    """root of every random number: sampling, initialization, order of examples"""
     sampler: str
     pruner: str
     references: tuple[str, ...]
@@ -206,7 +206,7 @@ class Scores:
 
     @property
     def accuracy(self) -> float:
-        """Mean of the heads' accuracies: the score that the search maximises."""
+        """Mean of the heads' accuracies: the score that the search maximizes."""
         return mean_accuracy([head.accuracy for head in self.heads.values()])
 
 

@@ -252,7 +252,7 @@ class MnistDataset(Dataset):
     name = "mnist"
     title = "MNIST"
     scope = (
-        "It knows MNIST: single digits, written by Americans around 1990, cut out, scaled and centred. "
+        "It knows MNIST: single digits, written by Americans around 1990, cut out, scaled and centerd. "
         "Photographs, forms, cheques, postal codes and other scripts are something else, and it was tried "
         "on none."
     )

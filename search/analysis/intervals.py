@@ -21,9 +21,9 @@ def wilson(successes: float, n: float, z: float = Z95) -> tuple[float, float]:
     if n < 1:
         raise ValueError(f"an interval needs at least one observation, not {n}")
     share = successes / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    center = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, center - half), min(1.0, center + half)
 
 
 Z = tuple[float, float]

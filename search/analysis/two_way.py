@@ -197,8 +197,8 @@ def difference(
 
     chosen_of: `one` was chosen among this number on the same digits, with other seeds; the digits' part of
     the interval holds for all of them together. step: by how much one answer changes the score of an
-    example, 1 over the number of heads. One answer more on each side is assumed (Agresti and Min 2005), or the interval
-    of networks that hardly differ is too short.
+    example, 1 over the number of heads. One answer more on each side is assumed (Agresti & Min 2005), or the
+    interval of networks that hardly differ is too short.
     """
     found = parts(one - other, digits)
     found = replace(found, between_digits=found.between_digits + (step / one.shape[1]) ** 2)

@@ -78,7 +78,7 @@ def show(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
 ) -> None:
-    """Draws a labelled grid of examples."""
+    """Draws a labeled grid of examples."""
     from search.service.data import draw_examples
 
     draw_examples(

@@ -65,7 +65,7 @@ class OptunaStudies:
 
     @retried
     def add_study(self, name: str, metric: str) -> int | None:
-        """Adds a study that maximises one value of that name; its id, or None where the name is taken.
+        """Adds a study that maximizes one value of that name; its id, or None where the name is taken.
 
         Who adds one of the same name at the same time waits for this transaction to end.
         """

@@ -126,7 +126,7 @@ def _use(facts: CardFacts) -> list[str]:
             "in",
             "`image`",
             f"float32 (N, 1, {height}, {width})",
-            "pixel / 255: light ink 1.0 on black ground 0.0. Normalisation is inside the file.",
+            "pixel / 255: light ink 1.0 on black ground 0.0. Normalization is inside the file.",
         ),
         *([("in", "`number`", "int64 (N,)", f"0 to {facts.numbers - 1}")] if facts.numbers else []),
         *(

@@ -1,7 +1,7 @@
 """Any picture file as the pixels that a network expects, with a sentence for everything that was done to it.
 
-The network wants light ink on black ground, 8-bit grey, of one size. People bring dark ink on paper,
-colours, transparency and screenshots.
+The network wants light ink on black ground, 8-bit gray, of one size. People bring dark ink on paper,
+colors, transparency and screenshots.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_SIDE = 4096
 """Pixels; a larger picture is no digit, and unpacking it could take all memory."""
 
 MAX_BYTES = 64_000_000
-"""Of a file; MAX_SIDE × MAX_SIDE pixels of four colours that cannot be packed have as many."""
+"""Of a file; MAX_SIDE × MAX_SIDE pixels of four colors that cannot be packed have as many."""
 
 MAX_SCANS = 100
 """Of a JPEG, which may be sent in many, each over the whole picture; cameras and programs write ten or so."""
@@ -64,7 +64,7 @@ class ReadImage:
 def read_image(path: Path, *, height: int, width: int) -> ReadImage:
     """Reads a PNG or JPEG file as light ink on black, `height` x `width` pixels.
 
-    Colours become grey, transparency gets a ground, dark ink on a light ground is inverted, a larger picture
+    Colors become gray, transparency gets a ground, dark ink on a light ground is inverted, a larger picture
     of the same proportions is made smaller. Raises UsageError where there is no such file or the picture
     cannot be made to fit, ConfigError for a file that is no picture.
     """
@@ -98,22 +98,22 @@ def read_image(path: Path, *, height: int, width: int) -> ReadImage:
     ) as error:
         raise ConfigError(f"{path} cannot be read as a picture: {error}.") from error
     _refuse_shape(path, image.width, image.height, height=height, width=width)
-    grey = np.asarray(_grey(path, image, notes), dtype=np.uint8)
-    contrast = int(grey.max()) - int(grey.min())
+    gray = np.asarray(_gray(path, image, notes), dtype=np.uint8)
+    contrast = int(gray.max()) - int(gray.min())
     if contrast == 0:
         raise UsageError(f"{path} is empty: all its pixels have the same shade.")
-    if _border(grey) > 127:
-        grey = 255 - grey
+    if _border(gray) > 127:
+        gray = 255 - gray
         notes.append("It has dark ink on a light ground: it was inverted.")
     if contrast < FAINT:
         notes.append("Its ink hardly differs from its ground: do not trust the answer.")
-    if grey.shape != (height, width):
-        rows, columns = grey.shape
+    if gray.shape != (height, width):
+        rows, columns = gray.shape
         # A box weighs all pixels alike and leaves no rings around strokes.
-        small = Image.fromarray(grey).resize((width, height), Image.Resampling.BOX)
-        grey = np.asarray(small, dtype=np.uint8)
+        small = Image.fromarray(gray).resize((width, height), Image.Resampling.BOX)
+        gray = np.asarray(small, dtype=np.uint8)
         notes.append(f"It was made smaller, from {columns}×{rows} to {width}×{height} pixels.")
-    return ReadImage(pixels=grey, notes=tuple(notes))
+    return ReadImage(pixels=gray, notes=tuple(notes))
 
 
 def _read(path: Path) -> bytes:
@@ -157,8 +157,8 @@ def _refuse_shape(path: Path, columns: int, rows: int, *, height: int, width: in
         )
 
 
-def _grey(path: Path, image: Image, notes: list[str]) -> Image:
-    """8-bit grey without transparency. Adds to `notes` what had to be done."""
+def _gray(path: Path, image: Image, notes: list[str]) -> Image:
+    """8-bit gray without transparency. Adds to `notes` what had to be done."""
     from PIL import Image as images
 
     if image.mode.startswith("I") or image.mode == "F":  # sixteen bits a pixel
@@ -169,11 +169,11 @@ def _grey(path: Path, image: Image, notes: list[str]) -> Image:
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa"):
         image = _on_ground(path, image.convert("RGBA"), notes)
     if image.mode not in ("1", "L"):
-        coloured = image.convert("RGB")
-        red, green, blue = coloured.split()
+        colored = image.convert("RGB")
+        red, green, blue = colored.split()
         if not red.tobytes() == green.tobytes() == blue.tobytes():
-            notes.append("It is coloured: it was turned into shades of grey.")
-        image = coloured
+            notes.append("It is colored: it was turned into shades of gray.")
+        image = colored
     return image if image.mode == "L" else image.convert("L", dither=images.Dither.NONE)
 
 

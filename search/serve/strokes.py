@@ -1,7 +1,7 @@
 """What a hand has drawn, as MNIST would have it: digits of 28×28, laid where the task has them.
 
-MNIST's digits were scaled to fit a box of 20×20 pixels, in shades of grey, and laid into 28×28 with their
-centre of mass in the middle (LeCun, Cortes, Burges: http://yann.lecun.com/exdb/mnist). A network that learned
+MNIST's digits were scaled to fit a box of 20×20 pixels, in shades of gray, and laid into 28×28 with their
+center of mass in the middle (LeCun, Cortes, Burges: http://yann.lecun.com/exdb/mnist). A network that learned
 from them sees nothing else, so each drawn digit is treated alike, before digits are laid over each other.
 """
 

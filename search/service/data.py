@@ -68,7 +68,7 @@ def draw_examples(
     seed: int,
     force: bool,
 ) -> None:
-    """Writes a labelled grid of examples as a PNG.
+    """Writes a labeled grid of examples as a PNG.
 
     Raises UsageError for an unknown task, a path where it cannot or (unless `force`) should not be written,
     and for what does nothing to the split.

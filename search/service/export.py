@@ -43,7 +43,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Quantised:
+class Quantized:
     """The int8 file beside the float one, both by ONNX Runtime on the whole validation set."""
 
     before: Scores
@@ -60,7 +60,7 @@ class Exported:
     trial: int
     differences: Mapping[str, float]
     """by file, the largest difference of a logit from the network's"""
-    int8: Quantised | None
+    int8: Quantized | None
     manifest_sha256: str
 
 
@@ -296,10 +296,10 @@ def _fill(
     tell(f"Trial {trial.number} of {record.name}: writing each format, loading it again, comparing …")
     about = {"format": CONFIG_FORMAT, "task": task.name, "title": task.title, "digit_rows": task.digit_rows}
     differences = write_all(network, folder, about=about)
-    quantised = _quantise(folder, found, task, tell, progress) if int8 else None
+    quantized = _quantize(folder, found, task, tell, progress) if int8 else None
     made = datetime.datetime.now(datetime.UTC)
     (folder / CARD).write_text(
-        card(_facts(chosen, folder, network, task, differences, quantised, made)), encoding="utf-8"
+        card(_facts(chosen, folder, network, task, differences, quantized, made)), encoding="utf-8"
     )
     facts = {
         "study": record.name,
@@ -315,25 +315,25 @@ def _fill(
         "checkpoint_sha256": chosen.checkpoint.sha256,
         "versions": versions(),
     }
-    if quantised is not None:
-        facts["int8"] = {"validation": _plain(quantised.after), "float_validation": _plain(quantised.before)}
+    if quantized is not None:
+        facts["int8"] = {"validation": _plain(quantized.after), "float_validation": _plain(quantized.before)}
     return Exported(
         folder=out,
         study=record.name,
         trial=trial.number,
         differences=differences,
-        int8=quantised,
+        int8=quantized,
         manifest_sha256=write_manifest(folder, facts, differences),
     )
 
 
-def _quantise(
+def _quantize(
     folder: Path,
     found: FoundTrial,
     task: Task,
     tell: Callable[[str], None],
     progress: Progress | None,
-) -> Quantised:
+) -> Quantized:
     from models.quantize import INT8
     from search.worker.exported import smaller, validate
 
@@ -343,7 +343,7 @@ def _quantise(
     tell("Making the int8 file, scoring it and the float one on validation …")
     smaller(task, dataset, folder / ONNX, folder / INT8)
     before, after = (validate(task, dataset, folder / file) for file in (ONNX, INT8))
-    return Quantised(before=before, after=after)
+    return Quantized(before=before, after=after)
 
 
 def _plain(scores: Scores) -> dict[str, float]:
@@ -356,7 +356,7 @@ def _facts(
     network: Network,
     task: Task,
     differences: Mapping[str, float],
-    quantised: Quantised | None,
+    quantized: Quantized | None,
     made: datetime.datetime,
 ) -> CardFacts:
     from models.export import BATCH_SIZES, TOLERANCE
@@ -392,7 +392,7 @@ def _facts(
         tolerance=TOLERANCE,
         compared=sum(BATCH_SIZES),
         bytes={path.name: path.stat().st_size for path in sorted(folder.iterdir())},
-        int8=None if quantised is None else (quantised.before, quantised.after),
+        int8=None if quantized is None else (quantized.before, quantized.after),
         test_evaluations=chosen.test_evaluations,
         confirmation=chosen.confirmation,
         intervals=chosen.intervals,

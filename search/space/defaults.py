@@ -62,7 +62,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     # Training
     Parameter(
         name="optimizer",
-        meaning="optimiser",
+        meaning="optimizer",
         legal=Choice(options=("sgd", "nesterov", "adam", "adamw")),
         default=Choice(options=("sgd", "nesterov", "adam", "adamw")),
     ),
@@ -81,7 +81,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter(
         name="weight_decay",
-        meaning="weight decay (not on biases and normalisation)",
+        meaning="weight decay (not on biases and normalization)",
         legal=Float(low=0.0, high=1.0),
         default=Float(low=1e-6, high=1e-2, log=True),
         otherwise=0.0,
@@ -238,7 +238,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter(
         name="batch_norm",
-        meaning="batch normalisation after each convolution",
+        meaning="batch normalization after each convolution",
         legal=Choice(options=(False, True)),
         default=Fixed(value=True),  # docs/decisions/023
         when=_of_family("conv"),

@@ -45,7 +45,7 @@ from search.study.usable import Judge
 from tune.space import Space
 
 METRIC = "validation accuracy"
-"""What the search maximises: the mean of the heads' accuracies."""
+"""What the search maximizes: the mean of the heads' accuracies."""
 
 DEATHS = 3
 """After this number of repetitions that took their workers with them, a trial is not repeated once more."""

@@ -23,7 +23,7 @@ class TrialSpec:
     training: TrainingConfig
     augmentation: Augmentation
     seed: int
-    """of initialisation, order of examples, augmentation and dropout"""
+    """of initialization, order of examples, augmentation and dropout"""
 
 
 def signature_of(task: Task) -> Signature:
@@ -73,7 +73,7 @@ def decode(
 
 
 def training_seed(root: int, *, origin: int, confirming: Confirming | None) -> int:
-    """The seed of a trial's initialisation, order of examples, augmentation and dropout.
+    """The seed of a trial's initialization, order of examples, augmentation and dropout.
 
     root: the study's. origin: number of the trial that the settings were first given to. In a confirmation
     all candidates share a seed, so that their runs are pairs; none of these seeds occurs in a search.

@@ -1,5 +1,5 @@
 """A real Chromium, driven through chromedriver's plain HTTP (W3C WebDriver): enough to open, draw and read.
-And exports of networks that have really learned, so that what is drawn can be recognised.
+And exports of networks that have really learned, so that what is drawn can be recognized.
 """
 
 from __future__ import annotations

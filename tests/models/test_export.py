@@ -120,7 +120,7 @@ class TestCompare:
         with pytest.raises(Inexact, match=r"broken\.onnx differs from the network"):
             compare(network, answer, "broken.onnx")
 
-    def test_a_normalisation_that_is_missing_is_found(self, network: Network) -> None:
+    def test_a_normalization_that_is_missing_is_found(self, network: Network) -> None:
         with pytest.raises(Inexact):
             compare(network, lambda image, number: network(image / 2, number), "x")
 

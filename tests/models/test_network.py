@@ -31,7 +31,7 @@ from search.worker.spec import decode
 (MNIST_MEAN,), (MNIST_STD,) = MNIST.mean, MNIST.deviation
 TWODIGIT = Signature(image=(1, 42, 28), heads=(("first_digit", 10), ("second_digit", 10)))
 SUM = Signature(image=(1, 28, 28), numbers=10, heads=(("digit", 10), ("sum", 19)))
-SIGNATURES = {"twodigit": TWODIGIT, "sum": SUM, "colour": Signature(image=(3, 17, 23), heads=(("only", 2),))}
+SIGNATURES = {"twodigit": TWODIGIT, "sum": SUM, "color": Signature(image=(3, 17, 23), heads=(("only", 2),))}
 
 REFERENCES = {
     name: decode(settings, images=1, seed=0, precision="float32").model
@@ -268,7 +268,7 @@ def test_image_too_small_says_where(config: ConvConfig, image: tuple[int, int, i
     ],
     ids=["14, 7, 3, 1", "13, 5, 1", "8, 1", "11, 1", "two pictures", "three pixels", "no norm"],
 )
-def test_one_value_to_normalise_is_refused_as_by_torch(
+def test_one_value_to_normalize_is_refused_as_by_torch(
     config: ConvConfig, batch_size: int, refused: bool
 ) -> None:
     network = build(config, SUM, seed=0).train()

@@ -24,7 +24,7 @@ from search.report.one_study.material import Material
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
 EPOCH = 1000
 
-OPTIMIZER = Setting(name="optimizer", meaning="optimiser", ordered=False, log=False)
+OPTIMIZER = Setting(name="optimizer", meaning="optimizer", ordered=False, log=False)
 DROPOUT = Setting(name="dropout", meaning="probability", ordered=True, log=False)
 DEPTH = Setting(name="depth", meaning="hidden layers", ordered=True, log=False)
 TAPER = Setting(name="taper", meaning="taper", ordered=True, log=False)
@@ -113,7 +113,7 @@ def material(
 
 
 def study(n: int, seed: int = 0) -> tuple[list[TrialRecord], dict[int, float]]:
-    """Accuracy depends on the optimiser and on dropout being in the middle; on nothing else."""
+    """Accuracy depends on the optimizer and on dropout being in the middle; on nothing else."""
     draw = random.Random(seed)
     trials, found = [], {}
     for number in range(n):

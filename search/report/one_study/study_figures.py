@@ -20,7 +20,7 @@ from search.report.words import label, p_value, percent
 
 T = TypeVar("T")
 
-GREY = "#7d8794"
+GRAY = "#7d8794"
 FAINT = "rgba(128,136,148,0.45)"
 
 DOTS = 1_000
@@ -63,7 +63,7 @@ def progress(reached: Sequence[Reached], references: Sequence[TrialRecord]) -> F
         )
     )
     for trial in references:
-        figure.add_hline(y=error(trial.value or 0.0), line={"dash": "dot", "width": 1.2, "color": GREY})
+        figure.add_hline(y=error(trial.value or 0.0), line={"dash": "dot", "width": 1.2, "color": GRAY})
         figure.add_annotation(
             x=0,
             xref="paper",
@@ -105,7 +105,7 @@ def learning_curves(trials: Sequence[TrialRecord], curves: Curves, *, epoch_imag
                 line={
                     "dash": "dot" if trial.reference else "solid",
                     "width": 1.8,
-                    "color": GREY if trial.reference else COLORS[place % len(COLORS)],
+                    "color": GRAY if trial.reference else COLORS[place % len(COLORS)],
                 },
                 name=f"{name} {percent(accuracies[-1])}" if accuracies else name,
             )
@@ -235,7 +235,7 @@ def sizes(trials: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> Figure
     for name, color, size, some in (
         ("pruned, on less training", FAINT, 5, [t for t in sized if t.state == "pruned"]),
         ("complete", FIRST, 8, [t for t in sized if t.state == "complete" and t.reference is None]),
-        ("references", GREY, 9, [t for t in sized if t.state == "complete" and t.reference]),
+        ("references", GRAY, 9, [t for t in sized if t.state == "complete" and t.reference]),
     ):
         shown = thinned(some, keep=lambda trial: trial.number in best)
         figure.add_trace(

@@ -397,7 +397,7 @@ class TestRefusals:
             ("twodigit", "blocks = 4\nbatch_size = 1", True),
         ],
     )
-    def test_a_space_with_one_value_to_normalise(
+    def test_a_space_with_one_value_to_normalize(
         self, tmp_path: Path, here: Command, task: str, lines: str, fits: bool
     ) -> None:
         (tmp_path / "space.toml").write_text(lines)

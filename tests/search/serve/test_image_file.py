@@ -28,27 +28,27 @@ def read(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
     return picture.pixels, picture.notes
 
 
-def grey() -> Image.Image:
+def gray() -> Image.Image:
     return Image.fromarray(SEVEN)
 
 
-def coloured(ink: tuple[int, int, int], context: tuple[int, int, int]) -> Image.Image:
-    return Image.composite(Image.new("RGB", (28, 28), ink), Image.new("RGB", (28, 28), context), grey())
+def colored(ink: tuple[int, int, int], context: tuple[int, int, int]) -> Image.Image:
+    return Image.composite(Image.new("RGB", (28, 28), ink), Image.new("RGB", (28, 28), context), gray())
 
 
 def transparent(ink: str, *, opaque_ground: str | None = None) -> Image.Image:
     picture = Image.new("RGBA", (28, 28), opaque_ground or (0, 0, 0, 0))
     if opaque_ground is not None:
         picture.putpixel((14, 14), (0, 0, 0, 0))
-        picture.paste(Image.new("RGBA", (28, 28), ink), mask=grey())
+        picture.paste(Image.new("RGBA", (28, 28), ink), mask=gray())
         return picture
     picture = Image.new("RGBA", (28, 28), ink)
-    picture.putalpha(grey())
+    picture.putalpha(gray())
     return picture
 
 
 def palette() -> Image.Image:
-    return coloured((250, 250, 0), (0, 0, 60)).convert("P", palette=Image.Palette.ADAPTIVE)
+    return colored((250, 250, 0), (0, 0, 60)).convert("P", palette=Image.Palette.ADAPTIVE)
 
 
 def sixteen_bits() -> Image.Image:
@@ -62,24 +62,24 @@ EXACT = 0
 @pytest.mark.parametrize(
     ("make", "notes", "within"),
     [
-        (grey, [], EXACT),
+        (gray, [], EXACT),
         (lambda: Image.fromarray(255 - SEVEN), ["inverted"], EXACT),
-        (lambda: grey().convert("RGB"), [], EXACT),
+        (lambda: gray().convert("RGB"), [], EXACT),
         (lambda: Image.fromarray(255 - SEVEN).convert("RGB"), ["inverted"], EXACT),
-        (lambda: coloured((255, 255, 255), (0, 0, 0)), [], EXACT),
-        (lambda: coloured((255, 255, 0), (0, 0, 0)), ["coloured"], 40),
-        (lambda: coloured((0, 0, 120), (255, 255, 255)), ["coloured", "inverted"], 40),
-        (lambda: grey().convert("RGBA"), [], EXACT),
+        (lambda: colored((255, 255, 255), (0, 0, 0)), [], EXACT),
+        (lambda: colored((255, 255, 0), (0, 0, 0)), ["colored"], 40),
+        (lambda: colored((0, 0, 120), (255, 255, 255)), ["colored", "inverted"], 40),
+        (lambda: gray().convert("RGBA"), [], EXACT),
         (lambda: transparent("black"), ["laid on white", "inverted"], 1),
         (lambda: transparent("white"), ["laid on black"], 1),
-        (lambda: transparent("navy"), ["laid on white", "coloured", "inverted"], 40),
+        (lambda: transparent("navy"), ["laid on white", "colored", "inverted"], 40),
         (lambda: transparent("black", opaque_ground="white"), ["laid on white", "inverted"], 255),
         (sixteen_bits, ["reduced to 8 bits"], 1),
-        (palette, ["coloured"], 60),
-        (lambda: grey().point(lambda shade: 255 * (shade > 50), mode="1"), [], 165),
-        (lambda: grey().resize((112, 112), Image.Resampling.NEAREST), ["from 112×112 to 28×28"], EXACT),
-        (lambda: grey().resize((281, 280), Image.Resampling.NEAREST), ["from 281×280 to 28×28"], 60),
-        (lambda: grey().point(lambda shade: shade // 12), ["do not trust"], 255),
+        (palette, ["colored"], 60),
+        (lambda: gray().point(lambda shade: 255 * (shade > 50), mode="1"), [], 165),
+        (lambda: gray().resize((112, 112), Image.Resampling.NEAREST), ["from 112×112 to 28×28"], EXACT),
+        (lambda: gray().resize((281, 280), Image.Resampling.NEAREST), ["from 281×280 to 28×28"], 60),
+        (lambda: gray().point(lambda shade: shade // 12), ["do not trust"], 255),
     ],
 )
 def test_what_is_done_is_told(
@@ -98,7 +98,7 @@ def test_what_is_done_is_told(
 def test_a_jpeg_is_read_and_turned_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # taken with the camera on its side
-    big = grey().resize((280, 280), Image.Resampling.NEAREST)
+    big = gray().resize((280, 280), Image.Resampling.NEAREST)
     big.rotate(90).save(tmp_path / "seven.jpg", quality=95, exif=exif)
     pixels, told = read(tmp_path / "seven.jpg")
     assert told[0].startswith("It was turned upright")
@@ -108,7 +108,7 @@ def test_a_jpeg_is_read_and_turned_upright(tmp_path: Path) -> None:
 def with_exif(exif: bytes) -> bytes:
     """SEVEN as a PNG file with these notes of its camera."""
     file = io.BytesIO()
-    grey().save(file, "PNG")
+    gray().save(file, "PNG")
     head, end = file.getvalue()[:-12], file.getvalue()[-12:]
     chunk = b"eXIf" + exif
     return head + struct.pack(">I", len(exif)) + chunk + struct.pack(">I", zlib.crc32(chunk)) + end
@@ -142,10 +142,10 @@ def test_a_note_that_is_damaged_leaves_the_others_as_they_are(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: grey().crop((0, 0, 28, 20)), "a smaller one lacks"),
-        (lambda: grey().resize((14, 14)), "14 wide and 14 high"),
-        (lambda: grey().resize((42, 28)), "would have to be distorted"),
-        (lambda: grey().resize((300, 280)), "28 pixels wide and 28 high"),
+        (lambda: gray().crop((0, 0, 28, 20)), "a smaller one lacks"),
+        (lambda: gray().resize((14, 14)), "14 wide and 14 high"),
+        (lambda: gray().resize((42, 28)), "would have to be distorted"),
+        (lambda: gray().resize((300, 280)), "28 pixels wide and 28 high"),
         (lambda: Image.new("L", (28, 28), 77), "all its pixels have the same shade"),
         (lambda: Image.new("RGBA", (28, 28), (9, 9, 9, 0)), "wholly transparent"),
         (lambda: Image.new("1", (5000, 5000)), "more than 4096 pixels"),
@@ -181,7 +181,7 @@ def test_what_is_no_image_is_refused(tmp_path: Path, name: str, content: object,
     if isinstance(content, bytes):
         path.write_bytes(content)
     elif content is not None:
-        grey().save(path, format="PNG" if isinstance(content, int) else str(content))
+        gray().save(path, format="PNG" if isinstance(content, int) else str(content))
         if isinstance(content, int):
             path.write_bytes(path.read_bytes()[:content])
     with pytest.raises(ConfigError, match=words):
