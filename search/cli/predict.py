@@ -21,23 +21,23 @@ def register(app: typer.Typer) -> None:
 
 def predict(
     folder: FolderArgument,
-    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="PNG or JPEG file.")],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="PNG or JPEG file.")],
     number: Annotated[
-        int | None, typer.Option(help="The number that goes with the picture (task sum).")
+        int | None, typer.Option(help="The number that goes with the image (task sum).")
     ] = None,
     json: JSONOption = False,
 ) -> None:
     """Asks an exported model what it sees in an image."""
     from search.service.predict import predict as service
 
-    found = service(folder, picture, number=number)
+    found = service(folder, image, number=number)
     for note in found.notes:
-        typer.echo(f"{picture}: {note}", err=True)
+        typer.echo(f"{image}: {note}", err=True)
     if json:
         print_json(
             {
                 "task": found.export.task,
-                "picture": str(picture),
+                "picture": str(image),
                 "notes": list(found.notes),
                 "number": number,
                 "heads": {

@@ -111,7 +111,7 @@ def _head(facts: CardFacts) -> list[str]:
         f"# {facts.title}: trial {trial.number} of {plain(study.name)}",
         "",
         f"A {trial.settings['model']} network with {facts.parameters:,} parameters for the task "
-        f"`{study.spec.task}`: a picture of {height}×{width} pixels{number} in, logits for {heads} out. "
+        f"`{study.spec.task}`: an image of {height}×{width} pixels{number} in, logits for {heads} out. "
         f"On validation it scores **{percent(facts.point.validation.accuracy)}** (mean of the heads).",
         "",
     ]
@@ -185,7 +185,7 @@ def _accuracy(facts: CardFacts) -> list[str]:
         "## How good it is",
         "",
         *table(
-            ("split", "pictures", *names),
+            ("split", "images", *names),
             [
                 (split, f"{pictures:,}", *_intervals(fractions, pictures, names, intervals))
                 for split, pictures, fractions, intervals in rows
@@ -199,13 +199,13 @@ def _accuracy(facts: CardFacts) -> list[str]:
     ]
     if facts.environment.get(f"precision_{facts.trial.settings['model']}") == "bfloat16":
         lines.append(
-            "It was trained and scored in bfloat16; the files compute in float32 and may differ by a picture "
+            "It was trained and scored in bfloat16; the files compute in float32 and may differ by an image "
             "or two."
         )
     if found is None:
         lines.append(
             "This trial was chosen by its validation score, so that this score is also lucky: "
-            "expect somewhat less on new pictures."
+            "expect somewhat less on new images."
         )
     else:
         lines += _confirmed(found, facts.trial.number)
@@ -233,10 +233,10 @@ def _limits(facts: CardFacts) -> list[str]:
         "## What it must not be used for",
         "",
         f"- {facts.scope}",
-        "- It has no class for *no digit*: it answers anything, a blank picture and a cat too, often with a "
+        "- It has no class for *no digit*: it answers anything, a blank image and a cat too, often with a "
         "high probability. Its probabilities are not calibrated.",
         "- Nothing that matters to a person (money, grades, health, identity) may hang on its answer.",
-        "- A picture has to be light ink on black. `tune predict` sees to it; your own program must do it "
+        "- An image has to be light ink on black. `tune predict` sees to it; your own program must do it "
         "itself.",
         "",
     ]
@@ -244,7 +244,7 @@ def _limits(facts: CardFacts) -> list[str]:
 
 def _architecture(facts: CardFacts) -> list[str]:
     total = sum(row.parameters for row in facts.layers)
-    rows = [("input", "picture", _shape(facts.image), "")]
+    rows = [("input", "image", _shape(facts.image), "")]
     rows += [(f"`{row.name}`", row.kind, _shape(row.output), f"{row.parameters:,}") for row in facts.layers]
     rows.append(("", "**all**", "", f"**{total:,}**"))
     heads = " + ".join(f"{classes} for `{name}`" for name, classes in facts.heads)
@@ -255,7 +255,7 @@ def _architecture(facts: CardFacts) -> list[str]:
         "",
         f"The last layer holds all heads side by side: {heads}."
         + (
-            " `ConcatLinear` is a linear layer over the picture's features and those of the number."
+            " `ConcatLinear` is a linear layer over the image's features and those of the number."
             if facts.numbers
             else ""
         ),

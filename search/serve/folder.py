@@ -53,13 +53,13 @@ class Export:
     trial: int
     height: int
     width: int
-    """of a picture, in pixels"""
+    """of an image, in pixels"""
     numbers: int
     """the second input is 0 .. numbers - 1; 0: there is none"""
     heads: tuple[tuple[str, int], ...]
     """(name, classes) of each output, in order"""
     digit_rows: tuple[int, ...]
-    """row of the picture at which each of its digits begins"""
+    """row of the image at which each of its digits begins"""
     onnx: bytes
     """the ONNX file, as it was checked"""
 

@@ -1,4 +1,4 @@
-"""Any picture file as the pixels that a network expects, with a sentence for everything that was done to it.
+"""Any image file as the pixels that a network expects, with a sentence for everything that was done to it.
 
 The network wants light ink on black ground, 8-bit gray, of one size. People bring dark ink on paper,
 colors, transparency and screenshots.
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_SIDE = 4096
-"""Pixels; a larger picture is no digit, and unpacking it could take all memory."""
+"""Pixels; a larger image is no digit, and unpacking it could take all memory."""
 
 MAX_BYTES = 64_000_000
 """Of a file; MAX_SIDE × MAX_SIDE pixels of four colors that cannot be packed have as many."""
 
 MAX_SCANS = 100
-"""Of a JPEG, which may be sent in many, each over the whole picture; cameras and programs write ten or so."""
+"""Of a JPEG, which may be sent in many, each over the whole image; cameras and programs write ten or so."""
 
 FORMATS = ("PNG", "JPEG")
 
@@ -53,7 +53,7 @@ FAINT = 32
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ReadImage:
-    """A picture that fits."""
+    """An image that fits."""
 
     pixels: np.ndarray
     """uint8 (H, W), light ink on black ground"""
@@ -64,9 +64,9 @@ class ReadImage:
 def read_image(path: Path, *, height: int, width: int) -> ReadImage:
     """Reads a PNG or JPEG file as light ink on black, `height` x `width` pixels.
 
-    Colors become gray, transparency gets a ground, dark ink on a light ground is inverted, a larger picture
-    of the same proportions is made smaller. Raises UsageError where there is no such file or the picture
-    cannot be made to fit, ConfigError for a file that is no picture.
+    Colors become gray, transparency gets a ground, dark ink on a light ground is inverted, a larger image
+    of the same proportions is made smaller. Raises UsageError where there is no such file or the image
+    cannot be made to fit, ConfigError for a file that is no image.
     """
     import numpy as np
     from PIL import Image, UnidentifiedImageError
@@ -89,14 +89,14 @@ def read_image(path: Path, *, height: int, width: int) -> ReadImage:
             if way is not None:
                 notes.append("It was turned upright, as its camera says.")
     except Image.DecompressionBombError as error:
-        raise UsageError(f"{path} cannot be read as a picture: {error}.") from error
+        raise UsageError(f"{path} cannot be read as an image: {error}.") from error
     except UnidentifiedImageError as error:
         raise ConfigError(f"{path} is no PNG and no JPEG; save it as PNG.") from error
     except (
         *(OSError, ValueError, SyntaxError, struct.error, LookupError, TypeError, EOFError),
         *(zlib.error, OverflowError, MemoryError),
     ) as error:
-        raise ConfigError(f"{path} cannot be read as a picture: {error}.") from error
+        raise ConfigError(f"{path} cannot be read as an image: {error}.") from error
     _refuse_shape(path, image.width, image.height, height=height, width=width)
     gray = np.asarray(_gray(path, image, notes), dtype=np.uint8)
     contrast = int(gray.max()) - int(gray.min())
@@ -117,16 +117,16 @@ def read_image(path: Path, *, height: int, width: int) -> ReadImage:
 
 
 def _read(path: Path) -> bytes:
-    """The file's content. Raises UsageError where there is none, ConfigError for what no picture can be."""
+    """The file's content. Raises UsageError where there is none, ConfigError for what no image can be."""
     try:
         content = read_regular(path, limit=MAX_BYTES)
     except FileNotFoundError as error:
-        raise UsageError(f"There is no picture {path}.") from error
+        raise UsageError(f"There is no image {path}.") from error
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read as a picture: {error.strerror or error}.") from error
+        raise ConfigError(f"{path} cannot be read as an image: {error.strerror or error}.") from error
     if content.startswith(b"\xff\xd8") and content.count(b"\xff\xda") > MAX_SCANS:
         raise ConfigError(
-            f"{path} cannot be read as a picture: it has more than {MAX_SCANS} scans; save it as PNG."
+            f"{path} cannot be read as an image: it has more than {MAX_SCANS} scans; save it as PNG."
         )
     return content
 
@@ -138,21 +138,21 @@ def _orientation(file: Image) -> Any:
             warnings.simplefilter("ignore")
             return file.getexif().get(_ORIENTATION)
     except (struct.error, SyntaxError, OSError, ValueError, TypeError, LookupError):
-        return None  # the notes are damaged, and the picture need not be
+        return None  # the notes are damaged, and the image need not be
 
 
 def _refuse_shape(path: Path, columns: int, rows: int, *, height: int, width: int) -> None:
-    """Raises UsageError unless the picture can be made to fit by making it smaller."""
+    """Raises UsageError unless the image can be made to fit by making it smaller."""
     expected = f"{width} pixels wide and {height} high"
     given = f"{path} is {columns} wide and {rows} high"
     if columns < width or rows < height:
         raise UsageError(
-            f"{given}; the network sees pictures {expected}, and a smaller one lacks what it would look at."
+            f"{given}; the network sees images {expected}, and a smaller one lacks what it would look at."
         )
-    # Off by about half a pixel of the small picture: 281 × 280 is 28 × 28 to any eye.
+    # Off by about half a pixel of the small image: 281 × 280 is 28 × 28 to any eye.
     if abs(columns * height - rows * width) * 2 > max(columns, rows):
         raise UsageError(
-            f"{given}; the network sees pictures {expected}, and another shape would have to be distorted. "
+            f"{given}; the network sees images {expected}, and another shape would have to be distorted. "
             "Cut it to that shape, or draw: `tune demo`."
         )
 
@@ -178,7 +178,7 @@ def _gray(path: Path, image: Image, notes: list[str]) -> Image:
 
 
 def _on_ground(path: Path, image: Image, notes: list[str]) -> Image:
-    """RGB: the picture laid on black or white, whichever its ink stands out from."""
+    """RGB: the image laid on black or white, whichever its ink stands out from."""
     import numpy as np
     from PIL import Image as images
 

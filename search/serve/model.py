@@ -1,4 +1,4 @@
-"""An exported model at work: pictures in, probabilities out, by ONNX Runtime and numpy alone."""
+"""An exported model at work: images in, probabilities out, by ONNX Runtime and numpy alone."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     import numpy as np
 
 LONGEST_S = 10.0
-"""A model that takes longer for one picture is ended; tune's take milliseconds."""
+"""A model that takes longer for one image is ended; tune's take milliseconds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """One head's answer to one picture."""
+    """One head's answer to one image."""
 
     probabilities: tuple[float, ...]
     """by class; their sum is 1"""
@@ -50,7 +50,7 @@ class Model:
         self.export = export
         self._file = f"{export.folder}/{ONNX}"
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # one picture of some thousand pixels: threads only cost
+        options.intra_op_num_threads = 1  # one image of some thousand pixels: threads only cost
         options.log_severity_level = 4  # what goes wrong is raised
         try:
             self._session = onnxruntime.InferenceSession(
@@ -65,7 +65,7 @@ class Model:
         self._refuse_others()
 
     def answer(self, pixels: np.ndarray, number: int | None = None) -> dict[str, Answer]:
-        """What each head says of one picture: uint8 (H, W), light ink on black ground.
+        """What each head says of one image: uint8 (H, W), light ink on black ground.
 
         Raises UsageError for a number that is missing, superfluous or out of range, ConfigError where the
         model does not compute what its export says.
@@ -82,7 +82,7 @@ class Model:
         for name, classes in export.heads:
             found = logits[name]
             if not isinstance(found, np.ndarray) or found.shape != (1, classes):
-                raise ConfigError(f"{self._file} does not give {classes} logits of {name} for a picture.")
+                raise ConfigError(f"{self._file} does not give {classes} logits of {name} for an image.")
             if found.dtype.kind != "f" or not np.isfinite(found).all():
                 raise ConfigError(f"{self._file} gives logits of {name} that are not finite numbers.")
         return {name: Answer(probabilities=_softmax(logits[name][0])) for name, _ in export.heads}
@@ -95,7 +95,7 @@ class Model:
         try:
             found: list[Any] = self._session.run(self._outputs, fed, options)
         except Exception as error:  # as above
-            raise ConfigError(f"{self._file} cannot compute a picture: {_words(error)}.") from error
+            raise ConfigError(f"{self._file} cannot compute an image: {_words(error)}.") from error
         finally:
             watch.cancel()
         return found
@@ -117,13 +117,13 @@ class Model:
         numbers = self.export.numbers
         if numbers and number is None:
             raise UsageError(
-                f"The task {self.export.task} takes a number with the picture; "
+                f"The task {self.export.task} takes a number with the image; "
                 f"give --number 0 to {numbers - 1}."
             )
         if number is None:
             return
         if not numbers:
-            raise UsageError(f"The task {self.export.task} takes a picture alone; leave --number out.")
+            raise UsageError(f"The task {self.export.task} takes an image alone; leave --number out.")
         if not 0 <= number < numbers:
             raise UsageError(f"--number must be from 0 to {numbers - 1}, not {number}.")
 

@@ -1,4 +1,4 @@
-"""An exported model at work: asks it about a picture file, or serves the page on which one draws digits.
+"""An exported model at work: asks it about an image file, or serves the page on which one draws digits.
 Needs onnxruntime, numpy and pillow; never torch.
 """
 
@@ -16,25 +16,25 @@ from search.service.signals import until_stopped
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
-    """What a model says of a picture."""
+    """What a model says of an image."""
 
     export: Export
     notes: tuple[str, ...]
-    """what was done to the picture before it was asked about, a sentence each"""
+    """what was done to the image before it was asked about, a sentence each"""
     heads: Mapping[str, Answer]
     """by head, in the model's order"""
 
 
-def predict(folder: Path, picture: Path, *, number: int | None) -> Prediction:
-    """Reads the picture and asks the model in the folder.
+def predict(folder: Path, image: Path, *, number: int | None) -> Prediction:
+    """Reads the image and asks the model in the folder.
 
-    Raises UsageError for a folder, a picture or a number that is invalid, ConfigError for an export that
+    Raises UsageError for a folder, an image or a number that is invalid, ConfigError for an export that
     is damaged or a missing library.
     """
     model = Model(open_export(folder))
     model.check(number)
     export = model.export
-    seen = read_image(picture, height=export.height, width=export.width)
+    seen = read_image(image, height=export.height, width=export.width)
     return Prediction(export=export, notes=seen.notes, heads=model.answer(seen.pixels, number))
 
 

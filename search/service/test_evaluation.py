@@ -121,7 +121,7 @@ def evaluate_on_test(
 ) -> tuple[Scores, int, Answers]:
     """(scores, pictures, answers) of a checkpoint's network on the task's test set, in float32 on the CPU.
 
-    Answers: which are right. Pictures, not examples: ten sums of one picture are not ten independent
+    Answers: which are right. Images, not examples: ten sums of one image are not ten independent
     observations. Float32, because that is how weights are exported, whatever precision they were trained
     in. content: of the checkpoint file. Raises CheckpointCorrupt where it is not the one that was written.
     """

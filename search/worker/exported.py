@@ -1,4 +1,4 @@
-"""An exported model on the data of its task: made smaller with training pictures, scored on validation."""
+"""An exported model on the data of its task: made smaller with training images, scored on validation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BATCH = 1000
 
 
 def smaller(task: Task, dataset: OpenDataset, model: Path, out: Path) -> None:
-    """Writes the int8 twin of the ONNX file `model`, calibrated on the task's first training pictures."""
+    """Writes the int8 twin of the ONNX file `model`, calibrated on the task's first training images."""
     batch = next(task.training(dataset, augmentation=Augmentation(), seed=0).batches(CALIBRATION))
     quantize(model, out, image=batch.image, number=batch.number)
 
@@ -31,7 +31,7 @@ def validate(task: Task, dataset: OpenDataset, model: Path) -> Scores:
     tally = Tally(signature_of(task), torch.device("cpu"))
     for batch in task.validation(dataset).batches(_BATCH):
         image, number = batch.image.float() / 255, batch.number
-        if number is not None:  # the file takes one number with each picture, the set has several
+        if number is not None:  # the file takes one number with each image, the set has several
             image = image.repeat_interleave(number.shape[1], dim=0)
             number = number.flatten()
         found = answer(image, number)

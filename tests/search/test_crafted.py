@@ -1,4 +1,4 @@
-"""Files that anybody may have made: exports, space files, pictures. Each is used or refused in a sentence,
+"""Files that anybody may have made: exports, space files, images. Each is used or refused in a sentence,
 with exit code 2 or 78, soon, and with bounded reading."""
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ FUZZ = settings(
 
 @pytest.fixture
 def folder(exported: Path, tmp_path: Path) -> Path:
-    """An export to be spoilt, beside a picture that fits it."""
+    """An export to be spoilt, beside an image that fits it."""
     shutil.copytree(exported / "twodigit", tmp_path / "export")
     pixels = np.zeros((42, 28), dtype=np.uint8)
     pixels[5:38, 12:15] = 255
@@ -231,7 +231,7 @@ class TestConfig:
             assert words in refused(here, folder)
         for config, words in (
             (change(heads=[["first_digit", 3]]), "does not give 3 logits of first_digit"),
-            (change(image=[1, 50, 28]), "cannot compute a picture"),
+            (change(image=[1, 50, 28]), "cannot compute an image"),
         ):
             put(folder, "config.json", json.dumps(config).encode())
             model = Model(open_export(folder))
@@ -296,7 +296,7 @@ class TestModel:
                 onnx_file([constant("first_digit", [0.0] * 9), TWICE]),
                 "does not give 10 logits of first_digit",
             ),
-            (endless(), "cannot compute a picture"),
+            (endless(), "cannot compute an image"),
         ],
         ids=["empty", "text", "input", "nan", "inf", "shape", "endless"],
     )
@@ -547,8 +547,8 @@ PICTURES = [packed("PNG"), packed("PNG", "P"), packed("PNG", "RGBA"), packed("JP
 
 
 @st.composite
-def pictures(draw: st.DrawFn) -> bytes:
-    """A picture file in which bytes were changed, put in or cut off."""
+def images(draw: st.DrawFn) -> bytes:
+    """An image file in which bytes were changed, put in or cut off."""
     content = bytearray(draw(st.sampled_from(PICTURES)))
     for _ in range(draw(st.integers(1, 4))):
         place = draw(st.integers(0, len(content)))
@@ -558,7 +558,7 @@ def pictures(draw: st.DrawFn) -> bytes:
 
 class TestImageFile:
     @FUZZ
-    @given(content=st.one_of(pictures(), st.binary(max_size=100)))
+    @given(content=st.one_of(images(), st.binary(max_size=100)))
     def test_is_read_or_refused(self, tmp_path: Path, content: bytes) -> None:
         path = tmp_path / "picture"
         path.write_bytes(content)
@@ -578,7 +578,7 @@ class TestImageFile:
         done = here("predict", "export", name, cwd=beside)
         assert done.returncode == 78, done.stderr
         assert done.stderr.count("\n") == 1
-        assert "cannot be read as a picture" in done.stderr or "is no PNG" in done.stderr
+        assert "cannot be read as an image" in done.stderr or "is no PNG" in done.stderr
 
 
 class TestOutputs:

@@ -1,4 +1,4 @@
-"""Any picture file becomes light ink on black, or is refused; and everything that was done is told."""
+"""Any image file becomes light ink on black, or is refused; and everything that was done is told."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ SEVEN[9:22, 14] = 90
 
 
 def read(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
-    picture = read_image(path, height=28, width=28)
-    assert picture.pixels.dtype == np.uint8
-    assert picture.pixels.shape == (28, 28)
-    return picture.pixels, picture.notes
+    image = read_image(path, height=28, width=28)
+    assert image.pixels.dtype == np.uint8
+    assert image.pixels.shape == (28, 28)
+    return image.pixels, image.notes
 
 
 def gray() -> Image.Image:
@@ -37,14 +37,14 @@ def colored(ink: tuple[int, int, int], context: tuple[int, int, int]) -> Image.I
 
 
 def transparent(ink: str, *, opaque_ground: str | None = None) -> Image.Image:
-    picture = Image.new("RGBA", (28, 28), opaque_ground or (0, 0, 0, 0))
+    image = Image.new("RGBA", (28, 28), opaque_ground or (0, 0, 0, 0))
     if opaque_ground is not None:
-        picture.putpixel((14, 14), (0, 0, 0, 0))
-        picture.paste(Image.new("RGBA", (28, 28), ink), mask=gray())
-        return picture
-    picture = Image.new("RGBA", (28, 28), ink)
-    picture.putalpha(gray())
-    return picture
+        image.putpixel((14, 14), (0, 0, 0, 0))
+        image.paste(Image.new("RGBA", (28, 28), ink), mask=gray())
+        return image
+    image = Image.new("RGBA", (28, 28), ink)
+    image.putalpha(gray())
+    return image
 
 
 def palette() -> Image.Image:
@@ -150,7 +150,7 @@ def test_a_note_that_is_damaged_leaves_the_others_as_they_are(tmp_path: Path) ->
         (lambda: Image.new("RGBA", (28, 28), (9, 9, 9, 0)), "wholly transparent"),
         (lambda: Image.new("1", (5000, 5000)), "more than 4096 pixels"),
         (lambda: Image.new("1", (10_000, 10_000)), "more than 4096 pixels"),  # Pillow itself begins to warn
-        (lambda: Image.new("1", (20_000, 20_000)), "cannot be read as a picture"),  # and to refuse
+        (lambda: Image.new("1", (20_000, 20_000)), "cannot be read as an image"),  # and to refuse
     ],
 )
 def test_what_cannot_be_made_to_fit_is_refused(
@@ -163,7 +163,7 @@ def test_what_cannot_be_made_to_fit_is_refused(
 
 
 def test_there_is_no_such_file(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="There is no picture"):
+    with pytest.raises(UsageError, match="There is no image"):
         read(tmp_path / "none.png")
 
 
@@ -172,7 +172,7 @@ def test_there_is_no_such_file(tmp_path: Path) -> None:
     [
         ("text.png", b"seven", "is no PNG and no JPEG"),
         ("empty.png", b"", "is no PNG and no JPEG"),
-        ("cut.png", 60, "cannot be read as a picture"),
+        ("cut.png", 60, "cannot be read as an image"),
         ("seven.gif", "GIF", "is no PNG and no JPEG"),
     ],
 )
@@ -189,5 +189,5 @@ def test_what_is_no_image_is_refused(tmp_path: Path, name: str, content: object,
 
 
 def test_a_folder_is_no_image(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read as a picture"):
+    with pytest.raises(ConfigError, match="cannot be read as an image"):
         read(tmp_path)

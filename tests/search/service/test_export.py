@@ -102,7 +102,7 @@ class TestFolder:
         found = manifest(exported / "twodigit")["int8"]
         best = here("best", "twodigit", "--json", cwd=exported).parsed["validation"]
         for head, accuracy in best.items():
-            # float32 here, maybe bfloat16 when it was trained: a picture of 4,000 may differ
+            # float32 here, maybe bfloat16 when it was trained: an image of 4,000 may differ
             assert found["float_validation"][head] == pytest.approx(accuracy, abs=0.005)
             assert found["validation"][head] == pytest.approx(accuracy, abs=0.03)
         assert found["validation"] != found["float_validation"]
@@ -303,7 +303,7 @@ class TestRefusals:
             (["export", "twodigit"], 2, "--out"),
             (["predict", "x", "seven.png"], 2, "There is no folder x"),
             (["predict", "studies.artifacts", "seven.png"], 2, "is not an export"),
-            (["predict", "twodigit", "seven.png"], 2, "There is no picture seven.png"),
+            (["predict", "twodigit", "seven.png"], 2, "There is no image seven.png"),
             (["predict", "twodigit", "seven.png", "--number", "3"], 2, "leave --number out"),
             (["predict", "sum", "seven.png"], 2, "give --number 0 to 9"),
             (["predict", "sum", "seven.png", "--number", "10"], 2, "must be from 0 to 9, not 10"),
