@@ -223,8 +223,8 @@ def make(draw: Random, condition: Condition) -> Made:
     past: list[tuple[float, Mapping[str, Value]]] = []
     seen: list[list[float]] = [[] for _ in RUNGS]
     for number in range(condition.trials):
-        settings, chance = proposal(draw, past if condition.sampler == "learns" else ())
-        if chance:
+        settings, explored = proposal(draw, past if condition.sampler == "learns" else ())
+        if explored:
             at_random.add(number)
         true = quality(draw, settings, condition)
         falls, stops = draw.random(2)

@@ -111,17 +111,19 @@ HEADER = (
 class World:
     """Networks of one made-up search, and what they get right."""
 
-    def __init__(self, chance: np.random.Generator, kind: Kind, bonus: Array, digits: int = DIGITS) -> None:
+    def __init__(
+        self, generator: np.random.Generator, kind: Kind, bonus: Array, digits: int = DIGITS
+    ) -> None:
         """bonus (networks,): how much less each errs than the others."""
-        self.chance, self.kind, self.bonus, self.digits = chance, kind, bonus, digits
-        self.difficulty = chance.normal(size=digits)
+        self.generator, self.kind, self.bonus, self.digits = generator, kind, bonus, digits
+        self.difficulty = generator.normal(size=digits)
         by_digit = SPREAD if kind != "seeds" else 0.0
-        self.suits = by_digit * chance.normal(size=(len(bonus), 2, digits))
+        self.suits = by_digit * generator.normal(size=(len(bonus), 2, digits))
 
     def pairs(self, compositions: int) -> NDArray[np.int64]:
         """(compositions · digits, 2): every digit so often in each place."""
         columns = [
-            [self.chance.permutation(self.digits) for _ in range(compositions)] for _ in range(len(HEADS))
+            [self.generator.permutation(self.digits) for _ in range(compositions)] for _ in range(len(HEADS))
         ]
         return np.stack([np.concatenate(column) for column in columns], axis=1)
 
@@ -129,13 +131,13 @@ class World:
         """(examples, heads), of a network trained on one seed."""
         hard = self.difficulty[pairs] + 0.5 * self.difficulty[pairs[:, ::-1]]
         suits = np.stack([self.suits[network, place, pairs[:, place]] for place in range(2)], axis=1)
-        noise = 0.3 * self.chance.normal(size=pairs.shape)
+        noise = 0.3 * self.generator.normal(size=pairs.shape)
         found: NDArray[np.bool_] = hard + suits + noise + seed_effect - self.bonus[network] < LIMIT
         return found
 
     def seed_effect(self, part: float = 1.0) -> float:
         """Of one seed on one network."""
-        return part * SPREAD / 2 * float(self.chance.normal()) if self.kind != "digits" else 0.0
+        return part * SPREAD / 2 * float(self.generator.normal()) if self.kind != "digits" else 0.0
 
 
 def scores(right: NDArray[np.bool_]) -> Scores:
@@ -171,7 +173,7 @@ def study(study_id: int, name: str, target: int, confirms: str | None = None) ->
     return StudyRecord(study_id=study_id, name=name, spec=spec, target_trials=target, created=NOW)
 
 
-def made_up(chance: np.random.Generator, kind: Kind, *, top: int, seeds: int, better: Better) -> Stand:
+def made_up(generator: np.random.Generator, kind: Kind, *, top: int, seeds: int, better: Better) -> Stand:
     """A search and its confirmation. better: which of the searched trials are better than the references."""
     networks = SEARCHED + 2
     bonus = np.zeros(networks)
@@ -179,7 +181,7 @@ def made_up(chance: np.random.Generator, kind: Kind, *, top: int, seeds: int, be
         bonus[2] = STRONG
     elif better == "all":
         bonus[2:] = STRONG
-    world = World(chance, kind, bonus)
+    world = World(generator, kind, bonus)
     trials = searched_trials(world, networks)
     pairs = world.pairs(COMPOSITIONS)
     candidates = [trial.number for trial in (*racing.leaders(trials, top), *racing.references(trials))]
@@ -257,16 +259,18 @@ def claims(stand: Stand) -> tuple[bool, bool, bool]:
     )
 
 
-def of_a_confirmation(chance: np.random.Generator, kind: Kind, top: int, seeds: int, better: Better) -> bool:
+def of_a_confirmation(
+    generator: np.random.Generator, kind: Kind, top: int, seeds: int, better: Better
+) -> bool:
     """Whether a made-up page makes the claim: with none better, any; else that the one is, that all are."""
-    rival, reference, interval = claims(made_up(chance, kind, top=top, seeds=seeds, better=better))
+    rival, reference, interval = claims(made_up(generator, kind, top=top, seeds=seeds, better=better))
     return {"none": rival or reference or interval, "one": rival, "all": reference}[better]
 
 
-def of_an_interval(chance: np.random.Generator, kind: Kind, seeds: int) -> bool:
+def of_an_interval(generator: np.random.Generator, kind: Kind, seeds: int) -> bool:
     """Whether the interval of a candidate's mean misses its true accuracy, which 40 other seeds and other
     digits show. The candidate is the first one, not the best of several."""
-    world = World(chance, kind, np.zeros(1), VALIDATION_DIGITS)
+    world = World(generator, kind, np.zeros(1), VALIDATION_DIGITS)
     pairs = world.pairs(COMPOSITIONS)
     by_seed = np.stack([world.right(0, world.seed_effect(MILD), pairs).mean(axis=1) for _ in range(seeds)])
     found = two_way.mean(by_seed, pairs)
@@ -274,9 +278,9 @@ def of_an_interval(chance: np.random.Generator, kind: Kind, seeds: int) -> bool:
     return not (found.low or 0.0) <= truth <= (found.high or 1.0)
 
 
-def of_the_chosen(chance: np.random.Generator, kind: Kind, top: int, seeds: int) -> bool:
+def of_the_chosen(generator: np.random.Generator, kind: Kind, top: int, seeds: int) -> bool:
     """Whether the interval of the chosen leader's mean misses its true accuracy, which all share."""
-    found = confirmation(made_up(chance, kind, top=top, seeds=seeds, better="none"))
+    found = confirmation(made_up(generator, kind, top=top, seeds=seeds, better="none"))
     chosen = found.choice
     return chosen is not None and not chosen.low <= truth_of(kind, 1.0) <= chosen.high
 
@@ -284,27 +288,27 @@ def of_the_chosen(chance: np.random.Generator, kind: Kind, top: int, seeds: int)
 @functools.cache
 def truth_of(kind: Kind, part: float) -> float:
     """The true mean accuracy: of many networks, seeds and digits. part: as of World.seed_effect."""
-    chance = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     total = 0.0
     for _ in range(3000):
-        world = World(chance, kind, np.zeros(1))
+        world = World(generator, kind, np.zeros(1))
         total += float(world.right(0, world.seed_effect(part), world.pairs(1)).mean())
     return total / 3000
 
 
-def of_two_networks(chance: np.random.Generator, kind: Kind, bonus: float) -> bool:
+def of_two_networks(generator: np.random.Generator, kind: Kind, bonus: float) -> bool:
     """Whether two given networks are told apart on the same images, one evaluation each."""
-    world = World(chance, kind, np.array([0.0, bonus]))
+    world = World(generator, kind, np.array([0.0, bonus]))
     pairs = world.pairs(1)
     one, two = (two_way.right(answers(world.right(network, 0.0, pairs)))[None] for network in range(2))
     found = two_way.difference(one, two, pairs, step=1 / len(HEADS))
     return (found.low or 0.0) > 0 or (found.high or 0.0) < 0
 
 
-def of_mean_of_heads(chance: np.random.Generator, together: float) -> bool:
+def of_mean_of_heads(generator: np.random.Generator, together: float) -> bool:
     """Whether the interval of the mean of two heads misses the truth. together: how much they err alike."""
     shared, own = together**0.5, (1 - together) ** 0.5
-    hard = shared * chance.normal(size=(1000, 1)) + own * chance.normal(size=(1000, 2))
+    hard = shared * generator.normal(size=(1000, 1)) + own * generator.normal(size=(1000, 2))
     right = hard < 1.6448536
     low, high = mean_of_heads_interval(right.mean(axis=0).tolist(), float(right.all(axis=1).mean()), 1000)
     return not low <= 0.95 <= high
@@ -339,7 +343,7 @@ def rows(n_null: int = N_NULL, n_strong: int = N_STRONG) -> Iterator[Row]:
     yield from _of_confirmations(null, strong)
     yield from _of_intervals(null)
     for kind in KINDS[:2]:
-        condition = f"alike, one evaluation each, {'chance alone' if kind == 'seeds' else kind}"
+        condition = f"alike, one evaluation each, {'generator alone' if kind == 'seeds' else kind}"
         page = partial(of_two_networks, kind=kind, bonus=0.0)
         yield null("compare, test: two networks differ", condition, page)
     page = partial(of_two_networks, kind="digits", bonus=STRONG)

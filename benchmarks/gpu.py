@@ -35,7 +35,7 @@ from search.records import Value
 from search.worker.spec import decode, signature_of
 
 TASK = get_task("twodigit")
-CARD = torch.device("cuda")
+GPU = torch.device("cuda")
 LARGER: Mapping[str, Value] = {
     **TASK.references["course-conv"],
     **{"blocks": 3, "channels": 24, "padding": "same", "batch_norm": True, "batch_size": 128},
@@ -59,11 +59,11 @@ def training(mnist: Mnist, settings: Mapping[str, Value], *, recorded: bool) -> 
     spec = decode(settings, images=8 * TASK.epoch_examples, seed=0, precision="bfloat16")
     return Training(
         build(spec.model, signature_of(TASK), seed=0),
-        TASK.training(mnist, augmentation=spec.augmentation, seed=0, device=CARD),
-        TASK.validation(mnist, device=CARD),
+        TASK.training(mnist, augmentation=spec.augmentation, seed=0, device=GPU),
+        TASK.validation(mnist, device=GPU),
         spec.training,
         seed=0,
-        device=CARD,
+        device=GPU,
         graph=None if recorded else Direct,
     )
 
@@ -137,7 +137,7 @@ class MostMemory:
 
     def _look(self) -> None:
         while not self._over.wait(0.25):
-            free, total = torch.cuda.mem_get_info(CARD)
+            free, total = torch.cuda.mem_get_info(GPU)
             self.bytes = max(self.bytes, total - free)
 
 
@@ -153,7 +153,7 @@ def main() -> None:
     if not torch.cuda.is_available():
         raise SystemExit("There is no CUDA device here, and nothing to measure.")
     prepare_process(threads=1)
-    print(json.dumps(describe(CARD)))
+    print(json.dumps(describe(GPU)))
     if arguments.only != "searches":
         mnist = load()
         curves(mnist)

@@ -120,12 +120,12 @@ def main() -> None:
     print(f"{'points lost / runs saved at a spread of':<46}" + "".join(f"{s:>16g}" for s in spreads))
     results: dict[str, list[tuple[float, float]]] = {name: [] for name in RULES}
     for spread in spreads:
-        chance = random.Random(f"races {spread}")
+        generator = random.Random(f"races {spread}")
         lost, spent = dict.fromkeys(RULES, 0.0), dict.fromkeys(RULES, 0)
         for _ in range(options.races):
-            true = [chance.gauss(0.99, spread * SEED_SPREAD) for _ in range(CANDIDATES)]
+            true = [generator.gauss(0.99, spread * SEED_SPREAD) for _ in range(CANDIDATES)]
             runs = [
-                [round(chance.gauss(mean, SEED_SPREAD) / STEP) * STEP for _ in range(options.seeds)]
+                [round(generator.gauss(mean, SEED_SPREAD) / STEP) * STEP for _ in range(options.seeds)]
                 for mean in true
             ]
             best, most = race(true, runs, nobody)

@@ -234,9 +234,9 @@ def main() -> None:
             diverged = statistics.mean(each.diverged for each in mine)
             cells = (f"{middle:.2f}", f"{low:.2f} to {high:.2f}", beside, f"{diverged:.0%}")
             print(f"| {pruner} | {sampler} | {' | '.join(cells)} |")
-    chance = [each.early for (_, sampler, _, _), each in found.items() if sampler == "random"]
-    if chance:
-        correlation = statistics.median(chance)
+    explored = [each.early for (_, sampler, _, _), each in found.items() if sampler == "random"]
+    if explored:
+        correlation = statistics.median(explored)
         print(f"\nScore at the first rung and error in the end: rank correlation {correlation:.2f}.")
 
 

@@ -9,7 +9,7 @@ fresh folder and a fresh SQLite file for each. MNIST must be in the cache, so th
 
 Time counts from the start of the process, imports and set-up included. A model is above 98 % where both heads
 are, on the whole of validation; models of trials that were pruned later count. The script looks after each
-epoch, tune three times within the first one too: that makes it sooner, and gives it more chances to be lucky,
+epoch, tune three times within the first one too: that makes it sooner, and adds selection bias,
 which other pairs of the validation digits show. A run without such a model counts as longer than its limit,
 and a median that falls on such a run is a bound, as is the ratio.
 

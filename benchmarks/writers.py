@@ -120,8 +120,8 @@ def trained(mnist: Mnist, settings: Mapping[str, Value], epochs: float, seed: in
 def right(network: Network, mnist: Mnist) -> Tensor:
     """How often each of the held-out digits is told right, float (BLOCK,) in [0, 1], in the file's order."""
     digits = digits_of(mnist, Split.VALIDATION)
-    chance = torch.Generator().manual_seed(0)
-    pairs = torch.cat([draw_places(BLOCK, BLOCK, 2, chance) for _ in range(PASSES)])
+    generator = torch.Generator().manual_seed(0)
+    pairs = torch.cat([draw_places(BLOCK, BLOCK, 2, generator) for _ in range(PASSES)])
     shown = FiniteSet(rows=(pairs,), compose=partial(compose, digits, TwoDigit.digit_rows))
     network.eval()
     hits = []

@@ -57,8 +57,8 @@ def fetch(
     origins: dict[str, str] = {}
     notes: list[str] = []
     with _on_disk(target), _locked(target, report):
-        for leftover in (file for name in FILES for file in unfinished(target / name)):
-            leftover.unlink()
+        for unfinished_file in (file for name in FILES for file in unfinished(target / name)):
+            unfinished_file.unlink()
         for name, check in verify(target).items():
             if check.state is FileState.OK:
                 origins[name] = "cache"

@@ -1,6 +1,6 @@
 """What each setting did to the accuracy: one test for each, and groups of trials that show which way.
 
-Only trials whose settings were drawn at random are tested. The sampler prefers what did well, so settings
+Only exploration trials are tested. The sampler prefers what did well, so settings
 keep company: among its proposals, whatever came with a good setting looks good, in three searches of four
 (docs/decisions/011). Where a setting is one of several families of networks, a trial counts by its rank
 within its family: the families' difference is not the setting's.
@@ -84,7 +84,7 @@ class Effect:
     points: tuple[tuple[Value, float, int], ...]
     """(setting's value, score, trial number) of all trials that have it, by trial number"""
     tested: tuple[int, ...]
-    """numbers of the tested trials: those drawn at random"""
+    """numbers of the tested trials: the exploration trials"""
     groups: tuple[Group, ...]
     """of the tested trials, in the order of the values"""
     rank_test: Differing | None

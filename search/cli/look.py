@@ -300,7 +300,7 @@ def _confirmed_json(found: Confirmation | None) -> dict[str, Any] | None:
 def _confirms(found: Best) -> str:
     name, confirming = found.view.record.spec.confirms or "", found.trial.confirming
     which = f"trial {confirming.candidate} of {name} on seed {confirming.seed}" if confirming else name
-    return f"{which}; one lucky seed: `tune confirm {shlex.quote(name)}` has the means"
+    return f"{which}; one selected seed: `tune confirm {shlex.quote(name)}` has the means"
 
 
 def _reference(found: Best) -> dict[str, Any] | None:

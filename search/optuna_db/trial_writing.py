@@ -52,8 +52,8 @@ class Rules:
 
 
 class TrialWriting(StudyStorage, ABC):
-    """For one thread of one process. Trials that it made or took from the queue it knows by heart; whether
-    they are still its own is settled by the database at each write."""
+    """For one thread of one process. It caches the trials that it made or took from the queue; the database
+    checks at each write whether they still belong to this worker."""
 
     def __init__(self, backend: RDBStorage, trials: OptunaTrials, *, maximizing: bool = False) -> None:
         super().__init__(backend, trials, maximizing=maximizing)
@@ -127,7 +127,7 @@ class TrialWriting(StudyStorage, ABC):
             draft.params[name] = (number, distribution_to_json(distribution))
 
     def rejoin(self, trial: Facts) -> FrozenTrial:
-        """From now on this trial, which another process made, is one of those known by heart."""
+        """From now on this trial, which another process made, is one of the cached ones."""
         self._own[trial.trial_id] = self._frozen(trial)
         return self._own[trial.trial_id]
 

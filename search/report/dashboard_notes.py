@@ -23,7 +23,7 @@ from search.report.words import (
 
 _IMPORTANCE = (
     "**Hyperparameter importance on this dashboard** is computed on complete trials only{pruned}. "
-    "`tune report` tests every setting among the trials that were drawn at random, at equal training: where "
+    "`tune report` tests every setting among the exploration trials, at equal training: where "
     "the two differ, believe the report."
 )
 
@@ -91,11 +91,9 @@ def study_card(
 def _selection_bias(record: StudyRecord) -> str:
     if record.spec.confirms is not None:
         searched = plain(record.spec.confirms)
-        return (
-            f"One lucky seed of a confirmation of {searched}: its report and `tune confirm` have the means."
-        )
+        return f"One seed of a confirmation of {searched}: its report and `tune confirm` have the means."
     return (
-        "The best of many trials is also lucky. `tune confirm` trains the leaders again on fresh seeds; the "
+        "The best of many trials has selection bias. `tune confirm` retrains the leaders on fresh seeds; the "
         f"study {plain(record.name)}.confirm, where there is one, has these runs."
     )
 

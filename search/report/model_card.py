@@ -204,7 +204,7 @@ def _accuracy(facts: CardFacts) -> list[str]:
         )
     if found is None:
         lines.append(
-            "This trial was chosen by its validation score, so that this score is also lucky: "
+            "This trial was chosen by its validation score, so this score has selection bias: "
             "expect somewhat less on new images."
         )
     else:

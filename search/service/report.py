@@ -108,7 +108,7 @@ def searched(record: StudyRecord) -> tuple[Setting, ...]:
 
 
 def drawn(record: StudyRecord, trials: Sequence[TrialRecord]) -> frozenset[int]:
-    """Numbers of the trials whose settings were drawn at random; a repetition has those of its origin.
+    """Numbers of the exploration trials; a repetition has those of its origin.
 
     None of a confirmation's: all its settings were given.
     """

@@ -75,7 +75,7 @@ def _qmc(seed: int) -> BaseSampler:
 
 
 def _gp(seed: int) -> BaseSampler:
-    # Settings that only some trials have are drawn at random, which is said in the help, not at every draw.
+    # Settings that only some trials have are sampled independently; the help says so, not every draw.
     return GPSampler(seed=seed, warn_independent_sampling=False)
 
 

@@ -274,15 +274,15 @@ class Nemesis:
         self.arena = arena
         self.neighbor = replace(arena, study="neighbor", pids=[], foreign={})
         """another study in the same database, made and deleted while the first one is worked on"""
-        self.chance = random.Random(seed)
+        self.generator = random.Random(seed)
         self.frozen: dict[int, float] = {}
         self.done: list[str] = []
 
     def create(self) -> None:
         """Makes the study, after processes were killed at any moment of making it."""
-        for _ in range(self.chance.randint(0, 3)):
-            creators = [self.arena.start_creator() for _ in range(self.chance.randint(1, 2))]
-            time.sleep(self.chance.uniform(0.0, 0.4))
+        for _ in range(self.generator.randint(0, 3)):
+            creators = [self.arena.start_creator() for _ in range(self.generator.randint(1, 2))]
+            time.sleep(self.generator.uniform(0.0, 0.4))
             for pid in creators:
                 self.arena.kill(pid)
                 self.arena.wait(pid)
@@ -292,7 +292,7 @@ class Nemesis:
     def strike(self) -> None:
         """One fault."""
         awake = [pid for pid in self.arena.alive() if pid not in self.frozen]
-        fault = self.chance.choice(
+        fault = self.generator.choice(
             ["kill", "kill", "freeze", "kill all", "storage", "foreign row", "neighbor", "start over"]
         )
         if (not awake and fault in ("kill", "kill all", "freeze")) or (
@@ -308,15 +308,15 @@ class Nemesis:
             case "start over":
                 self._start_over()
             case "kill":
-                self.arena.kill(self.chance.choice(awake))
+                self.arena.kill(self.generator.choice(awake))
             case "kill all":
                 for pid in awake:
                     self.arena.kill(pid)
             case "freeze":
-                pid = self.chance.choice(awake)
+                pid = self.generator.choice(awake)
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGSTOP)
-                    self.frozen[pid] = time.monotonic() + self.chance.uniform(0.1, 2.5 * LEASE_S)
+                    self.frozen[pid] = time.monotonic() + self.generator.uniform(0.1, 2.5 * LEASE_S)
             case "storage":
                 self._harm_storage()
 
@@ -331,8 +331,8 @@ class Nemesis:
     def _add_foreign_row(self) -> None:
         """Another program adds a finished trial to the study."""
         self.thaw(everything=True)  # one that was frozen in a transaction has locked the row of the study
-        mark, state = secrets.token_hex(4), self.chance.choice([*FINISHED])
-        value = None if state is TrialState.FAIL else self.chance.uniform(0.0, 2.0)
+        mark, state = secrets.token_hex(4), self.generator.choice([*FINISHED])
+        value = None if state is TrialState.FAIL else self.generator.uniform(0.0, 2.0)
         trial = optuna.trial.create_trial(state=state, value=value, user_attrs={MARK: mark})
         with contextlib.suppress(*LOCKED), other_program(self.arena.url) as storage:
             optuna.load_study(study_name=self.arena.study, storage=storage).add_trial(trial)
@@ -355,7 +355,7 @@ class Nemesis:
     def _delete(self, arena: Arena) -> None:
         """tune deletes the study, or Optuna does; its workers notice and end, and nothing of it is left."""
         self.thaw(everything=True)
-        if self.chance.random() < 0.5:
+        if self.generator.random() < 0.5:
             assert delete(arena.url, arena.study, force=True, agree=lambda _: True) is not None
         else:
             there = True
@@ -391,7 +391,7 @@ class Nemesis:
             match url.get_backend_name():
                 case "sqlite":
                     connection.exec_driver_sql("BEGIN EXCLUSIVE")
-                    time.sleep(self.chance.uniform(0.1, 1.5))
+                    time.sleep(self.generator.uniform(0.1, 1.5))
                     connection.exec_driver_sql("COMMIT")
                 case "postgresql":
                     connection.execute(

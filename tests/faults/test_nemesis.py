@@ -31,12 +31,12 @@ def test_nothing_is_lost_doubled_or_left_over(
     evil.create()
     made = len(evil.done)
     deadline = time.monotonic() + 240
-    strikes = evil.chance.randint(4, 10)
+    strikes = evil.generator.randint(4, 10)
     for _ in range(WORKERS):
         study.start(pause_s=0.02)
     while study.alive():
         assert time.monotonic() < deadline, f"not done; what happened: {evil.done}"
-        time.sleep(evil.chance.uniform(0.05, 0.4))
+        time.sleep(evil.generator.uniform(0.05, 0.4))
         evil.thaw()
         if len(evil.done) - made < strikes:
             evil.strike()

@@ -1,5 +1,5 @@
 """Recorded steps. The graph here is a stand-in: it does the recorded work at every replay, on the same
-memory, which is what a card does too; only the recording itself needs one."""
+memory, which is what a GPU does too; only the recording itself needs one."""
 
 import dataclasses
 from collections.abc import Callable

@@ -40,7 +40,7 @@ FUZZ = settings(
 
 @pytest.fixture
 def folder(exported: Path, tmp_path: Path) -> Path:
-    """An export to be spoilt, beside an image that fits it."""
+    """An export to be damaged, beside an image that fits it."""
     shutil.copytree(exported / "twodigit", tmp_path / "export")
     pixels = np.zeros((42, 28), dtype=np.uint8)
     pixels[5:38, 12:15] = 255

@@ -20,7 +20,7 @@ def in_short(confirmation: Confirmation | None, *, study: StudyRecord, trials: i
         return f"It is one seed of a confirmation: the report on {study.spec.confirms} has the means."
     if confirmation is None:
         tried = count(trials, "trial")
-        return f"Not yet: the best of {tried} on the pictures that chose it is always a little lucky."
+        return f"Not yet: the accuracy of the best of {tried} on the images that chose it has selection bias."
     chosen = confirmation.choice
     if chosen is None:
         return f"Not yet: {confirmation.confirmed_in} has not decided."
@@ -37,7 +37,7 @@ def confirmed(confirmation: Confirmation | None, *, study: StudyRecord, trials: 
             body=(
                 paragraph(
                     "This study is itself a confirmation: its trials are the leaders of "
-                    f"{study.spec.confirms} on fresh seeds. The best of them is one lucky seed.",
+                    f"{study.spec.confirms} on fresh seeds. The best of them is one selected seed.",
                     kind="answer",
                 ),
                 paragraph(code(f"tune report {quote(study.spec.confirms)}"), " has the ranking by the mean."),

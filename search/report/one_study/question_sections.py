@@ -66,7 +66,7 @@ def settings(material: Material, found: Findings) -> Section:
                     )
                 ),
                 paragraph(
-                    "Dots: trials; the blue ones were drawn at random and are tested. Orange: medians of the "
+                    "Dots: trials; the blue ones, exploration trials, are tested. Orange: medians of the "
                     "groups that are tested. The worst twentieth may lie below the edge.",
                     kind="note",
                 ),

@@ -74,7 +74,7 @@ def progress(reached: Sequence[Reached], references: Sequence[TrialRecord]) -> F
             font={"size": 11},
             showarrow=False,
         )
-    # The upper nine tenths fill the figure: what never learnt would squeeze all others into its top.
+    # The upper nine tenths fill the figure: what never learned would squeeze all others into its top.
     values = sorted(each.trial.value or 0.0 for each in reached)
     seen = [*values[len(values) // 10 :], *(trial.value or 0.0 for trial in references)]
     figure.update_layout(xaxis={"title": {"text": "trials finished"}}, yaxis=accuracy_axis(seen))
@@ -164,7 +164,7 @@ def effect(found: Effect) -> Figure:
     pairs = thinned(found.points)
     seen = sorted(score for _, score, _ in found.points if score != DIVERGED)
     figure = Figure()
-    for explored, color, name in ((False, FAINT, "proposed"), (True, FIRST, "drawn at random")):
+    for explored, color, name in ((False, FAINT, "proposed"), (True, FIRST, "exploration")):
         some = [pair for pair in pairs if (pair[2] in tested) is explored]
         figure.add_trace(
             Scatter(

@@ -64,7 +64,7 @@ def untested(found: Sequence[Effect]) -> str:
     some = [f"{each.setting.name} (n = {each.n})" for each in found if each.verdict is Verdict.TOO_FEW]
     if not some:
         return ""
-    return f"Not tested, with fewer than {ENOUGH} trials drawn at random or with one value: {listed(some)}."
+    return f"Not tested, with fewer than {ENOUGH} exploration trials or with one value: {listed(some)}."
 
 
 def in_short(found: Sequence[Effect]) -> str:
@@ -73,19 +73,17 @@ def in_short(found: Sequence[Effect]) -> str:
     tested = [each for each in found if each.verdict is not Verdict.TOO_FEW]
     if not tested:
         most = max((each.n for each in found), default=0)
-        return (
-            f"Cannot be told: of the trials drawn at random only {most} can be compared, {ENOUGH} are needed."
-        )
+        return f"Cannot be told: of the exploration trials only {most} can be compared, {ENOUGH} are needed."
     ns = sorted({each.n for each in tested})
     n = f"n = {ns[0]}" if len(ns) == 1 else f"n = {ns[0]} to {ns[-1]}"
     if not matter:
         return (
             f"No effect of any of the {count(len(tested), 'setting')} that were tested can be told from "
-            f"chance ({n} trials drawn at random)."
+            f"chance ({n} exploration trials)."
         )
     return (
         f"{listed([_praise(each) for each in matter])} ({len(matter)} of "
-        f"{count(len(tested), 'setting')} tested, {n} trials drawn at random)."
+        f"{count(len(tested), 'setting')} tested, {n} exploration trials)."
     )
 
 
@@ -150,13 +148,13 @@ def compared(basis: Basis, *, epoch_images: int) -> str:
 
 
 def at_random(found: Findings, drawn: int) -> str:
-    """Which trials are tested. drawn: of those that are compared, the ones drawn at random."""
+    """Which trials are tested. drawn: number of exploration trials among those that are compared."""
     assert found.basis is not None
     tested = sum(each.verdict is not Verdict.TOO_FEW for each in found.effects)
     told = (
-        f"Tested are the {drawn} whose settings were drawn at random"
+        f"Tested are the {drawn} exploration trials"
         if drawn < len(found.basis.trials)
-        else "All of them were drawn at random and are tested"
+        else "All of them are exploration trials and are tested"
     )
     if drawn < len(found.basis.trials):
         told += "; the sampler proposed the others because of results, so that their settings keep company"

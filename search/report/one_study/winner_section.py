@@ -79,8 +79,8 @@ def in_words(material: Material) -> Html:
         strong(f"Trial {winner.number}"),
         f"{lead}, {_kind(winner)}{size}, is right on ",
         strong(percent(accuracy)),
-        f" of the validation set (95 % interval {low * 100:.2f} to {percent(high)}, with room for the luck "
-        f"of the best of {count(_tried(material), 'measurement')}; {n:,} images).",
+        f" of the validation set (95 % interval {low * 100:.2f} to {percent(high)}, which allows for the "
+        f"selection of the best of {count(_tried(material), 'measurement')}; {n:,} images).",
     ]
     if winner.reference:
         parts.append(" No searched trial has come to a report yet.")

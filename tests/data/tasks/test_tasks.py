@@ -189,7 +189,7 @@ def test_a_wrong_value_is_refused_with_its_rule(make: object, rule: str) -> None
 
 
 def test_trials_share_what_lies_on_a_gpu(mnist: Mnist) -> None:
-    """A stand-in for a card: torch's meta device, to which nothing is ever copied twice either."""
+    """A stand-in for a GPU: torch's meta device, to which nothing is ever copied twice either."""
     first, second = (digits_of(mnist, Split.TRAIN, device="meta") for _ in range(2))
     assert first.images is second.images
     assert digits_of(mnist, Split.TRAIN, device="cpu").images.device.type == "cpu"

@@ -101,7 +101,7 @@ class TestEffects:
         assert list(seen)[-1] == "depth", "what matters comes first"
 
     def test_what_only_the_sampler_shows_has_no_effect(self) -> None:
-        """Dropout does nothing, but trials with little of it have Adam, unless drawn at random."""
+        """Dropout does nothing, but trials with little of it have Adam, except in exploration trials."""
         draw, trials, found = random.Random(1), [], {}
         drawn = frozenset(range(0, 120, 3))
         for number in range(120):
@@ -173,9 +173,7 @@ class TestEffects:
         seen = effects(SETTINGS, trials, found, range(11))
         assert {each.verdict for each in seen} == {Verdict.TOO_FEW}
         assert sentence(seen[0]).endswith("or with one value: optimizer (n = 11).")
-        assert in_short(seen).startswith(
-            "Cannot be told: of the trials drawn at random only 11 can be compared"
-        )
+        assert in_short(seen).startswith("Cannot be told: of the exploration trials only 11 can be compared")
 
     def test_a_setting_of_all_families_is_tested_by_ranks_within_them(self) -> None:
         """Convolutions are better, and have more dropout: that is not dropout's doing."""

@@ -245,7 +245,7 @@ class TestConfirmation:
         assert "The search saw 99.20 % in it, with one seed; 4 fresh seeds give 98.00 %." in words
         assert "It is better than the reference course-mlp by 4.50 points (" in words
         assert "not evaluated on the test set yet" in words
-        assert "luck" not in words
+        assert "selection bias" not in words
 
     @pytest.mark.parametrize("failure", [Failure.DIVERGED, Failure.OUT_OF_MEMORY])
     def test_a_winner_that_fails_is_out(self, failure: Failure) -> None:

@@ -22,14 +22,14 @@ from search.analysis.statistics import (
     student_interval,
 )
 
-CHANCE = np.random.default_rng(0)
+GENERATOR = np.random.default_rng(0)
 
 
 class TestDiffering:
     def test_without_an_effect_the_share_is_nought_on_average(self) -> None:
         raw = []
         for _ in range(300):
-            groups = [CHANCE.normal(size=10).tolist() for _ in range(4)]
+            groups = [GENERATOR.normal(size=10).tolist() for _ in range(4)]
             raw.append((float(stats.kruskal(*groups).statistic) - 3) / 36)
             assert differing(groups).share == pytest.approx(max(0.0, raw[-1]))
         assert abs(float(np.mean(raw))) < 0.015, "what chance explains has been taken off"
@@ -80,7 +80,7 @@ class TestSigns:
 
 
 def test_two_measurements_of_one_network_differ_as_rarely_as_it_says() -> None:
-    ps = [proportions_differ(a / 4000, b / 4000, 4000) for a, b in CHANCE.binomial(4000, 0.985, (2000, 2))]
+    ps = [proportions_differ(a / 4000, b / 4000, 4000) for a, b in GENERATOR.binomial(4000, 0.985, (2000, 2))]
     assert 0.035 < float(np.mean(np.asarray(ps) < 0.05)) < 0.065
     assert proportions_differ(1.0, 1.0, 10) == 1.0
     assert proportions_differ(0.9, 0.95, 4000) == pytest.approx(

@@ -20,11 +20,11 @@ def by_hand(score: np.ndarray, digits: np.ndarray) -> float:
 
 class TestDigits:
     def test_the_variance_is_that_of_its_definition(self) -> None:
-        chance = np.random.default_rng(0)
-        digits = np.stack([chance.permutation(30), chance.permutation(30)], axis=1)
+        generator = np.random.default_rng(0)
+        digits = np.stack([generator.permutation(30), generator.permutation(30)], axis=1)
         digits[5] = (7, 7)  # a digit with itself
-        effect = chance.normal(size=30)
-        score = effect[digits[:, 0]] + effect[digits[:, 1]] + chance.normal(size=30)
+        effect = generator.normal(size=30)
+        score = effect[digits[:, 0]] + effect[digits[:, 1]] + generator.normal(size=30)
         found = two_way.parts(score[None], digits)
         assert found.between_digits == pytest.approx(by_hand(score, digits))
         assert found.between_seeds == 0.0
@@ -73,8 +73,8 @@ class TestDifference:
         assert (found.value, found.high) == pytest.approx((0.0, 1.959964 / 4), rel=1e-5)
 
     def test_turned_round_it_is_its_negative(self) -> None:
-        chance = np.random.default_rng(1)
-        one, other = (chance.integers(0, 2, size=(3, 40)).astype(float) for _ in range(2))
+        generator = np.random.default_rng(1)
+        one, other = (generator.integers(0, 2, size=(3, 40)).astype(float) for _ in range(2))
         digits = np.arange(40)[:, None]
         there, back = two_way.difference(one, other, digits), two_way.difference(other, one, digits)
         assert (there.low, there.high) == pytest.approx((-(back.high or 0), -(back.low or 0)))
@@ -82,9 +82,11 @@ class TestDifference:
     @pytest.mark.parametrize("seeds", [3, 5])
     @pytest.mark.parametrize(("by_seed", "by_digit"), [(1.0, 0.0), (0.0, 1.0), (0.7, 0.7)])
     def test_it_errs_in_at_most_one_of_twenty(self, seeds: int, by_seed: float, by_digit: float) -> None:
-        chance, digits, wrong = np.random.default_rng(2), np.arange(50)[:, None], 0
+        generator, digits, wrong = np.random.default_rng(2), np.arange(50)[:, None], 0
         for _ in range(600):
-            scores = by_seed * chance.normal(size=(seeds, 1)) + by_digit * 50**0.5 * chance.normal(size=50)
+            scores = by_seed * generator.normal(size=(seeds, 1)) + by_digit * 50**0.5 * generator.normal(
+                size=50
+            )
             found = two_way.difference(scores, np.zeros_like(scores), digits, step=0.0)
             wrong += (found.low or 0) > 0 or (found.high or 0) < 0
         assert wilson(wrong, 600)[0] <= 0.05
@@ -129,9 +131,9 @@ class TestMeanOfHeads:
 
     def test_it_covers_what_it_says(self) -> None:
         """Two heads that err together in part, 2,000 sets of 500 images."""
-        chance = np.random.default_rng(3)
-        hard = chance.normal(size=(2000, 500, 1))
-        right = hard + chance.normal(size=(2000, 500, 2)) < 2.0
+        generator = np.random.default_rng(3)
+        hard = generator.normal(size=(2000, 500, 1))
+        right = hard + generator.normal(size=(2000, 500, 2)) < 2.0
         truth = right.mean()
         inside = 0
         for one in right:

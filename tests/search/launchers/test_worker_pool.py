@@ -1,4 +1,4 @@
-"""When a crew replaces a worker, and when it does not. The workers are puppets; real ones are in
+"""When a pool replaces a worker, and when it does not. The workers are puppets; real ones are in
 test_processes.py, test_ray_cluster.py and tests/faults/."""
 
 from __future__ import annotations

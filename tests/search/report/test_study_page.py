@@ -149,7 +149,7 @@ class TestPage:
         text = study_page(material([trial(0, State.PRUNED, 0.4)], {100: curve(0.4)}))
         assert "so far: no trial is complete yet" in text
         assert "Cannot be told yet: no trial has been trained to the end." in text
-        assert "of the trials drawn at random only 0 can be compared" in text.replace("\u00a0", " ")
+        assert "of the exploration trials only 0 can be compared" in text.replace("\u00a0", " ")
 
     def test_a_confirmation_compares_no_settings(self) -> None:
         """Its runs are a few settings on several seeds: tests would take them for independent experiments."""

@@ -56,7 +56,7 @@ def test_a_run_that_is_stopped_says_what_was_best_so_far(plain_spec: StudySpec) 
         "Best of the search so far is trial 2 with 91.23 %."
     )
     assert "reference" not in told(best, trial(1, 0.8, "course-conv"))
-    assert told(best, confirms="s") == "", "one lucky seed of a confirmation says nothing"
+    assert told(best, confirms="s") == "", "one selected seed of a confirmation says nothing"
 
 
 @pytest.mark.parametrize(("end", "finished", "exhausted", "done", "reached", "options", "reason"), [

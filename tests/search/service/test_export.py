@@ -253,7 +253,7 @@ class TestCard:
         assert "are those of trial 3 of twodigit, which were trained again on 2 fresh seeds" in text
         assert "54.32 % on validation on average, 95 % interval 53.21 % to 55.43 %" in text
         assert "Trial 3 is chosen: 54.32 % on validation, the mean of 2 seeds" in text
-        assert "so that this score is also lucky" not in text
+        assert "so this score has selection bias" not in text
 
     def test_a_name_is_neither_markdown_nor_a_command(self, facts: CardFacts) -> None:
         name = "x; rm -rf ~ | `*a*` <b>"

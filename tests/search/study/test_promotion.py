@@ -119,8 +119,8 @@ def test_a_search_ends_and_its_finalists_are_the_best(
     """A trial's score is the same at every rung, so the best ones must reach the end."""
     rungs = (1, 2, 3)
     rule = Asha(rungs=rungs, eta=eta, waiting=waiting)
-    chance = random.Random(seed)
-    scores = [chance.random() for _ in range(trials)]
+    generator = random.Random(seed)
+    scores = [generator.random() for _ in range(trials)]
     stood: dict[int, list[float]] = {rung: [] for rung in rungs}
     hands: list[dict[int, Candidate]] = [{} for _ in range(workers)]
     fresh = iter(range(trials))
@@ -129,7 +129,7 @@ def test_a_search_ends_and_its_finalists_are_the_best(
     idle: set[int] = set()
     while len(idle) < workers:
         assert (turns := turns + 1) < 100 * trials * workers, "it never ends"
-        worker = chance.randrange(workers)
+        worker = generator.randrange(workers)
         mine = hands[worker]
         for drained in (False, True):
             decision = rule.decide(list(mine.values()), stood.__getitem__, drained=drained)

@@ -223,7 +223,7 @@ class TestSampling:
             drawn = []
             while len(drawn) < 8:
                 asked = study.ask()
-                if not is_exploration_seed(sampler_seed(1, asked.number)):  # which TPE draws at random
+                if not is_exploration_seed(sampler_seed(1, asked.number)):  # an exploration trial
                     drawn.append(float(asked.suggest()["lr"]))
                 study.fail(asked.trial_id, Failure.ERROR, "")  # teaches nothing
             high[sampler] = sum(lr > 1e-2 for lr in drawn)
@@ -517,7 +517,7 @@ class TestWriting:
     def test_a_trial_takes_few_transactions(self, storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
         """Each one waits for the disk; Optuna's own storage would commit each parameter by itself."""
         study = prepared(storage, space=default_space())
-        for score in range(12):  # past the trials that TPE draws at random
+        for score in range(12):  # past the exploration trials of TPE
             asked = study.ask()
             asked.suggest()
             asked.complete(score / 12)

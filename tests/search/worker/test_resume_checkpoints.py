@@ -144,9 +144,9 @@ def test_a_resume_checkpoint_is_of_the_kind_of_device_that_wrote_it(
     here = contexts("stopped")
     runner = begun(here, until=2250)
     runner.write_checkpoint()
-    card = dataclasses.replace(here, device=torch.device("cuda"))
+    on_gpu = dataclasses.replace(here, device=torch.device("cuda"))
     curve = here.storage.store.curve(runner.active.trial_id)
-    for context, found in ((here, True), (card, False)):
+    for context, found in ((here, True), (on_gpu, False)):
         other = TrialRunner(context, runner.claim, runner.active, check=lambda: None)
         assert other.rejoin(curve) is found
 

@@ -349,7 +349,7 @@ class TestWork:
 
         monkeypatch.setattr("search.worker.trial_runner.learn", learn)
         monkeypatch.setattr("search.worker.trial_runner.CHECKPOINT_EVERY_S", 1e9)
-        monkeypatch.setattr("search.worker.trial_runner.TrialRunner.save", save)
+        monkeypatch.setattr("search.worker.trial_runner.TrialRunner.write_checkpoint", save)
         with pytest.raises(WornOut):
             work(here, stop=lambda: False)
         first, second, *_ = here.study.trials()
