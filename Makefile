@@ -35,10 +35,11 @@ soak: .venv/installed-dev ## hundreds of schedules of faults on every database; 
 	$(TUNE) data fetch
 	TUNE_SOAK=$${TUNE_SOAK:-500} TUNE_MOMENTS_STRIDE=1 $(BIN)/python -m pytest -n 2 --timeout 3600 tests/faults
 
-check: .venv/installed-dev ## lint, format, types
+check: .venv/installed-dev ## lint, format, types, words
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/docs/test_words.py
 
 fix: .venv/installed-dev ## what lint and format can mend by themselves
 	$(BIN)/ruff check --fix .

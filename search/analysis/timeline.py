@@ -141,7 +141,7 @@ class _Known:
     end: float
     """the last moment at which it can have been at work; infinite where the database does not know"""
     taken_images: int
-    """where the trial that it repeats had come when it was saved; 0: it began anew"""
+    """images of the repeated trial at its last checkpoint; 0: it began anew"""
     taken_s: float
 
     @classmethod

@@ -31,7 +31,7 @@ CONNECT_S = 5.0
 """So long the head may take to accept a connection."""
 
 FAREWELL_S = 1.5
-"""After a parent that was killed: enough to save the trials; after that nobody waits for us."""
+"""Seconds after a parent that was killed: enough to write the resume checkpoints."""
 
 
 def serve(pipe: Connection) -> None:

@@ -2,7 +2,7 @@
 What came of it is read and put in words elsewhere (search.service.read_confirmation).
 
 A confirmation is a separate study, whose trials are queued before it begins: each candidate on each seed.
-Claims, leases, saves and helpers on other machines are those of every study.
+Claims, leases, checkpoints and helpers on other machines are those of every study.
 """
 
 from __future__ import annotations

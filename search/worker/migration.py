@@ -28,7 +28,7 @@ class TrialMigration:
         self._offered: set[int] = set()
         """claims"""
         self._elsewhere: set[tuple[str, int]] = set()
-        """offers, by token and images seen, whose saves are not here"""
+        """offers, by token and images seen, whose resume checkpoints are not here"""
         self._company = False
 
     def has_company(self) -> bool:

@@ -19,7 +19,7 @@ KEEP = 2
 """The last two: the newest may be damaged."""
 
 FORMAT = 2
-"""Of a training's state; a save of another format is of no use. 1 had the state of torch's own optimizers."""
+"""Of a training's state; another format cannot be read. 1 had the state of torch's own optimizers."""
 
 _BEST = "best."
 _logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class ResumeCheckpoint:
 
 
 class ResumeCheckpoints:
-    """The saves of one trial and of its repetitions."""
+    """The resume checkpoints of one trial and of its repetitions."""
 
     def __init__(self, folder: Path, origin: int) -> None:
         """`origin`: number of the trial that the settings were first given to."""
@@ -50,7 +50,7 @@ class ResumeCheckpoints:
         self._origin = origin
 
     def write(self, checkpoint: ResumeCheckpoint, network: Network, fingerprint: str) -> None:
-        """Adds a save; the oldest goes. `fingerprint`: of all that the training depends on.
+        """Writes a checkpoint and deletes the oldest. `fingerprint`: of all that the training depends on.
 
         Raises OSError where there is no room.
         """
@@ -74,12 +74,12 @@ class ResumeCheckpoints:
             old.unlink(missing_ok=True)
 
     def newest(self, fingerprint: str) -> ResumeCheckpoint | None:
-        """The newest save that is whole and of this very training; None where there is none."""
+        """The newest checkpoint that is whole and of this training; None if there is none."""
         for path in self._files():
             try:
                 found = load_checkpoint(path)
             except (CheckpointCorrupt, OSError) as error:
-                _logger.warning("a save of trial %s is passed over: %s", self._origin, error)
+                _logger.warning("a resume checkpoint of trial %s is skipped: %s", self._origin, error)
                 continue
             if found.metadata.get("fingerprint") != fingerprint:
                 continue
@@ -105,7 +105,7 @@ class ResumeCheckpoints:
 
 
 def discard_all(folder: Path) -> None:
-    """Removes the saves of every trial of a study that is done, and what killed writers left half written."""
+    """Deletes the resume checkpoints of a finished study, and files that killed writers left incomplete."""
     for pattern in ("trial-*.at-*.safetensors", ".trial-*.tmp"):
         for path in folder.glob(pattern):
             with contextlib.suppress(OSError):

@@ -42,12 +42,12 @@ class TrialRunner:
         self._best: Point | None = None
         self._best_weights: Mapping[str, torch.Tensor] = {}
         self._best_answers: Answers | None = None
-        """None also where the best weights are of a save: then nobody will know"""
+        """None also where the best weights are from a resume checkpoint: then it is unknown"""
         self._kept: Point | None = None
         """the best point whose fate is decided: its weights are kept, or were not worth it"""
         self._checkpoint_at = 0.0
         self._checkpoint_images = 0
-        """where the last save was made"""
+        """images seen at the last resume checkpoint"""
         self._spent_s = 0.0
         self._since: float | None = None
         """when it was last taken up; None while it waits"""
@@ -154,7 +154,7 @@ class TrialRunner:
         return EXAMPLES_BYTES + 4 * COPIES * self._learning.network.parameter_count
 
     def park(self) -> None:
-        """Saves where it stands and lets go of its memory; `advance` continues from there, bit for bit.
+        """Writes a resume checkpoint and frees the memory; `advance` continues from there, bit for bit.
 
         For a trial that has just reached a rung. Raises OSError where there is no room.
         """
@@ -168,7 +168,7 @@ class TrialRunner:
         self._best_weights = {}
 
     def write_checkpoint(self) -> None:
-        """Saves where it stands, also between two reports. Raises OSError where there is no room.
+        """Writes a resume checkpoint, also between two reports. Raises OSError where there is no room.
 
         Not before its first report, which is near, nor where it is parked, which is on disk already.
         """
@@ -193,13 +193,15 @@ class TrialRunner:
 
     @cached_property
     def _fingerprint(self) -> str:
-        """Of all that the training depends on. A GPU's generator cannot continue on a CPU, so that a save
-        is of the kind of device that it was made on."""
+        """Of all that the training depends on. A GPU's generator cannot continue on a CPU: a checkpoint is of
+        the kind of device that it was made on."""
         context = self._context
         data = sorted(context.dataset.checksums.items())
         rungs, kind = context.evaluations.rungs, context.device.type
         everything = repr((FORMAT, self._spec, rungs, context.task.name, data, kind))
-        if self._spec.training.norm_images:  # not in the repr: saves of earlier versions are good for more
+        if (
+            self._spec.training.norm_images
+        ):  # not in the repr: checkpoints of previous versions fit the others
             everything += f", norm_images={self._spec.training.norm_images}"
         return hashlib.sha256(everything.encode()).hexdigest()
 
@@ -231,7 +233,7 @@ class TrialRunner:
         )
 
     def _unparked(self) -> ResumeCheckpoint | None:
-        """Where this trial was parked. If that save is damaged, an earlier one, and if need be none: then it
+        """Where this trial was parked. If that checkpoint is damaged, an earlier one, or none: then it
         trains, and reports, some of its way once more. A worker that was given up for gone, and was not, may
         have left a later one: then it continues from there, with that part of the curve."""
         checkpoint = self.checkpoints.newest(self._fingerprint)

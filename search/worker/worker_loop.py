@@ -325,7 +325,7 @@ class WorkerLoop:
 
     @staticmethod
     def _save(runner: TrialRunner) -> None:
-        """Saves where it stands if there is room for that, on disk and in memory; else it begins again."""
+        """Writes a resume checkpoint if there is room, on disk and in memory; else the trial begins again."""
         try:
             runner.write_checkpoint()
         except Exception as error:

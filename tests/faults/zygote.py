@@ -1,6 +1,6 @@
 """A process from which workers are forked, ready in milliseconds: they do real trials in all but training.
 
-Claims, leases, samplers, saves and the database are the real ones. What is learned is a formula of the
+Claims, leases, samplers, checkpoints and the database are the real ones. What is learned is a formula of the
 trial's settings, so that a trial takes a hundredth of a second and its value can be checked afterwards.
 
 Reads orders from stdin, one JSON object a line, and answers each with the process id of the new worker.

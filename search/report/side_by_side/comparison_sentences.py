@@ -21,9 +21,9 @@ def words(comparison: Comparison) -> tuple[str, ...]:
     for against in comparison.against:
         told += [best_against_best(against), pairs_in_words(against)]
     told.append(
-        "Each best was selected among the trials of its study. More trials mean more selection bias: its value "
-        "is too high, although its interval allows for that. The rows at equal budgets are fairer, and `tune "
-        "confirm` trains the leaders again on fresh seeds."
+        "Each best was selected among the trials of its study. More trials mean more selection bias: its "
+        "value is too high, although its interval allows for that. The rows at equal budgets are fairer, and "
+        "`tune confirm` trains the leaders again on fresh seeds."
     )
     return tuple(told)
 

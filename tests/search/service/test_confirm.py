@@ -102,8 +102,8 @@ def how_other_commands_show_it(url: str, tmp_path: Path, here: Command) -> None:
     listed = here("studies", "--json", cwd=tmp_path).parsed
     assert {row["study"]: row["confirms"] for row in listed}["twodigit.confirm"] == "twodigit"
     assert "confirms twodigit" in here("studies", cwd=tmp_path).stdout
-    lucky = here("best", "twodigit.confirm", cwd=tmp_path).stdout
-    assert "`tune confirm twodigit` has the means" in lucky
+    best = here("best", "twodigit.confirm", cwd=tmp_path).stdout
+    assert "`tune confirm twodigit` has the means" in best
     rows = here("trials", "twodigit.confirm", "--json", cwd=tmp_path).parsed
     first_leader = racing.leaders(trials(url, "twodigit").trials, 2)[0].number
     assert rows[0]["confirming"] == {"candidate": first_leader, "seed": 0}

@@ -345,7 +345,7 @@ def test_a_slot_that_is_given_back_at_the_last_moment_is_no_end(
     assert work(here, stop=stop) == 2
     again = next(trial for trial in here.study.trials() if trial.retry_of == 0)
     assert again.state is State.COMPLETE
-    assert asked < 57 + (57 - 36) + 12, "it continued from the save"
+    assert asked < 57 + (57 - 36) + 12, "it continued from the checkpoint"
 
 
 def test_a_parked_trial_continues_from_a_later_checkpoint_with_the_curve_up_to_there(

@@ -120,7 +120,9 @@ def test_a_migrated_trial_continues_bit_for_bit(join: Join, monkeypatch: pytest.
         longer += both >= 2 and claims[claim.claim_id].worker_id == second.worker.worker_id
         assert trial.value in (None, max(scores.accuracy for _, _, scores in mine))
     assert longer, "some trial was compared beyond the rung at which it was handed on"
-    assert not list(second.artifacts.folder.glob("trial-*.at-*")), "saves of trials that ended are gone"
+    assert not list(second.artifacts.folder.glob("trial-*.at-*")), (
+        "resume checkpoints of trials that ended are gone"
+    )
 
 
 def test_without_its_resume_checkpoint_a_trial_stays_where_it_is(

@@ -1,0 +1,87 @@
+"""The project's words: those of PyTorch, Optuna and Ray in place of private ones, in American spelling.
+
+Searched are the names, comments, docstrings and messages of the Python files, the README and the pages of
+docs/, without the lab notes of experiments: they quote previous versions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SAY = {
+    # parts of the program
+    "ladders?": "evaluation schedule",
+    "leftovers": "orphans",
+    "patiently": "retry",
+    "heeds?": "retry, deadline",
+    "crew|foreman": "worker pool, launcher",
+    "handovers?": "trial migration",
+    "add_look|look_once|looks? at the test set": "test evaluation",
+    "(on )?a card": "GPU",
+    # statistics
+    "drawn at random": "exploration trial",
+    "by heart": "overfitting",
+    "luck|lucky": "selection bias, sampling error",
+    # sentences without a subject
+    "whoever": "the worker, the process, the user",
+    "go(es)? on|going on": "continue",
+    "so many": "this many, as many",
+    "hand(s|ed|ing)? over": "export",
+    "(is|are) said to": "the subject that says it",
+    "what becomes of": "the state of",
+    "without a word": "exited with code N",
+    "cannot be meant": "invalid, unknown",
+    # American spelling
+    r"\w*(colour|favour|behaviour)\w*": "color, favor, behavior",
+    "gr[e]y": "gray",
+    r"(initial|normal|maxim|minim|quant|recogn)is(e|ed|es|ing|ation)": "-ize, -ization",
+    "centred?": "center",
+    "labelled": "labeled",
+    "learnt|spoilt|burnt": "learned, damaged, burned",
+}
+"""Pattern of whole words, in any case → what to say instead."""
+
+ALLOWED = {
+    ("tests/docs/test_words.py", ""): "this table",
+    ("docs/decisions/029-confirmation-intervals.md", "luck|lucky"): "quotes a message of a previous version",
+}
+"""(file, pattern) → why the words may stay there; the pattern "" allows all of them."""
+
+
+def pages() -> Iterator[Path]:
+    for folder in ("benchmarks", "data", "models", "search", "tests", "tune"):
+        yield from sorted((ROOT / folder).rglob("*.py"))
+    yield from (ROOT / "README.md", ROOT / "CONTRIBUTING.md")
+    yield from (page for page in sorted((ROOT / "docs").rglob("*.md")) if "experiments" not in page.parts)
+
+
+def found(pattern: str) -> list[str]:
+    """Places of the words as file:line, without those that are allowed."""
+    words = re.compile(rf"\b({pattern})\b", re.IGNORECASE)
+    places = []
+    for page in pages():
+        name = page.relative_to(ROOT).as_posix()
+        if (name, pattern) in ALLOWED or (name, "") in ALLOWED:
+            continue
+        lines = page.read_text(encoding="utf-8").splitlines()
+        places += [f"{name}:{number}" for number, line in enumerate(lines, 1) if words.search(line)]
+    return places
+
+
+@pytest.mark.parametrize(("pattern", "say"), SAY.items(), ids=list(SAY))
+def test_a_private_word_is_gone(pattern: str, say: str) -> None:
+    assert found(pattern) == [], f"say: {say}"
+
+
+def test_the_search_finds_words_and_what_is_allowed_is_there() -> None:
+    assert found("evaluation schedule") != []
+    for (name, pattern), reason in ALLOWED.items():
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert reason
+        assert re.search(rf"\b({pattern or 'whoever'})\b", text, re.IGNORECASE), f"{name} no longer needs it"
