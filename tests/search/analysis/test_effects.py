@@ -119,8 +119,7 @@ class TestEffects:
         assert (seen["dropout"].n, len(seen["dropout"].points)) == (40, 120), "shown, not tested"
         told = in_short(list(seen.values()))
         assert told == (
-            "optimizer (better with adam than with sgd) (1 of 2 settings tested, n = 40 trials drawn at "
-            "random)."
+            "optimizer (better with adam than with sgd) (1 of 2 settings tested, n = 40 exploration trials)."
         )
 
     def test_a_best_group_of_four_takes_part(self) -> None:
