@@ -325,7 +325,7 @@ class Claim:
     done: bool
     """the slot is filled by a finished trial, for good"""
     expires: datetime.datetime
-    """UTC. Every renewal changes it; nobody compares it with a clock (search.worker.recovery)"""
+    """UTC. Every renewal changes it; it is never compared with a clock (search.worker.recovery)"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

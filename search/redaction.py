@@ -4,7 +4,7 @@ Two rules, each in one place:
 
 - `masked_url` shows a storage URL. Its password and the value of every option that is not known to be
   harmless are hidden. Drivers name their secrets as they like (`passwd`, `sslpassword`, `ssl_key_password`,
-  `oauth_client_secret`, `options=-c …`), so an option that nobody has thought of must be hidden, not shown.
+  `oauth_client_secret`, `options=-c …`), so an unknown option must be hidden, not shown.
 - `redacted` cleans a text that may quote an error of a driver or the words of a user. It hides every secret
   that was `remember`ed, however it is encoded there, and masks whatever looks like a URL.
 """

@@ -52,7 +52,7 @@ def searched(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
 def common(trials: Sequence[TrialRecord], curves: Curves, *, budget: int) -> Basis | None:
     """The last moment that every finished trial of the search reached; None: no finished trial was measured.
 
-    budget: training images of a trial that nobody ends.
+    budget: training images of a trial that is not stopped early.
     """
     proposed = searched(trials)
     finished = [trial for trial in proposed if trial.state.is_finished and curves.get(trial.trial_id)]

@@ -43,7 +43,7 @@ def work_out(
     """The findings.
 
     settings: those that the study searched. at_random: numbers of the trials whose settings owe nothing to
-    earlier results. budget: training images of a trial that nobody ends.
+    earlier results. budget: training images of a trial that is not stopped early.
     """
     confirms = spec.confirms is not None
     basis = None if confirms else common(trials, curves, budget=budget)

@@ -48,7 +48,7 @@ class Snapshot:
     """since this run began"""
     remaining_s: float | None
     """until the target at this run's pace, or until the last trials are trained to the end; without pruning
-    by how long whole trials take; None: nobody can tell yet"""
+    by how long whole trials take; None: it is unknown yet"""
     stopping: bool = False
     """a signal has come: the workers put their trials in order"""
     exhausted: bool = False
@@ -155,7 +155,7 @@ def _unpruned(
 
 
 def _to_the_end(study: StudyRecord, running: Sequence[Running]) -> list[float]:
-    """Seconds that each of these needs if nobody ends it: what is waited for once no new trial begins, and
+    """Seconds that each of these needs unless it is stopped: what is waited for once no new trial begins, and
     in a search that prunes as long as all the others took."""
     budget = study.spec.epochs * study.spec.epoch_images
     return [

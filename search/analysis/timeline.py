@@ -19,7 +19,7 @@ from itertools import accumulate
 from search.records import Failure, Measured, Point, State, Track
 
 PAUSE_S = 60.0
-"""Without any trial at work for longer than this a study rests: nobody runs it."""
+"""Without any trial at work for longer than this a study rests: no worker runs it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -41,7 +41,7 @@ def delete(
         if yes:
             return True
         if not sys.stdin.isatty():
-            raise UsageError("Nobody is here to be asked: say --yes to delete it.")
+            raise UsageError("There is no terminal to ask on: say --yes to delete it.")
         return typer.confirm("Delete it?", err=True)
 
     left = service(storage_url(storage), study, force=force, agree=agree)

@@ -23,7 +23,7 @@ class WorkerHandle(Protocol):
 
     @property
     def place(self) -> Place | None:
-        """Where it is; None as long as nobody knows."""
+        """Where it is; None as long as it is unknown."""
         ...
 
     @property
@@ -48,7 +48,7 @@ class Launcher(Protocol):
     """A way to start workers."""
 
     def room(self, threads: int) -> int:
-        """How many workers it would start, where nobody says how many."""
+        """The default number of workers."""
         ...
 
     def starter(self, size: int) -> Callable[[WorkerConfig], WorkerHandle]:

@@ -144,7 +144,7 @@ def _stop_with_parent(stop: Callable[[], None]) -> None:
     def watch() -> None:
         wait([parent.sentinel])
         stop()
-        time.sleep(1.5)  # enough to fail the trial cleanly; after that nobody waits for us
+        time.sleep(1.5)  # enough to fail the trial cleanly; after that the parent does not wait
         os._exit(1)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()

@@ -155,7 +155,7 @@ class _Actor:
         return self._place, self._end
 
     def stop(self) -> None:
-        """Asks for a clean end; a worker that nobody has heard of yet has nothing to end."""
+        """Asks for a clean end; a worker that was not seen yet has nothing to end."""
         self.look()
         if self._place is None:
             self.kill()

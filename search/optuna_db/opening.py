@@ -149,7 +149,7 @@ def refuse_damaged(engine: Engine) -> None:
     with engine.connect().execution_options(reads_only=True) as connection:
         found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
         page_bytes = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
-        # SQLite takes what is missing of a last page for zeros. Nobody can be writing it now.
+        # SQLite takes what is missing of a last page for zeros. No process can be writing it now.
         if found == "ok" and path.stat().st_size % page_bytes:
             found = "its last page is cut off"
     if found != "ok":

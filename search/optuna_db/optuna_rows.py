@@ -19,7 +19,7 @@ from search.store.upsert import put
 
 
 def next_number(connection: Connection, study_id: int) -> int:
-    """Of the study's next trial; nobody else gets one before this transaction ends."""
+    """Of the study's next trial; no other process gets one before this transaction ends."""
     study = select(tables.studies.c.study_id).where(tables.studies.c.study_id == study_id)
     if connection.execute(study.with_for_update()).first() is None:
         raise KeyError(f"there is no study {study_id}")

@@ -69,8 +69,8 @@ class OptunaTrials(OptunaStudies, TrialQueries):
         such study, and Exhausted where `room` says that there is none for a trial that was not queued; it is
         asked while no other trial of the study can begin.
 
-        When the database goes away in the middle there may be one more, which nobody claims; it is ended as
-        any trial is whose worker vanished.
+        When the database goes away in the middle there may be one more, which no worker claims; it is ended
+        as any trial is whose worker vanished.
         """
         now = utc_now()
         with self.database.write() as connection:
@@ -140,7 +140,7 @@ class OptunaTrials(OptunaStudies, TrialQueries):
 
     @retried
     def start(self, trial_id: int) -> bool:
-        """Takes a waiting trial from the queue; False where somebody else has it."""
+        """Takes a waiting trial from the queue; False where another worker has it."""
         with self.database.write() as connection:
             return start_trial(connection, trial_id)
 

@@ -21,7 +21,7 @@ class StudyStorage(BaseStorage, ABC):
 
     def __init__(self, backend: RDBStorage, trials: OptunaTrials, *, maximizing: bool = False) -> None:
         """backend, trials: the same tables as Optuna and as tune reads and writes them. maximizing: whether
-        every study is to be maximized, whatever somebody wrote over its direction."""
+        every study is to be maximized, whatever another program wrote over its direction."""
         self._backend = backend
         self._trials = trials
         self._maximizing = maximizing

@@ -80,7 +80,7 @@ class CardFacts:
     """of the accuracies over digits, by split; none for a split whose single answers are not known"""
     seeds: Mapping[str, int]
     environment: Mapping[str, str | int]
-    """where it was trained; empty where nobody knows"""
+    """where it was trained; empty if unknown"""
     versions: Mapping[str, str]
     """of what wrote the export"""
     made: datetime.datetime

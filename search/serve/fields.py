@@ -1,4 +1,4 @@
-"""Reads JSON that anybody may have written, strictly: one value for a key, finite numbers, expected types."""
+"""Reads untrusted JSON strictly: one value for a key, finite numbers, expected types."""
 
 from __future__ import annotations
 

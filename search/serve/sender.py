@@ -1,6 +1,6 @@
 """Who may ask a server on this machine: its own pages, by a name of this machine's own.
 
-Whatever page a browser has open may send requests to this machine, also under a name that somebody points
+Whatever page a browser has open may send requests to this machine, also under a name that a stranger points
 here for the purpose. So a request under another name than this machine's own is refused, and so is one that
 another page sent.
 """
@@ -38,7 +38,7 @@ def for_its_own_page(app: WSGIApplication, *, host: str, address: str) -> WSGIAp
 
 
 def only_here(host: str) -> bool:
-    """Whether nobody but this machine reaches that address."""
+    """Whether only this machine reaches that address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

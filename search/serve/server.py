@@ -201,7 +201,7 @@ class _Connection(HTTPChannel):
         return done
 
     def late(self, now: float) -> bool:
-        """Whether the request that is arriving has taken too long, or nobody reads what is being sent."""
+        """Whether the request has taken too long to arrive, or the client does not read the response."""
         if self.requests and self.total_outbufs_len:
             return bool(time.time() - self.last_activity > IDLE_S)
         if self.request is None or self.began is None:

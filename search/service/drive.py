@@ -233,7 +233,7 @@ class _Run:
 def why_it_ended(
     end: End, last: Snapshot, options: WorkerOptions, *, workers_done: bool, reached: Callable[[float], bool]
 ) -> Reason | None:
-    """Why a run ended well; None where trials are missing and nobody knows why.
+    """Why a run ended well; None where trials are missing and the reason is unknown.
 
     end: why it stopped looking after its workers. last: the study after the last worker. workers_done:
     whether every worker had ended well by then. reached: whether a complete trial has this accuracy.
@@ -268,7 +268,7 @@ def in_time(seen: Snapshot, timeout_s: float | None) -> Snapshot:
 
 @contextmanager
 def _stopped_while_away(signals: Signals) -> Iterator[None]:
-    """A storage that does not answer is no news to somebody who has asked for the end."""
+    """A storage that does not answer is no news to a user who has asked for the end."""
     try:
         yield
     except TryAgain as error:

@@ -168,7 +168,7 @@ def _choose(storage_url: str, name: str, number: int | None, tell: Callable[[str
             _say_whose(found_out, tell)
         else:
             if found_out is not None:
-                tell(f"{found_out.confirmed_in} has chosen nobody: this is the search's own best.")
+                tell(f"{found_out.confirmed_in} has chosen no run: this is the search's own best.")
             found_out, number = None, _best_so_far(storage_url, name, tell)
     found = found_trial(storage_url, study, number)
     checkpoint = _checkpoint(storage_url, found)

@@ -100,7 +100,7 @@ def record_of(storage: Reading | Storage, name: str) -> StudyRecord:
 
 
 def space_of(record: StudyRecord) -> Space:
-    """The search space of a study. Raises ConfigError for one that nobody could have searched."""
+    """The search space of a study. Raises ConfigError for an invalid one."""
     try:
         return space_of_entries(record.spec.space)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -269,7 +269,7 @@ class FoundTrial:
     origin: int
     """number of the trial that the settings were first given to; its seed is shared by all that repeat it"""
     worker: Worker | None
-    """where it was trained; None where it failed, or nobody knows"""
+    """where it was trained; None where it failed, or is unknown"""
     precision: str
     """in which it was trained; see `precision_of`"""
 

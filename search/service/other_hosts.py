@@ -3,7 +3,7 @@
 SQLite's locks do not hold across machines, and two that write damage the file. The rule:
 
 - Another host is at work while one of its open claims is new or renewed, seen from here by a monotonic clock.
-  Claims that stand still for a lease are those of a host that is gone: it keeps nobody out.
+  Claims that stand still for a lease are those of a host that is gone: it keeps no host out.
 - A run or a worker that finds another host at work is refused before it writes.
 - Hosts that start at the same time find out while they work. The host of the worker that joined the study
   first continues (in several studies: the first study), all others end.
@@ -35,7 +35,7 @@ REMEDY = "use a server: --storage postgresql://…"
 
 
 class OtherHosts:
-    """Which hosts besides this one work in a storage. On a server, and on a local disk, nobody asks."""
+    """Which hosts besides this one work in a storage. On a server, and on a local disk, there is no check."""
 
     def __init__(self, storage: Storage, *, lease_s: float = LEASE_S) -> None:
         self._storage = storage
@@ -55,7 +55,7 @@ class OtherHosts:
     def refuse(self, stop: Callable[[], bool] = lambda: False) -> None:
         """Raises ConfigError where another host is at work. Where it left claims, that takes up to a lease.
 
-        stop: whether somebody wants to end already.
+        stop: whether the process is ending.
         """
         if self._kind is None or not (left := self._look()):
             return
@@ -123,7 +123,7 @@ class OtherHosts:
 def keep_to_one_host(storage: Storage, stop: Callable[[], bool] = lambda: False) -> None:
     """Warns of a network file system. Raises ConfigError where another host works on it.
 
-    stop: whether somebody wants to end already.
+    stop: whether the process is ending.
     """
     others = OtherHosts(storage)
     others.warn()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # optuna takes a while to import; commands that only look do 
 
 
 def confirmation(storage_url: str, name: str, *, intervals: bool = True) -> Confirmation | None:
-    """What is known of the leaders of study `name` on fresh seeds; None where nobody asked for it yet.
+    """What is known of the leaders of study `name` on fresh seeds; None where there is no confirmation yet.
 
     Where it was confirmed more than once, with several budgets or widths, the one with the best chosen mean.
     intervals: False for who is chosen alone: differences without intervals. Raises

@@ -57,7 +57,7 @@ def run(
 ) -> RunResult:
     """Creates or resumes a study and works on it until the target is met.
 
-    tell: given a sentence where files of studies that somebody deleted cannot be deleted. stage: told what is
+    tell: given a sentence where files of studies that were deleted cannot be deleted. stage: told what is
     done before the first snapshot, which may take seconds.
 
     Raises UsageError and ConfigError before anything is changed, Interrupted after a signal (the study is
@@ -125,7 +125,7 @@ def join(
 ) -> RunResult:
     """Works on a study that exists, as `tune worker` does. Raises as `run`; stage: as there.
 
-    stop: whether somebody wants to end already, so that a storage that is away is not waited for.
+    stop: whether the process is ending, so that a storage that is away is not waited for.
     """
     refuse_foreign(storage_url, name)
     stage(OPENING)

@@ -49,7 +49,7 @@ class Signals:
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self.received is not None and number == signal.SIGINT:
             if sys.stderr.isatty():
-                sys.stderr.write("\x1b[?25h")  # a live view hides the cursor; nobody else will bring it back
+                sys.stderr.write("\x1b[?25h")  # a live view hides the cursor; nothing else shows it again
                 sys.stderr.flush()
             os._exit(128 + number)  # the workers notice that their parent is gone
         self.received = number

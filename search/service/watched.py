@@ -22,8 +22,8 @@ if TYPE_CHECKING:  # its package imports torch
     from search.launchers.base import Place
 
 GAP_S = 5.0
-"""Two looks further apart mean that the database was away or the machine slept: nobody stood still meanwhile,
-nobody could be seen."""
+"""Two snapshots further apart mean that the database was away or the machine slept: no worker stood still
+meanwhile, it could not be seen."""
 
 Reason = Literal["finished", "nothing to do", "exhausted", "timeout", "target", "detached"]
 """Why a run ended well."""

@@ -327,7 +327,7 @@ def families_of(model: str) -> tuple[str, ...]:
 
 
 def default_space(families: tuple[str, ...] = FAMILIES) -> Space:
-    """The space that is searched when nobody says otherwise.
+    """The default search space.
 
     `families` restricts it; settings that only other families have are left out.
     """

@@ -128,7 +128,7 @@ class Store(ABC):
 
     @abstractmethod
     def withdraw(self, claim: Claim) -> None:
-        """Ends the offer, if there was one. Raises LeaseLost where somebody has accepted it."""
+        """Ends the offer, if there was one. Raises LeaseLost where another worker has accepted it."""
 
     @abstractmethod
     def offers(self, study_id: int) -> list[Claim]:

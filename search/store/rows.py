@@ -62,7 +62,7 @@ def spec_to_json(spec: StudySpec) -> dict[str, Any]:
 
 
 class Unusable(ValueError):
-    """A row that another program wrote, or somebody edited. The message says what is wrong with it."""
+    """A row that another program wrote or edited. The message says what is wrong with it."""
 
 
 Row = TypeVar("Row")

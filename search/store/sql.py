@@ -186,7 +186,7 @@ class SQLStore(SQLClaims, SQLCurves):
                 require_study(connection, study_id, created)
             if content is not None:
                 # Before the claim is locked, because this can take seconds: the lease is renewed meanwhile.
-                # Nobody else sees these rows, nor waits for them, until the transaction ends.
+                # No other process sees these rows, or waits for them, until the transaction ends.
                 sql_weights.write(connection, trial_id, checkpoint.sha256, content)
             if claim is not None:
                 require_held(connection, claim)

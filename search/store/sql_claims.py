@@ -19,7 +19,7 @@ from search.store.upsert import put
 
 
 def study_row(connection: Connection, study_id: int, *, lock: bool = False) -> RowMapping | None:
-    """A study's row; locked, it stays as it is until the transaction ends, and nobody else gets it so."""
+    """A study's row. lock: until the transaction ends, no other process can change or lock it."""
     query = select(tables.studies).where(tables.studies.c.study_id == study_id)
     if lock:
         query = query.with_for_update()

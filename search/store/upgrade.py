@@ -92,7 +92,7 @@ def upgrade(engine: Engine, *, backed_up: bool = False) -> Path | None:
     """
     sqlite = engine.dialect.name == "sqlite"
     backup: Path | None = None
-    with engine.begin() as connection:  # nobody writes meanwhile, SQLite sees to that
+    with engine.begin() as connection:  # no other process writes meanwhile: SQLite locks the file
         version = found = _version(connection)
         if found is None or found >= tables.SCHEMA_VERSION:
             return None

@@ -1,7 +1,7 @@
 """Reads a storage URL, refuses one that tune cannot work with, and says how it may be shown.
 
 An invalid URL is refused here, before a file or a connection is made. A text that is no URL is never
-quoted: where a password has a stray `@`, nobody knows which part of the text is the password.
+quoted: where a password has a stray `@`, the part of the text that is the password is unknown.
 """
 
 from __future__ import annotations

@@ -3,14 +3,14 @@
 `Asha` is asynchronous successive halving that promotes (Li et al. 2020, "A system for massively parallel
 hyperparameter tuning", arXiv 1810.05934, algorithm 2): every trial gets a little, and a worker that is free
 continues the most advanced trial among the best 1/eta of its rung; only if there is none does it begin a
-new one. Optuna's SuccessiveHalvingPruner can only stop, so its first trials go far because there is nobody
-yet to compare them with.
+new one. Optuna's SuccessiveHalvingPruner can only stop, so its first trials go far because there is no
+trial yet to compare them with.
 
 Two things are added. A sampler that learns makes nearly every new trial better than most old ones, and all
 of them would continue: so a rung passes on no more than 1/eta of the trials that it has seen (those on their
 way to the next rung in other workers are unknown), and a trial waits until it is the
 best of those that wait. And a search of a fixed number of trials has an end: once no new one
-begins, the least advanced continues first, as in synchronous halving, so that nobody is trained to the end
+begins, the least advanced continues first, as in synchronous halving, so that no trial is trained to the end
 before it was compared with all that came as far.
 """
 

@@ -22,7 +22,7 @@ from search.study.evaluation_schedule import SHORT_TRIAL_EVALUATIONS, Evaluation
 from search.study.promotion import Asha, OneAtATime, Promotion, geometric_rungs
 
 _STARTUP_TRIALS = 5
-"""Median and percentile judge nobody before this many trials have finished."""
+"""Median and percentile stop no trial before this many trials have finished."""
 
 _FACTOR = 2
 """Factor between the images of ASHA's rungs (docs/decisions/005)."""

@@ -52,7 +52,7 @@ DEATHS = 3
 
 
 class StudyDeleted(TuneError):
-    """Somebody deleted the study."""
+    """The study was deleted."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"The study {name} was deleted while it was worked on.")
@@ -61,7 +61,7 @@ class StudyDeleted(TuneError):
 class ActiveTrial:
     """A trial that a worker has been given, until it is finished, pruned or failed.
 
-    Every method that writes raises LeaseLost once somebody else has ended the trial.
+    Every method that writes raises LeaseLost once another process has ended the trial.
     """
 
     def __init__(
@@ -231,7 +231,7 @@ class Study:
         return Taken(self._trials, self.study_id, space, spec, self._rules.usable)
 
     def _room(self) -> bool:
-        """Whether there are settings for one more trial, which nobody has queued."""
+        """Whether there are settings for one more trial, not counting the queue."""
         if self._taken is None:
             return True
         self._taken.look()
@@ -251,8 +251,8 @@ class Study:
     ) -> Study | None:
         """Makes the study, its references (settings by name) queued; None where there is one of that name.
 
-        All of it or nothing, Optuna's side and ours: nobody ever meets a study without its spec, or without
-        its references, also if its maker was killed.
+        All of it or nothing, Optuna's side and ours: no process ever sees a study without its spec, or
+        without its references, also if its maker was killed.
         """
         if find_id(storage.trials, name) is not None:
             return None
@@ -296,7 +296,7 @@ class Study:
     # Searching
 
     def exists(self) -> bool:
-        """Whether it is still there: anybody may delete it, and SQLite gives its id to the next study."""
+        """Whether it is still there: other programs may delete it, and SQLite reuses its id."""
         now = self._storage.store.study(self.study_id)
         same = (now and now.created) == (self._record and self._record.created)
         return same and self._trials.exists(self.study_id)

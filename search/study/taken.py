@@ -58,7 +58,7 @@ class Taken:
     def instead_of(self, proposed: Settings, trial_id: int, number: int) -> Settings:
         """The settings of a trial for which these are proposed: see search.study.grid.untaken.
 
-        To be called in the transaction in which they are written: until it ends, nobody else takes any.
+        To be called in the transaction in which they are written: until it ends, no other process takes any.
         """
         self._trials.lock(self._study_id)
         self.look()

@@ -32,7 +32,7 @@ class TrialMigration:
         self._company = False
 
     def has_company(self) -> bool:
-        """Whether the study ever had another worker: a single one need not park for nobody. Asks the database
+        """Whether the study ever had another worker: a single one need not park its trials. Asks the database
         until there was one."""
         self._company = self._company or len(self._store.workers(self._context.study.study_id)) > 1
         return self._company
@@ -46,7 +46,7 @@ class TrialMigration:
         self._offered.add(runner.claim.claim_id)
 
     def withdraw(self, runner: TrialRunner) -> None:
-        """To be called before anything is done about a trial. Raises LeaseLost where somebody has it now."""
+        """To be called before a trial is changed. Raises LeaseLost where another worker has it now."""
         if runner.claim.claim_id in self._offered:
             self._offered.remove(runner.claim.claim_id)
             self._store.withdraw(runner.claim)
@@ -64,7 +64,7 @@ class TrialMigration:
                 continue
             try:
                 runner = begin(claim, claim.trial_id)
-            except LeaseLost:  # somebody edited it: its worker alone can end it
+            except LeaseLost:  # another program edited it: its worker alone can end it
                 self._elsewhere.add((claim.token, curve[-1].images))
                 continue
             if not runner.rejoin(curve):

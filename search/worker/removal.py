@@ -140,7 +140,7 @@ class _Found:
         if worker.host == self._here:
             return True
         kept = self._kept.get(worker.worker_id, [])
-        # A folder that nobody here has made is shared between the machines.
+        # A folder that no process of this machine made is shared between the machines.
         made_here = worker.artifacts in self._noted_here
         return bool(there) and (not made_here or any(os.path.lexists(root / path) for path in kept))
 

@@ -263,8 +263,7 @@ class WorkerLoop:
         return StepResult.IDLE
 
     def _nothing_runs(self) -> bool:
-        """Whether nobody has a trial of tune's own in hand. What runs without a claim nobody will end but a
-        reaper."""
+        """Whether no worker has a trial of tune's own. Only a reaper ends a running trial without a claim."""
         return not (self._store.open_claims(self._study.study_id) or self._study.running())
 
     def _filled(self) -> bool:
@@ -275,7 +274,7 @@ class WorkerLoop:
         return record is None or filled >= record.target_trials
 
     def _delete_what_is_left(self) -> None:
-        """The study is done: deletes resume checkpoints that nobody needs, and weights of failed trials."""
+        """The study is done: deletes resume checkpoints that are not needed, and weights of failed trials."""
         discard_all(self._context.artifacts.folder)
         self._context.weights.keep_best()  # repetitions that ended untrained have added to them
         for trial in self._study.trials():

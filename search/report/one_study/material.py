@@ -1,4 +1,4 @@
-"""Everything that a report on a study is made of, gathered by somebody else."""
+"""Everything that a report on a study is made of, gathered by the service."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Material:
     at_random: frozenset[int]
     """numbers of the trials whose settings owe nothing to earlier results"""
     budget: int
-    """training images of a trial that nobody ends"""
+    """training images of a trial that is not stopped early"""
     mistakes: Mistakes | str
     """of the winner's weights; else why there are none, in a sentence"""
     confirmation: Confirmation | None
