@@ -32,8 +32,8 @@ SUITES = (
     "tests/contracts/test_orphans.py",
     "tests/contracts/test_retry.py",
     "tests/contracts/test_store.py",
-    "tests/search/test_history.py",
-    "tests/search/test_dashboard.py",
+    "tests/search/study/test_history.py",
+    "tests/search/service/test_dashboard.py",
 )
 """Storage, samplers, store, and what knows Optuna's private names or its dashboard."""
 

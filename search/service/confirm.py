@@ -225,7 +225,7 @@ def _asked(study: Study) -> set[Confirming]:
 
 
 def _finished_in_vain(study: Study) -> int:
-    """Number of trials that fill a slot without being a run of the confirmation: edited by another program."""
+    """Number of trials that fill a slot and are no run of the confirmation: another program edited them."""
     usable = [run for run in study.trials() if run.state.is_finished and run.confirming is not None]
     return study.counts().finished - len(usable)
 

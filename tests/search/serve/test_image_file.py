@@ -32,8 +32,8 @@ def gray() -> Image.Image:
     return Image.fromarray(SEVEN)
 
 
-def colored(ink: tuple[int, int, int], context: tuple[int, int, int]) -> Image.Image:
-    return Image.composite(Image.new("RGB", (28, 28), ink), Image.new("RGB", (28, 28), context), gray())
+def colored(ink: tuple[int, int, int], background: tuple[int, int, int]) -> Image.Image:
+    return Image.composite(Image.new("RGB", (28, 28), ink), Image.new("RGB", (28, 28), background), gray())
 
 
 def transparent(ink: str, *, opaque_ground: str | None = None) -> Image.Image:
