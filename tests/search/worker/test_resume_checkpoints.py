@@ -23,7 +23,7 @@ from search.errors import TryAgain
 from search.optuna_db.storage import Storage, open_storage
 from search.records import CheckpointRecord, Claim, Failure, Point, State
 from search.service.create import RunRequest, create_or_resume
-from search.worker import trial_runner as trial_runner
+from search.worker import trial_runner
 from search.worker.artifacts import KEEP as KEPT
 from search.worker.context import WorkerContext, prepare
 from search.worker.recovery import Reaper
