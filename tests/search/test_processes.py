@@ -48,7 +48,7 @@ def test_a_target_and_a_time_limit_end_a_search_with_its_leader_trained(
     endless = ("run", "--task", "twodigit", "--model", "mlp", "--trials", "5000", "--epochs", "0.25")
     for study, limit, reason in (
         ("good", ("--target", "0.5"), "target"),
-        ("late", ("--timeout", "10"), "timeout"),
+        ("late", ("--timeout", "25"), "timeout"),
     ):
         ended = tune(*endless, "--study", study, *limit, "--json", cwd=tmp_path).parsed
         assert (ended["reason"], ended["target_trials"]) == (reason, 5000)
