@@ -70,7 +70,7 @@ VALUES = {
     "trial": "0",
     "out": "out",
     "folder": "none",
-    "picture": "none.png",
+    "image": "none.png",
 }
 """What is given for an argument that a command cannot do without, by its name."""
 
