@@ -16,6 +16,7 @@ from search.report.one_study.study_sentences import (
     extra_training,
     schedule,
     sentence,
+    title,
     untested,
 )
 from search.report.page import Chart, Fold, Grid, Section
@@ -58,7 +59,7 @@ def settings(material: Material, found: Findings) -> Section:
                     charts=tuple(
                         Chart(
                             figure=study_figures.effect(each),
-                            caption=f"{each.setting.name}: {each.setting.meaning}",
+                            caption=title(each.setting),
                             small=True,
                             height=210,
                         )

@@ -77,7 +77,7 @@ class TestPage:
         found = given.findings()
         text = study_page(given).replace("\u00a0", " ")
         for each in found.effects:
-            told = re.findall(rf"{each.setting.name} \([^)]*\): ([^.;]*)", text)
+            told = re.findall(rf"<li>{each.setting.name}(?: \([^)]*\))?: ([^.;]*)", text)
             assert len(set(told)) == 1, told
         printed = {f"p {sign} {p}" for sign, p in re.findall(r"p (=|&lt;) (0\.\d+)", text)}
         mine = {p_value(each.p).replace("<", "&lt;") for each in (*found.effects, found.training)}
