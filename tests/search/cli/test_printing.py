@@ -94,8 +94,8 @@ class TestSentences:
         text = "The study is not finished yet; (`tune worker 'my study'` continues), at 98.53 %, say."
         assert wrapped(text, 32) == [
             "The study is not finished yet;",
-            "(`tune worker 'my study'` goes",
-            "on), at 98.53 %, say.",
+            "(`tune worker 'my study'`",
+            "continues), at 98.53 %, say.",
         ]
 
     def test_a_pipe_is_given_whole_lines(self) -> None:
