@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from typing import Any
 
@@ -10,6 +9,7 @@ from sqlalchemy import BigInteger, Column, Connection, Float, Integer, MetaData,
 
 from search.store import tables
 from search.store.database import raw
+from search.store.metrics import OF_A_HEAD, write_metrics
 from search.store.upsert import put
 
 metadata = MetaData()
@@ -43,15 +43,12 @@ head_points = Table(
 NAMES = frozenset(metadata.tables)
 
 
-_OF_A_HEAD = ("train/loss", "train/accuracy", "validation/loss", "validation/accuracy")
-
-
-def copy_some(connection: Connection, trials: int) -> int:
+def copy_some(connection: Connection, most: int) -> int:
     """Copies the reports of at most `most` trials whose reports are not all there yet; returns how many.
 
     A number that cannot be read stays unreadable: readers say what is wrong with such a trial.
     """
-    ids = _left(connection, trials)
+    ids = _left(connection, most)
     if not ids:
         return 0
     metrics: dict[tuple[int, int], dict[str, Any]] = defaultdict(dict)
@@ -66,13 +63,13 @@ def copy_some(connection: Connection, trials: int) -> int:
         columns.validation_accuracy,
     ).order_by(columns.trial_id, columns.images, columns.position)
     for trial_id, images, head, *numbers in raw(connection, heads.where(_between(columns.trial_id, ids))):
-        names = [f"{part}/{head}" for part in _OF_A_HEAD]
+        names = [f"{part}/{head}" for part in OF_A_HEAD]
         metrics[trial_id, images].update(zip(names, numbers, strict=True))
     rows = []
     of_points = select(*points.c).where(_between(points.c.trial_id, ids))
     for trial_id, images, seconds, learning_rate, train, validation in raw(connection, of_points):
         shared = {"learning_rate": learning_rate, "train/joint": train, "validation/joint": validation}
-        text = _json({**shared, **metrics[trial_id, images]})
+        text = write_metrics({**shared, **metrics[trial_id, images]})
         rows.append({"trial_id": trial_id, "step": images, "seconds": seconds, "metrics": text})
     put(connection, tables.reports, ("trial_id", "step"), rows, replace=False)
     return len(ids)
@@ -94,15 +91,3 @@ def _left(connection: Connection, most: int) -> list[int]:
 
 def _between(column: Any, ids: list[int]) -> Any:
     return column.between(ids[0], ids[-1])
-
-
-def _json(metrics: dict[str, Any]) -> str:
-    """JSON has no word for infinity: it becomes null, and bytes become text, which are no numbers either."""
-    try:
-        return json.dumps(metrics, allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError):
-        usable = {
-            name: value if isinstance(value, int | float) and abs(value) < float("inf") else None
-            for name, value in metrics.items()
-        }
-        return json.dumps(usable, allow_nan=False, separators=(",", ":"))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from search.records import HeadScore, Point, Scores
+from search.store import metrics as metrics_module
 from search.store.metrics import (
     check_reports,
     heads_of,
@@ -79,7 +81,10 @@ def test_checked_all_at_once_is_checked_one_by_one(
         metrics = {**metrics_of(point()), **changed}
         metrics = read_metrics(orjson.dumps({k: v for k, v in metrics.items() if k not in missing}))
         reports.append((trial_id, step, seconds, metrics))
-    found = check_reports(reports)  # type: ignore[arg-type]  # other programs write anything
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics_module, "FEW", 0)
+        found = check_reports(reports)  # type: ignore[arg-type]  # other programs write anything
+    assert check_reports(reports) == found  # type: ignore[arg-type]
     assert {trial_id: check.unsound for trial_id, check in found.items()} == {
         trial_id: sum(unsound_in(*rest) for each, *rest in reports if each == trial_id)
         for trial_id in {each for each, *_ in reports}
