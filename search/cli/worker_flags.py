@@ -9,27 +9,29 @@ from typing import Annotated
 
 import typer
 
-from search.worker.options import DeviceName, EngineName, WorkerOptions
+from search.worker.options import DEFAULT_OPTIONS, DeviceName, EngineName, WorkerOptions
 
 
 def _options(
-    threads: Annotated[int, typer.Option(help="Threads of each worker.")] = 1,
+    threads: Annotated[int, typer.Option(help="Threads of each worker.")] = DEFAULT_OPTIONS.threads,
     trial_timeout: Annotated[
         float | None, typer.Option(help="Fail a trial that takes longer, in seconds.")
-    ] = None,
+    ] = DEFAULT_OPTIONS.trial_timeout_s,
     stall_timeout: Annotated[
         float, typer.Option(help="Replace a worker that reports nothing for so long.")
-    ] = 600.0,
-    device: Annotated[DeviceName, typer.Option(help="auto takes a GPU where there is one.")] = "auto",
+    ] = DEFAULT_OPTIONS.stall_timeout_s,
+    device: Annotated[
+        DeviceName, typer.Option(help="auto takes a GPU where there is one.")
+    ] = DEFAULT_OPTIONS.device,
     engine: Annotated[
         EngineName, typer.Option(help="Who starts the workers: this machine, or a Ray cluster.")
-    ] = "local",
+    ] = DEFAULT_OPTIONS.engine,
     address: Annotated[
         str | None,
         typer.Option(
             help="HOST:PORT of the Ray cluster's head, or auto; else RAY_ADDRESS.", show_default=False
         ),
-    ] = None,
+    ] = DEFAULT_OPTIONS.address,
 ) -> WorkerOptions:
     return WorkerOptions(
         threads=threads,
