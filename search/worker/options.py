@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-DeviceName = Literal["auto", "cpu", "cuda"]
+from models.gpus import DeviceName as DeviceName
+
 EngineName = Literal["local", "ray"]
 
 
