@@ -22,8 +22,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import torch
-
 from data.datasets.mnist import Mnist, load
 from models.device import prepare_process
 from search.optuna_db.storage import open_storage
@@ -148,11 +146,11 @@ def run(url: str, request: RunRequest, mnist: Mnist, folder: Path) -> tuple[floa
     """(wall seconds, processor seconds, what came out) of the whole study with one worker."""
     with open_storage(url) as storage:
         study, _ = create_or_resume(storage, request, mnist)
-        context = prepare(storage, study.name, mnist, folder, device=torch.device("cpu"), threads=1)
+        context = prepare(storage, study.name, mnist, folder, device="cpu", threads=1)
         wall, processor = time.perf_counter(), time.process_time()
         work(context, stop=lambda: False)
         seconds = time.perf_counter() - wall, time.process_time() - processor
-        return *seconds, [(trial.state.value, trial.value) for trial in study.trials()]
+        return *seconds, [(trial.state.value, trial.score) for trial in study.trials()]
 
 
 def main() -> None:

@@ -43,7 +43,8 @@ from search.analysis.extra_training import Typical, chosen_among, courses, train
 from search.analysis.intervals import interval, of_the_best, z_of_the_best
 from search.analysis.ranking import winner
 from search.analysis.statistics import Estimate, difference, median, paired
-from search.records import Failure, HeadScore, Point, Scores, State, TrialRecord, Value
+from search.heads import head_report
+from search.records import Failure, HeadScore, Report, Scores, State, TrialRecord, Value
 
 ALLOWED = 0.05
 ENOUGH = 1_000
@@ -153,7 +154,7 @@ class Made:
     """A study, and what is true of it."""
 
     trials: Sequence[TrialRecord]
-    curves: Mapping[int, Sequence[Point]]
+    curves: Mapping[int, Sequence[Report]]
     at_random: frozenset[int]
     truth: Mapping[int, Sequence[float]]
     """true accuracies at each rung by trial"""
@@ -217,7 +218,7 @@ def goes_on(pruner: str, rung: int, score: float, others: Sequence[float], brack
 def make(draw: Random, condition: Condition) -> Made:
     """A study. Its networks have one head, and its trials' losses mean nothing."""
     trials: list[TrialRecord] = []
-    curves: dict[int, list[Point]] = {}
+    curves: dict[int, list[Report]] = {}
     truth: dict[int, list[float]] = {}
     at_random: set[int] = set()
     past: list[tuple[float, Mapping[str, Value]]] = []
@@ -236,7 +237,7 @@ def make(draw: Random, condition: Condition) -> Made:
         if condition.broken == "fast":
             diverges = float(settings["lr"]) > 0.75 and falls < 0.8
         bracket, state = int(draw.integers(3)), State.FAILED if diverges else State.COMPLETE
-        curve: list[Point] = []
+        curve: list[Report] = []
         best = 0.0
         for rung, right in enumerate(draw.binomial(IMAGES, true).tolist()):
             if diverges and rung >= stops * len(RUNGS):
@@ -244,7 +245,7 @@ def make(draw: Random, condition: Condition) -> Made:
             score = right / IMAGES
             scores = Scores(heads={"digit": HeadScore(loss=1 - score, accuracy=score)}, joint=score)
             curve.append(
-                Point(images=RUNGS[rung], seconds=1.0, learning_rate=0.1, train=scores, validation=scores)
+                head_report(step=RUNGS[rung], seconds=1.0, learning_rate=0.1, train=scores, validation=scores)
             )
             best = max(best, score)
             let_on = goes_on(condition.pruner, rung, score, seen[rung], bracket)
@@ -257,7 +258,7 @@ def make(draw: Random, condition: Condition) -> Made:
                 trial_id=number,
                 number=number,
                 state=state,
-                value=best if curve else None,
+                score=best if curve else None,
                 params={name: value for name, value in settings.items() if _is_active(name, settings)},
                 failure=Failure.DIVERGED if diverges else None,
             )
@@ -311,8 +312,8 @@ def report_says(made: Made, condition: Condition) -> tuple[set[str], set[str]]:
         (found if right and gained else false).add(SINGLE)
     if best is not None:
         low, high = best_interval(made, best)
-        point = max(made.curves[best.number], key=lambda each: each.validation.accuracy)
-        if not low <= made.truth[best.number][RUNGS.index(point.images)] <= high:
+        report = max(made.curves[best.number], key=lambda each: each.score)
+        if not low <= made.truth[best.number][RUNGS.index(report.step)] <= high:
             false.add(BEST)
     if false - {BEST}:
         false.add(PAGE)
@@ -334,7 +335,7 @@ def _false_pair(name: str, higher: Group, lower: Group, condition: Condition) ->
 def best_interval(made: Made, best: TrialRecord) -> tuple[float, float]:
     """As the page prints it."""
     tried = measurements(made)
-    return interval(best.value or 0.0, IMAGES, of_the_best(tried))
+    return interval(best.score or 0.0, IMAGES, of_the_best(tried))
 
 
 def measured(accuracy: float, z: float) -> Estimate:

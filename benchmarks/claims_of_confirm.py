@@ -34,15 +34,16 @@ from numpy.typing import NDArray
 from search.analysis import racing, two_way
 from search.analysis.intervals import mean_of_heads_interval, wilson
 from search.analysis.standing import Stand, confirmation
+from search.heads import head_report
 from search.records import (
     Answers,
     Confirming,
     HeadScore,
-    Point,
+    NetworkSpec,
+    Report,
     Scores,
     State,
     StudyRecord,
-    StudySpec,
     TrialRecord,
 )
 from search.report.confirmation_sentences import sentences
@@ -154,7 +155,7 @@ def answers(right: NDArray[np.bool_], split: str = "validation") -> Answers:
 
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-SPEC = StudySpec(
+SPEC = NetworkSpec(
     task="made up",
     space={},
     epochs=1,
@@ -186,26 +187,26 @@ def made_up(generator: np.random.Generator, kind: Kind, *, top: int, seeds: int,
     pairs = world.pairs(COMPOSITIONS)
     candidates = [trial.number for trial in (*racing.leaders(trials, top), *racing.references(trials))]
     runs: list[TrialRecord] = []
-    curves: dict[int, list[Point]] = {}
+    curves: dict[int, list[Report]] = {}
     known: dict[int, Answers] = {}
     for seed in range(seeds):
         for number in candidates:
             trial_id = 1000 + len(runs)
-            state, value = State.PRUNED, None
+            state, score = State.PRUNED, None
             if number not in racing.in_vain(runs):  # as the worker that would train it decides
                 right = world.right(number, world.seed_effect(), pairs)
                 known[trial_id] = answers(right)
                 found = scores(right)
                 curves[trial_id] = [
-                    Point(images=1, seconds=1.0, learning_rate=0.1, train=found, validation=found)
+                    head_report(step=1, seconds=1.0, learning_rate=0.1, train=found, validation=found)
                 ]
-                state, value = State.COMPLETE, found.accuracy
+                state, score = State.COMPLETE, found.accuracy
             runs.append(
                 TrialRecord(
                     trial_id=trial_id,
                     number=len(runs),
                     state=state,
-                    value=value,
+                    score=score,
                     params={},
                     reference=trials[number].reference,
                     confirming=Confirming(candidate=number, seed=seed),
@@ -227,7 +228,7 @@ def made_up(generator: np.random.Generator, kind: Kind, *, top: int, seeds: int,
 def searched_trials(world: World, networks: int) -> list[TrialRecord]:
     """A trial for each network, the two references first, scored on two thirds of the digits."""
     chosen_on = world.pairs(1)[: DIGITS * 2 // 3]
-    values = [
+    found = [
         scores(world.right(network, world.seed_effect(), chosen_on)).accuracy for network in range(networks)
     ]
     return [
@@ -235,11 +236,11 @@ def searched_trials(world: World, networks: int) -> list[TrialRecord]:
             trial_id=network,
             number=network,
             state=State.COMPLETE,
-            value=value,
+            score=score,
             params={},
             reference=("one", "two")[network] if network < 2 else None,
         )
-        for network, value in enumerate(values)
+        for network, score in enumerate(found)
     ]
 
 

@@ -36,7 +36,7 @@ from models.mlp import MLPConfig
 from models.network import ModelConfig, Network, Signature, build, family_of
 from models.optimizer import OptimizerConfig
 from models.training import Batch, Precision, Training, TrainingConfig
-from search.worker.spec import decode
+from search.objectives.network.decoding import decode
 
 (MNIST_MEAN,), (MNIST_STD,) = MNIST.mean, MNIST.deviation
 TWODIGIT = Signature(image=(1, 42, 28), heads=(("first_digit", 10), ("second_digit", 10)))

@@ -35,10 +35,10 @@ from models.device import bfloat16_pays, choose_device, describe, prepare_proces
 from models.network import Network, build
 from models.normalization import with_statistics_of
 from models.training import NORM_BATCH, Diverged, Training, evaluate, precision_context
+from search.objectives.network.decoding import decode, signature_of
 from search.records import Value
 from search.seeds import derive
 from search.space.defaults import default_space
-from search.worker.spec import decode, signature_of
 from tune.space import Choice, Domain, Fixed, Float
 
 TASK = get_task("twodigit")

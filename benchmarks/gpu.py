@@ -31,8 +31,8 @@ from data.tasks.registry import get_task
 from models.device import describe, prepare_process
 from models.network import build
 from models.training import Training
+from search.objectives.network.decoding import decode, signature_of
 from search.records import Value
-from search.worker.spec import decode, signature_of
 
 TASK = get_task("twodigit")
 GPU = torch.device("cuda")

@@ -17,9 +17,10 @@ from sqlalchemy import Connection, insert, select
 
 from data.datasets.mnist import load
 from data.tasks.registry import TASKS
+from search.heads import head_report
 from search.optuna_db.installed import optuna_schema
 from search.optuna_db.storage import Storage
-from search.records import HeadScore, Point, Scores, StudySpec, Value
+from search.records import HeadScore, NetworkSpec, Scores, Value
 from search.space.defaults import default_space
 from search.space.file import space_entries
 from search.store import tables
@@ -31,19 +32,21 @@ from tune.space import Choice, Domain, Float, Int, Space
 SPACE = default_space()
 TASK = TASKS["twodigit"]
 EPOCHS = TASK.epochs
-EVALUATIONS = EvaluationSchedule(
-    epoch_images=36_000, epochs=EPOCHS, early_evaluations=early_evaluations_of(TASK.early_evaluations, EPOCHS)
+EPOCH_IMAGES = 36_000
+HALVINGS = early_evaluations_of(TASK.early_evaluations, EPOCHS)
+EVALUATIONS = EvaluationSchedule.doubling(
+    epoch_images=EPOCH_IMAGES, epochs=EPOCHS, early_evaluations=HALVINGS
 )
 HEADS = ("first_digit", "second_digit")
 
 
-def spec(sampler: str, pruner: str, space: Space = SPACE) -> StudySpec:
-    return StudySpec(
+def spec(sampler: str, pruner: str, space: Space = SPACE) -> NetworkSpec:
+    return NetworkSpec(
         task="twodigit",
         space=space_entries(space),
-        epochs=EVALUATIONS.epochs,
-        epoch_images=EVALUATIONS.epoch_images,
-        halvings=EVALUATIONS.early_evaluations,
+        epochs=EPOCHS,
+        epoch_images=EPOCH_IMAGES,
+        halvings=HALVINGS,
         validation_pictures=4_000,
         seed=0,
         sampler=sampler,
@@ -183,7 +186,7 @@ def one_curve(
     rows: Mapping[str, list[dict[str, object]]], trial_id: int, points: Sequence[tuple[int, float]]
 ) -> None:
     """Adds the points of one trial, as Optuna, its ASHA and tune keep them."""
-    rung, promotion = 0, EVALUATIONS.epoch_images // 4
+    rung, promotion = 0, EPOCH_IMAGES // 4
     for images, score in points:
         rows["trial_intermediate_values"].append(
             {
@@ -200,10 +203,10 @@ def one_curve(
             rung += 1
         head = HeadScore(loss=1 - score, accuracy=score)
         scores = Scores(heads=dict.fromkeys(HEADS, head), joint=score**2)
-        point = Point(
-            images=images, seconds=images / 3000, learning_rate=0.001, train=scores, validation=scores
+        report = head_report(
+            step=images, seconds=images / 3000, learning_rate=0.001, train=scores, validation=scores
         )
-        rows["tune_reports"].append(report_to_row(trial_id, point))
+        rows["tune_reports"].append(report_to_row(trial_id, report))
 
 
 def bulk(connection: Connection, table: object, rows: Sequence[Mapping[str, object]]) -> None:

@@ -34,8 +34,9 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
+from search.heads import head_report
 from search.optuna_db.storage import Storage, open_storage
-from search.records import CheckpointRecord, HeadScore, Point, Scores
+from search.records import CheckpointRecord, HeadScore, Scores
 from search.study.study import Study
 from search.worker.artifacts import Artifacts
 from search.worker.best_weights import BestWeights
@@ -90,11 +91,11 @@ def one_life(storage: Storage, study: Study, weights: BestWeights, clock: Clock,
     last = 0.0
     for images, score in curve(draw, draw.betavariate(8, 1), EVALUATIONS.rungs[:5]):
         scores = Scores(heads={h: HeadScore(loss=1 - score, accuracy=score) for h in HEADS}, joint=score**2)
-        point = Point(
-            images=images, seconds=images / 3000, learning_rate=0.001, train=scores, validation=scores
+        report = head_report(
+            step=images, seconds=images / 3000, learning_rate=0.001, train=scores, validation=scores
         )
         with clock.part("report and judge"):
-            asked.report(images, score, point)
+            asked.report(images, score, report)
             study.scores_at(images)  # what a promoting scheduler asks at each of its rungs
         last = score
     with clock.part("end"):
@@ -109,7 +110,7 @@ def one_life(storage: Storage, study: Study, weights: BestWeights, clock: Clock,
                         path=f"x/{asked.number}",
                         sha256="0" * 64,
                         score=last,
-                        images=images,
+                        step=images,
                         bytes=1,
                     ),
                 )
@@ -160,14 +161,14 @@ elif kind == "worker":
     import torch
     from pathlib import Path
     from data.datasets.mnist import load
-    from models.device import choose_device, prepare_process
+    from models.device import prepare_process
     from search.worker.artifacts import Artifacts
     from search.worker.context import prepare
     prepare_process(1)
     with open_storage(url, create=False) as storage:
         study = Study.find(storage, name)
         mnist = load()
-        ground = prepare(storage, name, mnist, Path("/nonexistent"), device=choose_device("cpu"), threads=1)
+        ground = prepare(storage, name, mnist, Path("/nonexistent"), device="cpu", threads=1)
         claim = storage.store.claim(study.study_id, ground.worker.worker_id, lease_s=30)
         out = {"seconds": time.time() - began, "cpu": time.process_time(), "mb": memory()}
         storage.store.release(claim)

@@ -24,13 +24,14 @@ from made_up import make
 from data.tasks.registry import get_task
 from models.conv import ConvConfig
 from models.network import build
-from search.analysis.ranking import best_point, winner
+from search.analysis.ranking import best_report, winner
+from search.objectives.network.decoding import signature_of
+from search.objectives.network.open_network import Weights
 from search.optuna_db.storage import Storage, open_storage
+from search.records import ACCURACY, NetworkSpec
 from search.service.look import find
 from search.space.defaults import BY_NAME
 from search.worker.best_weights import BestWeights
-from search.worker.snapshot import keep, snapshot_of
-from search.worker.spec import signature_of
 from tune.space import Fixed, Float, Int
 
 
@@ -44,12 +45,13 @@ def timed(url: str, *words: str) -> tuple[float, float]:
 def give_weights(storage: Storage, name: str) -> None:
     """Untrained ones, for the best trial of a study."""
     study, record = find(storage, name)
+    assert isinstance(record.spec, NetworkSpec)
     trial, task = winner(study.trials()).searched, get_task(record.spec.task)
     assert trial is not None
-    point = best_point(storage.store.curve(trial.trial_id))
+    report = best_report(storage.store.curve(trial.trial_id, ACCURACY))
     channels, growth, hidden = (BY_NAME[each].default for each in ("channels", "growth", "hidden"))
     divisor = BY_NAME["divisor"].default
-    assert point is not None
+    assert report is not None
     assert isinstance(channels, Int)
     assert isinstance(growth, Float)
     assert isinstance(hidden, Int)
@@ -65,14 +67,12 @@ def give_weights(storage: Storage, name: str) -> None:
         batch_norm=True,
         activation="silu",
     )
-    keep(
-        BestWeights.of(storage.location, record, storage.store),
-        snapshot_of(build(largest, signature_of(task), seed=0)),
-        task=task.name,
+    BestWeights.of(storage.location, record, storage.store).keep(
+        Weights.of(build(largest, signature_of(task), seed=0)),
+        {"task": task.name, "precision": "float32"},
         number=trial.number,
         trial_id=trial.trial_id,
-        point=point,
-        precision="float32",
+        report=report,
     )
 
 

@@ -53,9 +53,9 @@ from models.layers import activation
 from models.network import ModelConfig
 from models.optimizer import OptimizerConfig
 from models.schedule import SCHEDULES
+from search.objectives.network.decoding import decode
 from search.space.defaults import default_space
 from search.study.suggest import split_reference, suggest
-from search.worker.spec import decode
 
 TASK = TwoDigit()
 (MNIST_MEAN,), (MNIST_STD,) = MNIST.mean, MNIST.deviation

@@ -23,10 +23,10 @@ from data.tasks.registry import get_task
 from models.device import bfloat16_pays, choose_device, describe, prepare_process
 from models.network import build
 from models.training import Training, evaluate
+from search.objectives.network.decoding import decode, signature_of
 from search.optuna_db.storage import open_storage
-from search.records import TrialRecord, Value
+from search.records import ACCURACY, NetworkSpec, TrialRecord, Value
 from search.service.look import find
-from search.worker.spec import decode, signature_of
 
 TURNS = 3
 
@@ -69,15 +69,17 @@ def main() -> None:
     with open_storage(arguments.storage, create=False) as storage:
         study, record = find(storage, arguments.study)
         trials = [t for t in study.trials() if t.state == "complete" and t.reference is None]
-        curves = storage.store.curves([trial.trial_id for trial in trials])
-    task = get_task(record.spec.task)
+        curves = storage.store.curves([trial.trial_id for trial in trials], ACCURACY)
+    spec = record.spec
+    assert isinstance(spec, NetworkSpec)
+    task = get_task(spec.task)
     heads = [head.name for head in task.heads]
 
     def row(trial: TrialRecord) -> dict[str, Any]:
         image_s, evaluation_s = cost(trial.settings, task, mnist)
         points = [
-            [point.images, *(round(point.validation.heads[head].accuracy, 5) for head in heads)]
-            for point in curves[trial.trial_id]
+            [report.step, *(round(report.parts[head], 5) for head in heads)]
+            for report in curves[trial.trial_id]
         ]
         return {
             "params": dict(trial.params),
@@ -90,8 +92,8 @@ def main() -> None:
     head = json.dumps(
         {
             "task": task.name,
-            "epochs": record.spec.epochs,
-            "space": dict(record.spec.space),
+            "epochs": spec.epochs,
+            "space": dict(spec.space),
             "machine": describe(choose_device("cpu")),
         }
     )

@@ -40,7 +40,7 @@ from search.study.study import ActiveTrial, Study
 from tune.space import Choice, Domain, Float, Int
 
 SPACE = default_space(("mlp",))
-EVALUATIONS = EvaluationSchedule(epoch_images=36_000, epochs=8, early_evaluations=3)
+EVALUATIONS = EvaluationSchedule.doubling(epoch_images=36_000, epochs=8, early_evaluations=3)
 BEST_ERROR = 0.012
 CURVATURES = {
     "lr": 6.0,

@@ -54,7 +54,8 @@ from data.tasks.registry import get_task
 from models.checkpoint import load_checkpoint
 from models.device import choose_device, describe
 from models.training import evaluate
-from search.store.metrics import measured_of, read_metrics
+from search.records import ACCURACY
+from search.store.metrics import read_metrics, report_of
 from search.store.tables import checkpoints, reports
 
 ABOVE = 0.98
@@ -201,12 +202,12 @@ class Database:
                 return False
             columns = (reports.c.trial_id, reports.c.step, reports.c.seconds, reports.c.metrics)
             found = [
-                (trial_id, measured)
+                (trial_id, report)
                 for trial_id, step, seconds, text in connection.execute(select(*columns))
-                if (measured := measured_of(step, seconds, read_metrics(text)))
+                if (report := report_of(step, seconds, read_metrics(text), ACCURACY))
             ]
-            mean = max((measured.accuracy for _, measured in found), default=0.0)
-            crossed = {trial_id for trial_id, measured in found if measured.worst > ABOVE}
+            mean = max((report.score for _, report in found), default=0.0)
+            crossed = {trial_id for trial_id, report in found if report.worst > ABOVE}
             saved = connection.execute(select(checkpoints.c.trial_id, checkpoints.c.path))
             kept = {row.trial_id: row.path for row in saved}
         if mean > (self.best[-1][1] if self.best else 0):

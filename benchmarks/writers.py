@@ -30,10 +30,10 @@ from data.tasks.stream import FiniteSet
 from data.tasks.twodigit import TwoDigit
 from models.device import bfloat16_pays, choose_device, describe, prepare_process
 from models.network import Network
+from search.objectives.network.decoding import decode
+from search.objectives.network.learning import learn
 from search.records import Value
 from search.space.defaults import default_space
-from search.worker.spec import decode
-from search.worker.trial import learn
 from tune.space import Fixed
 
 WINDOWS = (25, 50, 100, 200, 400)

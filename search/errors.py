@@ -4,7 +4,8 @@
     ├── UsageError       2   an invalid flag, name or value
     ├── TryAgain        75   storage or network out of reach for now
     ├── ConfigError     78   a file, a study or a database that does not fit
-    │   └── NoStorage        a storage that does not exist, or holds no study yet
+    │   ├── NoStorage        a storage that does not exist, or holds no study yet
+    │   └── AbsentHere       a study needs what this machine lacks: a task, an objective
     └── Interrupted    130   stopped by a signal (143 for SIGTERM)
 
 A message is one sentence or a short list: what, why, and the command that mends it.
@@ -43,6 +44,10 @@ class ConfigError(TuneError):
 
 class NoStorage(ConfigError):
     """The storage does not exist, or holds no study of tune's yet."""
+
+
+class AbsentHere(ConfigError):
+    """This machine cannot work on a study, because it lacks what another one may have."""
 
 
 class Interrupted(TuneError):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 
 from tune.space import Value as Value  # records are made of settings, and others take both from here
 
@@ -17,6 +19,71 @@ two different means differ in the seventh decimal at the latest."""
 def mean_accuracy(accuracies: Collection[float]) -> float:
     """The mean of the heads' accuracies, 0.993 where floating-point arithmetic says 0.9930000000000001."""
     return round(sum(accuracies) / len(accuracies), DIGITS)
+
+
+class Direction(StrEnum):
+    """Whether more or less of a metric is better."""
+
+    MAXIMIZE = "maximize"
+    MINIMIZE = "minimize"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metric:
+    """The metric that a search optimizes, and how the score is made of it.
+
+    A score is always better when it is higher: what compares trials need not know the direction. Reports,
+    Optuna's tables, JSON and pages have the value itself, which `value_of` makes of a score.
+    """
+
+    name: str
+    """in a report: `validation/accuracy`"""
+    direction: Direction = Direction.MAXIMIZE
+    is_fraction: bool = False
+    """whether it lies between 0 and 1, and is shown in percent"""
+    of_heads: bool = False
+    """whether a network has it for each of its heads, as NAME/HEAD; the score is the mean"""
+
+    @property
+    def title(self) -> str:
+        """What it is called: "validation accuracy"."""
+        return self.name.replace("/", " ").replace("_", " ")
+
+    @property
+    def worst(self) -> float:
+        """The lowest score: that of a trial that diverged."""
+        return 0.0 if self.is_fraction and self.direction is Direction.MAXIMIZE else -math.inf
+
+    def allows(self, value: object) -> bool:
+        """Whether it can have this value: a finite number, and of a fraction one between 0 and 1."""
+        if not isinstance(value, int | float):
+            return False
+        return 0 <= value <= 1 if self.is_fraction else math.isfinite(value)
+
+    def score_of(self, value: float) -> float:
+        """The score of a value: higher is better."""
+        return value if self.direction is Direction.MAXIMIZE else -value
+
+    def value_of(self, score: float) -> float:
+        """The value that has this score."""
+        return self.score_of(score)  # to change a sign twice changes nothing
+
+    def parts(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """What the score is the mean of: scores by head; of a metric that has no heads, itself."""
+        if not self.of_heads:
+            return {"": self.score_of(metrics[self.name])}
+        return {head: self.score_of(metrics[name]) for head, name in _of_heads(self.name, tuple(metrics))}
+
+
+@lru_cache(maxsize=1000)
+def _of_heads(metric: str, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """(head, name) of the names that begin with `metric/`; there is one answer for all reports of a study."""
+    start = f"{metric}/"
+    return tuple((name.removeprefix(start), name) for name in names if name.startswith(start))
+
+
+ACCURACY = Metric(name="validation/accuracy", is_fraction=True, of_heads=True)
+"""What a search for networks maximizes: the mean of the heads' accuracies."""
 
 
 class State(StrEnum):
@@ -58,31 +125,38 @@ class Failure(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StudySpec:
-    """All that decides what a study means. Two runs share a study only if these agree."""
+class SearchSpec:
+    """What every study has, whatever its trials do."""
+
+    space: Mapping[str, object]
+    """the search space in the form of a space file (search.space.file)"""
+    seed: int
+    """root of every random number: sampling, initialization, order of examples"""
+    sampler: str
+    pruner: str
+    references: tuple[str, ...] = ()
+    """reference configurations that are the study's first trials"""
+    confirms: str | None = None
+    """name of the study whose leaders this one trains on fresh seeds; None: this one searches"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkSpec(SearchSpec):
+    """All that decides what a study means whose trials train networks of tune's. Two runs share a study only
+    if these agree."""
 
     task: str
     """name of the task, a key of data.tasks.registry.TASKS"""
-    space: Mapping[str, object]
-    """the search space in the form of a space file (search.space.file)"""
     epochs: float
     """budget of one trial in passes over the training examples"""
     epoch_images: int
     """training examples in one pass"""
     validation_pictures: int
     """different pictures that a validation accuracy is measured on"""
-    seed: int
-    """root of every random number: sampling, initialization, order of examples"""
-    sampler: str
-    pruner: str
-    references: tuple[str, ...]
-    """reference configurations that are the study's first trials"""
     checksums: Mapping[str, str]
     """SHA-256 of each data file that the study was made with"""
     halvings: int = 4
     """reports within the first epoch: after 1/2, 1/4, … of it; 4 in studies made before this was said"""
-    confirms: str | None = None
-    """name of the study whose leaders this one trains on fresh seeds; None: this one searches"""
     widen: float = 1.0
     """factor of the channels and units of a confirmation's leaders, relative to the search"""
     compositions: int = 0
@@ -93,6 +167,50 @@ class StudySpec:
     norm_images: int = 0
     """training images from which averaged weights get their batch-norm statistics before an evaluation
     within the first quarter epoch; 0, as in studies made before: they have the average of the statistics"""
+
+    @property
+    def objective(self) -> str:
+        """What the trials do, a key of search.objectives.registry."""
+        return NETWORK
+
+    @property
+    def metric(self) -> Metric:
+        """What the search optimizes."""
+        return ACCURACY
+
+    @property
+    def unit(self) -> str:
+        """Of a step."""
+        return "image"
+
+    @property
+    def budget(self) -> int:
+        """Steps of a trial that is worked on to its end."""
+        return round(self.epoch_images * self.epochs)
+
+
+NETWORK = "network"
+"""The objective that trains networks of tune's on its tasks."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeclaredSpec(SearchSpec):
+    """All that decides what a study of any other objective means, as that objective declares it."""
+
+    objective: str
+    """what the trials do, a key of search.objectives.registry"""
+    metric: Metric
+    """what the search optimizes"""
+    unit: str
+    """of a step: "epoch", "step" …"""
+    budget: int
+    """steps of a trial that is worked on to its end"""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """what the objective needs to know besides, as JSON"""
+
+
+StudySpec = NetworkSpec | DeclaredSpec
+"""All that decides what a study means."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,8 +251,9 @@ class TrialRecord:
     number: int
     """counts from 0 within its study"""
     state: State
-    value: float | None
-    """best validation score so far (mean of the heads' accuracies, 0..1); None before the first report"""
+    score: float | None
+    """best value so far of the metric that the search optimizes, as a score: higher is better; None before
+    the first report"""
     params: Mapping[str, Value]
     """the settings that were searched"""
     pinned: Mapping[str, Value] = field(default_factory=dict)
@@ -152,15 +271,15 @@ class TrialRecord:
     failure: Failure | None = None
     failure_detail: str | None = None
     steps: Mapping[int, float] = field(default_factory=dict)
-    """score as the pruner saw it, by training images seen"""
+    """best score so far, as the pruner saw it, by step"""
     started: datetime.datetime | None = None
     """UTC"""
     finished: datetime.datetime | None = None
     """UTC"""
 
     @property
-    def images(self) -> int:
-        """Training images seen at the last report; 0 before the first."""
+    def step(self) -> int:
+        """At the last report; 0 before the first."""
         return max(self.steps, default=0)
 
     @property
@@ -211,60 +330,53 @@ class Scores:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Point:
-    """One point of a learning curve."""
+class Report:
+    """What a trial reported at one moment: a point of its learning curve."""
 
-    images: int
-    """training images seen, the unit of every budget"""
+    step: int
+    """how much of its budget was spent by then, in the unit of its study: training images, say"""
     seconds: float
-    """wall time since the trial began to train, evaluation included"""
-    learning_rate: float
-    train: Scores
-    """running, in training mode, over the examples since the point before"""
-    validation: Scores
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Measured:
-    """What one point of a learning curve says of validation: enough to compare thousands of trials by."""
-
-    images: int
-    """training images seen"""
-    seconds: float
-    """as in Point"""
-    heads: Mapping[str, float]
-    """accuracy by head, fractions of examples"""
-    joint: float
-    """fraction of examples on which every head is right"""
+    """wall time since the trial began to work, evaluation included"""
+    metrics: Mapping[str, float]
+    """by name, as the objective reported them"""
+    metric: Metric = ACCURACY
+    """the one that the search optimizes"""
 
     @property
-    def accuracy(self) -> float:
-        """Mean of the heads' accuracies."""
-        return mean_accuracy(self.heads.values())
+    def score(self) -> float:
+        """How good the trial was: higher is better."""
+        parts = self.parts
+        return parts[""] if "" in parts else mean_accuracy(parts.values())
+
+    @property
+    def parts(self) -> Mapping[str, float]:
+        """What the score is the mean of, by head; of a metric without heads, itself."""
+        return self.metric.parts(self.metrics)
 
     @property
     def worst(self) -> float:
-        """The lowest accuracy of a head."""
-        return min(self.heads.values())
+        """The lowest of the parts."""
+        return min(self.parts.values())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CurveCheck:
     """What is needed to tell whether a learning curve can be used, without reading it."""
 
-    points: int
+    reports: int
     unsound: int
-    """points and heads of points with a number that is missing, not finite or out of its range"""
-    heads: Mapping[str, int]
-    """points that have this head"""
+    """reports with a number that is missing, not finite or out of its range: of a network any that is
+    known, of other objectives one that the score is made of"""
+    names: Mapping[str, int]
+    """by metric of these, the reports that have it"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MeasuredCurve:
-    """What a learning curve says of validation, and whether it can be used."""
+class CheckedCurve:
+    """A learning curve, and whether it can be used."""
 
-    points: tuple[Measured, ...]
-    """by images"""
+    reports: tuple[Report, ...]
+    """by step"""
     check: CurveCheck
 
 
@@ -275,7 +387,7 @@ class Track:
     trial_id: int
     number: int
     state: State
-    value: float | None
+    score: float | None
     """as in TrialRecord"""
     reference: str | None
     retry_of: int | None
@@ -284,8 +396,8 @@ class Track:
     """UTC"""
     finished: datetime.datetime | None
     """UTC"""
-    points: tuple[Measured, ...]
-    """by images; empty before the first report"""
+    reports: tuple[Report, ...]
+    """by step; empty before the first report"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -348,9 +460,9 @@ class CheckpointRecord:
     """the file, relative to the artifact folder; of weights in the database, the name that it would have"""
     sha256: str
     score: float
-    """validation score of these weights"""
-    images: int
-    """training images that these weights had seen"""
+    """of the report at which the trial had these weights"""
+    step: int
+    """of that report"""
     bytes: int
     in_database: bool = False
     """whether the weights are in the database, not in a file; a store tells it of what it has read"""

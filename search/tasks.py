@@ -5,15 +5,15 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from search.errors import ConfigError
-from search.records import StudyRecord
+from search.errors import AbsentHere, ConfigError
+from search.records import NetworkSpec, StudyRecord
 
 if TYPE_CHECKING:
     from data.datasets.base import Provenance
     from data.tasks.base import Task
 
 
-class TaskAbsent(ConfigError):
+class TaskAbsent(AbsentHere):
     """This machine cannot work on a study, because it lacks the task; another one may have it."""
 
 
@@ -44,9 +44,11 @@ def task_names() -> tuple[str, ...]:
 
 
 def same_data(record: StudyRecord, dataset: Provenance) -> None:
-    """Raises ConfigError where the study was made with other files than these."""
-    if dict(record.spec.checksums) != dict(dataset.checksums):
-        title = task_named(record.spec.task).source.title
+    """Raises ConfigError where the study, which trains networks, was made with other files than these."""
+    spec = record.spec
+    assert isinstance(spec, NetworkSpec), "no other study is of a dataset of tune's"
+    if dict(spec.checksums) != dict(dataset.checksums):
+        title = task_named(spec.task).source.title
         raise ConfigError(
             f"The study {record.name} was made with other {title} files than this machine has; "
             "`tune data verify` shows which."

@@ -21,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 from data.datasets.fetch import fetch
 from data.datasets.mnist import Mnist, load
 from search import redaction
-from search.records import StudySpec
+from search.records import NetworkSpec
 
 SERVERS = {
     "postgresql": ("TUNE_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432/postgres"),
@@ -52,9 +52,9 @@ def mnist() -> Mnist:
 
 
 @pytest.fixture(scope="session")
-def plain_spec() -> StudySpec:
+def plain_spec() -> NetworkSpec:
     """Of a study that searches nothing, for tests that need any study at all."""
-    return StudySpec(
+    return NetworkSpec(
         task="twodigit",
         space={},
         epochs=1,

@@ -9,15 +9,14 @@ are compared too, as the worst results that there are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from search.records import Failure, Point, State, TrialRecord
+from search.heads import train_of
+from search.records import Failure, Report, State, TrialRecord
 
-DIVERGED = 0.0
-"""Score of a diverged trial: below that of every network that answers at random."""
-
-Curves = Mapping[int, Sequence[Point]]
+Curves = Mapping[int, Sequence[Report]]
 """Learning curves by trial id."""
 
 
@@ -25,14 +24,15 @@ Curves = Mapping[int, Sequence[Point]]
 class Basis:
     """A moment of training, and the trials that are compared there."""
 
-    images: int
-    """training images that each of them had seen"""
+    step: int
+    """to which each of them had come"""
     to_the_end: bool
     """whether it is the end of every training: no trial was pruned"""
     trials: tuple[TrialRecord, ...]
     """those that were measured then, and the diverged ones, by number"""
     scores: Mapping[int, float]
-    """validation accuracy then by trial number; `DIVERGED` of those"""
+    """then, by trial number; of the diverged ones one that is lower than all others: of an accuracy 0, below
+    that of every network that answers at random"""
     diverged: int
     """of the trials, those that diverged, then or later"""
     unmeasured: int
@@ -52,39 +52,46 @@ def searched(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
 def common(trials: Sequence[TrialRecord], curves: Curves, *, budget: int) -> Basis | None:
     """The last moment that every finished trial of the search reached; None: no finished trial was measured.
 
-    budget: training images of a trial that is not stopped early.
+    budget: steps of a trial that is not stopped early.
     """
     proposed = searched(trials)
     finished = [trial for trial in proposed if trial.state.is_finished and curves.get(trial.trial_id)]
-    moments = [{point.images for point in curves[trial.trial_id]} for trial in finished]
+    moments = [{report.step for report in curves[trial.trial_id]} for trial in finished]
     shared = set.intersection(*moments) if moments else set()
     if not shared:
         return None
-    images = max(shared)
+    step = max(shared)
     there: list[TrialRecord] = []
     scores: dict[int, float] = {}
     diverged = 0
     for trial in proposed:
-        found = next((point for point in curves.get(trial.trial_id, ()) if point.images == images), None)
+        found = next((each for each in curves.get(trial.trial_id, ()) if each.step == step), None)
         if trial.failure is Failure.DIVERGED:
             diverged += 1
-            scores[trial.number] = DIVERGED
         elif found is not None and trial.state is not State.FAILED:
-            scores[trial.number] = found.validation.accuracy
+            scores[trial.number] = found.score
         else:
             continue
         there.append(trial)
+    lowest = _below(scores.values(), curves[finished[0].trial_id][0].metric.worst)
     return Basis(
-        images=images,
-        to_the_end=images >= budget and all(trial.state is not State.PRUNED for trial in proposed),
+        step=step,
+        to_the_end=step >= budget and all(trial.state is not State.PRUNED for trial in proposed),
         trials=tuple(there),
-        scores=scores,
+        scores={trial.number: scores.get(trial.number, lowest) for trial in there},
         diverged=diverged,
         unmeasured=sum(trial.state is not State.WAITING for trial in proposed) - len(there),
     )
 
 
-def gap(point: Point) -> float:
+def _below(scores: Collection[float], worst: float) -> float:
+    """The score of a diverged trial among these. worst: the lowest that there is, or minus infinity."""
+    if math.isfinite(worst) or not scores:
+        return worst
+    return min(scores) - ((max(scores) - min(scores)) or 1.0)
+
+
+def gap(report: Report) -> float:
     """Train minus validation accuracy. Train is running, in training mode (dropout and augmentation on, the
     weights not averaged), so it is lower than a measurement afterwards would be."""
-    return point.train.accuracy - point.validation.accuracy
+    return train_of(report).accuracy - report.score

@@ -1,4 +1,4 @@
-"""Studies of one task side by side, in numbers: best, typical, time to a goal, what equal budgets brought."""
+"""Studies of one objective side by side, in numbers: best, typical, time to a goal, equal budgets."""
 
 from __future__ import annotations
 
@@ -13,13 +13,25 @@ from search.analysis.ranking import Ranking
 from search.analysis.statistics import Estimate, best_of, difference, median
 from search.analysis.timeline import Mark, Timeline, timeline
 from search.analysis.two_way import Digits
-from search.records import Answers, Counts, Measured, Point, State, StudyRecord, Track, TrialRecord
+from search.heads import joint_of
+from search.records import (
+    Answers,
+    Counts,
+    NetworkSpec,
+    Report,
+    State,
+    StudyRecord,
+    StudySpec,
+    Track,
+    TrialRecord,
+)
 
 LEVELS = (0.95, 0.98, 0.99)
-"""Validation accuracies whose first sight is timed."""
+"""Validation accuracies of networks whose first sight is timed."""
 
 MEAN, JOINT = "mean", "joint"
-"""What is compared beside the heads: the mean of their accuracies, and all of them right at once."""
+"""What is compared beside the heads: the mean of their accuracies, which is the score, and all of them right
+at once. Of other objectives the score alone is compared, as MEAN."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,13 +43,13 @@ class Studied:
     tracks: Sequence[Track]
     """all trials by number"""
     reports: Sequence[tuple[int, int]]
-    """(trial id, images) in the order in which they were written"""
+    """(trial id, step) in the order in which they were written"""
     best: TrialRecord
     """the winner: its best complete searched trial"""
     reference: TrialRecord | None
     """its best complete reference"""
-    point: Point
-    """of its curve, where its validation score is highest"""
+    report: Report
+    """of the winner: the one with the highest score"""
     machines: tuple[str, ...]
     """processors that its workers ran on, each once"""
     answers: Answers | None = None
@@ -66,7 +78,8 @@ class Budget:
 
     trials: int
     """finished ones"""
-    images: int
+    steps: int
+    """of all trials together"""
     seconds: float
     own: int
     """complete trials that the search proposed, references left out"""
@@ -74,11 +87,11 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Equal:
-    """How good a study was at the common budget: validation accuracy, mean of the heads."""
+    """The best score of a study at the common budget."""
 
     after_trials: float | None
     """best so far when the last trial of the budget was finished; None: no report came so early"""
-    after_images: float | None
+    after_steps: float | None
     after_seconds: float | None
     expected: float | None
     """expected best of n complete trials that the search proposed, in random order; None: it has none.
@@ -93,12 +106,13 @@ class Side:
     timeline: Timeline
     best: Mapping[str, Estimate]
     """by MEAN, head, JOINT: the best trial, with its interval over digits where its answers are known, which
-    allows for the choice among all that were measured"""
+    allows for the choice among all that were measured; of other objectives than networks without interval"""
     typical: Mapping[str, Estimate]
     """likewise: the median of the complete trials that the search proposed; empty where there is none"""
     scores: tuple[float, ...]
-    """what `typical` is the median of: validation accuracies of those trials"""
+    """what `typical` is the median of"""
     reached: tuple[Reached, ...]
+    """empty where no accuracies of networks are compared"""
     equal: Equal
 
     @property
@@ -115,7 +129,7 @@ class Pair:
     """its number in the first study and in the other one"""
     reference: str | None
     scores: tuple[float, float]
-    """best validation accuracies, mean of the heads"""
+    """the best of each"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,7 +140,7 @@ class Against:
     other: Side
     differences: Mapping[str, Estimate]
     """by MEAN, head, JOINT: the first's best trial less the other's; the intervals allow for both choices and
-    for the number of studies"""
+    for the number of studies. None, as of `Side.best`, where nothing is known of the examples"""
     image_by_image: bool
     """whether the single answers of both are known; else the two are taken for independent"""
     pairs: tuple[Pair, ...]
@@ -134,12 +148,17 @@ class Against:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """Studies of one task, in the order asked for."""
+    """Studies of one objective, metric and unit, those of networks of one task, in the order asked for."""
 
     sides: tuple[Side, ...]
     budget: Budget
     against: tuple[Against, ...]
     """the first with each of the others"""
+
+    @property
+    def spec(self) -> StudySpec:
+        """Of the first study; the others have the same objective, metric and unit."""
+        return self.sides[0].studied.record.spec
 
 
 def compare(
@@ -154,7 +173,7 @@ def compare(
     own = [_own(study.tracks) for study in studies]
     budget = Budget(
         trials=min(len(each.ends_s) for each in timelines),
-        images=min(each.images for each in timelines),
+        steps=min(each.steps for each in timelines),
         seconds=min(each.seconds for each in timelines),
         own=min(map(len, own)),
     )
@@ -220,43 +239,45 @@ def _differences(first: Side, other: Side, digits: Digits | None, z: float) -> d
 def _own(tracks: Sequence[Track]) -> list[float]:
     """Scores of the complete trials that the search proposed."""
     return [
-        track.value
+        track.score
         for track in tracks
-        if track.state is State.COMPLETE and track.reference is None and track.value is not None
+        if track.state is State.COMPLETE and track.reference is None and track.score is not None
     ]
 
 
 def _accuracies(study: Studied) -> dict[str, float]:
-    """Of the best trial at its best point, by MEAN, head, JOINT."""
-    scores = study.point.validation
-    heads = {name: head.accuracy for name, head in scores.heads.items()}
-    return {MEAN: scores.accuracy, **heads, JOINT: scores.joint}
+    """Of the best trial at its best report, by MEAN, head, JOINT."""
+    if not isinstance(study.record.spec, NetworkSpec):
+        return {MEAN: study.report.score}
+    return {MEAN: study.report.score, **study.report.parts, JOINT: joint_of(study.report)}
 
 
 def _intervals(study: Studied, digits: Digits | None, z: Z) -> two_way.Intervals:
-    """Of these: over digits, where the answers are known."""
+    """Of these: over digits, where the answers are known. None where nothing is known of the examples."""
+    spec = study.record.spec
+    if not isinstance(spec, NetworkSpec):
+        return {}
     if study.answers is not None and digits is not None and study.answers.examples == len(digits):
         return two_way.intervals(study.answers, digits, z=z)
-    scores = study.point.validation
-    heads = {name: head.accuracy for name, head in scores.heads.items()}
-    return accuracy_intervals(heads, scores.joint, study.record.spec.validation_pictures, z=z)
+    return accuracy_intervals(study.report.parts, joint_of(study.report), spec.validation_pictures, z=z)
 
 
 def _estimates(study: Studied, digits: Digits | None, z: Z) -> dict[str, Estimate]:
     intervals = _intervals(study, digits, z)
-    return {
-        name: Estimate(value=value, low=intervals[name][0], high=intervals[name][1])
-        for name, value in _accuracies(study).items()
-    }
+    found = {}
+    for name, value in _accuracies(study).items():
+        low, high = intervals.get(name, (None, None))
+        found[name] = Estimate(value=value, low=low, high=high)
+    return found
 
 
 def _side(
     study: Studied, line: Timeline, own: Sequence[float], budget: Budget, digits: Digits | None
 ) -> Side:
     proposed = [
-        max(track.points, key=lambda point: point.accuracy)
+        max(track.reports, key=lambda report: report.score)
         for track in study.tracks
-        if track.state is State.COMPLETE and track.reference is None and track.points
+        if track.state is State.COMPLETE and track.reference is None and track.reports
     ]
     last = line.ends_s[budget.trials - 1] if budget.trials else 0.0
     return Side(
@@ -264,40 +285,42 @@ def _side(
         timeline=line,
         best=_estimates(study, digits, of_the_best(measurements(study.tracks))),
         typical={
-            name: median([_of(point, name) for point in proposed]) for name in _accuracies(study) if proposed
+            name: median([_of(report, name) for report in proposed])
+            for name in _accuracies(study)
+            if proposed
         },
-        scores=tuple(point.accuracy for point in proposed),
+        scores=tuple(report.score for report in proposed),
         reached=tuple(
             Reached(level=level, mean=first_at(line.mean, level), every_head=first_at(line.worst, level))
-            for level in LEVELS
+            for level in (LEVELS if isinstance(study.record.spec, NetworkSpec) else ())
         ),
         equal=Equal(
             after_trials=best_after(line.mean, seconds=last),
-            after_images=best_after(line.mean, images=budget.images),
+            after_steps=best_after(line.mean, steps=budget.steps),
             after_seconds=best_after(line.mean, seconds=budget.seconds),
             expected=best_of(own, budget.own) if budget.own else None,
         ),
     )
 
 
-def _of(point: Measured, name: str) -> float:
+def _of(report: Report, name: str) -> float:
     if name == MEAN:
-        return point.accuracy
-    return point.joint if name == JOINT else point.heads[name]
+        return report.score
+    return joint_of(report) if name == JOINT else report.parts[name]
 
 
 def first_at(marks: Sequence[Mark], level: float) -> Mark | None:
     """The first mark that is at least so good."""
-    return next((mark for mark in marks if mark.value >= level), None)
+    return next((mark for mark in marks if mark.score >= level), None)
 
 
 def best_after(
-    marks: Sequence[Mark], *, seconds: float | None = None, images: int | None = None
+    marks: Sequence[Mark], *, seconds: float | None = None, steps: int | None = None
 ) -> float | None:
-    """The best accuracy that a study had seen by then; None: none yet."""
-    if images is not None:
-        place = bisect_right(marks, images, key=lambda mark: mark.images)
+    """The best score that a study had seen by then; None: none yet."""
+    if steps is not None:
+        place = bisect_right(marks, steps, key=lambda mark: mark.steps)
     else:
         assert seconds is not None
         place = bisect_right(marks, seconds, key=lambda mark: mark.seconds)
-    return marks[place - 1].value if place else None
+    return marks[place - 1].score if place else None

@@ -6,12 +6,23 @@ seeds, ranks them by the mean, and evaluates the chosen one and the references o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from search.analysis import over_seeds
 from search.analysis.intervals import accuracy_intervals
 from search.analysis.two_way import Intervals
-from search.records import Point, StudyRecord, TestEvaluation, TestEvaluationCounts, TrialRecord, Value
+from search.records import (
+    Metric,
+    NetworkSpec,
+    Report,
+    StudyRecord,
+    TestEvaluation,
+    TestEvaluationCounts,
+    TrialRecord,
+    Value,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,13 +34,13 @@ class SeedRun:
     trial: int
     """number of the trial in the confirmation's own study"""
     trial_id: int
-    point: Point
-    """of its curve, where its validation score is highest"""
+    report: Report
+    """the one with its highest score"""
 
     @property
-    def value(self) -> float:
-        """Validation score: mean of the heads' accuracies."""
-        return self.point.validation.accuracy
+    def score(self) -> float:
+        """The highest of its reports."""
+        return self.report.score
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,19 +53,30 @@ class Candidate:
     """name of the reference configuration that it is, else None"""
     settings: Mapping[str, Value]
     """that it was confirmed with, widened where it was"""
-    search_value: float
-    """its validation score in the search, which chose it: biased upwards"""
+    search_score: float
+    """in the search, which chose it: biased upwards"""
     runs: tuple[SeedRun, ...]
     """finished ones, by seed"""
     dropped: bool
     """it was hopeless by a paired test, and the later seeds were not spent on it"""
     mean: float
-    """validation score over its seeds"""
+    """score over its seeds"""
     low: float
     """of the 95 % interval of the mean, over seeds and digits; 0 with one seed. A leader's holds although
-    the best of all leaders is chosen, and they were chosen in the search on the same digits"""
+    the best of all leaders is chosen, and they were chosen in the search on the same digits. Of another
+    objective than networks over seeds only, and minus infinity where it has no interval"""
     high: float
-    """likewise; 1 with one seed"""
+    """likewise; 1 with one seed, and infinity where it has no interval"""
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether anything is known of its spread; always of a network."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    @property
+    def ignores_seed(self) -> bool:
+        """Whether all its seeds, two at least, gave one and the same score."""
+        return over_seeds.same([run.score for run in self.runs])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,9 +86,10 @@ class Gap:
     trial: int
     """number, in the searched study, of the other one"""
     by: float
-    """accuracy of the chosen one less that of the other, means of the heads; negative: the other is better"""
+    """score of the chosen one less that of the other; negative: the other is better"""
     low: float | None
-    """of its interval over seeds and digits; None: too few seeds, or the single answers are not known"""
+    """of its interval over seeds and digits; None: too few seeds, or the single answers are not known. Of
+    another objective than networks over seeds only; None: too few, or the same on all of them"""
     high: float | None
     seeds: int
     """that both share; 0 on the test set, where two networks are compared"""
@@ -90,7 +113,7 @@ class Confirmation:
     """number, in the searched study, of the candidate with the best mean that is no reference; None: no
     candidate has all its seeds yet"""
     best_run: SeedRun | None
-    """of the chosen candidate's runs, the one with the best validation score; its weights are exported"""
+    """of the chosen candidate's runs, the one with the best score; its weights are exported"""
     searched: int
     """finished trials of the search"""
     search_winner: int | None
@@ -122,9 +145,19 @@ class Confirmation:
         return self.search.name
 
     @property
-    def task(self) -> str:
-        """Of both studies."""
-        return self.search.spec.task
+    def of_networks(self) -> bool:
+        """Whether networks were trained: their answers and the test set are known."""
+        return isinstance(self.confirming.spec, NetworkSpec)
+
+    @property
+    def metric(self) -> Metric:
+        """What the scores are of."""
+        return self.search.spec.metric
+
+    @property
+    def task(self) -> str | None:
+        """Of both studies; None where no networks are trained."""
+        return self.search.spec.task if isinstance(self.search.spec, NetworkSpec) else None
 
     @property
     def confirmed_in(self) -> str:
@@ -132,14 +165,17 @@ class Confirmation:
         return self.confirming.name
 
     @property
-    def epochs(self) -> float:
-        """Budget of each confirming trial in passes over the training examples."""
-        return self.confirming.spec.epochs
+    def epochs(self) -> float | None:
+        """Budget of each confirming trial in passes over the training examples; None where no networks are
+        trained."""
+        spec = self.confirming.spec
+        return spec.epochs if isinstance(spec, NetworkSpec) else None
 
     @property
     def widen(self) -> float:
         """Factor of each leader's channels and units relative to the search; references have the same."""
-        return self.confirming.spec.widen
+        spec = self.confirming.spec
+        return spec.widen if isinstance(spec, NetworkSpec) else 1.0
 
     @property
     def choice(self) -> Candidate | None:

@@ -1,4 +1,4 @@
-"""What each setting did to the accuracy: one test for each, and groups of trials that show which way.
+"""What each setting did to the score: one test for each, and groups of trials that show which way.
 
 Only exploration trials are tested. The sampler prefers what did well, so settings
 keep company: among its proposals, whatever came with a good setting looks good, in three searches of four
@@ -16,13 +16,13 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from search.analysis.statistics import CLEAR, Above, Differing, corrected, differing, pairs_apart, quartiles
-from search.records import TrialRecord, Value
+from search.records import Failure, TrialRecord, Value
 
 ENOUGH = 12
 """Tested trials below which nothing is said of a setting."""
 
 FAMILY = "model"
-"""The setting that says which family a network is of."""
+"""The setting of a network that says which family it is of."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +59,8 @@ class Group:
     scores: tuple[float, ...]
     ranks: tuple[float, ...]
     """of the scores within their families, as a share: 0 the worst, 1 the best"""
+    diverged: int = 0
+    """of the trials, those that diverged"""
 
     @property
     def n(self) -> int:
@@ -93,6 +95,8 @@ class Effect:
     """corrected for everything that the page asks; 1 where nothing was tested"""
     apart: tuple[Above, ...]
     """pairs of groups that differ, p corrected likewise; empty unless the setting matters"""
+    diverged: frozenset[int] = frozenset()
+    """numbers of the trials that diverged, whose scores in `points` are below all others"""
 
     @property
     def n(self) -> int:
@@ -132,12 +136,15 @@ def effects(
     trials: Sequence[TrialRecord],
     scores: Mapping[int, float],
     at_random: Collection[int],
+    *,
+    family: str | None = FAMILY,
 ) -> list[Effect]:
     """The effect of every setting on `scores` (by trial number): those that matter first, by their share.
 
-    at_random: numbers of the trials whose settings owe nothing to results.
+    at_random: numbers of the trials whose settings owe nothing to results. family: the setting within whose
+    values trials are ranked; None: there is no such setting.
     """
-    found = [_effect(setting, having(setting, trials), scores, at_random) for setting in settings]
+    found = [_effect(setting, having(setting, trials), scores, at_random, family) for setting in settings]
     ps = iter(corrected([each.rank_test.p for each in found if each.rank_test is not None]))
     found = [replace(each, p=next(ps)) if each.rank_test else each for each in found]
     tested = sum(each.rank_test is not None for each in found)
@@ -152,13 +159,21 @@ def having(setting: Setting, trials: Sequence[TrialRecord]) -> list[TrialRecord]
 
 
 def _effect(
-    setting: Setting, trials: Sequence[TrialRecord], scores: Mapping[int, float], at_random: Collection[int]
+    setting: Setting,
+    trials: Sequence[TrialRecord],
+    scores: Mapping[int, float],
+    at_random: Collection[int],
+    family: str | None,
 ) -> Effect:
-    """The effect of one setting, its p-value not corrected for others."""
+    """The effect of one setting, its p-value not corrected for others. family: as of `effects`."""
     mine = [trial for trial in trials if setting.name in trial.params and trial.number in scores]
     tested = [trial for trial in mine if trial.number in at_random]
-    ranks = _ranks(tested, scores, within_families=setting.name != FAMILY)
-    groups = _groups(setting, [(t.params[setting.name], scores[t.number], ranks[t.number]) for t in tested])
+    diverged = frozenset(trial.number for trial in mine if trial.failure is Failure.DIVERGED)
+    ranks = _ranks(tested, scores, family if setting.name != family else None)
+    groups = _groups(
+        setting,
+        [(t.params[setting.name], scores[t.number], ranks[t.number], t.number in diverged) for t in tested],
+    )
     enough = len(tested) >= ENOUGH and len(groups) > 1
     rank_test = differing([group.ranks for group in groups]) if enough else None
     return Effect(
@@ -169,19 +184,20 @@ def _effect(
         rank_test=rank_test,
         p=1.0 if rank_test is None else rank_test.p,
         apart=(),
+        diverged=diverged,
     )
 
 
 def _ranks(
-    trials: Sequence[TrialRecord], scores: Mapping[int, float], *, within_families: bool
+    trials: Sequence[TrialRecord], scores: Mapping[int, float], family: str | None
 ) -> dict[int, float]:
     """Ranks by trial number, as shares; equal scores have the mean of their ranks."""
     from scipy.stats import rankdata  # type: ignore[import-untyped]  # SciPy ships no types; half a second
 
     families: dict[object, list[int]] = {}
     for trial in trials:
-        family = trial.settings.get(FAMILY) if within_families else None
-        families.setdefault(family, []).append(trial.number)
+        mine = None if family is None else trial.settings.get(family)
+        families.setdefault(mine, []).append(trial.number)
     return {
         number: float(rank) / (len(some) + 1)
         for some in families.values()
@@ -199,12 +215,12 @@ def _with_pairs(effect: Effect, tested: int) -> Effect:
     )
 
 
-Pair = tuple[Value, float, float]
-"""Value of the setting, score, rank."""
+Pair = tuple[Value, float, float, bool]
+"""Value of the setting, score, rank, whether the trial diverged."""
 
 
 def _groups(setting: Setting, pairs: Sequence[Pair]) -> tuple[Group, ...]:
-    values = sorted({value for value, _, _ in pairs}, key=lambda value: (str(type(value)), value))
+    values = sorted({pair[0] for pair in pairs}, key=lambda value: (str(type(value)), value))
     if not setting.ordered or len(values) <= 5:
         return tuple(_group(value, value, [pair for pair in pairs if pair[0] == value]) for value in values)
     # Quarters of the trials, thirds or halves of fewer: equal values stay together.
@@ -221,6 +237,7 @@ def _group(low: Value, high: Value, pairs: Sequence[Pair]) -> Group:
     return Group(
         low=low,
         high=high,
-        scores=tuple(score for _, score, _ in pairs),
-        ranks=tuple(rank for _, _, rank in pairs),
+        scores=tuple(score for _, score, _, _ in pairs),
+        ranks=tuple(rank for _, _, rank, _ in pairs),
+        diverged=sum(diverged for _, _, _, diverged in pairs),
     )

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from search.analysis.basis import Curves, gap
-from search.analysis.ranking import best_point
+from search.analysis.ranking import best_report
 from search.analysis.statistics import CLEAR, Estimate, corrected, median, proportions_differ, sign_test
-from search.records import Point, State, TrialRecord
+from search.heads import validation_of
+from search.records import Report, State, TrialRecord
 
 HALF = 0.45
 """From this share of a training on it is at half; trials of 3, 5 or 7 epochs are not measured there."""
@@ -31,16 +32,16 @@ class Course:
     """One network that was trained to the end."""
 
     trial: TrialRecord
-    images: int
-    """training images at the end"""
-    best_images: int
-    """training images at the best validation accuracy"""
+    step: int
+    """at the end"""
+    best_step: int
+    """of the best score"""
     best: float
-    """the best validation accuracy"""
+    """the best score"""
     last: float
-    """validation accuracy at the end"""
+    """score at the end"""
     half: float | None
-    """accuracy at half the images, or at a measurement shortly before; None: there was none"""
+    """score at half the steps, or at a measurement shortly before; None: there was none"""
     gap: float
     """train less validation accuracy at the end; see basis.gap for what it is worth"""
     loss_ratio: float | None
@@ -97,21 +98,21 @@ def courses(trials: Sequence[TrialRecord], curves: Curves) -> list[Course]:
     ]
 
 
-def _course(trial: TrialRecord, curve: Sequence[Point]) -> Course:
-    top, end = best_point(curve), curve[-1]
+def _course(trial: TrialRecord, curve: Sequence[Report]) -> Course:
+    top, end = best_report(curve), curve[-1]
     assert top is not None, "the curve has a point"
-    about_half = [point for point in curve if HALF * end.images <= point.images <= end.images / 2]
-    lowest = min(point.validation.loss for point in curve)
+    about_half = [report for report in curve if HALF * end.step <= report.step <= end.step / 2]
+    lowest = min(validation_of(report).loss for report in curve)
     smoothed = float(trial.settings.get("label_smoothing", 0.0)) > 0
     return Course(
         trial=trial,
-        images=end.images,
-        best_images=top.images,
-        best=top.validation.accuracy,
-        last=end.validation.accuracy,
-        half=about_half[-1].validation.accuracy if about_half else None,
+        step=end.step,
+        best_step=top.step,
+        best=top.score,
+        last=end.score,
+        half=about_half[-1].score if about_half else None,
         gap=gap(end),
-        loss_ratio=None if smoothed or lowest <= 0 else end.validation.loss / lowest,
+        loss_ratio=None if smoothed or lowest <= 0 else validation_of(end).loss / lowest,
     )
 
 
@@ -120,9 +121,9 @@ def chosen_among(trials: Sequence[TrialRecord], curves: Curves) -> int | None:
     pruned."""
     if all(trial.state is not State.PRUNED for trial in trials):
         return None
-    longest = max((curve[-1].images for curve in curves.values() if curve), default=0)
+    longest = max((curve[-1].step for curve in curves.values() if curve), default=0)
     return sum(
-        any(HALF * longest <= point.images <= longest / 2 for point in curves.get(trial.trial_id, ()))
+        any(HALF * longest <= report.step <= longest / 2 for report in curves.get(trial.trial_id, ()))
         for trial in trials
         if trial.state.is_finished
     )

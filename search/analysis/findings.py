@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from search.analysis.basis import Basis, Curves, common
-from search.analysis.effects import Effect, Setting, effects
+from search.analysis.effects import FAMILY, Effect, Setting, effects
 from search.analysis.extra_training import Training, chosen_among, courses, training
-from search.records import StudySpec, TrialRecord
+from search.records import NetworkSpec, StudySpec, TrialRecord
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +21,7 @@ class Findings:
     whose settings were given: five settings on five seeds are not 25 experiments"""
     effects: Sequence[Effect]
     training: Training
+    """of networks; of any other objective nothing is said of it, and no trial is in it"""
     schedules: Mapping[str, int]
     """learning-rate schedules of the networks that were trained to the end, and how many have each"""
 
@@ -43,21 +44,23 @@ def work_out(
     """The findings.
 
     settings: those that the study searched. at_random: numbers of the trials whose settings owe nothing to
-    earlier results. budget: training images of a trial that is not stopped early.
+    earlier results. budget: steps of a trial that is not stopped early.
     """
     confirms = spec.confirms is not None
+    networks = isinstance(spec, NetworkSpec)
     basis = None if confirms else common(trials, curves, budget=budget)
     found: Sequence[Effect] = ()
     if basis is not None:
-        found = effects(settings, basis.trials, basis.scores, at_random)
-    ended = courses(trials, curves)
+        family = FAMILY if networks else None
+        found = effects(settings, basis.trials, basis.scores, at_random, family=family)
+    ended = courses(trials, curves) if networks else []
     return Findings(
         basis=basis,
         effects=found,
         training=training(
             ended,
-            pictures=spec.validation_pictures,
-            among=chosen_among(trials, curves),
+            pictures=spec.validation_pictures if isinstance(spec, NetworkSpec) else 0,
+            among=chosen_among(trials, curves) if networks else None,
         ),
         schedules=Counter(str(course.trial.settings.get("schedule", "constant")) for course in ended),
     )

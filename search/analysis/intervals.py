@@ -86,4 +86,4 @@ def accuracy_intervals(
 
 def measurements(tracks: Sequence[Track]) -> int:
     """Of all trials that did not fail, at all moments: the best of a study was chosen among all of them."""
-    return max(1, sum(len(track.points) for track in tracks if track.state is not State.FAILED))
+    return max(1, sum(len(track.reports) for track in tracks if track.state is not State.FAILED))

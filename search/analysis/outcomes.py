@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from search.analysis.basis import Curves
+from search.analysis.ranking import score_of
 from search.analysis.timeline import taken_over
 from search.records import Failure, State, TrialRecord
 
@@ -24,12 +25,12 @@ class Reached:
 
 def best_so_far(trials: Sequence[TrialRecord]) -> list[Reached]:
     """Every finished trial, pruned ones too, in the order in which they finished."""
-    ended = [t for t in trials if t.state.is_finished and t.value is not None and t.finished is not None]
+    ended = [t for t in trials if t.state.is_finished and t.score is not None and t.finished is not None]
     found: list[Reached] = []
     best: float | None = None
     for place, trial in enumerate(sorted(ended, key=lambda t: (t.finished, t.number)), start=1):
         if trial.state is State.COMPLETE:
-            best = max(best or 0.0, trial.value or 0.0)
+            best = score_of(trial) if best is None else max(best, score_of(trial))
         found.append(Reached(finished=place, best=best, trial=trial))
     return found
 
@@ -40,10 +41,8 @@ def leaders(trials: Sequence[TrialRecord], n: int) -> list[TrialRecord]:
     Trials are ranked only against those that were trained as long: complete ones first, then those that were
     pruned last.
     """
-    ended = [trial for trial in trials if trial.state.is_finished and trial.value is not None]
-    ranked = sorted(
-        ended, key=lambda t: (t.state is not State.COMPLETE, -t.images, -(t.value or 0.0), t.number)
-    )
+    ended = [trial for trial in trials if trial.state.is_finished and trial.score is not None]
+    ranked = sorted(ended, key=lambda t: (t.state is not State.COMPLETE, -t.step, -score_of(t), t.number))
     return [
         *[trial for trial in ranked if trial.reference is None][:n],
         *[trial for trial in ranked if trial.reference is not None],
@@ -53,10 +52,10 @@ def leaders(trials: Sequence[TrialRecord], n: int) -> list[TrialRecord]:
 def front(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
     """The complete trials that no smaller network equals and no equal one beats, smallest first (Pareto's
     front)."""
-    sized = [t for t in trials if t.state is State.COMPLETE and t.parameters and t.value is not None]
+    sized = [t for t in trials if t.state is State.COMPLETE and t.parameters and t.score is not None]
     found: list[TrialRecord] = []
-    for trial in sorted(sized, key=lambda t: (t.parameters or 0, -(t.value or 0.0), t.number)):
-        if not found or (trial.value or 0.0) > (found[-1].value or 0.0):
+    for trial in sorted(sized, key=lambda t: (t.parameters or 0, -score_of(t), t.number)):
+        if not found or score_of(trial) > score_of(found[-1]):
             found.append(trial)
     return found
 
@@ -70,12 +69,12 @@ class Spent:
     trials: int
     seconds: float
     """of training, evaluation included; what came after the last report of a trial is not in it"""
-    images: int
-    """training images seen up to the last report"""
+    steps: int
+    """up to the last report"""
 
 
 Cost = tuple[int, float]
-"""Training images and seconds."""
+"""Steps and seconds."""
 
 
 def _costs(trials: Sequence[TrialRecord], curves: Curves, seconds: Mapping[int, float]) -> dict[int, Cost]:
@@ -83,7 +82,7 @@ def _costs(trials: Sequence[TrialRecord], curves: Curves, seconds: Mapping[int, 
     repetition's, and is counted there alone."""
     found = {
         trial.trial_id: (
-            max((point.images for point in curves.get(trial.trial_id, ())), default=0),
+            max((report.step for report in curves.get(trial.trial_id, ())), default=0),
             seconds.get(trial.trial_id, 0.0),
         )
         for trial in trials
@@ -92,8 +91,8 @@ def _costs(trials: Sequence[TrialRecord], curves: Curves, seconds: Mapping[int, 
     for trial in trials:
         before = None if trial.retry_of is None else ids.get(trial.retry_of)
         if before is not None:
-            images, taken_s = taken_over(curves.get(trial.trial_id, ()), curves.get(before, ()))
-            found[before] = found[before][0] - images, max(0.0, found[before][1] - taken_s)
+            steps, taken_s = taken_over(curves.get(trial.trial_id, ()), curves.get(before, ()))
+            found[before] = found[before][0] - steps, max(0.0, found[before][1] - taken_s)
     return found
 
 
@@ -117,7 +116,7 @@ def spending(trials: Sequence[TrialRecord], curves: Curves, seconds: Mapping[int
             kind=kind,
             trials=len(some),
             seconds=sum(costs[trial.trial_id][1] for trial in some),
-            images=sum(costs[trial.trial_id][0] for trial in some),
+            steps=sum(costs[trial.trial_id][0] for trial in some),
         )
         for kind, some in kinds.items()
     ]

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from search.analysis.ranking import best_point, count, leading
-from search.records import Claim, Counts, Point, State, StudyRecord, TrialRecord
+from search.analysis.ranking import best_report, count, leading
+from search.records import Claim, Counts, Report, State, StudyRecord, StudySpec, TrialRecord
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,10 +17,8 @@ class Running:
     trial: TrialRecord
     worker: str
     """host and process id"""
-    latest: Point | None
-    """None before the first point of its curve"""
-    epoch: float
-    """passes over the training examples at the latest point"""
+    latest: Report | None
+    """None before its first report"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +26,7 @@ class Snapshot:
     """A study at one moment, as `tune run` shows it."""
 
     study: str
-    task: str
+    spec: StudySpec
     target_trials: int
     trials: tuple[TrialRecord, ...]
     """all of them, by number"""
@@ -38,12 +36,12 @@ class Snapshot:
     """trials that wait in their workers' hands until it is clear how they stand"""
     best: TrialRecord | None
     """the searched trial with the highest score so far, finished or not; never a reference"""
-    best_point: Point | None
-    """of the best trial's curve, where its validation score is highest"""
+    best_report: Report | None
+    """of the best trial: the one with the highest score"""
     reference: TrialRecord | None
     """the reference with the highest score so far, finished or not"""
-    images_per_s: float
-    """training images a second, over all running trials, evaluation included"""
+    steps_per_s: float
+    """over all running trials, evaluation included: training images a second, say"""
     elapsed_s: float
     """since this run began"""
     remaining_s: float | None
@@ -59,7 +57,7 @@ def snapshot(
     study: StudyRecord,
     trials: Sequence[TrialRecord],
     claims: Sequence[Claim],
-    curves: Mapping[int, Sequence[Point]],
+    curves: Mapping[int, Sequence[Report]],
     *,
     moved: Mapping[int, float],
     elapsed_s: float,
@@ -92,16 +90,16 @@ def snapshot(
     best = leaders.searched
     return Snapshot(
         study=study.name,
-        task=study.spec.task,
+        spec=study.spec,
         target_trials=study.target_trials,
         trials=tuple(trials),
         counts=counts,
         running=tuple(running),
         waiting=sum(map(len, held.values())) - len(running),
         best=best,
-        best_point=best_point(curves.get(best.trial_id, ())) if best else None,
+        best_report=best_report(curves.get(best.trial_id, ())) if best else None,
         reference=leaders.reference,
-        images_per_s=sum(each.latest.images / each.latest.seconds for each in running if each.latest),
+        steps_per_s=sum(each.latest.step / each.latest.seconds for each in running if each.latest),
         elapsed_s=elapsed_s,
         remaining_s=_unpruned(study, trials, running, missing)
         if study.spec.pruner == "none"
@@ -115,13 +113,12 @@ def snapshot(
     )
 
 
-def _running(study: StudyRecord, trial: TrialRecord, worker_id: str, curve: Sequence[Point]) -> Running:
+def _running(study: StudyRecord, trial: TrialRecord, worker_id: str, curve: Sequence[Report]) -> Running:
     latest = curve[-1] if curve else None
     return Running(
         trial=trial,
         worker=":".join(worker_id.split(":")[:2]),
         latest=latest,
-        epoch=latest.images / study.spec.epoch_images if latest else 0.0,
     )
 
 
@@ -139,13 +136,13 @@ def _unpruned(
     """
     if not missing:
         return 0.0
-    budget = study.spec.epochs * study.spec.epoch_images
+    budget = study.spec.budget
     whole = [
         (trial, (trial.finished - trial.started).total_seconds())
         for trial in trials
         if trial.state is State.COMPLETE and trial.started and trial.finished
     ]
-    whole += [(r.trial, budget * r.latest.seconds / r.latest.images) for r in running if r.latest]
+    whole += [(r.trial, budget * r.latest.seconds / r.latest.step) for r in running if r.latest]
     if not whole or not running:
         return None
     telling = [seconds for trial, seconds in whole if not trial.reference] or [s for _, s in whole]
@@ -157,9 +154,9 @@ def _unpruned(
 def _to_the_end(study: StudyRecord, running: Sequence[Running]) -> list[float]:
     """Seconds that each of these needs unless it is stopped: what is waited for once no new trial begins, and
     in a search that prunes as long as all the others took."""
-    budget = study.spec.epochs * study.spec.epoch_images
+    budget = study.spec.budget
     return [
-        (budget - each.latest.images) * each.latest.seconds / each.latest.images
+        (budget - each.latest.step) * each.latest.seconds / each.latest.step
         for each in running
         if each.latest
     ]

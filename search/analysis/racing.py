@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
-from search.analysis.ranking import best_trial
+from search.analysis.ranking import best_trial, score_of
 from search.analysis.statistics import student_interval
 from search.analysis.two_way import SEEDS
 from search.records import Failure, State, TrialRecord
@@ -23,7 +23,7 @@ TRIES = 3
 """A run that fails so often ends its candidate's race. Signals and full disks do not count."""
 
 Values = Mapping[int, Mapping[int, float]]
-"""Candidate -> seed -> validation score of the finished run."""
+"""Candidate -> seed -> score of the finished run."""
 
 
 def leaders(trials: Sequence[TrialRecord], top: int) -> list[TrialRecord]:
@@ -33,8 +33,8 @@ def leaders(trials: Sequence[TrialRecord], top: int) -> list[TrialRecord]:
     complete one, which the search calls its winner, is always there.
     """
     own = [trial for trial in trials if trial.reference is None]
-    scored = [trial for trial in own if trial.state.is_finished and trial.value is not None]
-    best_first = sorted(scored, key=lambda trial: (-(trial.value or 0.0), trial.number))
+    scored = [trial for trial in own if trial.state.is_finished and trial.score is not None]
+    best_first = sorted(scored, key=lambda trial: (-score_of(trial), trial.number))
     chosen, winner = best_first[:top], best_trial(own)
     if winner is not None and winner not in chosen:
         chosen[-1] = winner
@@ -50,8 +50,8 @@ def values(runs: Iterable[TrialRecord]) -> dict[int, dict[int, float]]:
     """What is finished of a confirmation."""
     found: dict[int, dict[int, float]] = {}
     for run in runs:
-        if run.confirming is not None and run.state is State.COMPLETE and run.value is not None:
-            found.setdefault(run.confirming.candidate, {})[run.confirming.seed] = run.value
+        if run.confirming is not None and run.state is State.COMPLETE and run.score is not None:
+            found.setdefault(run.confirming.candidate, {})[run.confirming.seed] = run.score
     return found
 
 

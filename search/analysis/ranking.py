@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from search.records import DIGITS, Counts, Failure, Point, State, TrialRecord
+from search.records import ACCURACY, DIGITS, Counts, Failure, Metric, Report, State, TrialRecord
 
 
-def best_point(curve: Sequence[Point]) -> Point | None:
-    """The point with the highest validation score, the earliest of equals; None for an empty curve."""
-    return max(curve, key=lambda point: (point.validation.accuracy, -point.images), default=None)
+def best_report(curve: Sequence[Report]) -> Report | None:
+    """The report with the highest score, the earliest of equals; None for an empty curve."""
+    return max(curve, key=lambda report: (report.score, -report.step), default=None)
 
 
-def reaches(point: Point | None, target: float) -> bool:
-    """Whether every head has this validation accuracy there."""
-    return point is not None and min(head.accuracy for head in point.validation.heads.values()) >= target
+def reaches(report: Report | None, target: float) -> bool:
+    """Whether every head has this score there."""
+    return report is not None and report.worst >= target
+
+
+def score_of(trial: TrialRecord) -> float:
+    """A trial's score; of one without, less than that of any other."""
+    return -math.inf if trial.score is None else trial.score
 
 
 def best_trial(trials: Sequence[TrialRecord]) -> TrialRecord | None:
     """The complete trial with the highest score, the earliest of equals; None where there is none."""
     complete = [trial for trial in trials if trial.state is State.COMPLETE]
-    return max(complete, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
+    return max(complete, key=lambda trial: (score_of(trial), -trial.number), default=None)
 
 
 def leader(trials: Sequence[TrialRecord]) -> TrialRecord | None:
     """The trial with the highest score so far, finished or not, failed ones left out."""
-    scored = [trial for trial in trials if trial.value is not None and trial.state is not State.FAILED]
-    return max(scored, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
+    scored = [trial for trial in trials if trial.score is not None and trial.state is not State.FAILED]
+    return max(scored, key=lambda trial: (score_of(trial), -trial.number), default=None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +55,7 @@ class Ranking:
         """The reference where its score is higher, or where no searched trial has one."""
         if self.reference is None or self.searched is None:
             return self.reference
-        return self.reference if (self.reference.value or 0.0) > (self.searched.value or 0.0) else None
+        return self.reference if score_of(self.reference) > score_of(self.searched) else None
 
 
 def winner(trials: Sequence[TrialRecord]) -> Ranking:
@@ -106,32 +112,34 @@ class Gain:
     reference: str
     trial: int
     """number of the reference's trial"""
-    value: float
-    """the reference's validation score"""
+    score: float
+    """the reference's"""
     gain: float
-    """best score minus the reference's, as a fraction; negative where the reference is better"""
-    errors_removed: float
-    """share of the reference's errors that the best trial does not make; negative where it makes more"""
+    """best score minus the reference's; negative where the reference is better"""
+    errors_removed: float | None
+    """of an accuracy: share of the reference's errors that the best trial does not make; negative where it
+    makes more. None for other metrics"""
 
 
-def gains(trials: Sequence[TrialRecord]) -> list[Gain]:
+def gains(trials: Sequence[TrialRecord], metric: Metric = ACCURACY) -> list[Gain]:
     """The winner against each reference configuration that was trained to the end."""
     best = winner(trials).searched
-    if best is None or best.value is None:
+    if best is None or best.score is None:
         return []
     found = []
     for trial in trials:
         confirms = trial.confirming is not None  # a reference once for each seed is no reference
-        if trial.reference and not confirms and trial.state is State.COMPLETE and trial.value is not None:
-            gain = round(best.value - trial.value, DIGITS)
-            wrong = 1 - trial.value
+        if trial.reference and not confirms and trial.state is State.COMPLETE and trial.score is not None:
+            gain = round(best.score - trial.score, DIGITS)
+            wrong = 1 - trial.score
+            removed = gain / wrong if wrong else 0.0
             found.append(
                 Gain(
                     reference=trial.reference,
                     trial=trial.number,
-                    value=trial.value,
+                    score=trial.score,
                     gain=gain,
-                    errors_removed=gain / wrong if wrong else 0.0,
+                    errors_removed=removed if metric == ACCURACY else None,
                 )
             )
     return found

@@ -10,15 +10,18 @@ from statistics import fmean
 
 import numpy as np
 
-from search.analysis import racing, two_way
+from search.analysis import over_seeds, racing, two_way
 from search.analysis.confirmation import Candidate, Confirmation, Gap, SeedRun
 from search.analysis.intervals import mean_of_heads_interval, of_the_best
-from search.analysis.ranking import best_point, best_trial, count
+from search.analysis.ranking import best_report, best_trial, count
+from search.analysis.statistics import Estimate
 from search.analysis.two_way import Digits
+from search.heads import validation_of
 from search.records import (
     Answers,
     Counts,
-    Point,
+    DeclaredSpec,
+    Report,
     State,
     StudyRecord,
     TestEvaluation,
@@ -38,7 +41,7 @@ class Stand:
     confirming: StudyRecord
     runs: Sequence[TrialRecord]
     """of the confirmation, by number"""
-    curves: Mapping[int, Sequence[Point]]
+    curves: Mapping[int, Sequence[Report]]
     """of the complete runs, by trial id"""
     test_evaluations: Sequence[TestEvaluation]
     """at trials of the search and of all its confirmations, oldest first"""
@@ -53,7 +56,7 @@ class Stand:
     digits_on_test: Digits | None = None
     """of those examples; None: not known"""
     evaluation_counts: TestEvaluationCounts | None = None
-    """of the task's test set in the whole storage"""
+    """of the task's test set in the whole storage; None where no networks are trained"""
     searched_counts: Counts | None = None
     """of the search, with trials that cannot be used; None: as in `trials`"""
     confirming_counts: Counts | None = None
@@ -126,7 +129,7 @@ def foremost(found: Sequence[Confirmation]) -> Confirmation | None:
 
 def best_run(candidate: Candidate) -> SeedRun:
     """The run with the best validation score, the earliest of equals: the one whose weights are of use."""
-    return max(candidate.runs, key=lambda run: (run.value, -run.seed))
+    return max(candidate.runs, key=lambda run: (run.score, -run.seed))
 
 
 def _candidates(stand: Stand) -> tuple[Candidate, ...]:
@@ -138,17 +141,17 @@ def _candidates(stand: Stand) -> tuple[Candidate, ...]:
     runs: dict[int, dict[int, SeedRun]] = {}
     settings: dict[int, dict[str, Value]] = {}
     for run in stand.runs:
-        point = best_point(stand.curves.get(run.trial_id, ()))
-        if run.confirming is not None and run.state is State.COMPLETE and point is not None:
+        report = best_report(stand.curves.get(run.trial_id, ()))
+        if run.confirming is not None and run.state is State.COMPLETE and report is not None:
             settings[run.confirming.candidate] = run.settings
             runs.setdefault(run.confirming.candidate, {})[run.confirming.seed] = SeedRun(
-                seed=run.confirming.seed, trial=run.number, trial_id=run.trial_id, point=point
+                seed=run.confirming.seed, trial=run.number, trial_id=run.trial_id, report=report
             )
     found = []
     searched = _searched(stand)
     leaders = max(1, sum(trial.reference is None and trial.number in runs for trial in stand.trials))
     for trial in stand.trials:
-        if trial.number not in runs or trial.value is None:
+        if trial.number not in runs or trial.score is None:
             continue
         by_seed = runs[trial.number]
         mine = tuple(by_seed[seed] for seed in sorted(by_seed))
@@ -159,7 +162,7 @@ def _candidates(stand: Stand) -> tuple[Candidate, ...]:
                 trial=trial.number,
                 reference=trial.reference,
                 settings=settings[trial.number],
-                search_value=trial.value,
+                search_score=trial.score,
                 runs=mine,
                 dropped=trial.number in gone,
                 mean=mean,
@@ -178,12 +181,18 @@ def _searched(stand: Stand) -> int:
 def _mean(
     stand: Stand, runs: Sequence[SeedRun], *, chosen_of: int, searched: int
 ) -> tuple[float, float, float]:
-    """(mean, low, high) of a candidate's accuracy over seeds and digits. One seed tells nothing of others.
+    """(mean, low, high) of a candidate's score over seeds and digits. One seed tells nothing of others.
 
     chosen_of, searched: as in two_way.mean.
     """
-    by_seed = np.array([run.value for run in runs])
+    by_seed = np.array([run.score for run in runs])
     mean = float(by_seed.mean())
+    spec = stand.confirming.spec
+    if isinstance(spec, DeclaredSpec):  # over seeds only: nothing is known of the examples
+        alone = over_seeds.mean([run.score for run in runs], spec.metric, chosen_of=chosen_of)
+        if alone.low is None or alone.high is None:
+            return mean, -math.inf, math.inf
+        return mean, alone.low, alone.high
     if len(runs) < 2:
         return mean, 0.0, 1.0
     scores = _scores(stand.answers, [run.trial_id for run in runs], stand.digits)
@@ -192,14 +201,13 @@ def _mean(
         assert found.low is not None
         assert found.high is not None
         return mean, found.low, found.high
-    # A previous version of tune did not record the answers: as if all seeds erred on the same images.
-    points = [run.point.validation for run in runs]
-    heads = [fmean(point.heads[name].accuracy for point in points) for name in points[0].heads]
-    joint = fmean(point.joint for point in points)
-    n = stand.confirming.spec.validation_pictures
-    low, high = mean_of_heads_interval(heads, joint, n, z=of_the_best(searched))
     spread = float(by_seed.std(ddof=1)) / math.sqrt(len(runs))
     below, above = (two_way.student(1 - 0.05 / among, len(runs) - 1) for among in (chosen_of, 1))
+    # A previous version of tune did not record the answers: as if all seeds erred on the same images.
+    points = [validation_of(run.report) for run in runs]
+    heads = [fmean(point.heads[name].accuracy for point in points) for name in points[0].heads]
+    joint = fmean(point.joint for point in points)
+    low, high = mean_of_heads_interval(heads, joint, spec.validation_pictures, z=of_the_best(searched))
     return (
         mean,
         max(0.0, mean - math.hypot(mean - low, below * spread)),
@@ -210,34 +218,23 @@ def _mean(
 def _gaps(stand: Stand, chosen: Candidate, candidates: Sequence[Candidate]) -> tuple[Gap, ...]:
     """Of the chosen candidate to the others: pairs of runs on one seed, on the same examples.
 
-    The chosen one is the best of several, so that all its intervals have to hold together. All leaders were
-    chosen among the searched trials on the same digits; a reference was not.
+    The chosen one is the best of several, so that all its intervals have to hold together.
     """
     others = [each for each in candidates if each is not chosen]
-    searched = _searched(stand)
     mine = {run.seed: run for run in chosen.runs}
     found = []
     for other in others:
         pairs = [(mine[run.seed], run) for run in other.runs if run.seed in mine]
         if not pairs:
             continue
-        one = _scores(stand.answers, [pair[0].trial_id for pair in pairs], stand.digits)
-        two = _scores(stand.answers, [pair[1].trial_id for pair in pairs], stand.digits)
-        estimate = None
-        if one is not None and two is not None and stand.digits is not None and len(pairs) >= two_way.SEEDS:
-            share, heads = _share(len(others)), len(pairs[0][0].point.validation.heads)
-            estimate = two_way.difference(
-                one,
-                two,
-                stand.digits,
-                share=share,
-                chosen_of=1 if other.reference is None else searched,
-                step=1 / heads,
-            )
+        if isinstance(stand.confirming.spec, DeclaredSpec):
+            estimate = _over_seeds(stand, pairs, candidates)
+        else:
+            estimate = _over_seeds_and_digits(stand, pairs, other, len(others))
         found.append(
             Gap(
                 trial=other.trial,
-                by=fmean(a.value - b.value for a, b in pairs),
+                by=fmean(a.score - b.score for a, b in pairs),
                 low=None if estimate is None else estimate.low,
                 high=None if estimate is None else estimate.high,
                 seeds=len(pairs),
@@ -245,6 +242,40 @@ def _gaps(stand: Stand, chosen: Candidate, candidates: Sequence[Candidate]) -> t
             )
         )
     return tuple(found)
+
+
+Pairs = Sequence[tuple[SeedRun, SeedRun]]
+"""Of the chosen candidate and another one, each on one seed."""
+
+
+def _over_seeds(stand: Stand, pairs: Pairs, candidates: Sequence[Candidate]) -> Estimate | None:
+    """Of the mean difference of the pairs; None where it has no interval."""
+    leaders = sum(each.reference is None for each in candidates)
+    share = over_seeds.share(
+        leaders=leaders,
+        references=len(candidates) - leaders,
+        seeds=len({run.confirming.seed for run in stand.runs if run.confirming}),
+    )
+    return over_seeds.difference([(a.score, b.score) for a, b in pairs], share=share)
+
+
+def _over_seeds_and_digits(stand: Stand, pairs: Pairs, other: Candidate, comparisons: int) -> Estimate | None:
+    """Likewise; None, too, where the single answers are not known.
+
+    All leaders were chosen among the searched trials on the same digits; a reference was not.
+    """
+    one = _scores(stand.answers, [pair[0].trial_id for pair in pairs], stand.digits)
+    two = _scores(stand.answers, [pair[1].trial_id for pair in pairs], stand.digits)
+    if one is None or two is None or stand.digits is None or len(pairs) < two_way.SEEDS:
+        return None
+    return two_way.difference(
+        one,
+        two,
+        stand.digits,
+        share=_share(comparisons),
+        chosen_of=1 if other.reference is None else _searched(stand),
+        step=1 / len(pairs[0][0].report.parts),
+    )
 
 
 def _share(comparisons: int) -> float:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from search.records import Metric
+
 CLEAR = 0.05
 """A verdict needs a corrected p-value below this."""
 
@@ -147,8 +149,18 @@ class Estimate:
 
     value: float
     low: float | None
-    """None, as `high`: too few values for any interval"""
+    """None, as `high`: too few values for any interval, or nothing is known of what they vary with"""
     high: float | None
+
+
+def in_values(estimate: Estimate, metric: Metric) -> Estimate:
+    """An estimate of a score, or of a difference of two, in the metric's values: where less is better, the
+    ends of the interval change places."""
+    value = metric.value_of(estimate.value) + 0.0  # no -0.0
+    if estimate.low is None or estimate.high is None:
+        return Estimate(value=value, low=None, high=None)
+    low, high = sorted(metric.value_of(end) + 0.0 for end in (estimate.low, estimate.high))
+    return Estimate(value=value, low=low, high=high)
 
 
 def median(values: Sequence[float]) -> Estimate:

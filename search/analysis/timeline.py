@@ -1,4 +1,4 @@
-"""When a study knew what: the seconds, the images and the best accuracy so far, report by report.
+"""When a study knew what: the seconds, the steps and the best score so far, report by report.
 
 The database knows when each trial began and ended, how long it had trained at each report, and the order in
 which all reports were written; not the moment of a report. Under ASHA a trial waits between two rungs, often
@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from search.records import Failure, Measured, Point, State, Track
+from search.records import Failure, Report, State, Track
 
 PAUSE_S = 60.0
 """Without any trial at work for longer than this a study rests: no worker runs it."""
@@ -30,12 +30,11 @@ class Mark:
     """on the study's clock, at the latest"""
     earliest_s: float
     """on the study's clock, at the earliest"""
-    images: int
-    """training images that all trials of the study had seen by then"""
+    steps: int
+    """that all trials of the study together had come by then: training images, say"""
     trial: int
     """number of the trial that it came from"""
-    value: float
-    """validation accuracy, 0..1"""
+    score: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,12 +46,12 @@ class Timeline:
     pauses: int
     """stretches of more than PAUSE_S in which no trial was at work"""
     paused_s: float
-    images: int
-    """training images seen by all trials, failed ones too; what a repetition took over counts once"""
+    steps: int
+    """of all trials together, failed ones too; what a repetition took over counts once"""
     training_s: float
     """spent in training, by all workers together"""
     mean: tuple[Mark, ...]
-    """of the mean of the heads"""
+    """of the score: of the mean of the heads"""
     worst: tuple[Mark, ...]
     """of the lowest head"""
     ends_s: tuple[float, ...]
@@ -86,43 +85,43 @@ class Clock:
 
 
 def timeline(tracks: Sequence[Track], reports: Sequence[tuple[int, int]]) -> Timeline:
-    """A study in time. reports: (trial id, images) of every report, in the order in which they were written.
+    """A study in time. reports: (trial id, step) of every report, in the order in which they were written.
 
-    A failed trial counts nowhere but in seconds and images: its repetition reports again what it took over.
+    A failed trial counts nowhere but in seconds and steps: its repetition reports again what it took over.
     """
     by_number = {track.number: track for track in tracks}
     known = {track.trial_id: _Known.of(track, by_number) for track in tracks if track.started is not None}
-    order = [report for report in reports if report[0] in known and report[1] in known[report[0]].points]
+    order = [report for report in reports if report[0] in known and report[1] in known[report[0]].reports]
     earliest = _earliest(order, known)
     latest = _latest(order, known, earliest)
     clock = Clock(_spans(order, known, earliest))
 
     seen = dict.fromkeys(known, 0)
-    images = 0
+    steps = 0
     mean: list[Mark] = []
     worst: list[Mark] = []
     for place, (trial_id, at) in enumerate(order):
         each = known[trial_id]
-        new = max(0, at - max(seen[trial_id], each.taken_images))
-        images, seen[trial_id] = images + new, at
+        new = max(0, at - max(seen[trial_id], each.taken_steps))
+        steps, seen[trial_id] = steps + new, at
         if each.track.state is State.FAILED:
             continue
-        point = each.points[at]
-        for marks, value in ((mean, point.accuracy), (worst, point.worst)):
-            if not marks or value > marks[-1].value:
+        report = each.reports[at]
+        for marks, score in ((mean, report.score), (worst, report.worst)):
+            if not marks or score > marks[-1].score:
                 mark = Mark(
                     seconds=clock.at(latest[place]),
                     earliest_s=clock.at(earliest[place]),
-                    images=images,
+                    steps=steps,
                     trial=each.track.number,
-                    value=value,
+                    score=score,
                 )
                 marks.append(mark)
     return Timeline(
         seconds=clock.seconds,
         pauses=clock.pauses,
         paused_s=clock.paused_s,
-        images=images,
+        steps=steps,
         training_s=sum(each.trained_s for each in known.values()),
         mean=tuple(mean),
         worst=tuple(worst),
@@ -135,41 +134,41 @@ class _Known:
     """What is known of a trial that began."""
 
     track: Track
-    points: Mapping[int, Measured]
-    """by images"""
+    reports: Mapping[int, Report]
+    """by step"""
     begin: float
     end: float
     """the last moment at which it can have been at work; infinite where the database does not know"""
-    taken_images: int
-    """images of the repeated trial at its last checkpoint; 0: it began anew"""
+    taken_steps: int
+    """step of the repeated trial at its last checkpoint; 0: it began anew"""
     taken_s: float
 
     @classmethod
     def of(cls, track: Track, by_number: Mapping[int, Track]) -> _Known:
         """A repetition that continues from a checkpoint reports the points up to there as they were."""
         before = by_number.get(track.retry_of) if track.retry_of is not None else None
-        images, seconds = taken_over(track.points, before.points if before else ())
+        step, seconds = taken_over(track.reports, before.reports if before else ())
         # A trial whose worker vanished was ended by the worker that noticed, perhaps days later.
         known_end = track.finished is not None and track.failure is not Failure.WORKER_DIED
         assert track.started is not None
         return cls(
             track=track,
-            points={point.images: point for point in track.points},
+            reports={report.step: report for report in track.reports},
             begin=track.started.timestamp(),
             end=track.finished.timestamp() if known_end and track.finished else math.inf,
-            taken_images=images,
+            taken_steps=step,
             taken_s=seconds,
         )
 
     @property
     def trained_s(self) -> float:
         """Seconds of this trial's training up to its last report."""
-        return max(0.0, self.track.points[-1].seconds - self.taken_s) if self.track.points else 0.0
+        return max(0.0, self.track.reports[-1].seconds - self.taken_s) if self.track.reports else 0.0
 
     def between_s(self, one: int, other: int) -> float:
-        """Training seconds from the point at `one` to that at `other`; 0 images is the beginning."""
-        start = self.points[one].seconds if one else 0.0
-        return max(0.0, self.points[other].seconds - max(start, self.taken_s))
+        """Training seconds from the report at step `one` to that at `other`; step 0 is the beginning."""
+        start = self.reports[one].seconds if one else 0.0
+        return max(0.0, self.reports[other].seconds - max(start, self.taken_s))
 
 
 def _earliest(order: Sequence[tuple[int, int]], known: Mapping[int, _Known]) -> list[float]:
@@ -222,11 +221,9 @@ def _spans(
     ]
 
 
-def taken_over(
-    curve: Sequence[Point] | Sequence[Measured], before: Sequence[Point] | Sequence[Measured]
-) -> tuple[int, float]:
-    """(training images, seconds) from which a repetition continues the trial `before` it; (0, 0.0) where it
+def taken_over(curve: Sequence[Report], before: Sequence[Report]) -> tuple[int, float]:
+    """(step, seconds) from which a repetition continues the trial `before` it; (0, 0.0) where it
     began from the start. It reports the points up to its checkpoint as they were."""
-    old = {(point.images, point.seconds) for point in before}
-    shared = [point for point in curve if (point.images, point.seconds) in old]
-    return (shared[-1].images, shared[-1].seconds) if shared else (0, 0.0)
+    old = {(report.step, report.seconds) for report in before}
+    shared = [report for report in curve if (report.step, report.seconds) in old]
+    return (shared[-1].step, shared[-1].seconds) if shared else (0, 0.0)

@@ -1,4 +1,4 @@
-"""`tune compare`: studies of one task side by side, as a table, as JSON or as a page."""
+"""`tune compare`: studies of one objective side by side, as a table, as JSON or as a page."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import typer
 from search.cli import completion
 from search.cli.look import best_json
 from search.cli.options import JSONOption, StorageOption, print_json, storage_url, without_garbage_collection
-from search.cli.phrases import fraction
+from search.cli.phrases import fraction, natural
 from search.cli.printing import print_table, say
+from search.records import NetworkSpec
 
 if TYPE_CHECKING:
-    from search.analysis.comparison import Against, Comparison, Side
+    from search.analysis.comparison import Against, Comparison, Equal, Side
     from search.analysis.statistics import Estimate
     from search.analysis.timeline import Mark
+    from search.records import Metric, StudySpec
 
 
 def register(app: typer.Typer) -> None:
@@ -69,46 +71,66 @@ def compare(
             lines += [(group.upper(), *[""] * (len(header) - 1)), *((label, *cells) for label, cells in some)]
         print_table(header, lines)
         say("\n" + "\n".join(told), err=True)
-        say(
-            "Intervals cover 95 %: of best over the validation images, with room for its choice among many; "
-            "of typical over the complete trials (order statistics). docs/decisions/013 and 030 define the "
-            "rest.",
-            err=True,
-        )
+        say(_intervals(comparison.spec), err=True)
     if out is not None:
         size = write_page(found, out, force=force)
         typer.echo(f"{out}: {len(comparison.sides)} studies on one page, {size / 1e6:.1f} MB", err=True)
 
 
+def _intervals(spec: StudySpec) -> str:
+    """What the intervals of the table cover."""
+    if not isinstance(spec, NetworkSpec):
+        return (
+            "Intervals of typical cover 95 % over the complete trials (order statistics). A best has none: "
+            "nothing is known of single validation examples. docs/decisions/013 defines the rest."
+        )
+    return (
+        "Intervals cover 95 %: of best over the validation images, with room for its choice among many; of "
+        "typical over the complete trials (order statistics). docs/decisions/013 and 030 define the rest."
+    )
+
+
 def _side(comparison: Comparison, place: int) -> dict[str, Any]:
     """What a comparison adds to the best trial of a study."""
     side = comparison.sides[place]
-    line, budget, equal = side.timeline, comparison.budget, side.equal
+    line, spec = side.timeline, comparison.spec
+    of_networks = isinstance(spec, NetworkSpec)
     return {
-        "intervals": {name: [each.low, each.high] for name, each in side.best.items()},
-        "typical": {name: _estimate(each) for name, each in side.typical.items()},
+        "intervals": {
+            name: [each.low, each.high] for name, each in side.best.items() if each.low is not None
+        },
+        "typical": {name: _estimate(each, spec.metric) for name, each in side.typical.items()},
         "typical_trials": len(side.scores),
         "trials": _counts(side),
         "seconds": line.seconds,
         "training_seconds": line.training_s,
         "paused_seconds": line.paused_s,
-        "images_seen": line.images,
+        "images_seen": line.steps if of_networks else None,
+        "steps_seen": line.steps,
         "reached": [
-            {"level": each.level, "mean": _mark(each.mean), "every_head": _mark(each.every_head)}
+            {"level": each.level, "mean": _mark(each.mean, spec), "every_head": _mark(each.every_head, spec)}
             for each in side.reached
         ],
-        "equal_budget": {
-            "trials": budget.trials,
-            "images": budget.images,
-            "seconds": budget.seconds,
-            "best_after_trials": fraction(equal.after_trials),
-            "best_after_images": fraction(equal.after_images),
-            "best_after_seconds": fraction(equal.after_seconds),
-            "proposed_trials": budget.own,
-            "expected_best": fraction(equal.expected),
-        },
-        "best_so_far": [_mark(mark) for mark in line.mean],
+        "equal_budget": _equal(comparison, side.equal),
+        "best_so_far": [_mark(mark, spec) for mark in line.mean],
         "first_minus_this": _against(comparison.against[place - 1]) if place else None,
+    }
+
+
+def _equal(comparison: Comparison, equal: Equal) -> dict[str, Any]:
+    budget, spec = comparison.budget, comparison.spec
+    of_networks, after_steps = isinstance(spec, NetworkSpec), natural(equal.after_steps, spec.metric)
+    return {
+        "trials": budget.trials,
+        "images": budget.steps if of_networks else None,
+        "budget_steps": budget.steps,
+        "seconds": budget.seconds,
+        "best_after_trials": natural(equal.after_trials, spec.metric),
+        "best_after_images": after_steps if of_networks else None,
+        "best_after_steps": after_steps,
+        "best_after_seconds": natural(equal.after_seconds, spec.metric),
+        "proposed_trials": budget.own,
+        "expected_best": natural(equal.expected, spec.metric),
     }
 
 
@@ -128,13 +150,14 @@ def _counts(side: Side) -> dict[str, int]:
 def _against(against: Against) -> dict[str, Any]:
     from search.report.side_by_side.comparison_sentences import best_against_best, pairs_in_words
 
+    metric = against.first.studied.record.spec.metric
     return {
-        "best": {name: _estimate(each) for name, each in against.differences.items()},
+        "best": {name: _estimate(each, metric) for name, each in against.differences.items()},
         "pairs": [
             {
                 "trials": list(pair.trials),
                 "reference": pair.reference,
-                "values": list(map(fraction, pair.scores)),
+                "values": [natural(score, metric) for score in pair.scores],
             }
             for pair in against.pairs
         ],
@@ -142,17 +165,22 @@ def _against(against: Against) -> dict[str, Any]:
     }
 
 
-def _estimate(estimate: Estimate) -> dict[str, float | None]:
-    return {"value": fraction(estimate.value), "low": estimate.low, "high": estimate.high}
+def _estimate(estimate: Estimate, metric: Metric) -> dict[str, float | None]:
+    from search.analysis.statistics import in_values
+
+    found = in_values(estimate, metric)
+    value = fraction(found.value) if metric.is_fraction else found.value
+    return {"value": value, "low": found.low, "high": found.high}
 
 
-def _mark(mark: Mark | None) -> dict[str, Any] | None:
+def _mark(mark: Mark | None, spec: StudySpec) -> dict[str, Any] | None:
     if mark is None:
         return None
     return {
         "seconds": mark.seconds,
         "seconds_at_least": mark.earliest_s,
-        "images": mark.images,
+        "images": mark.steps if isinstance(spec, NetworkSpec) else None,
+        "steps": mark.steps,
         "trial": mark.trial,
-        "value": fraction(mark.value),
+        "value": natural(mark.score, spec.metric),
     }

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from search.cli.options import JSONOption, StorageOption, StudyArgument, print_json, storage_url
-from search.cli.phrases import fraction, percent, settings
+from search.cli.phrases import fraction, natural, percent, settings, value
 from search.cli.printing import print_table, say
 from search.cli.run import Precision, beside
 from search.cli.worker_flags import with_worker_options
+from search.heads import validation_of
 from search.space.defaults import CONFIRM_FACTOR
 from search.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
-    from search.analysis.confirmation import Candidate, Confirmation, Gap
-    from search.records import TestEvaluation
+    from search.analysis.confirmation import Candidate, Confirmation, Gap, SeedRun
+    from search.records import Metric, TestEvaluation
 
 
 SETTINGS = 6
@@ -64,7 +66,8 @@ def confirm(
 
     Stopped, it continues with the same command. `tune worker STUDY.confirm` helps from another machine. With
     more --seeds or a larger --top later, what is there is kept; with another --epochs, --widen or
-    --precision a new confirmation begins, on the same seeds.
+    --precision a new confirmation begins, on the same seeds. These three are for networks: a study of
+    another objective is confirmed with the budget of its search, and has no test set.
     """
     from search.cli.progress import fetching, starting, watching
 
@@ -99,24 +102,7 @@ def _show(found: Confirmation) -> None:
     """The ranking, the test set's answers, and what follows from them."""
     from search.report.confirmation_sentences import sentences
 
-    print_table(
-        ("trial", "in the search", "confirmed", "95 % interval", "seeds", "", "settings"),
-        [
-            (
-                str(each.trial),
-                percent(each.search_value),
-                percent(each.mean),
-                f"{each.low * 100:.2f} to {each.high * 100:.2f}",
-                str(len(each.runs)),
-                "chosen" if each.trial == found.chosen else "dropped" if each.dropped else "",
-                f"[{each.reference}]"
-                if each.reference
-                else settings(each.settings, found.task, limit=SETTINGS),
-            )
-            for each in found.candidates
-        ],
-        words=(5, 6),
-    )
+    _show_candidates(found)
     first_the_chosen = sorted(found.candidates, key=lambda each: each.trial != found.chosen)
     told = [(each, evaluation) for each in first_the_chosen for evaluation in _test_evaluations(found, each)]
     if told:
@@ -139,6 +125,37 @@ def _show(found: Confirmation) -> None:
     typer.echo()
     for sentence in sentences(found):
         say(sentence)
+
+
+def _show_candidates(found: Confirmation) -> None:
+    """The ranking. An interval of another objective than networks says that it is over seeds alone."""
+    over = "" if found.of_networks else " over seeds"
+    print_table(
+        ("trial", "in the search", "confirmed", f"95 % interval{over}", "seeds", "", "settings"),
+        [
+            (
+                str(each.trial),
+                value(each.search_score, found.metric),
+                value(each.mean, found.metric),
+                _interval(each, found),
+                str(len(each.runs)),
+                "chosen" if each.trial == found.chosen else "dropped" if each.dropped else "",
+                f"[{each.reference}]"
+                if each.reference
+                else settings(each.settings, found.task, limit=SETTINGS),
+            )
+            for each in found.candidates
+        ],
+        words=(5, 6),
+    )
+
+
+def _interval(candidate: Candidate, found: Confirmation) -> str:
+    from search.report.confirmation_sentences import interval_of_mean
+
+    if found.of_networks:
+        return f"{candidate.low * 100:.2f} to {candidate.high * 100:.2f}"
+    return interval_of_mean(candidate, found.metric)
 
 
 def _test_evaluations(found: Confirmation, candidate: Candidate) -> list[TestEvaluation]:
@@ -173,57 +190,74 @@ def _confirmation(found: Confirmation) -> dict[str, Any]:
         "confirmed_in": found.confirmed_in,
         "seeds": found.seeds,
         "epochs": found.epochs,
-        "widen": found.widen,
+        "widen": found.widen if found.of_networks else None,
         "chosen": found.chosen,
         "best_run": None
         if run is None
-        else {"trial": run.trial, "seed": run.seed, "value": fraction(run.value)},
-        "search_value": None if chosen is None else fraction(chosen.search_value),
-        "confirmed_value": None if chosen is None else fraction(chosen.mean),
+        else {"trial": run.trial, "seed": run.seed, "value": natural(run.score, found.metric)},
+        "search_value": None if chosen is None else natural(chosen.search_score, found.metric),
+        "confirmed_value": None if chosen is None else natural(chosen.mean, found.metric),
         "test_value": None if evaluation is None else fraction(evaluation.accuracy),
-        "candidates": [_candidate(each) for each in found.candidates],
-        "gaps": [_gap(gap) for gap in found.gaps],
-        "gaps_on_test": [_gap(gap) for gap in found.gaps_on_test],
+        "candidates": [_candidate(each, found) for each in found.candidates],
+        "gaps": [_gap(gap, found.metric) for gap in found.gaps],
+        "gaps_on_test": [_gap(gap, found.metric) for gap in found.gaps_on_test],
         "looks": [_evaluation_json(evaluation, found) for evaluation in found.test_evaluations],
         "test_evaluations": None if found.evaluation_counts is None else found.evaluation_counts.total,
         "words": list(sentences(found)),
     }
 
 
-def _candidate(each: Candidate) -> dict[str, Any]:
+def _candidate(each: Candidate, found: Confirmation) -> dict[str, Any]:
+    metric = found.metric
+    low, high = _ends(each.low, each.high, metric)
     return {
         "trial": each.trial,
         "reference": each.reference,
         "params": dict(each.settings),
-        "search_value": fraction(each.search_value),
-        "mean": fraction(each.mean),
-        "low": each.low,
-        "high": each.high,
+        "search_value": natural(each.search_score, metric),
+        "mean": natural(each.mean, metric),
+        "low": low,
+        "high": high,
         "dropped": each.dropped,
         "runs": [
             {
                 "seed": run.seed,
                 "trial": run.trial,
-                "value": fraction(run.value),
-                "validation": {
-                    **{name: head.accuracy for name, head in run.point.validation.heads.items()},
-                    "joint": run.point.validation.joint,
-                },
+                "value": natural(run.score, metric),
+                "validation": _validation(run) if found.of_networks else None,
             }
             for run in each.runs
         ],
     }
 
 
-def _gap(gap: Gap) -> dict[str, Any]:
+def _validation(run: SeedRun) -> dict[str, float]:
+    """The accuracies of a network by head."""
+    validation = validation_of(run.report)
+    return {
+        **{name: head.accuracy for name, head in validation.heads.items()},
+        "joint": validation.joint,
+    }
+
+
+def _gap(gap: Gap, metric: Metric) -> dict[str, Any]:
+    low, high = _ends(gap.low, gap.high, metric)
     return {
         "candidate": gap.trial,
-        "chosen_less_candidate": gap.by,
-        "low": gap.low,
-        "high": gap.high,
+        "chosen_less_candidate": metric.value_of(gap.by) + 0.0,  # no -0.0
+        "low": low,
+        "high": high,
         "seeds": gap.seeds,
         "comparisons": gap.comparisons,
     }
+
+
+def _ends(low: float | None, high: float | None, metric: Metric) -> tuple[float | None, float | None]:
+    """An interval of scores in values, the lower end first; None where there is none."""
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return None, None
+    first, last = sorted((metric.value_of(low), metric.value_of(high)))
+    return first, last
 
 
 def _evaluation_json(evaluation: TestEvaluation, found: Confirmation) -> dict[str, Any]:

@@ -18,23 +18,29 @@ from search.cli.options import (
     without_garbage_collection,
 )
 from search.cli.phrases import (
+    amount,
     better,
     described,
     duration,
     foreign_in_words,
-    fraction,
     gained,
     hardware,
     heads,
+    measured,
+    natural,
     percent,
+    scored,
     settings,
+    task_of,
+    value,
 )
 from search.cli.printing import print_facts, print_table, say
-from search.records import Failure
+from search.heads import train_of, validation_of
+from search.records import Failure, NetworkSpec
 
 if TYPE_CHECKING:
     from search.analysis.confirmation import Confirmation
-    from search.records import ForeignTrial, TrialRecord
+    from search.records import ForeignTrial, Metric, Report, StudySpec, TrialRecord
     from search.service.look import Best, ForeignStudy, StudyView, TrialsView
 
 
@@ -59,31 +65,45 @@ def studies(storage: StorageOption = None, json: JSONOption = False) -> None:
         return
     some_foreign = any(row["foreign"] for row in rows)
     interrupted = any(row["interrupted"] for row in rows)
+    networks_only = all(isinstance(view.record.spec, NetworkSpec) for view in views)
+    bests = [_best_value(row, view) for row, view in zip(rows, views, strict=False)]
+    bests += ["–"] * len(foreign)
     print_table(
         (
-            *("study", "task", "trials", "complete", "pruned"),
+            *("study", "task" if networks_only else "task or objective", "trials", "complete", "pruned"),
             *(["interrupted"] if interrupted else []),
-            *("failed", "running", "best trial", "accuracy"),
+            *("failed", "running", "best trial", "accuracy" if networks_only else "best value"),
             *(["foreign"] if some_foreign else []),
         ),
         [
-            _study_cells(row, interrupted=interrupted) + ([str(row["foreign"])] if some_foreign else [])
-            for row in rows
+            [
+                *_study_cells(row, interrupted=interrupted),
+                best,
+                *([str(row["foreign"])] if some_foreign else []),
+            ]
+            for row, best in zip(rows, bests, strict=True)
         ],
         words=(0, 1),
     )
     for view in views:
         if view.ranking.searched is not None and view.ranking.better_reference is not None:
-            say(f"{view.record.name}: {better(view.ranking.better_reference)}", err=True)
+            words = better(view.ranking.better_reference, view.record.spec.metric)
+            say(f"{view.record.name}: {words}", err=True)
+
+
+def _best_value(row: dict[str, Any], view: StudyView) -> str:
+    found, metric = row["best_value"], view.record.spec.metric
+    return "–" if found is None else scored(metric.score_of(found), metric)
 
 
 def _study_cells(row: dict[str, Any], *, interrupted: bool) -> list[str]:
-    """interrupted: whether there is a column for the trials that a signal stopped."""
+    """All but the best value. interrupted: whether there is a column for the trials that a signal stopped."""
     if not row["made_by_tune"]:
-        return [row["study"], "foreign: not made by tune", *["–"] * (8 if interrupted else 7)]
+        return [row["study"], "foreign: not made by tune", *["–"] * (7 if interrupted else 6)]
+    what = row["task"] or row["objective"]
     return [
         row["study"],
-        f"{row['task']} (confirms {row['confirms']})" if row["confirms"] else row["task"],
+        f"{what} (confirms {row['confirms']})" if row["confirms"] else what,
         f"{row['complete'] + row['pruned']}/{row['target_trials']}{' exhausted' * row['exhausted']}",
         str(row["complete"]),
         str(row["pruned"]),
@@ -91,7 +111,6 @@ def _study_cells(row: dict[str, Any], *, interrupted: bool) -> list[str]:
         str(row["failed"] - row["interrupted"]),
         str(row["running"]),
         "–" if row["best_trial"] is None else str(row["best_trial"]),
-        percent(row["best_value"]),
     ]
 
 
@@ -108,6 +127,10 @@ def _foreign_study(study: ForeignStudy) -> dict[str, Any]:
         "pruner",
         "epochs",
         "seed",
+        "objective",
+        "metric",
+        "unit",
+        "budget",
     )
     counts = dict.fromkeys(("complete", "pruned", "failed", "interrupted", "running", "waiting"), 0)
     return {
@@ -122,11 +145,26 @@ def _foreign_study(study: ForeignStudy) -> dict[str, Any]:
     }
 
 
+def _metric(metric: Metric) -> dict[str, str]:
+    return {"name": metric.name, "direction": metric.direction.value}
+
+
+def _objective(spec: StudySpec) -> dict[str, Any]:
+    """What the trials of a study do, for programs."""
+    return {
+        "objective": spec.objective,
+        "metric": _metric(spec.metric),
+        "unit": spec.unit,
+        "budget": spec.budget,
+    }
+
+
 def _study(view: StudyView) -> dict[str, Any]:
     counts, best, reference = view.counts, view.ranking.searched, view.ranking.reference
+    spec, metric = view.record.spec, view.record.spec.metric
     return {
         "study": view.record.name,
-        "task": view.record.spec.task,
+        "task": task_of(spec),
         "target_trials": view.record.target_trials,
         "complete": counts.complete,
         "pruned": counts.pruned,
@@ -138,15 +176,16 @@ def _study(view: StudyView) -> dict[str, Any]:
         "made_by_tune": True,
         "exhausted": view.record.exhausted and counts.finished < view.record.target_trials,
         "best_trial": best.number if best else None,
-        "best_value": fraction(best.value) if best else None,
+        "best_value": natural(best.score, metric) if best else None,
         "best_reference": reference.reference if reference else None,
-        "best_reference_value": fraction(reference.value) if reference else None,
-        "sampler": view.record.spec.sampler,
-        "pruner": view.record.spec.pruner,
-        "epochs": view.record.spec.epochs,
-        "seed": view.record.spec.seed,
-        "confirms": view.record.spec.confirms,
+        "best_reference_value": natural(reference.score, metric) if reference else None,
+        "sampler": spec.sampler,
+        "pruner": spec.pruner,
+        "epochs": spec.epochs if isinstance(spec, NetworkSpec) else None,
+        "seed": spec.seed,
+        "confirms": spec.confirms,
         "created": view.record.created.isoformat(),
+        **_objective(spec),
     }
 
 
@@ -156,20 +195,29 @@ def trials(study: StudyArgument, storage: StorageOption = None, json: JSONOption
     from search.service.look import trials as service
 
     view = service(storage_url(storage), study)
-    rows = [*(_trial(trial, view) for trial in view.trials), *map(_foreign_trial, view.foreign)]
+    spec = view.record.spec
+    rows = [
+        *(_trial(trial, view) for trial in view.trials),
+        *(_foreign_trial(trial, spec) for trial in view.foreign),
+    ]
     rows.sort(key=lambda row: row["trial"])
     if json:
         _print_long_json(rows)
         return
-    what = {trial.number: _what(trial, view.record.spec.task) for trial in view.trials}
+    what = {trial.number: _what(trial, spec) for trial in view.trials}
+    of_networks = isinstance(spec, NetworkSpec)
     print_table(
-        ("trial", "state", "accuracy", "epochs", "time", "settings"),
+        (
+            *("trial", "state"),
+            *(("accuracy", "epochs") if of_networks else (spec.metric.title, f"{spec.unit}s")),
+            *("time", "settings"),
+        ),
         [
             (
                 str(row["trial"]),
                 _state(row),
-                "–" if row["foreign"] else percent(row["value"]),
-                f"{row['epochs']:.2f}",
+                _value(row, spec.metric),
+                f"{row['epochs']:.2f}" if of_networks else f"{row['step']:,}",
                 duration(row["seconds"]),
                 _plain(row["params"]) if row["foreign"] else what[row["trial"]],
             )
@@ -177,6 +225,11 @@ def trials(study: StudyArgument, storage: StorageOption = None, json: JSONOption
         ],
         words=(1, 5),
     )
+
+
+def _value(row: dict[str, Any], metric: Metric) -> str:
+    found = None if row["foreign"] else row["value"]
+    return "–" if found is None else value(metric.score_of(found), metric)
 
 
 def _state(row: dict[str, Any]) -> str:
@@ -192,8 +245,10 @@ def _plain(params: dict[str, Any]) -> str:
     return " ".join(", ".join(f"{name} {value}" for name, value in params.items()).split())
 
 
-def _what(trial: TrialRecord, task: str) -> str:
-    return f"[{trial.reference}]" if trial.reference and not trial.confirming else described(trial, task)
+def _what(trial: TrialRecord, spec: StudySpec) -> str:
+    if trial.reference and not trial.confirming:
+        return f"[{trial.reference}]"
+    return described(trial, task_of(spec))
 
 
 def _print_long_json(rows: list[dict[str, Any]]) -> None:
@@ -202,8 +257,9 @@ def _print_long_json(rows: list[dict[str, Any]]) -> None:
     typer.echo("[\n  " + ",\n  ".join(map(encode, rows)) + "\n]" if rows else "[]")
 
 
-def _foreign_trial(trial: ForeignTrial) -> dict[str, Any]:
+def _foreign_trial(trial: ForeignTrial, spec: StudySpec) -> dict[str, Any]:
     """A trial that another program added. Its value was not measured by tune, and need not be an accuracy."""
+    of_networks = isinstance(spec, NetworkSpec)
     unknown = ("parameters", "reference", "retry_of", "confirming", "failure", "failure_detail")
     return {
         "trial": trial.number,
@@ -212,24 +268,29 @@ def _foreign_trial(trial: ForeignTrial) -> dict[str, Any]:
         "foreign_state": trial.state.value,
         "value": trial.value,
         "params": dict(trial.params),
-        "epochs": 0.0,
+        "epochs": 0.0 if of_networks else None,
         "seconds": None,
-        "images": 0,
+        "images": 0 if of_networks else None,
+        "step": 0,
+        "unit": spec.unit,
         **dict.fromkeys(unknown),
     }
 
 
 def _trial(trial: TrialRecord, view: TrialsView) -> dict[str, Any]:
+    spec = view.record.spec
     return {
         "trial": trial.number,
         "state": trial.state.value,
         "foreign": False,
         "foreign_state": None,
-        "value": fraction(trial.value),
+        "value": natural(trial.score, spec.metric),
         "params": trial.settings,
-        "epochs": trial.images / view.record.spec.epoch_images,
+        "epochs": trial.step / spec.epoch_images if isinstance(spec, NetworkSpec) else None,
         "seconds": view.seconds.get(trial.trial_id),
-        "images": trial.images,
+        "images": trial.step if isinstance(spec, NetworkSpec) else None,
+        "step": trial.step,
+        "unit": spec.unit,
         "parameters": trial.parameters,
         "reference": trial.reference,
         "retry_of": trial.retry_of,
@@ -249,21 +310,20 @@ def best(study: StudyArgument, storage: StorageOption = None, json: JSONOption =
     if json:
         print_json({**best_json(found), "confirmed": _confirmed_json(confirmed)})
         return
-    trial, point, spec = found.trial, found.point, found.view.record.spec
+    trial, spec = found.trial, found.view.record.spec
     if found.view.ranking.better_reference is not None:
-        say(better(found.view.ranking.better_reference))
+        say(better(found.view.ranking.better_reference, spec.metric))
     rows = [
-        ("study", f"{study} ({spec.task}), trial {trial.number}"),
+        ("study", f"{study} ({task_of(spec) or spec.objective}), trial {trial.number}"),
         *([("confirms", _confirms(found))] if spec.confirms else []),
         *_confirmed(confirmed),
-        ("accuracy", f"{percent(trial.value)} on validation ({heads(point)})"),
-        ("reached", f"after {point.images:,} images ({point.images / spec.epoch_images:.1f} epochs)"),
-        ("train", f"{percent(point.train.accuracy)} at that moment, in training mode"),
-        ("settings", settings(trial.settings, spec.task)),
+        *_measured(found),
+        ("settings", settings(trial.settings, task_of(spec))),
     ]
     if trial.parameters is not None:
-        rows.append(("network", f"{trial.parameters:,} parameters"))
-    rows += [("gain", gained(gain)) for gain in found.view.gains]
+        what = "network" if isinstance(spec, NetworkSpec) else "model"
+        rows.append((what, f"{trial.parameters:,} parameters"))
+    rows += [("gain", gained(gain, spec.metric)) for gain in found.view.gains]
     if found.view.counts.foreign:
         rows.append(("besides", foreign_in_words(found.view.counts.foreign)))
     if found.worker is not None:
@@ -271,17 +331,36 @@ def best(study: StudyArgument, storage: StorageOption = None, json: JSONOption =
     print_facts(rows)
 
 
+def _measured(found: Best) -> list[tuple[str, str]]:
+    """What the best trial was measured at, and when."""
+    trial, report, spec = found.trial, found.report, found.view.record.spec
+    score = value(trial.score, spec.metric)
+    if isinstance(spec, NetworkSpec):
+        return [
+            ("accuracy", f"{score} on validation ({heads(report)})"),
+            ("reached", f"after {report.step:,} images ({report.step / spec.epoch_images:.1f} epochs)"),
+            ("train", f"{percent(train_of(report).accuracy)} at that moment, in training mode"),
+        ]
+    others = measured(report, spec)
+    return [
+        (spec.metric.title, score),
+        *([("metrics", others)] if others else []),
+        ("reached", f"after {amount(report.step, spec)} of {spec.budget:,}"),
+    ]
+
+
 def _confirmed(found: Confirmation | None) -> list[tuple[str, str]]:
     """The winner after a confirmation."""
     if found is None or found.choice is None:
         return []
-    chosen, study = found.choice, shlex.quote(found.study)
+    chosen, study, spec = found.choice, shlex.quote(found.study), found.search.spec
+    exported = f"; `tune export {study}` takes its best run" if isinstance(spec, NetworkSpec) else ""
     return [
         (
             "confirmed",
             f"trial {chosen.trial} is the winner: {found.confirmed_in} chose it with "
-            f"{percent(chosen.mean)} over {len(chosen.runs)} seeds; `tune export {study}` takes its "
-            "best run. What follows is the best of the search.",
+            f"{scored(chosen.mean, spec.metric)} over {len(chosen.runs)} seeds{exported}. "
+            "What follows is the best of the search.",
         )
     ]
 
@@ -292,7 +371,7 @@ def _confirmed_json(found: Confirmation | None) -> dict[str, Any] | None:
     return {
         "confirmed_in": found.confirmed_in,
         "trial": found.choice.trial,
-        "value": fraction(found.choice.mean),
+        "value": natural(found.choice.mean, found.search.spec.metric),
         "best_run": found.best_run.trial,
     }
 
@@ -308,30 +387,37 @@ def _reference(found: Best) -> dict[str, Any] | None:
     better = found.view.ranking.better_reference
     if better is None:
         return None
-    return {"reference": better.reference, "trial": better.number, "value": fraction(better.value)}
+    better_value = natural(better.score, found.view.record.spec.metric)
+    return {"reference": better.reference, "trial": better.number, "value": better_value}
 
 
 def best_json(found: Best) -> dict[str, Any]:
     """The best trial of a study, for programs."""
-    trial, point = found.trial, found.point
-    heads = point.validation.heads
+    trial, report, spec = found.trial, found.report, found.view.record.spec
+    of_networks = isinstance(spec, NetworkSpec)
     return {
         "study": found.view.record.name,
-        "task": found.view.record.spec.task,
+        "task": task_of(spec),
+        **_objective(spec),
         "trial": trial.number,
-        "value": fraction(trial.value),
-        "model": trial.settings["model"],
+        "value": natural(trial.score, spec.metric),
+        "model": trial.settings["model"] if of_networks else None,
         "parameters": trial.parameters,
         "params": dict(trial.settings),
-        "validation": {
-            **{name: head.accuracy for name, head in heads.items()},
-            "joint": point.validation.joint,
-        },
-        "images": point.images,
+        "validation": _validation(report) if of_networks else None,
+        "images": report.step if of_networks else None,
+        "step": report.step,
+        "metrics": dict(report.metrics),
         "reference": trial.reference,
-        "confirms": found.view.record.spec.confirms,
+        "confirms": spec.confirms,
         "better_reference": _reference(found),
         "gains": {gain.reference: gain.gain for gain in found.view.gains},
         "foreign": found.view.counts.foreign,
         "environment": dict(found.worker.environment) if found.worker else None,
     }
+
+
+def _validation(report: Report) -> dict[str, float]:
+    """Of a network."""
+    validation = validation_of(report)
+    return {**{name: head.accuracy for name, head in validation.heads.items()}, "joint": validation.joint}

@@ -6,17 +6,33 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from search.records import DIGITS, Point, TrialRecord, Value
+from search.heads import validation_of
+from search.records import (
+    ACCURACY,
+    DIGITS,
+    Direction,
+    Metric,
+    NetworkSpec,
+    Report,
+    StudySpec,
+    TrialRecord,
+    Value,
+)
 from search.report.words import (
+    amount,
     better,
+    difference,
     duration,
     foreign_in_words,
     hardware,
+    label,
     number,
     percent,
     points,
+    scored,
     share,
     states,
+    value,
 )
 from search.space.defaults import BY_NAME, shown_settings
 from search.tasks import takes_number
@@ -25,6 +41,7 @@ if TYPE_CHECKING:
     from search.analysis.ranking import Gain
 
 __all__ = [
+    "amount",
     "better",
     "described",
     "duration",
@@ -34,33 +51,41 @@ __all__ = [
     "gained",
     "hardware",
     "heads",
+    "measured",
+    "natural",
     "number",
     "percent",
+    "scored",
     "settings",
     "states",
+    "task_of",
+    "value",
 ]
 
 
-def settings(values: Mapping[str, Value], task: str, *, limit: int | None = None) -> str:
+def task_of(spec: StudySpec) -> str | None:
+    """The task that the networks of a study learn; None where its trials do something else."""
+    return spec.task if isinstance(spec, NetworkSpec) else None
+
+
+def settings(values: Mapping[str, Value], task: str | None, *, limit: int | None = None) -> str:
     """Settings in the order of the search space: `conv, adamw, lr 0.0021, blocks 3 …`.
 
-    Those that do nothing for the task are left out.
+    Those that do nothing for the task are left out. task: None where no networks are trained.
     """
-    shown = shown_settings(values, number_input=takes_number(task))
-    known = [name for name in BY_NAME if name in shown]
-    words = []
-    for name in known:
-        value = values[name]
-        if name in ("model", "optimizer"):
-            words.append(str(value))
-        elif isinstance(value, bool):
-            words.append(f"{name} {'yes' if value else 'no'}")
-        else:
-            words.append(f"{name} {value if isinstance(value, str) else number(value)}")
+    if task is None:
+        words = [f"{name} {label(each)}" for name, each in values.items()]
+    else:
+        shown = shown_settings(values, number_input=takes_number(task))
+        words = [
+            str(values[name]) if name in ("model", "optimizer") else f"{name} {label(values[name])}"
+            for name in BY_NAME
+            if name in shown
+        ]
     return ", ".join(words[:limit]) + (" …" if limit is not None and len(words) > limit else "")
 
 
-def described(trial: TrialRecord, task: str, *, limit: int | None = None) -> str:
+def described(trial: TrialRecord, task: str | None, *, limit: int | None = None) -> str:
     """What a trial is, in a phrase: the reference's name, else the settings; in a confirmation also whose."""
     name = trial.reference or settings(trial.params, task, limit=limit)
     if trial.confirming is None:
@@ -69,27 +94,57 @@ def described(trial: TrialRecord, task: str, *, limit: int | None = None) -> str
     return f"{retrained}: {name or 'dropped, not trained'}"
 
 
-def heads(point: Point | None) -> str:
-    """`first_digit 98.90 %, second_digit 98.75 %, joint 97.80 %`."""
-    if point is None:
+def heads(report: Report | None) -> str:
+    """Of a network: `first_digit 98.90 %, second_digit 98.75 %, joint 97.80 %`."""
+    if report is None:
         return "–"
-    parts = [f"{name} {percent(head.accuracy)}" for name, head in point.validation.heads.items()]
-    return ", ".join([*parts, f"joint {percent(point.validation.joint)}"])
+    validation = validation_of(report)
+    parts = [f"{name} {percent(head.accuracy)}" for name, head in validation.heads.items()]
+    return ", ".join([*parts, f"joint {percent(validation.joint)}"])
 
 
-def gained(gain: Gain) -> str:
-    """`+0.31 points over course-conv (98.20 %), 17 % of its errors gone`, or that the reference is better."""
-    reference = f"{gain.reference} ({percent(gain.value)})"
-    if gain.gain < 0:
-        return f"none: {reference} is {points(-gain.gain).lstrip('+')} points higher"
+def measured(report: Report | None, spec: StudySpec) -> str:
+    """What was measured beside the score itself: of a network its heads, of any other objective its other
+    metrics by name, `height 0.0681, loss/left 12.3`; empty where there is none."""
+    if isinstance(spec, NetworkSpec):
+        return heads(report)
+    if report is None:
+        return "–"
+    words = []
+    for name, found in report.metrics.items():
+        of_a_head = name.startswith(f"{spec.metric.name}/")
+        metric = spec.metric if of_a_head else Metric(name=name)  # of others nothing is known
+        if name != spec.metric.name:
+            words.append(f"{name} {value(metric.score_of(found), metric)}")
+    return ", ".join(words)
+
+
+def gained(gain: Gain, metric: Metric = ACCURACY) -> str:
+    """`+0.31 points over course-conv (98.20 %), 17 % of its errors gone`, or that the reference is better; of
+    another metric `0.0021 below plain (0.0431)`."""
+    reference = f"{gain.reference} ({value(gain.score, metric)})"
     if gain.gain == 0:
         return f"none over {reference}, which is as good"
-    return f"{points(gain.gain)} points over {reference}, {share(gain.errors_removed)} of its errors gone"
+    if metric == ACCURACY and gain.errors_removed is not None:
+        if gain.gain < 0:
+            return f"none: {reference} is {points(-gain.gain).lstrip('+')} points higher"
+        return f"{points(gain.gain)} points over {reference}, {share(gain.errors_removed)} of its errors gone"
+    by, up = difference(gain.gain, metric).lstrip("+−±"), metric.direction is Direction.MAXIMIZE
+    if gain.gain < 0:
+        return f"none: {reference} is {by} {'higher' if up else 'lower'}"
+    return f"{by} {'above' if up else 'below'} {reference}"
 
 
 def fraction(value: float | None) -> float | None:
     """An accuracy, or a difference of two, for JSON: 0.993 where it was stored as 0.9930000000000001."""
     return None if value is None else round(value, DIGITS)
+
+
+def natural(score: float | None, metric: Metric) -> float | None:
+    """The value of a score, for JSON."""
+    if score is None:
+        return None
+    return fraction(metric.value_of(score)) if metric.is_fraction else metric.value_of(score)
 
 
 def follow_up(*words: str, storage: str | None) -> str:

@@ -15,7 +15,7 @@ from search.redaction import redacted
 _WORD = re.compile(r"(?:`[^`]*`|\S)+(?: %\S*)?")
 """A command in backticks is one word, so that it can be copied, and so is `98.53 %.`"""
 
-_FIGURE = re.compile(r"\[[^]]*\]|[\d.]+ to [\d.]+(?: %)?|\S+ %|\S+")
+_FIGURE = re.compile(r"\[[^]]*\]|[−\d.]+ to [−\d.]+(?: %)?|\S+ %|\S+")
 """What stays together in a cell: `98.53 %`, `[98.10, 98.86]`, `98.10 to 98.86`, a word."""
 
 _GAP = 2

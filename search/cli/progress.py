@@ -18,10 +18,11 @@ from rich.status import Status as Spinner
 from rich.table import Table
 from rich.text import Text
 
-from search.analysis.pace import Snapshot
-from search.cli.phrases import described, duration, heads, percent, states
+from search.analysis.pace import Running, Snapshot
+from search.analysis.ranking import score_of
+from search.cli.phrases import amount, described, duration, measured, scored, states, task_of, value
 from search.cli.printing import say
-from search.records import Failure, State, TrialRecord
+from search.records import Failure, NetworkSpec, State, StudySpec, TrialRecord
 
 LINE_EVERY_S = 30.0
 """A line of plain output at least so often, so that a log shows that something lives."""
@@ -96,17 +97,17 @@ def panel(seen: Snapshot) -> RenderableType:
     foreign = [f"{counts.foreign} foreign"] if counts.foreign else []
     tally = Text(" · ".join([*states(counts), f"{seen.waiting} waiting", *foreign]))
     pace = Text(
-        f"{duration(seen.elapsed_s)} elapsed · {duration(seen.remaining_s)} left · "
-        f"{seen.images_per_s:,.0f} images/s",
-        style="dim",
+        f"{duration(seen.elapsed_s)} elapsed · {duration(seen.remaining_s)} left · {_rate(seen)}", style="dim"
     )
+    spec, of_networks = seen.spec, isinstance(seen.spec, NetworkSpec)
+    how_far, score = ("epoch", "accuracy") if of_networks else (spec.unit, spec.metric.title)
     workers = Table(box=None, pad_edge=False, header_style="dim", expand=True)
-    for column, width in (("worker", 14), ("trial", 5), ("epoch", 5), ("accuracy", 8)):
+    for column, width in (("worker", 14), ("trial", 5), (how_far, 5), (score, 8)):
         workers.add_column(column, no_wrap=True, min_width=width)
     workers.add_column("settings", no_wrap=True, overflow="ellipsis", ratio=1)
     for each in seen.running:
-        accuracy = percent(each.latest.validation.accuracy) if each.latest else "–"
-        row = (str(each.trial.number), f"{each.epoch:.2f}", accuracy, described(each.trial, seen.task))
+        latest = value(each.latest.score if each.latest else None, spec.metric)
+        row = (str(each.trial.number), _how_far(each, spec), latest, described(each.trial, task_of(spec)))
         workers.add_row(each.worker, *row)
     if not seen.running and seen.counts.finished < seen.target_trials and not seen.exhausted:
         workers = Table.grid()
@@ -119,18 +120,32 @@ def panel(seen: Snapshot) -> RenderableType:
     return Group(*parts)
 
 
+def _rate(seen: Snapshot) -> str:
+    """4,000 images/s, 0.0125 epochs/s."""
+    rate = seen.steps_per_s
+    whole = rate >= 100 or isinstance(seen.spec, NetworkSpec)
+    return f"{rate:,.0f} {seen.spec.unit}s/s" if whole else f"{rate:.3g} {seen.spec.unit}s/s"
+
+
+def _how_far(running: Running, spec: StudySpec) -> str:
+    """At its latest report: a network after how many epochs."""
+    step = running.latest.step if running.latest else 0
+    return f"{step / spec.epoch_images:.2f}" if isinstance(spec, NetworkSpec) else f"{step:,}"
+
+
 def _best(seen: Snapshot) -> list[RenderableType]:
     """The best searched trial and the best reference, the better one first."""
     found: list[tuple[float, RenderableType]] = []
+    metric = seen.spec.metric
     if seen.best is not None:
         best = Text(style="none")
-        best.append(f"trial {seen.best.number}  {percent(seen.best.value)}", style="bold green")
-        best.append(f"  {heads(seen.best_point)}\n")
-        best.append(described(seen.best, seen.task), style="dim")
-        found.append((seen.best.value or 0.0, _labeled("best", best)))
+        best.append(f"trial {seen.best.number}  {scored(seen.best.score, metric)}", style="bold green")
+        best.append(f"  {measured(seen.best_report, seen.spec)}\n")
+        best.append(described(seen.best, task_of(seen.spec)), style="dim")
+        found.append((score_of(seen.best), _labeled("best", best)))
     if seen.reference is not None:
-        words = Text(f"{seen.reference.reference}  {percent(seen.reference.value)}")
-        found.append((seen.reference.value or 0.0, _labeled("reference", words)))
+        words = Text(f"{seen.reference.reference}  {scored(seen.reference.score, metric)}")
+        found.append((score_of(seen.reference), _labeled("reference", words)))
     return [shown for _, shown in sorted(found, key=lambda each: -each[0])]
 
 
@@ -160,12 +175,13 @@ class Lines:
             self._told.add(number)
             self._say(_line(ended[number], seen))
         if time.monotonic() - self._last > LINE_EVERY_S:
+            unit = "epoch" if isinstance(seen.spec, NetworkSpec) else seen.spec.unit
             at_work = ", ".join(
-                f"trial {each.trial.number} at epoch {each.epoch:.2f}" for each in seen.running
+                f"trial {each.trial.number} at {unit} {_how_far(each, seen.spec)}" for each in seen.running
             )
             self._say(
                 f"{seen.counts.finished}/{seen.target_trials}  {at_work or 'starting'}  "
-                f"{seen.images_per_s:,.0f} images/s  {duration(seen.remaining_s)} left"
+                f"{_rate(seen)}  {duration(seen.remaining_s)} left"
             )
 
     def _say(self, line: str) -> None:
@@ -185,8 +201,10 @@ def _line(trial: TrialRecord, seen: Snapshot) -> str:
     if trial.state is State.FAILED:
         return f"{start}  failed ({trial.failure})"
     best = "  best so far" if seen.best is not None and seen.best.number == trial.number else ""
-    name = described(trial, seen.task, limit=6)
-    return f"{start}  {trial.state:<8}  {percent(trial.value)}  {trial.images:,} images  {name}{best}"
+    name = described(trial, task_of(seen.spec), limit=6)
+    score, spec = scored(trial.score, seen.spec.metric), seen.spec
+    reached = f"{trial.step:,} images" if isinstance(spec, NetworkSpec) else amount(trial.step, spec)
+    return f"{start}  {trial.state:<8}  {score}  {reached}  {name}{best}"
 
 
 @contextmanager

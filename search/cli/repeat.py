@@ -11,7 +11,7 @@ from search.cli.phrases import duration, fraction, percent
 from search.cli.printing import say
 
 if TYPE_CHECKING:
-    from search.records import Point
+    from search.records import Report
     from search.service.repeat import Repeated
 
 
@@ -36,9 +36,9 @@ def repeat(
     from search.cli.progress import fetching
     from search.service.repeat import repeat as service
 
-    def show(before: Point, retrained: Point) -> None:
-        scores = f"{percent(before.validation.accuracy)} then, {percent(retrained.validation.accuracy)} now"
-        typer.echo(f"{retrained.images:>9,} images  {scores}", err=True)
+    def show(before: Report, retrained: Report) -> None:
+        scores = f"{percent(before.score)} then, {percent(retrained.score)} now"
+        typer.echo(f"{retrained.step:>9,} images  {scores}", err=True)
 
     with fetching() as progress:
         done = service(
@@ -58,7 +58,7 @@ def repeat(
                 "trial": trial,
                 "points": len(done.retrained),
                 "equal": first is None,
-                "first_difference": None if first is None else first.images,
+                "first_difference": None if first is None else first.step,
                 "largest_difference": fraction(done.largest_difference),
                 "changed": {name: list(pair) for name, pair in done.changed.items()},
                 "seconds": done.seconds,
@@ -80,7 +80,7 @@ def _print_repeated(done: Repeated) -> None:
         say(f"{told} all {len(done.retrained)} points of its curve are the same, bit for bit.")
     else:
         largest = f"{done.largest_difference * 100:.2f} points of validation accuracy"
-        say(f"{told} its curve differs from {first.images:,} images on, by {largest} at most.")
+        say(f"{told} its curve differs from {first.step:,} images on, by {largest} at most.")
     for name, (then, now) in done.changed.items():
         typer.echo(f"  {name:<14} {'unknown' if then is None else then} then, {now} now")
     if done.restored is not None:

@@ -19,15 +19,17 @@ from search.cli.phrases import (
     duration,
     follow_up,
     foreign_in_words,
-    fraction,
     gained,
-    heads,
-    percent,
+    measured,
+    natural,
+    scored,
     settings,
+    task_of,
 )
 from search.cli.printing import print_facts, say
 from search.cli.worker_flags import with_worker_options
 from search.errors import UsageError
+from search.records import NetworkSpec
 from search.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
@@ -90,7 +92,7 @@ TargetOption = Annotated[
     float | None,
     typer.Option(
         help="Begin no more trials once one has this accuracy on every head, e.g. 0.985; end when such a "
-        "one is trained to its end."
+        "one is trained to its end. Where no networks are trained: once one has this value."
     ),
 ]
 SpaceOption = Annotated[Path | None, typer.Option(help="TOML file that changes the search space.")]
@@ -220,6 +222,7 @@ def _tell(result: RunResult, *, json: bool, storage: str | None = None) -> None:
     storage: as `--storage` was given.
     """
     seen, best, reference = result.snapshot, result.trial, result.better_reference
+    metric = seen.spec.metric
     for note in result.notes:
         say(note, err=True)
     if json:
@@ -234,9 +237,9 @@ def _tell(result: RunResult, *, json: bool, storage: str | None = None) -> None:
                 "foreign": seen.counts.foreign,
                 "interrupted": seen.counts.interrupted,
                 "best_trial": best.number if best else None,
-                "best_value": fraction(best.value) if best else None,
+                "best_value": natural(best.score, metric) if best else None,
                 "better_reference": reference.reference if reference else None,
-                "better_reference_value": fraction(reference.value) if reference else None,
+                "better_reference_value": natural(reference.score, metric) if reference else None,
                 "seconds": seen.elapsed_s,
             }
         )
@@ -254,21 +257,29 @@ def _tell(result: RunResult, *, json: bool, storage: str | None = None) -> None:
 
 
 def _tell_best(result: RunResult) -> None:
-    """A better reference first, then the best searched network."""
+    """A better reference first, then the best searched trial."""
     seen, best, reference = result.snapshot, result.trial, result.better_reference
+    spec, metric = seen.spec, seen.spec.metric
     if best is None:
         of_whom = "searched trial" if reference else "trial"
-        leads = f" Trial {seen.best.number} leads with {percent(seen.best.value)}." if seen.best else ""
-        beside = f" The reference {reference.reference} has {percent(reference.value)}." if reference else ""
-        say(f"No {of_whom} is complete yet.{leads}{beside}")
+        words = [f"No {of_whom} is complete yet."]
+        if seen.best is not None:
+            words.append(f"Trial {seen.best.number} leads with {scored(seen.best.score, metric)}.")
+        if reference is not None:
+            words.append(f"The reference {reference.reference} has {scored(reference.score, metric)}.")
+        say(" ".join(words))
         return
+    of_networks = isinstance(spec, NetworkSpec)
     if reference is not None:
-        say(f"\n{better(reference)}")
-    say(f"\nBest of the search is trial {best.number} with {percent(best.value)} on validation:")
-    rows = [("accuracy", heads(result.point)), ("settings", settings(best.settings, seen.task))]
+        say(f"\n{better(reference, metric)}")
+    where = " on validation" if of_networks else ""
+    say(f"\nBest of the search is trial {best.number} with {scored(best.score, metric)}{where}:")
+    others = measured(result.report, spec)
+    rows = [("accuracy" if of_networks else "metrics", others)] if others else []
+    rows.append(("settings", settings(best.settings, task_of(spec))))
     if best.parameters is not None:
-        rows.append(("network", f"{best.parameters:,} parameters"))
-    rows += [("gain", gained(gain)) for gain in result.gains]
+        rows.append(("network" if of_networks else "model", f"{best.parameters:,} parameters"))
+    rows += [("gain", gained(gain, metric)) for gain in result.gains]
     print_facts(rows, indent="  ")
 
 
@@ -311,8 +322,9 @@ def _ending(result: RunResult) -> str:
                 "the same command continues."
             )
         case "target":
+            what = "accuracy" if isinstance(seen.spec, NetworkSpec) else seen.spec.metric.title
             return (
-                f"{seen.study}: a trial has the accuracy asked for, so no more were begun; {counts.finished} "
+                f"{seen.study}: a trial has the {what} asked for, so no more were begun; {counts.finished} "
                 f"are finished ({tally}) after {duration(seen.elapsed_s)}. Without --target the same command "
                 "continues."
             )

@@ -209,7 +209,8 @@ class _Worker:
             )
             return
         try:
-            get_dataset(config.dataset).fetch()
+            if config.dataset is not None:
+                get_dataset(config.dataset).fetch()
             end = run_worker(config, self._stopping.is_set)
             self._end = replace(end, words=f"{here}: {end.words}") if end.how == "gave up" else end
         except DatasetError as error:

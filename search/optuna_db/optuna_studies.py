@@ -9,6 +9,7 @@ from sqlalchemy import insert, select
 from search.optuna_db import optuna_tables as tables
 from search.optuna_db.deletion import delete_rows
 from search.optuna_db.optuna_tables import as_word
+from search.records import Direction, Metric
 from search.store.database import Database, raw, retried
 from search.store.upsert import put
 
@@ -56,16 +57,17 @@ class OptunaStudies:
         return frozenset(study_id for (study_id,) in rows)
 
     @retried
-    def is_maximized(self, study_id: int) -> bool:
-        """Whether the study has one objective, which is to be maximized, as `add_study` made it."""
+    def direction(self, study_id: int) -> Direction | None:
+        """Of the study's one value, as `add_study` wrote it; None where another program changed it."""
         table = tables.directions.c
         query = select(as_word(table.direction)).where(table.study_id == study_id)
         with self.database.read() as connection:
-            return [word for (word,) in raw(connection, query)] == ["MAXIMIZE"]
+            words = [word for (word,) in raw(connection, query)]
+        return next((each for each in Direction if [each.name] == words), None)
 
     @retried
-    def add_study(self, name: str, metric: str) -> int | None:
-        """Adds a study that maximizes one value of that name; its id, or None where the name is taken.
+    def add_study(self, name: str, metric: Metric) -> int | None:
+        """Adds a study that optimizes one metric; its id, or None where the name is taken.
 
         Who adds one of the same name at the same time waits for this transaction to end.
         """
@@ -81,8 +83,8 @@ class OptunaStudies:
             direction = tables.directions.c
             if connection.execute(select(direction.study_id).where(direction.study_id == study_id)).first():
                 return None
-            row = {"study_id": study_id, "objective": 0, "direction": "MAXIMIZE"}
+            row = {"study_id": study_id, "objective": 0, "direction": metric.direction.name}
             connection.execute(insert(tables.directions).values(**row))
-            named = {"key": METRIC_NAMES, "value_json": json.dumps([metric])}
+            named = {"key": METRIC_NAMES, "value_json": json.dumps([metric.title])}
             connection.execute(insert(tables.study_system_attributes).values(study_id=study_id, **named))
         return study_id

@@ -19,12 +19,14 @@ Result = TypeVar("Result")
 class StudyStorage(BaseStorage, ABC):
     """Studies as Optuna keeps them, with the retries and the errors of tune."""
 
-    def __init__(self, backend: RDBStorage, trials: OptunaTrials, *, maximizing: bool = False) -> None:
-        """backend, trials: the same tables as Optuna and as tune reads and writes them. maximizing: whether
-        every study is to be maximized, whatever another program wrote over its direction."""
+    def __init__(
+        self, backend: RDBStorage, trials: OptunaTrials, *, direction: StudyDirection | None = None
+    ) -> None:
+        """backend, trials: the same tables as Optuna and as tune reads and writes them. direction:
+        of every study, whatever another program wrote over it; None: as is written."""
         self._backend = backend
         self._trials = trials
-        self._maximizing = maximizing
+        self._direction = direction
 
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
         return self._backend.create_new_study(directions, study_name)
@@ -47,8 +49,8 @@ class StudyStorage(BaseStorage, ABC):
         return self._retry(lambda: self._backend.get_study_name_from_id(study_id))
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        if self._maximizing:
-            return [StudyDirection.MAXIMIZE]
+        if self._direction is not None:
+            return [self._direction]
         return self._retry(lambda: self._backend.get_study_directions(study_id))
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:

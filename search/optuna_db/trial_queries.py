@@ -14,7 +14,7 @@ from search.optuna_db import optuna_tables as tables
 from search.optuna_db.optuna_tables import as_word, number_of
 from search.optuna_db.ownership import FAILURE, own_trials, rows_of
 from search.optuna_db.trial_facts import NAMES, STATES, Facts, News, Outline, Standing, read_facts
-from search.records import Counts, Failure, State
+from search.records import Counts, Direction, Failure, State
 from search.store.database import Database, portions, raw, retried
 
 
@@ -61,7 +61,7 @@ class TrialQueries:
         return counts, foreign
 
     @retried
-    def images(self, study_id: int, *, without: Collection[int] = ()) -> int:
+    def steps(self, study_id: int, *, without: Collection[int] = ()) -> int:
         """Sum of the last steps of all trials; `without` those."""
         steps = tables.steps.c
         last = of_study(select(steps.trial_id, func.max(steps.step)), tables.steps, study_id)
@@ -72,8 +72,8 @@ class TrialQueries:
     # Which trials
 
     @retried
-    def ranked(self, study_id: int, *, without: str | None = None) -> list[int]:
-        """Ids of the complete trials that have a value, foreign ones too: the highest value first, the
+    def ranked(self, study_id: int, direction: Direction, *, without: str | None = None) -> list[int]:
+        """Ids of the complete trials that have a value, foreign ones too: the best value first, the
         earliest of equals. without: the key of a user attribute; trials that have it are left out."""
         trials, values, said = tables.trials, tables.values, tables.user_attributes
         kind = case((values.c.value_type == "INF_NEG", -1), (values.c.value_type == "INF_POS", 1), else_=0)
@@ -81,8 +81,11 @@ class TrialQueries:
             select(trials.c.trial_id)
             .join_from(trials, values, values.c.trial_id == trials.c.trial_id)
             .where(trials.c.study_id == study_id, trials.c.state == "COMPLETE", values.c.objective == 0)
-            .order_by(kind.desc(), values.c.value.desc(), trials.c.number)
         )
+        best_first = [kind, values.c.value]
+        if direction is Direction.MAXIMIZE:
+            best_first = [each.desc() for each in best_first]
+        query = query.order_by(*best_first, trials.c.number)
         if without is not None:
             marked = select(said.c.trial_id).where(
                 said.c.trial_id == trials.c.trial_id, said.c.key == without

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from search.optuna_db.optuna_trials import OptunaTrials, in_turn
@@ -28,8 +29,10 @@ class TrialStorage(TrialWriting):
     A pickled one is opened again, as a separate storage; rules, history and guards do not travel.
     """
 
-    def __init__(self, backend: RDBStorage, trials: OptunaTrials, *, maximizing: bool = False) -> None:
-        super().__init__(backend, trials, maximizing=maximizing)
+    def __init__(
+        self, backend: RDBStorage, trials: OptunaTrials, *, direction: StudyDirection | None = None
+    ) -> None:
+        super().__init__(backend, trials, direction=direction)
         self.history: Callable[[], list[FrozenTrial]] | None = None
         """the trials that a sampler is shown while it draws; None: all of the study"""
         self._shown: list[FrozenTrial] | None = None
@@ -39,7 +42,7 @@ class TrialStorage(TrialWriting):
     def __reduce__(self) -> tuple[Any, ...]:
         database = self._trials.database
         file_id = None if database.file is None else database.file.file_id
-        return _reopened, (self._backend.url, database.retry_s, file_id, self._maximizing)
+        return _reopened, (self._backend.url, database.retry_s, file_id, self._direction)
 
     @contextmanager
     def drawing(self, trial_id: int, first: Callable[[], object] | None = None) -> Iterator[None]:
@@ -110,9 +113,11 @@ class _All:
         return [self._known[number] for number in sorted(self._known)]
 
 
-def _reopened(url: str, retry_s: float, file_id: FileId | None, maximizing: bool) -> TrialStorage:
+def _reopened(
+    url: str, retry_s: float, file_id: FileId | None, direction: StudyDirection | None
+) -> TrialStorage:
     """A storage that was pickled. Its connections are closed when it is no longer used."""
     opened = open_storage(url, create=False, retry_s=retry_s, file_id=file_id)
-    adapter = TrialStorage(opened.optuna, opened.trials, maximizing=maximizing)
+    adapter = TrialStorage(opened.optuna, opened.trials, direction=direction)
     weakref.finalize(adapter, opened.close)
     return adapter

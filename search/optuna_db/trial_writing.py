@@ -20,6 +20,7 @@ from optuna.distributions import (
 )
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from search.optuna_db.frozen import FROM_OPTUNA, frozen
@@ -55,8 +56,10 @@ class TrialWriting(StudyStorage, ABC):
     """For one thread of one process. It caches the trials that it made or took from the queue; the database
     checks at each write whether they still belong to this worker."""
 
-    def __init__(self, backend: RDBStorage, trials: OptunaTrials, *, maximizing: bool = False) -> None:
-        super().__init__(backend, trials, maximizing=maximizing)
+    def __init__(
+        self, backend: RDBStorage, trials: OptunaTrials, *, direction: StudyDirection | None = None
+    ) -> None:
+        super().__init__(backend, trials, direction=direction)
         self.rules: Rules | None = None
         """of a study of tune's; None: every trial is taken as it is"""
         self._own: dict[int, FrozenTrial] = {}

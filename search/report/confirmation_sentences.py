@@ -2,22 +2,31 @@
 
 A sentence says that one candidate is better only where the interval over seeds and digits of their difference
 excludes zero, with all such sentences of a page erring together in at most 5 of 100 confirmations
-(benchmarks/claims_of_confirm.py).
+(benchmarks/claims_of_confirm.py). Of another objective than networks the interval is over seeds only, and
+each such sentence says so.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from shlex import quote
 
 from search.analysis.confirmation import Candidate, Confirmation, Gap, SeedRun
 from search.analysis.two_way import SEEDS
-from search.report.words import listed, percent, points, widened
+from search.records import Direction, Metric, NetworkSpec, StudySpec
+from search.report.words import amount, difference, listed, percent, points, value, widened
 
 EASY = (
     "Some of the last step is no surprise: validation has an easy tenth of MNIST's training digits "
     "(docs/decisions/021)."
 )
+
+SEEDS_ONLY = "over seeds only; validation sampling is not included"
+"""What is said of every interval of another objective than networks."""
+
+NO_TEST = "This objective has no test set: nothing was evaluated on held-out data."
 
 
 def sentences(found: Confirmation) -> tuple[str, ...]:
@@ -46,44 +55,107 @@ def _sentences(found: Confirmation) -> Iterator[str]:
     yield choice(found, chosen)
     if len(chosen.runs) < SEEDS:
         yield f"{SEEDS} seeds at least can tell a difference from chance; with fewer, none is called one."
-    elif any(gap.low is None and gap.seeds >= SEEDS for gap in found.gaps):
+    elif found.of_networks and any(gap.low is None and gap.seeds >= SEEDS for gap in found.gaps):
         yield (
             "A previous version of tune did not record which answers were right: no difference can be told "
             f"from chance. `tune delete {quote(found.confirmed_in)}` makes room for a new confirmation."
         )
+    if not found.of_networks:
+        yield from _without_spread(found)
     yield from _of_the_search(found, chosen)
     yield from _next(found)
     yield from _worse_references(found, chosen)
-    yield from _test(found, chosen, found.best_run)
+    if found.of_networks:
+        yield from _test(found, chosen, found.best_run)
+    else:
+        yield NO_TEST
 
 
 def choice(found: Confirmation, chosen: Candidate) -> str:
     """The sentence that names the chosen one."""
     rivals = sum(each.reference is None for each in found.candidates) - 1
     room = f", with room for the choice of the best of {rivals + 1}" if rivals else ""
-    return (
-        f"Trial {chosen.trial}{_width(found)} is chosen: {percent(chosen.mean)} on validation, the mean of "
-        f"{len(chosen.runs)} seeds, 95 % interval over seeds and digits {_range(chosen.low, chosen.high)}"
-        f"{room}."
+    told = (
+        f"Trial {chosen.trial}{_width(found)} is chosen: {_measured(found, chosen.mean)}, the mean of "
+        f"{len(chosen.runs)} seeds"
     )
+    if found.of_networks:
+        return f"{told}, 95 % interval over seeds and digits {interval_of_mean(chosen, found.metric)}{room}."
+    if not chosen.has_interval:
+        return f"{told}."
+    return f"{told}, 95 % interval {interval_of_mean(chosen, found.metric)}{room}, {SEEDS_ONLY}."
+
+
+def interval_of_mean(candidate: Candidate, metric: Metric) -> str:
+    """98.10 to 98.90 %, 0.0420 to 0.0442, or a dash: of a candidate's mean, as the metric is measured."""
+    if not candidate.has_interval:
+        return "–"
+    low, high = _in_order(candidate.low, candidate.high, metric)
+    return f"{value(low, metric).removesuffix(' %')} to {value(high, metric)}"
+
+
+def _in_order(low: float, high: float, metric: Metric) -> tuple[float, float]:
+    """Two scores by their values: where less is better, the ends of an interval change places."""
+    return (low, high) if metric.direction is Direction.MAXIMIZE else (high, low)
+
+
+def _measured(found: Confirmation, mean: float) -> str:
+    """98.53 % on validation, energy −2.93: a mean score in a sentence that says what it is of."""
+    if found.of_networks:
+        return f"{percent(mean)} on validation"
+    return f"{found.metric.title} {value(mean, found.metric)}"
+
+
+def _without_spread(found: Confirmation) -> Iterator[str]:
+    """Of whom nothing can be told because no two seeds differ."""
+    fixed = {each.trial: each for each in found.candidates if each.ignores_seed}
+    if fixed:
+        names = listed([str(number) for number in fixed])
+        who = (
+            f"Trial {names} has the same value on all its seeds"
+            if len(fixed) == 1
+            else f"Trials {names} have the same value on all their seeds"
+        )
+        yield (
+            f"{who}: this code ignores the seed, or its metric is too coarse to show it. The spread is not "
+            "known, and no difference is told from chance there."
+        )
+    if found.chosen in fixed:
+        return
+    alike = [
+        f"trial {gap.trial}"
+        for gap in found.gaps
+        if gap.low is None and gap.seeds >= SEEDS and gap.trial not in fixed
+    ]
+    if alike:
+        yield (
+            f"Against {listed(alike)} the chosen one shows no spread: the difference, or one of the two "
+            "values, is the same on all seeds that they share. That has no interval, and is not told from "
+            "chance."
+        )
 
 
 def _better_references(found: Confirmation, chosen: Candidate) -> Iterator[str]:
     """What comes first: a reference with a better mean than the chosen one."""
+    higher, above = "higher", "above"
+    if found.metric.direction is Direction.MINIMIZE:
+        higher, above = "lower", "below"
     for each in found.candidates:
         gap = found.gap_to(each.trial)
         if each.reference is None or gap is None or gap.by >= 0:
             continue
         if gap.high is not None and gap.high < 0:
             yield (
-                f"The reference {each.reference} is better than every candidate: {percent(each.mean)} on "
-                f"validation, {_unsigned(gap.by)} above trial {chosen.trial}{_interval(gap)}."
+                f"The reference {each.reference} is better than every candidate: "
+                f"{_measured(found, each.mean)}, {_unsigned(found, gap)} {above} trial {chosen.trial}"
+                f"{_interval(found, gap)}."
             )
         else:
             yield (
-                f"The reference {each.reference} has a higher mean than every candidate, "
-                f"{percent(each.mean)}: trial {chosen.trial} has {points(gap.by)} points"
-                f"{_interval(gap, signed=True)}, and nothing was gained."
+                f"The reference {each.reference} has a {higher} mean than every candidate, "
+                f"{value(each.mean, found.metric)}: trial {chosen.trial} has "
+                f"{difference(gap.by, found.metric)}{_interval(found, gap, signed=True)}, and nothing was "
+                "gained."
             )
 
 
@@ -94,12 +166,13 @@ def _worse_references(found: Confirmation, chosen: Candidate) -> Iterator[str]:
             continue
         if gap.low > 0:
             yield (
-                f"It is better than the reference {each.reference} by {_unsigned(gap.by)}{_interval(gap)}."
+                f"It is better than the reference {each.reference} by {_unsigned(found, gap)}"
+                f"{_interval(found, gap)}."
             )
         else:
             yield (
                 f"Whether it is better than the reference {each.reference} cannot be told: "
-                f"{points(gap.by)} points{_interval(gap)}."
+                f"{difference(gap.by, found.metric)}{_interval(found, gap, signed=True)}."
             )
 
 
@@ -113,8 +186,8 @@ def _next(found: Confirmation) -> Iterator[str]:
     if gap.trial == found.search_winner or gap.low is None:  # it was said
         return
     told = (
-        f"Next comes trial {gap.trial}, on the same {gap.seeds} seeds {_unsigned(gap.by)} "
-        f"{'behind' if gap.by >= 0 else 'ahead'}{_interval(gap)}"
+        f"Next comes trial {gap.trial}, on the same {gap.seeds} seeds {_unsigned(found, gap)} "
+        f"{'behind' if gap.by >= 0 else 'ahead'}{_interval(found, gap)}"
     )
     yield f"{told}." if gap.low > 0 else f"{told}: the two cannot be told apart."
 
@@ -140,22 +213,31 @@ def _of_the_search(found: Confirmation, chosen: Candidate) -> Iterator[str]:
     elif gap is not None:
         named, on = f"The winner of the search, trial {number},", f"on the same {gap.seeds} seeds"
         if gap.low is not None and gap.low > 0:
-            yield f"{named} is behind it by {_unsigned(gap.by)} {on}{_interval(gap)}."
+            yield f"{named} is behind it by {_unsigned(found, gap)} {on}{_interval(found, gap)}."
         elif gap.low is not None:
-            yield f"{named} may be as good: {on} it is {_unsigned(gap.by)} behind{_interval(gap)}."
+            yield f"{named} may be as good: {on} it is {_unsigned(found, gap)} behind{_interval(found, gap)}."
         else:
-            yield f"{named} has {percent(winner.mean)}, {on} {points(-gap.by)} points."
-    changed = [f"{len(winner.runs)} fresh seeds"]
-    if found.epochs != found.search.spec.epochs:
-        changed.append(f"{found.epochs:g} epochs for {found.search.spec.epochs:g}")
-    if found.widen > 1:
-        changed.append(f"{found.widen:g} times the width")
-    if found.confirming.spec.compositions != found.search.spec.compositions:
-        changed.append("every validation digit")
+            yield (
+                f"{named} has {value(winner.mean, found.metric)}, {on} {difference(-gap.by, found.metric)}."
+            )
+    changed = [f"{len(winner.runs)} fresh seeds", *_changed(found)]
     yield (
-        f"The search saw {percent(winner.search_value)} in it, with one seed; {listed(changed)} give "
-        f"{percent(winner.mean)}."
+        f"The search saw {value(winner.search_score, found.metric)} in it, with one seed; {listed(changed)} "
+        f"give {value(winner.mean, found.metric)}."
     )
+
+
+def _changed(found: Confirmation) -> Iterator[str]:
+    """What beside the seeds was otherwise in the search."""
+    one, other = found.search.spec, found.confirming.spec
+    if not isinstance(one, NetworkSpec) or not isinstance(other, NetworkSpec):
+        return
+    if other.epochs != one.epochs:
+        yield f"{other.epochs:g} epochs for {one.epochs:g}"
+    if other.widen > 1:
+        yield f"{other.widen:g} times the width"
+    if other.compositions != one.compositions:
+        yield "every validation digit"
 
 
 def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun) -> Iterator[str]:
@@ -166,8 +248,8 @@ def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun) -> Iterator
         return
     low, high = found.intervals_of(evaluation)["mean"]
     yield (
-        f"On test the weights of its best seed ({percent(best_run.value)} on validation) reach "
-        f"{percent(evaluation.accuracy)}, 95 % interval {_range(low, high)} over "
+        f"On test the weights of its best seed ({percent(best_run.score)} on validation) reach "
+        f"{percent(evaluation.accuracy)}, 95 % interval {low * 100:.2f} to {percent(high)} over "
         f"{evaluation.pictures:,} images."
     )
     names = {each.trial: each.reference for each in found.candidates}
@@ -176,15 +258,15 @@ def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun) -> Iterator
         assert gap.high is not None
         reference = f"the reference {names[gap.trial]}"
         if gap.low > 0:
-            yield f"There it is better than {reference} by {_unsigned(gap.by)}{_interval(gap)}."
+            yield f"There it is better than {reference} by {_unsigned(found, gap)}{_interval(found, gap)}."
         elif gap.high < 0:
-            yield f"There it is worse than {reference} by {_unsigned(gap.by)}{_interval(gap)}."
+            yield f"There it is worse than {reference} by {_unsigned(found, gap)}{_interval(found, gap)}."
         else:
-            signed = f"{points(gap.by)} points{_interval(gap, signed=True)}"
+            signed = f"{points(gap.by)} points{_interval(found, gap, signed=True)}"
             yield f"There it cannot be told from {reference}: {signed}."
     yield (
-        f"From the search to the confirmation to the test: {percent(chosen.search_value)}, "
-        f"{percent(chosen.mean)} ({points(chosen.mean - chosen.search_value)}), "
+        f"From the search to the confirmation to the test: {percent(chosen.search_score)}, "
+        f"{percent(chosen.mean)} ({points(chosen.mean - chosen.search_score)}), "
         f"{percent(evaluation.accuracy)} ({points(evaluation.accuracy - chosen.mean)})."
     )
     if evaluation.accuracy < chosen.mean:
@@ -215,14 +297,19 @@ def _ledger(found: Confirmation) -> Iterator[str]:
 
 def _beside(other: Confirmation) -> str:
     """One sentence on another confirmation of the same study."""
-    how = f"{other.epochs:g} epochs{widened(other.widen, 'leaders')}"
+    how = f"{of_length(other.confirming.spec)}{widened(other.widen, 'leaders')}"
     chosen = other.choice
     came = (
         "has not decided yet"
         if chosen is None
-        else f"chose trial {chosen.trial}: {percent(chosen.mean)} on validation"
+        else f"chose trial {chosen.trial}: {_measured(other, chosen.mean)}"
     )
     return f"Another confirmation, {other.confirmed_in} ({how}), {came}."
+
+
+def of_length(spec: StudySpec) -> str:
+    """16 epochs, 9 steps: the budget of a run."""
+    return f"{spec.epochs:g} epochs" if isinstance(spec, NetworkSpec) else amount(spec.budget, spec)
 
 
 def times(n: int) -> str:
@@ -230,25 +317,29 @@ def times(n: int) -> str:
     return {0: "never", 1: "once", 2: "twice"}.get(n, f"{n} times")
 
 
-def _interval(gap: Gap, *, signed: bool = False) -> str:
+def _interval(found: Confirmation, gap: Gap, *, signed: bool = False) -> str:
     """` (+0.10 to +0.30, 95 % for all 4 comparisons together)`; nothing where there is no interval.
 
     signed: of a gap that is told with its sign, the chosen one less the other; else of its size.
     """
     if gap.low is None or gap.high is None:
         return ""
-    low, high = (gap.low, gap.high) if signed or gap.by >= 0 else (-gap.high, -gap.low)
+    metric, low, high = found.metric, gap.low, gap.high
+    if signed:
+        low, high = _in_order(low, high, metric)
+    else:
+        metric = replace(metric, direction=Direction.MAXIMIZE)
+        low, high = (low, high) if gap.by >= 0 else (-high, -low)
+    ends = " to ".join(difference(end, metric).removesuffix(" points") for end in (low, high))
     together = f" for all {gap.comparisons} comparisons together" if gap.comparisons > 1 else ""
-    return f" ({points(low)} to {points(high)}, 95 %{together})"
+    seeds_only = "" if found.of_networks else f", {SEEDS_ONLY}"
+    return f" ({ends}, 95 %{together}{seeds_only})"
 
 
 def _width(found: Confirmation) -> str:
     return f"{widened(found.widen)}," if found.widen > 1 else ""
 
 
-def _range(low: float, high: float) -> str:
-    return f"{low * 100:.2f} to {high * 100:.2f} %"
-
-
-def _unsigned(fraction: float) -> str:
-    return f"{abs(fraction) * 100:.2f} points"
+def _unsigned(found: Confirmation, gap: Gap) -> str:
+    """0.31 points, 0.0021: the size of a gap."""
+    return difference(math.fabs(gap.by), found.metric).lstrip("+−±")

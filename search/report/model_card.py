@@ -11,7 +11,8 @@ from shlex import quote
 from search.analysis.confirmation import Confirmation
 from search.analysis.intervals import accuracy_intervals
 from search.analysis.two_way import Intervals
-from search.records import Point, Scores, StudyRecord, TestEvaluation, TrialRecord, Value
+from search.heads import train_of, validation_of
+from search.records import NetworkSpec, Report, Scores, StudyRecord, TestEvaluation, TrialRecord, Value
 from search.report.confirmation_sentences import sentences
 from search.report.markdown import plain, sparkline, table
 from search.report.words import hardware, percent, widened
@@ -52,10 +53,12 @@ class CardFacts:
     """what a network that learned from the dataset knows"""
     study: StudyRecord
     """that the trial is in"""
+    spec: NetworkSpec
+    """of the study"""
     trial: TrialRecord
-    point: Point
+    report: Report
     """of the curve, where the weights were taken"""
-    curve: Sequence[Point]
+    curve: Sequence[Report]
     heads: tuple[tuple[str, int], ...]
     image: tuple[int, int, int]
     numbers: int
@@ -111,8 +114,8 @@ def _head(facts: CardFacts) -> list[str]:
         f"# {facts.title}: trial {trial.number} of {plain(study.name)}",
         "",
         f"A {trial.settings['model']} network with {facts.parameters:,} parameters for the task "
-        f"`{study.spec.task}`: an image of {height}×{width} pixels{number} in, logits for {heads} out. "
-        f"On validation it scores **{percent(facts.point.validation.accuracy)}** (mean of the heads).",
+        f"`{facts.spec.task}`: an image of {height}×{width} pixels{number} in, logits for {heads} out. "
+        f"On validation it scores **{percent(validation_of(facts.report).accuracy)}** (mean of the heads).",
         "",
     ]
 
@@ -161,14 +164,14 @@ def _use(facts: CardFacts) -> list[str]:
 
 
 def _accuracy(facts: CardFacts) -> list[str]:
-    spec, found = facts.study.spec, facts.confirmation
+    spec, found = facts.spec, facts.confirmation
     names = ["mean", *(name for name, _ in facts.heads), "joint"]
     known = facts.intervals
     rows = [
         (
             "validation",
             spec.validation_pictures,
-            _fractions(facts.point.validation),
+            _fractions(validation_of(facts.report)),
             known.get("validation"),
         )
     ]
@@ -264,21 +267,11 @@ def _architecture(facts: CardFacts) -> list[str]:
 
 
 def _training(facts: CardFacts) -> list[str]:
-    spec = facts.study.spec
-    points = list(facts.curve)
-    every = max(1, math.ceil(len(points) / CURVE_ROWS))
-    shown = [p for i, p in enumerate(points) if i % every == 0 or p in (points[-1], facts.point)]
-    rows = [
-        (
-            f"{p.images:,}",
-            f"{p.images / spec.epoch_images:.2f}",
-            f"{p.train.loss:.4f}",
-            f"{p.validation.loss:.4f}",
-            percent(p.train.accuracy),
-            f"**{percent(p.validation.accuracy)}**" if p == facts.point else percent(p.validation.accuracy),
-        )
-        for p in shown
-    ]
+    spec, curve = facts.spec, list(facts.curve)
+    every = max(1, math.ceil(len(curve) / CURVE_ROWS))
+    shown = [each for i, each in enumerate(curve) if i % every == 0 or each in (curve[-1], facts.report)]
+    accuracies = [validation_of(each).accuracy for each in curve]
+    rows = [_row(each, spec, taken=each == facts.report) for each in shown]
     machine = f" on {hardware(facts.environment)}" if facts.environment else ""
     return [
         "## How it was trained",
@@ -288,10 +281,10 @@ def _training(facts: CardFacts) -> list[str]:
             [(f"`{each.name}`", _value(each.value), each.meaning) for each in facts.settings],
         ),
         "",
-        f"{points[-1].images:,} training images in {points[-1].seconds:,.0f} s{machine}. Validation "
+        f"{curve[-1].step:,} training images in {curve[-1].seconds:,.0f} s{machine}. Validation "
         "accuracy: "
-        f"{sparkline([p.validation.accuracy for p in points])} "
-        f"({percent(points[0].validation.accuracy)} to {percent(points[-1].validation.accuracy)})",
+        f"{sparkline(accuracies)} "
+        f"({percent(accuracies[0])} to {percent(accuracies[-1])})",
         "",
         *table(
             ("images", "epoch", "loss, train", "loss, validation", "accuracy, train", "accuracy, validation"),
@@ -303,6 +296,20 @@ def _training(facts: CardFacts) -> list[str]:
         "taken.",
         "",
     ]
+
+
+def _row(report: Report, spec: NetworkSpec, *, taken: bool) -> tuple[str, ...]:
+    """Of the learning curve. taken: whether the weights are those of this report."""
+    train, validation = train_of(report), validation_of(report)
+    accuracy = percent(validation.accuracy)
+    return (
+        f"{report.step:,}",
+        f"{report.step / spec.epoch_images:.2f}",
+        f"{train.loss:.4f}",
+        f"{validation.loss:.4f}",
+        percent(train.accuracy),
+        f"**{accuracy}**" if taken else accuracy,
+    )
 
 
 def _files(facts: CardFacts) -> list[str]:
@@ -364,10 +371,10 @@ def _repeating(facts: CardFacts) -> list[str]:
         f"tune export {quote(study.name)} --trial {trial.number} --out DIR",
         "```",
         "",
-        f"Study {plain(study.name)}: sampler {study.spec.sampler}, pruner {study.spec.pruner}, "
-        f"{study.spec.epochs:g} epochs a trial. Data: {facts.dataset}, the files with these SHA-256:",
+        f"Study {plain(study.name)}: sampler {facts.spec.sampler}, pruner {facts.spec.pruner}, "
+        f"{facts.spec.epochs:g} epochs a trial. Data: {facts.dataset}, the files with these SHA-256:",
         "",
-        *table(("file", "SHA-256"), [(name, f"`{sha}`") for name, sha in study.spec.checksums.items()]),
+        *table(("file", "SHA-256"), [(name, f"`{sha}`") for name, sha in facts.spec.checksums.items()]),
         "",
         *table(("seed", ""), [(name, str(seed)) for name, seed in facts.seeds.items()], numbers=(1,)),
         "",

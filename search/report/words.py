@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from search.records import Counts, TrialRecord, Value
+from search.records import ACCURACY, Counts, Direction, Metric, NetworkSpec, StudySpec, TrialRecord, Value
 
 
 def percent(fraction: float | None, digits: int = 2) -> str:
@@ -77,13 +77,15 @@ def states(counts: Counts) -> list[str]:
     ]
 
 
-def better(reference: TrialRecord) -> str:
+def better(reference: TrialRecord, metric: Metric = ACCURACY) -> str:
     """The sentence that comes first where a reference has the highest score: what was measured, not a claim
     about other data or seeds."""
-    return (
-        f"The reference {reference.reference} (trial {reference.number}) measured higher than every searched "
-        f"network: {percent(reference.value)} on validation."
-    )
+    named = f"The reference {reference.reference} (trial {reference.number})"
+    measured = value(reference.score, metric)
+    if metric == ACCURACY:
+        return f"{named} measured higher than every searched network: {measured} on validation."
+    how = "higher" if metric.direction is Direction.MAXIMIZE else "lower"
+    return f"{named} measured {how} than every searched trial: {metric.title} {measured}."
 
 
 def epochs(images: float, epoch_images: int) -> str:
@@ -117,3 +119,47 @@ def signed(value: float) -> str:
 def listed(items: Sequence[str]) -> str:
     """a · a and b · a, b and c."""
     return " and ".join(filter(None, (", ".join(items[:-1]), items[-1]))) if items else ""
+
+
+def value(score: float | None, metric: Metric, digits: int = 2) -> str:
+    """98.53 %, 0.0431, or a dash: the value of a score, as the metric is measured."""
+    if score is None:
+        return "–"
+    found = metric.value_of(score) + 0.0  # no -0.0
+    return percent(found, digits) if metric.is_fraction else f"{found:.{digits + 2}g}".replace("-", "−")
+
+
+def scored(score: float | None, metric: Metric) -> str:
+    """98.53 % of a network, energy −2.93 of any other: a value among others, that must say what it is of."""
+    return value(score, metric) if metric == ACCURACY else f"{metric.title} {value(score, metric)}"
+
+
+def metric_value(name: str, found: float, optimized: Metric) -> str:
+    """0.0681: what was reported under this name. optimized: the metric that the search optimizes."""
+    metric = optimized if name == optimized.name else Metric(name=name)  # of others nothing is known
+    return value(metric.score_of(found), metric)
+
+
+def difference(scores: float, metric: Metric, digits: int = 2) -> str:
+    """+0.31 points, −0.0021: a difference of two scores, as the metric is measured; its sign always shown."""
+    found = metric.value_of(scores)
+    if metric.is_fraction:
+        return f"{points(found, digits)} points"
+    if found == 0:
+        return "±0"
+    return f"{found:+.{digits + 1}g}".replace("-", "−")
+
+
+def titled(metric: Metric) -> str:
+    """Validation accuracy, energy (lower is better): for an axis, or above a table. The direction of an
+    accuracy goes without saying."""
+    if metric == ACCURACY:
+        return metric.title
+    return f"{metric.title} ({'higher' if metric.direction is Direction.MAXIMIZE else 'lower'} is better)"
+
+
+def amount(step: float, spec: StudySpec) -> str:
+    """0.25 epochs, 1 epoch, 12 steps: how far a trial has come."""
+    if isinstance(spec, NetworkSpec):
+        return epochs(step, spec.epoch_images)
+    return f"{step:,.10g} {spec.unit if step == 1 else spec.unit + 's'}"

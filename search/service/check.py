@@ -6,11 +6,12 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from search.errors import ConfigError, UsageError, did_you_mean
-from search.service.create import MAX_NAME, SUFFIX, RunRequest
+from search.records import DeclaredSpec, StudySpec
+from search.service.create import MAX_NAME, SUFFIX, RunRequest, networks_only
 from search.space.defaults import FAMILIES, families_of
 from search.space.file import read_space
 from search.study.evaluation_schedule import EvaluationSchedule
@@ -30,19 +31,29 @@ MOST = 1_000_000
 """Of trials, workers or threads; more is a slip of the finger."""
 
 
-def check(request: RunRequest, *, detach: bool = False, known: Collection[str] = ()) -> None:
+def check(
+    request: RunRequest,
+    *,
+    detach: bool = False,
+    known: Collection[str] = (),
+    spec: StudySpec | None = None,
+) -> None:
     """Refuses an invalid request, with a line for each mistake.
 
     detach: no worker will be started. known: names of studies, for a request that names one which does not
-    exist, and no task to make it for.
+    exist, and no task to make it for. spec: of the study that it names, as far as it was looked up.
 
     Raises UsageError, or ConfigError where nothing but the space file is wrong.
     """
+    foreign_flags = [] if spec is None else [*networks_only(request, spec)]
+    if isinstance(spec, DeclaredSpec):
+        request = replace(request, task=None, epochs=None, model=None, space=None, precision=None)
     _refuse(
         [
+            *map(UsageError, foreign_flags),
             *map(UsageError, _wrong_numbers(request)),
-            *map(UsageError, _wrong_options(request.options)),
-            *map(UsageError, _no_task(request, known)),
+            *map(UsageError, _wrong_options(request.options, spec)),
+            *map(UsageError, _no_task(request, known, spec)),
             *_wrong_names(request),
             *_wrong_device(request.options),
             *map(UsageError, _wrong_cluster(request.options)),
@@ -92,13 +103,12 @@ def _wrong_epochs(epochs: float | None) -> Iterator[str]:
         yield f"--epochs must be from 0.01 to 10000, not {epochs:g}."
 
 
-def _wrong_options(options: WorkerOptions) -> Iterator[str]:
+def _wrong_options(options: WorkerOptions, spec: StudySpec | None = None) -> Iterator[str]:
     yield from _wrong_count("workers", options.workers)
     yield from _wrong_count("threads", options.threads)
     if options.engine == "local" and (os.cpu_count() or MOST) < options.threads <= MOST:
         yield f"--threads must be at most the {os.cpu_count()} cores of this machine, not {options.threads}."
-    if options.target is not None and not 0 < options.target < 1:
-        yield f"--target is a fraction between 0 and 1 such as 0.985, not {options.target:g}."
+    yield from _wrong_target(options.target, spec)
     for flag, seconds in (
         ("timeout", options.timeout_s),
         ("trial-timeout", options.trial_timeout_s),
@@ -111,6 +121,18 @@ def _wrong_options(options: WorkerOptions) -> Iterator[str]:
             f"--stall-timeout must be at least {LEAST_STALL_S:g} seconds, not {options.stall_timeout_s:g}: a "
             "worker that trains reports every few seconds."
         )
+
+
+def _wrong_target(target: float | None, spec: StudySpec | None) -> Iterator[str]:
+    """spec: of the study; None: it is not known, so that of a network."""
+    if target is None:
+        return
+    if not isinstance(spec, DeclaredSpec):
+        if not 0 < target < 1:
+            yield f"--target is a fraction between 0 and 1 such as 0.985, not {target:g}."
+    elif not spec.metric.allows(target):
+        possible = "fraction between 0 and 1" if spec.metric.is_fraction else "finite number"
+        yield f"--target is a value of {spec.metric.title}, a {possible}, not {target:g}."
 
 
 def _idle(request: RunRequest) -> Iterator[str]:
@@ -129,8 +151,8 @@ def _idle(request: RunRequest) -> Iterator[str]:
             )
 
 
-def _no_task(request: RunRequest, known: Collection[str]) -> Iterator[str]:
-    if request.task is not None:
+def _no_task(request: RunRequest, known: Collection[str], spec: StudySpec | None) -> Iterator[str]:
+    if request.task is not None or spec is not None:
         return
     flags = " or ".join(f"--task {task}" for task in task_names())
     if request.study is None:
@@ -152,7 +174,8 @@ def _wrong_names(request: RunRequest) -> Iterator[UsageError | ConfigError]:
     if sampler is not None:
         yield from _refusal(lambda: make_sampler(sampler, 0))
     if pruner is not None:
-        yield from _refusal(lambda: make_pruning(pruner, EvaluationSchedule(epoch_images=1000, epochs=1)))
+        usual = EvaluationSchedule.doubling(epoch_images=1000, epochs=1)
+        yield from _refusal(lambda: make_pruning(pruner, usual))
     wrong_model = list(_refusal(lambda: families_of(request.model or "all")))
     yield from wrong_model
     if space is not None:

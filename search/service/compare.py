@@ -1,4 +1,4 @@
-"""Reads studies of one task to set them side by side. Changes nothing."""
+"""Reads studies of one objective to set them side by side. Changes nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from search.analysis.comparison import compare as side_by_side
 from search.analysis.ranking import origin
 from search.analysis.two_way import Digits
 from search.errors import UsageError
-from search.records import State, Track
+from search.records import Direction, NetworkSpec, State, StudySpec, Track
 from search.report.words import hardware
 from search.service.look import Best, best_in, reader_of
 from search.service.output import write
@@ -32,10 +32,10 @@ class Compared:
 
 
 def compare(storage_url: str, names: Sequence[str]) -> Compared:
-    """Sets studies of one task side by side, in the order asked for.
+    """Sets studies of one objective side by side, in the order asked for.
 
-    Raises UsageError for fewer than two studies, for one that does not exist, or for different tasks;
-    TuneError for a study without a complete trial.
+    Raises UsageError for fewer than two studies, for one that does not exist, or for different objectives,
+    tasks, metrics or units; TuneError for a study without a complete trial.
     """
     names = list(dict.fromkeys(names))
     if len(names) < 2:
@@ -44,7 +44,7 @@ def compare(storage_url: str, names: Sequence[str]) -> Compared:
         )
     with open_reading(storage_url) as storage:
         bests = [best_in(storage, name) for name in names]
-        _of_one_task(bests)
+        check_comparable({best.view.record.name: best.view.record.spec for best in bests})
         readers = [reader_of(storage, best.view.record) for best in bests]
         studies = [_studied(storage, *each) for each in zip(bests, readers, strict=True)]
         pairs = [
@@ -56,17 +56,47 @@ def compare(storage_url: str, names: Sequence[str]) -> Compared:
 
 def _digits(studies: Sequence[Studied]) -> Digits | None:
     """Of the validation examples of these studies; None where they differ or no answers are known."""
-    sets = {each.record.spec.compositions for each in studies}
-    if len(sets) > 1 or all(each.answers is None for each in studies):
+    specs = [each.record.spec for each in studies if isinstance(each.record.spec, NetworkSpec)]
+    sets = {spec.compositions for spec in specs}
+    if len(sets) != 1 or all(each.answers is None for each in studies):
         return None
-    return task_named(studies[0].record.spec.task).validation_digits(compositions=sets.pop())
+    return task_named(specs[0].task).validation_digits(compositions=sets.pop())
 
 
-def _of_one_task(bests: Sequence[Best]) -> None:
-    tasks: Mapping[str, str] = {each.view.record.name: each.view.record.spec.task for each in bests}
-    if len(set(tasks.values())) > 1:
-        listed = ", ".join(f"{name} is of {task}" for name, task in tasks.items())
-        raise UsageError(f"Only studies of one task can be compared: {listed}.")
+def check_comparable(specs: Mapping[str, StudySpec]) -> None:
+    """Raises UsageError for studies, by name, whose scores or steps are of different kinds."""
+    networks = {name: spec for name, spec in specs.items() if isinstance(spec, NetworkSpec)}
+    kinds: list[tuple[str, Mapping[str, object], Mapping[str, str]]] = [
+        (
+            "of one objective",
+            {name: spec.objective for name, spec in specs.items()},
+            {name: f"is of {spec.objective}" for name, spec in specs.items()},
+        ),
+        (
+            "of one task",
+            {name: spec.task for name, spec in networks.items()},
+            {name: f"is of {spec.task}" for name, spec in networks.items()},
+        ),
+        (
+            "of one metric",
+            {name: spec.metric for name, spec in specs.items()},
+            {name: _metric_in_words(spec) for name, spec in specs.items()},
+        ),
+        (
+            "that count the same steps",
+            {name: spec.unit for name, spec in specs.items()},
+            {name: f"counts {spec.unit}s" for name, spec in specs.items()},
+        ),
+    ]
+    for which, kind, told in kinds:
+        if len(set(kind.values())) > 1:
+            listed = ", ".join(f"{name} {words}" for name, words in told.items())
+            raise UsageError(f"Only studies {which} can be compared: {listed}.")
+
+
+def _metric_in_words(spec: StudySpec) -> str:
+    verb = "maximizes" if spec.metric.direction is Direction.MAXIMIZE else "minimizes"
+    return f"{verb} {spec.metric.name}{', a fraction' * spec.metric.is_fraction}"
 
 
 def _studied(storage: Reading, best: Best, reader: TrialReader) -> Studied:
@@ -78,7 +108,7 @@ def _studied(storage: Reading, best: Best, reader: TrialReader) -> Studied:
         reports=reader.reports(),
         best=best.trial,
         reference=best.view.ranking.reference,
-        point=best.point,
+        report=best.report,
         answers=storage.store.answers([best.trial.trial_id], "validation").get(best.trial.trial_id),
         machines=tuple(dict.fromkeys(hardware(worker.environment) for worker in workers)),
     )
@@ -130,12 +160,12 @@ def _complete(tracks: Sequence[Track]) -> dict[Hashable, Track]:
     return {
         origin(track.number, repeats): track
         for track in tracks
-        if track.state is State.COMPLETE and track.points
+        if track.state is State.COMPLETE and track.reports
     }
 
 
 def _score(track: Track) -> float:
-    return max(point.accuracy for point in track.points)
+    return max(report.score for report in track.reports)
 
 
 def write_page(found: Compared, out: Path, *, force: bool) -> int:

@@ -16,9 +16,11 @@ from search.analysis import racing, standing
 from search.analysis.confirmation import Confirmation
 from search.analysis.ranking import count
 from search.errors import ConfigError, TuneError, UsageError
+from search.objectives.registry import objective_named
 from search.optuna_db.storage import Storage, open_storage
-from search.records import Confirming, StudyRecord, TrialRecord
+from search.records import Confirming, DeclaredSpec, NetworkSpec, StudyRecord, StudySpec, TrialRecord
 from search.report import words
+from search.report.confirmation_sentences import of_length
 from search.service.check import check_options
 from search.service.create import SUFFIX, PrecisionName
 from search.service.data import fetch_data
@@ -37,7 +39,6 @@ from search.tasks import same_data, task_named
 from search.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
-    from data.datasets.base import Provenance
     from data.datasets.source import Progress
 
 
@@ -55,7 +56,8 @@ class ConfirmRequest:
     seeds: int = 5
     """runs of each candidate; those of an earlier call stay"""
     epochs: float | None = None
-    """budget of each run; None: as in the confirmation begun last, else CONFIRM_FACTOR times the search's"""
+    """budget of each run; None: as in the confirmation begun last, else CONFIRM_FACTOR times the search's. Of
+    another objective than networks it is always the search's"""
     widen: float | None = None
     """factor of the leaders' channels and units; None: as in the one begun last, else 1"""
     precision: PrecisionName | None = None
@@ -74,6 +76,19 @@ def check_request(request: ConfirmRequest) -> None:
     check_options(request.options, study=request.study, epochs=request.epochs)
 
 
+def _refuse_for_networks(request: ConfirmRequest, spec: StudySpec) -> None:
+    """Raises UsageError for what was asked of a study that trains no networks."""
+    asked = {"--epochs": request.epochs, "--widen": request.widen, "--precision": request.precision}
+    flags = [flag for flag, value in asked.items() if value is not None]
+    if flags and isinstance(spec, DeclaredSpec):
+        one = len(flags) == 1
+        raise UsageError(
+            f"{words.listed(flags)} {'is' if one else 'are'} for networks, and the study {request.study} is "
+            f"of the objective {spec.objective}, whose runs have the search's budget: leave "
+            f"{'it' if one else 'them'} out."
+        )
+
+
 def confirm(
     request: ConfirmRequest,
     storage_url: str,
@@ -83,7 +98,8 @@ def confirm(
     progress: Progress | None = None,
     stage: Stage = lambda _: None,
 ) -> tuple[Confirmation, TuneError | None]:
-    """Begins or resumes the confirmation of a study, works on it until it is done, evaluates on the test set.
+    """Begins or resumes the confirmation of a study, works on it until it is done, evaluates networks on the
+    test set.
 
     `tell` is told what will be done, `stage` what is done now. Returns what is known at the end, and the
     refusal, if any, with which the command has to end: the ranking stands also where the weights for the look
@@ -93,7 +109,8 @@ def confirm(
     continues), TuneError where there is nothing to confirm or run after run fails.
     """
     check_request(request)
-    refuse_foreign(storage_url, request.study)
+    if (known := refuse_foreign(storage_url, request.study)) is not None:
+        _refuse_for_networks(request, known.spec)
     stage(OPENING)
     with open_storage(storage_url, create=False, retry_s=RETRY_S) as storage:
         keep_to_one_host(storage)
@@ -101,14 +118,13 @@ def confirm(
         _, record = find(storage, request.study)
         trials = reader_of(storage, record).all()
         candidates = _candidates(trials, record, request.top)
-        source = task_named(record.spec.task).source
-        stage(CHECKING.format(source.title))
-        dataset = fetch_data(source, progress=progress)
-        study, own = _begin(storage, record, request, dataset)
+        _make_ready(record, progress, stage)
+        study, own = _begin(storage, record, request)
         own = _queue(storage, study, own, trials, candidates, request.seeds)
         found = stand(storage, own.name)
         if found.finished:
-            stage("evaluating on the test set, unless that was done")
+            if isinstance(record.spec, NetworkSpec):
+                stage("evaluating on the test set, unless that was done")
         else:
             tell(_plan(found))
             stage(WORKERS)
@@ -128,55 +144,46 @@ def _candidates(trials: Sequence[TrialRecord], record: StudyRecord, top: int) ->
         )
     leaders = racing.leaders(trials, top)
     if not leaders:
+        task = f"--task {record.spec.task} " if isinstance(record.spec, NetworkSpec) else ""
         raise TuneError(
             f"There is nothing to confirm in {record.name} yet: no trial but references is finished. "
-            f"`tune run --task {record.spec.task} --study {shlex.quote(record.name)}` continues."
+            f"`tune run {task}--study {shlex.quote(record.name)}` continues."
         )
     return [trial.number for trial in (*leaders, *racing.references(trials))]
 
 
-def _begin(
-    storage: Storage, search: StudyRecord, request: ConfirmRequest, dataset: Provenance
-) -> tuple[Study, StudyRecord]:
+def _make_ready(search: StudyRecord, progress: Progress | None, stage: Stage) -> None:
+    """Brings to this machine what the runs need.
+
+    Raises AbsentHere where it lacks the task or the objective, ConfigError for other files than the search's.
+    """
+    spec = search.spec
+    if isinstance(spec, DeclaredSpec):
+        objective_named(spec.objective).make_ready(spec, stage)
+        return
+    source = task_named(spec.task).source
+    stage(CHECKING.format(source.title))
+    same_data(search, fetch_data(source, progress=progress))
+
+
+def _begin(storage: Storage, search: StudyRecord, request: ConfirmRequest) -> tuple[Study, StudyRecord]:
     """The study that confirms `search`, new where there is none with the budget and width asked for.
 
-    Raises ConfigError for other files than the search's, and where another study has the name.
+    Raises ConfigError where another study has the name.
     """
-    same_data(search, dataset)
     every = confirmations(storage, search)
-    fitting = [
-        record
-        for record in every
-        if request.epochs in (None, record.spec.epochs)
-        and request.widen in (None, record.spec.widen)
-        and request.precision in (None, record.spec.precision)
-    ]
+    fitting = [record for record in every if _fits(request, record.spec)]
     if fitting:
         study = Study.find(storage, fitting[-1].name)
         assert study is not None, "it was listed a moment ago"
         return study, fitting[-1]
-    epochs = request.epochs or (every[-1].spec.epochs if every else CONFIRM_FACTOR * search.spec.epochs)
-    widen = request.widen or (every[-1].spec.widen if every else 1.0)
-    precision = request.precision or (every[-1].spec.precision if every else search.spec.precision)
-    name = (
-        f"{search.name}{SUFFIX}"
-        + (f"-{epochs:g}" if every else "")
-        + (f"-x{widen:g}" if widen > 1 else "")
-        + (f"-{precision}" if precision != search.spec.precision else "")
-    )
-    task = task_named(search.spec.task)
-    wanted = replace(
-        search.spec,
-        epochs=epochs,
-        sampler="random",  # it has nothing to draw: the settings of every run are given
-        pruner="none",
-        references=(),
-        confirms=search.name,
-        widen=widen,
-        precision=precision,
-        compositions=task.compositions,
-        validation_pictures=task.validation_images(compositions=task.compositions),
-    )
+    name, wanted = f"{search.name}{SUFFIX}", _wanted(search, every, request)
+    if isinstance(search.spec, NetworkSpec) and isinstance(wanted, NetworkSpec):
+        name += (
+            (f"-{wanted.epochs:g}" if every else "")
+            + (f"-x{wanted.widen:g}" if wanted.widen > 1 else "")
+            + (f"-{wanted.precision}" if wanted.precision != search.spec.precision else "")
+        )
     study = Study.create(storage, name, wanted, 0) or Study.find(storage, name)
     record = None if study is None else storage.store.study(study.study_id)
     if record is not None and record.created < search.created and record.spec.confirms == search.name:
@@ -186,10 +193,38 @@ def _begin(
         )
     if study is None or record is None or record.spec != wanted:
         raise ConfigError(
-            f"There is a study {name} that does not confirm {search.name} with {epochs:g} epochs; "
+            f"There is a study {name} that does not confirm {search.name} with {of_length(wanted)}; "
             "`tune studies` shows what it is."
         )
     return study, replace(record, name=name)
+
+
+def _fits(request: ConfirmRequest, spec: StudySpec) -> bool:
+    """Whether a confirmation with this spec has what was asked for."""
+    return not isinstance(spec, NetworkSpec) or (
+        request.epochs in (None, spec.epochs)
+        and request.widen in (None, spec.widen)
+        and request.precision in (None, spec.precision)
+    )
+
+
+def _wanted(search: StudyRecord, every: Sequence[StudyRecord], request: ConfirmRequest) -> StudySpec:
+    """The spec of a new confirmation of a study that has been confirmed in `every` one, the oldest first."""
+    # It has nothing to draw: the settings of every run are given.
+    spec = replace(search.spec, sampler="random", pruner="none", references=(), confirms=search.name)
+    if not isinstance(spec, NetworkSpec):
+        return spec
+    last = every[-1].spec if every else None
+    assert last is None or isinstance(last, NetworkSpec), "a confirmation trains what the search trained"
+    task = task_named(spec.task)
+    return replace(
+        spec,
+        epochs=request.epochs or (last.epochs if last else CONFIRM_FACTOR * spec.epochs),
+        widen=request.widen or (last.widen if last else 1.0),
+        precision=request.precision or (last.precision if last else spec.precision),
+        compositions=task.compositions,
+        validation_pictures=task.validation_images(compositions=task.compositions),
+    )
 
 
 def _queue(
@@ -211,13 +246,18 @@ def _queue(
         for number in everybody:
             run, trial = Confirming(candidate=number, seed=seed), by_number.get(number)
             if run not in there and trial is not None:  # an earlier candidate's rows may have been edited
-                settings = widened(trial.settings, 1 if trial.reference else record.spec.widen)
+                settings = widened(trial.settings, 1 if trial.reference else _widen(record.spec))
                 study.queue_confirming(run, settings, reference=trial.reference)
     # Another command may ask for more at this very moment: the last writer has counted everything.
     target = -1
     while target != (now := len(_asked(study)) + _finished_in_vain(study)):
         storage.store.set_target(study.study_id, target := now)
     return replace(record, target_trials=target)
+
+
+def _widen(spec: StudySpec) -> float:
+    """Factor of the leaders' channels and units."""
+    return spec.widen if isinstance(spec, NetworkSpec) else 1.0
 
 
 def _asked(study: Study) -> set[Confirming]:
@@ -239,8 +279,8 @@ def _plan(found: standing.Stand) -> str:
     ]
     told = (
         f"Confirming {', '.join(names)} of {found.searched.name}"
-        f"{words.widened(found.confirming.spec.widen, 'the leaders')}: {len(runs)} runs of "
-        f"{found.confirming.spec.epochs:g} epochs on {len({run.seed for run in runs})} seeds, in the study "
+        f"{words.widened(_widen(found.confirming.spec), 'the leaders')}: {len(runs)} runs of "
+        f"{of_length(found.confirming.spec)} on {len({run.seed for run in runs})} seeds, in the study "
         f"{found.confirming.name}."
     )
     counts = found.searched_counts or count(found.trials)

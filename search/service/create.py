@@ -5,13 +5,15 @@ search.service.check says whether a request is valid.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from search.errors import ConfigError, UsageError
 from search.optuna_db.storage import Storage
-from search.records import StudyRecord, StudySpec
+from search.records import NetworkSpec, StudyRecord, StudySpec
+from search.report.words import listed
 from search.service.look import find
 from search.space.defaults import NORM_IMAGES, default_space, families_of
 from search.space.file import read_space, space_entries
@@ -45,7 +47,7 @@ class RunRequest:
     """What `tune run` is asked. None means: not said, so an existing study decides, else the default."""
 
     task: str | None = None
-    """there is no default for a new study"""
+    """of the networks; there is no default for a new study"""
     trials: int | None = None
     """trials that shall be finished in all"""
     study: str | None = None
@@ -66,12 +68,36 @@ class RunRequest:
         return (self.task or "") if self.study is None else self.study
 
 
-def create_or_resume(storage: Storage, request: RunRequest, dataset: Provenance) -> tuple[Study, StudyRecord]:
+def networks_only(request: RunRequest, spec: StudySpec) -> Iterator[str]:
+    """The sentence that refuses what was asked of a study which trains no networks."""
+    given = {
+        "--task": request.task,
+        "--epochs": request.epochs,
+        "--model": request.model,
+        "--space": request.space,
+        "--precision": request.precision,
+    }
+    flags = [flag for flag, value in given.items() if value is not None]
+    if flags and not isinstance(spec, NetworkSpec):
+        one = len(flags) == 1
+        yield (
+            f"{listed(flags)} {'is' if one else 'are'} for networks, and the study {request.name} is of the "
+            f"objective {spec.objective}: leave {'it' if one else 'them'} out, or give --study another name."
+        )
+
+
+def create_or_resume(
+    storage: Storage, request: RunRequest, dataset: Provenance | None
+) -> tuple[Study, StudyRecord]:
     """The study that is asked for, new with its references queued, or as it is with the new target.
+
+    dataset: the one on this machine that the task of the request needs; None where it has no task.
 
     Raises ConfigError where a study of that name exists and means something else, or is not tune's.
     """
     if find_id(storage.trials, request.name) is None:
+        if dataset is None:
+            raise UsageError(f"The study {request.name} in {storage.name} was deleted a moment ago.")
         _create(storage, request, dataset)
     study, record = find(storage, request.name)
     if record.spec.confirms is not None:
@@ -95,9 +121,9 @@ def _create(storage: Storage, request: RunRequest, dataset: Provenance) -> None:
     Study.create(storage, request.name, spec, target, references=task.references)
 
 
-def _new_spec(request: RunRequest, task: Task, dataset: Provenance) -> StudySpec:
+def _new_spec(request: RunRequest, task: Task, dataset: Provenance) -> NetworkSpec:
     epochs = request.epochs or task.epochs
-    return StudySpec(
+    return NetworkSpec(
         task=task.name,
         space=space_entries(space_of(request)),
         epochs=epochs,
@@ -120,20 +146,35 @@ def space_of(request: RunRequest) -> Space:
     return read_space(request.space, families) if request.space else default_space(families)
 
 
-def _refuse_conflicts(request: RunRequest, spec: StudySpec, dataset: Provenance) -> None:
-    """Raises ConfigError naming everything in which the request differs from the study as it is."""
+def _refuse_conflicts(request: RunRequest, spec: StudySpec, dataset: Provenance | None) -> None:
+    """Raises ConfigError naming everything in which the request differs from the study as it is, UsageError
+    for what its objective does not have."""
+    for refusal in networks_only(request, spec):
+        raise UsageError(refusal)
+    pairs: list[tuple[str, object, object]] = [
+        ("seed", request.seed, spec.seed),
+        ("sampler", request.sampler, spec.sampler),
+        ("pruner", request.pruner, spec.pruner),
+    ]
+    if isinstance(spec, NetworkSpec):
+        of_networks = [("task", request.task, spec.task), ("epochs", request.epochs, spec.epochs)]
+        pairs = [*of_networks, *pairs, ("precision", request.precision, spec.precision)]
     differences = [
         f"--{flag} {asked} (the study has {had})"
-        for flag, asked, had in (
-            ("task", request.task, spec.task),
-            ("epochs", request.epochs, spec.epochs),
-            ("seed", request.seed, spec.seed),
-            ("sampler", request.sampler, spec.sampler),
-            ("pruner", request.pruner, spec.pruner),
-            ("precision", request.precision, spec.precision),
-        )
+        for flag, asked, had in pairs
         if asked is not None and asked != had
     ]
+    if isinstance(spec, NetworkSpec):
+        differences += _differences(request, spec, dataset)
+    if differences:
+        raise ConfigError(
+            f"The study {request.name} exists and differs from this request: {'; '.join(differences)}. "
+            "Give --study another name for a new search, or leave the options out to continue with this one."
+        )
+
+
+def _differences(request: RunRequest, spec: NetworkSpec, dataset: Provenance | None) -> Iterator[str]:
+    """Of the search space and the data."""
     if request.model is not None or request.space is not None:
         asked_space = space_entries(space_of(request))
         changed = sorted(
@@ -142,14 +183,9 @@ def _refuse_conflicts(request: RunRequest, spec: StudySpec, dataset: Provenance)
             if asked_space.get(name, _ABSENT) != spec.space.get(name, _ABSENT)
         )
         if changed:
-            differences.append(f"another search space (it differs in {', '.join(changed)})")
-    if dict(spec.checksums) != dict(dataset.checksums):
-        differences.append(f"other {task_named(spec.task).source.title} files")
-    if differences:
-        raise ConfigError(
-            f"The study {request.name} exists and differs from this request: {'; '.join(differences)}. "
-            "Give --study another name for a new search, or leave the options out to continue with this one."
-        )
+            yield f"another search space (it differs in {', '.join(changed)})"
+    if dataset is not None and dict(spec.checksums) != dict(dataset.checksums):
+        yield f"other {task_named(spec.task).source.title} files"
 
 
 _ABSENT = object()

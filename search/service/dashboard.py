@@ -14,11 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.analysis.intervals import measurements
-from search.analysis.ranking import best_point
+from search.analysis.ranking import best_report
 from search.analysis.timeline import timeline
 from search.errors import TuneError
 from search.optuna_db.storage import open_storage
-from search.records import CheckpointRecord, Counts, Point, State, StudyRecord, TrialRecord
+from search.records import (
+    CheckpointRecord,
+    Counts,
+    NetworkSpec,
+    Report,
+    State,
+    StudyRecord,
+    StudySpec,
+    TrialRecord,
+    Value,
+)
 from search.report import dashboard_notes
 from search.report.side_by_side import comparison_figures
 from search.serve.server import THREADS, Server
@@ -104,23 +114,29 @@ def _trial_notes(
     record: StudyRecord,
     ranked: Sequence[CheckpointRecord],
     trials: Mapping[int, TrialRecord],
-    curves: Mapping[int, Sequence[Point]],
+    curves: Mapping[int, Sequence[Report]],
     *,
     measurements: int,
 ) -> dict[int, str]:
     """The notes of trials with kept weights, by trial. ranked: complete trials first, best first."""
-    number_input = takes_number(record.spec.task)
     notes = {}
     for rank, each in enumerate(ranked, start=1):
         trial = trials[each.trial_id]
-        point = next((p for p in curves[each.trial_id] if p.images == each.images), None)
-        if point is not None:
-            settings = shown_settings(trial.settings, number_input=number_input)
+        report = next((report for report in curves[each.trial_id] if report.step == each.step), None)
+        if report is not None:
+            settings = _settings(trial, record.spec)
             place = rank if trial.state is State.COMPLETE else None
             notes[each.trial_id] = dashboard_notes.trial_card(
-                place, record, point, each, settings, measurements=measurements
+                place, record, report, each, settings, measurements=measurements
             )
     return notes
+
+
+def _settings(trial: TrialRecord, spec: StudySpec) -> Mapping[str, Value]:
+    """Those that do anything in the study."""
+    if not isinstance(spec, NetworkSpec):
+        return trial.settings
+    return shown_settings(trial.settings, number_input=takes_number(spec.task))
 
 
 class Showing:
@@ -177,16 +193,15 @@ class Showing:
         kept = store.checkpoints(record.study_id)
         # Weights of other programs' trials, and of trials that cannot be used, are not shown.
         leaders = {trial.trial_id: trial for trial in reader.of([each.trial_id for each in kept])}
-        curves = store.curves({*leaders, *([best.trial_id] if best else [])})
-        number_input = takes_number(record.spec.task)
+        curves = store.curves({*leaders, *([best.trial_id] if best else [])}, record.spec.metric)
         note = dashboard_notes.study_card(
             record,
             view.counts,
             line,
             view.ranking,
-            best_point(curves.get(best.trial_id, ())) if best else None,
+            best_report(curves.get(best.trial_id, ())) if best else None,
             view.gains,
-            shown_settings(best.settings, number_input=number_input) if best else {},
+            _settings(best, record.spec) if best else {},
             measurements=tried,
         )
         # Complete ones first: what was pruned is not ranked against a longer training.
@@ -195,11 +210,12 @@ class Showing:
             key=lambda each: leaders[each.trial_id].state is not State.COMPLETE,
         )
         by_name = {f"trial {leaders[each.trial_id].number}": curves[each.trial_id] for each in ranked}
-        named = [(record.name, line)]
+        named, spec = [(record.name, line)], record.spec
+        by_steps = "images" if isinstance(spec, NetworkSpec) else "steps"
         figures = {
-            "best-so-far-by-time": partial(comparison_figures.best_by_time, named),
-            "best-so-far-by-images": partial(comparison_figures.best_by_images, named),
-            "curves-of-the-leaders": partial(comparison_figures.curves, by_name),
+            "best-so-far-by-time": partial(comparison_figures.best_by_time, named, spec),
+            f"best-so-far-by-{by_steps}": partial(comparison_figures.best_by_steps, named, spec),
+            "curves-of-the-leaders": partial(comparison_figures.curves, by_name, spec),
         }
         weights = BestWeights.of(self._reading.location, record, store)
         return Shown(

@@ -14,12 +14,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from search.analysis.pace import Snapshot
+from search.analysis.ranking import score_of
 from search.errors import Interrupted, TryAgain, TuneError
 from search.machine import is_here
 from search.optuna_db.orphans import free_slots
 from search.optuna_db.storage import Storage
-from search.records import Failure, StudyRecord
-from search.report.words import count, percent
+from search.records import Failure, NetworkSpec, StudyRecord
+from search.report.words import count, scored
 from search.service.other_hosts import OtherHosts
 from search.service.watched import Reason, RunResult, Watched, workers_at
 from search.study.study import Study
@@ -47,7 +48,7 @@ class End(StrEnum):
     GAVE_UP = "a worker ended for a reason that a new one would meet again"
     STUDY_DONE = "all trials are finished, or every configuration was tried"
     TIMEOUT = "the time limit of the run"
-    TARGET = "a complete trial has the accuracy asked for"
+    TARGET = "a complete trial has the value asked for"
 
 
 def drive(
@@ -106,11 +107,12 @@ def _config(
     from search.worker.best_weights import place_for_new_weights
     from search.worker.process import WorkerConfig
 
+    spec = record.spec
     return WorkerConfig(
         storage_url=storage.url,
         storage_file=storage.file_id,
         study=study.name,
-        dataset=task_named(record.spec.task).dataset,
+        dataset=task_named(spec.task).dataset if isinstance(spec, NetworkSpec) else None,
         artifact_root=storage.location.artifacts,
         new_weights_in=place_for_new_weights(storage.location),
         options=options,
@@ -236,7 +238,7 @@ def why_it_ended(
     """Why a run ended well; None where trials are missing and the reason is unknown.
 
     end: why it stopped looking after its workers. last: the study after the last worker. workers_done:
-    whether every worker had ended well by then. reached: whether a complete trial has this accuracy.
+    whether every worker had ended well by then. reached: whether a complete trial has this value.
     """
     whole = last.counts.finished >= last.target_trials
     early = workers_done and not whole
@@ -292,12 +294,14 @@ def _so_far(seen: Snapshot, interrupted: int, confirms: str | None) -> str:
     if interrupted:
         were = "was interrupted and is" if interrupted == 1 else "were interrupted and are"
         words.append(f"{count(interrupted, 'trial')} {were} queued again.")
-    best, reference = seen.best, seen.reference
+    best, reference, metric = seen.best, seen.reference, seen.spec.metric
     if confirms is None:
-        if reference is not None and (best is None or (reference.value or 0.0) > (best.value or 0.0)):
-            words.append(f"The reference {reference.reference} leads with {percent(reference.value)}.")
+        if reference is not None and (best is None or score_of(reference) > score_of(best)):
+            leads = scored(reference.score, metric)
+            words.append(f"The reference {reference.reference} leads with {leads}.")
         if best is not None:
-            words.append(f"Best of the search so far is trial {best.number} with {percent(best.value)}.")
+            so_far = scored(best.score, metric)
+            words.append(f"Best of the search so far is trial {best.number} with {so_far}.")
     return "".join(f" {sentence}" for sentence in words)
 
 

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 from search.analysis.confirmation import Confirmation
 from search.analysis.two_way import Intervals
 from search.errors import ConfigError, TuneError, UsageError
-from search.records import CheckpointRecord, ExportRecord, Scores, State, TestEvaluation
+from search.records import CheckpointRecord, ExportRecord, NetworkSpec, Scores, State, TestEvaluation
 from search.report.model_card import CardFacts, LayerRow, Setting, card
 from search.report.words import better, count, percent
-from search.seeds import derive
+from search.seeds import derive, training_seed
 from search.serve.folder import CARD, CONFIG_FORMAT, ONNX, foreign, is_export, write_manifest
 from search.serve.whole import whole_folder
 from search.service.data import fetch_data, load_data
-from search.service.look import FoundTrial, best, found_trial
+from search.service.look import FoundTrial, best, found_trial, refuse_foreign
 from search.service.read_confirmation import SPLITS, confirmation, intervals_of
 from search.space.defaults import BY_NAME, shown_settings
 from search.study.reading import open_reading
@@ -69,6 +69,8 @@ class _Chosen:
     """The trial whose weights leave the house, and why."""
 
     found: FoundTrial
+    spec: NetworkSpec
+    """of its study"""
     checkpoint: CheckpointRecord
     test_evaluations: tuple[TestEvaluation, ...]
     """of these very weights"""
@@ -94,10 +96,12 @@ def export(
     on how far it is. Each format is loaded again and compared with the network; where one differs, or where
     anything else fails, there is no folder (or the one that was there before).
 
-    Raises UsageError for an invalid request, ConfigError where libraries are missing, TuneError where the
-    trial has no sound weights or a format is not exact.
+    Raises UsageError for an invalid request or a study that trains no networks, ConfigError where libraries
+    are missing, TuneError where the trial has no sound weights or a format is not exact.
     """
-    _refuse(out, force)
+    _refuse_place(out, force)
+    _refuse_other_objectives(storage_url, name)
+    _refuse_without_libraries()
     chosen = _choose(storage_url, name, trial, tell)
     from models.export import Inexact
 
@@ -123,12 +127,27 @@ def _unfinished(error: OSError) -> TuneError:
     return TuneError(f"Nothing was exported: {error}. Mend that and give the command again.")
 
 
-def _refuse(out: Path, force: bool) -> None:
-    """Whatever can be refused before anything is read."""
+def _refuse_place(out: Path, force: bool) -> None:
+    """Raises UsageError where no export may be put: before anything is read."""
     try:
-        _refuse_place(out, force)
+        _refuse_contents(out, force)
     except OSError as error:
         raise UsageError(f"--out {out} cannot be written: {error.strerror or error}.") from error
+
+
+def _refuse_other_objectives(storage_url: str, name: str) -> None:
+    """Raises UsageError where the trials of the study train no networks, and as `refuse_foreign` does."""
+    record = refuse_foreign(storage_url, name)
+    if record is not None and not isinstance(record.spec, NetworkSpec):
+        raise UsageError(
+            f"The study {name} trains no networks of tune's (its objective is {record.spec.objective}), and "
+            f"`tune export` writes only those; `tune trials {quote(name)} --json` has the settings of every "
+            "trial."
+        )
+
+
+def _refuse_without_libraries() -> None:
+    """Raises ConfigError where what an export takes is not installed."""
     from models.export import missing_libraries
 
     if missing := missing_libraries():
@@ -139,7 +158,7 @@ def _refuse(out: Path, force: bool) -> None:
         )
 
 
-def _refuse_place(out: Path, force: bool) -> None:
+def _refuse_contents(out: Path, force: bool) -> None:
     """Raises UsageError where no export may be put, OSError where it cannot be looked at."""
     if out.is_dir() and not out.is_symlink():
         if any(out.iterdir()):
@@ -171,11 +190,14 @@ def _choose(storage_url: str, name: str, number: int | None, tell: Callable[[str
                 tell(f"{found_out.confirmed_in} has chosen no run: this is the search's own best.")
             found_out, number = None, _best_so_far(storage_url, name, tell)
     found = found_trial(storage_url, study, number)
+    spec = found.record.spec
+    assert isinstance(spec, NetworkSpec), "no other study is exported"
     checkpoint = _checkpoint(storage_url, found)
     with open_reading(storage_url) as storage:
         test_evaluations = storage.store.test_evaluations([found.record.study_id])
     return _Chosen(
         found=found,
+        spec=spec,
         checkpoint=checkpoint,
         test_evaluations=tuple(
             evaluation for evaluation in test_evaluations if evaluation.trial_id == found.trial.trial_id
@@ -195,7 +217,7 @@ def _say_whose(found_out: Confirmation, tell: Callable[[str], None]) -> None:
     assert chosen is not None, "its best run is exported"
     for each in found_out.candidates:
         if each.reference is not None and each.runs and each.mean >= chosen.mean:
-            run = max(each.runs, key=lambda run: run.value)
+            run = max(each.runs, key=lambda run: run.score)
             tell(
                 f"The reference {each.reference} has a higher mean in {found_out.confirmed_in} than every "
                 f"candidate, {percent(each.mean)}; `tune export {quote(found_out.confirmed_in)} "
@@ -234,7 +256,7 @@ def _checkpoint(storage_url: str, found: FoundTrial) -> CheckpointRecord:
     with open_reading(storage_url) as storage:
         kept = {each.trial_id: each for each in storage.store.checkpoints(found.record.study_id)}
     checkpoint = kept.get(trial.trial_id)
-    if checkpoint is None or all(point.images != checkpoint.images for point in found.curve):
+    if checkpoint is None or all(report.step != checkpoint.step for report in found.curve):
         raise UsageError(
             f"{called} has no weights: only the {KEEP} best trials keep theirs; {_how_to_retrain(found)}."
         )
@@ -291,7 +313,7 @@ def _fill(
     from models.export import BATCH_SIZES, TOLERANCE, write_all
 
     found = chosen.found
-    record, trial, task = found.record, found.trial, task_named(found.record.spec.task)
+    record, trial, task = found.record, found.trial, task_named(chosen.spec.task)
     network = _load(storage_url, chosen)
     tell(f"Trial {trial.number} of {record.name}: writing each format, loading it again, comparing …")
     about = {"format": CONFIG_FORMAT, "task": task.name, "title": task.title, "digit_rows": task.digit_rows}
@@ -335,7 +357,7 @@ def _quantize(
     progress: Progress | None,
 ) -> Quantized:
     from models.quantize import INT8
-    from search.worker.exported import smaller, validate
+    from search.objectives.network.exported import smaller, validate
 
     fetch_data(task.source, progress=progress)
     dataset = load_data(task.source)
@@ -360,20 +382,20 @@ def _facts(
     made: datetime.datetime,
 ) -> CardFacts:
     from models.export import BATCH_SIZES, TOLERANCE
-    from search.worker.spec import training_seed
 
     found = chosen.found
     record, trial = found.record, found.trial
-    # A trial that was pruned may have come to a better point than the last one whose weights were kept.
-    point = next(point for point in found.curve if point.images == chosen.checkpoint.images)
+    # A trial that was pruned may have come to a better report than the last one whose weights were kept.
+    report = next(report for report in found.curve if report.step == chosen.checkpoint.step)
     seed = training_seed(record.spec.seed, origin=found.origin, confirming=trial.confirming)
     return CardFacts(
         title=task.title,
         dataset=task.source.title,
         scope=task.source.scope,
         study=record,
+        spec=chosen.spec,
         trial=trial,
-        point=point,
+        report=report,
         curve=tuple(found.curve),
         heads=tuple((head.name, head.classes) for head in task.heads),
         image=task.image_shape,

@@ -8,11 +8,20 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from search.analysis.ranking import Gain, Ranking, best_point, gains, origin, winner
+from search.analysis.ranking import Gain, Ranking, best_report, gains, origin, winner
 from search.errors import ConfigError, TuneError, UsageError, did_you_mean
-from search.records import CheckpointRecord, Counts, ForeignTrial, Point, StudyRecord, TrialRecord, Worker
-from search.report.words import percent
-from search.space.file import space_of_entries
+from search.records import (
+    CheckpointRecord,
+    Counts,
+    ForeignTrial,
+    NetworkSpec,
+    Report,
+    StudyRecord,
+    TrialRecord,
+    Worker,
+)
+from search.report.words import scored
+from search.space.spec import space_of_spec
 from search.study.grid import is_discrete, is_exhausted
 from search.study.reading import Reading, TrialReader, find_id, open_reading
 from tune.space import Space
@@ -48,22 +57,20 @@ def find(storage: Storage, name: str) -> tuple[Study, StudyRecord]:
     return study, record
 
 
-def refuse_foreign(storage_url: str, name: str) -> None:
+def refuse_foreign(storage_url: str, name: str) -> StudyRecord | None:
     """Raises ConfigError where there is a study of that name that tune did not make, before anything is
-    opened to write. Whatever else is wrong with the storage is found when it is opened then."""
+    opened to write; else returns the study, if there is one. Whatever else is wrong with the storage is found
+    when it is opened then."""
     try:
         storage = open_reading(storage_url)
     except ConfigError:
-        return
+        return None
     with storage:
         study_id = find_id(storage.trials, name)
-        if study_id is not None and _is_foreign(storage, study_id):
+        record = None if study_id is None else storage.store.study(study_id)
+        if study_id is not None and (record is None or study_id not in storage.trials.signed()):
             raise _foreign(storage, name)
-
-
-def _is_foreign(storage: Reading | Storage, study_id: int) -> bool:
-    """Whether tune did not make the study with that id."""
-    return storage.store.study(study_id) is None or study_id not in storage.trials.signed()
+        return None if record is None else replace(record, name=name)
 
 
 def _foreign(storage: Reading | Storage, name: str) -> ConfigError:
@@ -90,11 +97,14 @@ def record_of(storage: Reading | Storage, name: str) -> StudyRecord:
         raise _foreign(storage, name)
     record = replace(record, name=name)
     space_of(record)
-    if not storage.trials.is_maximized(study_id):
+    metric = record.spec.metric
+    if storage.trials.direction(study_id) is not metric.direction:
         _log.warning(
-            "Another program changed the direction of the study %s: tune still maximizes its accuracy, "
+            "Another program changed the direction of the study %s: tune still %ss its %s, "
             "optuna-dashboard shows it otherwise.",
             name,
+            metric.direction.value,
+            "accuracy" if isinstance(record.spec, NetworkSpec) else metric.title,
         )
     return record
 
@@ -102,7 +112,7 @@ def record_of(storage: Reading | Storage, name: str) -> StudyRecord:
 def space_of(record: StudyRecord) -> Space:
     """The search space of a study. Raises ConfigError for an invalid one."""
     try:
-        return space_of_entries(record.spec.space)
+        return space_of_spec(record.spec)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
             f"The study {record.name} has a search space that tune did not write ({error}): it is damaged, "
@@ -116,6 +126,7 @@ def reader_of(storage: Reading | Storage, record: StudyRecord) -> TrialReader:
         storage.trials,
         record.study_id,
         space_of(record),
+        record.spec.metric,
         store=storage.store,
         say=lambda called, fault: _log.warning("%s of %s is left out: %s.", called, record.name, fault),
     )
@@ -166,13 +177,13 @@ def view_of(storage: Reading, record: StudyRecord) -> StudyView:
     rivals = {each.number: each for each in (*([best] if best else []), *reader.references())}
     trials = [rivals[number] for number in sorted(rivals)]
     counts, space = reader.counts(), space_of(record)
-    if counts.finished < record.target_trials and is_discrete(space, record.spec.task):
+    if counts.finished < record.target_trials and is_discrete(space, record.spec):
         record = replace(record, exhausted=is_exhausted(record.spec, space, reader.all()))
     return StudyView(
         record=record,
         counts=counts,
         ranking=winner(trials),
-        gains=tuple(gains(trials)),
+        gains=tuple(gains(trials, record.spec.metric)),
     )
 
 
@@ -215,11 +226,11 @@ class Best:
     """The winner of a study, its best searched trial, and what it was measured at."""
 
     view: StudyView
-    images: int
-    """training images seen by all trials of the study together"""
+    steps: int
+    """of all trials of the study together, in its unit: training images, say"""
     trial: TrialRecord
-    point: Point
-    """of its curve, where its validation score is highest"""
+    report: Report
+    """the one with its highest score"""
     worker: Worker | None
     """where it was trained"""
 
@@ -240,21 +251,22 @@ def best_in(storage: Reading, name: str) -> Best:
         which, beside = "trial", ""
         if reference is not None:
             which = "searched trial"
-            beside = f" (the reference {reference.reference} has {percent(reference.value)})"
+            has = scored(reference.score, record.spec.metric)
+            beside = f" (the reference {reference.reference} has {has})"
         raise TuneError(
             f"The study {name} has no complete {which} yet{beside}; "
             f"`tune run` or `tune worker {shlex.quote(name)}` continues."
         )
-    point = best_point(storage.store.curve(trial.trial_id))
-    if point is None:
+    report = best_report(storage.store.curve(trial.trial_id, record.spec.metric))
+    if report is None:
         raise TuneError(f"Trial {trial.number} of {name} was changed a moment ago; give the command again.")
     claim = storage.store.claim_of(record.study_id, trial.trial_id)
     workers = storage.store.workers(record.study_id)
     return Best(
         view=found,
-        images=reader.images(),
+        steps=reader.steps(),
         trial=trial,
-        point=point,
+        report=report,
         worker=None if claim is None else workers.get(claim.worker_id),
     )
 
@@ -265,7 +277,7 @@ class FoundTrial:
 
     record: StudyRecord
     trial: TrialRecord
-    curve: list[Point]
+    curve: list[Report]
     origin: int
     """number of the trial that the settings were first given to; its seed is shared by all that repeat it"""
     worker: Worker | None
@@ -303,7 +315,7 @@ def found_trial(storage_url: str, name: str, number: int) -> FoundTrial:
         return FoundTrial(
             record=record,
             trial=trial,
-            curve=storage.store.curve(trial.trial_id),
+            curve=storage.store.curve(trial.trial_id, record.spec.metric),
             origin=first,
             worker=worker,
             precision=precision_of(trial, worker, workers),
@@ -318,7 +330,7 @@ class WholeStudy:
     trials: list[TrialRecord]
     """by number"""
     counts: Counts
-    curves: Mapping[int, list[Point]]
+    curves: Mapping[int, list[Report]]
     """by trial id; trials without a report are left out"""
     seconds: Mapping[int, float]
     """by trial id, how long it has trained"""
@@ -337,7 +349,7 @@ def whole_study(storage_url: str, name: str) -> WholeStudy:
         reader, store = reader_of(storage, record), storage.store
         trials = reader.all()
         record = replace(record, exhausted=is_exhausted(record.spec, space_of(record), trials))
-        curves = store.curves([trial.trial_id for trial in trials])
+        curves = store.curves([trial.trial_id for trial in trials], record.spec.metric)
         return WholeStudy(
             record=record,
             trials=trials,

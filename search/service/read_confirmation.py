@@ -10,7 +10,7 @@ from search.analysis import standing, two_way
 from search.analysis.confirmation import Confirmation
 from search.analysis.two_way import Digits, Intervals
 from search.errors import ConfigError
-from search.records import Answers, State, StudyRecord, TestEvaluation
+from search.records import Answers, NetworkSpec, State, StudyRecord, TestEvaluation
 from search.service.look import reader_of, record_of, space_of
 from search.study.grid import is_exhausted
 from search.study.reading import Reading, open_reading
@@ -63,7 +63,7 @@ def stand(storage: Reading | Storage, name: str, *, answers: bool = True) -> sta
     complete = [run.trial_id for run in runs if run.state is State.COMPLETE]
     family = [searched, *confirmations(storage, searched)]
     test_evaluations = storage.store.test_evaluations([record.study_id for record in family])
-    none = _Answers(by_trial={}, digits=None)
+    spec, none = searched.spec, _Answers(by_trial={}, digits=None)
     validation, on_test = (
         _answers(storage, confirming, complete, test_evaluations) if answers else (none, none)
     )
@@ -72,13 +72,15 @@ def stand(storage: Reading | Storage, name: str, *, answers: bool = True) -> sta
         trials=trials,
         confirming=confirming,
         runs=runs,
-        curves=storage.store.curves(complete),
+        curves=storage.store.curves(complete, confirming.spec.metric),
         test_evaluations=test_evaluations,
         answers=validation.by_trial,
         digits=validation.digits,
         answers_on_test=on_test.by_trial,
         digits_on_test=on_test.digits,
-        evaluation_counts=storage.store.count_test_evaluations(searched.spec.task),
+        evaluation_counts=(
+            storage.store.count_test_evaluations(spec.task) if isinstance(spec, NetworkSpec) else None
+        ),
         yardstick=frozenset(
             trial.trial_id for record in family for trial in reader_of(storage, record).references()
         ),
@@ -105,14 +107,17 @@ def _answers(
     complete: Sequence[int],
     test_evaluations: Sequence[TestEvaluation],
 ) -> tuple[_Answers, _Answers]:
-    """On validation and on test, as far as they were recorded."""
+    """On validation and on test, as far as they were recorded: of networks."""
+    spec, none = confirming.spec, _Answers(by_trial={}, digits=None)
+    if not isinstance(spec, NetworkSpec):
+        return none, none
     validation = storage.store.answers(complete, SPLITS[0])
     on_test = storage.store.answers([evaluation.trial_id for evaluation in test_evaluations], SPLITS[1])
     if not validation and not on_test:
-        return _Answers(by_trial={}, digits=None), _Answers(by_trial={}, digits=None)
-    task, compositions = task_named(confirming.spec.task), confirming.spec.compositions
+        return none, none
+    task = task_named(spec.task)
     return (
-        _Answers(by_trial=validation, digits=task.validation_digits(compositions=compositions)),
+        _Answers(by_trial=validation, digits=task.validation_digits(compositions=spec.compositions)),
         _Answers(by_trial=on_test, digits=task.test_digits()),
     )
 
@@ -127,14 +132,15 @@ def answers_of(
     storage_url: str, record: StudyRecord, trial_id: int, split: str
 ) -> tuple[Answers, Digits] | None:
     """Of a trial's kept weights, and the digits that they are about; None where they are not known."""
+    spec = record.spec
+    if not isinstance(spec, NetworkSpec):
+        return None
     with open_reading(storage_url) as storage:
         answers = storage.store.answers([trial_id], split).get(trial_id)
     if answers is None:
         return None
-    task = task_named(record.spec.task)
+    task = task_named(spec.task)
     digits: Digits = (
-        task.validation_digits(compositions=record.spec.compositions)
-        if split == SPLITS[0]
-        else task.test_digits()
+        task.validation_digits(compositions=spec.compositions) if split == SPLITS[0] else task.test_digits()
     )
     return (answers, digits) if answers.examples == len(digits) else None

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from search.analysis.ranking import best_point
+from search.analysis.ranking import best_report
 from search.errors import TuneError, UsageError
-from search.records import Answers, CheckpointRecord, Point, TrialRecord, Value, Worker
+from search.records import CheckpointRecord, NetworkSpec, Report, TrialRecord, Value, Worker
 from search.report.words import hardware
 from search.service.data import fetch_data, load_data
 from search.service.look import FoundTrial, found_trial
@@ -21,11 +21,11 @@ from search.tasks import task_named
 
 if TYPE_CHECKING:
     from data.datasets.source import Progress
-    from search.worker.snapshot import Snapshot
-    from search.worker.trial import Step
+    from search.objectives.network.learning import Step
+    from search.objectives.network.open_network import Weights
 
-Watch = Callable[[Point, Point], None]
-"""Told the old point and the new one as soon as that is there."""
+Watch = Callable[[Report, Report], None]
+"""Told the old report and the new one as soon as that is there."""
 
 OF_THE_MACHINE = ("device", "cpu", "threads", "cpu_capability", "torch")
 """What the last bit of a result may depend on, beside precision."""
@@ -46,8 +46,8 @@ class Repeated:
 
     study: str
     trial: TrialRecord
-    before: tuple[Point, ...]
-    retrained: tuple[Point, ...]
+    before: tuple[Report, ...]
+    retrained: tuple[Report, ...]
     seconds: float
     changed: Mapping[str, tuple[Value | None, Value | None]]
     """what differs between the machine then and this one now, by name"""
@@ -55,8 +55,8 @@ class Repeated:
     """the weights that were written; None where that was not asked for, or the curve is another one"""
 
     @property
-    def first_difference(self) -> Point | None:
-        """The first new point that is not the old one to the last bit, its time apart; None: all are."""
+    def first_difference(self) -> Report | None:
+        """The first new report that is not the old one to the last bit, its time apart; None: all are."""
         for before, retrained in zip(self.before, self.retrained, strict=True):
             if replace(before, seconds=0.0) != replace(retrained, seconds=0.0):
                 return retrained
@@ -64,9 +64,9 @@ class Repeated:
 
     @property
     def largest_difference(self) -> float:
-        """Of the validation accuracy at any point."""
+        """Of the validation accuracy at any report."""
         return max(
-            abs(before.validation.accuracy - retrained.validation.accuracy)
+            abs(before.score - retrained.score)
             for before, retrained in zip(self.before, self.retrained, strict=True)
         )
 
@@ -87,18 +87,20 @@ def repeat(
     same bit for bit, so that they are those which the study's numbers are about. tell: is given a sentence
     where the curve will be another one.
 
-    Raises UsageError where there is no such trial, nothing of its curve, nothing to restore, or no way to
-    restore what a GPU trained; ConfigError where this machine's MNIST is not the study's; TuneError where
-    the repetition diverges, the weights cannot be written, or the study was deleted meanwhile.
+    Raises UsageError where the study trains no networks, where there is no such trial, nothing of its curve,
+    nothing to restore, or no way to restore what a GPU trained; ConfigError where this machine's MNIST is not
+    the study's; TuneError where the repetition diverges, the weights cannot be written, or the study was
+    deleted meanwhile.
     """
-    from search.worker.retrain import machine, retrain
+    from search.objectives.network.retrain import machine, retrain
 
     found = found_trial(storage_url, name, number)
+    spec = _spec_of(found)
     _refuse(found, restore=restore)
     if found.worker is not None and found.worker.on_gpu:
         trained = _trained_on_a_gpu(found, found.worker)
         tell(f"{trained}, and is trained on the CPU now: the curve will be another one, if only a little.")
-    source = task_named(found.record.spec.task).source
+    source = task_named(spec.task).source
     fetch_data(source, progress=progress)
     steps = retrain(
         found.record,
@@ -106,12 +108,12 @@ def repeat(
         origin=found.origin,
         worker=found.worker,
         precision=found.precision,
-        rungs=[point.images for point in found.curve],
+        rungs=[report.step for report in found.curve],
         dataset=load_data(source),
     )
     best = _kept_moment(storage_url, found) if restore else None
     began = time.monotonic()
-    retrained, moment, answers = _followed(found, steps, best, watch)
+    retrained, weights = _followed(found, steps, best, watch)
     done = Repeated(
         study=name,
         trial=found.trial,
@@ -120,9 +122,21 @@ def repeat(
         seconds=time.monotonic() - began,
         changed=_changed(found.worker, machine()),
     )
-    if best is None or moment is None or done.first_difference is not None:
+    if best is None or weights is None or done.first_difference is not None:
         return done
-    return replace(done, restored=_restore(storage_url, found, moment, best, answers))
+    about = {"task": spec.task, "precision": found.precision}
+    return replace(done, restored=_restore(storage_url, found, weights, best, about))
+
+
+def _spec_of(found: FoundTrial) -> NetworkSpec:
+    """Of the trial's study. Raises UsageError where that trains no networks."""
+    record = found.record
+    if not isinstance(record.spec, NetworkSpec):
+        raise UsageError(
+            f"The study {record.name} trains no networks of tune's (its objective is "
+            f"{record.spec.objective}), and `tune repeat` trains only those again."
+        )
+    return record.spec
 
 
 def _refuse(found: FoundTrial, *, restore: bool) -> None:
@@ -150,71 +164,62 @@ def _trained_on_a_gpu(found: FoundTrial, worker: Worker) -> str:
 
 
 def _followed(
-    found: FoundTrial, steps: Iterable[Step], best: Point | None, watch: Watch
-) -> tuple[tuple[Point, ...], Snapshot | None, Answers | None]:
-    """The curve of the repetition, and its weights and answers at `best`, a point of the trial's curve."""
+    found: FoundTrial, steps: Iterable[Step], best: Report | None, watch: Watch
+) -> tuple[tuple[Report, ...], Weights | None]:
+    """The curve of the repetition, and its weights at `best`, a report of the trial's curve."""
     from models.training import Diverged
-    from search.worker.snapshot import snapshot_of
+    from search.objectives.network.open_network import Weights
 
-    retrained: list[Point] = []
-    moment = answers = None
+    retrained: list[Report] = []
+    weights = None
     try:
         for before, step in zip(found.curve, steps, strict=True):
-            retrained.append(step.point)
+            retrained.append(step.report)
             if before == best:
-                moment, answers = snapshot_of(step.network), step.answers
-            watch(before, step.point)
+                weights = Weights.of(step.network, step.answers)
+            watch(before, step.report)
     except Diverged as error:
         raise TuneError(
             f"Trial {found.trial.number} of {found.record.name} diverged when it was trained again, which it "
             f"had not before: {error}. Repeat it on a machine like the one that trained it, with the same "
             "torch."
         ) from error
-    return tuple(retrained), moment, answers
+    return tuple(retrained), weights
 
 
-def _kept_moment(storage_url: str, found: FoundTrial) -> Point:
-    """The point of the curve whose weights were kept, or would have been."""
+def _kept_moment(storage_url: str, found: FoundTrial) -> Report:
+    """The report of the curve whose weights were kept, or would have been."""
     with open_reading(storage_url) as storage:
-        kept = {each.trial_id: each.images for each in storage.store.checkpoints(found.record.study_id)}
-    wanted = [point for point in found.curve if point.images == kept.get(found.trial.trial_id)]
-    best = wanted[0] if wanted else best_point(found.curve)
+        kept = {each.trial_id: each.step for each in storage.store.checkpoints(found.record.study_id)}
+    wanted = [report for report in found.curve if report.step == kept.get(found.trial.trial_id)]
+    best = wanted[0] if wanted else best_report(found.curve)
     assert best is not None, "there is a curve"
     return best
 
 
 def _restore(
-    storage_url: str, found: FoundTrial, moment: Snapshot, point: Point, answers: Answers | None
+    storage_url: str, found: FoundTrial, weights: Weights, report: Report, about: Mapping[str, str]
 ) -> Restored:
+    """Keeps the weights of the repetition as those that the trial had at this report."""
     from search.worker.best_weights import BestWeights
     from search.worker.removal import delete_if_orphaned
-    from search.worker.snapshot import keep
 
     record, trial = found.record, found.trial
     with open_reading(storage_url) as storage:
-        weights = BestWeights.of(storage.location, record, storage.store)
+        place = BestWeights.of(storage.location, record, storage.store)
         deleted = TuneError(f"The study {record.name} was deleted meanwhile: no weights were kept.")
-        if delete_if_orphaned(storage, record, weights.artifacts.root):
+        if delete_if_orphaned(storage, record, place.artifacts.root):
             raise deleted
         try:
-            written = keep(
-                weights,
-                moment,
-                task=record.spec.task,
-                number=trial.number,
-                trial_id=trial.trial_id,
-                point=point,
-                precision=found.precision,
-                answers=answers,
-            )
+            written = place.keep(weights, about, number=trial.number, trial_id=trial.trial_id, report=report)
         except LeaseLost:
             written = None
         except OSError as error:
             raise TuneError(f"The weights could not be written: {error}.") from error
         # A folder is written before its record: the study may have been deleted while it was.
-        if delete_if_orphaned(storage, record, weights.artifacts.root) or written is None:
+        if delete_if_orphaned(storage, record, place.artifacts.root) or written is None:
             raise deleted
-        return Restored(checkpoint=written, where=weights.where(written))
+        return Restored(checkpoint=written, where=place.where(written))
 
 
 def _changed(

@@ -13,19 +13,22 @@ from typing import TYPE_CHECKING
 from search.analysis.effects import FAMILY, Setting
 from search.analysis.ranking import origin, so_far
 from search.errors import ConfigError, TuneError
-from search.records import StudyRecord, TrialRecord
+from search.records import NetworkSpec, StudyRecord, StudySpec, TrialRecord
 from search.report.one_study.material import Material
+from search.report.words import label
 from search.service.data import load_data
 from search.service.look import WholeStudy, precision_of, whole_study
 from search.service.output import may_write, write
 from search.service.read_confirmation import answers_of, confirmation
 from search.space.defaults import BY_NAME, FAMILIES, default_space, without_effect
-from search.space.file import space_entries, space_of_entries, space_toml
+from search.space.file import space_entries, space_toml
+from search.space.spec import space_of_spec
 from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.exploration import is_exploration_trial
 from search.study.reading import open_reading
 from search.tasks import same_data, takes_number, task_named
-from tune.space import Choice, Fixed, Float, Int
+from tune.conditions import OneOf, Test
+from tune.space import Choice, Fixed, Float, Int, in_words
 
 if TYPE_CHECKING:  # torch takes a second to import
     from search.analysis.mistakes import Mistakes
@@ -66,6 +69,7 @@ def gather(storage_url: str, name: str) -> Material:
             f"Nothing can be reported of the study {name} yet, no trial has come to a result; "
             f"`tune run` or `tune worker {shlex.quote(name)}` continues."
         )
+    networks = isinstance(spec, NetworkSpec)
     return Material(
         study=record,
         trials=whole.trials,
@@ -74,23 +78,51 @@ def gather(storage_url: str, name: str) -> Material:
         seconds=whole.seconds,
         workers=tuple(whole.workers.values()),
         settings=searched(record),
-        without_effect=without_effect(number_input=takes_number(spec.task)),
+        without_effect=_without_effect(spec),
         at_random=drawn(record, whole.trials),
         budget=EvaluationSchedule.of(spec).total,
-        mistakes=_mistakes(storage_url, whole),
+        mistakes=_mistakes(storage_url, whole, spec) if isinstance(spec, NetworkSpec) else None,
         confirmation=confirmation(storage_url, name),
-        answers=answers_of(storage_url, record, best.trial_id, "validation"),
+        answers=answers_of(storage_url, record, best.trial_id, "validation") if networks else None,
         command=command(record) if spec.confirms is None else _confirming(record, whole.trials),
-        space=space_toml(spec.space),
+        space=space_toml(spec.space) if networks else space_in_words(spec),
         moment=datetime.datetime.now(datetime.UTC),
         version=version("tune"),
     )
 
 
+def _without_effect(spec: StudySpec) -> frozenset[str]:
+    if not isinstance(spec, NetworkSpec):
+        return frozenset()
+    return without_effect(number_input=takes_number(spec.task))
+
+
+def space_in_words(spec: StudySpec) -> str:
+    """A setting a line: `friction: a number from 0.001 to 1, on a logarithmic scale`."""
+    lines = []
+    for name, domain in space_of_spec(spec).domains.items():
+        told = f"{name}: {in_words(domain)}"
+        if isinstance(domain, Int | Float) and domain.log:
+            told += ", on a logarithmic scale"
+        if isinstance(domain, Int) and domain.step != 1:
+            told += f", in steps of {domain.step}"
+        if domain.when:
+            told += f", when {' and '.join(_condition(each, tests) for each, tests in domain.when.items())}"
+        lines.append(told)
+    return "\n".join(lines)
+
+
+def _condition(name: str, conditions: Sequence[Test]) -> str:
+    told = [
+        " or ".join(map(label, each.options)) if isinstance(each, OneOf) else str(each) for each in conditions
+    ]
+    return f"{name} is {' and '.join(told)}"
+
+
 def searched(record: StudyRecord) -> tuple[Setting, ...]:
     """The settings that the study searches, in the order of the space; those without effect left out."""
-    space = space_of_entries(record.spec.space)
-    idle = without_effect(number_input=takes_number(record.spec.task))
+    space, networks = space_of_spec(record.spec), isinstance(record.spec, NetworkSpec)
+    idle = _without_effect(record.spec)
     found = []
     for name, domain in space.domains.items():
         if isinstance(domain, Fixed) or name in idle:
@@ -99,7 +131,7 @@ def searched(record: StudyRecord) -> tuple[Setting, ...]:
         found.append(
             Setting(
                 name=name,
-                meaning=BY_NAME[name].meaning,
+                meaning=BY_NAME[name].meaning if networks else name,
                 ordered=not any(isinstance(option, str | bool) for option in options),
                 log=isinstance(domain, Int | Float) and domain.log,
             )
@@ -123,9 +155,12 @@ def drawn(record: StudyRecord, trials: Sequence[TrialRecord]) -> frozenset[int]:
     )
 
 
-def command(record: StudyRecord) -> str:
-    """The command that makes the same study from nothing; its own space comes as a file beside it."""
+def command(record: StudyRecord) -> str | None:
+    """The command that makes the same study from nothing; its own space comes as a file beside it. None: a
+    program made it, which knows its objective."""
     spec = record.spec
+    if not isinstance(spec, NetworkSpec):
+        return None
     model = spec.space.get(FAMILY)
     family = model if isinstance(model, str) else "all"
     words = ["tune", "run", "--task", spec.task, "--study", record.name, "--model", family]
@@ -143,18 +178,19 @@ def _confirming(record: StudyRecord, trials: Sequence[TrialRecord]) -> str:
     leaders = {trial.confirming.candidate for trial in runs if trial.confirming and not trial.reference}
     seeds = {trial.confirming.seed for trial in runs if trial.confirming}
     words = ["tune", "confirm", spec.confirms or "", "--top", str(len(leaders)), "--seeds", str(len(seeds))]
-    words += ["--epochs", f"{spec.epochs:g}", "--widen", f"{spec.widen:g}", "--precision", spec.precision]
+    if isinstance(spec, NetworkSpec):
+        words += ["--epochs", f"{spec.epochs:g}", "--widen", f"{spec.widen:g}", "--precision", spec.precision]
     return shlex.join(words)
 
 
-def _mistakes(storage_url: str, whole: WholeStudy) -> Mistakes | str:
+def _mistakes(storage_url: str, whole: WholeStudy, spec: NetworkSpec) -> Mistakes | str:
     """What the winner's weights get wrong, else why that cannot be seen."""
     best = so_far(whole.trials).foremost
     checkpoint = None if best is None else whole.checkpoints.get(best.trial_id)
     if best is None or checkpoint is None:
         return "The winner's weights were not kept, so its mistakes cannot be shown."
+    from search.objectives.network.error_analysis import mistakes
     from search.worker.best_weights import BestWeights, WeightsDamaged, WeightsMissing
-    from search.worker.error_analysis import mistakes
 
     with open_reading(storage_url) as storage:
         weights = BestWeights.of(storage.location, whole.record, storage.store)
@@ -171,7 +207,7 @@ def _mistakes(storage_url: str, whole: WholeStudy) -> Mistakes | str:
     worker = whole.workers.get(whole.trained_by.get(best.trial_id, ""))
     precision = precision_of(best, worker, whole.workers)
     try:
-        dataset = load_data(task_named(whole.record.spec.task).source)
+        dataset = load_data(task_named(spec.task).source)
         same_data(whole.record, dataset)
     except ConfigError as error:
         return f"The winner's mistakes cannot be shown: {error}"
@@ -179,8 +215,8 @@ def _mistakes(storage_url: str, whole: WholeStudy) -> Mistakes | str:
         content,
         checkpoint,
         trial=best.number,
-        task_name=whole.record.spec.task,
+        task_name=spec.task,
         dataset=dataset,
-        compositions=whole.record.spec.compositions,
+        compositions=spec.compositions,
         precision=precision,  # type: ignore[arg-type]  # as a worker noted it
     )

@@ -9,10 +9,21 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
-from search.errors import ConfigError, Interrupted, NoStorage, TryAgain, TuneError, did_you_mean
+from search.errors import (
+    AbsentHere,
+    ConfigError,
+    Interrupted,
+    NoStorage,
+    TryAgain,
+    TuneError,
+    UsageError,
+    did_you_mean,
+)
+from search.objectives.registry import objective_named
 from search.optuna_db.storage import open_storage
+from search.records import NetworkSpec, StudySpec
 from search.service.check import check, check_options
-from search.service.create import RunRequest, create_or_resume
+from search.service.create import RunRequest, create_or_resume, networks_only
 from search.service.data import fetch_data
 from search.service.delete import delete_what_others_left
 from search.service.drive import Watch, drive, pause
@@ -22,10 +33,11 @@ from search.service.watched import RunResult
 from search.store.database import RETRY_S
 from search.store.location import locate
 from search.study.reading import find_id, open_reading
-from search.tasks import TaskAbsent, task_named
+from search.tasks import task_named
 from search.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
+    from data.datasets.base import Fetched
     from data.datasets.source import Progress
     from search.launchers.base import Launcher
 
@@ -64,14 +76,21 @@ def run(
     then in order and the same request continues), TuneError where trial after trial fails.
     """
     locate(storage_url)  # refused before anything is fetched
-    request, known = _with_task(request, storage_url)
-    check(request, detach=detach, known=known)
-    refuse_foreign(storage_url, request.name)
+    spec, known = _looked_up(request, storage_url)
+    if isinstance(spec, NetworkSpec):
+        request = replace(request, task=spec.task)
+    check(request, detach=detach, known=known, spec=spec)
+    if (record := refuse_foreign(storage_url, request.name)) is not None:
+        spec = record.spec
+        for refusal in networks_only(request, spec):
+            raise UsageError(refusal)
     stage(_STARTING[request.options.engine])
     with launcher_for(request.options, storage_url) as launcher:
-        source = task_named(request.task or "").source
-        stage(CHECKING.format(source.title))
-        dataset = fetch_data(source, progress=progress)
+        if request.task is not None:
+            dataset: Fetched | None = _with_data(request.task, progress, stage)
+        else:
+            assert spec is not None, "search.service.check refuses a new study without a task"
+            dataset = _readying(spec, progress, stage)()
         stage(OPENING)
         with open_storage(storage_url, retry_s=RETRY_S) as storage:
             keep_to_one_host(storage)
@@ -81,19 +100,42 @@ def run(
             return drive(storage, study, record, request.options, launcher, watch=watch, detach=detach)
 
 
-def _with_task(request: RunRequest, storage_url: str) -> tuple[RunRequest, list[str]]:
-    """The request with the task of the study that it names, where it names no task itself and there is such a
-    study; and the names of the studies in the storage.
+def _looked_up(request: RunRequest, storage_url: str) -> tuple[StudySpec | None, list[str]]:
+    """The spec of the study that a request without a task names, if there is such a study; else the names of
+    the studies in the storage.
     """
     if request.task is not None or request.study is None:
-        return request, []
+        return None, []
     try:
         with open_reading(storage_url) as storage:
             if find_id(storage.trials, request.study) is not None:
-                return replace(request, task=record_of(storage, request.study).spec.task), []
-            return request, list(storage.trials.names().values())
+                return record_of(storage, request.study).spec, []
+            return None, list(storage.trials.names().values())
     except NoStorage:
-        return request, []
+        return None, []
+
+
+def _readying(spec: StudySpec, progress: Progress | None, stage: Stage) -> Callable[[], Fetched | None]:
+    """What brings to this machine what work on a study needs, and returns the dataset, if it needs one.
+
+    Raises AbsentHere, at once, where this machine lacks the task or the objective.
+    """
+    if isinstance(spec, NetworkSpec):
+        task_named(spec.task)
+        return partial(_with_data, spec.task, progress, stage)
+    objective = objective_named(spec.objective)
+
+    def make_ready() -> None:
+        objective.make_ready(spec, stage)
+
+    return make_ready
+
+
+def _with_data(task: str, progress: Progress | None, stage: Stage) -> Fetched:
+    """The dataset of a task, which is then on this machine."""
+    source = task_named(task).source
+    stage(CHECKING.format(source.title))
+    return fetch_data(source, progress=progress)
 
 
 def launcher_for(options: WorkerOptions, storage_url: str) -> AbstractContextManager[Launcher]:
@@ -134,12 +176,11 @@ def join(
         keep_to_one_host(storage, stop)
         delete_what_others_left(storage, tell)
         study, record = find(storage, name)
-        source = task_named(record.spec.task).source  # first: what a machine lacks is no mistake in a flag
+        make_ready = _readying(record.spec, progress, stage)  # first: what a machine lacks is no wrong flag
         check_options(options, study=name)
         stage(_STARTING[options.engine])
         with launcher_for(options, storage_url) as launcher:
-            stage(CHECKING.format(source.title))
-            fetch_data(source, progress=progress)
+            make_ready()
             stage(WORKERS)
             return drive(storage, study, record, options, launcher, watch=watch, detach=False)
 
@@ -183,8 +224,8 @@ def serve(
                     continue
             except TryAgain as error:
                 tell(str(error))
-            except TaskAbsent as error:  # other studies continue
-                assert name is not None, "it is the study's task"
+            except AbsentHere as error:  # other studies continue
+                assert name is not None, "it is the study that needs it"
                 tell(f"{name}: {error}")
                 shelved[name] = time.monotonic()
             except (Interrupted, ConfigError):

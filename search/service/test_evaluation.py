@@ -16,7 +16,14 @@ from search.analysis.confirmation import Confirmation, SeedRun
 from search.analysis.standing import Stand, best_run, confirmation
 from search.errors import ConfigError, TuneError
 from search.optuna_db.storage import Storage
-from search.records import Answers, CheckpointRecord, Scores, TestEvaluation, TestEvaluationCounts
+from search.records import (
+    Answers,
+    CheckpointRecord,
+    NetworkSpec,
+    Scores,
+    TestEvaluation,
+    TestEvaluationCounts,
+)
 from search.report.words import count
 from search.service.data import load_data
 from search.tasks import task_named
@@ -30,25 +37,29 @@ def evaluate_due(
 ) -> TuneError | None:
     """Makes and records the test evaluations that are due; returns what prevents it, if anything does.
 
-    `tell` is told before the first one how many there were.
+    None is due where no networks were trained: another objective has no test set. `tell` is told before the
+    first one how many there were.
     """
     known = confirmation(found)
     name = found.confirming.name
     if known.best_run is None:
         return TuneError(f"Nothing can be chosen; `tune trials {shlex.quote(name)}` shows why.")
+    spec = found.searched.spec
+    if not isinstance(spec, NetworkSpec):
+        return None
     kept = {each.trial_id: each for each in storage.store.checkpoints(found.confirming.study_id)}
     due = list(_due(known, known.best_run))
     if due:
-        tell(_before(found, storage.store.count_test_evaluations(found.searched.spec.task), len(due)))
+        tell(_before(spec.task, storage.store.count_test_evaluations(spec.task), len(due)))
     for run, reason in due:
-        evaluation = _evaluation(storage, found, run, kept.get(run.trial_id), reason)
+        evaluation = _evaluation(storage, found, spec.task, run, kept.get(run.trial_id), reason)
         if isinstance(evaluation, TuneError):
             return evaluation
         storage.store.add_test_evaluation_once(*evaluation)
     return None
 
 
-def _before(found: Stand, evaluation_counts: TestEvaluationCounts, due: int) -> str:
+def _before(task: str, evaluation_counts: TestEvaluationCounts, due: int) -> str:
     """How often the test set was evaluated until now, and that it is again."""
     deleted = evaluation_counts.of_deleted_studies
     gone = f", {deleted} of them for studies that are deleted" if deleted else ""
@@ -58,7 +69,7 @@ def _before(found: Stand, evaluation_counts: TestEvaluationCounts, due: int) -> 
         else "was never evaluated before in this storage"
     )
     follow = "one more evaluation follows" if due == 1 else f"{due} more evaluations follow"
-    return f"The test set of {found.searched.spec.task} {before}; {follow}."
+    return f"The test set of {task} {before}; {follow}."
 
 
 def _due(known: Confirmation, chosen: SeedRun) -> Iterator[tuple[SeedRun, str]]:
@@ -79,6 +90,7 @@ def _due(known: Confirmation, chosen: SeedRun) -> Iterator[tuple[SeedRun, str]]:
 def _evaluation(
     storage: Storage,
     found: Stand,
+    task: str,
     run: SeedRun,
     checkpoint: CheckpointRecord | None,
     reason: str,
@@ -100,10 +112,8 @@ def _evaluation(
         return ConfigError(away)
     except (OSError, WeightsDamaged) as error:
         return ConfigError(f"The test set was not evaluated: {error}.")
-    dataset = load_data(task_named(found.searched.spec.task).source)
-    scores, pictures, answers = evaluate_on_test(
-        found.searched.spec.task, content, checkpoint.sha256, dataset
-    )
+    dataset = load_data(task_named(task).source)
+    scores, pictures, answers = evaluate_on_test(task, content, checkpoint.sha256, dataset)
     evaluation = TestEvaluation(
         study_id=found.confirming.study_id,
         trial_id=run.trial_id,
@@ -128,7 +138,7 @@ def evaluate_on_test(
     from data.datasets.base import Split
     from models.checkpoint import parse_checkpoint
     from models.training import evaluate
-    from search.worker.trial import answers_of, scores_of
+    from search.objectives.network.learning import answers_of, scores_of
 
     network = parse_checkpoint(content, "the checkpoint", expected_sha256=sha256).network()
     chosen = task_named(task)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Literal
 
 from search.analysis import pace
 from search.analysis.pace import Snapshot
-from search.analysis.ranking import Gain, best_point, gains, leading, reaches, winner
+from search.analysis.ranking import Gain, best_report, gains, leading, reaches, score_of, winner
 from search.machine import is_here
 from search.optuna_db.storage import Storage
-from search.records import Point, State, StudyRecord, TrialRecord
+from search.records import Report, State, StudyRecord, TrialRecord
 from search.service.look import reader_of, space_of
 from search.study.grid import is_discrete, is_exhausted
 from search.study.study import Study, StudyDeleted
@@ -38,8 +38,8 @@ class RunResult:
     reason: Reason
     trial: TrialRecord | None
     """the winner: the best complete searched one"""
-    point: Point | None
-    """of its curve, where its validation score is highest"""
+    report: Report | None
+    """the one with its highest score"""
     better_reference: TrialRecord | None
     """a complete reference with a higher score, or the best one where no searched trial is complete"""
     confirms: str | None
@@ -59,7 +59,7 @@ class Watched:
         self._fell_short: set[int] = set()
         """complete trials that are not good enough"""
         self._stood: dict[int, int] = {}
-        """training images of each trial at work, as last seen"""
+        """at which step each trial at work is, as last seen"""
         self._moved: dict[int, float] = {}
         """when that changed, as far as one could look"""
         self._held: dict[str, set[int]] = {}
@@ -69,7 +69,7 @@ class Watched:
         self._looked_s = 0.0
         self._reader = reader_of(storage, record)
         self._space = space_of(record)
-        self._is_discrete = is_discrete(self._space, record.spec.task)
+        self._is_discrete = is_discrete(self._space, record.spec)
         self._finished_before = self._reader.counts().finished
 
     def snapshot(self, elapsed_s: float) -> Snapshot:
@@ -91,8 +91,8 @@ class Watched:
         leader = leading(self._trials).searched
         running = [trial for trial in self._trials if trial.state is State.RUNNING]
         for trial in running:
-            if self._stood.get(trial.trial_id) != trial.images:
-                self._stood[trial.trial_id], self._moved[trial.trial_id] = trial.images, elapsed_s
+            if self._stood.get(trial.trial_id) != trial.step:
+                self._stood[trial.trial_id], self._moved[trial.trial_id] = trial.step, elapsed_s
         claims = store.open_claims(self._study.study_id)
         held: dict[str, set[int]] = {}
         for claim in claims:
@@ -106,7 +106,7 @@ class Watched:
             self._record,
             self._trials,
             claims,
-            store.curves(wanted),
+            store.curves(wanted, self._record.spec.metric),
             moved=self._moved,
             elapsed_s=elapsed_s,
             finished_before=self._finished_before,
@@ -137,17 +137,19 @@ class Watched:
         return [(ours[worker_id], trial_id) for worker_id, trial_id in still.items() if worker_id in ours]
 
     def reached(self, target: float) -> bool:
-        """Whether a complete trial has this validation accuracy on every head, at its best point."""
+        """Whether a complete trial is as good as this value, a network on every head, at its best report."""
+        metric = self._record.spec.metric
+        wanted = metric.score_of(target)
         likely = [
             trial.trial_id
             for trial in self._trials
             # The worst head is no better than the mean, which is known without reading curves.
             if trial.state is State.COMPLETE
-            and (trial.value or 0.0) >= target
+            and score_of(trial) >= wanted
             and trial.trial_id not in self._fell_short
         ]
-        curves = self._storage.store.curves(likely)
-        reached = any(reaches(best_point(curve), target) for curve in curves.values())
+        curves = self._storage.store.curves(likely, metric)
+        reached = any(reaches(best_report(curve), wanted) for curve in curves.values())
         if not reached:
             self._fell_short |= set(likely)
         return reached
@@ -158,15 +160,15 @@ class Watched:
         snapshot: Snapshot,
     ) -> RunResult:
         """What `run` returns."""
-        ranking = winner(self._trials)
+        ranking, metric = winner(self._trials), self._record.spec.metric
         best = ranking.searched
-        curve = self._storage.store.curve(best.trial_id) if best else []
+        curve = self._storage.store.curve(best.trial_id, metric) if best else []
         return RunResult(
             snapshot=snapshot,
-            gains=tuple(gains(self._trials)),
+            gains=tuple(gains(self._trials, metric)),
             reason=reason,
             trial=best,
-            point=best_point(curve),
+            report=best_report(curve),
             better_reference=ranking.better_reference,
             confirms=self._record.spec.confirms,
             notes=self._too_large(),

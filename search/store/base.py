@@ -15,12 +15,13 @@ from collections.abc import Collection, Mapping
 from search.errors import TuneError
 from search.records import (
     Answers,
+    CheckedCurve,
     CheckpointRecord,
     Claim,
     CurveCheck,
     ExportRecord,
-    MeasuredCurve,
-    Point,
+    Metric,
+    Report,
     StudyRecord,
     StudySpec,
     TestEvaluation,
@@ -144,30 +145,30 @@ class Store(ABC):
     # Learning curves
 
     @abstractmethod
-    def add_point(self, trial_id: int, point: Point) -> None:
-        """Adds a point to a trial's learning curve; the same point again is ignored."""
+    def add_report(self, trial_id: int, report: Report) -> None:
+        """Adds a report to a trial's learning curve; what it reported at the same step before stays."""
 
     @abstractmethod
-    def curve(self, trial_id: int) -> list[Point]:
-        """A trial's learning curve by images seen."""
+    def curve(self, trial_id: int, metric: Metric) -> list[Report]:
+        """A trial's learning curve by step. metric: that its study optimizes, here and below."""
 
     @abstractmethod
-    def curves(self, trial_ids: Collection[int]) -> Mapping[int, list[Point]]:
-        """The learning curves of many trials in a few queries. Trials without points are left out."""
+    def curves(self, trial_ids: Collection[int], metric: Metric) -> Mapping[int, list[Report]]:
+        """The learning curves of many trials in a few queries. Trials without reports are left out."""
 
     @abstractmethod
     def training_seconds(self, trial_ids: Collection[int]) -> Mapping[int, float]:
-        """How long each trial has trained up to its last point, in one query. Trials without points are
+        """How long each trial has worked up to its last report, in one query. Trials without reports are
         left out."""
 
     @abstractmethod
-    def measured(self, trial_ids: Collection[int]) -> Mapping[int, MeasuredCurve]:
-        """The validation accuracies of many trials, and whether their curves can be used, in one query.
-        Trials without points are left out."""
+    def checked_curves(self, trial_ids: Collection[int], metric: Metric) -> Mapping[int, CheckedCurve]:
+        """The learning curves of many trials, and whether they can be used, in one query. Trials without
+        reports are left out."""
 
     @abstractmethod
-    def check_curves(self, trial_ids: Collection[int]) -> Mapping[int, CurveCheck]:
-        """What is needed to tell which of these curves can be used, in one query. Trials without points are
+    def check_curves(self, trial_ids: Collection[int], metric: Metric) -> Mapping[int, CurveCheck]:
+        """What is needed to tell which of these curves can be used, in one query. Trials without reports are
         left out."""
 
     # Workers

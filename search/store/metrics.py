@@ -1,9 +1,4 @@
-"""Reports as rows: one point of a learning curve is a step, seconds, and named metrics in JSON.
-
-The names are paths, as TensorBoard and Lightning write them: `learning_rate`, `train/joint`,
-`validation/joint`, and for each head `train/loss/HEAD`, `train/accuracy/HEAD`, `validation/loss/HEAD` and
-`validation/accuracy/HEAD`. A report of other metrics needs no other table.
-"""
+"""Reports as rows: a step, seconds, and named metrics in JSON. Which of them can be used is decided here."""
 
 from __future__ import annotations
 
@@ -16,22 +11,19 @@ from typing import Any, TypeGuard
 
 import orjson
 
-from search.records import CurveCheck, HeadScore, Measured, Point, Scores
+from search.records import CurveCheck, Metric, Report
 
 SHORTEST_S, LONGEST_S, LAST_STEP, LARGEST = 1e-9, 1e9, 10**15, 1e300
-"""No trial takes fewer or more seconds or has a later step; no finite loss is larger."""
-
-_NOTHING = (math.nan, math.nan)
-"""Bounds that no number is between."""
+"""No trial takes fewer or more seconds or has a later step; no finite number is larger."""
 
 Metrics = Mapping[str, Any]
 """Metrics as they were read, by name: another program may have put anything there."""
 
-Report = tuple[int, int, float, Metrics]
-"""(trial, step, seconds, metrics) of a row."""
+Row = tuple[int, int, float, Metrics]
+"""(trial, step, seconds, metrics)."""
 
-_SHARED = {"learning_rate": (0.0, LARGEST), "train/joint": (0.0, 1.0), "validation/joint": (0.0, 1.0)}
-"""What the metrics that belong to no head lie between, both included."""
+_NOTHING = (math.nan, math.nan)
+"""Bounds that no number is between."""
 
 OF_A_HEAD = {
     "train/loss": (-LARGEST, LARGEST),
@@ -39,34 +31,19 @@ OF_A_HEAD = {
     "validation/loss": (-LARGEST, LARGEST),
     "validation/accuracy": (0.0, 1.0),
 }
-"""The metrics of each head, before the head's name, and what they lie between, both included."""
+"""The metrics of each head of a network, before the head's name, and what they lie between, both included."""
 
-_HEAD = "validation/accuracy/"
-
-
-def metrics_of(point: Point) -> dict[str, float]:
-    """A point's metrics by name, the heads in their order."""
-    metrics = {
-        "learning_rate": point.learning_rate,
-        "train/joint": point.train.joint,
-        "validation/joint": point.validation.joint,
-    }
-    for head, train in point.train.heads.items():
-        validation = point.validation.heads[head]
-        metrics[f"train/loss/{head}"] = train.loss
-        metrics[f"train/accuracy/{head}"] = train.accuracy
-        metrics[f"validation/loss/{head}"] = validation.loss
-        metrics[f"{_HEAD}{head}"] = validation.accuracy
-    return metrics
+_OF_A_NETWORK = {"learning_rate": (0.0, LARGEST), "train/joint": (0.0, 1.0), "validation/joint": (0.0, 1.0)}
+"""Likewise, the metrics that belong to no head."""
 
 
-def report_to_row(trial_id: int, point: Point) -> dict[str, Any]:
+def report_to_row(trial_id: int, report: Report) -> dict[str, Any]:
     """A row of tune_reports."""
     return {
         "trial_id": trial_id,
-        "step": point.images,
-        "seconds": point.seconds,
-        "metrics": write_metrics(metrics_of(point)),
+        "step": report.step,
+        "seconds": report.seconds,
+        "metrics": write_metrics(report.metrics),
     }
 
 
@@ -92,78 +69,66 @@ class _Layout:
     """What the names of a report's metrics say; there is one for the same names in the same order."""
 
     heads: tuple[str, ...]
-    """that have an accuracy on validation"""
-    accuracies: tuple[str, ...]
-    """the names of these accuracies"""
+    """of a network: those that have an accuracy on validation"""
+    needed: tuple[str, ...]
+    """the metrics that must be sound: of a network all that are known, of any other objective what the score
+    is made of"""
     low: tuple[float, ...]
     high: tuple[float, ...]
-    """what step, seconds and each metric must lie between, both included"""
+    """what step, seconds and each needed metric must lie between, both included"""
 
     @property
     def is_whole(self) -> bool:
-        """Whether it has heads, and all metrics of each."""
-        return len(self.heads) > 0 and not any(map(math.isnan, self.low))
+        """Whether no needed metric is missing."""
+        return not any(map(math.isnan, self.low))
 
 
 @lru_cache(maxsize=1000)
-def _layout(names: tuple[str, ...]) -> _Layout:
-    heads = tuple(name.removeprefix(_HEAD) for name in names if name.startswith(_HEAD))
-    ranges = {**_SHARED, **{f"{part}/{head}": bounds for part, bounds in OF_A_HEAD.items() for head in heads}}
-    bounds = [(1.0, LAST_STEP), (SHORTEST_S, LONGEST_S), *(ranges.get(name, _NOTHING) for name in names)]
-    if ranges.keys() != set(names):
+def _layout(names: tuple[str, ...], metric: Metric) -> _Layout:
+    """metric: the one that the study optimizes."""
+    heads: tuple[str, ...] = ()
+    if metric.of_heads:
+        start = f"{metric.name}/"
+        heads = tuple(name.removeprefix(start) for name in names if name.startswith(start))
+        ranges = {
+            **_OF_A_NETWORK,
+            **{f"{part}/{head}": OF_A_HEAD[part] for part in OF_A_HEAD for head in heads},
+        }
+        needed = tuple(name for name in names if name in ranges)
+        complete = bool(heads) and len(needed) == len(ranges)
+    else:
+        needed = (metric.name,) if metric.name in names else ()
+        ranges = dict.fromkeys(needed, (0.0, 1.0) if metric.is_fraction else (-LARGEST, LARGEST))
+        complete = bool(needed)
+    bounds = [(1.0, LAST_STEP), (SHORTEST_S, LONGEST_S), *(ranges[name] for name in needed)]
+    if not complete:
         bounds = [_NOTHING] * len(bounds)
     low, high = zip(*bounds, strict=True)
-    return _Layout(heads=heads, accuracies=tuple(_HEAD + head for head in heads), low=low, high=high)
+    return _Layout(heads=heads, needed=needed, low=low, high=high)
 
 
-def heads_of(metrics: Metrics) -> tuple[str, ...]:
-    """The heads that have an accuracy on validation."""
-    return _layout(tuple(metrics)).heads
+def report_of(step: object, seconds: object, metrics: Metrics, metric: Metric) -> Report | None:
+    """The report of a row, with the metrics that can be used; None where it has no score.
 
-
-def point_of(step: object, seconds: object, metrics: Metrics) -> Point | None:
-    """The point of a row, with the heads whose numbers can be used; None where nothing can."""
-    heads = [head for head in heads_of(metrics) if is_sound_head(metrics, head)]
-    if not heads or not is_sound_row(step, seconds, metrics):
+    Of a network's head all metrics can be used or none.
+    """
+    layout = _layout(tuple(metrics), metric)
+    if is_sound(step, seconds, metrics, metric):
+        return sound_report(step, seconds, metrics, metric)  # type: ignore[arg-type]  # they are numbers
+    heads = [head for head in layout.heads if _is_sound_head(metrics, head)]
+    if not heads or not _is_sound_row(step, seconds, metrics):
         return None
-
-    def scores(split: str) -> Scores:
-        return Scores(
-            heads={
-                head: HeadScore(
-                    loss=metrics[f"{split}/loss/{head}"], accuracy=metrics[f"{split}/accuracy/{head}"]
-                )
-                for head in heads
-            },
-            joint=metrics[f"{split}/joint"],
-        )
-
-    return Point(
-        images=int(step),  # type: ignore[call-overload]  # is_sound_row says that they are numbers
-        seconds=float(seconds),  # type: ignore[arg-type]
-        learning_rate=metrics["learning_rate"],
-        train=scores("train"),
-        validation=scores("validation"),
-    )
+    names = {*_OF_A_NETWORK, *(f"{part}/{head}" for head in heads for part in OF_A_HEAD)}
+    usable = {name: metrics[name] for name in metrics if name in names}
+    return sound_report(step, seconds, usable, metric)  # type: ignore[arg-type]  # likewise
 
 
-def measured_of(step: int, seconds: float, metrics: Metrics) -> Measured | None:
-    """What a row says of validation; None where it has no head."""
-    layout = _layout(tuple(metrics))
-    if not layout.heads:
-        return None
-    return Measured(
-        images=step,
-        seconds=seconds,
-        heads=dict(zip(layout.heads, [metrics[name] for name in layout.accuracies], strict=True)),
-        joint=metrics.get("validation/joint", 0.0),
-    )
-
-
-def unsound_in(step: object, seconds: object, metrics: Metrics) -> int:
-    """How many parts of a row cannot be used: the row itself, and each of its heads."""
-    wrong = sum(not is_sound_head(metrics, head) for head in heads_of(metrics))
-    return wrong + (not is_sound_row(step, seconds, metrics))
+def sound_report(step: int, seconds: float, metrics: Metrics, metric: Metric) -> Report:
+    """The report of a row that is sound. Metrics that are not needed are left out where they are no numbers:
+    a loss without end, or a share of nothing, says nothing against the score."""
+    if len(_layout(tuple(metrics), metric).needed) < len(metrics):
+        metrics = {name: value for name, value in metrics.items() if _within(value, -LARGEST, LARGEST)}
+    return Report(step=step, seconds=float(seconds), metrics=metrics, metric=metric)
 
 
 FEW = 10_000
@@ -171,40 +136,42 @@ FEW = 10_000
 most, and importing NumPy 0.14 to 0.18."""
 
 
-def check_reports(reports: Iterable[Report]) -> dict[int, CurveCheck]:
-    """What is needed to tell which curves can be used, by trial.
+def check_reports(rows: Iterable[Row], metric: Metric) -> dict[int, CurveCheck]:
+    """What is needed to tell which curves can be used, by trial. metric: that the study optimizes.
 
     A comparison of large studies asks for a hundred thousand reports: those that have the same metrics are
     checked as one array, and only what is wrong there is looked at one by one.
     """
-    alike: dict[_Layout, list[Report]] = {}
-    for report in reports:
-        alike.setdefault(_layout(tuple(report[3])), []).append(report)
-    points: Counter[int] = Counter()
-    heads: dict[int, dict[str, int]] = {}
+    alike: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        alike.setdefault(tuple(row[3]), []).append(row)
+    reports: Counter[int] = Counter()
+    names: dict[int, dict[str, int]] = {}
     unsound: Counter[int] = Counter()
-    for layout, group in alike.items():
-        for trial_id, n in Counter(report[0] for report in group).items():
-            points[trial_id] += n
-            of_trial = heads.setdefault(trial_id, {})
-            for head in layout.heads:
-                of_trial[head] = of_trial.get(head, 0) + n
+    for present, group in alike.items():
+        layout = _layout(present, metric)
+        for trial_id, n in Counter(row[0] for row in group).items():
+            reports[trial_id] += n
+            of_trial = names.setdefault(trial_id, {})
+            for name in layout.needed:
+                of_trial[name] = of_trial.get(name, 0) + n
         for trial_id, step, seconds, metrics in _suspects(layout, group):
-            unsound[trial_id] += unsound_in(step, seconds, metrics)
+            unsound[trial_id] += not is_sound(step, seconds, metrics, metric)
     return {
-        trial_id: CurveCheck(points=n, unsound=unsound[trial_id], heads=heads[trial_id])
-        for trial_id, n in points.items()
+        trial_id: CurveCheck(reports=n, unsound=unsound[trial_id], names=names[trial_id])
+        for trial_id, n in reports.items()
     }
 
 
-def _suspects(layout: _Layout, group: Sequence[Report]) -> Sequence[Report]:
-    """The reports among these in which something may be wrong."""
+def _suspects(layout: _Layout, group: Sequence[Row]) -> Sequence[Row]:
+    """The rows among these in which something may be wrong."""
     if len(group) < FEW or not layout.is_whole:
         return group
     flat: list[Any] = []
+    everything = len(layout.needed) == len(group[0][3])
     for _, step, seconds, metrics in group:
         flat += (step, seconds)
-        flat += metrics.values()
+        flat += metrics.values() if everything else [metrics[name] for name in layout.needed]
     if not _NUMBERS.issuperset(map(type, flat)):
         return group
     import numpy as np  # takes longer than to look at FEW reports one by one
@@ -214,23 +181,25 @@ def _suspects(layout: _Layout, group: Sequence[Report]) -> Sequence[Report]:
     return [group[int(at)] for at in np.flatnonzero(~sound)]
 
 
-def is_sound(point: Point) -> bool:
-    """Whether every number of a point is finite and in its range."""
-    return unsound_in(point.images, point.seconds, metrics_of(point)) == 0
+def is_sound(step: object, seconds: object, metrics: Metrics, metric: Metric) -> bool:
+    """Whether every number of a row that is needed is there, finite and in its range."""
+    layout = _layout(tuple(metrics), metric)
+    numbers = (step, seconds, *(metrics[name] for name in layout.needed))
+    return type(step) is int and all(map(_within, numbers, layout.low, layout.high))
 
 
-def is_sound_row(step: object, seconds: object, metrics: Metrics) -> bool:
-    """Whether the numbers that belong to no head are there, finite and in their range."""
+def _is_sound_row(step: object, seconds: object, metrics: Metrics) -> bool:
+    """Whether the numbers that belong to no head of a network are there, finite and in their range."""
     return (
         type(step) is int
         and _within(step, 1, LAST_STEP)
         and _within(seconds, SHORTEST_S, LONGEST_S)
-        and all(_within(metrics.get(name), *bounds) for name, bounds in _SHARED.items())
+        and all(_within(metrics.get(name), *bounds) for name, bounds in _OF_A_NETWORK.items())
     )
 
 
-def is_sound_head(metrics: Metrics, head: str) -> bool:
-    """Whether the numbers of a head are there, finite and in their range."""
+def _is_sound_head(metrics: Metrics, head: str) -> bool:
+    """Whether the numbers of a network's head are there, finite and in their range."""
     return all(_within(metrics.get(f"{part}/{head}"), *bounds) for part, bounds in OF_A_HEAD.items())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar
@@ -15,7 +15,11 @@ from sqlalchemy import RowMapping
 from search.records import (
     CheckpointRecord,
     Claim,
+    DeclaredSpec,
+    Direction,
     ExportRecord,
+    Metric,
+    NetworkSpec,
     StudyRecord,
     StudySpec,
     TestEvaluation,
@@ -34,31 +38,29 @@ def stored(moment: datetime.datetime) -> datetime.datetime:
     return moment.astimezone(datetime.UTC).replace(tzinfo=None)
 
 
+_SAID_IF_OTHER = ("confirms", "widen", "compositions", "precision", "norm_images")
+"""Parts of a network study's spec that are written only where they differ from their default: a study made
+before they were thought of reads the same."""
+
+
 def spec_to_json(spec: StudySpec) -> dict[str, Any]:
     """A study's spec as the JSON column keeps it."""
-    confirms = {} if spec.confirms is None else {"confirms": spec.confirms}
-    widen = {} if spec.widen == 1 else {"widen": spec.widen}
-    compositions = {} if spec.compositions == 0 else {"compositions": spec.compositions}
-    precision = {} if spec.precision == "auto" else {"precision": spec.precision}
-    norm_images = {} if spec.norm_images == 0 else {"norm_images": spec.norm_images}
+    written = {**asdict(spec), "references": list(spec.references)}
+    if isinstance(spec, DeclaredSpec):
+        return written
+    default = {each.name: each.default for each in fields(spec)}
     return {
-        "task": spec.task,
-        "space": dict(spec.space),
-        "epochs": spec.epochs,
-        "epoch_images": spec.epoch_images,
-        "validation_pictures": spec.validation_pictures,
-        "seed": spec.seed,
-        "sampler": spec.sampler,
-        "pruner": spec.pruner,
-        "references": list(spec.references),
-        "checksums": dict(spec.checksums),
-        "halvings": spec.halvings,
-        **confirms,
-        **widen,
-        **compositions,
-        **precision,
-        **norm_images,
+        name: value for name, value in written.items() if name not in _SAID_IF_OTHER or value != default[name]
     }
+
+
+def _metric_of(written: object) -> Metric:
+    if not isinstance(written, dict) or not isinstance(written.get("name"), str):
+        raise Unusable("its spec has no possible metric")
+    try:
+        return Metric(**{**written, "direction": Direction(str(written.get("direction")))})
+    except (TypeError, ValueError) as error:
+        raise Unusable("its spec has no possible metric") from error
 
 
 class Unusable(ValueError):
@@ -84,22 +86,28 @@ def study_of(row: RowMapping) -> StudyRecord:
     spec, target = row["spec"], row["target_trials"]
     if not isinstance(spec, dict):
         raise Unusable("its spec cannot be read")
-    known = {each.name: each for each in fields(StudySpec)}
-    required = {name for name, each in known.items() if each.default is MISSING}
+    kind = DeclaredSpec if "objective" in spec else NetworkSpec
+    known = {each.name: each for each in fields(kind)}
+    required = {n for n, each in known.items() if each.default is MISSING and each.default_factory is MISSING}
+    if kind is NetworkSpec:
+        required.add("references")
     if lacking := sorted(required - spec.keys()):
         raise Unusable(f"its spec lacks {', '.join(lacking)}")
     if foreign := sorted(spec.keys() - known.keys()):
         raise Unusable(f"its spec has {', '.join(map(repr, foreign))}, which this version does not know")
-    wrong = [name for name, kind in _SPEC_TYPES.items() if name in spec and not _is(spec[name], kind)]
+    wrong = [name for name, form in _SPEC_TYPES.items() if name in spec and not _is(spec[name], form)]
     wrong += [name for name, low in _SPEC_LOWEST.items() if name not in wrong and spec.get(name, low) < low]
     if wrong:
         raise Unusable(f"its spec has no possible {', '.join(wrong)}")
+    told = {**spec, "references": tuple(spec["references"])}
+    if kind is DeclaredSpec:
+        told["metric"] = _metric_of(spec["metric"])
     if not _is(target, int) or not target >= 0 or row["created"] is None:
         raise Unusable("its target or the moment of its creation cannot be read")
     return StudyRecord(
         study_id=row["study_id"],
         name="",
-        spec=StudySpec(**{**spec, "references": tuple(spec["references"])}),
+        spec=kind(**told),
         target_trials=target,
         created=utc(row["created"]),
     )
@@ -121,6 +129,10 @@ _SPEC_TYPES: Mapping[str, type | UnionType] = {
     "widen": int | float,
     "norm_images": int,
     "compositions": int,
+    "objective": str,
+    "unit": str,
+    "budget": int,
+    "options": dict,
 }
 
 _SPEC_LOWEST = {
@@ -131,6 +143,7 @@ _SPEC_LOWEST = {
     "widen": 1,
     "norm_images": 0,
     "compositions": 0,
+    "budget": 1,
 }
 
 
@@ -194,13 +207,13 @@ def checkpoint_of(row: RowMapping) -> CheckpointRecord:
     if not (_is(row["sha256"], str) and _is(row["score"], int | float) and 0 <= row["score"] <= 1):
         raise Unusable("its SHA-256 or its score cannot be read")
     if not (_is(row["images"], int) and _is(row["bytes"], int)):
-        raise Unusable("its images or its bytes are no numbers")
+        raise Unusable("its step or its bytes are no numbers")
     return CheckpointRecord(
         trial_id=row["trial_id"],
         path=row["path"],
         sha256=row["sha256"],
         score=row["score"],
-        images=row["images"],
+        step=row["images"],
         bytes=row["bytes"],
         in_database=bool(row["in_database"]),
     )

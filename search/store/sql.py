@@ -177,7 +177,7 @@ class SQLStore(SQLClaims, SQLCurves):
             "path": checkpoint.path,
             "sha256": checkpoint.sha256,
             "score": checkpoint.score,
-            "images": checkpoint.images,
+            "images": checkpoint.step,
             "bytes": checkpoint.bytes,
         }
         table, trial_id = tables.checkpoints, checkpoint.trial_id

@@ -8,18 +8,11 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from search.records import CurveCheck, Measured, MeasuredCurve, Point
+from search.records import CheckedCurve, CurveCheck, Metric, Report
 from search.store import tables
 from search.store.base import Store
 from search.store.database import IDS_PER_QUERY, Database, raw, retried
-from search.store.metrics import (
-    Report,
-    check_reports,
-    measured_of,
-    point_of,
-    read_metrics,
-    report_to_row,
-)
+from search.store.metrics import Row, check_reports, read_metrics, report_of, report_to_row, sound_report
 from search.store.upsert import put
 
 
@@ -29,20 +22,20 @@ class SQLCurves(Store, ABC):
     database: Database
 
     @retried
-    def add_point(self, trial_id: int, point: Point) -> None:
-        row = report_to_row(trial_id, point)
+    def add_report(self, trial_id: int, report: Report) -> None:
+        row = report_to_row(trial_id, report)
         with self.database.write() as connection:
             put(connection, tables.reports, ("trial_id", "step"), [row], replace=False)
 
-    def curve(self, trial_id: int) -> list[Point]:
-        return self.curves([trial_id]).get(trial_id, [])
+    def curve(self, trial_id: int, metric: Metric) -> list[Report]:
+        return self.curves([trial_id], metric).get(trial_id, [])
 
     @retried
-    def curves(self, trial_ids: Collection[int]) -> dict[int, list[Point]]:
-        curves: dict[int, list[Point]] = {}
-        for trial_id, step, seconds, metrics in self._reports(trial_ids):
-            if point := point_of(step, seconds, metrics):  # who reads a curve can compute with what is there
-                curves.setdefault(trial_id, []).append(point)
+    def curves(self, trial_ids: Collection[int], metric: Metric) -> dict[int, list[Report]]:
+        curves: dict[int, list[Report]] = {}
+        for trial_id, step, seconds, metrics in self._rows(trial_ids):
+            if report := report_of(step, seconds, metrics, metric):  # with what can be used of it
+                curves.setdefault(trial_id, []).append(report)
         return curves
 
     @retried
@@ -57,23 +50,25 @@ class SQLCurves(Store, ABC):
             return {trial_id: seconds for trial_id, seconds in found if trial_id in wanted}
 
     @retried
-    def measured(self, trial_ids: Collection[int]) -> dict[int, MeasuredCurve]:
-        reports = list(self._reports(trial_ids))
-        measured: dict[int, list[Measured]] = {}
-        for trial_id, step, seconds, metrics in reports:
-            points = measured.setdefault(trial_id, [])
-            if point := measured_of(step, seconds, metrics):
-                points.append(point)
+    def checked_curves(self, trial_ids: Collection[int], metric: Metric) -> dict[int, CheckedCurve]:
+        rows = list(self._rows(trial_ids))
+        checks = check_reports(rows, metric)
+        reports: dict[int, list[Report]] = {trial_id: [] for trial_id in checks}
+        for trial_id, step, seconds, metrics in rows:
+            if not checks[trial_id].unsound:
+                reports[trial_id].append(sound_report(step, seconds, metrics, metric))
+            elif found := report_of(step, seconds, metrics, metric):
+                reports[trial_id].append(found)
         return {
-            trial_id: MeasuredCurve(points=tuple(measured[trial_id]), check=check)
-            for trial_id, check in check_reports(reports).items()
+            trial_id: CheckedCurve(reports=tuple(reports[trial_id]), check=check)
+            for trial_id, check in checks.items()
         }
 
     @retried
-    def check_curves(self, trial_ids: Collection[int]) -> dict[int, CurveCheck]:
-        return check_reports(self._reports(trial_ids))
+    def check_curves(self, trial_ids: Collection[int], metric: Metric) -> dict[int, CurveCheck]:
+        return check_reports(self._rows(trial_ids), metric)
 
-    def _reports(self, trial_ids: Collection[int]) -> Iterator[Report]:
+    def _rows(self, trial_ids: Collection[int]) -> Iterator[Row]:
         """(trial, step, seconds, metrics) of every report, by trial and step."""
         wanted = set(trial_ids)
         if not wanted:

@@ -1,13 +1,16 @@
-"""When a trial is evaluated, counted in training images seen."""
+"""When a trial is evaluated, and from where on it may be pruned, in steps of its study's unit."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from search.records import StudySpec
+from search.records import NetworkSpec, StudySpec
 
 SHORT_TRIAL_EVALUATIONS = 4
 """Evaluations within the first epoch of a trial that is shorter than an epoch, from 1/16 of an epoch on."""
+
+SMALLEST_SHARE = 16
+"""Of its budget a trial of an unknown objective has had at least this part before it may be pruned."""
 
 
 def early_evaluations_of(early_evaluations: int, epochs: float) -> int:
@@ -21,39 +24,62 @@ def early_evaluations_of(early_evaluations: int, epochs: float) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationSchedule:
-    """Doubling steps up to one epoch, then every epoch to the end of the budget."""
+    """The steps at which a trial reports."""
 
-    epoch_images: int
-    """training images in one epoch of the task"""
-    epochs: float
-    """budget of one trial"""
-    early_evaluations: int = SHORT_TRIAL_EVALUATIONS
-    """evaluations within the first epoch: after 1/2, 1/4, … of it"""
+    rungs: tuple[int, ...]
+    """rising; the last is the whole budget"""
+    asha_from: int
+    """the first rung of asynchronous halving"""
+    halving_from: int
+    """the first rung of successive halving"""
 
     def __post_init__(self) -> None:
-        if self.epochs <= 0:
-            raise ValueError(f"epochs must be above 0, not {self.epochs}")
-        if self.total < 1:
-            raise ValueError(f"{self.epochs} epochs of {self.epoch_images} images are less than one image")
+        if not self.rungs or self.rungs[0] < 1:
+            raise ValueError(f"a trial that is evaluated at {self.rungs} never reports")
 
     @classmethod
     def of(cls, spec: StudySpec) -> EvaluationSchedule:
         """The schedule of a study."""
-        return cls(epoch_images=spec.epoch_images, epochs=spec.epochs, early_evaluations=spec.halvings)
+        if isinstance(spec, NetworkSpec):
+            return cls.doubling(
+                epoch_images=spec.epoch_images, epochs=spec.epochs, early_evaluations=spec.halvings
+            )
+        first = -(-spec.budget // SMALLEST_SHARE)
+        return cls(rungs=tuple(range(1, spec.budget + 1)), asha_from=first, halving_from=first)
+
+    @classmethod
+    def doubling(
+        cls, *, epoch_images: int, epochs: float, early_evaluations: int = SHORT_TRIAL_EVALUATIONS
+    ) -> EvaluationSchedule:
+        """Of a network: doubling steps up to one epoch, then every epoch to the end of the budget.
+
+        epoch_images: training images in one epoch of the task. epochs: budget of one trial.
+        early_evaluations: those within the first epoch, after 1/2, 1/4, … of it.
+        """
+        if epochs <= 0:
+            raise ValueError(f"epochs must be above 0, not {epochs}")
+        total = round(epoch_images * epochs)
+        if total < 1:
+            raise ValueError(f"{epochs} epochs of {epoch_images} images are less than one image")
+        early = {epoch_images >> halving for halving in range(1, early_evaluations + 1)}
+        whole = {epoch_images * epoch for epoch in range(1, int(epochs) + 1)}
+        rungs = (*sorted(step for step in early | whole if 0 < step < total), total)
+        # The first rung is the first evaluation (docs/decisions/020 and 024): earlier, MLPs score better than
+        # the convolutions that will beat them, and a sampler that learns from that proposes no more of these.
+        # In a short trial, and in studies of before, a quarter of an epoch comes first.
+        parts = 4 if early_evaluations == SHORT_TRIAL_EVALUATIONS else 2**early_evaluations
+        return cls(
+            rungs=rungs,
+            asha_from=min(epoch_images // parts, total),
+            halving_from=max(rungs[0], epoch_images // 4),
+        )
 
     @property
     def total(self) -> int:
-        """Images that a trial sees unless it is stopped early: its whole budget."""
-        return round(self.epoch_images * self.epochs)
+        """Steps of a trial unless it is stopped early: its whole budget."""
+        return self.rungs[-1]
 
     @property
     def first(self) -> int:
-        """Images seen at the first evaluation."""
+        """Step of the first evaluation."""
         return self.rungs[0]
-
-    @property
-    def rungs(self) -> tuple[int, ...]:
-        """Images seen at each evaluation, rising; the last is the whole budget."""
-        early = {self.epoch_images >> halving for halving in range(1, self.early_evaluations + 1)}
-        whole = {self.epoch_images * epoch for epoch in range(1, int(self.epochs) + 1)}
-        return (*sorted(rung for rung in early | whole if 0 < rung < self.total), self.total)

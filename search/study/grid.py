@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from models.widths import grown, tapered
-from search.records import State, StudySpec, TrialRecord, Value
+from search.records import DeclaredSpec, NetworkSpec, State, StudySpec, TrialRecord, Value
 from search.space.defaults import in_effect, without_effect
 from search.tasks import takes_number
 from tune.space import Choice, Domain, Fixed, Float, Int, Space
@@ -32,12 +32,22 @@ _LAYERS: Mapping[str, tuple[Callable[..., tuple[int, ...]], tuple[str, ...]]] = 
 """What of a network the settings of its layers decide together: the formula, and its arguments."""
 
 
-def identity(settings: Mapping[str, Value], space: Space, task: str) -> Identity:
+def identity(settings: Mapping[str, Value], space: Space, spec: StudySpec) -> Identity:
     """Of the settings that a trial drew or was given, none of the active ones missing."""
-    return _identity(space.active(settings), without_effect(number_input=takes_number(task)))
+    return _identity(space.active(settings), spec)
 
 
-def _identity(active: Mapping[str, Value], idle: Collection[str]) -> Identity:
+def _idle(spec: StudySpec) -> frozenset[str]:
+    """Names of the settings that do nothing in this study."""
+    if isinstance(spec, DeclaredSpec):
+        return frozenset()
+    return without_effect(number_input=takes_number(spec.task))
+
+
+def _identity(active: Mapping[str, Value], spec: StudySpec) -> Identity:
+    if isinstance(spec, DeclaredSpec):  # what its settings do is not known here
+        return tuple(sorted(active.items()))
+    idle = _idle(spec)
     found = in_effect(active)
     does: dict[str, object] = {name: value for name, value in found.items() if name not in idle}
     for layers, (formula, names) in _LAYERS.items():
@@ -51,10 +61,13 @@ def _identity(active: Mapping[str, Value], idle: Collection[str]) -> Identity:
     return tuple(sorted(does.items()))
 
 
-def is_discrete(space: Space, task: str) -> bool:
-    """Whether the space has a finite number of configurations. One without networks has none to speak of."""
-    idle = without_effect(number_input=takes_number(task))
-    return "model" in space.domains and not any(
+def is_discrete(space: Space, spec: StudySpec) -> bool:
+    """Whether the space has a finite number of configurations. One of networks without a model has none to
+    speak of."""
+    idle = _idle(spec)
+    if isinstance(spec, NetworkSpec) and "model" not in space.domains:
+        return False
+    return not any(
         isinstance(domain, Float)
         and domain.low < domain.high
         and name not in idle
@@ -63,18 +76,17 @@ def is_discrete(space: Space, task: str) -> bool:
     )
 
 
-def configurations(space: Space, task: str, *, at_most: int = MOST) -> dict[Identity, Settings] | None:
+def configurations(space: Space, spec: StudySpec, *, at_most: int = MOST) -> dict[Identity, Settings] | None:
     """Every configuration of a discrete space, with settings that have it as they are drawn, in the order of
     the space.
 
     None for a continuous space, and where there are more than `at_most`, or more than MOST settings.
     """
-    if not is_discrete(space, task):
+    if not is_discrete(space, spec):
         return None
     found: dict[Identity, Settings] = {}
-    idle = without_effect(number_input=takes_number(task))
-    for count, (drawn, active) in enumerate(_every(space, idle)):
-        found.setdefault(_identity(active, idle), drawn)
+    for count, (drawn, active) in enumerate(_every(space, _idle(spec))):
+        found.setdefault(_identity(active, spec), drawn)
         if count >= MOST or len(found) > at_most:
             return None
     return found
@@ -120,7 +132,7 @@ def untaken(
     *,
     every: Mapping[Identity, Settings] | None,
     space: Space,
-    task: str,
+    spec: StudySpec,
     given: Mapping[str, Value],
     seed: int,
 ) -> Settings:
@@ -132,13 +144,13 @@ def untaken(
     random. `given` ones stay as they are where they are active; where that leaves nothing untaken, the
     proposed ones are returned.
     """
-    if identity(proposed, space, task) not in taken:
+    if identity(proposed, space, spec) not in taken:
         return proposed
     draw = random.Random(seed)
     if every is None:
         while not given:
             drawn = space.complete({}, lambda _, domain: draw.choice(_values(domain)))
-            if identity(drawn, space, task) not in taken:
+            if identity(drawn, space, spec) not in taken:
                 return drawn
         return proposed
     free = []
@@ -165,14 +177,14 @@ def is_exhausted(spec: StudySpec, space: Space, trials: Collection[TrialRecord])
     trials: all of the study. A failed trial was tried: its settings are queued again where they are not to
     blame. References are measured beside the search: their configurations are searched nevertheless.
     """
-    if spec.confirms is not None or not is_discrete(space, spec.task):
+    if spec.confirms is not None or not is_discrete(space, spec):
         return False
     if any(each.state in (State.WAITING, State.RUNNING) for each in trials):
         return False
     tried = {
-        identity(each.settings, space, spec.task)
+        identity(each.settings, space, spec)
         for each in trials
         if each.reference is None and each.settings.keys() >= space.shape(each.settings).searched
     }
-    every = configurations(space, spec.task, at_most=len(tried))
+    every = configurations(space, spec, at_most=len(tried))
     return every is not None and every.keys() <= tried

@@ -30,7 +30,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.optuna_db.frozen import frozen
 from search.optuna_db.optuna_trials import OptunaTrials
 from search.optuna_db.trial_facts import Facts, News, Outline
-from search.records import State
+from search.records import Direction, State
 from search.seeds import derive
 
 GOOD = 25
@@ -44,12 +44,19 @@ class History:
     """The trials of one study as this process has seen them so far."""
 
     def __init__(
-        self, trials: OptunaTrials, study_id: int, usable: Callable[[Facts], bool] | None = None
+        self,
+        trials: OptunaTrials,
+        study_id: int,
+        usable: Callable[[Facts], bool] | None = None,
+        *,
+        direction: Direction = Direction.MAXIMIZE,
     ) -> None:
-        """usable: which trials may be shown at all, all of them tune's own; None: all trials of the study."""
+        """usable: which trials may be shown at all, all of them tune's own; None: all trials of the study.
+        direction: of their values."""
         self._trials = trials
         self._study_id = study_id
         self._usable = usable
+        self._direction = direction
         self._news = News()
         self._first: Outline | None = None
         self._good: list[tuple[tuple[float, ...], int]] = []
@@ -77,7 +84,7 @@ class History:
         if self._first is None or trial.number < self._first.number:
             self._first = trial
         self._numbers[trial.trial_id] = trial.number
-        bisect.insort(self._good, (rank(trial), trial.trial_id))
+        bisect.insort(self._good, (rank(trial, self._direction), trial.trial_id))
         if len(self._good) > GOOD:
             self._sample_one(self._good.pop()[1])
 
@@ -132,10 +139,11 @@ def _with_worst_result(trial: FrozenTrial) -> FrozenTrial:
     return trial
 
 
-def rank(trial: Outline) -> tuple[float, ...]:
+def rank(trial: Outline, direction: Direction = Direction.MAXIMIZE) -> tuple[float, ...]:
     """TPE's order of finished trials, the best first: complete ones by value, then pruned ones by how far
     they came and by value, then those without a report and diverged ones; the earlier one of equals."""
-    value = -trial.value if trial.value is not None else float("inf")
+    sign = -1 if direction is Direction.MAXIMIZE else 1
+    value = sign * trial.value if trial.value is not None else math.inf
     if trial.state is State.COMPLETE:
         return (0, value, 0, trial.number)
     if trial.last_step is None or trial.diverged:

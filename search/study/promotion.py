@@ -27,9 +27,9 @@ class Candidate:
 
     number: int
     rung: int
-    """training images seen"""
+    """the step to which it came"""
     score: float
-    """best validation score so far"""
+    """its best so far: higher is better"""
     reference: bool = False
     """always trained to the end, but after the others"""
 
@@ -77,7 +77,7 @@ class Asha:
     """The rule and its settings."""
 
     rungs: tuple[int, ...]
-    """images seen at each decision, rising; the last is a trial's whole budget"""
+    """the steps of the decisions, rising; the last is a trial's whole budget"""
     eta: int = 3
     """one in this many continues from each rung"""
     finalists: int = 2

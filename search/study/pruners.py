@@ -18,14 +18,14 @@ from optuna.pruners import (
 )
 
 from search.errors import UsageError, did_you_mean
-from search.study.evaluation_schedule import SHORT_TRIAL_EVALUATIONS, EvaluationSchedule
+from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.promotion import Asha, OneAtATime, Promotion, geometric_rungs
 
 _STARTUP_TRIALS = 5
 """Median and percentile stop no trial before this many trials have finished."""
 
 _FACTOR = 2
-"""Factor between the images of ASHA's rungs (docs/decisions/005)."""
+"""Factor between the steps of ASHA's rungs (docs/decisions/005)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +37,7 @@ class Pruning:
     promotion: Promotion
     """asked at every rung which of a worker's trials continues"""
     rungs: tuple[int, ...]
-    """training images seen where `promotion` is asked, rising to the whole budget"""
+    """steps at which `promotion` is asked, rising to the whole budget"""
 
 
 def _stopping(make: Callable[[EvaluationSchedule], BasePruner]) -> Callable[[EvaluationSchedule], Pruning]:
@@ -47,12 +47,7 @@ def _stopping(make: Callable[[EvaluationSchedule], BasePruner]) -> Callable[[Eva
 
 
 def _asha(evaluations: EvaluationSchedule) -> Pruning:
-    # The first rung is the first evaluation (docs/decisions/020 and 024): earlier, MLPs score better than the
-    # convolutions that will beat them, and a sampler that learns from that proposes no more convolutions. In
-    # convolutions that will beat them, and a sampler that learns from it proposes no more convolutions. In
-    earlier = evaluations.early_evaluations == SHORT_TRIAL_EVALUATIONS
-    first = evaluations.epoch_images // (4 if earlier else 2**evaluations.early_evaluations)
-    rungs = geometric_rungs(min(first, evaluations.total), evaluations.total, _FACTOR)
+    rungs = geometric_rungs(evaluations.asha_from, evaluations.total, _FACTOR)
     return Pruning(pruner=NopPruner(), promotion=Asha(rungs=rungs), rungs=rungs)
 
 
@@ -61,7 +56,7 @@ PRUNERS: Mapping[str, Callable[[EvaluationSchedule], Pruning]] = MappingProxyTyp
         "asha": _asha,
         "halving": _stopping(
             lambda evaluations: SuccessiveHalvingPruner(
-                min_resource=max(evaluations.first, evaluations.epoch_images // 4), reduction_factor=4
+                min_resource=evaluations.halving_from, reduction_factor=4
             )
         ),
         "median": _stopping(lambda evaluations: MedianPruner(n_startup_trials=_STARTUP_TRIALS)),

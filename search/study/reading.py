@@ -30,6 +30,7 @@ from search.records import (
     CurveCheck,
     Failure,
     ForeignTrial,
+    Metric,
     State,
     Track,
     TrialRecord,
@@ -38,7 +39,7 @@ from search.records import (
 from search.store.base import Store
 from search.store.location import Location, locate
 from search.store.sql import SQLStore
-from search.study.usable import Judge, fault_of_curve, usual_heads
+from search.study.usable import Judge, fault_of_curve, usual_names
 from tune.space import Space
 
 FEW = 20
@@ -112,18 +113,21 @@ class TrialReader:
         trials: OptunaTrials,
         study_id: int,
         space: Space,
+        metric: Metric,
         *,
         store: Store | None = None,
         say: Callable[[str, str], None] = lambda *_: None,
     ) -> None:
-        """store: where learning curves are, so that trials without a sound one are left out; None: these are
-        not looked at. say: told of each trial that is left out, once, what it is called and what is wrong."""
+        """metric: what the study optimizes. store: where learning curves are, so that trials without a sound
+        one are left out; None: these are not looked at. say: told of each trial that is left out, once, what
+        it is called and what is wrong."""
         self._trials = trials
         self._study_id = study_id
         self._space = space
         self._store = store
         self._say = say
-        self._judge = Judge(space)
+        self._metric = metric
+        self._judge = Judge(space, metric)
         self._news = News()
         self._known: dict[int, TrialRecord] = {}
         """by trial id, as is all that follows"""
@@ -135,8 +139,8 @@ class TrialReader:
         """failed ones among these that a signal stopped"""
         self._foreign: dict[int, ForeignTrial] = {}
         self._checks: dict[int, CurveCheck] = {}
-        self._heads: frozenset[str] = frozenset()
-        """of the study's curves"""
+        self._names: frozenset[str] = frozenset()
+        """of the metrics in the study's curves"""
         self._faults: dict[int, str] = {}
         self.left_out: dict[int, str] = {}
         """by number, what is wrong with trials that were left out"""
@@ -157,16 +161,17 @@ class TrialReader:
             if self._sound(trial):
                 self._known[trial.trial_id] = self._record(trial)
         if news and self._store is not None:
-            self._checks |= self._store.check_curves([each.trial_id for each in news if each.own])
-        heads = usual_heads(self._checks.values())
+            ids = [each.trial_id for each in news if each.own]
+            self._checks |= self._store.check_curves(ids, self._metric)
+        names = usual_names(self._checks.values())
         anew = {each.trial_id for each in news}
-        if heads != self._heads:
-            self._heads = heads
+        if names != self._names:
+            self._names = names
             anew |= self._known.keys()
         for trial_id in anew:
             self._usable.pop(trial_id, None)
         judged = [self._known[trial_id] for trial_id in anew if trial_id in self._known]
-        for record in self._with_sound_courses(judged, self._checks, heads):
+        for record in self._with_sound_curves(judged, self._checks, names):
             self._usable[record.trial_id] = record
         by_number: dict[int, TrialRecord] = {}
         for record in sorted(self._usable.values(), key=lambda each: (each.number, each.trial_id)):
@@ -198,45 +203,45 @@ class TrialReader:
         """How each trial went, by number, with the curves of `store`. No settings are read, nor judged."""
         facts = self._trials.facts(self._study_id, News(), system=False, drawn_and_reported=False)
         facts = [trial for trial in facts if trial.own and self._sound(trial)]
-        curves = store.measured([trial.trial_id for trial in facts])
+        curves = store.checked_curves([trial.trial_id for trial in facts], self._metric)
         checks = {trial_id: curve.check for trial_id, curve in curves.items()}
-        heads = usual_heads(checks.values())
+        names = usual_names(checks.values())
         return [
             Track(
                 trial_id=trial.trial_id,
                 number=trial.number,
                 state=trial.state,
-                value=trial.value,
+                score=None if trial.value is None else self._metric.score_of(trial.value),
                 reference=trial.user.get(REFERENCE),
                 retry_of=trial.user.get(RETRY_OF),
                 failure=Failure(trial.user[FAILURE]) if FAILURE in trial.user else None,
                 started=trial.started,
                 finished=trial.finished,
-                points=curves[trial.trial_id].points if trial.trial_id in curves else (),
+                reports=curves[trial.trial_id].reports if trial.trial_id in curves else (),
             )
             for trial in facts
-            if self._store is None or fault_of_curve(trial.state, checks.get(trial.trial_id), heads) is None
+            if self._store is None or fault_of_curve(trial.state, checks.get(trial.trial_id), names) is None
         ]
 
     def reports(self) -> list[tuple[int, int]]:
-        """(trial id, training images) of every report of the study, in the order in which they came."""
+        """(trial id, step) of every report of the study, in the order in which they came."""
         return self._trials.reports(self._study_id)
 
     def counts(self) -> Counts:
         """How many of tune's own trials are in each state, and how many other programs added."""
         return self._trials.tally(self._study_id, interrupted=(FAILURE, Failure.INTERRUPTED.value))[0]
 
-    def images(self) -> int:
-        """Training images seen at the last report, summed over all of tune's own trials."""
+    def steps(self) -> int:
+        """At the last report, summed over all of tune's own trials."""
         _, foreign = self._trials.tally(self._study_id)
-        return self._trials.images(self._study_id, without=foreign)
+        return self._trials.steps(self._study_id, without=foreign)
 
     def best(self) -> TrialRecord | None:
         """The complete searched trial with the highest score, the earliest of equals; never a reference.
 
         None where there is none.
         """
-        ranked = self._trials.ranked(self._study_id, without=REFERENCE)
+        ranked = self._trials.ranked(self._study_id, self._metric.direction, without=REFERENCE)
         for start in range(0, len(ranked), FEW):
             some = ranked[start : start + FEW]
             found = {trial.trial_id: trial for trial in self.of(some)}
@@ -254,8 +259,9 @@ class TrialReader:
         program's are left out."""
         found = [trial for trial in self._trials.facts_of(trial_ids) if trial.own and self._sound(trial)]
         records = [self._record(trial) for trial in found]
-        checks = {} if self._store is None else self._store.check_curves([each.trial_id for each in found])
-        return self._with_sound_courses(records, checks, usual_heads(checks.values()))
+        ids = [each.trial_id for each in found]
+        checks = {} if self._store is None else self._store.check_curves(ids, self._metric)
+        return self._with_sound_curves(records, checks, usual_names(checks.values()))
 
     def _sound(self, trial: Facts) -> bool:
         fault = self._judge.fault(trial)
@@ -263,8 +269,8 @@ class TrialReader:
             self._leave_out(trial.trial_id, trial.number, fault)
         return fault is None
 
-    def _with_sound_courses(
-        self, records: Collection[TrialRecord], checks: Mapping[int, CurveCheck], heads: frozenset[str]
+    def _with_sound_curves(
+        self, records: Collection[TrialRecord], checks: Mapping[int, CurveCheck], names: frozenset[str]
     ) -> list[TrialRecord]:
         """Those whose settings are whole and whose curves are sound, where that is asked for."""
         if self._store is None:
@@ -272,7 +278,7 @@ class TrialReader:
         sound = []
         for record in records:
             check = checks.get(record.trial_id)
-            fault = self._judge.fault_of_settings(record) or fault_of_curve(record.state, check, heads)
+            fault = self._judge.fault_of_settings(record) or fault_of_curve(record.state, check, names)
             if fault is None:
                 sound.append(record)
             else:
@@ -299,7 +305,7 @@ class TrialReader:
             trial_id=trial.trial_id,
             number=trial.number,
             state=trial.state,
-            value=value,
+            score=None if value is None else self._metric.score_of(value),
             params={name: each for name, each in trial.settings.items() if name in shape.searched},
             pinned={name: each for name, each in pinned.items() if name in shape.searched},
             fixed=shape.fixed,
@@ -309,7 +315,7 @@ class TrialReader:
             parameters=said.get(PARAMETERS),
             failure=Failure(said[FAILURE]) if FAILURE in said else None,
             failure_detail=said.get(FAILURE_DETAIL),
-            steps=trial.steps,
+            steps={step: self._metric.score_of(reported) for step, reported in trial.steps.items()},
             started=trial.started,
             finished=trial.finished,
         )

@@ -29,8 +29,19 @@ from search.optuna_db.trial_facts import Change, Facts, News
 from search.optuna_db.trial_storage import TrialStorage
 from search.optuna_db.trial_writing import Rules
 from search.optuna_db.unnamed import study_id_of, trial_id_of
-from search.records import Confirming, Counts, Failure, Point, State, StudySpec, TrialRecord, Value
-from search.space.file import space_of_entries
+from search.records import (
+    ACCURACY,
+    Confirming,
+    Counts,
+    Failure,
+    Metric,
+    Report,
+    State,
+    StudySpec,
+    TrialRecord,
+    Value,
+)
+from search.space.spec import space_of_spec
 from search.store.base import LeaseLost
 from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.fidelity import at_one_rung
@@ -43,9 +54,6 @@ from search.study.suggest import as_drawn, fitting, split_leader, split_referenc
 from search.study.taken import Taken
 from search.study.usable import Judge
 from tune.space import Space
-
-METRIC = "validation accuracy"
-"""What the search maximizes: the mean of the heads' accuracies."""
 
 DEATHS = 3
 """After this number of repetitions that took their workers with them, a trial is not repeated once more."""
@@ -72,16 +80,18 @@ class ActiveTrial:
         storage: Storage,
         adapter: TrialStorage,
         *,
+        metric: Metric,
         taken: Taken | None = None,
         reported: Iterable[int] = (),
     ) -> None:
-        """taken: configurations that it must not have; None: it may have any. reported: images after which
-        the trial has reported already."""
+        """metric: what the study optimizes. taken: configurations that it must not have; None: it may have
+        any. reported: steps at which the trial has reported already."""
         self._study = study
         self._trial = trial
         self._space = space
         self._storage = storage
         self._adapter = adapter
+        self._metric = metric
         self._taken = taken
         attributes = trial.user_attrs
         self._reported = set(reported)
@@ -121,27 +131,27 @@ class ActiveTrial:
         return self._space.active(instead if searched else proposed, pinned=self._pinned)
 
     def note_parameters(self, parameters: int) -> None:
-        """Notes how many trainable numbers the network has; written with the next report, or the end."""
+        """Notes how many trainable numbers the model has; written with the next report, or the end."""
         self._adapter.note(self.trial_id, PARAMETERS, parameters)
 
-    def report(self, images: int, best_score: float, point: Point | None = None) -> bool:
-        """Tells the pruner the best score so far (monotone) after `images` training images.
+    def report(self, step: int, best_score: float, report: Report | None = None) -> bool:
+        """Tells the pruner the best score so far (monotone) at `step`.
 
-        `point` joins the learning curve in the same transaction. What was said of `images` images before
-        stands. Returns whether the trial is hopeless beside the others.
+        `report` joins the learning curve in the same transaction. What was said of this step before stands.
+        Returns whether the trial is hopeless beside the others.
         """
-        also = None if point is None else partial(self._storage.store.add_point, self.trial_id, point)
+        also = None if report is None else partial(self._storage.store.add_report, self.trial_id, report)
         with self._still_ours(), self._adapter.together(self.trial_id, also):
-            if images not in self._reported:
-                self._trial.report(best_score, step=images)
+            if step not in self._reported:
+                self._trial.report(self._metric.value_of(best_score), step=step)
             hopeless = self._trial.should_prune()
-        self._reported.add(images)
+        self._reported.add(step)
         return hopeless
 
     def complete(self, score: float) -> None:
-        """Ends the trial with its best validation score."""
+        """Ends the trial with its best score."""
         with self._still_ours():
-            self._study.tell(self._trial, score)
+            self._study.tell(self._trial, self._metric.value_of(score))
 
     def prune(self) -> None:
         """Ends the trial early; its value is the last score reported."""
@@ -190,15 +200,22 @@ class Study:
             raise StudyDeleted(self.name)
         if self._record is None:
             raise KeyError(f"the study {self.name} is not tune's")
-        return space_of_entries(self._record.spec.space)
+        return space_of_spec(self._record.spec)
+
+    @cached_property
+    def metric(self) -> Metric:
+        """What the study optimizes. Raises as `space`."""
+        assert self.space is not None, "it raises where the study is gone"
+        assert self._record is not None
+        return self._record.spec.metric
 
     @cached_property
     def _reader(self) -> TrialReader:
-        return TrialReader(self._trials, self.study_id, self.space)
+        return TrialReader(self._trials, self.study_id, self.space, self.metric)
 
     @cached_property
     def _judge(self) -> Judge:
-        return Judge(self.space)
+        return Judge(self.space, self.metric)
 
     @property
     def _rules(self) -> Rules:
@@ -212,7 +229,7 @@ class Study:
 
     @cached_property
     def _history(self) -> History:
-        return History(self._trials, self.study_id, self._rules.usable)
+        return History(self._trials, self.study_id, self._rules.usable, direction=self.metric.direction)
 
     def _shown(self) -> list[FrozenTrial]:
         """The trials that the sampler is shown, as of now."""
@@ -226,7 +243,7 @@ class Study:
         space, record = self.space, self._record
         assert record is not None, "self.space raises otherwise"
         spec = record.spec
-        if spec.confirms is not None or not is_discrete(space, spec.task):
+        if spec.confirms is not None or not is_discrete(space, spec):
             return None
         return Taken(self._trials, self.study_id, space, spec, self._rules.usable)
 
@@ -257,11 +274,11 @@ class Study:
         if find_id(storage.trials, name) is not None:
             return None
         delete_orphaned_rows(storage.trials.database)
-        space = space_of_entries(spec.space)
+        space = space_of_spec(spec)
 
         def make() -> bool:
             with storage.trials.transaction():
-                study_id = storage.trials.add_study(name, METRIC)
+                study_id = storage.trials.add_study(name, spec.metric)
                 if study_id is None:
                     return False
                 storage.store.add_study(study_id, spec, target_trials)
@@ -276,9 +293,13 @@ class Study:
     @classmethod
     def find(cls, storage: Storage, name: str) -> Study | None:
         """Opens the study of that name; None where there is none."""
-        if find_id(storage.trials, name) is None:
+        found_id = find_id(storage.trials, name)
+        if found_id is None:
             return None
-        adapter = TrialStorage(storage.optuna, storage.trials, maximizing=True)
+        record = storage.store.study(found_id)
+        metric = ACCURACY if record is None else record.spec.metric  # a foreign study is asked nothing
+        direction = optuna.study.StudyDirection[metric.direction.name]
+        adapter = TrialStorage(storage.optuna, storage.trials, direction=direction)
         try:
             study = optuna.load_study(storage=adapter, study_name=name)
         except KeyError:  # it was deleted a moment ago
@@ -306,7 +327,8 @@ class Study:
         pruning = make_pruning(pruner, evaluations)
         self._study.sampler = make_sampler(sampler, seed)
         self._study.pruner = pruning.pruner
-        self._present = at_one_rung if sampler in COMPARES_AT_ONE_RUNG else list
+        comparable = partial(at_one_rung, metric=self.metric)
+        self._present = comparable if sampler in COMPARES_AT_ONE_RUNG else list
         return pruning
 
     def ask(self, begun: Callable[[int], object] = lambda _: None) -> ActiveTrial:
@@ -329,7 +351,15 @@ class Study:
             if self.exists():
                 raise
             raise StudyDeleted(self.name) from error
-        return ActiveTrial(self._study, trial, self.space, self._storage, self._adapter, taken=self._taken)
+        return ActiveTrial(
+            self._study,
+            trial,
+            self.space,
+            self._storage,
+            self._adapter,
+            metric=self.metric,
+            taken=self._taken,
+        )
 
     def has_next(self) -> bool:
         """Whether `ask` has a trial: not where the space is exhausted and the queue is empty."""
@@ -357,6 +387,7 @@ class Study:
             self.space,
             self._storage,
             self._adapter,
+            metric=self.metric,
             taken=self._taken,
             reported=reported,
         )
@@ -432,19 +463,19 @@ class Study:
         """How many trials are in each state: one query."""
         return self._reader.counts()
 
-    def scores_at(self, images: int) -> list[tuple[int, float]]:
-        """(number, score) of every trial that was proposed and has reported at exactly `images`, by number.
+    def scores_at(self, step: int) -> list[tuple[int, float]]:
+        """(number, score) of every trial that was proposed and has reported at exactly `step`, by number.
 
         Failed ones are left out: what was cut short is repeated, and would count twice. So are references,
         which are trained to the end however they stand, and trials of other programs. What finished trials
         reported is read once by this object.
         """
-        rung = self._rungs.setdefault(images, _Rung())
-        for trial in self._trials.standings(self.study_id, images, rung.news, mark=REFERENCE):
+        rung = self._rungs.setdefault(step, _Rung())
+        for trial in self._trials.standings(self.study_id, step, rung.news, mark=REFERENCE):
             if trial.state is State.FAILED or trial.marked or not trial.own:
                 rung.scores.pop(trial.number, None)
-            elif trial.value is not None and 0 <= trial.value <= 1:
-                rung.scores[trial.number] = trial.value
+            elif trial.value is not None and self.metric.allows(trial.value):
+                rung.scores[trial.number] = self.metric.score_of(trial.value)
         return sorted(rung.scores.items())
 
 

@@ -26,13 +26,13 @@ class Taken:
     ) -> None:
         """usable: which trials count, tune's own without a fault."""
         self._trials, self._study_id, self._usable = trials, study_id, usable
-        self._space, self._task, self._seed = space, spec.task, spec.seed
+        self._space, self._spec = space, spec
         self._news = News()
         self._identities: dict[int, Identity] = {}
         """by trial id"""
         self._undrawn: set[int] = set()
         """ids of trials that wait or run without settings"""
-        self.every = configurations(space, spec.task)
+        self.every = configurations(space, spec)
         """None: too many to be listed"""
 
     def look(self) -> None:
@@ -44,7 +44,7 @@ class Taken:
                 continue
             settings = {**trial.given, **trial.settings}
             if settings.keys() >= self._space.shape(settings).searched:
-                self._identities[trial.trial_id] = identity(settings, self._space, self._task)
+                self._identities[trial.trial_id] = identity(settings, self._space, self._spec)
             elif trial.state is not State.FAILED:
                 self._undrawn.add(trial.trial_id)
 
@@ -71,7 +71,7 @@ class Taken:
             others,
             every=self.every,
             space=self._space,
-            task=self._task,
+            spec=self._spec,
             given=trial.given,
-            seed=derive(self._seed, "untaken", number),
+            seed=derive(self._spec.seed, "untaken", number),
         )

@@ -23,7 +23,7 @@ from search.optuna_db.ownership import (
     RETRY_OF,
 )
 from search.optuna_db.trial_facts import FIXED_PARAMS, FOREIGN_VALUE, Facts
-from search.records import CurveCheck, Failure, State, TrialRecord
+from search.records import CurveCheck, Failure, Metric, State, TrialRecord
 from tune.space import Choice, Domain, Fixed, Float, Int, Space
 
 ROUNDING = 1e-9
@@ -36,8 +36,9 @@ YEARS = range(1971, 3000)
 class Judge:
     """Judges the trials of one study."""
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, metric: Metric) -> None:
         self._space = space
+        self._metric = metric
         self._fits: dict[tuple[str, object], Callable[[object], bool] | None] = {}
         """by parameter and distribution in JSON; None: not the distribution that the space has for it"""
 
@@ -54,12 +55,13 @@ class Judge:
             yield "its number is none"
             return
         yield from _wrong_attributes(trial)
-        if trial.value is not None and not _share(trial.value):
-            yield "its value is no accuracy between 0 and 1"
+        possible = "accuracy between 0 and 1" if self._metric.is_fraction else "finite number"
+        if trial.value is not None and not self._metric.allows(trial.value):
+            yield f"its value is no {possible}"
         elif trial.value is None and trial.state is State.COMPLETE:
             yield "it is complete and has no value"
-        if not all(_whole(step) and _share(value) for step, value in trial.steps.items()):
-            yield "it reported a value that is no accuracy between 0 and 1"
+        if not all(_whole(step) and self._metric.allows(value) for step, value in trial.steps.items()):
+            yield f"it reported a value that is no {possible}"
         for name, (number, kind) in trial.params.items():
             fits = self._fitting(name, kind)
             if fits is None:
@@ -80,7 +82,7 @@ class Judge:
     def fault_of_settings(self, trial: TrialRecord) -> str | None:
         """What is wrong with a trial's settings as a whole; None: nothing is."""
         settings = trial.settings
-        if trial.value is not None and "model" not in settings:
+        if trial.score is not None and "model" in self._space.domains and "model" not in settings:
             return "it lacks the setting model"
         searched = self._space.shape(settings, pinned=trial.pinned).searched
         if trial.params and (missing := searched - settings.keys()):
@@ -158,29 +160,25 @@ def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _share(value: object) -> bool:
-    return isinstance(value, int | float) and 0 <= value <= 1
-
-
 def _setting(value: object) -> bool:
     return isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))
 
 
-def usual_heads(checks: Iterable[CurveCheck]) -> frozenset[str]:
-    """The heads that most of these curves have."""
-    counted = Counter(frozenset(check.heads) for check in checks)
-    return max(counted, key=lambda heads: (counted[heads], len(heads)), default=frozenset())
+def usual_names(checks: Iterable[CurveCheck]) -> frozenset[str]:
+    """The metrics that most of these curves have."""
+    counted = Counter(frozenset(check.names) for check in checks)
+    return max(counted, key=lambda names: (counted[names], len(names)), default=frozenset())
 
 
-def fault_of_curve(state: State, check: CurveCheck | None, heads: frozenset[str]) -> str | None:
+def fault_of_curve(state: State, check: CurveCheck | None, names: frozenset[str]) -> str | None:
     """What is wrong with a trial's learning curve; None: nothing is.
 
-    check: None where it has no curve. heads: of the study's curves.
+    check: None where it has no curve. names: of the metrics in the study's curves.
     """
     if check is None:
         return "it is complete and has no learning curve" if state is State.COMPLETE else None
     if check.unsound:
         return "its learning curve has a number that is missing or out of its range"
-    if frozenset(check.heads) != heads or any(n != check.points for n in check.heads.values()):
-        return "its learning curve lacks heads"
+    if frozenset(check.names) != names or any(n != check.reports for n in check.names.values()):
+        return "its learning curve lacks metrics"
     return None

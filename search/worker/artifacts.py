@@ -43,13 +43,13 @@ class Artifacts:
         words = re.sub(r"[^A-Za-z0-9._-]+", "_", self.name)[:60]
         return self.root / f"{self.study_id:04d}-{words}-{_mark(self.created)}"
 
-    def checkpoint(self, number: int, images: int) -> Path:
-        """Where trial `number` keeps the weights that it had after `images` images.
+    def checkpoint(self, number: int, step: int) -> Path:
+        """Where trial `number` keeps the weights that it had at `step`.
 
         Each time has its own file: a worker that deletes a row from the database and then its file cannot
         meet better weights there, which another worker has just written and not yet noted.
         """
-        return self.folder / f"trial-{number:05d}-{images}.safetensors"
+        return self.folder / f"trial-{number:05d}-{step}.safetensors"
 
     def path(self, checkpoint: CheckpointRecord) -> Path:
         """The file of a checkpoint that the database names."""
@@ -64,7 +64,7 @@ class Artifacts:
         self._remove(number)
 
     def _remove(self, number: int, *, but: Path | None = None) -> None:
-        """As far as they can be removed; what an earlier tune kept has no images in its name."""
+        """As far as they can be removed; what an earlier tune kept has no step in its name."""
         mark = f"trial-{number:05d}"
         with contextlib.suppress(OSError):
             for path in (self.folder / f"{mark}.safetensors", *self.folder.glob(f"{mark}-*.safetensors")):

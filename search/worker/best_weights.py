@@ -13,7 +13,7 @@ import io
 import os
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -21,7 +21,8 @@ from typing import BinaryIO, Literal
 
 from search.errors import TuneError
 from search.files import write_whole
-from search.records import Answers, CheckpointRecord, Claim, StudyRecord
+from search.objectives.base import Product
+from search.records import Answers, CheckpointRecord, Claim, Report, StudyRecord
 from search.store.base import Store
 from search.store.location import ARTIFACTS_VARIABLE, Location, find_file
 from search.worker.artifacts import Artifacts
@@ -187,6 +188,32 @@ class BestWeights:
         kept = self.store.checkpoints(self.artifacts.study_id)
         return len(kept) < keep or score > kept[keep - 1].score
 
+    def keep(
+        self,
+        product: Product,
+        about: Mapping[str, str],
+        *,
+        number: int,
+        trial_id: int,
+        report: Report,
+        claim: Claim | None = None,
+    ) -> CheckpointRecord:
+        """Keeps what a trial had made at a report, in place of what it made earlier.
+
+        about: what the file notes of its origin, beside the trial. claim: under which the trial is worked on;
+        None: it has ended. Raises as `write`.
+        """
+        origin = {"study": self.artifacts.name, "trial": str(number), "images": str(report.step)}
+        return self.write(
+            product.content({**about, **origin}),
+            number=number,
+            trial_id=trial_id,
+            score=report.score,
+            step=report.step,
+            claim=claim,
+            answers=product.answers,
+        )
+
     def write(
         self,
         content: bytes,
@@ -194,23 +221,23 @@ class BestWeights:
         number: int,
         trial_id: int,
         score: float,
-        images: int,
+        step: int,
         claim: Claim | None = None,
         answers: Answers | None = None,
     ) -> CheckpointRecord:
-        """Keeps the weights that a trial had after `images` images, in place of its earlier ones.
+        """Keeps the weights that a trial had at `step`, in place of its earlier ones.
 
         content: of a checkpoint file. claim: under which the trial is trained; None: it has ended. answers:
         of these weights on validation; None: not known. Raises LeaseLost once the claim has passed on or the
         study was deleted, and OSError where a disk has no room.
         """
-        name = self.artifacts.checkpoint(number, images).relative_to(self.artifacts.root)
+        name = self.artifacts.checkpoint(number, step).relative_to(self.artifacts.root)
         checkpoint = CheckpointRecord(
             trial_id=trial_id,
             path=str(name),
             sha256=hashlib.sha256(content).hexdigest(),
             score=score,
-            images=images,
+            step=step,
             bytes=len(content),
         )
         fits = self.new_in == "database" and len(content) <= self.largest_bytes

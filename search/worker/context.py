@@ -5,28 +5,22 @@ from __future__ import annotations
 import math
 import os
 import socket
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
-from data.datasets.base import DatasetError, OpenDataset
-from data.tasks.base import Task
-from models.device import describe
 from search.errors import ConfigError
 from search.machine import new_worker_id
+from search.objectives.base import Joining, OpenObjective
+from search.objectives.registry import objective_named
 from search.optuna_db.storage import Storage
 from search.records import StudyRecord, Worker
 from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.pruners import Pruning
 from search.study.study import Study
-from search.tasks import same_data, task_named
 from search.worker.artifacts import Artifacts
 from search.worker.best_weights import BestWeights, KeptIn, place_for_new_weights
 from search.worker.leases import LEASE_S
 from search.worker.options import DEFAULT_OPTIONS, WorkerOptions
-from search.worker.precision import Precisions, decided
 from search.worker.stop_policy import StopPolicy
 
 
@@ -39,13 +33,9 @@ class WorkerContext:
     record: StudyRecord
     evaluations: EvaluationSchedule
     pruning: Pruning
-    task: Task
-    dataset: OpenDataset
+    objective: OpenObjective
     artifacts: Artifacts
     weights: BestWeights
-    device: torch.device
-    precision: Precisions
-    """the study's, on this kind of processor"""
     worker: Worker
     lease_s: float
     """seconds for which a claim holds without being renewed"""
@@ -53,14 +43,6 @@ class WorkerContext:
     """what the run's user asks of its workers"""
     stop_policy: StopPolicy
     """when no more trials begin, although the study wants more"""
-
-
-def opened(task: Task) -> OpenDataset:
-    """The dataset of the task. Raises ConfigError where it is missing or damaged on this machine."""
-    try:
-        return task.source.load()
-    except DatasetError as error:
-        raise ConfigError(str(error)) from error
 
 
 def _noted(folder: Path) -> str:
@@ -71,10 +53,10 @@ def _noted(folder: Path) -> str:
 def prepare(
     storage: Storage,
     name: str,
-    dataset: OpenDataset | None,
+    opened: object,
     artifact_root: Path,
     *,
-    device: torch.device,
+    device: str | None = None,
     threads: int,
     options: WorkerOptions = DEFAULT_OPTIONS,
     left_s: float | None = None,
@@ -83,43 +65,46 @@ def prepare(
 ) -> WorkerContext:
     """Joins a study: reads its spec, sets up sampler and pruner, signs the list of workers.
 
-    dataset: the images of the study's task; None: they are opened here. Files of all studies of this storage
-    are below `artifact_root`. device, threads: what this process has. left_s: until the run is ended; None:
-    no limit. new_weights_in: where the best weights go; None: see `place_for_new_weights`.
+    opened: what this process has open already of what the objective needs, such as a dataset; None: nothing.
+    Files of all studies of this storage are below `artifact_root`. device: cpu or cuda; None: the objective
+    chooses and sets up the process. threads: what this process has. left_s: until the run is ended; None: no
+    limit. new_weights_in: where the best weights go; None: see `place_for_new_weights`.
 
-    Raises ConfigError where there is no such study, or where this machine's data are not the study's.
+    Raises ConfigError where there is no such study, or where this machine cannot do its work.
     """
     study, record = _find(storage, name)
     spec = record.spec
-    task = task_named(spec.task)
-    dataset = opened(task) if dataset is None else dataset
-    same_data(record, dataset)
     evaluations = EvaluationSchedule.of(spec)
     pruning = study.prepare(sampler=spec.sampler, pruner=spec.pruner, seed=spec.seed, evaluations=evaluations)
-    environment = describe(device)
-    precision = decided(storage, record, device, environment)
+    objective = objective_named(spec.objective).open(
+        Joining(
+            storage=storage,
+            record=record,
+            device=device,
+            device_wanted=options.device,
+            threads=threads,
+            opened=opened,
+        )
+    )
     artifacts = Artifacts.of(artifact_root, record)
     stop_policy = StopPolicy(
         study,
         storage.store,
-        images=evaluations.total,
+        budget=evaluations.total,
         finalists=pruning.promotion.finalists,
         left_s=math.inf if left_s is None else left_s,
-        target=math.inf if options.target is None else options.target,
+        target=math.inf if options.target is None else spec.metric.score_of(options.target),
     )
-    worker = _signed(storage, study, device, threads, environment, precision, artifact_root)
+    worker = _signed(storage, study, objective, threads, artifact_root)
     return WorkerContext(
         storage=storage,
         study=study,
         record=record,
         evaluations=evaluations,
         pruning=pruning,
-        task=task,
-        dataset=dataset,
+        objective=objective,
         artifacts=artifacts,
         weights=_best_weights(storage, artifacts, new_weights_in),
-        device=device,
-        precision=precision,
         worker=worker,
         lease_s=lease_s,
         options=options,
@@ -136,22 +121,16 @@ def _find(storage: Storage, name: str) -> tuple[Study, StudyRecord]:
 
 
 def _signed(
-    storage: Storage,
-    study: Study,
-    device: torch.device,
-    threads: int,
-    environment: Mapping[str, str | int],
-    precision: Precisions,
-    artifact_root: Path,
+    storage: Storage, study: Study, objective: OpenObjective, threads: int, artifact_root: Path
 ) -> Worker:
     """This process as a worker, now in the study's list of workers."""
     worker = Worker(
         worker_id=new_worker_id(),
         host=socket.gethostname(),
         pid=os.getpid(),
-        device=device.type,
+        device=objective.device,
         threads=threads,
-        environment={**environment, **{f"precision_{k}": v for k, v in precision.items()}},
+        environment=objective.environment,
         artifacts=_noted(artifact_root),
     )
     storage.store.add_worker(study.study_id, worker)

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 
-import torch
-
-from models.training import Diverged
 from search.records import Failure
-
-OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc", "_ALLOC_FAILED")
-"""What a plain RuntimeError of torch says when memory is the reason: its two CPU allocators, C++, cuBLAS."""
+from search.worker.trial_runner import NotFinite
 
 
 class TookTooLong(Exception):
-    """Raised inside training when a trial's time is up."""
+    """Raised inside the work when a trial's time is up."""
 
 
-def failure_of(error: Exception) -> Failure:
+def failure_of(error: Exception, of_objective: Callable[[Exception], Failure | None]) -> Failure:
     """The kind of a failure, by the class of the error and the number of one of the system.
 
-    An allocation of torch that fails on a CPU raises a plain RuntimeError: there the message alone tells.
+    of_objective: the kind of its own errors, None of others.
     """
-    if isinstance(error, Diverged):
+    if (known := of_objective(error)) is not None:
+        return known
+    if isinstance(error, NotFinite):
         return Failure.DIVERGED
     if isinstance(error, TookTooLong):
         return Failure.TIMEOUT
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return Failure.OUT_OF_MEMORY
-    if isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY):
+    if isinstance(error, MemoryError):
         return Failure.OUT_OF_MEMORY
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return Failure.OUT_OF_MEMORY

@@ -24,12 +24,13 @@ class TrialMigration:
 
     def __init__(self, context: WorkerContext) -> None:
         self._context = context
-        self._store = context.storage.store
+        self._store, self._metric = context.storage.store, context.record.spec.metric
         self._offered: set[int] = set()
         """claims"""
         self._elsewhere: set[tuple[str, int]] = set()
-        """offers, by token and images seen, whose resume checkpoints are not here"""
+        """offers, by token and step, whose resume checkpoints are not here"""
         self._company = False
+        self._continues_elsewhere = context.objective.has_checkpoints
 
     def has_company(self) -> bool:
         """Whether the study ever had another worker: a single one need not park its trials. Asks the database
@@ -39,7 +40,7 @@ class TrialMigration:
 
     def offer(self, runner: TrialRunner) -> None:
         """Puts a trial that waits on disk and on offer. Raises OSError without room, and LeaseLost."""
-        if runner.claim.claim_id in self._offered:
+        if runner.claim.claim_id in self._offered or not self._continues_elsewhere:
             return
         runner.park()
         self._store.offer(runner.claim)
@@ -59,21 +60,21 @@ class TrialMigration:
         for claim in self._store.offers(self._context.study.study_id):
             if claim.trial_id is None:
                 continue
-            curve = self._store.curve(claim.trial_id)
-            if not curve or (claim.token, curve[-1].images) in self._elsewhere:
+            curve = self._store.curve(claim.trial_id, self._metric)
+            if not curve or (claim.token, curve[-1].step) in self._elsewhere:
                 continue
             try:
                 runner = begin(claim, claim.trial_id)
             except LeaseLost:  # another program edited it: its worker alone can end it
-                self._elsewhere.add((claim.token, curve[-1].images))
+                self._elsewhere.add((claim.token, curve[-1].step))
                 continue
             if not runner.rejoin(curve):
-                self._elsewhere.add((claim.token, curve[-1].images))
+                self._elsewhere.add((claim.token, curve[-1].step))
                 continue
             taken = self._store.accept(claim, self._context.worker.worker_id, lease_s=lease_s)
             if taken is not None:
                 runner.claim = taken
                 # Its holder may have gone on and offered it again since the curve was read.
-                runner.rejoin(self._store.curve(claim.trial_id))
+                runner.rejoin(self._store.curve(claim.trial_id, self._metric))
                 return runner
         return None

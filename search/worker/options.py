@@ -36,8 +36,8 @@ class WorkerOptions:
     stall_timeout_s: float = 600.0
     """ends a worker from whose trials no report came for so long"""
     target: float | None = None
-    """validation accuracy on every head: no trial begins once one has it, and the run ends when that one is
-    complete"""
+    """value of the study's metric, for networks the validation accuracy on every head: no trial begins once
+    one has it, and the run ends when that one is complete"""
 
 
 DEFAULT_OPTIONS = WorkerOptions()

@@ -31,8 +31,8 @@ class WorkerConfig:
     study: str
     artifact_root: Path
     options: WorkerOptions
-    dataset: str = "mnist"
-    """name of the dataset that the worker's machine must have"""
+    dataset: str | None = "mnist"
+    """name of the dataset that the worker's machine must have; None: the objective needs none of tune's"""
     gpu: int | None = None
     """index of the GPU to train on, among those that the process sees; None: the first of them"""
     left_s: float | None = None
@@ -121,26 +121,22 @@ def run_worker(config: WorkerConfig, stop: Callable[[], bool]) -> WorkerExit:
 
 
 def _work(config: WorkerConfig, stop: Callable[[], bool], began: float) -> None:
-    from models.device import choose_device, prepare_process
     from search.optuna_db.storage import open_storage
     from search.store.database import RETRY_S
     from search.worker.context import prepare
     from search.worker.worker_loop import work
 
     options, left_s = config.options, config.left_s
-    prepare_process(options.threads)
     with open_storage(
         config.storage_url, create=False, retry_s=RETRY_S, file_id=config.storage_file
     ) as storage:
         storage.give_up_when(stop)
-        device = choose_device(options.device)
         context = prepare(
             storage,
             config.study,
-            None,  # it opens those of the study's task
+            None,  # the objective opens what it needs
             config.artifact_root,
             new_weights_in=config.new_weights_in,
-            device=device,
             threads=options.threads,
             options=options,
             left_s=None if left_s is None else left_s - (time.monotonic() - began),

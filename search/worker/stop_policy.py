@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from search.analysis.ranking import best_point, reaches
+from search.analysis.ranking import best_report, reaches, score_of
 from search.records import State, TrialRecord
 from search.store.base import Store
 from search.study.study import Study
@@ -28,17 +28,17 @@ class StopPolicy:
         study: Study,
         store: Store,
         *,
-        images: int,
+        budget: int,
         finalists: int,
         left_s: float = math.inf,
         target: float = math.inf,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """images: of a trial that is trained to its end. finalists: number of trials at once when a search
-        comes to its close; 0: it has no close. left_s: until the run is ended; infinite: no limit.
-        target: validation accuracy that is good enough on every head; infinite: none is."""
+        """budget: steps of a trial that is worked on to its end. finalists: number of trials at once when a
+        search comes to its close; 0: it has no close. left_s: until the run is ended; infinite: no limit.
+        target: score that is good enough on every head; infinite: none is."""
         self._study, self._store = study, store
-        self._images, self._finalists, self._target = images, finalists, target
+        self._budget, self._finalists, self._target = budget, finalists, target
         self._now, self._ends = now, now() + left_s
         self._for: frozenset[int] = frozenset()
         """ids of the trials for whose sake it has come"""
@@ -60,16 +60,16 @@ class StopPolicy:
         likely = [
             trial.trial_id
             for trial in trials
-            if trial.state in (State.RUNNING, State.COMPLETE) and (trial.value or 0.0) >= self._target
+            if trial.state in (State.RUNNING, State.COMPLETE) and score_of(trial) >= self._target
         ]
-        curves = self._store.curves(likely)
-        return frozenset(each for each in likely if reaches(best_point(curves.get(each, ())), self._target))
+        curves = self._store.curves(likely, self._study.metric)
+        return frozenset(each for each in likely if reaches(best_report(curves.get(each, ())), self._target))
 
     def _last_ones(self, trials: Sequence[TrialRecord]) -> frozenset[int]:
         """The leaders and the references, where they need the time that is left."""
         if math.isinf(self._ends):
             return frozenset()
-        at_work = [trial for trial in trials if trial.state is State.RUNNING and trial.images]
+        at_work = [trial for trial in trials if trial.state is State.RUNNING and trial.step]
         leaders = self._leaders(at_work)
         if not leaders:  # for the sake of references alone no search ends
             return frozenset()
@@ -79,9 +79,9 @@ class StopPolicy:
 
     def needed_s(self, trials: Sequence[TrialRecord]) -> float:
         """Until all of these are trained to their end, on as many workers as the study has now."""
-        curves = self._store.curves([trial.trial_id for trial in trials])
+        curves = self._store.curves([trial.trial_id for trial in trials], self._study.metric)
         ahead_s = [
-            curve[-1].seconds / curve[-1].images * max(0, self._images - curve[-1].images)
+            curve[-1].seconds / curve[-1].step * max(0, self._budget - curve[-1].step)
             for curve in curves.values()
         ]
         loop = len({claim.worker_id for claim in self._store.open_claims(self._study.study_id)})
@@ -91,6 +91,4 @@ class StopPolicy:
     def _leaders(self, at_work: Sequence[TrialRecord]) -> list[TrialRecord]:
         """Those that got furthest, the best of them first."""
         own = [trial for trial in at_work if not trial.reference]
-        return sorted(own, key=lambda trial: (-trial.images, -(trial.value or 0.0), trial.number))[
-            : self._finalists
-        ]
+        return sorted(own, key=lambda trial: (-trial.step, -score_of(trial), trial.number))[: self._finalists]

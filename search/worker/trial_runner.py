@@ -1,29 +1,21 @@
-"""Trains one trial, rung by rung, until it is complete or pruned. While it waits it may be parked on disk."""
+"""One trial, rung by rung, until it is complete or pruned. While it waits it may be parked on disk."""
 
 from __future__ import annotations
 
-import hashlib
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 
-import torch
-
 from search.analysis import racing
-from search.records import Answers, Claim, Point
+from search.objectives.base import Job, Product, ResumeCheckpoint, Work
+from search.records import Claim, Report
+from search.seeds import training_seed
 from search.study.promotion import Candidate
 from search.study.study import ActiveTrial
 from search.worker.context import WorkerContext
-from search.worker.resume_checkpoints import FORMAT, ResumeCheckpoint, ResumeCheckpoints
-from search.worker.snapshot import Snapshot, keep, snapshot_of
-from search.worker.spec import TrialSpec, decode, signature_of, training_seed
-from search.worker.trial import Learning, learn
-
-COPIES = 5
-"""Of each weight, in a trial that waits: itself, its average, its best value, two moments."""
-
-EXAMPLES_BYTES = 4_000_000
-"""In a trial that waits: the plan of its epoch, and the pictures that are composed already."""
+from search.worker.resume_checkpoints import ResumeCheckpoints
 
 CHECKPOINT_EVERY_S = 3.0
 """Least time between two resume checkpoints of a trial. To write and sync one takes some 20 ms."""
@@ -36,43 +28,45 @@ class TrialRunner:
         self, context: WorkerContext, claim: Claim, active: ActiveTrial, check: Callable[[], None]
     ) -> None:
         self._context = context
+        self._objective = context.objective
         self._check = check
-        self._learning: Learning | None = None
+        self._work: Work | None = None
         """None while it has no memory: before it begins, and parked"""
-        self._best: Point | None = None
-        self._best_weights: Mapping[str, torch.Tensor] = {}
-        self._best_answers: Answers | None = None
-        """None also where the best weights are from a resume checkpoint: then it is unknown"""
-        self._kept: Point | None = None
-        """the best point whose fate is decided: its weights are kept, or were not worth it"""
+        self._ahead: Iterator[Report] = iter(())
+        """the reports of that work to come"""
+        self._best: Report | None = None
+        self._product: Product | None = None
+        """of the best report; one that a resume checkpoint had knows no answers"""
+        self._kept: Report | None = None
+        """the best report whose fate is decided: its product is kept, or was not worth it"""
         self._checkpoint_at = 0.0
-        self._checkpoint_images = 0
-        """images seen at the last resume checkpoint"""
+        self._checkpoint_step = 0
+        """step of the last resume checkpoint"""
         self._spent_s = 0.0
         self._since: float | None = None
         """when it was last taken up; None while it waits"""
-        self.checkpoints = ResumeCheckpoints(context.artifacts.folder, active.origin)
+        self.checkpoints = ResumeCheckpoints(context.artifacts.folder, active.origin, context.objective)
         self.claim = claim
         self.active = active
-        self.images = 0
-        """training images seen"""
+        self.step = 0
+        """of the last report"""
 
     @property
     def candidate(self) -> Candidate:
         """How it stands."""
         return Candidate(
             number=self.active.number,
-            rung=self.images,
-            score=0.0 if self._best is None else self._best.validation.accuracy,
+            rung=self.step,
+            score=self._context.record.spec.metric.worst if self._best is None else self._best.score,
             reference=self.active.reference is not None,
         )
 
     def advance(self, until: int) -> bool:
-        """Trains to the first rung at or after `until` images; True when the trial ended.
+        """Works to the first rung at or after step `until`; True when the trial ended.
 
         It ends complete at the end of its budget, or pruned where the study's pruner stops it, or before
-        its first step where a confirmation has no use for it any more. Raises whatever training and `check`
-        raise.
+        its first step where a confirmation has no use for it any more. Raises whatever the objective and
+        `check` raise.
         """
         self._checkpoint_at = self._checkpoint_at or time.monotonic()
         self._since = time.monotonic()
@@ -83,22 +77,20 @@ class TrialRunner:
 
     @property
     def spent_s(self) -> float:
-        """Wall time in which this trial was trained; what it waited between rungs is left out."""
+        """Wall time in which this trial was worked on; what it waited between rungs is left out."""
         return self._spent_s + (0.0 if self._since is None else time.monotonic() - self._since)
 
     def _advance(self, until: int) -> bool:
-        if self._learning is None:
-            if self.images == 0 and self._is_out():
+        if self._work is None:
+            if self.step == 0 and self._is_out():
                 self.prune()
                 return True
-            self._learning = self._learn()
-            self.active.note_parameters(self._learning.network.parameter_count)
-        for step in self._learning.steps:
-            if self._note(step.point):
-                self._best_weights = snapshot_of(step.network).weights
-                self._best_answers = step.answers
-            hopeless = self._report(step.point)
-            if self.images >= self._context.evaluations.total:
+            self._begin()
+        for found in self._ahead:
+            report = found if found.seconds else replace(found, seconds=self.spent_s)
+            self._take(report)
+            hopeless = self._report(report)
+            if self.step >= self._context.evaluations.total:
                 self._keep()
                 self.active.complete(self.candidate.score)
                 self._context.storage.store.settle(self.claim)
@@ -111,15 +103,17 @@ class TrialRunner:
             if time.monotonic() - self._checkpoint_at > CHECKPOINT_EVERY_S:
                 self.write_checkpoint()
             self._check()
-            if self.images >= until:
+            if self.step >= until:
                 self._keep()
                 break
+        else:
+            raise EndedEarly(self.step, self._context.evaluations.total)
         return False
 
     def prune(self) -> None:
-        """Ends the trial early; its best weights stay if they are among the study's best.
+        """Ends the trial early; what it made stays if it is among the study's best.
 
-        They come first, as where it is complete: a worker that dies in between leaves a trial to repeat.
+        That comes first, as where it is complete: a worker that dies in between leaves a trial to repeat.
         """
         self._keep()
         self.active.prune()
@@ -133,57 +127,57 @@ class TrialRunner:
         """
         if self.active.retry_of is not None and not self._is_out() and self._resumed() is not None:
             self._keep()
-            self._best_weights = {}
+            self._product = None
 
-    def rejoin(self, curve: Sequence[Point]) -> bool:
-        """Takes in how far another worker has trained it; whether the resume checkpoint is here."""
-        for point in curve:
-            self._note(point)
+    def rejoin(self, curve: Sequence[Report]) -> bool:
+        """Takes in how far another worker has come with it; whether the resume checkpoint is here."""
+        for report in curve:
+            self._note(report)
         if self._best is None:
             return False
         self._kept = self._best  # by the other, before it was on offer
         self._spent_s = curve[-1].seconds
-        checkpoint = self.checkpoints.newest(self._fingerprint)
-        return checkpoint is not None and checkpoint.images == self.images
+        checkpoint = self._newest()
+        return checkpoint is not None and checkpoint.step == self.step
 
     @property
     def held_bytes(self) -> int:
-        """Memory that it would give back if it were parked."""
-        if self._learning is None:
-            return 0
-        return EXAMPLES_BYTES + 4 * COPIES * self._learning.network.parameter_count
+        """Memory that it would give back if it were parked; 0 where it cannot be."""
+        return 0 if self._work is None or not self._objective.has_checkpoints else self._work.held_bytes
 
     def park(self) -> None:
         """Writes a resume checkpoint and frees the memory; `advance` continues from there, bit for bit.
 
         For a trial that has just reached a rung. Raises OSError where there is no room.
         """
-        if self._checkpoint_images < self.images:
+        if self._checkpoint_step < self.step:
             self.write_checkpoint()
         self.let_go()
 
     def let_go(self) -> None:
         """Frees its memory now: it knows `check`, which knows it, and such cycles wait for the collector."""
-        self._learning = None
-        self._best_weights = {}
+        self._work, self._ahead = None, iter(())
+        self._product = None
 
     def write_checkpoint(self) -> None:
         """Writes a resume checkpoint, also between two reports. Raises OSError where there is no room.
 
-        Not before its first report, which is near, nor where it is parked, which is on disk already.
+        Not before its first report, which is near, nor where it is parked, which is on disk already, nor
+        where the objective has none.
         """
-        if self._learning is None or self._best is None:
+        if self._work is None or self._best is None or not self._objective.has_checkpoints:
             return
-        save = ResumeCheckpoint(
+        assert self._product is not None, "there is a best report, of this work"
+        checkpoint = ResumeCheckpoint(
             trial_id=self.active.trial_id,
-            images=self.images,
-            state=self._learning.state(),
-            best_images=self._best.images,
-            best=self._best_weights,
+            step=self.step,
+            best_step=self._best.step,
+            best=self._product,
+            state=self._work.state(),
         )
-        self.checkpoints.write(save, self._learning.network, self._fingerprint)
+        self.checkpoints.write(checkpoint, self._fingerprint)
         self._checkpoint_at = time.monotonic()
-        self._checkpoint_images = self.images
+        self._checkpoint_step = self.step
 
     def _is_out(self) -> bool:
         """Whether other seeds have shown meanwhile that this candidate of a confirmation is out. Reads the
@@ -192,110 +186,105 @@ class TrialRunner:
         return confirming is not None and confirming.candidate in racing.in_vain(self._context.study.trials())
 
     @cached_property
-    def _fingerprint(self) -> str:
-        """Of all that the training depends on. A GPU's generator cannot continue on a CPU: a checkpoint is of
-        the kind of device that it was made on."""
-        context = self._context
-        data = sorted(context.dataset.checksums.items())
-        rungs, kind = context.evaluations.rungs, context.device.type
-        everything = repr((FORMAT, self._spec, rungs, context.task.name, data, kind))
-        if (
-            self._spec.training.norm_images
-        ):  # not in the repr: checkpoints of previous versions fit the others
-            everything += f", norm_images={self._spec.training.norm_images}"
-        return hashlib.sha256(everything.encode()).hexdigest()
+    def _job(self) -> Job:
+        root = self._context.record.spec.seed
+        seed = training_seed(root, origin=self.active.origin, confirming=self.active.confirming)
+        return Job(settings=self.active.suggest(), seed=seed, check=self._check)
 
     @cached_property
-    def _spec(self) -> TrialSpec:
-        settings = self.active.suggest()
-        return decode(
-            settings,
-            images=self._context.evaluations.total,
-            seed=training_seed(
-                self._context.record.spec.seed, origin=self.active.origin, confirming=self.active.confirming
-            ),
-            precision=self._context.precision[str(settings["model"])],
-            norm_images=self._context.record.spec.norm_images,
-        )
+    def _fingerprint(self) -> str:
+        return self._objective.fingerprint(self._job)
 
-    def _learn(self) -> Learning:
-        context = self._context
-        checkpoint = self._unparked() if self.images else None
-        return learn(
-            self._spec,
-            context.task,
-            context.dataset,
-            rungs=context.evaluations.rungs,
-            device=context.device,
-            compositions=context.record.spec.compositions,
-            check=self._check,
-            resume=None if checkpoint is None else checkpoint.state,
-        )
+    def _newest(self) -> ResumeCheckpoint | None:
+        return self.checkpoints.newest(self._fingerprint) if self._objective.has_checkpoints else None
+
+    def _begin(self) -> None:
+        checkpoint = self._unparked() if self.step else None
+        work = self._objective.begin(self._job, None if checkpoint is None else checkpoint.state)
+        self._work, self._ahead = work, work.reports()
+        if work.parameters is not None:
+            self.active.note_parameters(work.parameters)
 
     def _unparked(self) -> ResumeCheckpoint | None:
         """Where this trial was parked. If that checkpoint is damaged, an earlier one, or none: then it
-        trains, and reports, some of its way once more. A worker that was given up for gone, and was not, may
+        works, and reports, some of its way once more. A worker that was given up for gone, and was not, may
         have left a later one: then it continues from there, with that part of the curve."""
-        checkpoint = self.checkpoints.newest(self._fingerprint)
-        if checkpoint is None or checkpoint.images != self.images:
-            self._best, self.images = None, 0
+        checkpoint = self._newest()
+        if checkpoint is None or checkpoint.step != self.step:
+            self._best, self.step = None, 0
             return self._resumed()
-        self._best_weights = dict(checkpoint.best)
+        self._product = checkpoint.best
         return checkpoint
 
     def _resumed(self) -> ResumeCheckpoint | None:
         """The checkpoint from which this trial continues; the curve up to there is then this trial's too."""
-        checkpoint = self.checkpoints.newest(self._fingerprint)
+        checkpoint = self._newest()
         if checkpoint is None:
             return None
-        curve = [
-            p for p in self._context.storage.store.curve(checkpoint.trial_id) if p.images <= checkpoint.images
-        ]
+        whole = self._context.storage.store.curve(checkpoint.trial_id, self._context.record.spec.metric)
+        curve = [report for report in whole if report.step <= checkpoint.step]
         if (
-            not any(point.images == checkpoint.best_images for point in curve)
-            or curve[-1].images != checkpoint.images
+            not any(report.step == checkpoint.best_step for report in curve)
+            or curve[-1].step != checkpoint.step
         ):
             return None  # the database does not know how it came there
-        for point in curve:
-            self._note(point)
-            self._report(point)
-        self._best_weights = dict(checkpoint.best)
+        for report in curve:
+            self._note(report)
+            self._report(report)
+        self._product = checkpoint.best
         self._spent_s = max(self._spent_s, curve[-1].seconds)
         return checkpoint
 
-    def _note(self, point: Point) -> bool:
+    def _take(self, report: Report) -> None:
+        """Takes in a report of the work. Raises NotFinite where its score is no number to compare by."""
+        if not math.isfinite(report.score):
+            raise NotFinite(report)
+        if self._note(report):
+            assert self._work is not None
+            self._product = self._work.product()
+
+    def _note(self, report: Report) -> bool:
         """Takes in where the trial stands; whether it has never been better."""
-        self.images = point.images
-        if self._best is not None and point.validation.accuracy <= self._best.validation.accuracy:
+        self.step = report.step
+        if self._best is not None and report.score <= self._best.score:
             return False
-        self._best, self._best_answers = point, None
+        self._best = report
         return True
 
-    def _report(self, point: Point) -> bool:
+    def _report(self, report: Report) -> bool:
         """Tells the study; whether the trial is hopeless."""
-        return self.active.report(point.images, self.candidate.score, point)
+        return self.active.report(report.step, self.candidate.score, report)
 
     def _keep(self) -> None:
-        """Writes the best weights and notes them in the database, if they are among the study's best.
+        """Writes what the trial has made and notes it in the database, if it is among the study's best.
 
         What is not among the best now never will be. A waiting trial was decided when it came to its rung.
         """
-        context, best = self._context, self._best
+        best, product = self._best, self._product
         if best is None or self._kept is best:
             return
         self._kept = best
-        if not context.weights.worth_keeping(best.validation.accuracy):
-            return
-        keep(
-            context.weights,
-            Snapshot(
-                config=self._spec.model, signature=signature_of(context.task), weights=self._best_weights
-            ),
-            task=context.task.name,
-            number=self.active.number,
-            trial_id=self.active.trial_id,
-            point=best,
-            precision=self._spec.training.precision,
-            claim=self.claim,
-            answers=self._best_answers,
-        )
+        weights = self._context.weights
+        if product is not None and weights.worth_keeping(best.score):
+            weights.keep(
+                product,
+                self._objective.about(self._job),
+                number=self.active.number,
+                trial_id=self.active.trial_id,
+                report=best,
+                claim=self.claim,
+            )
+
+
+class NotFinite(Exception):
+    """A trial reported a score that is infinite or no number."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(f"the {report.metric.title} was {report.score} at step {report.step}")
+
+
+class EndedEarly(Exception):
+    """The work ended before its budget was spent."""
+
+    def __init__(self, step: int, budget: int) -> None:
+        super().__init__(f"it ended at step {step} of {budget}")

@@ -12,7 +12,6 @@ from dataclasses import replace
 from enum import Enum, StrEnum
 from typing import Literal
 
-from models.device import give_back_memory
 from search.errors import TuneError
 from search.optuna_db.optuna_trials import Exhausted
 from search.records import Claim, Failure, State
@@ -225,7 +224,7 @@ class WorkerLoop:
         self._runners[active.number] = runner
         outcome = self._try(runner, runner.recover)
         # A repetition may stand at a rung, where it has to be judged before it continues.
-        return runner if outcome is Outcome.DONE and not runner.images else TRIALS_CHANGED
+        return runner if outcome is Outcome.DONE and not runner.step else TRIALS_CHANGED
 
     def _accepted(self) -> TrialRunner | None:
         """A trial that another worker offers; None where there is none that can continue here."""
@@ -299,7 +298,7 @@ class WorkerLoop:
         return runner
 
     def _train(self, runner: TrialRunner) -> None:
-        until = next(rung for rung in self._context.pruning.rungs if rung > runner.images)
+        until = next(rung for rung in self._context.pruning.rungs if rung > runner.step)
         if runner.advance(until):
             self._finish(runner)
         self._context.weights.keep_best()
@@ -322,24 +321,26 @@ class WorkerLoop:
 
         self._try(runner, interrupt)
 
-    @staticmethod
-    def _save(runner: TrialRunner) -> None:
+    def _failure_of(self, error: Exception) -> Failure:
+        return failure_of(error, self._context.objective.failure_of)
+
+    def _save(self, runner: TrialRunner) -> None:
         """Writes a resume checkpoint if there is room, on disk and in memory; else the trial begins again."""
         try:
             runner.write_checkpoint()
         except Exception as error:
-            if failure_of(error) not in (Failure.DISK_FULL, Failure.OUT_OF_MEMORY):
+            if self._failure_of(error) not in (Failure.DISK_FULL, Failure.OUT_OF_MEMORY):
                 raise
 
     def _make_room_for(self, runner: TrialRunner) -> None:
         """Parks others, those that began first before the rest, until what they hold is little enough."""
-        limit = WAITING_BYTES if self._context.device.type == "cpu" else WAITING_BYTES_ON_GPU
+        limit = WAITING_BYTES if self._context.objective.device == "cpu" else WAITING_BYTES_ON_GPU
         waiting = [each for each in self._runners.values() if each is not runner and each.held_bytes]
         for other in waiting:
             if sum(each.held_bytes for each in waiting) <= limit:
                 break
             self._try_to_park(other, other.park)
-        give_back_memory()  # theirs, and that of the stretch before, which had other shapes
+        self._context.objective.release_memory()  # theirs, and that of the stretch before
 
     def _offer_others(self, runner: TrialRunner) -> None:
         """Offers all trials in hand but this one to workers that have none."""
@@ -356,7 +357,7 @@ class WorkerLoop:
             try:
                 park()
             except Exception as error:
-                if failure_of(error) is not Failure.OUT_OF_MEMORY:
+                if self._failure_of(error) is not Failure.OUT_OF_MEMORY:
                     raise
 
         return self._try(runner, park_if_there_is_memory)
@@ -384,7 +385,7 @@ class WorkerLoop:
 
     def _record_failure(self, runner: TrialRunner, error: Exception) -> None:
         """Ends the trial as failed. Raises GivenUp and WornOut."""
-        reason = failure_of(error)
+        reason = self._failure_of(error)
         said = redacted(f"{type(error).__name__}: {error}".rstrip(": "))
         detail = traceback_text(error) if reason is Failure.ERROR else redacted(str(error)) or said
         traceback.clear_frames(error.__traceback__)  # they hold the trial's tensors
@@ -417,7 +418,7 @@ class WorkerLoop:
         self._runners.pop(runner.active.number, None)
         runner.active.unguard()
         runner.let_go()
-        give_back_memory()
+        self._context.objective.release_memory()
 
     def _fail(self, runner: TrialRunner, reason: Failure, detail: str) -> None:
         self._put_down(runner)

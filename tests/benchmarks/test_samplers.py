@@ -29,7 +29,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     torch.set_num_threads(1)
     found = importlib.import_module("samplers")
     monkeypatch.setattr(
-        found, "EVALUATIONS", EvaluationSchedule(epoch_images=36_000, epochs=1, early_evaluations=2)
+        found, "EVALUATIONS", EvaluationSchedule.doubling(epoch_images=36_000, epochs=1, early_evaluations=2)
     )
     monkeypatch.setattr("search.study.samplers.STARTUP_TRIALS", 10)
     return found

@@ -180,9 +180,7 @@ def demos(tmp_path_factory: pytest.TempPathFactory, mnist: Mnist) -> Iterator[di
         with open_storage(url) as storage:
             request = RunRequest(task=task, trials=references, epochs=2, model="mlp")
             create_or_resume(storage, request, mnist)
-            context = prepare(
-                storage, task, mnist, folder / "studies.artifacts", device=torch.device("cpu"), threads=1
-            )
+            context = prepare(storage, task, mnist, folder / "studies.artifacts", device="cpu", threads=1)
             work(context, stop=lambda: False)
         last = references - 1
         export(url, task, trial=last, out=folder / task, force=False, int8=False, tell=lambda words: None)

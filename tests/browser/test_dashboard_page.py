@@ -36,8 +36,7 @@ def studies(tmp_path_factory: pytest.TempPathFactory, mnist: Mnist) -> Path:
     with open_storage(url) as storage:
         request = RunRequest(task="twodigit", trials=3, epochs=0.02, model="mlp", pruner="none")
         create_or_resume(storage, request, mnist)
-        device = torch.device("cpu")
-        context = prepare(storage, "twodigit", mnist, folder / "studies.artifacts", device=device, threads=1)
+        context = prepare(storage, "twodigit", mnist, folder / "studies.artifacts", device="cpu", threads=1)
         work(context, stop=lambda: False)
     return folder
 

@@ -23,7 +23,7 @@ from search.optuna_db.optuna_trials import TrialEnded
 from search.optuna_db.storage import Storage, open_storage
 from search.optuna_db.trial_facts import Change, News
 from search.optuna_db.trial_storage import TrialStorage
-from search.records import Counts, State
+from search.records import ACCURACY, Counts, Direction, Metric, State
 
 NOW = datetime.datetime(2026, 11, 22, 12, 0, 1)
 DISTRIBUTIONS = {
@@ -89,21 +89,28 @@ def rows(storage: Storage, table: Table, study_id: int) -> list[dict[str, object
 
 class TestStudies:
     @pytest.mark.filterwarnings("ignore:.*set_metric_names:optuna.exceptions.ExperimentalWarning")
-    def test_one_that_tune_makes_is_one_that_optuna_makes(self, storage: Storage) -> None:
-        theirs = optuna.create_study(storage=storage.optuna, study_name="theirs", direction="maximize")
-        theirs.set_metric_names(["accuracy"])
-        ours = storage.trials.add_study("ours", "accuracy")
+    @pytest.mark.parametrize("direction", Direction)
+    def test_one_that_tune_makes_is_one_that_optuna_makes(
+        self, storage: Storage, direction: Direction
+    ) -> None:
+        theirs = optuna.create_study(storage=storage.optuna, study_name="theirs", direction=direction.value)
+        theirs.set_metric_names(["validation accuracy"])
+        metric = Metric(name="validation/accuracy", direction=direction)
+        ours = storage.trials.add_study("ours", metric)
         assert ours is not None
+        assert storage.trials.direction(ours) is direction
         for model in models.BaseModel.metadata.sorted_tables:
             if "study_id" in model.c:
                 assert rows(storage, model, ours) == rows(storage, model, theirs._study_id), model.name
-        assert optuna.load_study(storage=storage.optuna, study_name="ours").metric_names == ["accuracy"]
+        assert optuna.load_study(storage=storage.optuna, study_name="ours").metric_names == [
+            "validation accuracy"
+        ]
 
     def test_a_name_is_given_once(self, storage: Storage) -> None:
-        assert storage.trials.add_study("s", "accuracy") is not None
-        assert storage.trials.add_study("s", "accuracy") is None
+        assert storage.trials.add_study("s", ACCURACY) is not None
+        assert storage.trials.add_study("s", ACCURACY) is None
         optuna.create_study(storage=storage.optuna, study_name="theirs")
-        assert storage.trials.add_study("theirs", "accuracy") is None
+        assert storage.trials.add_study("theirs", ACCURACY) is None
         with pytest.raises(optuna.exceptions.DuplicatedStudyError):
             optuna.create_study(storage=storage.optuna, study_name="s")
 
@@ -178,10 +185,12 @@ class TestReading:
         counted, _ = trials.tally(study_id, interrupted=("parameters", 7))
         assert counted == replace(own, interrupted=1), "only failed ones"
         assert trials.tally(study_id, interrupted=("parameters", 8))[0] == own
-        assert trials.ranked(study_id) == [ids[0], ids[1], ids[6]], "the earliest of equals first"
-        assert trials.ranked(study_id, without="parameters") == []
-        assert trials.ranked(study_id, without="reference") == [ids[0], ids[1], ids[6]]
-        assert trials.images(study_id) == sum(max(trial.steps, default=0) for trial in everything)
+        most = Direction.MAXIMIZE
+        assert trials.ranked(study_id, most) == [ids[0], ids[1], ids[6]], "the earliest of equals first"
+        assert trials.ranked(study_id, most, without="parameters") == []
+        assert trials.ranked(study_id, most, without="reference") == [ids[0], ids[1], ids[6]]
+        assert trials.ranked(study_id, Direction.MINIMIZE) == [ids[6], ids[0], ids[1]], "likewise"
+        assert trials.steps(study_id) == sum(max(trial.steps, default=0) for trial in everything)
         assert trials.in_state(study_id, State.RUNNING) == [ids[4]]
         assert trials.noted(study_id, "parameters") == ids
         assert trials.noted(study_id, "parameters", 8) == []

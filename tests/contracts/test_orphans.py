@@ -13,21 +13,22 @@ import optuna
 import pytest
 from sqlalchemy import create_engine, func, insert, select, update
 
+from search.heads import head_report
 from search.optuna_db import optuna_tables
 from search.optuna_db.deletion import delete_study
 from search.optuna_db.orphans import delete_orphaned_rows, free_slots
 from search.optuna_db.storage import Storage, open_storage
 from search.optuna_db.trial_facts import Change
 from search.records import (
+    ACCURACY,
     Answers,
     CheckpointRecord,
     ExportRecord,
     Failure,
     HeadScore,
-    Point,
+    NetworkSpec,
     Scores,
     State,
-    StudySpec,
     TestEvaluation,
     TestEvaluationCounts,
     Worker,
@@ -37,7 +38,7 @@ from search.store.base import LeaseLost
 from search.study.study import Study
 
 SCORES = Scores(heads={"digit": HeadScore(loss=0.1, accuracy=0.9)}, joint=0.9)
-POINT = Point(images=1000, seconds=1.0, learning_rate=0.1, train=SCORES, validation=SCORES)
+REPORT = head_report(step=1000, seconds=1.0, learning_rate=0.1, train=SCORES, validation=SCORES)
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mysql"])
@@ -65,7 +66,7 @@ def optunas_counted(storage: Storage) -> dict[str, int]:
         }
 
 
-def full(storage: Storage, name: str, spec: StudySpec) -> Study:
+def full(storage: Storage, name: str, spec: NetworkSpec) -> Study:
     """A study with a row of every kind."""
     study, store = Study.create(storage, name, spec, 3), storage.store
     assert study is not None
@@ -78,10 +79,10 @@ def full(storage: Storage, name: str, spec: StudySpec) -> Study:
     assert claim is not None
     trial_id = optuna.load_study(study_name=name, storage=storage.optuna).ask()._trial_id
     store.offer(store.attach(claim, trial_id))
-    store.add_point(trial_id, POINT)
+    store.add_report(trial_id, REPORT)
     store.add_checkpoint(
         study.study_id,
-        CheckpointRecord(trial_id=trial_id, path="p", sha256="0" * 64, score=0.9, images=1000, bytes=1),
+        CheckpointRecord(trial_id=trial_id, path="p", sha256="0" * 64, score=0.9, step=1000, bytes=1),
         content=b"w",
         answers=Answers(split="validation", examples=3, heads={"digit": bytes([0b10100000])}),
     )
@@ -94,7 +95,7 @@ def full(storage: Storage, name: str, spec: StudySpec) -> Study:
 
 
 def test_a_deleted_study_leaves_nothing_and_takes_nothing_along(
-    storage: Storage, plain_spec: StudySpec
+    storage: Storage, plain_spec: NetworkSpec
 ) -> None:
     full(storage, "kept", plain_spec)
     before = counted(storage)
@@ -109,7 +110,7 @@ def test_a_deleted_study_leaves_nothing_and_takes_nothing_along(
 
 
 def test_tune_deletes_a_study_on_both_sides_in_one_transaction(
-    storage: Storage, plain_spec: StudySpec
+    storage: Storage, plain_spec: NetworkSpec
 ) -> None:
     full(storage, "kept", plain_spec)
     before = {**counted(storage), **optunas_counted(storage)}
@@ -120,7 +121,7 @@ def test_tune_deletes_a_study_on_both_sides_in_one_transaction(
     assert not delete_study(storage.trials.database, lost.study_id), "there is none any more"
 
 
-def test_a_test_evaluation_outlives_its_study(storage: Storage, plain_spec: StudySpec) -> None:
+def test_a_test_evaluation_outlives_its_study(storage: Storage, plain_spec: NetworkSpec) -> None:
     """The test set was seen, in whatever way the study is deleted."""
     store = storage.store
     mine, optunas, kept = (full(storage, name, plain_spec) for name in ("mine", "optuna's", "kept"))
@@ -144,7 +145,7 @@ def test_a_test_evaluation_outlives_its_study(storage: Storage, plain_spec: Stud
 
 
 def test_a_study_is_deleted_while_a_worker_writes(
-    request: pytest.FixtureRequest, storage: Storage, plain_spec: StudySpec
+    request: pytest.FixtureRequest, storage: Storage, plain_spec: NetworkSpec
 ) -> None:
     """Optuna's own deletion does nothing then on a server, and says that all went well."""
     study = full(storage, "worked on", plain_spec)
@@ -165,7 +166,7 @@ def test_a_study_is_deleted_while_a_worker_writes(
     assert set(optunas_counted(storage).values()) == {0}
 
 
-def test_a_new_study_is_not_taken_for_one_that_was_deleted(storage: Storage, plain_spec: StudySpec) -> None:
+def test_a_new_study_is_not_taken_for_one_that_was_deleted(storage: Storage, plain_spec: NetworkSpec) -> None:
     """SQLite gives its number to the next one."""
     old = full(storage, "old", plain_spec)
     storage.optuna.delete_study(old.study_id)
@@ -177,7 +178,9 @@ def test_a_new_study_is_not_taken_for_one_that_was_deleted(storage: Storage, pla
     assert storage.store.claims(new.study_id) == []
 
 
-def test_a_slot_is_freed_where_its_trial_is_finished_no_more(storage: Storage, plain_spec: StudySpec) -> None:
+def test_a_slot_is_freed_where_its_trial_is_finished_no_more(
+    storage: Storage, plain_spec: NetworkSpec
+) -> None:
     """Only another program can have changed it: a trial is finished before its slot is filled."""
     study = full(storage, "edited", plain_spec)
     database, store = storage.trials.database, storage.store
@@ -195,7 +198,7 @@ def test_a_slot_is_freed_where_its_trial_is_finished_no_more(storage: Storage, p
     assert again.slot == claim.slot
 
 
-def test_a_new_trial_has_no_past(tmp_path: Path, plain_spec: StudySpec) -> None:
+def test_a_new_trial_has_no_past(tmp_path: Path, plain_spec: NetworkSpec) -> None:
     """SQLite gives its number to the next one too, and nothing deletes the orphans in between."""
     with open_storage(f"sqlite:///{tmp_path / 'studies.db'}") as storage:
         goes_on, deleted = full(storage, "continues", plain_spec), full(storage, "deleted", plain_spec)
@@ -206,7 +209,7 @@ def test_a_new_trial_has_no_past(tmp_path: Path, plain_spec: StudySpec) -> None:
         assert claim is not None
         asked = goes_on.ask(lambda trial_id: store.attach(claim, trial_id))
         assert asked.trial_id == old.trial_id, "the number is given again, or this test shows nothing"
-        assert store.curve(asked.trial_id) == []
+        assert store.curve(asked.trial_id, ACCURACY) == []
         [first, _] = store.claims(goes_on.study_id)
         assert [each.trial_id for each in store.checkpoints(goes_on.study_id)] == [first.trial_id]
         assert store.checkpoints(deleted.study_id) == []
@@ -220,7 +223,7 @@ def test_a_new_trial_has_no_past(tmp_path: Path, plain_spec: StudySpec) -> None:
         assert store.count_test_evaluations("twodigit").total == 2, "also before the orphans are deleted"
 
 
-def test_orphans_of_optunas_deletion_are_not_taken_over(tmp_path: Path, plain_spec: StudySpec) -> None:
+def test_orphans_of_optunas_deletion_are_not_taken_over(tmp_path: Path, plain_spec: NetworkSpec) -> None:
     """What a worker writes while Optuna deletes its study stays in an SQLite file, under ids given again."""
     with open_storage(f"sqlite:///{tmp_path / 'studies.db'}") as storage:
         old = full(storage, "old", plain_spec)
@@ -246,7 +249,7 @@ def test_orphans_of_optunas_deletion_are_not_taken_over(tmp_path: Path, plain_sp
         ]
 
 
-def test_orphans_of_optunas_deletion_are_swept(tmp_path: Path, plain_spec: StudySpec) -> None:
+def test_orphans_of_optunas_deletion_are_swept(tmp_path: Path, plain_spec: NetworkSpec) -> None:
     """Another program's next trial gets the id, and would have what they say of it."""
     with open_storage(f"sqlite:///{tmp_path / 'studies.db'}") as storage:
         old = full(storage, "old", plain_spec)
@@ -262,7 +265,7 @@ def test_orphans_of_optunas_deletion_are_swept(tmp_path: Path, plain_spec: Study
 
 
 def test_a_study_that_was_made_again_under_the_same_id_is_not_deleted(
-    storage: Storage, plain_spec: StudySpec
+    storage: Storage, plain_spec: NetworkSpec
 ) -> None:
     study = full(storage, "made again", plain_spec)
     record = storage.store.study(study.study_id)
@@ -273,7 +276,7 @@ def test_a_study_that_was_made_again_under_the_same_id_is_not_deleted(
     assert delete_study(storage.trials.database, study.study_id, created=record.created)
 
 
-def test_a_worker_without_its_claim_writes_nothing(storage: Storage, plain_spec: StudySpec) -> None:
+def test_a_worker_without_its_claim_writes_nothing(storage: Storage, plain_spec: NetworkSpec) -> None:
     """Neither a report that repeats an earlier one, nor that the trial failed."""
     study = Study.create(storage, "s", plain_spec, 3)
     assert study is not None
@@ -281,11 +284,11 @@ def test_a_worker_without_its_claim_writes_nothing(storage: Storage, plain_spec:
     assert claim is not None
     asked = study.ask(lambda trial_id: storage.store.attach(claim, trial_id))
     asked.guard(lambda: storage.store.require_held(claim))
-    asked.report(1000, 0.5, POINT)
+    asked.report(1000, 0.5, REPORT)
     assert storage.store.take_over(storage.store.claims(study.study_id)[0], "taker", lease_s=30) is not None
     with pytest.raises(LeaseLost):
-        asked.report(1000, 0.5, replace(POINT, images=2000))
-    assert [point.images for point in storage.store.curve(asked.trial_id)] == [1000]
+        asked.report(1000, 0.5, replace(REPORT, step=2000))
+    assert [report.step for report in storage.store.curve(asked.trial_id, ACCURACY)] == [1000]
     with pytest.raises(LeaseLost):
         study.fail(asked.trial_id, Failure.INTERRUPTED, "", guard=lambda: storage.store.require_held(claim))
     assert study.running() == {asked.trial_id}

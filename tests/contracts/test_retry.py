@@ -13,19 +13,20 @@ import pytest
 from sqlalchemy import Connection, text
 
 from search.errors import TryAgain
+from search.heads import head_report
 from search.optuna_db.deletion import delete_study
 from search.optuna_db.opening import open_tables
 from search.optuna_db.optuna_trials import TrialEnded
 from search.optuna_db.storage import Storage, open_storage
 from search.optuna_db.trial_facts import Change
 from search.records import (
+    ACCURACY,
     CheckpointRecord,
     ExportRecord,
     HeadScore,
-    Point,
+    NetworkSpec,
     Scores,
     State,
-    StudySpec,
     TestEvaluation,
     Worker,
 )
@@ -36,11 +37,11 @@ from search.store.sql import SQLStore
 from search.study.study import Study
 
 SCORES = Scores(heads={"a": HeadScore(loss=0.5, accuracy=0.5)}, joint=0.5)
-POINT = Point(images=10, seconds=1.0, learning_rate=0.1, train=SCORES, validation=SCORES)
+REPORT = head_report(step=10, seconds=1.0, learning_rate=0.1, train=SCORES, validation=SCORES)
 
 
 @pytest.fixture(params=["sqlite_url", "postgresql_url", "mysql_url"])
-def storage(request: pytest.FixtureRequest, plain_spec: StudySpec) -> Iterator[Storage]:
+def storage(request: pytest.FixtureRequest, plain_spec: NetworkSpec) -> Iterator[Storage]:
     with open_storage(request.getfixturevalue(request.param), retry_s=20) as opened:
         Study.create(opened, "s", plain_spec, 2)
         yield opened
@@ -126,12 +127,12 @@ def test_an_ending_is_our_own_or_somebody_elses(storage: Storage, fault: Fault) 
         storage.trials.change(trial.trial_id, Change(state=State.COMPLETE, value=0.6))
 
 
-def test_a_report_and_its_point_are_written_together(storage: Storage, fault: Fault) -> None:
+def test_a_value_and_its_report_are_written_together(storage: Storage, fault: Fault) -> None:
     study = Study.find(storage, "s")
     assert study is not None
     with study._adapter.together(
         trial_id := study._study.ask()._trial_id,
-        also=lambda: storage.store.add_point(trial_id, POINT),
+        also=lambda: storage.store.add_report(trial_id, REPORT),
     ):
         study._adapter.set_trial_intermediate_value(trial_id, 10, 0.5)
         study._adapter.note(trial_id, "parameters", 7)
@@ -139,12 +140,12 @@ def test_a_report_and_its_point_are_written_together(storage: Storage, fault: Fa
     assert fault.struck == 1
     [facts] = storage.trials.facts_of([trial_id])
     assert (facts.steps, facts.user["parameters"]) == ({10: 0.5}, 7)
-    assert storage.store.curve(trial_id) == [POINT]
+    assert storage.store.curve(trial_id, ACCURACY) == [REPORT]
 
 
 WORKER = Worker(worker_id="w", host="h", pid=1, device="cpu", threads=1, environment={"torch": "2"})
 MOMENT = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-CHECKPOINT = CheckpointRecord(trial_id=1, path="s/1", sha256="0" * 64, score=0.5, images=10, bytes=3)
+CHECKPOINT = CheckpointRecord(trial_id=1, path="s/1", sha256="0" * 64, score=0.5, step=10, bytes=3)
 EVALUATION = TestEvaluation(
     study_id=1, trial_id=1, moment=MOMENT, reason="r", pictures=5, heads={"a": 0.5}, joint=0.5
 )
@@ -158,7 +159,7 @@ WRITES: dict[str, tuple[Callable[[Store], object], Callable[[Store], object], ob
         lambda s: s.precisions(1, "epyc"),
         {"mlp": "float32"},
     ),
-    "add_point": (lambda s: s.add_point(1, POINT), lambda s: s.curve(1), [POINT]),
+    "add_report": (lambda s: s.add_report(1, REPORT), lambda s: s.curve(1, ACCURACY), [REPORT]),
     "add_checkpoint": (
         lambda s: s.add_checkpoint(1, CHECKPOINT, content=b"abc"),
         lambda s: (s.checkpoints(1), s.weights_chunk(CHECKPOINT, 0), s.weights_chunk(CHECKPOINT, 1)),

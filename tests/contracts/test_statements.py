@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from search.optuna_db.storage import Storage
-from search.records import StudySpec
+from search.records import NetworkSpec
 from search.space.file import space_entries
 from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.study import Study
@@ -23,7 +23,7 @@ SPACE = Space(
         "depth": Int(low=1, high=9, when={"model": "mlp"}),
     }
 )
-EVALUATIONS = EvaluationSchedule(epoch_images=36_000, epochs=2)
+EVALUATIONS = EvaluationSchedule.doubling(epoch_images=36_000, epochs=2)
 FIRST = EVALUATIONS.rungs[0]
 
 
@@ -48,7 +48,7 @@ TRIALS = 4
 
 
 @pytest.mark.parametrize(("pruner", "report"), [("median", 9), ("asha", 2), ("none", 2)])
-def test_no_more_than_these(emptied: Storage, plain_spec: StudySpec, pruner: str, report: int) -> None:
+def test_no_more_than_these(emptied: Storage, plain_spec: NetworkSpec, pruner: str, report: int) -> None:
     on_file = emptied.optuna.engine.dialect.name == "sqlite"
     at_most = {"ask": 12 if on_file else 6, "suggest": 11, "report": report, "complete": 10}
     Study.create(emptied, "s", replace(plain_spec, space=space_entries(SPACE)), 100)

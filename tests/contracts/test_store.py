@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,16 +17,22 @@ from memory_store import MemoryStore
 from sqlalchemy import event, func, select, update
 
 from search.errors import TryAgain
+from search.heads import head_report, validation_of
 from search.optuna_db.creation import create_tables
 from search.records import (
+    ACCURACY,
     Answers,
+    CheckedCurve,
     CheckpointRecord,
     Claim,
+    CurveCheck,
+    Direction,
     ExportRecord,
     HeadScore,
-    Point,
+    Metric,
+    NetworkSpec,
+    Report,
     Scores,
-    StudySpec,
     TestEvaluation,
     Worker,
 )
@@ -34,7 +41,7 @@ from search.store.base import LeaseLost, Store
 from search.store.engine import parse_url
 from search.store.sql import SQLStore
 
-SPEC = StudySpec(
+SPEC = NetworkSpec(
     task="twodigit",
     space={"model": ["mlp", "conv"], "lr": {"low": 1e-4, "high": 0.1, "log": True}, "shift": 0},
     epochs=0.5,
@@ -76,7 +83,7 @@ def study(store: Store) -> Store:
     return store
 
 
-def point(images: int, accuracy: float = 0.5) -> Point:
+def report(step: int, accuracy: float = 0.5) -> Report:
     scores = Scores(
         heads={
             "second_digit": HeadScore(loss=1.25, accuracy=accuracy),
@@ -84,12 +91,12 @@ def point(images: int, accuracy: float = 0.5) -> Point:
         },
         joint=accuracy / 7,
     )
-    return Point(images=images, seconds=1.5, learning_rate=1e-3, train=scores, validation=scores)
+    return head_report(step=step, seconds=1.5, learning_rate=1e-3, train=scores, validation=scores)
 
 
 def checkpoint(trial_id: int, score: float) -> CheckpointRecord:
     return CheckpointRecord(
-        trial_id=trial_id, path=f"a/{trial_id}", sha256="0" * 64, score=score, images=9, bytes=2**33
+        trial_id=trial_id, path=f"a/{trial_id}", sha256="0" * 64, score=score, step=9, bytes=2**33
     )
 
 
@@ -366,53 +373,69 @@ class TestOffers:
 
 class TestCurves:
     def test_comes_back_bit_for_bit_and_in_order(self, store: Store) -> None:
-        points = [point(2_250, 0.1 + 0.2), point(4_500, 1 / 3), point(2**40, 1.0)]
-        for each in (points[1], points[2], points[0]):
-            store.add_point(5, each)
-        assert store.curve(5) == points
-        assert list(store.curve(5)[0].validation.heads) == ["second_digit", "first_digit"]
+        reports = [report(2_250, 0.1 + 0.2), report(4_500, 1 / 3), report(2**40, 1.0)]
+        for each in (reports[1], reports[2], reports[0]):
+            store.add_report(5, each)
+        assert store.curve(5, ACCURACY) == reports
+        assert list(validation_of(store.curve(5, ACCURACY)[0]).heads) == ["second_digit", "first_digit"]
 
-    def test_the_same_point_again_is_ignored(self, store: Store) -> None:
-        store.add_point(5, point(10, 0.5))
-        store.add_point(5, point(10, 0.9))
-        assert store.curve(5) == [point(10, 0.5)]
+    def test_the_same_step_again_is_ignored(self, store: Store) -> None:
+        store.add_report(5, report(10, 0.5))
+        store.add_report(5, report(10, 0.9))
+        assert store.curve(5, ACCURACY) == [report(10, 0.5)]
 
     def test_many_curves_at_once(self, store: Store) -> None:
         for trial in (1, 2):
-            store.add_point(trial, point(10 * trial))
-        curves = store.curves([*range(1, 1200)])  # more than one query's worth of variables
-        assert curves == {1: [point(10)], 2: [point(20)]}
-        assert store.curve(3) == []
+            store.add_report(trial, report(10 * trial))
+        curves = store.curves([*range(1, 1200)], ACCURACY)  # more than one query's worth of variables
+        assert curves == {1: [report(10)], 2: [report(20)]}
+        assert store.curve(3, ACCURACY) == []
 
     def test_how_long_each_trial_has_trained(self, store: Store) -> None:
-        for trial, images in ((1, 10), (1, 30), (3, 20), (4, 10)):
-            store.add_point(trial, point(images))
-        assert store.training_seconds([1, 2, 4]) == {1: point(30).seconds, 4: point(10).seconds}
+        for trial, step in ((1, 10), (1, 30), (3, 20), (4, 10)):
+            store.add_report(trial, report(step))
+        assert store.training_seconds([1, 2, 4]) == {1: report(30).seconds, 4: report(10).seconds}
         assert store.training_seconds([]) == {}
 
-    def test_accuracies_alone_are_those_of_the_curves(self, store: Store) -> None:
-        for trial, images in ((1, 30), (1, 10), (3, 20), (4, 10)):
-            store.add_point(trial, point(images, images / 100))
-        found = store.measured([1, 2, 4])
-        assert set(found) == {1, 4}, "nobody else's, and none without points"
+    def test_checked_curves_are_the_curves(self, store: Store) -> None:
+        for trial, step in ((1, 30), (1, 10), (3, 20), (4, 10)):
+            store.add_report(trial, report(step, step / 100))
+        found = store.checked_curves([1, 2, 4], ACCURACY)
+        assert set(found) == {1, 4}, "nobody else's, and none without reports"
         for trial, curve in found.items():
-            points = curve.points
-            assert curve.check == store.check_curves([trial])[trial]
-            assert curve.check.points == len(points)
-            assert [
-                (each.images, each.seconds, each.heads, each.joint, each.accuracy) for each in points
-            ] == [
-                (
-                    whole.images,
-                    whole.seconds,
-                    {name: head.accuracy for name, head in whole.validation.heads.items()},
-                    whole.validation.joint,
-                    whole.validation.accuracy,
+            reports = curve.reports
+            assert curve.check == store.check_curves([trial], ACCURACY)[trial]
+            assert curve.check.reports == len(reports)
+            assert reports == tuple(store.curve(trial, ACCURACY))
+            for each in reports:
+                scores = validation_of(each)
+                assert each.parts == {name: head.accuracy for name, head in scores.heads.items()}
+                assert (
+                    each.score
+                    == scores.accuracy
+                    == validation_of(report(each.step, each.step / 100)).accuracy
                 )
-                for whole in store.curve(trial)
-            ]
-            assert list(points[0].heads) == ["second_digit", "first_digit"], "in the order of the task"
-        assert store.measured([]) == {}
+            assert list(reports[0].parts) == ["second_digit", "first_digit"], "in the order of the task"
+        assert store.checked_curves([], ACCURACY) == {}
+
+    def test_of_another_objective_they_have_its_metric(self, store: Store) -> None:
+        """Less is better, and what the score is not made of need not be a number."""
+        energy = Metric(name="energy", direction=Direction.MINIMIZE)
+        metrics = {"energy": -1 / 3, "height": math.inf, "width": 1e-300}
+        for step in (1, 2):
+            store.add_report(6, Report(step=step, seconds=0.5, metrics=metrics, metric=energy))
+        store.add_report(7, Report(step=1, seconds=0.5, metrics={"energy": math.nan}, metric=energy))
+        kept = [
+            Report(step=step, seconds=0.5, metrics={"energy": -1 / 3, "width": 1e-300}, metric=energy)
+            for step in (1, 2)
+        ]
+        assert [each.score for each in kept] == [1 / 3, 1 / 3]
+        assert store.curve(6, energy) == kept
+        assert store.curves([6, 7], energy) == {6: kept}
+        assert store.checked_curves([6, 7], energy) == {
+            6: CheckedCurve(reports=tuple(kept), check=CurveCheck(reports=2, unsound=0, names={"energy": 2})),
+            7: CheckedCurve(reports=(), check=CurveCheck(reports=1, unsound=1, names={"energy": 1})),
+        }
 
 
 class TestWorkersAndCheckpoints:
@@ -811,9 +834,9 @@ class TestEvaluationsAndExports:
         assert len(study.test_evaluations([STUDY])) == 2
 
     def test_the_evaluations_of_a_test_set_are_counted_over_all_studies(
-        self, study: Store, plain_spec: StudySpec
+        self, study: Store, plain_spec: NetworkSpec
     ) -> None:
-        task = study.studies()[0].spec.task
+        task = SPEC.task
         before = study.count_test_evaluations(task)
         study.add_test_evaluation(self.evaluation(1))
         study.add_test_evaluation(self.evaluation(1, minutes=1))

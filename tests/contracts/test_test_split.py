@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-import torch
 
 from data.datasets.mnist import Mnist
 from data.tasks.registry import TASKS
@@ -190,7 +189,7 @@ def test_a_search_never_touches_it_and_the_look_does(task: str, tmp_path: Path, 
     request = RunRequest(task=task, trials=3, epochs=0.01, model="mlp")
     with open_storage(f"sqlite:///{tmp_path / 'studies.db'}") as storage:
         study, _ = create_or_resume(storage, request, wired)
-        context = prepare(storage, task, wired, tmp_path, device=torch.device("cpu"), threads=1)
+        context = prepare(storage, task, wired, tmp_path, device="cpu", threads=1)
         assert work(context, stop=lambda: False) == 3
         best = storage.store.checkpoints(study.study_id)[0]
     with pytest.raises(Touched):

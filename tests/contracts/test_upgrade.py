@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import Connection, create_engine, inspect, text
 
 from search.errors import ConfigError
+from search.heads import head_report
 from search.optuna_db.storage import open_storage
-from search.records import Counts, HeadScore, Point, Scores
+from search.records import ACCURACY, Counts, HeadScore, Report, Scores
 from search.service.look import best, trials
 from search.service.upgrade import upgrade
 from search.store import former, tables
@@ -165,9 +166,9 @@ def read_sql(path: Path, script: Path) -> Path:
     return path
 
 
-def points_of(path: Path) -> dict[int, list[Point]]:
+def points_of(path: Path) -> dict[int, list[Report]]:
     """The learning curves of a file of schema 5, read with SQL alone."""
-    curves: dict[int, list[Point]] = {}
+    curves: dict[int, list[Report]] = {}
     with closing(sqlite3.connect(path)) as connection:
         points = (
             "SELECT trial_id, images, seconds, learning_rate, train_joint, validation_joint FROM tune_points"
@@ -186,10 +187,10 @@ def points_of(path: Path) -> dict[int, list[Point]]:
                 )
                 for at, both in zip((1, 3), joint, strict=True)
             )
-            point = Point(
-                images=images, seconds=seconds, learning_rate=rate, train=train, validation=validation
+            report = head_report(
+                step=images, seconds=seconds, learning_rate=rate, train=train, validation=validation
             )
-            curves.setdefault(trial_id, []).append(point)
+            curves.setdefault(trial_id, []).append(report)
     return curves
 
 
@@ -200,11 +201,9 @@ def test_every_point_becomes_one_report(tmp_path: Path, script: Path) -> None:
     assert len(curves) == 4
     trials(f"sqlite:///{path}", "old")
     store = SQLStore(parse_url(f"sqlite:///{path}"))
-    found = store.curves(list(curves))
+    found = store.curves(list(curves), ACCURACY)
     assert found == curves
-    assert [list(point.validation.heads) for point in found[1]] == [["first_digit", "second_digit"]] * len(
-        found[1]
-    )
+    assert [list(report.parts) for report in found[1]] == [["first_digit", "second_digit"]] * len(found[1])
     store.close()
     assert {"tune_points", "tune_head_points"}.isdisjoint(
         line.split("(")[0].split()[-1].strip('"') for line in dump(path) if line.startswith("CREATE TABLE")
@@ -221,9 +220,12 @@ def test_a_number_that_was_unreadable_stays_so(tmp_path: Path) -> None:
     seen = trials(f"sqlite:///{path}", "old")
     assert [trial.number for trial in seen.trials] == [0]
     store = SQLStore(parse_url(f"sqlite:///{path}"))
-    checks = store.check_curves([1, 2, 3, 4])
-    assert [checks[trial_id].unsound for trial_id in (1, 2, 3, 4)] == [0, 6, 3, 0]
-    assert set(checks[4].heads) == {"second_digit"}
+    checks = store.check_curves([1, 2, 3, 4], ACCURACY)
+    assert [checks[trial_id].unsound for trial_id in (1, 2, 3, 4)] == [0, 3, 3, 0]
+    assert set(checks[1].names) - set(checks[4].names) == {
+        f"{part}/first_digit"
+        for part in ("train/loss", "train/accuracy", "validation/loss", "validation/accuracy")
+    }
     store.close()
 
 
@@ -257,11 +259,11 @@ def test_copying_the_reports_on_a_server_is_resumed(
     with pytest.raises(OSError, match="power cut"):
         upgrade(url, backed_up=True)
     store = SQLStore(parse_url(url))
-    assert store.curves([1, 2, 3, 4]) == {trial_id: curves[trial_id] for trial_id in (1, 2)}
+    assert store.curves([1, 2, 3, 4], ACCURACY) == {trial_id: curves[trial_id] for trial_id in (1, 2)}
     with pytest.raises(ConfigError, match="schema 5 of an older tune"):
         open_storage(url)
     upgrade(url, backed_up=True)
-    assert store.curves([1, 2, 3, 4]) == curves
+    assert store.curves([1, 2, 3, 4], ACCURACY) == curves
     assert former.NAMES.isdisjoint(inspect(engine).get_table_names())
     assert len(calls) == 3 + 3, "the two trials that were there were not copied again"
     store.close()

@@ -29,7 +29,7 @@ from data.tasks.registry import TASKS
 from search.errors import TryAgain
 from search.optuna_db.orphans import delete_orphaned_rows
 from search.optuna_db.storage import Storage, open_storage
-from search.records import State, TrialRecord
+from search.records import ACCURACY, State, TrialRecord
 from search.service.delete import delete
 from search.space.defaults import default_space
 from search.store import tables
@@ -164,7 +164,7 @@ class Arena:
             assert study is not None
             trials = {trial.number: trial for trial in study.trials()}
             claims = storage.store.claims(study.study_id)
-            curves = storage.store.curves(trial.trial_id for trial in trials.values())
+            curves = storage.store.curves([trial.trial_id for trial in trials.values()], ACCURACY)
             counts = study.counts()
             self._check_weights(storage, study.study_id, artifacts or self.folder / "artifacts")
         history = self.history
@@ -184,7 +184,7 @@ class Arena:
         assert lost == set(), "confirmed to a worker, and not in the database"
         for number, line in confirmed.items():
             assert finished[number].state.value == line["state"]
-            assert line["value"] in (None, finished[number].value)
+            assert line["value"] in (None, finished[number].score)
         # A worker can die between asking and noting it, but what it did not begin it cannot have finished.
         assert set(finished) <= begun, "unexpected"
         assert sorted(claim.slot for claim in claims) == list(range(self.trials))
@@ -201,11 +201,11 @@ class Arena:
                 assert given.items() <= trial.settings.items(), "a reference is what its name says"
             drawn = _origin(trials, trial).settings
             assert drawn.items() <= trial.settings.items(), "a repetition repeats"
-            images = [point.images for point in curves.get(trial.trial_id, ())]
-            assert images, "a finished trial has a curve"
-            assert images == sorted(set(images))
-            assert images[-1] == trial.images
-            assert trial.value == max(point.validation.accuracy for point in curves[trial.trial_id]), (
+            steps = [report.step for report in curves.get(trial.trial_id, ())]
+            assert steps, "a finished trial has a curve"
+            assert steps == sorted(set(steps))
+            assert steps[-1] == trial.step
+            assert trial.score == max(report.score for report in curves[trial.trial_id]), (
                 "the value is of its own curve"
             )
 

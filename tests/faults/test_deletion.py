@@ -79,7 +79,7 @@ def test_a_deletion_succeeds_while_a_worker_writes_weights(
         asked = study.ask(lambda trial_id: storage.store.attach(claim, trial_id))
         claim = replace(claim, trial_id=asked.trial_id)
         weights = CheckpointRecord(
-            trial_id=asked.trial_id, path="p", sha256="0" * 64, score=0.5, images=9, bytes=7
+            trial_id=asked.trial_id, path="p", sha256="0" * 64, score=0.5, step=9, bytes=7
         )
         monkeypatch.setattr(sql_weights, "write", slow_write)
         with ThreadPoolExecutor(1) as worker:

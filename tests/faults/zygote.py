@@ -40,9 +40,13 @@ from models import device
 from models.mlp import MLPConfig
 from models.network import Signature, build
 from search.errors import TuneError, exit_code
+from search.heads import head_report
+from search.objectives.network import open_network
+from search.objectives.network.decoding import TrialSpec
+from search.objectives.network.learning import Learning, Step
 from search.optuna_db.installed import installed_revision
 from search.optuna_db.storage import open_storage
-from search.records import Answers, HeadScore, Point, Scores
+from search.records import Answers, HeadScore, Scores
 from search.service.create import RunRequest, create_or_resume
 from search.store import sql_claims
 from search.store.database import Database
@@ -51,8 +55,6 @@ from search.worker import trial_runner, worker_loop
 from search.worker.context import prepare
 from search.worker.migration import TrialMigration
 from search.worker.recovery import Reaper
-from search.worker.spec import TrialSpec
-from search.worker.trial import Learning, Step
 
 NETWORK = build(MLPConfig(width=2), Signature(image=(1, 2, 2), heads=(("a", 2),)), seed=0)
 
@@ -73,7 +75,7 @@ def learn(
     compositions: int = 0,
     resume: Mapping[str, Tensor] | None = None,
 ) -> Learning:
-    """Instead of search.worker.trial.learn."""
+    """Instead of search.objectives.network.learning.learn."""
     at = 0 if resume is None else int(resume["images"])
 
     def steps() -> Iterator[Step]:
@@ -85,8 +87,10 @@ def learn(
             time.sleep(PAUSE_S)
             at = images
             scores = Scores(heads={"a": HeadScore(loss=1.0, accuracy=accuracy(spec.seed, at))}, joint=0.0)
-            point = Point(images=at, seconds=at / 1e6, learning_rate=0.1, train=scores, validation=scores)
-            yield Step(point=point, network=NETWORK, answers=ANSWERS)
+            report = head_report(
+                step=at, seconds=at / 1e6, learning_rate=0.1, train=scores, validation=scores
+            )
+            yield Step(report=report, network=NETWORK, answers=ANSWERS)
 
     return Learning(steps=steps(), network=NETWORK, state=lambda: {"images": torch.tensor(at)})
 
@@ -197,7 +201,7 @@ def be_worker(order: Mapping[str, Any], mnist: Mnist) -> None:
     if "largest_file_bytes" in order:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest_file_bytes"],) * 2)
     history = Path(order["history"])
-    trial_runner.learn = learn  # type: ignore[assignment]
+    open_network.learn = learn  # type: ignore[assignment]
     trial_runner.CHECKPOINT_EVERY_S = order.get("save_every_s", -1.0)
     worker_loop.IDLE_S = 0.15
     device.bfloat16_speedup = lambda: 1.0  # nothing is trained; the probe would take most of the start
@@ -232,7 +236,7 @@ def be_worker(order: Mapping[str, Any], mnist: Mnist) -> None:
             order["study"],
             mnist,
             Path(order["artifacts"]),
-            device=torch.device("cpu"),
+            device="cpu",
             threads=1,
             lease_s=order["lease_s"],
         )

@@ -26,7 +26,7 @@ from models.network import (
     family_of,
 )
 from models.widths import ACTIVATIONS
-from search.worker.spec import decode
+from search.objectives.network.decoding import decode
 
 (MNIST_MEAN,), (MNIST_STD,) = MNIST.mean, MNIST.deviation
 TWODIGIT = Signature(image=(1, 42, 28), heads=(("first_digit", 10), ("second_digit", 10)))

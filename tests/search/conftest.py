@@ -131,9 +131,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, mnist: Mnist) -> Path:
     for task, name, seed in (("twodigit", "twodigit", 0), ("twodigit", "again", 1), ("sum", "sum", 0)):
         request = RunRequest(task=task, trials=4, study=name, epochs=0.02, model="mlp", seed=seed)
         create_or_resume(storage, request, mnist)
-        context = prepare(
-            storage, name, mnist, folder / "studies.artifacts", device=torch.device("cpu"), threads=1
-        )
+        context = prepare(storage, name, mnist, folder / "studies.artifacts", device="cpu", threads=1)
         assert work(context, stop=lambda: False) == 4
     storage.close()
     return folder

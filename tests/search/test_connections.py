@@ -38,9 +38,7 @@ def test_a_worker_connects_once_for_each_of_its_threads(
         def _used(*_: object) -> None:
             used.add(threading.current_thread().name)
 
-        here = prepare(
-            storage, REQUEST.name, mnist, tmp_path, device=torch.device("cpu"), threads=1, lease_s=0.06
-        )
+        here = prepare(storage, REQUEST.name, mnist, tmp_path, device="cpu", threads=1, lease_s=0.06)
         assert work(here, stop=lambda: False) == 3
     assert used == {"MainThread", "leases"}
     assert len(connected) < CONNECTIONS, "the first connection was made when the storage was opened"

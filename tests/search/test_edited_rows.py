@@ -35,12 +35,13 @@ from search.analysis import standing
 from search.cli.app import run_command
 from search.cli.run import _ending
 from search.errors import TuneError, exit_code
+from search.heads import head_report
 from search.optuna_db.storage import Storage, open_storage
 from search.records import (
     CheckpointRecord,
     Failure,
     HeadScore,
-    Point,
+    Report,
     Scores,
     State,
     TestEvaluation,
@@ -70,10 +71,10 @@ REQUEST = RunRequest(task="twodigit", trials=6, epochs=0.5, sampler="random", pr
 HEADS = ("first_digit", "second_digit")
 
 
-def point(images: int, accuracy: float) -> Point:
+def report(step: int, accuracy: float) -> Report:
     heads = {name: HeadScore(loss=0.5, accuracy=accuracy) for name in HEADS}
     scores = Scores(heads=heads, joint=accuracy / 2)
-    return Point(images=images, seconds=images / 1000, learning_rate=0.01, train=scores, validation=scores)
+    return head_report(step=step, seconds=step / 1000, learning_rate=0.01, train=scores, validation=scores)
 
 
 def fill(storage: Storage, study: Study, worker_id: str, accuracy: float, *, end: str = "complete") -> int:
@@ -90,10 +91,10 @@ def fill(storage: Storage, study: Study, worker_id: str, accuracy: float, *, end
     claim = replace(claim, trial_id=asked.trial_id)
     asked.suggest()
     asked.note_parameters(1000 + asked.number)
-    for place, images in enumerate(rungs[: 1 if end == "prune" else None], start=1):
+    for place, step in enumerate(rungs[: 1 if end == "prune" else None], start=1):
         score = accuracy * place / len(rungs)
-        asked.report(images, score, point(images, score))
-        best = score, images
+        asked.report(step, score, report(step, score))
+        best = score, step
     if end == "fail":
         study.fail(asked.trial_id, Failure.INTERRUPTED, "stopped by a signal")
         storage.store.release(claim)
@@ -103,7 +104,7 @@ def fill(storage: Storage, study: Study, worker_id: str, accuracy: float, *, end
         path=f"folder/trial-{asked.number:05d}.safetensors",
         sha256=f"{asked.number:064d}",
         score=best[0],
-        images=best[1],
+        step=best[1],
         bytes=9,
     )
     storage.store.add_checkpoint(study.study_id, checkpoint, claim=claim)
@@ -125,7 +126,7 @@ def make(url: str, mnist: Mnist) -> None:
         request = confirming.ConfirmRequest(study="first", top=2, seeds=2, options=WorkerOptions())
         trials = reader_of(storage, record).all()
         candidates = confirming._candidates(trials, record, 2)
-        confirmation, own = confirming._begin(storage, record, request, mnist)
+        confirmation, own = confirming._begin(storage, record, request)
         own = confirming._queue(storage, confirmation, own, trials, candidates, 2)
         add_worker(storage, confirmation, "w")
         ids = [fill(storage, confirmation, "w", 0.9 + place / 200) for place in range(own.target_trials)]
@@ -316,7 +317,7 @@ def services(
             trials = reader_of(storage, record).all()
             candidates = confirming._candidates(trials, record, 2)
             request = confirming.ConfirmRequest(study="first", top=2, seeds=2, options=WorkerOptions())
-            study, own = confirming._begin(storage, record, request, mnist)
+            study, own = confirming._begin(storage, record, request)
             confirming._queue(storage, study, own, trials, candidates, 3)
             found = standing.confirmation(stand(storage, own.name))
             assert not NOT_FINITE.search(" ".join(sentences(found)))
@@ -391,7 +392,7 @@ def look_at_everything(base: Base, mnist: Mnist, edits: Sequence[Edit], *, page:
 def test_a_reader_that_polls_judges_as_one_that_reads_for_the_first_time(
     sqlite_url: str, mnist: Mnist
 ) -> None:
-    """The first trial alone decides which heads are usual; those that follow decide otherwise."""
+    """The first trial alone decides which metrics are usual; those that follow decide otherwise."""
     with open_storage(sqlite_url) as storage:
         study, record = create_or_resume(storage, replace(REQUEST, study="polled"), mnist)
         add_worker(storage, study, "w")
@@ -410,4 +411,4 @@ def test_a_reader_that_polls_judges_as_one_that_reads_for_the_first_time(
         ended = [trial.trial_id for trial in polling.all() if trial.state is State.COMPLETE]
         assert ended == others
         assert polling.all() == reader_of(storage, record).all()
-        assert polling.faults == {odd: "its learning curve lacks heads"}
+        assert polling.faults == {odd: "its learning curve lacks metrics"}

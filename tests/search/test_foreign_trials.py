@@ -298,7 +298,7 @@ EDITS = {
     "a curve without a head": (
         """UPDATE tune_reports SET metrics = json_remove(metrics, '$."validation/accuracy/first_digit"')"""
         f" WHERE trial_id = {TRIAL}",
-        "its learning curve lacks heads",
+        "its learning curve lacks metrics",
     ),
     "a loss that is infinite": (
         "UPDATE tune_reports SET metrics = "

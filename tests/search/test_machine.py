@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from data.datasets.mnist import Mnist
 from search.launchers.base import Place
@@ -39,7 +38,7 @@ def test_only_a_process_of_this_machine_can_be_known_to_be_dead(
     """A clone of this machine has its name, and a worker there may have any process id."""
     with open_storage(sqlite_url) as storage:
         study, _ = create_or_resume(storage, RunRequest(task="twodigit", trials=3), mnist)
-        context = prepare(storage, study.name, mnist, tmp_path, device=torch.device("cpu"), threads=1)
+        context = prepare(storage, study.name, mnist, tmp_path, device="cpu", threads=1)
         place = machine() if where == "here" else "00000000"
         host = socket.gethostname()
         worker: Worker = replace(context.worker, worker_id=f"{host}:{GONE}:{place}:abc", pid=GONE)

@@ -15,8 +15,13 @@ from data.datasets.mnist import Mnist
 from models.checkpoint import load_checkpoint
 from models.device import prepare_process
 from models.training import evaluate
+from search.heads import train_of, validation_of
+from search.objectives.network.decoding import decode
+from search.objectives.network.learning import learn
+from search.objectives.network.open_network import FORMAT, OpenNetwork
 from search.optuna_db.storage import Storage, open_storage
-from search.records import Point, State, StudySpec
+from search.records import ACCURACY, NetworkSpec, Report, State
+from search.seeds import training_seed
 from search.service import confirm as confirming
 from search.service.create import RunRequest, create_or_resume
 from search.service.repeat import repeat
@@ -25,9 +30,6 @@ from search.store.rows import Unusable, spec_to_json, study_of
 from search.study.study import Study
 from search.worker.context import WorkerContext, prepare
 from search.worker.options import WorkerOptions
-from search.worker.resume_checkpoints import FORMAT
-from search.worker.spec import decode, training_seed
-from search.worker.trial import learn
 from search.worker.trial_runner import TrialRunner
 from search.worker.worker_loop import work
 
@@ -91,7 +93,7 @@ def join(storages: Callable[[], Storage], mnist: Mnist, tmp_path: Path) -> Calla
 
     def joined(name: str, norm_images: int = NORM_IMAGES) -> WorkerContext:
         storage = storages()
-        spec = StudySpec(
+        spec = NetworkSpec(
             task="twodigit",
             space=SPACE,
             epochs=0.1,
@@ -106,18 +108,23 @@ def join(storages: Callable[[], Storage], mnist: Mnist, tmp_path: Path) -> Calla
             norm_images=norm_images,
         )
         Study.create(storage, name, spec, 1)
-        return prepare(storage, name, mnist, tmp_path / "studies.artifacts", device=CPU, threads=1)
+        return prepare(storage, name, mnist, tmp_path / "studies.artifacts", device="cpu", threads=1)
 
     return joined
 
 
-def curve_of(here: WorkerContext, number: int = 0) -> list[Point]:
+def curve_of(here: WorkerContext, number: int = 0) -> list[Report]:
     [trial] = [trial for trial in here.study.trials() if trial.number == number]
-    return here.storage.store.curve(trial.trial_id)
+    return here.storage.store.curve(trial.trial_id, ACCURACY)
 
 
-def timeless(points: list[Point]) -> list[Point]:
-    return [dataclasses.replace(point, seconds=0.0) for point in points]
+def timeless(curve: list[Report]) -> list[Report]:
+    return [dataclasses.replace(report, seconds=0.0) for report in curve]
+
+
+def objective_of(here: WorkerContext) -> OpenNetwork:
+    assert isinstance(here.objective, OpenNetwork)
+    return here.objective
 
 
 def next_of(here: WorkerContext) -> TrialRunner:
@@ -135,7 +142,7 @@ class TestRecorded:
             _, record = create_or_resume(storages(), RunRequest(task="twodigit", trials=1), mnist)
             assert record.spec.norm_images == NORM_IMAGES > 0
 
-    def test_a_study_that_does_not_say_has_none(self, plain_spec: StudySpec) -> None:
+    def test_a_study_that_does_not_say_has_none(self, plain_spec: NetworkSpec) -> None:
         row = spec_to_json(plain_spec)
         assert "norm_images" not in row, "earlier versions can read it"
         [found, other] = [
@@ -145,7 +152,7 @@ class TestRecorded:
         assert (found.spec.norm_images, other.spec.norm_images) == (0, 256)
 
     @pytest.mark.parametrize("wrong", [-1, 0.5, "512", True, None])
-    def test_what_cannot_be_is_refused(self, plain_spec: StudySpec, wrong: object) -> None:
+    def test_what_cannot_be_is_refused(self, plain_spec: NetworkSpec, wrong: object) -> None:
         spec = {**spec_to_json(plain_spec), "norm_images": wrong}
         with pytest.raises(Unusable, match="norm_images"):
             study_of({"study_id": 1, "spec": spec, "target_trials": 1, "created": datetime.now(UTC)})  # type: ignore[arg-type]
@@ -162,11 +169,11 @@ class TestTrained:
         [trial] = before.study.trials()
         seed = training_seed(before.record.spec.seed, origin=0, confirming=None)
         spec = decode(trial.settings, images=3600, seed=seed, precision="float32")
-        steps = learn(spec, before.task, mnist, rungs=RUNGS, device=CPU).steps
-        assert timeless(curve_of(before)) == timeless([step.point for step in steps])
+        steps = learn(spec, objective_of(before).task, mnist, rungs=RUNGS, device=CPU).steps
+        assert timeless(curve_of(before)) == timeless([step.report for step in steps])
         for mine, other in zip(curve_of(now), curve_of(before), strict=True):
-            assert mine.train == other.train
-            assert mine.validation != other.validation
+            assert train_of(mine) == train_of(other)
+            assert validation_of(mine) != validation_of(other)
 
     def test_a_resume_checkpoint_of_a_previous_version_is_good(
         self, join: Callable[..., WorkerContext]
@@ -174,12 +181,12 @@ class TestTrained:
         """Its fingerprint, spelled out as it was made; a study with the setting has another."""
         here, other = join("before", 0), join("now")
         runner, now = next_of(here), next_of(other)
-        text = repr(runner._spec)
-        assert "norm_images" not in text
-        data = sorted(here.dataset.checksums.items())
-        everything = repr((FORMAT, runner._spec, RUNGS, "twodigit", data, "cpu"))
+        spec = objective_of(here).decoded(runner._job)
+        assert "norm_images" not in repr(spec)
+        data = sorted(objective_of(here).dataset.checksums.items())
+        everything = repr((FORMAT, spec, RUNGS, "twodigit", data, "cpu"))
         assert runner._fingerprint == hashlib.sha256(everything.encode()).hexdigest()
-        assert repr(now._spec) == text
+        assert repr(objective_of(other).decoded(now._job)) == repr(spec)
         assert now._fingerprint != runner._fingerprint
 
     def test_parked_and_taken_up_by_another_worker_it_is_the_same_trial(
@@ -225,7 +232,7 @@ class TestTrained:
         work(here, stop=lambda: False)
         [kept] = here.storage.store.checkpoints(here.study.study_id)
         saved = load_checkpoint(here.artifacts.path(kept), expected_sha256=kept.sha256)
-        found = evaluate(saved.network(), here.task.validation(mnist))
+        found = evaluate(saved.network(), objective_of(here).task.validation(mnist))
         assert found.score == pytest.approx(kept.score, abs=1e-6), "the weights that were judged are kept"
         here.artifacts.path(kept).unlink()
         url = f"sqlite:///{tmp_path / 'studies.db'}"
@@ -240,5 +247,5 @@ class TestTrained:
     ) -> None:
         here = join("s", norm_images)
         request = confirming.ConfirmRequest(study="s", options=WorkerOptions(workers=1, threads=1))
-        _, confirmation = confirming._begin(here.storage, here.record, request, here.dataset)
+        _, confirmation = confirming._begin(here.storage, here.record, request)
         assert confirmation.spec.norm_images == norm_images

@@ -29,7 +29,7 @@ def searched(storage: str, mnist: Mnist) -> None:
     with open_storage(storage) as opened:
         create_or_resume(opened, RunRequest(task="twodigit", trials=3, epochs=0.02, model="mlp"), mnist)
         root = opened.location.artifacts
-        context = prepare(opened, "twodigit", mnist, root, device=torch.device("cpu"), threads=1)
+        context = prepare(opened, "twodigit", mnist, root, device="cpu", threads=1)
         assert work(context, stop=lambda: False) == 3
 
 

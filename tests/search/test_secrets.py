@@ -27,7 +27,7 @@ from search.cli.app import app
 from search.launchers.ray import RayLauncher
 from search.launchers.ray_cluster import Cluster
 from search.optuna_db.storage import Storage, open_storage
-from search.records import StudySpec
+from search.records import NetworkSpec
 from search.redaction import traceback_text
 from search.store.url import parse_url
 from search.study.study import Study
@@ -151,7 +151,7 @@ def test_no_command_repeats_what_was_typed_in_the_wrong_place(
 
 
 def test_a_study_called_like_a_url(
-    here: Command, tmp_path: Path, sqlite_url: str, plain_spec: StudySpec
+    here: Command, tmp_path: Path, sqlite_url: str, plain_spec: NetworkSpec
 ) -> None:
     with open_storage(sqlite_url) as storage:
         Study.create(storage, "s", plain_spec, 1)

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from search.analysis.effects import Effect, Setting
+from search.heads import head_report
 from search.records import (
     HeadScore,
-    Point,
+    NetworkSpec,
+    Report,
     Scores,
     State,
     StudyRecord,
-    StudySpec,
     TrialRecord,
     Value,
     Worker,
@@ -37,10 +38,10 @@ def scores(accuracy: float, loss: float = 0.5) -> Scores:
     return Scores(heads=heads, joint=accuracy**2)
 
 
-def point(images: int, validation: float, *, train: float | None = None, loss: float = 0.5) -> Point:
-    return Point(
-        images=images,
-        seconds=images / 1000,
+def report(step: int, validation: float, *, train: float | None = None, loss: float = 0.5) -> Report:
+    return head_report(
+        step=step,
+        seconds=step / 1000,
         learning_rate=0.1,
         train=scores(validation if train is None else train),
         validation=scores(validation, loss),
@@ -50,7 +51,7 @@ def point(images: int, validation: float, *, train: float | None = None, loss: f
 def trial(
     number: int,
     state: State = State.COMPLETE,
-    value: float | None = 0.9,
+    score: float | None = 0.9,
     params: Mapping[str, Value] | None = None,
     **more: object,
 ) -> TrialRecord:
@@ -58,50 +59,52 @@ def trial(
         trial_id=100 + number,
         number=number,
         state=state,
-        value=value,
+        score=score,
         params={"model": "mlp"} if params is None else params,
         finished=NOW + datetime.timedelta(minutes=number),
         **more,  # type: ignore[arg-type]
     )
 
 
-def curve(*accuracies: float, losses: Sequence[float] | None = None) -> list[Point]:
-    """Measured at 1, 2, 3 … epochs."""
+def curve(*accuracies: float, losses: Sequence[float] | None = None) -> list[Report]:
+    """Reported at 1, 2, 3 … epochs."""
     return [
-        point(EPOCH * (place + 1), accuracy, loss=0.5 if losses is None else losses[place])
+        report(EPOCH * (place + 1), accuracy, loss=0.5 if losses is None else losses[place])
         for place, accuracy in enumerate(accuracies)
     ]
 
 
+SPEC = NetworkSpec(
+    task="twodigit",
+    space={"model": "mlp", "dropout": {"low": 0.0, "high": 0.5}},
+    epochs=4,
+    epoch_images=EPOCH,
+    validation_pictures=4000,
+    seed=0,
+    sampler="tpe",
+    pruner="asha",
+    references=("course-mlp",),
+    checksums={"labels": "0" * 64},
+)
+
+
 def material(
-    trials: Sequence[TrialRecord], curves: Mapping[int, Sequence[Point]], **changed: object
+    trials: Sequence[TrialRecord], curves: Mapping[int, Sequence[Report]], **changed: object
 ) -> Material:
-    spec = StudySpec(
-        task="twodigit",
-        space={"model": "mlp", "dropout": {"low": 0.0, "high": 0.5}},
-        epochs=4,
-        epoch_images=EPOCH,
-        validation_pictures=4000,
-        seed=0,
-        sampler="tpe",
-        pruner="asha",
-        references=("course-mlp",),
-        checksums={"labels": "0" * 64},
-    )
     values: dict[str, object] = {
         "study": StudyRecord(
-            study_id=1, name="mine & <yours>", spec=spec, target_trials=len(trials), created=NOW
+            study_id=1, name="mine & <yours>", spec=SPEC, target_trials=len(trials), created=NOW
         ),
         "trials": trials,
         "curves": curves,
-        "seconds": {trial_id: points[-1].seconds for trial_id, points in curves.items()},
+        "seconds": {trial_id: reports[-1].seconds for trial_id, reports in curves.items()},
         "workers": (
             Worker(worker_id="w", host="host", pid=1, device="cpu", threads=1, environment={"torch": "2"}),
         ),
         "settings": (OPTIMIZER, DROPOUT, DEPTH),
         "without_effect": frozenset({"number_width"}),
         "at_random": frozenset(each.number for each in trials if each.number % 3 == 0),
-        "budget": 4 * EPOCH,
+        "budget": SPEC.budget,
         "mistakes": "The winner's weights were not kept.",
         "confirmation": None,
         "command": "tune run --task twodigit",
@@ -138,15 +141,15 @@ def made(n: int = 40) -> Material:
     """A study with a bit of everything."""
     draw = random.Random(3)
     trials, found = study(n)
-    curves: dict[int, list[Point]] = {}
+    curves: dict[int, list[Report]] = {}
     records = []
     for each in trials:
         state = State.COMPLETE if each.number % 4 == 0 else State.PRUNED
         top = min(0.99, found[each.number])
         whole = [top * share for share in (0.8, 0.9, 0.97, 1.0)]
         curves[each.trial_id] = curve(*(whole if state is State.COMPLETE else whole[:2]))
-        value = curves[each.trial_id][-1].validation.accuracy
-        records.append(replace(each, state=state, value=value, parameters=draw.randint(10_000, 900_000)))
-    records.append(trial(n, value=0.8, params={}, reference="course-mlp", parameters=76_628))
+        score = curves[each.trial_id][-1].score
+        records.append(replace(each, state=state, score=score, parameters=draw.randint(10_000, 900_000)))
+    records.append(trial(n, score=0.8, params={}, reference="course-mlp", parameters=76_628))
     curves[100 + n] = curve(0.7, 0.82, 0.81, 0.77, losses=[0.5, 0.4, 0.5, 0.6])
     return material(records, curves)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import datetime
 import secrets
 import threading
-from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from search.records import (
     Answers,
+    CheckedCurve,
     CheckpointRecord,
     Claim,
     CurveCheck,
     ExportRecord,
-    Measured,
-    MeasuredCurve,
-    Point,
+    Metric,
+    NetworkSpec,
+    Report,
     StudyRecord,
     StudySpec,
     TestEvaluation,
@@ -25,7 +25,7 @@ from search.records import (
     Worker,
 )
 from search.store.base import LeaseLost, Store
-from search.store.metrics import is_sound
+from search.store.metrics import Row, check_reports, report_of
 
 
 class MemoryStore(Store):
@@ -38,7 +38,7 @@ class MemoryStore(Store):
         self._next_claim_id = 1
         self._offers: dict[int, str] = {}
         """token by claim"""
-        self._curves: dict[int, dict[int, Point]] = {}
+        self._curves: dict[int, dict[int, Report]] = {}
         self._workers: dict[int, dict[str, Worker]] = {}
         self._precisions: dict[tuple[int, str], dict[str, str]] = {}
         self._checkpoints: dict[int, tuple[int, CheckpointRecord]] = {}
@@ -184,48 +184,37 @@ class MemoryStore(Store):
 
     # Learning curves
 
-    def add_point(self, trial_id: int, point: Point) -> None:
+    def add_report(self, trial_id: int, report: Report) -> None:
         with self._lock:
-            self._curves.setdefault(trial_id, {}).setdefault(point.images, point)
+            self._curves.setdefault(trial_id, {}).setdefault(report.step, report)
 
-    def curve(self, trial_id: int) -> list[Point]:
-        with self._lock:
-            points = self._curves.get(trial_id, {})
-            return [points[images] for images in sorted(points)]
+    def curve(self, trial_id: int, metric: Metric) -> list[Report]:
+        found = (report_of(*row[1:], metric) for row in self._rows([trial_id]))
+        return [report for report in found if report is not None]
 
-    def curves(self, trial_ids: Collection[int]) -> dict[int, list[Point]]:
-        return {trial_id: curve for trial_id in trial_ids if (curve := self.curve(trial_id))}
+    def curves(self, trial_ids: Collection[int], metric: Metric) -> dict[int, list[Report]]:
+        return {trial_id: curve for trial_id in trial_ids if (curve := self.curve(trial_id, metric))}
 
     def training_seconds(self, trial_ids: Collection[int]) -> dict[int, float]:
-        return {trial_id: curve[-1].seconds for trial_id, curve in self.curves(trial_ids).items()}
+        return {trial_id: seconds for trial_id, _, seconds, _ in self._rows(trial_ids)}
 
-    def measured(self, trial_ids: Collection[int]) -> dict[int, MeasuredCurve]:
-        checks = self.check_curves(trial_ids)
+    def checked_curves(self, trial_ids: Collection[int], metric: Metric) -> dict[int, CheckedCurve]:
         return {
-            trial_id: MeasuredCurve(
-                points=tuple(
-                    Measured(
-                        images=point.images,
-                        seconds=point.seconds,
-                        heads={name: head.accuracy for name, head in point.validation.heads.items()},
-                        joint=point.validation.joint,
-                    )
-                    for point in curve
-                ),
-                check=checks[trial_id],
-            )
-            for trial_id, curve in self.curves(trial_ids).items()
+            trial_id: CheckedCurve(reports=tuple(self.curve(trial_id, metric)), check=check)
+            for trial_id, check in self.check_curves(trial_ids, metric).items()
         }
 
-    def check_curves(self, trial_ids: Collection[int]) -> dict[int, CurveCheck]:
-        return {
-            trial_id: CurveCheck(
-                points=len(curve),
-                unsound=sum(not is_sound(point) for point in curve),
-                heads=Counter(head for point in curve for head in point.validation.heads),
-            )
-            for trial_id, curve in self.curves(trial_ids).items()
-        }
+    def check_curves(self, trial_ids: Collection[int], metric: Metric) -> dict[int, CurveCheck]:
+        return check_reports(self._rows(trial_ids), metric)
+
+    def _rows(self, trial_ids: Collection[int]) -> list[Row]:
+        """Every report of these trials, by trial and step."""
+        with self._lock:
+            return [
+                (trial_id, report.step, report.seconds, report.metrics)
+                for trial_id in sorted(set(trial_ids))
+                for _, report in sorted(self._curves.get(trial_id, {}).items())
+            ]
 
     # Workers
 
@@ -330,7 +319,10 @@ class MemoryStore(Store):
 
     def count_test_evaluations(self, task: str) -> TestEvaluationCounts:
         with self._lock:
-            studies = {study_id: record.spec.task for study_id, record in self._studies.items()}
+            studies = {
+                study_id: record.spec.task if isinstance(record.spec, NetworkSpec) else None
+                for study_id, record in self._studies.items()
+            }
             test_evaluations = [
                 each for each in self._test_evaluations.values() if studies.get(each.study_id, task) == task
             ]

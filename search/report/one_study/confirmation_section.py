@@ -5,11 +5,17 @@ from __future__ import annotations
 from shlex import quote
 
 from search.analysis.confirmation import Candidate, Confirmation
-from search.records import StudyRecord, TestEvaluation, TestEvaluationCounts
-from search.report.confirmation_sentences import choice, sentences
+from search.records import DeclaredSpec, Direction, StudyRecord, TestEvaluation, TestEvaluationCounts
+from search.report.confirmation_sentences import (
+    SEEDS_ONLY,
+    choice,
+    interval_of_mean,
+    of_length,
+    sentences,
+)
 from search.report.html import Html, code, paragraph, subheading, table
 from search.report.page import Section
-from search.report.words import count, percent, widened
+from search.report.words import count, percent, titled, value, widened
 
 HEADING = "Confirmed?"
 
@@ -20,6 +26,9 @@ def in_short(confirmation: Confirmation | None, *, study: StudyRecord, trials: i
         return f"It is one seed of a confirmation: the report on {study.spec.confirms} has the means."
     if confirmation is None:
         tried = count(trials, "trial")
+        if isinstance(study.spec, DeclaredSpec):
+            title = study.spec.metric.title
+            return f"Not yet: the {title} of the best of {tried}, with one seed each, has selection bias."
         return f"Not yet: the accuracy of the best of {tried} on the images that chose it has selection bias."
     chosen = confirmation.choice
     if chosen is None:
@@ -44,23 +53,10 @@ def confirmed(confirmation: Confirmation | None, *, study: StudyRecord, trials: 
             ),
         )
     if confirmation is None:
-        return Section(
-            heading=HEADING,
-            body=(
-                paragraph(
-                    f"The winner is unconfirmed. It is the best of {count(trials, 'trial')} on the very "
-                    "pictures that chose it, and the largest of many noisy numbers is too large: expect a "
-                    "little less on new digits, and do not take a small lead over the second for one.",
-                    kind="answer",
-                ),
-                paragraph(
-                    code(f"tune confirm {quote(study.name)}"),
-                    " trains the leaders again on fresh seeds, ranks them by the mean, and evaluates "
-                    "the winner on the test set once. No number on this page comes from the test set.",
-                ),
-            ),
-        )
+        return Section(heading=HEADING, body=_unconfirmed(study, trials))
     width = widened(confirmation.widen, "leaders")
+    networks = confirmation.of_networks
+    over = "" if networks else " over seeds"
     return Section(
         heading=HEADING,
         body=(
@@ -70,17 +66,63 @@ def confirmed(confirmation: Confirmation | None, *, study: StudyRecord, trials: 
             ],
             paragraph(
                 f"{count(len(confirmation.candidates), 'configuration')} on "
-                f"{count(confirmation.seeds, 'fresh seed')}, {confirmation.epochs:g} epochs each{width}, in "
-                f"the study {confirmation.confirmed_in}. Intervals are 95 % of the mean over seeds and "
-                "digits; the number from the search is the one that chose, and is biased upward.",
+                f"{count(confirmation.seeds, 'fresh seed')}, {of_length(confirmation.confirming.spec)} each"
+                f"{width}, in the study {confirmation.confirmed_in}. {_how_to_read(confirmation)}",
                 kind="note",
             ),
             table(
-                ("configuration", "in the search", "mean on fresh seeds", "95 % interval", "seeds"),
+                ("configuration", "in the search", "mean on fresh seeds", f"95 % interval{over}", "seeds"),
                 [_row(each, confirmation) for each in confirmation.candidates],
             ),
-            *_test_evaluations(confirmation.test_evaluations, confirmation.evaluation_counts),
+            *(
+                _test_evaluations(confirmation.test_evaluations, confirmation.evaluation_counts)
+                if networks
+                else ()
+            ),
         ),
+    )
+
+
+def _unconfirmed(study: StudyRecord, trials: int) -> tuple[Html, ...]:
+    """What to think of a winner before a confirmation. trials: how many it was chosen from."""
+    command = code(f"tune confirm {quote(study.name)}")
+    if isinstance(study.spec, DeclaredSpec):
+        return (
+            paragraph(
+                f"The winner is unconfirmed. It is the best of {count(trials, 'trial')}, each measured with "
+                "one seed. Where values vary with the seed, the best of many noisy ones is too good: do not "
+                "take a small lead over the second for one.",
+                kind="answer",
+            ),
+            paragraph(command, " runs the leaders again on fresh seeds and ranks them by the mean."),
+        )
+    return (
+        paragraph(
+            f"The winner is unconfirmed. It is the best of {count(trials, 'trial')} on the very "
+            "pictures that chose it, and the largest of many noisy numbers is too large: expect a "
+            "little less on new digits, and do not take a small lead over the second for one.",
+            kind="answer",
+        ),
+        paragraph(
+            command,
+            " trains the leaders again on fresh seeds, ranks them by the mean, and evaluates "
+            "the winner on the test set once. No number on this page comes from the test set.",
+        ),
+    )
+
+
+def _how_to_read(confirmation: Confirmation) -> str:
+    """What the columns of the table are."""
+    if confirmation.of_networks:
+        return (
+            "Intervals are 95 % of the mean over seeds and digits; the number from the search is the one "
+            "that chose, and is biased upward."
+        )
+    metric = confirmation.metric
+    biased = "upward" if metric.direction is Direction.MAXIMIZE else "downward"
+    return (
+        f"Values are of {titled(metric)}. Intervals are 95 % of the mean, {SEEDS_ONLY}; the value from the "
+        f"search is the one that chose, and is biased {biased}."
     )
 
 
@@ -90,11 +132,17 @@ def _row(candidate: Candidate, confirmation: Confirmation) -> tuple[str, ...]:
     dropped = ", dropped" if candidate.dropped else ""
     return (
         f"{name}{chosen}{dropped}",
-        percent(candidate.search_value),
-        percent(candidate.mean) if candidate.runs else "–",
-        f"{percent(candidate.low)} to {percent(candidate.high)}" if candidate.runs else "–",
+        value(candidate.search_score, confirmation.metric),
+        value(candidate.mean, confirmation.metric) if candidate.runs else "–",
+        _interval(candidate, confirmation) if candidate.runs else "–",
         f"{len(candidate.runs)} of {confirmation.seeds}",
     )
+
+
+def _interval(candidate: Candidate, confirmation: Confirmation) -> str:
+    if confirmation.of_networks:
+        return f"{percent(candidate.low)} to {percent(candidate.high)}"
+    return interval_of_mean(candidate, confirmation.metric)
 
 
 def _in_all(evaluation_counts: TestEvaluationCounts | None) -> str:

@@ -33,20 +33,20 @@ class Material:
     settings: tuple[Setting, ...]
     """those that were searched"""
     without_effect: frozenset[str]
-    """names of settings that do nothing for the study's task"""
+    """names of settings that do nothing for the study's task; empty where no networks are trained"""
     at_random: frozenset[int]
     """numbers of the trials whose settings owe nothing to earlier results"""
     budget: int
-    """training images of a trial that is not stopped early"""
-    mistakes: Mistakes | str
-    """of the winner's weights; else why there are none, in a sentence"""
+    """steps of a trial that is not stopped early"""
+    mistakes: Mistakes | str | None
+    """of the winner's weights; else why there are none, in a sentence; None where no networks are trained"""
     confirmation: Confirmation | None
     answers: tuple[Answers, Digits] | None = None
     """of the winner's weights on validation, and the digits that they are about; None: not known"""
-    command: str
-    """that makes the same study again"""
+    command: str | None
+    """that makes the same study again; None: there is none"""
     space: str
-    """the search space as a space file"""
+    """the search space as a space file; of other objectives than networks in words, a setting a line"""
     moment: datetime.datetime
     """UTC; when the study was read"""
     version: str

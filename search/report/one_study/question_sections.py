@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from search.analysis.effects import Verdict
+from search.analysis.effects import Effect, Verdict
 from search.analysis.extra_training import Course
 from search.analysis.findings import Findings
+from search.records import NetworkSpec, StudySpec
 from search.report.html import Html, bullets, fold, paragraph, table
 from search.report.one_study import study_figures
 from search.report.one_study.material import Material
@@ -24,14 +25,18 @@ from search.report.words import percent, points
 
 GENERALIZATION = "Generalization: which settings helped"
 SPEED = "Speed of learning: which settings learn fast"
+HELPED, HELPED_EARLY = "Which settings helped", "Which settings helped early"
+"""Of other objectives than networks."""
 
 ROWS = 40
 """Networks that are listed; of more, the best, the references and those that gained or lost clearly."""
 
 
 def settings(material: Material, found: Findings) -> Section:
-    """Importance, and every setting against the accuracy."""
-    heading = GENERALIZATION if found.generalization else SPEED
+    """Importance, and every setting against the metric."""
+    spec = material.study.spec
+    whole, early = (GENERALIZATION, SPEED) if isinstance(spec, NetworkSpec) else (HELPED, HELPED_EARLY)
+    heading = whole if found.generalization else early
     basis = found.basis
     if basis is None:
         return Section(heading=heading, body=(paragraph("No trial of the search is finished yet."),))
@@ -47,9 +52,9 @@ def settings(material: Material, found: Findings) -> Section:
                 height=130 + 21 * len(tested),
             )
         )
-    body.append(paragraph(compared(basis, epoch_images=material.study.spec.epoch_images), kind="note"))
+    body.append(paragraph(compared(basis, spec), kind="note"))
     if tested:
-        body.append(paragraph(at_random(found, drawn), kind="note"))
+        body.append(paragraph(at_random(found, drawn, spec), kind="note"))
     body.append(
         Fold(
             summary="Every setting: the verdict, and the trials",
@@ -58,7 +63,7 @@ def settings(material: Material, found: Findings) -> Section:
                 Grid(
                     charts=tuple(
                         Chart(
-                            figure=study_figures.effect(each),
+                            figure=study_figures.effect(each, spec.metric),
                             caption=title(each.setting),
                             small=True,
                             height=210,
@@ -68,7 +73,7 @@ def settings(material: Material, found: Findings) -> Section:
                 ),
                 paragraph(
                     "Dots: trials; the blue ones, exploration trials, are tested. Orange: medians of the "
-                    "groups that are tested. The worst twentieth may lie below the edge.",
+                    f"groups that are tested. {_beyond(tested, spec)}",
                     kind="note",
                 ),
             ),
@@ -77,7 +82,17 @@ def settings(material: Material, found: Findings) -> Section:
     return Section(heading=heading, body=tuple(body))
 
 
-def extra(material: Material, found: Findings) -> Section:
+def _beyond(tested: Sequence[Effect], spec: StudySpec) -> str:
+    """What the figures do not show where it is."""
+    if isinstance(spec, NetworkSpec):
+        return "The worst twentieth may lie below the edge."
+    told = "The worst twentieth may lie beyond the edge."
+    if any(each.diverged for each in tested):
+        told += " Trials that diverged are drawn as the worst."
+    return told
+
+
+def extra(found: Findings, spec: NetworkSpec) -> Section:
     """Did extra training always help?"""
     training = found.training
     body: list[Html] = [paragraph(extra_training(training))]
@@ -94,7 +109,7 @@ def extra(material: Material, found: Findings) -> Section:
             paragraph(f"{note} {falling}".strip(), kind="note"),
             fold(
                 f"The networks that were trained to the end ({len(shown)} of {len(training.courses):,})",
-                _courses(shown, material.study.spec.epoch_images),
+                _courses(shown, spec.epoch_images),
             ),
         ]
     return Section(heading="Did extra training always help?", body=tuple(body))
@@ -119,7 +134,7 @@ def _courses(some: Sequence[Course], epoch_images: int) -> Html:
             course.trial.reference or f"trial {course.trial.number}",
             percent(course.last),
             "–" if course.gain is None else points(course.gain),
-            f"{percent(course.best)} at {course.best_images / epoch_images:.3g}",
+            f"{percent(course.best)} at {course.best_step / epoch_images:.3g}",
             points(course.gap),
             "–" if course.loss_ratio is None else f"{course.loss_ratio:.2f}",
         )

@@ -2,52 +2,50 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from shlex import quote
 
-from search.records import State, StudySpec, Worker
-from search.report.html import code, fold, listing, paragraph, table
+from search.records import DeclaredSpec, NetworkSpec, State, StudySpec, Worker
+from search.report.html import Html, code, fold, listing, paragraph, table
 from search.report.one_study.material import Material
 from search.report.page import Section
-from search.report.words import hardware
+from search.report.words import amount, hardware
 
 
 def repeat(material: Material) -> Section:
     """Everything that is needed to do it again."""
     best, spec = material.winner, material.study.spec
     assert best is not None
+    again: list[Html] = []
+    if material.command is not None:
+        again = [paragraph("The same search, from the beginning:"), listing(material.command)]
+    again.append(paragraph(_reproducible(material)))
+    if isinstance(spec, NetworkSpec):
+        again += [
+            paragraph("A single trial is repeated to the last bit on a processor of the same kind:"),
+            listing(f"tune repeat {quote(material.study.name)} --trial {best.number}"),
+        ]
+    facts = [
+        ("study", material.study.name),
+        ("task", spec.task) if isinstance(spec, NetworkSpec) else ("objective", spec.objective),
+        ("made", f"{material.study.created:%Y-%m-%d %H:%M} UTC"),
+        ("read", f"{material.moment:%Y-%m-%d %H:%M} UTC"),
+        ("tune", material.version),
+        ("seed", str(spec.seed)),
+        ("sampler, pruner", f"{spec.sampler}, {spec.pruner}"),
+        *_protocol(spec, material.workers),
+        ("references", ", ".join(spec.references) or "none"),
+    ]
     return Section(
         heading="To do it again",
         folded=True,
         body=(
-            paragraph("The same search, from the beginning:"),
-            listing(material.command),
-            paragraph(_reproducible(material)),
-            paragraph("A single trial is repeated to the last bit on a processor of the same kind:"),
-            listing(f"tune repeat {quote(material.study.name)} --trial {best.number}"),
-            table(
-                ("", ""),
-                [
-                    ("study", material.study.name),
-                    ("task", spec.task),
-                    ("made", f"{material.study.created:%Y-%m-%d %H:%M} UTC"),
-                    ("read", f"{material.moment:%Y-%m-%d %H:%M} UTC"),
-                    ("tune", material.version),
-                    ("seed", str(spec.seed)),
-                    ("sampler, pruner", f"{spec.sampler}, {spec.pruner}"),
-                    ("precision", _precision(spec, material.workers)),
-                    ("budget of a trial", f"{spec.epochs:g} epochs of {spec.epoch_images:,} examples"),
-                    ("validation", f"{spec.validation_pictures:,} images"),
-                    ("references", ", ".join(spec.references) or "none"),
-                ],
-                words=(0, 1),
-            ),
+            *again,
+            table(("", ""), facts, words=(0, 1)),
             fold("The search space", listing(material.space)),
-            fold(
-                "The data (SHA-256)",
-                table(("file", "sum"), [(n, code(s)) for n, s in spec.checksums.items()], words=(0, 1)),
-            ),
+            *_given(spec),
             fold(
                 "The machines",
                 table(("workers", "where", "with"), _machines(material.workers), words=(1, 2)),
@@ -56,7 +54,31 @@ def repeat(material: Material) -> Section:
     )
 
 
-def _precision(spec: StudySpec, workers: Sequence[Worker]) -> str:
+def _protocol(spec: StudySpec, workers: Sequence[Worker]) -> list[tuple[str, str]]:
+    """What was measured, on how much."""
+    if isinstance(spec, NetworkSpec):
+        return [
+            ("precision", _precision(spec, workers)),
+            ("budget of a trial", f"{spec.epochs:g} epochs of {spec.epoch_images:,} examples"),
+            ("validation", f"{spec.validation_pictures:,} images"),
+        ]
+    return [
+        ("metric", f"{spec.metric.name}, {spec.metric.direction.value}d"),
+        ("budget of a trial", amount(spec.budget, spec)),
+    ]
+
+
+def _given(spec: StudySpec) -> list[Html]:
+    """What the trials had from outside: data, or the options of the objective."""
+    if isinstance(spec, NetworkSpec):
+        sums = [(name, code(sum_)) for name, sum_ in spec.checksums.items()]
+        return [fold("The data (SHA-256)", table(("file", "sum"), sums, words=(0, 1)))]
+    if not spec.options:
+        return []
+    return [fold("The options of the objective", listing(json.dumps(spec.options, indent=2, default=str)))]
+
+
+def _precision(spec: NetworkSpec, workers: Sequence[Worker]) -> str:
     """What the study says, and what that came to on each kind of processor."""
     if spec.precision != "auto":
         return spec.precision
@@ -71,7 +93,10 @@ def _precision(spec: StudySpec, workers: Sequence[Worker]) -> str:
 
 def _reproducible(material: Material) -> str:
     """What the seed of this study fixes, by how many workers it had."""
-    n, seed = len(material.workers), material.study.spec.seed
+    n, spec = len(material.workers), material.study.spec
+    if isinstance(spec, DeclaredSpec):
+        return _repeats(material, spec)
+    seed = spec.seed
     if n > 1:
         return (
             f"Seed {seed} alone does not repeat this search: {n} workers had a part in it, and what a trial "
@@ -91,6 +116,23 @@ def _reproducible(material: Material) -> str:
     return (
         f"One worker trained all of it: with seed {seed}, --workers 1 and a processor of the same kind, the "
         "command gives the same trials, settings and accuracies."
+    )
+
+
+def _repeats(material: Material, spec: DeclaredSpec) -> str:
+    """The same of another objective than networks: whether it repeats its values is not known."""
+    n, seed = len(material.workers), spec.seed
+    if n > 1:
+        return (
+            f"Seed {seed} alone does not repeat this search: {n} workers had a part in it, and what a trial "
+            "was proposed after and compared with depended on whose results came first. Given those results, "
+            "the seed fixes what each trial draws, and the seed that it is given."
+        )
+    failed = any(trial.state is State.FAILED for trial in material.trials)
+    again = ", and trials fail or are interrupted at the same moments" if failed else ""
+    return (
+        f"One worker did all of it: seed {seed} repeats the search as far as {spec.objective} comes to the "
+        f"same values with the same settings and seed{again}."
     )
 
 

@@ -9,14 +9,15 @@ from typing import Any, TypeVar
 
 from plotly.graph_objects import Bar, Figure, Heatmap, Scatter
 
-from search.analysis.basis import DIVERGED, Curves
+from search.analysis.basis import Curves
 from search.analysis.effects import Effect, Verdict
 from search.analysis.mistakes import Confusion
 from search.analysis.outcomes import Reached, Spent
+from search.analysis.ranking import score_of
 from search.analysis.statistics import quartiles
-from search.records import TrialRecord, Value
-from search.report.scale import COLORS, FIRST, SECOND, THIRD, accuracy_axis, error, number_axis
-from search.report.words import label, p_value, percent
+from search.records import ACCURACY, Direction, Metric, NetworkSpec, Report, StudySpec, TrialRecord, Value
+from search.report.scale import COLORS, FIRST, SECOND, THIRD, number_axis, place, score_axis
+from search.report.words import amount, label, p_value, value
 
 T = TypeVar("T")
 
@@ -26,18 +27,26 @@ FAINT = "rgba(128,136,148,0.45)"
 DOTS = 1_000
 """Dots in one figure; of more trials, evenly chosen ones are shown, and the best."""
 
+MARGIN = 0.06
+"""What an axis shows beyond the values that it is made for, as a share of their range."""
 
-def progress(reached: Sequence[Reached], references: Sequence[TrialRecord]) -> Figure:
+
+def progress(
+    reached: Sequence[Reached], references: Sequence[TrialRecord], metric: Metric = ACCURACY
+) -> Figure:
     """Every finished trial, the best so far, and the references as lines."""
-    shown = thinned(reached, keep=lambda each: each.trial.value == each.best)
+    shown = thinned(reached, keep=lambda each: each.trial.score == each.best)
+    # The upper nine tenths fill the figure: what never learned would squeeze all others into its top.
+    scores = sorted(score_of(each.trial) for each in reached)
+    axis = _axis([*scores[len(scores) // 10 :], *map(score_of, references)], metric)
     figure = Figure()
     for state, color in (("pruned", FAINT), ("complete", FIRST)):
         some = [each for each in shown if each.trial.state == state]
         figure.add_trace(
             Scatter(
                 x=[each.finished for each in some],
-                y=[error(each.trial.value or 0.0) for each in some],
-                text=[f"trial {each.trial.number}, {percent(each.trial.value)}" for each in some],
+                y=[place(score_of(each.trial), metric) for each in some],
+                text=[f"trial {each.trial.number}, {value(each.trial.score, metric)}" for each in some],
                 hovertemplate="%{text}<extra></extra>",
                 mode="markers",
                 marker={"color": color, "size": 7 if state == "complete" else 5},
@@ -45,17 +54,17 @@ def progress(reached: Sequence[Reached], references: Sequence[TrialRecord]) -> F
             )
         )
     steps = [
-        each
-        for place, each in enumerate(reached)
-        if each.best is not None and (not place or each.best != reached[place - 1].best)
+        (each.finished, each.best)
+        for number, each in enumerate(reached)
+        if each.best is not None and (not number or each.best != reached[number - 1].best)
     ]
     if steps:
-        steps = [*steps, reached[-1]]
+        steps.append((reached[-1].finished, steps[-1][1]))
     figure.add_trace(
         Scatter(
-            x=[each.finished for each in steps],
-            y=[error(each.best or 0.0) for each in steps],
-            text=[percent(each.best) for each in steps],
+            x=[finished for finished, _ in steps],
+            y=[place(best, metric) for _, best in steps],
+            text=[value(best, metric) for _, best in steps],
             hovertemplate="best complete one of %{x}: %{text}<extra></extra>",
             mode="lines",
             line={"shape": "hv", "color": SECOND, "width": 2.5},
@@ -63,63 +72,101 @@ def progress(reached: Sequence[Reached], references: Sequence[TrialRecord]) -> F
         )
     )
     for trial in references:
-        figure.add_hline(y=error(trial.value or 0.0), line={"dash": "dot", "width": 1.2, "color": GRAY})
+        at = place(score_of(trial), metric)
+        figure.add_hline(y=at, line={"dash": "dot", "width": 1.2, "color": GRAY})
         figure.add_annotation(
             x=0,
             xref="paper",
             xanchor="left",
-            y=math.log10(error(trial.value or 0.0)),
+            y=math.log10(at) if axis.get("type") == "log" else at,
             yanchor="bottom",
-            text=f"{trial.reference} {percent(trial.value)}",
+            text=f"{trial.reference} {value(trial.score, metric)}",
             font={"size": 11},
             showarrow=False,
         )
-    # The upper nine tenths fill the figure: what never learned would squeeze all others into its top.
-    values = sorted(each.trial.value or 0.0 for each in reached)
-    seen = [*values[len(values) // 10 :], *(trial.value or 0.0 for trial in references)]
-    figure.update_layout(xaxis={"title": {"text": "trials finished"}}, yaxis=accuracy_axis(seen))
+    figure.update_layout(xaxis={"title": {"text": "trials finished"}}, yaxis=axis)
     return figure
+
+
+def _axis(scores: Sequence[float], metric: Metric, title: str | None = None) -> dict[str, Any]:
+    """The axis of these scores, which shows little more than them."""
+    axis = score_axis(scores, metric, title)
+    if not scores or "range" in axis:
+        return axis
+    places = [place(score, metric) for score in scores]
+    if axis.get("type") == "log":
+        places = [math.log10(each) for each in places]
+    low, high = min(places), max(places)
+    margin = MARGIN * (high - low or abs(high) or 1.0)
+    return {**axis, "range": [low - margin, high + margin]}
+
+
+def _no_worse_than_edge(score: float, metric: Metric, axis: Mapping[str, Any]) -> float:
+    """The place of a score; of one beyond the axis that may be arbitrarily bad, the edge. That of a diverged
+    trial is below all others, and how far below means nothing."""
+    if math.isfinite(metric.worst) or "range" not in axis:
+        return place(score, metric)
+    low, high = (float(10**end if axis.get("type") == "log" else end) for end in axis["range"])
+    at = place(score, metric)
+    return max(low, at) if metric.direction is Direction.MAXIMIZE else min(high, at)
 
 
 MARKS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "star", "hexagon2", "pentagon", "bowtie")
 """With the color: ten curves can be told apart in gray, too."""
 
 
-def learning_curves(trials: Sequence[TrialRecord], curves: Curves, *, epoch_images: int) -> Figure:
-    """Validation accuracy against epochs, a line for each trial, the references in gray."""
-    figure = Figure()
+def learning_curves(trials: Sequence[TrialRecord], curves: Curves, spec: StudySpec) -> Figure:
+    """The metric against the steps, of networks against epochs: a line for each trial, the references in
+    gray."""
+    figure, metric = Figure(), spec.metric
+    per, hover = 1, "%{text}<extra></extra>"
+    if isinstance(spec, NetworkSpec):
+        per, hover = spec.epoch_images, "%{text} after %{x:.3g} epochs<extra></extra>"
     seen: list[float] = []
-    for place, trial in enumerate(trials):
-        curve = curves.get(trial.trial_id, ())
+    for number, trial in enumerate(trials):
+        curve = _with_the_last(curves.get(trial.trial_id, ()))
         name = trial.reference or f"trial {trial.number}"
-        accuracies = [point.validation.accuracy for point in curve]
-        seen += accuracies
+        scores = [report.score for report in curve]
+        seen += scores
         figure.add_trace(
             Scatter(
-                x=[point.images / epoch_images for point in curve],
-                y=[error(accuracy) for accuracy in accuracies],
-                text=[f"{name}: {percent(accuracy)}" for accuracy in accuracies],
-                hovertemplate="%{text} after %{x:.3g} epochs<extra></extra>",
+                x=[report.step / per for report in curve],
+                y=[place(score, metric) for score in scores],
+                text=[f"{name}: {value(report.score, metric)}{_after(report, spec)}" for report in curve],
+                hovertemplate=hover,
                 mode="lines+markers",
-                marker={"symbol": MARKS[place % len(MARKS)], "size": 7},
+                marker={"symbol": MARKS[number % len(MARKS)], "size": 7},
                 line={
                     "dash": "dot" if trial.reference else "solid",
                     "width": 1.8,
-                    "color": GRAY if trial.reference else COLORS[place % len(COLORS)],
+                    "color": GRAY if trial.reference else COLORS[number % len(COLORS)],
                 },
-                name=f"{name} {percent(accuracies[-1])}" if accuracies else name,
+                name=f"{name} {value(scores[-1], metric)}" if scores else name,
             )
         )
-    figure.update_layout(
-        xaxis={"title": {"text": "epochs"}, "type": "log", "tickvals": _epochs(trials, curves, epoch_images)},
-        yaxis=accuracy_axis(seen, "validation accuracy"),
-    )
+    figure.update_layout(xaxis=_axis_of_steps(trials, curves, spec), yaxis=score_axis(seen, metric))
     return figure
+
+
+def _after(report: Report, spec: StudySpec) -> str:
+    """When it was; of networks the figure itself says it."""
+    return "" if isinstance(spec, NetworkSpec) else f" after {amount(report.step, spec)}"
+
+
+def _axis_of_steps(trials: Sequence[TrialRecord], curves: Curves, spec: StudySpec) -> dict[str, Any]:
+    if not isinstance(spec, NetworkSpec):
+        return {"title": {"text": f"{spec.unit}s"}, "rangemode": "tozero"}
+    ticks = _epochs(trials, curves, spec.epoch_images)
+    return {"title": {"text": "epochs"}, "type": "log", "tickvals": ticks}
+
+
+def _with_the_last(curve: Sequence[Report]) -> list[Report]:
+    return thinned(curve, keep=lambda report: report is curve[-1])
 
 
 def _epochs(trials: Sequence[TrialRecord], curves: Curves, epoch_images: int) -> list[float]:
     """Powers of two, as the rungs of the evaluation schedule."""
-    last = max((p.images for t in trials for p in curves.get(t.trial_id, ())), default=epoch_images)
+    last = max((p.step for t in trials for p in curves.get(t.trial_id, ())), default=epoch_images)
     return [2.0**power for power in range(-6, 12) if 2.0**power <= 1.01 * last / epoch_images]
 
 
@@ -158,21 +205,29 @@ def importance(effects: Sequence[Effect]) -> Figure:
     return figure
 
 
-def effect(found: Effect) -> Figure:
-    """Accuracy against one setting: a dot for each trial, a line through the medians of the groups."""
+def effect(found: Effect, metric: Metric = ACCURACY) -> Figure:
+    """The metric against one setting: a dot for each trial, a line through the medians of the groups."""
     setting, tested = found.setting, frozenset(found.tested)
     pairs = thinned(found.points)
-    seen = sorted(score for _, score, _ in found.points if score != DIVERGED)
+    seen = sorted(score for _, score, trial in found.points if trial not in found.diverged)
+    title = "accuracy" if metric == ACCURACY else None
+    scores = _axis(seen[len(seen) // 20 :], metric, title)
     figure = Figure()
     for explored, color, name in ((False, FAINT, "proposed"), (True, FIRST, "exploration")):
         some = [pair for pair in pairs if (pair[2] in tested) is explored]
         figure.add_trace(
             Scatter(
-                x=[_place(value, setting.ordered) for value, _, _ in some],
-                y=[error(score) for _, score, _ in some],
+                x=[_place(chosen, setting.ordered) for chosen, _, _ in some],
+                y=[
+                    _no_worse_than_edge(score, metric, scores)
+                    if trial in found.diverged
+                    else place(score, metric)
+                    for _, score, trial in some
+                ],
                 text=[
-                    f"trial {trial}: {label(value)}, {percent(score) if score != DIVERGED else 'diverged'}"
-                    for value, score, trial in some
+                    f"trial {trial}: {label(chosen)}, "
+                    f"{'diverged' if trial in found.diverged else value(score, metric)}"
+                    for chosen, score, trial in some
                 ],
                 hovertemplate="%{text}<extra></extra>",
                 mode="markers",
@@ -185,7 +240,7 @@ def effect(found: Effect) -> Figure:
     figure.add_trace(
         Scatter(
             x=[x for x, _ in middles],
-            y=[error(y) for _, y in middles],
+            y=[_no_worse_than_edge(y, metric, scores) for _, y in middles],
             mode="lines+markers" if setting.ordered else "markers",
             line={"color": SECOND, "width": 2},
             marker={"size": 8, "color": SECOND}
@@ -195,28 +250,27 @@ def effect(found: Effect) -> Figure:
             showlegend=False,
         )
     )
-    axis: dict[str, Any] = {"title": {"text": setting.name}}
-    if setting.ordered:
-        axis |= number_axis([float(value) for value, _, _ in found.points], log=setting.log)
-    else:
-        values = {value for value, _, _ in found.points}
-        axis |= {
-            "type": "category",
-            "categoryorder": "array",
-            "categoryarray": sorted(map(label, values)),
-        }
-    figure.update_layout(xaxis=axis, yaxis=accuracy_axis(seen[len(seen) // 20 :], "accuracy"))
+    figure.update_layout(xaxis=_axis_of_setting(found), yaxis=scores)
     return figure
 
 
-def _place(value: Value, ordered: bool) -> float | str:
-    return float(value) if ordered else label(value)
+def _axis_of_setting(found: Effect) -> dict[str, Any]:
+    setting = found.setting
+    axis: dict[str, Any] = {"title": {"text": setting.name}}
+    if setting.ordered:
+        return axis | number_axis([float(chosen) for chosen, _, _ in found.points], log=setting.log)
+    labels = sorted(map(label, {chosen for chosen, _, _ in found.points}))
+    return axis | {"type": "category", "categoryorder": "array", "categoryarray": labels}
+
+
+def _place(chosen: Value, ordered: bool) -> float | str:
+    return float(chosen) if ordered else label(chosen)
 
 
 def _middles(found: Effect) -> list[tuple[float, float]]:
     """(median of the setting, median of the score) of each group, which split the tested trials in turn."""
     tested = frozenset(found.tested)
-    ranked = sorted(float(value) for value, _, number in found.points if number in tested)
+    ranked = sorted(float(chosen) for chosen, _, number in found.points if number in tested)
     middles, start = [], 0
     for group in found.groups:
         some = ranked[start : start + group.n]
@@ -225,15 +279,21 @@ def _middles(found: Effect) -> list[tuple[float, float]]:
     return middles
 
 
-def sizes(trials: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> Figure:
-    """Parameters against accuracy, and the front."""
+def sizes(
+    trials: Sequence[TrialRecord],
+    front: Sequence[TrialRecord],
+    metric: Metric = ACCURACY,
+    *,
+    less: str = "on less training",
+) -> Figure:
+    """Parameters against the metric, and the front. less: what the pruned ones were measured on."""
     sized = [
-        trial for trial in trials if trial.parameters and trial.value is not None and trial.state.is_finished
+        trial for trial in trials if trial.parameters and trial.score is not None and trial.state.is_finished
     ]
     best = {trial.number for trial in front}
     figure = Figure()
     for name, color, size, some in (
-        ("pruned, on less training", FAINT, 5, [t for t in sized if t.state == "pruned"]),
+        (f"pruned, {less}", FAINT, 5, [t for t in sized if t.state == "pruned"]),
         ("complete", FIRST, 8, [t for t in sized if t.state == "complete" and t.reference is None]),
         ("references", GRAY, 9, [t for t in sized if t.state == "complete" and t.reference]),
     ):
@@ -241,9 +301,9 @@ def sizes(trials: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> Figure
         figure.add_trace(
             Scatter(
                 x=[trial.parameters for trial in shown],
-                y=[error(trial.value or 0.0) for trial in shown],
+                y=[place(score_of(trial), metric) for trial in shown],
                 text=[
-                    f"{trial.reference or f'trial {trial.number}'}, {percent(trial.value)}, "
+                    f"{trial.reference or f'trial {trial.number}'}, {value(trial.score, metric)}, "
                     f"{trial.parameters:,} parameters"
                     for trial in shown
                 ],
@@ -260,24 +320,24 @@ def sizes(trials: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> Figure
     figure.add_trace(
         Scatter(
             x=[trial.parameters for trial in front],
-            y=[error(trial.value or 0.0) for trial in front],
+            y=[place(score_of(trial), metric) for trial in front],
             mode="lines",
             line={"shape": "hv", "color": SECOND, "width": 2},
             hoverinfo="skip",
             name="front",
         )
     )
-    seen = sorted(trial.value or 0.0 for trial in sized)
+    seen = sorted(map(score_of, sized))
     figure.update_layout(
         xaxis={"title": {"text": "parameters"}}
         | number_axis([float(trial.parameters or 1) for trial in sized], log=True),
-        yaxis=accuracy_axis(seen[len(seen) // 10 :]),
+        yaxis=_axis(seen[len(seen) // 10 :], metric),
     )
     return figure
 
 
-def spending(spent: Sequence[Spent]) -> Figure:
-    """Hours of training by what became of the trial."""
+def spending(spent: Sequence[Spent], *, doing: str = "training") -> Figure:
+    """Hours of training, say, by what became of the trial. doing: what the trials did."""
     minutes = sum(each.seconds for each in spent) < 3 * 3600
     unit = 60 if minutes else 3600
     colors: Mapping[str, str] = {"complete": FIRST, "pruned": THIRD, "running": "#b59a00"}
@@ -296,9 +356,7 @@ def spending(spent: Sequence[Spent]) -> Figure:
     top = max((each.seconds / unit for each in spent), default=1.0)
     figure.update_layout(
         xaxis={
-            "title": {
-                "text": f"{'minutes' if minutes else 'hours'} of training; the number of trials beside"
-            },
+            "title": {"text": f"{'minutes' if minutes else 'hours'} of {doing}; the number of trials beside"},
             "range": [0, 1.12 * top or 1],
         },
         bargap=0.35,

@@ -5,17 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from search.analysis.basis import DIVERGED, Basis
+from search.analysis.basis import Basis
 from search.analysis.effects import ENOUGH, Effect, Group, Setting, Verdict
 from search.analysis.extra_training import Course, Training, Typical
 from search.analysis.findings import Findings
 from search.analysis.mistakes import Confusion
 from search.analysis.outcomes import Spent
-from search.records import State
+from search.records import NetworkSpec, State, StudySpec
 from search.report.words import (
+    amount,
     count,
     duration,
-    epochs,
     label_of_range,
     listed,
     p_value,
@@ -51,8 +51,8 @@ def sentence(effect: Effect) -> str:
 
 
 def _named(group: Group) -> str:
-    diverged = sum(score == DIVERGED for score in group.scores)
-    return f"{_label(group)} (n = {group.n}{f', {diverged} diverged' if diverged else ''})"
+    diverged = f", {group.diverged} diverged" if group.diverged else ""
+    return f"{_label(group)} (n = {group.n}{diverged})"
 
 
 def _label(group: Group) -> str:
@@ -101,33 +101,47 @@ def _or(items: Sequence[str]) -> str:
     return " or ".join(filter(None, (", ".join(items[:-1]), items[-1])))
 
 
-def generalization(found: Findings, *, epoch_images: int, budget: int) -> str:
-    """Which settings helped to generalize, in a sentence or two."""
+def generalization(found: Findings, spec: StudySpec) -> str:
+    """Which settings helped to generalize, of another objective than networks which helped, in a sentence or
+    two."""
     if found.basis is None:
         return "Cannot be told yet: no trial of the search is finished."
     if found.generalization:
         return in_short(found.effects)
+    went_on, unpruned = (
+        ("were trained longer", "with `--pruner none`")
+        if isinstance(spec, NetworkSpec)
+        else ("went on", "without a pruner")
+    )
     return (
         f"Cannot be told from this search: all trials can be compared only after "
-        f"{epochs(found.basis.images, epoch_images)} of {budget / epoch_images:.3g}, and those that were "
-        "trained longer were selected. A search with `--pruner none` can tell."
+        f"{amount(found.basis.step, spec)} of {budget(spec)}, and those that {went_on} were selected. A "
+        f"search {unpruned} can tell."
     )
 
 
-def speed(found: Findings, *, epoch_images: int) -> str:
+def budget(spec: StudySpec) -> str:
+    """Of a trial, to follow what it has come to: 4 epochs of 8."""
+    if isinstance(spec, NetworkSpec):
+        return f"{spec.budget / spec.epoch_images:.3g}"
+    return f"{spec.budget:,}"
+
+
+def speed(found: Findings, spec: StudySpec) -> str:
     """Which settings learn fast, in a sentence; empty where the effects are on something else."""
     if found.basis is None or found.generalization:
         return ""
-    return f"After {epochs(found.basis.images, epoch_images)}: {in_short(found.effects)}"
+    return f"After {amount(found.basis.step, spec)}: {in_short(found.effects)}"
 
 
-def compared(basis: Basis, *, epoch_images: int) -> str:
+def compared(basis: Basis, spec: StudySpec) -> str:
     """Which trials are compared, when, and what is left out."""
-    at = epochs(basis.images, epoch_images)
+    networks = isinstance(spec, NetworkSpec)
+    at, whole = amount(basis.step, spec), "the whole training" if networks else "the whole budget"
     told = (
-        f"Compared is the validation accuracy after {at}, the whole training, "
+        f"Compared is the {spec.metric.title} after {at}, {whole}, "
         if basis.to_the_end
-        else f"Compared is the validation accuracy after {at}, the last moment that every finished trial "
+        else f"Compared is the {spec.metric.title} after {at}, the last moment that every finished trial "
         "reached: later ones know only the trials that were let on. Compared are "
     )
     told += ("of " if basis.to_the_end else "") + count(len(basis.trials), "searched trial")
@@ -136,18 +150,19 @@ def compared(basis: Basis, *, epoch_images: int) -> str:
     told += "."
     if basis.unmeasured:
         is_ = "is" if basis.unmeasured == 1 else "are"
+        about = "accuracy" if networks else f"the {spec.metric.title}"
         told += (
             f" {count(basis.unmeasured, 'trial')} {is_} left out: still at work, or failed for reasons that "
-            "say nothing about accuracy."
+            f"say nothing about {about}."
         )
-    if not basis.to_the_end and basis.images <= epoch_images:
+    if isinstance(spec, NetworkSpec) and not basis.to_the_end and basis.step <= spec.epoch_images:
         told += (
             " Within the first epoch no example is seen twice: what works against overfitting cannot pay yet."
         )
     return told
 
 
-def at_random(found: Findings, drawn: int) -> str:
+def at_random(found: Findings, drawn: int, spec: StudySpec) -> str:
     """Which trials are tested. drawn: number of exploration trials among those that are compared."""
     assert found.basis is not None
     tested = sum(each.verdict is not Verdict.TOO_FEW for each in found.effects)
@@ -158,10 +173,15 @@ def at_random(found: Findings, drawn: int) -> str:
     )
     if drawn < len(found.basis.trials):
         told += "; the sampler proposed the others because of results, so that their settings keep company"
+    families = (
+        " Settings of several families of networks are tested by the rank within the family."
+        if isinstance(spec, NetworkSpec)
+        else ""
+    )
     return (
-        f"{told}. Settings of several families of networks are tested by the rank within the family. One "
-        f"Kruskal–Wallis test for each of {count(tested, 'setting')}; every p-value on this page "
-        "is corrected for all that the page asks (Holm), so that one page in twenty may have a false verdict."
+        f"{told}.{families} One Kruskal–Wallis test for each of {count(tested, 'setting')}; every p-value on "
+        "this page is corrected for all that the page asks (Holm), so that one page in twenty may have a "
+        "false verdict."
     )
 
 
@@ -246,22 +266,25 @@ def schedule(schedules: Mapping[str, int]) -> str:
     )
 
 
-def spent_in_words(spent: Sequence[Spent], *, total_images: int, epoch_images: int) -> str:
-    """What it cost and what pruning spared. total_images: the budget of one trial."""
+def spent_in_words(spent: Sequence[Spent], spec: StudySpec) -> str:
+    """What it cost and what pruning spared."""
     seconds = sum(each.seconds for each in spent)
     if not seconds:
         return "No trial has come to a report yet."
     shares = ", ".join(
         f"{share(each.seconds / seconds)} on {count(each.trials, 'trial')} {each.kind}" for each in spent
     )
-    told = f"All trials together trained for {duration(seconds)}: {shares}."
+    networks = isinstance(spec, NetworkSpec)
+    told = f"All trials together {'trained' if networks else 'worked'} for {duration(seconds)}: {shares}."
     counted = [each for each in spent if each.kind in (State.COMPLETE, State.PRUNED)]
-    n, seen = sum(each.trials for each in counted), sum(each.images for each in counted)
+    n, came = sum(each.trials for each in counted), sum(each.steps for each in counted)
     pruned = sum(each.trials for each in counted if each.kind == State.PRUNED)
     if pruned:
+        unit, steps = ("epoch", spec.epoch_images) if isinstance(spec, NetworkSpec) else (spec.unit, 1)
+        had, have = ("seen", "saw") if networks else ("made", "made")
         told += (
-            f" Without pruning these {n:,} trials would have seen {n * total_images / epoch_images:,.0f} "
-            f"epochs; they saw {seen / epoch_images:,.0f} ({share(seen / (n * total_images))})."
+            f" Without pruning these {n:,} trials would have {had} {n * spec.budget / steps:,.0f} {unit}s; "
+            f"they {have} {came / steps:,.0f} ({share(came / (n * spec.budget))})."
         )
     return told
 

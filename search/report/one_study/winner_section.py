@@ -1,13 +1,14 @@
-"""The winner: in a sentence, head by head, and its settings."""
+"""The winner: in a sentence, head by head, and its settings. How far a study of any objective is."""
 
 from __future__ import annotations
 
 from search.analysis import two_way
 from search.analysis.intervals import accuracy_intervals, of_the_best
-from search.analysis.ranking import best_point, gains
+from search.analysis.ranking import best_report, gains
 from search.analysis.ranking import count as count_states
 from search.analysis.two_way import Intervals
-from search.records import Point, State, TrialRecord
+from search.heads import train_of, validation_of
+from search.records import NetworkSpec, Report, State, TrialRecord
 from search.report.html import Html, paragraph, safe, strong, table
 from search.report.one_study.material import Material
 from search.report.page import Section
@@ -62,14 +63,14 @@ def _tried(material: Material) -> int:
     return max(1, sum(len(curve) for trial, curve in material.curves.items() if trial not in failed))
 
 
-def in_words(material: Material) -> Html:
+def in_words(material: Material, spec: NetworkSpec) -> Html:
     """The winner in one sentence; a better reference before it."""
-    winner, spec = material.winner, material.study.spec
+    winner = material.winner
     assert winner is not None, "a report is made of a study with a report"
-    point = best_point(material.curves[winner.trial_id])
-    assert point is not None
-    low, high = _intervals(material, point)["mean"]
-    n, accuracy = spec.validation_pictures, point.validation.accuracy
+    report = best_report(material.curves[winner.trial_id])
+    assert report is not None
+    low, high = _intervals(material, report, spec)["mean"]
+    n, accuracy = spec.validation_pictures, validation_of(report).accuracy
     size = f" with {winner.parameters:,} parameters" if winner.parameters else ""
     lead = "" if winner.state is State.COMPLETE else " (so far: no trial is complete yet)"
     reference = material.ranking.better_reference
@@ -87,14 +88,14 @@ def in_words(material: Material) -> Html:
     return safe(*parts)
 
 
-def _intervals(material: Material, point: Point) -> Intervals:
+def _intervals(material: Material, report: Report, spec: NetworkSpec) -> Intervals:
     """With room for the choice of the best. Over digits; where the single answers are not known, as if no two
     images shared one."""
     z = of_the_best(_tried(material))
     if material.answers is not None:
         return two_way.intervals(*material.answers, z=z)
-    heads = {name: head.accuracy for name, head in point.validation.heads.items()}
-    return accuracy_intervals(heads, point.validation.joint, material.study.spec.validation_pictures, z=z)
+    joint = validation_of(report).joint
+    return accuracy_intervals(report.parts, joint, spec.validation_pictures, z=z)
 
 
 def _confirmed(material: Material, winner: TrialRecord) -> list[str]:
@@ -125,28 +126,27 @@ def _gains(material: Material, winner: TrialRecord) -> list[Html]:
         return []
     told = []
     for gain in gains(material.trials):
+        assert gain.errors_removed is not None, "of an accuracy they are known"
         more, gone = ("more", "gone") if gain.gain >= 0 else ("less", "added")
         told.append(
             f"The published network {gain.reference}, trained in the same study, reached "
-            f"{percent(gain.value)}: trial {winner.number} has {points(abs(gain.gain)).lstrip('+±')} points "
+            f"{percent(gain.score)}: trial {winner.number} has {points(abs(gain.gain)).lstrip('+±')} points "
             f"{more}, {share(abs(gain.errors_removed))} of the errors are {gone}."
         )
     return [paragraph(" ".join(told))] if told else []
 
 
-def winner(material: Material) -> Section:
+def winner(material: Material, spec: NetworkSpec) -> Section:
     """Its settings, and its interval head by head."""
     best = material.winner
     assert best is not None
-    point = best_point(material.curves[best.trial_id])
-    assert point is not None
-    named = {name: head.accuracy for name, head in point.validation.heads.items()}
-    train = {name: head.accuracy for name, head in point.train.heads.items()}
+    report = best_report(material.curves[best.trial_id])
+    assert report is not None
     named, train = (
-        {**named, "all heads right": point.validation.joint},
-        {**train, "all heads right": point.train.joint},
+        {**{name: head.accuracy for name, head in split.heads.items()}, "all heads right": split.joint}
+        for split in (validation_of(report), train_of(report))
     )
-    rows, intervals = [], _intervals(material, point)
+    rows, intervals = [], _intervals(material, report, spec)
     for name, accuracy in named.items():
         low, high = intervals["joint" if name == "all heads right" else name]
         rows.append(
@@ -157,7 +157,7 @@ def winner(material: Material) -> Section:
                 percent(train[name]),
             )
         )
-    settings, spec = best.settings, material.study.spec
+    settings = best.settings
     searched = [setting for setting in material.settings if setting.name in settings]
     names = {setting.name for setting in searched}
     names |= material.without_effect
@@ -169,8 +169,8 @@ def winner(material: Material) -> Section:
             *_gains(material, best),
             table(("accuracy", "validation", "95 % interval", "train, running"), rows),
             paragraph(
-                f"At its best point, after {epochs(point.images, spec.epoch_images)} of "
-                f"{material.curves[best.trial_id][-1].images / spec.epoch_images:.3g}; trained for "
+                f"At its best point, after {epochs(report.step, spec.epoch_images)} of "
+                f"{material.curves[best.trial_id][-1].step / spec.epoch_images:.3g}; trained for "
                 f"{duration(material.seconds.get(best.trial_id))} on one worker. Train is measured while "
                 "training: dropout and augmentation on, the weights still moving. The intervals know of the "
                 "images that happened to be drawn and of the choice among "

@@ -9,13 +9,13 @@ from plotly.graph_objects import Box, Figure, Scatter
 
 from search.analysis.comparison import LEVELS, Side
 from search.analysis.timeline import Mark, Timeline
-from search.records import Point
-from search.report.scale import COLORS, accuracy_axis, error
-from search.report.words import percent
+from search.records import NetworkSpec, Report, StudySpec
+from search.report.scale import COLORS, accuracy_axis, error, place, score_axis
+from search.report.words import percent, titled, value
 
 
-def best_by_time(timelines: Sequence[tuple[str, Timeline]]) -> Figure:
-    """The best validation accuracy so far against wall time, a line for each (name, study)."""
+def best_by_time(timelines: Sequence[tuple[str, Timeline]], spec: StudySpec) -> Figure:
+    """The best score so far against wall time, a line for each (name, study). spec: of any of the studies."""
     longest = max((line.seconds for _, line in timelines), default=0.0)
     unit, divisor = ("minutes", 60.0) if longest < 3 * 3600 else ("hours", 3600.0)
     return _best_so_far(
@@ -23,16 +23,18 @@ def best_by_time(timelines: Sequence[tuple[str, Timeline]]) -> Figure:
         lambda mark: mark.seconds / divisor,
         lambda line: line.seconds / divisor,
         f"wall time in {unit}, pauses left out",
+        spec,
     )
 
 
-def best_by_images(timelines: Sequence[tuple[str, Timeline]]) -> Figure:
-    """The best validation accuracy so far against training images, a line for each (name, study)."""
+def best_by_steps(timelines: Sequence[tuple[str, Timeline]], spec: StudySpec) -> Figure:
+    """The best score so far against the steps of all trials, a line for each (name, study)."""
+    if isinstance(spec, NetworkSpec):
+        title, divisor = "training images seen by all trials, in millions", 1e6
+    else:
+        title, divisor = f"{_plain(spec.unit)}s of all trials together", 1.0
     return _best_so_far(
-        timelines,
-        lambda mark: mark.images / 1e6,
-        lambda line: line.images / 1e6,
-        "training images seen by all trials, in millions",
+        timelines, lambda mark: mark.steps / divisor, lambda line: line.steps / divisor, title, spec
     )
 
 
@@ -41,9 +43,11 @@ def _best_so_far(
     at: Callable[[Mark], float],
     end: Callable[[Timeline], float],
     title: str,
+    spec: StudySpec,
 ) -> Figure:
-    figure = Figure()
-    for place, (name, line) in enumerate(timelines):
+    figure, metric = Figure(), spec.metric
+    digits = ".3g" if isinstance(spec, NetworkSpec) else ",.4~g"
+    for number, (name, line) in enumerate(timelines):
         if not line.mean:
             continue
         marks = [*line.mean, line.mean[-1]]
@@ -51,47 +55,52 @@ def _best_so_far(
             Scatter(
                 name=name,
                 x=[*map(at, line.mean), end(line)],
-                y=[error(mark.value) for mark in marks],
-                text=[f"trial {mark.trial}: {percent(mark.value)}" for mark in marks],
-                hovertemplate="%{text}, at %{x:.3g}<extra>" + _plain(name) + "</extra>",
+                y=[place(mark.score, metric) for mark in marks],
+                text=[f"trial {mark.trial}: {value(mark.score, metric)}" for mark in marks],
+                hovertemplate=f"%{{text}}, at %{{x:{digits}}}<extra>" + _plain(name) + "</extra>",
                 mode="lines",
-                line={"shape": "hv", "color": COLORS[place % len(COLORS)], "width": 2},
+                line={"shape": "hv", "color": COLORS[number % len(COLORS)], "width": 2},
             )
         )
-    values = [mark.value for _, line in timelines for mark in line.mean]
+    scores = [mark.score for _, line in timelines for mark in line.mean]
+    what = "best so far on validation" if isinstance(spec, NetworkSpec) else f"best {_plain(titled(metric))}"
     figure.update_layout(
         xaxis={"title": {"text": title}, "rangemode": "tozero"},
-        yaxis=accuracy_axis(values, "best so far on validation"),
+        yaxis=score_axis(scores, metric, what),
         showlegend=len(timelines) > 1,
     )
-    for level in LEVELS:
-        if min(values, default=1.0) < level < max(values, default=0.0):
+    for level in LEVELS if isinstance(spec, NetworkSpec) else ():
+        if min(scores, default=1.0) < level < max(scores, default=0.0):
             figure.add_hline(
                 y=error(level), line={"dash": "dot", "width": 1, "color": "rgba(128,136,148,0.6)"}
             )
     return figure
 
 
-def curves(named: Mapping[str, Sequence[Point]]) -> Figure:
-    """Validation accuracy against training images, a line for each trial."""
-    figure = Figure()
-    for place, (name, points) in enumerate(named.items()):
+def curves(named: Mapping[str, Sequence[Report]], spec: StudySpec) -> Figure:
+    """The score against steps, a line for each trial of a study."""
+    if isinstance(spec, NetworkSpec):
+        title, after, divisor = "training images, in millions", "%{x:.3g} M", 1e6
+    else:
+        title, after, divisor = f"{_plain(spec.unit)}s", f"%{{x:,.4~g}} {_plain(spec.unit)}s", 1.0
+    figure, metric = Figure(), spec.metric
+    for number, (name, reports) in enumerate(named.items()):
         figure.add_trace(
             Scatter(
                 name=name,
-                x=[point.images / 1e6 for point in points],
-                y=[error(point.validation.accuracy) for point in points],
-                text=[percent(point.validation.accuracy) for point in points],
-                hovertemplate="%{text} after %{x:.3g} M<extra>" + _plain(name) + "</extra>",
+                x=[report.step / divisor for report in reports],
+                y=[place(report.score, metric) for report in reports],
+                text=[value(report.score, metric) for report in reports],
+                hovertemplate="%{text} after " + after + "<extra>" + _plain(name) + "</extra>",
                 mode="lines+markers",
                 marker={"size": 5},
-                line={"color": COLORS[place % len(COLORS)], "width": 1.5},
+                line={"color": COLORS[number % len(COLORS)], "width": 1.5},
             )
         )
-    values = [point.validation.accuracy for points in named.values() for point in points]
+    scores = [report.score for reports in named.values() for report in reports]
     figure.update_layout(
-        xaxis={"title": {"text": "training images, in millions"}, "rangemode": "tozero"},
-        yaxis=accuracy_axis(values, "validation accuracy"),
+        xaxis={"title": {"text": title}, "rangemode": "tozero"},
+        yaxis=score_axis(scores, metric, _plain(titled(metric))),
     )
     return figure
 
@@ -106,36 +115,36 @@ def alone(figure: Figure, name: str) -> str:
 
 def distributions(sides: Sequence[Side]) -> Figure:
     """What the complete trials that the search proposed came to: a box and its dots for each study."""
-    figure = Figure()
-    for place, side in enumerate(sides):
+    figure, metric = Figure(), sides[0].studied.record.spec.metric
+    for number, side in enumerate(sides):
         figure.add_trace(
             Box(
                 name=side.name,
-                y=[error(score) for score in side.scores],
-                text=[percent(score) for score in side.scores],
+                y=[place(score, metric) for score in side.scores],
+                text=[value(score, metric) for score in side.scores],
                 hovertemplate="%{text}<extra></extra>",
                 boxpoints="all" if len(side.scores) <= 200 else "outliers",
                 jitter=0.4,
                 pointpos=0,
-                marker={"size": 4, "opacity": 0.6, "color": COLORS[place % len(COLORS)]},
+                marker={"size": 4, "opacity": 0.6, "color": COLORS[number % len(COLORS)]},
             )
         )
     figure.update_layout(
-        yaxis=accuracy_axis([score for side in sides for score in side.scores], "validation accuracy"),
+        yaxis=score_axis([score for side in sides for score in side.scores], metric, _plain(titled(metric))),
         showlegend=False,
     )
     return figure
 
 
 def heads(sides: Sequence[Side]) -> Figure:
-    """The best trial of each study: mean, heads and all of them at once, with their intervals."""
+    """The best network of each study: mean, heads and all of them at once, with their intervals."""
     figure = Figure()
     names = [name for name in sides[0].best if all(name in side.best for side in sides)]
     spread = min(0.12, 0.7 / len(sides))
-    for place, side in enumerate(sides):
+    for number, side in enumerate(sides):
         found = [side.best[name] for name in names]
         errors = [error(each.value) for each in found]
-        offset = (place - (len(sides) - 1) / 2) * spread
+        offset = (number - (len(sides) - 1) / 2) * spread
         figure.add_trace(
             Scatter(
                 name=side.name,
@@ -152,7 +161,7 @@ def heads(sides: Sequence[Side]) -> Figure:
                 text=[f"{percent(each.value)} [{percent(each.low)}, {percent(each.high)}]" for each in found],
                 hovertemplate="%{text}<extra>" + _plain(side.name) + "</extra>",
                 mode="markers",
-                marker={"size": 9, "color": COLORS[place % len(COLORS)]},
+                marker={"size": 9, "color": COLORS[number % len(COLORS)]},
             )
         )
     every = [bound for side in sides for each in side.best.values() for bound in (each.low, each.high)]

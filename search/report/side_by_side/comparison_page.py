@@ -1,61 +1,88 @@
-"""The page of a comparison: what it says, four figures, one table."""
+"""The page of a comparison: what it says, its figures, one table."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from search.analysis.comparison import MEAN, Comparison, Side
+from search.records import NetworkSpec
 from search.report.html import bullets, paragraph, table, with_commands
 from search.report.page import Chart, Section, page
 from search.report.side_by_side import comparison_figures
 from search.report.side_by_side.comparison_sentences import words
 from search.report.side_by_side.comparison_table import estimated, rows
-from search.report.words import listed
+from search.report.words import listed, titled
 
 
 def comparison_page(comparison: Comparison, *, footer: str) -> str:
     """The whole file."""
-    sides = comparison.sides
+    sides, spec = comparison.sides, comparison.spec
     names = [side.name for side in sides]
     sections = [
         Section(heading="What can be said", body=(bullets(map(with_commands, words(comparison))),)),
-        *_figures(sides),
+        *(_figures(sides) if isinstance(spec, NetworkSpec) else _plain_figures(sides)),
         Section(
             heading="In numbers",
             body=tuple(
                 part
                 for group, some in rows(comparison).items()
                 for part in (
-                    paragraph(group.capitalize(), kind="note"),
+                    paragraph(group[:1].upper() + group[1:], kind="note"),
                     table(("", *names), [(label, *cells) for label, cells in some]),
                 )
             ),
         ),
     ]
     lead = paragraph(
-        "Best on validation: ",
-        listed([f"{side.name} {estimated(side.best[MEAN])}" for side in sides]),
+        "Best on validation: " if isinstance(spec, NetworkSpec) else f"Best {titled(spec.metric)}: ",
+        listed([f"{side.name} {estimated(side.best[MEAN], spec.metric)}" for side in sides]),
         ".",
         kind="lead",
     )
-    task = sides[0].studied.record.spec.task
-    return page(f"{task}: {listed(names)}", sections, lead=lead, footer=footer)
+    what = spec.task if isinstance(spec, NetworkSpec) else spec.objective
+    return page(f"{what}: {listed(names)}", sections, lead=lead, footer=footer)
 
 
-def _figures(sides: Sequence[Side]) -> list[Section]:
+def _plain_figures(sides: Sequence[Side]) -> list[Section]:
+    """Of an objective of which nothing is known but its metric: the best of each has no interval to draw."""
     timelines = [(side.name, side.timeline) for side in sides]
+    spec = sides[0].studied.record.spec
     return [
         Section(
             heading="Best so far",
             body=(
                 Chart(
-                    figure=comparison_figures.best_by_time(timelines),
+                    figure=comparison_figures.best_by_time(timelines, spec),
+                    caption=f"The best {spec.metric.title} that any trial had shown, pruned ones too, "
+                    "against wall time since the study's first trial began. Reports are drawn at the latest "
+                    "moment at which they can have been written.",
+                ),
+                Chart(
+                    figure=comparison_figures.best_by_steps(timelines, spec),
+                    caption=f"The same against the {spec.unit}s of all trials together: free of the machine "
+                    "and of the number of workers.",
+                ),
+            ),
+        ),
+        _typical(sides),
+    ]
+
+
+def _figures(sides: Sequence[Side]) -> list[Section]:
+    timelines = [(side.name, side.timeline) for side in sides]
+    spec = sides[0].studied.record.spec
+    return [
+        Section(
+            heading="Best so far",
+            body=(
+                Chart(
+                    figure=comparison_figures.best_by_time(timelines, spec),
                     caption="The best accuracy on validation that any trial had shown, pruned ones too, "
                     "against wall time since the study's first trial began. Reports are drawn at the latest "
                     "moment at which they can have been written. Dotted: 95, 98 and 99 %.",
                 ),
                 Chart(
-                    figure=comparison_figures.best_by_images(timelines),
+                    figure=comparison_figures.best_by_steps(timelines, spec),
                     caption="The same against the training images that all trials had seen together: free of "
                     "the machine and of the number of workers.",
                 ),
@@ -72,15 +99,19 @@ def _figures(sides: Sequence[Side]) -> list[Section]:
                 ),
             ),
         ),
-        Section(
-            heading="What is typical",
-            body=(
-                Chart(
-                    figure=comparison_figures.distributions(sides),
-                    caption="Every complete trial that the search proposed; references and pruned trials are "
-                    "left out. What is complete the pruner let through: this is typical of that, not of the "
-                    "search space.",
-                ),
+        _typical(sides),
+    ]
+
+
+def _typical(sides: Sequence[Side]) -> Section:
+    return Section(
+        heading="What is typical",
+        body=(
+            Chart(
+                figure=comparison_figures.distributions(sides),
+                caption="Every complete trial that the search proposed; references and pruned trials are "
+                "left out. What is complete the pruner let through: this is typical of that, not of the "
+                "search space.",
             ),
         ),
-    ]
+    )

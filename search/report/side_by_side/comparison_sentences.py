@@ -5,27 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from search.analysis.comparison import MEAN, Against, Comparison, Side, Studied
-from search.analysis.statistics import paired
-from search.records import State
-from search.report.words import better, count, duration, listed, percent, points
+from search.analysis.statistics import in_values, paired
+from search.records import DeclaredSpec, Direction, NetworkSpec, State, StudySpec
+from search.report.words import better, count, difference, duration, listed, points, value
 
 
 def words(comparison: Comparison) -> tuple[str, ...]:
     """Everything that one should know before one believes the table."""
-    told = [*_unlike(comparison.sides), *_clocks(comparison.sides)]
+    told, metric = [*_unlike(comparison.sides), *_clocks(comparison.sides)], comparison.spec.metric
     told += [
-        f"In {side.name} a reference came first. {better(side.studied.better_reference)}"
+        f"In {side.name} a reference came first. {better(side.studied.better_reference, metric)}"
         for side in comparison.sides
         if side.studied.better_reference
     ]
     for against in comparison.against:
         told += [best_against_best(against), pairs_in_words(against)]
-    told.append(
-        "Each best was selected among the trials of its study. More trials mean more selection bias: its "
-        "value is too high, although its interval allows for that. The rows at equal budgets are fairer, and "
-        "`tune confirm` trains the leaders again on fresh seeds."
+    return (*told, _selection(comparison.spec))
+
+
+def _selection(spec: StudySpec) -> str:
+    if isinstance(spec, NetworkSpec):
+        return (
+            "Each best was selected among the trials of its study. More trials mean more selection bias: its "
+            "value is too high, although its interval allows for that. The rows at equal budgets are fairer, "
+            "and `tune confirm` trains the leaders again on fresh seeds."
+        )
+    return (
+        "Each best was selected among the trials of its study, and has no interval. Where results vary from "
+        "seed to seed, it is biased towards better values, and more so among more trials. The rows at equal "
+        "budgets are fairer, and `tune confirm` repeats the leaders on fresh seeds."
     )
-    return tuple(told)
 
 
 def _unlike(sides: Sequence[Side]) -> list[str]:
@@ -37,17 +46,46 @@ def _unlike(sides: Sequence[Side]) -> list[str]:
             told.append(f"{side.name} is unfinished: {finished} of {record.target_trials} trials.")
         if not side.typical:
             told.append(f"{side.name} has no complete trial but references, so nothing of it is typical.")
-    budgets = {side.name: f"{side.studied.record.spec.epochs:g}" for side in sides}
+    specs = {side.name: side.studied.record.spec for side in sides}
+    budgets = {name: _budget_in_words(spec) for name, spec in specs.items()}
     if len(set(budgets.values())) > 1:
-        each = listed([f"{epochs} in {name}" for name, epochs in budgets.items()])
-        told.append(f"A trial may last for other numbers of epochs: {each}.")
-    if len({tuple(sorted(side.studied.record.spec.checksums.items())) for side in sides}) > 1:
-        told.append(
-            "The studies were made with different data files: their accuracies are of other pictures."
-        )
+        lengths = listed([f"{length} in {name}" for name, length in budgets.items()])
+        what = "epochs" if isinstance(sides[0].studied.record.spec, NetworkSpec) else f"{_unit(sides)}s"
+        told.append(f"A trial may last for other numbers of {what}: {lengths}.")
+    told += _unlike_data(list(specs.values()))
     if len({frozenset(side.studied.machines) for side in sides}) > 1:
-        told.append("They ran on different machines, so that seconds compare machines too; images do not.")
+        told.append(
+            f"They ran on different machines, so that seconds compare machines too; {_unit(sides)}s do not."
+        )
     return told
+
+
+def _unit(sides: Sequence[Side]) -> str:
+    return sides[0].studied.record.spec.unit
+
+
+def _budget_in_words(spec: StudySpec) -> str:
+    return f"{spec.epochs:g}" if isinstance(spec, NetworkSpec) else f"{spec.budget:,}"
+
+
+def _unlike_data(specs: Sequence[StudySpec]) -> list[str]:
+    """What was learned from, or what else the objective was told, where that differs."""
+    networks = [spec for spec in specs if isinstance(spec, NetworkSpec)]
+    if len({tuple(sorted(spec.checksums.items())) for spec in networks}) > 1:
+        return ["The studies were made with different data files: their accuracies are of other pictures."]
+    declared = [spec for spec in specs if isinstance(spec, DeclaredSpec)]
+    absent = object()
+    unlike = [
+        name
+        for name in sorted({name for spec in declared for name in spec.options})
+        if any(spec.options.get(name, absent) != declared[0].options.get(name, absent) for spec in declared)
+    ]
+    if unlike:
+        return [
+            f"The studies gave their objective other options ({listed(unlike)}), so that their values may be "
+            "of different things."
+        ]
+    return []
 
 
 def _clocks(sides: Sequence[Side]) -> list[str]:
@@ -60,12 +98,21 @@ def _clocks(sides: Sequence[Side]) -> list[str]:
 
 
 def best_against_best(against: Against) -> str:
-    """Whether the validation pictures can tell the two best networks apart."""
+    """Whether the validation pictures can tell the two best networks apart. Of other objectives nothing is
+    known of the examples, and the difference is no verdict."""
     found = against.differences[MEAN]
+    first, other = against.first.name, against.other.name
+    spec = against.first.studied.record.spec
+    if not isinstance(spec, NetworkSpec):
+        verb = "maximized" if spec.metric.direction is Direction.MAXIMIZE else "minimized"
+        return (
+            f"The best of {first} less the best of {other}: {difference(found.value, spec.metric)} "
+            f"({spec.metric.title}, which is {verb}); one run each; no interval. Whether one of them is "
+            "better was not tested."
+        )
     assert found.low is not None
     assert found.high is not None
-    first, other = against.first.name, against.other.name
-    pictures = against.first.studied.record.spec.validation_pictures
+    pictures = spec.validation_pictures
     told = (
         f"The best of {first} less the best of {other}: {points(found.value)} points, "
         f"95 % interval {points(found.low)} to {points(found.high)}"
@@ -101,9 +148,15 @@ def pairs_in_words(against: Against) -> str:
         )
     runs = count(len(against.pairs), "run") + (" is" if len(against.pairs) == 1 else " are")
     differences = [pair.scores[0] - pair.scores[1] for pair in against.pairs]
-    if (one.epochs, one.epoch_images) == (two.epochs, two.epoch_images):
-        return f"{runs} the same in both, in settings, seed and budget: {_ground(differences)}"
+    differing = _differing(against)
+    names = {"budget": "budgets", "options": "options"}
+    unlike = [plural for name, plural in names.items() if differing.get(name)]
+    if not unlike:
+        return f"{runs} the same in both, in settings, seed and budget: {_ground(differences, one)}"
     mean = paired(differences)
+    if not isinstance(one, NetworkSpec):
+        told = f"{runs} paired, with the same settings and seed and other {listed(unlike)}"
+        return f"{told}: {_paired_values(against, differences)}"
     if mean is None or mean.low is None or mean.high is None:
         return (
             f"{runs} paired, with the same settings and seed and other budgets: "
@@ -116,11 +169,37 @@ def pairs_in_words(against: Against) -> str:
     )
 
 
-def _ground(differences: Sequence[float]) -> str:
+def _paired_values(against: Against, differences: Sequence[float]) -> str:
+    """The differences within pairs of an objective of which no examples are known."""
+    metric = against.first.studied.record.spec.metric
+    told = f"{against.first.name} less {against.other.name} is"
+    if len(differences) == 1:
+        return f"{told} {difference(differences[0], metric)}. One pair has no interval."
+    if len(set(differences)) == 1:
+        return f"{told} {difference(differences[0], metric)} in every pair, so that there is no interval."
+    mean = paired(differences)
+    assert mean is not None
+    found = in_values(mean, metric)
+    assert found.low is not None
+    assert found.high is not None
+    low, high = (difference(metric.score_of(end), metric) for end in (found.low, found.high))
+    return (
+        f"{told} {difference(mean.value, metric)} on average, 95 % interval of the mean {low} to {high}, "
+        "over these pairs only; validation sampling is not included."
+    )
+
+
+def _ground(differences: Sequence[float], spec: StudySpec) -> str:
     """Runs that should be equal say nothing of the search, and much of the ground that it stands on."""
     largest = max(map(abs, differences))
     if largest == 0.0:
         return "they ended equal, so that machine and versions do not blur the comparison."
+    if not isinstance(spec, NetworkSpec):
+        gap = difference(spec.metric.score_of(largest), spec.metric)[1:]
+        return (
+            f"they ended up to {gap} apart, so that machine or versions differ, or the objective does not "
+            "repeat itself exactly; lesser differences between the studies may be no more than that."
+        )
     return (
         f"they ended up to {points(largest)[1:]} points apart, so that machine, versions or number format "
         "differ; lesser differences between the studies mean nothing."
@@ -131,16 +210,11 @@ def _references(against: Against) -> str:
     """How far the same reference ended from itself on another seed: the size of chance, if nothing else
     differs. Of several runs of one, as a confirmation has them, none is taken for it."""
     studies = (against.first.studied, against.other.studied)
-    one, two = (study.record.spec for study in studies)
-    differing = {
-        "budget": (one.epochs, one.epoch_images) != (two.epochs, two.epoch_images),
-        "data": one.checksums != two.checksums,
-        "machines": set(studies[0].machines) != set(studies[1].machines),
-    }
-    also = [name for name, differs in differing.items() if differs]
+    metric = studies[0].record.spec.metric
+    also = [name for name, differs in _differing(against).items() if differs]
     scores = [_reference_scores(study) for study in studies]
     both = [
-        f"{name} ended at {percent(scores[0][name][0])} and {percent(scores[1][name][0])}"
+        f"{name} ended at {value(scores[0][name][0], metric)} and {value(scores[1][name][0], metric)}"
         for name in scores[0]
         if len(scores[0][name]) == len(scores[1].get(name, ())) == 1
     ]
@@ -148,10 +222,23 @@ def _references(against: Against) -> str:
     return f" {why} {listed(both)}." if both else ""
 
 
+def _differing(against: Against) -> dict[str, bool]:
+    """In what two studies differ beside their seed and their search."""
+    studies = (against.first.studied, against.other.studied)
+    one, two = (study.record.spec for study in studies)
+    differing = {"budget": one.budget != two.budget}
+    if isinstance(one, NetworkSpec) and isinstance(two, NetworkSpec):
+        differing["budget"] = (one.epochs, one.epoch_images) != (two.epochs, two.epoch_images)
+        differing["data"] = one.checksums != two.checksums
+    elif isinstance(one, DeclaredSpec) and isinstance(two, DeclaredSpec):
+        differing["options"] = one.options != two.options
+    return {**differing, "machines": set(studies[0].machines) != set(studies[1].machines)}
+
+
 def _reference_scores(study: Studied) -> dict[str, list[float]]:
-    """The best accuracy of each complete run, by reference."""
+    """The best score of each complete run, by reference."""
     found: dict[str, list[float]] = {}
     for track in study.tracks:
-        if track.reference and track.state is State.COMPLETE and track.points:
-            found.setdefault(track.reference, []).append(max(point.accuracy for point in track.points))
+        if track.reference and track.state is State.COMPLETE and track.reports:
+            found.setdefault(track.reference, []).append(max(report.score for report in track.reports))
     return found

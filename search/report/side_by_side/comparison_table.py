@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from search.analysis.comparison import Comparison, Side
-from search.analysis.statistics import Estimate
+from search.analysis.comparison import MEAN, Comparison, Side
+from search.analysis.statistics import Estimate, in_values
 from search.analysis.timeline import Mark
-from search.records import TrialRecord
-from search.report.words import duration, percent
+from search.records import ACCURACY, Metric, NetworkSpec, StudySpec, TrialRecord
+from search.report.words import amount, duration, percent, titled, value
 
 Row = tuple[str, tuple[str, ...]]
 
@@ -14,6 +14,12 @@ Row = tuple[str, tuple[str, ...]]
 def rows(comparison: Comparison) -> dict[str, list[Row]]:
     """The rows by group, in the order of reading."""
     sides = comparison.sides
+    if not isinstance(comparison.spec, NetworkSpec):
+        return {
+            "the studies": _studies(sides),
+            titled(comparison.spec.metric): _values(sides),
+            "at equal budgets": _equal(comparison),
+        }
     return {
         "the studies": _studies(sides),
         "accuracy on validation": _accuracies(sides),
@@ -44,14 +50,30 @@ def _studies(sides: tuple[Side, ...]) -> list[Row]:
         _row("failed", [str(each.failed_otherwise) for each in counts]),
         *_foreign([each.foreign for each in counts]),
         _row("wall time", [duration(side.timeline.seconds) for side in sides]),
-        _row("training time", [duration(side.timeline.training_s) for side in sides]),
-        _row("images seen", [f"{side.timeline.images:,}" for side in sides]),
+        *_spent(sides),
         _row("sampler", [spec.sampler for spec in specs]),
         _row("pruner", [spec.pruner for spec in specs]),
-        _row("precision", [spec.precision for spec in specs]),
-        _row("epochs", [f"{spec.epochs:g}" for spec in specs]),
+        *_budgets(specs),
         _row("seed", [str(spec.seed) for spec in specs]),
     ]
+
+
+def _spent(sides: tuple[Side, ...]) -> list[Row]:
+    spec, steps = sides[0].studied.record.spec, [f"{side.timeline.steps:,}" for side in sides]
+    seconds = [duration(side.timeline.training_s) for side in sides]
+    if isinstance(spec, NetworkSpec):
+        return [_row("training time", seconds), _row("images seen", steps)]
+    return [_row("time of all trials", seconds), _row(f"{spec.unit}s of all trials", steps)]
+
+
+def _budgets(specs: list[StudySpec]) -> list[Row]:
+    networks = [spec for spec in specs if isinstance(spec, NetworkSpec)]
+    if networks:
+        return [
+            _row("precision", [spec.precision for spec in networks]),
+            _row("epochs", [f"{spec.epochs:g}" for spec in networks]),
+        ]
+    return [_row("budget of a trial", [amount(spec.budget, spec) for spec in specs])]
 
 
 def _foreign(counts: list[int]) -> list[Row]:
@@ -75,8 +97,27 @@ def _accuracies(sides: tuple[Side, ...]) -> list[Row]:
     return found
 
 
-def _reference(reference: TrialRecord | None) -> str:
-    return "–" if reference is None else f"{reference.reference} {percent(reference.value)}"
+def _values(sides: tuple[Side, ...]) -> list[Row]:
+    """As `_accuracies`, of an objective that has no heads and perhaps no model."""
+    metric = sides[0].studied.record.spec.metric
+    best = [side.studied.best for side in sides]
+    found = [
+        _row("best reference", [_reference(side.studied.reference, metric) for side in sides]),
+        _row("best trial", [str(trial.number) for trial in best]),
+    ]
+    if any(trial.parameters is not None for trial in best):
+        sizes = ["–" if trial.parameters is None else f"{trial.parameters:,}" for trial in best]
+        found.append(_row("parameters", sizes))
+    return [
+        *found,
+        _row("best", [estimated(side.best.get(MEAN), metric) for side in sides]),
+        _row("typical of", [f"{len(side.scores)} complete" for side in sides]),
+        _row("typical", [estimated(side.typical.get(MEAN), metric) for side in sides]),
+    ]
+
+
+def _reference(reference: TrialRecord | None, metric: Metric = ACCURACY) -> str:
+    return "–" if reference is None else f"{reference.reference} {value(reference.score, metric)}"
 
 
 def _reached(sides: tuple[Side, ...]) -> list[Row]:
@@ -89,22 +130,36 @@ def _reached(sides: tuple[Side, ...]) -> list[Row]:
 
 
 def _equal(comparison: Comparison) -> list[Row]:
-    budget, equal = comparison.budget, [side.equal for side in comparison.sides]
+    spec, budget = comparison.spec, comparison.budget
+    equal = [side.equal for side in comparison.sides]
+    steps = amount(budget.steps, spec)
+    if isinstance(spec, NetworkSpec):
+        steps = f"{millions(budget.steps)} images"
+
+    def row(label: str, scores: list[float | None]) -> Row:
+        return _row(label, [value(score, spec.metric) for score in scores])
+
     return [
-        _row(f"after {budget.trials} trials", [percent(each.after_trials) for each in equal]),
-        _row(f"after {millions(budget.images)} images", [percent(each.after_images) for each in equal]),
-        _row(f"after {duration(budget.seconds)}", [percent(each.after_seconds) for each in equal]),
-        _row(f"expected best of {budget.own} complete", [percent(each.expected) for each in equal]),
+        row(f"after {budget.trials} trials", [each.after_trials for each in equal]),
+        row(f"after {steps}", [each.after_steps for each in equal]),
+        row(f"after {duration(budget.seconds)}", [each.after_seconds for each in equal]),
+        row(f"expected best of {budget.own} complete", [each.expected for each in equal]),
     ]
 
 
-def estimated(estimate: Estimate | None) -> str:
-    """98.53 % [98.10, 98.86], or less where less is known."""
+def estimated(estimate: Estimate | None, metric: Metric = ACCURACY) -> str:
+    """98.53 % [98.10, 98.86] or 0.0431 [0.042, 0.0457], or less where less is known."""
     if estimate is None:
         return "–"
-    if estimate.low is None or estimate.high is None:
-        return percent(estimate.value)
-    return f"{percent(estimate.value)} [{estimate.low * 100:.2f}, {estimate.high * 100:.2f}]"
+    told, found = value(estimate.value, metric), in_values(estimate, metric)
+    if found.low is None or found.high is None:
+        return told
+    if found.low == found.high and metric != ACCURACY:
+        return told  # most trials ended with the same value: an interval without width tells nothing more
+    if metric.is_fraction:
+        return f"{told} [{found.low * 100:.2f}, {found.high * 100:.2f}]"
+    low, high = (value(metric.score_of(end), metric) for end in (found.low, found.high))
+    return f"{told} [{low}, {high}]"
 
 
 def when(mark: Mark | None) -> str:
@@ -113,10 +168,10 @@ def when(mark: Mark | None) -> str:
         return "not seen"
     early, late = duration(mark.earliest_s), duration(mark.seconds)
     if early == late:
-        return f"{late}, {millions(mark.images)}"
+        return f"{late}, {millions(mark.steps)}"
     if mark.seconds < 60:
         early = early.removesuffix(" s")
-    return f"{early} to {late}, {millions(mark.images)}"
+    return f"{early} to {late}, {millions(mark.steps)}"
 
 
 def millions(images: int) -> str:

@@ -14,15 +14,15 @@ import pytest
 
 from search.analysis.comparison import Comparison, Pair, Studied, compare
 from search.analysis.timeline import Mark
+from search.heads import head_report
 from search.records import (
     Counts,
     HeadScore,
-    Measured,
-    Point,
+    NetworkSpec,
+    Report,
     Scores,
     State,
     StudyRecord,
-    StudySpec,
     Track,
     TrialRecord,
 )
@@ -44,39 +44,42 @@ class Written:
     reference: str | None = None
 
 
-def studied(spec: StudySpec, name: str, trials: list[Written], *, target: int | None = None) -> Studied:
+def studied(spec: NetworkSpec, name: str, trials: list[Written], *, target: int | None = None) -> Studied:
     """One worker, no pauses; the second head is always 0.02 below the first."""
     tracks, reports, now = [], [], 0.0
     for number, trial in enumerate(trials):
-        points = tuple(
-            Measured(
-                images=100 * place,
+        curve = tuple(
+            Report(
+                step=100 * place,
                 seconds=10.0 * place,
-                heads={"first": accuracy + 0.01, "second": accuracy - 0.01},
-                joint=accuracy - 0.02,
+                metrics={
+                    "validation/accuracy/first": accuracy + 0.01,
+                    "validation/accuracy/second": accuracy - 0.01,
+                    "validation/joint": accuracy - 0.02,
+                },
             )
             for place, accuracy in enumerate(trial.accuracies, start=1)
         )
-        ended = now + 10 * len(points)
+        ended = now + 10 * len(curve)
         tracks.append(
             Track(
                 trial_id=number,
                 number=number,
                 state=trial.state,
-                value=max(trial.accuracies),
+                score=max(trial.accuracies),
                 reference=trial.reference,
                 retry_of=None,
                 failure=None,
                 started=ZERO + datetime.timedelta(seconds=now),
                 finished=ZERO + datetime.timedelta(seconds=ended),
-                points=points,
+                reports=curve,
             )
         )
-        reports += [(number, point.images) for point in points]
+        reports += [(number, report.step) for report in curve]
         now = ended
     complete = [track for track in tracks if track.state is State.COMPLETE]
-    best = max(complete, key=lambda track: track.value or 0.0)
-    accuracy = best.value or 0.0
+    best = max(complete, key=lambda track: track.score or 0.0)
+    accuracy = best.score or 0.0
     scores = Scores(
         heads={
             "first": HeadScore(loss=0.0, accuracy=accuracy + 0.01),
@@ -95,17 +98,17 @@ def studied(spec: StudySpec, name: str, trials: list[Written], *, target: int | 
             trial_id=best.trial_id,
             number=best.number,
             state=State.COMPLETE,
-            value=best.value,
+            score=best.score,
             params={"model": "mlp"},
         ),
         reference=None,
-        point=Point(images=100, seconds=1.0, learning_rate=0.1, train=scores, validation=scores),
+        report=head_report(step=100, seconds=1.0, learning_rate=0.1, train=scores, validation=scores),
         machines=("a processor",),
     )
 
 
 @pytest.fixture
-def two(plain_spec: StudySpec) -> Comparison:
+def two(plain_spec: NetworkSpec) -> Comparison:
     """A short study that began well, and a longer one that came further."""
     short = [Written((0.90, 0.96), reference="r"), Written((0.92,), State.PRUNED), Written((0.94, 0.97))]
     long = [
@@ -119,10 +122,10 @@ def two(plain_spec: StudySpec) -> Comparison:
 class TestNumbers:
     def test_equal_budgets_are_what_the_lesser_study_spent(self, two: Comparison) -> None:
         budget = two.budget
-        assert (budget.trials, budget.images, budget.seconds, budget.own) == (3, 500, 50, 1)
+        assert (budget.trials, budget.steps, budget.seconds, budget.own) == (3, 500, 50, 1)
         short, long = (side.equal for side in two.sides)
-        assert (short.after_trials, short.after_images, short.after_seconds) == pytest.approx((0.97,) * 3)
-        assert (long.after_trials, long.after_images, long.after_seconds) == pytest.approx((0.95, 0.93, 0.93))
+        assert (short.after_trials, short.after_steps, short.after_seconds) == pytest.approx((0.97,) * 3)
+        assert (long.after_trials, long.after_steps, long.after_seconds) == pytest.approx((0.95, 0.93, 0.93))
 
     def test_the_expected_best_is_of_complete_proposals(self, two: Comparison) -> None:
         """Neither references nor pruned trials, whose scores are of a shorter training."""
@@ -130,7 +133,7 @@ class TestNumbers:
         assert short.equal.expected == pytest.approx(0.97), "its only one"
         assert long.equal.expected == pytest.approx((0.93 + 0.95 + 0.99) / 3), "the best of one is the mean"
 
-    def test_a_best_of_many_has_a_wider_interval(self, plain_spec: StudySpec) -> None:
+    def test_a_best_of_many_has_a_wider_interval(self, plain_spec: NetworkSpec) -> None:
         few = studied(plain_spec, "few", [Written((0.97,))])
         many = studied(plain_spec, "many", [Written((0.97,))] + [Written((0.9,))] * 99)
         wide = [compare([each, few], [[]]).sides[0].best["mean"] for each in (few, many)]
@@ -150,7 +153,7 @@ class TestNumbers:
     def test_goals_are_timed_on_the_mean_and_on_every_head(self, two: Comparison) -> None:
         reached = {each.level: each for each in two.sides[0].reached}
         assert reached[0.95].mean is not None
-        assert (reached[0.95].mean.seconds, reached[0.95].mean.images) == (20, 200)
+        assert (reached[0.95].mean.seconds, reached[0.95].mean.steps) == (20, 200)
         assert reached[0.95].every_head is not None
         assert reached[0.95].every_head.seconds == 20, "0.96 on the mean is 0.95 on the lower head"
         assert reached[0.98].mean is None
@@ -178,13 +181,13 @@ class TestWords:
         assert "−2.00 points" in told
         assert "The network of long is the better one; that its search is, does not follow" in told
 
-    def test_a_reference_that_is_better_is_said_to_be(self, plain_spec: StudySpec) -> None:
+    def test_a_reference_that_is_better_is_said_to_be(self, plain_spec: NetworkSpec) -> None:
         first = studied(plain_spec, "short", [Written((0.92,))])
-        reference = dataclasses.replace(first.best, number=7, value=0.96, reference="r")
+        reference = dataclasses.replace(first.best, number=7, score=0.96, reference="r")
         first = dataclasses.replace(first, reference=reference)
         other = studied(plain_spec, "long", [Written((0.9,))])
         other = dataclasses.replace(
-            other, reference=dataclasses.replace(other.best, value=0.8, reference="r")
+            other, reference=dataclasses.replace(other.best, score=0.8, reference="r")
         )
         found = compare([first, other], [[]])
         assert (
@@ -196,7 +199,7 @@ class TestWords:
         assert told["best trial"] == ("0", "0")
         assert told["best reference"] == ("r 96.00 %", "r 80.00 %")
 
-    def test_interrupted_trials_have_a_row_where_there_are_any(self, plain_spec: StudySpec) -> None:
+    def test_interrupted_trials_have_a_row_where_there_are_any(self, plain_spec: NetworkSpec) -> None:
         first, other = (studied(plain_spec, name, [Written((0.9,))]) for name in ("short", "long"))
         assert "interrupted" not in dict(rows(compare([first, other], [[]]))["the studies"])
         stopped = dataclasses.replace(first, counts=Counts(complete=1, failed=3, interrupted=2))
@@ -214,14 +217,14 @@ class TestWords:
         ],
     )
     def test_what_differs_beside_the_seed_is_not_called_sampling_error(
-        self, plain_spec: StudySpec, changes: dict[str, Any], expected: str
+        self, plain_spec: NetworkSpec, changes: dict[str, Any], expected: str
     ) -> None:
         first = studied(plain_spec, "short", [Written((0.90, 0.96), reference="r")])
         spec = dataclasses.replace(plain_spec, seed=1, **changes)
         other = studied(spec, "long", [Written((0.80, 0.85), reference="r")])
         assert expected in " ".join(words(compare([first, other], [[]])))
 
-    def test_of_several_runs_of_a_reference_none_stands_for_it(self, plain_spec: StudySpec) -> None:
+    def test_of_several_runs_of_a_reference_none_stands_for_it(self, plain_spec: NetworkSpec) -> None:
         first = studied(plain_spec, "short", [Written((0.96,), reference="r")])
         twice = [Written((0.85,), reference="r"), Written((0.86,), reference="r")]
         other = studied(dataclasses.replace(plain_spec, seed=1), "long", twice)
@@ -243,7 +246,7 @@ class TestWords:
         ],
     )
     def test_pairs(
-        self, plain_spec: StudySpec, epochs: float, scores: list[tuple[float, float]], expected: str
+        self, plain_spec: NetworkSpec, epochs: float, scores: list[tuple[float, float]], expected: str
     ) -> None:
         trials = [Written((0.9,)), Written((0.9,))]
         first = studied(plain_spec, "short", trials)
@@ -260,7 +263,7 @@ class TestWords:
             ({"checksums": {"x": "1"}}, "different data files"),
         ],
     )
-    def test_what_else_differs(self, plain_spec: StudySpec, change: dict[str, Any], expected: str) -> None:
+    def test_what_else_differs(self, plain_spec: NetworkSpec, change: dict[str, Any], expected: str) -> None:
         both = [studied(plain_spec, "a", [Written((0.9,))])]
         both.append(studied(dataclasses.replace(plain_spec, **change), "b", [Written((0.9,))]))
         assert expected in " ".join(words(compare(both, [[]])))
@@ -270,7 +273,7 @@ class TestWords:
         [(41, 41, "41 s, 0.15 M"), (34, 41, "34 to 41 s, 0.15 M"), (50, 70, "50 s to 1 min 10 s, 0.15 M")],
     )
     def test_a_moment_reads_as_it_is_known(self, early: float, late: float, expected: str) -> None:
-        assert when(Mark(seconds=late, earliest_s=early, images=150_000, trial=1, value=0.9)) == expected
+        assert when(Mark(seconds=late, earliest_s=early, steps=150_000, trial=1, score=0.9)) == expected
         assert (when(None), estimated(None)) == ("not seen", "–")
 
 

@@ -14,10 +14,11 @@ from made_study import (
     MODEL,
     OPTIMIZER,
     SETTINGS,
+    SPEC,
     TAPER,
     by_name,
     curve,
-    point,
+    report,
     study,
     trial,
 )
@@ -25,6 +26,7 @@ from made_study import (
 from search.analysis import basis
 from search.analysis.effects import Setting, Verdict, effects
 from search.records import (
+    ACCURACY,
     Failure,
     State,
     Value,
@@ -45,7 +47,7 @@ class TestBasis:
         curves[109] = curve(0.4, 0.5)
         found = basis.common(trials, curves, budget=3 * EPOCH)
         assert found is not None
-        assert (found.images, len(found.trials), found.to_the_end) == (2 * EPOCH, 10, False)
+        assert (found.step, len(found.trials), found.to_the_end) == (2 * EPOCH, 10, False)
         assert found.scores[0] == pytest.approx(0.6), "at that moment, not at the end"
 
     def test_diverged_trials_are_the_worst_and_nothing_is_dropped_silently(self) -> None:
@@ -61,10 +63,10 @@ class TestBasis:
         curves = {100: curve(0.5), 102: curve(0.95, 0.97, 0.5), 104: curve(0.5, 0.6), 105: curve(0.9, 0.9)}
         found = basis.common(trials, curves, budget=4 * EPOCH)
         assert found is not None
-        assert found.scores == {1: basis.DIVERGED, 2: basis.DIVERGED, 4: pytest.approx(0.6)}
+        assert found.scores == {1: ACCURACY.worst, 2: ACCURACY.worst, 4: pytest.approx(0.6)}
         assert (found.diverged, found.unmeasured) == (2, 2), "one runs, one had no memory"
         assert basis.common(trials[:4], curves, budget=4 * EPOCH) is None
-        told = compared(found, epoch_images=EPOCH)
+        told = compared(found, SPEC)
         assert "3 searched trials, 2 of which diverged: they count as the worst results." in told
         assert "2 trials are left out" in told
 
@@ -78,7 +80,7 @@ class TestBasis:
         assert found.to_the_end is end
 
     def test_the_gap_is_train_less_validation(self) -> None:
-        assert basis.gap(point(1, 0.9, train=0.95)) == pytest.approx(0.05)
+        assert basis.gap(report(1, 0.9, train=0.95)) == pytest.approx(0.05)
 
 
 class TestEffects:
@@ -138,9 +140,10 @@ class TestEffects:
         rate = Setting(name="lr", meaning="rate", ordered=True, log=True)
         for number in range(100):
             at = draw.random()
-            trials.append(trial(number, params={"lr": 10 ** (4 * at - 4)}))
             diverges = at > 0.75 and draw.random() < 0.8
-            found[number] = basis.DIVERGED if diverges else 0.8 + 0.1 * at + draw.gauss(0, 0.01)
+            end = {"state": State.FAILED, "failure": Failure.DIVERGED} if diverges else {}
+            trials.append(trial(number, params={"lr": 10 ** (4 * at - 4)}, **end))
+            found[number] = ACCURACY.worst if diverges else 0.8 + 0.1 * at + draw.gauss(0, 0.01)
         [seen] = effects((rate,), trials, found, range(100))
         assert seen.best is not None
         assert seen.best is not seen.groups[-1]

@@ -13,7 +13,7 @@ from made_study import (
 
 from search.analysis.extra_training import Training, Typical, chosen_among, courses, training
 from search.records import (
-    Point,
+    Report,
     State,
 )
 from search.report.one_study.study_sentences import (
@@ -22,7 +22,7 @@ from search.report.one_study.study_sentences import (
 )
 
 
-def trained(curves: Sequence[Sequence[Point]], *, among: int | None = None) -> Training:
+def trained(curves: Sequence[Sequence[Report]], *, among: int | None = None) -> Training:
     trials = [trial(n) for n in range(len(curves))]
     by_id = {t.trial_id: c for t, c in zip(trials, curves, strict=True)}
     return training(courses(trials, by_id), pictures=4000, among=among)
@@ -38,7 +38,7 @@ DEAD = (0.101, 0.100, 0.102, 0.099)
 class TestTraining:
     def test_the_facts_of_a_curve(self) -> None:
         [found] = courses([trial(0)], {100: curve(0.90, 0.95, 0.97, 0.94, losses=[3, 2, 1, 2])})
-        assert (found.best_images, found.images) == (3 * EPOCH, 4 * EPOCH)
+        assert (found.best_step, found.step) == (3 * EPOCH, 4 * EPOCH)
         assert (found.best, found.last, found.half) == (0.97, 0.94, 0.95)
         assert found.gain == pytest.approx(-0.01)
         assert found.loss_ratio == pytest.approx(2)

@@ -9,6 +9,7 @@ import pytest
 from made_study import (
     EPOCH,
     NOW,
+    SPEC,
     curve,
     trial,
 )
@@ -27,9 +28,9 @@ from search.report.one_study.study_sentences import (
 
 class TestOutcomes:
     def test_best_so_far_goes_by_the_order_of_finishing(self) -> None:
-        late = replace(trial(0, value=0.95), finished=NOW + datetime.timedelta(hours=9))
+        late = replace(trial(0, score=0.95), finished=NOW + datetime.timedelta(hours=9))
         reached = best_so_far(
-            [late, trial(1, State.PRUNED, 0.8), trial(2, value=0.7), trial(3, State.FAILED, 1.0)]
+            [late, trial(1, State.PRUNED, 0.8), trial(2, score=0.7), trial(3, State.FAILED, 1.0)]
         )
         assert [(r.trial.number, r.finished, r.best) for r in reached] == [
             (1, 1, None),
@@ -39,8 +40,8 @@ class TestOutcomes:
 
     def test_leaders_are_ranked_among_those_that_were_trained_as_long(self) -> None:
         trials = [
-            trial(0, value=0.99, reference="r"),
-            trial(1, value=0.7),
+            trial(0, score=0.99, reference="r"),
+            trial(1, score=0.7),
             trial(2, State.PRUNED, 0.8, steps={1000: 0.8}),
             trial(3, State.FAILED, 0.9),
             trial(4, State.PRUNED, 0.75, steps={2000: 0.75}),
@@ -49,7 +50,7 @@ class TestOutcomes:
 
     def test_the_front_has_no_trial_that_a_smaller_one_beats(self) -> None:
         sizes_and_values = [(10, 0.8), (10, 0.7), (20, 0.8), (30, 0.9), (40, 0.85), (50, 0.95)]
-        trials = [trial(n, value=v, parameters=p) for n, (p, v) in enumerate(sizes_and_values)]
+        trials = [trial(n, score=v, parameters=p) for n, (p, v) in enumerate(sizes_and_values)]
         trials.append(trial(9, State.PRUNED, 0.99, parameters=1))
         assert [t.number for t in front(trials)] == [0, 3, 5]
 
@@ -62,12 +63,12 @@ class TestOutcomes:
         ]
         curves = {100: curve(0.1, 0.2, 0.3, 0.4), 101: curve(0.1), 102: curve(0.1), 103: curve(0.1)}
         spent = spending(trials, curves, {100: 6.0, 101: 1.0, 102: 1.0, 103: 2.0})
-        assert [(s.kind, s.trials, s.seconds, s.images) for s in spent] == [
+        assert [(s.kind, s.trials, s.seconds, s.steps) for s in spent] == [
             ("complete", 1, 6.0, 4 * EPOCH),
             ("pruned", 2, 2.0, 2 * EPOCH),
             ("failed: out of memory", 1, 2.0, EPOCH),
         ]
-        told = spent_in_words(spent, total_images=4 * EPOCH, epoch_images=EPOCH)
+        told = spent_in_words(spent, SPEC)
         assert "10 s: 60 % on 1 trial complete, 20 % on 2 trials pruned" in told
         assert "these 3 trials would have seen 12 epochs; they saw 6 (50 %)" in told
 
@@ -77,9 +78,9 @@ class TestOutcomes:
         changed = replace(curves[101][2], seconds=curves[101][2].seconds + 1)  # trained anew from there
         curves[101] = [*curves[101][:2], changed, curves[101][3]]
         [complete, failed] = spending([cut, again], curves, {100: 3.0, 101: 4.0})
-        assert (complete.kind, complete.seconds, complete.images) == ("complete", 4.0, 4 * EPOCH)
+        assert (complete.kind, complete.seconds, complete.steps) == ("complete", 4.0, 4 * EPOCH)
         assert failed.kind == "interrupted", "it has not failed"
-        assert (failed.images, failed.seconds) == (EPOCH, pytest.approx(3.0 - curves[100][1].seconds))
+        assert (failed.steps, failed.seconds) == (EPOCH, pytest.approx(3.0 - curves[100][1].seconds))
 
     def test_confusions(self) -> None:
         found = Confusion(head="first_digit", counts=((8, 2, 0), (0, 5, 1), (3, 0, 9)))

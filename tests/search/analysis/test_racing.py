@@ -13,16 +13,17 @@ import pytest
 from search.analysis import racing
 from search.analysis.intervals import wilson
 from search.analysis.standing import Stand, confirmation
+from search.heads import head_report
 from search.records import (
     Answers,
     Confirming,
     Failure,
     HeadScore,
-    Point,
+    NetworkSpec,
+    Report,
     Scores,
     State,
     StudyRecord,
-    StudySpec,
     TestEvaluation,
     TestEvaluationCounts,
     TrialRecord,
@@ -33,15 +34,15 @@ NOW = datetime.datetime(2026, 11, 23, 12, tzinfo=datetime.UTC)
 COMPLETE, PRUNED, FAILED = State.COMPLETE, State.PRUNED, State.FAILED
 
 
-def trial(number: int, value: float | None, state: State = COMPLETE, **more: object) -> TrialRecord:
-    return TrialRecord(trial_id=100 + number, number=number, state=state, value=value, params={}, **more)  # type: ignore[arg-type]
+def trial(number: int, score: float | None, state: State = COMPLETE, **more: object) -> TrialRecord:
+    return TrialRecord(trial_id=100 + number, number=number, state=state, score=score, params={}, **more)  # type: ignore[arg-type]
 
 
 def run(
-    number: int, candidate: int, seed: int, value: float | None, state: State = COMPLETE, **more: object
+    number: int, candidate: int, seed: int, score: float | None, state: State = COMPLETE, **more: object
 ) -> TrialRecord:
     confirming = Confirming(candidate=candidate, seed=seed)
-    return replace(trial(number, value, state, confirming=confirming, **more), trial_id=1000 + number)
+    return replace(trial(number, score, state, confirming=confirming, **more), trial_id=1000 + number)
 
 
 def runs(
@@ -130,7 +131,7 @@ class TestDropping:
         assert racing.in_vain(found) == set()
 
 
-SPEC = StudySpec(
+SPEC = NetworkSpec(
     task="t",
     space={},
     epochs=2,
@@ -163,10 +164,10 @@ def stand(
     epochs: float = 2,
     known: bool = True,
 ) -> Stand:
-    def curve(value: float) -> list[Point]:
+    def curve(value: float) -> list[Report]:
         heads = {"a": HeadScore(loss=0.0, accuracy=value), "b": HeadScore(loss=0.0, accuracy=value)}
         scores = Scores(heads=heads, joint=value)
-        return [Point(images=1, seconds=1.0, learning_rate=0.1, train=scores, validation=scores)]
+        return [head_report(step=1, seconds=1.0, learning_rate=0.1, train=scores, validation=scores)]
 
     finished = sum(each.state.is_finished for each in confirming)
     return Stand(
@@ -186,10 +187,10 @@ def stand(
             created=NOW,
         ),
         runs=confirming,
-        curves={each.trial_id: curve(each.value) for each in confirming if each.value is not None},
+        curves={each.trial_id: curve(each.score) for each in confirming if each.score is not None},
         test_evaluations=test_evaluations,
         yardstick=frozenset(each.trial_id for each in confirming if each.reference),
-        answers={each.trial_id: answered(each.value) for each in confirming if known and each.value},
+        answers={each.trial_id: answered(each.score) for each in confirming if known and each.score},
         digits=np.arange(IMAGES)[:, None] if known else None,
     )
 
@@ -235,7 +236,7 @@ class TestConfirmation:
         low, _ = wilson(0.94 * IMAGES, IMAGES)
         assert (reference.low, reference.high) == pytest.approx((low, high), abs=1e-4), "nobody chose it"
         assert found.best_run is not None
-        assert (found.best_run.seed, found.best_run.value) == (1, 0.986)
+        assert (found.best_run.seed, found.best_run.score) == (1, 0.986)
         assert [(each.trial, each.dropped) for each in found.candidates if each.dropped] == [(3, True)]
 
     def test_a_winner_that_is_worse(self) -> None:

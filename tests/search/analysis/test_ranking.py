@@ -14,7 +14,7 @@ from search.analysis.pace import snapshot
 from search.analysis.ranking import (
     Gain,
     Ranking,
-    best_point,
+    best_report,
     best_trial,
     count,
     gains,
@@ -23,15 +23,16 @@ from search.analysis.ranking import (
     so_far,
     winner,
 )
+from search.heads import head_report
 from search.records import (
     Claim,
     Failure,
     HeadScore,
-    Point,
+    NetworkSpec,
+    Report,
     Scores,
     State,
     StudyRecord,
-    StudySpec,
     TrialRecord,
     mean_accuracy,
 )
@@ -40,7 +41,7 @@ from search.report.words import states
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
 
 
-SPEC = StudySpec(
+SPEC = NetworkSpec(
     task="t",
     space={},
     epochs=2,
@@ -55,14 +56,14 @@ SPEC = StudySpec(
 STUDY = StudyRecord(study_id=1, name="s", spec=SPEC, target_trials=10, created=NOW)
 
 
-def trial(number: int, state: State, value: float | None = None, **more: object) -> TrialRecord:
-    return TrialRecord(trial_id=100 + number, number=number, state=state, value=value, params={}, **more)  # type: ignore[arg-type]
+def trial(number: int, state: State, score: float | None = None, **more: object) -> TrialRecord:
+    return TrialRecord(trial_id=100 + number, number=number, state=state, score=score, params={}, **more)  # type: ignore[arg-type]
 
 
-def point(images: int, *accuracies: float) -> Point:
+def report(step: int, *accuracies: float) -> Report:
     heads = {f"h{i}": HeadScore(loss=0.0, accuracy=a) for i, a in enumerate(accuracies)}
     scores = Scores(heads=heads, joint=0.0)
-    return Point(images=images, seconds=images / 1000, learning_rate=0.1, train=scores, validation=scores)
+    return head_report(step=step, seconds=step / 1000, learning_rate=0.1, train=scores, validation=scores)
 
 
 def claim(number: int, *, done: bool, worker: int | None = None) -> Claim:
@@ -79,10 +80,10 @@ def claim(number: int, *, done: bool, worker: int | None = None) -> Claim:
 
 
 class TestBest:
-    def test_point_is_the_earliest_of_the_highest_means(self) -> None:
-        curve = [point(1, 0.9, 0.7), point(2, 0.8, 1.0), point(3, 0.9, 0.9), point(4, 1.0, 0.7)]
-        assert best_point(curve) == curve[1]
-        assert best_point([]) is None
+    def test_report_is_the_earliest_of_the_highest_means(self) -> None:
+        curve = [report(1, 0.9, 0.7), report(2, 0.8, 1.0), report(3, 0.9, 0.9), report(4, 1.0, 0.7)]
+        assert best_report(curve) == curve[1]
+        assert best_report([]) is None
 
     def test_trial_is_complete_and_the_earliest_of_equals(self) -> None:
         trials = [
@@ -106,7 +107,7 @@ class TestBest:
         assert gain == Gain(
             reference="course-mlp",
             trial=0,
-            value=0.96,
+            score=0.96,
             gain=pytest.approx(0.03),
             errors_removed=pytest.approx(0.75),
         )
@@ -159,7 +160,7 @@ class TestCounts:
 class TestMeanAccuracy:
     def test_has_no_noise_of_floating_point_arithmetic(self) -> None:
         assert (0.9925 + 0.9935) / 2 != 0.993, "what it is about"
-        assert point(1, 0.9925, 0.9935).validation.accuracy == 0.993
+        assert report(1, 0.9925, 0.9935).score == 0.993
         assert json.dumps(mean_accuracy([0.9925, 0.9935])) == "0.993"
 
     @given(st.integers(1, 100_000), st.data())
@@ -182,16 +183,16 @@ def test_snapshot_shows_who_does_what_and_how_fast() -> None:
         trial(3, State.RUNNING),
     ]
     claims = [claim(i, done=i < 2) for i in range(4)]
-    curves = {100: [point(500, 0.9), point(2000, 0.85)], 102: [point(250, 0.4), point(500, 0.5)]}
+    curves = {100: [report(500, 0.9), report(2000, 0.85)], 102: [report(250, 0.4), report(500, 0.5)]}
     seen = snapshot(STUDY, trials, claims, curves, moved={}, elapsed_s=30, finished_before=1)
     assert seen.waiting == 0
-    assert [(r.trial.number, r.worker, r.epoch) for r in seen.running] == [
-        (2, "host:2", 0.5),
-        (3, "host:3", 0.0),
+    assert [(r.trial.number, r.worker, r.latest) for r in seen.running] == [
+        (2, "host:2", curves[102][1]),
+        (3, "host:3", None),
     ]
-    assert seen.images_per_s == pytest.approx(1000), "one of the two has told its pace"
+    assert seen.steps_per_s == pytest.approx(1000), "one of the two has told its pace"
     assert seen.remaining_s == pytest.approx(30 / 1 * 8), "one finished in this run, eight are missing"
-    assert (seen.best, seen.best_point, seen.reference) == (trials[0], curves[100][0], None)
+    assert (seen.best, seen.best_report, seen.reference) == (trials[0], curves[100][0], None)
     published = replace(trials[0], reference="r")
     beside = snapshot(
         STUDY, [published, *trials[1:]], claims, curves, moved={}, elapsed_s=30, finished_before=1
@@ -212,17 +213,17 @@ def test_without_pruning_the_rest_is_told_by_whole_trials() -> None:
     claims = [claim(i, done=i < 1) for i in range(3)]
     unpruned = replace(STUDY, spec=replace(SPEC, pruner="none"))
     seen = snapshot(
-        unpruned, trials, claims, {101: [point(500, 0.5)]}, moved={}, elapsed_s=1, finished_before=0
+        unpruned, trials, claims, {101: [report(500, 0.5)]}, moved={}, elapsed_s=1, finished_before=0
     )
     whole = (10 + 2) / 2  # seconds: the one that is complete, and the one that does 1,000 images a second
     assert seen.remaining_s == pytest.approx((1.5 + 8 * whole) / 2), "two at work, eight more to begin"
     published = [replace(trials[0], reference="course-mlp"), *trials[1:]]
     seen = snapshot(
-        unpruned, published, claims, {101: [point(500, 0.5)]}, moved={}, elapsed_s=1, finished_before=0
+        unpruned, published, claims, {101: [report(500, 0.5)]}, moved={}, elapsed_s=1, finished_before=0
     )
     assert seen.remaining_s == pytest.approx((1.5 + 8 * 2) / 2), "what is published tells nothing"
     last = replace(unpruned, target_trials=3)
-    curves = {101: [point(500, 0.5)], 102: [point(1900, 0.5)]}
+    curves = {101: [report(500, 0.5)], 102: [report(1900, 0.5)]}
     seen = snapshot(last, trials, claims, curves, moved={}, elapsed_s=1, finished_before=0)
     assert seen.remaining_s == pytest.approx(1.5), "the slower of the last two"
     seen = snapshot(unpruned, trials, claims, {}, moved={}, elapsed_s=1, finished_before=0)

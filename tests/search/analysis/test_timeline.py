@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.analysis.timeline import PAUSE_S, Clock, timeline
-from search.records import Failure, Measured, State, Track
+from search.records import Failure, Report, State, Track
 
 ZERO = datetime.datetime(2026, 11, 23, tzinfo=datetime.UTC)
 DAY_S = 86_400.0
@@ -19,17 +19,16 @@ def at(seconds: float) -> datetime.datetime:
     return ZERO + datetime.timedelta(seconds=seconds)
 
 
-def measured(images: int, seconds: float, *heads: float) -> Measured:
-    return Measured(
-        images=images, seconds=seconds, heads={f"h{i}": head for i, head in enumerate(heads)}, joint=0.0
-    )
+def report(step: int, seconds: float, *heads: float) -> Report:
+    accuracies = {f"validation/accuracy/h{i}": head for i, head in enumerate(heads)}
+    return Report(step=step, seconds=seconds, metrics={**accuracies, "validation/joint": 0.0})
 
 
 def track(
     number: int,
     began: float,
     ended: float | None,
-    *points: Measured,
+    *reports: Report,
     state: State = State.COMPLETE,
     failure: Failure | None = None,
     retry_of: int | None = None,
@@ -38,13 +37,13 @@ def track(
         trial_id=100 + number,
         number=number,
         state=state,
-        value=max((point.accuracy for point in points), default=None),
+        score=max((report.score for report in reports), default=None),
         reference=None,
         retry_of=retry_of,
         failure=failure,
         started=at(began),
         finished=None if ended is None else at(ended),
-        points=points,
+        reports=reports,
     )
 
 
@@ -71,18 +70,16 @@ class TestClock:
 
 class TestMoments:
     def test_without_waiting_every_report_is_known_to_the_second(self) -> None:
-        found = timeline(
-            [track(0, 0, 20, measured(10, 8, 0.7), measured(20, 20, 0.9))], [(100, 10), (100, 20)]
-        )
-        assert [(mark.earliest_s, mark.seconds, mark.images) for mark in found.mean] == [
+        found = timeline([track(0, 0, 20, report(10, 8, 0.7), report(20, 20, 0.9))], [(100, 10), (100, 20)])
+        assert [(mark.earliest_s, mark.seconds, mark.steps) for mark in found.mean] == [
             *((8, 8, 10), (20, 20, 20))
         ]
 
     def test_a_trial_that_waited_is_placed_by_the_order_of_reports(self) -> None:
         """Trial 0 trains 10 s, waits for trial 1 (begun at 10, ended at 50), then trains 10 s more."""
         tracks = [
-            track(0, 0, 60, measured(10, 10, 0.7), measured(20, 20, 0.9)),
-            track(1, 10, 50, measured(10, 40, 0.8), state=State.PRUNED),
+            track(0, 0, 60, report(10, 10, 0.7), report(20, 20, 0.9)),
+            track(1, 10, 50, report(10, 40, 0.8), state=State.PRUNED),
         ]
         found = timeline(tracks, [(100, 10), (101, 10), (100, 20)])
         assert [(mark.trial, mark.earliest_s, mark.seconds) for mark in found.mean] == [
@@ -93,25 +90,25 @@ class TestMoments:
 
     def test_what_the_order_leaves_open_is_a_span(self) -> None:
         tracks = [
-            track(0, 0, 100, measured(10, 10, 0.7), measured(20, 20, 0.9)),
-            track(1, 10, 90, measured(10, 20, 0.6), state=State.PRUNED),
+            track(0, 0, 100, report(10, 10, 0.7), report(20, 20, 0.9)),
+            track(1, 10, 90, report(10, 20, 0.6), state=State.PRUNED),
         ]
         found = timeline(tracks, [(100, 10), (101, 10), (100, 20)])
         assert (found.mean[0].earliest_s, found.mean[0].seconds) == (10, 90)
         assert (found.mean[1].earliest_s, found.mean[1].seconds) == (30, 100)
 
     def test_a_trial_at_work_is_taken_at_its_earliest(self) -> None:
-        running = track(0, 0, None, measured(10, 8, 0.7), state=State.RUNNING)
+        running = track(0, 0, None, report(10, 8, 0.7), state=State.RUNNING)
         found = timeline([running], [(100, 10)])
         assert (found.seconds, found.mean[0].seconds, found.ends_s) == (8, 8, ())
 
 
 class TestWhatCounts:
     def test_heads_are_timed_by_the_worst(self) -> None:
-        points = measured(10, 1, 0.99, 0.5), measured(20, 2, 0.97, 0.9), measured(30, 3, 0.98, 0.89)
-        found = timeline([track(0, 0, 3, *points)], [(100, 10), (100, 20), (100, 30)])
-        assert [mark.value for mark in found.worst] == [0.5, 0.9]
-        assert [mark.value for mark in found.mean] == pytest.approx([0.745, 0.935])
+        reports = report(10, 1, 0.99, 0.5), report(20, 2, 0.97, 0.9), report(30, 3, 0.98, 0.89)
+        found = timeline([track(0, 0, 3, *reports)], [(100, 10), (100, 20), (100, 30)])
+        assert [mark.score for mark in found.worst] == [0.5, 0.9]
+        assert [mark.score for mark in found.mean] == pytest.approx([0.745, 0.935])
 
     def test_a_worker_that_died_and_was_found_days_later_adds_no_days(self) -> None:
         tracks = [
@@ -119,27 +116,27 @@ class TestWhatCounts:
                 0,
                 0,
                 DAY_S,
-                measured(10, 30, 0.9),
+                report(10, 30, 0.9),
                 state=State.FAILED,
                 failure=Failure.WORKER_DIED,
             ),
-            track(1, DAY_S, DAY_S + 50, measured(10, 30, 0.9), measured(20, 80, 0.95), retry_of=0),
+            track(1, DAY_S, DAY_S + 50, report(10, 30, 0.9), report(20, 80, 0.95), retry_of=0),
         ]
         found = timeline(tracks, [(100, 10), (101, 10), (101, 20)])
         assert (found.seconds, found.pauses) == (30 + 50, 1)
-        assert found.images == 20, "the repetition continued from image 10 and reported it again"
+        assert found.steps == 20, "the repetition continued from image 10 and reported it again"
         assert found.training_s == 80
         assert [(mark.trial, mark.seconds) for mark in found.mean] == [(1, 30), (1, 80)]
 
     def test_a_repetition_that_began_anew_counts_in_full(self) -> None:
         tracks = [
-            track(0, 0, 30, measured(10, 29, 0.9), state=State.FAILED, failure=Failure.INTERRUPTED),
-            track(1, 31, 60, measured(10, 28, 0.9), retry_of=0),
+            track(0, 0, 30, report(10, 29, 0.9), state=State.FAILED, failure=Failure.INTERRUPTED),
+            track(1, 31, 60, report(10, 28, 0.9), retry_of=0),
         ]
         found = timeline(tracks, [(100, 10), (101, 10)])
-        assert (found.images, found.training_s) == (20, 57)
+        assert (found.steps, found.training_s) == (20, 57)
 
     def test_a_failed_trial_sets_no_mark(self) -> None:
-        failed = track(0, 0, 9, measured(10, 8, 0.99), state=State.FAILED, failure=Failure.DIVERGED)
+        failed = track(0, 0, 9, report(10, 8, 0.99), state=State.FAILED, failure=Failure.DIVERGED)
         found = timeline([failed], [(100, 10)])
-        assert (found.mean, found.ends_s, found.images) == ((), (), 10)
+        assert (found.mean, found.ends_s, found.steps) == ((), (), 10)

@@ -171,7 +171,7 @@ class TestRepeat:
             raise Diverged("the loss is nan after 64 images with sgd, lr=0.01")
             yield
 
-        monkeypatch.setattr("search.worker.retrain.retrain", diverges)
+        monkeypatch.setattr("search.objectives.network.retrain.retrain", diverges)
         done = here("repeat", "twodigit", "--trial", "0", cwd=finished)
         assert done.returncode == 1
         assert (

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from made_study import SPEC as MADE
 from rich.console import Console
 
 from search.analysis.pace import Running, Snapshot
@@ -17,7 +18,8 @@ from search.analysis.ranking import Gain
 from search.cli.phrases import duration, gained, number, percent, settings
 from search.cli.progress import Lines, Status, panel, starting, watching
 from search.cli.run import _tell
-from search.records import Counts, Failure, HeadScore, Point, Scores, State, TrialRecord, Value
+from search.heads import head_report
+from search.records import Counts, Failure, HeadScore, Scores, State, TrialRecord, Value
 from search.service.watched import RunResult
 
 Terminal = Callable[..., tuple[int, str]]
@@ -31,32 +33,33 @@ SCORES = Scores(
     },
     joint=0.965,
 )
-POINT = Point(images=36_000, seconds=9.0, learning_rate=0.001, train=SCORES, validation=SCORES)
+SPEC = replace(MADE, epoch_images=36_000)
+REPORT = head_report(step=36_000, seconds=9.0, learning_rate=0.001, train=SCORES, validation=SCORES)
 DONE = TrialRecord(
     trial_id=1,
     number=0,
     state=State.COMPLETE,
-    value=0.98,
+    score=0.98,
     params={"model": "conv", "optimizer": "adamw", "lr": 0.00213, "batch_norm": True, "channels": 16},
     steps={180_000: 0.98},
     started=NOW,
     finished=NOW,
 )
 BUSY = replace(
-    DONE, trial_id=2, number=1, state=State.RUNNING, value=None, finished=None, reference="course-conv"
+    DONE, trial_id=2, number=1, state=State.RUNNING, score=None, finished=None, reference="course-conv"
 )
 SEEN = Snapshot(
     study="twodigit",
-    task="twodigit",
+    spec=SPEC,
     target_trials=100,
     trials=(DONE, BUSY),
     counts=Counts(complete=1, running=1),
-    running=(Running(trial=BUSY, worker="host:4711", latest=POINT, epoch=1.0),),
+    running=(Running(trial=BUSY, worker="host:4711", latest=REPORT),),
     waiting=2,
     best=DONE,
-    best_point=POINT,
+    best_report=REPORT,
     reference=BUSY,
-    images_per_s=4000.0,
+    steps_per_s=4000.0,
     elapsed_s=75.0,
     remaining_s=3 * 3600 + 4 * 60,
 )
@@ -94,7 +97,7 @@ def test_the_panel_before_anything_is_known() -> None:
         counts=Counts(),
         running=(),
         best=None,
-        best_point=None,
+        best_report=None,
         reference=None,
         remaining_s=None,
     )
@@ -102,8 +105,8 @@ def test_the_panel_before_anything_is_known() -> None:
 
 
 def test_the_panel_names_the_best_reference_apart_the_better_one_first() -> None:
-    behind = drawn(replace(SEEN, reference=replace(BUSY, value=0.95)), 118)
-    ahead = drawn(replace(SEEN, reference=replace(BUSY, value=0.99)), 118)
+    behind = drawn(replace(SEEN, reference=replace(BUSY, score=0.95)), 118)
+    ahead = drawn(replace(SEEN, reference=replace(BUSY, score=0.99)), 118)
     assert "reference  course-conv  95.00 %" in behind
     assert "best       trial 0  98.00 %" in behind
     assert behind.index("best  ") < behind.index("reference  ")
@@ -226,15 +229,15 @@ def test_a_setting_of_the_number_is_shown_where_there_is_a_number() -> None:
 
 # The end of a run
 
-LEADER = replace(BUSY, value=0.999, reference=None)
-BETTER = replace(POINT, validation=replace(POINT.validation, heads={}))
-REFERENCE = replace(DONE, trial_id=3, number=2, reference="course-conv", value=0.99)
+LEADER = replace(BUSY, score=0.999, reference=None)
+BETTER = replace(REPORT, metrics={"train/joint": 0.5, "validation/joint": 0.5})
+REFERENCE = replace(DONE, trial_id=3, number=2, reference="course-conv", score=0.99)
 ENDED = RunResult(
     snapshot=SEEN,
-    gains=(Gain(reference="course-conv", trial=2, value=0.99, gain=-0.01, errors_removed=-1.0),),
+    gains=(Gain(reference="course-conv", trial=2, score=0.99, gain=-0.01, errors_removed=-1.0),),
     reason="timeout",
     trial=DONE,
-    point=POINT,
+    report=REPORT,
     better_reference=REFERENCE,
     confirms=None,
 )
@@ -242,11 +245,11 @@ ENDED = RunResult(
 
 def test_the_accuracies_are_those_of_the_best_complete_trial(capsys: pytest.CaptureFixture[str]) -> None:
     """A trial that was not finished may lead; it is not the result of the run."""
-    seen = replace(SEEN, best=LEADER, best_point=BETTER)
+    seen = replace(SEEN, best=LEADER, best_report=BETTER)
     _tell(replace(ENDED, snapshot=seen, gains=(), better_reference=None), json=False)
     said = capsys.readouterr().out
     assert f"Best of the search is trial {DONE.number} " in said
-    assert all(name in said for name in POINT.validation.heads)
+    assert all(name in said for name in SCORES.heads)
     assert "reference" not in said
 
 
@@ -263,10 +266,10 @@ def test_a_better_reference_is_said_first(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_without_a_complete_trial_it_says_who_leads(capsys: pytest.CaptureFixture[str]) -> None:
-    seen = replace(SEEN, best=LEADER, best_point=POINT)
-    _tell(replace(ENDED, snapshot=seen, trial=None, point=None, better_reference=None), json=False)
+    seen = replace(SEEN, best=LEADER, best_report=REPORT)
+    _tell(replace(ENDED, snapshot=seen, trial=None, report=None, better_reference=None), json=False)
     assert f"No trial is complete yet. Trial {LEADER.number} leads with 99.90 %." in capsys.readouterr().out
-    _tell(replace(ENDED, snapshot=seen, trial=None, point=None), json=False)
+    _tell(replace(ENDED, snapshot=seen, trial=None, report=None), json=False)
     said = capsys.readouterr().out
     assert "No searched trial is complete yet. Trial 1 leads with 99.90 %." in said
     assert "The reference course-conv has 99.00 %." in said
@@ -281,7 +284,7 @@ def test_without_a_complete_trial_it_says_who_leads(capsys: pytest.CaptureFixtur
     ],
 )
 def test_a_gain_in_words(gain: float, words: str) -> None:
-    assert gained(Gain(reference="r", trial=0, value=0.98, gain=gain, errors_removed=gain / 0.02)) == words
+    assert gained(Gain(reference="r", trial=0, score=0.98, gain=gain, errors_removed=gain / 0.02)) == words
 
 
 @pytest.mark.parametrize(

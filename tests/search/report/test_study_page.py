@@ -10,11 +10,12 @@ from made_study import (
     EPOCH,
     NOW,
     SETTINGS,
+    SPEC,
     by_name,
     curve,
     made,
     material,
-    point,
+    report,
     study,
     trial,
 )
@@ -111,19 +112,19 @@ class TestPage:
         assert "on a GPU: seed 0 repeats the course of the search only as far as the GPU repeats" in text
 
     def test_the_winner_is_searched_and_a_better_reference_is_said_first(self) -> None:
-        trials = [trial(0, value=0.95, reference="course-conv"), trial(1, value=0.9), trial(2, value=0.92)]
-        text = study_page(material(trials, {t.trial_id: curve(0.5, t.value or 0.0) for t in trials}))
+        trials = [trial(0, score=0.95, reference="course-conv"), trial(1, score=0.9), trial(2, score=0.92)]
+        text = study_page(material(trials, {t.trial_id: curve(0.5, t.score or 0.0) for t in trials}))
         text = text.replace("\u00a0", " ")
         better = "The reference course-conv (trial 0) measured higher than every searched network: 95.00 %"
         assert text.index(better) < text.index("<strong>Trial 2</strong>"), text
         assert "trial 2 has 3.00 points less, 60 % of the errors are added" in text
         assert "tune repeat &#x27;mine &amp; &lt;yours&gt;&#x27; --trial 2" in text
-        behind = [replace(trials[0], value=0.85), *trials[1:]]
-        text = study_page(material(behind, {t.trial_id: curve(0.5, t.value or 0.0) for t in behind}))
+        behind = [replace(trials[0], score=0.85), *trials[1:]]
+        text = study_page(material(behind, {t.trial_id: curve(0.5, t.score or 0.0) for t in behind}))
         assert "higher than every searched" not in text
 
     def test_references_alone_are_no_winner_of_a_search(self) -> None:
-        only = trial(0, value=0.95, reference="course-conv")
+        only = trial(0, score=0.95, reference="course-conv")
         text = study_page(material([only], {100: curve(0.5, 0.95)}))
         assert "No searched trial has come to a report yet." in text
 
@@ -162,15 +163,15 @@ class TestPage:
 
     def test_a_smaller_network_that_cannot_be_told_from_the_winner(self) -> None:
         trials = [
-            trial(0, value=0.99, parameters=1_000),
-            trial(1, value=0.99, parameters=900),
-            trial(2, value=0.9868, parameters=100),
-            trial(3, value=0.985, parameters=50),
+            trial(0, score=0.99, parameters=1_000),
+            trial(1, score=0.99, parameters=900),
+            trial(2, score=0.9868, parameters=100),
+            trial(3, score=0.985, parameters=50),
         ]
-        given = material(trials, {t.trial_id: curve(t.value or 0.0) for t in trials})
+        given = material(trials, {t.trial_id: curve(t.score or 0.0) for t in trials})
         text = study_page(given).replace("\u00a0", " ")
         assert "Trial 2 does with 100 parameters, 10 % of the winner&#x27;s 1,000" in text, text
-        alone = material(trials[:2], {t.trial_id: curve(t.value or 0.0) for t in trials[:2]})
+        alone = material(trials[:2], {t.trial_id: curve(t.score or 0.0) for t in trials[:2]})
         assert "Trial 1 does with 900 parameters" in study_page(alone).replace("\u00a0", " ")
 
     def test_only_references_make_a_page(self) -> None:
@@ -193,7 +194,7 @@ class TestPage:
         assert "recorded were" in study_page(replace(made(), mistakes=replace(wrong, accuracy=0.8)))
 
     def test_tells_a_confirmation_with_every_test_evaluation(self) -> None:
-        run = SeedRun(seed=0, trial=1, trial_id=9, point=point(EPOCH, 0.95))
+        run = SeedRun(seed=0, trial=1, trial_id=9, report=report(EPOCH, 0.95))
         evaluation = TestEvaluation(
             study_id=1,
             trial_id=9,
@@ -207,7 +208,7 @@ class TestPage:
             trial=4,
             reference=None,
             settings={},
-            search_value=0.97,
+            search_score=0.97,
             runs=(run,),
             dropped=False,
             mean=0.95,
@@ -279,13 +280,13 @@ class TestFigures:
         assert thinned(some[:5]) == some[:5]
 
     def test_a_perfect_score_has_a_place_on_a_logarithmic_scale(self) -> None:
-        figure = progress(best_so_far([trial(0, value=1.0)]), [])
+        figure = progress(best_so_far([trial(0, score=1.0)]), [])
         assert min(y for trace in figure.data for y in trace.y) > 0
-        assert sizes([trial(0, value=1.0, parameters=5)], []).layout.yaxis.type == "log"
+        assert sizes([trial(0, score=1.0, parameters=5)], []).layout.yaxis.type == "log"
 
     def test_ten_curves_can_be_told_apart(self) -> None:
         trials = [trial(n) for n in range(10)]
-        figure = learning_curves(trials, {t.trial_id: curve(0.5, 0.6) for t in trials}, epoch_images=EPOCH)
+        figure = learning_curves(trials, {t.trial_id: curve(0.5, 0.6) for t in trials}, SPEC)
         assert len({(line.line.color, line.marker.symbol) for line in figure.data}) == 10
         assert figure.layout.xaxis.title.text
         assert figure.layout.yaxis.title.text

@@ -27,18 +27,18 @@ from search.analysis import racing
 from search.analysis.confirmation import Confirmation
 from search.analysis.two_way import right
 from search.errors import TuneError
+from search.objectives.network import open_network
 from search.records import Confirming, State
 from search.report.confirmation_sentences import sentences
+from search.seeds import training_seed
 from search.service import confirm as service
 from search.service.compare import compare
 from search.service.look import trials
 from search.service.read_confirmation import confirmation
 from search.study.reading import open_reading
-from search.worker import trial_runner as runner
 from search.worker.artifacts import KEEP
 from search.worker.context import prepare
 from search.worker.options import WorkerOptions
-from search.worker.spec import training_seed
 from search.worker.worker_loop import work
 
 Command = Callable[..., Any]
@@ -60,9 +60,7 @@ def confirm(url: str, mnist: Mnist, monkeypatch: pytest.MonkeyPatch) -> Confirm:
     """confirm(seeds=4): on the study twodigit, by one worker in this process."""
 
     def drive_here(storage: Any, study: Any, record: Any, request: Any, *_: object, **__: object) -> None:
-        context = prepare(
-            storage, study.name, mnist, storage.location.artifacts, device=torch.device("cpu"), threads=1
-        )
+        context = prepare(storage, study.name, mnist, storage.location.artifacts, device="cpu", threads=1)
         work(context, stop=lambda: False)
 
     torch.set_num_threads(1)
@@ -148,7 +146,7 @@ class TestFromBeginningToEnd:
             answers = storage.store.answers([run.trial_id], "validation")[run.trial_id]
             on_test = storage.store.answers([run.trial_id], "test")[run.trial_id]
         assert (spec.compositions, spec.validation_pictures, answers.examples) == (1, 6_000, 6_000)
-        assert right(answers).mean() == pytest.approx(run.value)
+        assert right(answers).mean() == pytest.approx(run.score)
         assert right(on_test).mean() == pytest.approx(first.accuracy)
         assert all(gap.low is not None and gap.low <= gap.by <= (gap.high or -1) for gap in found.gaps)
         assert len(found.gaps_on_test) == 2
@@ -257,7 +255,7 @@ class TestFromBeginningToEnd:
             same = each.settings == before[each.trial].settings
             assert same == (each.reference is not None), "references stay as they are"
             for run, was in zip(each.runs, before[each.trial].runs, strict=True):
-                assert (run.value == was.value) == (each.reference is not None), "on the same seeds"
+                assert (run.score == was.score) == (each.reference is not None), "on the same seeds"
         runs = trials(url, wide.confirmed_in).trials
         [leader] = [each for each in wide.candidates if each.reference is None]
         found = [run for run in runs if run.confirming and run.confirming.candidate == leader.trial]
@@ -319,7 +317,7 @@ class TestDropping:
     def test_a_candidate_that_diverges_is_out_and_the_rest_goes_on(
         self, url: str, confirm: Confirm, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        ordinary, bad = runner.learn, []
+        ordinary, bad = open_network.learn, []
 
         def diverging(spec: Any, *more: Any, **named: Any) -> Iterator[Any]:
             if not bad and "course" not in str(spec) and spec.training.optimizer.momentum != 0.9:
@@ -328,7 +326,7 @@ class TestDropping:
                 raise Diverged("the loss is not finite")
             return ordinary(spec, *more, **named)
 
-        monkeypatch.setattr(runner, "learn", diverging)
+        monkeypatch.setattr(open_network, "learn", diverging)
         found, problem = confirm(top=2, seeds=3)
         assert problem is None
         runs = trials(url, "twodigit.confirm").trials

@@ -26,8 +26,9 @@ from optuna_dashboard import wsgi
 
 from search.analysis.ranking import Ranking
 from search.analysis.timeline import timeline
+from search.heads import head_report
 from search.optuna_db.storage import open_storage
-from search.records import Counts, HeadScore, Point, Scores, State, StudyRecord, StudySpec, TrialRecord
+from search.records import Counts, HeadScore, NetworkSpec, Scores, State, StudyRecord, TrialRecord
 from search.report.dashboard_notes import study_card
 from search.serve.sender import for_its_own_page, only_here
 from search.serve.server import THREADS, Server
@@ -208,7 +209,7 @@ def test_a_study_without_a_complete_trial_has_a_card_too(dashboard: Dashboard) -
     assert "No trial is complete yet." in card
 
 
-def test_survivors_of_pruning_are_named_where_importance_is_shown(plain_spec: StudySpec) -> None:
+def test_survivors_of_pruning_are_named_where_importance_is_shown(plain_spec: NetworkSpec) -> None:
     record = StudyRecord(
         study_id=1,
         name="s",
@@ -216,15 +217,15 @@ def test_survivors_of_pruning_are_named_where_importance_is_shown(plain_spec: St
         target_trials=30,
         created=datetime.datetime.now(datetime.UTC),
     )
-    best = TrialRecord(trial_id=1, number=1, state=State.COMPLETE, value=0.9, params={})
+    best = TrialRecord(trial_id=1, number=1, state=State.COMPLETE, score=0.9, params={})
     scores = Scores(heads={"digit": HeadScore(loss=0.1, accuracy=0.9)}, joint=0.9)
-    point = Point(images=9, seconds=1.0, learning_rate=0.1, train=scores, validation=scores)
+    report = head_report(step=9, seconds=1.0, learning_rate=0.1, train=scores, validation=scores)
     card = study_card(
         record,
         Counts(complete=4, pruned=26),
         timeline([], []),
         Ranking(searched=best, reference=None),
-        point,
+        report,
         [],
         {},
         measurements=60,

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from data.datasets.mnist import Mnist
 from search.errors import TuneError
 from search.optuna_db.storage import Storage, open_storage
-from search.records import CheckpointRecord, Point, StudySpec, TestEvaluation, Worker
+from search.records import CheckpointRecord, NetworkSpec, Report, TestEvaluation, Worker
 from search.service.create import RunRequest, create_or_resume
 from search.service.delete import Losses, delete, delete_what_others_left
 from search.service.repeat import repeat
@@ -33,7 +32,6 @@ from search.worker.context import prepare
 from search.worker.worker_loop import work
 
 Command = Callable[..., Any]
-CPU = torch.device("cpu")
 QUICK = RunRequest(task="twodigit", trials=3, epochs=0.02, model="mlp", pruner="none")
 
 
@@ -151,7 +149,7 @@ class TestWhileItIsWorkedOn:
         with open_storage(url) as storage:
             create_or_resume(storage, QUICK, mnist)
             root = storage.location.artifacts
-            context = prepare(storage, "twodigit", mnist, root, device=CPU, threads=1)
+            context = prepare(storage, "twodigit", mnist, root, device="cpu", threads=1)
             written = context.artifacts.folder / "trial-00000-1.safetensors"
             looks: list[bool] = []
 
@@ -193,7 +191,7 @@ class TestWhileItIsWorkedOn:
         with opened(folder) as storage:
             storage.store.set_target(1, 9)
             root = storage.location.artifacts
-            context = prepare(storage, "twodigit", mnist, root, device=CPU, threads=1)
+            context = prepare(storage, "twodigit", mnist, root, device="cpu", threads=1)
             looks: list[int] = []
 
             def stop() -> bool:
@@ -213,7 +211,7 @@ class TestWhileItIsWorkedOn:
         url = f"sqlite:///{folder / 'studies.db'}"
         deleted: list[object] = []
 
-        def watch(before: Point, again: Point) -> None:
+        def watch(before: Report, again: Report) -> None:
             if not deleted:
                 deleted.append(delete(url, "twodigit", force=False, agree=lambda losses: True))
 
@@ -238,7 +236,7 @@ class TestWhatRemains:
         )
 
     def study(
-        self, storage: Storage, spec: StudySpec, *workers: Worker, content: bytes | None = None
+        self, storage: Storage, spec: NetworkSpec, *workers: Worker, content: bytes | None = None
     ) -> dict[str, str]:
         """A study in which each of these workers kept the weights of a trial; paths below their folders.
 
@@ -257,7 +255,7 @@ class TestWhatRemains:
             artifacts = Artifacts.of(Path(), replace(record, name="lost"))
             path = str(artifacts.checkpoint(asked.number, 100))
             row = CheckpointRecord(
-                trial_id=asked.trial_id, path=path, sha256="0" * 64, score=0.5, images=100, bytes=1
+                trial_id=asked.trial_id, path=path, sha256="0" * 64, score=0.5, step=100, bytes=1
             )
             storage.store.add_checkpoint(study.study_id, row, content=content)
             paths[worker.worker_id] = path
@@ -272,7 +270,7 @@ class TestWhatRemains:
     def test_on_a_server(
         self,
         postgresql_url: str,
-        plain_spec: StudySpec,
+        plain_spec: NetworkSpec,
         tmp_path: Path,
         here: Command,
         monkeypatch: pytest.MonkeyPatch,
@@ -310,7 +308,7 @@ class TestWhatRemains:
 
     @pytest.mark.parametrize(("content", "named"), [(None, ["an unknown folder"]), (b"weights", [])])
     def test_weights_in_the_database_are_not_looked_for(
-        self, postgresql_url: str, plain_spec: StudySpec, content: bytes | None, named: list[str]
+        self, postgresql_url: str, plain_spec: NetworkSpec, content: bytes | None, named: list[str]
     ) -> None:
         with open_storage(postgresql_url) as storage:
             self.study(storage, plain_spec, self.worker("unknown", host="c", root=None), content=content)

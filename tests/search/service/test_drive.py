@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from data.datasets.mnist import Mnist
 from search.analysis.pace import snapshot
@@ -20,7 +19,7 @@ from search.errors import Interrupted, TryAgain
 from search.launchers.base import Place
 from search.optuna_db.orphans import delete_orphaned_rows
 from search.optuna_db.storage import open_storage
-from search.records import Claim, Counts, State, StudyRecord, StudySpec, TrialRecord
+from search.records import Claim, Counts, NetworkSpec, State, StudyRecord, TrialRecord
 from search.service.create import RunRequest, create_or_resume
 from search.service.drive import End, _so_far, why_it_ended
 from search.service.look import StudyView, studies
@@ -35,10 +34,10 @@ STALL_S = 60
 NOW = datetime.datetime(2026, 11, 28, tzinfo=datetime.UTC)
 
 
-def test_a_run_that_is_stopped_says_what_was_best_so_far(plain_spec: StudySpec) -> None:
-    def trial(number: int, value: float, reference: str | None = None) -> TrialRecord:
+def test_a_run_that_is_stopped_says_what_was_best_so_far(plain_spec: NetworkSpec) -> None:
+    def trial(number: int, score: float, reference: str | None = None) -> TrialRecord:
         return TrialRecord(
-            trial_id=number, number=number, state=State.RUNNING, value=value, params={}, reference=reference
+            trial_id=number, number=number, state=State.RUNNING, score=score, params={}, reference=reference
         )
 
     def told(*trials: TrialRecord, interrupted: int = 0, confirms: str | None = None) -> str:
@@ -77,7 +76,7 @@ def test_a_run_that_is_stopped_says_what_was_best_so_far(plain_spec: StudySpec) 
     (End.GAVE_UP, 8, False, False, False, {"timeout_s": 60}, None),
 ])  # fmt: skip
 def test_why_a_run_ended(
-    plain_spec: StudySpec,
+    plain_spec: NetworkSpec,
     end: End,
     finished: int,
     exhausted: bool,
@@ -109,7 +108,7 @@ def test_a_worker_hangs_only_if_one_could_see_it(
 ) -> None:
     with open_storage(sqlite_url) as storage:
         study, record = create_or_resume(storage, RunRequest(task="twodigit", trials=3), mnist)
-        context = prepare(storage, study.name, mnist, tmp_path, device=torch.device("cpu"), threads=1)
+        context = prepare(storage, study.name, mnist, tmp_path, device="cpu", threads=1)
         claim = storage.store.claim(study.study_id, context.worker.worker_id, lease_s=60)
         assert claim is not None
         asked = context.study.ask(lambda trial_id: storage.store.attach(claim, trial_id))
@@ -133,7 +132,7 @@ def test_a_worker_that_takes_up_what_waited_for_long_does_not_hang(
     """A reference waits until all others are done: the end of the last of them is a sign of life."""
     with open_storage(sqlite_url) as storage:
         study, record = create_or_resume(storage, RunRequest(task="twodigit", trials=3), mnist)
-        context = prepare(storage, study.name, mnist, tmp_path, device=torch.device("cpu"), threads=1)
+        context = prepare(storage, study.name, mnist, tmp_path, device="cpu", threads=1)
 
         def begin() -> tuple[Claim, ActiveTrial]:
             claim = storage.store.claim(study.study_id, context.worker.worker_id, lease_s=60)
@@ -172,7 +171,7 @@ def test_a_worker_that_takes_up_what_waited_for_long_does_not_hang(
 )
 def test_a_worker_for_ever_says_what_it_waits_for(
     sqlite_url: str,
-    plain_spec: StudySpec,
+    plain_spec: NetworkSpec,
     monkeypatch: pytest.MonkeyPatch,
     there: list[str],
     only: str | None,
@@ -228,7 +227,7 @@ def test_a_study_that_is_deleted_ends_its_run_with_a_sentence(
 ) -> None:
     with open_storage(sqlite_url) as storage:
         study, record = create_or_resume(storage, RunRequest(task="twodigit", trials=3), mnist)
-        context = prepare(storage, study.name, mnist, tmp_path, device=torch.device("cpu"), threads=1)
+        context = prepare(storage, study.name, mnist, tmp_path, device="cpu", threads=1)
         look = Watched(storage, study, record)
         look.snapshot(0.0)
         storage.optuna.delete_study(study.study_id)
@@ -241,7 +240,7 @@ def test_a_study_that_is_deleted_ends_its_run_with_a_sentence(
 
 
 def test_a_worker_for_ever_passes_over_a_study_whose_task_is_not_installed_here(
-    sqlite_url: str, plain_spec: StudySpec, monkeypatch: pytest.MonkeyPatch
+    sqlite_url: str, plain_spec: NetworkSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("search.service.run.LOOK_S", 0.01)
     with open_storage(sqlite_url) as storage:

@@ -14,7 +14,7 @@ from data.datasets.mnist import Mnist
 from search.cli.app import run_command
 from search.optuna_db.optuna_trials import Exhausted
 from search.optuna_db.storage import Storage, open_storage
-from search.records import Failure, State, StudySpec
+from search.records import Failure, NetworkSpec, State
 from search.service.create import RunRequest, create_or_resume
 from search.service.look import studies
 from search.service.run import _open
@@ -52,7 +52,7 @@ FIXED: dict[str, object] = {
     "dropout": 0.0,
     "depth": 1,
 }
-EVALUATIONS = EvaluationSchedule(epoch_images=36_000, epochs=1)
+EVALUATIONS = EvaluationSchedule.doubling(epoch_images=36_000, epochs=1)
 
 
 def space_of(networks: int) -> Space:
@@ -61,7 +61,7 @@ def space_of(networks: int) -> Space:
 
 def study_of(storage: Storage, networks: int, sampler: str = "random") -> Study:
     """The study s, new or as it is, whose space has this number of networks."""
-    spec = StudySpec(
+    spec = NetworkSpec(
         task="twodigit",
         space=space_entries(space_of(networks)),
         epochs=1,
@@ -208,8 +208,7 @@ def test_a_worker_ends_when_all_was_tried(
     torch.set_num_threads(1)
     create_or_resume(storage, requested(tmp_path, pruner=pruner), mnist)
     contexts = [
-        prepare(storage, "twodigit", mnist, tmp_path / "artifacts", device=torch.device("cpu"), threads=1)
-        for _ in range(2)
+        prepare(storage, "twodigit", mnist, tmp_path / "artifacts", device="cpu", threads=1) for _ in range(2)
     ]
     assert work(contexts[0], stop=lambda: False) == 2
     assert work(contexts[1], stop=lambda: False) == 0
@@ -230,7 +229,7 @@ def test_commands_call_it_exhausted_and_a_worker_for_ever_passes_on(
     torch.set_num_threads(1)
     create_or_resume(storage, requested(tmp_path, study="two"), mnist)
     create_or_resume(storage, RunRequest(task="twodigit", trials=1, epochs=0.01), mnist)
-    context = prepare(storage, "two", mnist, tmp_path / "artifacts", device=torch.device("cpu"), threads=1)
+    context = prepare(storage, "two", mnist, tmp_path / "artifacts", device="cpu", threads=1)
     assert list(_open(studies(sqlite_url), None, {})) == ["two", "twodigit"]
     work(context, stop=lambda: False)
     assert list(_open(studies(sqlite_url), None, {})) == ["twodigit"]
@@ -251,5 +250,5 @@ def test_commands_call_it_exhausted_and_a_worker_for_ever_passes_on(
     printed("report", "two", "--out", "report.html")
     assert "The search space is exhausted after 2 of 200 trials" in (tmp_path / "report.html").read_text()
     trials, space = context.study.trials(), context.study.space
-    assert len({identity(trial.settings, space, "twodigit") for trial in trials}) == 2
+    assert len({identity(trial.settings, space, context.record.spec) for trial in trials}) == 2
     assert not any("taper" in trial.settings for trial in trials), "drawn, and without effect"

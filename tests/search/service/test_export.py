@@ -29,19 +29,18 @@ from models.checkpoint import load_checkpoint
 from models.export import rebuild
 from search.analysis.confirmation import Candidate, Confirmation, SeedRun
 from search.analysis.intervals import wilson
-from search.analysis.ranking import best_point
+from search.analysis.ranking import best_report
 from search.errors import ConfigError
 from search.records import TestEvaluation
 from search.report.markdown import sparkline
 from search.report.model_card import CardFacts, card
-from search.seeds import derive
+from search.seeds import derive, training_seed
 from search.serve.folder import open_export
 from search.service import export as service
 from search.service.look import found_trial
 from search.service.read_confirmation import intervals_of
 from search.store.engine import parse_url
 from search.store.sql import SQLStore
-from search.worker.spec import training_seed
 
 Command = Callable[..., Any]
 """Of the fixtures `here` and `tune`: how a command ended."""
@@ -211,14 +210,14 @@ class TestCard:
         """Study `again` stands for a confirmation of `twodigit`."""
         best = here("best", "again", "--json", cwd=copy).parsed
         found = found_trial(f"sqlite:///{copy / 'studies.db'}", "again", best["trial"])
-        point = best_point(found.curve)
-        assert point is not None
-        run = SeedRun(seed=1, trial=best["trial"], trial_id=found.trial.trial_id, point=point)
+        report = best_report(found.curve)
+        assert report is not None
+        run = SeedRun(seed=1, trial=best["trial"], trial_id=found.trial.trial_id, report=report)
         candidate = Candidate(
             trial=3,
             reference=None,
             settings={},
-            search_value=0.9,
+            search_score=0.9,
             runs=(run, run),
             dropped=False,
             mean=0.5432,

@@ -18,8 +18,9 @@ from models.checkpoint import load_checkpoint
 from models.training import evaluate
 from search.analysis.mistakes import Mistakes
 from search.analysis.ranking import winner
+from search.heads import head_report
 from search.optuna_db.storage import open_storage
-from search.records import Failure, HeadScore, Point, Scores, StudyRecord, StudySpec
+from search.records import Failure, HeadScore, NetworkSpec, Scores, StudyRecord
 from search.service.create import RunRequest, create_or_resume
 from search.service.look import whole_study
 from search.service.report import command, drawn, gather, searched
@@ -161,12 +162,12 @@ class TestRefusals:
                 sampler="random",
                 pruner="none",
                 seed=0,
-                evaluations=EvaluationSchedule(epoch_images=9, epochs=1),
+                evaluations=EvaluationSchedule.doubling(epoch_images=9, epochs=1),
             )
             asked = study.ask()
             scores = Scores(heads={"first_digit": HeadScore(loss=0.1, accuracy=0.5)}, joint=0.5)
-            point = Point(images=9, seconds=1.0, learning_rate=0.1, train=scores, validation=scores)
-            asked.report(9, 0.5, point)
+            report = head_report(step=9, seconds=1.0, learning_rate=0.1, train=scores, validation=scores)
+            asked.report(9, 0.5, report)
             study.fail(asked.trial_id, Failure.INTERRUPTED, "")
         done = here("report", "twodigit", cwd=tmp_path)
         assert done.returncode == 1
@@ -220,12 +221,12 @@ class TestExploration:
 
 
 class TestAgain:
-    def record(self, plain_spec: StudySpec, finished: Path, **changes: Any) -> StudyRecord:
+    def record(self, plain_spec: NetworkSpec, finished: Path, **changes: Any) -> StudyRecord:
         spec = replace(plain_spec, space=space_entries(default_space()), **changes)
         return replace(whole_study(url(finished), "twodigit").record, name="my study", spec=spec)
 
     def test_the_command_quotes_names_and_asks_for_the_space_only_where_it_is_special(
-        self, plain_spec: StudySpec, finished: Path
+        self, plain_spec: NetworkSpec, finished: Path
     ) -> None:
         plain = command(self.record(plain_spec, finished))
         assert "--study 'my study' --model all --trials 4 --epochs 1 --seed 0" in plain

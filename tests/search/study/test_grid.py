@@ -10,16 +10,32 @@ import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from valley import valley_spec
 
 from data.tasks.registry import TASKS, get_task
 from models.network import build
-from search.records import State, StudySpec, TrialRecord, Value
+from search.objectives.network.decoding import decode, signature_of
+from search.records import NetworkSpec, State, TrialRecord, Value
 from search.space.defaults import BY_NAME, FAMILIES, default_space
 from search.space.file import change_space, space_entries
 from search.study import grid
 from search.study.grid import _values, configurations, identity, is_discrete, is_exhausted, untaken
-from search.worker.spec import decode, signature_of
-from tune.space import Space
+from tune.space import Choice, Domain, Fixed, Float, Int, Space
+
+VALLEY = valley_spec()
+
+TWODIGIT = NetworkSpec(
+    task="twodigit",
+    space={},
+    epochs=1,
+    epoch_images=36_000,
+    validation_pictures=4_000,
+    seed=0,
+    sampler="tpe",
+    pruner="none",
+    references=(),
+    checksums={},
+)
 
 FIXED: dict[str, object] = {
     "optimizer": "adamw",
@@ -74,12 +90,13 @@ BOTH = change_space({**MLP, **CONV, "taper": 0.5}, FAMILIES, where="test")
     ],
 )
 def test_a_discrete_space_has_so_many_configurations(space: Space, task: str, size: int) -> None:
-    assert is_discrete(space, task)
-    every = configurations(space, task)
+    spec = replace(TWODIGIT, task=task)
+    assert is_discrete(space, spec)
+    every = configurations(space, spec)
     assert every is not None
     assert len(every) == size
     for found, settings in every.items():
-        assert identity(settings, space, task) == found
+        assert identity(settings, space, spec) == found
         assert settings == space.complete(settings, lambda *_: None)
         assert all(value in space.domains[name] for name, value in settings.items())
 
@@ -95,16 +112,35 @@ def test_a_discrete_space_has_so_many_configurations(space: Space, task: str, si
     ],
 )
 def test_a_continuous_space_is_never_exhausted(space: Space) -> None:
-    assert not is_discrete(space, "twodigit")
-    assert configurations(space, "twodigit") is None
+    assert not is_discrete(space, TWODIGIT)
+    assert configurations(space, TWODIGIT) is None
+
+
+def test_of_another_objective_every_active_setting_counts() -> None:
+    """Also one with the name of a setting of networks that does nothing there, and without a model."""
+    domains: dict[str, Domain] = {
+        "optimizer": Choice(options=("adam", "adamw")),
+        "weight_decay": Fixed(value=0.0),
+        "bounces": Int(low=0, high=2),
+        "spring": Choice(options=(1, 2), when={"bounces": [1, 2]}),
+    }
+    space = Space(domains)
+    assert is_discrete(space, VALLEY)
+    every = configurations(space, VALLEY) or {}
+    assert len(every) == 2 * (1 + 2 * 2)
+    assert {identity(each, space, VALLEY) for each in every.values()} == every.keys()
+    assert not is_discrete(space, TWODIGIT), "networks have a model"
+    continuous = Space({**domains, "push": Float(low=0.0, high=1.0)})
+    assert not is_discrete(continuous, VALLEY)
+    assert configurations(continuous, VALLEY) is None
 
 
 def test_a_large_space_is_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     space = mlp(width={"low": 1, "high": 300})
-    assert len(configurations(space, "twodigit") or {}) == 300
-    assert configurations(space, "twodigit", at_most=299) is None
+    assert len(configurations(space, TWODIGIT) or {}) == 300
+    assert configurations(space, TWODIGIT, at_most=299) is None
     monkeypatch.setattr(grid, "MOST", 100)
-    assert configurations(space, "twodigit") is None
+    assert configurations(space, TWODIGIT) is None
 
 
 @pytest.mark.parametrize(
@@ -120,7 +156,7 @@ def test_configurations_are_different_networks(space: Space) -> None:
                 decode(each, images=9, seed=0, precision="float32").model, signature, seed=0
             ).parameters()
         ]
-        for each in (configurations(space, "twodigit") or {}).values()
+        for each in (configurations(space, TWODIGIT) or {}).values()
     ]
     assert len(shapes) == len({tuple(each) for each in shapes}) == 3
 
@@ -170,17 +206,17 @@ def test_so_many_configurations_as_there_are_different_trainings(space: Space) -
         if optimizer.name == "adamw" and optimizer.weight_decay == 0:
             optimizer = replace(optimizer, name="adam")
         trainings.add(replace(spec, training=replace(spec.training, optimizer=optimizer)))
-    every = configurations(space, "twodigit")
+    every = configurations(space, TWODIGIT)
     assert every is not None
     assert len(every) == len(trainings)
-    assert {identity(drawn, space, "twodigit") for drawn in every.values()} == every.keys()
+    assert {identity(drawn, space, TWODIGIT) for drawn in every.values()} == every.keys()
 
 
 class TestUntaken:
     SPACE = mlp(width={"low": 1, "high": 5}, activation=["relu", "elu", "silu"])
 
     def settings(self, width: int, activation: str) -> dict[str, Value]:
-        every = (configurations(self.SPACE, "twodigit") or {}).values()
+        every = (configurations(self.SPACE, TWODIGIT) or {}).values()
         [found] = [each for each in every if (each["width"], each["activation"]) == (width, activation)]
         return found
 
@@ -194,10 +230,10 @@ class TestUntaken:
     ) -> dict[str, Value]:
         return untaken(
             proposed,
-            {identity(each, self.SPACE, "twodigit") for each in taken},
-            every=configurations(self.SPACE, "twodigit") if listed else None,
+            {identity(each, self.SPACE, TWODIGIT) for each in taken},
+            every=configurations(self.SPACE, TWODIGIT) if listed else None,
             space=self.SPACE,
-            task="twodigit",
+            spec=TWODIGIT,
             given=given or {},
             seed=seed,
         )
@@ -211,14 +247,14 @@ class TestUntaken:
         found = [self.instead(mine, mine, seed=seed) for seed in range(30)]
         assert all((each["width"] != 1) + (each["activation"] != "relu") == 1 for each in found)
         assert found == [self.instead(mine, mine, seed=seed) for seed in range(30)]
-        assert len({identity(each, self.SPACE, "twodigit") for each in found}) == 6, (
+        assert len({identity(each, self.SPACE, TWODIGIT) for each in found}) == 6, (
             "each of them has its chance"
         )
 
     def test_an_idle_setting_makes_no_other_network(self) -> None:
         mine = {**self.settings(1, "relu"), "taper": 0.7}
         found = self.instead(mine, self.settings(1, "relu"))
-        assert identity(found, self.SPACE, "twodigit") != identity(mine, self.SPACE, "twodigit")
+        assert identity(found, self.SPACE, TWODIGIT) != identity(mine, self.SPACE, TWODIGIT)
 
     def test_what_somebody_asked_for_is_no_matter_where_it_is_inactive(self) -> None:
         mine = self.settings(1, "relu")
@@ -237,11 +273,11 @@ class TestUntaken:
     @hypothesis.settings(deadline=None)
     @given(order=st.permutations(range(15)), seed=st.integers(0, 2**31))
     def test_all_are_found_once(self, listed: bool, order: list[int], seed: int) -> None:
-        every = list((configurations(self.SPACE, "twodigit") or {}).values())
+        every = list((configurations(self.SPACE, TWODIGIT) or {}).values())
         taken: list[dict[str, Value]] = []
         for index in order:
             taken.append(self.instead(every[index], *taken, seed=seed, listed=listed))
-        assert len({identity(each, self.SPACE, "twodigit") for each in taken}) == 15
+        assert len({identity(each, self.SPACE, TWODIGIT) for each in taken}) == 15
 
 
 class TestExhausted:
@@ -249,25 +285,13 @@ class TestExhausted:
 
     def study(self, *states: State, confirms: str | None = None, reference: bool = False) -> bool:
         """Whether a study is exhausted whose trials have these states: with 16 units, with 32, with 16 …"""
-        spec = StudySpec(
-            task="twodigit",
-            space=space_entries(self.SPACE),
-            epochs=1,
-            epoch_images=36_000,
-            validation_pictures=4_000,
-            seed=0,
-            sampler="tpe",
-            pruner="none",
-            references=(),
-            checksums={},
-            confirms=confirms,
-        )
+        spec = replace(TWODIGIT, space=space_entries(self.SPACE), confirms=confirms)
         trials = [
             TrialRecord(
                 trial_id=number,
                 number=number,
                 state=state,
-                value=None,
+                score=None,
                 params={"width": (16, 32)[number % 2]},
                 fixed=self.SPACE.shape({}).fixed,
                 reference="course-mlp" if reference else None,
@@ -297,4 +321,4 @@ class TestExhausted:
 
     def test_references_are_no_part_of_the_search(self) -> None:
         assert not self.study(State.COMPLETE, State.COMPLETE, reference=True)
-        assert identity(TASKS["twodigit"].references["course-mlp"], self.SPACE, "twodigit")
+        assert identity(TASKS["twodigit"].references["course-mlp"], self.SPACE, TWODIGIT)

@@ -22,13 +22,16 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.exc import OperationalError
+from valley import valley_spec
 
 from data.datasets.mnist import Mnist
 from data.tasks.registry import TASKS
 from search.analysis.ranking import best_trial, count
 from search.errors import ConfigError, TryAgain, UsageError
+from search.heads import head_report
+from search.objectives.network.decoding import decode
 from search.optuna_db.storage import Storage, open_storage
-from search.records import Confirming, Failure, HeadScore, Point, Scores, State, StudySpec, Value
+from search.records import ACCURACY, Confirming, Failure, HeadScore, NetworkSpec, Report, Scores, State, Value
 from search.service.create import RunRequest, create_or_resume
 from search.space.defaults import BY_NAME, FAMILIES, default_space
 from search.space.file import change_space, space_entries
@@ -45,11 +48,10 @@ from search.study.reading import TrialReader
 from search.study.samplers import SAMPLERS, make_sampler
 from search.study.study import Study
 from search.study.suggest import split_reference
-from search.worker.spec import decode
 from tune.space import Choice, Domain, Fixed, Float, Int, Space
 
 NOW = datetime.datetime(2026, 11, 26)
-EVALUATIONS = EvaluationSchedule(epoch_images=36_000, epochs=2)
+EVALUATIONS = EvaluationSchedule.doubling(epoch_images=36_000, epochs=2)
 SPACE = Space(
     {
         "model": Fixed(value="mlp"),
@@ -75,8 +77,8 @@ def prepared(
     return study
 
 
-def spec_of(space: Space) -> StudySpec:
-    return StudySpec(
+def spec_of(space: Space) -> NetworkSpec:
+    return NetworkSpec(
         task="twodigit",
         space=space_entries(space),
         epochs=2,
@@ -90,9 +92,9 @@ def spec_of(space: Space) -> StudySpec:
     )
 
 
-def point(images: int) -> Point:
+def report(step: int) -> Report:
     scores = Scores(heads={"digit": HeadScore(loss=0.5, accuracy=0.75)}, joint=0.75)
-    return Point(images=images, seconds=1.0, learning_rate=0.01, train=scores, validation=scores)
+    return head_report(step=step, seconds=1.0, learning_rate=0.01, train=scores, validation=scores)
 
 
 Opened = Callable[[str], Storage]
@@ -118,7 +120,7 @@ def storage(sqlite_url: str, opened: Opened) -> Storage:
 
 class TestEvaluationSchedule:
     def test_doubles_up_to_an_epoch_then_every_epoch(self) -> None:
-        rungs = EvaluationSchedule(epoch_images=36_000, epochs=3).rungs
+        rungs = EvaluationSchedule.doubling(epoch_images=36_000, epochs=3).rungs
         assert rungs == (2_250, 4_500, 9_000, 18_000, 36_000, 72_000, 108_000)
 
     @pytest.mark.parametrize(
@@ -126,7 +128,7 @@ class TestEvaluationSchedule:
         [(0.25, (2_250, 4_500, 9_000)), (0.01, (360,)), (1.5, (2_250, 4_500, 9_000, 18_000, 36_000, 54_000))],
     )
     def test_ends_with_the_budget(self, epochs: float, rungs: tuple[int, ...]) -> None:
-        assert EvaluationSchedule(epoch_images=36_000, epochs=epochs).rungs == rungs
+        assert EvaluationSchedule.doubling(epoch_images=36_000, epochs=epochs).rungs == rungs
 
     @pytest.mark.parametrize(
         ("task", "epochs", "first", "judged"),
@@ -149,7 +151,7 @@ class TestEvaluationSchedule:
         assert again.target_trials == 1, "what is not said stays as it is"
         assert again.spec == record.spec
 
-    def test_a_study_of_an_older_tune_keeps_its_evaluation_schedule(self, plain_spec: StudySpec) -> None:
+    def test_a_study_of_an_older_tune_keeps_its_evaluation_schedule(self, plain_spec: NetworkSpec) -> None:
         row = spec_to_json(replace(plain_spec, epochs=2))
         del row["halvings"]
         found = study_of({"study_id": 1, "spec": row, "target_trials": 1, "created": NOW})  # type: ignore[arg-type]
@@ -157,15 +159,24 @@ class TestEvaluationSchedule:
 
     @pytest.mark.parametrize(("early", "first"), [(1, 18_000), (2, 9_000), (3, 4_500), (4, 9_000)])
     def test_no_trial_is_judged_where_nothing_is_reported(self, early: int, first: int) -> None:
-        evaluations = EvaluationSchedule(epoch_images=36_000, epochs=4, early_evaluations=early)
+        evaluations = EvaluationSchedule.doubling(epoch_images=36_000, epochs=4, early_evaluations=early)
         rungs = make_pruning("asha", evaluations).rungs
         assert rungs[0] == first
         assert set(rungs) <= set(evaluations.rungs)
 
+    @pytest.mark.parametrize(("budget", "judged"), [(1, 1), (9, 1), (16, 1), (17, 2), (100, 7)])
+    def test_another_objective_reports_at_every_step(self, budget: int, judged: int) -> None:
+        """Nothing is known of it: a trial that is judged has had a sixteenth of the budget."""
+        evaluations = EvaluationSchedule.of(valley_spec(budget=budget))
+        assert evaluations.rungs == tuple(range(1, budget + 1))
+        assert (evaluations.first, evaluations.total) == (1, budget)
+        assert make_pruning("asha", evaluations).rungs[0] == judged
+        assert make_pruning("asha", evaluations).rungs[-1] == budget
+
     @pytest.mark.parametrize("epochs", [0, -1, 1e-9])
     def test_nothing_is_no_budget(self, epochs: float) -> None:
         with pytest.raises(ValueError, match="epochs"):
-            EvaluationSchedule(epoch_images=36_000, epochs=epochs)
+            EvaluationSchedule.doubling(epoch_images=36_000, epochs=epochs)
 
 
 class TestSampling:
@@ -360,12 +371,12 @@ class TestJudging:
         for score in [0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96] * 3:
             asked = study.ask()
             asked.suggest()
-            for images in EVALUATIONS.rungs:
-                if asked.report(images, score):
+            for step in EVALUATIONS.rungs:
+                if asked.report(step, score):
                     break
             asked.complete(score)
         bad = [study.ask() for _ in range(8)]
-        verdicts = [any(asked.report(images, 0.1) for images in EVALUATIONS.rungs) for asked in bad]
+        verdicts = [any(asked.report(step, 0.1) for step in EVALUATIONS.rungs) for asked in bad]
         assert any(verdicts), "eight trials at chance level beside 95 %"
 
     def test_none_ends_nobody(self, storage: Storage) -> None:
@@ -373,7 +384,7 @@ class TestJudging:
         for score in [0.9] * 9:
             study.ask().complete(score)
         asked = study.ask()
-        assert not any(asked.report(images, 0.0) for images in EVALUATIONS.rungs)
+        assert not any(asked.report(step, 0.0) for step in EVALUATIONS.rungs)
 
 
 class TestTrials:
@@ -395,8 +406,8 @@ class TestTrials:
             State.FAILED,
             State.RUNNING,
         ]
-        assert [record.value for record in records] == [0.6, 0.6, None, None]
-        assert (records[0].parameters, records[0].images) == (123, 4_500)
+        assert [record.score for record in records] == [0.6, 0.6, None, None]
+        assert (records[0].parameters, records[0].step) == (123, 4_500)
         assert (records[2].failure, records[2].failure_detail) == (Failure.DIVERGED, "the loss is nan")
         assert records[0].finished is not None
         assert records[0].started is not None
@@ -477,7 +488,7 @@ class TestTrials:
 
     def test_readers_that_count_while_they_read_know_what_a_signal_stopped(self, storage: Storage) -> None:
         study = prepared(storage)
-        reader = TrialReader(storage.trials, study.study_id, study.space)
+        reader = TrialReader(storage.trials, study.study_id, study.space, ACCURACY)
         for failure in (Failure.INTERRUPTED, Failure.ERROR, Failure.INTERRUPTED):
             trial_id = study.ask().trial_id
             reader.all()  # as one at work
@@ -527,21 +538,23 @@ class TestWriting:
         asked = study.ask()
         asked.suggest()
         asked.note_parameters(5)
-        for images in EVALUATIONS.rungs[:3]:
-            asked.report(images, 0.5, point(images))
+        for step in EVALUATIONS.rungs[:3]:
+            asked.report(step, 0.5, report(step))
         asked.prune()
         assert len(commits) == 1 + 1 + 3 + 1, "the trial, its settings, three reports, its end"
         record = study.trials()[-1]
-        assert (record.parameters, record.images) == (5, EVALUATIONS.rungs[2])
-        assert storage.store.curve(asked.trial_id) == [point(images) for images in EVALUATIONS.rungs[:3]]
+        assert (record.parameters, record.step) == (5, EVALUATIONS.rungs[2])
+        assert storage.store.curve(asked.trial_id, ACCURACY) == [
+            report(step) for step in EVALUATIONS.rungs[:3]
+        ]
 
-    def test_a_report_that_comes_too_late_leaves_no_point(self, storage: Storage) -> None:
+    def test_a_report_that_comes_too_late_leaves_nothing_on_the_curve(self, storage: Storage) -> None:
         study = prepared(storage)
         asked = study.ask()
         study.fail(asked.trial_id, Failure.WORKER_DIED, "gone")
         with pytest.raises(LeaseLost):
-            asked.report(2_250, 0.5, point(2_250))
-        assert storage.store.curve(asked.trial_id) == []
+            asked.report(2_250, 0.5, report(2_250))
+        assert storage.store.curve(asked.trial_id, ACCURACY) == []
 
     def test_a_trial_that_somebody_deleted_is_lost_like_one_that_somebody_ended(
         self, storage: Storage
@@ -551,7 +564,7 @@ class TestWriting:
         asked.suggest()
         storage.optuna.delete_study(study.study_id)
         with pytest.raises(LeaseLost, match="deleted"):
-            asked.report(2_250, 0.5, point(2_250))
+            asked.report(2_250, 0.5, report(2_250))
         with pytest.raises(LeaseLost, match="deleted"):
             asked.complete(0.5)
         with pytest.raises(LeaseLost, match="deleted"):
@@ -626,7 +639,7 @@ class TestScoresAt:
             sampler="random",
             pruner="asha",
             seed=0,
-            evaluations=EvaluationSchedule(epoch_images=36_000, epochs=8),
+            evaluations=EvaluationSchedule.doubling(epoch_images=36_000, epochs=8),
         )
         for score in (0.9, 0.8, 0.7):
             study.ask().report(4_500, score)
@@ -648,7 +661,7 @@ class TestStorage:
         found = Study.find(storage, "s")
         assert found is not None
         [record] = found.trials()
-        assert (record.value, record.steps, record.params) == (
+        assert (record.score, record.steps, record.params) == (
             0.5,
             {2_250: 0.25},
             {k: settings[k] for k in ("lr", "depth")},

@@ -28,7 +28,6 @@ from search.worker.context import WorkerContext, prepare
 from search.worker.options import WorkerOptions
 from search.worker.worker_loop import work
 
-CPU = torch.device("cpu")
 REQUEST = RunRequest(task="twodigit", trials=3, epochs=0.02, model="conv", pruner="none")
 EARLIER = {"device": "cpu", "cpu": "This Processor", "precision_mlp": "float32", "precision_conv": "bfloat16"}
 """The environment of a worker before precisions were recorded: without its bfloat16 instructions."""
@@ -71,7 +70,7 @@ def join(storage: Storage, mnist: Mnist, request: RunRequest = REQUEST, name: st
     if not name:
         create_or_resume(storage, request, mnist)
     return prepare(
-        storage, name or request.name, mnist, storage.location.artifacts, device=CPU, threads=1, lease_s=60
+        storage, name or request.name, mnist, storage.location.artifacts, device="cpu", threads=1, lease_s=60
     )
 
 
@@ -80,7 +79,7 @@ def test_workers_that_measure_otherwise_follow_the_first(
 ) -> None:
     measured(1.3, 1.2)  # one moment of a busy machine, and the next
     first, second = join(storage, mnist), join(storage, mnist)
-    assert first.precision == second.precision == {"mlp": "float32", "conv": "bfloat16"}
+    assert first.objective.precision == second.objective.precision == {"mlp": "float32", "conv": "bfloat16"}
     noted = [worker.environment["precision_conv"] for worker in storage.store.workers(1).values()]
     assert noted == ["bfloat16", "bfloat16"]
 
@@ -103,7 +102,7 @@ def test_first_workers_that_measure_at_once_agree(
     def worker(_: int) -> str:
         try:
             with open_storage(url, create=False, retry_s=60) as mine:
-                return join(mine, mnist, name=REQUEST.name).precision["conv"]
+                return join(mine, mnist, name=REQUEST.name).objective.precision["conv"]
         except BaseException:
             together.abort()  # the others would wait for this one
             raise
@@ -127,18 +126,18 @@ def test_another_kind_of_processor_decides_for_itself(
     model: str,
 ) -> None:
     measured(0.5, 2.0)
-    assert join(storage, mnist).precision["conv"] == "float32"
+    assert join(storage, mnist).objective.precision["conv"] == "float32"
     processor(flags, model)
-    assert join(storage, mnist).precision["conv"] == "bfloat16"
-    assert join(storage, mnist).precision["conv"] == "bfloat16"
+    assert join(storage, mnist).objective.precision["conv"] == "bfloat16"
+    assert join(storage, mnist).objective.precision["conv"] == "bfloat16"
 
 
 def test_another_study_decides_for_itself(
     storage: Storage, mnist: Mnist, measured: Callable[..., None]
 ) -> None:
     measured(0.5, 2.0)
-    assert join(storage, mnist).precision["conv"] == "float32"
-    assert join(storage, mnist, replace(REQUEST, study="other")).precision["conv"] == "bfloat16"
+    assert join(storage, mnist).objective.precision["conv"] == "float32"
+    assert join(storage, mnist, replace(REQUEST, study="other")).objective.precision["conv"] == "bfloat16"
 
 
 class TestStudiesBefore:
@@ -172,14 +171,14 @@ class TestStudiesBefore:
             {**EARLIER, "precision_conv": "float32"},
         )
         measured()
-        assert join(storage, mnist).precision == {"mlp": "float32", "conv": "bfloat16"}
+        assert join(storage, mnist).objective.precision == {"mlp": "float32", "conv": "bfloat16"}
 
     def test_where_none_was_here_the_processor_is_measured(
         self, storage: Storage, mnist: Mnist, measured: Callable[..., None]
     ) -> None:
         self.old(storage, mnist, {**EARLIER, "cpu": "Another"})
         measured(0.5)
-        assert join(storage, mnist).precision["conv"] == "float32"
+        assert join(storage, mnist).objective.precision["conv"] == "float32"
 
 
 class TestFixed:
@@ -189,7 +188,7 @@ class TestFixed:
     ) -> None:
         measured()
         here = join(storage, mnist, replace(REQUEST, precision=asked))
-        assert here.precision == {"mlp": asked, "conv": asked}
+        assert here.objective.precision == {"mlp": asked, "conv": asked}
 
     def test_is_said_again_or_left_out_and_nothing_else(self, tmp_path: Path, here: Command) -> None:
         run = ("run", "--task", "twodigit", "--detach")
@@ -260,7 +259,7 @@ class TestWhatFollowsASearch:
         self, searched: WorkerContext, confirm: Callable[..., list[WorkerContext]]
     ) -> None:
         [here] = confirm()
-        assert here.precision == searched.precision
+        assert here.objective.precision == searched.objective.precision
         assert here.record.name == "twodigit.confirm"
 
     def test_also_where_only_the_workers_of_the_search_tell(
@@ -269,7 +268,7 @@ class TestWhatFollowsASearch:
         with closing(sqlite3.connect(tmp_path / "studies.db")) as database, database:
             database.execute("DELETE FROM tune_precisions")
         [here] = confirm()
-        assert here.precision == searched.precision
+        assert here.objective.precision == searched.objective.precision
 
     def test_one_in_another_precision_is_another_confirmation(
         self, searched: WorkerContext, confirm: Callable[..., list[WorkerContext]]
@@ -277,7 +276,7 @@ class TestWhatFollowsASearch:
         assert confirm()[0].record.name == "twodigit.confirm"
         [other] = confirm("float32")
         assert other.record.name == "twodigit.confirm-0.02-float32"
-        assert other.precision == {"mlp": "float32", "conv": "float32"}
+        assert other.objective.precision == {"mlp": "float32", "conv": "float32"}
         assert confirm("auto")[0].record.name == "twodigit.confirm", "the one that is there continues"
 
     def test_a_repetition_is_the_trial_bit_for_bit(self, searched: WorkerContext, storage: Storage) -> None:

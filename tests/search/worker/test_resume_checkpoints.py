@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import gc
 import tempfile
@@ -20,20 +21,26 @@ from models.checkpoint import load_checkpoint
 from models.mlp import MLPConfig
 from models.network import Signature, build
 from search.errors import TryAgain
+from search.objectives.base import ResumeCheckpoint
+from search.objectives.network.open_network import NetworkWork, OpenNetwork, Weights
 from search.optuna_db.storage import Storage, open_storage
-from search.records import CheckpointRecord, Claim, Failure, Point, State
+from search.records import ACCURACY, CheckpointRecord, Claim, Failure, Report, State
 from search.service.create import RunRequest, create_or_resume
+from search.study.evaluation_schedule import EvaluationSchedule
 from search.worker import trial_runner
 from search.worker.artifacts import KEEP as KEPT
 from search.worker.context import WorkerContext, prepare
 from search.worker.recovery import Reaper
-from search.worker.resume_checkpoints import KEEP, ResumeCheckpoint, ResumeCheckpoints
+from search.worker.resume_checkpoints import KEEP, ResumeCheckpoints
 from search.worker.trial_runner import TrialRunner
 from search.worker.worker_loop import Stopping, work
 
 # Reports after 2,250 and 3,600 images: 36 and 57 batches of the references.
 REQUEST = RunRequest(task="twodigit", trials=2, epochs=0.1, model="mlp", pruner="none")
+CPU = torch.device("cpu")
 NETWORK = build(MLPConfig(width=4), Signature(image=(1, 4, 4), heads=(("a", 2),)), seed=0)
+OBJECTIVE = object.__new__(OpenNetwork)
+"""Of no study: what writes and reads checkpoints needs none."""
 
 
 @pytest.fixture(autouse=True)
@@ -50,9 +57,7 @@ def contexts(tmp_path: Path, mnist: Mnist) -> Iterator[Callable[[str], WorkerCon
         storage = open_storage(f"sqlite:///{tmp_path / name}.db")
         opened.append(storage)
         study, _ = create_or_resume(storage, REQUEST, mnist)
-        return prepare(
-            storage, study.name, mnist, tmp_path / f"{name}.artifacts", device=torch.device("cpu"), threads=1
-        )
+        return prepare(storage, study.name, mnist, tmp_path / f"{name}.artifacts", device="cpu", threads=1)
 
     yield make
     for storage in opened:
@@ -75,18 +80,32 @@ def begun(here: WorkerContext, *, until: int) -> TrialRunner:
     return runner
 
 
-def timeless(points: list[Point]) -> list[Point]:
-    return [dataclasses.replace(point, seconds=0.0) for point in points]
+def with_early_evaluations(here: WorkerContext, n: int) -> WorkerContext:
+    """The same worker of a study whose trials report n times in their first epoch."""
+    objective = here.objective
+    assert isinstance(objective, OpenNetwork)
+    spec = dataclasses.replace(objective.spec, halvings=n)
+    return dataclasses.replace(
+        here,
+        evaluations=EvaluationSchedule.of(spec),
+        objective=OpenNetwork(
+            spec, objective.task, objective.dataset, CPU, objective.environment, objective.precision
+        ),
+    )
 
 
-def undisturbed(here: WorkerContext) -> list[Point]:
+def timeless(curve: list[Report]) -> list[Report]:
+    return [dataclasses.replace(report, seconds=0.0) for report in curve]
+
+
+def undisturbed(here: WorkerContext) -> list[Report]:
     """The curve of the first trial of a study that nothing happened to."""
     work(here, stop=lambda: False)
     [trial] = [trial for trial in here.study.trials() if trial.number == 0]
-    return here.storage.store.curve(trial.trial_id)
+    return here.storage.store.curve(trial.trial_id, ACCURACY)
 
 
-def goes_on(here: WorkerContext, *, expected: list[Point], batches: int) -> None:
+def goes_on(here: WorkerContext, *, expected: list[Report], batches: int) -> None:
     """Ends the study and holds the repetition of trial 0 against the curve; checks its number of batches."""
     asked = 0
 
@@ -100,9 +119,9 @@ def goes_on(here: WorkerContext, *, expected: list[Point], batches: int) -> None
     again = next(trial for trial in trials if trial.retry_of == 0)
     assert again.state is State.COMPLETE
     assert again.parameters == trials[0].parameters
-    curve = here.storage.store.curve(again.trial_id)
+    curve = here.storage.store.curve(again.trial_id, ACCURACY)
     assert timeless(curve) == timeless(expected)
-    assert again.value == max(point.validation.accuracy for point in expected)
+    assert again.score == max(report.score for report in expected)
     other, between = 57, 12  # the other reference, and questions between batches
     assert asked <= other + batches + between
     left = sorted(path.name.rpartition("-")[0] for path in here.artifacts.folder.iterdir())
@@ -116,7 +135,7 @@ def test_a_signal_costs_no_batch(contexts: Callable[[str], WorkerContext]) -> No
     (here.artifacts.folder / ".trial-00000.at-1.safetensors.0f.tmp").write_bytes(b"of a killed writer")
     [first, *_] = here.study.trials()
     assert first.failure is Failure.INTERRUPTED
-    assert first.images == 2250
+    assert first.step == 2250
     goes_on(contexts("stopped"), expected=undisturbed(contexts("whole")), batches=57 - 40)
 
 
@@ -132,7 +151,7 @@ def test_nor_does_a_second_one_before_the_next_report(contexts: Callable[[str], 
     here = contexts("stopped")
     assert work(here, stop=lambda: False) == 1
     [again] = [trial for trial in here.study.trials() if trial.retry_of and trial.state is State.COMPLETE]
-    curve = here.storage.store.curve(again.trial_id)
+    curve = here.storage.store.curve(again.trial_id, ACCURACY)
     assert timeless(curve) == timeless(undisturbed(contexts("whole")))
 
 
@@ -144,8 +163,10 @@ def test_a_resume_checkpoint_is_of_the_kind_of_device_that_wrote_it(
     here = contexts("stopped")
     runner = begun(here, until=2250)
     runner.write_checkpoint()
-    on_gpu = dataclasses.replace(here, device=torch.device("cuda"))
-    curve = here.storage.store.curve(runner.active.trial_id)
+    objective = copy.copy(here.objective)
+    objective.device = "cuda"
+    on_gpu = dataclasses.replace(here, objective=objective)
+    curve = here.storage.store.curve(runner.active.trial_id, ACCURACY)
     for context, found in ((here, True), (on_gpu, False)):
         other = TrialRunner(context, runner.claim, runner.active, check=lambda: None)
         assert other.rejoin(curve) is found
@@ -156,15 +177,15 @@ def test_a_crash_costs_what_came_after_the_last_report(
 ) -> None:
     monkeypatch.setattr(trial_runner, "CHECKPOINT_EVERY_S", -1.0)
     here = contexts("crashed")
-    add_point = here.storage.store.add_point
+    add_report = here.storage.store.add_report
 
-    def dies_at_the_second(trial_id: int, point: Point) -> None:
-        if point.images > 2250:
+    def dies_at_the_second(trial_id: int, report: Report) -> None:
+        if report.step > 2250:
             raise TryAgain("The storage does not answer.")
-        add_point(trial_id, point)
+        add_report(trial_id, report)
 
     with monkeypatch.context() as patch:
-        patch.setattr(here.storage.store, "add_point", dies_at_the_second)
+        patch.setattr(here.storage.store, "add_report", dies_at_the_second)
         with pytest.raises(TryAgain):
             work(here, stop=lambda: False)
     Reaper(here.study, here.storage.store, "me").look(dead={here.worker.worker_id})
@@ -191,27 +212,25 @@ def test_what_cannot_be_trusted_is_not_used(contexts: Callable[[str], WorkerCont
 
 
 def test_the_last_two_are_kept_and_the_older_stands_in(tmp_path: Path) -> None:
-    checkpoints, network = ResumeCheckpoints(tmp_path, 7), NETWORK
-    for images in (100, 200, 300):
+    checkpoints, best = ResumeCheckpoints(tmp_path, 7, OBJECTIVE), Weights.of(NETWORK)
+    for step in (100, 200, 300):
         save = ResumeCheckpoint(
-            trial_id=7,
-            images=images,
-            state={"x": torch.tensor(images)},
-            best_images=100,
-            best=network.state_dict(),
+            trial_id=7, step=step, state=(NETWORK, {"x": torch.tensor(step)}), best_step=100, best=best
         )
-        checkpoints.write(save, network, "mine")
+        checkpoints.write(save, "mine")
     assert len(list(tmp_path.iterdir())) == KEEP
     assert checkpoints.newest("another") is None
     found = checkpoints.newest("mine")
     assert found is not None
-    assert (found.images, found.state["x"].item()) == (300, 300)
+    assert (found.step, found.state["x"].item()) == (300, 300)
     newest = max(tmp_path.iterdir())
     newest.write_bytes(newest.read_bytes()[:-1])
     found = checkpoints.newest("mine")
     assert found is not None
-    assert (found.images, found.state["x"].item(), found.best_images) == (200, 200, 100)
-    assert torch.equal(found.best["first.weight"], network.state_dict()["first.weight"])
+    assert (found.step, found.state["x"].item(), found.best_step) == (200, 200, 100)
+    assert isinstance(found.best, Weights)
+    name = "network.first.weight"
+    assert torch.equal(found.best.tensors[name], best.tensors[name])
     checkpoints.discard()
     assert list(tmp_path.iterdir()) == []
 
@@ -245,24 +264,24 @@ def test_whatever_happens_to_the_files_a_checkpoint_is_whole_or_not_used(
     newest: dict[str, Any], older: dict[str, Any] | None, scrap: bytes
 ) -> None:
     with tempfile.TemporaryDirectory() as name:
-        checkpoints, network = ResumeCheckpoints(Path(name), 7), NETWORK
-        for images in (100, 200):
-            state = {"x": torch.arange(images)}
-            save = ResumeCheckpoint(
-                trial_id=7, images=images, state=state, best_images=100, best=network.state_dict()
-            )
-            checkpoints.write(save, network, "mine")
+        checkpoints, best = ResumeCheckpoints(Path(name), 7, OBJECTIVE), Weights.of(NETWORK)
+        for step in (100, 200):
+            state = (NETWORK, {"x": torch.arange(step)})
+            save = ResumeCheckpoint(trial_id=7, step=step, state=state, best_step=100, best=best)
+            checkpoints.write(save, "mine")
         first, second = sorted(Path(name).iterdir())
         (Path(name) / f".{second.name}.0f.tmp").write_bytes(scrap)  # of a writer that was killed
         sound = {100: True, 200: not harm(second, **newest)}
         if older is not None:
             sound[100] = not harm(first, **older)
         found = checkpoints.newest("mine")
-        expected = next((images for images in (200, 100) if sound[images]), None)
-        assert (found and found.images) == expected
+        expected = next((step for step in (200, 100) if sound[step]), None)
+        assert (found and found.step) == expected
         if found is not None:
-            assert torch.equal(found.state["x"], torch.arange(found.images))
-            assert all(torch.equal(found.best[n], tensor) for n, tensor in network.state_dict().items())
+            assert torch.equal(found.state["x"], torch.arange(found.step))
+            assert isinstance(found.best, Weights)
+            read = found.best.tensors
+            assert all(torch.equal(read[n], tensor) for n, tensor in best.tensors.items())
 
 
 def test_what_was_cut_short_at_a_rung_is_judged_there_before_it_continues(
@@ -288,7 +307,7 @@ def test_what_was_cut_short_at_a_rung_is_judged_there_before_it_continues(
     work(again, stop=lambda: False)
     assert [each.active.retry_of for each in taken] == [None], "another trial begins"
     [waited] = [trial for trial in again.study.trials() if trial.retry_of == 0]
-    assert waited.images == first, "it knows how far it had come"
+    assert waited.step == first, "it knows how far it had come"
 
 
 def test_what_ends_where_it_was_cut_short_keeps_its_weights(
@@ -301,7 +320,8 @@ def test_what_ends_where_it_was_cut_short_keeps_its_weights(
     first = here.pruning.rungs[0]
     runner, _ = begun(here, until=first), begun(here, until=first)  # the other one is queued before
     runner.write_checkpoint()
-    weights = dict(runner._best_weights)
+    assert isinstance(runner._product, Weights)
+    weights = runner._product.tensors
     here.study.fail(runner.active.trial_id, Failure.INTERRUPTED, "stopped")
     here.storage.store.release(runner.claim)
     here.artifacts.discard(runner.active.number)
@@ -353,20 +373,20 @@ def test_a_parked_trial_continues_from_a_later_checkpoint_with_the_curve_up_to_t
 ) -> None:
     """The first worker, taken for gone, writes a checkpoint after its successor parked the trial."""
     here = contexts("parked")
-    evaluations = dataclasses.replace(here.evaluations, early_evaluations=5)
+    here = with_early_evaluations(here, 5)
+    evaluations = here.evaluations
     assert evaluations.rungs[0] < 2250
-    here = dataclasses.replace(here, evaluations=evaluations)
     first = begun(here, until=2250)
     here.study.fail(first.active.trial_id, Failure.WORKER_DIED, "taken for gone")
     here.storage.store.release(first.claim)
     _other, second = begun(here, until=evaluations.rungs[0]), begun(here, until=evaluations.rungs[0])
-    assert (second.active.retry_of, second.images) == (first.active.number, evaluations.rungs[0])
+    assert (second.active.retry_of, second.step) == (first.active.number, evaluations.rungs[0])
     second.park()
     first.write_checkpoint()
     assert second.advance(3600)
-    curve = here.storage.store.curve(second.active.trial_id)
-    assert [point.images for point in curve] == list(evaluations.rungs)
-    expected = undisturbed(dataclasses.replace(contexts("whole"), evaluations=evaluations))
+    curve = here.storage.store.curve(second.active.trial_id, ACCURACY)
+    assert [report.step for report in curve] == list(evaluations.rungs)
+    expected = undisturbed(with_early_evaluations(contexts("whole"), 5))
     assert timeless(curve) == timeless(expected)
 
 
@@ -389,7 +409,7 @@ def test_better_weights_outlive_the_row_that_a_peer_drops_meanwhile(
     monkeypatch.setattr(here.storage.store, "add_checkpoint", held_up)
     assert runner.advance(3600)
     best = here.storage.store.checkpoints(1)[0]
-    assert (best.trial_id, best.images) == (runner.active.trial_id, 3600)
+    assert (best.trial_id, best.step) == (runner.active.trial_id, 3600)
     load_checkpoint(here.artifacts.path(best), expected_sha256=best.sha256)
     assert list(here.artifacts.folder.iterdir()) == [here.artifacts.path(best)]
 
@@ -420,13 +440,13 @@ class TestParked:
     def test_it_goes_on_as_if_it_had_not_waited(
         self, runner: TrialRunner, contexts: Callable[[str], WorkerContext]
     ) -> None:
-        assert runner._learning is not None
-        trained = weakref.ref(runner._learning.network)
+        assert isinstance(runner._work, NetworkWork)
+        trained = weakref.ref(runner._work._learning.network)
         runner.park()
         gc.collect()
         assert trained() is None, "it takes no memory"
         assert runner.advance(3600)
-        curve = contexts("parked").storage.store.curve(runner.active.trial_id)
+        curve = contexts("parked").storage.store.curve(runner.active.trial_id, ACCURACY)
         assert timeless(curve) == timeless(undisturbed(contexts("whole")))
 
     def test_its_weights_are_those_of_its_best_moment(
@@ -439,7 +459,7 @@ class TestParked:
         undisturbed(here := contexts("whole"))
         others = here.storage.store.checkpoints(1)
         [other] = [each for each in others if "/trial-00000-" in each.path]
-        assert (kept.images, kept.score) == (other.images, other.score)
+        assert (kept.step, kept.score) == (other.step, other.score)
 
     def test_a_damaged_resume_checkpoint_costs_no_more_than_time(
         self, runner: TrialRunner, contexts: Callable[[str], WorkerContext]
@@ -449,7 +469,7 @@ class TestParked:
         [newest] = here.artifacts.folder.glob("*.at-*")
         newest.write_bytes(newest.read_bytes()[:-1000])
         assert runner.advance(3600)
-        curve = here.storage.store.curve(runner.active.trial_id)
+        curve = here.storage.store.curve(runner.active.trial_id, ACCURACY)
         assert timeless(curve) == timeless(undisturbed(contexts("whole")))
         [trial, *_] = here.study.trials()
-        assert trial.value == max(point.validation.accuracy for point in curve)
+        assert trial.score == max(report.score for report in curve)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from data.datasets.mnist import Mnist
 from search.analysis.ranking import count
+from search.heads import head_report
 from search.optuna_db.storage import Storage, open_storage
-from search.records import Failure, HeadScore, Point, Scores, State
+from search.records import Failure, HeadScore, Report, Scores, State
 from search.service.create import RunRequest, create_or_resume
 from search.service.drive import in_time
 from search.service.watched import Watched
@@ -25,14 +25,13 @@ from search.worker.worker_loop import work
 
 REQUEST = RunRequest(task="twodigit", trials=50, epochs=0.5, model="mlp")
 TOTAL = 18_000
-CPU = torch.device("cpu")
 
 
 def context(
     storage: Storage, mnist: Mnist, folder: Path, request: RunRequest = REQUEST, **limits: Any
 ) -> WorkerContext:
     create_or_resume(storage, request, mnist)
-    return prepare(storage, request.name, mnist, folder, device=CPU, threads=1, **limits)
+    return prepare(storage, request.name, mnist, folder, device="cpu", threads=1, **limits)
 
 
 def begin(here: WorkerContext) -> ActiveTrial:
@@ -41,16 +40,16 @@ def begin(here: WorkerContext) -> ActiveTrial:
     return here.study.ask(lambda trial_id: here.storage.store.attach(claim, trial_id))
 
 
-def point(images: int, seconds: float, *heads: float) -> Point:
+def report(step: int, seconds: float, *heads: float) -> Report:
     scores = Scores(
         heads={f"head{n}": HeadScore(loss=0.1, accuracy=accuracy) for n, accuracy in enumerate(heads)},
         joint=min(heads),
     )
-    return Point(images=images, seconds=seconds, learning_rate=0.1, train=scores, validation=scores)
+    return head_report(step=step, seconds=seconds, learning_rate=0.1, train=scores, validation=scores)
 
 
-def told(asked: ActiveTrial, images: int, seconds: float, *heads: float) -> None:
-    asked.report(images, sum(heads) / len(heads), point(images, seconds, *heads))
+def told(asked: ActiveTrial, step: int, seconds: float, *heads: float) -> None:
+    asked.report(step, sum(heads) / len(heads), report(step, seconds, *heads))
 
 
 @dataclass
@@ -63,7 +62,7 @@ class Clock:
 
 def close(here: WorkerContext, clock: Clock, **limits: float) -> StopPolicy:
     finalists = here.pruning.promotion.finalists
-    return StopPolicy(here.study, here.storage.store, images=TOTAL, finalists=finalists, now=clock, **limits)
+    return StopPolicy(here.study, here.storage.store, budget=TOTAL, finalists=finalists, now=clock, **limits)
 
 
 class TestTimeLimit:
@@ -99,7 +98,7 @@ class TestTimeLimit:
             closing = close(here, Clock())
             trials = here.study.trials()
             assert closing.needed_s(trials) == pytest.approx(START_S + MARGIN * 34)
-            other = prepare(storage, REQUEST.name, mnist, tmp_path, device=CPU, threads=1).worker.worker_id
+            other = prepare(storage, REQUEST.name, mnist, tmp_path, device="cpu", threads=1).worker.worker_id
             assert storage.store.claim(here.study.study_id, other, lease_s=60) is not None
             assert closing.needed_s(trials) == pytest.approx(START_S + MARGIN * 30)
 
@@ -144,7 +143,7 @@ class TestTimeLimit:
         assert count(trials).running == count(trials).failed == 0
         assert any(trial.state is State.COMPLETE for trial in own)
         assert 2 < len(trials) < 10_000
-        assert max(own, key=lambda trial: trial.value or 0.0).state is State.COMPLETE
+        assert max(own, key=lambda trial: trial.score or 0.0).state is State.COMPLETE
 
     def test_resume_checkpoints_of_trials_that_were_cut_short_stay(
         self, sqlite_url: str, mnist: Mnist, tmp_path: Path

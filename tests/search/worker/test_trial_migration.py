@@ -17,10 +17,11 @@ import torch
 
 from data.datasets.mnist import Mnist
 from models.checkpoint import load_checkpoint
+from search.heads import head_report, train_of, validation_of
 from search.optuna_db.deletion import delete_study
 from search.optuna_db.storage import open_storage
 from search.optuna_db.trial_facts import Facts
-from search.records import Claim, HeadScore, Point, Scores, State
+from search.records import ACCURACY, Claim, HeadScore, Scores, State
 from search.service.create import RunRequest, create_or_resume
 from search.store.base import LeaseLost
 from search.study.usable import Judge
@@ -41,7 +42,7 @@ def join(sqlite_url: str, mnist: Mnist, tmp_path: Path) -> Iterator[Join]:
         def joined(study: str, *, artifacts: str = "artifacts", **other: Any) -> WorkerContext:
             storage = opened.enter_context(open_storage(sqlite_url))
             create_or_resume(storage, replace(REQUEST, study=study, **other), mnist)
-            return prepare(storage, study, mnist, tmp_path / artifacts, device=torch.device("cpu"), threads=1)
+            return prepare(storage, study, mnist, tmp_path / artifacts, device="cpu", threads=1)
 
         yield joined
 
@@ -61,8 +62,8 @@ def one_thread(context: WorkerContext) -> int:
 def curves(context: WorkerContext) -> dict[int, list[tuple[int, Scores, Scores]]]:
     """What was measured of each trial, by number."""
     trials = {trial.trial_id: trial.number for trial in context.study.trials()}
-    found = context.storage.store.curves(trials)
-    return {trials[key]: [(p.images, p.train, p.validation) for p in found[key]] for key in found}
+    found = context.storage.store.curves(trials, ACCURACY)
+    return {trials[key]: [(r.step, train_of(r), validation_of(r)) for r in found[key]] for key in found}
 
 
 def let_wait_for(monkeypatch: pytest.MonkeyPatch, context: WorkerContext, event: threading.Event) -> None:
@@ -118,7 +119,7 @@ def test_a_migrated_trial_continues_bit_for_bit(join: Join, monkeypatch: pytest.
         both = min(len(mine), len(other))
         assert mine[:both] == other[:both]
         longer += both >= 2 and claims[claim.claim_id].worker_id == second.worker.worker_id
-        assert trial.value in (None, max(scores.accuracy for _, _, scores in mine))
+        assert trial.score in (None, max(scores.accuracy for _, _, scores in mine))
     assert longer, "some trial was compared beyond the rung at which it was handed on"
     assert not list(second.artifacts.folder.glob("trial-*.at-*")), (
         "resume checkpoints of trials that ended are gone"
@@ -191,10 +192,10 @@ class TestHandOff:
         assert other is not None
         with pytest.raises(LeaseLost):
             migration.withdraw(runner)
-        assert (other.images, other.candidate) == (runner.images, runner.candidate)
+        assert (other.step, other.candidate) == (runner.step, runner.candidate)
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # Optuna says so where a step is reported twice
-            assert not other.active.report(other.images, other.candidate.score)
+            assert not other.active.report(other.step, other.candidate.score)
         other.prune()
         [kept] = context.storage.store.checkpoints(context.study.study_id)
         load_checkpoint(context.artifacts.path(kept), expected_sha256=kept.sha256)
@@ -234,16 +235,16 @@ class TestHandOff:
         accept = here.storage.store.accept
         best = HeadScore(loss=0.01, accuracy=0.999)
         scores = Scores(heads={"first_digit": best, "second_digit": best}, joint=0.999)
-        later = Point(
-            images=2 * runner.images, seconds=9.0, learning_rate=0.1, train=scores, validation=scores
+        later = head_report(
+            step=2 * runner.step, seconds=9.0, learning_rate=0.1, train=scores, validation=scores
         )
 
         def overtaken(claim: Claim, worker_id: str, *, lease_s: float) -> Claim | None:
-            context.storage.store.add_point(runner.active.trial_id, later)
+            context.storage.store.add_report(runner.active.trial_id, later)
             return accept(claim, worker_id, lease_s=lease_s)
 
         monkeypatch.setattr(here.storage.store, "accept", overtaken)
         other = self.accepted(here)
         assert other is not None
-        assert other.candidate.rung == later.images
+        assert other.candidate.rung == later.step
         assert other.candidate.score == pytest.approx(0.999)

@@ -19,7 +19,7 @@ from data.datasets.mnist import Mnist
 from models.checkpoint import parse_checkpoint
 from search.optuna_db.storage import Storage, open_storage
 from search.optuna_db.trial_facts import News
-from search.records import StudySpec
+from search.records import NetworkSpec
 from search.service.create import RunRequest, create_or_resume
 from search.service.dashboard import Showing
 from search.service.upgrade import upgrade
@@ -70,7 +70,7 @@ class TestEitherPlace:
         self,
         request: pytest.FixtureRequest,
         tmp_path: Path,
-        plain_spec: StudySpec,
+        plain_spec: NetworkSpec,
         monkeypatch: pytest.MonkeyPatch,
     ) -> BestWeights:
         store = MemoryStore()
@@ -81,8 +81,8 @@ class TestEitherPlace:
         found = BestWeights.of(locate("postgresql://u@h/d"), replace(record, name="s"), store)
         return replace(found, new_in=request.param)
 
-    def write(self, weights: BestWeights, number: int, content: bytes, score: float, images: int = 9) -> Any:
-        return weights.write(content, number=number, trial_id=100 + number, score=score, images=images)
+    def write(self, weights: BestWeights, number: int, content: bytes, score: float, step: int = 9) -> Any:
+        return weights.write(content, number=number, trial_id=100 + number, score=score, step=step)
 
     def test_what_is_written_is_read(self, weights: BestWeights, tmp_path: Path) -> None:
         content = bytes(range(256)) * 10_000
@@ -99,7 +99,7 @@ class TestEitherPlace:
 
     def test_better_ones_take_the_place_of_the_old_ones(self, weights: BestWeights, tmp_path: Path) -> None:
         old = self.write(weights, 3, b"old", 0.5)
-        new = self.write(weights, 3, b"new", 0.6, images=18)
+        new = self.write(weights, 3, b"new", 0.6, step=18)
         assert weights.read(new) == b"new"
         with pytest.raises(WeightsMissing, match=r"the checkpoint is no longer (at .*tune|in the database)"):
             weights.read(old)
@@ -150,7 +150,7 @@ class TestEitherPlace:
             weights.artifacts.path(record).rename(moved[-1])
             assert weights.read(record) == b"old"
             assert weights.where(record) == f"at {moved[-1]}"
-        better = self.write(weights, 2, b"new", 0.5, images=18)
+        better = self.write(weights, 2, b"new", 0.5, step=18)
         assert weights.read(better) == b"new"
         assert [path.exists() for path in moved] == [True, False], "replaced"
         for number in range(KEEP - 1):
@@ -185,8 +185,7 @@ def joined(storage: Storage, mnist: Mnist, folder: Path, request: RunRequest = R
     """A worker's, in a current folder of its own."""
     torch.set_num_threads(1)
     create_or_resume(storage, request, mnist)
-    device = torch.device("cpu")
-    return prepare(storage, request.name, mnist, folder / "tune.artifacts", device=device, threads=1)
+    return prepare(storage, request.name, mnist, folder / "tune.artifacts", device="cpu", threads=1)
 
 
 def chunks(url: str) -> int:
@@ -226,7 +225,7 @@ class TestOnAServer:
         assert [each.in_database for each in kept] == [True] * 4
         for record in kept:
             loaded = parse_checkpoint(context.weights.read(record), "it", expected_sha256=record.sha256)
-            assert loaded.metadata["images"] == str(record.images)
+            assert loaded.metadata["images"] == str(record.step)
 
         export = ("export", "twodigit", "--out", "model", "--storage", url)
         assert here(*export, cwd=third).returncode == 0

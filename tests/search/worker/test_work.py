@@ -22,27 +22,27 @@ from models.checkpoint import load_checkpoint
 from models.network import build, config_from_json, config_to_json
 from models.optimizer import OptimizerConfig
 from models.training import evaluate
-from search.analysis.ranking import best_point, count
+from search.analysis.ranking import best_report, count
 from search.errors import ConfigError, TryAgain
+from search.heads import validation_of
+from search.objectives.network import learning as learning_module
+from search.objectives.network.decoding import decode, signature_of
 from search.optuna_db.storage import Storage, open_storage
-from search.records import Claim, Failure, State, StudySpec
+from search.records import ACCURACY, Claim, Failure, NetworkSpec, State
 from search.service.create import RunRequest, create_or_resume
 from search.space.defaults import FAMILIES, default_space
 from search.store.base import LeaseLost
 from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.study import DEATHS, ActiveTrial, Study
-from search.worker import trial as trials_module
 from search.worker.artifacts import KEEP
 from search.worker.context import WorkerContext, prepare
 from search.worker.leases import LEASE_S, Leases
 from search.worker.options import WorkerOptions
 from search.worker.recovery import Reaper
-from search.worker.spec import decode, signature_of
 from search.worker.trial_runner import TrialRunner
 from search.worker.worker_loop import FAILURES_IN_A_ROW, GivenUp, WornOut, work
 from tune.space import Choice, Domain, Fixed, Float, Int
 
-CPU = torch.device("cpu")
 QUICK = RunRequest(task="twodigit", trials=4, epochs=0.02, model="mlp", pruner="none")
 
 
@@ -54,7 +54,7 @@ def _one_thread() -> None:
 def context(storage: Storage, mnist: Mnist, tmp_path: Path, request: RunRequest = QUICK) -> WorkerContext:
     """A worker's ground on a new study."""
     create_or_resume(storage, request, mnist)
-    return prepare(storage, request.name, mnist, tmp_path / "artifacts", device=CPU, threads=1)
+    return prepare(storage, request.name, mnist, tmp_path / "artifacts", device="cpu", threads=1)
 
 
 def kept_by(here: WorkerContext) -> list[int]:
@@ -121,12 +121,12 @@ class TestWork:
         assert [trial.reference for trial in trials] == ["course-mlp", "course-conv", None, None]
         assert trials[0].parameters == 76_628
         for trial in trials:
-            curve = storage.store.curve(trial.trial_id)
-            assert [p.images for p in curve] == list(here.evaluations.rungs)
-            best = best_point(curve)
+            curve = storage.store.curve(trial.trial_id, ACCURACY)
+            assert [report.step for report in curve] == list(here.evaluations.rungs)
+            best = best_report(curve)
             assert best is not None
-            assert trial.value == best.validation.accuracy
-            assert list(best.validation.heads) == ["first_digit", "second_digit"]
+            assert trial.score == best.score == validation_of(best).accuracy
+            assert list(validation_of(best).heads) == ["first_digit", "second_digit"]
         assert all(claim.done for claim in storage.store.claims(here.study.study_id))
         assert work(here, stop=lambda: False) == 0, "nothing is left to do"
 
@@ -140,7 +140,9 @@ class TestWork:
         for record in kept:
             checkpoint = load_checkpoint(here.artifacts.path(record), expected_sha256=record.sha256)
             precision = checkpoint.metadata["precision"]  # scores are measured in that of the training
-            metrics = evaluate(checkpoint.network(), here.task.validation(mnist), precision=precision)
+            metrics = evaluate(
+                checkpoint.network(), here.objective.task.validation(mnist), precision=precision
+            )
             assert metrics.score == pytest.approx(record.score, abs=1e-6)
 
     def test_one_seed_and_one_worker_give_one_study(self, mnist: Mnist, tmp_path: Path) -> None:
@@ -149,7 +151,7 @@ class TestWork:
             here = context(storage, mnist, tmp_path / name)
             work(here, stop=lambda: False)
             curves: list[object] = [
-                [(p.images, p.train, p.validation) for p in storage.store.curve(trial.trial_id)]
+                [(r.step, r.metrics) for r in storage.store.curve(trial.trial_id, ACCURACY)]
                 for trial in here.study.trials()
             ]
             storage.close()
@@ -165,7 +167,7 @@ class TestWork:
         )
         here = context(storage, mnist, tmp_path, request)
         work(here, stop=lambda: False)
-        ranked = sorted(here.study.trials(), key=lambda trial: (-(trial.value or 0), trial.number))
+        ranked = sorted(here.study.trials(), key=lambda trial: (-(trial.score or 0), trial.number))
         assert kept_by(here) == sorted(trial.number for trial in ranked[:KEEP])
 
     def test_a_trial_that_its_pruner_stops_may_be_one_of_the_ten(
@@ -182,12 +184,12 @@ class TestWork:
         assert [trial.state for trial in trials.values()] == [State.COMPLETE] * 2 + [State.PRUNED] * (
             KEEP + 1
         )
-        ranked = sorted(trials.values(), key=lambda trial: (-(trial.value or 0), trial.number))
+        ranked = sorted(trials.values(), key=lambda trial: (-(trial.score or 0), trial.number))
         kept = storage.store.checkpoints(here.study.study_id)
         assert [trials[each.trial_id].number for each in kept] == [each.number for each in ranked[:KEEP]]
         assert kept_by(here) == sorted(trial.number for trial in ranked[:KEEP])
         for each in kept:
-            assert each.score == trials[each.trial_id].value
+            assert each.score == trials[each.trial_id].score
             load_checkpoint(here.artifacts.path(each), expected_sha256=each.sha256)
 
     def test_a_study_that_is_done_keeps_no_more_than_ten(
@@ -267,7 +269,7 @@ class TestWork:
         self, storage: Storage, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         here = context(storage, mnist, tmp_path)
-        monkeypatch.setattr("search.worker.trial_runner.learn", lambda *_args, **_more: 1 / 0)
+        monkeypatch.setattr("search.objectives.network.open_network.learn", lambda *_args, **_more: 1 / 0)
         with pytest.raises(GivenUp, match="ZeroDivisionError"):
             work(here, stop=lambda: False)
         trial = here.study.trials()[0]
@@ -285,9 +287,9 @@ class TestWork:
             if next(taken, False):
                 Reaper(here.study, storage.store, "me").look(dead={here.worker.worker_id})
                 raise RuntimeError("and then this")
-            return trials_module.learn(*arguments, **more)
+            return learning_module.learn(*arguments, **more)
 
-        monkeypatch.setattr("search.worker.trial_runner.learn", learn)
+        monkeypatch.setattr("search.objectives.network.open_network.learn", learn)
         assert work(here, stop=lambda: False) == 4
         trials = here.study.trials()
         assert [t.failure for t in trials if t.state is State.FAILED] == [Failure.WORKER_DIED]
@@ -320,7 +322,7 @@ class TestWork:
             raise error
 
         with monkeypatch.context() as patch:
-            patch.setattr("search.worker.trial_runner.learn", learn)
+            patch.setattr("search.objectives.network.open_network.learn", learn)
             with pytest.raises(WornOut) as end:
                 work(here, stop=lambda: False)
             assert end.value.failures_in_a_row == 1
@@ -342,12 +344,12 @@ class TestWork:
         def learn(*arguments: Any, **more: Any) -> Any:
             if next(begun) == 1:
                 raise MemoryError
-            return trials_module.learn(*arguments, **more)
+            return learning_module.learn(*arguments, **more)
 
         def save(_runner: object) -> None:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-        monkeypatch.setattr("search.worker.trial_runner.learn", learn)
+        monkeypatch.setattr("search.objectives.network.open_network.learn", learn)
         monkeypatch.setattr("search.worker.trial_runner.CHECKPOINT_EVERY_S", 1e9)
         monkeypatch.setattr("search.worker.trial_runner.TrialRunner.write_checkpoint", save)
         with pytest.raises(WornOut):
@@ -362,16 +364,16 @@ class TestWork:
         networks = []
 
         def learn(*arguments: Any, **more: Any) -> Any:
-            learning = trials_module.learn(*arguments, **more)
+            learning = learning_module.learn(*arguments, **more)
             networks.append(weakref.ref(learning.network))
             return dataclasses.replace(learning, steps=seen(learning.steps))
 
-        def seen(steps: Iterator[trials_module.Step]) -> Iterator[trials_module.Step]:
+        def seen(steps: Iterator[learning_module.Step]) -> Iterator[learning_module.Step]:
             for step in steps:
                 networks.append(weakref.ref(step.network))
                 yield step
 
-        monkeypatch.setattr("search.worker.trial_runner.learn", learn)
+        monkeypatch.setattr("search.objectives.network.open_network.learn", learn)
         here = context(storage, mnist, tmp_path)
         gc.collect()
         gc.disable()
@@ -397,14 +399,12 @@ class TestWork:
         for name, limit in (("memory", 10**9), ("disk", 0)):
             request = dataclasses.replace(QUICK, study=name, epochs=0.5, pruner="asha", trials=6)
             create_or_resume(storage, request, mnist)
-            here = prepare(storage, name, mnist, tmp_path, device=torch.device("cpu"), threads=1)
+            here = prepare(storage, name, mnist, tmp_path, device="cpu", threads=1)
             monkeypatch.setattr("search.worker.worker_loop.WAITING_BYTES", limit)
             assert parked == []
             assert work(here, stop=lambda: False) == 6
-            found = storage.store.curves(trial.trial_id for trial in here.study.trials())
-            curves.append(
-                [[(p.images, p.validation, p.train) for p in found[trial]] for trial in sorted(found)]
-            )
+            found = storage.store.curves([trial.trial_id for trial in here.study.trials()], ACCURACY)
+            curves.append([[(r.step, r.metrics) for r in found[trial]] for trial in sorted(found)])
         assert parked, "or this test shows nothing"
         assert curves[0] == curves[1]
 
@@ -429,7 +429,7 @@ class TestWork:
             raise TryAgain("The storage does not answer.")
 
         with monkeypatch.context() as patch:
-            patch.setattr(storage.store, "add_point", away)
+            patch.setattr(storage.store, "add_report", away)
             with pytest.raises(TryAgain):
                 work(here, stop=lambda: False)
         assert here.study.trials()[0].state is State.RUNNING
@@ -463,11 +463,11 @@ class TestWork:
         create_or_resume(storage, QUICK, mnist)
         other = dataclasses.replace(mnist, checksums={**mnist.checksums, "t10k-labels-idx1-ubyte": "00"})
         with pytest.raises(ConfigError, match="other MNIST files"):
-            prepare(storage, "twodigit", other, tmp_path, device=CPU, threads=1)
+            prepare(storage, "twodigit", other, tmp_path, device="cpu", threads=1)
 
 
 @pytest.fixture
-def store(plain_spec: StudySpec) -> MemoryStore:
+def store(plain_spec: NetworkSpec) -> MemoryStore:
     """A study with one slot."""
     made = MemoryStore()
     made.add_study(1, plain_spec, 1)
@@ -664,7 +664,7 @@ class TestReaper:
         study._study._storage.set_trial_state_values(asked.trial_id, TrialState.COMPLETE, [0.9])
         assert Reaper(study, storage.store, "me", clock=clock).look(dead={"dead"}) == 0
         assert [claim.done for claim in storage.store.claims(study.study_id)] == [True]
-        assert study.trials()[0].value == 0.9
+        assert study.trials()[0].score == 0.9
 
     def test_a_trial_without_a_claim_is_failed_after_the_lease(
         self, storage: Storage, mnist: Mnist, clock: Clock
@@ -719,13 +719,11 @@ def test_databases_that_share_a_folder_keep_their_files_apart(
         url = f"sqlite:///{tmp_path / name}"
         with open_storage(url) as storage:
             study, _ = create_or_resume(storage, QUICK, mnist)
-            here = prepare(
-                storage, study.name, mnist, storage.location.artifacts, device=torch.device("cpu"), threads=1
-            )
+            here = prepare(storage, study.name, mnist, storage.location.artifacts, device="cpu", threads=1)
             folders.append(here.artifacts.folder)
     assert folders[0] == folders[1] != folders[2]
     assert {folder.parent for folder in folders} == {tmp_path / "shared"}
 
 
 def _evaluations(epochs: float) -> EvaluationSchedule:
-    return EvaluationSchedule(epoch_images=36_000, epochs=epochs)
+    return EvaluationSchedule.doubling(epoch_images=36_000, epochs=epochs)

@@ -11,9 +11,9 @@ from data.tasks.base import Augmentation, Task
 from models.export import onnx_answer
 from models.metrics import Tally
 from models.quantize import CALIBRATION, quantize
+from search.objectives.network.decoding import signature_of
+from search.objectives.network.learning import scores_of
 from search.records import Scores
-from search.worker.spec import signature_of
-from search.worker.trial import scores_of
 
 _BATCH = 1000
 """Scored examples in one pass: whatever fits into the cache."""

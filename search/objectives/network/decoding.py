@@ -10,8 +10,7 @@ from data.tasks.base import Augmentation, Pairing, Task
 from models.network import FAMILIES, ModelConfig, Signature
 from models.optimizer import OptimizerConfig
 from models.training import Precision, TrainingConfig
-from search.records import Confirming, Value
-from search.seeds import derive
+from search.records import Value
 from search.space.defaults import in_effect
 
 
@@ -70,17 +69,6 @@ def decode(
         ),
         seed=seed,
     )
-
-
-def training_seed(root: int, *, origin: int, confirming: Confirming | None) -> int:
-    """The seed of a trial's initialization, order of examples, augmentation and dropout.
-
-    root: the study's. origin: number of the trial that the settings were first given to. In a confirmation
-    all candidates share a seed, so that their runs are pairs; none of these seeds occurs in a search.
-    """
-    if confirming is not None:
-        return derive(root, "confirm", confirming.seed)
-    return derive(root, "trial", origin)
 
 
 def _subset(settings: Mapping[str, Value], config: type, *, exclude: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Trains one trial: the place where data and models meet."""
+"""One network learns: the place where data and models meet."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from data.tasks.base import Batch, Task
 from data.tasks.stream import EndlessStream
 from models.metrics import Metrics
 from models.network import Network, build
-from models.training import Report, Training
-from search.records import Answers, HeadScore, Point, Scores
+from models.training import Report as TrainingReport
+from models.training import Training
+from search.heads import head_report
+from search.objectives.network.decoding import TrialSpec, signature_of
+from search.records import Answers, HeadScore, Report, Scores
 from search.seeds import derive
-from search.worker.spec import TrialSpec, signature_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +49,7 @@ class Checked:
 class Step:
     """A moment of training at which a trial can be judged."""
 
-    point: Point
+    report: Report
     network: Network
     """with the weights that were evaluated; training continues and changes them"""
     answers: Answers
@@ -102,22 +104,22 @@ def learn(
 
 
 def _steps(training: Training, rungs: Sequence[int]) -> Iterator[Step]:
-    for report in training.reports(rungs):
+    for found in training.reports(rungs):
         yield Step(
-            point=point_of(report),
+            report=report_of(found),
             network=training.eval_model,
-            answers=answers_of(report.validation, Split.VALIDATION),
+            answers=answers_of(found.validation, Split.VALIDATION),
         )
 
 
-def point_of(report: Report) -> Point:
+def report_of(found: TrainingReport) -> Report:
     """A report of the training engine as a record."""
-    return Point(
-        images=report.images,
-        seconds=report.seconds,
-        learning_rate=report.learning_rate,
-        train=scores_of(report.train),
-        validation=scores_of(report.validation),
+    return head_report(
+        step=found.images,
+        seconds=found.seconds,
+        learning_rate=found.learning_rate,
+        train=scores_of(found.train),
+        validation=scores_of(found.validation),
     )
 
 

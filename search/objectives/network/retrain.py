@@ -8,11 +8,11 @@ import torch
 
 from data.datasets.base import OpenDataset
 from models.device import describe, prepare_process
-from search.records import StudyRecord, TrialRecord, Worker
-from search.study.evaluation_schedule import EvaluationSchedule
+from search.objectives.network.decoding import decode
+from search.objectives.network.learning import Step, learn
+from search.records import NetworkSpec, StudyRecord, TrialRecord, Worker
+from search.seeds import training_seed
 from search.tasks import same_data, task_named
-from search.worker.spec import decode, training_seed
-from search.worker.trial import Step, learn
 
 _DEVICE = torch.device("cpu")
 
@@ -35,9 +35,10 @@ def retrain(
     same_data(record, dataset)
     prepare_process(threads=1 if worker is None else worker.threads)
     spec = record.spec
+    assert isinstance(spec, NetworkSpec), "the study trains networks"
     decoded = decode(
         trial.settings,
-        images=EvaluationSchedule.of(spec).total,
+        images=spec.budget,
         seed=training_seed(spec.seed, origin=origin, confirming=trial.confirming),
         precision=precision,  # type: ignore[arg-type]  # as a worker noted it
         norm_images=spec.norm_images,

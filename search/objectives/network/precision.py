@@ -11,7 +11,7 @@ from models.device import bfloat16_pays, processor_kind
 from models.network import FAMILIES
 from models.training import Precision
 from search.optuna_db.storage import Storage
-from search.records import StudyRecord, StudySpec, Worker
+from search.records import NetworkSpec, StudyRecord, Worker
 from search.store.base import Store
 from search.study.reading import find_id
 
@@ -28,6 +28,7 @@ def decided(
     of processor stands, then what the study has used that this one confirms. Else the processor is measured.
     """
     spec, store = record.spec, storage.store
+    assert isinstance(spec, NetworkSpec), "the study trains networks"
     if spec.precision != "auto":
         return _checked(dict.fromkeys(FAMILIES, spec.precision))
     kind = processor_kind(environment)
@@ -46,11 +47,11 @@ def _measured(device: torch.device) -> Precisions:
     return {family: "bfloat16" if bfloat16_pays(device, family) else "float32" for family in FAMILIES}
 
 
-def _searched(storage: Storage, spec: StudySpec, environment: Mapping[str, str | int]) -> Mapping[str, str]:
+def _searched(storage: Storage, spec: NetworkSpec, environment: Mapping[str, str | int]) -> Mapping[str, str]:
     """What the study used, or recorded, that this one confirms; empty where that says nothing."""
     study_id = None if spec.confirms is None else find_id(storage.trials, spec.confirms)
     searched = None if study_id is None else storage.store.study(study_id)
-    if searched is None or searched.spec.precision != "auto":
+    if searched is None or not isinstance(searched.spec, NetworkSpec) or searched.spec.precision != "auto":
         return {}
     recorded = storage.store.precisions(searched.study_id, processor_kind(environment))
     return recorded or _used(storage.store, searched.study_id, environment)

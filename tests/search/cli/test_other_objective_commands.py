@@ -1,0 +1,172 @@
+"""`tune studies`, `trials`, `best` and `run` on a study that trains no network (tests/support/valley.py)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import valley
+from valley import BUDGET, VALLEY, valley_spec
+
+from search.errors import AbsentHere
+from search.objectives.registry import OBJECTIVES, ObjectiveAbsent
+from search.optuna_db.storage import open_storage
+from search.records import Value
+from search.study.study import Study
+from search.tasks import TaskAbsent
+from search.worker.context import prepare
+from search.worker.worker_loop import work
+
+Command = Callable[..., Any]
+"""Of the fixture `here`."""
+
+EASY: dict[str, Value] = {"start": 2.0, "friction": 0.5, "push": "left", "bounces": 0}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the storage is, with the finished study v: a reference, and two trials that are worse."""
+    monkeypatch.setitem(OBJECTIVES, "valley", VALLEY)
+    monkeypatch.setenv("TUNE_STORAGE", "sqlite:///studies.db")
+    with open_storage(f"sqlite:///{tmp_path}/studies.db") as storage:
+        Study.create(storage, "v", valley_spec(references=("easy",)), 3, references={"easy": EASY})
+        work(prepare(storage, "v", None, tmp_path, threads=1), stop=lambda: False)
+    return tmp_path
+
+
+def test_the_list_of_studies_names_the_metric(here: Command, folder: Path) -> None:
+    (row,) = here("studies", "--json", cwd=folder).parsed
+    assert row["best_value"] < 0, "the energy itself, not the score"
+    assert (row["objective"], row["unit"], row["budget"]) == ("valley", "step", BUDGET)
+    assert row["metric"] == {"name": "energy", "direction": "minimize"}
+    assert row["task"] is None
+    assert row["epochs"] is None
+    shown = here("studies", cwd=folder)
+    assert f"energy −{-row['best_value']:.4g}" in shown.stdout
+    assert (
+        "The reference easy (trial 0) measured lower than every searched trial: energy −2.978."
+        in shown.stderr
+    )
+
+
+def test_trials_are_listed_with_values_and_steps(here: Command, folder: Path) -> None:
+    rows = here("trials", "v", "--json", cwd=folder).parsed
+    assert [row["step"] for row in rows] == [BUDGET] * 3
+    assert {row["unit"] for row in rows} == {"step"}
+    assert {row[name] for row in rows for name in ("epochs", "images", "parameters")} == {None}
+    assert rows[0]["value"] == min(row["value"] for row in rows)
+    header, first, *_ = here("trials", "v", cwd=folder).stdout.splitlines()
+    assert header.split() == ["trial", "state", "energy", "steps", "time", "settings"]
+    assert first.split()[:4] == ["0", "complete", "−2.978", "9"]
+
+
+def test_the_best_trial_shows_its_metrics_by_name(here: Command, folder: Path) -> None:
+    best = here("best", "v", "--json", cwd=folder).parsed
+    assert best["trial"] != 0, "never a reference"
+    assert best["better_reference"]["value"] < best["value"]
+    assert best["metrics"] == {"energy": best["value"], "height": pytest.approx(best["value"] + 3)}
+    assert [best[name] for name in ("task", "model", "validation", "images")] == [None] * 4
+    assert best["step"] == BUDGET
+    shown = here("best", "v", cwd=folder).stdout
+    assert f"metrics     height {best['metrics']['height']:.4g}" in shown
+    assert "after 9 steps of 9" in shown
+    assert "none: easy (−2.978) is" in shown
+    assert "accuracy" not in shown
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (
+            ("--task", "sum"),
+            "--task is for networks, and the study v is of the objective valley: leave it out",
+        ),
+        (("--epochs", "-1", "--model", "x"), "--epochs and --model are for networks"),
+        (("--target", "nan"), "--target is a value of energy, a finite number, not nan."),
+        (("--sampler", "tpe"), "--sampler tpe (the study has random)"),
+    ],
+)
+def test_what_does_not_fit_the_study_is_refused(
+    flags: tuple[str, ...], words: str, here: Command, folder: Path
+) -> None:
+    done = here("run", "--study", "v", "--trials", "9", *flags, cwd=folder)
+    assert done.returncode in (2, 78)
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    (row,) = here("studies", "--json", cwd=folder).parsed
+    assert row["target_trials"] == 3, "nothing was changed"
+
+
+def test_a_study_named_as_a_task_is_not_taken_for_one(here: Command, folder: Path) -> None:
+    with open_storage(f"sqlite:///{folder}/studies.db") as storage:
+        Study.create(storage, "sum", valley_spec(), 3)
+    done = here("run", "--task", "sum", cwd=folder)
+    assert done.returncode == 2
+    assert "--task is for networks, and the study sum is of the objective valley" in done.stderr
+
+
+def test_a_run_that_has_nothing_to_do_says_what_was_best(here: Command, folder: Path) -> None:
+    done = here("run", "--study", "v", "--target", "-2.9", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "v: nothing is left to do, 3 of 3 trials are finished" in done.stdout
+    assert "The reference easy (trial 0) measured lower than every searched trial" in done.stdout
+    assert "Best of the search is trial" in done.stdout
+    assert "metrics   height" in done.stdout
+
+
+def test_a_change_of_its_direction_is_told_of(here: Command, folder: Path) -> None:
+    with sqlite3.connect(folder / "studies.db") as changed:
+        changed.execute("update study_directions set direction = 'MAXIMIZE'")
+    done = here("best", "v", cwd=folder)
+    assert done.returncode == 0
+    assert "tune still minimizes its energy" in done.stderr
+
+
+def test_an_objective_that_is_absent_is_passed_over_as_a_task_is(
+    here: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert issubclass(ObjectiveAbsent, AbsentHere)
+    assert issubclass(TaskAbsent, AbsentHere)
+    monkeypatch.delitem(OBJECTIVES, "valley")
+    for command in (("run", "--study", "v", "--trials", "5"), ("worker", "v")):
+        done = here(*command, cwd=folder)
+        assert done.returncode == 78
+        assert "there is no objective 'valley'" in done.stderr
+    assert here("best", "v", cwd=folder).returncode == 0, "what is there can be looked at"
+
+
+@pytest.mark.timeout(600)
+def test_its_workers_find_the_objective_of_an_installed_package(folder: Path) -> None:
+    told = folder / "site" / "valley-1.0.dist-info"
+    told.mkdir(parents=True)
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: valley\nVersion: 1.0\n")
+    (told / "entry_points.txt").write_text("[tune.objectives]\nvalley = valley:VALLEY\n")
+    shutil.copy(valley.__file__, told.parent)
+
+    def run(*flags: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "search", "run", "--study", "v", "--workers", "2", *flags],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(told.parent)},
+            capture_output=True,
+            text=True,
+            timeout=550,
+            check=False,
+        )
+
+    done = run("--trials", "8")
+    assert done.returncode == 0, done.stderr
+    assert "v: 8 of 8 trials finished (8 complete, 0 pruned)" in done.stdout
+    assert "Best of the search is trial" in done.stdout
+    assert "9 steps  start " in done.stderr
+    done = run("--trials", "500", "--target", "100", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["reason"] == "target", "every energy is below 100"

@@ -1,0 +1,220 @@
+"""Every command on an objective that is nothing like ours and that another package declares: processes, files
+and pages as a user has them. Nothing of this repository is touched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import valley
+from valley import BUDGET, LOWEST, valley_spec
+
+from search.optuna_db.storage import open_storage
+from search.study.study import Study
+
+Tune = Callable[..., subprocess.CompletedProcess[str]]
+
+METADATA = "Metadata-Version: 2.1\nName: valley-objective\nVersion: 1.0\n"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as pip makes one of an installed package."""
+    folder = tmp_path_factory.mktemp("site")
+    told = folder / "valley_objective-1.0.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text(METADATA)
+    (told / "entry_points.txt").write_text("[tune.objectives]\nvalley = valley:VALLEY\n")
+    shutil.copy(valley.__file__, folder / "valley.py")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tune(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Tune:
+    """tune("studies"): the command as a process of its own, with or without the package installed."""
+    folder = tmp_path_factory.mktemp("work")
+
+    def run(*arguments: str, installed: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "search", *arguments],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(site) if installed else "", **more},
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+        )
+
+    run.folder = folder  # type: ignore[attr-defined]
+    return run
+
+
+@pytest.fixture(scope="module")
+def folder(tune: Tune) -> Path:
+    """Where its storage is, with two studies that are searched to their ends."""
+    found: Path = tune.folder  # type: ignore[attr-defined]
+    with open_storage(f"sqlite:///{found}/studies.db") as storage:
+        Study.create(storage, "deep", valley_spec(pruner="asha"), 24)
+        Study.create(storage, "wide", valley_spec(seed=1), 12)
+    done = tune("run", "--study", "deep", "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    assert "24 of 24 trials finished" in done.stdout + done.stderr
+    done = tune("worker", "wide", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    return found
+
+
+def parsed(done: subprocess.CompletedProcess[str]) -> Any:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+pytestmark = pytest.mark.timeout(400)
+
+
+def test_studies_trials_and_best_speak_of_its_metric(tune: Tune, folder: Path) -> None:
+    deep = parsed(tune("studies", "--json"))[0]
+    assert (deep["study"], deep["task"], deep["objective"]) == ("deep", None, "valley")
+    assert deep["metric"] == {"name": "energy", "direction": "minimize"}
+    assert (deep["unit"], deep["budget"], deep["complete"] + deep["pruned"]) == ("step", BUDGET, 24)
+
+    trials = parsed(tune("trials", "deep", "--json"))
+    complete = [trial for trial in trials if trial["state"] == "complete"]
+    assert deep["best_value"] == min(trial["value"] for trial in complete)
+    assert all(trial["value"] > LOWEST - 0.5 for trial in trials), "energies, not scores"
+    assert {trial["step"] for trial in complete} == {BUDGET}
+    assert all(trial["epochs"] is None and trial["parameters"] is None for trial in trials)
+
+    best = parsed(tune("best", "deep", "--json"))
+    assert (best["trial"], best["value"]) == (deep["best_trial"], deep["best_value"])
+    assert best["validation"] is None
+    assert best["metrics"] == {"energy": best["value"], "height": pytest.approx(best["value"] + 3)}
+    assert (best["task"], best["unit"], best["budget"], best["step"]) == (None, "step", BUDGET, BUDGET)
+    shown = tune("best", "deep")
+    assert f"{best['value']:.4g}".replace("-", "−") in shown.stdout + shown.stderr
+    assert "%" not in shown.stdout, "an energy is no fraction"
+
+
+def test_two_studies_are_compared_without_a_claim_about_examples(tune: Tune, folder: Path) -> None:
+    done = tune("compare", "deep", "wide", "--out", "sides.html")
+    assert done.returncode == 0, done.stderr
+    page = (folder / "sides.html").read_text(encoding="utf-8")
+    assert "energy" in page
+    for words in ("accuracy", "MNIST", "heads", "Wilson"):
+        assert words not in page.split("<script")[0], words
+    both = parsed(tune("compare", "deep", "wide", "--json"))
+    values = [parsed(tune("best", name, "--json"))["value"] for name in ("deep", "wide")]
+    assert [side["value"] for side in both] == values
+    assert [side["intervals"] for side in both] == [{}, {}], "one run each: nothing to make an interval of"
+    assert both[0]["images_seen"] is None
+    assert both[0]["steps_seen"] > 24
+
+
+def test_the_leaders_are_confirmed_on_fresh_seeds_and_no_test_set_is_claimed(
+    tune: Tune, folder: Path
+) -> None:
+    done = tune("confirm", "deep", "--top", "2", "--seeds", "3")
+    assert done.returncode == 0, done.stderr
+    assert "no test set" in done.stdout + done.stderr
+    assert "over seeds only" in done.stdout + done.stderr
+    found = parsed(tune("confirm", "deep", "--top", "2", "--seeds", "3", "--json"))
+    assert found["test_value"] is None
+    assert found["epochs"] is None
+    assert found["search_value"] == parsed(tune("trials", "deep", "--json"))[found["chosen"]]["value"]
+    means = [candidate["mean"] for candidate in found["candidates"]]
+    assert means == sorted(means), "the lowest energy first"
+    refused = tune("confirm", "deep", "--top", "2", "--seeds", "3", "--widen", "2")
+    assert refused.returncode == 2
+    assert "--widen" in refused.stderr
+
+
+def test_the_report_answers_with_what_was_measured(tune: Tune, folder: Path) -> None:
+    done = tune("report", "deep", "--out", "deep.html")
+    assert done.returncode == 0, done.stderr
+    page = (folder / "deep.html").read_text(encoding="utf-8")
+    words = page.split("<script")[0]
+    best = parsed(tune("best", "deep", "--json"))
+    assert f"trial {best['trial']}" in words
+    assert "energy" in words
+    assert "bounces" in words
+    for foreign in ("accuracy", "MNIST", "epoch", "network", "images"):
+        assert foreign not in words, foreign
+
+
+@pytest.mark.parametrize("command", [("export", "deep", "--out", "m"), ("repeat", "deep", "--trial", "0")])
+def test_what_is_for_networks_is_refused_in_a_sentence(
+    tune: Tune, folder: Path, command: tuple[str, ...]
+) -> None:
+    refused = tune(*command)
+    assert refused.returncode == 2
+    assert "network" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (folder / "m").exists()
+
+
+def test_a_run_continues_to_a_new_target_and_refuses_flags_of_networks(tune: Tune, folder: Path) -> None:
+    done = tune("run", "--study", "wide", "--trials", "14", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    assert "14 of 14 trials finished" in done.stdout + done.stderr
+    for flag in (("--epochs", "2"), ("--model", "mlp"), ("--task", "twodigit")):
+        refused = tune("run", "--study", "wide", *flag)
+        assert refused.returncode in (2, 78), flag
+        assert "Traceback" not in refused.stderr
+
+
+def test_elsewhere_it_is_looked_at_and_not_worked_on(tune: Tune, folder: Path) -> None:
+    best = tune("best", "deep", "--json", installed=False)
+    assert parsed(best)["metric"]["name"] == "energy"
+    refused = tune("worker", "deep", "--workers", "1", installed=False)
+    assert refused.returncode in (0, 78)
+    refused = tune("run", "--study", "deep", "--trials", "30", installed=False)
+    assert refused.returncode == 78
+    assert "there is no objective 'valley'" in refused.stderr
+    assert "is known where that package is installed" in refused.stderr
+
+
+@pytest.fixture
+def at_work(site: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A run of slow trials by two workers, to be killed."""
+    with open_storage(f"sqlite:///{tmp_path}/studies.db") as storage:
+        Study.create(storage, "slow", valley_spec(), 12)
+    command = [sys.executable, "-P", "-m", "search", "run", "--study", "slow", "--workers", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(site), "VALLEY_WAIT": "0.05"}
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, start_new_session=True, stderr=subprocess.DEVNULL
+    )
+    yield process
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_an_exact_total_comes_of_a_run_that_was_killed(
+    tune: Tune, at_work: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        with open_storage(f"sqlite:///{tmp_path}/studies.db", create=False) as storage:
+            study = Study.find(storage, "slow")
+            assert study is not None
+            if study.counts().finished >= 3:
+                break
+        time.sleep(0.2)
+    os.killpg(at_work.pid, signal.SIGKILL)
+    at_work.wait()
+    url = f"sqlite:///{tmp_path}/studies.db"
+    done = tune("run", "--study", "slow", "--workers", "2", "--storage", url)
+    assert done.returncode == 0, done.stderr
+    trials = parsed(tune("trials", "slow", "--json", "--storage", url))
+    assert sum(trial["state"] in ("complete", "pruned") for trial in trials) == 12
+    assert not [trial for trial in trials if trial["state"] in ("running", "waiting")]
