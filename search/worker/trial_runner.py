@@ -236,9 +236,12 @@ class TrialRunner:
         return checkpoint
 
     def _take(self, report: Report) -> None:
-        """Takes in a report of the work. Raises NotFinite where its score is no number to compare by."""
+        """Takes in a report of the work. Raises NotFinite where its score is no number to compare by, and
+        ImpossibleValue where the metric cannot have it: every reader would leave such a trial out."""
         if not math.isfinite(report.score):
             raise NotFinite(report)
+        if not report.metric.allows(report.metric.value_of(report.score)):
+            raise ImpossibleValue(report)
         if self._note(report):
             assert self._work is not None
             self._product = self._work.product()
@@ -281,6 +284,16 @@ class NotFinite(Exception):
 
     def __init__(self, report: Report) -> None:
         super().__init__(f"the {report.metric.title} was {report.score} at step {report.step}")
+
+
+class ImpossibleValue(Exception):
+    """A trial reported a value that its metric cannot have."""
+
+    def __init__(self, report: Report) -> None:
+        value = report.metric.value_of(report.score)
+        super().__init__(
+            f"the {report.metric.title} was {value:g} at step {report.step}; it is a fraction between 0 and 1"
+        )
 
 
 class EndedEarly(Exception):

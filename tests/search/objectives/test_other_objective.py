@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -13,7 +14,7 @@ from valley import BUDGET, ENERGY, LOWEST, VALLEY, valley_spec
 from search.objectives.base import Job, Work
 from search.objectives.registry import OBJECTIVES
 from search.optuna_db.storage import Storage, open_storage
-from search.records import Failure, NetworkSpec, State
+from search.records import Failure, Metric, NetworkSpec, Report, State
 from search.space.spec import declared_entries
 from search.store.rows import spec_to_json
 from search.study.pruners import PRUNERS
@@ -21,7 +22,7 @@ from search.study.samplers import SAMPLERS
 from search.study.study import Study
 from search.worker.context import WorkerContext, prepare
 from search.worker.options import WorkerOptions
-from search.worker.worker_loop import work
+from search.worker.worker_loop import GivenUp, work
 from tune.space import Choice, Space
 
 
@@ -103,6 +104,24 @@ def test_a_score_that_is_no_number_is_a_diverged_trial(
         assert "energy was nan at step 1" in (failed[0].failure_detail or "")
         assert all(float(trial.params["start"]) > 0 for trial in failed)
         assert sum(trial.state is State.COMPLETE for trial in trials) == 6
+
+
+def test_a_fraction_that_is_reported_in_percent_is_a_failure_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recall = Metric(name="recall", is_fraction=True)
+
+    def in_percent(self: valley.Rolling) -> Iterator[Report]:
+        yield Report(step=1, seconds=0.0, metrics={"recall": 98.5}, metric=recall)
+
+    monkeypatch.setattr(valley.Rolling, "reports", in_percent)
+    with open_storage(f"sqlite:///{tmp_path}/s.db") as storage:
+        here = joined(storage, tmp_path, trials=1, metric=recall)
+        with pytest.raises(
+            GivenUp, match=r"the recall was 98\.5 at step 1; it is a fraction between 0 and 1"
+        ):
+            work(here, stop=forever)
+        assert {trial.failure for trial in here.study.trials()} == {Failure.ERROR}
 
 
 def test_work_that_ends_before_its_budget_is_a_failure_that_says_so(
