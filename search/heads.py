@@ -49,6 +49,11 @@ def joint_of(report: Report) -> float:
     return report.metrics[f"{VALIDATION}/joint"]
 
 
+def accuracies_of(report: Report) -> dict[str, float]:
+    """On validation, by head, and `joint`. Raises KeyError as `validation_of`."""
+    return {**report.parts, "joint": joint_of(report)}
+
+
 def _scores(report: Report, split: str) -> Scores:
     metrics = report.metrics
     return Scores(

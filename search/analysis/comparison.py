@@ -13,7 +13,7 @@ from search.analysis.ranking import Ranking
 from search.analysis.statistics import Estimate, best_of, difference, median
 from search.analysis.timeline import Mark, Timeline, timeline
 from search.analysis.two_way import Digits
-from search.heads import joint_of
+from search.heads import accuracies_of, joint_of
 from search.records import (
     Answers,
     Counts,
@@ -249,7 +249,7 @@ def _accuracies(study: Studied) -> dict[str, float]:
     """Of the best trial at its best report, by MEAN, head, JOINT."""
     if not isinstance(study.record.spec, NetworkSpec):
         return {MEAN: study.report.score}
-    return {MEAN: study.report.score, **study.report.parts, JOINT: joint_of(study.report)}
+    return {MEAN: study.report.score, **accuracies_of(study.report)}
 
 
 def _intervals(study: Studied, digits: Digits | None, z: Z) -> two_way.Intervals:

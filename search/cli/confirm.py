@@ -13,12 +13,12 @@ from search.cli.phrases import fraction, natural, percent, settings, value
 from search.cli.printing import print_table, say
 from search.cli.run import Precision, beside
 from search.cli.worker_flags import with_worker_options
-from search.heads import validation_of
+from search.heads import accuracies_of
 from search.space.defaults import CONFIRM_FACTOR
 from search.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
-    from search.analysis.confirmation import Candidate, Confirmation, Gap, SeedRun
+    from search.analysis.confirmation import Candidate, Confirmation, Gap
     from search.records import Metric, TestEvaluation
 
 
@@ -224,19 +224,10 @@ def _candidate(each: Candidate, found: Confirmation) -> dict[str, Any]:
                 "seed": run.seed,
                 "trial": run.trial,
                 "value": natural(run.score, metric),
-                "validation": _validation(run) if found.of_networks else None,
+                "validation": accuracies_of(run.report) if found.of_networks else None,
             }
             for run in each.runs
         ],
-    }
-
-
-def _validation(run: SeedRun) -> dict[str, float]:
-    """The accuracies of a network by head."""
-    validation = validation_of(run.report)
-    return {
-        **{name: head.accuracy for name, head in validation.heads.items()},
-        "joint": validation.joint,
     }
 
 

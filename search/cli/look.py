@@ -35,12 +35,12 @@ from search.cli.phrases import (
     value,
 )
 from search.cli.printing import print_facts, print_table, say
-from search.heads import train_of, validation_of
+from search.heads import accuracies_of, train_of
 from search.records import Failure, NetworkSpec
 
 if TYPE_CHECKING:
     from search.analysis.confirmation import Confirmation
-    from search.records import ForeignTrial, Metric, Report, StudySpec, TrialRecord
+    from search.records import ForeignTrial, Metric, StudySpec, TrialRecord
     from search.service.look import Best, ForeignStudy, StudyView, TrialsView
 
 
@@ -404,7 +404,7 @@ def best_json(found: Best) -> dict[str, Any]:
         "model": trial.settings["model"] if of_networks else None,
         "parameters": trial.parameters,
         "params": dict(trial.settings),
-        "validation": _validation(report) if of_networks else None,
+        "validation": accuracies_of(report) if of_networks else None,
         "images": report.step if of_networks else None,
         "step": report.step,
         "metrics": dict(report.metrics),
@@ -415,9 +415,3 @@ def best_json(found: Best) -> dict[str, Any]:
         "foreign": found.view.counts.foreign,
         "environment": dict(found.worker.environment) if found.worker else None,
     }
-
-
-def _validation(report: Report) -> dict[str, float]:
-    """Of a network."""
-    validation = validation_of(report)
-    return {**{name: head.accuracy for name, head in validation.heads.items()}, "joint": validation.joint}

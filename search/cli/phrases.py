@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from search.heads import validation_of
+from search.heads import accuracies_of
 from search.records import (
     ACCURACY,
     DIGITS,
@@ -98,9 +98,7 @@ def heads(report: Report | None) -> str:
     """Of a network: `first_digit 98.90 %, second_digit 98.75 %, joint 97.80 %`."""
     if report is None:
         return "–"
-    validation = validation_of(report)
-    parts = [f"{name} {percent(head.accuracy)}" for name, head in validation.heads.items()]
-    return ", ".join([*parts, f"joint {percent(validation.joint)}"])
+    return ", ".join(f"{name} {percent(found)}" for name, found in accuracies_of(report).items())
 
 
 def measured(report: Report | None, spec: StudySpec) -> str:

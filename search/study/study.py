@@ -351,15 +351,7 @@ class Study:
             if self.exists():
                 raise
             raise StudyDeleted(self.name) from error
-        return ActiveTrial(
-            self._study,
-            trial,
-            self.space,
-            self._storage,
-            self._adapter,
-            metric=self.metric,
-            taken=self._taken,
-        )
+        return self._active(trial)
 
     def has_next(self) -> bool:
         """Whether `ask` has a trial: not where the space is exhausted and the queue is empty."""
@@ -381,6 +373,10 @@ class Study:
         # What was read above is used: the study may be deleted between two reads.
         reported = self._adapter.rejoin(found[0]).intermediate_values
         trial = optuna.Trial(self._study, trial_id)
+        return self._active(trial, reported)
+
+    def _active(self, trial: optuna.Trial, reported: Iterable[int] = ()) -> ActiveTrial:
+        """A trial in the hands of this worker. reported: steps at which it has reported already."""
         return ActiveTrial(
             self._study,
             trial,

@@ -7,7 +7,7 @@ from search.analysis.intervals import accuracy_intervals, of_the_best
 from search.analysis.ranking import best_report, gains
 from search.analysis.ranking import count as count_states
 from search.analysis.two_way import Intervals
-from search.heads import train_of, validation_of
+from search.heads import joint_of, train_of, validation_of
 from search.records import NetworkSpec, Report, State, TrialRecord
 from search.report.html import Html, paragraph, safe, strong, table
 from search.report.one_study.material import Material
@@ -94,7 +94,7 @@ def _intervals(material: Material, report: Report, spec: NetworkSpec) -> Interva
     z = of_the_best(_tried(material))
     if material.answers is not None:
         return two_way.intervals(*material.answers, z=z)
-    joint = validation_of(report).joint
+    joint = joint_of(report)
     return accuracy_intervals(report.parts, joint, spec.validation_pictures, z=z)
 
 
