@@ -26,6 +26,7 @@ from search.report.words import (
     foreign_in_words,
     hardware,
     label,
+    metric_values,
     number,
     percent,
     points,
@@ -108,13 +109,9 @@ def measured(report: Report | None, spec: StudySpec) -> str:
         return heads(report)
     if report is None:
         return "–"
-    words = []
-    for name, found in report.metrics.items():
-        of_a_head = name.startswith(f"{spec.metric.name}/")
-        metric = spec.metric if of_a_head else Metric(name=name)  # of others nothing is known
-        if name != spec.metric.name:
-            words.append(f"{name} {value(metric.score_of(found), metric)}")
-    return ", ".join(words)
+    return ", ".join(
+        f"{name} {found}" for name, found in metric_values(report).items() if name != spec.metric.name
+    )
 
 
 def gained(gain: Gain, metric: Metric = ACCURACY) -> str:

@@ -26,7 +26,7 @@ from search.report.words import (
     difference,
     duration,
     foreign_in_words,
-    metric_value,
+    metric_values,
     number,
     percent,
     scored,
@@ -179,9 +179,8 @@ def trial_card(
 def _measured(report: Report, spec: StudySpec, measurements: int) -> list[str]:
     """A table of what was reported; of a network the accuracies with their intervals."""
     if not isinstance(spec, NetworkSpec):
-        found = {spec.metric.name: value(report.score, spec.metric)}
-        found |= {name: metric_value(name, each, spec.metric) for name, each in report.metrics.items()}
-        return ["| metric | value |", "|---|--:|", *(f"| {plain(k)} | {v} |" for k, v in found.items())]
+        found = metric_values(report).items()
+        return ["| metric | value |", "|---|--:|", *(f"| {plain(k)} | {v} |" for k, v in found)]
     validation = validation_of(report)
     heads, joint = report.parts, validation.joint
     rows = {"mean": validation.accuracy, **heads, "joint": joint}

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from search.records import ACCURACY, Counts, Direction, Metric, NetworkSpec, StudySpec, TrialRecord, Value
+from search.records import (
+    ACCURACY,
+    Counts,
+    Direction,
+    Metric,
+    NetworkSpec,
+    Report,
+    StudySpec,
+    TrialRecord,
+    Value,
+)
 
 
 def percent(fraction: float | None, digits: int = 2) -> str:
@@ -134,10 +144,16 @@ def scored(score: float | None, metric: Metric) -> str:
     return value(score, metric) if metric == ACCURACY else f"{metric.title} {value(score, metric)}"
 
 
-def metric_value(name: str, found: float, optimized: Metric) -> str:
-    """0.0681: what was reported under this name. optimized: the metric that the search optimizes."""
-    metric = optimized if name == optimized.name else Metric(name=name)  # of others nothing is known
-    return value(metric.score_of(found), metric)
+def metric_values(report: Report) -> dict[str, str]:
+    """The value of each metric of a report by name, the one that the search optimizes first."""
+    optimized = report.metric
+    found = {optimized.name: value(report.score, optimized)}
+    for name, each in report.metrics.items():
+        if name != optimized.name:
+            of_a_head = optimized.of_heads and name.startswith(f"{optimized.name}/")
+            metric = optimized if of_a_head else Metric(name=name)  # of others only the name is known
+            found[name] = value(metric.score_of(each), metric)
+    return found
 
 
 def difference(scores: float, metric: Metric, digits: int = 2) -> str:

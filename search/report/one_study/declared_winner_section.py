@@ -5,17 +5,15 @@ Nothing is known of what such a value varies with, so none has an interval here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from search.analysis.confirmation import Candidate
 from search.analysis.ranking import Gain, best_report, gains
-from search.records import DeclaredSpec, Direction, Report, State, TrialRecord
+from search.records import DeclaredSpec, Direction, State, TrialRecord
 from search.report.confirmation_sentences import SEEDS_ONLY, interval_of_mean
 from search.report.html import Html, paragraph, safe, strong, table
 from search.report.one_study.material import Material
 from search.report.one_study.study_sentences import budget
 from search.report.page import Section
-from search.report.words import amount, better, count, difference, duration, label, metric_value, value
+from search.report.words import amount, better, count, difference, duration, label, metric_values, value
 
 
 def in_words(material: Material, spec: DeclaredSpec) -> Html:
@@ -87,13 +85,6 @@ def _gain(gain: Gain, winner: TrialRecord, spec: DeclaredSpec) -> str:
     )
 
 
-def _metrics(report: Report, spec: DeclaredSpec) -> Sequence[tuple[str, str]]:
-    """All that was reported, the metric that the search optimizes first."""
-    optimized = {spec.metric.name: value(report.score, spec.metric)}
-    found = {name: metric_value(name, each, spec.metric) for name, each in report.metrics.items()}
-    return list((optimized | found).items())
-
-
 def winner(material: Material, spec: DeclaredSpec) -> Section:
     """Its metrics and its settings."""
     best = material.winner
@@ -113,7 +104,7 @@ def winner(material: Material, spec: DeclaredSpec) -> Section:
         folded=True,
         body=(
             *([paragraph(compared)] if compared else []),
-            table(("metric", "value"), _metrics(report, spec)),
+            table(("metric", "value"), list(metric_values(report).items())),
             paragraph(
                 f"At its best report, after {amount(report.step, spec)} of {budget(spec)}; it came to "
                 f"{amount(curve[-1].step, spec)} in {duration(material.seconds.get(best.trial_id))}. "
