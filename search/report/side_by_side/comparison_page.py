@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from search.analysis.comparison import MEAN, Comparison, Side
-from search.records import NetworkSpec
+from search.analysis.comparison import LEVELS, MEAN, Comparison, Side
+from search.records import NetworkSpec, StudySpec
 from search.report.html import bullets, paragraph, table, with_commands
 from search.report.page import Chart, Section, page
 from search.report.side_by_side import comparison_figures
@@ -20,7 +20,7 @@ def comparison_page(comparison: Comparison, *, footer: str) -> str:
     names = [side.name for side in sides]
     sections = [
         Section(heading="What can be said", body=(bullets(map(with_commands, words(comparison))),)),
-        *(_figures(sides) if isinstance(spec, NetworkSpec) else _plain_figures(sides)),
+        *_figures(sides, spec),
         Section(
             heading="In numbers",
             body=tuple(
@@ -43,64 +43,46 @@ def comparison_page(comparison: Comparison, *, footer: str) -> str:
     return page(f"{what}: {listed(names)}", sections, lead=lead, footer=footer)
 
 
-def _plain_figures(sides: Sequence[Side]) -> list[Section]:
-    """Of an objective of which nothing is known but its metric: the best of each has no interval to draw."""
+def _figures(sides: Sequence[Side], spec: StudySpec) -> list[Section]:
+    """Of another objective than networks the best of each has no interval to draw. spec: of any study."""
     timelines = [(side.name, side.timeline) for side in sides]
-    spec = sides[0].studied.record.spec
-    return [
+    of_networks = isinstance(spec, NetworkSpec)
+    best = "accuracy on validation" if of_networks else spec.metric.title
+    levels = f" Dotted: {listed([f'{level * 100:g}' for level in LEVELS])} %." if of_networks else ""
+    steps = "training images that all trials had seen" if of_networks else f"{spec.unit}s of all trials"
+    figures = [
         Section(
             heading="Best so far",
             body=(
                 Chart(
                     figure=comparison_figures.best_by_time(timelines, spec),
-                    caption=f"The best {spec.metric.title} that any trial had shown, pruned ones too, "
-                    "against wall time since the study's first trial began. Reports are drawn at the latest "
-                    "moment at which they can have been written.",
+                    caption=f"The best {best} that any trial had shown, pruned ones too, against wall time "
+                    "since the study's first trial began. Reports are drawn at the latest moment at which "
+                    f"they can have been written.{levels}",
                 ),
                 Chart(
                     figure=comparison_figures.best_by_steps(timelines, spec),
-                    caption=f"The same against the {spec.unit}s of all trials together: free of the machine "
-                    "and of the number of workers.",
+                    caption=f"The same against the {steps} together: free of the machine and of the number "
+                    "of workers.",
                 ),
             ),
-        ),
-        _typical(sides),
+        )
     ]
-
-
-def _figures(sides: Sequence[Side]) -> list[Section]:
-    timelines = [(side.name, side.timeline) for side in sides]
-    spec = sides[0].studied.record.spec
-    return [
-        Section(
-            heading="Best so far",
-            body=(
-                Chart(
-                    figure=comparison_figures.best_by_time(timelines, spec),
-                    caption="The best accuracy on validation that any trial had shown, pruned ones too, "
-                    "against wall time since the study's first trial began. Reports are drawn at the latest "
-                    "moment at which they can have been written. Dotted: 95, 98 and 99 %.",
+    if of_networks:
+        figures.append(
+            Section(
+                heading="The best of each",
+                body=(
+                    Chart(
+                        figure=comparison_figures.heads(sides),
+                        caption="The best trial of each study with 95 % intervals over the validation images "
+                        "(of the mean with the covariance of the heads), with room for the choice of the "
+                        "best. They hold for that network.",
+                    ),
                 ),
-                Chart(
-                    figure=comparison_figures.best_by_steps(timelines, spec),
-                    caption="The same against the training images that all trials had seen together: free of "
-                    "the machine and of the number of workers.",
-                ),
-            ),
-        ),
-        Section(
-            heading="The best of each",
-            body=(
-                Chart(
-                    figure=comparison_figures.heads(sides),
-                    caption="The best trial of each study with 95 % intervals over the validation images (of "
-                    "the mean with the covariance of the heads), with room for the choice of the best. They "
-                    "hold for that network.",
-                ),
-            ),
-        ),
-        _typical(sides),
-    ]
+            )
+        )
+    return [*figures, _typical(sides)]
 
 
 def _typical(sides: Sequence[Side]) -> Section:
