@@ -68,6 +68,10 @@ class Metric:
         """The value that has this score."""
         return self.score_of(score)  # to change a sign twice changes nothing
 
+    def by_value(self, one: float, other: float) -> tuple[float, float]:
+        """Two scores, that of the lower value first: the ends of an interval as it is written."""
+        return (one, other) if self.value_of(one) <= self.value_of(other) else (other, one)
+
     def parts(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """What the score is the mean of: scores by head; of a metric that has no heads, itself."""
         if not self.of_heads:

@@ -155,11 +155,11 @@ class Estimate:
 
 def in_values(estimate: Estimate, metric: Metric) -> Estimate:
     """An estimate of a score, or of a difference of two, in the metric's values: where less is better, the
-    ends of the interval change places."""
-    value = metric.value_of(estimate.value) + 0.0  # no -0.0
-    if estimate.low is None or estimate.high is None:
+    ends of the interval change places. Ends that are not finite are None."""
+    value, low, high = metric.value_of(estimate.value) + 0.0, estimate.low, estimate.high  # no -0.0
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return Estimate(value=value, low=None, high=None)
-    low, high = sorted(metric.value_of(end) + 0.0 for end in (estimate.low, estimate.high))
+    low, high = (metric.value_of(end) + 0.0 for end in metric.by_value(low, high))
     return Estimate(value=value, low=low, high=high)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -208,16 +207,18 @@ def _confirmation(found: Confirmation) -> dict[str, Any]:
 
 
 def _candidate(each: Candidate, found: Confirmation) -> dict[str, Any]:
+    from search.analysis.statistics import Estimate, in_values
+
     metric = found.metric
-    low, high = _ends(each.low, each.high, metric)
+    mean = in_values(Estimate(value=each.mean, low=each.low, high=each.high), metric)
     return {
         "trial": each.trial,
         "reference": each.reference,
         "params": dict(each.settings),
         "search_value": natural(each.search_score, metric),
         "mean": natural(each.mean, metric),
-        "low": low,
-        "high": high,
+        "low": mean.low,
+        "high": mean.high,
         "dropped": each.dropped,
         "runs": [
             {
@@ -232,23 +233,17 @@ def _candidate(each: Candidate, found: Confirmation) -> dict[str, Any]:
 
 
 def _gap(gap: Gap, metric: Metric) -> dict[str, Any]:
-    low, high = _ends(gap.low, gap.high, metric)
+    from search.analysis.statistics import Estimate, in_values
+
+    by = in_values(Estimate(value=gap.by, low=gap.low, high=gap.high), metric)
     return {
         "candidate": gap.trial,
-        "chosen_less_candidate": metric.value_of(gap.by) + 0.0,  # no -0.0
-        "low": low,
-        "high": high,
+        "chosen_less_candidate": by.value,
+        "low": by.low,
+        "high": by.high,
         "seeds": gap.seeds,
         "comparisons": gap.comparisons,
     }
-
-
-def _ends(low: float | None, high: float | None, metric: Metric) -> tuple[float | None, float | None]:
-    """An interval of scores in values, the lower end first; None where there is none."""
-    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
-        return None, None
-    first, last = sorted((metric.value_of(low), metric.value_of(high)))
-    return first, last
 
 
 def _evaluation_json(evaluation: TestEvaluation, found: Confirmation) -> dict[str, Any]:

@@ -90,13 +90,8 @@ def interval_of_mean(candidate: Candidate, metric: Metric) -> str:
     """98.10 to 98.90 %, 0.0420 to 0.0442, or a dash: of a candidate's mean, as the metric is measured."""
     if not candidate.has_interval:
         return "–"
-    low, high = _in_order(candidate.low, candidate.high, metric)
+    low, high = metric.by_value(candidate.low, candidate.high)
     return f"{value(low, metric).removesuffix(' %')} to {value(high, metric)}"
-
-
-def _in_order(low: float, high: float, metric: Metric) -> tuple[float, float]:
-    """Two scores by their values: where less is better, the ends of an interval change places."""
-    return (low, high) if metric.direction is Direction.MAXIMIZE else (high, low)
 
 
 def _measured(found: Confirmation, mean: float) -> str:
@@ -326,7 +321,7 @@ def _interval(found: Confirmation, gap: Gap, *, signed: bool = False) -> str:
         return ""
     metric, low, high = found.metric, gap.low, gap.high
     if signed:
-        low, high = _in_order(low, high, metric)
+        low, high = metric.by_value(low, high)
     else:
         metric = replace(metric, direction=Direction.MAXIMIZE)
         low, high = (low, high) if gap.by >= 0 else (-high, -low)

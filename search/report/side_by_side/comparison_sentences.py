@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from search.analysis.comparison import MEAN, Against, Comparison, Side, Studied
-from search.analysis.statistics import in_values, paired
+from search.analysis.statistics import paired
 from search.records import DeclaredSpec, Direction, NetworkSpec, State, StudySpec
 from search.report.words import better, count, difference, duration, listed, points, value
 
@@ -179,10 +179,9 @@ def _paired_values(against: Against, differences: Sequence[float]) -> str:
         return f"{told} {difference(differences[0], metric)} in every pair, so that there is no interval."
     mean = paired(differences)
     assert mean is not None
-    found = in_values(mean, metric)
-    assert found.low is not None
-    assert found.high is not None
-    low, high = (difference(metric.score_of(end), metric) for end in (found.low, found.high))
+    assert mean.low is not None
+    assert mean.high is not None
+    low, high = (difference(end, metric) for end in metric.by_value(mean.low, mean.high))
     return (
         f"{told} {difference(mean.value, metric)} on average, 95 % interval of the mean {low} to {high}, "
         "over these pairs only; validation sampling is not included."

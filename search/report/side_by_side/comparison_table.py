@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from search.analysis.comparison import MEAN, Comparison, Side
-from search.analysis.statistics import Estimate, in_values
+from search.analysis.statistics import Estimate
 from search.analysis.timeline import Mark
 from search.records import ACCURACY, Metric, NetworkSpec, StudySpec, TrialRecord
 from search.report.words import amount, duration, percent, titled, value
@@ -151,14 +151,14 @@ def estimated(estimate: Estimate | None, metric: Metric = ACCURACY) -> str:
     """98.53 % [98.10, 98.86] or 0.0431 [0.042, 0.0457], or less where less is known."""
     if estimate is None:
         return "–"
-    told, found = value(estimate.value, metric), in_values(estimate, metric)
-    if found.low is None or found.high is None:
+    told = value(estimate.value, metric)
+    if estimate.low is None or estimate.high is None:
         return told
-    if found.low == found.high and metric != ACCURACY:
+    if estimate.low == estimate.high and metric != ACCURACY:
         return told  # most trials ended with the same value: an interval without width tells nothing more
-    if metric.is_fraction:
-        return f"{told} [{found.low * 100:.2f}, {found.high * 100:.2f}]"
-    low, high = (value(metric.score_of(end), metric) for end in (found.low, found.high))
+    low, high = (
+        value(end, metric).removesuffix(" %") for end in metric.by_value(estimate.low, estimate.high)
+    )
     return f"{told} [{low}, {high}]"
 
 
