@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from memory_store import MemoryStore
+from specs import network_spec
 from sqlalchemy import event, func, select, update
 
 from search.errors import TryAgain
@@ -41,14 +42,10 @@ from search.store.base import LeaseLost, Store
 from search.store.engine import parse_url
 from search.store.sql import SQLStore
 
-SPEC = NetworkSpec(
-    task="twodigit",
+SPEC = network_spec(
     space={"model": ["mlp", "conv"], "lr": {"low": 1e-4, "high": 0.1, "log": True}, "shift": 0},
     epochs=0.5,
-    epoch_images=36_000,
-    validation_pictures=4_000,
     seed=7,
-    sampler="tpe",
     pruner="asha",
     references=("course-mlp",),
     checksums={"t10k-labels-idx1-ubyte": "ab" * 32},

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from specs import network_spec
 
 from data.datasets.mnist import Mnist
 from models.checkpoint import load_checkpoint
@@ -93,16 +94,11 @@ def join(storages: Callable[[], Storage], mnist: Mnist, tmp_path: Path) -> Calla
 
     def joined(name: str, norm_images: int = NORM_IMAGES) -> WorkerContext:
         storage = storages()
-        spec = NetworkSpec(
-            task="twodigit",
+        spec = network_spec(
             space=SPACE,
             epochs=0.1,
-            epoch_images=36_000,
-            validation_pictures=4_000,
             seed=3,
             sampler="random",
-            pruner="none",
-            references=(),
             checksums=mnist.checksums,
             precision="float32",
             norm_images=norm_images,

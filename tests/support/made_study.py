@@ -7,11 +7,12 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from specs import network_spec
+
 from search.analysis.effects import Effect, Setting
 from search.heads import head_report
 from search.records import (
     HeadScore,
-    NetworkSpec,
     Report,
     Scores,
     State,
@@ -74,14 +75,10 @@ def curve(*accuracies: float, losses: Sequence[float] | None = None) -> list[Rep
     ]
 
 
-SPEC = NetworkSpec(
-    task="twodigit",
+SPEC = network_spec(
     space={"model": "mlp", "dropout": {"low": 0.0, "high": 0.5}},
     epochs=4,
     epoch_images=EPOCH,
-    validation_pictures=4000,
-    seed=0,
-    sampler="tpe",
     pruner="asha",
     references=("course-mlp",),
     checksums={"labels": "0" * 64},

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from specs import network_spec
 
 from search.analysis import racing
 from search.analysis.intervals import wilson
@@ -19,7 +20,6 @@ from search.records import (
     Confirming,
     Failure,
     HeadScore,
-    NetworkSpec,
     Report,
     Scores,
     State,
@@ -131,18 +131,7 @@ class TestDropping:
         assert racing.in_vain(found) == set()
 
 
-SPEC = NetworkSpec(
-    task="t",
-    space={},
-    epochs=2,
-    epoch_images=1000,
-    validation_pictures=4000,
-    seed=0,
-    sampler="tpe",
-    pruner="asha",
-    references=(),
-    checksums={},
-)
+SPEC = network_spec(task="t", epochs=2, epoch_images=1000, pruner="asha")
 
 
 IMAGES = 10_000

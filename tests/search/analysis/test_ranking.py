@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from specs import network_spec
 
 from search.analysis.pace import snapshot
 from search.analysis.ranking import (
@@ -28,7 +29,6 @@ from search.records import (
     Claim,
     Failure,
     HeadScore,
-    NetworkSpec,
     Report,
     Scores,
     State,
@@ -41,18 +41,7 @@ from search.report.words import states
 NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
 
 
-SPEC = NetworkSpec(
-    task="t",
-    space={},
-    epochs=2,
-    epoch_images=1000,
-    validation_pictures=10,
-    seed=0,
-    sampler="tpe",
-    pruner="asha",
-    references=(),
-    checksums={},
-)
+SPEC = network_spec(task="t", epochs=2, epoch_images=1000, validation_pictures=10, pruner="asha")
 STUDY = StudyRecord(study_id=1, name="s", spec=SPEC, target_trials=10, created=NOW)
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from specs import network_spec
 
 from data.datasets.mnist import Mnist
 from search.cli.app import run_command
 from search.optuna_db.optuna_trials import Exhausted
 from search.optuna_db.storage import Storage, open_storage
-from search.records import Failure, NetworkSpec, State
+from search.records import Failure, State
 from search.service.create import RunRequest, create_or_resume
 from search.service.look import studies
 from search.service.run import _open
@@ -61,18 +62,7 @@ def space_of(networks: int) -> Space:
 
 def study_of(storage: Storage, networks: int, sampler: str = "random") -> Study:
     """The study s, new or as it is, whose space has this number of networks."""
-    spec = NetworkSpec(
-        task="twodigit",
-        space=space_entries(space_of(networks)),
-        epochs=1,
-        epoch_images=36_000,
-        validation_pictures=4_000,
-        seed=0,
-        sampler=sampler,
-        pruner="none",
-        references=(),
-        checksums={},
-    )
+    spec = network_spec(space=space_entries(space_of(networks)), sampler=sampler)
     study = Study.create(storage, "s", spec, 100) or Study.find(storage, "s")
     assert study is not None
     study.prepare(sampler=sampler, pruner="none", seed=0, evaluations=EVALUATIONS)

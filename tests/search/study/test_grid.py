@@ -10,12 +10,13 @@ import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from specs import network_spec
 from valley import valley_spec
 
 from data.tasks.registry import TASKS, get_task
 from models.network import build
 from search.objectives.network.decoding import decode, signature_of
-from search.records import NetworkSpec, State, TrialRecord, Value
+from search.records import State, TrialRecord, Value
 from search.space.defaults import BY_NAME, FAMILIES, default_space
 from search.space.file import change_space, space_entries
 from search.study import grid
@@ -24,18 +25,7 @@ from tune.space import Choice, Domain, Fixed, Float, Int, Space
 
 VALLEY = valley_spec()
 
-TWODIGIT = NetworkSpec(
-    task="twodigit",
-    space={},
-    epochs=1,
-    epoch_images=36_000,
-    validation_pictures=4_000,
-    seed=0,
-    sampler="tpe",
-    pruner="none",
-    references=(),
-    checksums={},
-)
+TWODIGIT = network_spec()
 
 FIXED: dict[str, object] = {
     "optimizer": "adamw",

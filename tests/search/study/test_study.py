@@ -20,6 +20,7 @@ import torch
 from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
+from specs import network_spec
 from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.exc import OperationalError
 from valley import valley_spec
@@ -78,18 +79,7 @@ def prepared(
 
 
 def spec_of(space: Space) -> NetworkSpec:
-    return NetworkSpec(
-        task="twodigit",
-        space=space_entries(space),
-        epochs=2,
-        epoch_images=36_000,
-        validation_pictures=4_000,
-        seed=0,
-        sampler="tpe",
-        pruner="none",
-        references=(),
-        checksums={},
-    )
+    return network_spec(space=space_entries(space), epochs=2)
 
 
 def report(step: int) -> Report:
