@@ -1,0 +1,47 @@
+"""The facts that rooms hand to each other: frozen records, standard library only."""
+
+from __future__ import annotations
+
+from search.records.evaluation import TestEvaluation, TestEvaluationCounts
+from search.records.metric import ACCURACY, DIGITS, Direction, Metric, mean_accuracy
+from search.records.report import CheckedCurve, CurveCheck, HeadScore, Report, Scores
+from search.records.spec import NETWORK, DeclaredSpec, NetworkSpec, SearchSpec, StudySpec
+from search.records.study import Counts, StudyRecord
+from search.records.trial import Confirming, Failure, ForeignTrial, State, Track, TrialRecord
+from search.records.weights import Answers, CheckpointRecord, ExportRecord
+from search.records.worker import Claim, Worker
+from tune.space import Value  # records are made of settings, and others take both from here
+
+__all__ = [
+    "ACCURACY",
+    "DIGITS",
+    "NETWORK",
+    "Answers",
+    "CheckedCurve",
+    "CheckpointRecord",
+    "Claim",
+    "Confirming",
+    "Counts",
+    "CurveCheck",
+    "DeclaredSpec",
+    "Direction",
+    "ExportRecord",
+    "Failure",
+    "ForeignTrial",
+    "HeadScore",
+    "Metric",
+    "NetworkSpec",
+    "Report",
+    "Scores",
+    "SearchSpec",
+    "State",
+    "StudyRecord",
+    "StudySpec",
+    "TestEvaluation",
+    "TestEvaluationCounts",
+    "Track",
+    "TrialRecord",
+    "Value",
+    "Worker",
+    "mean_accuracy",
+]

@@ -1,0 +1,88 @@
+"""What a trial reports, and whether its learning curve can be used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from search.records.metric import ACCURACY, Metric, mean_accuracy
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadScore:
+    """One head on one split."""
+
+    loss: float
+    """cross-entropy in nats per example"""
+    accuracy: float
+    """fraction of examples, 0..1"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scores:
+    """One split at one moment of training."""
+
+    heads: Mapping[str, HeadScore]
+    joint: float
+    """fraction of examples on which every head is right, 0..1"""
+
+    @property
+    def loss(self) -> float:
+        """Mean of the heads' cross-entropies."""
+        return sum(head.loss for head in self.heads.values()) / len(self.heads)
+
+    @property
+    def accuracy(self) -> float:
+        """Mean of the heads' accuracies: the score that the search maximizes."""
+        return mean_accuracy([head.accuracy for head in self.heads.values()])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What a trial reported at one moment: a point of its learning curve."""
+
+    step: int
+    """how much of its budget was spent by then, in the unit of its study: training images, say"""
+    seconds: float
+    """wall time since the trial began to work, evaluation included"""
+    metrics: Mapping[str, float]
+    """by name, as the objective reported them"""
+    metric: Metric = ACCURACY
+    """the one that the search optimizes"""
+
+    @property
+    def score(self) -> float:
+        """How good the trial was: higher is better."""
+        parts = self.parts
+        return parts[""] if "" in parts else mean_accuracy(parts.values())
+
+    @property
+    def parts(self) -> Mapping[str, float]:
+        """What the score is the mean of, by head; of a metric without heads, itself."""
+        return self.metric.parts(self.metrics)
+
+    @property
+    def worst(self) -> float:
+        """The lowest of the parts."""
+        return min(self.parts.values())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CurveCheck:
+    """What is needed to tell whether a learning curve can be used, without reading it."""
+
+    reports: int
+    unsound: int
+    """reports with a number that is missing, not finite or out of its range: of a network any that is
+    known, of other objectives one that the score is made of"""
+    names: Mapping[str, int]
+    """by metric of these, the reports that have it"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckedCurve:
+    """A learning curve, and whether it can be used."""
+
+    reports: tuple[Report, ...]
+    """by step"""
+    check: CurveCheck

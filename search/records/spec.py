@@ -1,0 +1,96 @@
+"""All that decides what a study means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from search.records.metric import ACCURACY, Metric
+
+NETWORK = "network"
+"""The objective that trains networks of tune's on its tasks."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchSpec:
+    """What every study has, whatever its trials do."""
+
+    space: Mapping[str, object]
+    """the search space in the form of a space file (search.space.file)"""
+    seed: int
+    """root of every random number: sampling, initialization, order of examples"""
+    sampler: str
+    pruner: str
+    references: tuple[str, ...] = ()
+    """reference configurations that are the study's first trials"""
+    confirms: str | None = None
+    """name of the study whose leaders this one trains on fresh seeds; None: this one searches"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkSpec(SearchSpec):
+    """All that decides what a study means whose trials train networks of tune's. Two runs share a study only
+    if these agree."""
+
+    task: str
+    """name of the task, a key of data.tasks.registry.TASKS"""
+    epochs: float
+    """budget of one trial in passes over the training examples"""
+    epoch_images: int
+    """training examples in one pass"""
+    validation_pictures: int
+    """different pictures that a validation accuracy is measured on"""
+    checksums: Mapping[str, str]
+    """SHA-256 of each data file that the study was made with"""
+    halvings: int = 4
+    """reports within the first epoch: after 1/2, 1/4, … of it; 4 in studies made before this was said"""
+    widen: float = 1.0
+    """factor of the channels and units of a confirmation's leaders, relative to the search"""
+    compositions: int = 0
+    """times that each validation digit takes each place of an image in the validation set; 0: the fixed set
+    on which searches choose"""
+    precision: str = "auto"
+    """auto: decided once for each kind of processor (Store.precisions); else float32 or bfloat16"""
+    norm_images: int = 0
+    """training images from which averaged weights get their batch-norm statistics before an evaluation
+    within the first quarter epoch; 0, as in studies made before: they have the average of the statistics"""
+
+    @property
+    def objective(self) -> str:
+        """What the trials do, a key of search.objectives.registry."""
+        return NETWORK
+
+    @property
+    def metric(self) -> Metric:
+        """What the search optimizes."""
+        return ACCURACY
+
+    @property
+    def unit(self) -> str:
+        """Of a step."""
+        return "image"
+
+    @property
+    def budget(self) -> int:
+        """Steps of a trial that is worked on to its end."""
+        return round(self.epoch_images * self.epochs)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeclaredSpec(SearchSpec):
+    """All that decides what a study of any other objective means, as that objective declares it."""
+
+    objective: str
+    """what the trials do, a key of search.objectives.registry"""
+    metric: Metric
+    """what the search optimizes"""
+    unit: str
+    """of a step: "epoch", "step" …"""
+    budget: int
+    """steps of a trial that is worked on to its end"""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """what the objective needs to know besides, as JSON"""
+
+
+StudySpec = NetworkSpec | DeclaredSpec
+"""All that decides what a study means."""

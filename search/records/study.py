@@ -1,0 +1,57 @@
+"""A study, and how its trials stand."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+
+from search.records.spec import StudySpec
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyRecord:
+    """A study, as `tune studies` lists it."""
+
+    study_id: int
+    name: str
+    spec: StudySpec
+    target_trials: int
+    """trials that shall be finished (complete or pruned) in all"""
+    created: datetime.datetime
+    """UTC"""
+    exhausted: bool = False
+    """every configuration of its discrete space was tried: no more trials come. A store does not know"""
+
+    def is_finished(self, trials: int) -> bool:
+        """Whether a study with this number of finished trials is finished."""
+        return trials >= self.target_trials or self.exhausted
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counts:
+    """How the trials of one study stand."""
+
+    complete: int = 0
+    pruned: int = 0
+    failed: int = 0
+    running: int = 0
+    waiting: int = 0
+    interrupted: int = 0
+    """of the failed ones, those that a signal stopped; their settings are queued again"""
+    foreign: int = 0
+    """trials of whatever state that another program added to the study; no other number has them"""
+
+    @property
+    def finished(self) -> int:
+        """Trials that count towards the target."""
+        return self.complete + self.pruned
+
+    @property
+    def total(self) -> int:
+        """All trials."""
+        return self.finished + self.failed + self.running + self.waiting + self.foreign
+
+    @property
+    def failed_otherwise(self) -> int:
+        """The failed trials that no signal stopped."""
+        return self.failed - self.interrupted

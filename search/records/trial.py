@@ -1,0 +1,137 @@
+"""A trial: its state, its settings, and how it went."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from search.records.report import Report
+from tune.space import Value
+
+
+class State(StrEnum):
+    """The state of a trial."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    FAILED = "failed"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether a trial in this state counts towards the study's target."""
+        return self in (State.COMPLETE, State.PRUNED)
+
+
+class Failure(StrEnum):
+    """Why a trial failed. A failure is a state with a reason, never a bad score."""
+
+    DIVERGED = "diverged"
+    """the loss became infinite or NaN"""
+    OUT_OF_MEMORY = "out_of_memory"
+    TIMEOUT = "timeout"
+    """it trained for longer than it may, or no report came for too long"""
+    ERROR = "error"
+    """an exception; its traceback is kept"""
+    INTERRUPTED = "interrupted"
+    """a signal stopped the worker; the settings are queued again"""
+    DISK_FULL = "disk_full"
+    """the weights could not be written; the settings are queued again"""
+    WORKER_DIED = "worker_died"
+    """the worker vanished, its lease ran out; the settings are queued again"""
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether a new trial shall try the settings once more: they did not cause the failure."""
+        return self in (Failure.INTERRUPTED, Failure.DISK_FULL, Failure.WORKER_DIED)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Confirming:
+    """What a trial of a confirmation is for."""
+
+    candidate: int
+    """number, in the study that was searched, of the trial whose settings it has"""
+    seed: int
+    """index of the seed, from 0; all candidates are trained on the same seeds"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialRecord:
+    """A trial, as `tune trials` lists it."""
+
+    trial_id: int
+    """the storage's key; unique over all studies"""
+    number: int
+    """counts from 0 within its study"""
+    state: State
+    score: float | None
+    """best value so far of the metric that the search optimizes, as a score: higher is better; None before
+    the first report"""
+    params: Mapping[str, Value]
+    """the settings that were searched"""
+    pinned: Mapping[str, Value] = field(default_factory=dict)
+    """settings outside the search space, which only reference configurations have"""
+    fixed: Mapping[str, Value] = field(default_factory=dict)
+    """settings that the study does not search"""
+    reference: str | None = None
+    """name of the reference configuration that this trial is, else None"""
+    retry_of: int | None = None
+    """number of the failed trial whose settings this one repeats, else None"""
+    confirming: Confirming | None = None
+    """None outside of confirmations"""
+    parameters: int | None = None
+    """trainable numbers of the network; None before it is built"""
+    failure: Failure | None = None
+    failure_detail: str | None = None
+    steps: Mapping[int, float] = field(default_factory=dict)
+    """best score so far, as the pruner saw it, by step"""
+    started: datetime.datetime | None = None
+    """UTC"""
+    finished: datetime.datetime | None = None
+    """UTC"""
+
+    @property
+    def step(self) -> int:
+        """At the last report; 0 before the first."""
+        return max(self.steps, default=0)
+
+    @property
+    def settings(self) -> dict[str, Value]:
+        """Every setting that decides the trial."""
+        return {**self.fixed, **self.params, **self.pinned}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ForeignTrial:
+    """A trial that another program added to a study of tune's. It is listed, and counts nowhere."""
+
+    number: int
+    state: State
+    value: float | None
+    """None where it has none, or one that is no finite number"""
+    params: Mapping[str, Value]
+    """as far as they can be read"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Track:
+    """How a trial went: when, how far, with which end. Its settings are left out."""
+
+    trial_id: int
+    number: int
+    state: State
+    score: float | None
+    """as in TrialRecord"""
+    reference: str | None
+    retry_of: int | None
+    failure: Failure | None
+    started: datetime.datetime | None
+    """UTC"""
+    finished: datetime.datetime | None
+    """UTC"""
+    reports: tuple[Report, ...]
+    """by step; empty before the first report"""
