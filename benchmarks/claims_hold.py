@@ -299,7 +299,7 @@ def report_says(made: Made, condition: Condition) -> tuple[set[str], set[str]]:
                 (false if wrong else found).add(WHICH)
     grown = training(
         courses(made.trials, made.curves),
-        pictures=IMAGES,
+        images=IMAGES,
         among=chosen_among(made.trials, made.curves),
     )
     gained = condition.strong or condition.broken == "late"

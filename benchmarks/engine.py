@@ -80,7 +80,7 @@ Contender = Callable[[int], object]
 
 
 class Synthetic:
-    """Random pictures in memory, in a new order every pass."""
+    """Random images in memory, in a new order every pass."""
 
     examples = 6_400
 
@@ -142,7 +142,7 @@ class Plain(nn.Module):
     def __init__(self, config: ModelConfig, signature: Signature) -> None:
         super().__init__()
         self.numbers = signature.numbers
-        self.picture, act = nn.Sequential(), config.activation
+        self.backbone, act = nn.Sequential(), config.activation
         self.number: nn.Module = nn.Identity()
         extra, hidden_act = signature.numbers, True
         if isinstance(config, ConvConfig):
@@ -151,15 +151,15 @@ class Plain(nn.Module):
             for (incoming, channels), convolutions in zip(changes, config.block_convolutions, strict=True):
                 padding = config.kernel // 2 if config.padding == "same" else 0
                 for before in [incoming, *[channels] * (convolutions - 1)]:
-                    self.picture.append(nn.Conv2d(before, channels, config.kernel, padding=padding))
-                    self.picture.extend([nn.BatchNorm2d(channels)] if config.batch_norm else [])
-                    self.picture.append(activation(act))
-                self.picture.append(nn.MaxPool2d(2))
+                    self.backbone.append(nn.Conv2d(before, channels, config.kernel, padding=padding))
+                    self.backbone.extend([nn.BatchNorm2d(channels)] if config.batch_norm else [])
+                    self.backbone.append(activation(act))
+                self.backbone.append(nn.MaxPool2d(2))
             if extra and config.number_width:
                 self.number = nn.Sequential(nn.Linear(extra, config.number_width), activation(act))
                 extra = config.number_width
-        self.picture.append(nn.Flatten())
-        incoming = self.picture(torch.zeros(1, *signature.image)).shape[1] + extra
+        self.backbone.append(nn.Flatten())
+        incoming = self.backbone(torch.zeros(1, *signature.image)).shape[1] + extra
         self.hidden = nn.Sequential()
         for width in config.widths:
             self.hidden.append(nn.Linear(incoming, width))
@@ -169,7 +169,7 @@ class Plain(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(incoming, classes) for classes in signature.classes)
 
     def forward(self, image: Tensor, number: Tensor) -> list[Tensor]:
-        x = self.picture(image)
+        x = self.backbone(image)
         if self.numbers:
             x = torch.cat([x, self.number(functional.one_hot(number, self.numbers).float())], dim=1)
         x = self.hidden(x)
@@ -207,7 +207,7 @@ def usual(reference: Reference, signature: Signature) -> Contender:
 
 
 def training_flop(network: Network) -> float:
-    """Floating-point operations of one picture, forward and backward, matmuls and convolutions only."""
+    """Floating-point operations of one image, forward and backward, matmuls and convolutions only."""
     batch = 64
     image = torch.rand(batch, *network.signature.image)
     number = torch.zeros(batch, dtype=torch.int64) if network.signature.numbers else None
@@ -247,7 +247,7 @@ class Measured:
     precision: Precision
     """Of ours."""
     gflop: float
-    """Of one picture, forward and backward."""
+    """Of one image, forward and backward."""
 
     def row(self, name: str, peak: float) -> str:
         """The table's line; peak in FLOP/s."""

@@ -3,7 +3,7 @@
 benchmarks/versus_plain.py races it against `tune run`. The shape is that of pytorch_simple.py in
 optuna/optuna-examples: a DataLoader over single examples, an nn.Module made of what the trial suggests, TPE,
 the median pruner, a report on the whole of validation after each of ten epochs, study.optimize with torch's
-default threads. Pictures, splits, search space and the published networks that open the study are tune's own,
+default threads. Images, splits, search space and the published networks that open the study are tune's own,
 so that they cannot drift apart; the use of a trial's settings is written here:
 
 - Pairs that are the same every epoch and never move are composed and normalized once. Others are composed
@@ -144,7 +144,7 @@ def define_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.O
 
 
 Example = tuple[Tensor, ...]
-"""A picture float32 (1, 42, 28) and both digits int64 (2,); in a batch, N of each."""
+"""An image float32 (1, 42, 28) and both digits int64 (2,); in a batch, N of each."""
 
 
 def normalized(images: Tensor) -> Tensor:
@@ -185,7 +185,7 @@ class Composed(Dataset[Example]):
         return self.digits[digit, top : top + 28, left : left + 28]
 
 
-class Pictures:
+class Images:
     """What is trained and judged on, made once for all trials."""
 
     def __init__(self, mnist: Mnist) -> None:
@@ -222,7 +222,7 @@ class Objective:
     def __init__(self, *, clock: Clock, epochs: int, seconds: float, events: TextIO | None) -> None:
         self.clock, self.epochs, self.seconds, self.events = clock, epochs, seconds, events
         mnist = load()
-        self.pictures = Pictures(mnist)
+        self.images = Images(mnist)
         with clock.standing_still():
             others = TASK.validation(mnist, compositions=TASK.compositions)
             self.other_pairs = ready_made(next(others.batches(others.examples)))
@@ -234,7 +234,7 @@ class Objective:
         training, smoothing = spec.training, spec.training.label_smoothing
         model = TwoHeads(spec.model)
         optimizer = define_optimizer(training.optimizer, model)
-        examples = self.pictures.training(spec.augmentation)
+        examples = self.images.training(spec.augmentation)
         loader = DataLoader(examples, batch_size=training.batch_size, shuffle=True)
         multiplier, steps = SCHEDULES[training.schedule], self.epochs * len(loader)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: multiplier(step / steps))
@@ -262,7 +262,7 @@ class Objective:
 
     def judge(self, trial: int, epoch: int, model: nn.Module) -> float:
         """Mean of the heads' accuracies on validation."""
-        on_validation = accuracies(model, self.pictures.validation)
+        on_validation = accuracies(model, self.images.validation)
         line: dict[str, object] = {"t": self.clock.seconds, "trial": trial, "epoch": epoch}
         line |= zip(HEADS, on_validation, strict=True)
         mean, worse_head = sum(on_validation) / len(HEADS), min(on_validation)

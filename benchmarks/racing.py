@@ -26,7 +26,7 @@ SEED_SPREAD = 0.001
 """Standard deviation of one candidate's accuracy over seeds, as a fraction. What is lost grows with it."""
 
 STEP = 1 / 8000
-"""Accuracies are multiples of this: two heads on 4,000 pictures."""
+"""Accuracies are multiples of this: two heads on 4,000 images."""
 
 Rule = Callable[[Sequence[Sequence[float]], int], list[int]]
 """From the accuracies of those in the race (by seed) and the place of the leader to the places to drop."""

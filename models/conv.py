@@ -147,7 +147,7 @@ def parts(config: ConvConfig, image: tuple[int, int, int]) -> Parts:
         for (i, o), n in zip(changes, config.block_convolutions, strict=True)
     )
     return Parts(
-        picture=nn.Sequential(*blocks, Flatten()),
+        backbone=nn.Sequential(*blocks, Flatten()),
         features=channels * height * width,
         widths=config.widths,
         activation=config.activation if config.hidden_activation else None,

@@ -124,21 +124,21 @@ class ConcatLinear(nn.Linear):
         """x (N, features), number (N,) or (N, K) -> (N, out), or (N*K, out) with row n*K+k: number k of n."""
         if number is None:
             raise ValueError("this network takes an image and a number, got no number")
-        picture = functional.linear(x, self.weight[:, : self.split], self.bias)
+        from_image = functional.linear(x, self.weight[:, : self.split], self.bias)
         rows, onto = self.table(), self.weight[:, self.split :]
         rows = onto.t() if rows is None else functional.linear(rows, onto)
         added = functional.embedding(number, rows)
-        return picture + added if number.dim() == 1 else (picture.unsqueeze(1) + added).flatten(0, 1)
+        return from_image + added if number.dim() == 1 else (from_image.unsqueeze(1) + added).flatten(0, 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parts:
     """What a family contributes to a network: how it sees the image, and the linear layers after that."""
 
-    picture: nn.Sequential
-    """The backbone, by its name in every state dict: normalized image (N, C, H, W) -> (N, features)."""
+    backbone: nn.Sequential
+    """Normalized image (N, C, H, W) -> (N, features)."""
     features: int
-    """How many features `picture` gives."""
+    """Number of features that the backbone gives."""
     widths: tuple[int, ...]
     """Of the hidden linear layers between features and heads; may be empty."""
     activation: Activation | None

@@ -11,7 +11,7 @@ from models.widths import ACTIVATIONS, Activation, tapered
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MLPConfig:
-    """Flattened picture (and one-hot number) -> `depth` hidden layers -> heads. Raises InvalidConfig."""
+    """Flattened image (and one-hot number) -> `depth` hidden layers -> heads. Raises InvalidConfig."""
 
     depth: int = 1
     """Hidden layers, at least 1."""
@@ -41,7 +41,7 @@ def parts(config: MLPConfig, image: tuple[int, int, int]) -> Parts:
     """The parts for images of that (channels, height, width)."""
     channels, height, width = image
     return Parts(
-        picture=nn.Sequential(nn.Flatten()),
+        backbone=nn.Sequential(nn.Flatten()),
         features=channels * height * width,
         widths=config.widths,
         activation=config.activation,

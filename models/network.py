@@ -23,7 +23,7 @@ class Signature:
     """What goes in and what comes out. Raises InvalidConfig."""
 
     image: tuple[int, int, int]
-    """Channels, height and width of a picture."""
+    """Channels, height and width of an image."""
     numbers: int = 0
     """How many numbers the second input tells apart (0..numbers-1); 0: there is no second input."""
     heads: tuple[tuple[str, int], ...]
@@ -81,7 +81,7 @@ class Network(nn.Module):
         self.config = config
         self.signature = signature
         self.normalize = Normalize(signature.mean, signature.deviation)
-        self.picture = made.picture  # the backbone; every state dict has it under this name
+        self.picture = made.backbone  # under the name that it has in every state dict
         widths = (*made.widths, sum(signature.classes))
         if signature.numbers:
             table = NumberTable(signature.numbers, made.number_width, made.number_activation)

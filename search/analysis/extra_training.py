@@ -129,16 +129,16 @@ def chosen_among(trials: Sequence[TrialRecord], curves: Curves) -> int | None:
     )
 
 
-def training(found: Sequence[Course], *, pictures: int, among: int | None) -> Training:
+def training(found: Sequence[Course], *, images: int, among: int | None) -> Training:
     """What extra training brought.
 
-    pictures: different images that a validation accuracy is measured on. among: see `chosen_among`.
+    images: different images that a validation accuracy is measured on. among: see `chosen_among`.
     """
     collapsed = [course for course in found if course.last < course.best / 2]
     halved = [course for course in found if course.half is not None and course not in collapsed]
     gains = [course.gain for course in halved if course.gain is not None]
     singly = [
-        proportions_differ(course.half, course.last, pictures) for course in halved if course.half is not None
+        proportions_differ(course.half, course.last, images) for course in halved if course.half is not None
     ]
     untested = [1.0] * max(0, (among or 0) - len(singly))  # the pruned ones: any of them could be here
     clear = [

@@ -59,7 +59,7 @@ def work_out(
         effects=found,
         training=training(
             ended,
-            pictures=spec.validation_pictures if isinstance(spec, NetworkSpec) else 0,
+            images=spec.validation_pictures if isinstance(spec, NetworkSpec) else 0,
             among=chosen_among(trials, curves) if networks else None,
         ),
         schedules=Counter(str(course.trial.settings.get("schedule", "constant")) for course in ended),

@@ -40,7 +40,7 @@ class Mistake:
     """One example that was not understood."""
 
     png: bytes
-    """the picture, as the network saw it but ink on paper"""
+    """the image, as the network saw it but ink on paper"""
     truth: str
     """the answer, in the task's words"""
     said: str

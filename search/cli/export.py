@@ -64,7 +64,7 @@ def export(
             heads = ", ".join(f"{head} {percent(score.accuracy)}" for head, score in scores.heads.items())
             typer.echo(f"  {name:<18} {percent(scores.accuracy)} on validation ({heads})")
     folder = quote(str(done.folder))
-    typer.echo(f"\nNext: tune demo {folder}   tune predict {folder} picture.png", err=True)
+    typer.echo(f"\nNext: tune demo {folder}   tune predict {folder} image.png", err=True)
 
 
 def _export(done: Exported) -> dict[str, object]:

@@ -39,7 +39,7 @@ class NetworkSpec(SearchSpec):
     epoch_images: int
     """training examples in one pass"""
     validation_pictures: int
-    """different pictures that a validation accuracy is measured on"""
+    """different images that a validation accuracy is measured on"""
     checksums: Mapping[str, str]
     """SHA-256 of each data file that the study was made with"""
     halvings: int = 4

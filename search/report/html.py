@@ -102,13 +102,13 @@ def fold(summary: str, *parts: str) -> Html:
     return _element("details", _element("summary", summary), *parts)
 
 
-def picture(png: bytes, *, described: str) -> Html:
+def image(png: bytes, *, described: str) -> Html:
     """A PNG inside the page. `described`: what it shows, for those who cannot see it."""
     data = base64.b64encode(png).decode()
     return Html(f'<img src="data:image/png;base64,{data}" alt="{html.escape(described)}">')
 
 
-def gallery(pictures: Iterable[tuple[Html, str]]) -> Html:
-    """Small pictures side by side, each with a caption; line breaks in a caption are kept."""
-    cells = (_element("figure", image, _element("figcaption", caption)) for image, caption in pictures)
+def gallery(images: Iterable[tuple[Html, str]]) -> Html:
+    """Small images side by side, each with a caption; line breaks in a caption are kept."""
+    cells = (_element("figure", image, _element("figcaption", caption)) for image, caption in images)
     return _element("div", *cells, class_="gallery")

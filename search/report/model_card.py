@@ -154,7 +154,7 @@ def _use(facts: CardFacts) -> list[str]:
         "    print(head.name, logits.argmax(axis=1))",
         "```",
         "",
-        "Or `tune predict . picture.png` and `tune demo .`, which need no torch either.",
+        "Or `tune predict . image.png` and `tune demo .`, which need no torch either.",
         "",
         *table(("", "name", "shape", "meaning"), rows),
         "",
@@ -190,8 +190,8 @@ def _accuracy(facts: CardFacts) -> list[str]:
         *table(
             ("split", "images", *names),
             [
-                (split, f"{pictures:,}", *_intervals(fractions, pictures, names, intervals))
-                for split, pictures, fractions, intervals in rows
+                (split, f"{images:,}", *_intervals(fractions, images, names, intervals))
+                for split, images, fractions, intervals in rows
             ],
             numbers=range(1, 2 + len(names)),
         ),

@@ -195,7 +195,7 @@ def _wrong_device(options: WorkerOptions) -> Iterator[UsageError | ConfigError]:
 
 def _read_fitting(file: Path, families: tuple[str, ...], task: str | None) -> None:
     """Raises ConfigError for a space with mistakes, and where some of its blocks leave too little of a
-    picture: trial after trial would fail, and five in a row end a run."""
+    image: trial after trial would fail, and five in a row end a run."""
     domains = read_space(file, families).domains
     if "blocks" not in domains or task is None or task not in task_names():
         return

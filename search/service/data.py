@@ -83,7 +83,7 @@ def draw_examples(
     except (UnknownName, UnusableEntry) as error:
         raise UsageError(f"--task {task}: {error}.") from error
     if out.suffix.lower() != ".png":
-        raise UsageError(f"--out {out}: pictures are written as PNG; name it {out.with_suffix('.png')}.")
+        raise UsageError(f"--out {out}: images are written as PNG; name it {out.with_suffix('.png')}.")
     may_write(out, force=force)
     idle = [flag for flag, given in (("shift", shift), ("affine", affine), ("seed", seed)) if given]
     if split == "validation" and idle:

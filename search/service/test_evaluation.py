@@ -113,13 +113,13 @@ def _evaluation(
     except (OSError, WeightsDamaged) as error:
         return ConfigError(f"The test set was not evaluated: {error}.")
     dataset = load_data(task_named(task).source)
-    scores, pictures, answers = evaluate_on_test(task, content, checkpoint.sha256, dataset)
+    scores, images, answers = evaluate_on_test(task, content, checkpoint.sha256, dataset)
     evaluation = TestEvaluation(
         study_id=found.confirming.study_id,
         trial_id=run.trial_id,
         moment=datetime.datetime.now(datetime.UTC),
         reason=reason,
-        pictures=pictures,
+        pictures=images,
         heads={name: head.accuracy for name, head in scores.heads.items()},
         joint=scores.joint,
     )
@@ -129,7 +129,7 @@ def _evaluation(
 def evaluate_on_test(
     task: str, content: bytes, sha256: str, dataset: OpenDataset
 ) -> tuple[Scores, int, Answers]:
-    """(scores, pictures, answers) of a checkpoint's network on the task's test set, in float32 on the CPU.
+    """(scores, images, answers) of a checkpoint's network on the task's test set, in float32 on the CPU.
 
     Answers: which are right. Images, not examples: ten sums of one image are not ten independent
     observations. Float32, because that is how weights are exported, whatever precision they were trained

@@ -254,7 +254,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter(
         name="padding",
-        meaning="same keeps the picture's size, valid shrinks it by kernel - 1",
+        meaning="same keeps the image's size, valid shrinks it by kernel - 1",
         legal=Choice(options=("same", "valid")),
         default=Fixed(value="same"),
         when=_of_family("conv"),

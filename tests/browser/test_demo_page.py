@@ -64,7 +64,7 @@ def bars(browser: Any, chart: int) -> list[float]:
 
 
 def expected(browser: Any, server: Any, number: int | None) -> list[Answer]:
-    """What the model says of the picture that the page shows as the network's."""
+    """What the model says of the image that the page shows as the network's."""
     export = server.model.export
     script = (
         "const seen = document.getElementById('seen');"

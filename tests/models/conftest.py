@@ -20,7 +20,7 @@ def _one_thread() -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Toy:
-    """Pictures of noise with one bright bar: its row is the first head, and row + number the second."""
+    """Images of noise with one bright bar: its row is the first head, and row + number the second."""
 
     signature: Signature
     examples: int = 256
@@ -38,7 +38,7 @@ class Toy:
 
 
 class ToyTraining(Toy):
-    """The same pictures over and over, in order."""
+    """The same images over and over, in order."""
 
     def batches(self, batch_size: int, *, start: int = 0) -> Iterator[Batch]:
         image, number, targets = self.everything()
@@ -49,7 +49,7 @@ class ToyTraining(Toy):
 
 
 class ToyEvaluation(Toy):
-    """Each picture once; with a number input: each picture with all numbers."""
+    """Each image once; with a number input: each image with all numbers."""
 
     def batches(self, batch_size: int, *, limit: int | None = None) -> Iterator[Batch]:
         image, number, targets = self.everything()
@@ -65,14 +65,14 @@ class ToyEvaluation(Toy):
 
 
 @pytest.fixture
-def pictures() -> Signature:
-    """Pictures alone, two heads of one size."""
+def image_only() -> Signature:
+    """Images alone, two heads of one size."""
     return Signature(image=(1, 20, 12), heads=(("row", 4), ("again", 4)))
 
 
 @pytest.fixture
 def numbered() -> Signature:
-    """A picture and a number, two heads of different sizes."""
+    """An image and a number, two heads of different sizes."""
     return Signature(image=(1, 16, 16), numbers=3, heads=(("row", 4), ("sum", 6)))
 
 

@@ -11,8 +11,8 @@ from models.training import Training, TrainingConfig, evaluate
 
 
 @pytest.fixture
-def network(pictures: Signature) -> Network:
-    return build(ConvConfig(channels=4, hidden=16, batch_norm=True), pictures, seed=0)
+def network(image_only: Signature) -> Network:
+    return build(ConvConfig(channels=4, hidden=16, batch_norm=True), image_only, seed=0)
 
 
 def weights_over(network: Network, share: float, values: list[float]) -> float:

@@ -50,9 +50,9 @@ class Unable:
 
 
 @pytest.fixture(params=MODELS)
-def training(request, training_on, evaluation_on, pictures, numbered):  # type: ignore[no-untyped-def]
+def training(request, training_on, evaluation_on, image_only, numbered):  # type: ignore[no-untyped-def]
     """training(config, graph) -> a training of each model."""
-    signature: Signature = pictures if request.param == "mlp" else numbered
+    signature: Signature = image_only if request.param == "mlp" else numbered
 
     def make(config: TrainingConfig, graph: Callable[[], object] | None = None) -> Training:
         return Training(

@@ -52,20 +52,20 @@ def test_same_content_same_bytes(tmp_path: Path, tiny: Network) -> None:
 
 
 def test_a_training_goes_through_a_file(
-    tmp_path: Path, training_on, evaluation_on, pictures: Signature
+    tmp_path: Path, training_on, evaluation_on, image_only: Signature
 ) -> None:  # type: ignore[no-untyped-def]
     config = TrainingConfig(batch_size=16, images=640, optimizer=OptimizerConfig(name="adamw"))
     model = ConvConfig(channels=4, hidden=8, batch_norm=True, dropout=0.2)
 
     def training(seed: int) -> Training:
-        data, held_out = training_on(signature=pictures), evaluation_on(signature=pictures)
-        return Training(build(model, pictures, seed=seed), data, held_out, config, seed=seed)
+        data, held_out = training_on(signature=image_only), evaluation_on(signature=image_only)
+        return Training(build(model, image_only, seed=seed), data, held_out, config, seed=seed)
 
     whole, half, resumed = training(1), training(1), training(2)
     expected = [report.validation for report in whole.reports([320, 640])]
     next(half.reports([320, 640]))
     path = tmp_path / "last.safetensors"
-    save_checkpoint(path, config=model, signature=pictures, tensors=half.state_dict())
+    save_checkpoint(path, config=model, signature=image_only, tensors=half.state_dict())
     resumed.load_state_dict(load_checkpoint(path).tensors)
     assert [report.validation for report in resumed.reports([320, 640])] == expected[1:]
 

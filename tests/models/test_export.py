@@ -17,7 +17,7 @@ from models.quantize import INT8, quantize
 
 ROOT = Path(__file__).resolve().parents[2]
 
-PICTURES = Signature(image=(1, 20, 12), heads=(("row", 4), ("again", 4)))
+IMAGE_ONLY = Signature(image=(1, 20, 12), heads=(("row", 4), ("again", 4)))
 NUMBERED = Signature(image=(1, 16, 16), numbers=3, heads=(("row", 4), ("sum", 6)))
 
 CASES: dict[str, tuple[ModelConfig, Signature]] = {
@@ -27,7 +27,7 @@ CASES: dict[str, tuple[ModelConfig, Signature]] = {
         ),
         NUMBERED,
     ),
-    "as plain as can be": (MLPConfig(width=8), PICTURES),
+    "as plain as can be": (MLPConfig(width=8), IMAGE_ONLY),
 }
 
 
@@ -98,7 +98,7 @@ def test_everybody_in_the_group_may_read_all_files(
 class TestCompare:
     @pytest.fixture
     def network(self) -> Network:
-        return build(MLPConfig(width=8), PICTURES, seed=1).eval()
+        return build(MLPConfig(width=8), IMAGE_ONLY, seed=1).eval()
 
     def test_the_network_itself_is_exact(self, network: Network) -> None:
         assert compare(network, network, "x") < 1e-5
@@ -136,9 +136,9 @@ def test_examples_have_ink_like_digits_and_every_number() -> None:
 
 
 def test_int8_is_smaller_and_nearly_the_same(tmp_path: Path) -> None:
-    network = build(MLPConfig(width=256), PICTURES, seed=1).eval()
-    export.write_onnx(export.program_of(network), PICTURES, tmp_path / export.ONNX)
-    batch = examples(PICTURES, 200)
+    network = build(MLPConfig(width=256), IMAGE_ONLY, seed=1).eval()
+    export.write_onnx(export.program_of(network), IMAGE_ONLY, tmp_path / export.ONNX)
+    batch = examples(IMAGE_ONLY, 200)
     quantize(tmp_path / export.ONNX, tmp_path / INT8, image=batch.image, number=None)
     assert (tmp_path / INT8).stat().st_size < 0.4 * (tmp_path / export.ONNX).stat().st_size
     exact = network(batch.image)["row"].detach()

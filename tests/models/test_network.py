@@ -126,13 +126,13 @@ def test_exports_with_any_batch_size(config: ModelConfig) -> None:
 def by_hand(config: ConvConfig, signature: Signature) -> nn.ModuleDict:
     """A conv network without any of the shortcuts: one-hot, concatenation, a linear layer for each head."""
     size = torch.zeros(1, *signature.image)
-    picture = nn.Sequential()
+    backbone = nn.Sequential()
     for channels in config.block_channels:
         padding = config.kernel // 2 if config.padding == "same" else 0
-        picture.append(nn.Conv2d(size.shape[1], channels, config.kernel, padding=padding))
-        picture.append(activation(config.activation))
-        picture.append(nn.MaxPool2d(2))
-        size = picture(torch.zeros(1, *signature.image))
+        backbone.append(nn.Conv2d(size.shape[1], channels, config.kernel, padding=padding))
+        backbone.append(activation(config.activation))
+        backbone.append(nn.MaxPool2d(2))
+        size = backbone(torch.zeros(1, *signature.image))
     number = nn.Sequential(nn.Linear(signature.numbers, config.number_width), activation(config.activation))
     hidden = nn.Sequential()
     incoming = size[0].numel() + config.number_width
@@ -140,7 +140,7 @@ def by_hand(config: ConvConfig, signature: Signature) -> nn.ModuleDict:
         hidden.extend([nn.Linear(incoming, width), activation(config.activation)])
         incoming = width
     heads = nn.ModuleList(nn.Linear(incoming, classes) for classes in signature.classes)
-    return nn.ModuleDict({"picture": picture, "number": number, "hidden": hidden, "heads": heads})
+    return nn.ModuleDict({"picture": backbone, "number": number, "hidden": hidden, "heads": heads})
 
 
 def test_mean_and_deviation_are_those_of_the_signature() -> None:
@@ -248,7 +248,7 @@ def test_course_conv_has_nothing_between_its_linear_and_the_heads_but_dropout() 
         (ConvConfig(blocks=5, padding="same"), (1, 28, 28)),
         (ConvConfig(blocks=3, kernel=5), (1, 42, 28)),
     ],
-    ids=["fourth block", "kernel above picture", "halved away", "the narrow side"],
+    ids=["fourth block", "kernel above image", "halved away", "the narrow side"],
 )
 def test_image_too_small_says_where(config: ConvConfig, image: tuple[int, int, int]) -> None:
     with pytest.raises(ImageTooSmall, match=f"blocks={config.blocks}.*below 1 pixel in block"):
@@ -266,7 +266,7 @@ def test_image_too_small_says_where(config: ConvConfig, image: tuple[int, int, i
         (ConvConfig(blocks=3, padding="same", batch_norm=True), 1, False),
         (ConvConfig(blocks=4, padding="same"), 1, False),
     ],
-    ids=["14, 7, 3, 1", "13, 5, 1", "8, 1", "11, 1", "two pictures", "three pixels", "no norm"],
+    ids=["14, 7, 3, 1", "13, 5, 1", "8, 1", "11, 1", "two images", "three pixels", "no norm"],
 )
 def test_one_value_to_normalize_is_refused_as_by_torch(
     config: ConvConfig, batch_size: int, refused: bool

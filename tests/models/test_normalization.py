@@ -33,14 +33,14 @@ MILESTONES = [400, 800, 1000, 1600]
 
 
 @pytest.fixture
-def trained(training_on, evaluation_on, pictures):  # type: ignore[no-untyped-def]
+def trained(training_on, evaluation_on, image_only):  # type: ignore[no-untyped-def]
     """A training of that model on toy data."""
 
     def make(config: TrainingConfig, model: ModelConfig = CONV, **more: object) -> Training:
         return Training(
-            build(model, pictures, seed=5),
-            training_on(signature=pictures, examples=EXAMPLES),
-            evaluation_on(signature=pictures, seed=1, examples=200),
+            build(model, image_only, seed=5),
+            training_on(signature=image_only, examples=EXAMPLES),
+            evaluation_on(signature=image_only, seed=1, examples=200),
             config,
             seed=5,
             **more,  # type: ignore[arg-type]
@@ -49,8 +49,8 @@ def trained(training_on, evaluation_on, pictures):  # type: ignore[no-untyped-de
     return make
 
 
-def images_of(training_on, pictures: Signature, *, start: int, batches: int) -> list[Tensor]:  # type: ignore[no-untyped-def]
-    stream = training_on(signature=pictures, examples=EXAMPLES).batches(NORM_BATCH, start=start)
+def images_of(training_on, image_only: Signature, *, start: int, batches: int) -> list[Tensor]:  # type: ignore[no-untyped-def]
+    stream = training_on(signature=image_only, examples=EXAMPLES).batches(NORM_BATCH, start=start)
     return [image for image, _, _ in itertools.islice(stream, batches)]
 
 
@@ -90,10 +90,10 @@ class TestStatistics:
     def test_are_those_of_the_images_by_their_definition(
         self,
         training_on,
-        pictures: Signature,  # type: ignore[no-untyped-def]
+        image_only: Signature,  # type: ignore[no-untyped-def]
     ) -> None:
-        images = images_of(training_on, pictures, start=32, batches=3)
-        network = build(CONV, pictures, seed=1)
+        images = images_of(training_on, image_only, start=32, batches=3)
+        network = build(CONV, image_only, seed=1)
         for norm in norms_of(network):  # as a training leaves them: none is 0 and 1
             norm.weight.uniform_(0.5, 2)
             norm.bias.uniform_(-1, 1)
@@ -105,11 +105,11 @@ class TestStatistics:
     def test_leave_the_network_and_the_random_numbers_alone(
         self,
         training_on,
-        pictures: Signature,  # type: ignore[no-untyped-def]
+        image_only: Signature,  # type: ignore[no-untyped-def]
     ) -> None:
         """Dropout on the features lies on the way, and draws nothing."""
-        network = build(dataclasses.replace(CONV, hidden_layers=0), pictures, seed=1).train()
-        images, before = images_of(training_on, pictures, start=0, batches=1), bits(network)
+        network = build(dataclasses.replace(CONV, hidden_layers=0), image_only, seed=1).train()
+        images, before = images_of(training_on, image_only, start=0, batches=1), bits(network)
         state = torch.get_rng_state()
         other = with_statistics_of(images, network)
         assert torch.equal(torch.get_rng_state(), state)
@@ -127,11 +127,11 @@ class TestTraining:
         self,
         trained,
         training_on,
-        pictures: Signature,  # type: ignore[no-untyped-def]
+        image_only: Signature,  # type: ignore[no-untyped-def]
     ) -> None:
         training = trained(OWN)
         report = next(training.reports(MILESTONES))
-        images = images_of(training_on, pictures, start=416 - 2 * NORM_BATCH, batches=2)
+        images = images_of(training_on, image_only, start=416 - 2 * NORM_BATCH, batches=2)
         assert training.images == 416
         assert report.validation == evaluate(training.eval_model, training.validation)
         assert training.average is not None
@@ -253,7 +253,7 @@ class TestTraining:
         assert own.loss < averaged.loss
 
 
-def test_only_batch_norm_has_statistics(pictures: Signature) -> None:
-    assert has_batch_norm(build(CONV, pictures, seed=0))
-    assert not has_batch_norm(build(dataclasses.replace(CONV, batch_norm=False), pictures, seed=0))
-    assert not has_batch_norm(build(MLP, pictures, seed=0))
+def test_only_batch_norm_has_statistics(image_only: Signature) -> None:
+    assert has_batch_norm(build(CONV, image_only, seed=0))
+    assert not has_batch_norm(build(dataclasses.replace(CONV, batch_norm=False), image_only, seed=0))
+    assert not has_batch_norm(build(MLP, image_only, seed=0))

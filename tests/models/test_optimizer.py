@@ -43,7 +43,7 @@ def torchs(
 
 
 def steps(net: nn.Module, optimizer: Optimizer | torch.optim.Optimizer, count: int) -> None:
-    """Of different sizes, along the gradients of always the same pictures."""
+    """Of different sizes, along the gradients of always the same images."""
     draw = torch.Generator().manual_seed(1)
     for step in range(count):
         if isinstance(optimizer, Optimizer):

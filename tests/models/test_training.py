@@ -45,7 +45,7 @@ TRAININGS = {
 }
 
 
-@pytest.fixture(params=["pictures", "numbered"])
+@pytest.fixture(params=["image_only", "numbered"])
 def signature(request: pytest.FixtureRequest) -> Signature:
     found = request.getfixturevalue(request.param)
     assert isinstance(found, Signature)
@@ -74,7 +74,7 @@ def timeless(reports: Sequence[Report]) -> list[Report]:
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_learns(trained, model: ModelConfig, signature: Signature) -> None:  # type: ignore[no-untyped-def]
-    """Far beyond chance, 0.25 for a row and at most 0.25 for a sum, on pictures that it never saw."""
+    """Far beyond chance, 0.25 for a row and at most 0.25 for a sum, on images that it never saw."""
     (last,) = trained(model, signature, dataclasses.replace(BASE, images=6400)).reports([6400])
     assert last.validation.heads["row"].accuracy > 0.95
     assert last.validation.joint > 0.6
@@ -83,7 +83,7 @@ def test_learns(trained, model: ModelConfig, signature: Signature) -> None:  # t
 @pytest.mark.parametrize("config", TRAININGS.values(), ids=TRAININGS)
 @pytest.mark.parametrize(
     ("model", "signature"),
-    [(MODELS["mlp with dropout"], "pictures"), (MODELS["conv with norm and dropout"], "numbered")],
+    [(MODELS["mlp with dropout"], "image_only"), (MODELS["conv with norm and dropout"], "numbered")],
     indirect=["signature"],
     ids=["mlp", "conv with a number"],
 )
@@ -118,7 +118,7 @@ class TestRepeats:
 
 
 def test_time_that_was_spent_before_a_stop_counts(  # type: ignore[no-untyped-def]
-    trained, pictures: Signature, monkeypatch: pytest.MonkeyPatch
+    trained, image_only: Signature, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the stop came between two reports. A batch takes ten seconds here, a validation one."""
     now = 0.0
@@ -143,12 +143,12 @@ def test_time_that_was_spent_before_a_stop_counts(  # type: ignore[no-untyped-de
             raise KeyboardInterrupt
         return slow_step(*_arguments)
 
-    stopped = trained(MODELS["mlp with dropout"], pictures, BASE)
+    stopped = trained(MODELS["mlp with dropout"], image_only, BASE)
     with monkeypatch.context() as patch:
         patch.setattr(Training, "_step", stops_at_the_sixth)
         with pytest.raises(KeyboardInterrupt):
             next(stopped.reports([320]))
-    resumed = trained(MODELS["mlp with dropout"], pictures, BASE)
+    resumed = trained(MODELS["mlp with dropout"], image_only, BASE)
     resumed.load_state_dict(stopped.state_dict())
     (report,) = resumed.reports([320])
     assert (report.training_seconds, report.seconds) == (100, 101)
@@ -159,11 +159,11 @@ def bitwise(one: Network, other: Network) -> bool:
     return mine.keys() == yours.keys() and all(torch.equal(mine[name], yours[name]) for name in mine)
 
 
-def test_before_there_is_an_average_the_network_itself_is_judged(trained, pictures: Signature) -> None:  # type: ignore[no-untyped-def]
+def test_before_there_is_an_average_the_network_itself_is_judged(trained, image_only: Signature) -> None:  # type: ignore[no-untyped-def]
     """In huge batches the first report comes before the average has seen a step."""
     model = MODELS["mlp with dropout"]
     averaged, plain = (
-        trained(model, pictures, dataclasses.replace(BASE, averaging=share)) for share in (0.1, 0.0)
+        trained(model, image_only, dataclasses.replace(BASE, averaging=share)) for share in (0.1, 0.0)
     )
     first = BASE.batch_size * (EVERY - 1)
     [one] = averaged.reports([first])
@@ -175,9 +175,9 @@ def test_before_there_is_an_average_the_network_itself_is_judged(trained, pictur
     assert later.validation != one.validation
 
 
-def test_another_seed_draws_other_dropout(trained, pictures: Signature) -> None:  # type: ignore[no-untyped-def]
+def test_another_seed_draws_other_dropout(trained, image_only: Signature) -> None:  # type: ignore[no-untyped-def]
     model = MODELS["mlp with dropout"]
-    one, other = (trained(model, pictures, BASE) for _ in range(2))
+    one, other = (trained(model, image_only, BASE) for _ in range(2))
     other.dropout.manual_seed(17)
     assert [r.train for r in one.reports([400])] != [r.train for r in other.reports([400])]
 
@@ -222,30 +222,30 @@ def test_first_step_is_autograd_and_torch_sgd(trained, training_on, numbered: Si
 
 
 class TestMilestones:
-    def test_reported_at_the_first_boundary_at_or_after(self, trained, pictures: Signature) -> None:  # type: ignore[no-untyped-def]
-        training = trained(MLPConfig(width=8), pictures, BASE)
+    def test_reported_at_the_first_boundary_at_or_after(self, trained, image_only: Signature) -> None:  # type: ignore[no-untyped-def]
+        training = trained(MLPConfig(width=8), image_only, BASE)
         seen = [(report.images, training.images) for report in training.reports([1, 32, 33, 1600])]
         assert seen == [(1, 32), (32, 32), (33, 64), (1600, 1600)]
 
     def test_one_batch_that_passes_two_milestones_is_reported_twice(
-        self, trained, pictures: Signature
+        self, trained, image_only: Signature
     ) -> None:  # type: ignore[no-untyped-def]
-        one, two = trained(MLPConfig(width=8), pictures, BASE).reports([10, 20])
+        one, two = trained(MLPConfig(width=8), image_only, BASE).reports([10, 20])
         assert one.train == two.train
         assert one.validation == two.validation
 
-    def test_a_caller_who_stops_has_pruned(self, trained, pictures: Signature) -> None:  # type: ignore[no-untyped-def]
-        training = trained(MLPConfig(width=8), pictures, BASE)
+    def test_a_caller_who_stops_has_pruned(self, trained, image_only: Signature) -> None:  # type: ignore[no-untyped-def]
+        training = trained(MLPConfig(width=8), image_only, BASE)
         next(training.reports(MILESTONES))
         assert training.images == 416
 
     @pytest.mark.parametrize("milestones", [[0], [20, 10], [10, 10], [1601]])
-    def test_others_are_refused(self, trained, pictures: Signature, milestones: list[int]) -> None:  # type: ignore[no-untyped-def]
-        training = trained(MLPConfig(width=8), pictures, BASE)
+    def test_others_are_refused(self, trained, image_only: Signature, milestones: list[int]) -> None:  # type: ignore[no-untyped-def]
+        training = trained(MLPConfig(width=8), image_only, BASE)
         with pytest.raises(ValueError, match=r"milestones must be increasing and in 1\.\.1600"):
             next(training.reports(milestones))
 
-    def test_validation_limit_is_asked_at_each(self, trained, pictures: Signature) -> None:  # type: ignore[no-untyped-def]
+    def test_validation_limit_is_asked_at_each(self, trained, image_only: Signature) -> None:  # type: ignore[no-untyped-def]
         asked: list[int] = []
 
         def limit(milestone: int) -> int | None:
@@ -253,24 +253,24 @@ class TestMilestones:
             return 1 if milestone < 1000 else None
 
         reports = list(
-            trained(MLPConfig(width=8), pictures, BASE).reports(MILESTONES, validation_limit=limit)
+            trained(MLPConfig(width=8), image_only, BASE).reports(MILESTONES, validation_limit=limit)
         )
         assert asked == MILESTONES
         assert reports[0].validation.heads["row"].accuracy in (0.0, 1.0)
 
 
-def test_divergence_is_an_exception_within_so_many_steps(trained, pictures: Signature) -> None:  # type: ignore[no-untyped-def]
+def test_divergence_is_an_exception_within_so_many_steps(trained, image_only: Signature) -> None:  # type: ignore[no-untyped-def]
     config = TrainingConfig(batch_size=8, images=80_000, optimizer=OptimizerConfig(name="sgd", lr=1e30))
-    training = trained(MLPConfig(depth=2, width=8), pictures, config)
+    training = trained(MLPConfig(depth=2, width=8), image_only, config)
     with pytest.raises(Diverged, match=r"the loss is .* after .* images with sgd, lr=1e"):
         list(training.reports([80_000]))
     assert training.images <= 8 * Tally.BATCHES
 
 
-def test_divergence_of_the_last_step_is_seen_in_the_validation(trained, pictures: Signature) -> None:  # type: ignore[no-untyped-def]
+def test_divergence_of_the_last_step_is_seen_in_the_validation(trained, image_only: Signature) -> None:  # type: ignore[no-untyped-def]
     config = TrainingConfig(batch_size=8, images=8, optimizer=OptimizerConfig(name="sgd", lr=1e38))
     with pytest.raises(Diverged):
-        list(trained(MLPConfig(depth=3, width=8), pictures, config).reports([8]))
+        list(trained(MLPConfig(depth=3, width=8), image_only, config).reports([8]))
 
 
 class TestEvaluate:
@@ -288,28 +288,28 @@ class TestEvaluate:
         losses = [float(functional.cross_entropy(out[h], targets[:, i])) for i, h in enumerate(out)]
         assert found.loss == pytest.approx(sum(losses) / 2, rel=1e-5)
 
-    def test_leaves_mode_and_weights_alone(self, evaluation_on, pictures: Signature) -> None:  # type: ignore[no-untyped-def]
+    def test_leaves_mode_and_weights_alone(self, evaluation_on, image_only: Signature) -> None:  # type: ignore[no-untyped-def]
         network = build(
-            ConvConfig(channels=3, hidden=8, batch_norm=True, dropout=0.5), pictures, seed=1
+            ConvConfig(channels=3, hidden=8, batch_norm=True, dropout=0.5), image_only, seed=1
         ).train()
         before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-        evaluate(network, evaluation_on(signature=pictures))
+        evaluate(network, evaluation_on(signature=image_only))
         assert network.training
         assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
     @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
     def test_precisions_agree_on_what_they_see(  # type: ignore[no-untyped-def]
-        self, evaluation_on, pictures: Signature, precision: Precision
+        self, evaluation_on, image_only: Signature, precision: Precision
     ) -> None:
-        network = build(ConvConfig(channels=8, hidden=16), pictures, seed=1)
-        data = evaluation_on(signature=pictures)
+        network = build(ConvConfig(channels=8, hidden=16), image_only, seed=1)
+        data = evaluation_on(signature=image_only)
         assert evaluate(network, data, precision=precision).loss == pytest.approx(
             evaluate(network, data).loss, rel=0.01
         )
 
-    def test_no_images_no_metrics(self, evaluation_on, pictures: Signature) -> None:  # type: ignore[no-untyped-def]
+    def test_no_images_no_metrics(self, evaluation_on, image_only: Signature) -> None:  # type: ignore[no-untyped-def]
         with pytest.raises(ValueError, match="no metrics of no examples"):
-            evaluate(build(MLPConfig(), pictures, seed=1), evaluation_on(signature=pictures, examples=0))
+            evaluate(build(MLPConfig(), image_only, seed=1), evaluation_on(signature=image_only, examples=0))
 
 
 def test_score_is_the_mean_accuracy_not_the_joint_one() -> None:

@@ -543,13 +543,13 @@ def packed(kind: str, mode: str = "L") -> bytes:
     return file.getvalue()
 
 
-PICTURES = [packed("PNG"), packed("PNG", "P"), packed("PNG", "RGBA"), packed("JPEG"), packed("JPEG", "CMYK")]
+IMAGES = [packed("PNG"), packed("PNG", "P"), packed("PNG", "RGBA"), packed("JPEG"), packed("JPEG", "CMYK")]
 
 
 @st.composite
 def images(draw: st.DrawFn) -> bytes:
     """An image file in which bytes were changed, put in or cut off."""
-    content = bytearray(draw(st.sampled_from(PICTURES)))
+    content = bytearray(draw(st.sampled_from(IMAGES)))
     for _ in range(draw(st.integers(1, 4))):
         place = draw(st.integers(0, len(content)))
         content[place : place + draw(st.integers(0, 4))] = draw(st.binary(max_size=4))

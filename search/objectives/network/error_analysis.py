@@ -1,5 +1,5 @@
-"""What the kept weights of a trial get wrong on validation: confusions of each head, the worst in pictures.
-The test split is not for looking at pictures: it is never opened here.
+"""What the kept weights of a trial get wrong on validation: confusions of each head, the worst in images.
+The test split is not for looking at images: it is never opened here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from search.records import CheckpointRecord
 from search.tasks import task_named
 
 SHOWN = 24
-"""Worst mistakes that are kept, with their pictures."""
+"""Worst mistakes that are kept, with their images."""
 
 
 def mistakes(

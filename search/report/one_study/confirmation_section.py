@@ -99,7 +99,7 @@ def _unconfirmed(study: StudyRecord, trials: int) -> tuple[Html, ...]:
     return (
         paragraph(
             f"The winner is unconfirmed. It is the best of {count(trials, 'trial')} on the very "
-            "pictures that chose it, and the largest of many noisy numbers is too large: expect a "
+            "images that chose it, and the largest of many noisy numbers is too large: expect a "
             "little less on new digits, and do not take a small lead over the second for one.",
             kind="answer",
         ),

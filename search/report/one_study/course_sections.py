@@ -145,7 +145,7 @@ def sizes(material: Material) -> Section:
 
 
 def _smaller(material: Material, best: Sequence[TrialRecord], spec: NetworkSpec) -> list[Html]:
-    """The smallest network that the validation pictures cannot tell from the winner. best: the front."""
+    """The smallest network that the validation images cannot tell from the winner. best: the front."""
     top = material.winner
     if top is None or not top.parameters:
         return []
@@ -166,7 +166,7 @@ def _smaller(material: Material, best: Sequence[TrialRecord], spec: NetworkSpec)
 
 
 def _alike(material: Material, top: TrialRecord, other: TrialRecord, spec: NetworkSpec) -> bool:
-    """Whether the validation pictures cannot tell the other one from the top."""
+    """Whether the validation images cannot tell the other one from the top."""
     low = difference(_accuracy(material, top, spec), _accuracy(material, other, spec)).low
     return low is not None and low <= 0
 

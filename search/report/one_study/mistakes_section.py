@@ -1,11 +1,11 @@
-"""What the winner gets wrong: confusions, and the worst mistakes as pictures."""
+"""What the winner gets wrong: confusions, and the worst mistakes as images."""
 
 from __future__ import annotations
 
 from shlex import quote
 
 from search.analysis.mistakes import Mistakes
-from search.report.html import Html, code, gallery, paragraph, picture
+from search.report.html import Html, code, gallery, image, paragraph
 from search.report.one_study import study_figures
 from search.report.one_study.study_sentences import confusion_in_words
 from search.report.page import Chart, Grid, Section
@@ -64,7 +64,7 @@ def mistakes(found: Mistakes | str, *, study: str, trial: int) -> Section:
         body.append(
             gallery(
                 (
-                    picture(each.png, described=f"{each.truth}, taken for {each.said}"),
+                    image(each.png, described=f"{each.truth}, taken for {each.said}"),
                     f"{each.truth}\n→ {each.said}\n{_belief(each.belief)}",
                 )
                 for each in found.worst

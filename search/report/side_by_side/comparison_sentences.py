@@ -72,7 +72,7 @@ def _unlike_data(specs: Sequence[StudySpec]) -> list[str]:
     """What was learned from, or what else the objective was told, where that differs."""
     networks = [spec for spec in specs if isinstance(spec, NetworkSpec)]
     if len({tuple(sorted(spec.checksums.items())) for spec in networks}) > 1:
-        return ["The studies were made with different data files: their accuracies are of other pictures."]
+        return ["The studies were made with different data files: their accuracies are of other images."]
     declared = [spec for spec in specs if isinstance(spec, DeclaredSpec)]
     absent = object()
     unlike = [
@@ -98,7 +98,7 @@ def _clocks(sides: Sequence[Side]) -> list[str]:
 
 
 def best_against_best(against: Against) -> str:
-    """Whether the validation pictures can tell the two best networks apart. Of other objectives nothing is
+    """Whether the validation images can tell the two best networks apart. Of other objectives nothing is
     known of the examples, and the difference is no verdict."""
     found = against.differences[MEAN]
     first, other = against.first.name, against.other.name
@@ -112,7 +112,7 @@ def best_against_best(against: Against) -> str:
         )
     assert found.low is not None
     assert found.high is not None
-    pictures = spec.validation_pictures
+    images = spec.validation_pictures
     told = (
         f"The best of {first} less the best of {other}: {points(found.value)} points, "
         f"95 % interval {points(found.low)} to {points(found.high)}"
@@ -124,7 +124,7 @@ def best_against_best(against: Against) -> str:
     )
     if found.low <= 0 <= found.high:
         return (
-            f"{told}. The interval holds 0, so {pictures:,} images do not tell the two networks apart. It "
+            f"{told}. The interval holds 0, so {images:,} images do not tell the two networks apart. It "
             f"allows for the choice of each among many.{blind}"
         )
     better = first if found.value > 0 else other

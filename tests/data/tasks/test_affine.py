@@ -1,4 +1,4 @@
-"""A distorted picture is the old one seen through its map, and the maps are what the strength allows."""
+"""A distorted image is the old one seen through its map, and the maps are what the strength allows."""
 
 import math
 
@@ -13,13 +13,13 @@ from data.tasks.shift import Shifter
 from data.tasks.stream import generator_of
 
 
-def seen_by_hand(picture: Tensor, matrix: Tensor) -> Tensor:
+def seen_by_hand(image: Tensor, matrix: Tensor) -> Tensor:
     """The definition: each new pixel is the bilinear mean of the four old ones around where its map leads.
 
-    Places are counted from the picture's middle, in half pictures; what lies outside is 0.
+    Places are counted from the image's middle, in half images; what lies outside is 0.
     """
-    size = len(picture)
-    old, (a, b, c), (d, e, f) = picture.tolist(), *matrix.double().tolist()
+    size = len(image)
+    old, (a, b, c), (d, e, f) = image.tolist(), *matrix.double().tolist()
     new = torch.zeros(size, size, dtype=torch.float64)
     for row in range(size):
         for column in range(size):
@@ -36,22 +36,22 @@ def seen_by_hand(picture: Tensor, matrix: Tensor) -> Tensor:
 @pytest.mark.parametrize("reach", [0, 2])
 def test_equals_the_definition(reach: int) -> None:
     affine = Affine(strength=2.0, reach=reach, size=9)
-    pictures = torch.randint(0, 256, (20, 9, 9), dtype=torch.uint8, generator=generator_of("pictures"))
-    before, maps = pictures.clone(), affine.draw((20,), generator_of("maps"))
-    seen = affine(pictures, maps)
+    images = torch.randint(0, 256, (20, 9, 9), dtype=torch.uint8, generator=generator_of("images"))
+    before, maps = images.clone(), affine.draw((20,), generator_of("maps"))
+    seen = affine(images, maps)
     assert seen.dtype == torch.uint8
-    for picture, matrix, found in zip(pictures, maps, seen, strict=True):
-        assert (seen_by_hand(picture, matrix) - found).abs().max() < 0.51  # rounding to whole shades
-    assert torch.equal(pictures, before)
+    for image, matrix, found in zip(images, maps, seen, strict=True):
+        assert (seen_by_hand(image, matrix) - found).abs().max() < 0.51  # rounding to whole shades
+    assert torch.equal(images, before)
 
 
 def test_without_strength_it_moves_like_the_shifter() -> None:
-    pictures = torch.randint(1, 256, (64, 28, 28), dtype=torch.uint8, generator=generator_of("pictures"))
+    images = torch.randint(1, 256, (64, 28, 28), dtype=torch.uint8, generator=generator_of("images"))
     maps = Affine(strength=0.0, reach=3).draw((64,), generator_of("maps"))
     distances = torch.stack([-14 * maps[:, 1, 2], -14 * maps[:, 0, 2]], dim=1).round().long()
     assert distances.flatten().unique().tolist() == list(range(-3, 4))
-    moved = Shifter(height=28, width=28, reach=3)(pictures, distances)
-    assert torch.equal(Affine(strength=0.0, reach=3)(pictures, maps), moved)
+    moved = Shifter(height=28, width=28, reach=3)(images, distances)
+    assert torch.equal(Affine(strength=0.0, reach=3)(images, maps), moved)
 
 
 @pytest.mark.parametrize("strength", [0.5, 1.0, 3.0])

@@ -25,16 +25,16 @@ def number_of(batch: Batch) -> torch.Tensor:
     return batch.number
 
 
-def fingerprints(pictures: torch.Tensor) -> list[int]:
-    """Sorted random projections of uint8 (N, …): equal sets of pictures, equal lists."""
-    weights = torch.randint(2**40, (pictures[0].numel(),), generator=torch.Generator().manual_seed(1))
-    return sorted((pictures.flatten(1).long() * weights).sum(1).tolist())
+def fingerprints(images: torch.Tensor) -> list[int]:
+    """Sorted random projections of uint8 (N, …): equal sets of images, equal lists."""
+    weights = torch.randint(2**40, (images[0].numel(),), generator=torch.Generator().manual_seed(1))
+    return sorted((images.flatten(1).long() * weights).sum(1).tolist())
 
 
 def asked(batch: Batch) -> list[tuple[int, int]]:
-    """(picture, number) of each example, sorted: what an epoch holds, whatever its order."""
-    pictures = (hash(bytes(image)) for image in batch.image.flatten(1).numpy())
-    return sorted(zip(pictures, number_of(batch).tolist(), strict=True))
+    """(image, number) of each example, sorted: what an epoch holds, whatever its order."""
+    images = (hash(bytes(image)) for image in batch.image.flatten(1).numpy())
+    return sorted(zip(images, number_of(batch).tolist(), strict=True))
 
 
 def test_examples_equal_the_definition(mnist: Mnist) -> None:
@@ -68,7 +68,7 @@ def test_fixed_pairing_asks_the_same_in_another_order(mnist: Mnist) -> None:
 
 def test_fresh_pairing_asks_with_new_numbers(mnist: Mnist) -> None:
     first, second = (asked(epoch_of(mnist, epoch, pairing=Pairing.FRESH)) for epoch in (0, 1))
-    assert [picture for picture, _ in first] == [picture for picture, _ in second]
+    assert [image for image, _ in first] == [image for image, _ in second]
     same = sum(a == b for a, b in zip(first, second, strict=True))
     assert same == pytest.approx(5_400, rel=0.06)  # one in ten by generator
 
@@ -84,12 +84,12 @@ def test_shift_and_fresh_numbers_keep_the_order_of_digits(mnist: Mnist) -> None:
 
 
 @pytest.mark.parametrize(
-    ("split", "pictures"), [(Split.VALIDATION, 6_000), (Split.TEST, 10_000)], ids=["validation", "test"]
+    ("split", "images"), [(Split.VALIDATION, 6_000), (Split.TEST, 10_000)], ids=["validation", "test"]
 )
-def test_evaluation_asks_every_image_with_all_ten_numbers(split: Split, pictures: int, mnist: Mnist) -> None:
+def test_evaluation_asks_every_image_with_all_ten_numbers(split: Split, images: int, mnist: Mnist) -> None:
     evaluation = TASK.validation(mnist) if split is Split.VALIDATION else TASK.test(mnist)
     batches = list(evaluation.batches(1000))
-    assert evaluation.examples == pictures * 10 == sum(len(batch.targets) for batch in batches)
+    assert evaluation.examples == images * 10 == sum(len(batch.targets) for batch in batches)
     for batch in batches:
         assert torch.equal(number_of(batch), torch.arange(10).expand(len(batch.image), 10))
         assert torch.equal(batch.targets[:, 1], batch.targets[:, 0] + number_of(batch).flatten())
@@ -100,7 +100,7 @@ def test_evaluation_asks_every_image_with_all_ten_numbers(split: Split, pictures
     assert torch.equal(answers.bincount(), origin.labels.bincount())
     assert not torch.equal(answers, origin.labels)  # shuffled, so that a beginning is a fair sample
     digits = torch.tensor(TASK.validation_digits() if split is Split.VALIDATION else TASK.test_digits())
-    assert digits.shape == (pictures * 10, 1)
+    assert digits.shape == (images * 10, 1)
     labels = torch.cat([batch.targets[:, 0] for batch in batches])
     assert torch.equal(origin.labels[digits[:, 0]], labels), "each example is of the digit that it says"
 
@@ -108,5 +108,5 @@ def test_evaluation_asks_every_image_with_all_ten_numbers(split: Split, pictures
 def test_a_limit_scores_exactly_so_many(mnist: Mnist) -> None:
     batches = list(TASK.validation(mnist).batches(64, limit=1_003))
     assert sum(len(batch.targets) for batch in batches) == 1_003
-    assert {len(batch.image) for batch in batches[:-2]} == {6}  # 64 // 10 pictures
+    assert {len(batch.image) for batch in batches[:-2]} == {6}  # 64 // 10 images
     assert number_of(batches[-1]).shape == (1, 3)

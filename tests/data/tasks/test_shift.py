@@ -1,4 +1,4 @@
-"""A moved picture is the old one at another place, and nothing else."""
+"""A moved image is the old one at another place, and nothing else."""
 
 import pytest
 import torch
@@ -10,14 +10,14 @@ from data.tasks.shift import Shifter
 from data.tasks.stream import generator_of
 
 
-def moved_by_hand(picture: Tensor, down: int, right: int) -> Tensor:
+def moved_by_hand(image: Tensor, down: int, right: int) -> Tensor:
     """The definition: what was at (y, x) is at (y + down, x + right), if that is inside."""
-    height, width = picture.shape
-    result = torch.zeros_like(picture)
+    height, width = image.shape
+    result = torch.zeros_like(image)
     for y in range(height):
         for x in range(width):
             if 0 <= y + down < height and 0 <= x + right < width:
-                result[y + down, x + right] = picture[y, x]
+                result[y + down, x + right] = image[y, x]
     return result
 
 
@@ -25,21 +25,21 @@ def moved_by_hand(picture: Tensor, down: int, right: int) -> Tensor:
 @given(st.data(), st.integers(1, 6), st.integers(1, 7), st.integers(0, 9), st.integers(1, 5))
 def test_equals_the_definition(data: st.DataObject, height: int, width: int, reach: int, count: int) -> None:
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 2**32)))
-    # No zero in the pictures: whatever leaks in from a neighbour row or picture would show.
-    pictures = torch.randint(1, 256, (count, height, width), generator=generator, dtype=torch.uint8)
+    # No zero in the images: whatever leaks in from a neighbour row or image would show.
+    images = torch.randint(1, 256, (count, height, width), generator=generator, dtype=torch.uint8)
     distances = torch.randint(-reach, reach + 1, (count, 2), generator=generator)
-    before = pictures.clone()
-    moved = Shifter(height=height, width=width, reach=reach)(pictures, distances)
-    expected = [moved_by_hand(p, *d.tolist()) for p, d in zip(pictures, distances, strict=True)]
+    before = images.clone()
+    moved = Shifter(height=height, width=width, reach=reach)(images, distances)
+    expected = [moved_by_hand(p, *d.tolist()) for p, d in zip(images, distances, strict=True)]
     assert torch.equal(moved, torch.stack(expected))
-    assert torch.equal(pictures, before)
+    assert torch.equal(images, before)
 
 
 def test_every_distance_within_reach() -> None:
-    pictures = torch.randint(1, 256, (25, 28, 28), dtype=torch.uint8)
+    images = torch.randint(1, 256, (25, 28, 28), dtype=torch.uint8)
     distances = torch.cartesian_prod(torch.arange(-2, 3), torch.arange(-2, 3))
-    moved = Shifter(height=28, width=28, reach=2)(pictures, distances)
-    expected = [moved_by_hand(p, *d.tolist()) for p, d in zip(pictures, distances, strict=True)]
+    moved = Shifter(height=28, width=28, reach=2)(images, distances)
+    expected = [moved_by_hand(p, *d.tolist()) for p, d in zip(images, distances, strict=True)]
     assert torch.equal(moved, torch.stack(expected))
 
 

@@ -42,23 +42,23 @@ def test_examples_depend_on_their_place_alone(batch_size: int, start: int, count
 
 @settings(max_examples=80, deadline=None)
 @given(
-    pictures=st.integers(1, 30),
+    images=st.integers(1, 30),
     scored=st.integers(1, 10),
     batch_size=st.integers(1, 50),
     limit=st.none() | st.integers(1, 400),
 )
 def test_a_finite_set_scores_each_example_once(
-    pictures: int, scored: int, batch_size: int, limit: int | None
+    images: int, scored: int, batch_size: int, limit: int | None
 ) -> None:
     def many(index: Tensor) -> Batch:
         number = torch.arange(scored).repeat(len(index), 1)
         targets = torch.stack((index[:, None].expand_as(number), number), dim=2).view(-1, 2)
         return Batch(index[:, None, None, None], number, targets)
 
-    finite = FiniteSet(rows=(torch.arange(pictures),), compose=many, scored=scored, chunk=CHUNK)
+    finite = FiniteSet(rows=(torch.arange(images),), compose=many, scored=scored, chunk=CHUNK)
     batches = list(finite.batches(batch_size, limit=limit))
-    assert finite.examples == pictures * scored
-    expected = torch.cartesian_prod(torch.arange(pictures), torch.arange(scored)).view(-1, 2)[:limit]
+    assert finite.examples == images * scored
+    expected = torch.cartesian_prod(torch.arange(images), torch.arange(scored)).view(-1, 2)[:limit]
     assert torch.equal(torch.cat([batch.targets for batch in batches]), expected)
     for batch in batches:
         assert batch.number is not None

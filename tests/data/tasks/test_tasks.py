@@ -110,11 +110,11 @@ def test_evaluation_is_the_same_at_every_batch_size(task: Task, split: str, mnis
 
 @every_task
 def test_a_beginning_of_the_validation_set_is_a_fair_sample(task: Task, mnist: Mnist) -> None:
-    pictures = 1_000
-    limit = pictures * max(1, task.numbers)
+    images = 1_000
+    limit = images * max(1, task.numbers)
     batches = list(task.validation(mnist).batches(10_000, limit=limit))
     counts = torch.cat([batch.targets[:, 0] for batch in batches]).bincount() / max(1, task.numbers)
-    # Ten classes of about 100 pictures each, standard deviation below 10.
+    # Ten classes of about 100 images each, standard deviation below 10.
     assert counts.tolist() == pytest.approx([100] * 10, abs=35)
 
 

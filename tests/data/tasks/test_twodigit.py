@@ -138,7 +138,7 @@ def test_shift_changes_pixels_but_no_label(pairing: Pairing, mnist: Mnist) -> No
     still, moved = epoch_of(mnist, 1, pairing=pairing), epoch_of(mnist, 1, pairing=pairing, shift=2)
     assert torch.equal(still.targets, moved.targets)
     changed = (still.image != moved.image).flatten(1).any(dim=1).double().mean()
-    # Only when both digits draw (0, 0), once in 625, a picture stays as it is.
+    # Only when both digits draw (0, 0), once in 625, an image stays as it is.
     assert float(changed) == pytest.approx(1 - 1 / 625, abs=0.001)
 
 

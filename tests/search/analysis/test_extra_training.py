@@ -25,7 +25,7 @@ from search.report.one_study.study_sentences import (
 def trained(curves: Sequence[Sequence[Report]], *, among: int | None = None) -> Training:
     trials = [trial(n) for n in range(len(curves))]
     by_id = {t.trial_id: c for t, c in zip(trials, curves, strict=True)}
-    return training(courses(trials, by_id), pictures=4000, among=among)
+    return training(courses(trials, by_id), images=4000, among=among)
 
 
 RISING = (0.5, 0.6, 0.7, 0.8)

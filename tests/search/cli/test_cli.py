@@ -253,7 +253,7 @@ class TestRefusals:
             (
                 ["data", "show", "--out", "x.jpg"],
                 2,
-                "--out x.jpg: pictures are written as PNG; name it x.png.",
+                "--out x.jpg: images are written as PNG; name it x.png.",
             ),
             (
                 ["data", "show", "--split", "validation", "--shift", "2", "--seed", "1"],
@@ -446,9 +446,9 @@ class TestData:
     def test_show_draws_an_image(self, tmp_path: Path, here: Command, task: str) -> None:
         done = here("data", "show", "--task", task, "--out", "grid.png", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        with Image.open(tmp_path / "grid.png") as picture:
-            assert picture.width > 500
-            assert len(picture.getcolors(1 << 20) or []) > 50, "digits have shades"
+        with Image.open(tmp_path / "grid.png") as sheet:
+            assert sheet.width > 500
+            assert len(sheet.getcolors(1 << 20) or []) > 50, "digits have shades"
 
     def test_show_writes_over_nothing_unasked(self, tmp_path: Path, here: Command) -> None:
         (tmp_path / "mine.png").write_bytes(b"a holiday")
@@ -458,8 +458,8 @@ class TestData:
         assert "--out mine.png exists; --force writes over it, or choose another name." in done.stderr
         assert (tmp_path / "mine.png").read_bytes() == b"a holiday"
         assert here(*show, "--force", cwd=tmp_path).returncode == 0
-        with Image.open(tmp_path / "mine.png") as picture:
-            assert picture.width > 28
+        with Image.open(tmp_path / "mine.png") as sheet:
+            assert sheet.width > 28
 
     def test_show_draws_validation_too(self, tmp_path: Path, here: Command) -> None:
         done = here("data", "show", "--split", "validation", "--rows", "1", cwd=tmp_path)

@@ -34,7 +34,7 @@ def test_every_command_says_so(command: str, folder: Path, capfd: pytest.Capture
     assert capfd.readouterr() == ("", WORDS)
 
 
-@pytest.mark.parametrize("command", ["doctor", "run --task twodigit --trials 1", "predict model picture.png"])
+@pytest.mark.parametrize("command", ["doctor", "run --task twodigit --trials 1", "predict model image.png"])
 def test_as_a_process(command: str, tmp_path: Path) -> None:
     folder = tmp_path / "here"
     folder.mkdir()

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 from plotly.graph_objects import Figure, Scatter
 
-from search.report.html import bullets, code, fold, gallery, listing, paragraph, picture, safe, strong, table
+from search.report.html import bullets, code, fold, gallery, image, listing, paragraph, safe, strong, table
 from search.report.page import Chart, Section, page
 
 NASTY = """</script><script>alert("1")</script><b a='&amp;'>"""
@@ -54,7 +54,7 @@ def made() -> str:
         bullets([NASTY]),
         table((NASTY, "n"), [(NASTY, "1")]),
         fold(NASTY, listing(NASTY)),
-        gallery([(picture(b"\x89PNG", described=NASTY), NASTY)]),
+        gallery([(image(b"\x89PNG", described=NASTY), NASTY)]),
     )
     sections = (
         Section(heading=NASTY, body=body),

@@ -11,14 +11,14 @@ from data.tasks.digits import Split, digits_of
 from search.serve.strokes import Blank, compose, digit
 
 
-def drawn(picture: np.ndarray) -> np.ndarray:
+def drawn(image: np.ndarray) -> np.ndarray:
     """A digit of MNIST as large as the page sends it."""
-    return np.asarray(Image.fromarray(picture).resize((112, 112), Image.Resampling.BICUBIC))
+    return np.asarray(Image.fromarray(image).resize((112, 112), Image.Resampling.BICUBIC))
 
 
 def test_mnist_comes_back_as_itself(mnist: Mnist) -> None:
     originals = digits_of(mnist, Split.VALIDATION).images[:200].numpy()
-    again = np.stack([digit(drawn(picture)) for picture in originals]).astype(int)
+    again = np.stack([digit(drawn(image)) for image in originals]).astype(int)
     error = np.abs(again - originals).mean()
     for axis in (1, 2):
         for step in (-1, 1):  # one pixel beside the mark would show

@@ -567,8 +567,8 @@ class TestDamage:
         self, copy: Path, here: Command, spoil: Callable[[Path], object], words: str
     ) -> None:
         spoil(copy / "twodigit")
-        Image.new("L", (28, 42)).save(copy / "picture.png")
-        for command in (["predict", "twodigit", "picture.png"], ["demo", "twodigit"]):
+        Image.new("L", (28, 42)).save(copy / "image.png")
+        for command in (["predict", "twodigit", "image.png"], ["demo", "twodigit"]):
             done = here(*command, cwd=copy)
             assert done.returncode == 78, done.stderr
             assert words in done.stderr
@@ -598,11 +598,9 @@ class TestPredict:
         batch = next(get_task(study).validation(mnist).batches(60))
         for n in range(4):
             number = None if batch.number is None else batch.number[n : n + 1, n]
-            Image.fromarray(batch.image[n, 0].numpy()).save(tmp_path / "picture.png")
+            Image.fromarray(batch.image[n, 0].numpy()).save(tmp_path / "image.png")
             option = [] if number is None else ["--number", str(int(number))]
-            told = here(
-                "predict", str(exported / study), "picture.png", *option, "--json", cwd=tmp_path
-            ).parsed
+            told = here("predict", str(exported / study), "image.png", *option, "--json", cwd=tmp_path).parsed
             assert told["notes"] == []
             with torch.inference_mode():
                 wanted = network(batch.image[n : n + 1], number)
@@ -632,9 +630,9 @@ class TestPredict:
 
     def test_needs_neither_torch_nor_a_database(self, exported: Path, tmp_path: Path) -> None:
         Image.new("L", (28, 28)).save(tmp_path / "x.png")
-        picture = np.zeros((28, 28), dtype=np.uint8)
-        picture[5:20, 12:15] = 255
-        Image.fromarray(picture).save(tmp_path / "one.png")
+        image = np.zeros((28, 28), dtype=np.uint8)
+        image[5:20, 12:15] = 255
+        Image.fromarray(image).save(tmp_path / "one.png")
         heavy = ("torch", "optuna", "sqlalchemy", "plotly", "safetensors", "onnx", "scipy")
         code = (
             f"import sys; sys.modules.update(dict.fromkeys({heavy!r}))\n"
