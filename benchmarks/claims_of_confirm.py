@@ -316,7 +316,7 @@ def of_mean_of_heads(generator: np.random.Generator, together: float) -> bool:
 
 
 def repeated(claim: Callable[[np.random.Generator], bool], n: int, cell: int) -> int:
-    """How many of n made-up pages make a claim. Each cell has random numbers of its own."""
+    """How many of n made-up pages make a claim. Each cell has separate random numbers."""
     return sum(claim(np.random.default_rng((cell, page))) for page in range(n))
 
 

@@ -60,7 +60,7 @@ class Cell:
     seeds: int
     references: int = 0
     shared: float = 0.0
-    """noise of a seed that all candidates share, in standard deviations of their own"""
+    """noise of a seed that all candidates share, in the candidates' standard deviations"""
     heavy: bool = False
     """noise from Student's t with 3 degrees of freedom, in place of the normal distribution"""
     grid: float = 0.0

@@ -168,8 +168,8 @@ elif kind == "worker":
     with open_storage(url, create=False) as storage:
         study = Study.find(storage, name)
         mnist = load()
-        ground = prepare(storage, name, mnist, Path("/nonexistent"), device="cpu", threads=1)
-        claim = storage.store.claim(study.study_id, ground.worker.worker_id, lease_s=30)
+        context = prepare(storage, name, mnist, Path("/nonexistent"), device="cpu", threads=1)
+        claim = storage.store.claim(study.study_id, context.worker.worker_id, lease_s=30)
         out = {"seconds": time.time() - began, "cpu": time.process_time(), "mb": memory()}
         storage.store.release(claim)
 else:

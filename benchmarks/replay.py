@@ -2,7 +2,7 @@
 
 A trial's next stretch costs the seconds that were recorded and yields the score that was recorded. The clock
 is simulated, so hours of search replay in seconds, and every schedule meets the same trials: each round deals
-the table's configurations in an order of its own, the same for all schedules. What is dealt, and how a
+the table's configurations in a fixed order, the same for all schedules. What is dealt, and how a
 sampler has its say in it, is in benchmarks/recorded.py.
 
     python benchmarks/replay.py --rounds 20

@@ -70,7 +70,7 @@ class LayerSummary:
     output: tuple[int, ...]
     """Shape of its output for one example, without the batch."""
     parameters: int
-    """Trainable numbers of its own."""
+    """Trainable numbers of the layer itself."""
 
 
 class Network(nn.Module):

@@ -18,7 +18,7 @@ def has_batch_norm(network: Network) -> bool:
 def with_statistics_of(images: Iterable[Tensor], network: Network) -> Network:
     """The network with other running statistics, those of these images, in evaluation mode.
 
-    It shares its parameters with `network` and has buffers and modes of its own: whatever changes the weights
+    It shares its parameters with `network` and has separate buffers and modes: whatever changes the weights
     of one changes the other's.
 
     images: uint8 (B, C, H, W), on the network's device, at least one batch. Each statistic is the plain mean

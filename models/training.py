@@ -92,8 +92,8 @@ class TrainingConfig:
     label_smoothing: float = 0.0
     """Share of each target spread over all classes; 0: none. The metrics never have it."""
     averaging: float = 0.0
-    """Share of the steps so far over which the weights are averaged before they are judged, below 1; 0: the
-    weights as they are. See models.averaging.Average."""
+    """Share of the steps so far over which the weights are averaged before they are evaluated, below 1; 0:
+    the weights as they are. See models.averaging.Average."""
     norm_images: int = field(default=0, repr=False)
     """The averaged weights are evaluated with batch-norm statistics computed from the last N training
     images, as augmented, where that happens before NORM_UNTIL of a pass; rounded up to whole batches of
@@ -129,7 +129,7 @@ class Report:
     train: Metrics
     """Over the examples since the report before, in training mode (dropout on, weights moving)."""
     validation: Metrics
-    """Of the judged network, in evaluation mode, on what the validation limit allows."""
+    """Of the evaluated network, in evaluation mode, on what the validation limit allows."""
 
 
 class Training:
@@ -250,12 +250,12 @@ class Training:
             self.images += self.config.batch_size
             if self.average is not None and self._steps % EVERY == 0:
                 self.average.update()
-            # A look at the loss waits for the device: only with the bulk count, every 50 small batches.
+            # Reading the loss waits for the device: only with the bulk count, every 50 small batches.
             if self.tally.add(logits, targets):
                 self._require_finite(float(self.tally.sums.sum()))
 
     def _renormalize(self, milestone: int) -> None:
-        """Gives the judged network statistics of its own, where the config asks for them at this milestone.
+        """Gives the evaluated network its statistics, where the config asks for them at this milestone.
 
         So early the average spans weights that differ much, and the average of their statistics is not the
         statistics of the averaged weights (docs/decisions/028). They are kept apart: what training continues

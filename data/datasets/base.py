@@ -107,7 +107,7 @@ class OpenDataset(Provenance, Hashable, Protocol):
 
 
 class Dataset(ABC):
-    """Where examples come from. Stateless; a new one is a module of its own and a line in the registry."""
+    """Where examples come from. Stateless; a new one is a module and a line in the registry."""
 
     name: str
     """A key of the registry."""

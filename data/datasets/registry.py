@@ -1,4 +1,4 @@
-"""All datasets by name: a new one is a module of its own and one line here, or in a package's metadata."""
+"""All datasets by name: a new one is a module and one line here, or in a package's metadata."""
 
 from __future__ import annotations
 

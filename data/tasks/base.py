@@ -90,7 +90,7 @@ class Batch(NamedTuple):
 class Task(ABC):
     """What is to be learned. Stateless: all pixels come in as an argument.
 
-    A new one is a module of its own and a line in the registry.
+    A new one is a module and a line in the registry.
     """
 
     name: str

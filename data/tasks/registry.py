@@ -1,4 +1,4 @@
-"""All tasks by name: a new task is a module of its own and one line here, or in a package's metadata."""
+"""All tasks by name: a new task is a module and one line here, or in a package's metadata."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def chunk_on(device: torch.device | str) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndlessStream:
-    """Training examples without end: epoch follows epoch without a break, each in an order of its own.
+    """Training examples without end: epoch follows epoch without a break, each in another order.
 
     What the p-th example of the stream is depends only on the task, the augmentation, the seed and p,
     so that a resumed run sees what an uninterrupted one would have seen.

@@ -1,6 +1,6 @@
 """What a confirmation found out, as frozen values; search/analysis/standing.py works them out.
 
-A search ends with the best of many noisy scores. A confirmation trains the leaders of a search again on fresh
+A search ends with the best of many noisy scores. A confirmation retrains the leaders of a search on fresh
 seeds, ranks them by the mean, and evaluates the chosen one and the references on the test set, once.
 """
 

@@ -25,7 +25,7 @@ SETTINGS = 6
 """Number of a candidate's settings that fit a line; `tune trials` has them all."""
 
 
-TopOption = Annotated[int, typer.Option(help="Leaders that are trained again, beside the references.")]
+TopOption = Annotated[int, typer.Option(help="Leaders that are retrained, beside the references.")]
 SeedsOption = Annotated[int, typer.Option(help="Fresh seeds, the same for all.")]
 EpochsOption = Annotated[
     float | None, typer.Option(help=f"Budget of each run; default: {CONFIRM_FACTOR} times the search's.")
@@ -59,7 +59,7 @@ def confirm(
     storage: StorageOption = None,
     json: JSONOption = False,
 ) -> None:
-    """Trains the leaders again on fresh seeds; tests the winner.
+    """Retrains the leaders on fresh seeds; tests the winner.
 
     The leaders are ranked, and the winner is evaluated on the test set once.
 

@@ -91,7 +91,7 @@ def described(trial: TrialRecord, task: str | None, *, limit: int | None = None)
     name = trial.reference or settings(trial.params, task, limit=limit)
     if trial.confirming is None:
         return name
-    retrained = f"trial {trial.confirming.candidate} of the search again, seed {trial.confirming.seed}"
+    retrained = f"trial {trial.confirming.candidate} of the search retrained, seed {trial.confirming.seed}"
     return f"{retrained}: {name or 'dropped, not trained'}"
 
 

@@ -24,12 +24,12 @@ def repeat(
     study: StudyArgument,
     trial: Annotated[int, typer.Option(help="Number of the trial.", min=0)],
     restore: Annotated[
-        bool, typer.Option("--restore", help="Write its weights again, if its curve is the same.")
+        bool, typer.Option("--restore", help="Restore its weights, if its curve is the same.")
     ] = False,
     storage: StorageOption = None,
     json: JSONOption = False,
 ) -> None:
-    """Trains a trial again and compares its curve bit for bit.
+    """Retrains a trial and compares its curve bit for bit.
 
     It is trained on the CPU, from what the database says of it alone.
     """
@@ -75,7 +75,7 @@ def repeat(
 
 def _print_repeated(done: Repeated) -> None:
     first = done.first_difference
-    told = f"Trial {done.trial.number} was trained again in {duration(done.seconds)}:"
+    told = f"Trial {done.trial.number} was retrained in {duration(done.seconds)}:"
     if first is None:
         say(f"{told} all {len(done.retrained)} points of its curve are the same, bit for bit.")
     else:
@@ -84,4 +84,4 @@ def _print_repeated(done: Repeated) -> None:
     for name, (then, now) in done.changed.items():
         typer.echo(f"  {name:<14} {'unknown' if then is None else then} then, {now} now")
     if done.restored is not None:
-        say(f"Its weights are there again, {done.restored.where}.")
+        say(f"Its weights are restored, {done.restored.where}.")

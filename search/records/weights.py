@@ -46,4 +46,4 @@ class ExportRecord:
     folder: str
     """as it was called where it was made"""
     manifest_sha256: str
-    """of the folder's manifest, which has the sums of all its files"""
+    """of the folder's manifest, which has the checksums of all its files"""

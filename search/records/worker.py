@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Worker:
-    """A process that does trials, and the ground it stands on."""
+    """A process that does trials, and the machine and versions that it runs on."""
 
     worker_id: str
     """host:pid:machine:random, unique for ever (search.machine)"""

@@ -196,7 +196,7 @@ def _of_the_search(found: Confirmation, chosen: Candidate) -> Iterator[str]:
         yield f"The winner of the search, trial {number}, cannot be chosen: it fails on another seed."
         return
     winner = next((each for each in found.candidates if each.trial == number), None)
-    if winner is None:  # the search has gone on since
+    if winner is None:  # the search has continued since
         yield (
             f"The search has a new winner, trial {number}, which is not confirmed; "
             f"`tune confirm {quote(found.study)}` does it."

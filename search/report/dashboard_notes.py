@@ -1,4 +1,4 @@
-"""Cards in Markdown: the winner of a study, and each of its leaders, for those who look at them elsewhere."""
+"""Notes in Markdown for dashboards: the winner of a study, and each of its leaders."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _IMPORTANCE = (
     "the two differ, believe the report."
 )
 
-_FOOT = "*Written by tune from the database, anew at each look. What you write here replaces it.*"
+_FOOT = "*Written by tune from the database, each time it is opened. What you write here replaces it.*"
 
 
 def study_card(
@@ -131,8 +131,8 @@ def _selection_bias(record: StudyRecord) -> str:
     confirmed = f"study {plain(record.name)}.confirm, where there is one, has these runs."
     if not isinstance(record.spec, NetworkSpec):
         return (
-            "It was measured once, and one measurement does not tell how far it varies. `tune confirm` tries "
-            f"the leaders again on fresh seeds; the {confirmed}"
+            "It was measured once, and one measurement does not tell how far it varies. `tune confirm` "
+            f"repeats the leaders on fresh seeds; the {confirmed}"
         )
     return (
         "The best of many trials has selection bias. `tune confirm` retrains the leaders on fresh seeds; the "

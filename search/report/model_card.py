@@ -129,7 +129,7 @@ def _use(facts: CardFacts) -> list[str]:
             "in",
             "`image`",
             f"float32 (N, 1, {height}, {width})",
-            "pixel / 255: light ink 1.0 on black ground 0.0. Normalization is inside the file.",
+            "pixel / 255: light ink 1.0 on black background 0.0. Normalization is inside the file.",
         ),
         *([("in", "`number`", "int64 (N,)", f"0 to {facts.numbers - 1}")] if facts.numbers else []),
         *(
@@ -223,7 +223,7 @@ def _confirmed(found: Confirmation, trial: int) -> list[str]:
     between = f"{percent(candidate.low)} to {percent(candidate.high)}"
     return [
         f"Its settings are those of trial {candidate.trial} of {plain(found.study)}{widened(found.widen)}, "
-        f"which were trained again on {len(candidate.runs)} fresh seeds: {percent(candidate.mean)} on "
+        f"which were retrained on {len(candidate.runs)} fresh seeds: {percent(candidate.mean)} on "
         f"validation on average, 95 % interval {between}. Of these, trial {trial} of "
         f"{plain(found.confirmed_in)} scored best: expect the mean, and rather a little less where it is the "
         "best of several.",
@@ -362,9 +362,9 @@ def _repeating(facts: CardFacts) -> list[str]:
     return [
         "## Where it comes from",
         "",
-        "Train it again, and see whether every number comes out the same, from the database it is in:"
+        "Retrain it, and see whether every number comes out the same, from the database it is in:"
         if facts.environment.get("device", "cpu") == "cpu"
-        else "Train it again, from the database it is in (on the CPU, whose numbers differ from a GPU's):",
+        else "Retrain it, from the database it is in (on the CPU, whose numbers differ from a GPU's):",
         "",
         "```sh",
         f"tune repeat {quote(study.name)} --trial {trial.number}",

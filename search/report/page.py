@@ -26,7 +26,7 @@ FORBIDDEN = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chart:
-    """A figure on a page. The page sets fonts, colors of ink and ground, and margins."""
+    """A figure on a page. The page sets fonts, colors of text and background, and margins."""
 
     figure: Figure
     caption: str

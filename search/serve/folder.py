@@ -1,6 +1,7 @@
 """The folder of an export: its manifest, and the one way to open it, which checks every file.
 
-The sums tell damage and mixed-up files. They do not tell malice: who can change a file can change its sum.
+Checksums find damaged and mixed-up files. They do not find malice: who can change a
+file can change its checksum.
 """
 
 from __future__ import annotations
@@ -116,19 +117,19 @@ def open_export(folder: Path) -> Export:
         files = fields.mapping(fields.field(manifest, "files"), "files")
         if len(files) > MAX_FILES:
             raise ValueError(f"it lists {len(files):,} files, more than {MAX_FILES}")
-        sums = {
+        checksums = {
             name: fields.field(fields.mapping(entry, short(name)), "sha256") for name, entry in files.items()
         }
     except ValueError as error:
         raise _damaged(folder, [f"{MANIFEST} is incomplete ({error})"]) from error
-    wrong = [f"{name} is not listed in {MANIFEST}" for name in (CONFIG, ONNX) if name not in sums]
+    wrong = [f"{name} is not listed in {MANIFEST}" for name in (CONFIG, ONNX) if name not in checksums]
     total = 0
-    for name, expected in sums.items():
+    for name, expected in checksums.items():
         if not _FILE_NAME.fullmatch(name):
             wrong.append(f"{name if name.isprintable() else short(name):.100} lies elsewhere")
             continue
         try:
-            found, size = _sum(folder / name, limit=MAX_BYTES - total)
+            found, size = _checksum(folder / name, limit=MAX_BYTES - total)
         except OSError as error:
             wrong.append(f"{name} cannot be read ({error.strerror})")
             continue
@@ -141,19 +142,19 @@ def open_export(folder: Path) -> Export:
         folder,
         study,
         trial,
-        config=_kept(folder, CONFIG, sums[CONFIG], MAX_JSON),
-        onnx=_kept(folder, ONNX, sums[ONNX], MAX_FILE),
+        config=_kept(folder, CONFIG, checksums[CONFIG], MAX_JSON),
+        onnx=_kept(folder, ONNX, checksums[ONNX], MAX_FILE),
     )
 
 
-def _sum(path: Path, *, limit: int) -> tuple[str, int]:
+def _checksum(path: Path, *, limit: int) -> tuple[str, int]:
     """SHA-256 and bytes. Raises OSError."""
     with open_regular(path, limit=min(limit, MAX_FILE), follow=False) as file:
         return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
 
 
 def _kept(folder: Path, name: str, sha256: str, limit: int) -> bytes:
-    """The content of a file whose sum was right a moment ago."""
+    """The content of a file whose checksum was right a moment ago."""
     try:
         content = read_regular(folder / name, limit=limit, follow=False)
     except OSError as error:

@@ -1,6 +1,6 @@
 """Any image file as the pixels that a network expects, with a sentence for everything that was done to it.
 
-The network wants light ink on black ground, 8-bit gray, of one size. People bring dark ink on paper,
+The network wants light ink on black background, 8-bit gray, of one size. People bring dark ink on paper,
 colors, transparency and screenshots.
 """
 
@@ -56,7 +56,7 @@ class ReadImage:
     """An image that fits."""
 
     pixels: np.ndarray
-    """uint8 (H, W), light ink on black ground"""
+    """uint8 (H, W), light ink on black background"""
     notes: tuple[str, ...]
     """what was done to it, a sentence each"""
 
@@ -64,8 +64,8 @@ class ReadImage:
 def read_image(path: Path, *, height: int, width: int) -> ReadImage:
     """Reads a PNG or JPEG file as light ink on black, `height` x `width` pixels.
 
-    Colors become gray, transparency gets a ground, dark ink on a light ground is inverted, a larger image
-    of the same proportions is made smaller. Raises UsageError where there is no such file or the image
+    Colors become gray, transparency gets a background, dark ink on a light background is inverted, a larger
+    image of the same proportions is made smaller. Raises UsageError where there is no such file or the image
     cannot be made to fit, ConfigError for a file that is no image.
     """
     import numpy as np
@@ -104,9 +104,9 @@ def read_image(path: Path, *, height: int, width: int) -> ReadImage:
         raise UsageError(f"{path} is empty: all its pixels have the same shade.")
     if _border(gray) > 127:
         gray = 255 - gray
-        notes.append("It has dark ink on a light ground: it was inverted.")
+        notes.append("It has dark ink on a light background: it was inverted.")
     if contrast < FAINT:
-        notes.append("Its ink hardly differs from its ground: do not trust the answer.")
+        notes.append("Its ink hardly differs from its background: do not trust the answer.")
     if gray.shape != (height, width):
         rows, columns = gray.shape
         # A box weighs all pixels alike and leaves no rings around strokes.
@@ -167,7 +167,7 @@ def _gray(path: Path, image: Image, notes: list[str]) -> Image:
     if image.mode == "P" or "transparency" in image.info:
         image = image.convert("RGBA")
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa"):
-        image = _on_ground(path, image.convert("RGBA"), notes)
+        image = _on_background(path, image.convert("RGBA"), notes)
     if image.mode not in ("1", "L"):
         colored = image.convert("RGB")
         red, green, blue = colored.split()
@@ -177,7 +177,7 @@ def _gray(path: Path, image: Image, notes: list[str]) -> Image:
     return image if image.mode == "L" else image.convert("L", dither=images.Dither.NONE)
 
 
-def _on_ground(path: Path, image: Image, notes: list[str]) -> Image:
+def _on_background(path: Path, image: Image, notes: list[str]) -> Image:
     """RGB: the image laid on black or white, whichever its ink stands out from."""
     import numpy as np
     from PIL import Image as images
@@ -189,11 +189,11 @@ def _on_ground(path: Path, image: Image, notes: list[str]) -> Image:
         raise UsageError(f"{path} is wholly transparent: there is nothing to read.")
     shades = np.asarray(image.convert("L"), dtype=np.float64)
     visible = float((shades * alpha).sum() / alpha.sum())
-    # A border that can be seen through is ground, what is visible is ink. Else the border's shade continues.
+    # A border that is transparent is background, what is visible is ink. Else the border's shade continues.
     white = visible < 128 if _border(alpha) < 0.5 else _border(shades) >= 128
-    ground = images.new("RGBA", image.size, "white" if white else "black")
+    background = images.new("RGBA", image.size, "white" if white else "black")
     notes.append(f"It is transparent: it was laid on {'white' if white else 'black'}.")
-    return images.alpha_composite(ground, image).convert("RGB")
+    return images.alpha_composite(background, image).convert("RGB")
 
 
 def _border(pixels: np.ndarray) -> float:

@@ -65,7 +65,7 @@ class Model:
         self._refuse_others()
 
     def answer(self, pixels: np.ndarray, number: int | None = None) -> dict[str, Answer]:
-        """What each head says of one image: uint8 (H, W), light ink on black ground.
+        """What each head says of one image: uint8 (H, W), light ink on black background.
 
         Raises UsageError for a number that is missing, superfluous or out of range, ConfigError where the
         model does not compute what its export says.

@@ -1,4 +1,4 @@
-"""Trains the leaders of a search again on fresh seeds, and has the chosen one tested.
+"""Retrains the leaders of a search on fresh seeds, and has the chosen one tested.
 What came of it is read and put in words elsewhere (search.service.read_confirmation).
 
 A confirmation is a separate study, whose trials are queued before it begins: each candidate on each seed.
@@ -52,7 +52,7 @@ class ConfirmRequest:
 
     study: str
     top: int = 5
-    """leaders of the search that are trained again; those of an earlier call stay"""
+    """leaders of the search that are retrained; those of an earlier call stay"""
     seeds: int = 5
     """runs of each candidate; those of an earlier call stay"""
     epochs: float | None = None
@@ -102,8 +102,8 @@ def confirm(
     test set.
 
     `tell` is told what will be done, `stage` what is done now. Returns what is known at the end, and the
-    refusal, if any, with which the command has to end: the ranking stands also where the weights for the look
-    cannot be had. A look that was taken before is not taken again.
+    refusal, if any, with which the command has to end: the ranking stands also where the weights for the
+    test evaluation are missing. A test evaluation on record is not repeated.
 
     Raises UsageError and ConfigError before anything is changed, Interrupted after a signal (the same request
     continues), TuneError where there is nothing to confirm or run after run fails.

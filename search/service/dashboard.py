@@ -175,7 +175,7 @@ class Showing:
         return shown
 
     def file(self, sha256: str) -> ShownFile | None:
-        """The weights with that sum, of any study that was looked at."""
+        """The weights with that SHA-256, of any study that was opened."""
         with self._lock:
             files = [file for made in self._made.values() for file in made.shown.files]
         return next((file for file in files if file.sha256 == sha256), None)

@@ -50,7 +50,7 @@ def delete(
     Returns the files that could not be deleted from here; None where nothing was deleted.
 
     Raises UsageError where there is no such study or another one confirms it, ConfigError where tune did not
-    make it, TryAgain where workers have trials of it in hand; `force` does it all the same.
+    make it, TryAgain where workers hold trials of it; `force` does it all the same.
     """
     refuse_foreign(storage_url, name)
     with open_storage(storage_url, create=False, retry_s=RETRY_S) as storage:

@@ -1,4 +1,4 @@
-"""Looks at everything that a run needs on this machine and says what it finds.
+"""Checks everything that a run needs on this machine and says what it finds.
 It changes nothing.
 """
 
@@ -29,7 +29,7 @@ FREE_BYTES = 200 * 2**20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """One thing looked at."""
+    """The result of one check."""
 
     check: str
     ok: bool
@@ -38,7 +38,7 @@ class Finding:
 
 def examine(storage_url: str) -> list[Finding]:
     """All findings, the good ones too."""
-    looks: dict[str, Callable[[], Finding]] = {
+    checks: dict[str, Callable[[], Finding]] = {
         "command": _command,
         "device": _device,
         "precision": _precision,
@@ -48,19 +48,19 @@ def examine(storage_url: str) -> list[Finding]:
         **{what: partial(_place, what, storage_url) for what in PLACES},
     }
     if storage_url.startswith("sqlite"):
-        looks["file system"] = partial(_file_system, storage_url)
-    return [*_packages(), *(_found(check, look) for check, look in looks.items())]
+        checks["file system"] = partial(_file_system, storage_url)
+    return [*_packages(), *(_found(name, check) for name, check in checks.items())]
 
 
-def _found(check: str, look: Callable[[], Finding]) -> Finding:
-    """What a look finds, also where a package that it takes is missing."""
+def _found(name: str, check: Callable[[], Finding]) -> Finding:
+    """What a check finds, also where a package that it takes is missing."""
     try:
-        return look()
+        return check()
     except ModuleNotFoundError as error:
-        words = f"cannot be looked at without {error.name}; install that first"
-        return Finding(check=check, ok=False, finding=words)
+        words = f"cannot be checked without {error.name}; install that first"
+        return Finding(check=name, ok=False, finding=words)
     except TuneError as error:  # a storage URL that is not valid
-        return Finding(check=check, ok=False, finding=str(error))
+        return Finding(check=name, ok=False, finding=str(error))
 
 
 def _packages() -> list[Finding]:

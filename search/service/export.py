@@ -268,7 +268,7 @@ def _how_to_retrain(found: FoundTrial) -> str:
     if found.worker is not None and found.worker.on_gpu:
         return "choose another --trial: a GPU trained this one, and `tune repeat` can restore none of those"
     repeat = f"tune repeat {quote(found.record.name)} --trial {found.trial.number} --restore"
-    return f"`{repeat}` trains it again and writes them"
+    return f"`{repeat}` retrains it and writes them"
 
 
 def _load(storage_url: str, chosen: _Chosen) -> Network:

@@ -33,7 +33,7 @@ OF_THE_MACHINE = ("device", "cpu", "threads", "cpu_capability", "torch")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Restored:
-    """Weights that were written again."""
+    """Weights that were restored."""
 
     checkpoint: CheckpointRecord
     where: str
@@ -81,7 +81,7 @@ def repeat(
     watch: Watch,
     progress: Progress | None = None,
 ) -> Repeated:
-    """Trains trial `number` of the study again, on the CPU, as far as it went, in the precision that it had.
+    """Retrains trial `number` of the study, on the CPU, as far as it went, in the precision that it had.
 
     restore: writes the weights of its best moment where a worker would have kept them, if the curve is the
     same bit for bit, so that they are those which the study's numbers are about. tell: is given a sentence
@@ -134,13 +134,13 @@ def _spec_of(found: FoundTrial) -> NetworkSpec:
     if not isinstance(record.spec, NetworkSpec):
         raise UsageError(
             f"The study {record.name} trains no networks of tune's (its objective is "
-            f"{record.spec.objective}), and `tune repeat` trains only those again."
+            f"{record.spec.objective}), and `tune repeat` retrains only those."
         )
     return record.spec
 
 
 def _refuse(found: FoundTrial, *, restore: bool) -> None:
-    """Raises UsageError where the trial cannot be trained again, or its weights not be restored by that."""
+    """Raises UsageError where the trial cannot be retrained, or its weights not be restored by that."""
     which = f"Trial {found.trial.number} of {found.record.name}"
     if not found.curve:
         raise UsageError(f"{which} never came to a report; there is nothing to compare.")
@@ -180,7 +180,7 @@ def _followed(
             watch(before, step.report)
     except Diverged as error:
         raise TuneError(
-            f"Trial {found.trial.number} of {found.record.name} diverged when it was trained again, which it "
+            f"Trial {found.trial.number} of {found.record.name} diverged when it was retrained, which it "
             f"had not before: {error}. Repeat it on a machine like the one that trained it, with the same "
             "torch."
         ) from error

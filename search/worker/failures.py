@@ -16,7 +16,7 @@ class TookTooLong(Exception):
 def failure_of(error: Exception, of_objective: Callable[[Exception], Failure | None]) -> Failure:
     """The kind of a failure, by the class of the error and the number of one of the system.
 
-    of_objective: the kind of its own errors, None of others.
+    of_objective: the kind of the objective's errors, None of others.
     """
     if (known := of_objective(error)) is not None:
         return known

@@ -53,7 +53,7 @@ class TrialMigration:
             self._store.withdraw(runner.claim)
 
     def accept(self, begin: Callable[[Claim, int], TrialRunner], *, lease_s: float) -> TrialRunner | None:
-        """A trial of another worker's that can be gone on with here, made by `begin` of its claim and its id.
+        """A trial of another worker's that can be continued here, made by `begin` of its claim and its id.
 
         None where there is none. The caller holds its claim from now on.
         """
@@ -74,7 +74,7 @@ class TrialMigration:
             taken = self._store.accept(claim, self._context.worker.worker_id, lease_s=lease_s)
             if taken is not None:
                 runner.claim = taken
-                # Its holder may have gone on and offered it again since the curve was read.
+                # Its holder may have continued and offered it again since the curve was read.
                 runner.rejoin(self._store.curve(claim.trial_id, self._metric))
                 return runner
         return None

@@ -32,7 +32,7 @@ IDLE_S = 0.5
 """Pause of a worker that finds every slot taken before it looks again."""
 
 WAITING_BYTES = 16_000_000
-"""So much may be held by trials that wait; beyond it they are parked. To park one and take it up again costs
+"""Bytes that waiting trials may hold; beyond it they are parked. To park one and take it up again costs
 a tenth of a second, which in a study of small MLPs was a fifth of all time (docs/decisions/007)."""
 
 WAITING_BYTES_ON_GPU = 256_000_000
@@ -74,17 +74,17 @@ class StepResult(Enum):
 
 
 class Outcome(StrEnum):
-    """What became of a trial that something was done with."""
+    """How an action on a trial ended."""
 
     DONE = "done"
     LOST = "lost"
-    """another worker has it; it is no longer in hand"""
+    """another worker has it; this one no longer holds it"""
     FAILED = "failed"
-    """it is recorded as failed, and no longer in hand"""
+    """it is recorded as failed, and no longer held"""
 
 
 class _Decision(Enum):
-    TRIALS_CHANGED = "the trials in hand have changed: what to do next has to be decided anew"
+    TRIALS_CHANGED = "the trials held have changed: what to do next has to be decided anew"
 
 
 TRIALS_CHANGED = _Decision.TRIALS_CHANGED
@@ -153,7 +153,7 @@ class WorkerLoop:
         return StepResult.TRAINED
 
     def drain(self) -> None:
-        """Ends every trial in hand: as pruned if it would not have gone on, else as to be repeated."""
+        """Ends every trial held: as pruned if it would not have continued, else as interrupted."""
         hopeless = self._decide(drained=True).end
         for runner in list(self._runners.values()):
             end = self._prune if runner.active.number in hopeless else self._interrupt
@@ -162,7 +162,7 @@ class WorkerLoop:
     # What to do next
 
     def _next(self) -> TrialRunner | None:
-        """The trial to train now: one in hand, a new one, or one that another worker has to spare.
+        """The trial to train now: one held, a new one, or one that another worker offers.
 
         None where there is none and no slot is free.
         """
@@ -171,8 +171,8 @@ class WorkerLoop:
         return found
 
     def _look_for_work(self) -> Found:
-        """In this order: a trial in hand that should continue before new ones begin, a new one, one in hand
-        that waited for others, and one of another worker."""
+        """In this order: a trial held that should continue before new ones begin, a new one, one held that
+        waited for others, and one of another worker."""
         if not self._context.stop_policy.should_stop_proposing():
             found = self._own_trial(drained=False) or self._new()
             if found is not None:
@@ -180,7 +180,7 @@ class WorkerLoop:
         return self._own_trial(drained=True) or self._accepted()
 
     def _own_trial(self, *, drained: bool) -> Found:
-        """The trial in hand to continue with, after those without hope are pruned. drained: no trial begins
+        """The trial held to continue with, after the hopeless ones are pruned. drained: no trial begins
         before it is decided again."""
         decision = self._decide(drained=drained)
         for number in decision.end:
@@ -343,7 +343,7 @@ class WorkerLoop:
         self._context.objective.release_memory()  # theirs, and that of the stretch before
 
     def _offer_others(self, runner: TrialRunner) -> None:
-        """Offers all trials in hand but this one to workers that have none."""
+        """Offers all trials held but this one to workers that have none."""
         if not self._migration.has_company():
             return
         for other in list(self._runners.values()):

@@ -173,7 +173,7 @@ def test_half_made_tables_of_tune_with_other_columns_are_made_again(url: str, en
         ("INSERT INTO studies (study_name) VALUES ('mine')", "has the tables"),
         ("ALTER TABLE studies ADD COLUMN patient INTEGER", "has the tables studies"),
     ],
-    ids=["a table of its own", "rows", "other columns"],
+    ids=["another table", "rows", "other columns"],
 )
 def test_what_is_not_half_made_is_refused_at_once_and_untouched(
     url: str, engine: Engine, statement: str, names: str, monkeypatch: pytest.MonkeyPatch

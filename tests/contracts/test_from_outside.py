@@ -1,6 +1,6 @@
 """A dataset and a task of another package: one module and one line of its metadata for each.
 
-Nothing of this repository is touched: the package lies in a folder of its own, and whatever process looks for
+Nothing of this repository is touched: the package lies in a separate folder, and whatever process looks for
 the names (the command, its workers) finds them there.
 """
 
@@ -158,7 +158,7 @@ def package(folder: Path, entries: str, **modules: str) -> Path:
 
 @pytest.fixture
 def tune(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """tune("studies"): the command as a process of its own, with or without the package installed."""
+    """tune("studies"): the command as a separate process, with or without the package installed."""
     folder = package(tmp_path / "site", ENTRIES, wardrobe_data=DATASET, wardrobe_task=TASK)
 
     def run(*arguments: str, installed: bool = True) -> subprocess.CompletedProcess[str]:

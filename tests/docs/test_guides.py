@@ -1,4 +1,4 @@
-"""Every `tune` command in the shell blocks of the guides runs, in their order, in a folder of its own.
+"""Every `tune` command in the shell blocks of the guides runs, in their order, in a new folder for a guide.
 
 Commands that would take minutes get smaller values. HOW says which: its options are put at the end of the
 command, where the last value of an option counts. Commands that serve or wait until somebody stops them, or
@@ -75,7 +75,7 @@ GIVEN = {"from-study-to-model.md": ["tune run --task twodigit --trials 100"]}
 
 
 class WorkerThread:
-    """A worker in this process, in place of one of its own: that would import torch anew for each command."""
+    """A worker in this process, in place of a separate one: that would import torch anew for each command."""
 
     def __init__(self, config: WorkerConfig) -> None:
         self.place = Place(socket.gethostname(), os.getpid())

@@ -24,13 +24,17 @@ SAY = {
     "handovers?": "trial migration",
     "add_look|look_once|looks? at the test set": "test evaluation",
     "(on )?a card": "GPU",
+    "in hand": "held",
+    "(worker'?s?|that|this) grounds?": "context, environment",
+    r"(?<![\"./])pictures?(?![\"=:])": "image, backbone; the names of stored facts keep it",
     # statistics
     "drawn at random": "exploration trial",
     "by heart": "overfitting",
     "luck|lucky": "selection bias, sampling error",
     # sentences without a subject
     "whoever": "the worker, the process, the user",
-    "go(es)? on|going on": "continue",
+    "go(es)? on|going on|went on|gone on": "continue",
+    r"train(s|ed|ing)?( \S+){0,3} again": "retrain",
     "so many": "this many, as many",
     "hand(s|ed|ing)? over": "export",
     "(is|are) said to": "the subject that says it",
@@ -49,6 +53,8 @@ SAY = {
 
 SAY_IN_SEARCH = {
     "nobody|somebody|anybody": "no worker, another program, the user",
+    "of (its|his|their) own": "separate, another",
+    "(dark|black|light) ground": "background",
 }
 """The same, for the folder search alone."""
 

@@ -111,7 +111,7 @@ def test_recorded_training_resumes(training) -> None:  # type: ignore[no-untyped
     first = new()
     next(iter(first.reports([400])))
     second = new()
-    next(iter(second.reports([800])))  # has recorded steps of its own, on tensors that it loses now
+    next(iter(second.reports([800])))  # has recorded other steps, on tensors that it loses now
     second.load_state_dict(first.state_dict())
     assert reports(second) == whole[1:]
 

@@ -51,7 +51,7 @@ CONFIGS: dict[str, ModelConfig] = {
         blocks=3, channels=3, stem=2, convolutions=3, padding="same", batch_norm=True, hidden=16
     ),
     "conv, usual order of pooling": ConvConfig(channels=4, activation="gelu", batch_norm=True, hidden=16),
-    "conv, number of its own width": ConvConfig(channels=4, hidden=16, hidden_layers=2, number_width=8),
+    "conv, number with another width": ConvConfig(channels=4, hidden=16, hidden_layers=2, number_width=8),
     "conv, heads on the features": ConvConfig(channels=4, hidden_layers=0, dropout=0.3),
 }
 

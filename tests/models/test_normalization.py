@@ -168,7 +168,7 @@ class TestTraining:
         whole, half = list(told(trained(OWN))), trained(OWN)
         found = list(itertools.islice(told(half), stop))
         resumed = trained(OWN)
-        next(resumed.reports([400]))  # has statistics of its own, which it must not keep
+        next(resumed.reports([400]))  # has other statistics, which it must not keep
         resumed.load_state_dict(half.state_dict())
         found += told(resumed)
         assert [report for report, _ in found] == [report for report, _ in whole]

@@ -49,7 +49,7 @@ def folder(exported: Path, tmp_path: Path) -> Path:
 
 
 def put(folder: Path, name: str, content: bytes) -> None:
-    """Writes a file of an export, and its sum into the manifest."""
+    """Writes a file of an export, and its checksum into the manifest."""
     (folder / name).write_bytes(content)
     manifest = json.loads((folder / "manifest.json").read_bytes())
     manifest["files"][name] = {"sha256": hashlib.sha256(content).hexdigest()}
@@ -289,7 +289,7 @@ class TestModel:
         [
             (b"", "cannot load"),
             (b"not a model", "cannot load"),
-            (onnx_file([constant("first_digit", [0.0] * 10), TWICE], image="picture"), "takes {'picture'"),
+            (onnx_file([constant("first_digit", [0.0] * 10), TWICE], image="canvas"), "takes {'canvas'"),
             (onnx_file([constant("first_digit", [float("nan")] * 10), TWICE]), "not finite numbers"),
             (onnx_file([constant("first_digit", [float("inf")] * 10), TWICE]), "not finite numbers"),
             (

@@ -1,6 +1,6 @@
 """A database that is not what it was: one sentence, the right exit code, and not a byte of it changed.
 
-SQLite keeps no sums of its pages. What is damaged inside a value (a digit of a score, say) nobody can see.
+SQLite keeps no checksums of its pages. Damage inside a value (a digit of a score, say) cannot be found.
 """
 
 from __future__ import annotations

@@ -170,7 +170,7 @@ PLAIN_COMMANDS = (
 
 class TestPlainStudies:
     @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mysql"])
-    @pytest.mark.parametrize("alone", [True, False], ids=["in a database of their own", "beside tune's"])
+    @pytest.mark.parametrize("alone", [True, False], ids=["in a separate database", "beside tune's"])
     def test_are_refused_everywhere_in_one_sentence_and_listed(
         self,
         request: pytest.FixtureRequest,

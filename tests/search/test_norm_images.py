@@ -90,7 +90,7 @@ def storages(tmp_path: Path) -> Iterator[Callable[[], Storage]]:
 
 @pytest.fixture
 def join(storages: Callable[[], Storage], mnist: Mnist, tmp_path: Path) -> Callable[..., WorkerContext]:
-    """join("a"): one more worker's ground on a study of one network; norm_images as given."""
+    """join("a"): one more worker's context on a study of one network; norm_images as given."""
 
     def joined(name: str, norm_images: int = NORM_IMAGES) -> WorkerContext:
         storage = storages()

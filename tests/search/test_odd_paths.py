@@ -98,7 +98,7 @@ def test_a_study_leaves_nothing_behind(
 def test_every_command_finds_the_files_and_the_last_one_removes_them(
     tmp_path: Path, tune: Command, here: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each in another folder and with another spelling; those with workers are processes of their own."""
+    """Each in another folder and with another spelling; those with workers are separate processes."""
     monkeypatch.delenv("TUNE_ARTIFACTS", raising=False)
     monkeypatch.delenv("TUNE_STORAGE", raising=False)
     folder, elsewhere = tmp_path / f"in {ALL}", tmp_path / "elsewhere"

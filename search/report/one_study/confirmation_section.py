@@ -94,7 +94,7 @@ def _unconfirmed(study: StudyRecord, trials: int) -> tuple[Html, ...]:
                 "take a small lead over the second for one.",
                 kind="answer",
             ),
-            paragraph(command, " runs the leaders again on fresh seeds and ranks them by the mean."),
+            paragraph(command, " repeats the leaders on fresh seeds and ranks them by the mean."),
         )
     return (
         paragraph(
@@ -105,7 +105,7 @@ def _unconfirmed(study: StudyRecord, trials: int) -> tuple[Html, ...]:
         ),
         paragraph(
             command,
-            " trains the leaders again on fresh seeds, ranks them by the mean, and evaluates "
+            " retrains the leaders on fresh seeds, ranks them by the mean, and evaluates "
             "the winner on the test set once. No number on this page comes from the test set.",
         ),
     )

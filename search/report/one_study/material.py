@@ -44,7 +44,7 @@ class Material:
     answers: tuple[Answers, Digits] | None = None
     """of the winner's weights on validation, and the digits that they are about; None: not known"""
     command: str | None
-    """that makes the same study again; None: there is none"""
+    """that reproduces the study; None: there is none"""
     space: str
     """the search space as a space file; of other objectives than networks in words, a setting a line"""
     moment: datetime.datetime

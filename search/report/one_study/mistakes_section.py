@@ -23,7 +23,7 @@ def mistakes(found: Mistakes | str, *, study: str, trial: int) -> Section:
                 paragraph(found),
                 paragraph(
                     code(f"tune repeat {quote(study)} --trial {trial}"),
-                    " trains the trial again from the database and says whether its curve is the same.",
+                    " retrains the trial from the database and says whether its curve is the same.",
                 ),
             ),
         )

@@ -1,4 +1,4 @@
-"""Everything that is needed to do it again."""
+"""Everything that is needed to reproduce the search."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from search.report.words import amount, hardware
 
 
 def repeat(material: Material) -> Section:
-    """Everything that is needed to do it again."""
+    """Everything that is needed to reproduce the search."""
     best, spec = material.winner, material.study.spec
     assert best is not None
-    again: list[Html] = []
+    how: list[Html] = []
     if material.command is not None:
-        again = [paragraph("The same search, from the beginning:"), listing(material.command)]
-    again.append(paragraph(_reproducible(material)))
+        how = [paragraph("The same search, from the beginning:"), listing(material.command)]
+    how.append(paragraph(_reproducible(material)))
     if isinstance(spec, NetworkSpec):
-        again += [
+        how += [
             paragraph("A single trial is repeated to the last bit on a processor of the same kind:"),
             listing(f"tune repeat {quote(material.study.name)} --trial {best.number}"),
         ]
@@ -39,10 +39,10 @@ def repeat(material: Material) -> Section:
         ("references", ", ".join(spec.references) or "none"),
     ]
     return Section(
-        heading="To do it again",
+        heading="To reproduce it",
         folded=True,
         body=(
-            *again,
+            *how,
             table(("", ""), facts, words=(0, 1)),
             fold("The search space", listing(material.space)),
             *_given(spec),
@@ -71,8 +71,8 @@ def _protocol(spec: StudySpec, workers: Sequence[Worker]) -> list[tuple[str, str
 def _given(spec: StudySpec) -> list[Html]:
     """What the trials had from outside: data, or the options of the objective."""
     if isinstance(spec, NetworkSpec):
-        sums = [(name, code(sum_)) for name, sum_ in spec.checksums.items()]
-        return [fold("The data (SHA-256)", table(("file", "sum"), sums, words=(0, 1)))]
+        checksums = [(name, code(checksum)) for name, checksum in spec.checksums.items()]
+        return [fold("The data (SHA-256)", table(("file", "checksum"), checksums, words=(0, 1)))]
     if not spec.options:
         return []
     return [fold("The options of the objective", listing(json.dumps(spec.options, indent=2, default=str)))]
@@ -129,16 +129,16 @@ def _repeats(material: Material, spec: DeclaredSpec) -> str:
             "the seed fixes what each trial draws, and the seed that it is given."
         )
     failed = any(trial.state is State.FAILED for trial in material.trials)
-    again = ", and trials fail or are interrupted at the same moments" if failed else ""
+    likewise = ", and trials fail or are interrupted at the same moments" if failed else ""
     return (
         f"One worker did all of it: seed {seed} repeats the search as far as {spec.objective} comes to the "
-        f"same values with the same settings and seed{again}."
+        f"same values with the same settings and seed{likewise}."
     )
 
 
 def _machines(workers: Sequence[Worker]) -> list[tuple[str, str, str]]:
-    grounds = Counter(
+    environments = Counter(
         (worker.host, ", ".join(f"{name} {value}" for name, value in worker.environment.items()))
         for worker in workers
     )
-    return [(str(n), host, environment) for (host, environment), n in grounds.most_common()]
+    return [(str(n), host, environment) for (host, environment), n in environments.most_common()]

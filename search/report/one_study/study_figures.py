@@ -1,5 +1,5 @@
 """Figures from numbers: thin, one function each, nothing is computed here but where to put a dot. Fonts and
-the colors of ink and ground are the page's."""
+the colors of text and background are the page's."""
 
 from __future__ import annotations
 

@@ -99,9 +99,9 @@ def _about_the_winner(material: Material) -> Html:
     name, networks = quote(material.study.name), isinstance(material.study.spec, NetworkSpec)
     confirms = code(f"tune confirm {name}")
     if material.confirmation is None and networks:
-        return safe(confirms, " trains the leaders again on fresh seeds and evaluates the test set once.")
+        return safe(confirms, " retrains the leaders on fresh seeds and evaluates the test set once.")
     if material.confirmation is None:
-        return safe(confirms, " tries the leaders again on fresh seeds, to tell how far their values vary.")
+        return safe(confirms, " repeats the leaders on fresh seeds, to tell how far their values vary.")
     chosen = material.confirmation.choice
     if chosen is None:
         return safe(confirms, " continues with the confirmation.")

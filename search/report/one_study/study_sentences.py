@@ -111,7 +111,7 @@ def generalization(found: Findings, spec: StudySpec) -> str:
     went_on, unpruned = (
         ("were trained longer", "with `--pruner none`")
         if isinstance(spec, NetworkSpec)
-        else ("went on", "without a pruner")
+        else ("continued", "without a pruner")
     )
     return (
         f"Cannot be told from this search: all trials can be compared only after "

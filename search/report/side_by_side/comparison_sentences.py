@@ -28,7 +28,7 @@ def _selection(spec: StudySpec) -> str:
         return (
             "Each best was selected among the trials of its study. More trials mean more selection bias: its "
             "value is too high, although its interval allows for that. The rows at equal budgets are fairer, "
-            "and `tune confirm` trains the leaders again on fresh seeds."
+            "and `tune confirm` retrains the leaders on fresh seeds."
         )
     return (
         "Each best was selected among the trials of its study, and has no interval. Where results vary from "
@@ -152,7 +152,7 @@ def pairs_in_words(against: Against) -> str:
     names = {"budget": "budgets", "options": "options"}
     unlike = [plural for name, plural in names.items() if differing.get(name)]
     if not unlike:
-        return f"{runs} the same in both, in settings, seed and budget: {_ground(differences, one)}"
+        return f"{runs} the same in both, in settings, seed and budget: {_blur(differences, one)}"
     mean = paired(differences)
     if not isinstance(one, NetworkSpec):
         told = f"{runs} paired, with the same settings and seed and other {listed(unlike)}"
@@ -188,8 +188,8 @@ def _paired_values(against: Against, differences: Sequence[float]) -> str:
     )
 
 
-def _ground(differences: Sequence[float], spec: StudySpec) -> str:
-    """Runs that should be equal say nothing of the search, and much of the ground that it stands on."""
+def _blur(differences: Sequence[float], spec: StudySpec) -> str:
+    """How far runs that should be equal differ: that says what machine and versions do, not the search."""
     largest = max(map(abs, differences))
     if largest == 0.0:
         return "they ended equal, so that machine and versions do not blur the comparison."

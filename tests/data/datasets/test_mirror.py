@@ -63,7 +63,7 @@ def test_a_connection_that_brings_nothing_is_given_up_and_its_part_is_kept(
 PARTS: dict[str, tuple[Callable[[bytes], bytes], bool, int]] = {
     "of an earlier run: only the rest is asked for": (lambda gz: gz[:1000], True, 1),
     "complete already: the server has nothing to add": (lambda gz: gz, True, 1),
-    "garbage: found out by the sum, then fetched whole": (lambda gz: b"x" * 1000, True, 2),
+    "garbage: found by its checksum, then fetched whole": (lambda gz: b"x" * 1000, True, 2),
     "longer than the file: likewise": (lambda gz: gz + b"more", True, 2),
     "good, but the server knows no ranges: fetched whole": (lambda gz: gz[:1000], False, 1),
 }

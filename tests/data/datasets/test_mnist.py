@@ -1,4 +1,4 @@
-"""The files are believed only by their sums, and their pages are shared."""
+"""The files are verified by their checksums, and their pages are shared."""
 
 import pickle
 import re

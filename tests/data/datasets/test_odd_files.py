@@ -138,7 +138,7 @@ class TestUnpack:
             (gzip.compress(b"") * 500_000, "something follows"),
             (b"\x1f\x8b\x08\x08" + b"x" * 1_000_000, "cut off"),
         ],
-        ids=["no end", "cut", "wrong sum", "more", "many members", "long name"],
+        ids=["no end", "cut", "wrong checksum", "more", "many members", "long name"],
     )
     def test_what_is_damaged(self, content: bytes, words: str) -> None:
         began = time.monotonic()

@@ -174,9 +174,7 @@ class TestRepeat:
         monkeypatch.setattr("search.objectives.network.retrain.retrain", diverges)
         done = here("repeat", "twodigit", "--trial", "0", cwd=finished)
         assert done.returncode == 1
-        assert (
-            "Trial 0 of twodigit diverged when it was trained again, which it had not before:" in done.stderr
-        )
+        assert "Trial 0 of twodigit diverged when it was retrained, which it had not before:" in done.stderr
         assert "the loss is nan after 64 images with sgd, lr=0.01. Repeat it on a machine like" in done.stderr
 
     @pytest.mark.parametrize(("state", "called"), [("RUNNING", "running"), ("FAIL", "failed")])
@@ -533,7 +531,7 @@ class TestHelp:
             [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
         )
         for check, package in (("device", "torch"), ("storage", "sqlalchemy")):
-            assert diagnosed(done, check) == f"cannot be looked at without {package}; install that first"
+            assert diagnosed(done, check) == f"cannot be checked without {package}; install that first"
 
     def test_doctor_knows_that_sqlite_writes_beside_its_file(
         self, finished: Path, here: Command, monkeypatch: pytest.MonkeyPatch

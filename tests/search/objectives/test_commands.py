@@ -41,7 +41,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tune(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Tune:
-    """tune("studies"): the command as a process of its own, with or without the package installed."""
+    """tune("studies"): the command as a separate process, with or without the package installed."""
     folder = tmp_path_factory.mktemp("work")
 
     def run(*arguments: str, installed: bool = True, **more: str) -> subprocess.CompletedProcess[str]:

@@ -54,8 +54,8 @@ def test_the_answer_comes_first_and_is_of_its_metric() -> None:
     ) in told
     for said in (
         "Which settings helped? Cannot be told from this search: all trials can be compared only after "
-        "2 steps of 9, and those that went on were selected.",
-        "What to do next? tune confirm deep tries the leaders again on fresh seeds",
+        "2 steps of 9, and those that continued were selected.",
+        "What to do next? tune confirm deep repeats the leaders on fresh seeds",
         "Lower is better: the search minimizes the energy.",
         "Compared is the energy after 2 steps",
         "they count as the worst results",

@@ -36,9 +36,9 @@ def colored(ink: tuple[int, int, int], background: tuple[int, int, int]) -> Imag
     return Image.composite(Image.new("RGB", (28, 28), ink), Image.new("RGB", (28, 28), background), gray())
 
 
-def transparent(ink: str, *, opaque_ground: str | None = None) -> Image.Image:
-    image = Image.new("RGBA", (28, 28), opaque_ground or (0, 0, 0, 0))
-    if opaque_ground is not None:
+def transparent(ink: str, *, opaque_background: str | None = None) -> Image.Image:
+    image = Image.new("RGBA", (28, 28), opaque_background or (0, 0, 0, 0))
+    if opaque_background is not None:
         image.putpixel((14, 14), (0, 0, 0, 0))
         image.paste(Image.new("RGBA", (28, 28), ink), mask=gray())
         return image
@@ -73,7 +73,7 @@ EXACT = 0
         (lambda: transparent("black"), ["laid on white", "inverted"], 1),
         (lambda: transparent("white"), ["laid on black"], 1),
         (lambda: transparent("navy"), ["laid on white", "colored", "inverted"], 40),
-        (lambda: transparent("black", opaque_ground="white"), ["laid on white", "inverted"], 255),
+        (lambda: transparent("black", opaque_background="white"), ["laid on white", "inverted"], 255),
         (sixteen_bits, ["reduced to 8 bits"], 1),
         (palette, ["colored"], 60),
         (lambda: gray().point(lambda shade: 255 * (shade > 50), mode="1"), [], 165),
@@ -92,7 +92,7 @@ def test_what_is_done_is_told(
         assert words in note
         assert note.endswith(".")
     assert int(np.abs(pixels.astype(int) - SEVEN).max()) <= within
-    assert pixels[0].max() < 30, "the border is ground"
+    assert pixels[0].max() < 30, "the border is background"
 
 
 def test_a_jpeg_is_read_and_turned_upright(tmp_path: Path) -> None:

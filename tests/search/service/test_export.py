@@ -249,7 +249,7 @@ class TestCard:
         )
         told, text = manifest(copy / "confirmed"), (copy / "confirmed" / "README.md").read_text()
         assert (told["study"], told["trial"]) == ("again", best["trial"])
-        assert "are those of trial 3 of twodigit, which were trained again on 2 fresh seeds" in text
+        assert "are those of trial 3 of twodigit, which were retrained on 2 fresh seeds" in text
         assert "54.32 % on validation on average, 95 % interval 53.21 % to 55.43 %" in text
         assert "Trial 3 is chosen: 54.32 % on validation, the mean of 2 seeds" in text
         assert "so this score has selection bias" not in text
@@ -512,7 +512,7 @@ class TestForce:
     @pytest.mark.parametrize(
         ("added", "words"),
         [
-            (["pictures"], "than its export: pictures. --force"),
+            (["drawings"], "than its export: drawings. --force"),
             (["d", "c", "b", "a", "e"], "than its export: a, b, c and 2 more. --force"),
         ],
     )
@@ -626,7 +626,7 @@ class TestPredict:
             r"first_digit   +\d +>?\d+\.\d\d %\nsecond_digit   +\d +>?\d+\.\d\d %\n", ink.stdout
         )
         assert plain.stderr == ""
-        assert ink.stderr == "ink.png: It has dark ink on a light ground: it was inverted.\n"
+        assert ink.stderr == "ink.png: It has dark ink on a light background: it was inverted.\n"
 
     def test_needs_neither_torch_nor_a_database(self, exported: Path, tmp_path: Path) -> None:
         Image.new("L", (28, 28)).save(tmp_path / "x.png")

@@ -50,7 +50,7 @@ def _one_thread() -> None:
 
 @pytest.fixture
 def contexts(tmp_path: Path, mnist: Mnist) -> Iterator[Callable[[str], WorkerContext]]:
-    """contexts("a"): a worker's context on a study of its own database; the same name: another worker."""
+    """contexts("a"): a worker's context on a study in a separate database; the same name: another worker."""
     opened: list[Storage] = []
 
     def make(name: str) -> WorkerContext:

@@ -36,7 +36,7 @@ Join = Callable[..., WorkerContext]
 
 @pytest.fixture
 def join(sqlite_url: str, mnist: Mnist, tmp_path: Path) -> Iterator[Join]:
-    """join(study): one more worker's context, with a connection of its own."""
+    """join(study): one more worker's context, with another connection."""
     with ExitStack() as opened:
 
         def joined(study: str, *, artifacts: str = "artifacts", **other: Any) -> WorkerContext:
@@ -67,7 +67,7 @@ def curves(context: WorkerContext) -> dict[int, list[tuple[int, Scores, Scores]]
 
 
 def let_wait_for(monkeypatch: pytest.MonkeyPatch, context: WorkerContext, event: threading.Event) -> None:
-    """The worker on this ground trains nothing while it has something on offer, until the event."""
+    """The worker with this context trains nothing while it has something on offer, until the event."""
     advance = TrialRunner.advance
 
     def held(runner: TrialRunner, until: int) -> bool:
@@ -177,7 +177,7 @@ class TestHandOff:
 
     @staticmethod
     def accepted(context: WorkerContext) -> TrialRunner | None:
-        """By another worker on that ground."""
+        """By another worker with that context."""
 
         def begin(claim: Claim, trial_id: int) -> TrialRunner:
             return TrialRunner(context, claim, context.study.rejoin(trial_id), lambda: None)

@@ -182,7 +182,7 @@ def storage(url: str) -> Iterator[Storage]:
 
 
 def joined(storage: Storage, mnist: Mnist, folder: Path, request: RunRequest = REQUEST) -> WorkerContext:
-    """A worker's, in a current folder of its own."""
+    """A worker's, in a separate current folder."""
     torch.set_num_threads(1)
     create_or_resume(storage, request, mnist)
     return prepare(storage, request.name, mnist, folder / "tune.artifacts", device="cpu", threads=1)
@@ -258,7 +258,7 @@ class TestOnAServer:
         assert "The winner's weights in the database are damaged and were not used" in done.stderr
         repeat = ("repeat", "twodigit", "--trial", str(number), "--restore", "--storage", url)
         done = here(*repeat, cwd=third)
-        assert "Its weights are there again, in the database." in done.stdout
+        assert "Its weights are restored, in the database." in done.stdout
         assert storage.store.checkpoints(context.study.study_id) == kept
         done = here("report", "twodigit", "--force", "--storage", url, cwd=third)
         assert (done.returncode, done.stderr) == (0, "")

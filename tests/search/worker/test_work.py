@@ -52,7 +52,7 @@ def _one_thread() -> None:
 
 
 def context(storage: Storage, mnist: Mnist, tmp_path: Path, request: RunRequest = QUICK) -> WorkerContext:
-    """A worker's ground on a new study."""
+    """A worker's context on a new study."""
     create_or_resume(storage, request, mnist)
     return prepare(storage, request.name, mnist, tmp_path / "artifacts", device="cpu", threads=1)
 
