@@ -388,7 +388,7 @@ class TestWeights:
 
         told = here("repeat", "twodigit", "--trial", "0", "--restore", cwd=copy)
         assert told.returncode == 0, told.stderr
-        assert "Its weights are there again" in told.stdout
+        assert "Its weights are restored" in told.stdout
         assert checkpoint.read_bytes() == before, "to the last byte"
         if loss == "never kept":  # an export takes seconds; the bytes are those of the others
             assert here(*export, cwd=copy).returncode == 0
