@@ -203,7 +203,7 @@ def quality(draw: Random, settings: Mapping[str, Value], condition: Condition) -
     return [clipped(at, 0.1, 0.998) for at in (*lows, last - gain, last)]
 
 
-def goes_on(pruner: str, rung: int, score: float, others: Sequence[float], bracket: int) -> bool:
+def passes(pruner: str, rung: int, score: float, others: Sequence[float], bracket: int) -> bool:
     """Whether a trial that stands so at a rung is let on. others: scores of those before it there, rising."""
     if pruner == "none":
         return True
@@ -248,7 +248,7 @@ def make(draw: Random, condition: Condition) -> Made:
                 head_report(step=RUNGS[rung], seconds=1.0, learning_rate=0.1, train=scores, validation=scores)
             )
             best = max(best, score)
-            let_on = goes_on(condition.pruner, rung, score, seen[rung], bracket)
+            let_on = passes(condition.pruner, rung, score, seen[rung], bracket)
             insort(seen[rung], score)
             if not let_on and rung < len(RUNGS) - 1:
                 state = State.FAILED if diverges else State.PRUNED

@@ -71,7 +71,7 @@ def test_a_function_has_one_purpose() -> None:
     assert breaches(too_long) == []
 
 
-def test_what_looks_like_a_field_asks_no_database() -> None:
+def test_a_property_makes_no_database_query() -> None:
     assert breaches(asking_properties) == []
 
 

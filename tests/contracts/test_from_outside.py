@@ -252,7 +252,7 @@ class TestNames:
         with pytest.raises(ConfigError, match="Mend or reinstall the package that declares it"):
             task_named(name)
 
-    def test_of_a_package_that_is_not_here(self) -> None:
+    def test_a_task_of_a_package_that_is_not_installed(self) -> None:
         with pytest.raises(ConfigError, match="is known where that package is installed"):
             task_named("absent")
         assert takes_number("absent"), "nothing is hidden of a study that can only be looked at"

@@ -293,7 +293,7 @@ class TestWriting:
         assert trial.state is State.RUNNING
         assert trial.started is not None
 
-    def test_numbers_go_on_where_optuna_left_off(self, storage: Storage) -> None:
+    def test_trial_numbers_continue_after_optunas(self, storage: Storage) -> None:
         study_id = filled(storage)
         waited = storage.trials.add(study_id)
         assert waited.state is State.RUNNING, "what waits comes first, also where Optuna has looked already"

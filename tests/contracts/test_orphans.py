@@ -201,22 +201,22 @@ def test_a_slot_is_freed_where_its_trial_is_finished_no_more(
 def test_a_new_trial_has_no_past(tmp_path: Path, plain_spec: NetworkSpec) -> None:
     """SQLite gives its number to the next one too, and nothing deletes the orphans in between."""
     with open_storage(f"sqlite:///{tmp_path / 'studies.db'}") as storage:
-        goes_on, deleted = full(storage, "continues", plain_spec), full(storage, "deleted", plain_spec)
+        continues, deleted = full(storage, "continues", plain_spec), full(storage, "deleted", plain_spec)
         store = storage.store
         [old] = store.claims(deleted.study_id)
         storage.optuna.delete_study(deleted.study_id)
-        claim = store.claim(goes_on.study_id, "w", lease_s=30)
+        claim = store.claim(continues.study_id, "w", lease_s=30)
         assert claim is not None
-        asked = goes_on.ask(lambda trial_id: store.attach(claim, trial_id))
+        asked = continues.ask(lambda trial_id: store.attach(claim, trial_id))
         assert asked.trial_id == old.trial_id, "the number is given again, or this test shows nothing"
         assert store.curve(asked.trial_id, ACCURACY) == []
-        [first, _] = store.claims(goes_on.study_id)
-        assert [each.trial_id for each in store.checkpoints(goes_on.study_id)] == [first.trial_id]
+        [first, _] = store.claims(continues.study_id)
+        assert [each.trial_id for each in store.checkpoints(continues.study_id)] == [first.trial_id]
         assert store.checkpoints(deleted.study_id) == []
-        [kept] = store.checkpoints(goes_on.study_id)
+        [kept] = store.checkpoints(continues.study_id)
         assert store.weights_chunk(kept, 0) == b"w"
         assert store.weights_chunk(replace(kept, trial_id=asked.trial_id), 0) is None
-        assert [each.trial_id for each in store.test_evaluations([goes_on.study_id])] == [first.trial_id]
+        assert [each.trial_id for each in store.test_evaluations([continues.study_id])] == [first.trial_id]
         assert store.test_evaluations([deleted.study_id]) == []
         assert store.exports(deleted.study_id) == []
         assert store.answers([old.trial_id], "validation") == {}

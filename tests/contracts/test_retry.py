@@ -104,7 +104,7 @@ def test_releasing_frees_the_slot(storage: Storage, fault: Fault) -> None:
     assert storage.store.claims(1) == []
 
 
-def test_a_takeover_is_the_takers(storage: Storage, fault: Fault) -> None:
+def test_a_repeated_takeover_succeeds_for_its_worker(storage: Storage, fault: Fault) -> None:
     claim = storage.store.claim(1, "w", lease_s=60)
     assert claim is not None
     [seen] = storage.store.open_claims(1)
@@ -117,7 +117,7 @@ def test_a_takeover_is_the_takers(storage: Storage, fault: Fault) -> None:
         storage.store.settle(claim)
 
 
-def test_an_ending_is_our_own_or_somebody_elses(storage: Storage, fault: Fault) -> None:
+def test_an_end_that_is_written_twice_succeeds_once(storage: Storage, fault: Fault) -> None:
     trial = storage.trials.add(1)
     fault.armed = True
     storage.trials.change(trial.trial_id, Change(state=State.COMPLETE, value=0.5))
@@ -213,7 +213,7 @@ class TestRetry:
 
         return work
 
-    def test_tries_again(self, database: Database) -> None:
+    def test_a_failing_call_is_retried(self, database: Database) -> None:
         assert database.retry(self._failing(3)) == "done"
 
     def test_ends(self, database: Database) -> None:
@@ -229,7 +229,7 @@ class TestRetry:
             database.retry(self._failing(10_000))
         assert time.monotonic() - began < 15, "of 20 that it would have"
 
-    def test_ends_when_somebody_is_asked_to_end_meanwhile(self, database: Database) -> None:
+    def test_a_stop_request_ends_the_retries(self, database: Database) -> None:
         asked = iter([False] * 3)
         database.ending = lambda: next(asked, True)
         database.retry_s = 3600

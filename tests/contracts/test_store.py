@@ -211,14 +211,14 @@ class TestClaims:
         assert study.claim_of(STUDY + 1, 41) is None
         assert study.open_claims(STUDY + 1) == []
 
-    def test_what_was_renewed_since_one_looked_cannot_be_taken(self, study: Store) -> None:
+    def test_a_claim_that_was_renewed_after_it_was_read_cannot_be_taken_over(self, study: Store) -> None:
         claim = study.claim(STUDY, "w", lease_s=60)
         assert claim is not None
         study.renew(claim, lease_s=60)
         assert study.take_over(claim, "thief", lease_s=60) is None
         study.settle(claim)
 
-    def test_what_was_not_renewed_can(self, study: Store) -> None:
+    def test_a_claim_that_was_not_renewed_can_be_taken_over(self, study: Store) -> None:
         claim = study.claim(STUDY, "w", lease_s=60)
         assert claim is not None
         [seen] = study.open_claims(STUDY)
@@ -314,7 +314,7 @@ class TestOffers:
         study.renew(claim, lease_s=60)
         assert study.accept(seen, "new", lease_s=60) is not None
 
-    def test_what_was_withdrawn_is_the_holders(self, study: Store) -> None:
+    def test_a_withdrawn_offer_cannot_be_accepted(self, study: Store) -> None:
         claim = self.offered(study)
         [seen] = study.offers(STUDY)
         study.withdraw(claim)
@@ -323,7 +323,7 @@ class TestOffers:
         assert study.accept(seen, "new", lease_s=60) is None
         assert study.claims(STUDY) == [claim]
 
-    def test_what_was_never_offered_is_not_given(self, study: Store) -> None:
+    def test_a_claim_that_was_never_offered_cannot_be_accepted(self, study: Store) -> None:
         claim = study.claim(STUDY, "w", lease_s=60)
         assert claim is not None
         assert study.accept(claim, "new", lease_s=60) is None
@@ -579,7 +579,7 @@ class TestWeights:
         assert stored(study, weighed(1, old)) == b""
         assert stored(study, weighed(1, new)) == new
 
-    def test_the_same_again_changes_nothing_and_mends_what_was_damaged(self, study: Store) -> None:
+    def test_writing_the_same_weights_twice_repairs_damaged_ones(self, study: Store) -> None:
         """A write that is repeated because nobody knows whether it landed; weights that are restored."""
         content = weights(1, 2**20 + 5)
         for _ in range(2):
@@ -602,7 +602,7 @@ class TestWeights:
         study.add_checkpoint(STUDY, in_file, content=content)
         assert study.checkpoints(STUDY) == [weighed(1, content)]
 
-    def test_those_that_are_dropped_are_gone(self, study: Store) -> None:
+    def test_dropped_weights_are_deleted(self, study: Store) -> None:
         for trial, score in ((1, 0.5), (2, 0.9), (3, 0.7)):
             content = weights(trial)
             study.add_checkpoint(STUDY, weighed(trial, content, score), content=content)
@@ -612,7 +612,7 @@ class TestWeights:
         for kept in study.checkpoints(STUDY):
             assert stored(study, kept) == weights(kept.trial_id)
 
-    def test_those_of_a_lost_trial_are_gone(self, study: Store) -> None:
+    def test_weights_of_a_lost_trial_are_deleted(self, study: Store) -> None:
         claim = study.claim(STUDY, "w", lease_s=60)
         assert claim is not None
         claim = study.attach(claim, 1)
@@ -753,7 +753,7 @@ class TestAnswers:
     FIRST = Answers(split="validation", examples=10, heads={"second": b"\xf0\x40", "first": b"\x0f\x80"})
     BETTER = Answers(split="validation", examples=10, heads={"second": b"\xff\x40", "first": b"\xff\x80"})
 
-    def test_they_are_those_of_the_weights_that_are_kept(self, study: Store) -> None:
+    def test_answers_belong_to_the_kept_weights(self, study: Store) -> None:
         study.add_checkpoint(STUDY, weighed(1, b"old", 0.5), answers=self.FIRST)
         study.add_checkpoint(STUDY, weighed(2, b"two", 0.4), answers=self.FIRST)
         assert study.answers([1, 2, 3], "validation") == {1: self.FIRST, 2: self.FIRST}

@@ -119,7 +119,7 @@ def test_no_benchmark_touches_it(path: Path) -> None:
     assert touching(ast.parse(path.read_text(encoding="utf-8"))) == set()
 
 
-def test_the_one_place_is_used_by_the_one_service_that_records_the_look() -> None:
+def test_only_the_service_that_records_test_evaluations_evaluates_on_test() -> None:
     users = {
         (module, around)
         for module, tree in TREES.items()
@@ -184,7 +184,9 @@ class Tripwire:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_search_never_touches_it_and_the_look_does(task: str, tmp_path: Path, mnist: Mnist) -> None:
+def test_a_search_never_opens_the_test_split_and_a_test_evaluation_does(
+    task: str, tmp_path: Path, mnist: Mnist
+) -> None:
     wired: Any = replace(mnist, test_images=Tripwire(), test_labels=Tripwire())  # type: ignore[arg-type]
     request = RunRequest(task=task, trials=3, epochs=0.01, model="mlp")
     with open_storage(f"sqlite:///{tmp_path / 'studies.db'}") as storage:

@@ -72,7 +72,7 @@ def test_without_a_driver_there_is_no_gpu_and_torch_is_not_asked(
     assert (count_gpus() == 0) is none
 
 
-def test_prepared_process_has_so_many_threads() -> None:
+def test_a_prepared_process_has_the_given_number_of_threads() -> None:
     prepare_process(threads=1)
     assert torch.get_num_threads() == 1
 

@@ -259,7 +259,7 @@ class TestMilestones:
         assert reports[0].validation.heads["row"].accuracy in (0.0, 1.0)
 
 
-def test_divergence_is_an_exception_within_so_many_steps(trained, image_only: Signature) -> None:  # type: ignore[no-untyped-def]
+def test_divergence_is_an_exception_within_the_steps_of_one_tally(trained, image_only: Signature) -> None:  # type: ignore[no-untyped-def]
     config = TrainingConfig(batch_size=8, images=80_000, optimizer=OptimizerConfig(name="sgd", lr=1e30))
     training = trained(MLPConfig(depth=2, width=8), image_only, config)
     with pytest.raises(Diverged, match=r"the loss is .* after .* images with sgd, lr=1e"):

@@ -300,7 +300,7 @@ class TestModel:
         ],
         ids=["empty", "text", "input", "nan", "inf", "shape", "endless"],
     )
-    def test_is_not_what_the_folder_says(
+    def test_a_model_that_contradicts_its_folder_is_refused(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch, here: Command, content: bytes, words: str
     ) -> None:
         monkeypatch.setattr(models, "LONGEST_S", 1.0)

@@ -76,7 +76,7 @@ def test_a_damaged_file_is_refused_untouched(
 @pytest.mark.parametrize(
     "value", [b'"CategoricalDistribution"', b'"course-mlp"'], ids=["a parameter", "an attribute"]
 )
-def test_a_value_that_nobody_wrote(finished: Path, tmp_path: Path, here: Command, value: bytes) -> None:
+def test_a_damaged_value_is_refused(finished: Path, tmp_path: Path, here: Command, value: bytes) -> None:
     sound = (finished / "studies.db").read_bytes()
     damaged = sound.replace(value, value[:-1] + b"#")
     assert damaged != sound

@@ -233,7 +233,7 @@ class TestPlainStudies:
     @pytest.mark.parametrize(
         "change", ["UPDATE study_directions SET direction = 'MINIMIZE'", "DELETE FROM study_directions"]
     )
-    def test_a_direction_that_somebody_changed(self, folder: Path, here: Command, change: str) -> None:
+    def test_a_direction_that_another_program_changed(self, folder: Path, here: Command, change: str) -> None:
         best = here("best", "twodigit", "--json", cwd=folder).parsed["trial"]
         execute(folder, change)
         done = here("best", "twodigit", "--json", cwd=folder)

@@ -65,7 +65,7 @@ class TestInterruption:
     LONG = (*STUDY, "--trials", "3", "--epochs", "20")
     SHORT = (*STUDY, "--trials", "3", "--epochs", "0.5")
 
-    def test_signals_leave_the_study_in_order_and_the_same_command_goes_on(
+    def test_signals_leave_the_study_in_order_and_the_same_command_continues(
         self, tmp_path: Path, here: Command, start: Command
     ) -> None:
         for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):

@@ -89,7 +89,9 @@ def digest(found: list[Proposal]) -> str:
 
 
 @pytest.mark.parametrize(("sampler", "seed", "task"), COMPARED)
-def test_are_those_of_before(sqlite_url: str, mnist: Mnist, sampler: str, seed: int, task: str) -> None:
+def test_proposals_are_the_recorded_ones(
+    sqlite_url: str, mnist: Mnist, sampler: str, seed: int, task: str
+) -> None:
     recorded = json.loads(RECORDED.read_text(encoding="utf-8"))
     if recorded["optuna"] != optuna.__version__:
         pytest.skip(f"recorded with Optuna {recorded['optuna']}")

@@ -77,7 +77,7 @@ def test_each_flag_of_run_sets_its_field_and_no_other(flag: str, seen: list[Work
     (["worker", "--forever"], {"--timeout", "--target"}, 1),
     (["confirm", "s"], {"--timeout", "--target", "--engine", "--address"}, None),
 ])  # fmt: skip
-def test_other_commands_have_those_that_mean_something_there(
+def test_each_command_has_the_worker_options_that_apply_to_it(
     command: list[str], without: set[str], workers: int | None, seen: list[WorkerOptions]
 ) -> None:
     flags = [word for flag, (_, value) in FLAGS.items() if flag not in without for word in (flag, str(value))]

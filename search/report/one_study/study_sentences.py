@@ -108,14 +108,14 @@ def generalization(found: Findings, spec: StudySpec) -> str:
         return "Cannot be told yet: no trial of the search is finished."
     if found.generalization:
         return in_short(found.effects)
-    went_on, unpruned = (
+    continued, unpruned = (
         ("were trained longer", "with `--pruner none`")
         if isinstance(spec, NetworkSpec)
         else ("continued", "without a pruner")
     )
     return (
         f"Cannot be told from this search: all trials can be compared only after "
-        f"{amount(found.basis.step, spec)} of {budget(spec)}, and those that {went_on} were selected. A "
+        f"{amount(found.basis.step, spec)} of {budget(spec)}, and those that {continued} were selected. A "
         f"search {unpruned} can tell."
     )
 

@@ -132,7 +132,7 @@ def test_what_killed_writers_left_is_cleared_away(mirror: Any, lacking: Callable
     assert not list(folder.glob(".*.tmp"))
 
 
-def test_what_others_keep_in_the_folder_stays(mirror: Any, lacking: Callable[..., Path]) -> None:
+def test_files_of_other_programs_in_the_folder_stay(mirror: Any, lacking: Callable[..., Path]) -> None:
     folder = lacking(LABELS)
     (folder / ".mine.tmp").write_bytes(b"another program's")
     (folder / ".cache.tmp").mkdir()

@@ -70,7 +70,7 @@ PARTS: dict[str, tuple[Callable[[bytes], bytes], bool, int]] = {
 
 
 @pytest.mark.parametrize(("begin", "ranges", "requests"), PARTS.values(), ids=PARTS.keys())
-def test_a_half_download(
+def test_an_interrupted_download_is_resumed(
     begin: Callable[[bytes], bytes],
     ranges: bool,
     requests: int,

@@ -71,7 +71,7 @@ def test_in_a_given_folder_it_is_missing(lacking: Callable[..., Path], tmp_path:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_in_place_of_the_lock(lacking: Callable[..., Path], kind: str) -> None:
+def test_an_odd_file_in_place_of_the_lock(lacking: Callable[..., Path], kind: str) -> None:
     folder = lacking(LABELS)
     lay(kind, folder / ".lock")
     if kind == "device":  # it can be locked, and nothing is written to it
@@ -83,7 +83,7 @@ def test_in_place_of_the_lock(lacking: Callable[..., Path], kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["fifo", "device", "link"])
-def test_in_place_of_a_half_download(
+def test_an_odd_file_in_place_of_an_interrupted_download(
     mirror: Any, lacking: Callable[..., Path], tmp_path: Path, kind: str
 ) -> None:
     folder, part = lacking(LABELS), f"{LABELS}.gz.part"

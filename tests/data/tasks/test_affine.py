@@ -45,7 +45,7 @@ def test_equals_the_definition(reach: int) -> None:
     assert torch.equal(images, before)
 
 
-def test_without_strength_it_moves_like_the_shifter() -> None:
+def test_affine_without_strength_equals_the_shifter() -> None:
     images = torch.randint(1, 256, (64, 28, 28), dtype=torch.uint8, generator=generator_of("images"))
     maps = Affine(strength=0.0, reach=3).draw((64,), generator_of("maps"))
     distances = torch.stack([-14 * maps[:, 1, 2], -14 * maps[:, 0, 2]], dim=1).round().long()
@@ -79,7 +79,7 @@ def test_maps_are_as_far_from_nothing_as_the_strength_says(strength: float) -> N
     assert independent.abs().max() < 0.02
 
 
-def test_the_cheapest_mover_that_does_it() -> None:
+def test_the_cheapest_augmenter_that_suffices_is_chosen() -> None:
     assert augmenter_of(Augmentation(), (28, 28), "cpu") is None
     assert isinstance(augmenter_of(Augmentation(shift=1), (28, 28), "cpu"), Shifter)
     assert augmenter_of(Augmentation(shift=1, affine=0.5), (28, 28), "cpu") == Affine(strength=0.5, reach=1)

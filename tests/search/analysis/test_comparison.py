@@ -181,7 +181,7 @@ class TestWords:
         assert "−2.00 points" in told
         assert "The network of long is the better one; that its search is, does not follow" in told
 
-    def test_a_reference_that_is_better_is_said_to_be(self, plain_spec: NetworkSpec) -> None:
+    def test_a_better_reference_is_named(self, plain_spec: NetworkSpec) -> None:
         first = studied(plain_spec, "short", [Written((0.92,))])
         reference = dataclasses.replace(first.best, number=7, score=0.96, reference="r")
         first = dataclasses.replace(first, reference=reference)

@@ -170,7 +170,7 @@ class TestEffects:
             wrong += any(each.verdict is Verdict.MATTERS for each in found)
         assert wrong <= 5, "of sixty; one and a half are to be expected"
 
-    def test_too_few_are_said_to_be_too_few(self) -> None:
+    def test_settings_with_too_few_trials_are_named(self) -> None:
         trials, found = study(11)
         seen = effects(SETTINGS, trials, found, range(11))
         assert {each.verdict for each in seen} == {Verdict.TOO_FEW}
@@ -194,7 +194,7 @@ class TestEffects:
             "depth": Verdict.UNCLEAR,
         }
 
-    def test_a_setting_is_looked_at_where_it_does_something(self) -> None:
+    def test_a_setting_is_tested_on_trials_in_which_it_is_active(self) -> None:
         """A network with one hidden layer has no taper."""
         trials = [trial(n, params={"model": "mlp", "depth": 1 + n % 3}) for n in range(12)]
         for each in trials:

@@ -81,7 +81,7 @@ class TestDifference:
         assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
 
     @given(FRACTIONS, FRACTIONS, st.integers(1, 100_000))
-    def test_turned_round_it_is_its_negative(self, a: float, b: float, n: int) -> None:
+    def test_the_difference_of_swapped_estimates_is_its_negative(self, a: float, b: float, n: int) -> None:
         both = [accuracy(share * n, n) for share in (a, b)]
         one, other = difference(*both), difference(*reversed(both))
         assert one.low is not None

@@ -43,7 +43,7 @@ class TestTraining:
         assert found.gain == pytest.approx(-0.01)
         assert found.loss_ratio == pytest.approx(2)
 
-    def test_half_of_an_odd_training_is_not_known_unless_it_is_nearly_so(self) -> None:
+    def test_the_score_at_half_the_budget_needs_a_report_near_it(self) -> None:
         [found] = courses([trial(0)], {100: curve(0.5, 0.6, 0.7)})
         assert found.gain is None
         [found] = courses([trial(0)], {100: curve(*(0.5 + n / 100 for n in range(11)))})

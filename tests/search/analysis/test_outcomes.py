@@ -91,6 +91,6 @@ class TestOutcomes:
         )
 
 
-def test_the_surest_mistake_comes_first() -> None:
+def test_the_most_confident_mistake_comes_first() -> None:
     some = [Mistake(png=b"", truth="", said="", belief=belief) for belief in (0.3, 0.1, 0.2)]
     assert [m.belief for m in surest_first(some)] == [0.1, 0.2, 0.3]

@@ -77,7 +77,7 @@ class TestLeaders:
         assert [each.number for each in racing.leaders(trials, 2)] == [0, 2]
         assert [each.number for each in racing.leaders(trials, 1)] == [2]
 
-    def test_nothing_leads_where_nothing_is_finished(self) -> None:
+    def test_without_a_finished_trial_there_is_no_leader(self) -> None:
         assert racing.leaders([], 5) == []
         assert racing.leaders([trial(0, 0.9, reference="course-mlp")], 5) == []
 
@@ -101,13 +101,13 @@ class TestDropping:
         assert racing.in_vain(runs({1: [0.99, 0.99], 2: [0.5, 0.5]})) == set()
         assert racing.in_vain(runs({1: [0.99, 0.99, 0.99], 2: [0.5, 0.51, 0.5]})) == {2}
 
-    def test_references_are_the_yardstick_and_lead_nobody(self) -> None:
+    def test_a_better_reference_drops_no_candidate_and_no_reference_is_dropped(self) -> None:
         found = runs(
             {0: [0.999] * 3, 1: [0.98, 0.97, 0.98], 2: [0.5] * 3}, {0: "course-mlp", 2: "course-conv"}
         )
         assert racing.in_vain(found) == set()
 
-    def test_who_is_dropped_once_stays_dropped(self) -> None:
+    def test_a_dropped_candidate_stays_dropped(self) -> None:
         found = [*runs({1: [0.99] * 4, 2: [0.99] * 3}), run(50, 2, 3, None, PRUNED)]
         assert racing.dropped(found) == {2}
         assert racing.in_vain(found) == {2}
@@ -122,7 +122,9 @@ class TestDropping:
             ([Failure.DISK_FULL] * 9, False),
         ],
     )
-    def test_who_fails_is_out(self, failures: list[Failure], out: bool) -> None:
+    def test_a_candidate_that_diverges_or_fails_three_times_is_out(
+        self, failures: list[Failure], out: bool
+    ) -> None:
         found = [run(n, 4, 0, None, FAILED, failure=failure) for n, failure in enumerate(failures)]
         assert racing.in_vain(found) == ({4} if out else set())
 
@@ -283,7 +285,7 @@ class TestConfirmation:
         one = " ".join(sentences(confirmation(stand(SEARCH[:3], runs({2: [0.99, 0.99]})))))
         assert "room for the choice" not in one
 
-    def test_while_more_runs_are_queued_nothing_is_decided_and_nobody_is_out(self) -> None:
+    def test_while_more_runs_are_queued_nothing_is_decided_and_no_candidate_is_out(self) -> None:
         """The target is raised after the runs are queued: an evaluation, or a crash, may come between."""
         done = runs({1: [0.98, 0.98], 2: [0.99, 0.99]})
         queued = run(50, 1, 2, None, State.WAITING)
@@ -354,7 +356,7 @@ class TestConfirmation:
         assert sentences(found)[0] == "The search is not finished (3 of 9 trials): its leaders may change."
         assert any("4 epochs for 2" in sentence for sentence in sentences(found))
 
-    def test_a_search_that_went_on_has_a_winner_that_is_not_confirmed(self) -> None:
+    def test_a_search_that_continued_has_a_winner_that_is_not_confirmed(self) -> None:
         found = confirmation(stand([*SEARCH, trial(4, 0.999)], runs({2: [0.98, 0.98]})))
         assert any("new winner, trial 4, which is not confirmed" in sentence for sentence in sentences(found))
 

@@ -231,7 +231,7 @@ def test_of_the_trials_in_a_workers_hands_the_one_that_moved_is_at_work() -> Non
     assert seen.best == trials[2], "the leader need not be finished"
 
 
-def test_a_failed_trial_leads_nobody() -> None:
+def test_a_failed_trial_is_no_leader() -> None:
     trials = [trial(0, State.FAILED, 0.9), trial(1, State.PRUNED, 0.5), trial(2, State.WAITING)]
     assert leader(trials) == trials[1]
     assert leader([]) is None

@@ -72,7 +72,7 @@ class TestDifference:
         found = two_way.difference(score, score, np.arange(4)[:, None])
         assert (found.value, found.high) == pytest.approx((0.0, 1.959964 / 4), rel=1e-5)
 
-    def test_turned_round_it_is_its_negative(self) -> None:
+    def test_the_difference_of_swapped_estimates_is_its_negative(self) -> None:
         generator = np.random.default_rng(1)
         one, other = (generator.integers(0, 2, size=(3, 40)).astype(float) for _ in range(2))
         digits = np.arange(40)[:, None]
@@ -129,7 +129,7 @@ class TestMeanOfHeads:
         assert list(found) == ["mean", "a", "b", "joint"]
         assert (found["a"], found["joint"]) == (wilson(90, 100), wilson(75, 100))
 
-    def test_it_covers_what_it_says(self) -> None:
+    def test_the_interval_of_the_mean_has_its_coverage(self) -> None:
         """Two heads that err together in part, 2,000 sets of 500 images."""
         generator = np.random.default_rng(3)
         hard = generator.normal(size=(2000, 500, 1))

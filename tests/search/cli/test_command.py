@@ -154,7 +154,7 @@ class TestForeignScript:
         monkeypatch.setattr(doctor, "distribution", lambda name: installed)
         assert remedy in found()["finding"]
 
-    def test_one_that_comes_first_on_the_path(
+    def test_a_foreign_script_that_comes_first_on_the_path(
         self,
         scripts: Path,
         found: Callable[[], dict[str, Any]],

@@ -31,7 +31,7 @@ class TestTable:
             "label_smoothing 0.0604",
         ]
 
-    def test_words_go_on_below_their_beginning(self) -> None:
+    def test_a_wrapped_cell_continues_in_its_column(self) -> None:
         assert table(HEADER, ROWS, words=(1, 3), width=74) == [
             "trial  state                   accuracy  settings",
             "    0  complete                 98.53 %  [course-conv]",

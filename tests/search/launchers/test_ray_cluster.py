@@ -183,7 +183,7 @@ def test_ctrl_c_saves_and_no_password_is_left_anywhere(
     assert [each[:200] for each in seen if CANARY in each] == []
 
 
-def test_workers_end_with_a_killed_parent_and_the_same_command_goes_on(
+def test_workers_end_with_a_killed_parent_and_the_same_command_continues(
     run: Command, cluster: TwoNodes, database: Engine
 ) -> None:
     running = run()

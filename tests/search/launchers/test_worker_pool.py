@@ -79,7 +79,7 @@ def pool(stage: list[Puppet]) -> WorkerPool:
         (None, False, "it is at work"),
     ],
 )
-def test_who_is_replaced(
+def test_which_ended_workers_are_replaced(
     pool: WorkerPool, stage: list[Puppet], end: WorkerExit | None, replaced: bool, why: str
 ) -> None:
     stage[0].end = end
@@ -162,7 +162,7 @@ def test_one_that_hangs_is_replaced_by_its_place(pool: WorkerPool, stage: list[P
     (16, 8, "auto", 16),
     (64, 8, "cpu", 64),
 ])  # fmt: skip
-def test_nobody_says_how_many(
+def test_the_default_number_of_local_workers(
     cores: int,
     gpus: int,
     device: Literal["auto", "cpu", "cuda"],
@@ -207,13 +207,15 @@ class TestGPUs:
             assert started[-1].order.gpu == started[dies].order.gpu
             dies = len(started) - 1
 
-    def test_also_one_that_hangs(self, started: list[Puppet], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_replacement_of_a_hanging_worker_has_its_gpu(
+        self, started: list[Puppet], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         pool = self.pool(3)
         monkeypatch.setattr(Puppet, "kill", lambda puppet: setattr(puppet, "end", DIED))
         pool.replace(Place("here", 2))
         assert [puppet.order.gpu for puppet in started] == [0, 1, 2, 1]
 
-    def test_who_dies_together_is_replaced_evenly(self, started: list[Puppet]) -> None:
+    def test_workers_that_die_together_are_replaced_evenly_over_gpus(self, started: list[Puppet]) -> None:
         pool = self.pool(6)
         for puppet in started[:4]:
             puppet.end = DIED
@@ -221,7 +223,7 @@ class TestGPUs:
         alive = [puppet.order.gpu for puppet in started if puppet.end is None]
         assert sorted(alive, key=str) == [0, 0, 1, 1, 2, 2]
 
-    def test_on_the_cpu_and_on_one_gpu_nobody_chooses(
+    def test_on_the_cpu_and_on_one_gpu_no_gpu_is_assigned(
         self, started: list[Puppet], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         self.pool(2, "cpu")

@@ -172,7 +172,7 @@ def test_a_run_continues_to_a_new_target_and_refuses_flags_of_networks(tune: Tun
         assert "Traceback" not in refused.stderr
 
 
-def test_elsewhere_it_is_looked_at_and_not_worked_on(tune: Tune, folder: Path) -> None:
+def test_without_its_package_a_study_is_read_and_not_run(tune: Tune, folder: Path) -> None:
     best = tune("best", "deep", "--json", installed=False)
     assert parsed(best)["metric"]["name"] == "energy"
     refused = tune("worker", "deep", "--workers", "1", installed=False)

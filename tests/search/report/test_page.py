@@ -73,7 +73,7 @@ def test_what_users_wrote_is_text_and_nothing_else(made: str) -> None:
     assert "b" not in seen.tags
 
 
-def test_it_asks_nobody_for_anything(made: str) -> None:
+def test_the_page_loads_nothing_from_other_hosts(made: str) -> None:
     outside = [link for link in Outline(made).links if not link.startswith(("data:", "#"))]
     assert outside == []
     assert "default-src 'none'" in made

@@ -139,7 +139,7 @@ class TestPage:
         text = study_page(replace(given, study=replace(given.study, target_trials=500)))
         assert "The study is not finished: 41 of 500 trials are" in text
 
-    def test_an_exhausted_search_does_not_go_on(self) -> None:
+    def test_an_exhausted_search_does_not_continue(self) -> None:
         given = made()
         study = replace(given.study, target_trials=500, exhausted=True)
         text = study_page(replace(given, study=study))

@@ -112,7 +112,7 @@ def test_a_blank_layer_is_no_mistake(server: Running, layers: list[np.ndarray]) 
     assert (status, json.loads(body)) == (200, {"blank": len(layers) - 1})
 
 
-def test_the_page_asks_nobody_else_for_anything(server: Running) -> None:
+def test_the_demo_page_loads_nothing_from_other_hosts(server: Running) -> None:
     status, headers, body = ask(server, "GET", "/")
     page = body.decode()
     assert status == 200
@@ -220,7 +220,9 @@ class TestRefusals:
             ("HEAD", "/", 404),
         ],
     )
-    def test_what_is_not_there(self, server: Running, method: str, path: str, status: int) -> None:
+    def test_unknown_paths_and_methods_are_refused(
+        self, server: Running, method: str, path: str, status: int
+    ) -> None:
         assert ask(server, method, path)[0] == status
 
     def test_a_body_that_is_too_large(self, server: Running) -> None:
@@ -234,7 +236,7 @@ class TestRefusals:
             assert raw.recv(12) == b""
 
 
-def test_others_are_let_in_only_where_somebody_insists(
+def test_a_demo_that_other_machines_can_reach_is_warned_of(
     exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str | None] = []
@@ -268,7 +270,7 @@ def test_a_port_that_is_taken_is_a_sentence(
     assert f"--port {server.port} cannot be used: Address already in use" in done.stderr
 
 
-def test_ctrl_c_ends_it_without_a_word_too_many(
+def test_ctrl_c_ends_the_demo_without_a_traceback(
     exported: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     process = start("demo", "sum", "--port", "0", cwd=exported)

@@ -162,7 +162,7 @@ def test_what_cannot_be_made_to_fit_is_refused(
     assert str(tmp_path / "x.png") in str(refusal.value)
 
 
-def test_there_is_no_such_file(tmp_path: Path) -> None:
+def test_a_missing_image_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="There is no image"):
         read(tmp_path / "none.png")
 

@@ -96,7 +96,7 @@ def sent(port: int, request: bytes) -> bytes:
 
 
 class TestRetry:
-    def test_fifty_idle_connections_keep_nobody_waiting(self, port: int) -> None:
+    def test_fifty_idle_connections_block_no_request(self, port: int) -> None:
         with contextlib.ExitStack() as idle:
             for _ in range(50):
                 idle.enter_context(connect(port))
@@ -146,7 +146,7 @@ class TestRetry:
             steady.sendall(b"x" * 100)
             assert steady.recv(12) == b"HTTP/1.1 200"
 
-    def test_an_answer_that_takes_long_keeps_nobody_waiting(self, port: int, app: App) -> None:
+    def test_a_slow_answer_blocks_no_other_request(self, port: int, app: App) -> None:
         with ThreadPoolExecutor() as pool:
             slow = [pool.submit(ask, port, path="/wait") for _ in range(module.THREADS - 1)]
             for _ in slow:
@@ -155,7 +155,7 @@ class TestRetry:
             app.go.set()
             assert [each.result()[0] for each in slow] == [200] * len(slow)
 
-    def test_an_answer_that_nobody_reads_gives_its_thread_back(
+    def test_an_answer_that_is_not_read_frees_its_thread(
         self, port: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "IDLE_S", 1)

@@ -62,7 +62,9 @@ def test_nothing_appears_when_it_fails(tmp_path: Path, error: type[BaseException
 
 
 @pytest.mark.parametrize("in_one_step", [True, False])
-def test_another_takes_its_place(tmp_path: Path, in_one_step: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_folder_replaces_the_old_one(
+    tmp_path: Path, in_one_step: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not in_one_step:  # a system without renameat2
         monkeypatch.setattr(whole.ctypes, "CDLL", lambda name: object())
     out = tmp_path / "out"

@@ -288,7 +288,7 @@ class TestFromBeginningToEnd:
         assert here("delete", "twodigit.confirm", "--yes", cwd=tmp_path).returncode == 0
         assert confirm(seeds=2)[1] is None
 
-    def test_a_study_that_nobody_confirmed(self, url: str) -> None:
+    def test_a_study_without_a_confirmation_has_none(self, url: str) -> None:
         assert confirmation(url, "again") is None
 
 
@@ -314,7 +314,7 @@ class TestDropping:
         rows = [run for run in trials(url, "twodigit.confirm").trials if run.state is State.PRUNED]
         assert all(not run.steps for run in rows), "not one step"
 
-    def test_a_candidate_that_diverges_is_out_and_the_rest_goes_on(
+    def test_a_candidate_that_diverges_is_out_and_the_others_continue(
         self, url: str, confirm: Confirm, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ordinary, bad = open_network.learn, []

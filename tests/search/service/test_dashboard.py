@@ -126,7 +126,7 @@ def test_a_list_of_studies_makes_no_figures(dashboard: Dashboard) -> None:
     assert dashboard.showing._made == {}
 
 
-def test_kept_weights_are_there_to_be_had(dashboard: Dashboard) -> None:
+def test_kept_weights_are_artifacts_of_their_trials(dashboard: Dashboard) -> None:
     study = dashboard.ask("/api/studies/1").parsed
     kept = [(trial, file) for trial in study["trials"] for file in trial["artifacts"]]
     assert len(kept) == 4
@@ -197,7 +197,7 @@ def test_a_study_that_is_not_tunes_is_shown_as_it_is(dashboard: Dashboard) -> No
     assert (study["note"]["body"], study["plotly_graph_objects"]) == ("", [])
 
 
-def test_a_study_without_a_complete_trial_has_a_card_too(dashboard: Dashboard) -> None:
+def test_a_study_without_a_complete_trial_has_a_note_too(dashboard: Dashboard) -> None:
     shown = dashboard.showing.study(1)
     assert shown is not None
     with open_reading(f"sqlite:///{dashboard.folder / 'studies.db'}") as reading:
@@ -242,7 +242,7 @@ def test_survivors_of_pruning_are_named_where_importance_is_shown(plain_spec: Ne
         ({"Host": "localhost:8080", "Origin": "null"}, "another page sent this"),
     ],
 )
-def test_nobody_but_its_own_page_is_answered(
+def test_requests_of_other_pages_are_refused(
     dashboard: Dashboard, headers: Mapping[str, str], words: str
 ) -> None:
     for method, path in (("GET", "/dashboard/"), ("GET", "/api/studies"), ("DELETE", "/api/studies/1")):

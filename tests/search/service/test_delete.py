@@ -103,7 +103,7 @@ def unchanged(folder: Path, here: Command, *arguments: str, code: int, words: st
     assert (rows(folder), files(folder)) == (before, kept)
 
 
-def test_nobody_to_ask_means_no(folder: Path, here: Command) -> None:
+def test_without_a_terminal_nothing_is_deleted(folder: Path, here: Command) -> None:
     unchanged(folder, here, "twodigit", code=2, words="say --yes")
 
 
@@ -127,7 +127,7 @@ def test_one_that_is_worked_on_is_not_deleted_under_its_workers(folder: Path, he
     assert here("delete", "twodigit", "--yes", "--force", cwd=folder).returncode == 0
 
 
-def test_one_that_another_confirms_is_kept_for_it(folder: Path, here: Command) -> None:
+def test_a_study_with_a_confirmation_is_not_deleted(folder: Path, here: Command) -> None:
     with opened(folder) as storage:
         record = storage.store.studies()[0]
         Study.create(storage, "twodigit-confirmation", replace(record.spec, confirms="twodigit"), 0)
@@ -307,7 +307,7 @@ class TestWhatRemains:
         assert list(mine.iterdir()) == [], "tune made that folder"
 
     @pytest.mark.parametrize(("content", "named"), [(None, ["an unknown folder"]), (b"weights", [])])
-    def test_weights_in_the_database_are_not_looked_for(
+    def test_weights_in_the_database_are_not_searched_in_folders(
         self, postgresql_url: str, plain_spec: NetworkSpec, content: bytes | None, named: list[str]
     ) -> None:
         with open_storage(postgresql_url) as storage:
@@ -440,7 +440,7 @@ def test_files_of_a_study_that_optuna_deleted_go_with_the_next_run(
     assert files(folder) == {"studies.db"}
 
 
-def test_a_deleted_study_whose_row_is_damaged_keeps_nobody_from_running(folder: Path) -> None:
+def test_a_damaged_row_of_a_deleted_study_stops_no_run(folder: Path) -> None:
     with opened(folder) as storage:
         storage.optuna.delete_study(1)
         with storage.trials.database.write() as connection:

@@ -107,17 +107,17 @@ class TestBeforeTheStart:
     def test_one_that_begins_another_trial_is_at_work(self, storage: Storage) -> None:
         claim = joined(storage, ELSEWHERE)
 
-        def goes_on() -> None:
+        def take_another() -> None:
             storage.store.settle(claim)
             joined(storage, "node7:13:00000000:b")
 
-        timer = threading.Timer(LEASE_S / 3, goes_on)
+        timer = threading.Timer(LEASE_S / 3, take_another)
         timer.start()
         with pytest.raises(ConfigError, match="node7 is at work"):
             OtherHosts(storage, lease_s=LEASE_S).refuse()
         timer.join()
 
-    def test_one_that_is_gone_keeps_nobody_out(
+    def test_a_host_that_is_gone_refuses_no_run(
         self, storage: Storage, caplog: pytest.LogCaptureFixture
     ) -> None:
         joined(storage, ELSEWHERE)
@@ -132,17 +132,17 @@ class TestBeforeTheStart:
             OtherHosts(storage, lease_s=60).refuse()
         assert caplog.text == "", "nothing was waited for"
 
-    def test_a_signal_ends_the_looking(self, storage: Storage) -> None:
+    def test_a_signal_ends_the_wait_for_other_hosts(self, storage: Storage) -> None:
         joined(storage, ELSEWHERE)
         OtherHosts(storage, lease_s=1000).refuse(stop=lambda: True)
 
-    def test_on_a_local_disk_nobody_asks(self, tmp_path: Path, mnist: Mnist) -> None:
+    def test_on_a_local_disk_other_hosts_are_not_checked(self, tmp_path: Path, mnist: Mnist) -> None:
         with open_storage(f"sqlite:///{tmp_path / 'studies.db'}") as storage:
             create_or_resume(storage, RunRequest(task="twodigit", trials=9), mnist)
             with renewed(storage, joined(storage, ELSEWHERE)):
                 OtherHosts(storage, lease_s=LEASE_S).refuse()
 
-    def test_on_a_server_nobody_asks(self, postgresql_url: str, mnist: Mnist) -> None:
+    def test_on_a_server_other_hosts_are_not_checked(self, postgresql_url: str, mnist: Mnist) -> None:
         with open_storage(postgresql_url) as storage:
             create_or_resume(storage, RunRequest(task="twodigit", trials=9), mnist)
             with renewed(storage, joined(storage, ELSEWHERE)):
@@ -176,7 +176,7 @@ class TestWhileBothWork:
         with pytest.raises(ConfigError, match="node7 is at work"):
             others.check()
 
-    def test_it_looks_three_times_a_lease(self, storage: Storage) -> None:
+    def test_other_hosts_are_checked_three_times_a_lease(self, storage: Storage) -> None:
         others = OtherHosts(storage, lease_s=1000)
         others.check()
         joined(storage, ELSEWHERE)

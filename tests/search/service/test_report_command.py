@@ -76,7 +76,7 @@ class TestPage:
             assert said in page
             assert "tune repeat twodigit --trial" in page
 
-    def test_without_mnist_the_rest_stands(
+    def test_without_mnist_the_report_lacks_only_the_mistakes(
         self, here: Callable[..., Any], copied: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("TUNE_DATA_DIR", str(copied / "nothing"))
@@ -153,7 +153,7 @@ class TestRefusals:
         assert "no trial has come to a result; `tune run`" in done.stderr
         assert not (tmp_path / "report.html").exists()
 
-    def test_so_is_one_whose_only_trial_failed_after_a_report(
+    def test_a_study_whose_only_trial_failed_is_refused(
         self, here: Callable[..., Any], tmp_path: Path, mnist: Mnist
     ) -> None:
         with open_storage(url(tmp_path)) as storage:

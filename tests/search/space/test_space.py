@@ -305,7 +305,7 @@ class TestFile:
         assert space_of_entries(space_entries(space)) == space
 
     @pytest.mark.parametrize("families", [("mlp",), ("conv",), ("mlp", "conv")])
-    def test_an_old_study_goes_on_as_it_was(self, families: tuple[str, ...]) -> None:
+    def test_an_old_study_continues_with_its_settings(self, families: tuple[str, ...]) -> None:
         """Settings that came later are fixed at what held before; other families' do not appear."""
         entries = space_entries(default_space(families))
         old = {name: entry for name, entry in entries.items() if name not in ("averaging", "divisor")}

@@ -77,7 +77,9 @@ def read_as_optuna(storage: Storage) -> None:
 class TestEveryUse:
     """connected: by way of a connection that is open already, which stays with its file."""
 
-    def test_of_one_that_was_moved(self, file: Path, use: Callable[[Storage], None], connected: bool) -> None:
+    def test_a_database_file_that_was_moved(
+        self, file: Path, use: Callable[[Storage], None], connected: bool
+    ) -> None:
         with open_storage(url(file)) as storage:
             use(storage)
             file.rename(file.with_name("away.db"))
@@ -90,7 +92,7 @@ class TestEveryUse:
             file.with_name("away.db").rename(file)
             use(storage)
 
-    def test_of_one_that_was_replaced(
+    def test_a_database_file_that_was_replaced(
         self, file: Path, use: Callable[[Storage], None], connected: bool
     ) -> None:
         with open_storage(url(file)) as storage:
@@ -105,7 +107,7 @@ class TestEveryUse:
 
 
 @pytest.mark.parametrize("use", [read, read_as_optuna])
-def test_one_that_is_moved_while_a_connection_is_made(
+def test_a_database_file_that_is_moved_while_a_connection_is_made(
     file: Path, use: Callable[[Storage], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check = OpenedFile.check
@@ -124,7 +126,9 @@ def test_one_that_is_moved_while_a_connection_is_made(
     assert not file.exists(), "SQLite would have made an empty one"
 
 
-def test_one_that_is_moved_while_a_worker_opens_it(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_file_that_is_moved_while_a_worker_opens_it(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     refuse_damaged = storage_module.refuse_damaged
 
     def moved_afterwards(engine: Engine) -> None:

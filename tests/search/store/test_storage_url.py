@@ -43,7 +43,7 @@ class TestParsing:
             ("postgresql://u:p%40ss%2F%C3%A9@h/d", "postgresql://u:p%40ss%2F%C3%A9@h/d"),
         ],
     )
-    def test_what_is_meant(self, text: str, meant: str) -> None:
+    def test_valid_storage_urls_are_parsed(self, text: str, meant: str) -> None:
         url = parse_url(text)
         assert url == make_url(meant)
         assert parse_url(url.render_as_string(hide_password=False)) == url, "workers are told the same"
@@ -102,7 +102,7 @@ class TestParsing:
             ("sqlite://u:canary@h/x.db", "three slashes"),
         ],
     )
-    def test_what_cannot_be_meant(
+    def test_invalid_storage_urls_are_refused(
         self, text: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)

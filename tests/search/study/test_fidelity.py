@@ -67,7 +67,7 @@ def test_a_diverged_trial_is_worse_than_one_at_chance() -> None:
     assert diverged == merit(0.0, ACCURACY) < chance
 
 
-def test_where_nobody_reports_complete_trials_count_with_their_value() -> None:
+def test_without_reports_complete_trials_count_with_their_value() -> None:
     found = create_trial(state=COMPLETE, value=0.9, params={"x": 0.5}, distributions={"x": UNIT})
     assert merits([found]) == [pytest.approx(merit(0.9, ACCURACY))]
 

@@ -79,7 +79,7 @@ BOTH = change_space({**MLP, **CONV, "taper": 0.5}, FAMILIES, where="test")
         (BOTH, "twodigit", 2),
     ],
 )
-def test_a_discrete_space_has_so_many_configurations(space: Space, task: str, size: int) -> None:
+def test_the_number_of_configurations_of_a_discrete_space(space: Space, task: str, size: int) -> None:
     spec = replace(TWODIGIT, task=task)
     assert is_discrete(space, spec)
     every = configurations(space, spec)
@@ -181,7 +181,7 @@ def conditional_spaces(draw: st.DrawFn) -> Space:
 
 @hypothesis.settings(deadline=None)
 @given(space=conditional_spaces())
-def test_so_many_configurations_as_there_are_different_trainings(space: Space) -> None:
+def test_as_many_configurations_as_there_are_different_trainings(space: Space) -> None:
     """Against all combinations, each without its inactive settings, as the trial runner would train them."""
     names = list(space.domains)
     trainings = set()
@@ -228,7 +228,7 @@ class TestUntaken:
             seed=seed,
         )
 
-    def test_what_nobody_has_is_taken_as_it_is(self) -> None:
+    def test_an_untaken_proposal_is_kept(self) -> None:
         proposed = {**self.settings(1, "relu"), "taper": 0.7}
         assert self.instead(proposed, self.settings(2, "relu")) == proposed
 
@@ -246,13 +246,13 @@ class TestUntaken:
         found = self.instead(mine, self.settings(1, "relu"))
         assert identity(found, self.SPACE, TWODIGIT) != identity(mine, self.SPACE, TWODIGIT)
 
-    def test_what_somebody_asked_for_is_no_matter_where_it_is_inactive(self) -> None:
+    def test_a_required_setting_that_is_inactive_does_not_count(self) -> None:
         mine = self.settings(1, "relu")
         found = self.instead(mine, mine, given={"width": 1, "taper": 0.9, "channels": 8})
         assert found["width"] == 1
         assert found["activation"] != "relu"
 
-    def test_what_somebody_asked_for_stays(self) -> None:
+    def test_a_required_setting_stays(self) -> None:
         mine = self.settings(1, "relu")
         found = self.instead(mine, mine, given={"width": 1})
         assert found["width"] == 1

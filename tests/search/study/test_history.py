@@ -83,7 +83,7 @@ class TestHistory:
     def test_tpe_never_calls_more_good(self) -> None:
         assert max(default_gamma(n) for n in range(20_000)) == GOOD
 
-    def test_does_not_depend_on_when_one_looked(self, storage: Storage) -> None:
+    def test_the_history_does_not_depend_on_earlier_reads(self, storage: Storage) -> None:
         study_id, draw = study_of(storage)._study_id, random.Random(2)
         watching = History(storage.trials, study_id)
         for _ in range(80):

@@ -23,12 +23,12 @@ def at_one_rung(scores: Sequence[float]) -> ScoresAt:
     return lambda rung: scores if rung == 1 else []
 
 
-def test_nobody_goes_on_before_there_are_eta_to_choose_from() -> None:
+def test_no_trial_continues_before_there_are_eta_to_choose_from() -> None:
     decision = RULE.decide(standing(0.9, 0.5), at_one_rung([0.9, 0.5]), drained=False)
     assert (decision.go, decision.end) == (None, ())
 
 
-def test_the_best_of_eta_goes_on() -> None:
+def test_the_best_of_eta_continues() -> None:
     scores = [0.5, 0.9, 0.6, 0.4]
     decision = RULE.decide(standing(*scores), at_one_rung(scores), drained=False)
     assert decision.go == 1
@@ -69,7 +69,7 @@ def test_at_the_end_the_least_advanced_goes_first() -> None:
     assert RULE.decide(candidates, at.__getitem__, drained=True).go == 9
 
 
-def test_who_was_cut_short_on_the_way_goes_on_to_the_rung_that_it_had_won() -> None:
+def test_an_interrupted_trial_continues_to_the_rung_that_it_was_promoted_to() -> None:
     """At 8 images no trial is judged: one that stands there had won the way to 16."""
     cut = Candidate(number=5, rung=8, score=0.1)
     others = {1: [0.9, 0.8, 0.1], 4: [0.9, 0.8, 0.1], 8: [0.9, 0.8, 0.7, 0.1], 16: []}
@@ -78,20 +78,20 @@ def test_who_was_cut_short_on_the_way_goes_on_to_the_rung_that_it_had_won() -> N
         assert (decision.go, decision.end) == (5, ())
 
 
-def test_only_so_many_wait() -> None:
+def test_the_number_of_waiting_trials_is_limited() -> None:
     """Two would-be finalists and three others."""
     scores = [0.9 - number / 100 for number in range(6)]
     patient = Asha(rungs=RUNGS, eta=100, patience=100, waiting=3)
     assert patient.decide(standing(*scores), at_one_rung(scores), drained=False).end == (5,)
 
 
-def test_at_the_end_the_finalists_go_on_and_the_others_end() -> None:
+def test_at_the_end_the_finalists_continue_and_the_others_end() -> None:
     scores = [0.7, 0.9, 0.8]
     decision = RULE.decide(standing(*scores), at_one_rung(scores), drained=True)
     assert (decision.go, decision.end) == (1, (0,))
 
 
-def test_a_reference_is_never_ended_and_goes_on_last() -> None:
+def test_a_reference_is_never_pruned_and_continues_last() -> None:
     reference = Candidate(number=0, rung=1, score=0.1, reference=True)
     other = Candidate(number=1, rung=1, score=0.9)
     crowd = at_one_rung([0.1, 0.9, *[0.5] * 10])
@@ -100,7 +100,7 @@ def test_a_reference_is_never_ended_and_goes_on_last() -> None:
     assert RULE.decide([reference], crowd, drained=True).go == 0
 
 
-def test_one_at_a_time_goes_on_with_what_it_has() -> None:
+def test_a_worker_that_holds_one_trial_continues_it() -> None:
     rule = OneAtATime()
     assert rule.decide([], at_one_rung([]), drained=True).go is None
     assert rule.decide(standing(0.1), at_one_rung([0.9]), drained=False).go == 0

@@ -130,7 +130,7 @@ class TestEvaluationSchedule:
             ("sum", 0.5, 3_375, 13_500),
         ],
     )
-    def test_a_new_study_begins_to_look_where_looks_are_worth_their_price(
+    def test_the_first_rung_of_a_new_study(
         self, storage: Storage, mnist: Mnist, task: str, epochs: float, first: int, judged: int
     ) -> None:
         _, record = create_or_resume(storage, RunRequest(task=task, trials=1, epochs=epochs), mnist)
@@ -369,7 +369,7 @@ class TestJudging:
         verdicts = [any(asked.report(step, 0.1) for step in EVALUATIONS.rungs) for asked in bad]
         assert any(verdicts), "eight trials at chance level beside 95 %"
 
-    def test_none_ends_nobody(self, storage: Storage) -> None:
+    def test_without_a_pruner_no_trial_is_pruned(self, storage: Storage) -> None:
         study = prepared(storage, pruner="none")
         for score in [0.9] * 9:
             study.ask().complete(score)
@@ -406,7 +406,7 @@ class TestTrials:
         assert best is not None
         assert best.number == 0
 
-    def test_what_was_ended_elsewhere_is_refused(self, storage: Storage) -> None:
+    def test_a_trial_that_was_ended_elsewhere_takes_no_report(self, storage: Storage) -> None:
         study = prepared(storage)
         asked = study.ask()
         asked.suggest()
@@ -464,7 +464,9 @@ class TestTrials:
         assert (third.number, third.retry_of, third.origin) == (2, 1, 0), "a retry of a retry keeps the seed"
 
     @pytest.mark.parametrize("what", ["reference", "confirmation"])
-    def test_settings_that_nobody_had_drawn_yet_are_not_lost(self, storage: Storage, what: str) -> None:
+    def test_queued_settings_that_were_not_suggested_yet_are_not_lost(
+        self, storage: Storage, what: str
+    ) -> None:
         """A worker can die between taking a queued trial and drawing its settings, time and again."""
         given = {**TestReferences.REFERENCE, "lr": 0.0123}
         study = prepared(storage, references={"course": given} if what == "reference" else {})
@@ -546,9 +548,7 @@ class TestWriting:
             asked.report(2_250, 0.5, report(2_250))
         assert storage.store.curve(asked.trial_id, ACCURACY) == []
 
-    def test_a_trial_that_somebody_deleted_is_lost_like_one_that_somebody_ended(
-        self, storage: Storage
-    ) -> None:
+    def test_a_deleted_trial_is_lost_like_an_ended_one(self, storage: Storage) -> None:
         study = prepared(storage)
         asked, other = study.ask(), study.ask()
         asked.suggest()
@@ -738,12 +738,12 @@ class TestStorage:
             open_storage(url)
         assert "hush" not in str(caught.value)
 
-    def test_a_missing_file_is_not_made_by_looking(self, tmp_path: Path) -> None:
+    def test_reading_makes_no_missing_file(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="There is no storage"):
             open_storage(f"sqlite:///{tmp_path / 'x.db'}", create=False)
         assert list(tmp_path.iterdir()) == []
 
-    def test_looking_at_plain_optunas_studies_adds_nothing(self, tmp_path: Path) -> None:
+    def test_reading_plain_optuna_studies_writes_nothing(self, tmp_path: Path) -> None:
         path = tmp_path / "plain.db"
         optuna.create_study(study_name="plain", storage=f"sqlite:///{path}")
         before = path.read_bytes()

@@ -190,7 +190,9 @@ class TestFixed:
         here = join(storage, mnist, replace(REQUEST, precision=asked))
         assert here.objective.precision == {"mlp": asked, "conv": asked}
 
-    def test_is_said_again_or_left_out_and_nothing_else(self, tmp_path: Path, here: Command) -> None:
+    def test_a_fixed_precision_can_be_repeated_or_omitted_but_not_changed(
+        self, tmp_path: Path, here: Command
+    ) -> None:
         run = ("run", "--task", "twodigit", "--detach")
         assert here(*run, "--precision", "float32", cwd=tmp_path).returncode == 0
         assert here(*run, "--precision", "float32", cwd=tmp_path).returncode == 0
@@ -262,7 +264,7 @@ class TestWhatFollowsASearch:
         assert here.objective.precision == searched.objective.precision
         assert here.record.name == "twodigit.confirm"
 
-    def test_also_where_only_the_workers_of_the_search_tell(
+    def test_the_precision_of_the_search_is_read_from_its_workers(
         self, searched: WorkerContext, confirm: Callable[..., list[WorkerContext]], tmp_path: Path
     ) -> None:
         with closing(sqlite3.connect(tmp_path / "studies.db")) as database, database:
@@ -283,7 +285,7 @@ class TestWhatFollowsASearch:
         done = repeat(storage.url, "twodigit", 1, tell=lambda _: None, watch=lambda *_: None)
         assert done.first_difference is None
 
-    def test_a_trial_of_nobody_has_the_precision_of_all(
+    def test_a_trial_without_a_worker_has_the_precision_of_all(
         self, searched: WorkerContext, storage: Storage, tmp_path: Path
     ) -> None:
         """A trial that failed: no claim says which worker it had."""

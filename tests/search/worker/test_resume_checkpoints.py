@@ -105,7 +105,7 @@ def undisturbed(here: WorkerContext) -> list[Report]:
     return here.storage.store.curve(trial.trial_id, ACCURACY)
 
 
-def goes_on(here: WorkerContext, *, expected: list[Report], batches: int) -> None:
+def continues(here: WorkerContext, *, expected: list[Report], batches: int) -> None:
     """Ends the study and holds the repetition of trial 0 against the curve; checks its number of batches."""
     asked = 0
 
@@ -136,7 +136,7 @@ def test_a_signal_costs_no_batch(contexts: Callable[[str], WorkerContext]) -> No
     [first, *_] = here.study.trials()
     assert first.failure is Failure.INTERRUPTED
     assert first.step == 2250
-    goes_on(contexts("stopped"), expected=undisturbed(contexts("whole")), batches=57 - 40)
+    continues(contexts("stopped"), expected=undisturbed(contexts("whole")), batches=57 - 40)
 
 
 def test_nor_does_a_second_one_before_the_next_report(contexts: Callable[[str], WorkerContext]) -> None:
@@ -189,11 +189,13 @@ def test_a_crash_costs_what_came_after_the_last_report(
         with pytest.raises(TryAgain):
             work(here, stop=lambda: False)
     Reaper(here.study, here.storage.store, "me").look(dead={here.worker.worker_id})
-    goes_on(contexts("crashed"), expected=undisturbed(contexts("whole")), batches=57 - 36)
+    continues(contexts("crashed"), expected=undisturbed(contexts("whole")), batches=57 - 36)
 
 
 @pytest.mark.parametrize("damage", ["cut short", "one bit", "other training"])
-def test_what_cannot_be_trusted_is_not_used(contexts: Callable[[str], WorkerContext], damage: str) -> None:
+def test_an_invalid_resume_checkpoint_is_not_used(
+    contexts: Callable[[str], WorkerContext], damage: str
+) -> None:
     asked = iter(range(10_000))
     here = contexts("stopped")
     work(here, stop=lambda: next(asked) > 45)
@@ -208,7 +210,7 @@ def test_what_cannot_be_trusted_is_not_used(contexts: Callable[[str], WorkerCont
         path.write_bytes(content)
         if damage == "other training":
             path.rename(path.with_name(path.name.replace("trial-00000", "trial-00001")))
-    goes_on(contexts("stopped"), expected=undisturbed(contexts("whole")), batches=57)
+    continues(contexts("stopped"), expected=undisturbed(contexts("whole")), batches=57)
 
 
 def test_the_last_two_are_kept_and_the_older_stands_in(tmp_path: Path) -> None:
@@ -284,7 +286,7 @@ def test_whatever_happens_to_the_files_a_checkpoint_is_whole_or_not_used(
             assert all(torch.equal(read[n], tensor) for n, tensor in best.tensors.items())
 
 
-def test_what_was_cut_short_at_a_rung_is_judged_there_before_it_continues(
+def test_a_trial_interrupted_at_a_rung_is_decided_there_before_it_continues(
     contexts: Callable[[str], WorkerContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It had not been promoted, and a stop does not promote it."""
@@ -310,7 +312,7 @@ def test_what_was_cut_short_at_a_rung_is_judged_there_before_it_continues(
     assert waited.step == first, "it knows how far it had come"
 
 
-def test_what_ends_where_it_was_cut_short_keeps_its_weights(
+def test_a_trial_that_ends_where_it_was_interrupted_keeps_its_weights(
     contexts: Callable[[str], WorkerContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A repetition that is not promoted is never trained; what the failed trial had kept is gone."""
@@ -437,7 +439,7 @@ class TestParked:
         """Just trained to its first rung."""
         return begun(contexts("parked"), until=2250)
 
-    def test_it_goes_on_as_if_it_had_not_waited(
+    def test_a_parked_trial_continues_as_if_it_had_not_waited(
         self, runner: TrialRunner, contexts: Callable[[str], WorkerContext]
     ) -> None:
         assert isinstance(runner._work, NetworkWork)

@@ -165,7 +165,7 @@ class TestTimeLimit:
             discard_all(here.artifacts.folder)
             assert not save.exists(), "it is what would have been cleared"
 
-    def test_no_more_time_is_said_to_be_left_than_the_limit_leaves(
+    def test_the_remaining_time_is_never_above_the_limit(
         self, sqlite_url: str, mnist: Mnist, tmp_path: Path
     ) -> None:
         with open_storage(sqlite_url) as storage:
@@ -198,7 +198,7 @@ class TestTarget:
             assert (closing.should_stop_proposing(), look.reached(0.98)) == (enough, enough)
             assert look.reached(0.98) == enough, "asked again, it still has"
 
-    def test_a_promise_that_is_not_kept_is_forgotten(
+    def test_a_target_reached_by_trials_that_are_not_complete_does_not_count(
         self, sqlite_url: str, mnist: Mnist, tmp_path: Path
     ) -> None:
         with open_storage(sqlite_url) as storage:

@@ -223,7 +223,7 @@ class TestHandOff:
         monkeypatch.setattr(Judge, "fault", deleted_meanwhile)
         assert self.accepted(other) is None
 
-    def test_what_was_added_while_one_looked_is_not_forgotten(
+    def test_an_offer_that_was_renewed_while_offers_were_read_is_found(
         self,
         join: Join,
         offered: tuple[WorkerContext, TrialRunner, TrialMigration],

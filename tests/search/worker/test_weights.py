@@ -54,7 +54,7 @@ def _no_folder_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
         ("postgresql://u@h/d", "", "database"),
     ],
 )
-def test_where_new_weights_go(
+def test_the_place_for_new_weights(
     monkeypatch: pytest.MonkeyPatch, url: str, chosen: str | None, place: str
 ) -> None:
     if chosen is not None:
@@ -105,7 +105,7 @@ class TestEitherPlace:
             weights.read(old)
         assert len(list(tmp_path.rglob("*.safetensors"))) == (0 if new.in_database else 1)
 
-    def test_those_that_move_leave_nothing_behind(self, weights: BestWeights, tmp_path: Path) -> None:
+    def test_weights_that_move_leave_no_copy(self, weights: BestWeights, tmp_path: Path) -> None:
         """TUNE_ARTIFACTS was set, or is no longer."""
         other = replace(weights, new_in="folder" if weights.new_in == "database" else "database")
         self.write(weights, 3, b"same", 0.5)
@@ -114,7 +114,7 @@ class TestEitherPlace:
         assert len(list(tmp_path.rglob("*.safetensors"))) == (0 if moved.in_database else 1)
         assert (weights.store.weights_chunk(moved, 0) is None) != moved.in_database
 
-    def test_ten_are_kept(self, weights: BestWeights, tmp_path: Path) -> None:
+    def test_the_ten_best_weights_are_kept(self, weights: BestWeights, tmp_path: Path) -> None:
         records = [self.write(weights, n, b"%d" % n, n / 100) for n in range(KEEP + 3)]
         assert not weights.worth_keeping(0.02)
         assert weights.worth_keeping(0.5)
@@ -136,7 +136,7 @@ class TestEitherPlace:
             with pytest.raises(WeightsDamaged, match=f"expected SHA-256 {record.sha256}, found "):
                 use(record)
 
-    def test_those_that_a_previous_version_put_elsewhere_are_found_and_go(
+    def test_weights_in_the_folder_of_a_previous_version_are_found_and_deleted(
         self, weights: BestWeights, tmp_path: Path
     ) -> None:
         """See Location.earlier."""
@@ -158,7 +158,7 @@ class TestEitherPlace:
         weights.keep_best()
         assert [path.exists() for path in moved] == [False, False], "no longer among the best"
 
-    def test_those_beyond_the_limit_are_files(self, weights: BestWeights) -> None:
+    def test_weights_above_the_size_limit_are_files(self, weights: BestWeights) -> None:
         limited = replace(weights, largest_bytes=5)
         small, large = self.write(limited, 1, b"small", 0.5), self.write(limited, 2, b"larger", 0.6)
         assert small.in_database == (weights.new_in == "database")

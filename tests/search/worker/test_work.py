@@ -497,7 +497,7 @@ class TestLease:
             time.sleep(0.3)
             assert leases.lost(claim)
 
-    def test_a_claim_that_was_put_down_runs_out(self, store: MemoryStore) -> None:
+    def test_a_claim_that_is_not_held_expires(self, store: MemoryStore) -> None:
         claim = store.claim(1, "w", lease_s=0.3)
         assert claim is not None
         with Leases(store, lease_s=0.3) as leases:
