@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from snapshots import Snapshots
 
 from search.analysis.comparison import Comparison, Pair, Studied, compare
 from search.analysis.timeline import Mark
@@ -119,6 +120,9 @@ def two(plain_spec: NetworkSpec) -> Comparison:
     return compare([studied(plain_spec, "short", short), studied(other, "long", long, target=9)], [[]])
 
 
+SENTENCES = Snapshots(__file__, "comparison")
+
+
 class TestNumbers:
     def test_equal_budgets_are_what_the_lesser_study_spent(self, two: Comparison) -> None:
         budget = two.budget
@@ -173,13 +177,18 @@ class TestNumbers:
 
 class TestWords:
     def test_who_is_unfinished_and_why_nothing_is_paired(self, two: Comparison) -> None:
-        told = " ".join(words(two))
-        assert "long is unfinished: 5 of 9 trials." in told
-        assert "short is unfinished" not in told
-        assert "Nothing is paired: short has seed 0, long seed 1." in told
-        assert "By seed alone r ended at 96.00 % and 85.00 %." in told
-        assert "−2.00 points" in told
-        assert "The network of long is the better one; that its search is, does not follow" in told
+        [against] = two.against
+        difference = against.differences["mean"]
+        assert difference.value == pytest.approx(-0.02)
+        assert difference.high is not None
+        assert difference.high < 0, "the network of long is the better one"
+        assert against.pairs == ()
+        assert [side.studied.record.is_finished(side.studied.counts.finished) for side in two.sides] == [
+            True,
+            False,
+        ]
+        assert "short is unfinished" not in " ".join(words(two))
+        SENTENCES.check("an unfinished study, and nothing is paired", words(two))
 
     def test_a_better_reference_is_named(self, plain_spec: NetworkSpec) -> None:
         first = studied(plain_spec, "short", [Written((0.92,))])
@@ -190,10 +199,7 @@ class TestWords:
             other, reference=dataclasses.replace(other.best, score=0.8, reference="r")
         )
         found = compare([first, other], [[]])
-        assert (
-            "In short a reference came first. The reference r (trial 7) measured higher than every searched "
-            "network: 96.00 % on validation." in words(found)
-        )
+        SENTENCES.check("a better reference is named", words(found))
         assert not any("In long a reference came first" in each for each in words(found))
         told = dict(rows(found)["accuracy on validation"])
         assert told["best trial"] == ("0", "0")
@@ -207,22 +213,19 @@ class TestWords:
         assert (told["interrupted"], told["failed"]) == (("2", "0"), ("1", "0"))
 
     @pytest.mark.parametrize(
-        ("changes", "expected"),
-        [
-            ({"epochs": 9}, "With other seeds, and other budget, r ended at 96.00 % and 85.00 %."),
-            (
-                {"epochs": 9, "checksums": {"x": "1"}},
-                "With other seeds, and other budget and data, r ended at 96.00 % and 85.00 %.",
-            ),
-        ],
+        "changes",
+        [{"epochs": 9}, {"epochs": 9, "checksums": {"x": "1"}}],
+        ids=["budget", "budget and data"],
     )
     def test_what_differs_beside_the_seed_is_not_called_sampling_error(
-        self, plain_spec: NetworkSpec, changes: dict[str, Any], expected: str
+        self, plain_spec: NetworkSpec, changes: dict[str, Any], request: pytest.FixtureRequest
     ) -> None:
         first = studied(plain_spec, "short", [Written((0.90, 0.96), reference="r")])
         spec = dataclasses.replace(plain_spec, seed=1, **changes)
         other = studied(spec, "long", [Written((0.80, 0.85), reference="r")])
-        assert expected in " ".join(words(compare([first, other], [[]])))
+        told = words(compare([first, other], [[]]))
+        assert not any("By seed alone" in each for each in told)
+        SENTENCES.check(f"not by seed alone: {request.node.callspec.id}", told)
 
     def test_of_several_runs_of_a_reference_none_stands_for_it(self, plain_spec: NetworkSpec) -> None:
         first = studied(plain_spec, "short", [Written((0.96,), reference="r")])
@@ -231,42 +234,43 @@ class TestWords:
         assert "r ended at" not in " ".join(words(compare([first, other], [[]])))
 
     @pytest.mark.parametrize(
-        ("epochs", "scores", "expected"),
+        ("epochs", "scores"),
         [
-            (1, [(0.9, 0.9)], "1 run is the same in both, in settings, seed and budget: they ended equal"),
-            (1, [(0.9, 0.9), (0.9, 0.895)], "2 runs are the same in both"),
-            (1, [(0.9, 0.9), (0.9, 0.895)], "up to 0.50 points apart"),
-            (2, [(0.9, 0.93)], "1 run is paired, with the same settings and seed and other budgets: −3.00"),
-            (
-                2,
-                [(0.9, 0.92), (0.9, 0.94)],
-                "short is −3.00 points above long, 95 % interval of the mean −15.71",
-            ),
-            (1, [], "no complete trial of short has the settings and the seed of one of long"),
+            (1, [(0.9, 0.9)]),
+            (1, [(0.9, 0.9), (0.9, 0.895)]),
+            (2, [(0.9, 0.93)]),
+            (2, [(0.9, 0.92), (0.9, 0.94)]),
+            (1, []),
         ],
+        ids=["one equal", "two apart", "one with another budget", "two with another budget", "none"],
     )
     def test_pairs(
-        self, plain_spec: NetworkSpec, epochs: float, scores: list[tuple[float, float]], expected: str
+        self,
+        plain_spec: NetworkSpec,
+        epochs: float,
+        scores: list[tuple[float, float]],
+        request: pytest.FixtureRequest,
     ) -> None:
         trials = [Written((0.9,)), Written((0.9,))]
         first = studied(plain_spec, "short", trials)
         other = studied(dataclasses.replace(plain_spec, epochs=epochs), "long", trials)
         pairs = [Pair(trials=(n, n), reference=None, scores=score) for n, score in enumerate(scores)]
-        told = " ".join(words(compare([first, other], [pairs])))
-        assert expected in told
-        assert ("do not tell the two networks apart") in told
+        found = compare([first, other], [pairs])
+        difference = found.against[0].differences["mean"]
+        assert difference.low is not None
+        assert difference.high is not None
+        assert difference.low <= 0 <= difference.high, "the two networks cannot be told apart"
+        SENTENCES.check(f"pairs: {request.node.callspec.id}", words(found))
 
     @pytest.mark.parametrize(
-        ("change", "expected"),
-        [
-            ({"epochs": 5}, "other numbers of epochs: 1 in a and 5 in b"),
-            ({"checksums": {"x": "1"}}, "different data files"),
-        ],
+        "change", [{"epochs": 5}, {"checksums": {"x": "1"}}], ids=["epochs", "data files"]
     )
-    def test_what_else_differs(self, plain_spec: NetworkSpec, change: dict[str, Any], expected: str) -> None:
+    def test_what_else_differs(
+        self, plain_spec: NetworkSpec, change: dict[str, Any], request: pytest.FixtureRequest
+    ) -> None:
         both = [studied(plain_spec, "a", [Written((0.9,))])]
         both.append(studied(dataclasses.replace(plain_spec, **change), "b", [Written((0.9,))]))
-        assert expected in " ".join(words(compare(both, [[]])))
+        SENTENCES.check(f"what else differs: {request.node.callspec.id}", words(compare(both, [[]])))
 
     @pytest.mark.parametrize(
         ("early", "late", "expected"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from snapshots import Snapshots
 from valley import ENERGY, VALLEY, valley_spec
 
 from search.analysis.comparison import MEAN, Comparison, Pair, Studied, compare
@@ -97,6 +98,9 @@ def two() -> Comparison:
         ],
         [[]],
     )
+
+
+SENTENCES = Snapshots(__file__, "comparison_of_objectives")
 
 
 class TestNumbers:
@@ -193,54 +197,42 @@ class TestTableAndPage:
 
 class TestWords:
     def test_no_best_is_called_the_better_one(self, two: Comparison) -> None:
-        told = " ".join(words(two))
-        assert (
-            "The best of low less the best of high: −3 (energy, which is minimized); one run each; "
-            "no interval."
-        ) in told
-        assert "better one" not in told
-        assert "Nothing is paired: low has seed 0, high seed 1." in told
-        assert "and has no interval" in told
+        [against] = two.against
+        assert against.differences == {MEAN: Estimate(value=3.0, low=None, high=None)}
+        assert against.pairs == ()
+        assert not any("better one" in each for each in words(two))
+        SENTENCES.check("no best is called the better one", words(two))
 
     @pytest.mark.parametrize(
-        ("changed", "scores", "expected"),
+        ("changed", "scores"),
         [
-            ({}, [(1.0, 1.0)], "1 run is the same in both, in settings, seed and budget: they ended equal"),
-            (
-                {},
-                [(1.0, 1.5)],
-                "they ended up to 0.5 apart, so that machine or versions differ, or the objective",
-            ),
-            (
-                {"budget": 3},
-                [(1.0, 1.5)],
-                "seed and other budgets: a less b is +0.5. One pair has no interval.",
-            ),
-            ({"budget": 3}, [(1.0, 1.5), (2.0, 2.5)], "a less b is +0.5 in every pair"),
-            (
-                {"budget": 3, "options": {"wind": 3}},
-                [(1.0, 1.5), (1.0, 3.0)],
-                "other budgets and options: a less b is +1.25 on average, 95 % interval of the mean −8.28 to "
-                "+10.8, over these pairs only; validation sampling is not included.",
-            ),
-            ({}, [], "no complete trial of a has the settings and the seed of one of b"),
+            ({}, [(1.0, 1.0)]),
+            ({}, [(1.0, 1.5)]),
+            ({"budget": 3}, [(1.0, 1.5)]),
+            ({"budget": 3}, [(1.0, 1.5), (2.0, 2.5)]),
+            ({"budget": 3, "options": {"wind": 3}}, [(1.0, 1.5), (1.0, 3.0)]),
+            ({}, []),
         ],
+        ids=["equal", "apart", "another budget", "the same difference", "other budgets and options", "none"],
     )
-    def test_pairs(self, changed: dict[str, Any], scores: list[tuple[float, float]], expected: str) -> None:
+    def test_pairs(
+        self,
+        changed: dict[str, Any],
+        scores: list[tuple[float, float]],
+        request: pytest.FixtureRequest,
+    ) -> None:
         both = [studied(valley_spec(), "a", [(1.0,)]), studied(valley_spec(**changed), "b", [(1.0,)])]
         pairs = [Pair(trials=(n, n), reference=None, scores=score) for n, score in enumerate(scores)]
         [against] = compare(both, [pairs]).against
-        assert expected in pairs_in_words(against)
-        assert "±0 (energy" in best_against_best(against)
+        assert against.differences[MEAN].value == 0
+        told = [best_against_best(against), pairs_in_words(against)]
+        SENTENCES.check(f"pairs: {request.node.callspec.id}", told)
 
     def test_what_else_differs(self) -> None:
         one = studied(valley_spec(), "a", [(1.0,)])
         spec = valley_spec(budget=1200, options={"wind": 3})
         other = studied(spec, "b", [(1.0,)], machines=("another",))
-        told = " ".join(words(compare([one, other], [[]])))
-        assert "A trial may last for other numbers of steps: 9 in a and 1,200 in b." in told
-        assert "gave their objective other options (wind)" in told
-        assert "so that seconds compare machines too; steps do not." in told
+        SENTENCES.check("what else differs", words(compare([one, other], [[]])))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from snapshots import Snapshots
 
 from search.analysis import over_seeds, racing
 from search.analysis.confirmation import Confirmation
@@ -30,6 +31,7 @@ LOSS = Metric(name="loss", direction=Direction.MINIMIZE)
 ERROR = Metric(name="error", direction=Direction.MINIMIZE, is_fraction=True)
 F1 = Metric(name="f1", is_fraction=True)
 
+SENTENCES = Snapshots(__file__, "confirmation_over_seeds")
 VERDICTS = ("is behind it by", "Next comes", "better than")
 
 
@@ -112,26 +114,34 @@ def test_a_clear_winner_of_a_minimized_metric() -> None:
     assert LOSS.value_of(best.low) == pytest.approx(2.004 + 3.495406 * 0.0114018 / math.sqrt(5), abs=1e-5)
     assert LOSS.value_of(best.high) == pytest.approx(2.004 - 2.776445 * 0.0114018 / math.sqrt(5), abs=1e-5)
     assert (gap.seeds, gap.comparisons) == (5, 1)
-    assert "Trial 1 is chosen: loss 2.004, the mean of 5 seeds, 95 % interval 1.99 to 2.022" in told(found)
     assert told(found).endswith(NO_TEST)
     assert "digits" not in told(found)
     assert "image" not in told(found)
+    SENTENCES.check("a clear winner of a minimized metric", sentences(found))
 
 
 def test_each_verdict_says_that_it_is_over_seeds_only() -> None:
     values = {0: [2.5, 2.51, 2.49], 1: [2.01, 2.0, 1.99], 2: [3.4, 3.42, 3.41], 3: [1.9, 3.0, 2.6]}
     found = confirmation(stand(values, references={0: "plain"}))
     said = [each for each in sentences(found) if any(verdict in each for verdict in VERDICTS)]
-    assert any("It is better than the reference plain by 0.5 (" in each for each in said)
+    [to_reference] = [gap for gap in found.gaps if gap.trial == 0]
+    assert to_reference.by == pytest.approx(0.5)
+    assert to_reference.low is not None
+    assert to_reference.low > 0
+    assert said
     assert all(SEEDS_ONLY in each for each in said)
+    SENTENCES.check("each verdict says that it is over seeds only", sentences(found))
 
 
 def test_a_better_reference_of_a_minimized_metric_has_the_lower_mean() -> None:
     values = {0: [1.0, 1.5, 0.9], 1: [1.4, 1.2, 1.3]}
     found = confirmation(stand(values, references={0: "plain"}))
-    first = sentences(found)[0]
-    assert "The reference plain has a lower mean than every candidate, 1.133: trial 1 has +0.167 (" in first
-    assert found.chosen == 1
+    reference, mine = found.candidates
+    assert (reference.reference, found.chosen, mine.trial) == ("plain", 1, 1)
+    assert LOSS.value_of(reference.mean) == pytest.approx(3.4 / 3)
+    assert LOSS.value_of(mine.mean) == pytest.approx(1.3)
+    assert "reference plain" in sentences(found)[0]
+    SENTENCES.check("a better reference of a minimized metric", sentences(found))
 
 
 @pytest.mark.parametrize(("metric", "ends"), [(ERROR, (-1.0, 0.0)), (F1, (0.0, 1.0))])
@@ -143,26 +153,28 @@ def test_a_fraction_stays_one(metric: Metric, ends: tuple[float, float]) -> None
 def test_two_seeds_allow_no_verdict() -> None:
     found = confirmation(stand({1: [1.0, 1.1], 2: [9.0, 9.2]}))
     assert [gap.low for gap in found.gaps] == [None]
-    assert "3 seeds at least can tell a difference from chance" in told(found)
     assert "is behind it" not in told(found)
+    SENTENCES.check("two seeds allow no verdict", sentences(found))
 
 
 def test_code_that_ignores_the_seed_gets_no_verdict() -> None:
     found = confirmation(stand({1: [1.0] * 5, 2: [2.0, 2.1, 2.2, 2.0, 2.1], 3: [1.5, 1.5, 1.5 + 1e-15]}))
     assert [gap.low for gap in found.gaps] == [None, None]
     assert not found.candidates[0].has_interval
-    assert "Trials 1 and 3 have the same value on all their seeds: this code ignores the seed" in told(found)
-    assert "Trial 1 is chosen: loss 1, the mean of 5 seeds." in told(found)
+    assert [each.trial for each in found.candidates if each.ignores_seed] == [1, 3]
+    assert found.chosen == 1
     assert not any(verdict in told(found) for verdict in VERDICTS)
     two = confirmation(stand({1: [1.0, 1.0], 2: [2.0, 2.5]}))
-    assert "Trial 1 has the same value on all its seeds: this code ignores the seed" in told(two)
+    assert [each.trial for each in two.candidates if each.ignores_seed] == [1]
+    SENTENCES.check("code that ignores the seed: two candidates of three", sentences(found))
+    SENTENCES.check("code that ignores the seed: one candidate", sentences(two))
 
 
 def test_a_difference_that_never_varies_is_not_certain() -> None:
     """The seed moves both alike, up to rounding."""
     found = confirmation(stand({1: [1.1, 1.2, 1.3], 2: [1.4, 1.5, 1.6]}))
     assert [gap.low for gap in found.gaps] == [None]
-    assert "Against trial 2 the chosen one shows no spread" in told(found)
+    SENTENCES.check("a difference that never varies", sentences(found))
     assert not any(verdict in told(found) for verdict in VERDICTS)
 
 

@@ -9,9 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from snapshots import Snapshots
 from specs import network_spec
 
 from search.analysis import racing
+from search.analysis.confirmation import Confirmation, Gap
 from search.analysis.intervals import wilson
 from search.analysis.standing import Stand, confirmation
 from search.heads import head_report
@@ -28,7 +30,7 @@ from search.records import (
     TestEvaluationCounts,
     TrialRecord,
 )
-from search.report.confirmation_sentences import sentences
+from search.report.confirmation_sentences import EASY, sentences
 
 NOW = datetime.datetime(2026, 11, 23, 12, tzinfo=datetime.UTC)
 COMPLETE, PRUNED, FAILED = State.COMPLETE, State.PRUNED, State.FAILED
@@ -137,6 +139,7 @@ SPEC = network_spec(task="t", epochs=2, epoch_images=1000, pruner="asha")
 
 
 IMAGES = 10_000
+SENTENCES = Snapshots(__file__, "confirmation")
 
 
 def answered(accuracy: float) -> Answers:
@@ -210,6 +213,19 @@ def overtaken(*, test_evaluations: Sequence[TestEvaluation] = ()) -> Stand:
     return stand(SEARCH, [*found, run(90, 3, 3, None, PRUNED)], test_evaluations=test_evaluations)
 
 
+def gap_to(found: Confirmation, trial: int) -> Gap:
+    """What the chosen candidate is better by than another one."""
+    [gap] = [each for each in found.gaps if each.trial == trial]
+    return gap
+
+
+def may_be_as_good(gap: Gap) -> bool:
+    """Whether the interval of a gap has zero in it."""
+    assert gap.low is not None
+    assert gap.high is not None
+    return gap.low <= 0 <= gap.high
+
+
 class TestConfirmation:
     def test_the_ranking(self) -> None:
         found = confirmation(overtaken())
@@ -231,13 +247,18 @@ class TestConfirmation:
         assert [(each.trial, each.dropped) for each in found.candidates if each.dropped] == [(3, True)]
 
     def test_a_winner_that_is_worse(self) -> None:
-        words = " ".join(sentences(confirmation(overtaken())))
-        assert "The winner of the search, trial 2, is behind it by 0.50 points on the same 4 seeds (" in words
-        assert "95 % for all 3 comparisons together" in words
-        assert "The search saw 99.20 % in it, with one seed; 4 fresh seeds give 98.00 %." in words
-        assert "It is better than the reference course-mlp by 4.50 points (" in words
-        assert "not evaluated on the test set yet" in words
-        assert "selection bias" not in words
+        found = confirmation(overtaken())
+        behind, reference = gap_to(found, 2), gap_to(found, 0)
+        assert (behind.by, behind.seeds, behind.comparisons) == (pytest.approx(0.005), 4, 3)
+        assert behind.low is not None
+        assert behind.low > 0
+        [second] = [each for each in found.candidates if each.trial == 2]
+        assert (second.search_score, second.mean) == (0.992, pytest.approx(0.98))
+        assert reference.by == pytest.approx(0.045)
+        assert reference.low is not None
+        assert reference.low > 0
+        assert found.test_evaluations == ()
+        SENTENCES.check("a winner that is worse", sentences(found))
 
     @pytest.mark.parametrize("failure", [Failure.DIVERGED, Failure.OUT_OF_MEMORY])
     def test_a_winner_that_fails_is_out(self, failure: Failure) -> None:
@@ -246,23 +267,21 @@ class TestConfirmation:
         found = [*runs({0: [0.98, 0.97]}), *failed, run(60, 1, 0, None, PRUNED)]
         result = confirmation(stand(trials, found))
         assert result.chosen == 0
-        words = " ".join(sentences(result))
-        assert f"Trial 1 is out: on seed 0 it failed ({failure})." in words
-        assert "The winner of the search, trial 1, cannot be chosen: it fails on another seed." in words
+        assert {number: each.failure for number, each in result.failed.items()} == {1: failure}
+        SENTENCES.check(f"a winner that fails is out: {failure}", sentences(result))
 
     def test_two_seeds_allow_no_verdict(self) -> None:
         found = confirmation(stand(SEARCH, runs({1: [0.99, 0.99], 2: [0.5, 0.5]})))
-        words = " ".join(sentences(found))
-        assert "3 seeds at least can tell a difference from chance" in words
-        assert "The winner of the search, trial 2, has 50.00 %, on the same 2 seeds −49.00 points." in words
-        assert [gap.low for gap in found.gaps] == [None]
+        assert [(gap.trial, gap.by, gap.low, gap.seeds) for gap in found.gaps] == [
+            (2, pytest.approx(0.49), None, 2)
+        ]
+        SENTENCES.check("two seeds allow no verdict", sentences(found))
 
     def test_without_the_single_answers_nothing_is_told_from_chance(self) -> None:
         """As in confirmations of a previous version."""
         found = confirmation(stand(SEARCH, runs({1: [0.985] * 3, 2: [0.5] * 3}), known=False))
-        words = " ".join(sentences(found))
-        assert "did not record which answers were right" in words
-        assert "is behind it" not in words
+        assert [gap.low for gap in found.gaps] == [None]
+        SENTENCES.check("without the single answers nothing is told from chance", sentences(found))
         best = found.candidates[0]
         low, _ = wilson(0.985 * 4000, 4000, Z_BEST_OF_3)
         assert (best.low, best.high) == pytest.approx((low, wilson(0.985 * 4000, 4000)[1]), abs=1e-6)
@@ -271,19 +290,20 @@ class TestConfirmation:
         """Differences of 0.03 points on each seed: three images of 10,000."""
         scores = {1: [0.9853, 0.9854, 0.9855], 2: [0.9850, 0.9851, 0.9852]}
         assert racing.hopeless({k: dict(enumerate(v)) for k, v in scores.items()}, 2, 1)
-        words = " ".join(sentences(confirmation(stand(SEARCH[:3], runs(scores)))))
-        assert "The winner of the search, trial 2, may be as good" in words
+        found = confirmation(stand(SEARCH[:3], runs(scores)))
+        assert may_be_as_good(gap_to(found, 2))
+        SENTENCES.check("seeds that agree do not prove what the images do not", sentences(found))
 
     def test_the_best_of_several_means_has_room_for_the_choice_and_its_rivals_share_the_error(self) -> None:
         scores = {1: [0.985, 0.986, 0.985], 2: [0.9846, 0.9853, 0.9846], 3: [0.97, 0.97, 0.97]}
-        alone = " ".join(sentences(confirmation(stand(SEARCH, runs({k: scores[k] for k in (1, 2)})))))
-        several = " ".join(sentences(confirmation(stand(SEARCH, runs(scores)))))
-        assert "with room for the choice of the best of 2" in alone
-        assert "with room for the choice of the best of 3" in several
-        assert "comparisons" not in alone
-        assert "95 % for all 2 comparisons together" in several
-        one = " ".join(sentences(confirmation(stand(SEARCH[:3], runs({2: [0.99, 0.99]})))))
-        assert "room for the choice" not in one
+        two = confirmation(stand(SEARCH, runs({k: scores[k] for k in (1, 2)})))
+        three = confirmation(stand(SEARCH, runs(scores)))
+        one = confirmation(stand(SEARCH[:3], runs({2: [0.99, 0.99]})))
+        assert {gap.comparisons for gap in two.gaps} == {1}
+        assert {gap.comparisons for gap in three.gaps} == {2}
+        assert one.gaps == ()
+        for number, found in enumerate((one, two, three), 1):
+            SENTENCES.check(f"room for the choice of the best: {number}", sentences(found))
 
     def test_while_more_runs_are_queued_nothing_is_decided_and_no_candidate_is_out(self) -> None:
         """The target is raised after the runs are queued: an evaluation, or a crash, may come between."""
@@ -297,23 +317,28 @@ class TestConfirmation:
     def test_a_winner_that_is_chosen_again(self) -> None:
         trials = [trial(0, 0.97), trial(1, 0.985)]
         scores = {0: [0.95, 0.951, 0.95], 1: [0.985, 0.986, 0.985]}
-        words = " ".join(sentences(confirmation(stand(trials, runs(scores)))))
-        assert "It is the winner of the search, too." in words
-        assert "Next comes trial 0, on the same 3 seeds 3.50 points behind (" in words
-        assert "told apart" not in words
+        found = confirmation(stand(trials, runs(scores)))
+        second = gap_to(found, 0)
+        assert (found.chosen, second.by, second.seeds) == (1, pytest.approx(0.035, abs=1e-3), 3)
+        assert not may_be_as_good(second)
+        SENTENCES.check("a winner that is chosen again", sentences(found))
 
     def test_a_winner_that_chance_could_have_put_second(self) -> None:
         trials = [trial(0, 0.97), trial(1, 0.985)]
         scores = {0: [0.98, 0.99, 0.985], 1: [0.985, 0.983, 0.985]}
-        words = " ".join(sentences(confirmation(stand(trials, runs(scores)))))
-        assert "The winner of the search, trial 1, may be as good" in words
-        assert "Next comes" not in words, "who is next was just said"
+        found = confirmation(stand(trials, runs(scores)))
+        assert found.chosen == 0
+        assert may_be_as_good(gap_to(found, 1))
+        assert not any("Next comes" in each for each in sentences(found)), "who is next was just said"
+        SENTENCES.check("a winner that chance could have put second", sentences(found))
 
     def test_a_choice_that_was_close(self) -> None:
         scores = {1: [0.985, 0.986, 0.985], 2: [0.97, 0.97, 0.97], 3: [0.985, 0.984, 0.986]}
-        words = " ".join(sentences(confirmation(stand(SEARCH, runs(scores)))))
-        assert "Next comes trial 3, on the same 3 seeds 0.03 points behind" in words
-        assert "the two cannot be told apart" in words
+        found = confirmation(stand(SEARCH, runs(scores)))
+        second = gap_to(found, 3)
+        assert (second.by, second.seeds) == (pytest.approx(0.0003, abs=1e-4), 3)
+        assert may_be_as_good(second)
+        SENTENCES.check("a choice that was close", sentences(found))
 
     def test_nothing_is_chosen_before_everybody_is_done(self) -> None:
         whole, half = runs({1: [0.98, 0.98, 0.98]}), runs({2: [0.99, 0.99]})
@@ -322,28 +347,32 @@ class TestConfirmation:
         assert sentences(found)[-1] == "5 of 6 runs are finished; `tune confirm s` continues."
 
     @pytest.mark.parametrize(
-        ("scores", "said"),
+        ("scores", "mean", "better"),
         [
-            ([0.99, 0.991, 0.99], "The reference course-mlp is better than every candidate: 99.03 %"),
-            (
-                [0.9801, 0.99, 0.9701],
-                "has a higher mean than every candidate, 98.01 %: trial 1 has −0.01 points",
-            ),
-            ([0.99, 0.99], "has a higher mean than every candidate, 99.00 %: trial 1 has −1.00 points, and"),
+            ([0.99, 0.991, 0.99], 0.9903, True),
+            ([0.9801, 0.99, 0.9701], 0.9801, False),
+            ([0.99, 0.99], 0.99, False),
         ],
+        ids=["better", "as good", "two seeds"],
     )
-    def test_a_better_reference_is_never_chosen_and_said_first(self, scores: list[float], said: str) -> None:
+    def test_a_better_reference_is_never_chosen_and_said_first(
+        self, scores: list[float], mean: float, better: bool, request: pytest.FixtureRequest
+    ) -> None:
         mine = [0.98, 0.98, 0.98][: len(scores)]
         found = confirmation(stand(SEARCH[:2], runs({0: scores, 1: mine}, {0: "course-mlp"})))
-        assert found.candidates[0].trial == 0
-        assert found.chosen == 1
-        assert said in sentences(found)[0]
+        assert (found.candidates[0].trial, found.chosen) == (0, 1)
+        assert found.candidates[0].mean == pytest.approx(mean, abs=1e-4)
+        gap = gap_to(found, 0)
+        assert gap.by == pytest.approx(0.98 - mean, abs=1e-4)
+        assert (gap.high is not None and gap.high < 0) == better
+        assert "reference course-mlp" in sentences(found)[0]
+        SENTENCES.check(f"a better reference: {request.node.callspec.id}", sentences(found))
 
     def test_a_reference_that_may_be_as_good(self) -> None:
         scores = {0: [0.98, 0.99, 0.97], 1: [0.9802, 0.97, 0.9902]}
         found = confirmation(stand(SEARCH[:2], runs(scores, {0: "course-mlp"})))
-        said = "Whether it is better than the reference course-mlp cannot be told"
-        assert any(said in each for each in sentences(found))
+        assert may_be_as_good(gap_to(found, 0))
+        SENTENCES.check("a reference that may be as good", sentences(found))
 
     def test_everybody_out(self) -> None:
         failed = run(0, 1, 0, None, FAILED, failure=Failure.DIVERGED)
@@ -353,12 +382,12 @@ class TestConfirmation:
 
     def test_an_unfinished_search_and_another_budget_are_said(self) -> None:
         found = confirmation(stand(SEARCH[:3], runs({2: [0.98, 0.98]}), search_target=9, epochs=4))
-        assert sentences(found)[0] == "The search is not finished (3 of 9 trials): its leaders may change."
-        assert any("4 epochs for 2" in sentence for sentence in sentences(found))
+        assert (found.searched, found.search.target_trials) == (3, 9)
+        SENTENCES.check("an unfinished search and another budget", sentences(found))
 
     def test_a_search_that_continued_has_a_winner_that_is_not_confirmed(self) -> None:
         found = confirmation(stand([*SEARCH, trial(4, 0.999)], runs({2: [0.98, 0.98]})))
-        assert any("new winner, trial 4, which is not confirmed" in sentence for sentence in sentences(found))
+        SENTENCES.check("a search that continued", sentences(found))
 
 
 class TestTestEvaluations:
@@ -372,14 +401,12 @@ class TestTestEvaluations:
         found = confirmation(
             overtaken(test_evaluations=[evaluation(self.best_of_1(), 0.98), evaluation(mlp, 0.93)])
         )
-        words = " ".join(sentences(found))
-        assert "(98.60 % on validation) reach 98.00 %" in words
-        assert "97.00 %, 98.50 % (+1.50), 98.00 % (−0.50). Some of the last step is no surprise" in words
-        assert "97.52 to 98.39 %" in words, "Wilson, 3920 of 4000: the heads err together"
-        assert (
-            "of t was evaluated twice in this storage: once for models of this study, once for refer" in words
-        )
-        assert "more than one" not in words
+        assert found.best_run is not None
+        assert found.best_run.score == 0.986
+        assert [each.accuracy for each in found.test_evaluations] == [0.98, 0.93]
+        low, high = found.intervals_of(found.test_evaluations[0])["mean"]
+        assert (low, high) == pytest.approx(wilson(3920, 4000), abs=1e-4), "the heads err together"
+        SENTENCES.check("the gaps and the count", sentences(found))
 
     def test_the_references_are_compared_image_by_image(self) -> None:
         known = overtaken()
@@ -391,18 +418,15 @@ class TestTestEvaluations:
             digits_on_test=np.arange(IMAGES)[:, None],
         )
         found = confirmation(known)
-        assert "There it is better than the reference course-mlp by 5.00 points (" in " ".join(
-            sentences(found)
-        )
         [gap] = found.gaps_on_test
         assert (gap.trial, gap.seeds, gap.by) == (0, 0, pytest.approx(0.05))
+        assert not may_be_as_good(gap)
+        SENTENCES.check("the references are compared image by image", sentences(found))
 
     def test_a_test_set_that_was_no_harder_needs_no_excuse(self) -> None:
-        words = " ".join(
-            sentences(confirmation(overtaken(test_evaluations=[evaluation(self.best_of_1(), 0.99)])))
-        )
-        assert "99.00 % (+0.50)." in words
-        assert "no surprise" not in words
+        found = confirmation(overtaken(test_evaluations=[evaluation(self.best_of_1(), 0.99)]))
+        assert not any(EASY in each for each in sentences(found))
+        SENTENCES.check("a test set that was no harder", sentences(found))
 
     def test_more_test_evaluations_are_counted_and_warned_of(self) -> None:
         other = overtaken().runs[-2].trial_id
@@ -411,18 +435,12 @@ class TestTestEvaluations:
                 test_evaluations=[evaluation(other, 0.99), evaluation(self.best_of_1(), 0.98, minutes=9)]
             )
         )
-        words = " ".join(sentences(found))
-        assert "evaluated twice in this storage: twice for models of this study." in words
-        assert "With more than one evaluation" in words
+        SENTENCES.check("more test evaluations are counted and warned of", sentences(found))
 
     def test_those_of_other_studies_count_and_of_deleted_ones(self) -> None:
         counted = replace(
             overtaken(test_evaluations=[evaluation(self.best_of_1(), 0.98)]),
             evaluation_counts=TestEvaluationCounts(total=6, of_deleted_studies=3),
         )
-        words = " ".join(sentences(confirmation(counted)))
-        assert (
-            "evaluated 6 times in this storage: once for models of this study, 5 times for other studies "
-            "(deleted ones: 3)." in words
-        )
-        assert "With more than one evaluation" in words
+        told = sentences(confirmation(counted))
+        SENTENCES.check("test evaluations of other studies and of deleted ones", told)
