@@ -3,7 +3,6 @@ measured."""
 
 from __future__ import annotations
 
-import html
 import json
 import math
 import re
@@ -13,6 +12,8 @@ from typing import Any
 
 import pytest
 from made_valley import made_valley
+from read_page import answers_of, paragraphs_of, plain
+from snapshots import Snapshots
 from valley import BUDGET, ENERGY, valley_spec
 
 from search.analysis.confirmation import Candidate, Confirmation, SeedRun
@@ -27,11 +28,12 @@ from search.service.report import space_in_words
 from search.space.spec import declared_entries
 from tune.space import Choice, Float, Int, Space
 
+SENTENCES = Snapshots(__file__, "study_page_of_another_objective")
+
 
 def words_of(material: Material) -> str:
     """What a person reads on the page, but for the figures."""
-    body = study_page(material).split("<main>")[1].split("</main>")[0]
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).replace("\u00a0", " ").split())
+    return plain(study_page(material).split("<main>")[1].split("</main>")[0])
 
 
 def charts_of(material: Material) -> list[Any]:
@@ -47,15 +49,14 @@ def test_the_answer_comes_first_and_is_of_its_metric() -> None:
     assert best is not None
     told = words_of(given)
     complete = sum(trial.state is State.COMPLETE for trial in given.trials)
-    assert (
-        f"Trial {best.number} has the lowest energy of {complete} complete searched trials: "
-        f"{value(best.score, ENERGY)} , after 9 steps of 9. It was measured once, and one measurement does "
-        "not tell how far such a value varies. Settings: start "
-    ) in told
+    answers = answers_of(study_page(given))
+    winner = f"Trial {best.number} has the lowest energy of {complete} complete searched trials:"
+    assert answers[0].startswith(f"Winner {winner} {value(best.score, ENERGY)} , after 9 steps of 9.")
+    basis = given.findings().basis
+    assert basis is not None
+    assert basis.step == 2
+    SENTENCES.check("a finished search", answers)
     for said in (
-        "Which settings helped? Cannot be told from this search: all trials can be compared only after "
-        "2 steps of 9, and those that continued were selected.",
-        "What to do next? tune confirm deep repeats the leaders on fresh seeds",
         "Lower is better: the search minimizes the energy.",
         "Compared is the energy after 2 steps",
         "they count as the worst results",
@@ -88,10 +89,14 @@ def test_nothing_is_said_that_only_networks_have(pruned: bool) -> None:
 
 
 def test_without_a_pruner_settings_are_judged_by_where_trials_ended() -> None:
-    told = words_of(made_valley(100, pruned=False))
-    assert "Which settings helped? start" in told
-    assert "Compared is the energy after 9 steps, the whole budget, of 100 searched trials, " in told
-    assert "helped early" not in told
+    given = made_valley(100, pruned=False)
+    basis = given.findings().basis
+    assert basis is not None
+    assert (basis.step, len(given.trials)) == (9, 100)
+    page = study_page(given)
+    told = [*answers_of(page), *paragraphs_of(page, "Compared is the energy")]
+    assert not any("helped early" in each for each in told)
+    SENTENCES.check("without a pruner", told)
 
 
 METRICS: dict[str, tuple[Metric, Callable[[float], float]]] = {
@@ -202,12 +207,10 @@ def confirmed(given: Material, means: tuple[float, float]) -> Confirmation:
 def test_a_confirmation_names_its_winner_and_over_what_its_interval_is() -> None:
     given = made_valley()
     found = confirmed(given, (-2.5, -2.4))
-    told = words_of(replace(given, confirmation=found))
-    assert (
-        f"Trial {found.chosen}, confirmed : energy −2.5 , the mean of 3 fresh seeds (95 % interval −2.75 to "
-        "−2.25, over seeds only; validation sampling is not included)"
-    ) in told
-    assert f"Use the settings of trial {found.chosen}; tune trials deep --json has them" in told
+    told = answers_of(study_page(replace(given, confirmation=found)))
+    assert told[0].startswith(f"Winner Trial {found.chosen}, confirmed : energy −2.5")
+    assert f"trial {found.chosen}" in told[-1]
+    SENTENCES.check("a confirmed winner", told)
 
 
 def test_an_unfinished_search_says_so_and_a_better_reference_comes_first() -> None:
@@ -216,21 +219,17 @@ def test_an_unfinished_search_says_so_and_a_better_reference_comes_first() -> No
     assert best is not None
     reference = replace(best, number=99, trial_id=199, reference="still", score=(best.score or 0.0) + 0.5)
     curve = [Report(step=BUDGET, seconds=1.0, metrics={"energy": -(reference.score or 0.0)}, metric=ENERGY)]
-    told = words_of(
-        replace(
-            given,
-            trials=[*given.trials, reference],
-            curves={**given.curves, 199: curve},
-            study=replace(given.study, target_trials=500),
-        )
+    unfinished = replace(
+        given,
+        trials=[*given.trials, reference],
+        curves={**given.curves, 199: curve},
+        study=replace(given.study, target_trials=500),
     )
-    lower = (
-        "The reference still (trial 99) measured lower than every searched trial: energy "
-        f"{value(reference.score, ENERGY)}."
-    )
+    told = words_of(unfinished)
+    lower = f"(trial 99) measured lower than every searched trial: energy {value(reference.score, ENERGY)}."
     assert told.index(lower) < told.index(f"Trial {best.number} has the lowest energy")
     assert f"trial {best.number} is 0.5 higher." in told
-    assert "tune worker deep continues with the search." in told
+    SENTENCES.check("an unfinished search with a better reference", answers_of(study_page(unfinished)))
 
 
 def test_the_space_is_told_in_words() -> None:
@@ -280,9 +279,8 @@ def test_the_dashboards_notes_say_metric_and_value() -> None:
 def test_a_study_with_one_pruned_trial_has_a_page() -> None:
     given = made_valley()
     only = next(trial for trial in given.trials if trial.state is State.PRUNED)
-    told = words_of(replace(given, trials=[only], curves={only.trial_id: given.curves[only.trial_id]}))
-    assert "so far (no searched trial is complete yet)" in told
-    assert "of the exploration trials only" in told
+    page = study_page(replace(given, trials=[only], curves={only.trial_id: given.curves[only.trial_id]}))
+    SENTENCES.check("one pruned trial", answers_of(page))
 
 
 def test_models_have_a_size_where_it_is_known() -> None:

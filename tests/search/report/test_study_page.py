@@ -19,11 +19,15 @@ from made_study import (
     study,
     trial,
 )
+from read_page import answers_of, paragraphs_of
+from snapshots import Snapshots
 
 from search.analysis.confirmation import Candidate, Confirmation, SeedRun
 from search.analysis.effects import effects
+from search.analysis.extra_training import Typical
 from search.analysis.mistakes import Confusion, Mistake, Mistakes
 from search.analysis.outcomes import best_so_far
+from search.analysis.ranking import gains
 from search.records import (
     Failure,
     State,
@@ -35,23 +39,27 @@ from search.report.one_study.study_figures import DOTS, effect, learning_curves,
 from search.report.one_study.study_page import study_page
 from search.report.words import p_value
 
+SENTENCES = Snapshots(__file__, "study_page")
+
 
 class TestPage:
     def test_the_answer_comes_first(self) -> None:
         text = study_page(made()).replace("\u00a0", " ")
-        answer = text[text.index('<dl class="answers">') : text.index("</dl>")]
-        for said in (
-            "<dt>Winner</dt><dd><strong>Trial",
-            "<dt>Confirmed?</dt><dd>Not yet",
-            "<dt>Which settings helped to generalize?</dt><dd>Cannot be told from this search: all trials "
-            "can be compared only after 2 epochs of 4",
-            "<dt>Which settings learn fast?</dt><dd>After 2 epochs: ",
-            "<dt>Did extra training always help?</dt><dd>For the typical network it cannot be told: the",
-            "1 of 11 lost more than the drawing of validation images explains: course-mlp (−5.00 points)",
-            "<dt>What to do next?</dt><dd><code>tune confirm",
-            "--pruner none",
-        ):
-            assert said in answer, said
+        found = made().findings()
+        assert found.basis is not None
+        assert found.basis.step == 2 * EPOCH
+        assert found.training.typical is Typical.SELECTED
+        assert [each.trial.reference for each in found.training.lost] == ["course-mlp"]
+        assert len(found.training.halved) == 11
+        assert [each.split("?")[0].split(" Trial")[0] for each in answers_of(text)] == [
+            "Winner",
+            "Confirmed",
+            "Which settings helped to generalize",
+            "Which settings learn fast",
+            "Did extra training always help",
+            "What to do next",
+        ]
+        SENTENCES.check("a finished search", answers_of(text))
         for said in (
             "The winner is unconfirmed",
             "tune repeat &#x27;mine &amp; &lt;yours&gt;&#x27; --trial",
@@ -85,39 +93,35 @@ class TestPage:
         assert printed <= mine, "no other p-value"
 
     @pytest.mark.parametrize(
-        ("workers", "failure", "said"),
-        [
-            (
-                1,
-                None,
-                "One worker trained all of it: with seed 0, --workers 1 and a processor of the same kind",
-            ),
-            (3, None, "Seed 0 alone does not repeat this search: 3 workers had a part in it"),
-            (
-                1,
-                Failure.INTERRUPTED,
-                "some trials failed or were interrupted: seed 0 repeats the search as far",
-            ),
-        ],
+        ("workers", "failure"),
+        [(1, None), (3, None), (1, Failure.INTERRUPTED)],
+        ids=["one worker", "three workers", "interrupted trials"],
     )
-    def test_says_what_the_seed_repeats(self, workers: int, failure: Failure | None, said: str) -> None:
+    def test_says_what_the_seed_repeats(
+        self, workers: int, failure: Failure | None, request: pytest.FixtureRequest
+    ) -> None:
         given = made()
         trials = [*given.trials, *([trial(41, State.FAILED, None, failure=failure)] if failure else [])]
         some = [replace(given.workers[0], worker_id=f"w{n}") for n in range(workers)]
-        assert said in study_page(replace(given, trials=trials, workers=some))
+        told = paragraphs_of(study_page(replace(given, trials=trials, workers=some)), "eed 0")
+        assert len(told) == 1
+        SENTENCES.check(f"what the seed repeats: {request.node.callspec.id}", told)
 
     def test_says_what_a_gpu_repeats(self) -> None:
         given = made()
         text = study_page(replace(given, workers=[replace(given.workers[0], device="cuda")]))
-        assert "on a GPU: seed 0 repeats the course of the search only as far as the GPU repeats" in text
+        SENTENCES.check("what a GPU repeats", paragraphs_of(text, "eed 0"))
 
     def test_the_winner_is_searched_and_a_better_reference_is_said_first(self) -> None:
         trials = [trial(0, score=0.95, reference="course-conv"), trial(1, score=0.9), trial(2, score=0.92)]
         text = study_page(material(trials, {t.trial_id: curve(0.5, t.score or 0.0) for t in trials}))
         text = text.replace("\u00a0", " ")
-        better = "The reference course-conv (trial 0) measured higher than every searched network: 95.00 %"
-        assert text.index(better) < text.index("<strong>Trial 2</strong>"), text
-        assert "trial 2 has 3.00 points less, 60 % of the errors are added" in text
+        [gain] = gains(trials)
+        assert (gain.reference, gain.gain) == ("course-conv", pytest.approx(-0.03))
+        assert gain.errors_removed == pytest.approx(-0.6)
+        assert text.index("course-conv (trial 0) measured higher") < text.index("<strong>Trial 2</strong>")
+        told = [*answers_of(text), *paragraphs_of(text, "course-conv")]
+        SENTENCES.check("a better reference", told)
         assert "tune repeat &#x27;mine &amp; &lt;yours&gt;&#x27; --trial 2" in text
         behind = [replace(trials[0], score=0.85), *trials[1:]]
         text = study_page(material(behind, {t.trial_id: curve(0.5, t.score or 0.0) for t in behind}))
@@ -126,7 +130,7 @@ class TestPage:
     def test_references_alone_are_no_winner_of_a_search(self) -> None:
         only = trial(0, score=0.95, reference="course-conv")
         text = study_page(material([only], {100: curve(0.5, 0.95)}))
-        assert "No searched trial has come to a report yet." in text
+        SENTENCES.check("references alone, a complete one", answers_of(text))
 
     def test_settings_without_effect_are_not_shown(self) -> None:
         given = trial(0, params={"model": "conv", "dropout": 0.1}, fixed={"kernel": 3, "number_width": 64})
@@ -137,7 +141,7 @@ class TestPage:
     def test_says_that_a_study_is_not_finished(self) -> None:
         given = made()
         text = study_page(replace(given, study=replace(given.study, target_trials=500)))
-        assert "The study is not finished: 41 of 500 trials are" in text
+        SENTENCES.check("a study that is not finished", paragraphs_of(text, "not finished"))
 
     def test_an_exhausted_search_does_not_continue(self) -> None:
         given = made()
@@ -148,9 +152,8 @@ class TestPage:
 
     def test_one_pruned_trial_makes_a_page(self) -> None:
         text = study_page(material([trial(0, State.PRUNED, 0.4)], {100: curve(0.4)}))
-        assert "so far: no trial is complete yet" in text
-        assert "Cannot be told yet: no trial has been trained to the end." in text
-        assert "of the exploration trials only 0 can be compared" in text.replace("\u00a0", " ")
+        told = [*answers_of(text), *paragraphs_of(text, "no trial is complete yet")]
+        SENTENCES.check("one pruned trial", told)
 
     def test_a_confirmation_compares_no_settings(self) -> None:
         """Its runs are a few settings on several seeds: tests would take them for independent experiments."""
@@ -169,15 +172,15 @@ class TestPage:
             trial(3, score=0.985, parameters=50),
         ]
         given = material(trials, {t.trial_id: curve(t.score or 0.0) for t in trials})
-        text = study_page(given).replace("\u00a0", " ")
-        assert "Trial 2 does with 100 parameters, 10 % of the winner&#x27;s 1,000" in text, text
         alone = material(trials[:2], {t.trial_id: curve(t.score or 0.0) for t in trials[:2]})
-        assert "Trial 1 does with 900 parameters" in study_page(alone).replace("\u00a0", " ")
+        for name, page in {"of four": study_page(given), "of two": study_page(alone)}.items():
+            told = paragraphs_of(page, " does with ")
+            assert len(told) == 1
+            SENTENCES.check(f"a smaller network: {name}", told)
 
     def test_only_references_make_a_page(self) -> None:
         text = study_page(material([trial(0, reference="course-mlp")], {100: curve(0.4)}))
-        assert "the published network course-mlp" in text
-        assert "no trial of the search is finished" in text
+        SENTENCES.check("references alone, an unfinished one", answers_of(text))
 
     def test_shows_mistakes_as_images(self) -> None:
         wrong = Mistakes(
@@ -189,9 +192,10 @@ class TestPage:
         )
         text = study_page(replace(made(), mistakes=wrong))
         assert "data:image/png;base64,iVBORw==" in text
-        assert "0 taken for 1 (1×)" in text
-        assert "as recorded." in text
-        assert "recorded were" in study_page(replace(made(), mistakes=replace(wrong, accuracy=0.8)))
+        another = study_page(replace(made(), mistakes=replace(wrong, accuracy=0.8)))
+        told = [*paragraphs_of(text, "mistake"), *paragraphs_of(text, "recorded")]
+        SENTENCES.check("mistakes: as recorded", told)
+        SENTENCES.check("mistakes: rounded otherwise", paragraphs_of(another, "recorded"))
 
     def test_tells_a_confirmation_with_every_test_evaluation(self) -> None:
         run = SeedRun(seed=0, trial=1, trial_id=9, report=report(EPOCH, 0.95))
