@@ -22,6 +22,7 @@ from made_study import (
     study,
     trial,
 )
+from snapshots import Snapshots
 
 from search.analysis import basis
 from search.analysis.effects import Setting, Verdict, effects
@@ -37,6 +38,8 @@ from search.report.one_study.study_sentences import (
     sentence,
 )
 from search.report.words import label_of_range, p_value
+
+SENTENCES = Snapshots(__file__, "study_sentences")
 
 
 class TestBasis:
@@ -66,9 +69,7 @@ class TestBasis:
         assert found.scores == {1: ACCURACY.worst, 2: ACCURACY.worst, 4: pytest.approx(0.6)}
         assert (found.diverged, found.unmeasured) == (2, 2), "one runs, one had no memory"
         assert basis.common(trials[:4], curves, budget=4 * EPOCH) is None
-        told = compared(found, SPEC)
-        assert "3 searched trials, 2 of which diverged: they count as the worst results." in told
-        assert "2 trials are left out" in told
+        SENTENCES.check("what is compared: diverged trials", [compared(found, SPEC)])
 
     @pytest.mark.parametrize(("states", "end"), [("ccc", True), ("ccp", False), ("ccr", True)])
     def test_the_end_is_only_the_end_where_nothing_was_pruned(self, states: str, end: bool) -> None:
@@ -119,10 +120,8 @@ class TestEffects:
         assert seen["optimizer"].verdict is Verdict.MATTERS
         assert seen["dropout"].verdict is Verdict.UNCLEAR
         assert (seen["dropout"].n, len(seen["dropout"].points)) == (40, 120), "shown, not tested"
-        told = in_short(list(seen.values()))
-        assert told == (
-            "optimizer (better with adam than with sgd) (1 of 2 settings tested, n = 40 exploration trials)."
-        )
+        assert seen["optimizer"].n == 40
+        SENTENCES.check("one setting of two matters", [in_short(list(seen.values()))])
 
     def test_a_best_group_of_four_takes_part(self) -> None:
         """Small groups are not left out: they can be the best."""
@@ -174,8 +173,8 @@ class TestEffects:
         trials, found = study(11)
         seen = effects(SETTINGS, trials, found, range(11))
         assert {each.verdict for each in seen} == {Verdict.TOO_FEW}
-        assert sentence(seen[0]).endswith("or with one value: optimizer (n = 11).")
-        assert in_short(seen).startswith("Cannot be told: of the exploration trials only 11 can be compared")
+        assert (seen[0].setting.name, seen[0].n) == ("optimizer", 11)
+        SENTENCES.check("settings with too few trials", [*map(sentence, seen), in_short(seen)])
 
     def test_a_setting_of_all_families_is_tested_by_ranks_within_them(self) -> None:
         """Convolutions are better, and have more dropout: that is not dropout's doing."""

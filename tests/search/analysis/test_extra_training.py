@@ -10,6 +10,7 @@ from made_study import (
     curve,
     trial,
 )
+from snapshots import Snapshots
 
 from search.analysis.extra_training import Training, Typical, chosen_among, courses, training
 from search.records import (
@@ -20,6 +21,8 @@ from search.report.one_study.study_sentences import (
     extra_training,
     schedule,
 )
+
+SENTENCES = Snapshots(__file__, "study_sentences")
 
 
 def trained(curves: Sequence[Sequence[Report]], *, among: int | None = None) -> Training:
@@ -60,38 +63,38 @@ class TestTraining:
         assert found.loss_ratio is None
 
     @pytest.mark.parametrize(
-        ("curves", "typical", "says", "why"),
+        ("curves", "typical", "gained", "lost", "collapsed", "why"),
         [
-            ([], Typical.NONE, "Cannot be told yet: no trial has been", "nothing ran to the end"),
-            ([RISING[:1]] * 9, Typical.NONE, "Cannot be told: no network", "nobody was measured at half"),
-            ([RISING] * 3, Typical.UNCLEAR, "cannot be told: the second half", "three are too few"),
-            ([RISING] * 9, Typical.GAINED, "For the typical network, yes", "all rise"),
-            ([RISING] * 12 + [DEAD], Typical.GAINED, "None of 13 lost", "a dead network decides nothing"),
-            (
-                [RISING] * 9 + [(0.5, 0.9, 0.1, 0.1)],
-                Typical.GAINED,
-                "None of 9 lost more than the drawing of validation images explains; 9 gained more than "
-                "that. Left out: 1 network that collapsed (trial 9 ended at 10.00 %).",
-                "nor a collapsed one",
-            ),
-            ([(0.5, 0.9, 0.1, 0.1)], Typical.NONE, "Cannot be told. Left out: 1 network", "nothing else"),
-            ([RISING[::-1]] * 9, Typical.LOST, "For the typical network, no", "all fall"),
-            ([FLAT] * 9, Typical.UNCLEAR, "None of 9 lost", "nothing gained, and nothing lost"),
+            ([], Typical.NONE, 0, 0, [], "nothing ran to the end"),
+            ([RISING[:1]] * 9, Typical.NONE, 0, 0, [], "no network was measured at half"),
+            ([RISING] * 3, Typical.UNCLEAR, 3, 0, [], "three are too few"),
+            ([RISING] * 9, Typical.GAINED, 9, 0, [], "all rise"),
+            ([RISING] * 12 + [DEAD], Typical.GAINED, 12, 0, [], "a dead network decides nothing"),
+            ([RISING] * 9 + [(0.5, 0.9, 0.1, 0.1)], Typical.GAINED, 9, 0, [9], "nor a collapsed one"),
+            ([(0.5, 0.9, 0.1, 0.1)], Typical.NONE, 0, 0, [0], "a collapsed one alone"),
+            ([RISING[::-1]] * 9, Typical.LOST, 0, 9, [], "all fall"),
+            ([FLAT] * 9, Typical.UNCLEAR, 0, 0, [], "nothing gained, and nothing lost"),
         ],
     )
     def test_the_answer(
-        self, curves: Sequence[Sequence[float]], typical: Typical, says: str, why: str
+        self,
+        curves: Sequence[Sequence[float]],
+        typical: Typical,
+        gained: int,
+        lost: int,
+        collapsed: list[int],
+        why: str,
     ) -> None:
         found = trained([curve(*each) for each in curves])
-        assert found.typical is typical, why
-        assert says in extra_training(found), why
+        assert (found.typical, len(found.gained), len(found.lost)) == (typical, gained, lost), why
+        assert [each.trial.number for each in found.collapsed] == collapsed
+        SENTENCES.check(f"extra training: {why}", [extra_training(found)])
 
     def test_names_those_that_lost(self) -> None:
         found = trained([curve(*RISING)] * 3 + [curve(0.5, 0.9, 0.8, 0.8)])
-        assert "1 of 4 lost more than the drawing of validation images explains: trial 3 (−10.00 points)" in (
-            extra_training(found)
-        )
-        assert "; 3 gained more than that." in extra_training(found)
+        assert [(each.trial.number, each.gain) for each in found.lost] == [(3, pytest.approx(-0.1))]
+        assert len(found.gained) == 3
+        SENTENCES.check("extra training: one lost", [extra_training(found)])
 
     def test_a_loss_that_rises_while_accuracy_does_is_no_overfitting(self) -> None:
         found = trained([curve(0.90, 0.95, 0.96, 0.97, losses=[0.1, 0.1, 0.2, 0.3])] * 9)
@@ -102,7 +105,7 @@ class TestTraining:
         """The pruner chose the luckier ones among equals, who fall back by themselves."""
         found = trained([curve(*RISING)] * 9, among=30)
         assert found.typical is Typical.SELECTED
-        assert "it cannot be told: the pruner chose which were trained to the end" in extra_training(found)
+        SENTENCES.check("extra training: the pruner chose", [extra_training(found)])
         assert len(found.gained) == 9
         fallen = [curve(0.5, 0.990, 0.985, 0.982)]  # clear by itself, and not for the luckiest of 90
         assert [len(trained(fallen, among=among).lost) for among in (None, 90)] == [1, 0]
@@ -114,7 +117,5 @@ class TestTraining:
         assert chosen_among(trials[:1], curves) is None
 
     def test_what_a_falling_rate_has_to_do_with_it(self) -> None:
-        assert "In 2 networks the learning rate falls toward the end (cosine)" in schedule(
-            {"cosine": 2, "constant": 1}
-        )
+        SENTENCES.check("a falling learning rate", [schedule({"cosine": 2, "constant": 1})])
         assert schedule({"constant": 4}) == ""

@@ -13,6 +13,7 @@ from made_study import (
     curve,
     trial,
 )
+from snapshots import Snapshots
 
 from search.analysis.mistakes import Confusion, Mistake, surest_first
 from search.analysis.outcomes import best_so_far, front, leaders, spending
@@ -24,6 +25,8 @@ from search.report.one_study.study_sentences import (
     confusion_in_words,
     spent_in_words,
 )
+
+SENTENCES = Snapshots(__file__, "study_sentences")
 
 
 class TestOutcomes:
@@ -68,9 +71,7 @@ class TestOutcomes:
             ("pruned", 2, 2.0, 2 * EPOCH),
             ("failed: out of memory", 1, 2.0, EPOCH),
         ]
-        told = spent_in_words(spent, SPEC)
-        assert "10 s: 60 % on 1 trial complete, 20 % on 2 trials pruned" in told
-        assert "these 3 trials would have seen 12 epochs; they saw 6 (50 %)" in told
+        SENTENCES.check("where the time went", [spent_in_words(spent, SPEC)])
 
     def test_what_a_repetition_took_over_is_counted_once(self) -> None:
         cut, again = trial(0, State.FAILED, failure=Failure.INTERRUPTED), trial(1, retry_of=0)
@@ -86,9 +87,7 @@ class TestOutcomes:
         found = Confusion(head="first_digit", counts=((8, 2, 0), (0, 5, 1), (3, 0, 9)))
         assert (found.examples, found.wrong) == (28, 6)
         assert found.pairs() == [(2, 0, 3), (0, 1, 2), (1, 2, 1)]
-        assert confusion_in_words(found, named=1) == (
-            "First digit: 6 mistakes in 28 examples (21.43 %); most often 2 taken for 0 (3×)."
-        )
+        SENTENCES.check("confusions", [confusion_in_words(found, named=1)])
 
 
 def test_the_most_confident_mistake_comes_first() -> None:
