@@ -122,7 +122,7 @@ class World:
         self.suits = by_digit * generator.normal(size=(len(bonus), 2, digits))
 
     def pairs(self, compositions: int) -> NDArray[np.int64]:
-        """(compositions · digits, 2): every digit so often in each place."""
+        """(compositions · digits, 2): every digit this many times in each place."""
         columns = [
             [self.generator.permutation(self.digits) for _ in range(compositions)] for _ in range(len(HEADS))
         ]

@@ -5,8 +5,8 @@ work), conv -> norm -> activation -> pool, one-hot and concatenation, a linear l
 each head, torch.optim with its defaults, running loss and hits. Both see the same network, batch size and
 optimizer.
 
-On one thread the two take short turns in one process, timed in CPU seconds, because neighbours on the
-machine cost wall time and not work. Then the usual loop runs on all threads, in wall time, where neighbours
+On one thread the two take short turns in one process, timed in CPU seconds, because neighbors on the
+machine cost wall time and not work. Then the usual loop runs on all threads, in wall time, where neighbors
 do count against it. Ours trains as a search does: weights averaged, and bfloat16 where models.device finds
 that it pays; the usual loop has float32.
 

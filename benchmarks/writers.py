@@ -171,11 +171,11 @@ def print_folds(
 
 
 def print_alike(errors: Tensor, spread: float) -> None:
-    """What the errors (N,) say of neighbours in the file. spread: of the tenths' accuracies, points."""
+    """What the errors (N,) say of neighbors in the file. spread: of the tenths' accuracies, points."""
     alone = 100 * float(errors.std()) / BLOCK**0.5
     print(f"tenths differ by {spread:.3f} points (one deviation), as many digits drawn singly by {alone:.3f}")
     for window in WINDOWS:
-        print(f"design effect of {window} neighbours: {design_effect(errors, window):.1f}")
+        print(f"design effect of {window} neighbors: {design_effect(errors, window):.1f}")
 
 
 def variant_of(words: Sequence[str]) -> dict[str, Value]:

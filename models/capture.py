@@ -21,7 +21,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Graph(Protocol):
-    """Work on a device that can be done again and again, on the same memory."""
+    """Work on a device that can be repeated, on the same memory."""
 
     def record(self, work: Callable[[], Tensor]) -> Tensor:
         """Notes what `work` does without doing it; the memory in which every replay leaves its result."""

@@ -380,7 +380,7 @@ def evaluate(
 
 
 def precision_context(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """In which a forward pass runs at that precision; may be entered again and again."""
+    """In which a forward pass runs at that precision; may be entered repeatedly."""
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)

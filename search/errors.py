@@ -8,7 +8,7 @@
     │   └── AbsentHere       a study needs what this machine lacks: a task, an objective
     └── Interrupted    130   stopped by a signal (143 for SIGTERM)
 
-A message is one sentence or a short list: what, why, and the command that mends it.
+A message is one sentence or a short list: what, why, and the command that fixes it.
 """
 
 from __future__ import annotations

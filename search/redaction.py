@@ -102,7 +102,7 @@ def _patterns(secrets: frozenset[str]) -> list[re.Pattern[str]]:
 
 
 def _unmistakable(secret: str) -> bool:
-    """Whether it is no plain word and no short number, but a secret wherever it stands."""
+    """Whether it is neither a plain word nor a short number, but a secret wherever it stands."""
     return len(secret) >= _SHORTEST_ANYWHERE and not secret.isalpha()
 
 

@@ -33,7 +33,7 @@ def task_named(name: str) -> Task:
             "need it on every machine."
         ) from error
     except UnusableEntry as error:
-        raise TaskAbsent(f"{error}. Mend or reinstall the package that declares it.") from error
+        raise TaskAbsent(f"{error}. Repair or reinstall the package that declares it.") from error
 
 
 def task_names() -> tuple[str, ...]:

@@ -28,7 +28,7 @@ class Split(StrEnum):
 
 
 class DatasetError(Exception):
-    """A dataset cannot be had; the message is one sentence that says what, why and what mends it.
+    """A dataset cannot be had; the message is one sentence that says what, why and what fixes it.
 
     DatasetError
     ├── DatasetUnusable       files are absent, are others than they should be, or cannot be read

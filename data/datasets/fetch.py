@@ -151,7 +151,7 @@ def _read(file: Path, name: str, progress: Progress) -> bytes:
             packed = opened.read(limit + 1)  # a foreign file may be huge
             content = unpack(packed, limit)
     except OSError as error:
-        raise MnistUnreadable(f"{file} cannot be read ({error.strerror}): mend that") from error
+        raise MnistUnreadable(f"{file} cannot be read ({error.strerror}): fix that") from error
     except ValueError as error:
         raise MnistCorrupt(file, f"nothing, {error}", FILES[name], remedy) from error
     if (found := sha256(content)) != FILES[name]:
@@ -186,7 +186,7 @@ def _on_disk(folder: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             reason, remedy = "no space left on its disk", "free 100 MB"
         else:
-            reason, remedy = error.strerror or str(error), "mend that"
+            reason, remedy = error.strerror or str(error), "fix that"
         message = (
             f"MNIST cannot be stored in {folder} ({reason}): {remedy} or set TUNE_DATA_DIR to another folder"
         )

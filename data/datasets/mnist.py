@@ -242,7 +242,7 @@ def _size(file: Path) -> int | None:
 def _unreadable(file: Path, error: Exception) -> MnistUnreadable:
     reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
     return MnistUnreadable(
-        f"{file} cannot be read ({reason}): mend its permissions or remove it, then run `tune data fetch`"
+        f"{file} cannot be read ({reason}): fix its permissions or remove it, then run `tune data fetch`"
     )
 
 

@@ -76,7 +76,7 @@ class OverlappingDigits(Task):
         return columns(size, places, self.name, "composition", split.value)[: self.examples[split]]
 
     def _every_digit(self, times: int) -> NDArray[np.int64]:
-        """int64 (times · digits, places): every validation digit so often in each place.
+        """int64 (times · digits, places): every validation digit `times` times in each place.
 
         The same in every confirmation; a test pins the checksum of its bytes.
         """

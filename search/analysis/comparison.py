@@ -182,8 +182,8 @@ def compare(
         for study, line, scores in zip(studies, timelines, own, strict=True)
     )
     first = sides[0]
-    # Where the better one is not better, a measurement of the study that has it exceeds its truth by so much
-    # more than one fixed measurement of the other study: the larger of the two choices is what counts.
+    # Where the better one is not better, a measurement of the study that has it exceeds its truth by this
+    # much more than one fixed measurement of the other study: the larger of the two choices is what counts.
     z = z_of_the_best(max(measurements(study.tracks) for study in studies) * max(1, len(sides) - 1))
     return Comparison(
         sides=sides,

@@ -20,7 +20,7 @@ from search.analysis.two_way import SEEDS
 from search.records import Failure, State, TrialRecord
 
 TRIES = 3
-"""A run that fails so often ends its candidate's race. Signals and full disks do not count."""
+"""Failures of one run that end its candidate's race. Signals and full disks do not count."""
 
 Values = Mapping[int, Mapping[int, float]]
 """Candidate -> seed -> score of the finished run."""
@@ -56,7 +56,7 @@ def values(runs: Iterable[TrialRecord]) -> dict[int, dict[int, float]]:
 
 
 def failed(runs: Iterable[TrialRecord]) -> dict[int, TrialRecord]:
-    """Candidate -> the run that ended its race by failing: it diverged, or failed again and again.
+    """Candidate -> the run that ended its race by failing: it diverged, or failed repeatedly.
 
     The mean of the seeds that went well would flatter a candidate that fails on others.
     """

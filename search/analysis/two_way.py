@@ -52,7 +52,7 @@ class Parts:
     """variance of the mean from the digits"""
 
     def half(self, share: float, share_of_digits: float | None = None) -> float:
-        """Half the width of the interval that covers so often.
+        """Half the width of the interval with this coverage.
 
         share_of_digits: how often the digits' part alone shall, where the same digits chose before.
         """

@@ -25,7 +25,7 @@ from search.cli.printing import say
 from search.records import Failure, NetworkSpec, State, StudySpec, TrialRecord
 
 LINE_EVERY_S = 30.0
-"""A line of plain output at least so often, so that a log shows that something lives."""
+"""Seconds after which a line of plain output is due, so that a log shows that the run is alive."""
 
 STOPPING = "Stopping: the workers save their trials, which takes up to 5 s. Ctrl-C once more ends at once."
 

@@ -48,7 +48,7 @@ class WorkerPool:
             if end.how == "died" and not end.with_machine:
                 if self._dying:
                     self.gave_up = (
-                        f"Workers died again and again (the last one: {end.words.rstrip('.')}); "
+                        f"Workers died repeatedly (the last one: {end.words.rstrip('.')}); "
                         "`tune doctor` may know why."
                     )
                     continue

@@ -22,10 +22,10 @@ from search.worker.options import WorkerOptions
 from search.worker.process import WorkerConfig, WorkerExit
 
 CONNECTED_S = 60.0
-"""So long it may take to be connected to a cluster whose head answers."""
+"""Seconds that it may take to connect to a cluster whose head answers."""
 
 ANSWERED_S = 90.0
-"""So long a call may take. Ray gives a head that is away a minute."""
+"""Seconds that a call may take. Ray gives a head that is away a minute."""
 
 
 class RayLauncher(AbstractContextManager["RayLauncher"]):

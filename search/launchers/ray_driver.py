@@ -28,7 +28,7 @@ from search.store.location import ARTIFACTS_VARIABLE
 from search.worker.process import WorkerConfig, WorkerExit, run_worker
 
 CONNECT_S = 5.0
-"""So long the head may take to accept a connection."""
+"""Seconds that the head may take to accept a connection."""
 
 FAREWELL_S = 1.5
 """Seconds after a parent that was killed: enough to write the resume checkpoints."""

@@ -33,6 +33,6 @@ def objective_named(name: str) -> Objective:
             "studies need it on every machine."
         ) from error
     except UnusableEntry as error:
-        raise ObjectiveAbsent(f"{error}. Mend or reinstall the package that declares it.") from error
+        raise ObjectiveAbsent(f"{error}. Repair or reinstall the package that declares it.") from error
     assert isinstance(found, Objective)
     return found

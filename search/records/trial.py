@@ -112,7 +112,7 @@ class ForeignTrial:
     number: int
     state: State
     value: float | None
-    """None where it has none, or one that is no finite number"""
+    """None where it has none, or one that is not a finite number"""
     params: Mapping[str, Value]
     """as far as they can be read"""
 

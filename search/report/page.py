@@ -157,7 +157,7 @@ def _chart_json(chart: Chart) -> str:
 
 
 def _rounded(value: object) -> object:
-    """The same in five significant digits; what is no finite number becomes null, as JSON asks."""
+    """The same in five significant digits; what is not a finite number becomes null, as JSON asks."""
     match value:
         case bool() | int() | str() | None:
             return value

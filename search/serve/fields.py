@@ -53,7 +53,7 @@ def sequence(value: object, what: str, *, low: int, high: int) -> Sequence[Any]:
 def mapping(value: object, what: str) -> Mapping[str, Any]:
     """A JSON object. Raises ValueError."""
     if not isinstance(value, dict):
-        raise ValueError(f"{what} is no JSON object")
+        raise ValueError(f"{what} is not a JSON object")
     return value
 
 
@@ -74,4 +74,4 @@ def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")

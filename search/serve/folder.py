@@ -165,7 +165,7 @@ def _kept(folder: Path, name: str, sha256: str, limit: int) -> bytes:
 
 
 def _read_json(folder: Path) -> object:
-    """The manifest. Raises OSError, or ValueError where it is no JSON."""
+    """The manifest. Raises OSError, or ValueError where it is not JSON."""
     return fields.parse(read_regular(folder / MANIFEST, limit=MAX_JSON, follow=False))
 
 
@@ -187,7 +187,7 @@ def _manifest(folder: Path) -> Mapping[str, Any]:
     except ValueError as error:
         raise _damaged(folder, [f"{MANIFEST} cannot be read ({error})"]) from error
     if not isinstance(manifest, dict):
-        raise _damaged(folder, [f"{MANIFEST} is no JSON object"])
+        raise _damaged(folder, [f"{MANIFEST} is not a JSON object"])
     if manifest.get("format") != FORMAT:
         raise ConfigError(
             f"{folder} has the format {short(manifest.get('format'))}, and this tune knows {FORMAT}; "

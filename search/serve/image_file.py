@@ -66,7 +66,7 @@ def read_image(path: Path, *, height: int, width: int) -> ReadImage:
 
     Colors become gray, transparency gets a background, dark ink on a light background is inverted, a larger
     image of the same proportions is made smaller. Raises UsageError where there is no such file or the image
-    cannot be made to fit, ConfigError for a file that is no image.
+    cannot be made to fit, ConfigError for a file that is not an image.
     """
     import numpy as np
     from PIL import Image, UnidentifiedImageError
@@ -91,7 +91,7 @@ def read_image(path: Path, *, height: int, width: int) -> ReadImage:
     except Image.DecompressionBombError as error:
         raise UsageError(f"{path} cannot be read as an image: {error}.") from error
     except UnidentifiedImageError as error:
-        raise ConfigError(f"{path} is no PNG and no JPEG; save it as PNG.") from error
+        raise ConfigError(f"{path} is not a PNG or JPEG file; save it as PNG.") from error
     except (
         *(OSError, ValueError, SyntaxError, struct.error, LookupError, TypeError, EOFError),
         *(zlib.error, OverflowError, MemoryError),

@@ -45,7 +45,7 @@ class Model:
         except ImportError as error:
             raise ConfigError(
                 "The model is computed by onnxruntime, which is not installed; "
-                "`pip install onnxruntime` mends it."
+                "`pip install onnxruntime` fixes it."
             ) from error
         self.export = export
         self._file = f"{export.folder}/{ONNX}"

@@ -35,7 +35,7 @@ MAX_HEADER = 32 * 1024
 """Bytes of a request's header."""
 
 IDLE_S = 60
-"""A connection on which neither side has sent anything for so long is closed."""
+"""Seconds without a byte from either side after which a connection is closed."""
 
 REQUEST_S = 10.0
 """Seconds within which a request must have arrived, and one more for each SLOWEST bytes of it."""
@@ -44,7 +44,7 @@ SLOWEST = 50_000
 """Bytes a second."""
 
 POLL_S = 0.5
-"""How often the loop looks whether it shall end."""
+"""Seconds between two checks of the loop whether it shall end."""
 
 END_S = 5
 """How long requests that are being answered may take when the server ends."""

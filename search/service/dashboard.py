@@ -1,5 +1,5 @@
 """Serves optuna-dashboard on tune's storage and artifact folder, with tune's notes, figures and weights.
-Changes nothing: what is shown beside Optuna's tables is made at each look (search.service.dashboard_storage).
+Changes nothing: what is shown beside Optuna's tables is made at each request (dashboard_storage).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication
 
 REFRESH_S = 5.0
-"""So old what is shown may be; the dashboard looks about as often."""
+"""Seconds after which what is shown is read anew; the dashboard asks about as often."""
 
 MAX_BODY = 128 * 1024**2
 """Bytes of a request: a file that a person adds to a trial, in base64. Also the dashboard's own limit."""

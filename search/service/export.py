@@ -124,7 +124,7 @@ def export(
 def _unfinished(error: OSError) -> TuneError:
     if error.errno in _NO_ROOM:
         return TuneError("The disk is full, and nothing was exported: make room and give the command again.")
-    return TuneError(f"Nothing was exported: {error}. Mend that and give the command again.")
+    return TuneError(f"Nothing was exported: {error}. Fix that and give the command again.")
 
 
 def _refuse_place(out: Path, force: bool) -> None:
@@ -154,7 +154,7 @@ def _refuse_without_libraries() -> None:
         listed = ", ".join(missing)
         raise ConfigError(
             f"To export takes {listed}, not installed here; `pip install -e '.[export]'` in tune's folder "
-            f"(or `pip install {' '.join(missing)}`) mends it."
+            f"(or `pip install {' '.join(missing)}`) fixes it."
         )
 
 
@@ -173,7 +173,7 @@ def _refuse_contents(out: Path, force: bool) -> None:
                     "would delete that too; move it elsewhere, or choose a new folder."
                 )
     elif out.exists() or out.is_symlink():
-        raise UsageError(f"--out {out} is there and is no folder; choose a new one.")
+        raise UsageError(f"--out {out} exists and is not a folder; choose a new one.")
     if not out.absolute().parent.is_dir():
         raise UsageError(f"--out {out} cannot be written: there is no folder {out.parent}.")
 
@@ -295,7 +295,7 @@ def _load(storage_url: str, chosen: _Chosen) -> Network:
         except OSError as error:
             why = error.strerror or error
             raise TuneError(
-                f"{called} {where} cannot be read ({why}). Mend that; else {_how_to_retrain(found)}."
+                f"{called} {where} cannot be read ({why}). Fix that; else {_how_to_retrain(found)}."
             ) from error
     return parse_checkpoint(content, called, expected_sha256=chosen.checkpoint.sha256).network()
 

@@ -44,7 +44,7 @@ class OtherHosts:
         self._path = None if file is None else file.path
         self._kind = None if self._path is None else network_file_system(self._path)
         self._seen: dict[int, tuple[str, datetime.datetime]] | None = None
-        """the claims of other hosts at the look before, by id: token and expiry"""
+        """the claims of other hosts at the last check, by id: token and expiry"""
         self._looked = -float("inf")
 
     def warn(self) -> None:
@@ -77,7 +77,7 @@ class OtherHosts:
             raise self._refusal(working)
 
     def _working(self) -> list[Claim]:
-        """The claims of other hosts that are new or were renewed since the look before."""
+        """The claims of other hosts that are new or were renewed since the last check."""
         before = self._seen
         claims = self._look()
         if before is None:

@@ -45,7 +45,7 @@ LOOK_S = 5.0
 """How often a worker without work looks for an open study."""
 
 SHELVED_S = 600.0
-"""So long a study whose run failed is left alone."""
+"""Seconds for which a study whose run failed is left alone."""
 
 Stage = Callable[[str], None]
 """Told in a few words what a command does that has nothing to show yet."""

@@ -96,7 +96,7 @@ class History:
             self._known.pop(dropped, None)
 
     def shown(self) -> list[FrozenTrial]:
-        """The trials to be shown as of the last look, by number."""
+        """The trials to be shown as of the last read, by number."""
         finished = {trial_id for _, trial_id in (*self._good, *self._sample)}
         if self._first is not None:
             finished.add(self._first.trial_id)

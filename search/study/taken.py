@@ -50,7 +50,7 @@ class Taken:
 
     @property
     def room(self) -> bool:
-        """Whether one more trial would find a configuration that is not taken, as of the last look."""
+        """Whether one more trial would find a configuration that is not taken, as of the last read."""
         if self.every is None:
             return True
         return len(self.every.keys() & set(self._identities.values())) + len(self._undrawn) < len(self.every)

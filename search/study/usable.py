@@ -27,7 +27,7 @@ from search.records import CurveCheck, Failure, Metric, State, TrialRecord
 from tune.space import Choice, Domain, Fixed, Float, Int, Space
 
 ROUNDING = 1e-9
-"""A sampler may come so much nearer to an end of a range than its limits, relative to their size."""
+"""How far a sampler may exceed the limits of a range, relative to their size."""
 
 YEARS = range(1971, 3000)
 """Of moments that every platform can convert."""
@@ -113,7 +113,7 @@ def _is_distribution_of(domain: Domain, kind: str | None) -> bool:
 def _values_of(domain: Domain) -> Callable[[object], bool]:
     """Whether a number that Optuna stores stands for a value in the domain: of a choice it is the place.
 
-    A large study asks a hundred thousand times. A comparison with NaN, or of a word, is no number in a range.
+    A large study asks a hundred thousand times. A comparison with NaN, or of a word, is never in a range.
     """
     match domain:
         case Int(low=low, high=high, step=step):

@@ -11,7 +11,7 @@ from search.records import Claim
 from search.store.base import LeaseLost, Store
 
 LEASE_S = 30.0
-"""A worker that has not been heard of for so long has lost its trial."""
+"""Seconds without a renewal after which a worker has lost its trial."""
 
 RENEWALS_PER_LEASE = 3
 """Two renewals in a row may fail before a lease is in danger."""

@@ -30,11 +30,11 @@ class WorkerOptions:
     address: str | None = None
     """of the Ray cluster's head; None: RAY_ADDRESS"""
     timeout_s: float | None = None
-    """ends the run after so long; the study stays open"""
+    """ends the run after this time; the study stays open"""
     trial_timeout_s: float | None = None
-    """fails a trial that is at work for so long"""
+    """fails a trial that is at work for longer"""
     stall_timeout_s: float = 600.0
-    """ends a worker from whose trials no report came for so long"""
+    """ends a worker from whose trials no report came for this time"""
     target: float | None = None
     """value of the study's metric, for networks the validation accuracy on every head: no trial begins once
     one has it, and the run ends when that one is complete"""

@@ -236,7 +236,7 @@ class TrialRunner:
         return checkpoint
 
     def _take(self, report: Report) -> None:
-        """Takes in a report of the work. Raises NotFinite where its score is no number to compare by, and
+        """Takes in a report of the work. Raises NotFinite where its score is not a number to compare by, and
         ImpossibleValue where the metric cannot have it: every reader would leave such a trial out."""
         if not math.isfinite(report.score):
             raise NotFinite(report)

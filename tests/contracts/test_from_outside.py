@@ -249,7 +249,7 @@ class TestNames:
             UnusableEntry, match=f"the task {name} is declared as {name}_task:PILE, .*{words}"
         ):
             get_task(name)
-        with pytest.raises(ConfigError, match="Mend or reinstall the package that declares it"):
+        with pytest.raises(ConfigError, match="Repair or reinstall the package that declares it"):
             task_named(name)
 
     def test_a_task_of_a_package_that_is_not_installed(self) -> None:

@@ -119,7 +119,7 @@ class TestFiles:
         [
             (b"[" * 100_000, "nested too deeply"),
             (b'{"format": "tune-export-1", "format": "tune-export-1"}', "'format' twice"),
-            (b'{"format": "tune-export-1", "trial": NaN}', "NaN is no number"),
+            (b'{"format": "tune-export-1", "trial": NaN}', "NaN is not a number"),
             (b'{"format": "tune-export-1", "trial": ' + b"9" * 5000 + b"}", "digits"),
             (b" " * 2_000_000, "more than 1,000,000 bytes"),
             (b"\xff\xfe\x00", "cannot be read"),
@@ -578,7 +578,7 @@ class TestImageFile:
         done = here("predict", "export", name, cwd=beside)
         assert done.returncode == 78, done.stderr
         assert done.stderr.count("\n") == 1
-        assert "cannot be read as an image" in done.stderr or "is no PNG" in done.stderr
+        assert "cannot be read as an image" in done.stderr or "is not a PNG" in done.stderr
 
 
 class TestOutputs:

@@ -65,7 +65,7 @@ def test_a_damaged_file_is_refused_untouched(
         words = f"{command}: {done.stderr}"
         assert "Traceback" not in words
         assert "unexpected error" not in words
-        if command in writes or done.returncode != 0:  # a look may never come to the damaged page
+        if command in writes or done.returncode != 0:  # a read may never come to the damaged page
             assert done.returncode == 78, words
             assert "damaged" in words or "not a whole SQLite database" in words
             assert done.stdout == ""

@@ -262,7 +262,7 @@ EDITS = {
         "its value is no accuracy between 0 and 1",
     ),
     "no value": (f"DELETE FROM trial_values WHERE trial_id = {TRIAL}", "it is complete and has no value"),
-    "a report that is no number": (
+    "a report that is not a number": (
         "UPDATE trial_intermediate_values SET intermediate_value = NULL, intermediate_value_type = 'NAN' "
         f"WHERE trial_id = {TRIAL}",
         "it reported a value that is no accuracy",
@@ -271,7 +271,7 @@ EDITS = {
         f"UPDATE trial_user_attributes SET value_json = 'null' WHERE trial_id = {TRIAL}",
         "its attribute parameters is not what tune writes there",
     ),
-    "an attribute that is no JSON": (
+    "an attribute that is not JSON": (
         f"UPDATE trial_user_attributes SET value_json = '76,628' WHERE trial_id = {TRIAL}",
         "it holds a value that Optuna did not write (parameters: ",
     ),

@@ -25,7 +25,7 @@ def moved_by_hand(image: Tensor, down: int, right: int) -> Tensor:
 @given(st.data(), st.integers(1, 6), st.integers(1, 7), st.integers(0, 9), st.integers(1, 5))
 def test_equals_the_definition(data: st.DataObject, height: int, width: int, reach: int, count: int) -> None:
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 2**32)))
-    # No zero in the images: whatever leaks in from a neighbour row or image would show.
+    # No zero in the images: whatever leaks in from a neighboring row or image would show.
     images = torch.randint(1, 256, (count, height, width), generator=generator, dtype=torch.uint8)
     distances = torch.randint(-reach, reach + 1, (count, 2), generator=generator)
     before = images.clone()

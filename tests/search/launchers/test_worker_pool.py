@@ -104,7 +104,7 @@ def test_a_crash_loop_does(pool: WorkerPool, stage: list[Puppet]) -> None:
         assert pool.gave_up is None
         stage[-1].end = DIED
         pool.supervise()
-    assert "Workers died again and again (the last one: exit code 1)" in str(pool.gave_up)
+    assert "Workers died repeatedly (the last one: exit code 1)" in str(pool.gave_up)
     assert not pool.ended, "that word is for work that was done"
 
 

@@ -170,10 +170,10 @@ def test_a_missing_image_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("text.png", b"seven", "is no PNG and no JPEG"),
-        ("empty.png", b"", "is no PNG and no JPEG"),
+        ("text.png", b"seven", "is not a PNG or JPEG file"),
+        ("empty.png", b"", "is not a PNG or JPEG file"),
         ("cut.png", 60, "cannot be read as an image"),
-        ("seven.gif", "GIF", "is no PNG and no JPEG"),
+        ("seven.gif", "GIF", "is not a PNG or JPEG file"),
     ],
 )
 def test_what_is_no_image_is_refused(tmp_path: Path, name: str, content: object, words: str) -> None:

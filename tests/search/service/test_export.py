@@ -293,8 +293,8 @@ class TestRefusals:
             (["export", "twodigit", "--out", "sum"], 2, "has an export already; --force replaces it"),
             (["export", "twodigit", "--out", "."], 2, "a folder with other things in it"),
             (["export", "twodigit", "--out", ".", "--force"], 2, "a folder with other things in it"),
-            (["export", "twodigit", "--out", "studies.db"], 2, "is no folder"),
-            (["export", "twodigit", "--out", "studies.db", "--force"], 2, "is no folder"),
+            (["export", "twodigit", "--out", "studies.db"], 2, "is not a folder"),
+            (["export", "twodigit", "--out", "studies.db", "--force"], 2, "is not a folder"),
             (["export", "twodigit", "--out", "studies.db/x"], 2, "there is no folder studies.db"),
             (["export", "twodigit", "--out", "no/x"], 2, "there is no folder no"),
             (["export", "nosuch", "--out", "x"], 2, "There is no study nosuch"),
@@ -550,7 +550,10 @@ class TestDamage:
             (lambda folder: (folder / "README.md").write_text("better!"), "README.md has SHA-256"),
             (lambda folder: (folder / "model.pt2").unlink(), "model.pt2 cannot be read (No such file"),
             (lambda folder: (folder / "manifest.json").write_text("{"), "manifest.json cannot be read"),
-            (lambda folder: (folder / "manifest.json").write_text("[]"), "manifest.json is no JSON object"),
+            (
+                lambda folder: (folder / "manifest.json").write_text("[]"),
+                "is not a JSON object",
+            ),
             (lambda folder: edit(folder, lambda told: told.pop("files")), "manifest.json is incomplete"),
             (lambda folder: edit(folder, lambda told: told.update(format="tune-export-9")), "tune-export-9"),
             (

@@ -128,7 +128,7 @@ class TestOtherObjectives:
         assert report_of(step, seconds, {"energy": 1.0}, ENERGY) is None
 
     def test_other_metrics_may_be_anything_and_are_left_out_where_they_are_no_numbers(self) -> None:
-        """The share of nothing is no number, and says nothing against the trial."""
+        """The share of nothing is not a number, and says nothing against the trial."""
         mine = Report(
             step=1, seconds=0.5, metrics={"energy": 1.0, "norm": math.inf, "lr": 2.0}, metric=ENERGY
         )

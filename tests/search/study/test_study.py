@@ -467,7 +467,7 @@ class TestTrials:
     def test_queued_settings_that_were_not_suggested_yet_are_not_lost(
         self, storage: Storage, what: str
     ) -> None:
-        """A worker can die between taking a queued trial and drawing its settings, time and again."""
+        """A worker can die between taking a queued trial and suggesting its settings, more than once."""
         given = {**TestReferences.REFERENCE, "lr": 0.0123}
         study = prepared(storage, references={"course": given} if what == "reference" else {})
         if what == "confirmation":

@@ -140,7 +140,7 @@ def test_a_signal_costs_no_batch(contexts: Callable[[str], WorkerContext]) -> No
 
 
 def test_nor_does_a_second_one_before_the_next_report(contexts: Callable[[str], WorkerContext]) -> None:
-    """Else a worker that is stopped again and again, sooner than it comes to a report, came nowhere."""
+    """Else a worker that is stopped repeatedly before its first report would make no progress."""
     positions = []
     for questions in (45, 69):  # the second one finds the other reference in its way
         here, asked = contexts("stopped"), iter(range(10_000))

@@ -241,7 +241,7 @@ class TestOnAServer:
         assert (done.returncode, done.stderr) == (0, ""), "with the winner's mistakes"
         assert len(shown_files(url, context.study.study_id)) == 4
 
-        # A flipped bit is noticed by all of them, and mended by training the trial once more.
+        # A flipped bit is noticed by all of them, and repaired by training the trial once more.
         content = bytearray(storage.store.weights_chunk(best, 0) or b"")
         content[-1] ^= 1
         with storage.trials.database.write() as connection:

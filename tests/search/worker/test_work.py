@@ -554,7 +554,7 @@ class TestReaper:
         return storage.store.attach(claim, asked.trial_id), asked
 
     def _looks(self, reaper: Reaper, clock: Clock, *, seconds: float) -> int:
-        """Looks on a timer for so long; how many trials that ended."""
+        """Checks on a timer for this time; returns the number of trials that it ended."""
         reaped, until = 0, clock.now + seconds
         while clock.now <= until:
             reaped += reaper.look()
@@ -607,7 +607,7 @@ class TestReaper:
     def test_a_check_that_an_outage_held_up_has_seen_nothing(
         self, storage: Storage, mnist: Mnist, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The database went away in the middle of the look, and comes back to reaper and holder at once."""
+        """The database went away in the middle of the check, and comes back to reaper and holder at once."""
         study = self._study(storage, mnist)
         claim, _ = self._claimed(storage, study)
         reaper = Reaper(study, storage.store, "me", clock=clock)
@@ -705,7 +705,7 @@ class TestReaper:
             reaper.look(dead={"dead"})
         trials = study.trials()
         assert {trial.failure for trial in trials} == {Failure.WORKER_DIED}
-        assert len(trials) == 2 * (1 + DEATHS), "two references, each begun and repeated so often"
+        assert len(trials) == 2 * (1 + DEATHS), "two references, each begun and repeated DEATHS times"
         assert storage.store.claims(study.study_id) == [], "their slots are free for other trials"
 
 
