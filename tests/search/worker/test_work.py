@@ -425,7 +425,7 @@ class TestWork:
     ) -> None:
         here = context(storage, mnist, tmp_path)
 
-        def away(*_arguments: object) -> None:
+        def away(*_arguments: object, **_more: object) -> None:
             raise TryAgain("The storage does not answer.")
 
         with monkeypatch.context() as patch:
