@@ -84,7 +84,7 @@ def one_life(storage: Storage, study: Study, weights: BestWeights, clock: Clock,
         claim = store.claim(study.study_id, "host:1:0123abcd", lease_s=30)
     assert claim is not None
     with clock.part("ask and draw"):
-        asked = study.ask(lambda trial_id: store.attach(claim, trial_id))
+        asked = study.ask(claim)
         asked.suggest()
     with clock.part("report and judge"):
         asked.note_parameters(123_456)

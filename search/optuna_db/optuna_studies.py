@@ -10,7 +10,7 @@ from search.optuna_db import optuna_tables as tables
 from search.optuna_db.deletion import delete_rows
 from search.optuna_db.optuna_tables import as_word
 from search.records import Direction, Metric
-from search.store.database import Database, raw, retried
+from search.store.database import Database, Transaction, raw, retried
 from search.store.upsert import put
 
 METRIC_NAMES = "study:metric_names"
@@ -66,13 +66,14 @@ class OptunaStudies:
         return next((each for each in Direction if [each.name] == words), None)
 
     @retried
-    def add_study(self, name: str, metric: Metric) -> int | None:
+    def add_study(self, name: str, metric: Metric, *, within: Transaction | None = None) -> int | None:
         """Adds a study that optimizes one metric; its id, or None where the name is taken.
 
-        Who adds one of the same name at the same time waits for this transaction to end.
+        Who adds one of the same name at the same time waits for the transaction to end: `within`, which the
+        caller has opened, or one of its own.
         """
         query = select(tables.studies.c.study_id).where(tables.studies.c.study_name == name)
-        with self.database.write() as connection:
+        with self.database.write(within) as connection:
             # No plain read before the row is locked: MySQL would continue to read what was there before it.
             on_file = connection.dialect.name == "sqlite"
             is_new = on_file and connection.execute(query).first() is None

@@ -15,7 +15,7 @@ from search.optuna_db.optuna_tables import as_word, number_of
 from search.optuna_db.ownership import FAILURE, own_trials, rows_of
 from search.optuna_db.trial_facts import NAMES, STATES, Facts, News, Outline, Standing, read_facts
 from search.records import Counts, Direction, Failure, State
-from search.store.database import Database, portions, raw, retried
+from search.store.database import Database, Transaction, portions, raw, retried
 
 
 class TrialQueries:
@@ -241,14 +241,22 @@ class TrialQueries:
 
     @retried
     def facts(
-        self, study_id: int, news: News, *, system: bool = True, drawn_and_reported: bool = True
+        self,
+        study_id: int,
+        news: News,
+        *,
+        system: bool = True,
+        drawn_and_reported: bool = True,
+        within: Transaction | None = None,
     ) -> list[Facts]:
         """The trials that are news, by number; notes that they have been seen.
 
         Without `system` their system attributes are left out: Optuna's samplers keep long ones there.
         Without `drawn_and_reported` their parameters and intermediate values are, which are most of all rows.
+        within: a transaction that the caller has opened, and in which nothing of the study was written: what
+        was seen stays seen if the transaction fails.
         """
-        with self.database.read() as connection:
+        with self.database.read(within) as connection:
             found = read_facts(
                 connection, news.of(study_id), system=system, drawn_and_reported=drawn_and_reported
             )
@@ -256,10 +264,10 @@ class TrialQueries:
         return found
 
     @retried
-    def facts_of(self, trial_ids: Collection[int]) -> list[Facts]:
+    def facts_of(self, trial_ids: Collection[int], *, within: Transaction | None = None) -> list[Facts]:
         """These trials by number. Those that do not exist are left out."""
         found: list[Facts] = []
-        with self.database.read() as connection:
+        with self.database.read(within) as connection:
             for some in portions(trial_ids):
                 found += read_facts(connection, tables.trials.c.trial_id.in_(some))
         return sorted(found, key=lambda trial: trial.number if isinstance(trial.number, int) else -1)

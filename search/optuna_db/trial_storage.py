@@ -20,6 +20,7 @@ from search.optuna_db.optuna_trials import OptunaTrials, in_turn
 from search.optuna_db.storage import open_storage
 from search.optuna_db.trial_facts import Facts, News
 from search.optuna_db.trial_writing import TrialWriting
+from search.store.database import Transaction
 from search.store.opened_file import FileId
 
 
@@ -45,7 +46,7 @@ class TrialStorage(TrialWriting):
         return _reopened, (self._backend.url, database.retry_s, file_id, self._direction)
 
     @contextmanager
-    def drawing(self, trial_id: int, first: Callable[[], object] | None = None) -> Iterator[None]:
+    def drawing(self, trial_id: int, first: Callable[[Transaction], object] | None = None) -> Iterator[None]:
         """`together`, and `get_all_trials` gives the history that a sampler is to see, as of one moment."""
         self._drawing = True
         try:

@@ -28,6 +28,7 @@ from search.optuna_db.optuna_trials import OptunaTrials, TrialEnded
 from search.optuna_db.study_storage import StudyStorage
 from search.optuna_db.trial_facts import FIXED_PARAMS, UNFINISHED, Change, Facts
 from search.records import State, Value
+from search.store.database import Transaction
 
 OUTSIDE = "outside_the_space"
 """User attribute: settings that a trial was queued with and did not get."""
@@ -48,8 +49,12 @@ class Rules:
     """whether a queued trial may begin"""
     fitting: Callable[[Mapping[str, object]], Mapping[str, Value]]
     """from the settings that a trial was queued with to those that are used"""
-    room: Callable[[], bool]
-    """whether a trial that was not queued may begin"""
+    room: Callable[[Transaction], bool]
+    """whether a trial that was not queued may begin; called with the transaction in which it would"""
+
+
+def _nothing(_trial_id: int, _transaction: Transaction) -> None:
+    """What is written together with a new trial, unless `beginning` says otherwise."""
 
 
 class TrialWriting(StudyStorage, ABC):
@@ -66,32 +71,33 @@ class TrialWriting(StudyStorage, ABC):
         self._drafts: dict[int, Change] = {}
         """what has been said of a trial and is not written yet"""
         self._together = False
-        self._begun: Callable[[int], object] = lambda _: None
-        self._guards: dict[int, Callable[[], object]] = {}
+        """Optuna's API passes no transaction on: between its calls, what belongs together is kept here"""
+        self._begun: Callable[[int, Transaction], object] = _nothing
+        self._guards: dict[int, Callable[[Transaction], object]] = {}
 
     # What tune adds
 
     @contextmanager
-    def beginning(self, also: Callable[[int], object]) -> Iterator[None]:
+    def beginning(self, also: Callable[[int, Transaction], object]) -> Iterator[None]:
         """Inside the block, a trial that is made or taken from the queue is so together with what `also`
-        writes, which is told its id: both reach the database, or neither."""
+        writes, which is given its id and the transaction: both reach the database, or neither."""
         self._begun = also
         try:
             yield
         finally:
-            self._begun = lambda _: None
+            self._begun = _nothing
 
     @contextmanager
     def together(
         self,
         trial_id: int,
-        also: Callable[[], object] | None = None,
+        also: Callable[[Transaction], object] | None = None,
         *,
-        first: Callable[[], object] | None = None,
+        first: Callable[[Transaction], object] | None = None,
     ) -> Iterator[None]:
         """What is written of the trial inside the block reaches the database at its end, all or nothing;
-        what `also` writes is part of it. first: called in the transaction before anything is written; more
-        than once where the transaction has to be repeated."""
+        what `also` writes, which is given the transaction, is part of it. first: called with the transaction
+        before anything is written; more than once where the transaction has to be repeated."""
         self._together = True
         try:
             yield
@@ -108,14 +114,14 @@ class TrialWriting(StudyStorage, ABC):
         def write() -> None:
             if draft is not None:
                 self._drafts[trial_id] = draft
-            with self._trials.transaction():
+            with self._trials.database.write() as transaction:
                 if draft is None:
-                    self._guards.get(trial_id, lambda: None)()
+                    self._check_guard(trial_id, transaction)
                 if first is not None:
-                    first()
-                self._flush(trial_id)
+                    first(transaction)
+                self._flush(trial_id, within=transaction)
                 if also is not None:
-                    also()
+                    also(transaction)
 
         self._trials.database.retry(write)
 
@@ -134,14 +140,18 @@ class TrialWriting(StudyStorage, ABC):
         self._own[trial.trial_id] = self._frozen(trial)
         return self._own[trial.trial_id]
 
-    def guard(self, trial_id: int, check: Callable[[], object]) -> None:
-        """From now on `check` is called in every transaction that writes to this trial, until it ends; what
+    def guard(self, trial_id: int, check: Callable[[Transaction], object]) -> None:
+        """From now on `check` is called with every transaction that writes to this trial, until it ends; what
         it raises undoes the transaction."""
         self._guards[trial_id] = check
 
     def unguard(self, trial_id: int) -> None:
         """Forgets the guard of this trial."""
         self._guards.pop(trial_id, None)
+
+    def _check_guard(self, trial_id: int, transaction: Transaction) -> None:
+        if (check := self._guards.get(trial_id)) is not None:
+            check(transaction)
 
     def note(self, trial_id: int, key: str, value: object) -> None:
         """Writes a user attribute together with whatever is written of this trial next."""
@@ -154,9 +164,10 @@ class TrialWriting(StudyStorage, ABC):
             return self._backend.create_new_trial(study_id, template_trial)
 
         def write() -> FrozenTrial:
-            with self._trials.transaction():
-                trial = self._begin(self._trials.add(study_id, fits=self._fits, room=self._room))
-                self._begun(trial._trial_id)
+            with self._trials.database.write() as transaction:
+                added = self._trials.add(study_id, fits=self._fits, room=self._room, within=transaction)
+                trial = self._begin(added, transaction)
+                self._begun(trial._trial_id, transaction)
                 return trial
 
         trial = self._trials.database.retry(write)
@@ -169,8 +180,9 @@ class TrialWriting(StudyStorage, ABC):
         """Raises ValueError where another trial of the study has another kind of parameter under this name.
         Inside of `together` that is not looked up: a study's space never changes."""
 
-        def require_same_kind() -> None:
-            if (kind := self._trials.kind_beside(trial_id, param_name)) is not None:
+        def require_same_kind(transaction: Transaction) -> None:
+            kind = self._trials.kind_beside(trial_id, param_name, within=transaction)
+            if kind is not None:
                 check_distribution_compatibility(json_to_distribution(kind), distribution)
 
         drawn = float(param_value_internal), distribution_to_json(distribution)
@@ -213,11 +225,11 @@ class TrialWriting(StudyStorage, ABC):
             raise KeyError(f"there is no trial {trial_id}")
 
         def write() -> bool:
-            with self._trials.transaction():
-                started = self._trials.start(trial_id)
+            with self._trials.database.write() as transaction:
+                started = self._trials.start(trial_id, within=transaction)
                 if started:
-                    self._begin(queued[0])
-                    self._begun(trial_id)
+                    self._begin(queued[0], transaction)
+                    self._begun(trial_id, transaction)
                 return started
 
         started = self._trials.database.retry(write)
@@ -234,10 +246,10 @@ class TrialWriting(StudyStorage, ABC):
     def _fits(self, trial: Facts) -> bool:
         return self.rules is None or self.rules.fits(trial)
 
-    def _room(self) -> bool:
-        return self.rules is None or self.rules.room()
+    def _room(self, transaction: Transaction) -> bool:
+        return self.rules is None or self.rules.room(transaction)
 
-    def _begin(self, trial: Facts) -> FrozenTrial:
+    def _begin(self, trial: Facts, transaction: Transaction) -> FrozenTrial:
         """A trial that has just begun. Settings that it was queued with and that the search space does not
         have are noted in an attribute, and not used."""
         if self.rules is None or not trial.given:
@@ -247,15 +259,15 @@ class TrialWriting(StudyStorage, ABC):
             return self._frozen(trial)
         outside = {name: value for name, value in trial.given.items() if name not in given}
         change = Change(system={FIXED_PARAMS: given}, user={OUTSIDE: outside} if outside else {})
-        self._trials.change(trial.trial_id, change)
+        self._trials.change(trial.trial_id, change, within=transaction)
         user, system = {**trial.user, **change.user}, {**trial.system, **change.system}
         return self._frozen(replace(trial, user=user, system=system))
 
     def _draft(self, trial_id: int) -> Change:
         return self._drafts.setdefault(trial_id, Change())
 
-    def _written(self, trial_id: int, check: Callable[[], object] = lambda: None) -> None:
-        """Writes what was said of the trial, unless it is gathered. check: called in the transaction, once
+    def _written(self, trial_id: int, check: Callable[[Transaction], object] = lambda _: None) -> None:
+        """Writes what was said of the trial, unless it is gathered. check: called with the transaction, once
         the trial is known to be unfinished."""
         if not self._together:
             self._flush(trial_id, check=check)
@@ -266,7 +278,8 @@ class TrialWriting(StudyStorage, ABC):
         *,
         state: State | None = None,
         values: Sequence[float] = (),
-        check: Callable[[], object] = lambda: None,
+        check: Callable[[Transaction], object] = lambda _: None,
+        within: Transaction | None = None,
     ) -> None:
         draft = self._drafts.pop(trial_id, None)
         if draft is None and state is None:
@@ -274,14 +287,14 @@ class TrialWriting(StudyStorage, ABC):
         if state is not None:
             self._own.pop(trial_id, None)
 
-        def guard() -> None:
-            self._guards.get(trial_id, lambda: None)()
-            check()
+        def guard(transaction: Transaction) -> None:
+            self._check_guard(trial_id, transaction)
+            check(transaction)
 
         value, further = (values[0], tuple(values[1:])) if values else (None, ())
         change = replace(draft or Change(), state=state, value=value, further=further)
         try:
-            self._trials.change(trial_id, change, guard=guard)
+            self._trials.change(trial_id, change, guard=guard, within=within)
         except TrialEnded as error:
             self._own.pop(trial_id, None)
             raise UpdateFinishedTrialError(str(error)) from error

@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
 from search.errors import TuneError
 from search.records import (
@@ -29,18 +30,27 @@ from search.records import (
     Worker,
 )
 
+if TYPE_CHECKING:
+    from search.store.database import Transaction
+
 
 class LeaseLost(TuneError):
     """The claim has passed to another worker; what its former holder still brings is refused."""
 
 
 class Store(ABC):
-    """Safe to share between threads; processes open their own."""
+    """Safe to share between threads; processes open their own.
+
+    within: a transaction that the caller has opened in the same database, of which the call is then a part:
+    see search.store.database.
+    """
 
     # Studies
 
     @abstractmethod
-    def add_study(self, study_id: int, spec: StudySpec, target_trials: int) -> None:
+    def add_study(
+        self, study_id: int, spec: StudySpec, target_trials: int, *, within: Transaction | None = None
+    ) -> None:
         """Remembers the spec of the Optuna study `study_id`. The first writer wins; later calls are void."""
 
     @abstractmethod
@@ -73,7 +83,7 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def attach(self, claim: Claim, trial_id: int) -> Claim:
+    def attach(self, claim: Claim, trial_id: int, *, within: Transaction | None = None) -> Claim:
         """Notes which trial fills the slot; it has only just begun. Raises LeaseLost.
 
         A curve or a checkpoint under its number is a deleted trial's, and forgotten.
@@ -84,10 +94,10 @@ class Store(ABC):
         """Holds the claim for another `lease_s` seconds. Raises LeaseLost."""
 
     @abstractmethod
-    def require_held(self, claim: Claim) -> None:
+    def require_held(self, claim: Claim, *, within: Transaction | None = None) -> None:
         """Raises LeaseLost where the claim is no longer its holder's.
 
-        Inside a transaction of the same database it stays so until the transaction ends.
+        It stays its holder's until the transaction `within` ends.
         """
 
     @abstractmethod
@@ -145,7 +155,7 @@ class Store(ABC):
     # Learning curves
 
     @abstractmethod
-    def add_report(self, trial_id: int, report: Report) -> None:
+    def add_report(self, trial_id: int, report: Report, *, within: Transaction | None = None) -> None:
         """Adds a report to a trial's learning curve; what it reported at the same step before stays."""
 
     @abstractmethod

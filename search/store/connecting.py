@@ -31,14 +31,15 @@ _POSTGRESQL_REFUSALS = re.compile(
     # PgBouncer
     r"|unsupported startup parameter|no such (database|user)|auth failed"
     # libpq
-    r'|no password supplied|authentication method requirement|invalid "?\w+"? value|invalid port number'
+    r'|authentication method requirement|invalid "?\w+"? value|invalid port number'
     r"|invalid integer value|does not support SSL|did not request an SSL certificate"
     r"|(certificate|private key|revocation list) file|certificate verify failed|does not match host name"
     r"|definition of service .* not found|service file .* not found",
     re.IGNORECASE,
 )
-"""What is said when the same URL will fail again. libpq passes on no SQLSTATE of a connection that failed, so
-its words are all there is. A server that speaks another language is tried again instead, which costs time."""
+"""What is said when the same URL will fail again. Up to libpq 18 there is no SQLSTATE of a connection that
+failed, only whether a password was missing: its words are all there is. A server that speaks another language
+is tried again instead, which costs time. tests/faults/servers/test_refusals.py provokes them."""
 
 _MYSQL_REFUSALS = {
     1044,  # access denied to the database
@@ -107,7 +108,9 @@ def _refused(dialect: Dialect, error: Exception) -> bool:
     if not isinstance(error, driver.OperationalError):
         return isinstance(error, (driver.ProgrammingError, driver.NotSupportedError, driver.DataError))
     if dialect.name == "postgresql":
-        return _POSTGRESQL_REFUSALS.search(str(error)) is not None
+        failed = getattr(error, "pgconn", None)
+        lacks_password = failed is not None and failed.needs_password
+        return lacks_password or _POSTGRESQL_REFUSALS.search(str(error)) is not None
     cause = getattr(error, "original_exception", None)
     return error.args[:1][0] in _MYSQL_REFUSALS or isinstance(cause, ssl.SSLCertVerificationError)
 

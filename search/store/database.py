@@ -1,15 +1,18 @@
-"""One database of tune's: an engine, and the two kinds of block in which anything happens to it."""
+"""One database of tune's: an engine, and the two kinds of block in which anything happens to it.
+
+A transaction is the SQLAlchemy `Connection` that `Database.write` gives. What is written or read within it is
+handed that connection, as the argument `within`; without it, a call has a transaction of its own.
+"""
 
 from __future__ import annotations
 
 import functools
 import random
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import URL
@@ -46,6 +49,9 @@ LONGEST_PAUSE_S = 3.0
 ENDING_S = 2.0
 """Deadline of the retries once the process is ending: enough for one connection that was cut."""
 
+Transaction: TypeAlias = Connection
+"""One that `Database.write` has opened, to be handed to what is written or read within it."""
+
 Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
 
@@ -60,10 +66,15 @@ Self = TypeVar("Self", bound=_OnDatabase)
 def retried(
     method: Callable[Concatenate[Self, Arguments], Result],
 ) -> Callable[Concatenate[Self, Arguments], Result]:
-    """Decorates an idempotent method of an object with a `database`: see Database.retry."""
+    """Decorates an idempotent method of an object with a `database`: see Database.retry.
+
+    A call with `within=`, a transaction of the caller's, is not retried: the whole transaction is lost.
+    """
 
     @functools.wraps(method)
     def retrying(self: Self, /, *arguments: Arguments.args, **more: Arguments.kwargs) -> Result:
+        if more.get("within") is not None:
+            return method(self, *arguments, **more)
         return self.database.retry(lambda: method(self, *arguments, **more))
 
     return retrying
@@ -88,7 +99,6 @@ class Database:
         """deadline of `retry` in seconds; 0 for commands that a person waits for"""
         self.ending: Callable[[], bool] = lambda: False
         """whether the process is ending: the deadline is then ENDING_S at most"""
-        self._writing = threading.local()
 
     def watch(self, engine: Engine) -> None:
         """Binds another engine of the same database to the same SQLite file."""
@@ -112,25 +122,27 @@ class Database:
             self.file.check()
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, within: Transaction | None = None) -> Iterator[Connection]:
         """One transaction: all of it or nothing. Errors of the driver leave it in words.
 
-        A block inside another one of the same thread is part of that one.
+        within: a transaction that the caller has opened. The block is then part of it, and its end commits
+        nothing.
         """
-        outer: Connection | None = getattr(self._writing, "connection", None)
-        if outer is not None:
-            yield outer
+        if within is not None:
+            yield within
             return
         with translated(self.url), self.engine.begin() as connection:
-            self._writing.connection = connection
-            try:
-                yield connection
-            finally:
-                self._writing.connection = None
+            yield connection
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """A look that keeps no writer waiting. Errors of the driver leave it in words."""
+    def read(self, within: Transaction | None = None) -> Iterator[Connection]:
+        """A look that keeps no writer waiting. Errors of the driver leave it in words.
+
+        within: a transaction that the caller has opened, in which the look is then taken.
+        """
+        if within is not None:
+            yield within
+            return
         with (
             translated(self.url),
             self.engine.connect().execution_options(reads_only=True) as connection,
@@ -142,7 +154,8 @@ class Database:
 
         at_least_s: the deadline is `retry_s`, and never shorter than this, also where `retry_s` is 0.
         The work must be idempotent: when a connection breaks while a transaction ends, the transaction may
-        have been written. Inside a `write` block there is no retry, for the whole block is lost then.
+        have been written. Not for work within a transaction: a failure loses all of it, so that only the
+        whole transaction can be repeated.
         """
         began = time.monotonic()
         pause_s = 0.05
@@ -150,8 +163,7 @@ class Database:
             try:
                 return work()
             except TryAgain:
-                inside = getattr(self._writing, "connection", None) is not None
-                if inside or time.monotonic() + pause_s > began + max(self._retry_now_s(), at_least_s):
+                if time.monotonic() + pause_s > began + max(self._retry_now_s(), at_least_s):
                     raise
             self._pause(pause_s * random.uniform(0.5, 1.5))  # or all workers retry at the same time
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

@@ -34,9 +34,9 @@ SHORT_BUSY_TIMEOUT_S = 3.0
 
 CONNECTIONS = 2
 """To a server that an engine keeps open once they were needed: one for the thread that does the work, one for
-the thread that renews leases. A connection beyond them, for a look inside a transaction, is closed after use.
-Each connect of PyMySQL costs 25 to 50 ms of processor time, for it makes a TLS context each time. One of ours
-cannot be handed to it: it would refuse servers without TLS."""
+the thread that renews leases. A connection beyond them is closed after use. Each connect of PyMySQL costs 25
+to 50 ms of processor time, for it makes a TLS context each time. One of ours cannot be handed to it: it would
+refuse servers without TLS."""
 
 
 def engine_arguments(url: URL, *, retries: bool = False) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from search.records import (
     Worker,
 )
 from search.store import sql_answers, sql_ledger, sql_weights, tables
-from search.store.database import Database, retried
+from search.store.database import Database, Transaction, retried
 from search.store.engine import masked
 from search.store.opened_file import FileId
 from search.store.rows import (
@@ -62,9 +62,11 @@ class SQLStore(SQLClaims, SQLCurves):
     # Studies
 
     @retried
-    def add_study(self, study_id: int, spec: StudySpec, target_trials: int) -> None:
+    def add_study(
+        self, study_id: int, spec: StudySpec, target_trials: int, *, within: Transaction | None = None
+    ) -> None:
         row = {"study_id": study_id, "target_trials": target_trials, "spec": spec_to_json(spec)}
-        with self.database.write() as connection:
+        with self.database.write(within) as connection:
             put(
                 connection,
                 tables.studies,
@@ -236,11 +238,8 @@ class SQLStore(SQLClaims, SQLCurves):
 
     @retried
     def add_test_evaluation(self, evaluation: TestEvaluation) -> None:
-        row, heads = test_evaluation_to_rows(evaluation)
-        key = ("trial_id", "moment")
         with self.database.write() as connection:
-            put(connection, tables.test_evaluations, key, [row], replace=False)
-            put(connection, tables.head_test_evaluations, (*key, "head"), heads, replace=False)
+            _add_test_evaluation(connection, evaluation)
 
     @retried
     def add_test_evaluation_once(
@@ -251,7 +250,7 @@ class SQLStore(SQLClaims, SQLCurves):
             test_evaluations = self._test_evaluations(connection, [evaluation.study_id])
             before = [each for each in test_evaluations if each.trial_id == evaluation.trial_id]
             if not before:
-                self.add_test_evaluation(evaluation)
+                _add_test_evaluation(connection, evaluation)
                 if answers is not None:
                     mine = tables.checkpoints.c.trial_id == evaluation.trial_id
                     sha256 = connection.execute(select(tables.checkpoints.c.sha256).where(mine)).scalar()
@@ -311,6 +310,13 @@ def _precisions(connection: Connection, study_id: int, processor: str) -> dict[s
     mine = (table.c.study_id == study_id) & (table.c.processor == processor)
     rows = connection.execute(query.where(mine)).mappings()
     return {row["family"]: row["precision"] for row in rows}
+
+
+def _add_test_evaluation(connection: Connection, evaluation: TestEvaluation) -> None:
+    row, heads = test_evaluation_to_rows(evaluation)
+    key = ("trial_id", "moment")
+    put(connection, tables.test_evaluations, key, [row], replace=False)
+    put(connection, tables.head_test_evaluations, (*key, "head"), heads, replace=False)
 
 
 def _by_score(study_id: int) -> Any:

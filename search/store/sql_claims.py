@@ -13,7 +13,7 @@ from sqlalchemy import Connection, RowMapping, delete, func, insert, select, tex
 from search.records import Claim
 from search.store import sql_answers, sql_ledger, sql_weights, tables
 from search.store.base import LeaseLost, Store
-from search.store.database import Database, retried
+from search.store.database import Database, Transaction, retried
 from search.store.rows import claim_of, utc
 from search.store.upsert import put
 
@@ -112,32 +112,33 @@ class SQLClaims(Store, ABC):
         return next(slot for slot in range(top + 1) if slot not in taken)
 
     @retried
-    def attach(self, claim: Claim, trial_id: int) -> Claim:
-        with self.database.write() as connection:
-            self._change(claim, trial_id=trial_id)
+    def attach(self, claim: Claim, trial_id: int, *, within: Transaction | None = None) -> Claim:
+        with self.database.write(within) as connection:
+            self._change(connection, claim, trial_id=trial_id)
             _delete_earlier(connection, trial_id)
         return replace(claim, trial_id=trial_id)
 
     def renew(self, claim: Claim, *, lease_s: float) -> None:
-        self._change(claim, lease_s=lease_s)
-
-    def require_held(self, claim: Claim) -> None:
         with self.database.write() as connection:
+            expires = now(connection) + datetime.timedelta(seconds=lease_s)
+            self._change(connection, claim, expires=expires)
+
+    def require_held(self, claim: Claim, *, within: Transaction | None = None) -> None:
+        with self.database.write(within) as connection:
             require_held(connection, claim)
 
     @retried
     def settle(self, claim: Claim) -> None:
-        self._change(claim, done=True)
-
-    def _change(self, claim: Claim, *, lease_s: float | None = None, **values: Any) -> None:
         with self.database.write() as connection:
-            if lease_s is not None:
-                values["expires"] = now(connection) + datetime.timedelta(seconds=lease_s)
-            result = connection.execute(update(tables.claims).where(*_held(claim)).values(**values))
-            if result.rowcount != 1:
-                landed = self._with_token(connection, claim.token)
-                if landed is None or not (landed.done and values.get("done")):
-                    raise _lost(claim)
+            self._change(connection, claim, done=True)
+
+    def _change(self, connection: Connection, claim: Claim, **values: Any) -> None:
+        """Changes columns of a claim. Raises LeaseLost."""
+        result = connection.execute(update(tables.claims).where(*_held(claim)).values(**values))
+        if result.rowcount != 1:
+            landed = self._with_token(connection, claim.token)
+            if landed is None or not (landed.done and values.get("done")):
+                raise _lost(claim)
 
     @retried
     def release(self, claim: Claim) -> None:

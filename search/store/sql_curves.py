@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from search.records import CheckedCurve, CurveCheck, Metric, Report
 from search.store import tables
 from search.store.base import Store
-from search.store.database import IDS_PER_QUERY, Database, raw, retried
+from search.store.database import IDS_PER_QUERY, Database, Transaction, raw, retried
 from search.store.metrics import Row, check_reports, read_metrics, report_of, report_to_row, sound_report
 from search.store.upsert import put
 
@@ -22,9 +22,9 @@ class SQLCurves(Store, ABC):
     database: Database
 
     @retried
-    def add_report(self, trial_id: int, report: Report) -> None:
+    def add_report(self, trial_id: int, report: Report, *, within: Transaction | None = None) -> None:
         row = report_to_row(trial_id, report)
-        with self.database.write() as connection:
+        with self.database.write(within) as connection:
             put(connection, tables.reports, ("trial_id", "step"), [row], replace=False)
 
     def curve(self, trial_id: int, metric: Metric) -> list[Report]:

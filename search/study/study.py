@@ -31,6 +31,7 @@ from search.optuna_db.trial_writing import Rules
 from search.optuna_db.unnamed import study_id_of, trial_id_of
 from search.records import (
     ACCURACY,
+    Claim,
     Confirming,
     Counts,
     Failure,
@@ -43,6 +44,7 @@ from search.records import (
 )
 from search.space.spec import space_of_spec
 from search.store.base import LeaseLost
+from search.store.database import Transaction
 from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.fidelity import at_one_rung
 from search.study.grid import is_discrete
@@ -104,8 +106,8 @@ class ActiveTrial:
         self.origin: int = attributes.get(ORIGIN, trial.number)
         """number of the trial that these settings were first given to: retries share its seed"""
 
-    def guard(self, check: Callable[[], object]) -> None:
-        """From now on `check`, which raises LeaseLost, is called in every transaction that writes to the
+    def guard(self, check: Callable[[Transaction], object]) -> None:
+        """From now on `check`, which raises LeaseLost, is called with every transaction that writes to the
         trial: a trial of another study may have got the same id since this one was deleted."""
         self._adapter.guard(self.trial_id, check)
 
@@ -117,9 +119,9 @@ class ActiveTrial:
         """The trial's active settings; drawn at the first call, the same ones afterwards."""
         instead: dict[str, Value] = {}
 
-        def replace_if_taken() -> None:
+        def replace_if_taken(transaction: Transaction) -> None:
             assert self._taken is not None
-            found = self._taken.instead_of(proposed, self.trial_id, self.number)
+            found = self._taken.instead_of(proposed, self.trial_id, self.number, within=transaction)
             self._adapter.redraw(self.trial_id, as_drawn(found, self._space))
             instead.clear()  # of a try of the transaction that failed
             instead.update(found)
@@ -140,7 +142,12 @@ class ActiveTrial:
         `report` joins the learning curve in the same transaction. What was said of this step before stands.
         Returns whether the trial is hopeless beside the others.
         """
-        also = None if report is None else partial(self._storage.store.add_report, self.trial_id, report)
+
+        def add_report(transaction: Transaction) -> None:
+            assert report is not None
+            self._storage.store.add_report(self.trial_id, report, within=transaction)
+
+        also = None if report is None else add_report
         with self._still_ours(), self._adapter.together(self.trial_id, also):
             if step not in self._reported:
                 self._trial.report(self._metric.value_of(best_score), step=step)
@@ -247,11 +254,11 @@ class Study:
             return None
         return Taken(self._trials, self.study_id, space, spec, self._rules.usable)
 
-    def _room(self) -> bool:
+    def _room(self, within: Transaction | None = None) -> bool:
         """Whether there are settings for one more trial, not counting the queue."""
         if self._taken is None:
             return True
-        self._taken.look()
+        self._taken.look(within)
         return self._taken.room
 
     # Opening
@@ -277,15 +284,15 @@ class Study:
         space = space_of_spec(spec)
 
         def make() -> bool:
-            with storage.trials.transaction():
-                study_id = storage.trials.add_study(name, spec.metric)
+            with storage.trials.database.write() as transaction:
+                study_id = storage.trials.add_study(name, spec.metric, within=transaction)
                 if study_id is None:
                     return False
-                storage.store.add_study(study_id, spec, target_trials)
+                storage.store.add_study(study_id, spec, target_trials, within=transaction)
                 for reference, settings in references.items():
                     searched, pinned = split_reference(settings, space)
                     attributes = {REFERENCE: reference, PINNED: pinned}
-                    storage.trials.queue(study_id, searched, attributes, mark=REFERENCE)
+                    storage.trials.queue(study_id, searched, attributes, mark=REFERENCE, within=transaction)
                 return True
 
         return cls.find(storage, name) if storage.trials.database.retry(make) else None
@@ -331,18 +338,19 @@ class Study:
         self._present = comparable if sampler in COMPARES_AT_ONE_RUNG else list
         return pruning
 
-    def ask(self, begun: Callable[[int], object] = lambda _: None) -> ActiveTrial:
+    def ask(self, claim: Claim | None = None) -> ActiveTrial:
         """The next trial: a queued one if there is any, else what the sampler proposes.
 
         Queued are repetitions and references, and trials that another program queued: such a trial is tune's
-        own from its beginning on. What `begun` writes, which is told the trial's id, is written together with
-        that. Raises what it raises, and then there is no new trial; StudyDeleted; and Exhausted where every
-        configuration of the space has been tried.
+        own from its beginning on. claim: the trial is attached to it (Store.attach) in the same transaction.
+        Raises LeaseLost where the claim is another worker's, and StudyDeleted, and Exhausted where every
+        configuration of the space has been tried; then no trial has begun.
         """
 
-        def begin(trial_id: int) -> None:
-            self._trials.mark(trial_id)
-            begun(trial_id)
+        def begin(trial_id: int, transaction: Transaction) -> None:
+            self._trials.mark(trial_id, within=transaction)
+            if claim is not None:
+                self._storage.store.attach(claim, trial_id, within=transaction)
 
         try:
             with self._adapter.beginning(begin):
@@ -402,7 +410,7 @@ class Study:
         self._trials.queue(self.study_id, searched, attributes, mark=CONFIRMING)
 
     def fail(
-        self, trial_id: int, reason: Failure, detail: str, *, guard: Callable[[], object] = lambda: None
+        self, trial_id: int, reason: Failure, detail: str, *, claim: Claim | None = None
     ) -> State | None:
         """Ends a running trial as failed; queues its settings again, once, where they are not to blame.
 
@@ -410,13 +418,20 @@ class Study:
         confirmation they are always queued again, for no other settings can take the place; the worker that
         begins the repetition ends it at once if there were too many (search.analysis.racing). Does
         nothing to a trial that is finished already, except to queue a retry that is owed. Returns the state
-        that it has now; None where it was deleted. Raises what `guard` raises: see Asked.guard.
+        that it has now; None where it was deleted. claim: of the trial; raises LeaseLost where it is another
+        worker's.
         """
+        store = self._storage.store
+
+        def require_held(transaction: Transaction | None) -> None:
+            if claim is not None:
+                store.require_held(claim, within=transaction)
+
         why = {FAILURE: reason.value, FAILURE_DETAIL: detail}
         try:
-            self._trials.change(trial_id, Change(user=why, state=State.FAILED), guard=guard)
+            self._trials.change(trial_id, Change(user=why, state=State.FAILED), guard=require_held)
         except TrialEnded:  # its worker was faster than the reaper
-            guard()
+            require_held(None)
         except KeyError:
             return None
         found = self._trials.facts_of([trial_id])

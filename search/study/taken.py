@@ -9,6 +9,7 @@ from search.optuna_db.ownership import REFERENCE
 from search.optuna_db.trial_facts import Facts, News
 from search.records import State, StudySpec
 from search.seeds import derive
+from search.store.database import Transaction
 from search.study.grid import Identity, Settings, configurations, identity, untaken
 from tune.space import Space
 
@@ -35,9 +36,12 @@ class Taken:
         self.every = configurations(space, spec)
         """None: too many to be listed"""
 
-    def look(self) -> None:
-        """Takes in what is new: finished trials are read once."""
-        for trial in self._trials.facts(self._study_id, self._news):
+    def look(self, within: Transaction | None = None) -> None:
+        """Takes in what is new: finished trials are read once.
+
+        within: a transaction that the caller has opened, and has written nothing of the study in.
+        """
+        for trial in self._trials.facts(self._study_id, self._news, within=within):
             self._identities.pop(trial.trial_id, None)
             self._undrawn.discard(trial.trial_id)
             if not self._usable(trial) or REFERENCE in trial.user:
@@ -55,14 +59,14 @@ class Taken:
             return True
         return len(self.every.keys() & set(self._identities.values())) + len(self._undrawn) < len(self.every)
 
-    def instead_of(self, proposed: Settings, trial_id: int, number: int) -> Settings:
+    def instead_of(self, proposed: Settings, trial_id: int, number: int, *, within: Transaction) -> Settings:
         """The settings of a trial for which these are proposed: see search.study.grid.untaken.
 
-        To be called in the transaction in which they are written: until it ends, no other process takes any.
+        within: the transaction in which they are then written. Until it ends, no other process takes any.
         """
-        self._trials.lock(self._study_id)
-        self.look()
-        [trial] = self._trials.facts_of([trial_id])
+        self._trials.lock(self._study_id, within=within)
+        self.look(within)
+        [trial] = self._trials.facts_of([trial_id], within=within)
         if trial.params:  # an earlier try of this transaction was written, and we never heard of it
             return self._space.complete(trial.settings, lambda *_: None)
         others = {each for other, each in self._identities.items() if other != trial_id}

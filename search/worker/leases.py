@@ -33,7 +33,7 @@ class Leases:
         self._lost: set[str] = set()
         """tokens: a claim may come back under another one"""
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name="leases", daemon=True)
+        self._thread = threading.Thread(target=self._renew_until_ended, name="leases", daemon=True)
 
     def hold(self, claim: Claim) -> None:
         """From now on this claim is renewed."""
@@ -60,14 +60,18 @@ class Leases:
         self._ended.set()
         self._thread.join()
 
-    def _renew(self) -> None:
+    def renew(self) -> None:
+        """Renews each claim that is held, once. The thread of the block calls this."""
+        for claim in list(self._held.values()):
+            try:
+                self._store.renew(claim, lease_s=self._lease_s)
+            except LeaseLost:
+                self._lost.add(claim.token)
+                self.drop(claim)
+            except (TuneError, MemoryError) as error:
+                _logger.warning("a lease could not be renewed and is tried again: %r", error)
+                break  # the database is away for the others too, or memory is short for a moment
+
+    def _renew_until_ended(self) -> None:
         while not self._ended.wait(self._lease_s / RENEWALS_PER_LEASE):
-            for claim in list(self._held.values()):
-                try:
-                    self._store.renew(claim, lease_s=self._lease_s)
-                except LeaseLost:
-                    self._lost.add(claim.token)
-                    self.drop(claim)
-                except (TuneError, MemoryError) as error:
-                    _logger.warning("a lease could not be renewed and is tried again: %r", error)
-                    break  # the database is away for the others too, or memory is short for a moment
+            self.renew()

@@ -99,7 +99,7 @@ class Reaper:
                 taken.trial_id,
                 Failure.WORKER_DIED,
                 f"{holder} vanished",
-                guard=lambda: self._store.require_held(taken),
+                claim=taken,
             )
             if state is not None and state.is_finished:
                 self._store.settle(taken)

@@ -211,7 +211,7 @@ class WorkerLoop:
             return None
         self._leases.hold(claim)
         try:
-            active = self._study.ask(lambda trial_id: self._store.attach(claim, trial_id))
+            active = self._study.ask(claim)
         except LeaseLost:  # this process slept, and the slot is another worker's
             self._leases.drop(claim)
             return TRIALS_CHANGED
@@ -294,7 +294,7 @@ class WorkerLoop:
                 raise TookTooLong(f"it had {limit_s:g} s")
 
         runner = TrialRunner(self._context, claim, active, check)
-        active.guard(lambda: self._store.require_held(runner.claim))
+        active.guard(lambda transaction: self._store.require_held(runner.claim, within=transaction))
         return runner
 
     def _train(self, runner: TrialRunner) -> None:
@@ -431,9 +431,7 @@ class WorkerLoop:
 
     def _give_back(self, runner: TrialRunner, reason: Failure, detail: str) -> None:
         """Records the failure and frees the slot. Raises LeaseLost."""
-        state = self._study.fail(
-            runner.active.trial_id, reason, detail, guard=lambda: self._store.require_held(runner.claim)
-        )
+        state = self._study.fail(runner.active.trial_id, reason, detail, claim=runner.claim)
         if state is not None and state.is_finished:  # another program finished it: the slot is filled
             self._store.settle(runner.claim)
             return

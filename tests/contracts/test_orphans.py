@@ -207,7 +207,7 @@ def test_a_new_trial_has_no_past(tmp_path: Path, plain_spec: NetworkSpec) -> Non
         storage.optuna.delete_study(deleted.study_id)
         claim = store.claim(continues.study_id, "w", lease_s=30)
         assert claim is not None
-        asked = continues.ask(lambda trial_id: store.attach(claim, trial_id))
+        asked = continues.ask(claim)
         assert asked.trial_id == old.trial_id, "the number is given again, or this test shows nothing"
         assert store.curve(asked.trial_id, ACCURACY) == []
         [first, _] = store.claims(continues.study_id)
@@ -282,13 +282,13 @@ def test_a_worker_without_its_claim_writes_nothing(storage: Storage, plain_spec:
     assert study is not None
     claim = storage.store.claim(study.study_id, "w", lease_s=30)
     assert claim is not None
-    asked = study.ask(lambda trial_id: storage.store.attach(claim, trial_id))
-    asked.guard(lambda: storage.store.require_held(claim))
+    asked = study.ask(claim)
+    asked.guard(lambda transaction: storage.store.require_held(claim, within=transaction))
     asked.report(1000, 0.5, REPORT)
     assert storage.store.take_over(storage.store.claims(study.study_id)[0], "taker", lease_s=30) is not None
     with pytest.raises(LeaseLost):
         asked.report(1000, 0.5, replace(REPORT, step=2000))
     assert [report.step for report in storage.store.curve(asked.trial_id, ACCURACY)] == [1000]
     with pytest.raises(LeaseLost):
-        study.fail(asked.trial_id, Failure.INTERRUPTED, "", guard=lambda: storage.store.require_held(claim))
+        study.fail(asked.trial_id, Failure.INTERRUPTED, "", claim=claim)
     assert study.running() == {asked.trial_id}

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
@@ -31,7 +30,7 @@ from search.records import (
     Worker,
 )
 from search.store.base import LeaseLost, Store
-from search.store.database import Database
+from search.store.database import Database, Transaction, retried
 from search.store.engine import parse_url
 from search.store.sql import SQLStore
 from search.study.study import Study
@@ -56,13 +55,12 @@ class Fault:
         ordinary = Database.write
 
         @contextmanager
-        def write(database: Database) -> Iterator[Connection]:
-            inner = getattr(database._writing, "connection", None) is not None
-            with ordinary(database) as connection:
+        def write(database: Database, within: Transaction | None = None) -> Iterator[Connection]:
+            with ordinary(database, within) as connection:
                 yield connection
-                if self.armed and not inner and not after:
+                if self.armed and within is None and not after:
                     self._strike()
-            if self.armed and not inner:
+            if self.armed and within is None:
                 self._strike()
 
         monkeypatch.setattr(Database, "write", write)
@@ -132,7 +130,7 @@ def test_a_value_and_its_report_are_written_together(storage: Storage, fault: Fa
     assert study is not None
     with study._adapter.together(
         trial_id := study._study.ask()._trial_id,
-        also=lambda: storage.store.add_report(trial_id, REPORT),
+        also=lambda transaction: storage.store.add_report(trial_id, REPORT, within=transaction),
     ):
         study._adapter.set_trial_intermediate_value(trial_id, 10, 0.5)
         study._adapter.note(trial_id, "parameters", 7)
@@ -241,16 +239,41 @@ class TestRetry:
             opened.trials.database.retry(self._failing(1))
 
     def test_a_part_of_a_transaction_is_not_repeated_alone(self, database: Database) -> None:
-        tried = 0
+        class Part:
+            def __init__(self) -> None:
+                self.database = database
+                self.tried = 0
 
-        def work() -> Any:
-            nonlocal tried
-            tried += 1
-            raise TryAgain("away")
+            @retried
+            def write(self, *, within: Transaction | None = None) -> None:
+                with self.database.write(within):
+                    self.tried += 1
+                    raise TryAgain("away")
 
-        with pytest.raises(TryAgain), database.write():
-            database.retry(work)
-        assert tried == 1
+        part = Part()
+        with pytest.raises(TryAgain), database.write() as transaction:
+            part.write(within=transaction)
+        assert part.tried == 1
+        database.retry_s = 0.2
+        with pytest.raises(TryAgain):
+            part.write()
+        assert part.tried > 2, "alone it is"
+
+
+@pytest.mark.parametrize("database_url", ["postgresql_url", "mysql_url"])
+def test_only_what_is_given_a_transaction_is_part_of_it(
+    request: pytest.FixtureRequest, database_url: str
+) -> None:
+    def die() -> None:
+        with opened.trials.database.write() as transaction:
+            opened.store.add_report(1, REPORT, within=transaction)
+            opened.store.add_report(2, REPORT)
+            raise KeyboardInterrupt
+
+    with open_storage(request.getfixturevalue(database_url)) as opened:
+        with pytest.raises(KeyboardInterrupt):
+            die()
+        assert opened.store.curves([1, 2], ACCURACY) == {2: [REPORT]}
 
 
 @pytest.mark.parametrize("database_url", ["postgresql_url", "mysql_url"])

@@ -76,7 +76,7 @@ def test_a_deletion_succeeds_while_a_worker_writes_weights(
         study.prepare(sampler="random", pruner="none", seed=0, evaluations=EvaluationSchedule.of(record.spec))
         claim = storage.store.claim(study.study_id, "w", lease_s=60)
         assert claim is not None
-        asked = study.ask(lambda trial_id: storage.store.attach(claim, trial_id))
+        asked = study.ask(claim)
         claim = replace(claim, trial_id=asked.trial_id)
         weights = CheckpointRecord(
             trial_id=asked.trial_id, path="p", sha256="0" * 64, score=0.5, step=9, bytes=7

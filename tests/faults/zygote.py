@@ -112,10 +112,10 @@ def die_at(moment: int) -> None:
     """Kills this process at its moment-th write: odd moments before it is committed, even ones after."""
     ordinary, seen = Database.write.__wrapped__, 0  # type: ignore[attr-defined]
 
-    def write(self: Database) -> Iterator[Any]:
+    def write(self: Database, within: Any = None) -> Iterator[Any]:
         nonlocal seen
-        if getattr(self._writing, "connection", None) is not None:
-            yield from ordinary(self)  # a part of another write
+        if within is not None:
+            yield from ordinary(self, within)  # a part of another write
             return
         steps = ordinary(self)
         connection = next(steps)

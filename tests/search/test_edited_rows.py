@@ -87,7 +87,7 @@ def fill(storage: Storage, study: Study, worker_id: str, accuracy: float, *, end
     )
     claim = storage.store.claim(study.study_id, worker_id, lease_s=60)
     assert claim is not None
-    asked = study.ask(lambda trial_id: storage.store.attach(claim, trial_id))
+    asked = study.ask(claim)
     claim = replace(claim, trial_id=asked.trial_id)
     asked.suggest()
     asked.note_parameters(1000 + asked.number)
@@ -341,7 +341,7 @@ def services(
             study.running()
             claim = storage.store.claim(study.study_id, "w2", lease_s=60)
             if claim is not None:
-                asked = study.ask(lambda trial_id: storage.store.attach(claim, trial_id))
+                asked = study.ask(claim)
                 asked.suggest()
                 with study._adapter.drawing(asked.trial_id):
                     study._adapter.get_all_trials(study.study_id)

@@ -126,7 +126,7 @@ def objective_of(here: WorkerContext) -> OpenNetwork:
 def next_of(here: WorkerContext) -> TrialRunner:
     claim = here.storage.store.claim(here.study.study_id, here.worker.worker_id, lease_s=60)
     assert claim is not None
-    asked = here.study.ask(lambda trial_id: here.storage.store.attach(claim, trial_id))
+    asked = here.study.ask(claim)
     return TrialRunner(here, dataclasses.replace(claim, trial_id=asked.trial_id), asked, check=lambda: None)
 
 

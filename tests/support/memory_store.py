@@ -25,11 +25,12 @@ from search.records import (
     Worker,
 )
 from search.store.base import LeaseLost, Store
+from search.store.database import Transaction
 from search.store.metrics import Row, check_reports, report_of
 
 
 class MemoryStore(Store):
-    """Shared by the threads of one process; gone with it."""
+    """Shared by the threads of one process; gone with it. It has no transactions: `within` means nothing."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -51,7 +52,9 @@ class MemoryStore(Store):
 
     # Studies
 
-    def add_study(self, study_id: int, spec: StudySpec, target_trials: int) -> None:
+    def add_study(
+        self, study_id: int, spec: StudySpec, target_trials: int, *, within: Transaction | None = None
+    ) -> None:
         with self._lock:
             record = StudyRecord(
                 study_id=study_id, name="", spec=spec, target_trials=target_trials, created=_now()
@@ -100,7 +103,7 @@ class MemoryStore(Store):
             self._next_claim_id += 1
             return claim
 
-    def attach(self, claim: Claim, trial_id: int) -> Claim:
+    def attach(self, claim: Claim, trial_id: int, *, within: Transaction | None = None) -> Claim:
         with self._lock:
             self._claims[claim.claim_id] = replace(self._held(claim), trial_id=trial_id)
             self._curves.pop(trial_id, None)
@@ -112,7 +115,7 @@ class MemoryStore(Store):
             expires = _now() + datetime.timedelta(seconds=lease_s)
             self._claims[claim.claim_id] = replace(self._held(claim), expires=expires)
 
-    def require_held(self, claim: Claim) -> None:
+    def require_held(self, claim: Claim, *, within: Transaction | None = None) -> None:
         with self._lock:
             self._held(claim)
 
@@ -184,7 +187,7 @@ class MemoryStore(Store):
 
     # Learning curves
 
-    def add_report(self, trial_id: int, report: Report) -> None:
+    def add_report(self, trial_id: int, report: Report, *, within: Transaction | None = None) -> None:
         with self._lock:
             self._curves.setdefault(trial_id, {}).setdefault(report.step, report)
 

@@ -49,7 +49,12 @@ FORMAT = 2
 """Of a training's state; another format cannot be read. 1 had the state of torch's own optimizers."""
 
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc", "_ALLOC_FAILED")
-"""What a plain RuntimeError of torch says when memory is the reason: its two CPU allocators, C++, cuBLAS."""
+"""What a plain RuntimeError of torch says when memory is the reason: its CPU allocator on POSIX and on
+Windows, C++, cuBLAS. As of torch 2.13 these errors have neither a class nor a code."""
+
+CUDA_OUT_OF_MEMORY = 2
+"""cudaErrorMemoryAllocation, the `error_code` of a torch.AcceleratorError: an allocation on the GPU, or of
+pinned memory, that torch's own allocator did not make."""
 
 _BEST = "best."
 
@@ -176,18 +181,25 @@ class OpenNetwork(OpenObjective):
         return state, best, found.metadata
 
     def failure_of(self, error: Exception) -> Failure | None:
-        """An allocation of torch that fails on a CPU raises a plain RuntimeError: there the message alone
-        tells."""
         if isinstance(error, Diverged):
             return Failure.DIVERGED
-        said = isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
-        return Failure.OUT_OF_MEMORY if said or isinstance(error, torch.OutOfMemoryError) else None
+        return Failure.OUT_OF_MEMORY if is_out_of_memory(error) else None
 
     def release_memory(self) -> None:
         give_back_memory()
 
     def about(self, job: Job) -> Mapping[str, str]:
         return {"task": self.task.name, "precision": self.decoded(job).training.precision}
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether torch could not allocate memory: by the class of the error or its code; by its message where it
+    has neither."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    if isinstance(error, torch.AcceleratorError):
+        return getattr(error, "error_code", None) == CUDA_OUT_OF_MEMORY
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def open_network(joining: Joining) -> OpenNetwork:

@@ -251,7 +251,7 @@ class TestWhatRemains:
             storage.store.add_worker(study.study_id, worker)
             claim = storage.store.claim(study.study_id, worker.worker_id, lease_s=60)
             assert claim is not None
-            asked = study.ask(lambda trial_id, claim=claim: storage.store.attach(claim, trial_id))
+            asked = study.ask(claim)
             artifacts = Artifacts.of(Path(), replace(record, name="lost"))
             path = str(artifacts.checkpoint(asked.number, 100))
             row = CheckpointRecord(

@@ -111,7 +111,7 @@ def test_a_worker_hangs_only_if_one_could_see_it(
         context = prepare(storage, study.name, mnist, tmp_path, device="cpu", threads=1)
         claim = storage.store.claim(study.study_id, context.worker.worker_id, lease_s=60)
         assert claim is not None
-        asked = context.study.ask(lambda trial_id: storage.store.attach(claim, trial_id))
+        asked = context.study.ask(claim)
         look, elapsed_s = Watched(storage, study, record), 0.0
         look.snapshot(elapsed_s)
         while elapsed_s <= STALL_S:
@@ -137,7 +137,7 @@ def test_a_worker_that_takes_up_what_waited_for_long_does_not_hang(
         def begin() -> tuple[Claim, ActiveTrial]:
             claim = storage.store.claim(study.study_id, context.worker.worker_id, lease_s=60)
             assert claim is not None
-            return claim, context.study.ask(lambda trial_id: storage.store.attach(claim, trial_id))
+            return claim, context.study.ask(claim)
 
         (_, waiting), (claim, working) = begin(), begin()
         look, here = Watched(storage, study, record), [Place(socket.gethostname(), os.getpid())]

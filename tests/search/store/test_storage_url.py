@@ -320,7 +320,6 @@ class TestWhatIsWrongWithAServer:
         [
             # PostgreSQL 15, libpq 18 and PgBouncer 1.18, as they were seen
             ("postgresql", 'FATAL: password authentication failed for user "u"', ConfigError),
-            ("postgresql", "fe_sendauth: no password supplied", ConfigError),
             ("postgresql", 'FATAL: no pg_hba.conf entry for host "h", user "u", no encryption', ConfigError),
             ("postgresql", 'root certificate file "/none.pem" does not exist', ConfigError),
             ("postgresql", 'could not read root certificate file "/x": uninitialized', ConfigError),

@@ -422,7 +422,7 @@ class TestTrials:
         asked = prepared(storage).ask()
 
         @contextlib.contextmanager
-        def away(_database: Database) -> Iterator[None]:
+        def away(_database: Database, _within: None = None) -> Iterator[None]:
             with translated(parse_url("postgresql://u:hush@h/d")):
                 raise OperationalError("INSERT", {}, Exception("no route for u:hush@h"))
             yield

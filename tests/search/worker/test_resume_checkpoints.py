@@ -26,6 +26,7 @@ from search.objectives.network.open_network import NetworkWork, OpenNetwork, Wei
 from search.optuna_db.storage import Storage, open_storage
 from search.records import ACCURACY, CheckpointRecord, Claim, Failure, Report, State
 from search.service.create import RunRequest, create_or_resume
+from search.store.database import Transaction
 from search.study.evaluation_schedule import EvaluationSchedule
 from search.worker import trial_runner
 from search.worker.artifacts import KEEP as KEPT
@@ -68,7 +69,7 @@ def next_of(here: WorkerContext) -> TrialRunner:
     """The next trial of the study."""
     claim = here.storage.store.claim(here.study.study_id, here.worker.worker_id, lease_s=60)
     assert claim is not None
-    asked = here.study.ask(lambda trial_id: here.storage.store.attach(claim, trial_id))
+    asked = here.study.ask(claim)
     claim = dataclasses.replace(claim, trial_id=asked.trial_id)
     return TrialRunner(here, claim, asked, check=lambda: None)
 
@@ -179,10 +180,10 @@ def test_a_crash_costs_what_came_after_the_last_report(
     here = contexts("crashed")
     add_report = here.storage.store.add_report
 
-    def dies_at_the_second(trial_id: int, report: Report) -> None:
+    def dies_at_the_second(trial_id: int, report: Report, *, within: Transaction) -> None:
         if report.step > 2250:
             raise TryAgain("The storage does not answer.")
-        add_report(trial_id, report)
+        add_report(trial_id, report, within=within)
 
     with monkeypatch.context() as patch:
         patch.setattr(here.storage.store, "add_report", dies_at_the_second)

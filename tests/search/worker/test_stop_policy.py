@@ -37,7 +37,7 @@ def context(
 def begin(here: WorkerContext) -> ActiveTrial:
     claim = here.storage.store.claim(here.study.study_id, here.worker.worker_id, lease_s=60)
     assert claim is not None
-    return here.study.ask(lambda trial_id: here.storage.store.attach(claim, trial_id))
+    return here.study.ask(claim)
 
 
 def report(step: int, seconds: float, *heads: float) -> Report:
@@ -153,7 +153,7 @@ class TestTimeLimit:
             here = context(storage, mnist, tmp_path, options=WorkerOptions(target=0.5))
             claim = storage.store.claim(here.study.study_id, here.worker.worker_id, lease_s=60)
             assert claim is not None
-            done = here.study.ask(lambda trial_id: storage.store.attach(claim, trial_id))
+            done = here.study.ask(claim)
             told(done, TOTAL, 1.0, 0.9)
             done.complete(0.9)
             storage.store.settle(claim)

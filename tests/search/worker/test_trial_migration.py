@@ -168,7 +168,7 @@ class TestHandOff:
         join("moments")
         claim = context.storage.store.claim(context.study.study_id, context.worker.worker_id, lease_s=60)
         assert claim is not None
-        asked = context.study.ask(lambda trial_id: context.storage.store.attach(claim, trial_id))
+        asked = context.study.ask(claim)
         runner = TrialRunner(context, replace(claim, trial_id=asked.trial_id), asked, lambda: None)
         assert not runner.advance(context.evaluations.rungs[0])
         migration = TrialMigration(context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import gc
-import time
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -425,7 +425,7 @@ class TestWork:
     ) -> None:
         here = context(storage, mnist, tmp_path)
 
-        def away(*_arguments: object) -> None:
+        def away(*_arguments: object, **_more: object) -> None:
             raise TryAgain("The storage does not answer.")
 
         with monkeypatch.context() as patch:
@@ -475,43 +475,50 @@ def store(plain_spec: NetworkSpec) -> MemoryStore:
 
 
 class TestLease:
-    def test_is_renewed_while_the_block_lasts(self, store: MemoryStore) -> None:
-        claim = store.claim(1, "w", lease_s=0.3)
-        assert claim is not None
-        with Leases(store, lease_s=0.3) as leases:
-            leases.hold(claim)
-            time.sleep(0.8)
-            assert store.take_over(claim, "thief", lease_s=60) is None
-            assert not leases.lost(claim)
-        [seen] = store.open_claims(1)
-        time.sleep(0.4)
-        assert store.take_over(seen, "thief", lease_s=60) is not None, "nobody renews it any more"
-
-    def test_notices_that_it_was_lost(self, store: MemoryStore) -> None:
+    @pytest.fixture
+    def claim(self, store: MemoryStore) -> Claim:
         claim = store.claim(1, "w", lease_s=60)
         assert claim is not None
-        with Leases(store, lease_s=0.1) as leases:
-            leases.hold(claim)
-            [seen] = store.open_claims(1)
-            assert store.take_over(seen, "thief", lease_s=60) is not None
-            time.sleep(0.3)
-            assert leases.lost(claim)
+        return claim
 
-    def test_a_claim_that_is_not_held_expires(self, store: MemoryStore) -> None:
-        claim = store.claim(1, "w", lease_s=0.3)
-        assert claim is not None
-        with Leases(store, lease_s=0.3) as leases:
+    @pytest.fixture
+    def leases(self, store: MemoryStore, claim: Claim) -> Leases:
+        """They hold the claim; no thread renews it."""
+        leases = Leases(store)
+        leases.hold(claim)
+        return leases
+
+    def test_is_renewed_while_the_block_lasts(
+        self, store: MemoryStore, claim: Claim, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        renew, renewed = store.renew, threading.Event()
+
+        def noted(claim: Claim, *, lease_s: float) -> None:
+            renew(claim, lease_s=lease_s)
+            renewed.set()
+
+        monkeypatch.setattr(store, "renew", noted)
+        with Leases(store, lease_s=0.01) as leases:
             leases.hold(claim)
-            leases.drop(claim)
-            [seen] = store.open_claims(1)
-            time.sleep(0.4)
-            assert store.take_over(seen, "thief", lease_s=60) is not None
+            assert renewed.wait(30)
+            assert store.take_over(claim, "thief", lease_s=60) is None, "it has changed since it was made"
+            assert not leases.lost(claim)
+        assert "leases" not in {thread.name for thread in threading.enumerate()}, "nobody renews it any more"
+
+    def test_notices_that_it_was_lost(self, store: MemoryStore, claim: Claim, leases: Leases) -> None:
+        assert store.take_over(claim, "thief", lease_s=60) is not None
+        assert not leases.lost(claim), "that is not known yet"
+        leases.renew()
+        assert leases.lost(claim)
+
+    def test_a_claim_that_is_not_held_expires(self, store: MemoryStore, claim: Claim, leases: Leases) -> None:
+        leases.drop(claim)
+        leases.renew()
+        assert store.take_over(claim, "thief", lease_s=60) is not None, "it has not changed"
 
     def test_survives_a_database_that_is_away(
-        self, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+        self, store: MemoryStore, claim: Claim, leases: Leases, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        claim = store.claim(1, "w", lease_s=5)
-        assert claim is not None
         renew, failures = store.renew, iter([True, True])
 
         def flaky(*args: object, **more: object) -> None:
@@ -520,11 +527,12 @@ class TestLease:
             renew(*args, **more)  # type: ignore[arg-type]
 
         monkeypatch.setattr(store, "renew", flaky)
-        with Leases(store, lease_s=0.3) as leases:
-            leases.hold(claim)
-            time.sleep(0.6)
-            assert not leases.lost(claim)
-        assert store.claims(1)[0].expires.timestamp() < time.time() + 1, "renewed by the third try"
+        for _ in range(2):
+            leases.renew()
+            assert store.claims(1) == [claim]
+        leases.renew()
+        assert store.claims(1)[0].expires != claim.expires, "renewed by the third try"
+        assert not leases.lost(claim)
 
 
 class Clock:
