@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import one_thread  # noqa: F401  # importing it is its use
 import one_tls_context
 import pytest
 from sqlalchemy import create_engine, text
