@@ -103,6 +103,12 @@ def shared_database() -> Iterator[Callable[[str], str]]:
         next(fresh, None)
 
 
+@pytest.fixture(scope="session")
+def fresh_database() -> Callable[[str], contextlib.AbstractContextManager[str]]:
+    """fresh_database("mysql"): a new database on that server, dropped when the block ends."""
+    return contextlib.contextmanager(_fresh_database)
+
+
 def _fresh_database(kind: str) -> Iterator[str]:
     variable, default = SERVERS[kind]
     server = make_url(os.environ.get(variable, default))
