@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import one_thread  # noqa: F401  # importing it is its use
 import one_tls_context
 import pytest
 from sqlalchemy import create_engine, text
@@ -100,6 +101,12 @@ def shared_database() -> Iterator[Callable[[str], str]]:
     yield url
     for _, fresh in made.values():
         next(fresh, None)
+
+
+@pytest.fixture(scope="session")
+def fresh_database() -> Callable[[str], contextlib.AbstractContextManager[str]]:
+    """fresh_database("mysql"): a new database on that server, dropped when the block ends."""
+    return contextlib.contextmanager(_fresh_database)
 
 
 def _fresh_database(kind: str) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,8 +37,8 @@ PARAMS = {"lr": 1e-3, "family": "conv", "norm": True, "batch": 128, "depth": 5}
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mysql"])
-def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
-    with open_storage(request.getfixturevalue(f"{request.param}_url")) as opened:
+def storage(empty_database: Callable[[str], str], request: pytest.FixtureRequest) -> Iterator[Storage]:
+    with open_storage(empty_database(request.param)) as opened:
         yield opened
 
 

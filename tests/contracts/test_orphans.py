@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -42,8 +42,8 @@ REPORT = head_report(step=1000, seconds=1.0, learning_rate=0.1, train=SCORES, va
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mysql"])
-def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
-    with open_storage(request.getfixturevalue(f"{request.param}_url")) as opened:
+def storage(empty_database: Callable[[str], str], request: pytest.FixtureRequest) -> Iterator[Storage]:
+    with open_storage(empty_database(request.param)) as opened:
         yield opened
 
 

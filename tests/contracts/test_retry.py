@@ -39,9 +39,11 @@ SCORES = Scores(heads={"a": HeadScore(loss=0.5, accuracy=0.5)}, joint=0.5)
 REPORT = head_report(step=10, seconds=1.0, learning_rate=0.1, train=SCORES, validation=SCORES)
 
 
-@pytest.fixture(params=["sqlite_url", "postgresql_url", "mysql_url"])
-def storage(request: pytest.FixtureRequest, plain_spec: NetworkSpec) -> Iterator[Storage]:
-    with open_storage(request.getfixturevalue(request.param), retry_s=20) as opened:
+@pytest.fixture(params=["sqlite", "postgresql", "mysql"])
+def storage(
+    request: pytest.FixtureRequest, empty_database: Callable[[str], str], plain_spec: NetworkSpec
+) -> Iterator[Storage]:
+    with open_storage(empty_database(request.param), retry_s=20) as opened:
         Study.create(opened, "s", plain_spec, 2)
         yield opened
 

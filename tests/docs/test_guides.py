@@ -19,6 +19,7 @@ import typer
 from PIL import Image, ImageDraw
 
 from data.datasets.mnist import Mnist
+from data.tasks.twodigit import TwoDigit
 from search.cli.app import app, run_command
 from search.launchers import local
 from search.launchers.base import Place
@@ -119,6 +120,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mnist: Mnist) -> Pat
     for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         monkeypatch.setenv(name, KERNELS_KEPT)  # which run_worker would leave behind
     monkeypatch.setattr(local, "LocalWorker", WorkerThread)
+    monkeypatch.setattr(TwoDigit, "compositions", 1)  # confirmations validate on 6,000 images, not on 24,000
     image = Image.new("L", (28, 42))
     ImageDraw.Draw(image).line([(14, 4), (14, 38)], fill=255, width=3)
     image.save(tmp_path / "image.png")

@@ -82,7 +82,7 @@ def tune() -> Callable[..., Done]:
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def in_a_terminal() -> Callable[..., tuple[int, str]]:
     """in_a_terminal([TUNE, "studies"], columns=80): the exit code and all that a terminal of that width is
     sent, its control codes left out."""

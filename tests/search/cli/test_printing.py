@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -12,8 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.cli.printing import table, wrapped
-
-TUNE = str(Path(sys.executable).parent / "tune")
 
 HEADER = ("trial", "state", "accuracy", "settings")
 ROWS = [
@@ -102,29 +101,55 @@ class TestSentences:
         assert wrapped("word " * 100, None) == ["word " * 100]
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["studies"],
-        ["trials", "sum"],
-        ["best", "sum"],
-        ["compare", "twodigit", "again"],
-        ["best", "nosuch"],
-        ["--help"],
-    ],
-    ids=" ".join,
+COMMANDS = (
+    ["studies"],
+    ["trials", "sum"],
+    ["best", "sum"],
+    ["compare", "twodigit", "again"],
+    ["best", "nosuch"],
+    ["--help"],
 )
+WIDTHS = (1000, 60, 80)
+BEGINS = "=== begins"
+
+IN_TURN = """
+import fcntl, json, struct, sys, termios
+from search.cli.app import run_command
+widths, commands = json.loads(sys.argv[1])
+for columns in widths:
+    fcntl.ioctl(sys.stdout, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    for command in commands:
+        print(sys.argv[2], flush=True)
+        run_command(command, debug=False)
+"""
+"""All commands in one process, each in a terminal of each width: a process of its own takes half a second."""
+
+
+@pytest.fixture(scope="module")
+def shown(
+    finished: Path, in_a_terminal: Callable[..., tuple[int, str]]
+) -> dict[tuple[int, tuple[str, ...]], str]:
+    """(columns, command) -> what a terminal of that width is sent."""
+    given = json.dumps([WIDTHS, COMMANDS])
+    code, sent = in_a_terminal([sys.executable, "-P", "-c", IN_TURN, given, BEGINS], columns=80, cwd=finished)
+    assert code == 0, sent
+    before, *parts = sent.split(f"{BEGINS}\n")
+    assert before == ""
+    keys = [(columns, tuple(command)) for columns in WIDTHS for command in COMMANDS]
+    return dict(zip(keys, parts, strict=True))
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_a_command_fits_the_terminal(
-    finished: Path, in_a_terminal: Callable[..., tuple[int, str]], command: list[str]
+    shown: dict[tuple[int, tuple[str, ...]], str], command: list[str]
 ) -> None:
-    _, wide = in_a_terminal([TUNE, *command], columns=1000, cwd=finished)
-    known = set(wide.split())
-    figures = re.findall(r"\d+\.\d\d %", wide)
-    for columns in (60, 80):
-        _, shown = in_a_terminal([TUNE, *command], columns=columns, cwd=finished)
-        assert max(map(len, shown.splitlines())) <= columns
-        broken = [word for word in shown.split() if word not in known]
+    wide, *narrow = ((columns, shown[columns, tuple(command)]) for columns in WIDTHS)
+    known = set(wide[1].split())
+    figures = re.findall(r"\d+\.\d\d %", wide[1])
+    for columns, text in narrow:
+        assert max(map(len, text.splitlines())) <= columns
+        broken = [word for word in text.split() if word not in known]
         if command == ["--help"] and columns < 80:
             broken = [word for word in broken if not word.endswith("...")]  # Click cuts summaries there
         assert broken == []
-        assert [figure for figure in figures if figure not in shown] == []
+        assert [figure for figure in figures if figure not in text] == []

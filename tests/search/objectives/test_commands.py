@@ -1,5 +1,6 @@
-"""Every command on an objective that is nothing like ours and that another package declares: processes, files
-and pages as a user has them. Nothing of this repository is touched.
+"""Every command on an objective that is nothing like ours and that another package declares, with the files
+and pages that a user gets. Commands that train are processes, the others run in this one. Nothing of this
+repository is touched.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from search.optuna_db.storage import open_storage
 from search.study.study import Study
 
 Tune = Callable[..., subprocess.CompletedProcess[str]]
+Look = Callable[..., Any]
+"""Of the fixture `look`: how a command ended."""
 
 METADATA = "Metadata-Version: 2.1\nName: valley-objective\nVersion: 1.0\n"
 
@@ -59,6 +63,13 @@ def tune(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Tune:
     return run
 
 
+@pytest.fixture
+def look(site: Path, folder: Path, here: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Look:
+    """look("studies"): a command that trains nothing, inside this process, with the package installed."""
+    monkeypatch.syspath_prepend(site)
+    return partial(here, cwd=folder)
+
+
 @pytest.fixture(scope="module")
 def folder(tune: Tune) -> Path:
     """Where its storage is, with two studies that are searched to their ends."""
@@ -74,7 +85,7 @@ def folder(tune: Tune) -> Path:
     return found
 
 
-def parsed(done: subprocess.CompletedProcess[str]) -> Any:
+def parsed(done: Any) -> Any:
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -82,38 +93,38 @@ def parsed(done: subprocess.CompletedProcess[str]) -> Any:
 pytestmark = pytest.mark.timeout(400)
 
 
-def test_studies_trials_and_best_speak_of_its_metric(tune: Tune, folder: Path) -> None:
-    deep = parsed(tune("studies", "--json"))[0]
+def test_studies_trials_and_best_speak_of_its_metric(look: Look, folder: Path) -> None:
+    deep = parsed(look("studies", "--json"))[0]
     assert (deep["study"], deep["task"], deep["objective"]) == ("deep", None, "valley")
     assert deep["metric"] == {"name": "energy", "direction": "minimize"}
     assert (deep["unit"], deep["budget"], deep["complete"] + deep["pruned"]) == ("step", BUDGET, 24)
 
-    trials = parsed(tune("trials", "deep", "--json"))
+    trials = parsed(look("trials", "deep", "--json"))
     complete = [trial for trial in trials if trial["state"] == "complete"]
     assert deep["best_value"] == min(trial["value"] for trial in complete)
     assert all(trial["value"] > LOWEST - 0.5 for trial in trials), "energies, not scores"
     assert {trial["step"] for trial in complete} == {BUDGET}
     assert all(trial["epochs"] is None and trial["parameters"] is None for trial in trials)
 
-    best = parsed(tune("best", "deep", "--json"))
+    best = parsed(look("best", "deep", "--json"))
     assert (best["trial"], best["value"]) == (deep["best_trial"], deep["best_value"])
     assert best["validation"] is None
     assert best["metrics"] == {"energy": best["value"], "height": pytest.approx(best["value"] + 3)}
     assert (best["task"], best["unit"], best["budget"], best["step"]) == (None, "step", BUDGET, BUDGET)
-    shown = tune("best", "deep")
+    shown = look("best", "deep")
     assert f"{best['value']:.4g}".replace("-", "−") in shown.stdout + shown.stderr
     assert "%" not in shown.stdout, "an energy is no fraction"
 
 
-def test_two_studies_are_compared_without_a_claim_about_examples(tune: Tune, folder: Path) -> None:
-    done = tune("compare", "deep", "wide", "--out", "sides.html")
+def test_two_studies_are_compared_without_a_claim_about_examples(look: Look, folder: Path) -> None:
+    done = look("compare", "deep", "wide", "--out", "sides.html")
     assert done.returncode == 0, done.stderr
     page = (folder / "sides.html").read_text(encoding="utf-8")
     assert "energy" in page
     for words in ("accuracy", "MNIST", "heads", "Wilson"):
         assert words not in page.split("<script")[0], words
-    both = parsed(tune("compare", "deep", "wide", "--json"))
-    values = [parsed(tune("best", name, "--json"))["value"] for name in ("deep", "wide")]
+    both = parsed(look("compare", "deep", "wide", "--json"))
+    values = [parsed(look("best", name, "--json"))["value"] for name in ("deep", "wide")]
     assert [side["value"] for side in both] == values
     assert [side["intervals"] for side in both] == [{}, {}], "one run each: nothing to make an interval of"
     assert both[0]["images_seen"] is None
@@ -121,29 +132,29 @@ def test_two_studies_are_compared_without_a_claim_about_examples(tune: Tune, fol
 
 
 def test_the_leaders_are_confirmed_on_fresh_seeds_and_no_test_set_is_claimed(
-    tune: Tune, folder: Path
+    tune: Tune, look: Look, folder: Path
 ) -> None:
     done = tune("confirm", "deep", "--top", "2", "--seeds", "3")
     assert done.returncode == 0, done.stderr
     assert "no test set" in done.stdout + done.stderr
     assert "over seeds only" in done.stdout + done.stderr
-    found = parsed(tune("confirm", "deep", "--top", "2", "--seeds", "3", "--json"))
+    found = parsed(look("confirm", "deep", "--top", "2", "--seeds", "3", "--json"))
     assert found["test_value"] is None
     assert found["epochs"] is None
-    assert found["search_value"] == parsed(tune("trials", "deep", "--json"))[found["chosen"]]["value"]
+    assert found["search_value"] == parsed(look("trials", "deep", "--json"))[found["chosen"]]["value"]
     means = [candidate["mean"] for candidate in found["candidates"]]
     assert means == sorted(means), "the lowest energy first"
-    refused = tune("confirm", "deep", "--top", "2", "--seeds", "3", "--widen", "2")
+    refused = look("confirm", "deep", "--top", "2", "--seeds", "3", "--widen", "2")
     assert refused.returncode == 2
     assert "--widen" in refused.stderr
 
 
-def test_the_report_answers_with_what_was_measured(tune: Tune, folder: Path) -> None:
-    done = tune("report", "deep", "--out", "deep.html")
+def test_the_report_answers_with_what_was_measured(look: Look, folder: Path) -> None:
+    done = look("report", "deep", "--out", "deep.html")
     assert done.returncode == 0, done.stderr
     page = (folder / "deep.html").read_text(encoding="utf-8")
     words = page.split("<script")[0]
-    best = parsed(tune("best", "deep", "--json"))
+    best = parsed(look("best", "deep", "--json"))
     assert f"trial {best['trial']}" in words
     assert "energy" in words
     assert "bounces" in words
@@ -153,21 +164,23 @@ def test_the_report_answers_with_what_was_measured(tune: Tune, folder: Path) -> 
 
 @pytest.mark.parametrize("command", [("export", "deep", "--out", "m"), ("repeat", "deep", "--trial", "0")])
 def test_what_is_for_networks_is_refused_in_a_sentence(
-    tune: Tune, folder: Path, command: tuple[str, ...]
+    look: Look, folder: Path, command: tuple[str, ...]
 ) -> None:
-    refused = tune(*command)
+    refused = look(*command)
     assert refused.returncode == 2
     assert "network" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert not (folder / "m").exists()
 
 
-def test_a_run_continues_to_a_new_target_and_refuses_flags_of_networks(tune: Tune, folder: Path) -> None:
+def test_a_run_continues_to_a_new_target_and_refuses_flags_of_networks(
+    tune: Tune, look: Look, folder: Path
+) -> None:
     done = tune("run", "--study", "wide", "--trials", "14", "--workers", "1")
     assert done.returncode == 0, done.stderr
     assert "14 of 14 trials finished" in done.stdout + done.stderr
     for flag in (("--epochs", "2"), ("--model", "mlp"), ("--task", "twodigit")):
-        refused = tune("run", "--study", "wide", *flag)
+        refused = look("run", "--study", "wide", *flag)
         assert refused.returncode in (2, 78), flag
         assert "Traceback" not in refused.stderr
 

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,26 +56,54 @@ def url(finished: Path, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'studies.db'}"
 
 
-@pytest.fixture
-def confirm(url: str, mnist: Mnist, monkeypatch: pytest.MonkeyPatch) -> Confirm:
-    """confirm(seeds=4): on the study twodigit, by one worker in this process."""
+def drive_here(mnist: Mnist) -> Callable[..., None]:
+    """In place of the worker processes of a confirmation: one worker in this process."""
 
-    def drive_here(storage: Any, study: Any, record: Any, request: Any, *_: object, **__: object) -> None:
+    def drive(storage: Any, study: Any, record: Any, request: Any, *_: object, **__: object) -> None:
         context = prepare(storage, study.name, mnist, storage.location.artifacts, device="cpu", threads=1)
         work(context, stop=lambda: False)
 
+    return drive
+
+
+def confirm_here(
+    url: str, *, tell: Callable[[str], None] = lambda _: None, **asked: Any
+) -> tuple[Confirmation, TuneError | None]:
+    usual = {"study": "twodigit", "top": 1, "epochs": EPOCHS}
+    request = service.ConfirmRequest(**{**usual, **asked}, options=WorkerOptions())
+    return service.confirm(request, url, watch=lambda _: None, tell=tell)
+
+
+@pytest.fixture
+def confirm(url: str, mnist: Mnist, monkeypatch: pytest.MonkeyPatch) -> Confirm:
+    """confirm(seeds=4): on the study twodigit, by one worker in this process."""
     torch.set_num_threads(1)
-    monkeypatch.setattr(service, "drive", drive_here)
+    monkeypatch.setattr(service, "drive", drive_here(mnist))
     monkeypatch.setattr(TwoDigit, "compositions", 1)  # 6,000 images in place of 24,000, for the sake of time
+    return partial(confirm_here, url)
 
-    def call(
-        *, tell: Callable[[str], None] = lambda _: None, **asked: Any
-    ) -> tuple[Confirmation, TuneError | None]:
-        usual = {"study": "twodigit", "top": 1, "epochs": EPOCHS}
-        request = service.ConfirmRequest(**{**usual, **asked}, options=WorkerOptions())
-        return service.confirm(request, url, watch=lambda _: None, tell=tell)
 
-    return call
+@pytest.fixture(scope="module")
+def confirmed_once(
+    finished: Path, mnist: Mnist, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Confirmation]:
+    """A folder in which twodigit was confirmed on two seeds, not to be changed, and what was found."""
+    folder = Path(shutil.copytree(finished, tmp_path_factory.mktemp("confirmed") / "here"))
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(service, "drive", drive_here(mnist))
+        patch.setattr(TwoDigit, "compositions", 1)
+        found, problem = confirm_here(f"sqlite:///{folder / 'studies.db'}", seeds=2)
+    assert problem is None
+    return folder, found
+
+
+@pytest.fixture
+def confirmed(confirmed_once: tuple[Path, Confirmation], confirm: Confirm, tmp_path: Path) -> Confirmation:
+    """What `confirm(seeds=2)` found, which was done already in this test's copy of the studies."""
+    folder, found = confirmed_once
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return found
 
 
 def states(url: str, name: str = "twodigit.confirm") -> dict[Confirming, State]:
@@ -170,8 +199,8 @@ class TestFromBeginningToEnd:
         assert len(parsed["looks"]) == 3
         how_other_commands_show_it(url, tmp_path, here)
 
-    def test_more_seeds_keep_what_is_there(self, url: str, confirm: Confirm) -> None:
-        before, _ = confirm(seeds=2)
+    def test_more_seeds_keep_what_is_there(self, url: str, confirm: Confirm, confirmed: Confirmation) -> None:
+        before = confirmed
         after, problem = confirm(seeds=4)
         assert problem is None
         assert (before.seeds, after.seeds) == (2, 4)
@@ -187,9 +216,9 @@ class TestFromBeginningToEnd:
         assert fewer == after, "what was asked for once stays asked for"
 
     def test_another_budget_is_another_study_and_its_test_evaluations_count(
-        self, url: str, confirm: Confirm
+        self, url: str, confirm: Confirm, confirmed: Confirmation
     ) -> None:
-        shorter, _ = confirm(seeds=2)
+        shorter = confirmed
         found, problem = confirm(seeds=2, epochs=0.03)
         assert problem is None
         assert (found.confirmed_in, found.epochs) == ("twodigit.confirm-0.03", 0.03)
@@ -224,9 +253,9 @@ class TestFromBeginningToEnd:
         assert mixed.against[0].pairs == (), "a search has other seeds"
 
     def test_one_that_is_begun_hides_none_that_has_decided(
-        self, url: str, confirm: Confirm, monkeypatch: pytest.MonkeyPatch
+        self, url: str, confirm: Confirm, confirmed: Confirmation, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        decided, _ = confirm(seeds=2)
+        decided = confirmed
         monkeypatch.setattr(service, "drive", lambda *_, **__: None)
         begun, problem = confirm(seeds=2, widen=2)
         assert begun.chosen is None
@@ -240,9 +269,9 @@ class TestFromBeginningToEnd:
         )
 
     def test_wider_leaders_are_another_study_on_the_same_seeds(
-        self, url: str, tmp_path: Path, confirm: Confirm, here: Command
+        self, url: str, tmp_path: Path, confirm: Confirm, confirmed: Confirmation, here: Command
     ) -> None:
-        narrow, _ = confirm(seeds=2)
+        narrow = confirmed
         wide, problem = confirm(seeds=2, widen=1.5)
         assert problem is None
         assert (wide.confirmed_in, wide.widen, wide.epochs) == (
@@ -274,10 +303,9 @@ class TestFromBeginningToEnd:
         assert confirm(seeds=2, widen=1)[0].confirmed_in == narrow.confirmed_in
 
     def test_what_confirms_an_older_study_of_that_name_is_not_taken_for_this_ones(
-        self, url: str, tmp_path: Path, confirm: Confirm, here: Command
+        self, url: str, tmp_path: Path, confirm: Confirm, confirmed: Confirmation, here: Command
     ) -> None:
         """Its numbers are those of other trials."""
-        assert confirm(seeds=2)[1] is None
         assert confirmation(url, "twodigit") is not None
         with closing(sqlite3.connect(tmp_path / "studies.db")) as connection, connection:
             earlier = "UPDATE tune_studies SET created = '2001-01-01 00:00:00.000000' WHERE study_id = "
@@ -360,9 +388,9 @@ class TestRefusals:
     )
     def test_in_a_sentence(
         self,
+        request: pytest.FixtureRequest,
         url: str,
         tmp_path: Path,
-        confirm: Confirm,
         here: Command,
         arguments: tuple[str, ...],
         code: int,
@@ -371,7 +399,7 @@ class TestRefusals:
         if "empty" in arguments:
             here("run", "--task", "twodigit", "--study", "empty", "--trials", "3", "--detach", cwd=tmp_path)
         if "twodigit.confirm" in arguments:
-            confirm(seeds=2)
+            request.getfixturevalue("confirmed")
         before = len(here("studies", "--json", cwd=tmp_path).parsed)
         done = here(*arguments, cwd=tmp_path)
         assert done.returncode == code
@@ -388,9 +416,9 @@ class TestRefusals:
         ids=["weights of another machine", "damaged weights"],
     )
     def test_without_sound_weights_the_ranking_stands_without_a_test_evaluation(
-        self, url: str, tmp_path: Path, confirm: Confirm, here: Command, harm: Any, words: str
+        self, url: str, tmp_path: Path, confirmed: Confirmation, here: Command, harm: Any, words: str
     ) -> None:
-        found, _ = confirm(seeds=2)
+        found = confirmed
         assert found.best_run is not None
         with closing(sqlite3.connect(tmp_path / "studies.db")) as connection, connection:
             for table in ("tune_looks", "tune_head_looks"):

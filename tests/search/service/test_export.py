@@ -116,8 +116,8 @@ class TestFolder:
         )
 
 
-@pytest.fixture
-def facts(exported: Path, tmp_path: Path, here: Command, monkeypatch: pytest.MonkeyPatch) -> CardFacts:
+@pytest.fixture(scope="module")
+def facts(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> CardFacts:
     """What is on the card of `twodigit`."""
     seen: list[CardFacts] = []
 
@@ -125,11 +125,20 @@ def facts(exported: Path, tmp_path: Path, here: Command, monkeypatch: pytest.Mon
         seen.append(facts)
         return card(facts)
 
-    monkeypatch.setattr(service, "card", watched)
-    shutil.copy(exported / "studies.db", tmp_path)
-    shutil.copytree(exported / "studies.artifacts", tmp_path / "studies.artifacts")
-    done = here("export", "twodigit", "--out", "watched", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    folder = tmp_path_factory.mktemp("watched")
+    shutil.copy(exported / "studies.db", folder)
+    shutil.copytree(exported / "studies.artifacts", folder / "studies.artifacts")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(service, "card", watched)
+        service.export(
+            f"sqlite:///{folder / 'studies.db'}",
+            "twodigit",
+            trial=None,
+            out=folder / "watched",
+            force=False,
+            int8=False,
+            tell=lambda words: None,
+        )
     return seen[0]
 
 
