@@ -130,6 +130,8 @@ class Report:
     """Over the examples since the report before, in training mode (dropout on, weights moving)."""
     validation: Metrics
     """Of the evaluated network, in evaluation mode, on what the validation limit allows."""
+    train_eval: Metrics | None = None
+    """Of the same network, in evaluation mode, on the training sample; None: there is no sample."""
 
 
 class Training:
@@ -150,12 +152,16 @@ class Training:
         seed: int,
         device: torch.device | str = "cpu",
         graph: Callable[[], Graph] | None = None,
+        training_sample: EvaluationData | None = None,
     ) -> None:
-        """graph: makes what steps are recorded in; None: a CUDA graph on CUDA, no recording elsewhere."""
+        """graph: makes what steps are recorded in; None: a CUDA graph on CUDA, no recording elsewhere.
+        training_sample: training examples, one to an image, on which each report evaluates the network
+        besides."""
         self.device = torch.device(device)
         self.network = network.to(self.device)
         self.training = training
         self.validation = validation
+        self.training_sample = training_sample
         self.config = config
         self.images = 0
         self.milestone = 0
@@ -220,7 +226,8 @@ class Training:
                 limit=validation_limit(milestone) if validation_limit else None,
                 precision=self.config.precision,
             )
-            self._require_finite(train.loss + validation.loss)
+            train_eval = self._evaluated_on_training()
+            self._require_finite(train.loss + validation.loss + (train_eval.loss if train_eval else 0.0))
             self.milestone = milestone
             self.reported = self.images
             self.seconds += perf_counter() - trained
@@ -231,7 +238,17 @@ class Training:
                 learning_rate=self.learning_rate,
                 train=train,
                 validation=validation,
+                train_eval=train_eval,
             )
+
+    def _evaluated_on_training(self) -> Metrics | None:
+        """The judged network on the training sample, in evaluation mode."""
+        if self.training_sample is None:
+            return None
+        images = EVALUATION_BATCH if self.device.type == "cpu" else EVALUATION_BATCH_ON_GPU
+        return evaluate(
+            self.eval_model, self.training_sample, batch_size=images, precision=self.config.precision
+        )
 
     def _train(self, batches: Iterator[Batch], *, until: int) -> None:
         """Steps until `until` examples have been seen; the metrics of the last stretch stay if they have."""

@@ -2,22 +2,32 @@
 
 The names are paths, as TensorBoard and Lightning write them: `learning_rate`, `train/joint`,
 `validation/joint`, and for each head `train/loss/HEAD`, `train/accuracy/HEAD`, `validation/loss/HEAD` and
-`validation/accuracy/HEAD`.
+`validation/accuracy/HEAD`. A trial that evaluates training examples has besides `train_eval/joint`,
+`train_eval/loss/HEAD` and `train_eval/accuracy/HEAD`: of the network that is evaluated on validation, in
+evaluation mode too, on a fixed sample of training examples without augmentation. They can be compared with
+`validation/…`; `train/…` cannot, which is running, in training mode, with dropout and augmentation.
 """
 
 from __future__ import annotations
 
 from search.records import HeadScore, Report, Scores
 
-TRAIN, VALIDATION = "train", "validation"
+TRAIN, TRAIN_EVAL, VALIDATION = "train", "train_eval", "validation"
 
 
 def head_report(
-    *, step: int, seconds: float, learning_rate: float, train: Scores, validation: Scores
+    *,
+    step: int,
+    seconds: float,
+    learning_rate: float,
+    train: Scores,
+    validation: Scores,
+    train_eval: Scores | None = None,
 ) -> Report:
     """A report of a network.
 
     step: training images seen. train: running, in training mode, over the examples since the report before.
+    train_eval: on a sample of training examples, as on validation; None: not evaluated.
     """
     metrics = {
         "learning_rate": learning_rate,
@@ -28,6 +38,11 @@ def head_report(
         for split, scores in ((TRAIN, train), (VALIDATION, validation)):
             metrics[f"{split}/loss/{head}"] = scores.heads[head].loss
             metrics[f"{split}/accuracy/{head}"] = scores.heads[head].accuracy
+    if train_eval is not None:
+        metrics[f"{TRAIN_EVAL}/joint"] = train_eval.joint
+        for head, score in train_eval.heads.items():
+            metrics[f"{TRAIN_EVAL}/loss/{head}"] = score.loss
+            metrics[f"{TRAIN_EVAL}/accuracy/{head}"] = score.accuracy
     return Report(step=step, seconds=seconds, metrics=metrics)
 
 
@@ -37,6 +52,15 @@ def train_of(report: Report) -> Scores:
     Raises KeyError as `validation_of`.
     """
     return _scores(report, TRAIN)
+
+
+def train_eval_of(report: Report) -> Scores | None:
+    """In evaluation mode, on a fixed sample of training examples without augmentation; to be compared with
+    `validation_of`. None where that was not evaluated, or cannot be used."""
+    try:
+        return _scores(report, TRAIN_EVAL)
+    except KeyError:
+        return None
 
 
 def validation_of(report: Report) -> Scores:

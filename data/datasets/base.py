@@ -105,6 +105,13 @@ class OpenDataset(Provenance, Hashable, Protocol):
     def split(self, split: Split) -> LabeledImages:
         """The examples of that split, no copies: calls share their memory."""
 
+    def fold(self, number: int) -> OpenDataset:
+        """The same examples, training and validation divided in the `number`-th way, from 0: one of the
+        `Dataset.folds`. The sizes are those of the dataset, the test split is not available.
+
+        Raises ValueError for a fold that does not exist. Never called for a dataset without folds.
+        """
+
 
 class Dataset(ABC):
     """Where examples come from. Stateless; a new one is a module and a line in the registry."""
@@ -121,6 +128,9 @@ class Dataset(ABC):
     """Names of the classes, in the order of the labels."""
     sizes: Mapping[Split, int]
     """Images in each split."""
+    folds: int = 0
+    """Number of ways in which training and validation examples can be divided, so that no validation example
+    of one is a validation example of another. 0: only the usual one."""
     mean: tuple[float, ...]
     """Of the training images, pixels in [0, 1], a channel each."""
     deviation: tuple[float, ...]

@@ -28,6 +28,7 @@ from data.datasets.base import (
     LabeledImages,
     Split,
 )
+from data.datasets.folds import Fold
 from data.datasets.source import Progress
 from search.files import open_regular
 
@@ -128,6 +129,11 @@ class Mnist:
                 return LabeledImages(self.train_images[TRAIN_DIGITS:], self.train_labels[TRAIN_DIGITS:])
             case Split.TEST:
                 return LabeledImages(self.test_images, self.test_labels)
+
+    def fold(self, number: int) -> Fold:
+        """Holds out digits 6000·number … 6000·(number + 1) of the 60,000. The file is in the order of its
+        writers, so that writers are divided only at these two places. Raises ValueError."""
+        return Fold(whole=self, number=number)
 
 
 def cache_folder() -> Path:
@@ -259,6 +265,8 @@ class MnistDataset(Dataset):
     image_shape = (1, 28, 28)
     classes = tuple("0123456789")
     sizes = MappingProxyType({Split.TRAIN: TRAIN_DIGITS, Split.VALIDATION: 6_000, Split.TEST: 10_000})
+    folds = 10
+    """The last is the usual division."""
     mean = (0.1307,)
     deviation = (0.3081,)
     """Of all 60,000 training digits; the constants of PyTorch's own MNIST example."""

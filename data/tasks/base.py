@@ -137,6 +137,20 @@ class Task(ABC):
     ) -> EndlessStream:
         """The stream for one run. Its pixels are moved to `device` once, here; batches are made there."""
 
+    def training_sample(self, data: OpenDataset, *, device: torch.device | str = "cpu") -> FiniteSet:
+        """A fixed sample of the training examples without augmentation: each image once, with one number
+        where the task has numbers. As many as `validation` has images, the same for every trial on the data.
+
+        The accuracies on these and on `validation` are measured alike: their difference is the generalization
+        gap. With fixed pairing a network was trained on these very compositions, with fresh pairing on the
+        same digits in others.
+        """
+        from data.tasks.stream import FiniteSet
+
+        stream = self.training(data, augmentation=Augmentation(), seed=0, device=device)
+        rows = tuple(table[: self.validation_images()] for table in stream.plan(0))
+        return FiniteSet(rows=rows, compose=stream.compose, chunk=stream.chunk)
+
     @abstractmethod
     def validation(
         self, data: OpenDataset, *, device: torch.device | str = "cpu", compositions: int = 0

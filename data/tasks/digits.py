@@ -53,6 +53,7 @@ def digits_of(
 
 @functools.lru_cache(maxsize=len(Split))
 def _lying_on(data: OpenDataset, split: Split, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Images and labels of a split; all trials of a process share the copy on a GPU."""
+    """Images and labels of a split; all trials of a process share the copy on a GPU, and what a fold has
+    copied. Of a process that goes from fold to fold, two training splits at most are kept."""
     images, labels = data.split(split)
     return images.to(device), labels.to(device)

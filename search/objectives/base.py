@@ -60,7 +60,7 @@ class Work(ABC):
 
     @abstractmethod
     def reports(self) -> Iterator[Report]:
-        """The reports that lie ahead, by step: one at every rung of the study at least.
+        """The reports that lie ahead, by step: one at every rung of the job at least.
 
         A report of 0 seconds is given the time for which the trial was worked on so far.
         """
@@ -85,6 +85,16 @@ class Job:
     """all that decide the trial, inactive ones left out"""
     seed: int
     """of everything random in it"""
+    budget: int
+    """steps to work, in the study's unit; trials of one study may differ"""
+    rungs: tuple[int, ...] = ()
+    """steps at which reports are needed, rising to the budget; empty: at the budget alone"""
+    fold: int | None = None
+    """way in which training and validation examples are divided, one of the dataset's folds; None: the usual
+    one, also where there is no dataset"""
+    evaluates_training: bool = False
+    """whether reports say besides how well examples are answered that it was trained on; objectives for which
+    that means nothing ignore it"""
     check: Callable[[], None] = lambda: None
     """to be called every second at least; ends the trial by raising"""
 

@@ -74,6 +74,22 @@ class EvaluationSchedule:
             halving_from=max(rungs[0], epoch_images // 4),
         )
 
+    @classmethod
+    def with_budget(cls, spec: StudySpec, budget: int) -> EvaluationSchedule:
+        """Of a trial that has a budget other than its study gives: at the budget and its halves, quarters …
+        that are no less than an epoch of a network, or a step of another objective.
+
+        A shorter budget is evaluated at its end alone. Trials of several budgets thus report at the same
+        steps, as far as each comes. Raises ValueError for a budget below one step.
+        """
+        if budget < 1:
+            raise ValueError(f"the budget must be 1 step or more, not {budget}")
+        smallest = spec.epoch_images if isinstance(spec, NetworkSpec) else 1
+        rungs = [budget]
+        while rungs[0] // 2 >= smallest:
+            rungs.insert(0, rungs[0] // 2)
+        return cls(rungs=tuple(rungs), asha_from=rungs[0], halving_from=rungs[0])
+
     @property
     def total(self) -> int:
         """Steps of a trial unless it is stopped early: its whole budget."""

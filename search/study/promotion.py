@@ -94,7 +94,8 @@ class Asha:
         waiting: list[Candidate] = []
         ending: list[Candidate] = []
         for candidate in candidates:
-            if candidate.rung not in self.rungs:  # it was cut short on the way to a rung that it had won
+            # It was cut short on the way to a rung that it had won, or has a larger budget than its study.
+            if candidate.rung not in self.rungs[:-1]:
                 going.append(candidate)
                 continue
             scores = scores_at(candidate.rung)

@@ -12,6 +12,7 @@ from search.analysis import racing
 from search.objectives.base import Job, Product, ResumeCheckpoint, Work
 from search.records import Claim, Report
 from search.seeds import training_seed
+from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.promotion import Candidate
 from search.study.study import ActiveTrial
 from search.worker.context import WorkerContext
@@ -52,6 +53,11 @@ class TrialRunner:
         """of the last report"""
 
     @property
+    def budget(self) -> int:
+        """Steps of this trial unless it is stopped early."""
+        return self._evaluations.total
+
+    @property
     def candidate(self) -> Candidate:
         """How it stands."""
         return Candidate(
@@ -90,7 +96,7 @@ class TrialRunner:
             report = found if found.seconds else replace(found, seconds=self.spent_s)
             self._take(report)
             hopeless = self._report(report)
-            if self.step >= self._context.evaluations.total:
+            if self.step >= self.budget:
                 self._keep()
                 self.active.complete(self.candidate.score)
                 self._context.storage.store.settle(self.claim)
@@ -107,7 +113,7 @@ class TrialRunner:
                 self._keep()
                 break
         else:
-            raise EndedEarly(self.step, self._context.evaluations.total)
+            raise EndedEarly(self.step, self.budget)
         return False
 
     def prune(self) -> None:
@@ -185,11 +191,23 @@ class TrialRunner:
         confirming = self.active.confirming
         return confirming is not None and confirming.candidate in racing.in_vain(self._context.study.trials())
 
+    @property
+    def _evaluations(self) -> EvaluationSchedule:
+        """When this trial reports, up to its budget: as its study's trials do."""
+        return self._context.evaluations
+
     @cached_property
     def _job(self) -> Job:
+        """All that the objective is told of this trial, from here alone."""
         root = self._context.record.spec.seed
         seed = training_seed(root, origin=self.active.origin, confirming=self.active.confirming)
-        return Job(settings=self.active.suggest(), seed=seed, check=self._check)
+        return Job(
+            settings=self.active.suggest(),
+            seed=seed,
+            budget=self.budget,
+            rungs=self._evaluations.rungs,
+            check=self._check,
+        )
 
     @cached_property
     def _fingerprint(self) -> str:

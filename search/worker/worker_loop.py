@@ -298,7 +298,8 @@ class WorkerLoop:
         return runner
 
     def _train(self, runner: TrialRunner) -> None:
-        until = next(rung for rung in self._context.pruning.rungs if rung > runner.step)
+        ahead = (rung for rung in self._context.pruning.rungs if rung > runner.step)
+        until = next(ahead, runner.budget)  # beyond the rungs of the study a trial has a larger budget
         if runner.advance(until):
             self._finish(runner)
         self._context.weights.keep_best()

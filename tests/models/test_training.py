@@ -101,6 +101,22 @@ class TestRepeats:
         assert timeless(once) == timeless(again)
         assert bitwise(first.network, second.network)
 
+    def test_a_training_sample_is_evaluated_like_validation_and_changes_nothing_else(  # type: ignore[no-untyped-def]
+        self, trained, evaluation_on, model: ModelConfig, config: TrainingConfig, signature: Signature
+    ) -> None:
+        plain, both = trained(model, signature, config), trained(model, signature, config)
+        both.training_sample = both.validation
+        expected = timeless(list(plain.reports(MILESTONES)))
+        found = timeless(list(both.reports(MILESTONES)))
+        assert all(report.train_eval is None for report in expected)
+        assert [dataclasses.replace(report, train_eval=None) for report in found] == expected
+        assert bitwise(plain.network, both.network)
+        for report in found:
+            assert report.train_eval is not None
+            # Other batches add the same numbers in another order.
+            assert report.train_eval.loss == pytest.approx(report.validation.loss, rel=1e-3)
+            assert report.train_eval.score == pytest.approx(report.validation.score, abs=0.02)
+
     @pytest.mark.parametrize("stop", [0, 1, 2])
     def test_bit_for_bit_after_an_interruption(  # type: ignore[no-untyped-def]
         self, trained, model: ModelConfig, config: TrainingConfig, signature: Signature, stop: int

@@ -1,4 +1,5 @@
-"""An objective that is nothing like training a network: a ball rolls into a valley for nine steps.
+"""An objective that is nothing like training a network: a ball rolls into a valley, for nine steps
+unless it is told otherwise.
 
 Its score is minimized and may be negative, its budget is counted in steps, it has no examples, no weights and
 no checkpoints. Tests of every command search it.
@@ -63,7 +64,7 @@ class Rolling(Work):
         self._job, self._wait_s = job, wait_s
 
     def reports(self) -> Iterator[Report]:
-        for step in range(1, BUDGET + 1):
+        for step in range(1, self._job.budget + 1):
             time.sleep(self._wait_s)
             self._job.check()
             found = energy(self._job.settings, self._job.seed, step)

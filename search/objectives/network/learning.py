@@ -75,6 +75,7 @@ def learn(
     rungs: Sequence[int],
     device: torch.device,
     compositions: int = 0,
+    evaluates_training: bool = False,
     check: Callable[[], None] = lambda: None,
     resume: Mapping[str, Tensor] | None = None,
 ) -> Learning:
@@ -82,7 +83,8 @@ def learn(
 
     From the start, or from where a Learning's `state` was taken, which must be of the same spec and kind of
     device: the steps to come are then the same, bit for bit, as without the interruption. compositions: of
-    the validation set, as the study has them.
+    the validation set, as the study has them. evaluates_training: each report is also of the task's training
+    sample.
 
     Its steps raise Diverged for a loss that is not finite, and whatever `check` raises.
     """
@@ -97,6 +99,7 @@ def learn(
         spec.training,
         seed=derive(spec.seed, "dropout"),
         device=device,
+        training_sample=task.training_sample(dataset, device=device) if evaluates_training else None,
     )
     if resume is not None:
         training.load_state_dict(resume)
@@ -120,6 +123,7 @@ def report_of(found: TrainingReport) -> Report:
         learning_rate=found.learning_rate,
         train=scores_of(found.train),
         validation=scores_of(found.validation),
+        train_eval=None if found.train_eval is None else scores_of(found.train_eval),
     )
 
 

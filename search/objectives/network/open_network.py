@@ -36,7 +36,6 @@ from search.objectives.network.decoding import TrialSpec, decode
 from search.objectives.network.learning import Learning, Step, learn
 from search.objectives.network.precision import Precisions, decided
 from search.records import Answers, Failure, NetworkSpec, Report
-from search.study.evaluation_schedule import EvaluationSchedule
 from search.tasks import same_data, task_named
 
 COPIES = 5
@@ -122,13 +121,12 @@ class OpenNetwork(OpenObjective):
         self.device = device.type
         self.environment = {**environment, **{f"precision_{k}": v for k, v in precision.items()}}
         self._device = device
-        self._rungs = EvaluationSchedule.of(spec).rungs
 
     def decoded(self, job: Job) -> TrialSpec:
         """The typed configs of a trial."""
         return decode(
             job.settings,
-            images=self.spec.budget,
+            images=job.budget,
             seed=job.seed,
             precision=self.precision[str(job.settings["model"])],
             norm_images=self.spec.norm_images,
@@ -138,10 +136,11 @@ class OpenNetwork(OpenObjective):
         learning = learn(
             self.decoded(job),
             self.task,
-            self.dataset,
-            rungs=self._rungs,
+            self.dataset if job.fold is None else self.dataset.fold(job.fold),
+            rungs=_rungs_of(job),
             device=self._device,
             compositions=self.spec.compositions,
+            evaluates_training=job.evaluates_training,
             check=job.check,
             resume=state,
         )
@@ -150,9 +149,14 @@ class OpenNetwork(OpenObjective):
     def fingerprint(self, job: Job) -> str:
         """A GPU's generator cannot continue on a CPU: a checkpoint is of the kind of device that made it."""
         decoded, data = self.decoded(job), sorted(self.dataset.checksums.items())
-        everything = repr((FORMAT, decoded, self._rungs, self.task.name, data, self.device))
-        if self.spec.norm_images:  # not in the repr: checkpoints of previous versions fit the others
+        everything = repr((FORMAT, decoded, _rungs_of(job), self.task.name, data, self.device))
+        # Not in the repr: checkpoints of previous versions fit the jobs without these.
+        if self.spec.norm_images:
             everything += f", norm_images={self.spec.norm_images}"
+        if job.fold is not None:
+            everything += f", fold={job.fold}"
+        if job.evaluates_training:
+            everything += ", evaluates_training"
         return hashlib.sha256(everything.encode()).hexdigest()
 
     def write(self, path: Path, checkpoint: ResumeCheckpoint, about: Mapping[str, str]) -> None:
@@ -190,6 +194,11 @@ class OpenNetwork(OpenObjective):
 
     def about(self, job: Job) -> Mapping[str, str]:
         return {"task": self.task.name, "precision": self.decoded(job).training.precision}
+
+
+def _rungs_of(job: Job) -> tuple[int, ...]:
+    """Training images after which the trial is evaluated."""
+    return job.rungs or (job.budget,)
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -26,11 +26,15 @@ def retrain(
     precision: str,
     rungs: Sequence[int],
     dataset: OpenDataset,
+    budget: int | None = None,
+    fold: int | None = None,
+    evaluates_training: bool = False,
 ) -> Iterator[Step]:
     """The trial at these rungs, on the CPU, in this precision and with the threads of `worker`.
 
-    `origin`: number of the trial that the settings were first given to. Raises ConfigError for other data
-    than the study's, and Diverged.
+    `origin`: number of the trial that the settings were first given to. budget, fold, evaluates_training: of
+    the trial's job; a budget of None is the study's. Raises ConfigError for other data than the study's,
+    ValueError for a fold that does not exist, and Diverged.
     """
     same_data(record, dataset)
     prepare_process(threads=1 if worker is None else worker.threads)
@@ -38,13 +42,19 @@ def retrain(
     assert isinstance(spec, NetworkSpec), "the study trains networks"
     decoded = decode(
         trial.settings,
-        images=spec.budget,
+        images=spec.budget if budget is None else budget,
         seed=training_seed(spec.seed, origin=origin, confirming=trial.confirming),
         precision=precision,  # type: ignore[arg-type]  # as a worker noted it
         norm_images=spec.norm_images,
     )
     return learn(
-        decoded, task_named(spec.task), dataset, rungs=rungs, device=_DEVICE, compositions=spec.compositions
+        decoded,
+        task_named(spec.task),
+        dataset if fold is None else dataset.fold(fold),
+        rungs=rungs,
+        device=_DEVICE,
+        compositions=spec.compositions,
+        evaluates_training=evaluates_training,
     ).steps
 
 

@@ -62,6 +62,33 @@ def test_the_description_counts_as_the_batches_do(task: Task, mnist: Mnist) -> N
 
 
 @every_task
+def test_the_training_sample_is_of_the_training_examples_without_augmentation(
+    task: Task, mnist: Mnist
+) -> None:
+    sample = task.training_sample(mnist)
+    assert sample.examples == task.validation_images()
+    batches = list(sample.batches(1000))
+    images = torch.cat([batch.image for batch in batches])
+    targets = torch.cat([batch.targets for batch in batches])
+    assert images.shape == (task.validation_images(), *task.image_shape)
+    assert (batches[0].number is None) == (task.numbers == 0)
+    again = torch.cat([batch.targets for batch in task.training_sample(mnist).batches(640)])
+    assert torch.equal(targets, again), "the same in every trial, at every batch size"
+    epoch = next(task.training(mnist, augmentation=Augmentation(), seed=7).batches(task.epoch_examples))
+    trained = {
+        (image.tobytes(), *answers)
+        for image, answers in zip(epoch.image.numpy(), epoch.targets.tolist(), strict=True)
+    }
+    sampled = {
+        (image.tobytes(), *answers) for image, answers in zip(images.numpy(), targets.tolist(), strict=True)
+    }
+    assert len(sampled) == len(images), "none is there twice"
+    assert sampled <= trained
+    for column, head in zip(targets.T, task.heads, strict=True):
+        assert column.unique().tolist() == list(range(head.classes))
+
+
+@every_task
 def test_all_classes_of_all_heads_occur(task: Task, mnist: Mnist) -> None:
     batch = next(task.training(mnist, augmentation=Augmentation(), seed=1).batches(task.epoch_examples))
     for column, head in zip(batch.targets.T, task.heads, strict=True):

@@ -78,6 +78,14 @@ def test_an_interrupted_trial_continues_to_the_rung_that_it_was_promoted_to() ->
         assert (decision.go, decision.end) == (5, ())
 
 
+def test_a_trial_with_a_larger_budget_continues_beyond_the_rungs_of_its_study() -> None:
+    beyond = Candidate(number=5, rung=16, score=0.1)
+    others = {1: [0.9, 0.8, 0.1], 4: [0.9, 0.8, 0.1], 16: [0.9, 0.8, 0.1]}
+    for drained in (False, True):
+        decision = RULE.decide([beyond], others.__getitem__, drained=drained)
+        assert (decision.go, decision.end) == (5, ())
+
+
 def test_the_number_of_waiting_trials_is_limited() -> None:
     """Two would-be finalists and three others."""
     scores = [0.9 - number / 100 for number in range(6)]

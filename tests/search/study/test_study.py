@@ -163,6 +163,37 @@ class TestEvaluationSchedule:
         assert make_pruning("asha", evaluations).rungs[0] == judged
         assert make_pruning("asha", evaluations).rungs[-1] == budget
 
+    @pytest.mark.parametrize(
+        ("epochs", "rungs"),
+        [
+            (16, (36_000, 72_000, 144_000, 288_000, 576_000)),
+            (8, (36_000, 72_000, 144_000, 288_000)),
+            (1, (36_000,)),
+            (3, (54_000, 108_000)),
+            (1.5, (54_000,)),
+            (0.25, (9_000,)),
+        ],
+    )
+    def test_another_budget_is_halved_down_to_an_epoch(
+        self, plain_spec: NetworkSpec, epochs: float, rungs: tuple[int, ...]
+    ) -> None:
+        """Also where it is the study's: trials that are compared report at the same steps."""
+        spec = replace(plain_spec, epochs=8)
+        evaluations = EvaluationSchedule.with_budget(spec, round(epochs * 36_000))
+        assert evaluations.rungs == rungs
+        assert (evaluations.first, evaluations.total) == (rungs[0], epochs * 36_000)
+
+    @pytest.mark.parametrize(("budget", "rungs"), [(9, (1, 2, 4, 9)), (8, (1, 2, 4, 8)), (1, (1,))])
+    def test_another_budget_of_another_objective_is_halved_down_to_a_step(
+        self, budget: int, rungs: tuple[int, ...]
+    ) -> None:
+        assert EvaluationSchedule.with_budget(valley_spec(), budget).rungs == rungs
+
+    @pytest.mark.parametrize("budget", [0, -5])
+    def test_a_budget_of_no_step_is_refused(self, plain_spec: NetworkSpec, budget: int) -> None:
+        with pytest.raises(ValueError, match=f"the budget must be 1 step or more, not {budget}"):
+            EvaluationSchedule.with_budget(plain_spec, budget)
+
     @pytest.mark.parametrize("epochs", [0, -1, 1e-9])
     def test_nothing_is_no_budget(self, epochs: float) -> None:
         with pytest.raises(ValueError, match="epochs"):
