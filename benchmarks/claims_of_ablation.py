@@ -1,0 +1,275 @@
+"""How often the verdicts of `tune ablate` are wrong, and how small an effect they find.
+
+    python benchmarks/claims_of_ablation.py            # prints the table; exit code 1 where a claim fails
+    python benchmarks/claims_of_ablation.py --n 100    # a first look, in which no row is judged
+
+A plan has a baseline, settings that change nothing, one that is truly better, and lengths of training. Each
+seed holds out another tenth of 60,000 digits, of which 24,000 images of two digits are composed. A digit is
+equally hard for all arms, networks err on it in other images, and networks of other seeds are better or
+worse. `search.analysis.paired_arms` says what it finds. False is a verdict about two arms that are equal in
+truth, or one in the wrong direction. Allowed are 5 % of the plans; a row passes when the lower bound of the
+rate's 95 % interval (Clopper and Pearson) is at most that. Half-widths of accuracies are in points.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq  # type: ignore[import-untyped]  # SciPy ships no types
+from scipy.stats import beta, binomtest  # type: ignore[import-untyped]
+
+from search.analysis.paired_arms import Comparison, Verdict, against_baseline, steps
+from search.analysis.statistics import Estimate
+from search.records import Metric
+
+ALLOWED, ENOUGH = 0.05, 1_000
+
+ACCURACY = Metric(name="validation/accuracy", is_fraction=True)
+RETURN = Metric(name="return")
+
+DIGITS, TENTH = 60_000, 6_000
+IMAGES = 8
+"""Images of each digit, in 24,000 images of two digits out of 6,000."""
+
+EFFECT = 0.002
+"""Of the setting that is truly better. Of a metric without bounds: two standard deviations of a score."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One kind of plan."""
+
+    words: str
+    seeds: int
+    settings: int = 14
+    """that change nothing"""
+    baseline: float = 0.992
+    """true accuracy; of a metric without bounds, 0"""
+    worse: tuple[float, ...] = ()
+    """true accuracies of settings that are far worse"""
+    lengths: tuple[float, ...] | None = (0.0, 0.0, 0.0, 0.0)
+    """what shorter trainings lack of the baseline's accuracy"""
+    noise: tuple[float, float] = (0.001, 0.001)
+    """standard deviation of networks of other seeds, log-uniform between these for each arm"""
+    unstable: float = 1.0
+    """factor of the noise of arms that are worse in truth"""
+    noisy_baseline: bool = False
+    """the baseline has the largest noise of all"""
+    heavy: bool = False
+    """noise from Student's t with 3 degrees of freedom, in place of the normal distribution"""
+    families: bool = False
+    """a third of the arms share half the variance of their noise, as networks of another architecture"""
+    examples: int = 0
+    """accuracies are those of this many independent examples instead"""
+    metric: Metric = ACCURACY
+
+
+def _unbounded(words: str, seeds: int, spread: float = 1.0, **more: bool) -> Cell:
+    noise = (1 / spread**0.5, spread**0.5)
+    return Cell(words=words, seeds=seeds, metric=RETURN, baseline=0.0, noise=noise, **more)  # type: ignore[arg-type]
+
+
+MIXED = (0.0005, 0.0015)
+RISING = (0.017, 0.007, 0.002, 0.0)
+
+CELLS = (
+    Cell(words="equal noise", seeds=3),
+    Cell(words="equal noise", seeds=5),
+    Cell(words="mixed noise", seeds=3, noise=MIXED),
+    Cell(words="mixed noise", seeds=5, noise=MIXED),
+    Cell(words="mixed noise", seeds=10, noise=MIXED),
+    Cell(words="mixed noise, the baseline's largest", seeds=3, noise=MIXED, noisy_baseline=True),
+    Cell(
+        words="mixed noise, the baseline's largest, heavy tails",
+        seeds=5,
+        noise=MIXED,
+        noisy_baseline=True,
+        heavy=True,
+    ),
+    Cell(words="heavy tails", seeds=3, noise=(0.0015, 0.0015), heavy=True),
+    Cell(words="a third of another architecture", seeds=3, noise=(0.0015, 0.0015), families=True),
+    Cell(words="accuracy 95 %", seeds=3, baseline=0.95, noise=MIXED),
+    Cell(
+        words="arms of 97, 95 and 60 %, unstable", seeds=3, worse=(0.97, 0.95, 0.6), noise=MIXED, unstable=3
+    ),
+    Cell(
+        words="arms of 97, 95 and 60 %, unstable", seeds=5, worse=(0.97, 0.95, 0.6), noise=MIXED, unstable=3
+    ),
+    Cell(words="few settings", seeds=3, settings=4, noise=MIXED),
+    Cell(words="one setting, no lengths", seeds=3, settings=1, lengths=None, noise=MIXED),
+    Cell(words="longer helps, from 97.5 %", seeds=3, lengths=RISING, noise=MIXED),
+    Cell(words="longer helps, short ones unstable", seeds=5, lengths=RISING, noise=MIXED, unstable=3),
+    Cell(words="1,000 examples, no digits", seeds=3, examples=1_000, noise=MIXED),
+    _unbounded("no bounds, equal noise", 3),
+    _unbounded("no bounds, noise differs 4 times", 3, 4),
+    _unbounded("no bounds, noise differs 4 times", 5, 4, heavy=True),
+    _unbounded("no bounds, noise differs 4 times, the baseline's largest", 3, 4, noisy_baseline=True),
+    _unbounded("no bounds, noise differs 4 times, the baseline's largest", 5, 4, noisy_baseline=True),
+)
+
+
+@lru_cache
+def hard_digits(levels: tuple[float, ...]) -> NDArray[np.float64]:
+    """(levels, digits): how often networks of these true accuracies err on each digit of all.
+
+    Most digits are easy: the error rates at 99.2 % are those of a beta distribution with a = 0.03. Digits
+    on which no network errs in more than 0.1 % of cases err never, and the others a little more.
+    """
+    a = 0.03
+    at = np.clip(beta.ppf((np.arange(DIGITS) + 0.5) / DIGITS, a, a * 0.992 / 0.008), 1e-12, 1 - 1e-9)
+    odds = at / (1 - at)
+
+    def rates(logarithm: float) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = odds / (odds + np.exp(-logarithm))
+        return found
+
+    all_rates = np.array([rates(brentq(lambda x, p=p: rates(x).mean() - (1 - p), -8, 30)) for p in levels])
+    kept = all_rates[:, all_rates.max(axis=0) > 1e-3]
+    wanted = DIGITS * (1 - np.array(levels))[:, None]
+    found: NDArray[np.float64] = np.minimum(kept * wanted / kept.sum(axis=1, keepdims=True), 1.0)
+    return found
+
+
+def accuracies(cell: Cell, truth: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.float64]:
+    """(arms, seeds): share of right answers, without the noise of the networks."""
+    if cell.examples:
+        right = generator.binomial(cell.examples, truth[:, None], (len(truth), cell.seeds))
+        return np.asarray(right / cell.examples, dtype=np.float64)
+    levels = tuple(sorted(set(truth.tolist())))
+    rates = hard_digits(levels)
+    tenth = generator.integers(DIGITS // TENTH, size=rates.shape[1])
+    found = np.empty((len(truth), cell.seeds))
+    of_arm = np.searchsorted(levels, truth)
+    for seed in range(cell.seeds):
+        p = rates[:, tenth == seed][of_arm]
+        # half of the digits are right or wrong in all of their images, the others in each on their own
+        always = generator.random(p.shape) < 0.5
+        wrong = np.where(always, generator.random(p.shape) < p, p)
+        found[:, seed] = 1 - generator.binomial(IMAGES, wrong).sum(axis=1) / (IMAGES * TENTH)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """Of one plan."""
+
+    false_settings: bool
+    false_lengths: bool
+    covered: float
+    """share of the pointwise intervals that cover the truth"""
+    power: bool
+    """the setting that is better in truth is called so"""
+    pointwise: float
+    """median half-width of the comparisons with the baseline, of arms that are not far worse"""
+    family: float
+
+
+def plan(cell: Cell, generator: np.random.Generator) -> Found:
+    """A plan of this kind, and what is said of it."""
+    effect = EFFECT if cell.metric.is_fraction else 2.0
+    shorter = [f"length {i}" for i in range(len(cell.lengths or ()))]
+    truths = {"baseline": cell.baseline, "better": cell.baseline + effect}
+    truths |= {f"setting {i}": cell.baseline for i in range(cell.settings)}
+    truths |= {f"worse {i}": worse for i, worse in enumerate(cell.worse)}
+    truths |= {name: cell.baseline - less for name, less in zip(shorter, cell.lengths or (), strict=True)}
+    truth = np.array(list(truths.values()))
+    shape = len(truth), cell.seeds
+    low, high = np.log(cell.noise)
+    deviations = np.exp(generator.uniform(low, high, size=len(truth)))
+    if cell.noisy_baseline:
+        deviations[0] = cell.noise[1]
+    noise = generator.standard_t(3, shape) / 3**0.5 if cell.heavy else generator.normal(size=shape)
+    if cell.families:
+        together = np.arange(len(truth)) % 3 == 2
+        noise[together] = (noise[together] + generator.normal(size=cell.seeds)) / 2**0.5
+    if cell.metric.is_fraction:
+        deviations *= np.sqrt(truth * (1 - truth) / (cell.baseline * (1 - cell.baseline)))
+        deviations[truth < cell.baseline] *= cell.unstable
+        y = np.clip(accuracies(cell, truth, generator) + deviations[:, None] * noise, 0, 1)
+        if cell.examples:
+            y = np.round(y * cell.examples) / cell.examples
+    else:
+        y = truth[:, None] + deviations[:, None] * noise + generator.normal(size=cell.seeds)
+    scores = {name: dict(enumerate(row.tolist())) for name, row in zip(truths, y, strict=True)}
+    settings = [name for name in truths if name != "baseline" and name not in shorter]
+    of_settings = against_baseline(scores, "baseline", cell.metric, arms=settings)
+    of_lengths = steps(scores, [*shorter, "baseline"], cell.metric) if shorter else []
+
+    def false(each: Comparison) -> bool:
+        real = truths[each.arm] - truths[each.reference]
+        wrong = {Verdict.BETTER: real <= 1e-12, Verdict.WORSE: real >= -1e-12}
+        return each.verdict is not None and wrong.get(each.verdict, False)
+
+    def covers(each: Comparison) -> bool:
+        real, of = truths[each.arm] - truths[each.reference], each.pointwise
+        return of.low is not None and of.high is not None and of.low <= real <= of.high
+
+    having = [each for each in of_settings + of_lengths if each.no_interval is None]
+    near = [each for each in of_settings if not each.arm.startswith("worse") and each.no_interval is None]
+    return Found(
+        false_settings=any(map(false, of_settings)),
+        false_lengths=any(map(false, of_lengths)),
+        covered=statistics.fmean(map(covers, having)) if having else math.nan,
+        power=of_settings[0].verdict is Verdict.BETTER,
+        pointwise=median_half_width([each.pointwise for each in near]),
+        family=median_half_width([each.family for each in near]),
+    )
+
+
+def median_half_width(estimates: Sequence[Estimate]) -> float:
+    """NaN without any: the baseline has the same score on all seeds, by chance."""
+    halves = [each.high - each.value for each in estimates if each.high is not None]
+    return statistics.median(halves) if halves else math.nan
+
+
+def row(place: int, n: int) -> tuple[str, bool]:
+    """(a line of the table, whether its claim fails)."""
+    cell = CELLS[place]
+    found = [plan(cell, np.random.default_rng((place, each))) for each in range(n)]
+    wrong = sum(each.false_settings or each.false_lengths for each in found)
+    low, high = binomtest(wrong, n).proportion_ci(method="exact")
+    holds = "not judged" if n < ENOUGH else "yes" if low <= ALLOWED else "NO"
+    unit = 100 if cell.metric.is_fraction else 1
+    arms = 2 + cell.settings + len(cell.worse) + len(cell.lengths or ())
+    parts = [
+        f"{cell.words}; {arms} arms, {cell.seeds} seeds",
+        f"{n:,}",
+        f"{wrong / n:.1%} ({low:.1%} to {high:.1%})",
+        f"{statistics.fmean(each.false_settings for each in found):.1%}",
+        f"{statistics.fmean(each.false_lengths for each in found):.1%}",
+        f"{np.nanmean([each.covered for each in found]):.1%}",
+        f"{statistics.fmean(each.power for each in found):.0%}",
+        f"{unit * np.nanmedian([each.pointwise for each in found]):.2f}",
+        f"{unit * np.nanmedian([each.family for each in found]):.2f}",
+        holds,
+    ]
+    return f"| {' | '.join(parts)} |", holds == "NO"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--n", type=int, default=2 * ENOUGH, help="plans in each row")
+    parser.add_argument("--processes", type=int, default=2)
+    arguments, failed = parser.parse_args(), False
+    print(
+        "| plan | n | false plans (95 %) | settings | lengths | pointwise coverage | power "
+        "| half-width, pointwise | family-wise | holds |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|---|"
+    )
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        for line, fails in pool.map(row, range(len(CELLS)), [arguments.n] * len(CELLS)):
+            print(line, flush=True)
+            failed |= fails
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
