@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from search.records import Confirming
+from search.records import AblationRun, Confirming
 
 
 def derive(seed: int, *path: str | int) -> int:
@@ -17,12 +17,17 @@ def derive(seed: int, *path: str | int) -> int:
     return int.from_bytes(digest) >> 33
 
 
-def training_seed(root: int, *, origin: int, confirming: Confirming | None) -> int:
+def training_seed(
+    root: int, *, origin: int, confirming: Confirming | None, ablation: AblationRun | None = None
+) -> int:
     """The seed of all that is random in a trial: initialization, order of examples, augmentation, dropout.
 
     root: the study's. origin: number of the trial that the settings were first given to. In a confirmation
-    all candidates share a seed, so that their runs are pairs; none of these seeds occurs in a search.
+    all candidates share a seed, so that their runs are pairs; none of these seeds occurs in a search. So do
+    all arms of an ablation, whose seeds are others again.
     """
+    if ablation is not None:
+        return derive(root, "ablate", "choose" if ablation.chooses else "measure", ablation.seed)
     if confirming is not None:
         return derive(root, "confirm", confirming.seed)
     return derive(root, "trial", origin)

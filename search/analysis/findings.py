@@ -46,9 +46,8 @@ def work_out(
     settings: those that the study searched. at_random: numbers of the trials whose settings owe nothing to
     earlier results. budget: steps of a trial that is not stopped early.
     """
-    confirms = spec.confirms is not None
     networks = isinstance(spec, NetworkSpec)
-    basis = None if confirms else common(trials, curves, budget=budget)
+    basis = common(trials, curves, budget=budget) if spec.searches else None
     found: Sequence[Effect] = ()
     if basis is not None:
         family = FAMILY if networks else None

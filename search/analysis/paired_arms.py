@@ -44,7 +44,7 @@ PRIOR_DEGREES = {True: 10, False: 3}
 times the typical one), 3 by a factor of 6 (0.6 to 3.7 times): a metric without bounds has no p (1 - p) that
 explains a part of the differences. More degrees are shorter intervals, and more false verdicts where the
 baseline is the noisiest arm: 12 % of plans with 10 degrees for metrics without bounds, 6 to 8 % with 4 or 5;
-with 20 degrees for fractions 4 to 6 % (benchmarks/claims_of_ablation.py, five seeds, 400 or 600 plans)."""
+with 20 degrees for fractions 4 to 6 % (benchmarks/claims_of_ablation.py, 3 or 5 seeds, 400 or 600 plans)."""
 
 FLOOR = 1e-4
 """The least p (1 - p) of a fraction: that of 99.99 %. Above that an arm's variance falls no further."""

@@ -17,7 +17,7 @@ from statistics import fmean
 from search.analysis.ranking import best_trial, score_of
 from search.analysis.statistics import student_interval
 from search.analysis.two_way import SEEDS
-from search.records import Failure, State, TrialRecord
+from search.records import AblationRun, Failure, State, TrialRecord
 
 TRIES = 3
 """Failures of one run that end its candidate's race. Signals and full disks do not count."""
@@ -70,6 +70,24 @@ def failed(runs: Iterable[TrialRecord]) -> dict[int, TrialRecord]:
         tries[key] = tries.get(key, 0) + 1
         if run.failure is Failure.DIVERGED or tries[key] >= TRIES:
             out.setdefault(run.confirming.candidate, run)
+    return out
+
+
+def spent(runs: Iterable[TrialRecord]) -> set[AblationRun]:
+    """Runs of an ablation that have failed for good: they caused it themselves, or failed TRIES times.
+
+    Another seed of the same arm may do well; it is trained.
+    """
+    out: set[AblationRun] = set()
+    tries: dict[AblationRun, int] = {}
+    for trial in runs:
+        blameless = trial.failure in (None, Failure.INTERRUPTED, Failure.DISK_FULL)
+        if trial.ablation is None or trial.state is not State.FAILED or blameless:
+            continue
+        tries[trial.ablation] = tries.get(trial.ablation, 0) + 1
+        own = trial.failure in (Failure.DIVERGED, Failure.OUT_OF_MEMORY, Failure.ERROR)
+        if own or tries[trial.ablation] >= TRIES:
+            out.add(trial.ablation)
     return out
 
 

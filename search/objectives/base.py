@@ -13,7 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.records import Answers, Failure, Report, StudyRecord, StudySpec, Value
+from search.records import (
+    AblationRun,
+    Answers,
+    Confirming,
+    Failure,
+    NetworkSpec,
+    Report,
+    StudyRecord,
+    StudySpec,
+    Value,
+)
+from search.seeds import training_seed
+from search.study.evaluation_schedule import EvaluationSchedule
 
 if TYPE_CHECKING:
     from search.optuna_db.storage import Storage
@@ -97,6 +109,33 @@ class Job:
     that means nothing ignore it"""
     check: Callable[[], None] = lambda: None
     """to be called every second at least; ends the trial by raising"""
+
+
+def job_of(
+    spec: StudySpec,
+    settings: Mapping[str, Value],
+    *,
+    origin: int,
+    confirming: Confirming | None = None,
+    ablation: AblationRun | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> Job:
+    """The job of a trial, in which all follows from the study's spec and what the trial is for.
+
+    origin: number of the trial that the settings were first given to. confirming, ablation: as in
+    TrialRecord.
+    """
+    evaluations = EvaluationSchedule.of_trial(spec, ablation)
+    divided = isinstance(spec, NetworkSpec) and spec.folds and ablation is not None and not ablation.chooses
+    return Job(
+        settings=settings,
+        seed=training_seed(spec.seed, origin=origin, confirming=confirming, ablation=ablation),
+        budget=evaluations.total,
+        rungs=evaluations.rungs,
+        fold=ablation.seed if ablation is not None and divided else None,
+        evaluates_training=ablation is not None,
+        check=check,
+    )
 
 
 class OpenObjective(ABC):

@@ -70,7 +70,7 @@ class OptunaStudies:
         """Adds a study that optimizes one metric; its id, or None where the name is taken.
 
         Who adds one of the same name at the same time waits for the transaction to end: `within`, which the
-        caller has opened, or one of its own.
+        caller has opened, or a new one.
         """
         query = select(tables.studies.c.study_id).where(tables.studies.c.study_name == name)
         with self.database.write(within) as connection:

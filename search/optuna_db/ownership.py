@@ -28,7 +28,10 @@ PARAMETERS, FAILURE, FAILURE_DETAIL = "parameters", "failure", "failure_detail"
 CONFIRMING = "confirming"
 """[number of the candidate in the searched study, index of the seed]"""
 
-OWN_ATTRIBUTES = frozenset({REFERENCE, RETRY_OF, CONFIRMING, FAILURE, PARAMETERS})
+ABLATION = "ablation"
+"""[arm, index of the seed, budget in steps, whether it only chooses]"""
+
+OWN_ATTRIBUTES = frozenset({REFERENCE, RETRY_OF, CONFIRMING, ABLATION, FAILURE, PARAMETERS})
 """A trial that waits, runs or failed is tune's own if it has one of these and no mark that contradicts it."""
 
 Fetch = Callable[..., list[Any]]

@@ -7,7 +7,7 @@ from search.records.metric import ACCURACY, DIGITS, Direction, Metric, mean_accu
 from search.records.report import CheckedCurve, CurveCheck, HeadScore, Report, Scores
 from search.records.spec import NETWORK, DeclaredSpec, NetworkSpec, SearchSpec, StudySpec
 from search.records.study import Counts, StudyRecord
-from search.records.trial import Confirming, Failure, ForeignTrial, State, Track, TrialRecord
+from search.records.trial import AblationRun, Confirming, Failure, ForeignTrial, State, Track, TrialRecord
 from search.records.weights import Answers, CheckpointRecord, ExportRecord
 from search.records.worker import Claim, Worker
 from tune.space import Value  # records are made of settings, and others take both from here
@@ -16,6 +16,7 @@ __all__ = [
     "ACCURACY",
     "DIGITS",
     "NETWORK",
+    "AblationRun",
     "Answers",
     "CheckedCurve",
     "CheckpointRecord",

@@ -24,7 +24,21 @@ class SearchSpec:
     references: tuple[str, ...] = ()
     """reference configurations that are the study's first trials"""
     confirms: str | None = None
-    """name of the study whose leaders this one trains on fresh seeds; None: this one searches"""
+    """name of the study whose leaders this one trains on fresh seeds; None: it is no confirmation"""
+    ablates: str | None = None
+    """name of the study whose winner this one changes, setting by setting; None: it is no ablation"""
+    baseline: int | None = None
+    """of an ablation: number, in that study, of the trial that is changed"""
+
+    @property
+    def based_on(self) -> str | None:
+        """Name of the study whose trials this one retrains; None: this one searches."""
+        return self.ablates if self.confirms is None else self.confirms
+
+    @property
+    def searches(self) -> bool:
+        """Whether a sampler proposes its settings; those of confirmations and ablations are given."""
+        return self.based_on is None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +68,9 @@ class NetworkSpec(SearchSpec):
     norm_images: int = 0
     """training images from which averaged weights get their batch-norm statistics before an evaluation
     within the first quarter epoch; 0, as in studies made before: they have the average of the statistics"""
+    folds: int = 0
+    """of an ablation: ways in which training and validation examples are divided; each seed has another one.
+    0: as in the search"""
 
     @property
     def objective(self) -> str:

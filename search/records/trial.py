@@ -60,6 +60,21 @@ class Confirming:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AblationRun:
+    """What a trial of an ablation is for."""
+
+    arm: str
+    """"baseline", or what is changed of it: "dropout=0.0" """
+    seed: int
+    """index of the seed, from 0; all arms are trained on the same seeds"""
+    budget: int
+    """steps for which it is trained"""
+    chooses: bool = False
+    """whether it only helps to choose a learning rate, or an order: its seed is another one, and its score is
+    in no result"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrialRecord:
     """A trial, as `tune trials` lists it."""
 
@@ -83,6 +98,8 @@ class TrialRecord:
     """number of the failed trial whose settings this one repeats, else None"""
     confirming: Confirming | None = None
     """None outside of confirmations"""
+    ablation: AblationRun | None = None
+    """None outside of ablations"""
     parameters: int | None = None
     """trainable numbers of the network; None before it is built"""
     failure: Failure | None = None

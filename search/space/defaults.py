@@ -37,6 +37,8 @@ class Parameter:
     otherwise: Value | None = None
     """what holds where a condition of a space file switches it off; studies rely on it, so it never changes.
     None: a network cannot do without the setting, which takes no more conditions so. See `in_effect`"""
+    off: Value | None = None
+    """of a regularizer or an augmentation: the value that switches it off; None: it is neither"""
     width: bool = False
     """whether a wider network has more of it"""
     number_input: bool = False
@@ -85,6 +87,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         legal=Float(low=0.0, high=1.0),
         default=Float(low=1e-6, high=1e-2, log=True),
         otherwise=0.0,
+        off=0.0,
     ),
     Parameter(
         name="schedule",
@@ -105,6 +108,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         legal=Float(low=0.0, high=0.9),
         default=Float(low=0.0, high=0.2),  # docs/decisions/017
         otherwise=0.0,
+        off=0.0,
     ),
     Parameter(
         name="averaging",
@@ -113,6 +117,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         default=Fixed(value=0.1),  # docs/decisions/005
         before=0.0,
         otherwise=0.0,
+        off=0.0,
     ),
     # Data
     Parameter(
@@ -121,6 +126,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         legal=Choice(options=("fixed", "fresh")),
         default=Fixed(value="fresh"),  # docs/decisions/020: before an epoch is over there is no difference
         otherwise="fixed",
+        off="fixed",
     ),
     Parameter(
         name="shift",
@@ -128,6 +134,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         legal=Int(low=0, high=8),
         default=Fixed(value=0),  # docs/decisions/016: each digit has its place, and moving only costs
         otherwise=0,
+        off=0,
     ),
     Parameter(
         name="affine",
@@ -136,6 +143,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         default=Fixed(value=1.0),  # docs/decisions/017: what it gains, validation cannot show
         before=0.0,
         otherwise=0.0,
+        off=0.0,
     ),
     # Every network
     Parameter(
@@ -150,6 +158,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         legal=Float(low=0.0, high=0.95),
         default=Float(low=0.0, high=0.5),
         otherwise=0.0,
+        off=0.0,
     ),
     # MLP
     Parameter(

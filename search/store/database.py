@@ -1,7 +1,7 @@
 """One database of tune's: an engine, and the two kinds of block in which anything happens to it.
 
 A transaction is the SQLAlchemy `Connection` that `Database.write` gives. What is written or read within it is
-handed that connection, as the argument `within`; without it, a call has a transaction of its own.
+handed that connection, as the argument `within`; without it, a call opens a new transaction.
 """
 
 from __future__ import annotations

@@ -38,7 +38,16 @@ def stored(moment: datetime.datetime) -> datetime.datetime:
     return moment.astimezone(datetime.UTC).replace(tzinfo=None)
 
 
-_SAID_IF_OTHER = ("confirms", "widen", "compositions", "precision", "norm_images")
+_SAID_IF_OTHER = (
+    "confirms",
+    "ablates",
+    "baseline",
+    "folds",
+    "widen",
+    "compositions",
+    "precision",
+    "norm_images",
+)
 """Parts of a network study's spec that are written only where they differ from their default: a study made
 before they were thought of reads the same."""
 
@@ -47,7 +56,8 @@ def spec_to_json(spec: StudySpec) -> dict[str, Any]:
     """A study's spec as the JSON column keeps it."""
     written = {**asdict(spec), "references": list(spec.references)}
     if isinstance(spec, DeclaredSpec):
-        return written
+        no_ablation = [name for name in ("ablates", "baseline") if written[name] is None]
+        return {name: value for name, value in written.items() if name not in no_ablation}
     default = {each.name: each.default for each in fields(spec)}
     return {
         name: value for name, value in written.items() if name not in _SAID_IF_OTHER or value != default[name]
@@ -126,6 +136,9 @@ _SPEC_TYPES: Mapping[str, type | UnionType] = {
     "checksums": dict,
     "halvings": int,
     "confirms": str | None,
+    "ablates": str | None,
+    "baseline": int | None,
+    "folds": int,
     "widen": int | float,
     "norm_images": int,
     "compositions": int,
@@ -143,6 +156,8 @@ _SPEC_LOWEST = {
     "widen": 1,
     "norm_images": 0,
     "compositions": 0,
+    "baseline": 0,
+    "folds": 0,
     "budget": 1,
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from search.records import NetworkSpec, StudySpec
+from search.records import AblationRun, NetworkSpec, StudySpec
 
 SHORT_TRIAL_EVALUATIONS = 4
 """Evaluations within the first epoch of a trial that is shorter than an epoch, from 1/16 of an epoch on."""
@@ -73,6 +73,14 @@ class EvaluationSchedule:
             asha_from=min(epoch_images // parts, total),
             halving_from=max(rungs[0], epoch_images // 4),
         )
+
+    @classmethod
+    def of_trial(cls, spec: StudySpec, ablation: AblationRun | None) -> EvaluationSchedule:
+        """The schedule of one trial: its study's, but in an ablation, where budgets differ.
+
+        ablation: what the trial is for there; None outside of ablations.
+        """
+        return cls.of(spec) if ablation is None else cls.with_budget(spec, ablation.budget)
 
     @classmethod
     def with_budget(cls, spec: StudySpec, budget: int) -> EvaluationSchedule:

@@ -177,7 +177,7 @@ def is_exhausted(spec: StudySpec, space: Space, trials: Collection[TrialRecord])
     trials: all of the study. A failed trial was tried: its settings are queued again where they are not to
     blame. References are measured beside the search: their configurations are searched nevertheless.
     """
-    if spec.confirms is not None or not is_discrete(space, spec):
+    if not spec.searches or not is_discrete(space, spec):
         return False
     if any(each.state in (State.WAITING, State.RUNNING) for each in trials):
         return False

@@ -15,6 +15,7 @@ from search.errors import UsageError
 from search.optuna_db.opening import open_tables
 from search.optuna_db.optuna_trials import OptunaTrials
 from search.optuna_db.ownership import (
+    ABLATION,
     CONFIRMING,
     FAILURE,
     FAILURE_DETAIL,
@@ -25,6 +26,7 @@ from search.optuna_db.ownership import (
 )
 from search.optuna_db.trial_facts import Facts, News, external
 from search.records import (
+    AblationRun,
     Confirming,
     Counts,
     CurveCheck,
@@ -95,6 +97,14 @@ def find_id(trials: OptunaTrials, name: str) -> int | None:
             "choose a name that differs in more than case, accents or spaces."
         )
     return found[0]
+
+
+def ablation_of(attributes: Mapping[str, Any]) -> AblationRun | None:
+    """What a trial with these user attributes is for in an ablation; None outside of ablations."""
+    if ABLATION not in attributes:
+        return None
+    arm, seed, budget, chooses = attributes[ABLATION]
+    return AblationRun(arm=arm, seed=seed, budget=budget, chooses=chooses)
 
 
 def confirming_of(attributes: Mapping[str, Any]) -> Confirming | None:
@@ -312,6 +322,7 @@ class TrialReader:
             reference=said.get(REFERENCE),
             retry_of=said.get(RETRY_OF),
             confirming=confirming_of(said),
+            ablation=ablation_of(said),
             parameters=said.get(PARAMETERS),
             failure=Failure(said[FAILURE]) if FAILURE in said else None,
             failure_detail=said.get(FAILURE_DETAIL),

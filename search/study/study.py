@@ -15,6 +15,7 @@ from search.errors import TryAgain, TuneError
 from search.optuna_db.optuna_trials import TrialEnded
 from search.optuna_db.orphans import delete_orphaned_rows
 from search.optuna_db.ownership import (
+    ABLATION,
     CONFIRMING,
     FAILURE,
     FAILURE_DETAIL,
@@ -31,6 +32,7 @@ from search.optuna_db.trial_writing import Rules
 from search.optuna_db.unnamed import study_id_of, trial_id_of
 from search.records import (
     ACCURACY,
+    AblationRun,
     Claim,
     Confirming,
     Counts,
@@ -50,7 +52,7 @@ from search.study.fidelity import at_one_rung
 from search.study.grid import is_discrete
 from search.study.history import History
 from search.study.pruners import Pruning, make_pruning
-from search.study.reading import TrialReader, confirming_of, find_id
+from search.study.reading import TrialReader, ablation_of, confirming_of, find_id
 from search.study.samplers import COMPARES_AT_ONE_RUNG, make_sampler
 from search.study.suggest import as_drawn, fitting, split_leader, split_reference, suggest
 from search.study.taken import Taken
@@ -59,6 +61,10 @@ from tune.space import Space
 
 DEATHS = 3
 """After this number of repetitions that took their workers with them, a trial is not repeated once more."""
+
+
+_KEPT_BY_RETRY = (REFERENCE, PINNED, ORIGIN, CONFIRMING, ABLATION)
+"""Attributes that a repetition takes over."""
 
 
 class StudyDeleted(TuneError):
@@ -103,6 +109,7 @@ class ActiveTrial:
         self.reference: str | None = attributes.get(REFERENCE)
         self.retry_of: int | None = attributes.get(RETRY_OF)
         self.confirming = confirming_of(attributes)
+        self.ablation = ablation_of(attributes)
         self.origin: int = attributes.get(ORIGIN, trial.number)
         """number of the trial that these settings were first given to: retries share its seed"""
 
@@ -246,11 +253,11 @@ class Study:
     @cached_property
     def _taken(self) -> Taken | None:
         """The configurations that the trials have; None where it does not matter: the space is continuous, or
-        the study confirms others, whose leaders are trained with several seeds."""
+        the settings are given, and trained with several seeds."""
         space, record = self.space, self._record
         assert record is not None, "self.space raises otherwise"
         spec = record.spec
-        if spec.confirms is not None or not is_discrete(space, spec):
+        if not spec.searches or not is_discrete(space, spec):
             return None
         return Taken(self._trials, self.study_id, space, spec, self._rules.usable)
 
@@ -409,12 +416,26 @@ class Study:
             attributes[REFERENCE] = reference
         self._trials.queue(self.study_id, searched, attributes, mark=CONFIRMING)
 
+    def queue_ablation(self, run: AblationRun, settings: Mapping[str, Value]) -> None:
+        """Queues one run of an ablation; done once however often it is called."""
+        searched, pinned = split_leader(settings, self.space)
+        attributes: dict[str, object] = {
+            ABLATION: [run.arm, run.seed, run.budget, run.chooses],
+            PINNED: pinned,
+        }
+        self._trials.queue(self.study_id, searched, attributes, mark=ABLATION)
+
     def fail(
         self, trial_id: int, reason: Failure, detail: str, *, claim: Claim | None = None
     ) -> State | None:
         """Ends a running trial as failed; queues its settings again, once, where they are not to blame.
 
         After DEATHS repetitions whose workers died they are not, nor where they cannot be read any more. In a
+        confirmation or an ablation they are always queued again, for no other settings can take the place;
+        the worker that begins the repetition ends it at once if there were too many
+        (search.analysis.racing). Does nothing to a trial that is finished already, except to queue a retry
+        that is owed. Returns the state that it has now; None where it was deleted. Raises what `guard`
+        raises: see ActiveTrial.guard.
         confirmation they are always queued again, for no other settings can take the place; the worker that
         begins the repetition ends it at once if there were too many (search.analysis.racing). Does
         nothing to a trial that is finished already, except to queue a retry that is owed. Returns the state
@@ -442,12 +463,13 @@ class Study:
             return trial.state
         said = trial.user.get(FAILURE)  # None: not tune, but optuna-dashboard or a script ended it
         blameless = said is not None and Failure(said).is_retryable and self._deaths(trial) < DEATHS
-        if not trial.state.is_finished and (CONFIRMING in trial.user or blameless):
+        given = CONFIRMING in trial.user or ABLATION in trial.user
+        if not trial.state.is_finished and (given or blameless):
             self._queue_retry(trial)
         return trial.state
 
     def _queue_retry(self, trial: Facts) -> None:
-        kept = {k: v for k, v in trial.user.items() if k in (REFERENCE, PINNED, ORIGIN, CONFIRMING)}
+        kept = {k: v for k, v in trial.user.items() if k in _KEPT_BY_RETRY}
         attributes = {ORIGIN: trial.number, **kept, RETRY_OF: trial.number}
         # One that was queued itself, and ended before it drew, has its settings only there.
         self._trials.queue(self.study_id, {**trial.given, **trial.settings}, attributes, mark=RETRY_OF)

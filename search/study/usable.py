@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeGuard
 
 from search.optuna_db.ownership import (
+    ABLATION,
     CONFIRMING,
     FAILURE,
     FAILURE_DETAIL,
@@ -142,6 +143,7 @@ def _wrong_attributes(trial: Facts) -> Iterator[str]:
         RETRY_OF: lambda value: _whole(value) and value in range(number),
         ORIGIN: lambda value: _whole(value) and value in range(number),
         CONFIRMING: lambda value: isinstance(value, list) and len(value) == 2 and all(map(_whole, value)),
+        ABLATION: _is_ablation_run,
         PARAMETERS: _whole,
         FAILURE: lambda value: isinstance(value, str) and value in _FAILURES,
         FAILURE_DETAIL: lambda value: isinstance(value, str),
@@ -154,6 +156,20 @@ def _wrong_attributes(trial: Facts) -> Iterator[str]:
 
 
 _FAILURES = frozenset(failure.value for failure in Failure)
+
+
+def _is_ablation_run(value: object) -> bool:
+    if not isinstance(value, list) or len(value) != 4:
+        return False
+    arm, seed, budget, chooses = value
+    return (
+        isinstance(arm, str)
+        and arm != ""
+        and _whole(seed)
+        and _whole(budget)
+        and budget > 0
+        and isinstance(chooses, bool)
+    )
 
 
 def _whole(value: object) -> bool:

@@ -28,12 +28,14 @@ class Artifacts:
     """when the study was made"""
     keep: int | None = KEEP
     """trials whose weights are kept; None: all of them, as in a confirmation, where trials are few and each
-    may turn out to be the one that is tested and exported"""
+    may turn out to be the one that is tested and exported; 0: none, as in an ablation"""
 
     @classmethod
     def of(cls, root: Path, record: StudyRecord) -> Artifacts:
-        """Those of a study: the best trials' in a search, every trial's in a confirmation."""
-        keep = KEEP if record.spec.confirms is None else None
+        """Those of a study: the best trials' in a search, every trial's in a confirmation, none of an
+        ablation, whose networks are worse on purpose."""
+        spec = record.spec
+        keep = None if spec.confirms is not None else 0 if spec.ablates is not None else KEEP
         return cls(root=root, study_id=record.study_id, name=record.name, created=record.created, keep=keep)
 
     @property

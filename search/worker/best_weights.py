@@ -183,8 +183,8 @@ class BestWeights:
     def worth_keeping(self, score: float) -> bool:
         """Whether a trial with this score is among the best so far."""
         keep = self.artifacts.keep
-        if keep is None:
-            return True
+        if not keep:
+            return keep is None
         kept = self.store.checkpoints(self.artifacts.study_id)
         return len(kept) < keep or score > kept[keep - 1].score
 

@@ -9,9 +9,8 @@ from dataclasses import replace
 from functools import cached_property
 
 from search.analysis import racing
-from search.objectives.base import Job, Product, ResumeCheckpoint, Work
+from search.objectives.base import Job, Product, ResumeCheckpoint, Work, job_of
 from search.records import Claim, Report
-from search.seeds import training_seed
 from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.promotion import Candidate
 from search.study.study import ActiveTrial
@@ -186,26 +185,31 @@ class TrialRunner:
         self._checkpoint_step = self.step
 
     def _is_out(self) -> bool:
-        """Whether other seeds have shown meanwhile that this candidate of a confirmation is out. Reads the
-        trials of the confirmation."""
+        """Whether other seeds have shown meanwhile that this candidate of a confirmation is out, or this run
+        of an ablation has failed for good. Reads the trials of the study."""
+        run = self.active.ablation
+        if run is not None:
+            return self.active.retry_of is not None and run in racing.spent(self._context.study.trials())
         confirming = self.active.confirming
         return confirming is not None and confirming.candidate in racing.in_vain(self._context.study.trials())
 
-    @property
+    @cached_property
     def _evaluations(self) -> EvaluationSchedule:
-        """When this trial reports, up to its budget: as its study's trials do."""
-        return self._context.evaluations
+        """When this trial reports, up to its budget."""
+        run = self.active.ablation
+        if run is None:
+            return self._context.evaluations
+        return EvaluationSchedule.of_trial(self._context.record.spec, run)
 
     @cached_property
     def _job(self) -> Job:
-        """All that the objective is told of this trial, from here alone."""
-        root = self._context.record.spec.seed
-        seed = training_seed(root, origin=self.active.origin, confirming=self.active.confirming)
-        return Job(
-            settings=self.active.suggest(),
-            seed=seed,
-            budget=self.budget,
-            rungs=self._evaluations.rungs,
+        active = self.active
+        return job_of(
+            self._context.record.spec,
+            active.suggest(),
+            origin=active.origin,
+            confirming=active.confirming,
+            ablation=active.ablation,
             check=self._check,
         )
 

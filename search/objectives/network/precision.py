@@ -25,7 +25,8 @@ def decided(
     """The precision in which this study is trained on processors of this kind; recorded by the first caller.
 
     environment: what `models.device.describe` says of `device`. What the study has already used on this kind
-    of processor stands, then what the study has used that this one confirms. Else the processor is measured.
+    of processor stands, then what the study has used whose trials this one retrains. Else the processor is
+    measured.
     """
     spec, store = record.spec, storage.store
     assert isinstance(spec, NetworkSpec), "the study trains networks"
@@ -48,8 +49,8 @@ def _measured(device: torch.device) -> Precisions:
 
 
 def _searched(storage: Storage, spec: NetworkSpec, environment: Mapping[str, str | int]) -> Mapping[str, str]:
-    """What the study used, or recorded, that this one confirms; empty where that says nothing."""
-    study_id = None if spec.confirms is None else find_id(storage.trials, spec.confirms)
+    """What the study used, or recorded, whose trials this one retrains; empty where that says nothing."""
+    study_id = None if spec.based_on is None else find_id(storage.trials, spec.based_on)
     searched = None if study_id is None else storage.store.study(study_id)
     if searched is None or not isinstance(searched.spec, NetworkSpec) or searched.spec.precision != "auto":
         return {}

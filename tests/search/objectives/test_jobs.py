@@ -23,7 +23,7 @@ from search.objectives.network.open_network import FORMAT, OpenNetwork, Weights
 from search.objectives.network.retrain import retrain
 from search.objectives.registry import OBJECTIVES
 from search.optuna_db.storage import Storage, open_storage
-from search.records import ACCURACY, Report, State
+from search.records import ACCURACY, AblationRun, Report, State
 from search.service.create import RunRequest, create_or_resume
 from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.study import Study
@@ -183,23 +183,30 @@ def curve_of(here: WorkerContext, number: int) -> list[Report]:
 
 
 @pytest.fixture
-def own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every trial has a budget larger than its study's, a fold, and is evaluated on training examples."""
-    ordinary = TrialRunner._job.func
-
-    def with_fold(self: TrialRunner) -> Job:
-        return dataclasses.replace(ordinary(self), fold=3, evaluates_training=True)
-
-    schedule = EvaluationSchedule(rungs=(1_800, 3_600, 7_200), asha_from=1_800, halving_from=1_800)
-    monkeypatch.setattr(TrialRunner, "_evaluations", property(lambda self: schedule))
-    monkeypatch.setattr(TrialRunner._job, "func", with_fold)
+def ablations(
+    contexts: Callable[..., WorkerContext], mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], WorkerContext]:
+    """ablations("a"): a worker's context on an ablation of two runs with twice its budget, on fold 3."""
     monkeypatch.setattr(trial_runner, "CHECKPOINT_EVERY_S", 0.0)
 
+    def make(name: str) -> WorkerContext:
+        storage, spec = contexts(name).storage, objective_of(contexts(name)).spec
+        spec = dataclasses.replace(
+            spec, epoch_images=1_800, epochs=2.0, folds=10, ablates="twodigit", baseline=0, references=()
+        )
+        study = Study.create(storage, "a", spec, 2)
+        if study is not None:
+            for arm in ("baseline", "dropout=0.5"):
+                run = AblationRun(arm=arm, seed=3, budget=7_200)
+                study.queue_ablation(run, {**SETTINGS, "dropout": 0.5 if arm != "baseline" else 0.0})
+        return prepare(storage, "a", mnist, tmp_path / f"{name}.artifacts", device="cpu", threads=1)
 
-@pytest.mark.usefixtures("own")
+    return make
+
+
 class TestTrialWithAFoldAndABudget:
-    def test_it_is_trained_to_its_own_budget(self, contexts: Callable[..., WorkerContext]) -> None:
-        here = contexts("whole")
+    def test_it_is_trained_to_its_own_budget(self, ablations: Callable[[str], WorkerContext]) -> None:
+        here = ablations("whole")
         assert here.evaluations.total == 3_600
         assert work(here, stop=lambda: False) == 2
         trials = here.study.trials()
@@ -210,9 +217,9 @@ class TestTrialWithAFoldAndABudget:
             assert all(train_eval_of(report) is not None for report in found)
 
     def test_stopped_and_continued_it_has_the_same_curve(
-        self, contexts: Callable[..., WorkerContext]
+        self, ablations: Callable[[str], WorkerContext]
     ) -> None:
-        whole, here = contexts("whole"), contexts("stopped")
+        whole, here = ablations("whole"), ablations("stopped")
         work(whole, stop=lambda: False)
         asked = iter(range(40))  # questions, most of them between batches of 64
         work(here, stop=lambda: next(asked, None) is None)
@@ -225,7 +232,7 @@ class TestTrialWithAFoldAndABudget:
             questions += 1
             return False
 
-        work(contexts("stopped"), stop=stop)
+        work(ablations("stopped"), stop=stop)
         again = next(trial for trial in here.study.trials() if trial.retry_of == 0)
         assert again.state is State.COMPLETE
         assert curve_of(here, again.number) == curve_of(whole, 0)
@@ -233,9 +240,9 @@ class TestTrialWithAFoldAndABudget:
         assert questions < 2 * batches - 1_800 // 64 + 15, "it continued from the checkpoint"
 
     def test_parked_and_continued_by_another_worker_it_is_the_same_trial(
-        self, contexts: Callable[..., WorkerContext]
+        self, ablations: Callable[[str], WorkerContext]
     ) -> None:
-        whole, here, other = contexts("whole"), contexts("moved"), contexts("moved")
+        whole, here, other = ablations("whole"), ablations("moved"), ablations("moved")
         work(whole, stop=lambda: False)
         runner = next_of(here)
         assert not runner.advance(3_600)
@@ -246,9 +253,9 @@ class TestTrialWithAFoldAndABudget:
         assert curve_of(here, 0) == curve_of(whole, 0)
 
     def test_retrained_it_has_the_same_curve(
-        self, contexts: Callable[..., WorkerContext], mnist: Mnist
+        self, ablations: Callable[[str], WorkerContext], mnist: Mnist
     ) -> None:
-        here = contexts("whole")
+        here = ablations("whole")
         work(here, stop=lambda: False)
         trial = here.study.trials()[0]
         before = curve_of(here, 0)
@@ -260,9 +267,6 @@ class TestTrialWithAFoldAndABudget:
             precision="float32",
             rungs=[report.step for report in before],
             dataset=mnist,
-            budget=7_200,
-            fold=3,
-            evaluates_training=True,
         )
         assert timeless([step.report for step in steps]) == before
 
@@ -274,11 +278,13 @@ def test_trials_of_any_budget_end_with_it(
 ) -> None:
     """The study's is 9 steps. A worker holds several of them at once with asha."""
     monkeypatch.setitem(OBJECTIVES, "valley", VALLEY)
-    spec = valley_spec(pruner=pruner)
-    schedule = EvaluationSchedule.with_budget(spec, budget)
-    monkeypatch.setattr(TrialRunner, "_evaluations", property(lambda self: schedule))
+    spec = dataclasses.replace(valley_spec(pruner=pruner), ablates="v", baseline=0, references=())
     with open_storage(f"sqlite:///{tmp_path}/s.db") as storage:
-        Study.create(storage, "v", spec, 12)
+        study = Study.create(storage, "v", spec, 12)
+        assert study is not None
+        for seed in range(12):
+            run = AblationRun(arm="baseline", seed=seed, budget=budget)
+            study.queue_ablation(run, {"start": 0.1 * seed, "friction": 0.1, "push": "none", "bounces": 1})
         here = prepare(storage, "v", None, tmp_path, threads=1)
         assert work(here, stop=lambda: False) == 12
         trials = here.study.trials()

@@ -1,0 +1,238 @@
+"""What an ablation trains: a baseline, its neighbors, and the baseline for shorter and longer, on the same
+seeds.
+
+Arms whose best learning rate is another one (another optimizer, another batch size) get one that is chosen
+on a seed which is in no result; so is the order of the changes on a path. Both need results first: `plan` is
+asked again when the runs that choose are finished, and then has the others too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from search.records import AblationRun, NetworkSpec, StudySpec, Value
+from search.space.spec import space_of_spec
+from search.study.variants import Variant, changes, label, unregularized, variants
+from tune.space import Float
+
+BASELINE = "baseline"
+
+VARIANT_SHARE = 0.5
+"""Of the search's budget, for which variants are trained."""
+
+LENGTHS = (0.25, 0.5, 2.0, 4.0)
+"""Budgets of the question about extra training, as shares of the variants' budget, beside that itself."""
+
+RATES = ("lr", "learning_rate")
+"""What a setting is called that is chosen anew where another one asks for it."""
+
+RATED = ("optimizer", "batch_size")
+"""Settings that ask for another learning rate."""
+
+GRID = 5
+"""Learning rates among which one is chosen."""
+
+FACTOR = 3.0
+"""Between two of them, where no range was searched."""
+
+CHOOSING_SHARE = 0.5
+"""Of the variants' budget, for which runs are trained that choose."""
+
+TOGETHER = (("optimizer", "lr", "momentum"), ("channels", "growth", "divisor"))
+"""Settings that change in one step of a path: each alone would be a broken network."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AblationRequest:
+    """What of an ablation is asked for."""
+
+    settings: tuple[str, ...] | None = None
+    """names of the settings to be changed, ("all",) for every one; None: the main ones"""
+    seeds: int = 3
+    lengths: bool = True
+    """whether the baseline is trained for shorter and longer too"""
+    path: str | None = None
+    """reference from which a path leads to the baseline; None: there is none"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedRun:
+    """One training of an ablation."""
+
+    run: AblationRun
+    settings: Mapping[str, Value]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What is to be trained, as far as it is known."""
+
+    runs: tuple[PlannedRun, ...]
+    """in the order in which they begin: those that choose, then seed by seed, so that an ablation that is
+    stopped early is a smaller one"""
+    more: int
+    """steps of the runs that are known only when the choosing ones are finished"""
+
+    @property
+    def steps(self) -> int:
+        """Of all runs together."""
+        return self.more + sum(each.run.budget for each in self.runs)
+
+
+Scores = Mapping[AblationRun, float | None]
+"""Of finished runs that choose; None for one that failed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Arm:
+    name: str
+    settings: Mapping[str, Value] | None
+    """None: not known before runs that choose are finished"""
+    budget: int
+
+
+def variant_budget(spec: StudySpec) -> tuple[int, float | None]:
+    """Steps of a variant of a study's trial, and epochs where networks are trained."""
+    if isinstance(spec, NetworkSpec):
+        epochs = VARIANT_SHARE * spec.epochs
+        return round(spec.epoch_images * epochs), epochs
+    return max(1, round(VARIANT_SHARE * spec.budget)), None
+
+
+def plan(
+    spec: StudySpec,
+    settings: Mapping[str, Value],
+    request: AblationRequest,
+    *,
+    reference: Mapping[str, Value] | None = None,
+    scores: Scores,
+) -> Plan:
+    """The ablation of a trial.
+
+    spec: of the ablation, so that its budget is the variants'. settings: of the baseline. reference: settings
+    of the path's reference. scores: of the runs that choose, as far as they are finished. Raises UsageError
+    for settings that cannot be changed.
+    """
+    choosing: list[PlannedRun] = []
+    arms = [_Arm(name=BASELINE, settings=settings, budget=spec.budget)]
+    for variant in variants(spec, settings, request.settings):
+        arms.append(_with_own_rate(spec, variant, choosing, scores))
+    lengths = [max(1, round(spec.budget * share)) for share in LENGTHS] if request.lengths else []
+    longer = [budget for budget in dict.fromkeys(lengths) if budget != spec.budget]
+    arms += [_Arm(name=BASELINE, settings=settings, budget=budget) for budget in longer]
+    plain = unregularized(spec, settings) if request.lengths else None
+    if plain is not None:
+        arms += [
+            _Arm(name=plain.name, settings=plain.settings, budget=budget)
+            for budget in dict.fromkeys((spec.budget, max([spec.budget, *longer])))
+        ]
+    if reference is not None and request.path is not None:
+        arms += _path(spec, settings, request.path, reference, choosing, scores)
+    known = [arm for arm in arms if arm.settings is not None]
+    measured = [
+        PlannedRun(run=AblationRun(arm=arm.name, seed=seed, budget=arm.budget), settings=arm.settings or {})
+        for seed in range(request.seeds)
+        for arm in sorted(known, key=lambda arm: -arm.budget)
+    ]
+    unknown = sum(arm.budget for arm in arms if arm.settings is None)
+    return Plan(runs=(*choosing, *measured), more=unknown * request.seeds)
+
+
+def _with_own_rate(spec: StudySpec, variant: Variant, choosing: list[PlannedRun], scores: Scores) -> _Arm:
+    """A variant, with another learning rate where it asks for one; the runs that choose it are added to
+    `choosing`."""
+    rate = next((name for name in RATES if name in variant.settings), None)
+    if rate is None or variant.changed[0] not in RATED:
+        return _Arm(name=variant.name, settings=variant.settings, budget=spec.budget)
+    runs = []
+    for value in rates(spec, rate, variant.settings[rate]):
+        name = f"{variant.name}, {label(rate, value)}"
+        runs.append(_choosing(spec, name, {**variant.settings, rate: value}))
+    choosing += runs
+    if any(each.run not in scores for each in runs):
+        return _Arm(name=variant.name, settings=None, budget=spec.budget)
+    best = max(runs, key=lambda each: _score(scores, each.run))
+    failed = all(scores[each.run] is None for each in runs)
+    return _Arm(name=variant.name, settings=variant.settings if failed else best.settings, budget=spec.budget)
+
+
+def _choosing(
+    spec: StudySpec, name: str, settings: Mapping[str, Value], share: float = CHOOSING_SHARE
+) -> PlannedRun:
+    budget = max(1, round(share * spec.budget))
+    return PlannedRun(run=AblationRun(arm=name, seed=0, budget=budget, chooses=True), settings=settings)
+
+
+def _score(scores: Scores, run: AblationRun) -> float:
+    found = scores[run]
+    return float("-inf") if found is None else found
+
+
+def rates(spec: StudySpec, name: str, now: Value) -> list[float]:
+    """Learning rates to choose from: evenly over the range that the study searched on its scale, else around
+    the baseline's."""
+    domain = space_of_spec(spec).domains.get(name)
+    if isinstance(domain, Float) and domain.log and domain.low < domain.high:
+        ratio = (domain.high / domain.low) ** (1 / (GRID - 1))
+        return [float(f"{domain.low * ratio**place:.3g}") for place in range(GRID)]
+    if not isinstance(now, int | float):
+        return []
+    return [float(f"{float(now) * FACTOR ** (place - GRID // 2):.3g}") for place in range(GRID)]
+
+
+def _path(
+    spec: StudySpec,
+    settings: Mapping[str, Value],
+    name: str,
+    reference: Mapping[str, Value],
+    choosing: list[PlannedRun],
+    scores: Scores,
+) -> list[_Arm]:
+    """The reference with one change of the winner's more at each step, the one first that helps it most."""
+    steps = path_changes(spec, reference, settings)
+    first = _Arm(name=name, settings=reference, budget=spec.budget)
+    alone = {
+        step: _choosing(spec, f"{name} + {step}", _changed(reference, settings, names), share=1.0)
+        for step, names in steps.items()
+    }
+    choosing += alone.values()
+    if any(each.run not in scores for each in alone.values()):
+        return [first, *(_Arm(name=step, settings=None, budget=spec.budget) for step in list(steps)[1:])]
+    order = sorted(steps, key=lambda step: -_score(scores, alone[step].run))
+    arms = [first]
+    for count in range(1, len(order)):
+        names = [each for step in order[:count] for each in steps[step]]
+        arms.append(
+            _Arm(
+                name=" + ".join([name, *order[:count]]),
+                settings=_changed(reference, settings, names),
+                budget=spec.budget,
+            )
+        )
+    return arms
+
+
+def path_changes(
+    spec: StudySpec, reference: Mapping[str, Value], settings: Mapping[str, Value]
+) -> dict[str, tuple[str, ...]]:
+    """The steps from a reference to other settings: what each is called, and the settings that it changes."""
+    differ = list(changes(spec, reference, settings))
+    if "model" in differ:  # settings of one family mean nothing to the other
+        own = [name for name in differ if name not in reference or name not in settings]
+        groups = [tuple(dict.fromkeys(["model", *own]))]
+    else:
+        groups = []
+    for together in TOGETHER:
+        if together[0] in differ:
+            groups.append(tuple(name for name in together if name in differ))
+    grouped = {name for group in groups for name in group}
+    groups += [(name,) for name in differ if name not in grouped]
+    return {group[0]: group for group in groups}
+
+
+def _changed(
+    reference: Mapping[str, Value], settings: Mapping[str, Value], names: Sequence[str]
+) -> dict[str, Value]:
+    found = {name: value for name, value in reference.items() if name not in names or name in settings}
+    return {**found, **{name: settings[name] for name in names if name in settings}}

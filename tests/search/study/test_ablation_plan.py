@@ -1,0 +1,133 @@
+"""What an ablation trains, and in which order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from data.tasks.registry import TASKS
+from search.records import AblationRun, DeclaredSpec, Metric
+from search.space.spec import declared_entries
+from search.study.ablation_plan import AblationRequest, Plan, PlannedRun, plan, rates, variant_budget
+from tests.search.study.test_variants import CONV, SPEC
+from tune.space import Choice, Float, Space
+
+ABLATION = replace(SPEC, epochs=4.0)
+EPOCH = 36_000
+
+
+def planned(request: AblationRequest) -> Plan:
+    return plan(ABLATION, CONV, request, scores={})
+
+
+def measured(found: Plan) -> list[AblationRun]:
+    return [each.run for each in found.runs if not each.run.chooses]
+
+
+def choosing(found: Plan) -> list[PlannedRun]:
+    return [each for each in found.runs if each.run.chooses]
+
+
+def test_variants_have_half_the_budget_of_the_search() -> None:
+    assert variant_budget(replace(SPEC, epochs=8)) == (4 * EPOCH, 4.0)
+
+
+def test_every_arm_is_trained_on_every_seed_seed_by_seed() -> None:
+    found = measured(planned(AblationRequest(settings=("dropout",), seeds=2, lengths=False)))
+    assert [run.seed for run in found] == [0] * 4 + [1] * 4
+    assert {run.arm for run in found} == {"baseline", "dropout=0.0", "dropout=0.075", "dropout=0.325"}
+    assert {run.budget for run in found} == {4 * EPOCH}
+
+
+def test_extra_training_is_asked_at_doubling_budgets_and_without_regularization() -> None:
+    found = measured(planned(AblationRequest(settings=("dropout",), seeds=1)))
+    baseline = sorted(run.budget // EPOCH for run in found if run.arm == "baseline")
+    plain = sorted(run.budget // EPOCH for run in found if run.arm == "unregularized")
+    assert (baseline, plain) == ([1, 2, 4, 8, 16], [4, 16])
+
+
+def test_an_optimizer_waits_for_its_learning_rate() -> None:
+    request = AblationRequest(settings=("optimizer", "dropout"), seeds=3, lengths=False)
+    found = planned(request)
+    assert not any("optimizer" in run.arm for run in measured(found))
+    assert found.more == 3 * 3 * 4 * EPOCH  # optimizers × seeds × epochs
+    assert len(choosing(found)) == 3 * 5
+    assert {each.run.budget for each in choosing(found)} == {2 * EPOCH}
+
+
+def test_the_best_rate_of_the_choosing_runs_is_measured() -> None:
+    request = AblationRequest(settings=("optimizer",), seeds=1, lengths=False)
+    first = choosing(planned(request))
+    scores = {each.run: float(each.settings["lr"]) for each in first}  # the highest wins
+    scores = {run: None if "nesterov" in run.arm else score for run, score in scores.items()}
+    found = plan(ABLATION, CONV, request, scores=scores)
+    chosen = {each.run.arm: each.settings["lr"] for each in found.runs if not each.run.chooses}
+    assert chosen == {
+        "baseline": 0.004,
+        "optimizer=sgd": 0.05,
+        "optimizer=nesterov": 0.004,  # all of its rates failed: the baseline's
+        "optimizer=adam": 0.05,
+    }
+    assert found.more == 0
+
+
+def test_a_run_that_chooses_is_asked_once() -> None:
+    request = AblationRequest(settings=("optimizer",), seeds=1, lengths=False)
+    runs = [each.run for each in planned(request).runs]
+    assert len(set(runs)) == len(runs)
+
+
+def test_rates_span_what_was_searched() -> None:
+    found = rates(ABLATION, "lr", 0.004)
+    assert (found[0], found[-1], len(found)) == (0.001, 0.05, 5)
+    ratios = [after / before for before, after in pairwise(found)]
+    assert ratios == pytest.approx([50 ** (1 / 4)] * 4, rel=0.01)
+
+
+def test_rates_lie_around_the_baselines_where_none_was_searched() -> None:
+    spec = replace(ABLATION, space={})
+    assert rates(spec, "lr", 0.01) == [0.00111, 0.00333, 0.01, 0.03, 0.09]
+
+
+def test_a_path_needs_the_order_first() -> None:
+    reference = TASKS["twodigit"].references["course-conv"]
+    request = AblationRequest(settings=("dropout",), seeds=1, lengths=False, path="course-conv")
+    found = plan(ABLATION, CONV, request, reference=reference, scores={})
+    alone = choosing(found)
+    assert all(each.run.arm.startswith("course-conv + ") for each in alone)
+    assert "course-conv + optimizer" in {each.run.arm for each in alone}
+    assert "course-conv + lr" not in {each.run.arm for each in alone}  # it comes with the optimizer
+    scores = {each.run: 0.9 + (0.05 if each.run.arm.endswith("dropout") else 0.0) for each in alone}
+    found = plan(ABLATION, CONV, request, reference=reference, scores=scores)
+    path = {each.run.arm: each.settings for each in found.runs if each.run.arm.startswith("course-conv")}
+    walk = sorted((arm for arm in path if not any(each.run.arm == arm for each in alone)), key=len)
+    assert walk[0] == "course-conv"
+    first = "course-conv + dropout"
+    assert path[first]["dropout"] == CONV["dropout"]
+    assert len(measured(found)) == 4 + len(alone)  # the variants, the reference, all steps but the last
+
+
+def test_another_objective_has_whole_steps_and_all_its_settings() -> None:
+    spec = DeclaredSpec(
+        objective="valley",
+        metric=Metric(name="height"),
+        unit="step",
+        budget=3,
+        space=declared_entries(Space(x=Float(0.0, 1.0), kind=Choice(["a", "b"]))),
+        seed=0,
+        sampler="random",
+        pruner="none",
+    )
+    found = plan(spec, {"x": 0.5, "kind": "a"}, AblationRequest(seeds=1), scores={})
+    assert {(each.run.arm, each.run.budget) for each in found.runs} == {
+        ("baseline", 1),
+        ("baseline", 2),
+        ("baseline", 3),
+        ("baseline", 6),
+        ("baseline", 12),
+        ("x=0.25", 3),
+        ("x=0.75", 3),
+        ("kind=b", 3),
+    }
