@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from search.cli import (
+    ablate,
     compare,
     confirm,
     dashboard,
@@ -35,7 +36,7 @@ from search.redaction import redact_output, redacted, traceback_text
 
 ORDER = (
     *("run", "worker", "studies", "trials", "best"),
-    *("report", "compare", "confirm", "export", "predict", "demo"),
+    *("report", "compare", "confirm", "ablate", "export", "predict", "demo"),
     *("repeat", "dashboard", "delete", "upgrade", "data", "doctor"),
 )
 """The commands in the order of a user's day: search, inspect, export, maintain."""
@@ -60,6 +61,7 @@ run.register(app)
 look.register(app)
 compare.register(app)
 confirm.register(app)
+ablate.register(app)
 dashboard.register(app)
 repeat.register(app)
 doctor.register(app)

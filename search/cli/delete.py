@@ -25,7 +25,7 @@ def delete(
     study: StudyArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Also while workers have trials of it, or a study confirms it.")
+        bool, typer.Option("--force", help="Also while workers have trials of it, or a study is based on it.")
     ] = False,
     storage: StorageOption = None,
 ) -> None:

@@ -103,7 +103,7 @@ def _study_cells(row: dict[str, Any], *, interrupted: bool) -> list[str]:
     what = row["task"] or row["objective"]
     return [
         row["study"],
-        f"{what} (confirms {row['confirms']})" if row["confirms"] else what,
+        f"{what}{_based_on(row)}",
         f"{row['complete'] + row['pruned']}/{row['target_trials']}{' exhausted' * row['exhausted']}",
         str(row["complete"]),
         str(row["pruned"]),
@@ -141,8 +141,15 @@ def _foreign_study(study: ForeignStudy) -> dict[str, Any]:
         "made_by_tune": False,
         "exhausted": False,
         "confirms": None,
+        "ablates": None,
         "created": None,
     }
+
+
+def _based_on(row: dict[str, Any]) -> str:
+    """(confirms twodigit); empty for a search."""
+    told = [f" ({verb} {row[verb]})" for verb in ("confirms", "ablates") if row[verb]]
+    return "".join(told)
 
 
 def _metric(metric: Metric) -> dict[str, str]:
@@ -184,6 +191,7 @@ def _study(view: StudyView) -> dict[str, Any]:
         "epochs": spec.epochs if isinstance(spec, NetworkSpec) else None,
         "seed": spec.seed,
         "confirms": spec.confirms,
+        "ablates": spec.ablates,
         "created": view.record.created.isoformat(),
         **_objective(spec),
     }
@@ -260,7 +268,7 @@ def _print_long_json(rows: list[dict[str, Any]]) -> None:
 def _foreign_trial(trial: ForeignTrial, spec: StudySpec) -> dict[str, Any]:
     """A trial that another program added. Its value was not measured by tune, and need not be an accuracy."""
     of_networks = isinstance(spec, NetworkSpec)
-    unknown = ("parameters", "reference", "retry_of", "confirming", "failure", "failure_detail")
+    unknown = ("parameters", "reference", "retry_of", "confirming", "ablation", "failure", "failure_detail")
     return {
         "trial": trial.number,
         "state": "foreign",
@@ -295,6 +303,7 @@ def _trial(trial: TrialRecord, view: TrialsView) -> dict[str, Any]:
         "reference": trial.reference,
         "retry_of": trial.retry_of,
         "confirming": asdict(trial.confirming) if trial.confirming else None,
+        "ablation": asdict(trial.ablation) if trial.ablation else None,
         "failure": trial.failure.value if trial.failure else None,
         "failure_detail": trial.failure_detail,
     }
@@ -316,6 +325,7 @@ def best(study: StudyArgument, storage: StorageOption = None, json: JSONOption =
     rows = [
         ("study", f"{study} ({task_of(spec) or spec.objective}), trial {trial.number}"),
         *([("confirms", _confirms(found))] if spec.confirms else []),
+        *([("ablates", _ablates(found))] if spec.ablates else []),
         *_confirmed(confirmed),
         *_measured(found),
         ("settings", settings(trial.settings, task_of(spec))),
@@ -382,6 +392,12 @@ def _confirms(found: Best) -> str:
     return f"{which}; one selected seed: `tune confirm {shlex.quote(name)}` has the means"
 
 
+def _ablates(found: Best) -> str:
+    name, run = found.view.record.spec.ablates or "", found.trial.ablation
+    which = f"{run.arm} on seed {run.seed}" if run else name
+    return f"{which}; one selected seed: `tune ablate {shlex.quote(name)}` has the differences"
+
+
 def _reference(found: Best) -> dict[str, Any] | None:
     """The reference that is better than everything that was searched; None where none is."""
     better = found.view.ranking.better_reference
@@ -410,6 +426,7 @@ def best_json(found: Best) -> dict[str, Any]:
         "metrics": dict(report.metrics),
         "reference": trial.reference,
         "confirms": spec.confirms,
+        "ablates": spec.ablates,
         "better_reference": _reference(found),
         "gains": {gain.reference: gain.gain for gain in found.view.gains},
         "foreign": found.view.counts.foreign,

@@ -87,8 +87,12 @@ def settings(values: Mapping[str, Value], task: str | None, *, limit: int | None
 
 
 def described(trial: TrialRecord, task: str | None, *, limit: int | None = None) -> str:
-    """What a trial is, in a phrase: the reference's name, else the settings; in a confirmation also whose."""
+    """What a trial is, in a phrase: the reference's name, else the settings; in a confirmation also whose, in
+    an ablation what is changed."""
     name = trial.reference or settings(trial.params, task, limit=limit)
+    if (run := trial.ablation) is not None:
+        only = ", to choose with" if run.chooses else ""
+        return f"{run.arm}, {run.budget:,} steps, seed {run.seed}{only}: {name or 'dropped, not trained'}"
     if trial.confirming is None:
         return name
     retrained = f"trial {trial.confirming.candidate} of the search retrained, seed {trial.confirming.seed}"

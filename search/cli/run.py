@@ -247,8 +247,8 @@ def _tell(result: RunResult, *, json: bool, storage: str | None = None) -> None:
     say(_ending(result))
     if result.reason == "detached":
         typer.echo(f"Next: {follow_up('worker', seen.study, storage=storage)}")
-    elif result.confirms is not None:
-        typer.echo(f"Next: {follow_up('confirm', result.confirms, storage=storage)}")
+    elif result.based_on is not None:
+        typer.echo(f"Next: {follow_up(*result.based_on, storage=storage)}")
     else:
         _tell_best(result)
         if best is not None:
@@ -301,8 +301,9 @@ def _ending(result: RunResult) -> str:
             )
         case "nothing to do":
             more = f"`tune run` with --trials {counts.finished + 50} would continue."
-            if result.confirms:
-                more = f"`tune confirm {shlex.quote(result.confirms)}` with more --seeds would continue."
+            if result.based_on:
+                command, searched = result.based_on
+                more = f"`tune {command} {shlex.quote(searched)}` with more --seeds would continue."
             if counts.finished > seen.target_trials:
                 asked = f"more than the {seen.target_trials} asked for"
                 return f"{seen.study}: {counts.finished} trials are finished ({tally}), {asked}. {more}"

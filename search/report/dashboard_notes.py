@@ -128,6 +128,12 @@ def _selection_bias(record: StudyRecord) -> str:
     if record.spec.confirms is not None:
         searched = plain(record.spec.confirms)
         return f"One seed of a confirmation of {searched}: its report and `tune confirm` have the means."
+    if record.spec.ablates is not None:
+        searched = plain(record.spec.ablates)
+        return (
+            f"One run of an ablation: its trials are variants of trial {record.spec.baseline} of {searched}, "
+            "whose report has the differences, as `tune ablate` has."
+        )
     confirmed = f"study {plain(record.name)}.confirm, where there is one, has these runs."
     if not isinstance(record.spec, NetworkSpec):
         return (

@@ -8,11 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from shlex import quote
 
+from search.analysis.ablation import Ablation
 from search.analysis.confirmation import Confirmation
 from search.analysis.intervals import accuracy_intervals
 from search.analysis.two_way import Intervals
 from search.heads import train_of, validation_of
 from search.records import NetworkSpec, Report, Scores, StudyRecord, TestEvaluation, TrialRecord, Value
+from search.report import ablation_sentences
+from search.report.ablation_table import setting_rows
 from search.report.confirmation_sentences import sentences
 from search.report.markdown import plain, sparkline, table
 from search.report.words import hardware, percent, widened
@@ -77,6 +80,8 @@ class CardFacts:
     """validation by the float file and by the int8 file"""
     test_evaluations: Sequence[TestEvaluation]
     """of these weights"""
+    ablation: Ablation | None
+    """of the search that the trial comes from; None: there is none"""
     confirmation: Confirmation | None
     """that chose this trial; None where it was the best of a search, or asked for by number"""
     intervals: Mapping[str, Intervals]
@@ -96,6 +101,7 @@ def card(facts: CardFacts) -> str:
         *_head(facts),
         *_use(facts),
         *_accuracy(facts),
+        *_ablated(facts.ablation),
         *_limits(facts),
         *_architecture(facts),
         *_training(facts),
@@ -229,6 +235,27 @@ def _confirmed(found: Confirmation, trial: int) -> list[str]:
         "best of several.",
         *sentences(found),
     ]
+
+
+def _ablated(found: Ablation | None) -> list[str]:
+    """Which settings mattered, where that was measured."""
+    if found is None:
+        return []
+    lines = ["## What mattered", ""]
+    lines += [f"- {_with_plain_names(sentence, found)}" for sentence in ablation_sentences.sentences(found)]
+    header, rows = setting_rows(found)
+    if rows:
+        cells = [tuple(plain(cell) if not place else cell for place, cell in enumerate(row)) for row in rows]
+        lines += ["", *table(header, cells, numbers=range(1, len(header)))]
+    return [*lines, ""]
+
+
+def _with_plain_names(sentence: str, found: Ablation) -> str:
+    """The sentence, its study names escaped outside of commands."""
+    parts = sentence.split("`")
+    for name in dict.fromkeys((*found.others, found.record.name, found.searched.name)):
+        parts = [part if place % 2 else part.replace(name, plain(name)) for place, part in enumerate(parts)]
+    return "`".join(parts)
 
 
 def _limits(facts: CardFacts) -> list[str]:

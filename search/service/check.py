@@ -11,7 +11,7 @@ from pathlib import Path
 
 from search.errors import ConfigError, UsageError, did_you_mean
 from search.records import DeclaredSpec, StudySpec
-from search.service.create import MAX_NAME, SUFFIX, RunRequest, networks_only
+from search.service.create import ABLATION_SUFFIX, MAX_NAME, SUFFIX, RunRequest, networks_only
 from search.space.defaults import FAMILIES, families_of
 from search.space.file import read_space
 from search.study.evaluation_schedule import EvaluationSchedule
@@ -184,7 +184,8 @@ def _wrong_names(request: RunRequest) -> Iterator[UsageError | ConfigError]:
 
 
 def _wrong_study(name: str) -> Iterator[str]:
-    if not name.strip() or len(name.split(SUFFIX)[0]) > MAX_NAME or not name.isprintable():
+    chosen = name.split(SUFFIX)[0].split(ABLATION_SUFFIX)[0]
+    if not name.strip() or len(chosen) > MAX_NAME or not name.isprintable():
         yield f"--study must be a printable name of 1 to {MAX_NAME} characters."
 
 

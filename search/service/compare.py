@@ -120,13 +120,14 @@ def _pairs(
     """The runs that both studies have, with one seed and the same settings.
 
     In a search a trial's seed follows from the study's and from its own number (that of the first try, where
-    it is a repetition), in a confirmation from the study's and the index of the run's seed.
+    it is a repetition), in a confirmation or an ablation from the study's and the index of the run's seed.
     """
-    kinds = first.record.spec.confirms is None, other.record.spec.confirms is None
-    if first.record.spec.seed != other.record.spec.seed or kinds[0] != kinds[1]:
+    one, two = first.record.spec, other.record.spec
+    same_kind = (one.confirms is None, one.ablates is None) == (two.confirms is None, two.ablates is None)
+    if one.seed != two.seed or not same_kind:
         return []
     mine, theirs = _complete(first.tracks), _complete(other.tracks)
-    if not kinds[0]:
+    if not one.searches:
         mine, theirs = _by_seed(mine, first_reader), _by_seed(theirs, other_reader)
     shared = sorted(mine.keys() & theirs.keys(), key=lambda key: mine[key].number)
     settings = [
@@ -145,12 +146,12 @@ def _pairs(
 
 
 def _by_seed(runs: Mapping[Hashable, Track], reader: TrialReader) -> dict[Hashable, Track]:
-    """The runs of a confirmation by the index of their seed and by their settings."""
+    """The runs of a confirmation or an ablation by the index of their seed, their settings and budget."""
     tracks = {track.trial_id: track for track in runs.values()}
     return {
-        (trial.confirming.seed, frozenset(trial.settings.items())): tracks[trial.trial_id]
+        (run.seed, getattr(run, "budget", None), frozenset(trial.settings.items())): tracks[trial.trial_id]
         for trial in reader.of(list(tracks))
-        if trial.confirming is not None
+        if (run := trial.confirming or trial.ablation) is not None and not getattr(run, "chooses", False)
     }
 
 

@@ -16,26 +16,24 @@ from search.analysis import racing, standing
 from search.analysis.confirmation import Confirmation
 from search.analysis.ranking import count
 from search.errors import ConfigError, TuneError, UsageError
-from search.objectives.registry import objective_named
 from search.optuna_db.storage import Storage, open_storage
 from search.records import Confirming, DeclaredSpec, NetworkSpec, StudyRecord, StudySpec, TrialRecord
 from search.report import words
 from search.report.confirmation_sentences import of_length
 from search.service.check import check_options
 from search.service.create import SUFFIX, PrecisionName
-from search.service.data import fetch_data
 from search.service.delete import delete_what_others_left
 from search.service.drive import Watch, drive
 from search.service.look import find, reader_of, refuse_foreign
 from search.service.other_hosts import keep_to_one_host
 from search.service.read_confirmation import confirmations, stand
-from search.service.run import CHECKING, OPENING, WORKERS, Stage, launcher_for
+from search.service.run import OPENING, WORKERS, Stage, launcher_for, make_ready
 from search.service.test_evaluation import evaluate_due
 from search.space.defaults import CONFIRM_FACTOR
 from search.space.widen import widened
 from search.store.database import RETRY_S
 from search.study.study import Study
-from search.tasks import same_data, task_named
+from search.tasks import task_named
 from search.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
@@ -118,7 +116,7 @@ def confirm(
         _, record = find(storage, request.study)
         trials = reader_of(storage, record).all()
         candidates = _candidates(trials, record, request.top)
-        _make_ready(record, progress, stage)
+        make_ready(record, progress, stage)
         study, own = _begin(storage, record, request)
         own = _queue(storage, study, own, trials, candidates, request.seeds)
         found = stand(storage, own.name)
@@ -142,6 +140,11 @@ def _candidates(trials: Sequence[TrialRecord], record: StudyRecord, top: int) ->
             f"{record.name} is itself a confirmation; "
             f"`tune confirm {shlex.quote(record.spec.confirms)}` continues with it."
         )
+    if record.spec.ablates is not None:
+        raise UsageError(
+            f"{record.name} is an ablation, whose arms are worse on purpose; "
+            f"`tune confirm {shlex.quote(record.spec.ablates)}` confirms the leaders of its search."
+        )
     leaders = racing.leaders(trials, top)
     if not leaders:
         task = f"--task {record.spec.task} " if isinstance(record.spec, NetworkSpec) else ""
@@ -150,20 +153,6 @@ def _candidates(trials: Sequence[TrialRecord], record: StudyRecord, top: int) ->
             f"`tune run {task}--study {shlex.quote(record.name)}` continues."
         )
     return [trial.number for trial in (*leaders, *racing.references(trials))]
-
-
-def _make_ready(search: StudyRecord, progress: Progress | None, stage: Stage) -> None:
-    """Brings to this machine what the runs need.
-
-    Raises AbsentHere where it lacks the task or the objective, ConfigError for other files than the search's.
-    """
-    spec = search.spec
-    if isinstance(spec, DeclaredSpec):
-        objective_named(spec.objective).make_ready(spec, stage)
-        return
-    source = task_named(spec.task).source
-    stage(CHECKING.format(source.title))
-    same_data(search, fetch_data(source, progress=progress))
 
 
 def _begin(storage: Storage, search: StudyRecord, request: ConfirmRequest) -> tuple[Study, StudyRecord]:

@@ -39,6 +39,9 @@ MAX_NAME = 100
 SUFFIX = ".confirm"
 """What the name of a confirmation adds to that of the study which it confirms."""
 
+ABLATION_SUFFIX = ".ablate"
+"""What the name of an ablation adds to that of the study whose winner it changes."""
+
 PrecisionName = Literal["auto", "float32", "bfloat16"]
 
 
@@ -104,6 +107,11 @@ def create_or_resume(
         raise UsageError(
             f"{request.name} is the confirmation of {record.spec.confirms}, with nothing to search: "
             f"`tune confirm {shlex.quote(record.spec.confirms)}` continues with it."
+        )
+    if record.spec.ablates is not None:
+        raise UsageError(
+            f"{request.name} is an ablation of {record.spec.ablates}, with nothing to search: "
+            f"`tune ablate {shlex.quote(record.spec.ablates)}` continues with it."
         )
     _refuse_conflicts(request, record.spec, dataset)
     target = request.trials or record.target_trials

@@ -12,6 +12,7 @@ from search.optuna_db.deletion import delete_study
 from search.optuna_db.storage import open_storage
 from search.records import Counts, StudyRecord
 from search.service.look import find, refuse_foreign
+from search.service.read_ablation import ablations
 from search.service.read_confirmation import confirmations
 from search.worker.removal import Remaining, StudyFiles, delete_orphans, files_of
 
@@ -49,8 +50,8 @@ def delete(
 
     Returns the files that could not be deleted from here; None where nothing was deleted.
 
-    Raises UsageError where there is no such study or another one confirms it, ConfigError where tune did not
-    make it, TryAgain where workers hold trials of it; `force` does it all the same.
+    Raises UsageError where there is no such study or another one retrains its trials, ConfigError where tune
+    did not make it, TryAgain where workers hold trials of it; `force` does it all the same.
     """
     refuse_foreign(storage_url, name)
     with open_storage(storage_url, create=False, retry_s=RETRY_S) as storage:
@@ -81,10 +82,14 @@ def remaining_in_words(left: Sequence[Remaining]) -> str:
 
 
 def _refuse_in_use(storage: Storage, record: StudyRecord) -> None:
-    if confirming := [each.name for each in confirmations(storage, record)]:
-        raise UsageError(
-            f"{record.name} is what {' and '.join(confirming)} confirms: delete that first, or say --force."
-        )
+    for verb, based_on_it in (
+        ("confirms", confirmations(storage, record)),
+        ("ablates", ablations(storage, record)),
+    ):
+        if names := [each.name for each in based_on_it]:
+            raise UsageError(
+                f"{record.name} is what {' and '.join(names)} {verb}: delete that first, or say --force."
+            )
     holders = sorted({claim.worker_id for claim in storage.store.open_claims(record.study_id)})
     if holders:
         some = ", ".join(holders[:3]) + (" …" if holders[3:] else "")

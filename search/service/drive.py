@@ -215,7 +215,7 @@ class _Run:
                 _so_far(
                     self.seen,
                     last.counts.interrupted - self.first.counts.interrupted,
-                    self.record.spec.confirms,
+                    self.record.spec.searches,
                 ),
             )
         if self.gave_up is not None:
@@ -287,7 +287,7 @@ def _interrupted(signal_number: int, when: str, so_far: str = "") -> Interrupted
     return Interrupted(f"Stopped by {name} {when}; the same command continues.{so_far}", signal_number)
 
 
-def _so_far(seen: Snapshot, interrupted: int, confirms: str | None) -> str:
+def _so_far(seen: Snapshot, interrupted: int, searches: bool) -> str:
     """What a run that is stopped has come to. seen: before the trials at work were interrupted, so that they
     still lead; interrupted: how many were."""
     words = []
@@ -295,7 +295,7 @@ def _so_far(seen: Snapshot, interrupted: int, confirms: str | None) -> str:
         were = "was interrupted and is" if interrupted == 1 else "were interrupted and are"
         words.append(f"{count(interrupted, 'trial')} {were} queued again.")
     best, reference, metric = seen.best, seen.reference, seen.spec.metric
-    if confirms is None:
+    if searches:
         if reference is not None and (best is None or score_of(reference) > score_of(best)):
             leads = scored(reference.score, metric)
             words.append(f"The reference {reference.reference} leads with {leads}.")

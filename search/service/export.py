@@ -12,10 +12,19 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from search.analysis.ablation import Ablation
 from search.analysis.confirmation import Confirmation
 from search.analysis.two_way import Intervals
 from search.errors import ConfigError, TuneError, UsageError
-from search.records import CheckpointRecord, ExportRecord, NetworkSpec, Scores, State, TestEvaluation
+from search.records import (
+    CheckpointRecord,
+    ExportRecord,
+    NetworkSpec,
+    Scores,
+    State,
+    StudyRecord,
+    TestEvaluation,
+)
 from search.report.model_card import CardFacts, LayerRow, Setting, card
 from search.report.words import better, count, percent
 from search.seeds import derive, training_seed
@@ -23,6 +32,7 @@ from search.serve.folder import CARD, CONFIG_FORMAT, ONNX, foreign, is_export, w
 from search.serve.whole import whole_folder
 from search.service.data import fetch_data, load_data
 from search.service.look import FoundTrial, best, found_trial, refuse_foreign
+from search.service.read_ablation import ablation
 from search.service.read_confirmation import SPLITS, confirmation, intervals_of
 from search.space.defaults import BY_NAME, shown_settings
 from search.study.reading import open_reading
@@ -75,6 +85,8 @@ class _Chosen:
     test_evaluations: tuple[TestEvaluation, ...]
     """of these very weights"""
     confirmation: Confirmation | None
+    ablation: Ablation | None
+    """of the search that the trial comes from"""
     intervals: Mapping[str, Intervals]
     """of these weights' accuracies, by split"""
 
@@ -203,12 +215,21 @@ def _choose(storage_url: str, name: str, number: int | None, tell: Callable[[str
             evaluation for evaluation in test_evaluations if evaluation.trial_id == found.trial.trial_id
         ),
         confirmation=found_out,
+        ablation=_ablation(storage_url, found.record),
         intervals={
             split: intervals
             for split in SPLITS
             if (intervals := intervals_of(storage_url, found.record, found.trial.trial_id, split))
         },
     )
+
+
+def _ablation(storage_url: str, record: StudyRecord) -> Ablation | None:
+    """Of the search that a study belongs to; None where there is none, or the search was deleted."""
+    try:
+        return ablation(storage_url, record.spec.based_on or record.name)
+    except UsageError:
+        return None
 
 
 def _say_whose(found_out: Confirmation, tell: Callable[[str], None]) -> None:
@@ -387,7 +408,9 @@ def _facts(
     record, trial = found.record, found.trial
     # A trial that was pruned may have come to a better report than the last one whose weights were kept.
     report = next(report for report in found.curve if report.step == chosen.checkpoint.step)
-    seed = training_seed(record.spec.seed, origin=found.origin, confirming=trial.confirming)
+    seed = training_seed(
+        record.spec.seed, origin=found.origin, confirming=trial.confirming, ablation=trial.ablation
+    )
     return CardFacts(
         title=task.title,
         dataset=task.source.title,
@@ -416,6 +439,7 @@ def _facts(
         bytes={path.name: path.stat().st_size for path in sorted(folder.iterdir())},
         int8=None if quantized is None else (quantized.before, quantized.after),
         test_evaluations=chosen.test_evaluations,
+        ablation=chosen.ablation,
         confirmation=chosen.confirmation,
         intervals=chosen.intervals,
         seeds={

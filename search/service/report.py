@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.analysis.ablation import BASELINE, STEP, UNREGULARIZED
 from search.analysis.effects import FAMILY, Setting
 from search.analysis.ranking import origin, so_far
 from search.errors import ConfigError, TuneError
@@ -19,6 +20,7 @@ from search.report.words import label
 from search.service.data import load_data
 from search.service.look import WholeStudy, precision_of, whole_study
 from search.service.output import may_write, write
+from search.service.read_ablation import ablation
 from search.service.read_confirmation import answers_of, confirmation
 from search.space.defaults import BY_NAME, FAMILIES, default_space, without_effect
 from search.space.file import space_entries, space_toml
@@ -83,8 +85,9 @@ def gather(storage_url: str, name: str) -> Material:
         budget=EvaluationSchedule.of(spec).total,
         mistakes=_mistakes(storage_url, whole, spec) if isinstance(spec, NetworkSpec) else None,
         confirmation=confirmation(storage_url, name),
+        ablation=ablation(storage_url, name),
         answers=answers_of(storage_url, record, best.trial_id, "validation") if networks else None,
-        command=command(record) if spec.confirms is None else _confirming(record, whole.trials),
+        command=command_of(record, whole.trials),
         space=space_toml(spec.space) if networks else space_in_words(spec),
         moment=datetime.datetime.now(datetime.UTC),
         version=version("tune"),
@@ -142,10 +145,10 @@ def searched(record: StudyRecord) -> tuple[Setting, ...]:
 def drawn(record: StudyRecord, trials: Sequence[TrialRecord]) -> frozenset[int]:
     """Numbers of the exploration trials; a repetition has those of its origin.
 
-    None of a confirmation's: all its settings were given.
+    None of a confirmation's or an ablation's: all their settings were given.
     """
     spec = record.spec
-    if spec.confirms is not None:
+    if not spec.searches:
         return frozenset()
     repeats = {trial.number: trial.retry_of for trial in trials}
     return frozenset(
@@ -169,6 +172,31 @@ def command(record: StudyRecord) -> str | None:
     usual = space_entries(default_space((family,) if family in FAMILIES else FAMILIES))
     if dict(spec.space) != usual:
         words += ["--space", "space.toml"]
+    return shlex.join(words)
+
+
+def command_of(record: StudyRecord, trials: Sequence[TrialRecord]) -> str | None:
+    """The command that makes a study again; of a confirmation or an ablation from what it is based on."""
+    if record.spec.confirms is not None:
+        return _confirming(record, trials)
+    return command(record) if record.spec.ablates is None else _ablating(record, trials)
+
+
+def _ablating(record: StudyRecord, trials: Sequence[TrialRecord]) -> str:
+    """The command that makes an ablation."""
+    spec = record.spec
+    runs = [trial.ablation for trial in trials if trial.ablation and not trial.ablation.chooses]
+    arms = dict.fromkeys(run.arm for run in runs)
+    settings = dict.fromkeys(arm.split("=")[0] for arm in arms if "=" in arm)
+    words = ["tune", "ablate", spec.ablates or "", "--trial", str(spec.baseline)]
+    if settings:
+        words += ["--settings", ",".join(settings)]
+    words += ["--seeds", str(len({run.seed for run in runs}))]
+    if all(run.budget == spec.budget for run in runs):
+        words.append("--no-lengths")
+    reference = next((arm for arm in arms if "=" not in arm and arm not in (BASELINE, UNREGULARIZED)), None)
+    if reference is not None:
+        words += ["--path", reference.split(STEP)[0]]
     return shlex.join(words)
 
 

@@ -21,7 +21,7 @@ from search.errors import (
 )
 from search.objectives.registry import objective_named
 from search.optuna_db.storage import open_storage
-from search.records import NetworkSpec, StudySpec
+from search.records import DeclaredSpec, NetworkSpec, StudyRecord, StudySpec
 from search.service.check import check, check_options
 from search.service.create import RunRequest, create_or_resume, networks_only
 from search.service.data import fetch_data
@@ -33,7 +33,7 @@ from search.service.watched import RunResult
 from search.store.database import RETRY_S
 from search.store.location import locate
 from search.study.reading import find_id, open_reading
-from search.tasks import task_named
+from search.tasks import same_data, task_named
 from search.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
@@ -129,6 +129,20 @@ def _readying(spec: StudySpec, progress: Progress | None, stage: Stage) -> Calla
         objective.make_ready(spec, stage)
 
     return make_ready
+
+
+def make_ready(search: StudyRecord, progress: Progress | None, stage: Stage) -> None:
+    """Brings to this machine what is needed to retrain trials of a search.
+
+    Raises AbsentHere where it lacks the task or the objective, ConfigError for other files than the search's.
+    """
+    spec = search.spec
+    if isinstance(spec, DeclaredSpec):
+        objective_named(spec.objective).make_ready(spec, stage)
+        return
+    source = task_named(spec.task).source
+    stage(CHECKING.format(source.title))
+    same_data(search, fetch_data(source, progress=progress))
 
 
 def _with_data(task: str, progress: Progress | None, stage: Stage) -> Fetched:

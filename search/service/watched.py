@@ -42,8 +42,9 @@ class RunResult:
     """the one with its highest score"""
     better_reference: TrialRecord | None
     """a complete reference with a higher score, or the best one where no searched trial is complete"""
-    confirms: str | None
-    """name of the study that this one confirms; None: it searches"""
+    based_on: tuple[str, str] | None
+    """of a confirmation or an ablation: the command that continues it, and the study that it is given; None:
+    this one searches"""
     notes: tuple[str, ...] = ()
     """sentences on what a person should know beside the result"""
 
@@ -170,9 +171,15 @@ class Watched:
             trial=best,
             report=best_report(curve),
             better_reference=ranking.better_reference,
-            confirms=self._record.spec.confirms,
+            based_on=self._based_on(),
             notes=self._too_large(),
         )
+
+    def _based_on(self) -> tuple[str, str] | None:
+        spec = self._record.spec
+        if spec.based_on is None:
+            return None
+        return "ablate" if spec.confirms is None else "confirm", spec.based_on
 
     def _too_large(self) -> tuple[str, ...]:
         """On weights that other machines may not reach, because they are not in the database."""

@@ -19,7 +19,6 @@ import typer
 from PIL import Image, ImageDraw
 
 from data.datasets.mnist import Mnist
-from data.tasks.twodigit import TwoDigit
 from search.cli.app import app, run_command
 from search.launchers import local
 from search.launchers.base import Place
@@ -47,6 +46,10 @@ HOW = {
     "tune trials twodigit": "",
     "tune best twodigit": "",
     "tune report twodigit --out report.html": "",
+    "tune ablate twodigit --list": "",
+    "tune ablate twodigit": "--settings dropout --no-lengths --seeds 2 --workers 1",
+    "tune ablate twodigit --settings dropout,optimizer --seeds 5": "--settings dropout --seeds 2 --workers 1",
+    "tune ablate twodigit --settings dropout --path course-conv --out path.html": "--seeds 1 --workers 1",
     "tune run --task twodigit --study small --model mlp --trials 50": TINY,
     "tune compare twodigit small --out compare.html": "",
     "tune repeat twodigit --trial 7": "--trial 3",
@@ -120,7 +123,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mnist: Mnist) -> Pat
     for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         monkeypatch.setenv(name, KERNELS_KEPT)  # which run_worker would leave behind
     monkeypatch.setattr(local, "LocalWorker", WorkerThread)
-    monkeypatch.setattr(TwoDigit, "compositions", 1)  # confirmations validate on 6,000 images, not on 24,000
     image = Image.new("L", (28, 42))
     ImageDraw.Draw(image).line([(14, 4), (14, 38)], fill=255, width=3)
     image.save(tmp_path / "image.png")

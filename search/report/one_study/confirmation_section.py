@@ -24,6 +24,11 @@ def in_short(confirmation: Confirmation | None, *, study: StudyRecord, trials: i
     """Whether the winner is confirmed, in a sentence or two. trials: how many it was chosen from."""
     if study.spec.confirms is not None:
         return f"It is one seed of a confirmation: the report on {study.spec.confirms} has the means."
+    if study.spec.ablates is not None:
+        return (
+            f"It is one run of an ablation, whose trials are variants of trial {study.spec.baseline} of "
+            f"{study.spec.ablates}: the report on {study.spec.ablates} has the differences."
+        )
     if confirmation is None:
         tried = count(trials, "trial")
         if isinstance(study.spec, DeclaredSpec):
@@ -50,6 +55,20 @@ def confirmed(confirmation: Confirmation | None, *, study: StudyRecord, trials: 
                     kind="answer",
                 ),
                 paragraph(code(f"tune report {quote(study.spec.confirms)}"), " has the ranking by the mean."),
+            ),
+        )
+    if study.spec.ablates is not None:
+        return Section(
+            heading=HEADING,
+            body=(
+                paragraph(
+                    f"This study is an ablation: its trials are variants of trial {study.spec.baseline} of "
+                    f"{study.spec.ablates} on fresh seeds. The best of them is one selected run.",
+                    kind="answer",
+                ),
+                paragraph(
+                    code(f"tune report {quote(study.spec.ablates)}"), " has the differences with intervals."
+                ),
             ),
         )
     if confirmation is None:

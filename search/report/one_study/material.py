@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from search.analysis.ablation import Ablation
 from search.analysis.basis import Curves
 from search.analysis.confirmation import Confirmation
 from search.analysis.effects import Setting
@@ -41,6 +42,8 @@ class Material:
     mistakes: Mistakes | str | None
     """of the winner's weights; else why there are none, in a sentence; None where no networks are trained"""
     confirmation: Confirmation | None
+    ablation: Ablation | None = None
+    """of the winner, or of another trial; None: there is none"""
     answers: tuple[Answers, Digits] | None = None
     """of the winner's weights on validation, and the digits that they are about; None: not known"""
     command: str | None

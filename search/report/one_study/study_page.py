@@ -5,7 +5,9 @@ from __future__ import annotations
 from shlex import quote
 
 from search.analysis.findings import Findings
-from search.records import NetworkSpec
+from search.records import NetworkSpec, StudySpec
+from search.report import ablation_page
+from search.report.ablation_sentences import settings_answer, training_answer
 from search.report.html import Html, answer_list, code, paragraph, safe, with_commands
 from search.report.one_study import (
     confirmation_section,
@@ -26,14 +28,19 @@ def study_page(material: Material) -> str:
     best, spec = material.winner, material.study.spec
     assert best is not None, "a report is made of a study with a report"
     name, found = material.study.name, material.findings()
-    searched = spec.confirms is None  # a confirmation's settings were given: it compares none
+    searched = spec.searches  # settings of confirmations and ablations were given: the page compares none
     lead = safe(_answer(material, found), paragraph(winner_section.standing(material), kind="note"))
     mistakes = material.mistakes
     sections = [
         course_sections.course(material),
         course_sections.curves(material),
+        *([] if material.ablation is None else ablation_page.sections_of(material.ablation)),
         *([question_sections.settings(material, found)] if searched else []),
-        *([question_sections.extra(found, spec)] if isinstance(spec, NetworkSpec) else []),
+        *(
+            [question_sections.extra(found, spec)]
+            if isinstance(spec, NetworkSpec) and _compares(spec)
+            else []
+        ),
         confirmation_section.confirmed(
             material.confirmation, study=material.study, trials=material.counted.finished
         ),
@@ -55,43 +62,72 @@ def _answer(material: Material, found: Findings) -> Html:
     """What a reader came for."""
     spec, tried = material.study.spec, material.counted.finished
     sure = confirmation_section.in_short(material.confirmation, study=material.study, trials=tried)
-    networks = isinstance(spec, NetworkSpec)
     winner = (
         winner_section.in_words(material, spec)
         if isinstance(spec, NetworkSpec)
         else declared_winner_section.in_words(material, spec)
     )
     answers = [("Winner", winner), ("Confirmed?", safe(sure))]
-    if spec.confirms is None:
+    if spec.searches:
         whole, early = (
             ("Which settings helped to generalize?", "Which settings learn fast?")
-            if networks
+            if isinstance(spec, NetworkSpec)
             else ("Which settings helped?", "Which settings helped early?")
         )
-        answers.append((whole, with_commands(generalization(found, spec))))
+        measured = "" if material.ablation is None else settings_answer(material.ablation)
+        answers.append((whole, with_commands(measured or generalization(found, spec))))
         fast = speed(found, spec)
         if fast:
             answers.append((early, safe(fast)))
-    if networks:
-        answers.append(("Did extra training always help?", safe(extra_training(found.training))))
-    return answer_list([*answers, ("What to do next?", _next(material, found))])
+    if _compares(spec):
+        answers += _longer(material, found)
+    return answer_list([*answers, ("What to do next?", _next(material))])
 
 
-def _next(material: Material, found: Findings) -> Html:
+def _compares(spec: StudySpec) -> bool:
+    """Whether the trials' courses tell what more training does: those of an ablation have several lengths on
+    purpose, and its own page says what they tell."""
+    return spec.ablates is None
+
+
+def _longer(material: Material, found: Findings) -> list[tuple[str, Html]]:
+    """Whether extra training helped: by an ablation where it measured that, else by the trials' courses."""
+    measured = "" if material.ablation is None else training_answer(material.ablation)
+    if isinstance(material.study.spec, NetworkSpec):
+        told = with_commands(measured) if measured else safe(extra_training(found.training))
+        return [("Did extra training always help?", told)]
+    return [("Did a larger budget always help?", with_commands(measured))] if measured else []
+
+
+def _next(material: Material) -> Html:
     name, spec = quote(material.study.name), material.study.spec
-    if not material.study.is_finished(material.counted.finished):
+    finished = material.study.is_finished(material.counted.finished)
+    if spec.ablates is not None and not finished:
+        ablate = f"tune ablate {quote(spec.ablates)} --trial {spec.baseline}"
+        return safe(code(ablate), " continues with the ablation.")
+    if not finished:
         return safe(code(f"tune worker {name}"), " continues with the search.")
-    if spec.confirms is not None:
-        return safe(code(f"tune report {quote(spec.confirms)}"), " has the ranking by the mean over seeds.")
-    told = _about_the_winner(material)
-    if found.basis is None or found.generalization:
-        return told
-    if not isinstance(spec, NetworkSpec):
-        return safe(told, " For the settings: a search without a pruner takes every trial to its end.")
-    other = quote(f"{material.study.name}-unpruned")
-    budget = f"--trials {material.study.target_trials} --epochs {spec.epochs:g}"
-    unpruned = code(f"tune run --task {spec.task} --study {other} {budget} --pruner none")
-    return safe(told, " For the settings: ", unpruned, " trains every trial to the end.")
+    if spec.based_on is not None:
+        what = (
+            "the differences with their intervals" if spec.ablates else "the ranking by the mean over seeds"
+        )
+        return safe(code(f"tune report {quote(spec.based_on)}"), f" has {what}.")
+    return safe(_about_the_winner(material), *_about_the_settings(material))
+
+
+def _about_the_settings(material: Material) -> list[str]:
+    """What measures them, where that is not done."""
+    name, found = quote(material.study.name), material.ablation
+    if material.ranking.searched is None:  # there is no winner to be changed
+        return []
+    if found is None:
+        longer = "extra training" if isinstance(material.study.spec, NetworkSpec) else "a larger budget"
+        told = f" measures which settings helped, and whether {longer} does."
+        return [" For the settings: ", code(f"tune ablate {name}"), told]
+    if not found.finished:
+        command = code(f"tune ablate {name} --trial {found.baseline.number}")
+        return [" For the settings: ", command, " continues with the ablation."]
+    return []
 
 
 def _about_the_winner(material: Material) -> Html:

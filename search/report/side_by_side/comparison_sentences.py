@@ -42,6 +42,7 @@ def _unlike(sides: Sequence[Side]) -> list[str]:
     told = []
     for side in sides:
         finished, record = side.studied.counts.finished, side.studied.record
+        told += _not_a_search(side)
         if not record.is_finished(finished):
             told.append(f"{side.name} is unfinished: {finished} of {record.target_trials} trials.")
         if not side.typical:
@@ -58,6 +59,19 @@ def _unlike(sides: Sequence[Side]) -> list[str]:
             f"They ran on different machines, so that seconds compare machines too; {_unit(sides)}s do not."
         )
     return told
+
+
+def _not_a_search(side: Side) -> list[str]:
+    """What the trials of a confirmation or an ablation are: nothing was searched among them."""
+    spec = side.studied.record.spec
+    if spec.confirms is not None:
+        return [f"{side.name} is a confirmation: its trials are leaders of {spec.confirms} on fresh seeds."]
+    if spec.ablates is not None:
+        return [
+            f"{side.name} is an ablation: its trials are variants of trial {spec.baseline} of "
+            f"{spec.ablates}, and its best is one selected run."
+        ]
+    return []
 
 
 def _unit(sides: Sequence[Side]) -> str:

@@ -190,6 +190,17 @@ class TestWords:
         assert "short is unfinished" not in " ".join(words(two))
         SENTENCES.check("an unfinished study, and nothing is paired", words(two))
 
+    def test_what_was_not_searched_is_told(self, plain_spec: NetworkSpec) -> None:
+        ablation = dataclasses.replace(plain_spec, ablates="s", baseline=3)
+        specs = [plain_spec, ablation, dataclasses.replace(plain_spec, confirms="s")]
+        sides = [studied(spec, f"s{n}", [Written((0.9,))]) for n, spec in enumerate(specs)]
+        told = words(compare(sides, [[], []]))
+        assert (
+            "s1 is an ablation: its trials are variants of trial 3 of s, and its best is one selected run."
+        ) in told
+        assert "s2 is a confirmation: its trials are leaders of s on fresh seeds." in told
+        assert not any(each.startswith("s0 is") for each in told)
+
     def test_a_better_reference_is_named(self, plain_spec: NetworkSpec) -> None:
         first = studied(plain_spec, "short", [Written((0.92,))])
         reference = dataclasses.replace(first.best, number=7, score=0.96, reference="r")

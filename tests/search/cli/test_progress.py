@@ -242,7 +242,7 @@ ENDED = RunResult(
     trial=DONE,
     report=REPORT,
     better_reference=REFERENCE,
-    confirms=None,
+    based_on=None,
 )
 
 

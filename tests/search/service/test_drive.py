@@ -40,10 +40,10 @@ def test_a_run_that_is_stopped_says_what_was_best_so_far(plain_spec: NetworkSpec
             trial_id=number, number=number, state=State.RUNNING, score=score, params={}, reference=reference
         )
 
-    def told(*trials: TrialRecord, interrupted: int = 0, confirms: str | None = None) -> str:
+    def told(*trials: TrialRecord, interrupted: int = 0, searches: bool = True) -> str:
         record = StudyRecord(study_id=1, name="s", spec=plain_spec, target_trials=9, created=NOW)
         seen = snapshot(record, trials, [], {}, moved={}, elapsed_s=1.0, finished_before=0)
-        return _so_far(seen, interrupted, confirms)
+        return _so_far(seen, interrupted, searches)
 
     best, reference = trial(2, 0.9123), trial(1, 0.95, "course-conv")
     assert told() == ""
@@ -55,7 +55,7 @@ def test_a_run_that_is_stopped_says_what_was_best_so_far(plain_spec: NetworkSpec
         "Best of the search so far is trial 2 with 91.23 %."
     )
     assert "reference" not in told(best, trial(1, 0.8, "course-conv"))
-    assert told(best, confirms="s") == "", "one selected seed of a confirmation says nothing"
+    assert told(best, searches=False) == "", "one selected seed of a confirmation says nothing"
 
 
 @pytest.mark.parametrize(("end", "finished", "exhausted", "done", "reached", "options", "reason"), [

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from made_ablation import made_ablation
 from PIL import Image
 
 from data.datasets.mnist import Mnist
@@ -283,6 +284,14 @@ class TestCard:
         assert f"| test (chosen in {escaped}, 2026-11-23) | 4,000 |" in text
         commands = [line for line in text.splitlines() if line.startswith("tune ")]
         assert text.count(name) == len(commands) == 2
+
+    def test_an_ablation_says_what_mattered(self, facts: CardFacts) -> None:
+        assert "What mattered" not in card(facts)
+        text = card(replace(facts, ablation=made_ablation(name="two*digit")))
+        section = text.split("## What mattered\n")[1].split("\n## ")[0]
+        assert "- These settings of trial 17 helped generalization: " in section
+        assert r"batch\_size 64 → 128, at a learning rate of its own, 0.0071 | " in section
+        assert r"Trial 17 of two\*digit (" in section
 
     def test_promises_no_repetition_of_what_a_gpu_trained(self, facts: CardFacts) -> None:
         assert "see whether every number comes out the same" in card(facts)

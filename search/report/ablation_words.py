@@ -1,0 +1,147 @@
+"""How arms and differences of an ablation read: what the sentences, tables and figures of one share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean
+
+from search.analysis import paired_arms
+from search.analysis.ablation import STEP, Ablation, Arm, Contrast
+from search.analysis.paired_arms import Verdict
+from search.analysis.statistics import Estimate, in_values
+from search.records import Direction, Failure, Metric, NetworkSpec, Value
+from search.report.words import count, difference, label
+
+RATES = ("lr", "learning_rate")
+"""Names of settings that an arm has a separate value of where another one asks for it."""
+
+MOST = 0.8
+"""Share of a path's gain that is most of it."""
+
+_FAILED = {
+    Failure.DIVERGED: "diverged",
+    Failure.OUT_OF_MEMORY: "ran out of memory",
+    Failure.TIMEOUT: "timed out",
+}
+
+
+def about(contrast: Contrast) -> str:
+    """The setting that a contrast is about."""
+    return contrast.changed[0] if contrast.changed else contrast.arm.name
+
+
+def change(contrast: Contrast) -> str:
+    """dropout 0.2 → 0"""
+    return _change(contrast, about(contrast)) if contrast.changed else contrast.arm.name
+
+
+def _change(contrast: Contrast, name: str) -> str:
+    before, after = contrast.reference.settings.get(name), contrast.arm.settings.get(name)
+    return f"{name} {shown(before)} → {shown(after)}"
+
+
+def shown(chosen: Value | None) -> str:
+    """The value of a setting; a dash where the configuration does not have it."""
+    return "–" if chosen is None else label(chosen)
+
+
+def besides(contrast: Contrast) -> str:
+    """What else a variant has: `, at its own learning rate, 0.0188`; mostly nothing."""
+    told = []
+    for name in contrast.changed[1:]:
+        chosen = contrast.arm.settings.get(name)
+        if chosen is None:
+            continue
+        if name in RATES:
+            edge = f" (the {contrast.arm.edge} tried)" if contrast.arm.edge else ""
+            told.append(f", at its own learning rate, {label(chosen)}{edge}")
+        else:
+            told.append(f", with {name} {label(chosen)}")
+    return "".join(told)
+
+
+def step_of_path(contrast: Contrast) -> str:
+    """optimizer sgd → adamw, lr 0.01 → 0.003: all settings that a step of a path changes."""
+    return ", ".join(_change(contrast, name) for name in contrast.changed) or contrast.arm.name
+
+
+def interval(estimate: Estimate, metric: Metric) -> str:
+    """−0.45 to −0.17, as the metric is measured; empty where there is no interval."""
+    found = in_values(estimate, metric)
+    if found.low is None or found.high is None:
+        return ""
+    return " to ".join(
+        difference(metric.score_of(end), metric).removesuffix(" points") for end in (found.low, found.high)
+    )
+
+
+def mean(arm: Arm, seeds: Sequence[int]) -> float:
+    """Score over these seeds: the ones on which arms are compared."""
+    return fmean(arm.scores[seed] for seed in seeds)
+
+
+def training(arm: Arm, seeds: Sequence[int]) -> float | None:
+    """Score on training examples over these seeds; None where it is not known."""
+    some = [run.training for run in arm.runs if run.seed in seeds and run.training is not None]
+    return fmean(some) if len(some) == len(seeds) else None
+
+
+def errors(contrast: Contrast, metric: Metric) -> Estimate | None:
+    """By which share of the reference's errors the errors change, with the family-wise interval."""
+    reference = mean(contrast.reference, contrast.found.seeds)
+    return paired_arms.share_of_errors(contrast.found.family, reference, metric)
+
+
+def failure(arm: Arm) -> str:
+    """diverged on 2 of 3 seeds"""
+    reasons = {trial.failure for trial in arm.failed.values()}
+    reason = reasons.pop() if len(reasons) == 1 else None
+    verb = "failed" if reason is None else _FAILED.get(reason, "failed")
+    return f"{verb} on {len(arm.failed)} of {count(len(arm.failed) + len(arm.runs), 'seed')}"
+
+
+def is_on_path(arm: Arm, found: Ablation) -> bool:
+    """Whether the arm is a reference, or one with changes."""
+    return arm.name.split(STEP)[0] in found.searched.spec.references
+
+
+def most_of_path(found: Ablation) -> tuple[int, float] | None:
+    """(steps, share): the shortest prefix of the path that gives most of its gain, and its share of it; None
+    where nothing was gained."""
+    total = sum(each.found.difference for each in found.path)
+    if total <= 0:
+        return None
+    gained = 0.0
+    for steps, each in enumerate(found.path, start=1):
+        gained += each.found.difference
+        if gained >= MOST * total:
+            return steps, gained / total
+    return None
+
+
+def of_networks(found: Ablation) -> bool:
+    """Whether the search trains networks of tune's."""
+    return isinstance(found.record.spec, NetworkSpec)
+
+
+def size(scores: float, metric: Metric) -> str:
+    """0.31 points, 0.0021: a difference without its sign."""
+    return difference(abs(scores), replace(metric, direction=Direction.MAXIMIZE)).lstrip("+±")
+
+
+def verdict_on_length(contrast: Contrast) -> str:
+    """helps, hurts or not told apart; empty without a verdict."""
+    match contrast.found.verdict:
+        case Verdict.BETTER:
+            return "helps"
+        case Verdict.WORSE:
+            return "hurts"
+        case Verdict.NOT_TOLD_APART:
+            return "not told apart"
+    return ""
+
+
+def beside_baseline(found: Ablation) -> tuple[Contrast, ...]:
+    """Without regularization and augmentation, against the baseline of the same budget."""
+    return tuple(each for each in found.unregularized if each.arm.name != each.reference.name)

@@ -1,0 +1,320 @@
+"""Changes the winner of a search setting by setting, and trains it for shorter and longer, on shared seeds.
+What came of it is worked out in search.analysis.ablation.
+
+An ablation is a separate study, whose trials are queued before they are trained. Claims, leases,
+checkpoints and helpers on other machines are those of every study.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from search.analysis import ablation as analysis
+from search.analysis.ablation import Ablation
+from search.analysis.ranking import winner
+from search.errors import ConfigError, TuneError, UsageError, did_you_mean
+from search.optuna_db.storage import Storage, open_storage
+from search.records import NetworkSpec, State, StudyRecord, StudySpec, TrialRecord, Value
+from search.report import words
+from search.service.check import check_options
+from search.service.create import ABLATION_SUFFIX
+from search.service.delete import delete_what_others_left
+from search.service.drive import Watch, drive
+from search.service.look import reader_of, record_of, refuse_foreign, space_of
+from search.service.other_hosts import keep_to_one_host
+from search.service.read_ablation import ablations, read, scores_of
+from search.service.read_confirmation import confirmation
+from search.service.run import OPENING, WORKERS, Stage, launcher_for, make_ready
+from search.store.database import RETRY_S
+from search.study import ablation_plan
+from search.study.ablation_plan import AblationRequest, Plan, plan
+from search.study.grid import is_exhausted
+from search.study.reading import Reading, open_reading
+from search.study.study import Study
+from search.tasks import task_named
+from search.worker.options import WorkerOptions
+
+if TYPE_CHECKING:
+    from data.datasets.source import Progress
+
+A_DAY_S = 24 * 3600.0
+"""A longer plan has to be asked for twice."""
+
+MOST_SEEDS = 20
+"""Where every seed is judged on the same examples; else one for each part of them that no search was judged
+on."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AblateRequest:
+    """What `tune ablate` is asked."""
+
+    study: str
+    trial: int | None = None
+    """number of the trial that is changed; None: the confirmed one, else the winner"""
+    design: AblationRequest
+    yes: bool = False
+    """whether a plan of more than a day is meant"""
+    options: WorkerOptions
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Planned:
+    """What an ablation would train, before anything is trained."""
+
+    searched: StudyRecord
+    spec: StudySpec
+    """of the ablation"""
+    name: str
+    """of the ablation"""
+    baseline: TrialRecord
+    plan: Plan
+    done: int
+    """runs of it that are finished"""
+    seconds: float | None
+    """for one worker, all that is not finished, at the speed of the baseline in the search; None: not
+    known"""
+
+
+def planned(request: AblateRequest, storage_url: str) -> Planned:
+    """What would be trained. Changes nothing. Raises UsageError and TuneError as `ablate`."""
+    _check(request)
+    with open_reading(storage_url) as storage:
+        return _planned(storage, storage_url, request)
+
+
+def ablate(
+    request: AblateRequest,
+    storage_url: str,
+    *,
+    watch: Watch,
+    tell: Callable[[str], None] = lambda _: None,
+    progress: Progress | None = None,
+    stage: Stage = lambda _: None,
+) -> Ablation:
+    """Begins or resumes the ablation of a study and works on it until it is done; returns what it found.
+
+    Raises UsageError and ConfigError before anything is changed, Interrupted after a signal (the same request
+    continues), TuneError where there is nothing to change or run after run fails.
+    """
+    _check(request)
+    refuse_foreign(storage_url, request.study)
+    with open_reading(storage_url) as reading:
+        asked = _planned(reading, storage_url, request)
+    _refuse_too_long(asked, request)
+    stage(OPENING)
+    with open_storage(storage_url, create=False, retry_s=RETRY_S) as storage:
+        keep_to_one_host(storage)
+        delete_what_others_left(storage, tell)
+        make_ready(asked.searched, progress, stage)
+        study, record = _begin(storage, asked)
+        tell(_in_words(asked))
+        while True:
+            record, whole = _queue(storage, study, record, asked, request.design)
+            stage(WORKERS)
+            with launcher_for(request.options, storage_url) as launcher:
+                result = drive(storage, study, record, request.options, launcher, watch=watch, detach=False)
+            if whole or result.reason not in ("finished", "nothing to do"):
+                return analysis.ablation(read(storage, record.name))
+
+
+def _check(request: AblateRequest) -> None:
+    if request.design.seeds < 1:
+        raise UsageError(f"--seeds must be at least 1, not {request.design.seeds}.")
+    check_options(request.options, study=request.study)
+
+
+def _planned(storage: Reading | Storage, storage_url: str, request: AblateRequest) -> Planned:
+    searched = record_of(storage, request.study)
+    if not searched.spec.searches:
+        what = "a confirmation" if searched.spec.confirms else "an ablation"
+        raise UsageError(
+            f"{searched.name} is itself {what}; `tune ablate {shlex.quote(searched.spec.based_on or '')}` "
+            "changes what its search found."
+        )
+    reader = reader_of(storage, searched)
+    trials = reader.all()
+    exhausted = is_exhausted(searched.spec, space_of(searched), trials)
+    _refuse_unfinished(searched, reader.counted.finished, exhausted)
+    baseline = _baseline(storage_url, searched, trials, request.trial)
+    spec = _spec(searched.spec, searched.name, baseline.number)
+    _refuse_seeds(spec, request.design.seeds)
+    name = _name(storage, searched, baseline.number, first=request.trial is None)
+    reference = _reference(searched, trials, request.design.path)
+    there = [each for each in ablations(storage, searched) if each.name == name]
+    runs = reader_of(storage, there[0]).all() if there else []
+    found = plan(
+        spec, baseline.settings, request.design, reference=reference, scores=scores_of(storage, spec, runs)
+    )
+    if len({(each.run.arm, each.run.budget) for each in found.runs}) < 2:
+        raise UsageError("This plan has nothing to compare: it would train the baseline alone.")
+    finished = {run.ablation for run in runs if run.state.is_finished}
+    left = found.more + sum(each.run.budget for each in found.runs if each.run not in finished)
+    step_s = _step_seconds(storage, searched, baseline)
+    return Planned(
+        searched=searched,
+        spec=spec,
+        name=name,
+        baseline=baseline,
+        plan=found,
+        done=sum(each.run in finished for each in found.runs),
+        seconds=None if step_s is None else left * step_s,
+    )
+
+
+def _refuse_unfinished(searched: StudyRecord, finished: int, exhausted: bool) -> None:
+    if finished < searched.target_trials and not exhausted:
+        task = f"--task {searched.spec.task} " if isinstance(searched.spec, NetworkSpec) else ""
+        raise TuneError(
+            f"The search {searched.name} is not finished ({finished} of {searched.target_trials} trials), so "
+            f"that another trial may win: `tune run {task}--study {shlex.quote(searched.name)}` continues "
+            f"it, and with `--trials {max(1, finished)}` it is finished now."
+        )
+
+
+def _baseline(
+    storage_url: str, searched: StudyRecord, trials: Sequence[TrialRecord], number: int | None
+) -> TrialRecord:
+    """The trial that is changed."""
+    by_number = {trial.number: trial for trial in trials}
+    if number is not None:
+        if number not in by_number:
+            raise UsageError(f"--trial {number}: {searched.name} has no such trial that could be used.")
+        if by_number[number].state is not State.COMPLETE:
+            raise UsageError(
+                f"--trial {number}: it is {by_number[number].state.value}, and only a complete trial can be "
+                "changed."
+            )
+        return by_number[number]
+    confirmed = confirmation(storage_url, searched.name, intervals=False)
+    if confirmed is not None and confirmed.chosen in by_number:
+        return by_number[confirmed.chosen]
+    best = winner(trials).searched
+    if best is None:
+        raise TuneError(f"There is nothing to change in {searched.name}: no searched trial is complete.")
+    return best
+
+
+def _spec(spec: StudySpec, name: str, baseline: int) -> StudySpec:
+    """The spec of a new ablation of a search with this spec."""
+    wanted = replace(spec, sampler="random", pruner="none", references=(), ablates=name, baseline=baseline)
+    budget, epochs = ablation_plan.variant_budget(spec)
+    if not isinstance(wanted, NetworkSpec):
+        return replace(wanted, budget=budget)
+    assert epochs is not None, "it is of networks"
+    task = task_named(wanted.task)
+    return replace(
+        wanted,
+        epochs=epochs,
+        compositions=task.compositions,
+        validation_pictures=task.validation_images(compositions=task.compositions),
+        folds=task.source.folds,
+    )
+
+
+def _refuse_seeds(spec: StudySpec, seeds: int) -> None:
+    """A dataset's last fold is the division on which the winner was chosen."""
+    folds = spec.folds - 1 if isinstance(spec, NetworkSpec) and spec.folds else MOST_SEEDS
+    if seeds > folds:
+        why = ": each seed is judged on another part of the training data" if folds != MOST_SEEDS else ""
+        raise UsageError(f"--seeds must be from 1 to {folds}{why}, not {seeds}.")
+
+
+def _name(storage: Reading | Storage, searched: StudyRecord, baseline: int, *, first: bool) -> str:
+    """Of the ablation of this trial: the one that exists, else a new one."""
+    every = ablations(storage, searched)
+    for each in every:
+        if each.spec.baseline == baseline:
+            return each.name
+    return f"{searched.name}{ABLATION_SUFFIX}" + ("" if first and not every else f"-{baseline}")
+
+
+def _reference(
+    searched: StudyRecord, trials: Sequence[TrialRecord], name: str | None
+) -> dict[str, Value] | None:
+    """Settings of the reference from which a path is asked for."""
+    if name is None:
+        return None
+    known = {trial.reference: trial for trial in trials if trial.reference}
+    if name not in known:
+        if not known:
+            raise UsageError(f"--path {name}: {searched.name} has no references.")
+        raise UsageError(f"--path {name}: no such reference{did_you_mean(name, list(known))}.")
+    return known[name].settings
+
+
+def _step_seconds(storage: Reading | Storage, searched: StudyRecord, trial: TrialRecord) -> float | None:
+    curve = storage.store.curves([trial.trial_id], searched.spec.metric).get(trial.trial_id)
+    return curve[-1].seconds / curve[-1].step if curve and curve[-1].step else None
+
+
+def _refuse_too_long(asked: Planned, request: AblateRequest) -> None:
+    workers = request.options.workers or 1
+    if asked.seconds is not None and asked.seconds / workers > A_DAY_S and not request.yes:
+        raise UsageError(
+            f"This plan would take about {words.duration(asked.seconds / workers)} with "
+            f"{words.count(workers, 'worker')}: fewer `--settings` or `--seeds` make it shorter, and `--yes` "
+            "trains it all the same."
+        )
+
+
+def _begin(storage: Storage, asked: Planned) -> tuple[Study, StudyRecord]:
+    """The study of the ablation, new where there is none."""
+    study = Study.create(storage, asked.name, asked.spec, 0) or Study.find(storage, asked.name)
+    record = None if study is None else storage.store.study(study.study_id)
+    if record is not None and record.created < asked.searched.created and record.spec.ablates:
+        raise ConfigError(
+            f"{asked.name} is of an older study {asked.searched.name}, which was deleted; "
+            f"`tune delete {shlex.quote(asked.name)}` makes room."
+        )
+    if study is None or record is None or record.spec != asked.spec:
+        raise ConfigError(
+            f"There is a study {asked.name} that is no ablation of trial {asked.baseline.number} of "
+            f"{asked.searched.name}; `tune studies` shows what it is."
+        )
+    return study, replace(record, name=asked.name)
+
+
+def _queue(
+    storage: Storage, study: Study, record: StudyRecord, asked: Planned, design: AblationRequest
+) -> tuple[StudyRecord, bool]:
+    """Queues what the plan has and the study has not; returns the study with its new target, and whether the
+    plan is whole."""
+    found = plan(
+        asked.spec,
+        asked.baseline.settings,
+        design,
+        reference=_reference(asked.searched, reader_of(storage, asked.searched).all(), design.path),
+        scores=scores_of(storage, asked.spec, reader_of(storage, record).all()),
+    )
+    there = {trial.ablation for trial in study.trials()}
+    for each in found.runs:
+        if each.run not in there:
+            study.queue_ablation(each.run, each.settings)
+    # Another command may ask for more at this very moment: the last writer has counted everything.
+    target = -1
+    while target != (now := _wanted(study)):
+        storage.store.set_target(study.study_id, target := now)
+    return replace(record, target_trials=target), not found.more
+
+
+def _wanted(study: Study) -> int:
+    """Runs that were asked for, and trials that fill a slot and are none: another program edited them."""
+    trials = study.trials()
+    asked = {trial.ablation for trial in trials if trial.ablation is not None}
+    usable = [trial for trial in trials if trial.state.is_finished and trial.ablation is not None]
+    return len(asked) + study.counts().finished - len(usable)
+
+
+def _in_words(asked: Planned) -> str:
+    """What is about to be done, in a sentence."""
+    arms = {(each.run.arm, each.run.budget) for each in asked.plan.runs if not each.run.chooses}
+    seeds = {each.run.seed for each in asked.plan.runs if not each.run.chooses}
+    return (
+        f"Ablating trial {asked.baseline.number} of {asked.searched.name}: "
+        f"{words.count(len(arms), 'arm')} on {words.count(len(seeds), 'seed')}, "
+        f"{words.count(len(asked.plan.runs), 'run')} in all so far, in the study {asked.name}."
+    )

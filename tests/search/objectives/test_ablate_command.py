@@ -1,0 +1,178 @@
+"""`tune ablate` on an objective that another package declares: processes, as a user has them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import valley
+from valley import VALLEY, valley_spec
+
+from search.objectives.registry import OBJECTIVES
+from search.optuna_db.storage import open_storage
+from search.study.study import Study
+from search.worker.context import prepare
+from search.worker.worker_loop import work
+
+Tune = Callable[..., Any]
+"""Of the fixture `tune`: the command in this process; its workers are processes of their own."""
+
+TRIALS = 12
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as pip makes one of an installed package, in which workers find the objective."""
+    folder = tmp_path_factory.mktemp("site")
+    told = folder / "valley_objective-1.0.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: valley-objective\nVersion: 1.0\n")
+    (told / "entry_points.txt").write_text("[tune.objectives]\nvalley = valley:VALLEY\n")
+    shutil.copy(valley.__file__, folder / "valley.py")
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the storage is, with the finished search v."""
+    monkeypatch.setitem(OBJECTIVES, "valley", VALLEY)
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.setenv("VALLEY_STONES", "1")
+    with open_storage(f"sqlite:///{tmp_path}/studies.db") as storage:
+        Study.create(storage, "v", valley_spec(), TRIALS)
+        work(prepare(storage, "v", None, tmp_path, threads=1), stop=lambda: False)
+    return tmp_path
+
+
+@pytest.fixture
+def tune(here: Callable[..., Any], folder: Path) -> Tune:
+    return lambda *arguments: here(*arguments, cwd=folder)
+
+
+def test_the_plan_is_listed_and_nothing_is_trained(tune: Tune) -> None:
+    found = tune("ablate", "v", "--list", "--json").parsed
+    best = tune("best", "v", "--json").parsed["trial"]
+    assert (found["study"], found["ablates"], found["baseline"], found["done"]) == ("v.ablate", "v", best, 0)
+    budgets = sorted(each["budget"] for each in found["arms"] if each["arm"] == "baseline")
+    assert budgets == [1, 2, 4, 8, 16]  # 9 steps of the search, 4 of a variant
+    assert {each["seeds"] for each in found["arms"]} == {3}
+    assert found["runs"] == 3 * len(found["arms"])
+    assert [study["study"] for study in tune("studies", "--json").parsed] == ["v"]
+
+
+def test_it_tells_which_settings_matter(tune: Tune) -> None:
+    found = tune("ablate", "v", "--workers", "1", "--json").parsed
+    assert (found["seeds"], found["finished_runs"]) == (3, found["wanted"])
+    by_arm = {each["arm"]: each for each in found["settings"]}
+    pushed = [each for name, each in by_arm.items() if name.startswith("push=")]
+    assert len(pushed) == 2
+    for each in by_arm.values():
+        low, high = each["family"]
+        assert low < each["difference"] < high
+        assert each["pointwise"][0] > low
+        assert each["pointwise"][1] < high
+    # The energy is minimized: what is worse lies above 0. Two pushes move the ball's aim by 1.5 to 4.
+    assert {each["verdict"] for each in pushed} == {"worse"}
+    assert all(each["family"][0] > 0 for each in pushed)
+    assert [each["reference_budget"] for each in found["lengths"]] == [1, 2, 4, 8]
+    verdicts = [each["verdict"] for each in found["lengths"]]
+    assert verdicts[0] == "better", "the ball has far to roll at first"
+    assert set(verdicts) <= {"better", "not told apart"}
+    assert tune("ablate", "v", "--workers", "1", "--json").parsed == found
+
+
+def test_more_seeds_and_settings_continue(tune: Tune) -> None:
+    first = tune("ablate", "v", "--settings", "push", "--seeds", "1", "--json").parsed
+    assert (first["seeds"], first["finished_runs"], first["lengths"]) == (1, 3, [])
+    assert {each["no_interval"] for each in first["settings"]} == {"one seed"}
+    more = tune("ablate", "v", "--settings", "push,bounces", "--seeds", "2", "--json").parsed
+    kept = {(arm["arm"], run["seed"]): run for arm in first["arms"] for run in arm["runs"]}
+    later = {(arm["arm"], run["seed"]): run for arm in more["arms"] for run in arm["runs"]}
+    assert kept.items() <= later.items()
+    assert more["seeds"] == 2
+    assert len(more["settings"]) > len(first["settings"])
+
+
+def test_it_survives_a_kill(tune: Tune, folder: Path) -> None:
+    run = ["ablate", "v", "--settings", "push", "--seeds", "2", "--workers", "2"]
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "search", *run],
+        cwd=folder,
+        env={**os.environ, "VALLEY_WAIT": "0.2"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            rows = [each for each in tune("studies", "--json").parsed if each["study"] == "v.ablate"]
+            if rows and rows[0]["complete"]:
+                break
+        os.killpg(process.pid, signal.SIGKILL)
+    found = tune(*run, "--json").parsed
+    assert (found["seeds"], found["finished_runs"], found["wanted"]) == (2, 6, 6)
+    trials = tune("trials", "v.ablate", "--json").parsed
+    complete = [trial for trial in trials if trial["state"] == "complete"]
+    assert len({json.dumps(trial["ablation"]) for trial in complete}) == len(complete) == 6
+
+
+def test_an_arm_that_diverges_is_a_result(tune: Tune, monkeypatch: pytest.MonkeyPatch) -> None:
+    baseline = tune("best", "v", "--json").parsed["params"]["start"]
+    monkeypatch.setenv("VALLEY_EDGE", str(baseline + 1))
+    found = tune("ablate", "v", "--settings", "start", "--json").parsed
+    lost = [arm for arm in found["arms"] if arm["failed"]]
+    assert [arm["failed"] for arm in lost] == [3]
+    assert lost[0]["arm"] not in {each["arm"] for each in found["settings"]}
+    assert found["finished_runs"] == found["wanted"]
+    assert any("diverged" in sentence for sentence in found["words"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("v", "--settings", "frictoin"), "friction"),
+        (("v", "--trial", "99"), "no such trial"),
+        (("v", "--seeds", "0"), "--seeds must be at least 1"),
+        (("v", "--path", "course-conv"), "has no references"),
+        (("nobody",), "no study nobody"),
+    ],
+)
+def test_wrong_input_is_refused_in_a_sentence(tune: Tune, arguments: tuple[str, ...], said: str) -> None:
+    done = tune("ablate", *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unfinished_search_is_refused(tune: Tune, folder: Path) -> None:
+    with open_storage(f"sqlite:///{folder}/studies.db") as storage:
+        Study.create(storage, "open", valley_spec(), 5)
+    done = tune("ablate", "open")
+    assert done.returncode == 1
+    assert "is not finished (0 of 5 trials)" in done.stderr
+
+
+def test_an_ablation_is_named_for_what_it_is(tune: Tune, folder: Path) -> None:
+    with open_storage(f"sqlite:///{folder}/studies.db") as storage:
+        Study.create(storage, "v.ablate", valley_spec(ablates="v", baseline=0), 1)
+    rows = {row["study"]: row for row in tune("studies", "--json").parsed}
+    assert (rows["v.ablate"]["ablates"], rows["v"]["ablates"]) == ("v", None)
+    assert "(ablates v)" in tune("studies").stdout
+    for command in ("run", "confirm", "ablate"):
+        arguments = ("--study", "v.ablate") if command == "run" else ("v.ablate",)
+        done = tune(command, *arguments)
+        assert done.returncode == 2
+        assert "ablation" in done.stderr
+    refused = tune("delete", "v", "--yes")
+    assert refused.returncode == 2
+    assert "v.ablate ablates" in refused.stderr

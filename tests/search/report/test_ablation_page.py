@@ -1,0 +1,211 @@
+"""The page of an ablation, and where else it appears: the report on its search, its own report, the card."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from made_ablation import LENGTHS, PATH, VARIANTS, made_ablation, made_valley_ablation
+from made_study import made, trial
+from made_valley import made_valley
+
+from search.analysis.ranking import Ranking
+from search.analysis.timeline import timeline
+from search.records import AblationRun, Counts
+from search.report.ablation_figures import forest, lengths, waterfall
+from search.report.ablation_page import ablation_page
+from search.report.dashboard_notes import study_card
+from search.report.one_study.study_page import study_page
+from search.service.report import command_of
+
+ODD = "</script><b>{x}"
+
+
+def text(page: str) -> str:
+    """What a person reads on a page, but for the figures."""
+    body = page.split("<main>")[1].split("</main>")[0]
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).replace("\u00a0", " ").split())
+
+
+def charts(page: str) -> list[Any]:
+    found = re.search(r'id="charts">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    parsed: list[Any] = json.loads(found[1])
+    return parsed
+
+
+WHOLE = (*VARIANTS, *LENGTHS, *PATH)
+
+
+class TestPage:
+    def test_the_answers_come_first(self) -> None:
+        told = text(ablation_page(made_ablation(WHOLE)))
+        order = [
+            "twodigit: what mattered in trial 17",
+            "Which settings helped to generalize? These settings of trial 17 helped generalization: ",
+            "Did extra training always help? Extra training helped up to 8 epochs",
+            "What is trial 17 better by? Measured change by change from course-conv",
+            "Ablation: from course-conv to trial 17",
+            "No number on this page comes from a test set.",
+        ]
+        places = [told.index(each) for each in order]
+        assert places == sorted(places)
+
+    def test_it_has_a_figure_for_each_question(self) -> None:
+        assert len(charts(ablation_page(made_ablation(WHOLE)))) == 3
+        assert len(charts(ablation_page(made_ablation(VARIANTS)))) == 1
+        assert len(charts(ablation_page(made_valley_ablation()))) == 2
+
+    def test_the_same_values_give_the_same_page(self) -> None:
+        assert ablation_page(made_ablation(WHOLE)) == ablation_page(made_ablation(WHOLE))
+
+    def test_odd_names_stay_text(self) -> None:
+        arm = replace(VARIANTS[8], name=f"activation={ODD}", changed={"activation": ODD})
+        page = ablation_page(made_ablation((*VARIANTS, arm, *LENGTHS), name=ODD, missing=1))
+        assert ODD not in page
+        assert "</script><b>" not in page
+        assert ODD in text(page)
+        labels = [label for chart in charts(page)[:1] for label in chart["layout"]["yaxis"]["ticktext"]]
+        assert any("&lt;/script&gt;&lt;b&gt;(x)" in label for label in labels)
+        hovers = [told for trace in charts(page)[0]["data"] for told in trace.get("text") or ()]
+        assert not any("<b>" in told for told in hovers)
+
+    def test_other_objectives_have_their_own_words(self) -> None:
+        told = text(ablation_page(made_valley_ablation()))
+        assert "Did a larger budget always help? A larger budget helped at every step" in told
+        for foreign in ("accuracy", "epoch", "trained", "generaliz", "points", "extra training"):
+            assert foreign not in told, foreign
+
+    def test_before_the_first_seed_is_whole(self) -> None:
+        found = made_ablation(VARIANTS[:1], missing=20)
+        told = text(ablation_page(found))
+        assert "It cannot be told yet: too few runs are finished." in told
+        assert "20 of 23 runs are missing" in told
+        assert "Nothing can be compared yet." in told
+
+
+class TestFigures:
+    def test_each_variant_has_a_dot_and_two_intervals(self) -> None:
+        figure = forest(made_ablation()).to_plotly_json()
+        dots = [dot for trace in figure["data"] if trace["mode"] == "markers" for dot in trace["x"]]
+        assert len(dots) == len(VARIANTS) - 1
+        lines = [trace for trace in figure["data"] if trace["mode"] == "lines"]
+        assert sum(x is None for trace in lines for x in trace["x"]) == 2 * len(dots)
+
+    def test_variants_of_a_setting_stand_together(self) -> None:
+        axis = forest(made_ablation()).to_plotly_json()["layout"]["yaxis"]
+        names = [label.split("<br>")[0].split(" ")[0] for label in axis["ticktext"]]
+        assert [name for place, name in enumerate(names) if name != names[place - 1]] == list(
+            dict.fromkeys(names)
+        )
+
+    def test_a_variant_far_away_stands_at_the_edge_with_its_number(self) -> None:
+        arms = [replace(each, effect=-0.1) if each.name == "blocks=1" else each for each in VARIANTS]
+        layout = forest(made_ablation(arms)).to_plotly_json()["layout"]
+        assert [note["text"].split(".")[0] for note in layout["annotations"]] in (["−9"], ["−10"])
+        assert layout["xaxis"]["range"][0] > -3
+        assert "annotations" not in forest(made_ablation()).to_plotly_json()["layout"]
+
+    def test_less_is_better_on_the_left(self) -> None:
+        axis = forest(made_valley_ablation()).to_plotly_json()["layout"]["xaxis"]
+        assert axis["title"]["text"] == "change of energy<br>(left is better)"
+
+    def test_validation_and_training_with_and_without_regularization(self) -> None:
+        figure = lengths(made_ablation()).to_plotly_json()
+        assert [trace["name"] for trace in figure["data"] if trace.get("name")] == [
+            "validation",
+            "training",
+            "validation, unregularized",
+            "training, unregularized",
+        ]
+        assert list(figure["layout"]["xaxis"]["ticktext"]) == ["1", "2", "4", "8", "16"]
+
+    def test_a_waterfall_goes_from_the_reference_to_the_baseline(self) -> None:
+        figure = waterfall(made_ablation(WHOLE)).to_plotly_json()
+        bars = [trace for trace in figure["data"] if trace["type"] == "bar"]
+        assert [len(trace["y"]) for trace in bars] == [2, 2], "the prefix, and the rest"
+        starts = [base for trace in bars for base in trace["base"]]
+        ends = [base + size for trace in bars for base, size in zip(trace["base"], trace["x"], strict=True)]
+        assert ends[:-1] == pytest.approx(starts[1:])
+
+
+class TestReport:
+    def test_the_first_page_answers_from_the_ablation(self) -> None:
+        told = text(study_page(replace(made(), ablation=made_ablation())))
+        answers = told[: told.index("The course of the search")]
+        assert "Which settings helped to generalize? These settings of trial 17 helped" in answers
+        assert "Did extra training always help? Extra training helped up to 8 epochs" in answers
+        assert "Which settings learn fast? After 2 epochs" in answers
+        assert "tune ablate" not in answers
+        assert "Ablation: which settings helped" in told
+
+    def test_without_one_the_present_answers_stay_and_the_command_is_offered(self) -> None:
+        told = text(study_page(made()))
+        assert "Which settings helped to generalize? Cannot be told from this search" in told
+        offered = (
+            "For the settings: tune ablate 'mine & <yours>' measures which settings helped, and whether ex"
+        )
+        assert offered in told
+        assert "Ablation:" not in told
+        assert "tune ablate deep measures which settings helped, and whether a larger" in text(
+            study_page(made_valley())
+        )
+
+    def test_an_unfinished_one_is_continued(self) -> None:
+        told = text(study_page(replace(made(), ablation=made_ablation(missing=3))))
+        assert "tune ablate 'mine & <yours>' --trial 17 continues with the ablation." in told
+
+    def test_without_lengths_the_search_answers_for_them(self) -> None:
+        told = text(study_page(replace(made(), ablation=made_ablation(VARIANTS))))
+        assert "Did extra training always help? For the typical network it cannot be told" in told
+
+    def test_of_another_objective(self) -> None:
+        told = text(study_page(replace(made_valley(), ablation=made_valley_ablation())))
+        assert "Which settings helped? This setting of trial 17 helped: push" in told
+        assert "Did a larger budget always help? A larger budget helped at every step" in told
+
+    def test_the_report_on_an_ablation_says_what_it_is(self) -> None:
+        given = made()
+        spec = replace(given.study.spec, ablates="twodigit", baseline=17)
+        told = text(study_page(replace(given, study=replace(given.study, spec=spec))))
+        assert "It is one run of an ablation, whose trials are variants of trial 17 of twodigit" in told
+        assert "This study is an ablation: its trials are variants of trial 17 of twodigit" in told
+        assert "tune report twodigit has the differences with their intervals." in told
+        for asked in ("Which settings", "Did extra training", "tune confirm", "tune export"):
+            assert asked not in told, asked
+
+    def test_its_command_makes_it_again(self) -> None:
+        found = made_ablation(WHOLE)
+        runs = [
+            trial(run.trial, ablation=AblationRun(arm=arm.name, seed=run.seed, budget=arm.budget))
+            for arm in found.arms
+            for run in arm.runs
+        ]
+        settings = "optimizer,batch_size,blocks,channels,activation,dropout,affine"
+        made_by = f"tune ablate twodigit --trial 17 --settings {settings} --seeds 3"
+        assert command_of(found.record, runs) == f"{made_by} --path course-conv"
+        short = [run for run in runs if run.ablation and run.ablation.budget == found.budget]
+        assert command_of(found.record, short) == f"{made_by} --no-lengths --path course-conv"
+
+
+def test_the_dashboards_note_says_what_an_ablation_is() -> None:
+    given = made()
+    best = given.winner
+    assert best is not None
+    spec = replace(given.study.spec, ablates="two_digit", baseline=17)
+    note = study_card(
+        replace(given.study, spec=spec),
+        Counts(complete=20),
+        timeline([], []),
+        Ranking(searched=best, reference=None),
+        given.curves[best.trial_id][-1],
+        [],
+        {},
+        measurements=9,
+    )
+    assert r"One run of an ablation: its trials are variants of trial 17 of two\_digit, whose" in note
+    assert "selection bias" not in note

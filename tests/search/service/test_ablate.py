@@ -1,0 +1,163 @@
+"""`tune ablate` on networks: each seed on other digits, each arm with its budget, retrained bit for bit."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from data.datasets.mnist import Mnist
+from data.tasks.twodigit import TwoDigit
+from search.analysis.ablation import Ablation
+from search.errors import UsageError
+from search.heads import train_eval_of, validation_of
+from search.records import AblationRun, NetworkSpec, State, TrialRecord
+from search.service import ablate as service
+from search.service.ablate import AblateRequest, ablate
+from search.service.look import found_trial
+from search.service.read_ablation import ablation
+from search.study import ablation_plan
+from search.study.ablation_plan import AblationRequest
+from search.study.reading import open_reading
+from search.worker.context import prepare
+from search.worker.options import WorkerOptions
+from search.worker.worker_loop import work
+
+Ablate = Callable[..., Ablation]
+
+
+@pytest.fixture
+def url(finished: Path, tmp_path: Path) -> str:
+    """A copy of the finished studies, to be changed."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    return f"sqlite:///{tmp_path / 'studies.db'}"
+
+
+@pytest.fixture
+def run(url: str, mnist: Mnist, monkeypatch: pytest.MonkeyPatch) -> Ablate:
+    """run(seeds=2): of the study twodigit, by one worker in this process."""
+
+    def in_this_process(storage: Any, study: Any, record: Any, *args: Any, **more: Any) -> Any:
+        context = prepare(storage, record.name, mnist, storage.location.artifacts, device="cpu", threads=1)
+        work(context, stop=lambda: False)
+        return type("Done", (), {"reason": "finished"})
+
+    torch.set_num_threads(1)
+    monkeypatch.setattr(service, "drive", in_this_process)
+    monkeypatch.setattr(TwoDigit, "compositions", 1)  # 6,000 images in place of 24,000, for the sake of time
+
+    def ask(study: str = "twodigit", trial: int | None = None, **design: Any) -> Ablation:
+        request = AblateRequest(
+            study=study,
+            trial=trial,
+            design=AblationRequest(**{"settings": ("dropout",), "lengths": False, **design}),
+            options=WorkerOptions(workers=1),
+        )
+        return ablate(request, url, watch=lambda _: None)
+
+    return ask
+
+
+def trials_of(url: str, name: str) -> list[TrialRecord]:
+    from search.service.look import trials
+
+    return list(trials(url, name).trials)
+
+
+def test_every_seed_is_judged_on_other_digits(run: Ablate, url: str) -> None:
+    found = run(seeds=2)
+    assert isinstance(found.record.spec, NetworkSpec)
+    assert (found.record.spec.folds, found.divides_anew) == (10, True)
+    trials = [trial for trial in trials_of(url, "twodigit.ablate") if trial.state is State.COMPLETE]
+    assert {trial.ablation.seed for trial in trials if trial.ablation} == {0, 1}
+    with open_reading(url) as storage:
+        curves = storage.store.curves([trial.trial_id for trial in trials], found.metric)
+        assert storage.store.checkpoints(found.record.study_id) == [], "no weights of an ablation are kept"
+        assert storage.store.test_evaluations([found.record.study_id]) == []
+    for curve in curves.values():
+        last = train_eval_of(curve[-1])
+        assert last is not None
+        assert last.heads.keys() == validation_of(curve[-1]).heads.keys()
+    # 6,000 images, every digit of the part in each place once: an accuracy is a multiple of 1/12,000.
+    for trial in trials:
+        score = curves[trial.trial_id][-1].score
+        assert score * 12_000 == pytest.approx(round(score * 12_000))
+
+
+def test_an_arm_has_the_score_of_its_last_report(run: Ablate, url: str) -> None:
+    found = run(seeds=1)
+    by_number = {trial.number: trial for trial in trials_of(url, "twodigit.ablate")}
+    with open_reading(url) as storage:
+        for arm in found.arms:
+            [one] = arm.runs
+            curve = storage.store.curve(by_number[one.trial].trial_id, found.metric)
+            assert one.score == curve[-1].score
+            assert by_number[one.trial].step == arm.budget
+
+
+def test_lengths_have_budgets_of_their_own(run: Ablate) -> None:
+    found = run(seeds=1, lengths=True)
+    assert {(arm.name, arm.budget) for arm in found.arms if arm.name in ("baseline", "unregularized")} == {
+        ("baseline", budget) for budget in (90, 180, 360, 720, 1_440)
+    } | {("unregularized", budget) for budget in (360, 1_440)}
+    assert [each.arm.budget for each in found.lengths] == [180, 360, 720, 1_440]
+
+
+def test_an_optimizer_has_a_learning_rate_of_its_own(
+    run: Ablate, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ablation_plan, "GRID", 2)
+    found = run(seeds=1, settings=("optimizer",))
+    trials = trials_of(url, "twodigit.ablate")
+    choosing = {trial.ablation: trial for trial in trials if trial.ablation and trial.ablation.chooses}
+    assert {run.budget for run in choosing} == {180}
+    for arm in found.arms:
+        if arm.name == "baseline":
+            continue
+        tried = {
+            run.arm: trial.score for run, trial in choosing.items() if run.arm.startswith(f"{arm.name}, lr=")
+        }
+        assert len(tried) == 2
+        best = max(tried, key=lambda name: tried[name] or 0.0)
+        assert best.removeprefix(f"{arm.name}, lr=") == str(arm.settings["lr"])
+        assert arm.edge == ("smallest" if arm.settings["lr"] == 0.001 else "largest")
+
+
+def test_a_run_can_be_repeated_bit_for_bit(run: Ablate, url: str) -> None:
+    from search.service.repeat import repeat
+
+    run(seeds=2)
+    last = trials_of(url, "twodigit.ablate")[-1]
+    assert last.ablation is not None
+    assert last.ablation.seed == 1
+    repeated = repeat(url, "twodigit.ablate", last.number, tell=lambda _: None, watch=lambda *_: None)
+    assert repeated.first_difference is None
+
+
+def test_another_baseline_is_another_ablation(run: Ablate, url: str) -> None:
+    first = run(seeds=1)
+    other = next(
+        trial.number
+        for trial in trials_of(url, "twodigit")
+        if trial.state is State.COMPLETE and trial.number != first.baseline.number
+    )
+    second = run(seeds=1, trial=other)
+    assert (first.record.name, second.record.name) == ("twodigit.ablate", f"twodigit.ablate-{other}")
+    read = ablation(url, "twodigit")
+    assert read is not None
+    assert (read.baseline.number, read.others) == (other, ("twodigit.ablate",))
+
+
+def test_nine_parts_are_nine_seeds(run: Ablate) -> None:
+    with pytest.raises(UsageError, match="--seeds must be from 1 to 9"):
+        run(seeds=10)
+
+
+def test_the_tenth_part_chose_the_winner_and_is_not_used(run: Ablate, url: str) -> None:
+    found = run(seeds=1)
+    trial = found_trial(url, "twodigit.ablate", 0)
+    assert trial.trial.ablation == AblationRun(arm="baseline", seed=0, budget=found.budget)
