@@ -8,7 +8,7 @@ from pathlib import Path
 
 from search.errors import ConfigError, UsageError
 from search.objectives.external.kind import CODE
-from search.objectives.external.process import Hello, hello_of
+from search.objectives.external.process import hello_of
 from search.records import DeclaredSpec, Direction, Metric
 from search.report.words import amount, count
 from search.service.create import RunRequest
