@@ -115,14 +115,18 @@ def ablate(
         with fetching(status) as progress, watching(status) as watch:
             found = service(request, url, watch=watch, tell=tell, progress=progress, stage=status.say)
     if out is not None:
-        from search.report.ablation_page import ablation_page
-
-        write(out, ablation_page(found), force=force)
-        say(f"{out}: the ablation on one page.", err=True)
+        _write_page(found, out, force=force)
     if json:
         print_json(ablation_json(found))
     else:
         _show(found)
+
+
+def _write_page(found: Ablation, out: Path, *, force: bool) -> None:
+    from search.report.ablation_page import ablation_page
+
+    write(out, ablation_page(found), force=force)
+    say(f"{out}: the ablation on one page.", err=True)
 
 
 def _names(text: str) -> tuple[str, ...]:

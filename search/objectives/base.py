@@ -114,6 +114,7 @@ class Job:
 def job_of(
     spec: StudySpec,
     settings: Mapping[str, Value],
+    evaluations: EvaluationSchedule,
     *,
     origin: int,
     confirming: Confirming | None = None,
@@ -122,10 +123,9 @@ def job_of(
 ) -> Job:
     """The job of a trial, in which all follows from the study's spec and what the trial is for.
 
-    origin: number of the trial that the settings were first given to. confirming, ablation: as in
-    TrialRecord.
+    evaluations: of this trial (EvaluationSchedule.of_trial). origin: number of the trial that the settings
+    were first given to. confirming, ablation: as in TrialRecord.
     """
-    evaluations = EvaluationSchedule.of_trial(spec, ablation)
     divided = isinstance(spec, NetworkSpec) and spec.folds and ablation is not None and not ablation.chooses
     return Job(
         settings=settings,

@@ -48,8 +48,10 @@ def forest(found: Ablation) -> Figure:
         some = [(at, each) for at, each in rows if each.found.verdict is verdict]
         if not some:
             continue
-        for thick, which in ((1.4, "family"), (5.0, "pointwise")):
-            ends = [in_values(getattr(each.found, which), found.metric) for _, each in some]
+        family = [each.found.family for _, each in some]
+        pointwise = [each.found.pointwise for _, each in some]
+        for thick, estimates in ((1.4, family), (5.0, pointwise)):
+            ends = [in_values(estimate, found.metric) for estimate in estimates]
             figure.add_trace(
                 Scatter(
                     x=[x for end in ends for x in (*_scaled((end.low, end.high), scale), None)],
@@ -60,40 +62,7 @@ def forest(found: Ablation) -> Figure:
                     showlegend=False,
                 )
             )
-        values = [scale * found.metric.value_of(each.found.difference) for _, each in some]
-        for symbol, is_there in (("circle", 0), ("triangle-left", -1), ("triangle-right", 1)):
-            shown = [
-                (x, at, each)
-                for x, (at, each) in zip(values, some, strict=True)
-                if (x > high) - (x < low) == is_there
-            ]
-            inside: list[float | None] = [max(low, min(x, high)) for x, _, _ in shown]
-            rows_of: list[float | None] = [at for _, at, _ in shown]
-            if not shown and symbol != "circle":
-                continue
-            figure.add_trace(
-                Scatter(
-                    x=inside or [None],  # an empty trace has no place in the legend
-                    y=rows_of or [None],
-                    text=[_plain(_told(each, found.metric)) for _, _, each in shown],
-                    hovertemplate="%{text}<extra></extra>",
-                    mode="markers",
-                    marker={"color": color, "size": 10, "symbol": symbol},
-                    name=NAMES[verdict],
-                    showlegend=symbol == "circle",
-                )
-            )
-            for x, at, each in shown if is_there else ():
-                figure.add_annotation(
-                    x=max(low, min(x, high)),
-                    y=at,
-                    text=difference(each.found.difference, found.metric).removesuffix(" points"),
-                    xanchor="left" if x < low else "right",
-                    xshift=10 if x < low else -10,
-                    yshift=9,
-                    showarrow=False,
-                    font={"size": 11},
-                )
+        _add_dots(figure, found.metric, some, verdict, color, (low, high))
     margin = 0.04 * (high - low)
     figure.add_vline(x=0, line={"width": 1.2, "dash": "dot", "color": GRAY})
     figure.update_layout(
@@ -111,6 +80,52 @@ def forest(found: Ablation) -> Figure:
         },
     )
     return figure
+
+
+def _add_dots(
+    figure: Figure,
+    metric: Metric,
+    some: Sequence[tuple[float, Contrast]],
+    verdict: Verdict | None,
+    color: str,
+    within: tuple[float, float],
+) -> None:
+    """The dots of one verdict; those beyond the figure as triangles at its edge, with their number."""
+    (low, high), scale = within, 100 if metric.is_fraction else 1
+    values = [scale * metric.value_of(each.found.difference) for _, each in some]
+    for symbol, is_there in (("circle", 0), ("triangle-left", -1), ("triangle-right", 1)):
+        shown = [
+            (x, at, each)
+            for x, (at, each) in zip(values, some, strict=True)
+            if (x > high) - (x < low) == is_there
+        ]
+        inside: list[float | None] = [max(low, min(x, high)) for x, _, _ in shown]
+        rows_of: list[float | None] = [at for _, at, _ in shown]
+        if not shown and symbol != "circle":
+            continue
+        figure.add_trace(
+            Scatter(
+                x=inside or [None],  # an empty trace has no place in the legend
+                y=rows_of or [None],
+                text=[_plain(_told(each, metric)) for _, _, each in shown],
+                hovertemplate="%{text}<extra></extra>",
+                mode="markers",
+                marker={"color": color, "size": 10, "symbol": symbol},
+                name=NAMES[verdict],
+                showlegend=symbol == "circle",
+            )
+        )
+        for x, at, each in shown if is_there else ():
+            figure.add_annotation(
+                x=max(low, min(x, high)),
+                y=at,
+                text=difference(each.found.difference, metric).removesuffix(" points"),
+                xanchor="left" if x < low else "right",
+                xshift=10 if x < low else -10,
+                yshift=9,
+                showarrow=False,
+                font={"size": 11},
+            )
 
 
 def forest_height(found: Ablation) -> int:
@@ -266,32 +281,7 @@ def waterfall(found: Ablation) -> Figure:
     rows = list(range(len(names)))
     steps = list(zip(at, at[1:], path, rows[1:], strict=False))
     figure = Figure()
-    for shown, opacity, name in ((True, 1.0, "gives most of it"), (False, 0.45, "the rest")):
-        some = [each for each in steps if (each[3] <= strong) is shown]
-        if not some:
-            continue
-        figure.add_trace(
-            Bar(
-                x=[after - before for before, after, _, _ in some],
-                base=[before for before, _, _, _ in some],
-                y=[row for _, _, _, row in some],
-                orientation="h",
-                marker={
-                    "color": [THIRD if each.found.difference >= 0 else SECOND for _, _, each, _ in some],
-                    "opacity": opacity,
-                },
-                text=[
-                    difference(each.found.difference, metric).removesuffix(" points")
-                    for _, _, each, _ in some
-                ],
-                textposition="outside",
-                cliponaxis=False,
-                hovertemplate="%{text}<extra></extra>",
-                width=0.62,
-                name=name,
-                showlegend=False,
-            )
-        )
+    _add_bars(figure, metric, steps, strong)
     figure.add_trace(
         Scatter(
             x=at,
@@ -320,6 +310,38 @@ def waterfall(found: Ablation) -> Figure:
         bargap=0.3,
     )
     return figure
+
+
+def _add_bars(
+    figure: Figure, metric: Metric, steps: Sequence[tuple[float, float, Contrast, int]], strong: int
+) -> None:
+    """(value before, value after, step, row) as bars; those up to row `strong` are."""
+    for shown, opacity, name in ((True, 1.0, "gives most of it"), (False, 0.45, "the rest")):
+        some = [each for each in steps if (each[3] <= strong) is shown]
+        if not some:
+            continue
+        figure.add_trace(
+            Bar(
+                x=[after - before for before, after, _, _ in some],
+                base=[before for before, _, _, _ in some],
+                y=[row for _, _, _, row in some],
+                orientation="h",
+                marker={
+                    "color": [THIRD if each.found.difference >= 0 else SECOND for _, _, each, _ in some],
+                    "opacity": opacity,
+                },
+                text=[
+                    difference(each.found.difference, metric).removesuffix(" points")
+                    for _, _, each, _ in some
+                ],
+                textposition="outside",
+                cliponaxis=False,
+                hovertemplate="%{text}<extra></extra>",
+                width=0.62,
+                name=name,
+                showlegend=False,
+            )
+        )
 
 
 def _plain(text: str) -> str:

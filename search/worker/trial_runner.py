@@ -207,6 +207,7 @@ class TrialRunner:
         return job_of(
             self._context.record.spec,
             active.suggest(),
+            self._evaluations,
             origin=active.origin,
             confirming=active.confirming,
             ablation=active.ablation,

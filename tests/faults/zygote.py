@@ -73,6 +73,7 @@ def learn(
     device: object,
     check: Callable[[], None],
     compositions: int = 0,
+    evaluates_training: bool = False,
     resume: Mapping[str, Tensor] | None = None,
 ) -> Learning:
     """Instead of search.objectives.network.learning.learn."""

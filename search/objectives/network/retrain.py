@@ -12,6 +12,7 @@ from search.objectives.base import job_of
 from search.objectives.network.decoding import decode
 from search.objectives.network.learning import Step, learn
 from search.records import NetworkSpec, StudyRecord, TrialRecord, Worker
+from search.study.evaluation_schedule import EvaluationSchedule
 from search.tasks import same_data, task_named
 
 _DEVICE = torch.device("cpu")
@@ -36,7 +37,14 @@ def retrain(
     prepare_process(threads=1 if worker is None else worker.threads)
     spec = record.spec
     assert isinstance(spec, NetworkSpec), "the study trains networks"
-    job = job_of(spec, trial.settings, origin=origin, confirming=trial.confirming, ablation=trial.ablation)
+    job = job_of(
+        spec,
+        trial.settings,
+        EvaluationSchedule.of_trial(spec, trial.ablation),
+        origin=origin,
+        confirming=trial.confirming,
+        ablation=trial.ablation,
+    )
     decoded = decode(
         job.settings,
         images=job.budget,

@@ -478,7 +478,18 @@ class TestHelp:
         assert done.returncode == 0, done.stderr
         listed = re.findall(r"^  ([a-z]+) ", done.stdout.split("Commands:")[1], re.MULTILINE)
         assert listed == [
-            *("run", "worker", "studies", "trials", "best", "report", "compare", "confirm", "export"),
+            *(
+                "run",
+                "worker",
+                "studies",
+                "trials",
+                "best",
+                "report",
+                "compare",
+                "confirm",
+                "ablate",
+                "export",
+            ),
             *("predict", "demo", "repeat", "dashboard", "delete", "upgrade", "data", "doctor"),
         ], "in the order of a user's day"
 
@@ -489,7 +500,7 @@ class TestHelp:
         code, shown = in_a_terminal([TUNE, *group, "--help"], columns=80)
         summaries = shown.split("Commands:")[1].strip().splitlines()
         assert code == 0
-        assert len(summaries) == (3 if group else 17)
+        assert len(summaries) == (3 if group else 18)
         assert all(line.endswith(".") and not line.endswith("...") for line in summaries), shown
 
     def test_version(self, tmp_path: Path, here: Command) -> None:

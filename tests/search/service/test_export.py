@@ -290,7 +290,7 @@ class TestCard:
         text = card(replace(facts, ablation=made_ablation(name="two*digit")))
         section = text.split("## What mattered\n")[1].split("\n## ")[0]
         assert "- These settings of trial 17 helped generalization: " in section
-        assert r"batch\_size 64 → 128, at a learning rate of its own, 0.0071 | " in section
+        assert r"batch\_size 64 → 128, at its own learning rate, 0.0071 | " in section
         assert r"Trial 17 of two\*digit (" in section
 
     def test_promises_no_repetition_of_what_a_gpu_trained(self, facts: CardFacts) -> None:
