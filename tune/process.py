@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> NoReturn:
     try:
         _serve(channel, _import(channel, arguments))
     except Closed:
-        pass
+        _leave_with_children()
     except KeyboardInterrupt:
         _leave(130)
     except ProtocolError as error:
@@ -185,7 +185,7 @@ def _leaving() -> Iterator[None]:
     try:
         yield
     except Closed:
-        _leave(1)
+        _leave_with_children()
     except ProtocolError as error:
         _leave_protocol(error)
 
@@ -250,9 +250,7 @@ def _watch(channel: Channel) -> None:
         with contextlib.suppress(OSError):
             poll.poll()
         time.sleep(GRACE_S)
-        if os.getpgrp() == os.getpid():
-            os.killpg(os.getpid(), signal.SIGKILL)
-        os._exit(1)
+        _leave_with_children()
 
     threading.Thread(target=wait, name="tune-watch", daemon=True).start()
 
@@ -262,6 +260,14 @@ def _flush() -> None:
     for stream in streams:
         with contextlib.suppress(Exception):  # closed or replaced by the user's code
             stream.flush()  # type: ignore[union-attr]
+
+
+def _leave_with_children() -> NoReturn:
+    """Exits because tune has ended, with what the user's code started if tune made a process group for it."""
+    _flush()
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(1)
 
 
 def _leave(code: int) -> NoReturn:

@@ -166,10 +166,13 @@ def failure(error: BaseException, *, message: str | None = None) -> dict[str, st
     try:
         shown = traceback.TracebackException(type(error), error, user_frames(error.__traceback__))
         text = "".join(shown.format())
-        message = message or f"{type(error).__name__}: {error}".rstrip(": ")
-    except Exception:  # an exception that cannot be shown, or no memory for it
+    except Exception:  # such as a lack of memory
         text = ""
-        message = message or type(error).__name__
+    if message is None:
+        try:
+            message = f"{type(error).__name__}: {error}".rstrip(": ")
+        except Exception:  # raised by its __str__
+            message = type(error).__name__
     return {"message": _clean(message)[:MOST_MESSAGE], "traceback": _clean(text)[-MOST_TRACEBACK:]}
 
 
