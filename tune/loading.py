@@ -66,7 +66,7 @@ def find_code(target: str) -> UserCode:
 def prepare(code: UserCode) -> None:
     """Lets imports find the user's code as if its folder was that of a script, here and in processes that
     multiprocessing starts."""
-    sys.path.insert(0, code.folder)
+    sys.path[:0] = [code.folder, str(Path(__file__).resolve().parent / "children")]
     os.environ[CODE] = json.dumps(asdict(code))
     sys.meta_path.insert(0, UserFinder(code))
 
