@@ -16,7 +16,7 @@ from typing import Any, Callable, TypeVar
 from tune.conditions import SpaceError, Value, same
 from tune.domains import Choice, Domain, Fixed, Int, in_words
 from tune.space import Space
-from tune.trial import Trial, checked_metrics
+from tune.trial import MOST_NAME, Trial, checked_metrics, is_name
 
 TestFunction = TypeVar("TestFunction", bound=Callable[[Trial], Mapping[str, Any]])
 
@@ -212,8 +212,10 @@ def objective(
     if not space.domains:
         raise SpaceError("space must have at least one setting")
     for name, text in (("score", score), ("unit", unit)):
-        if not isinstance(text, str) or not text.strip() or not text.isprintable():
-            raise ValueError(f"{name} must be a name, not {short(text)}")
+        if not is_name(text):
+            raise ValueError(
+                f"{name} must be a printable name of 1 to {MOST_NAME} characters, not {short(text)}"
+            )
     if direction not in DIRECTIONS:
         near = get_close_matches(str(direction), DIRECTIONS, 1)
         hint = f" (did you mean {near[0]}?)" if near else ""

@@ -16,6 +16,9 @@ from tune.conditions import Value
 MOST_EXAMPLES = 900_000
 """Examples of one report: a line of the protocol has at most 1 MB."""
 
+MOST_NAME = 200
+"""Characters in the name of a metric or of a unit."""
+
 _MARKS = {True: "1", False: "0"}
 
 
@@ -87,6 +90,7 @@ class Trial:
         self.stopped = False
         """whether StopTrial was raised"""
         self._score = score
+        self._names: set[str] = set()
         self._checkpoints = checkpoints
         self._listener = listener
         self._correct: str | None = None
@@ -98,14 +102,15 @@ class Trial:
     def report(self, step: int, **metrics: Any) -> None:
         """Reports metrics after `step` units of the budget; steps rise, and the last one is the budget.
 
-        A metric is one number: of Python, NumPy or PyTorch. The score must be among them. Raises StopTrial
-        when the trial is not needed any more; TypeError, ValueError or RuntimeError for wrong use.
+        A metric is one number: of Python, NumPy or PyTorch. The score must be among them, and all reports
+        have the same ones. Raises StopTrial when the trial is not needed any more; TypeError, ValueError or
+        RuntimeError for wrong use.
         """
         listener = self._open("report")
         with self._lock:
             self._continue()
             number = self._step(step)
-            content: dict[str, Any] = {"step": number, "metrics": checked_metrics(metrics, self._score)}
+            content: dict[str, Any] = {"step": number, "metrics": self._same(metrics)}
             if self._correct is not None:
                 content["correct"] = self._correct
             self.last_step, self._correct = number, None
@@ -198,6 +203,17 @@ class Trial:
             raise ValueError(f"trial.report: step {number} exceeds trial.budget, {self.budget}")
         return number
 
+    def _same(self, metrics: Mapping[str, Any]) -> dict[str, float]:
+        """The metrics, checked: all reports have the same ones."""
+        found = checked_metrics(metrics, self._score)
+        if self._names and self._names != found.keys():
+            raise ValueError(
+                f"trial.report: the metrics are {', '.join(found)}, and of the first report they were "
+                f"{', '.join(sorted(self._names))}; all reports have the same"
+            )
+        self._names = set(found)
+        return found
+
     def _inside(self, file: str | os.PathLike[str]) -> str:
         name = os.fspath(file)
         if not isinstance(name, str) or not name:
@@ -213,12 +229,19 @@ class Trial:
         return path.relative_to(folder).as_posix()
 
 
+def is_name(text: object) -> bool:
+    """Whether it can be the name of a metric or of a unit."""
+    return isinstance(text, str) and 1 <= len(text) <= MOST_NAME and text.isprintable()
+
+
 def checked_metrics(metrics: Mapping[str, Any], score: str) -> dict[str, float]:
     """Metrics as plain numbers, NaN and infinity included. Raises TypeError or ValueError."""
     found: dict[str, float] = {}
     for name, value in metrics.items():
-        if not isinstance(name, str) or not name or not name.isprintable():
-            raise ValueError(f"the name of a metric must be printable, not {short(name)}")
+        if not is_name(name):
+            raise ValueError(
+                f"the name of a metric must be printable, of 1 to {MOST_NAME} characters, not {short(name)}"
+            )
         found[name] = _number(name, value)
     if score not in found:
         near = get_close_matches(score, found, 1)

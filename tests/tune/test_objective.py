@@ -69,10 +69,10 @@ class TestDecorator:
         [
             ({"space": {"lr": 1}}, "space must be tune.Space(...), not {'lr': 1}"),
             ({"space": tune.Space()}, "space must have at least one setting"),
-            ({"score": ""}, "score must be a name, not ''"),
-            ({"score": "a\0b"}, "score must be a name, not 'a\\x00b'"),
-            ({"unit": None}, "unit must be a name, not None"),
-            ({"direction": "maximise"}, "not 'maximise' (did you mean maximize?)"),
+            ({"score": ""}, "score must be a printable name of 1 to 200 characters, not ''"),
+            ({"score": "a\0b"}, "characters, not 'a\\x00b'"),
+            ({"unit": None}, "unit must be a printable name"),
+            ({"direction": "maximum"}, "not 'maximum' (did you mean maximize?)"),
             ({"direction": ["x"]}, "direction must be maximize or minimize, not ['x']"),
             ({"budget": 0}, "budget must be 1 to 2147483647, not 0"),
             ({"budget": True}, "budget must be a whole number, not True"),
@@ -179,7 +179,11 @@ class TestReport:
             (2, {"accuracy": 1j}, "metric accuracy must be a number, not 1j"),
             (2, {"accuracy": torch.zeros(2, 3)}, "not an array of shape (2, 3)"),
             (2, {"accuracy": 10**400}, "metric accuracy is too large"),
-            (2, {"accuracy": 1.0, "lo\0ss": 1.0}, "the name of a metric must be printable, not 'lo\\x00ss'"),
+            (
+                2,
+                {"accuracy": 1.0, "lo\0ss": 1.0},
+                "a metric must be printable, of 1 to 200 characters, not 'lo\\x00ss'",
+            ),
             (2, {"loss": 1.0}, "the score, accuracy, is missing; the metrics are: loss"),
             (2, {"acuracy": 1.0}, "are: acuracy (did you mean accuracy by acuracy?)"),
             (2, {}, "the metrics are: none"),
@@ -201,6 +205,15 @@ class TestReport:
         assert "running.report(step, **metrics)" in "".join(traceback.format_tb(caught.tb))
         assert len(heard.lines) == 1
         running.report(2, accuracy=0.6)  # nothing of the mistake was reported
+
+    def test_all_reports_have_the_same_metrics(self, tmp_path: Path) -> None:
+        running = trial(tmp_path, Heard())
+        running.report(1, accuracy=0.5, loss=1)
+        with pytest.raises(
+            ValueError, match="the metrics are accuracy, and of the first report they were accuracy, loss"
+        ):
+            running.report(2, accuracy=0.5)
+        running.report(2, loss=1, accuracy=0.5)
 
     def test_a_stopped_trial_stops_at_every_report(self, tmp_path: Path) -> None:
         """Where a bare except: caught the first one."""
