@@ -1,6 +1,6 @@
-"""The course's MLP in a plain PyTorch loop, on the file of `tune data export --task twodigit --out twodigit.npz`:
+"""The course's MLP in a plain PyTorch loop, on the file of `tune data export --task twodigit --out FILE`.
 
-TWODIGIT=twodigit.npz tune run --objective examples/twodigit_mlp.py
+TWODIGIT=FILE tune run --objective examples/twodigit_mlp.py
 """
 
 import os

@@ -5,22 +5,17 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import os
-import select
 import signal
 import sys
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Callable, NoReturn, TextIO
+from typing import Any, Callable, NoReturn, TextIO, TypeVar
 
 from tune.loading import LoadError, code_checksums, find_code, load, prepare
 from tune.objectives import Objective
 from tune.protocol import Channel, Closed, ProtocolError, failure, hello
 from tune.trial import StopTrial, Trial
 
-GRACE_S = 2.0
-"""Between the end of tune and that of a trial that does not notice it."""
+Result = TypeVar("Result")
 
 
 def main(arguments: list[str]) -> NoReturn:
@@ -30,7 +25,6 @@ def main(arguments: list[str]) -> NoReturn:
         sys.stderr.write("tune starts this program; to debug training code, see train.run(...)\n")
         sys.exit(2)
     _prepare_streams()
-    _watch(channel)
     try:
         _serve(channel, _import(channel, arguments))
     except Closed:
@@ -48,6 +42,7 @@ def _import(channel: Channel, arguments: list[str]) -> Objective:
         prepare(code)
         sys.argv[:] = [code.file or code.module, *arguments[1:]]
         objective = load(code)
+        _leave_a_fork(channel, None)
         channel.send("hello", hello(objective, code_checksums(code.folder)))
         return objective
     except LoadError as error:
@@ -114,11 +109,9 @@ def _protected(
     """What the call returns, or how the user's code failed."""
     try:
         answer = call()
-    except Closed:
-        raise
     except BaseException as error:
         _leave_a_fork(channel, error)
-        return "failed", failure(error, message=_exit_message(error, "in the middle of the trial"))
+        return "failed", failure(error, message=_exit_message(error, "during the trial"))
     _leave_a_fork(channel, None)
     return answer
 
@@ -148,25 +141,23 @@ class _Connected:
         self._unanswered = 0
 
     def report(self, content: dict[str, Any]) -> bool:
-        return self._ask("report", content)
+        return _or_leave(lambda: self._ask("report", content))
 
     def checkpoint(self) -> bool:
-        return self._ask("checkpoint", {})
+        return _or_leave(lambda: self._ask("checkpoint", {}))
 
     def keep(self, files: list[str]) -> None:
-        with _leaving():
-            self._channel.send("keep", {"files": files})
+        _or_leave(lambda: self._channel.send("keep", {"files": files}))
 
     def _ask(self, key: str, content: dict[str, Any]) -> bool:
-        with _leaving():
-            # An earlier call that a signal handler interrupted may have left its answer unread.
-            if not self._answered():
-                return False
-            _flush()
-            line = self._channel.line(key, content)
-            self._unanswered += 1
-            self._channel.write(line)
-            return self._answered()
+        # An earlier call that a signal handler interrupted may have left its answer unread.
+        if not self._answered():
+            return False
+        _flush()
+        line = self._channel.line(key, content)
+        self._unanswered += 1
+        self._channel.write(line)
+        return self._answered()
 
     def _answered(self) -> bool:
         continues = True
@@ -179,11 +170,10 @@ class _Connected:
         return continues
 
 
-@contextlib.contextmanager
-def _leaving() -> Iterator[None]:
+def _or_leave(call: Callable[[], Result]) -> Result:
     """Exits where the channel is of no use any more: training code could catch an exception and continue."""
     try:
-        yield
+        return call()
     except Closed:
         _leave_with_children()
     except ProtocolError as error:
@@ -203,13 +193,17 @@ def _exit_message(error: BaseException, when: str) -> str | None:
 
 
 def _leave_a_fork(channel: Channel, error: BaseException | None) -> None:
-    """Ends a child that the user's code forked and that came out of the user's function."""
+    """Ends a child that the user's code forked and that left the user's function, as Python would."""
     if channel.is_own:
         return
-    if error is not None:
+    code: object = 0
+    if isinstance(error, SystemExit):
+        code = error.code or 0
+    elif error is not None:
         sys.excepthook(type(error), error, error.__traceback__)
+        code = 1
     _flush()
-    os._exit(0 if error is None else 1)
+    os._exit(code & 255 if isinstance(code, int) else 1)
 
 
 def _prepare_streams() -> None:
@@ -239,20 +233,6 @@ def _restore(handlers: dict[int, Any]) -> None:
         if handler is not None and signal.getsignal(number) is not handler:
             with contextlib.suppress(OSError, ValueError):
                 signal.signal(number, handler)
-
-
-def _watch(channel: Channel) -> None:
-    """Ends the process when tune has ended, which a trial does not notice before its next report."""
-
-    def wait() -> None:
-        poll = select.poll()
-        poll.register(channel.requests, 0)
-        with contextlib.suppress(OSError):
-            poll.poll()
-        time.sleep(GRACE_S)
-        _leave_with_children()
-
-    threading.Thread(target=wait, name="tune-watch", daemon=True).start()
 
 
 def _flush() -> None:

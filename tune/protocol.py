@@ -63,11 +63,6 @@ class Channel:
             return None
 
     @property
-    def requests(self) -> int:
-        """The descriptor that requests are read from."""
-        return self._requests
-
-    @property
     def is_own(self) -> bool:
         """Whether this is the process that made it, not a fork of it."""
         return os.getpid() == self._process

@@ -34,6 +34,7 @@ class Parent:
         python: str = sys.executable,
         environment: Mapping[str, str] | None = None,
         serve: Path = SERVE,
+        session: bool = True,
     ) -> None:
         self.folder = folder
         requests, self._requests = os.pipe()
@@ -54,10 +55,11 @@ class Parent:
                 stdin=stdin,  # nothing comes, and it does not end: a program that reads it waits
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
+                start_new_session=session,
             )
         for number in (requests, answers, stdin):
             os.close(number)
+        self._open = [self._requests, self._answers, self._stdin]
         self._received = b""
         self._trials = 0
 
@@ -111,9 +113,8 @@ class Parent:
 
     def disappear(self) -> None:
         """What the process sees when its parent is killed."""
-        for number in (self._requests, self._answers, self._stdin):
-            with suppress(OSError):
-                os.close(number)
+        while self._open:
+            os.close(self._open.pop())
 
     def quit(self) -> int:
         self.ask("quit")
@@ -122,6 +123,7 @@ class Parent:
     def end(self) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.kill()
         self.process.wait(PATIENCE_S)
         self.disappear()
 

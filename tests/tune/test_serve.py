@@ -307,6 +307,33 @@ class TestNames:
         assert parent.trial()[-1] == ("ended", {})
         assert parent.output == "['data']\n"
 
+    @pytest.mark.parametrize("python", [sys.executable, *pythons()[:1]])
+    def test_processes_that_get_the_import_path_alone(
+        self, python: str, start: Start, tmp_path: Path
+    ) -> None:
+        """As those of joblib do: they import the user's module, which imports tune."""
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "part.py").write_text("VALUE = 'theirs'\n")
+        child = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); import train; print(train.read())"
+        parent = start(
+            f"""
+            import json, subprocess, sys
+            @objective
+            def train(trial):
+                command = [sys.executable, "-c", {child!r}, json.dumps(sys.path)]
+                print(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+                for step in range(1, trial.budget + 1):
+                    trial.report(step, accuracy=step / 10)
+            def read():
+                import data.part
+                return [data.part.VALUE, tune.Objective.__module__]
+            """,
+            python=python,
+        )
+        parent.hello()
+        assert parent.trial() == [*REPORTED, ("ended", {})]
+        assert "['theirs', 'tune.objectives']" in parent.output
+
     def test_ours_are_not(self, start: Start) -> None:
         parent = start("import data.tasks\n" + THREE_REPORTS)
         assert failed([parent.read()])["message"] == "ModuleNotFoundError: No module named 'data'"
@@ -369,8 +396,8 @@ class TestTrial:
         ("body", "message"),
         [
             ("raise ValueError('bad')", "ValueError: bad"),
-            ("import sys; sys.exit(3)", "the code called sys.exit(3) in the middle of the trial"),
-            ("import sys; sys.exit()", "the code called sys.exit() in the middle"),
+            ("import sys; sys.exit(3)", "the code called sys.exit(3) during the trial"),
+            ("import sys; sys.exit()", "the code called sys.exit() during the trial"),
             ("raise KeyboardInterrupt", "KeyboardInterrupt"),
             ("import os, signal; os.kill(os.getpid(), signal.SIGINT)", "KeyboardInterrupt"),
             ("raise GeneratorExit", "GeneratorExit"),
@@ -382,7 +409,10 @@ class TestTrial:
             ("trial.keep('../train.py')", "ValueError: trial.keep: ../train.py is outside trial.directory"),
             ("trial.checkpoint()", "@tune.objective(..., checkpoints=True)"),
             ("import pickle; pickle.dumps(trial)", "TypeError: a trial cannot be sent to another process"),
-            ("trial.report(1, **{'m' * 10**6: 1}, accuracy=1)", "exceed the 1,000,000 of a line"),
+            (
+                "trial.report(1, accuracy=1, **{'m' * 50 + str(i): 1 for i in range(20000)})",
+                "1,000,000 of a line",
+            ),
         ],
     )
     def test_a_failure_has_its_line_and_the_next_trial_runs(
@@ -606,12 +636,16 @@ class TestProcess:
         assert parent.trial() == [*REPORTED, ("ended", {})]
         assert parent.quit() == 0
 
-    @pytest.mark.parametrize("end", ["", "raise ValueError('in the child')"])
-    def test_a_forked_child_that_leaves_the_function(self, end: str, start: Start) -> None:
+    @pytest.mark.parametrize(
+        ("end", "code"),
+        [("", 0), ("raise ValueError('in the child')", 1), ("sys.exit(3)", 3), ("sys.exit()", 0)],
+    )
+    def test_a_forked_child_that_leaves_the_function(self, end: str, code: int, start: Start) -> None:
         """It exits; only the first process answers."""
         parent = start(
             f"""
-            import os
+            import os, sys
+            os.waitpid(child, 0) if (child := os.fork()) else None
             @objective
             def train(trial):
                 child = os.fork()
@@ -625,8 +659,8 @@ class TestProcess:
         )
         parent.hello()
         assert parent.trial() == [*REPORTED, ("ended", {})]
-        assert f"exited with {1 if end else 0}\n" in parent.output
-        assert ("ValueError: in the child" in parent.output) is bool(end)
+        assert f"exited with {code}\n" in parent.output
+        assert ("ValueError: in the child" in parent.output) is ("ValueError" in end)
 
     def test_children_do_not_hold_the_channel(self, start: Start) -> None:
         """When the process dies, its parent is told at once, whatever children live on."""
@@ -711,28 +745,50 @@ class TestProcess:
                 assert parent.read() == ("ended", {})
         assert parent.quit() == 0
 
-    @pytest.mark.parametrize("body", ["time.sleep(1000)", "trial.report(2, accuracy=1)"])
-    def test_it_ends_with_its_parent(self, body: str, start: Start) -> None:
-        """Whether it trains or waits for an answer; its children, too."""
+    def test_it_ends_with_its_parent(self, start: Start) -> None:
+        """With its children, where the parent made a process group for them."""
         parent = start(
-            f"""
-            import subprocess, time
+            """
+            import subprocess
             @objective
             def train(trial):
-                child = subprocess.Popen(["sleep", "1000"])
-                print(child.pid, flush=True)
-                trial.report(1, accuracy=1)
-                {body}
+                try:
+                    print(subprocess.Popen(["sleep", "1000"]).pid, flush=True)
+                    trial.report(1, accuracy=1)
+                except BaseException:
+                    trial.report(2, accuracy=1)
             """
         )
         parent.hello()
         parent.begin()
         parent.read()
-        parent.ask("go")
         child = int(parent.output)
         parent.disappear()
         assert parent.process.wait(30) == -signal.SIGKILL
+        until = time.monotonic() + 30
+        while is_running(child) and time.monotonic() < until:
+            time.sleep(0.05)
         assert not is_running(child)
+
+    def test_it_ends_alone_in_a_process_group_of_others(self, start: Start) -> None:
+        parent = start(
+            """
+            import subprocess, time
+            @objective
+            def train(trial):
+                print(subprocess.Popen(["sleep", "1000"]).pid, flush=True)
+                trial.report(1, accuracy=1)
+            """,
+            session=False,
+        )
+        parent.hello()
+        parent.begin()
+        parent.read()
+        parent.disappear()
+        assert parent.process.wait(30) == 1
+        child = int(parent.output)
+        assert is_running(child)
+        os.kill(child, signal.SIGKILL)
 
     def test_what_is_not_of_the_protocol_ends_it(self, start: Start) -> None:
         parent = start(THREE_REPORTS)
