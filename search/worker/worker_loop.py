@@ -394,7 +394,7 @@ class WorkerLoop:
         said = redacted(f"{type(error).__name__}: {error}".rstrip(": "))
         detail = traceback_text(error) if reason is Failure.ERROR else redacted(str(error)) or said
         if isinstance(error, TrialError):
-            said, detail = redacted(str(error)), redacted(error.detail)
+            said, detail = f"this: {redacted(str(error))}", redacted(error.detail)
         traceback.clear_frames(error.__traceback__)  # they hold the trial's tensors
         if reason is Failure.DISK_FULL:
             detail = f"no room in {self._context.artifacts.root.absolute()}"

@@ -10,12 +10,13 @@ is a pipe to which it writes {"log": true} when that has happened, and {"code": 
 command has ended and its output is in the log. LIMIT: bytes of one log.
 
 It stands between worker and command because only a parent that outlives neither can find all descendants: as
-their subreaper it is given every process whose parent has ended, also those in sessions of their own.
+their subreaper it is given every process whose parent has ended, also those in other sessions.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -31,6 +32,9 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 PIPES = ("TUNE_REQUESTS", "TUNE_ANSWERS")
 """Variables with the numbers of the command's pipes to the worker."""
+
+FIRST = 3
+"""Number of the first of them in the command: a POSIX shell can only name those below 10."""
 
 PIECE = 65_536
 """Bytes that are read at once: a pipe's whole buffer."""
@@ -141,7 +145,7 @@ class Guard:
             signal.signal(ignored, signal.SIG_IGN)
         self._command = self._started(write)
         # Held by the command alone, so that the worker sees when it closes them.
-        for each in (write, *(int(os.environ[name]) for name in PIPES if name in os.environ)):
+        for each in (write, *(int(os.environ[name]) for name in PIPES)):
             os.close(each)
         self._ended: int | None = None
         """status of the command, as of waitpid"""
@@ -159,6 +163,15 @@ class Guard:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(output, 1)
             os.dup2(output, 2)
+            # First away from where they belong: one may be where the other goes.
+            given = [int(os.environ[name]) for name in PIPES]
+            pipes = [fcntl.fcntl(pipe, fcntl.F_DUPFD, FIRST + len(PIPES)) for pipe in given]
+            for pipe in given:
+                os.close(pipe)
+            for number, (name, pipe) in enumerate(zip(PIPES, pipes, strict=True), FIRST):
+                os.dup2(pipe, number)
+                os.close(pipe)
+                os.environ[name] = str(number)
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() == guard:
                 command = sys.argv[5:]

@@ -289,8 +289,9 @@ def hello_of(command: Sequence[str], folder: Path) -> Hello:
 
 def unstarted(command: Sequence[str], error: Unstarted) -> str:
     """Why training code did not start: a sentence, and its traceback or its last output."""
-    told = f"The training code did not start ({' '.join(command)}): {error}"
-    return f"{told}.\n{error.detail}" if error.detail != str(error) else f"{told}."
+    told = f"The training code did not start ({' '.join(command)}): "
+    more = "" if error.detail == str(error) else f"\n{error.detail.removeprefix(f'{error}. ')}"
+    return f"{told}{error}.{more}"
 
 
 def _how(told: Mapping[str, int]) -> str:
