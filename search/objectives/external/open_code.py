@@ -101,7 +101,15 @@ class OpenCode(OpenObjective):
         log = log_path(self._folder, job.number)
         log.parent.mkdir(parents=True, exist_ok=True)
         place = Place(directory=self._running.directory(job.number), scratch=self._running.path, log=log)
-        return CodeWork(self._session, job, self.spec, place, state, lambda: self._code)
+        return CodeWork(
+            self._session,
+            job,
+            self.spec,
+            place,
+            state,
+            lambda: self._code,
+            checkpoints=self.has_checkpoints,
+        )
 
     def fingerprint(self, job: Job) -> str:
         """Without the code: it may change while a study is searched, which is shown, and a checkpoint is the

@@ -52,10 +52,13 @@ class CodeWork(Work):
         place: Place,
         state: CodeState | None,
         code: Callable[[], Mapping[str, str]],
+        *,
+        checkpoints: bool,
     ) -> None:
-        """state: what it continues from; None: nothing. code: SHA-256 by file, of the code in the process."""
+        """state: what it continues from; None: nothing. code: SHA-256 by file, of the code in the process.
+        checkpoints: whether the code can continue from what lies in the directory."""
         self._session, self._job, self._spec, self._place = session, job, spec, place
-        self._code = code
+        self._code, self._checkpoints = code, checkpoints
         self._reported = 0 if state is None else state.reported
         """step of the last report that the search was given"""
         self._step = 0
@@ -123,7 +126,7 @@ class CodeWork(Work):
         while True:
             key, body = self._received(process)
             if key == "checkpoint":
-                self._copied = pack(self._place.directory, scratch=self._place.scratch, what="its checkpoint")
+                self._copy()
                 self._send(process, "go")
             elif key == "keep":
                 self._kept = tuple(dict.fromkeys((*self._kept, *kept_from(body))))
@@ -165,6 +168,12 @@ class CodeWork(Work):
         }
         process.send({"trial": asked}, self._job.check)
         return process
+
+    def _copy(self) -> None:
+        """Copies the directory, if the code declares that it can continue from there."""
+        if self._checkpoints:
+            scratch = self._place.scratch
+            self._copied = pack(self._place.directory, scratch=scratch, what="its checkpoint")
 
     def _note(self) -> str:
         """What its output begins with."""

@@ -3,6 +3,7 @@ protocol by hand (tests/support/spoken.py)."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import functools
@@ -30,13 +31,15 @@ from search.objectives.external.kind import CODE, CODE_OBJECTIVE
 from search.objectives.external.process import hello_of
 from search.objectives.external.trial_files import log_path
 from search.objectives.registry import objective_named
+from search.optuna_db.deletion import delete_study
 from search.optuna_db.storage import Storage, open_storage
 from search.records import Direction, Failure, Metric, State, TrialRecord
 from search.space.spec import declared_entries
-from search.study.study import Study
+from search.study.study import Study, StudyDeleted
 from search.worker import trial_runner, worker_loop
 from search.worker.context import WorkerContext, prepare
 from search.worker.options import WorkerOptions
+from search.worker.removal import delete_folder
 from search.worker.trial_runner import TrialRunner
 from search.worker.worker_loop import GivenUp, work
 from tune.space import Float, Space
@@ -586,6 +589,45 @@ def test_a_full_disk_in_a_checkpoint_ends_the_run_and_loses_nothing(
     assert work(search(), stop=forever) == 2
 
 
+def test_a_checkpoint_of_code_that_declares_none_is_ignored(search: Search, tmp_path: Path) -> None:
+    here = search(trains("checkpoint()\nwhole(trial)"), trials=12, pruner="asha", checkpoints=False)
+    assert work(here, stop=forever) == 12
+    asked = [body for _, body in heard(tmp_path / "code", "trial")]
+    assert len(asked) > 12
+    assert not any(body["resumed"] for body in asked)
+
+
+def test_a_waiting_trial_continues_in_another_worker(search: Search, tmp_path: Path) -> None:
+    here = search(TRAIN, trials=1)
+    runner = begun(here, until=4)
+    runner.park()
+    there = search()
+    continued = TrialRunner(there, runner.claim, runner.active, check=lambda: None)
+    assert continued.rejoin(here.storage.store.curve(runner.active.trial_id, here.study.metric))
+    assert continued.advance(BUDGET)
+    found = curve(there, here.study.trials()[0])
+    assert [(each["step"], each["first"]) for each in found] == [
+        (step, 1 if step <= 4 else 5) for step in range(1, BUDGET + 1)
+    ]
+    continued.let_go()
+
+
+def test_a_study_that_is_deleted_leaves_no_file(search: Search, storage: Storage, tmp_path: Path) -> None:
+    here = search(trains("print('hello', flush=True)\nwhole(trial)"), trials=3)
+    asked = count()
+
+    def stop() -> bool:
+        if next(asked) == 20:
+            assert delete_study(storage.trials.database, here.study.study_id, created=here.record.created)
+            delete_folder(here.artifacts.folder)
+        return False
+
+    with contextlib.suppress(StudyDeleted):
+        work(here, stop=stop)
+    assert not here.artifacts.folder.exists()
+    assert next(asked) > 20
+
+
 def test_a_checkpoint_that_is_too_large_is_a_failure_in_a_sentence(
     search: Search, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -660,6 +702,20 @@ def test_code_that_no_longer_starts_fails_the_trial_that_needs_a_process(
     _, detail = first_failure(here)
     assert detail == "exited with code 1"
     assert "SyntaxError" in failures(here)[1][1]
+
+
+def test_code_that_is_changed_to_another_study_ends_the_worker(search: Search, tmp_path: Path) -> None:
+    here = search(
+        trains("""
+            file = here / "train.py"
+            file.write_text(file.read_text().replace("budget=9", "budget=7"))
+            os._exit(1)
+        """),
+        trials=2,
+    )
+    with pytest.raises(ConfigError, match="declares another budget than its study has: 7, and not 9"):
+        work(here, stop=forever)
+    assert [detail for _, detail in failures(here)] == ["exited with code 1"]
 
 
 @pytest.mark.parametrize("what", ["folder", "interpreter"])
