@@ -102,7 +102,6 @@ def plan(spec: DeclaredSpec) -> Iterator[str]:
     else:
         yield (
             "It has no checkpoints (checkpoints=True declares them): trials are stopped and never paused, and "
-            "one whose process is killed begins again."
+            "a killed one begins again."
         )
-    tested = "its test function is called once" if spec.options.get("test") else "it has no test function"
-    yield f"`tune confirm` repeats its leaders on fresh seeds; {tested}."
+    yield "`tune confirm` and `tune ablate` repeat configurations on fresh seeds."
