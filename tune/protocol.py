@@ -1,4 +1,4 @@
-"""The protocol between tune and training code (docs/guide/protocol.md), on the side of the code."""
+"""The protocol between tune and training code (docs/protocol.md), on the side of the code."""
 
 from __future__ import annotations
 

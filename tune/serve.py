@@ -1,6 +1,6 @@
 """The process that runs training code: `python /path/to/tune/serve.py train.py:train [ARGUMENT ...]`.
 
-Started by tune with the descriptors of docs/guide/protocol.md in its environment. The interpreter that runs
+Started by tune with the descriptors of docs/protocol.md in its environment. The interpreter that runs
 it needs no installation of tune: the package is loaded from this folder. Processes that multiprocessing
 starts run this file too, as `__mp_main__`, and get the same.
 """

@@ -101,7 +101,7 @@ def plan(spec: DeclaredSpec) -> Iterator[str]:
         )
     else:
         yield (
-            "It has no checkpoints (checkpoints=True declares them): trials are stopped and never paused, and "
+            "It has no checkpoints (`checkpoints=True` declares them): trials are stopped, never paused, and "
             "a killed one begins again."
         )
     yield "`tune confirm` and `tune ablate` repeat configurations on fresh seeds."

@@ -1,4 +1,4 @@
-"""Training code that speaks the protocol by hand (docs/guide/protocol.md), and studies of it.
+"""Training code that speaks the protocol by hand (docs/protocol.md), and studies of it.
 
 A program is the frame below and a `train` of the test's. It notes each line that it reads in `heard.jsonl`.
 """

@@ -1,4 +1,4 @@
-"""A parent that speaks the protocol of docs/guide/protocol.md with real processes."""
+"""A parent that speaks the protocol of docs/protocol.md with real processes."""
 
 from __future__ import annotations
 

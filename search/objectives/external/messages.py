@@ -1,4 +1,4 @@
-"""The lines that a process with training code writes, checked (docs/guide/protocol.md)."""
+"""The lines that a process with training code writes, checked (docs/protocol.md)."""
 
 from __future__ import annotations
 

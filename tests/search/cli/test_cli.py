@@ -500,7 +500,7 @@ class TestHelp:
         code, shown = in_a_terminal([TUNE, *group, "--help"], columns=80)
         summaries = shown.split("Commands:")[1].strip().splitlines()
         assert code == 0
-        assert len(summaries) == (3 if group else 18)
+        assert len(summaries) == (4 if group else 18)
         assert all(line.endswith(".") and not line.endswith("...") for line in summaries), shown
 
     def test_version(self, tmp_path: Path, here: Command) -> None:
