@@ -50,6 +50,9 @@ def declare(request: RunRequest) -> DeclaredSpec:
     """
     command, folder, objective = command_of(request)
     hello = hello_of(command, folder)
+    if ":" not in objective:  # the file has one only
+        objective = f"{objective}:{hello.name}"
+        command = [*command[:-1], objective]
     try:
         space = space_of_entries_in_full(hello.space)
         direction = Direction(hello.direction)
@@ -81,8 +84,8 @@ def refuse_pausing(request: RunRequest, spec: DeclaredSpec) -> None:
     """Raises UsageError for a pruner that pauses trials of code which cannot continue them."""
     if request.pruner == PAUSING and not spec.options.get("checkpoints"):
         raise UsageError(
-            f"--pruner {PAUSING} pauses trials and continues the best, and {spec.options['objective']} declares no "
-            f"checkpoints: say checkpoints=True in `@tune.objective` once it can continue, or take --pruner "
+            f"--pruner {PAUSING} pauses trials and continues the best, and {spec.options['objective']} declares "
+            "no checkpoints: say checkpoints=True in `@tune.objective` once it can continue, or take --pruner "
             f"{STOPPING}, which stops trials for good."
         )
 
@@ -96,8 +99,8 @@ def plan(spec: DeclaredSpec) -> Iterator[str]:
     )
     if spec.options.get("checkpoints"):
         yield (
-            "It has checkpoints: trials can pause and continue, and one whose process is killed continues from "
-            "its last checkpoint."
+            "It has checkpoints: trials can pause and continue, and one whose process is killed continues "
+            "from its last checkpoint."
         )
     else:
         yield (
