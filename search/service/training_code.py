@@ -85,8 +85,8 @@ def refuse_pausing(request: RunRequest, spec: DeclaredSpec) -> None:
     if request.pruner == PAUSING and not spec.options.get("checkpoints"):
         raise UsageError(
             f"--pruner {PAUSING} pauses trials and continues the best, and {spec.options['objective']} declares "
-            "no checkpoints: say checkpoints=True in `@tune.objective` once it can continue, or take --pruner "
-            f"{STOPPING}, which stops trials for good."
+            "no checkpoints: say checkpoints=True in `@tune.objective` once it can continue, or take "
+            f"--pruner {STOPPING}, which stops trials for good."
         )
 
 

@@ -203,11 +203,15 @@ class TestRefusals:
         ("arguments", "code", "words"),
         [
             (["run", "--task", "twodigits"], 2, "did you mean twodigit?"),
-            (["run"], 2, "Say what to search for, --task twodigit or --task sum; or --study with the name"),
+            (
+                ["run"],
+                2,
+                "Say what to search for, --task twodigit or --task sum, or --objective train.py:train",
+            ),
             (
                 ["run", "--study", "first"],
                 2,
-                "There is no study first yet, and a new one needs --task twodigit or --task sum.",
+                "There is no study first yet, and a new one needs --task twodigit or --task sum, or",
             ),
             (["run", "--study", "first", "--trials", "0"], 2, "--trials must be from 1 to 1000000, not 0"),
             (["run", "--task", "twodigit", "--trials", "0"], 2, "--trials must be from 1 to 1000000, not 0"),
