@@ -1,15 +1,26 @@
-"""The settings of your own training code, and what a search may choose for them.
+"""Your own training code: the settings that a search may choose, and the function that it calls.
 
-    space = tune.Space(
-        lr=tune.Float(1e-4, 1e-1, log=True),
-        depth=tune.Int(1, 4),
-        optimizer=tune.Choice(["sgd", "adam"]),
-        momentum=tune.Float(0.0, 0.99, when={"optimizer": "sgd"}),
+    import tune
+
+    @tune.objective(
+        space=tune.Space(
+            lr=tune.Float(1e-4, 1e-1, log=True),
+            depth=tune.Int(1, 4),
+            optimizer=tune.Choice(["sgd", "adam"]),
+            momentum=tune.Float(0.0, 0.99, when={"optimizer": "sgd"}),
+        ),
+        score="accuracy", budget=20,
     )
+    def train(trial: tune.Trial) -> None:
+        model = build(**trial.params)
+        for epoch in range(1, trial.budget + 1):
+            trial.report(epoch, accuracy=fit_one_epoch(model, seed=trial.seed))
 
 Imports the standard library only and runs on Python 3.9: your own interpreter imports it.
 """
 
+from tune.objectives import Objective, objective
 from tune.space import Choice, Float, Int, Space, SpaceError
+from tune.trial import StopTrial, Trial
 
-__all__ = ["Choice", "Float", "Int", "Space", "SpaceError"]
+__all__ = ["Choice", "Float", "Int", "Objective", "Space", "SpaceError", "StopTrial", "Trial", "objective"]

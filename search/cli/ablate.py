@@ -77,7 +77,7 @@ def ablate(
     storage: StorageOption = None,
     json: JSONOption = False,
 ) -> None:
-    """Measures which settings helped, and whether extra training does.
+    """Measures which settings helped, and if extra training does.
 
     The winner is trained beside variants that differ from it in one setting, and for shorter and longer, all
     on the same fresh seeds. Where the dataset allows it each seed holds out other training examples, so that

@@ -93,3 +93,25 @@ def show(
         force=force,
     )
     typer.echo(f"{out}: {rows * columns} examples of {task}, {split}")
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Option(help="NumPy file to write, .npz.")],
+    task: Annotated[str, typer.Option(help="twodigit or sum.", autocompletion=completion.tasks)] = "twodigit",
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
+    json: JSONOption = False,
+) -> None:
+    """Writes training and validation examples as arrays.
+
+    For training code of your own: train_images, train_labels, val_images, val_labels. The test split stays here.
+    """
+    from search.service.data import export_arrays
+
+    shapes = export_arrays(task, out, force=force)
+    if json:
+        print_json({name: list(shape) for name, shape in shapes.items()})
+        return
+    for name, shape in shapes.items():
+        typer.echo(f"{name:<14} {' × '.join(map(str, shape))}")
+    typer.echo(f"{out}: training and validation examples of {task}; numpy.load reads them.", err=True)

@@ -53,6 +53,14 @@ TaskOption = Annotated[
         show_default=False,
     ),
 ]
+ObjectiveOption = Annotated[
+    str | None,
+    typer.Option(help="Your own training code in place of a task: train.py:train.", show_default=False),
+]
+PythonOption = Annotated[
+    Path | None,
+    typer.Option("--python", help="Interpreter for --objective; default: tune's.", show_default=False),
+]
 TrialsOption = Annotated[
     int | None, typer.Option(help="Trials that shall be finished in all; 100 in a new study.")
 ]
@@ -116,6 +124,8 @@ def register(app: typer.Typer) -> None:
 def run(
     options: WorkerOptions,
     task: TaskOption = None,
+    objective: ObjectiveOption = None,
+    python: PythonOption = None,
     trials: TrialsOption = None,
     study: StudyOption = None,
     model: ModelOption = None,
@@ -144,6 +154,8 @@ def run(
 
         request = RunRequest(
             task=task,
+            objective=objective,
+            python=python,
             trials=trials,
             study=study,
             model=model,

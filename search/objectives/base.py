@@ -52,14 +52,23 @@ class ResumeCheckpoint:
     """of its last report"""
     best_step: int
     """of the report with the highest score"""
-    best: Product
-    """as of that report"""
+    best: Product | None
+    """as of that report; None: there is nothing that could be kept"""
     state: Any
     """what `OpenObjective.begin` continues from; its form is the objective's own"""
 
 
 class CheckpointUnreadable(Exception):
     """A resume checkpoint cannot be read; an earlier one may do."""
+
+
+class TrialError(Exception):
+    """A trial failed for a reason that is known in words; the traceback of the worker does not explain it."""
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        """message: one sentence. detail: what is recorded of it, such as a traceback; empty: the message."""
+        super().__init__(message)
+        self.detail = detail or message
 
 
 class Work(ABC):
@@ -88,6 +97,9 @@ class Work(ABC):
         """
         raise NotImplementedError
 
+    def close(self) -> None:  # noqa: B027  # few objectives hold anything
+        """Gives back what it holds outside of memory: neither reports nor `state` are asked for any more."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
@@ -99,6 +111,8 @@ class Job:
     """of everything random in it"""
     budget: int
     """steps to work, in the study's unit; trials of one study may differ"""
+    number: int = 0
+    """of the trial, in its study: what names its files. Nothing of the work depends on it"""
     rungs: tuple[int, ...] = ()
     """steps at which reports are needed, rising to the budget; empty: at the budget alone"""
     fold: int | None = None
@@ -117,6 +131,7 @@ def job_of(
     evaluations: EvaluationSchedule,
     *,
     origin: int,
+    number: int = 0,
     confirming: Confirming | None = None,
     ablation: AblationRun | None = None,
     check: Callable[[], None] = lambda: None,
@@ -124,13 +139,14 @@ def job_of(
     """The job of a trial, in which all follows from the study's spec and what the trial is for.
 
     evaluations: of this trial (EvaluationSchedule.of_trial). origin: number of the trial that the settings
-    were first given to. confirming, ablation: as in TrialRecord.
+    were first given to. number: of the trial itself. confirming, ablation: as in TrialRecord.
     """
     divided = isinstance(spec, NetworkSpec) and spec.folds and ablation is not None and not ablation.chooses
     return Job(
         settings=settings,
         seed=training_seed(spec.seed, origin=origin, confirming=confirming, ablation=ablation),
         budget=evaluations.total,
+        number=number,
         rungs=evaluations.rungs,
         fold=ablation.seed if ablation is not None and divided else None,
         evaluates_training=ablation is not None,
@@ -164,7 +180,7 @@ class OpenObjective(ABC):
         """
         raise NotImplementedError
 
-    def read(self, path: Path) -> tuple[Any, Product, Mapping[str, str]]:
+    def read(self, path: Path) -> tuple[Any, Product | None, Mapping[str, str]]:
         """(state, best, about) of a resume checkpoint. Raises CheckpointUnreadable."""
         raise NotImplementedError
 
@@ -179,6 +195,10 @@ class OpenObjective(ABC):
         """What a kept file notes of its origin, beside the trial."""
         return {}
 
+    def close(self) -> None:  # noqa: B027  # few objectives hold anything
+        """Ends what it has started outside of this process. Called when the worker ends; `begin` may still be
+        called afterwards, and starts it once more."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Joining:
@@ -186,6 +206,8 @@ class Joining:
 
     storage: Storage
     record: StudyRecord
+    folder: Path
+    """of the study's files on this machine, where the objective may write too; it may not exist yet"""
     device: str | None
     """cpu or cuda; None: as `device_wanted` says, and the process is this objective's to set up"""
     device_wanted: str

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from search.errors import AbsentHere
 from search.objectives.base import Objective
+from search.objectives.external.kind import CODE_OBJECTIVE
 from search.objectives.network.kind import NETWORK_OBJECTIVE
 
-OBJECTIVES: dict[str, Objective] = {NETWORK_OBJECTIVE.name: NETWORK_OBJECTIVE}
+OBJECTIVES: dict[str, Objective] = {each.name: each for each in (NETWORK_OBJECTIVE, CODE_OBJECTIVE)}
 
 GROUP = "tune.objectives"
 

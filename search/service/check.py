@@ -152,14 +152,29 @@ def _idle(request: RunRequest) -> Iterator[str]:
 
 
 def _no_task(request: RunRequest, known: Collection[str], spec: StudySpec | None) -> Iterator[str]:
-    if request.task is not None or spec is not None:
+    if request.task is not None and request.objective is not None:
+        yield "--task trains tune's networks and --objective your code: leave one of the two out."
+    if request.python is not None and request.objective is None:
+        yield "--python is the interpreter of --objective: add that, or leave it out."
+    if request.objective is not None:
+        networks = {"--epochs": request.epochs, "--model": request.model, "--space": request.space}
+        for flag, value in {**networks, "--precision": request.precision}.items():
+            if value is not None:
+                yield f"{flag} is for tune's networks: your code declares its space and its budget itself."
+    if request.task is not None or request.objective is not None or spec is not None:
         return
     flags = " or ".join(f"--task {task}" for task in task_names())
     if request.study is None:
-        yield f"Say what to search for, {flags}; or --study with the name of a study that exists."
+        yield (
+            f"Say what to search for, {flags}, or --objective train.py:train for your own code; or --study with "
+            "the name of a study that exists."
+        )
     else:
         hint = did_you_mean(request.study, known) if known else ""
-        yield f"There is no study {request.study} yet{hint}, and a new one needs {flags}."
+        yield (
+            f"There is no study {request.study} yet{hint}, and a new one needs {flags}, or --objective for your "
+            "own code."
+        )
 
 
 def _wrong_names(request: RunRequest) -> Iterator[UsageError | ConfigError]:
@@ -168,7 +183,7 @@ def _wrong_names(request: RunRequest) -> Iterator[UsageError | ConfigError]:
     elif request.task is not None:
         task = request.task
         yield from _refusal(lambda: task_named(task))
-    if request.task is not None or request.study is not None:
+    if request.name or request.study is not None:
         yield from map(UsageError, _wrong_study(request.name))
     sampler, pruner, space = request.sampler, request.pruner, request.space
     if sampler is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from search.errors import ConfigError, UsageError
 from search.optuna_db.storage import Storage
-from search.records import NetworkSpec, StudyRecord, StudySpec
+from search.records import DeclaredSpec, NetworkSpec, StudyRecord, StudySpec
 from search.report.words import listed
 from search.service.look import find
 from search.space.defaults import NORM_IMAGES, default_space, families_of
@@ -50,7 +50,11 @@ class RunRequest:
     """What `tune run` is asked. None means: not said, so an existing study decides, else the default."""
 
     task: str | None = None
-    """of the networks; there is no default for a new study"""
+    """of the networks; a new study has this or an objective"""
+    objective: str | None = None
+    """training code of a person's: FILE.py:FUNCTION, or MODULE:FUNCTION below this folder"""
+    python: Path | None = None
+    """the interpreter that runs it; None: tune's own"""
     trials: int | None = None
     """trials that shall be finished in all"""
     study: str | None = None
@@ -67,8 +71,12 @@ class RunRequest:
 
     @property
     def name(self) -> str:
-        """Of the study: the task's unless another is asked for; empty where neither is said."""
-        return (self.task or "") if self.study is None else self.study
+        """Of the study: the task's or the file's unless another is asked for; empty where none is said."""
+        if self.study is not None:
+            return self.study
+        if self.task is None and self.objective is not None:
+            return self.objective.partition(":")[0].removesuffix(".py").replace("\\", "/").split("/")[-1]
+        return self.task or ""
 
 
 def networks_only(request: RunRequest, spec: StudySpec) -> Iterator[str]:
@@ -90,18 +98,26 @@ def networks_only(request: RunRequest, spec: StudySpec) -> Iterator[str]:
 
 
 def create_or_resume(
-    storage: Storage, request: RunRequest, dataset: Provenance | None
+    storage: Storage,
+    request: RunRequest,
+    dataset: Provenance | None,
+    *,
+    declared: DeclaredSpec | None = None,
 ) -> tuple[Study, StudyRecord]:
     """The study that is asked for, new with its references queued, or as it is with the new target.
 
-    dataset: the one on this machine that the task of the request needs; None where it has no task.
+    dataset: the one on this machine that the task of the request needs; None where it has no task. declared:
+    what the training code of the request declares; None where it names none.
 
     Raises ConfigError where a study of that name exists and means something else, or is not tune's.
     """
     if find_id(storage.trials, request.name) is None:
-        if dataset is None:
+        if declared is not None:
+            Study.create(storage, request.name, declared, request.trials or DEFAULT_TRIALS)
+        elif dataset is None:
             raise UsageError(f"The study {request.name} in {storage.name} was deleted a moment ago.")
-        _create(storage, request, dataset)
+        else:
+            _create(storage, request, dataset)
     study, record = find(storage, request.name)
     if record.spec.confirms is not None:
         raise UsageError(
@@ -113,11 +129,36 @@ def create_or_resume(
             f"{request.name} is an ablation of {record.spec.ablates}, with nothing to search: "
             f"`tune ablate {shlex.quote(record.spec.ablates)}` continues with it."
         )
+    if declared is not None:
+        _refuse_other_code(request, record.spec, declared)
     _refuse_conflicts(request, record.spec, dataset)
     target = request.trials or record.target_trials
     if target != record.target_trials:
         storage.store.set_target(study.study_id, target)
     return study, replace(record, target_trials=target)
+
+
+def _refuse_other_code(request: RunRequest, spec: StudySpec, declared: DeclaredSpec) -> None:
+    """Raises ConfigError where the study is not of what the training code declares now. Changes of the code
+    itself are no reason: every trial notes the code that it ran."""
+    if not isinstance(spec, DeclaredSpec) or spec.objective != declared.objective:
+        what = f"the task {spec.task}" if isinstance(spec, NetworkSpec) else f"the objective {spec.objective}"
+        raise ConfigError(
+            f"The study {request.name} exists and is of {what}: give --study another name for a new search."
+        )
+    pairs: list[tuple[str, object, object]] = [
+        ("space", dict(spec.space), dict(declared.space)),
+        ("score", spec.metric.name, declared.metric.name),
+        ("direction", spec.metric.direction.value, declared.metric.direction.value),
+        ("budget", spec.budget, declared.budget),
+        ("unit", spec.unit, declared.unit),
+        ("file or function", spec.options.get("objective"), declared.options.get("objective")),
+    ]
+    if changed := [name for name, had, now in pairs if had != now]:
+        raise ConfigError(
+            f"The study {request.name} exists, and the code declares another {listed(changed)} than when it was "
+            "made: give --study another name for a new search, or take the change back."
+        )
 
 
 def _create(storage: Storage, request: RunRequest, dataset: Provenance) -> None:

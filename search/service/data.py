@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from search.errors import ConfigError, TryAgain, TuneError, UsageError
+from search.files import write_whole
 from search.service.output import may_write
 
 if TYPE_CHECKING:
@@ -104,3 +105,36 @@ def draw_examples(
         save_png(image, out.resolve())
     except OSError as error:
         raise UsageError(f"--out {out} cannot be written: {error.strerror or error}.") from error
+
+
+def export_arrays(task: str, out: Path, *, force: bool) -> Mapping[str, tuple[int, ...]]:
+    """Writes the training and validation examples of a task as an .npz file, for training code that is not
+    tune's; returns the shape of each array. The test split is not in it.
+
+    Raises UsageError for an unknown task and for a path where it cannot or (unless `force`) should not be
+    written, ConfigError where the dataset is missing or damaged.
+    """
+    from io import BytesIO
+
+    import numpy as np
+
+    from data.registry import UnknownName, UnusableEntry
+    from data.tasks.arrays import arrays
+    from data.tasks.registry import get_task
+
+    try:
+        chosen = get_task(task)
+    except (UnknownName, UnusableEntry) as error:
+        raise UsageError(f"--task {task}: {error}.") from error
+    if out.suffix.lower() != ".npz":
+        raise UsageError(f"--out {out}: arrays are written as .npz; name it {out.with_suffix('.npz')}.")
+    may_write(out, force=force)
+    fetch_data(chosen.source)
+    found = arrays(chosen, load_data(chosen.source))
+    content = BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **found)
+    try:
+        write_whole(out.resolve(), content.getvalue())
+    except OSError as error:
+        raise UsageError(f"--out {out} cannot be written: {error.strerror or error}.") from error
+    return {name: array.shape for name, array in found.items()}

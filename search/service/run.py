@@ -51,6 +51,7 @@ Stage = Callable[[str], None]
 """Told in a few words what a command does that has nothing to show yet."""
 
 _STARTING = {"local": "looking for GPUs", "ray": "connecting to the Ray cluster"}
+READING = "reading {}"
 CHECKING, OPENING, WORKERS = "checking {}", "opening the storage", "starting workers"
 """What the stages of a start are called."""
 
@@ -84,10 +85,21 @@ def run(
         spec = record.spec
         for refusal in networks_only(request, spec):
             raise UsageError(refusal)
+    declared = None
+    if request.objective is not None:
+        from search.service.training_code import declare, plan, refuse_pausing
+
+        stage(READING.format(request.objective))
+        declared = declare(request)
+        refuse_pausing(request, declared)
+        for sentence in plan(declared):
+            tell(sentence)
     stage(_STARTING[request.options.engine])
     with launcher_for(request.options, storage_url) as launcher:
         if request.task is not None:
             dataset: Fetched | None = _with_data(request.task, progress, stage)
+        elif declared is not None:
+            dataset = None
         else:
             assert spec is not None, "search.service.check refuses a new study without a task"
             dataset = _readying(spec, progress, stage)()
@@ -95,7 +107,7 @@ def run(
         with open_storage(storage_url, retry_s=RETRY_S) as storage:
             keep_to_one_host(storage)
             delete_what_others_left(storage, tell)
-            study, record = create_or_resume(storage, request, dataset)
+            study, record = create_or_resume(storage, request, dataset, declared=declared)
             stage(WORKERS)
             return drive(storage, study, record, request.options, launcher, watch=watch, detach=detach)
 
@@ -104,12 +116,12 @@ def _looked_up(request: RunRequest, storage_url: str) -> tuple[StudySpec | None,
     """The spec of the study that a request without a task names, if there is such a study; else the names of
     the studies in the storage.
     """
-    if request.task is not None or request.study is None:
+    if request.task is not None or not request.name:
         return None, []
     try:
         with open_reading(storage_url) as storage:
-            if find_id(storage.trials, request.study) is not None:
-                return record_of(storage, request.study).spec, []
+            if find_id(storage.trials, request.name) is not None:
+                return record_of(storage, request.name).spec, []
             return None, list(storage.trials.names().values())
     except NoStorage:
         return None, []

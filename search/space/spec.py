@@ -15,7 +15,8 @@ _KINDS: Mapping[str, type[Domain]] = {"float": Float, "int": Int, "choice": Choi
 
 def space_of_spec(spec: StudySpec) -> Space:
     """Raises KeyError, TypeError, ValueError or AttributeError for entries that tune did not write."""
-    return space_of_entries(spec.space) if isinstance(spec, NetworkSpec) else _space(spec.space)
+    in_full = space_of_entries_in_full
+    return space_of_entries(spec.space) if isinstance(spec, NetworkSpec) else in_full(spec.space)
 
 
 def declared_entries(space: Space) -> dict[str, object]:
@@ -41,7 +42,8 @@ def _entry(domain: Domain) -> dict[str, object]:
     return {name: part for name, part in entry.items() if part is not None}
 
 
-def _space(entries: Mapping[str, object]) -> Space:
+def space_of_entries_in_full(entries: Mapping[str, object]) -> Space:
+    """The space whose domains are given as `declared_entries` gives them. Raises as `space_of_spec`."""
     domains = {}
     for name, entry in entries.items():
         if not isinstance(entry, Mapping):

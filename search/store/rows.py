@@ -219,7 +219,7 @@ def checkpoint_of(row: RowMapping) -> CheckpointRecord:
     path = row["path"]
     if not _is(path, str) or not path or Path(path).is_absolute() or ".." in Path(path).parts:
         raise Unusable("its path is none below the artifact folder")
-    if not (_is(row["sha256"], str) and _is(row["score"], int | float) and 0 <= row["score"] <= 1):
+    if not (_is(row["sha256"], str) and _is(row["score"], int | float) and math.isfinite(row["score"])):
         raise Unusable("its SHA-256 or its score cannot be read")
     if not (_is(row["images"], int) and _is(row["bytes"], int)):
         raise Unusable("its step or its bytes are no numbers")

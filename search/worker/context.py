@@ -73,20 +73,20 @@ def prepare(
     Raises ConfigError where there is no such study, or where this machine cannot do its work.
     """
     study, record = _find(storage, name)
-    spec = record.spec
-    evaluations = EvaluationSchedule.of(spec)
+    spec, evaluations = record.spec, EvaluationSchedule.of(record.spec)
     pruning = study.prepare(sampler=spec.sampler, pruner=spec.pruner, seed=spec.seed, evaluations=evaluations)
+    artifacts = Artifacts.of(artifact_root, record)
     objective = objective_named(spec.objective).open(
         Joining(
             storage=storage,
             record=record,
+            folder=artifacts.folder,
             device=device,
             device_wanted=options.device,
             threads=threads,
             opened=opened,
         )
     )
-    artifacts = Artifacts.of(artifact_root, record)
     stop_policy = StopPolicy(
         study,
         storage.store,

@@ -161,8 +161,10 @@ class TrialRunner:
 
     def let_go(self) -> None:
         """Frees its memory now: it knows `check`, which knows it, and such cycles wait for the collector."""
-        self._work, self._ahead = None, iter(())
+        work, self._work, self._ahead = self._work, None, iter(())
         self._product = None
+        if work is not None:
+            work.close()
 
     def write_checkpoint(self) -> None:
         """Writes a resume checkpoint, also between two reports. Raises OSError where there is no room.
@@ -172,7 +174,6 @@ class TrialRunner:
         """
         if self._work is None or self._best is None or not self._objective.has_checkpoints:
             return
-        assert self._product is not None, "there is a best report, of this work"
         checkpoint = ResumeCheckpoint(
             trial_id=self.active.trial_id,
             step=self.step,
@@ -209,6 +210,7 @@ class TrialRunner:
             active.suggest(),
             self._evaluations,
             origin=active.origin,
+            number=active.number,
             confirming=active.confirming,
             ablation=active.ablation,
             check=self._check,
@@ -265,7 +267,8 @@ class TrialRunner:
             raise NotFinite(report)
         if not report.metric.allows(report.metric.value_of(report.score)):
             raise ImpossibleValue(report)
-        if self._note(report):
+        # A file that is kept only at the end is kept nevertheless, also where an earlier report was the best.
+        if self._note(report) or self._product is None:
             assert self._work is not None
             self._product = self._work.product()
 
@@ -287,11 +290,11 @@ class TrialRunner:
         What is not among the best now never will be. A waiting trial was decided when it came to its rung.
         """
         best, product = self._best, self._product
-        if best is None or self._kept is best:
+        if best is None or product is None or self._kept is best:
             return
         self._kept = best
         weights = self._context.weights
-        if product is not None and weights.worth_keeping(best.score):
+        if weights.worth_keeping(best.score):
             weights.keep(
                 product,
                 self._objective.about(self._job),

@@ -13,6 +13,7 @@ from enum import Enum, StrEnum
 from typing import Literal
 
 from search.errors import TuneError
+from search.objectives.base import TrialError
 from search.optuna_db.optuna_trials import Exhausted
 from search.records import Claim, Failure, State
 from search.redaction import redacted, traceback_text
@@ -99,7 +100,10 @@ def work(context: WorkerContext, *, stop: Callable[[], bool], failures_in_a_row:
 
     Raises GivenUp after too many failures in a row, and WornOut after one for want of memory.
     """
-    with Leases(context.storage.store, lease_s=context.lease_s) as leases:
+    with (
+        contextlib.closing(context.objective),
+        Leases(context.storage.store, lease_s=context.lease_s) as leases,
+    ):
         loop = WorkerLoop(context, leases, stop, failures_in_a_row)
         try:
             step = StepResult.IDLE
@@ -389,6 +393,8 @@ class WorkerLoop:
         reason = self._failure_of(error)
         said = redacted(f"{type(error).__name__}: {error}".rstrip(": "))
         detail = traceback_text(error) if reason is Failure.ERROR else redacted(str(error)) or said
+        if isinstance(error, TrialError):
+            said, detail = f"this: {redacted(str(error))}", redacted(error.detail)
         traceback.clear_frames(error.__traceback__)  # they hold the trial's tensors
         if reason is Failure.DISK_FULL:
             detail = f"no room in {self._context.artifacts.root.absolute()}"

@@ -60,6 +60,11 @@ HOW = {
     "tune confirm twodigit --top 1 --seeds 3 --widen 1.34 --epochs 24": "--seeds 2 --epochs 0.02 --workers 1",
     "tune export twodigit --out model": "",
     "tune predict model image.png": "",
+    # your-own-code.md
+    "tune run --objective train.py:train --trials 50": "--trials 6 --workers 1",
+    "tune best train": "",
+    "tune report train --out train.html": "",
+    "tune data export --task twodigit --out twodigit.npz": "",
     # many-machines.md
     "tune run --task twodigit --trials 200 --detach": "--model mlp --trials 4 --epochs 0.02",
     "tune worker twodigit --workers 4": "--workers 1",
@@ -147,6 +152,8 @@ def test_a_command_that_does_not_end_by_itself_is_parsed(line: str) -> None:
 def test_the_commands_of_a_guide_run(guide: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for text in re.findall(r"```toml\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL):
         (folder / "space.toml").write_text(text, encoding="utf-8")
+    for text in re.findall(r"```python\n(# train.py\n.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL):
+        (folder / "train.py").write_text(text, encoding="utf-8")
     lines = [line for line in [*GIVEN.get(guide.name, []), *commands(guide)] if line not in PARSED]
     for line in lines:
         capsys.readouterr()

@@ -203,11 +203,15 @@ class TestRefusals:
         ("arguments", "code", "words"),
         [
             (["run", "--task", "twodigits"], 2, "did you mean twodigit?"),
-            (["run"], 2, "Say what to search for, --task twodigit or --task sum; or --study with the name"),
+            (
+                ["run"],
+                2,
+                "Say what to search for, --task twodigit or --task sum, or --objective train.py:train",
+            ),
             (
                 ["run", "--study", "first"],
                 2,
-                "There is no study first yet, and a new one needs --task twodigit or --task sum.",
+                "There is no study first yet, and a new one needs --task twodigit or --task sum, or",
             ),
             (["run", "--study", "first", "--trials", "0"], 2, "--trials must be from 1 to 1000000, not 0"),
             (["run", "--task", "twodigit", "--trials", "0"], 2, "--trials must be from 1 to 1000000, not 0"),
@@ -500,7 +504,7 @@ class TestHelp:
         code, shown = in_a_terminal([TUNE, *group, "--help"], columns=80)
         summaries = shown.split("Commands:")[1].strip().splitlines()
         assert code == 0
-        assert len(summaries) == (3 if group else 18)
+        assert len(summaries) == (4 if group else 18)
         assert all(line.endswith(".") and not line.endswith("...") for line in summaries), shown
 
     def test_version(self, tmp_path: Path, here: Command) -> None:

@@ -1,0 +1,214 @@
+"""Copies of a trial's directory, and the files in which they are resume checkpoints."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from search.objectives.base import CheckpointUnreadable, TrialError
+from search.objectives.external import checkpoint_file
+from search.objectives.external.archive import Archive, Damaged, pack, pack_files
+from search.objectives.external.checkpoint_file import CodeState, KeptFiles
+
+ABOUT = {"fingerprint": "f", "trial_id": "3", "images": "5", "best_images": "4"}
+
+NAMES = st.text(
+    st.characters(codec="utf-8", exclude_characters="/\0", exclude_categories=("Cs",)),
+    min_size=1,
+    max_size=40,
+).filter(lambda name: name not in (".", ".."))
+
+
+def files(folder: Path) -> dict[str, bytes | None]:
+    """Everything below a folder: content of files, None of folders."""
+    return {
+        str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes()
+        for path in folder.rglob("*")
+    }
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "source"
+    (folder / "deep" / "deeper").mkdir(parents=True)
+    (folder / "deep" / "weights.pt").write_bytes(os.urandom(3_000_000))
+    (folder / "empty").touch()
+    (folder / "run.sh").write_text("#!/bin/sh")
+    (folder / "run.sh").chmod(0o755)
+    return folder
+
+
+class TestArchive:
+    def test_a_folder_comes_back_in_place_of_what_is_there(self, source: Path, tmp_path: Path) -> None:
+        archive = pack(source, scratch=tmp_path, what="it")
+        archive.verify()
+        target = tmp_path / "target"
+        (target / "old" / "older").mkdir(parents=True)
+        (target / "empty").write_text("not any more")
+        (target / "link").symlink_to(source)
+        archive.extract(target)
+        assert files(target) == files(source)
+        assert os.access(target / "run.sh", os.X_OK)
+        assert files(source)["run.sh"] == b"#!/bin/sh", "a link was removed, and not what it leads to"
+        archive.extract(target)
+        assert files(target) == files(source), "as often as it is needed"
+
+    @settings(max_examples=30, deadline=None)
+    @given(found=st.dictionaries(NAMES, st.binary(max_size=2000), max_size=5))
+    def test_any_name_and_content(self, found: dict[str, bytes]) -> None:
+        with tempfile.TemporaryDirectory() as place:
+            source, target = Path(place, "source"), Path(place, "target")
+            source.mkdir()
+            for name, content in found.items():
+                (source / name).write_bytes(content)
+            pack(source, scratch=Path(place), what="it").extract(target)
+            assert files(target) == files(source)
+
+    def test_it_has_no_name_and_leaves_nothing(self, source: Path, tmp_path: Path) -> None:
+        before = sorted(tmp_path.iterdir())
+        archive = pack(source, scratch=tmp_path, what="it")
+        assert sorted(tmp_path.iterdir()) == before
+        archive.close()
+
+    @pytest.mark.parametrize(
+        ("kind", "make"),
+        [
+            ("link", lambda path: path.symlink_to("weights.pt")),
+            ("fifo", os.mkfifo),
+        ],
+    )
+    def test_what_is_no_file_is_refused_by_name(
+        self, kind: str, make: object, source: Path, tmp_path: Path
+    ) -> None:
+        make(source / "deep" / kind)  # type: ignore[operator]
+        with pytest.raises(TrialError, match=f"its checkpoint has deep/{kind}, which is not a regular file"):
+            pack(source, scratch=tmp_path, what="its checkpoint")
+
+    def test_it_has_a_limit(self, source: Path, tmp_path: Path) -> None:
+        with pytest.raises(TrialError, match="its checkpoint has more than 2,000,000 bytes"):
+            pack(source, scratch=tmp_path, what="its checkpoint", most=2_000_000)
+
+    def test_files_that_are_not_there_are_left_out(self, source: Path, tmp_path: Path) -> None:
+        archive = pack_files(source, ["empty", "none"], scratch=tmp_path, what="it", most=10**6)
+        archive.extract(tmp_path / "target")
+        assert files(tmp_path / "target") == {"empty": b""}
+
+    @pytest.mark.parametrize(
+        ("name", "kind", "words"),
+        [
+            ("../outside", tarfile.REGTYPE, "a path outside"),
+            ("deep/../../outside", tarfile.REGTYPE, "a path outside"),
+            ("/tmp/outside", tarfile.REGTYPE, "a path outside"),
+            ("..", tarfile.DIRTYPE, "a path outside"),
+            ("link", tarfile.SYMTYPE, "not a regular file"),
+            ("link", tarfile.LNKTYPE, "not a regular file"),
+            ("device", tarfile.CHRTYPE, "not a regular file"),
+        ],
+    )
+    def test_nothing_is_written_outside(self, name: str, kind: bytes, words: str, tmp_path: Path) -> None:
+        member = tarfile.TarInfo(name)
+        member.type, member.linkname = kind, "/etc/passwd"
+        with (tmp_path / "made.tar").open("wb") as file, tarfile.open(fileobj=file, mode="w") as tar:
+            tar.addfile(member)
+        descriptor = os.open(tmp_path / "made.tar", os.O_RDONLY)
+        archive = Archive(descriptor, 0, (tmp_path / "made.tar").stat().st_size, "")
+        with pytest.raises(Damaged, match=words):
+            archive.extract(tmp_path / "in" / "target")
+        assert files(tmp_path / "in") == {"target": None}
+        assert not (tmp_path / "outside").exists()
+
+
+class TestFile:
+    def made(self, source: Path, tmp_path: Path) -> Path:
+        path = tmp_path / "trial-00003.at-0000000005.safetensors"
+        state = CodeState(
+            reported=5,
+            names=("accuracy", "loss"),
+            kept=("empty",),
+            step=4,
+            directory=pack(source, scratch=tmp_path, what="it"),
+            code={"train.py": "ab"},
+        )
+        kept = KeptFiles(pack_files(source, ["empty"], scratch=tmp_path, what="it", most=10**6))
+        checkpoint_file.write(path, state, kept, ABOUT)
+        return path
+
+    def test_what_is_read_is_what_was_written(self, source: Path, tmp_path: Path) -> None:
+        path = self.made(source, tmp_path)
+        state, kept, about = checkpoint_file.read(path)
+        path.unlink()  # a newer one takes its place: what was read can still be used
+        assert about == ABOUT
+        assert (state.reported, state.step, state.names, state.kept) == (
+            5,
+            4,
+            ("accuracy", "loss"),
+            ("empty",),
+        )
+        assert state.code == {"train.py": "ab"}
+        assert state.directory is not None
+        state.directory.extract(tmp_path / "target")
+        assert files(tmp_path / "target") == files(source)
+        assert kept is not None
+        with tarfile.open(fileobj=io.BytesIO(kept.content({"study": "ö"}))) as tar:
+            assert tar.getnames() == ["empty"]
+            assert json.loads(tar.pax_headers["comment"]) == {"study": "ö"}
+
+    def test_a_trial_without_a_directory_and_kept_files(self, tmp_path: Path) -> None:
+        checkpoint_file.write(tmp_path / "x", CodeState(reported=2), None, ABOUT)
+        state, kept, about = checkpoint_file.read(tmp_path / "x")
+        assert (state.reported, state.step, state.directory, kept, about) == (2, 0, None, None, ABOUT)
+
+    def test_cut_short_anywhere_it_is_refused(self, source: Path, tmp_path: Path) -> None:
+        path = self.made(source, tmp_path)
+        whole = path.read_bytes()
+        for end in (0, 1, 70, 200, len(whole) // 2, len(whole) - 10_000, len(whole) - 1):
+            path.write_bytes(whole[:end])
+            with pytest.raises(CheckpointUnreadable):
+                checkpoint_file.read(path)
+        path.write_bytes(whole + b"\0")
+        with pytest.raises(CheckpointUnreadable, match="longer than what was written"):
+            checkpoint_file.read(path)
+
+    def test_a_flipped_bit_anywhere_is_noticed(self, source: Path, tmp_path: Path) -> None:
+        path = self.made(source, tmp_path)
+        whole = path.read_bytes()
+        for place in (0, 63, 64, 66, 200, len(whole) // 3, len(whole) // 2, len(whole) - 1):
+            changed = bytearray(whole)
+            changed[place] ^= 0x10
+            path.write_bytes(changed)
+            with pytest.raises(CheckpointUnreadable):
+                checkpoint_file.read(path)
+
+    def test_other_files_are_refused(self, tmp_path: Path) -> None:
+        path = tmp_path / "x"
+        for content in (b"", b"\n", b"{}", b"x" * 100_000):
+            path.write_bytes(content)
+            with pytest.raises(CheckpointUnreadable):
+                checkpoint_file.read(path)
+        with pytest.raises(CheckpointUnreadable):
+            checkpoint_file.read(tmp_path)
+        with pytest.raises(CheckpointUnreadable):
+            checkpoint_file.read(tmp_path / "none")
+
+    def test_a_disk_that_fails_leaves_the_earlier_one(
+        self, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = self.made(source, tmp_path)
+        whole = path.read_bytes()
+
+        def full(_descriptor: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            checkpoint_file.write(path, CodeState(reported=2), None, ABOUT)
+        assert path.read_bytes() == whole
+        assert sorted(each.name for each in tmp_path.iterdir()) == sorted([path.name, "source"])

@@ -1,0 +1,104 @@
+"""Each of examples/ runs as tune runs it, and as a script."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+def twodigit(tmp_path: Path) -> Path:
+    """Arrays as `tune data export --task twodigit` writes them, of 96 and 40 images that say their digits."""
+    random = np.random.default_rng(0)
+    arrays = {}
+    for split, count in (("train", 96), ("val", 40)):
+        labels = random.integers(10, size=(count, 2))
+        images = np.zeros((count, 42, 28), dtype=np.uint8)
+        for head in (0, 1):
+            images[np.arange(count), 20 * head + labels[:, head]] = 255
+        arrays |= {f"{split}_images": images, f"{split}_labels": labels}
+    np.savez(tmp_path / "twodigit.npz", **arrays)
+    return tmp_path / "twodigit.npz"
+
+
+def check_resume(parent: Any, full: list[Any], **content: Any) -> None:
+    """A trial that was stopped after its first step continues to the same numbers."""
+    parent.trial(stop_after=1, **content)
+    parent._trials -= 1  # in the same directory
+    continued = parent.trial(resumed=True, **content)
+    assert continued == full[2:]
+
+
+def test_a_numpy_function(start: Start) -> None:
+    parent = start(None, f"{EXAMPLES / 'numpy_function.py'}:hartmann")
+    told = parent.hello()
+    assert [*told["space"], told["direction"], told["budget"]] == ["x", "y", "z", "minimize", 1]
+    asked = {"params": {"x": 0.115, "y": 0.556, "z": 0.853}, "budget": 1}
+    [(_, report), ended] = parent.trial(**asked)
+    assert report["metrics"]["value"] == pytest.approx(-3.86, abs=0.1)
+    assert ended == ("ended", {})
+    assert parent.trial(**asked, seed=1) != [("report", report), ended], "the seed matters"
+    assert parent.trial(**asked) == [("report", report), ended]
+    assert parent.quit() == 0
+
+
+def test_the_digits_of_scikit_learn(start: Start) -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed; only this example needs it")
+    parent = start(None, f"{EXAMPLES / 'sklearn_digits.py'}:train")
+    assert parent.hello()["test"] is True
+    asked = {"params": {"lr": 0.01, "width": 16, "alpha": 1e-4, "solver": "adam"}, "budget": 3}
+    full = parent.trial(**asked)
+    assert [key for key, _ in full] == ["checkpoint", "report"] * 3 + ["ended"]
+    assert full[-2][1]["metrics"]["accuracy"] > 0.5
+    assert len(full[-2][1]["correct"]) == 360
+    parent._trials -= 1  # in the same directory
+    [(_, tested)] = parent.trial("test", **asked)
+    assert tested["metrics"]["accuracy"] > 0.5
+    check_resume(parent, full, **asked)
+    assert parent.quit() == 0
+
+
+@pytest.mark.parametrize("argument", [True, False])
+def test_the_mlp_of_the_course(argument: bool, start: Start, twodigit: Path) -> None:
+    """Its file is an argument or in the environment."""
+    more = {} if argument else {"environment": {"TWODIGIT": str(twodigit)}}
+    arguments = [str(twodigit)] if argument else []
+    parent = start(None, f"{EXAMPLES / 'twodigit_mlp.py'}:train", *arguments, **more)
+    assert parent.hello()["checkpoints"] is True
+    asked = {"params": {"lr": 0.3, "momentum": 0.9, "width": 32, "batch_size": 32}, "budget": 5}
+    full = parent.trial(**asked)
+    assert [key for key, _ in full] == ["checkpoint", "report"] * 5 + ["ended"]
+    first, last = full[1][1], full[-2][1]
+    assert last["metrics"]["loss"] < first["metrics"]["loss"]
+    assert last["correct"].count("1") / 40 == pytest.approx(last["metrics"]["accuracy"])
+    check_resume(parent, full, **asked)
+    assert parent.quit() == 0
+
+
+@pytest.mark.parametrize("name", ["numpy_function.py", "twodigit_mlp.py"])
+def test_as_a_script(name: str, twodigit: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**os.environ, "TWODIGIT": str(twodigit)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert ": accuracy" in done.stdout or ": value -3.8" in done.stdout
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_it_fits_one_screen(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 60

@@ -1,0 +1,1 @@
+"""A folder for the import path of training code, where nothing but `tune` is found."""

@@ -1,0 +1,205 @@
+"""Imports the objective that a user names: `train.py:train` or `package.module:train`."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+from tune import objectives
+from tune.objectives import Objective
+from tune.protocol import user_frames
+
+HIDDEN = ("data", "models", "search")
+"""Packages that are installed beside `tune`. Training code has packages of these names, too."""
+
+CODE = "TUNE_USER_CODE"
+"""Environment variable by which the children that multiprocessing starts find the user's code."""
+
+
+class LoadError(Exception):
+    """The name of an objective leads to none. Says what is there instead."""
+
+
+@dataclass(frozen=True)
+class UserCode:
+    """Where an objective is."""
+
+    folder: str
+    """first on the import path, absolute"""
+    module: str
+    """name under which it is imported"""
+    file: str | None
+    """None: the import path leads to the module"""
+    attribute: str
+    """name in the module; empty: there is only one objective"""
+
+
+def find_code(target: str) -> UserCode:
+    """Where the target is, seen from the current directory. Raises LoadError."""
+    place, _, attribute = target.rpartition(":") if ":" in target else (target, "", "")
+    if not place:
+        raise LoadError(f"{target!r} names no file or module; write train.py:train or package.module:train")
+    if not place.endswith(".py") and "/" not in place:
+        return UserCode(os.getcwd(), place, None, attribute)  # noqa: PTH109 - also with half characters
+    path = Path(place).resolve()
+    if not path.is_file():
+        files = [each.name for each in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        raise LoadError(f"there is no file {place}{_hint(path.name, files)}")
+    name = path.stem.replace(".", "_")
+    if name in sys.modules or name == "tune":
+        name += "_file"  # another module has the name; it keeps it
+    return UserCode(str(path.parent), name, str(path), attribute)
+
+
+def prepare(code: UserCode) -> None:
+    """Lets imports find the user's code as if its folder was that of a script, here and in processes that
+    multiprocessing starts."""
+    sys.path[:0] = [code.folder, str(Path(__file__).resolve().parent / "children")]
+    os.environ[CODE] = json.dumps(asdict(code))
+    sys.meta_path.insert(0, UserFinder(code))
+
+
+def prepare_child() -> None:
+    """The same in a process that multiprocessing started: it has the import path of its parent."""
+    if CODE in os.environ:
+        sys.meta_path.insert(0, UserFinder(UserCode(**json.loads(os.environ[CODE]))))
+
+
+def load(code: UserCode) -> Objective:
+    """Imports the user's module and returns its objective. Raises LoadError; exceptions of the module pass
+    through."""
+    try:
+        objectives.importing.append(code.file or code.module)
+        module = importlib.import_module(code.module)
+    except ModuleNotFoundError as error:
+        if (
+            error.name
+            and (code.module + ".").startswith(error.name + ".")
+            and user_frames(error.__traceback__) is None
+        ):
+            names = [each.stem for each in Path(code.folder).glob("*.py")]
+            names += [each.name for each in Path(code.folder).iterdir() if each.is_dir()]
+            raise LoadError(
+                f"there is no module {error.name} in {code.folder}{_hint(error.name, names)}"
+            ) from None
+        raise
+    finally:
+        objectives.importing.clear()
+    return _objective(module, code)
+
+
+def _objective(module: ModuleType, code: UserCode) -> Objective:
+    where = Path(code.file).name if code.file else code.module
+    found = {name: each for name, each in vars(module).items() if isinstance(each, Objective)}
+    if code.attribute:
+        try:
+            value: Any = module
+            for name in code.attribute.split("."):
+                value = getattr(value, name)
+        except AttributeError:
+            functions = [name for name, each in vars(module).items() if callable(each)]
+            raise LoadError(
+                f"{where} has no {code.attribute}{_hint(code.attribute, list(found) or functions)}"
+            ) from None
+        if not isinstance(value, Objective):
+            raise LoadError(
+                f"{code.attribute} in {where} is no objective; decorate it with @tune.objective(...)"
+                f"{_hint(code.attribute, list(found))}"
+            )
+        return value
+    own = {each.name: each for each in found.values() if each.__module__ == module.__name__}
+    some = own or {each.name: each for each in found.values()}
+    if len(some) != 1:
+        told = f"{len(some)} objectives; name one: {where}:{' or '.join(some)}" if some else "no objective"
+        hint = "" if some else "; decorate a function with @tune.objective(...)"
+        raise LoadError(f"{where} has {told}{hint}")
+    return next(iter(some.values()))
+
+
+def code_checksums(folder: str) -> dict[str, str]:
+    """SHA-256 of each imported file below a folder, by its path from there; without installed packages."""
+    root = Path(folder).resolve()
+    apart = [Path(__file__).resolve().parent, Path(os.__file__).resolve().parent]
+    sums: dict[str, str] = {}
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str):
+            continue
+        try:
+            path = Path(file).resolve()
+            inside = root in path.parents and not any(each in path.parents for each in apart)
+            if inside and not {"site-packages", "dist-packages"} & set(path.parts):
+                sums[path.relative_to(root).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError:
+            continue
+    return dict(sorted(sums.items()))
+
+
+class UserFinder(importlib.abc.MetaPathFinder):
+    """Finds the user's file under its name, and packages of the user whose names are those of ours.
+
+    A folder without `__init__.py` would lose to an installed package even where that is later on the path.
+    """
+
+    def __init__(self, code: UserCode) -> None:
+        self._code = code
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Raises ModuleNotFoundError for a hidden name: the finders that follow would find our package."""
+        if name == self._code.module and self._code.file is not None:
+            loader = _SourceLoader(name, self._code.file)
+            return importlib.util.spec_from_file_location(name, self._code.file, loader=loader)
+        if name not in HIDDEN:
+            return None
+        for finder in sys.meta_path:
+            if finder is self or not hasattr(finder, "find_spec"):
+                continue
+            shown = self._shown() if finder is importlib.machinery.PathFinder else None
+            spec = finder.find_spec(name, shown, target)
+            if spec is not None and not self._is_ours(spec):
+                if spec.loader is None or spec.origin is None:
+                    # A plain folder: a list in place of one that follows sys.path, where our package is.
+                    spec.submodule_search_locations = list(spec.submodule_search_locations or ())
+                return spec
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    def _shown(self) -> list[str]:
+        """The import path without the folders in which this package is installed."""
+        return [each for each in sys.path if not self._hides(each or os.curdir)]
+
+    def _hides(self, folder: str) -> bool:
+        path = Path(folder)
+        try:
+            return (path / "tune" / "serve.py").is_file() and path.resolve() != Path(self._code.folder)
+        except (OSError, ValueError):
+            return False
+
+    def _is_ours(self, spec: importlib.machinery.ModuleSpec) -> bool:
+        return spec.origin is not None and self._hides(str(Path(spec.origin).parent.parent))
+
+
+class _SourceLoader(importlib.machinery.SourceFileLoader):
+    """Compiles the file as it is: a cached version can be older where two changes fall into one second."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return code
+
+
+def _hint(name: str, names: list[str]) -> str:
+    near = get_close_matches(name, names, 1)
+    return f"; did you mean {near[0]}?" if near else ""
