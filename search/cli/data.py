@@ -104,7 +104,8 @@ def export(
 ) -> None:
     """Writes training and validation examples as arrays.
 
-    For training code of your own: train_images, train_labels, val_images, val_labels. The test split stays here.
+    For your own training code: train_images, train_labels, val_images, val_labels. The test split is not
+    written.
     """
     from search.service.data import export_arrays
 

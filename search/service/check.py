@@ -166,14 +166,14 @@ def _no_task(request: RunRequest, known: Collection[str], spec: StudySpec | None
     flags = " or ".join(f"--task {task}" for task in task_names())
     if request.study is None:
         yield (
-            f"Say what to search for, {flags}, or --objective train.py:train for your own code; or --study with "
-            "the name of a study that exists."
+            f"Say what to search for, {flags}, or --objective train.py:train for your own code; or --study "
+            "with the name of a study that exists."
         )
     else:
         hint = did_you_mean(request.study, known) if known else ""
         yield (
-            f"There is no study {request.study} yet{hint}, and a new one needs {flags}, or --objective for your "
-            "own code."
+            f"There is no study {request.study} yet{hint}, and a new one needs {flags}, or --objective for "
+            "your own code."
         )
 
 

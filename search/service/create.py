@@ -156,8 +156,8 @@ def _refuse_other_code(request: RunRequest, spec: StudySpec, declared: DeclaredS
     ]
     if changed := [name for name, had, now in pairs if had != now]:
         raise ConfigError(
-            f"The study {request.name} exists, and the code declares another {listed(changed)} than when it was "
-            "made: give --study another name for a new search, or take the change back."
+            f"The study {request.name} exists, and the code declares another {listed(changed)} than when it "
+            "was made: give --study another name for a new search, or take the change back."
         )
 
 

@@ -43,7 +43,7 @@ def command_of(request: RunRequest) -> tuple[list[str], Path, str]:
 
 
 def declare(request: RunRequest) -> DeclaredSpec:
-    """The spec of a study of this training code. Starts the code once, and ends it when it has said what it is.
+    """The spec of a study of this training code, which is started once to say what it declares.
 
     Raises UsageError for code that is not there, ConfigError where it cannot be imported or declares
     something invalid.
@@ -84,9 +84,9 @@ def refuse_pausing(request: RunRequest, spec: DeclaredSpec) -> None:
     """Raises UsageError for a pruner that pauses trials of code which cannot continue them."""
     if request.pruner == PAUSING and not spec.options.get("checkpoints"):
         raise UsageError(
-            f"--pruner {PAUSING} pauses trials and continues the best, and {spec.options['objective']} declares "
-            "no checkpoints: say checkpoints=True in `@tune.objective` once it can continue, or take "
-            f"--pruner {STOPPING}, which stops trials for good."
+            f"--pruner {PAUSING} pauses trials and continues the best, and {spec.options['objective']} "
+            "declares no checkpoints: say checkpoints=True in `@tune.objective` once it can continue, or "
+            f"take --pruner {STOPPING}, which stops trials for good."
         )
 
 
