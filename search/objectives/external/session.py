@@ -53,8 +53,13 @@ class Session:
         if self._at is not None:
             self.stop()
         self._settle(check, time.monotonic() + STOP_S)
-        if self._process is None:
-            self._process = self._start(log, check)
+        if self._process is not None:
+            try:
+                self._process.use_log(log, note(), check)
+                return self._process
+            except TrialError:  # it ended between two trials: neither is at fault
+                self.kill()
+        self._process = self._start(log, check)
         self._process.use_log(log, note(), check)
         return self._process
 
