@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import asdict
 from json import JSONEncoder
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -198,10 +198,23 @@ def _study(view: StudyView) -> dict[str, Any]:
 
 
 @without_garbage_collection()
-def trials(study: StudyArgument, storage: StorageOption = None, json: JSONOption = False) -> None:
+def trials(
+    study: StudyArgument,
+    log: Annotated[
+        int | None,
+        typer.Option(help="Print what your training code printed in this trial.", show_default=False),
+    ] = None,
+    storage: StorageOption = None,
+    json: JSONOption = False,
+) -> None:
     """Lists the trials of a study, and why some failed."""
+    from search.service.look import trial_log
     from search.service.look import trials as service
 
+    if log is not None:
+        text = trial_log(storage_url(storage), study, log)
+        print_json({"trial": log, "log": text}) if json else typer.echo(text, nl=False)
+        return
     view = service(storage_url(storage), study)
     spec = view.record.spec
     rows = [

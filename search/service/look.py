@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from search.analysis.ranking import Gain, Ranking, best_report, gains, origin, winner
 from search.errors import ConfigError, TuneError, UsageError, did_you_mean
+from search.objectives.external.kind import CODE
+from search.objectives.external.trial_files import log_path
 from search.records import (
     CheckpointRecord,
     Counts,
@@ -24,6 +26,7 @@ from search.report.words import scored
 from search.space.spec import space_of_spec
 from search.study.grid import is_discrete, is_exhausted
 from search.study.reading import Reading, TrialReader, find_id, open_reading
+from search.worker.artifacts import Artifacts
 from tune.space import Space
 
 if TYPE_CHECKING:  # optuna takes a while to import; commands that only look do without it
@@ -209,6 +212,32 @@ def trials(storage_url: str, name: str) -> TrialsView:
         _refuse_nothing(record, reader, found)
         seconds = storage.store.training_seconds([trial.trial_id for trial in found])
         return TrialsView(record=record, trials=found, foreign=reader.foreign, seconds=seconds)
+
+
+def trial_log(storage_url: str, name: str, number: int) -> str:
+    """What the training code of a trial printed, on this machine.
+
+    Raises UsageError where the study has no training code of a user's or no such trial, TuneError where there
+    is no output here.
+    """
+    with open_reading(storage_url) as storage:
+        record = record_of(storage, name)
+        if record.spec.objective != CODE:
+            raise UsageError(
+                f"The study {name} runs no training code of a user's, and keeps no output of it."
+            )
+        trials = {trial.number: trial for trial in reader_of(storage, record).all()}
+        if number not in trials:
+            raise UsageError(f"--log {number}: {name} has no such trial.")
+        path = log_path(Artifacts.of(storage.location.artifacts, record).folder, number)
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError as error:
+        raise TuneError(
+            f"Trial {number} of {name} printed nothing, or it ran on another machine: there is no {path}."
+        ) from error
+    except OSError as error:
+        raise TuneError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
 def _refuse_nothing(record: StudyRecord, reader: TrialReader, found: Collection[TrialRecord]) -> None:

@@ -51,6 +51,9 @@ def test_code_is_searched_and_the_study_named_after_its_file(tune: Callable[...,
     best = tune("best", "train", "--json").parsed
     assert best["value"] == pytest.approx(best["params"]["x"] ** 2 + 1 / best["step"])
     assert best["metrics"]["doubled"] == 2.0 * best["step"]
+    printed = tune("trials", "train", "--log", str(best["trial"]))
+    assert [line for line in printed.stdout.splitlines() if line.startswith("epoch")][-1] == "epoch 4"
+    assert tune("trials", "train", "--log", "99").returncode == 2
     more = tune("run", "--objective", "train.py", "--trials", "9", "--workers", "1", "--json")
     assert more.parsed["complete"] + more.parsed["pruned"] == 9
 
