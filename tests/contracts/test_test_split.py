@@ -53,6 +53,11 @@ ALLOWED = {
     ("search.report.model_card", "_accuracy"): "which recorded intervals a row has",
     ("search.cli.confirm", "_show"): "the heading of a column",
     ("search.cli.confirm", "_evaluation_json"): "a key of what is printed",
+    ("search.objectives.external.messages", "Hello"): "whether a user's code has a test function",
+    ("search.objectives.external.messages", "hello_from"): "the same, read",
+    ("search.objectives.external.open_code", "CodeOptions"): "the same, of a study",
+    ("search.objectives.external.open_code", "CodeOptions.of"): "the same, read",
+    ("search.service.training_code", "declare"): "the same, written",
 }
 """(module, what is defined there) -> why it may name the test split."""
 
