@@ -89,7 +89,7 @@ def ablate(
     from search.cli.progress import fetching, starting, watching
 
     with starting() as status:
-        from search.service.ablate import AblateRequest, planned
+        from search.service.ablate import AblateRequest, planned, workers_of
         from search.service.ablate import ablate as service
         from search.study.ablation_plan import AblationRequest
 
@@ -107,7 +107,7 @@ def ablate(
         )
         url = storage_url(storage)
         if plan:
-            _show_plan(planned(request, url), workers, json=json)
+            _show_plan(planned(request, url), workers_of(request), json=json)
             return
         if out is not None:
             may_write(out, force=force)
@@ -133,7 +133,7 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _show_plan(found: Planned, workers: int | None, *, json: bool) -> None:
+def _show_plan(found: Planned, workers: int, *, json: bool) -> None:
     """What would be trained, and about how long it takes."""
     arms: dict[tuple[str, int, bool], int] = {}
     for one in found.plan.runs:
@@ -172,9 +172,8 @@ def _show_plan(found: Planned, workers: int | None, *, json: bool) -> None:
         f"{found.searched.name}." + (f" {amount(more, found.spec)} more {follow}" if more else "")
     )
     if found.seconds is not None:
-        beside = workers or 1
         say(
-            f"What is left takes {count(beside, 'worker')} about {duration(found.seconds / beside)} at the "
+            f"What is left takes {count(workers, 'worker')} about {duration(found.seconds / workers)} at the "
             "speed that the baseline had in the search; wider networks take longer."
         )
 

@@ -7,9 +7,11 @@ checkpoints and helpers on other machines are those of every study.
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from search.analysis import ablation as analysis
@@ -77,6 +79,11 @@ class Planned:
     seconds: float | None
     """for one worker, all that is not finished, at the speed of the baseline in the search; None: not
     known"""
+
+
+def workers_of(request: AblateRequest) -> int:
+    """Processes that will work, as far as it is known before they start: one a core unless it is said."""
+    return request.options.workers or os.cpu_count() or 1
 
 
 def planned(request: AblateRequest, storage_url: str) -> Planned:
@@ -247,12 +254,20 @@ def _reference(
 
 
 def _step_seconds(storage: Reading | Storage, searched: StudyRecord, trial: TrialRecord) -> float | None:
-    curve = storage.store.curves([trial.trial_id], searched.spec.metric).get(trial.trial_id)
-    return curve[-1].seconds / curve[-1].step if curve and curve[-1].step else None
+    """Of the fastest stretch of its training: others may have waited for a busy machine."""
+    curve = storage.store.curves([trial.trial_id], searched.spec.metric).get(trial.trial_id, ())
+    paces = [
+        (after.seconds - before.seconds) / (after.step - before.step)
+        for before, after in pairwise(curve)
+        if after.step > before.step
+    ]
+    if curve and not paces:
+        paces = [curve[0].seconds / curve[0].step]
+    return min(paces, default=None)
 
 
 def _refuse_too_long(asked: Planned, request: AblateRequest) -> None:
-    workers = request.options.workers or 1
+    workers = workers_of(request)
     if asked.seconds is not None and asked.seconds / workers > A_DAY_S and not request.yes:
         raise UsageError(
             f"This plan would take about {words.duration(asked.seconds / workers)} with "
