@@ -246,6 +246,23 @@ def trials(
         ],
         words=(1, 5),
     )
+    _tell_failures(rows)
+
+
+MOST_REASONS = 20
+"""Failed trials whose reasons are printed; --json has all."""
+
+
+def _tell_failures(rows: list[dict[str, Any]]) -> None:
+    """Why trials failed, a line for each: the last line of a traceback says it."""
+    failed = [row for row in rows if row["failure_detail"] and row["failure"] != Failure.INTERRUPTED]
+    if failed:
+        typer.echo()
+    for row in failed[:MOST_REASONS]:
+        lines = [line.strip() for line in row["failure_detail"].splitlines() if line.strip()]
+        say(f"Trial {row['trial']} failed: {lines[-1] if lines else row['failure']}")
+    if failed[MOST_REASONS:]:
+        say(f"{len(failed) - MOST_REASONS:,} more failed; --json has the reasons.")
 
 
 def _value(row: dict[str, Any], metric: Metric) -> str:

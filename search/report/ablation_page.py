@@ -82,7 +82,8 @@ def _settings(found: Ablation) -> Section | None:
 def _intervals(found: Ablation) -> str:
     """What the lines through the dots are."""
     if found.half_widths is None:
-        return "There are no intervals: one seed has none. "
+        why = "one seed has none" if found.seeds < 2 else "nothing varies from seed to seed"
+        return f"There are no intervals: {why}. "
     return (
         "Thick: the pointwise 95 % interval of this variant alone. Thin: the family-wise interval, which "
         "verdicts are made of. "

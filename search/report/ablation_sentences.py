@@ -240,6 +240,14 @@ def _seeds_needed(found: Ablation) -> str:
     return told
 
 
+_WHY_NONE = {
+    NoInterval.ONE_SEED: "one seed",
+    NoInterval.IGNORES_SEED: "one of the two has the same score on all seeds",
+    NoInterval.NO_SPREAD: "the same difference on all seeds",
+}
+"""Why a difference has no interval."""
+
+
 def _without_interval(found: Ablation) -> str:
     """Changes that no number of seeds tells apart, because nothing varies."""
     if found.seeds < 2:
@@ -247,9 +255,9 @@ def _without_interval(found: Ablation) -> str:
     some = [each for each in found.settings if each.found.no_interval is not None]
     nothing = [each for each in some if _changes_nothing(each)]
     others = [
-        f"{change(each)} ({_difference(each, found)}, {each.found.no_interval})"
+        f"{change(each)} ({_difference(each, found)}, {_WHY_NONE[each.found.no_interval]})"
         for each in some
-        if not _changes_nothing(each)
+        if each.found.no_interval is not None and not _changes_nothing(each)
     ]
     told = []
     if nothing:
@@ -423,7 +431,7 @@ def judged(found: Ablation) -> str:
             f"; each seed holds out another {_part(found)} of the training examples, so that nothing is "
             "judged on examples that chose the winner"
         )
-    told += "."
+    told += "; every run counts with its last report, and not with its best."
     if found.seeds > 1 and not found.divides_anew:
         shared = "All seeds share one validation set. " if of_networks(found) else ""
         told += f" {shared}Intervals are {SEEDS_ONLY}."

@@ -99,12 +99,12 @@ def plan(spec: DeclaredSpec) -> Iterator[str]:
     )
     if spec.options.get("checkpoints"):
         yield (
-            "It has checkpoints: trials can pause and continue, and one whose process is killed continues "
+            "It has checkpoints: trials can pause and continue, and one whose worker is killed continues "
             "from its last checkpoint."
         )
     else:
         yield (
             "It has no checkpoints (`checkpoints=True` declares them): trials are stopped, never paused, and "
-            "a killed one begins again."
+            "one whose worker is killed begins again."
         )
     yield "`tune confirm` and `tune ablate` repeat configurations on fresh seeds."

@@ -101,3 +101,14 @@ def test_what_cannot_be_run_is_refused_in_a_sentence(
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert not (folder / "studies.db").exists()
+
+
+def test_a_failed_trial_says_why(tune: Callable[..., Any], folder: Path) -> None:
+    (folder / "fails.py").write_text(
+        TRAIN.format(checkpoints=False).replace(
+            "    start =", "    if trial.number == 1: raise ValueError('too far')\n    start ="
+        )
+    )
+    done = tune("run", "--objective", "fails.py", "--trials", "3", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    assert "Trial 1 failed: ValueError: too far" in tune("trials", "fails").stdout
