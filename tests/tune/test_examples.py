@@ -54,7 +54,6 @@ def test_a_numpy_function(start: Start) -> None:
 
 
 def test_the_digits_of_scikit_learn(start: Start) -> None:
-    pytest.importorskip("sklearn", reason="scikit-learn is not installed; only this example needs it")
     parent = start(None, f"{EXAMPLES / 'sklearn_digits.py'}:train")
     assert parent.hello()["test"] is True
     asked = {"params": {"lr": 0.01, "width": 16, "alpha": 1e-4, "solver": "adam"}, "budget": 3}
