@@ -15,6 +15,7 @@ from pathlib import Path
 import one_thread  # noqa: F401  # importing it is its use
 import one_tls_context
 import pytest
+from specs import network_spec
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
@@ -55,18 +56,7 @@ def mnist() -> Mnist:
 @pytest.fixture(scope="session")
 def plain_spec() -> NetworkSpec:
     """Of a study that searches nothing, for tests that need any study at all."""
-    return NetworkSpec(
-        task="twodigit",
-        space={},
-        epochs=1,
-        epoch_images=36_000,
-        validation_pictures=4_000,
-        seed=0,
-        sampler="tpe",
-        pruner="none",
-        references=(),
-        checksums={},
-    )
+    return network_spec()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import valley
 from valley import VALLEY, valley_spec
 
 from search.objectives.registry import OBJECTIVES
@@ -27,18 +25,6 @@ Tune = Callable[..., Any]
 """Of the fixture `tune`: the command in this process; its workers are processes of their own."""
 
 TRIALS = 12
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as pip makes one of an installed package, in which workers find the objective."""
-    folder = tmp_path_factory.mktemp("site")
-    told = folder / "valley_objective-1.0.dist-info"
-    told.mkdir()
-    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: valley-objective\nVersion: 1.0\n")
-    (told / "entry_points.txt").write_text("[tune.objectives]\nvalley = valley:VALLEY\n")
-    shutil.copy(valley.__file__, folder / "valley.py")
-    return folder
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import valley
 from valley import BUDGET, LOWEST, valley_spec
 
 from search.optuna_db.storage import open_storage
@@ -27,20 +25,6 @@ from search.study.study import Study
 Tune = Callable[..., subprocess.CompletedProcess[str]]
 Look = Callable[..., Any]
 """Of the fixture `look`: how a command ended."""
-
-METADATA = "Metadata-Version: 2.1\nName: valley-objective\nVersion: 1.0\n"
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as pip makes one of an installed package."""
-    folder = tmp_path_factory.mktemp("site")
-    told = folder / "valley_objective-1.0.dist-info"
-    told.mkdir()
-    (told / "METADATA").write_text(METADATA)
-    (told / "entry_points.txt").write_text("[tune.objectives]\nvalley = valley:VALLEY\n")
-    shutil.copy(valley.__file__, folder / "valley.py")
-    return folder
 
 
 @pytest.fixture(scope="module")
