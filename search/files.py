@@ -5,13 +5,16 @@ The one module of search that data and models import too: it is of the standard 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import glob
 import os
 import stat
 import uuid
+from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
+from typing import BinaryIO
 
 
 def open_regular(path: Path, *, limit: int | None = None, follow: bool = True) -> BufferedReader:
@@ -50,11 +53,19 @@ def write_whole(path: Path, content: bytes) -> None:
 
     Raises OSError where the disk refuses (full, read-only …); `path` is then as it was before.
     """
+    with whole_file(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that takes the place of `path` when the block ends well, in one step that survives a
+    crash. Where the block, or the disk, fails, `path` is as it was before."""
     # Not tempfile: it makes files that only their owner may read, and a folder can serve a team.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -37,6 +37,9 @@ UNREGULARIZED = "unregularized"
 STEP = " + "
 """Between the steps of a path in the name of an arm."""
 
+RATES = ("lr", "learning_rate")
+"""Names of settings that an arm has a separate value of where another one asks for it."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Read:
@@ -67,8 +70,6 @@ class ArmRun:
     """at the end"""
     training: float | None
     """the same score on training examples, without augmentation; None: not known"""
-    seconds: float
-    """that it was trained, evaluation included"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -209,6 +210,7 @@ def ablation(read: Read) -> Ablation:
     rest = [arm for arm in measured if arm not in paths]
     seeds = len(paired_arms.complete_seeds({arm.key: arm.scores for arm in rest}))
     finished = read.counts.finished if read.counts else sum(run.state.is_finished for run in read.runs)
+    lengths, unregularized = _lengths(rest, metric)
     return Ablation(
         searched=read.searched,
         baseline=read.baseline,
@@ -218,8 +220,8 @@ def ablation(read: Read) -> Ablation:
         finished_runs=finished,
         wanted=max(read.record.target_trials, len(asked)),
         settings=() if baseline is None else _settings(rest, baseline, metric),
-        lengths=_lengths(rest, metric)[0],
-        unregularized=() if baseline is None else _lengths(rest, metric)[1],
+        lengths=lengths,
+        unregularized=() if baseline is None else unregularized,
         path=() if baseline is None else _path(paths, baseline, metric),
     )
 
@@ -244,7 +246,6 @@ def _arms(read: Read) -> tuple[Arm, ...]:
                 trial=trial.number,
                 score=curve[-1].score,
                 training=_training(curve[-1]),
-                seconds=curve[-1].seconds,
             )
             for run, trial in sorted(trials.items(), key=lambda each: each[0].seed)
             if trial.state is State.COMPLETE and (curve := read.curves.get(trial.trial_id))

@@ -164,7 +164,7 @@ def _show_plan(found: Planned, workers: int, *, json: bool) -> None:
         words=(0, 3),
     )
     typer.echo()
-    known, more = found.plan.steps - found.plan.more, found.plan.more
+    known, more = found.plan.steps, found.plan.more
     follow = "follow for arms that are known when the runs that choose are finished."
     say(
         f"{count(len(found.plan.runs), 'run')} of {amount(known, found.spec)} in all, {found.done:,} of them "

@@ -7,14 +7,11 @@ from dataclasses import replace
 from statistics import fmean
 
 from search.analysis import paired_arms
-from search.analysis.ablation import STEP, Ablation, Arm, Contrast
+from search.analysis.ablation import RATES, STEP, Ablation, Arm, Contrast
 from search.analysis.paired_arms import Verdict
 from search.analysis.statistics import Estimate, in_values
 from search.records import Direction, Failure, Metric, NetworkSpec, Value
 from search.report.words import count, difference, label
-
-RATES = ("lr", "learning_rate")
-"""Names of settings that an arm has a separate value of where another one asks for it."""
 
 MOST = 0.8
 """Share of a path's gain that is most of it."""

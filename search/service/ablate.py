@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -73,6 +73,8 @@ class Planned:
     name: str
     """of the ablation"""
     baseline: TrialRecord
+    reference: Mapping[str, Value] | None
+    """settings of the one from which a path leads to the baseline"""
     plan: Plan
     done: int
     """runs of it that are finished"""
@@ -166,6 +168,7 @@ def _planned(storage: Reading | Storage, storage_url: str, request: AblateReques
         spec=spec,
         name=name,
         baseline=baseline,
+        reference=reference,
         plan=found,
         done=sum(each.run in finished for each in found.runs),
         seconds=None if step_s is None else left * step_s,
@@ -302,7 +305,7 @@ def _queue(
         asked.spec,
         asked.baseline.settings,
         design,
-        reference=_reference(asked.searched, reader_of(storage, asked.searched).all(), design.path),
+        reference=asked.reference,
         scores=scores_of(storage, asked.spec, reader_of(storage, record).all()),
     )
     there = {trial.ablation for trial in study.trials()}

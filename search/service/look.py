@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from search.records import (
     NetworkSpec,
     Report,
     StudyRecord,
+    StudySpec,
     TrialRecord,
     Worker,
 )
@@ -212,6 +213,24 @@ def trials(storage_url: str, name: str) -> TrialsView:
         _refuse_nothing(record, reader, found)
         seconds = storage.store.training_seconds([trial.trial_id for trial in found])
         return TrialsView(record=record, trials=found, foreign=reader.foreign, seconds=seconds)
+
+
+def retraining(
+    storage: Reading | Storage, searched: StudyRecord, searched_by: Callable[[StudySpec], str | None]
+) -> list[StudyRecord]:
+    """The studies that retrain trials of this one, the oldest first.
+
+    searched_by: from a spec to the name of the study whose trials it retrains, for the kind that is asked
+    for. Those of an older study of the same name, which was deleted, are not among them.
+    """
+    names: Mapping[int, str] = storage.trials.names()
+    return [
+        replace(record, name=names[record.study_id])
+        for record in storage.store.studies()
+        if searched_by(record.spec) == searched.name
+        and record.created >= searched.created
+        and record.study_id in names  # optuna-dashboard can delete a study
+    ]
 
 
 def trial_log(storage_url: str, name: str, number: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from search.analysis.ablation import Ablation, Read
 from search.analysis.racing import spent
 from search.errors import ConfigError
 from search.records import AblationRun, State, StudyRecord, StudySpec, TrialRecord
-from search.service.look import reader_of, record_of
+from search.service.look import reader_of, record_of, retraining
 from search.study.reading import Reading, open_reading
 
 if TYPE_CHECKING:  # optuna takes a while to import; commands that only look do without it
@@ -33,18 +33,8 @@ def ablation(storage_url: str, name: str) -> Ablation | None:
 
 
 def ablations(storage: Reading | Storage, searched: StudyRecord) -> list[StudyRecord]:
-    """The studies that ablate this one, the oldest first.
-
-    Those of an older study of the same name, which was deleted, are not among them.
-    """
-    names: Mapping[int, str] = storage.trials.names()
-    return [
-        replace(record, name=names[record.study_id])
-        for record in storage.store.studies()
-        if record.spec.ablates == searched.name
-        and record.created >= searched.created
-        and record.study_id in names  # optuna-dashboard can delete a study
-    ]
+    """The studies that ablate this one, the oldest first."""
+    return retraining(storage, searched, lambda spec: spec.ablates)
 
 
 def read(storage: Reading | Storage, name: str) -> Read:

@@ -11,7 +11,7 @@ from search.analysis.confirmation import Confirmation
 from search.analysis.two_way import Digits, Intervals
 from search.errors import ConfigError
 from search.records import Answers, NetworkSpec, State, StudyRecord, TestEvaluation
-from search.service.look import reader_of, record_of, space_of
+from search.service.look import reader_of, record_of, retraining, space_of
 from search.study.grid import is_exhausted
 from search.study.reading import Reading, open_reading
 from search.tasks import task_named
@@ -34,18 +34,8 @@ def confirmation(storage_url: str, name: str, *, intervals: bool = True) -> Conf
 
 
 def confirmations(storage: Reading | Storage, searched: StudyRecord) -> list[StudyRecord]:
-    """The studies that confirm this one, the oldest first.
-
-    What confirms an older study of the same name, which was deleted, is not among them.
-    """
-    names: Mapping[int, str] = storage.trials.names()
-    return [
-        replace(record, name=names[record.study_id])
-        for record in storage.store.studies()
-        if record.spec.confirms == searched.name
-        and record.created >= searched.created
-        and record.study_id in names  # optuna-dashboard can delete a study
-    ]
+    """The studies that confirm this one, the oldest first."""
+    return retraining(storage, searched, lambda spec: spec.confirms)
 
 
 def stand(storage: Reading | Storage, name: str, *, answers: bool = True) -> standing.Stand:

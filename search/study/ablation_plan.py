@@ -11,21 +11,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from search.analysis.ablation import BASELINE, RATES, STEP
 from search.records import AblationRun, NetworkSpec, StudySpec, Value
 from search.space.spec import space_of_spec
 from search.study.variants import Variant, changes, label, unregularized, variants
 from tune.space import Float
-
-BASELINE = "baseline"
 
 VARIANT_SHARE = 0.5
 """Of the search's budget, for which variants are trained."""
 
 LENGTHS = (0.25, 0.5, 2.0, 4.0)
 """Budgets of the question about extra training, as shares of the variants' budget, beside that itself."""
-
-RATES = ("lr", "learning_rate")
-"""What a setting is called that is chosen anew where another one asks for it."""
 
 RATED = ("optimizer", "batch_size")
 """Settings that ask for another learning rate."""
@@ -76,8 +72,8 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """Of all runs together."""
-        return self.more + sum(each.run.budget for each in self.runs)
+        """Of these runs together."""
+        return sum(each.run.budget for each in self.runs)
 
 
 Scores = Mapping[AblationRun, float | None]
@@ -193,7 +189,7 @@ def _path(
     steps = path_changes(spec, reference, settings)
     first = _Arm(name=name, settings=reference, budget=spec.budget)
     alone = {
-        step: _choosing(spec, f"{name} + {step}", _changed(reference, settings, names), share=1.0)
+        step: _choosing(spec, f"{name}{STEP}{step}", _changed(reference, settings, names), share=1.0)
         for step, names in steps.items()
     }
     choosing += alone.values()
@@ -205,7 +201,7 @@ def _path(
         names = [each for step in order[:count] for each in steps[step]]
         arms.append(
             _Arm(
-                name=" + ".join([name, *order[:count]]),
+                name=STEP.join([name, *order[:count]]),
                 settings=_changed(reference, settings, names),
                 budget=spec.budget,
             )

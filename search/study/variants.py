@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from search.analysis.ablation import UNREGULARIZED
 from search.errors import UsageError, did_you_mean
 from search.records import NetworkSpec, StudySpec, Value
 from search.space.defaults import BY_NAME, in_effect, without_effect
@@ -88,7 +89,7 @@ def unregularized(spec: StudySpec, settings: Mapping[str, Value]) -> Variant | N
     if not off:
         return None
     return Variant(
-        name="unregularized",
+        name=UNREGULARIZED,
         settings=_completed(space_of_spec(spec), spec, {**settings, **off}),
         changed=tuple(off),
     )
@@ -135,16 +136,12 @@ def _chosen(
             )
         if name in settings:
             raise UsageError(f"--settings {name}: it has no other value to be compared with.")
-        known = space_of_spec(spec).domains.keys() | (BY_NAME.keys() if _of_networks(spec) else set())
-        if name in known:
+        of_networks = isinstance(spec, NetworkSpec) and name in BY_NAME
+        if of_networks or name in space_of_spec(spec).domains:
             raise UsageError(f"--settings {name}: the configuration that is changed has no {name}.")
         hint = did_you_mean(name, [*available, "all"])
         raise UsageError(f"--settings {name}: no such setting{hint}.")
     return list(dict.fromkeys(names))
-
-
-def _of_networks(spec: StudySpec) -> bool:
-    return isinstance(spec, NetworkSpec)
 
 
 def _offs(spec: StudySpec) -> dict[str, Value | None]:

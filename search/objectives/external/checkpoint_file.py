@@ -7,18 +7,16 @@ kept files, if there are any. Nothing follows them.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import tarfile
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from search.files import open_regular, sync
+from search.files import open_regular, whole_file
 from search.objectives.base import CheckpointUnreadable, Product
 from search.objectives.external.archive import Archive, Damaged
 
@@ -78,7 +76,7 @@ def write(path: Path, state: CodeState, kept: KeptFiles | None, about: Mapping[s
         },
     }
     line = json.dumps(known).encode()
-    with _whole(path) as file:
+    with whole_file(path) as file:
         file.write(hashlib.sha256(line).hexdigest().encode() + b" " + line + b"\n")
         for part in parts.values():
             for piece in () if part is None else part.pieces():
@@ -120,19 +118,3 @@ def _read(path: Path) -> tuple[CodeState, KeptFiles | None, Mapping[str, str]]:
     )
     kept = parts.get("kept_files")
     return state, None if kept is None else KeptFiles(kept), known["about"]
-
-
-@contextlib.contextmanager
-def _whole(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` when the block ends well, in one step that survives a crash."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync(path.parent)
