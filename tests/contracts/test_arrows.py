@@ -29,6 +29,7 @@ FLOORS = {
     "search.tasks": 2,
     "search.serve": 1,
     "models.gpus": 0,
+    "data.images": 0,
     "search.heads": 0,
     "search.errors": 0,
     "search.files": 0,
@@ -42,7 +43,7 @@ FLOORS = {
 """Room -> floor. A room imports from its own floor only within itself, else from floors below. Single modules
 that stand below their room are rooms, too."""
 
-NETWORKS = {"data", "models"}
+NETWORKS = {"data", "data.images", "models"}
 """What only the built-in objective is about."""
 
 LIBRARIES = {
@@ -52,7 +53,7 @@ LIBRARIES = {
     "typer": {"search.cli"},
     "rich": {"search.cli"},
     "torch": {"data", "models", "models.gpus", "search.objectives"},
-    "PIL": {"data", "search.serve"},
+    "PIL": {"data", "data.images", "search.serve"},
     "onnx": {"models"},
     "onnxruntime": {"models", "search.serve"},
     "ray": {"search.launchers"},
@@ -60,7 +61,7 @@ LIBRARIES = {
 """Library -> the rooms that may import it, or single modules: the dashboard reads Optuna's own storage."""
 
 NOT_THE_ROOMS_BELOW = {
-    "data": {*FLOORS} - {"data", "search.files"},
+    "data": {*FLOORS} - {"data", "data.images", "search.files"},
     "models": {*FLOORS} - {"models", "models.gpus", "search.files"},
     "search.worker": NETWORKS,
     "search.report": {*NETWORKS, "models.gpus"},
