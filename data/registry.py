@@ -30,6 +30,17 @@ class UnusableEntry(ValueError):
     """An installed package declares the name, and what it declares cannot be used."""
 
 
+class SetAbsent(ValueError):
+    """The name is that of a set of images, which is not stored on this machine or cannot be read."""
+
+    def __init__(self, name: str, reason: str, remedy: str) -> None:
+        self.name, self.reason, self.remedy = name, reason, remedy
+        super().__init__(name, reason, remedy)
+
+    def __str__(self) -> str:
+        return f"the set of images {self.name} {self.reason}: {self.remedy}"
+
+
 def names(group: str, ours: Collection[str]) -> tuple[str, ...]:
     """All names, this repository's first. Nothing of another package is imported."""
     return (*ours, *(entry.name for entry in entry_points(group=group) if entry.name not in ours))

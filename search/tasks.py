@@ -22,11 +22,13 @@ def task_named(name: str) -> Task:
 
     Raises TaskAbsent where nothing on this machine declares it, or what does cannot be used.
     """
-    from data.registry import UnknownName, UnusableEntry
+    from data.registry import SetAbsent, UnknownName, UnusableEntry
     from data.tasks.registry import get_task
 
     try:
         return get_task(name)
+    except SetAbsent as error:
+        raise TaskAbsent(f"{str(error)[0].upper()}{str(error)[1:]}.") from error
     except UnknownName as error:
         raise TaskAbsent(
             f"{error}. A task of another package is known where that package is installed, and its studies "

@@ -82,13 +82,22 @@ class Fetched:
         return ", ".join(dict.fromkeys(self.origins.values()))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelColumn:
+    """One label of each image: what it is called, and the classes that it tells apart."""
+
+    name: str
+    classes: tuple[str, ...]
+    """Their names, in the order of the labels."""
+
+
 class LabeledImages(NamedTuple):
     """The examples of one split, on the CPU."""
 
     images: Tensor
-    """uint8 (N, H, W), ink 255 on background 0."""
+    """uint8 (N, H, W), ink 255 on background 0; of a dataset that people bring (N, C, H, W), as it is."""
     labels: Tensor
-    """int64 (N,), 0 .. classes - 1."""
+    """int64 (N,), 0 .. classes - 1; of a dataset that people bring (N, label columns)."""
 
 
 class Provenance(Protocol):
@@ -125,7 +134,8 @@ class Dataset(ABC):
     image_shape: tuple[int, int, int]
     """Channels, height, width of each image."""
     classes: tuple[str, ...]
-    """Names of the classes, in the order of the labels."""
+    """Names of the classes, in the order of the labels; with several labels for each image those of the first
+    (see `label_columns`)."""
     sizes: Mapping[Split, int]
     """Images in each split."""
     folds: int = 0
@@ -135,6 +145,13 @@ class Dataset(ABC):
     """Of the training images, pixels in [0, 1], a channel each."""
     deviation: tuple[float, ...]
     """The same for the standard deviation."""
+    ink: bool = True
+    """Whether pixels are ink 255 on background 0, which people see as dark on white; False: as they are."""
+
+    @property
+    def label_columns(self) -> tuple[LabelColumn, ...]:
+        """The labels that each image has, in order: a single one unless a dataset says otherwise."""
+        return (LabelColumn(name="label", classes=self.classes),)
 
     @abstractmethod
     def fetch(self, *, source: Path | None = None, progress: Progress | None = None) -> Fetched:
