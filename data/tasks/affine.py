@@ -23,29 +23,42 @@ class Affine:
     """Of turn, stretch and slant, in units of the constants above."""
     reach: int
     """Moved by up to this many whole pixels each way, too."""
-    size: int = 28
-    """Of the square images, pixels."""
+    size: tuple[int, int] = (28, 28)
+    """Height and width of the images, pixels."""
+    edges: bool = False
+    """Outside of an image its nearest pixel shows; else 0."""
+    flip: bool = False
+    """Half of the images are mirrored left to right."""
 
     def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """Maps whose turn, logarithm of stretch, slant and shift are uniform and independent."""
+        height, width = self.size
         turn, wider, taller, slant = (2 * torch.rand(4, *shape, generator=generator) - 1) * self.strength
         turn = turn * math.radians(TURN_DEGREES)
         wider, taller = (torch.exp(each * math.log1p(STRETCH)) for each in (wider, taller))
         slant = slant * SLANT
         down, right = torch.randint(-self.reach, self.reach + 1, (2, *shape), generator=generator)
         cosine, sine = torch.cos(turn), torch.sin(turn)
-        # From a place in the new image to the old one's place that shows there; -1..1 over the image.
+        # From a place in the new image to the old one's place that shows there; -1..1 over the image, whose
+        # halves are of different lengths unless it is a square.
         rows = (
-            (cosine * wider, cosine * slant - sine * taller, right * (-2 / self.size)),
-            (sine * wider, sine * slant + cosine * taller, down * (-2 / self.size)),
+            (cosine * wider, (cosine * slant - sine * taller) * (height / width), right * (-2 / width)),
+            (sine * wider * (width / height), sine * slant + cosine * taller, down * (-2 / height)),
         )
-        return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+        maps = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+        if self.flip:
+            mirrored = torch.randint(0, 2, shape, generator=generator)
+            maps[..., 0, :] *= (1 - 2 * mirrored)[..., None]
+        return maps
 
     def __call__(self, images: Tensor, transforms: Tensor) -> Tensor:
-        """Copies of `images` uint8 (N, size, size), each seen through its map; zero outside, bilinear."""
+        """Copies of `images` uint8 (N, H, W) or (N, C, H, W), each seen through its map, bilinear."""
         maps = transforms.view(-1, 2, 3)
-        grid = functional.affine_grid(maps, [len(images), 1, self.size, self.size], align_corners=False)
+        grid = functional.affine_grid(maps, [len(images), 1, *self.size], align_corners=False)
         ink = functional.grid_sample(
-            images.unsqueeze(1).float(), grid, padding_mode="zeros", align_corners=False
+            images.view(len(images), -1, *self.size).float(),
+            grid,
+            padding_mode="border" if self.edges else "zeros",
+            align_corners=False,
         )
-        return ink.squeeze(1).round_().to(torch.uint8)
+        return ink.round_().to(torch.uint8).view_as(images)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -40,11 +40,17 @@ class Head:
     name: str
     classes: int
     """Answers to choose from: the target is 0 .. classes - 1."""
+    labels: tuple[str, ...] = ()
+    """Names of the classes, in order. Empty: they are the numbers from 0."""
 
     def __post_init__(self) -> None:
         if not self.name or self.classes < 2:
             raise ValueError(
                 f"a head needs a name and 2 or more classes, not {self.name!r} and {self.classes}"
+            )
+        if self.labels and len(self.labels) != self.classes:
+            raise ValueError(
+                f"a head needs a label for each of its {self.classes} classes, not {len(self.labels)}"
             )
 
 
@@ -65,6 +71,9 @@ class Augmentation:
     """Each digit moves by up to this many pixels in each direction, zero-filled, drawn anew every epoch."""
     affine: float = 0.0
     """Strength of each digit's random turn, stretch and slant, drawn anew every epoch: data.tasks.affine."""
+    flip: bool = field(default=False, repr=False)
+    """Whether half of the images, drawn anew every epoch, are mirrored left to right. Not in the repr: resume
+    checkpoints of previous versions are found by it."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.pairing, Pairing):
@@ -80,7 +89,7 @@ class Batch(NamedTuple):
     """N images and what is asked about them. Views of a larger buffer: do not write to them."""
 
     image: Tensor
-    """uint8 (N, 1, H, W), ink 255 on background 0."""
+    """uint8 (N, C, H, W); of digits C is 1, ink 255 on background 0."""
     number: Tensor | None
     """int64 (N,); in evaluation (N, K): K numbers for each image. None: the task has no number input."""
     targets: Tensor
@@ -105,6 +114,9 @@ class Task(ABC):
     """In the order of the columns of `Batch.targets`."""
     digit_rows: tuple[int, ...]
     """Row of the image at which each of the dataset's images in it begins."""
+    composes: bool = True
+    """Whether an example is composed: of several images, or of an image and a number. Else it is an image as
+    it is, `pairing` means nothing, and `flip` does."""
     compositions: int = 0
     """How often a confirmation has each validation digit in each place of an image. 0: the validation set of
     a search has them all already."""

@@ -1,4 +1,4 @@
-"""The digits of one split, on one device: picked by index, moved if wanted. Any gray images will do."""
+"""The images of one split, on one device: picked by index, moved if wanted. Most are digits."""
 
 import functools
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from data.tasks.base import Augmentation
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Digits:
-    """D digits and their labels. On the CPU these are views of the memory map, not copies."""
+    """D images and their labels. On the CPU these are views of the memory map, not copies."""
 
     images: Tensor
-    """uint8 (D, H, W)."""
+    """uint8 (D, H, W), or (D, C, H, W)."""
     labels: Tensor
-    """int64 (D,)."""
+    """int64 (D,), or (D, label columns)."""
     augmenter: Augmenter | None = None
     """None: digits are picked as they lie."""
 
     def pick(self, index: Tensor, transforms: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Images uint8 (\\*S, H, W) and labels int64 (\\*S) of the digits at `index` int64 (\\*S).
+        """The images and labels at `index` int64 (\\*S), whose shape takes the place of D.
 
         `transforms` (\\*S, …) are the augmenter's, of which there must be one. Both may lie on the CPU.
         """
@@ -32,9 +32,8 @@ class Digits:
         if transforms is not None:
             assert self.augmenter is not None
             images = self.augmenter(images, transforms.flatten(0, index.dim() - 1).to(self.images.device))
-        return images.view(*index.shape, *images.shape[1:]), self.labels.index_select(0, chosen).view(
-            index.shape
-        )
+        labels = self.labels.index_select(0, chosen)
+        return images.view(*index.shape, *images.shape[1:]), labels.view(*index.shape, *labels.shape[1:])
 
 
 def digits_of(
@@ -43,11 +42,17 @@ def digits_of(
     *,
     augmentation: Augmentation | None = None,
     device: torch.device | str = "cpu",
+    edges: bool = False,
 ) -> Digits:
-    """The digits that alone may appear in `split`, ready to be moved as `augmentation` says."""
+    """The images that alone may appear in `split`, ready to be moved as `augmentation` says.
+
+    edges: see data.tasks.augmenter.augmenter_of.
+    """
     images, labels = _lying_on(data, split, torch.device(device))
-    _, height, width = images.shape
-    augmenter = None if augmentation is None else augmenter_of(augmentation, (height, width), device)
+    height, width = images.shape[-2:]
+    augmenter = None
+    if augmentation is not None:
+        augmenter = augmenter_of(augmentation, (height, width), device, edges=edges)
     return Digits(images=images, labels=labels, augmenter=augmenter)
 
 

@@ -1,4 +1,4 @@
-"""Moves each image of a batch by its own few pixels."""
+"""Moves each image of a batch by its own few pixels, and mirrors it if wanted."""
 
 import torch
 from torch import Tensor
@@ -40,3 +40,34 @@ class Shifter:
         moved = windows.index_select(0, start)
         which = (down + self._reach) * (2 * self._reach + 1) + right + self._reach
         return moved.bitwise_and_(self._masks.index_select(0, which)).view_as(images)
+
+
+class EdgeShifter:
+    """Moves images of one size by up to `reach` pixels down and right, on one device; where that leaves a
+    place empty, the nearest pixel of the image shows. With `flip` half of them are mirrored left to right.
+    """
+
+    def __init__(
+        self, *, height: int, width: int, reach: int, flip: bool, device: torch.device | str = "cpu"
+    ) -> None:
+        self._reach, self._flip = reach, flip
+        self._rows, self._columns = (torch.arange(side, device=device) for side in (height, width))
+
+    def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Uniform int64 (\\*shape, 3): -reach .. reach pixels down and right, and 1 for a mirrored image."""
+        distances = torch.randint(-self._reach, self._reach + 1, (*shape, 2), generator=generator)
+        mirrored = torch.randint(0, 1 + self._flip, (*shape, 1), generator=generator)
+        return torch.cat((distances, mirrored), dim=-1)
+
+    def __call__(self, images: Tensor, transforms: Tensor) -> Tensor:
+        """Copies of `images` uint8 (N, H, W) or (N, C, H, W), mirrored first and moved then."""
+        down, right, mirrored = transforms[:, :, None].unbind(1)
+        height, width = images.shape[-2:]
+        rows = (self._rows - down).clamp_(0, height - 1)
+        columns = (self._columns - right).clamp_(0, width - 1)
+        columns = torch.where(mirrored > 0, width - 1 - columns, columns)
+        places = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)
+        pixels = images.flatten(-2)
+        if pixels.dim() == 3:
+            places = places[:, None].expand_as(pixels)
+        return pixels.gather(-1, places).view_as(images)

@@ -46,6 +46,8 @@ ALLOWED = {
     ("data.tasks.digitsum", "DigitSum.test"): "the test set of this task",
     ("data.tasks.digitsum", "DigitSum.test_digits"): "which digits its examples have: numbers, no pixels",
     ("search.service.test_evaluation", "evaluate_on_test"): "THE place: the only caller of a task's test set",
+    ("data.tasks.classification", "Classification.test"): "the test set of such a task",
+    ("data.tasks.classification", "Classification.test_digits"): "which images it has: numbers, no pixels",
     (
         "search.service.read_confirmation",
         "SPLITS",

@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 IMAGE_ONLY = Signature(image=(1, 20, 12), heads=(("row", 4), ("again", 4)))
 NUMBERED = Signature(image=(1, 16, 16), numbers=3, heads=(("row", 4), ("sum", 6)))
 
+COLOR = Signature(image=(3, 9, 14), heads=(("pet", 3),), mean=(0.5, 0.4, 0.3), deviation=(0.2, 0.25, 0.3))
+
 CASES: dict[str, tuple[ModelConfig, Signature]] = {
     "everything at once": (
         ConvConfig(
@@ -28,6 +30,7 @@ CASES: dict[str, tuple[ModelConfig, Signature]] = {
         NUMBERED,
     ),
     "as plain as can be": (MLPConfig(width=8), IMAGE_ONLY),
+    "in color": (ConvConfig(channels=4, padding="same", batch_norm=True, hidden=9), COLOR),
 }
 
 

@@ -208,6 +208,7 @@ def test_an_unknown_task_comes_with_a_hint(name: str, hint: str) -> None:
         (lambda: Augmentation(pairing="fresh"), "pairing must be a Pairing .fixed, fresh., not 'fresh'"),  # type: ignore[arg-type]
         (lambda: Head(name="", classes=2), "a head needs a name"),
         (lambda: Head(name="digit", classes=1), "2 or more classes"),
+        (lambda: Head(name="pet", classes=2, labels=("cat",)), "a label for each of its 2 classes, not 1"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_rule(make: object, rule: str) -> None:
