@@ -381,7 +381,7 @@ def evaluate(
     Leaves the network in the mode in which it was. Raises ValueError where the data hold no example.
     """
     device = network.first.weight.device
-    tally = Tally(network.signature, device, keep_right=True)
+    tally = Tally(network.signature, device, keep_answers=True)
     images = EVALUATION_BATCH if device.type == "cpu" else EVALUATION_BATCH_ON_GPU
     default = images * max(1, network.signature.numbers)
     was_training = network.training

@@ -117,6 +117,9 @@ class Task(ABC):
     composes: bool = True
     """Whether an example is composed: of several images, or of an image and a number. Else it is an image as
     it is, `pairing` means nothing, and `flip` does."""
+    by_class: bool = False
+    """Whether the means over the classes (balanced accuracy, macro F1) are worked out at evaluations: where
+    one class may have more examples than another."""
     compositions: int = 0
     """How often a confirmation has each validation digit in each place of an image. 0: the validation set of
     a search has them all already."""

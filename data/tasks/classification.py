@@ -28,6 +28,7 @@ class Classification(Task):
     """
 
     composes = False
+    by_class = True
     digit_rows = (0,)
 
     early_evaluations = 2

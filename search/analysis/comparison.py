@@ -15,6 +15,7 @@ from search.analysis.timeline import Mark, Timeline, timeline
 from search.analysis.two_way import Digits
 from search.heads import accuracies_of, joint_of
 from search.records import (
+    ACCURACY,
     Answers,
     Counts,
     NetworkSpec,
@@ -259,7 +260,9 @@ def _intervals(study: Studied, digits: Digits | None, z: Z) -> two_way.Intervals
         return {}
     if study.answers is not None and digits is not None and study.answers.examples == len(digits):
         return two_way.intervals(study.answers, digits, z=z)
-    return accuracy_intervals(study.report.parts, joint_of(study.report), spec.validation_pictures, z=z)
+    return accuracy_intervals(
+        ACCURACY.parts(study.report.metrics), joint_of(study.report), spec.validation_pictures, z=z
+    )
 
 
 def _estimates(study: Studied, digits: Digits | None, z: Z) -> dict[str, Estimate]:
@@ -306,7 +309,7 @@ def _side(
 def _of(report: Report, name: str) -> float:
     if name == MEAN:
         return report.score
-    return joint_of(report) if name == JOINT else report.parts[name]
+    return accuracies_of(report)[name]
 
 
 def first_at(marks: Sequence[Mark], level: float) -> Mark | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from search.records.evaluation import TestEvaluation, TestEvaluationCounts
-from search.records.metric import ACCURACY, DIGITS, Direction, Metric, mean_accuracy
+from search.records.metric import ACCURACY, ACCURACY_SCORE, DIGITS, SCORES, Direction, Metric, mean_accuracy
 from search.records.report import CheckedCurve, CurveCheck, HeadScore, Report, Scores
 from search.records.spec import NETWORK, DeclaredSpec, NetworkSpec, SearchSpec, StudySpec
 from search.records.study import Counts, StudyRecord
@@ -14,8 +14,10 @@ from tune.space import Value  # records are made of settings, and others take bo
 
 __all__ = [
     "ACCURACY",
+    "ACCURACY_SCORE",
     "DIGITS",
     "NETWORK",
+    "SCORES",
     "AblationRun",
     "Answers",
     "CheckedCurve",

@@ -84,4 +84,15 @@ def _of_heads(metric: str, names: tuple[str, ...]) -> tuple[tuple[str, str], ...
 
 
 ACCURACY = Metric(name="validation/accuracy", is_fraction=True, of_heads=True)
-"""What a search for networks maximizes: the mean of the heads' accuracies."""
+"""What a search for networks maximizes unless told otherwise: the mean of the heads' accuracies."""
+
+ACCURACY_SCORE = "accuracy"
+
+SCORES: Mapping[str, Metric] = {
+    ACCURACY_SCORE: ACCURACY,
+    "balanced_accuracy": Metric(name="validation/balanced_accuracy", is_fraction=True, of_heads=True),
+    "macro_f1": Metric(name="validation/macro_f1", is_fraction=True, of_heads=True),
+    "log_loss": Metric(name="validation/loss", direction=Direction.MINIMIZE, of_heads=True),
+}
+"""What a search for networks can optimize, by name: each is the mean over the heads. Balanced accuracy is the
+mean of the classes' accuracies, macro F1 the mean of their F1 scores, log loss the cross-entropy in nats."""

@@ -16,6 +16,16 @@ class HeadScore:
     """cross-entropy in nats per example"""
     accuracy: float
     """fraction of examples, 0..1"""
+    balanced_accuracy: float | None = None
+    """mean of the classes' accuracies, 0..1; None: not worked out"""
+    macro_f1: float | None = None
+    """mean of the classes' F1 scores, 0..1; None: not worked out"""
+
+    @property
+    def by_class(self) -> dict[str, float]:
+        """The means over the classes, by name, as far as they were worked out."""
+        found = {"balanced_accuracy": self.balanced_accuracy, "macro_f1": self.macro_f1}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +43,7 @@ class Scores:
 
     @property
     def accuracy(self) -> float:
-        """Mean of the heads' accuracies: the score that the search maximizes."""
+        """Mean of the heads' accuracies."""
         return mean_accuracy([head.accuracy for head in self.heads.values()])
 
 

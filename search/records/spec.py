@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from search.records.metric import ACCURACY, Metric
+from search.records.metric import ACCURACY_SCORE, SCORES, Metric
 
 NETWORK = "network"
 """The objective that trains networks of tune's on its tasks."""
@@ -71,6 +71,8 @@ class NetworkSpec(SearchSpec):
     folds: int = 0
     """of an ablation: ways in which training and validation examples are divided; each seed has another one.
     0: as in the search"""
+    score: str = ACCURACY_SCORE
+    """what the search optimizes, a key of SCORES"""
 
     @property
     def objective(self) -> str:
@@ -80,7 +82,7 @@ class NetworkSpec(SearchSpec):
     @property
     def metric(self) -> Metric:
         """What the search optimizes."""
-        return ACCURACY
+        return SCORES[self.score]
 
     @property
     def unit(self) -> str:

@@ -9,6 +9,7 @@ from search.analysis.ranking import Gain, Ranking
 from search.analysis.timeline import Timeline
 from search.heads import validation_of
 from search.records import (
+    ACCURACY,
     CheckpointRecord,
     Counts,
     NetworkSpec,
@@ -188,7 +189,7 @@ def _measured(report: Report, spec: StudySpec, measurements: int) -> list[str]:
         found = metric_values(report).items()
         return ["| metric | value |", "|---|--:|", *(f"| {plain(k)} | {v} |" for k, v in found)]
     validation = validation_of(report)
-    heads, joint = report.parts, validation.joint
+    heads, joint = ACCURACY.parts(report.metrics), validation.joint
     rows = {"mean": validation.accuracy, **heads, "joint": joint}
     intervals = accuracy_intervals(heads, joint, spec.validation_pictures, z=of_the_best(measurements))
     lines = ["| validation | accuracy | 95 % interval |", "|---|--:|--:|"]

@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 
 import orjson
 
-from search.records import CurveCheck, Metric, Report
+from search.records import ACCURACY, CurveCheck, Metric, Report
 
 SHORTEST_S, LONGEST_S, LAST_STEP, LARGEST = 1e-9, 1e9, 10**15, 1e300
 """No trial takes fewer or more seconds or has a later step; no finite number is larger."""
@@ -83,17 +83,20 @@ class _Layout:
         return not any(map(math.isnan, self.low))
 
 
+def _parts(metric: Metric) -> Mapping[str, tuple[float, float]]:
+    """OF_A_HEAD, and the metric that the study optimizes where it is another one."""
+    return {metric.name: (0.0, 1.0), **OF_A_HEAD}
+
+
 @lru_cache(maxsize=1000)
 def _layout(names: tuple[str, ...], metric: Metric) -> _Layout:
     """metric: the one that the study optimizes."""
     heads: tuple[str, ...] = ()
     if metric.of_heads:
-        start = f"{metric.name}/"
+        start = f"{ACCURACY.name}/"
         heads = tuple(name.removeprefix(start) for name in names if name.startswith(start))
-        ranges = {
-            **_OF_A_NETWORK,
-            **{f"{part}/{head}": OF_A_HEAD[part] for part in OF_A_HEAD for head in heads},
-        }
+        parts = _parts(metric)
+        ranges = {**_OF_A_NETWORK, **{f"{part}/{head}": parts[part] for part in parts for head in heads}}
         needed = tuple(name for name in names if name in ranges)
         complete = bool(heads) and len(needed) == len(ranges)
     else:
@@ -115,10 +118,11 @@ def report_of(step: object, seconds: object, metrics: Metrics, metric: Metric) -
     layout = _layout(tuple(metrics), metric)
     if is_sound(step, seconds, metrics, metric):
         return sound_report(step, seconds, metrics, metric)  # type: ignore[arg-type]  # they are numbers
-    heads = [head for head in layout.heads if _is_sound_head(metrics, head)]
+    parts = _parts(metric)
+    heads = [head for head in layout.heads if _is_sound_head(metrics, head, parts)]
     if not heads or not _is_sound_row(step, seconds, metrics):
         return None
-    names = {*_OF_A_NETWORK, *(f"{part}/{head}" for head in heads for part in OF_A_HEAD)}
+    names = {*_OF_A_NETWORK, *(f"{part}/{head}" for head in heads for part in parts)}
     usable = {name: metrics[name] for name in metrics if name in names}
     return sound_report(step, seconds, usable, metric)  # type: ignore[arg-type]  # likewise
 
@@ -198,9 +202,9 @@ def _is_sound_row(step: object, seconds: object, metrics: Metrics) -> bool:
     )
 
 
-def _is_sound_head(metrics: Metrics, head: str) -> bool:
+def _is_sound_head(metrics: Metrics, head: str, parts: Mapping[str, tuple[float, float]]) -> bool:
     """Whether the numbers of a network's head are there, finite and in their range."""
-    return all(_within(metrics.get(f"{part}/{head}"), *bounds) for part, bounds in OF_A_HEAD.items())
+    return all(_within(metrics.get(f"{part}/{head}"), *bounds) for part, bounds in parts.items())
 
 
 _NUMBERS = frozenset({float, int})

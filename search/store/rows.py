@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 from sqlalchemy import RowMapping
 
 from search.records import (
+    ACCURACY_SCORE,
+    SCORES,
     CheckpointRecord,
     Claim,
     DeclaredSpec,
@@ -47,6 +49,7 @@ _SAID_IF_OTHER = (
     "compositions",
     "precision",
     "norm_images",
+    "score",
 )
 """Parts of a network study's spec that are written only where they differ from their default: a study made
 before they were thought of reads the same."""
@@ -107,6 +110,7 @@ def study_of(row: RowMapping) -> StudyRecord:
         raise Unusable(f"its spec has {', '.join(map(repr, foreign))}, which this version does not know")
     wrong = [name for name, form in _SPEC_TYPES.items() if name in spec and not _is(spec[name], form)]
     wrong += [name for name, low in _SPEC_LOWEST.items() if name not in wrong and spec.get(name, low) < low]
+    wrong += ["score"] if spec.get("score", ACCURACY_SCORE) not in SCORES else []
     if wrong:
         raise Unusable(f"its spec has no possible {', '.join(wrong)}")
     told = {**spec, "references": tuple(spec["references"])}
@@ -146,6 +150,7 @@ _SPEC_TYPES: Mapping[str, type | UnionType] = {
     "unit": str,
     "budget": int,
     "options": dict,
+    "score": str,
 }
 
 _SPEC_LOWEST = {

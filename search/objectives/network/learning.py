@@ -12,13 +12,13 @@ from torch import Tensor
 from data.datasets.base import OpenDataset, Split
 from data.tasks.base import Batch, Task
 from data.tasks.stream import EndlessStream
-from models.metrics import Metrics
+from models.metrics import Metrics, balanced_accuracy, macro_f1
 from models.network import Network, build
 from models.training import Report as TrainingReport
 from models.training import Training
 from search.heads import head_report
 from search.objectives.network.decoding import TrialSpec, signature_of
-from search.records import Answers, HeadScore, Report, Scores
+from search.records import ACCURACY, Answers, HeadScore, Metric, Report, Scores
 from search.seeds import derive
 
 
@@ -76,6 +76,7 @@ def learn(
     device: torch.device,
     compositions: int = 0,
     evaluates_training: bool = False,
+    metric: Metric = ACCURACY,
     check: Callable[[], None] = lambda: None,
     resume: Mapping[str, Tensor] | None = None,
 ) -> Learning:
@@ -84,7 +85,7 @@ def learn(
     From the start, or from where a Learning's `state` was taken, which must be of the same spec and kind of
     device: the steps to come are then the same, bit for bit, as without the interruption. compositions: of
     the validation set, as the study has them. evaluates_training: each report is also of the task's training
-    sample.
+    sample. metric: the one that the search optimizes.
 
     Its steps raise Diverged for a loss that is not finite, and whatever `check` raises.
     """
@@ -103,27 +104,33 @@ def learn(
     )
     if resume is not None:
         training.load_state_dict(resume)
-    return Learning(steps=_steps(training, rungs), network=network, state=training.state_dict)
+    return Learning(
+        steps=_steps(training, rungs, metric, by_class=task.by_class),
+        network=network,
+        state=training.state_dict,
+    )
 
 
-def _steps(training: Training, rungs: Sequence[int]) -> Iterator[Step]:
+def _steps(training: Training, rungs: Sequence[int], metric: Metric, *, by_class: bool) -> Iterator[Step]:
     for found in training.reports(rungs):
         yield Step(
-            report=report_of(found),
+            report=report_of(found, metric, by_class=by_class),
             network=training.eval_model,
             answers=answers_of(found.validation, Split.VALIDATION),
         )
 
 
-def report_of(found: TrainingReport) -> Report:
-    """A report of the training engine as a record."""
+def report_of(found: TrainingReport, metric: Metric = ACCURACY, *, by_class: bool = False) -> Report:
+    """A report of the training engine as a record. metric: the one that the search optimizes. by_class: as in
+    `scores_of`, of validation."""
     return head_report(
         step=found.images,
         seconds=found.seconds,
         learning_rate=found.learning_rate,
         train=scores_of(found.train),
-        validation=scores_of(found.validation),
+        validation=scores_of(found.validation, by_class=by_class),
         train_eval=None if found.train_eval is None else scores_of(found.train_eval),
+        metric=metric,
     )
 
 
@@ -138,7 +145,19 @@ def answers_of(metrics: Metrics, split: Split) -> Answers:
     )
 
 
-def scores_of(metrics: Metrics) -> Scores:
-    """Metrics of the training engine as a record."""
-    heads = {name: HeadScore(loss=head.loss, accuracy=head.accuracy) for name, head in metrics.heads.items()}
+def scores_of(metrics: Metrics, *, by_class: bool = False) -> Scores:
+    """Metrics of the training engine as a record. by_class: with the means over the classes, which an
+    evaluation knows."""
+    heads = {
+        name: HeadScore(
+            loss=head.loss, accuracy=head.accuracy, **(_by_class(metrics, name) if by_class else {})
+        )
+        for name, head in metrics.heads.items()
+    }
     return Scores(heads=heads, joint=metrics.joint)
+
+
+def _by_class(metrics: Metrics, head: str) -> dict[str, float]:
+    assert metrics.confusion is not None, "an evaluation keeps it"
+    confusion = metrics.confusion[head]
+    return {"balanced_accuracy": balanced_accuracy(confusion), "macro_f1": macro_f1(confusion)}

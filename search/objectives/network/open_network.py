@@ -141,6 +141,7 @@ class OpenNetwork(OpenObjective):
             device=self._device,
             compositions=self.spec.compositions,
             evaluates_training=job.evaluates_training,
+            metric=self.spec.metric,
             check=job.check,
             resume=state,
         )

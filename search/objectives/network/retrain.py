@@ -60,6 +60,7 @@ def retrain(
         device=_DEVICE,
         compositions=spec.compositions,
         evaluates_training=job.evaluates_training,
+        metric=spec.metric,
     ).steps
 
 

@@ -8,7 +8,7 @@ from search.analysis.ranking import best_report, gains
 from search.analysis.ranking import count as count_states
 from search.analysis.two_way import Intervals
 from search.heads import joint_of, train_of, validation_of
-from search.records import NetworkSpec, Report, State, TrialRecord
+from search.records import ACCURACY, NetworkSpec, Report, State, TrialRecord
 from search.report.html import Html, paragraph, safe, strong, table
 from search.report.one_study.material import Material
 from search.report.page import Section
@@ -95,7 +95,7 @@ def _intervals(material: Material, report: Report, spec: NetworkSpec) -> Interva
     if material.answers is not None:
         return two_way.intervals(*material.answers, z=z)
     joint = joint_of(report)
-    return accuracy_intervals(report.parts, joint, spec.validation_pictures, z=z)
+    return accuracy_intervals(ACCURACY.parts(report.metrics), joint, spec.validation_pictures, z=z)
 
 
 def _confirmed(material: Material, winner: TrialRecord) -> list[str]:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.heads import head_report, validation_of
-from search.records import ACCURACY, CurveCheck, Direction, HeadScore, Metric, Report, Scores
+from search.heads import accuracies_of, head_report, validation_of
+from search.records import ACCURACY, SCORES, CurveCheck, Direction, HeadScore, Metric, Report, Scores
 from search.store import metrics as metrics_module
 from search.store.metrics import check_reports, is_sound, read_metrics, report_of, report_to_row
 
@@ -59,6 +59,33 @@ class TestNetworks:
             assert is_sound(640, 1.5, {**report().metrics, "validation/top_5": more}, ACCURACY)
         found = report_of(640, 1.5, {**report().metrics, "validation/top_5": None}, ACCURACY)
         assert found == report()
+
+    @pytest.mark.parametrize(
+        ("score", "value"), [("balanced_accuracy", 0.6), ("macro_f1", 0.4), ("log_loss", 0.5)]
+    )
+    def test_another_score_is_what_counts_and_the_accuracies_stay(self, score: str, value: float) -> None:
+        head = HeadScore(loss=0.5, accuracy=0.75, balanced_accuracy=0.6, macro_f1=0.4)
+        scores = Scores(heads={"kind": head}, joint=0.75)
+        metric = SCORES[score]
+        written = head_report(
+            step=640, seconds=1.5, learning_rate=0.01, train=scores, validation=scores, metric=metric
+        )
+        found = report_of(640, 1.5, read_metrics(report_to_row(1, written)["metrics"]), metric)
+        assert found == written
+        assert metric.value_of(found.score) == value
+        assert validation_of(found) == scores
+        assert accuracies_of(found) == {"kind": 0.75, "joint": 0.75}
+
+    def test_a_score_that_is_missing_or_out_of_its_range_cannot_be_used(self) -> None:
+        metric = SCORES["macro_f1"]
+        for broken in (
+            {},
+            {"validation/macro_f1/first_digit": 1.5},
+            {"validation/macro_f1/first_digit": None},
+        ):
+            metrics = {**report(heads=("first_digit",)).metrics, **broken}
+            assert not is_sound(640, 1.5, metrics, metric)
+            assert report_of(640, 1.5, metrics, metric) is None
 
 
 def test_what_another_program_wrote_is_no_metrics() -> None:
