@@ -153,11 +153,6 @@ class Dataset(ABC):
         """The labels that each image has, in order: a single one unless a dataset says otherwise."""
         return (LabelColumn(name="label", classes=self.classes),)
 
-    @property
-    def label_columns(self) -> tuple[LabelColumn, ...]:
-        """The labels that each image has, in order: a single one unless a dataset says otherwise."""
-        return (LabelColumn(name="label", classes=self.classes),)
-
     @abstractmethod
     def fetch(self, *, source: Path | None = None, progress: Progress | None = None) -> Fetched:
         """Makes sure that the files are on this machine, and are the right ones. No torch is imported.

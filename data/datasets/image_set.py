@@ -126,8 +126,8 @@ class ImageSet(Dataset):
         self.classes = facts.label_columns[0].classes
         self.scope = (
             f"It knows the set of images {name}: {_questions(facts.label_columns)}, learned from "
-            f"{facts.sizes[Split.TRAIN]:,} images. Images that were made in another way are something else, and it "
-            "was tried on none."
+            f"{facts.sizes[Split.TRAIN]:,} images. Images that were made in another way are something else, "
+            "and it was tried on none."
         )
 
     @property
