@@ -82,6 +82,8 @@ class SetFacts:
     """Splits that were drawn from the training examples, because the data had none."""
     seed: int
     """By which they were drawn."""
+    counts: Mapping[Split, tuple[tuple[int, ...], ...]]
+    """Images of each class, by split and label column."""
     skipped: tuple[str, ...] = ()
     """Damaged images that were left out, each with the reason."""
     notes: tuple[str, ...] = ()
@@ -102,12 +104,13 @@ class SetFacts:
             LabelColumn(name=each["name"], classes=tuple(each["classes"]))
             for each in found.pop("label_columns")
         )
-        sizes = found.pop("sizes")
+        sizes, counts = found.pop("sizes"), found.pop("counts")
         lists: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
         return cls(
             image_shape=(int(channels), int(height), int(width)),
             label_columns=columns,
-            sizes=MappingProxyType({split: int(sizes[split]) for split in Split}),
+            sizes={split: int(sizes[split]) for split in Split},
+            counts={split: tuple(map(tuple, counts[split])) for split in Split},
             **lists,
         )
 
@@ -198,7 +201,7 @@ class ImageSet(Dataset):
 
     def _content(self, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:
         """The checksum of these examples in the place of this set's."""
-        digests = [*example_digests(images, labels)]
+        digests = [digest for _, digest in example_digests(images, labels)]
         return content_checksum(self.image_shape, self.label_columns, self.sizes, digests)
 
     def _damaged(self, reason: str) -> DatasetUnusable:
@@ -287,12 +290,16 @@ def stored_sets() -> list[ImageSet]:
     return sorted(found, key=lambda each: each.name)
 
 
-def example_digests(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Iterator[bytes]:
-    """SHA-256 of the pixels and labels of each example; images (N, C, H, W) and labels (N, heads)."""
-    for pixels, classes in zip(images.reshape(len(images), -1), labels.astype("<i8"), strict=True):
-        digest = hashlib.sha256(pixels.data)
+def example_digests(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Iterator[tuple[bytes, bytes]]:
+    """SHA-256 of the pixels of each example, and of its pixels and labels; images (N, C, H, W), labels
+    (N, label columns)."""
+    import numpy as np
+
+    for pixels, classes in zip(images, np.ascontiguousarray(labels, dtype="<i8"), strict=True):
+        digest = hashlib.sha256(np.ascontiguousarray(pixels).data)
+        of_pixels = digest.digest()
         digest.update(classes.data)
-        yield digest.digest()
+        yield of_pixels, digest.digest()
 
 
 def content_checksum(

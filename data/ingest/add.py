@@ -1,0 +1,321 @@
+"""Adds what lies at a path to the stored sets of images: whole, or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.datasets.base import DatasetError, DatasetUnusable, Split
+from data.datasets.image_set import (
+    DESCRIPTION,
+    FORMAT,
+    IMAGES,
+    LABELS,
+    ImageSet,
+    SetFacts,
+    content_checksum,
+    example_digests,
+    get_set,
+    set_name,
+    sets_folder,
+)
+from data.datasets.source import Progress, silent
+from data.ingest.pixels import CHUNK, Options, Pixels, read_pixels
+from data.ingest.splits import SEED, counts, draw_missing, lacking
+from data.registry import SetAbsent
+from data.sources.base import SPLITS, Found, SetInvalid, shown
+from data.sources.files import listing
+from data.sources.labels_csv import TABLE
+from data.sources.registry import find
+from search.files import sync, write_whole
+
+SEEN = "seen"
+"""Folder beside the sets: what was found at a path → the checksum of the set that was made of it."""
+
+ABANDONED_S = 24 * 3600
+"""A folder in which a set is made, and that is older than this, was left by a process that was killed."""
+
+DEFAULT = Options()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Added:
+    """A set that is stored now."""
+
+    image_set: ImageSet
+    new: bool
+    """False: the same content was stored before, perhaps under another name."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Examples:
+    """All examples of a set in its order."""
+
+    array: NDArray[np.uint8]
+    """As they were found."""
+    places: NDArray[np.int64]
+    """In `array`, in the order of the set."""
+    labels: NDArray[np.int64]
+    """In the order of the set."""
+    digests: tuple[bytes, ...]
+    """In the order of the set."""
+    sizes: Mapping[Split, int]
+    drawn: tuple[Split, ...]
+    notes: tuple[str, ...]
+
+
+def add_set(
+    path: Path, *, name: str | None = None, options: Options = DEFAULT, progress: Progress | None = None
+) -> Added:
+    """Makes a set of the images at `path` and stores it. The same files again are recognized by their names,
+    sizes and times, and are not read.
+
+    name: the first part of the set's name; None: that of the file or folder. A stored set keeps its name.
+
+    Raises:
+        SetInvalid: what lies there cannot be made a set; it tells all that is wrong.
+        DatasetUnusable: it changed while it was read.
+        DatasetError: it cannot be stored.
+    """
+    folder = path.parent if path.name == TABLE else path
+    states = file_states(folder)
+    seen = sets_folder() / SEEN / _signature(folder, states, options)
+    if (known := _known(seen)) is not None:
+        return Added(image_set=known, new=False)
+    found = find(folder)
+    with _storing(), _unfinished_folder() as made:
+        pixels = read_pixels(found.images, options, made / "unsorted", progress or silent)
+        if changed := sorted(dict(states.items() ^ file_states(folder).items())):
+            some = ", ".join(map(shown, changed[:3])) + (" …" if len(changed) > 3 else "")
+            raise DatasetUnusable(
+                f"{shown(str(path))} changed while it was read ({some}): run the command again"
+            )
+        examples = _examples(path, found, pixels, options)
+        checksum = content_checksum(
+            pixels.array.shape[1:], found.label_columns, examples.sizes, examples.digests
+        )
+        facts = _facts(name or name_of(folder), folder, found, pixels, examples, options)
+        stored = _known_content(checksum)
+        if stored is None:
+            _write(made, examples, facts)
+            (made / "unsorted").unlink()
+            _put(made, sets_folder() / checksum)
+        write_whole(seen, f"{checksum}\n".encode())
+    image_set = stored or get_set(set_name(facts.name, checksum))
+    return Added(image_set=image_set, new=stored is None)
+
+
+def name_of(path: Path) -> str:
+    """The first part of the name of the set that is made of this path: its last part, in lower case, with `-`
+    in place of what names may not have."""
+    stem = path.resolve().name.lower().removesuffix(".npz")
+    return re.sub(r"[^a-z0-9_]+", "-", stem).strip("-") or "images"
+
+
+def file_states(path: Path) -> dict[str, tuple[int, int]]:
+    """Bytes and time of the last change (ns) of the file, or of each file below the folder, by name. Raises
+    SetInvalid where a folder cannot be read."""
+    if not path.is_dir():
+        names = ["."] if path.exists() else []
+    else:
+        below = listing(path)
+        names = [*below.images, *below.others]
+    states = {}
+    for name in names:
+        with suppress(OSError):  # told by the source, which cannot read it either
+            status = (path / name if name != "." else path).stat()
+            states[name] = (status.st_size, status.st_mtime_ns)
+    return states
+
+
+def _signature(path: Path, states: Mapping[str, tuple[int, int]], options: Options) -> str:
+    """SHA-256 of all that the set depends on, without the contents of the files."""
+    text = json.dumps([FORMAT, str(path.resolve()), repr(options), sorted(states.items())])
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _known(seen: Path) -> ImageSet | None:
+    """The set that was made of the same files before, if it is there."""
+    try:
+        return _known_content(seen.read_text().strip())
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _known_content(checksum: str) -> ImageSet | None:
+    """The set of that checksum, if it is stored; a damaged one is removed."""
+    try:
+        known = get_set(set_name("images", checksum))
+        known.fetch()
+    except (SetAbsent, ValueError):
+        return None
+    except DatasetUnusable:
+        shutil.rmtree(known.folder, ignore_errors=True)
+        return None
+    return get_set(set_name(known.facts.name, checksum))
+
+
+def _examples(path: Path, found: Found, pixels: Pixels, options: Options) -> _Examples:
+    """The examples in the order of the set. Raises SetInvalid with all mistakes of what was found."""
+    mistakes = [*found.mistakes]
+    if not options.skip_damaged:
+        remedy = "replace it, or leave out all such images with --skip-damaged"
+        mistakes += [f"{each}: {remedy}." for each in pixels.damaged]
+    kept = np.flatnonzero(pixels.kept) if options.skip_damaged else np.arange(len(found.splits))
+    labels, places = found.labels[kept], kept.tolist()
+    both = [*example_digests(pixels.array, found.labels)]
+    of_pixels, digests = [both[place][0] for place in places], [both[place][1] for place in places]
+    splits, drawn = draw_missing(labels, found.splits[kept], of_pixels)
+    mistakes += lacking(found.label_columns, labels, splits, drawn)
+    if mistakes:
+        raise SetInvalid(path, mistakes)
+    order = sorted(range(len(kept)), key=lambda place: (splits[place], digests[place]))
+    names = [found.images.name(place) for place in places]
+    return _Examples(
+        array=pixels.array,
+        places=kept[order],
+        labels=labels[order],
+        digests=tuple(digests[place] for place in order),
+        sizes={split: int((splits == place).sum()) for place, split in enumerate(SPLITS)},
+        drawn=drawn,
+        notes=tuple(_duplicates(of_pixels, labels, splits, names)),
+    )
+
+
+def _duplicates(
+    of_pixels: Sequence[bytes], labels: NDArray[np.int64], splits: NDArray[np.int64], names: Sequence[str]
+) -> Iterator[str]:
+    """Sentences about identical images."""
+    groups: dict[bytes, list[int]] = defaultdict(list)
+    for place, digest in enumerate(of_pixels):
+        groups[digest].append(place)
+    alike = [places for places in groups.values() if len(places) > 1]
+    if alike:
+        extra = sum(len(places) - 1 for places in alike)
+        yield f"{extra:,} images are copies of others, such as {shown(names[alike[0][1]])}."
+    across = [places for places in alike if len(set(splits[places].tolist())) > 1]
+    if across:
+        first = " and ".join(shown(names[place]) for place in across[0][:2])
+        yield (
+            f"{len(across):,} images are in two splits, such as {first}: on these a network is evaluated on "
+            "what it learned from."
+        )
+    unlike = [places for places in alike if len(np.unique(labels[places], axis=0)) > 1]
+    if unlike:
+        first = " and ".join(shown(names[place]) for place in unlike[0][:2])
+        yield f"{len(unlike):,} images have several copies with different labels, such as {first}."
+
+
+def _facts(
+    name: str, path: Path, found: Found, pixels: Pixels, examples: _Examples, options: Options
+) -> SetFacts:
+    channels, height, width = pixels.array.shape[1:]
+    notes = [*found.notes, *pixels.notes]
+    if pixels.fitted:
+        rule = "" if options.size else "; their median size within 8 to 128, --size chooses another"
+        notes.append(
+            f"{pixels.fitted:,} images of other sizes were fitted to {height}×{width} pixels "
+            f"({options.fit}{rule})."
+        )
+    mean, deviation = _mean_and_deviation(examples)
+    ends = np.cumsum([0, *examples.sizes.values()]).tolist()
+    of_split = dict(zip(SPLITS, pairwise(ends), strict=True))
+    return SetFacts(
+        name=name,
+        image_shape=(channels, height, width),
+        label_columns=found.label_columns,
+        sizes=examples.sizes,
+        mean=mean,
+        deviation=deviation,
+        origin=str(path.resolve()),
+        layout=found.layout,
+        fit=options.fit.value if pixels.fitted else None,
+        drawn=tuple(split.value for split in examples.drawn),
+        seed=SEED,
+        counts={
+            split: tuple(map(tuple, counts(found.label_columns, examples.labels[begin:end])))
+            for split, (begin, end) in of_split.items()
+        },
+        skipped=tuple(pixels.damaged),
+        notes=(*notes, *examples.notes),
+    )
+
+
+def _mean_and_deviation(examples: _Examples) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Of the training pixels in [0, 1], for each channel; computed in whole numbers, so that it is exact."""
+    training = examples.places[: examples.sizes[Split.TRAIN]]
+    channels, height, width = examples.array.shape[1:]
+    total, squares = np.zeros(channels, dtype=np.uint64), np.zeros(channels, dtype=np.uint64)
+    for begin in range(0, len(training), CHUNK):
+        chunk = examples.array[np.sort(training[begin : begin + CHUNK])].astype(np.uint16)
+        total += chunk.sum(axis=(0, 2, 3), dtype=np.uint64)
+        squares += (chunk * chunk).sum(axis=(0, 2, 3), dtype=np.uint64)
+    count = len(training) * height * width
+    mean, deviation = [], []
+    for ones, twos in zip(map(int, total), map(int, squares), strict=True):
+        mean.append(round(ones / count / 255, 6))
+        # A channel that never varies is not stretched.
+        deviation.append(round((count * twos - ones * ones) ** 0.5 / count / 255, 6) or 1.0)
+    return tuple(mean), tuple(deviation)
+
+
+def _write(folder: Path, examples: _Examples, facts: SetFacts) -> None:
+    """The files of a set. Raises OSError."""
+    with (folder / IMAGES).open("wb") as file:
+        for begin in range(0, len(examples.places), CHUNK):
+            file.write(examples.array[examples.places[begin : begin + CHUNK]].tobytes())
+    (folder / LABELS).write_bytes(examples.labels.astype("<i8").tobytes())
+    (folder / DESCRIPTION).write_text(facts.as_json(), encoding="utf-8")
+    for name in (IMAGES, LABELS, DESCRIPTION):
+        sync(folder / name)
+
+
+def _put(made: Path, folder: Path) -> None:
+    """Gives the finished folder its name. Another process may have stored the same content meanwhile."""
+    try:
+        made.rename(folder)
+    except OSError:
+        if not (folder / DESCRIPTION).is_file():
+            raise
+    sync(folder.parent)
+
+
+@contextmanager
+def _unfinished_folder() -> Iterator[Path]:
+    """A new folder beside the sets, which is gone after the block unless it was renamed."""
+    sets = sets_folder()
+    (sets / SEEN).mkdir(parents=True, exist_ok=True)
+    for left in sets.glob(".*.tmp"):
+        if left.stat().st_mtime < time.time() - ABANDONED_S:
+            shutil.rmtree(left, ignore_errors=True)
+    made = sets / f".{uuid.uuid4().hex}.tmp"
+    made.mkdir()
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+@contextmanager
+def _storing() -> Iterator[None]:
+    """Raises DatasetError where the disk refuses."""
+    try:
+        yield
+    except OSError as error:
+        raise DatasetError(
+            f"the set cannot be stored in {sets_folder()} ({error.strerror or error}): make room there, or "
+            "let TUNE_DATA_DIR name another folder"
+        ) from error

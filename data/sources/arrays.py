@@ -1,0 +1,157 @@
+"""What sources of arrays share: pixels of any type as uint8, labels as names of classes, and the examples of
+all splits put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.datasets.base import Split
+from data.sources.base import SPLITS, Found, ImageArrays, SetInvalid, labeled
+
+ROWS = 4096
+"""Images looked at in one step, so that little memory is needed."""
+
+
+class Part(NamedTuple):
+    """The arrays of one split as they were read, with their names for messages."""
+
+    images: NDArray[Any]
+    """(N, H, W) or (N, H, W, 1 or 3)"""
+    labels: NDArray[Any]
+    """(N,) or (N, columns)"""
+    images_name: str
+    labels_name: str
+
+
+def found_in(path: Path, layout: str, parts: Mapping[Split, Part]) -> Found:
+    """The examples of all splits. Raises SetInvalid with everything that is wrong with the arrays."""
+    mistakes, notes = list(_shape_mistakes(parts)), list[str]()
+    if not mistakes:
+        for part in parts.values():
+            mistakes += [*_label_mistakes(part), *_value_mistakes(part)]
+    if mistakes:
+        raise SetInvalid(path, mistakes)
+    scaled = all(map(_in_unit_interval, parts.values()))
+    if scaled:
+        notes.append("The pixels were in [0, 1], and were multiplied by 255.")
+    images = [
+        _as_bytes(part.images, scaled=scaled).reshape(*part.images.shape[:3], -1) for part in parts.values()
+    ]
+    tables = [part.labels.reshape(len(part.labels), -1) for part in parts.values()]
+    width = tables[0].shape[1]
+    names = ["label"] if width == 1 else [f"label_{number}" for number in range(1, width + 1)]
+    answers = [
+        [str(each) for table in tables for each in table[:, column].tolist()] for column in range(width)
+    ]
+    numbered = labeled(names, answers)
+    sizes = [len(part.labels) for part in parts.values()]
+    return Found(
+        layout=layout,
+        images=ImageArrays(parts=tuple(images), names=tuple(part.images_name for part in parts.values())),
+        label_columns=numbered.columns,
+        labels=numbered.labels,
+        splits=np.repeat(np.array([SPLITS.index(split) for split in parts], dtype=np.int64), sizes),
+        mistakes=numbered.mistakes,
+        notes=tuple(notes),
+    )
+
+
+def _shape_mistakes(parts: Mapping[Split, Part]) -> Iterator[str]:
+    """Arrays that are no images or no labels, or that do not belong together."""
+    first = next(iter(parts.values()))
+    for part in parts.values():
+        images, labels = part.images.shape, part.labels.shape
+        if len(images) not in (3, 4) or images[3:] not in ((), (1,), (3,)) or 0 in images[1:]:
+            yield (
+                f"{part.images_name} has the shape {images}: images have (N, height, width), with colors "
+                "(N, height, width, 3)."
+            )
+        elif _image_shape(part) != _image_shape(first):
+            yield (
+                f"{part.images_name} has images of {images[1:]}, and {first.images_name} of "
+                f"{first.images.shape[1:]}: make them alike."
+            )
+        if len(labels) not in (1, 2) or labels[1:] == (0,):
+            yield f"{part.labels_name} has the shape {labels}: labels have (N,) or (N, questions)."
+        elif prod(labels[1:]) != prod(first.labels.shape[1:]):
+            yield (
+                f"{part.labels_name} has {prod(labels[1:])} columns, and {first.labels_name} "
+                f"{prod(first.labels.shape[1:])}: give both the same."
+            )
+        if images[:1] != labels[:1]:
+            yield f"{part.images_name} has {images[0]:,} images, and {part.labels_name} {labels[0]:,} labels."
+
+
+def _image_shape(part: Part) -> tuple[int, ...]:
+    """Height, width and channels; the channel of gray images may be left out."""
+    height, width, *channels = part.images.shape[1:]
+    return height, width, *(channels or (1,))
+
+
+def _label_mistakes(part: Part) -> Iterator[str]:
+    """Labels that name no classes."""
+    if part.labels.dtype.kind not in "iubU":
+        yield (
+            f"{part.labels_name} has labels of the type {part.labels.dtype}: classes are whole numbers or "
+            "text; write .astype('int64')."
+        )
+
+
+def _value_mistakes(part: Part) -> Iterator[str]:
+    """Pixels that are not numbers from 0 to 255."""
+    images, name = part.images, part.images_name
+    if images.dtype == np.uint8 or images.dtype.kind == "b" or not images.size:
+        return
+    if images.dtype.kind not in "iuf":
+        yield f"{name} has pixels of the type {images.dtype}: write them as uint8."
+        return
+    for begin, rows in _chunks(images):
+        if images.dtype.kind == "f" and not np.isfinite(rows).all():
+            bad = begin + int(np.argmin(np.isfinite(rows).reshape(len(rows), -1).all(axis=1)))
+            yield f"{name}[{bad}] has pixels that are NaN or infinite: replace or remove that image."
+            return
+        if rows.min() < 0 or rows.max() > 255:
+            outside = ((rows < 0) | (rows > 255)).reshape(len(rows), -1).any(axis=1)
+            yield (
+                f"{name}[{begin + int(np.argmax(outside))}] has pixels from {rows.min():g} to "
+                f"{rows.max():g}: pixels go from 0 to 255; scale them to that, as uint8."
+            )
+            return
+    if images.dtype.kind == "f" and images.max() > 1 and not _whole(images):
+        yield (
+            f"{name} has fractions and pixels up to {images.max():g}: floating-point pixels are all in "
+            "[0, 1], or whole numbers up to 255."
+        )
+
+
+def _in_unit_interval(part: Part) -> bool:
+    """Whether these are truth values, or floating-point numbers in [0, 1]: they are multiplied by 255. Whole
+    numbers stay as they are, also where none is above 1."""
+    images = part.images
+    return images.dtype.kind == "b" or (images.dtype.kind == "f" and images.max(initial=0) <= 1)
+
+
+def _as_bytes(images: NDArray[Any], *, scaled: bool) -> NDArray[np.uint8]:
+    """The pixels, multiplied by 255 and rounded if they are to be `scaled`."""
+    if images.dtype == np.uint8:
+        return images
+    found = np.empty(images.shape, dtype=np.uint8)
+    for begin, rows in _chunks(images):
+        found[begin : begin + len(rows)] = np.rint(rows * 255.0) if scaled else rows
+    return found
+
+
+def _whole(images: NDArray[Any]) -> bool:
+    return all(bool((rows == np.rint(rows)).all()) for _, rows in _chunks(images))
+
+
+def _chunks(images: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
+    """(place of the first image, images) of some at a time."""
+    for begin in range(0, len(images), ROWS):
+        yield begin, images[begin : begin + ROWS]

@@ -1,0 +1,62 @@
+"""Images in a folder for each class, in the layout of torchvision's ImageFolder, perhaps below train, val and
+test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from data.datasets.base import Split
+from data.sources.base import SPLIT_NAMES, SPLITS, Found, ImageFiles, SetInvalid, labeled, shown
+from data.sources.files import Listing, listing
+
+
+def read(folder: Path) -> Found:
+    """The images, labeled by the folder they lie in, at any depth below it.
+
+    Raises SetInvalid where there are no images in folders.
+    """
+    found = listing(folder)
+    splits = _split_folders(found)
+    depth = 1 if splits else 0
+    names, classes, places, mistakes = [], [], [], list(found.mistakes)
+    for name in found.images:
+        parts = name.split("/")
+        if len(parts) < depth + 2:
+            mistakes.append(f"{shown(name)} has no label: move it into the folder of its class.")
+            continue
+        names.append(name)
+        classes.append(parts[depth])
+        places.append(SPLITS.index(splits[parts[0]] if splits else Split.TRAIN))
+    if not names:
+        raise SetInvalid(folder, mistakes or [_no_images(found)])
+    for each in sorted({name.split("/")[depth] for name in found.folders if name.count("/") >= depth}):
+        if each not in classes:
+            mistakes.append(f"The folder of the class {shown(each)} holds no image: add some, or remove it.")
+    columns = labeled(["label"], [classes])
+    return Found(
+        layout="a folder for each class" + (" below those of the splits" if splits else ""),
+        images=ImageFiles(folder=folder, names=tuple(names)),
+        label_columns=columns.columns,
+        labels=columns.labels,
+        splits=np.array(places, dtype=np.int64),
+        mistakes=(*mistakes, *columns.mistakes),
+        notes=found.all_notes(),
+    )
+
+
+def _split_folders(found: Listing) -> dict[str, Split]:
+    """Folder → split, where all folders at the top are named after splits and one of them is for training;
+    else none: they are classes."""
+    top = [name for name in found.folders if "/" not in name]
+    splits = {name: SPLIT_NAMES[name.lower()] for name in top if name.lower() in SPLIT_NAMES}
+    return splits if len(splits) == len(top) and Split.TRAIN in splits.values() else {}
+
+
+def _no_images(found: Listing) -> str:
+    others = f" among {len(found.others):,} other files" if found.others else ""
+    return (
+        f"There are no images{others}: PATH is a folder with a folder of images for each class (perhaps "
+        "below train, val and test), a folder with labels.csv, an .npz file, or a folder of IDX files."
+    )
