@@ -33,6 +33,7 @@ from search.cli import (
 from search.cli.printing import say
 from search.errors import ConfigError, TuneError, exit_code
 from search.redaction import redact_output, redacted, traceback_text
+from search.service.signals import repeat_swallowed_interrupts
 
 ORDER = (
     *("run", "worker", "studies", "trials", "best"),
@@ -94,6 +95,7 @@ def _root(
 def main() -> None:
     """Entry point of the console script and of `python -m search`."""
     redact_output()
+    repeat_swallowed_interrupts()
     if sys.platform == "win32":
         typer.echo("tune needs Linux or macOS; on Windows use WSL2.", err=True)
         sys.exit(ConfigError.exit_code)
