@@ -83,6 +83,15 @@ class WorkerPool:
         """Where all current workers are, dead or alive, as far as that is known."""
         return [worker.place for worker in self._workers if worker.place is not None]
 
+    @property
+    def unreachable(self) -> list[Place]:
+        """Where current workers may be at work that nothing here can end."""
+        return [
+            worker.place
+            for worker in self._workers
+            if worker.place is not None and worker.end is not None and worker.end.unreachable
+        ]
+
     def _replace(self, index: int, *, failures_in_a_row: int) -> None:
         self._workers[index].kill()  # also one whose work has ended: its process may still hold its room
         left_s = self._config.left_s

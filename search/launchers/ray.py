@@ -156,7 +156,8 @@ class RayWorker:
             return
         seen = self._call("look", self._number)
         if seen is None:
-            self._end = WorkerExit(how="gave up", words=f"The Ray cluster is lost: {self._lost()}.")
+            words = f"The Ray cluster is lost: {self._lost()}."
+            self._end = WorkerExit(how="gave up", words=words, unreachable=True)
         else:
             self._place, self._end = seen
 

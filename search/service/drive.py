@@ -37,6 +37,10 @@ if TYPE_CHECKING:  # their package imports torch
 POLL_S = 0.5
 """How often a run looks at its study."""
 
+UNREACHABLE_S = 120.0
+"""How long a run waits at its end for workers on a Ray cluster whose head is lost: Ray ends them after a
+minute, and the lease of one on another machine then passes."""
+
 Watch = Callable[[Snapshot], None]
 
 
@@ -165,7 +169,9 @@ class _Run:
                 self.watch(replace(self.seen, stopping=True))
             pool.stop()
             delete_if_orphaned(self.storage, self.record, self.storage.location.artifacts)
-            self.reaper.look(dead=_ids_of(self.storage, self.study, pool.places))
+            wait_for_unreachable(self.storage, self.study, self.reaper, pool.unreachable, self.signals.stop)
+            dead = set(pool.places).difference(pool.unreachable)
+            self.reaper.look(dead=_ids_of(self.storage, self.study, dead))
 
     def _end_before_look(self, pool: WorkerPool) -> End | None:
         """A reason to end that the workers and the signals give; the database is not asked."""
@@ -303,6 +309,26 @@ def _so_far(seen: Snapshot, interrupted: int, searches: bool) -> str:
             so_far = scored(best.score, metric)
             words.append(f"Best of the search so far is trial {best.number} with {so_far}.")
     return "".join(f" {sentence}" for sentence in words)
+
+
+def wait_for_unreachable(
+    storage: Storage, study: Study, reaper: Reaper, places: Collection[Place], stop: Callable[[], bool]
+) -> None:
+    """Until the workers at these places have ended, and ends their trials; UNREACHABLE_S at most.
+
+    A trial that is taken from a worker which is still at work makes it begin another one, and that one is
+    left open when Ray ends the worker a moment later.
+    """
+    deadline = time.monotonic() + UNREACHABLE_S
+    workers = workers_at(storage, study, places) if places else {}
+    while workers and not stop() and time.monotonic() < deadline:
+        reaper.look(dead=_dead_here(storage, study))
+        holders = {claim.worker_id for claim in storage.store.open_claims(study.study_id)}
+        if not any(
+            worker in holders or (is_here(worker) and _exists(place.pid)) for worker, place in workers.items()
+        ):
+            return
+        pause(POLL_S, stop)
 
 
 def _ids_of(storage: Storage, study: Study, places: Collection[Place]) -> set[str]:

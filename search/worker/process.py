@@ -79,6 +79,8 @@ class WorkerExit:
     """to be passed to the process that replaces one that is worn out"""
     with_machine: bool = False
     """it died because its machine is gone"""
+    unreachable: bool = False
+    """it may still be at work where nothing of this run can end it"""
 
 
 def only_gpu(gpu: int, visible: str | None) -> str:

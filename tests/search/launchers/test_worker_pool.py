@@ -152,6 +152,16 @@ def test_one_that_hangs_is_replaced_by_its_place(pool: WorkerPool, stage: list[P
     assert pool.places == [Place("here", 3)]
 
 
+def test_who_may_still_be_at_work(pool: WorkerPool, stage: list[Puppet]) -> None:
+    """The head of a Ray cluster is lost; one worker had ended before that."""
+    stage[0].end = WELL
+    stage[1].end = WorkerExit(how="gave up", words="The Ray cluster is lost.", unreachable=True)
+    pool.supervise()
+    pool.stop(grace_s=0)
+    assert pool.gave_up == "The Ray cluster is lost."
+    assert (pool.places, pool.unreachable) == ([Place("here", 1), Place("here", 2)], [Place("here", 2)])
+
+
 @pytest.mark.parametrize(("cores", "gpus", "device", "room"), [
     (16, 0, "auto", 16),
     (16, 1, "auto", WORKERS_PER_GPU),

@@ -7,6 +7,7 @@ import datetime
 import os
 import signal
 import socket
+import subprocess
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -21,13 +22,14 @@ from search.optuna_db.orphans import delete_orphaned_rows
 from search.optuna_db.storage import open_storage
 from search.records import Claim, Counts, NetworkSpec, State, StudyRecord, TrialRecord
 from search.service.create import RunRequest, create_or_resume
-from search.service.drive import End, _so_far, why_it_ended
+from search.service.drive import End, _so_far, wait_for_unreachable, why_it_ended
 from search.service.look import StudyView, studies
 from search.service.run import serve
 from search.service.watched import GAP_S, Watched
 from search.study.study import ActiveTrial, Study, StudyDeleted
 from search.worker.context import prepare
 from search.worker.options import WorkerOptions
+from search.worker.recovery import Reaper
 from search.worker.worker_loop import work
 
 STALL_S = 60
@@ -154,6 +156,35 @@ def test_a_worker_that_takes_up_what_waited_for_long_does_not_hang(
             elapsed_s += int(GAP_S) - 1
             look.snapshot(elapsed_s)
         assert look.stalled(elapsed_s - STALL_S, here) == [(here[0], waiting.trial_id)], "now it does"
+
+
+def test_a_worker_that_nothing_can_end_keeps_its_trial_until_it_has_ended(
+    sqlite_url: str, mnist: Mnist, tmp_path: Path
+) -> None:
+    """Another trial would begin in its place, and be left open."""
+    with open_storage(sqlite_url) as storage, subprocess.Popen(["sleep", "100"]) as process:
+        study, _ = create_or_resume(storage, RunRequest(task="twodigit", trials=3), mnist)
+        worker = prepare(storage, study.name, mnist, tmp_path, device="cpu", threads=1).worker
+        worker = replace(worker, worker_id=f"{worker.worker_id}0", pid=process.pid)
+        storage.store.add_worker(study.study_id, worker)
+        claim = storage.store.claim(study.study_id, worker.worker_id, lease_s=60)
+        assert claim is not None
+        context = prepare(storage, study.name, mnist, tmp_path, device="cpu", threads=1)
+        asked = context.study.ask(claim)
+        running: list[set[int]] = []
+
+        def stop() -> bool:
+            running.append(study.running())
+            if len(running) == 5:
+                process.kill()
+                process.wait()
+            return False
+
+        place = Place(socket.gethostname(), process.pid)
+        reaper = Reaper(study, storage.store, "parent")
+        wait_for_unreachable(storage, study, reaper, [place], stop)
+        assert running[:5] == [{asked.trial_id}] * 5
+        assert (study.running(), storage.store.open_claims(study.study_id)) == (set(), [])
 
 
 @pytest.mark.parametrize(
