@@ -5,15 +5,20 @@ it needs no installation of tune: the package is loaded from this folder. Proces
 starts run this file too, as `__mp_main__`, and get the same.
 """
 
-from __future__ import annotations
-
+import os
 import sys
+
+if sys.version_info < (3, 9):  # noqa: UP036 - the user's interpreter: any Python 3 must read this file
+    told = "needs Python 3.9 or newer (this is {}.{})".format(*sys.version_info[:2])
+    if "TUNE_ANSWERS" in os.environ:
+        os.write(int(os.environ["TUNE_ANSWERS"]), ('{"failed": {"message": "' + told + '"}}\n').encode())
+    sys.exit(told)
 
 if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
     del sys.path[0]  # this folder: its modules are not top-level ones
 
 
-def _load_tune() -> None:
+def _load_tune():  # type: () -> None
     """Imports `tune` by its location: the folder above has packages with names that users have, too."""
     import importlib.util
     from pathlib import Path

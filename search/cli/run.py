@@ -61,6 +61,14 @@ PythonOption = Annotated[
     Path | None,
     typer.Option("--python", help="Interpreter for --objective; default: tune's.", show_default=False),
 ]
+CommandOption = Annotated[
+    str | None,
+    typer.Option(
+        "--command",
+        help='Your own program in any language, as a shell reads it: "./program --flag".',
+        show_default=False,
+    ),
+]
 TrialsOption = Annotated[
     int | None, typer.Option(help="Trials that shall be finished in all; 100 in a new study.")
 ]
@@ -126,6 +134,7 @@ def run(
     task: TaskOption = None,
     objective: ObjectiveOption = None,
     python: PythonOption = None,
+    command: CommandOption = None,
     trials: TrialsOption = None,
     study: StudyOption = None,
     model: ModelOption = None,
@@ -156,6 +165,7 @@ def run(
             task=task,
             objective=objective,
             python=python,
+            command=command,
             trials=trials,
             study=study,
             model=model,

@@ -152,16 +152,21 @@ def _idle(request: RunRequest) -> Iterator[str]:
 
 
 def _no_task(request: RunRequest, known: Collection[str], spec: StudySpec | None) -> Iterator[str]:
-    if request.task is not None and request.objective is not None:
-        yield "--task trains tune's networks and --objective your code: leave one of the two out."
+    given = {"--task": request.task, "--objective": request.objective, "--command": request.command}
+    sources = [flag for flag, value in given.items() if value is not None]
+    if len(sources) > 1:
+        yield (
+            f"{' and '.join(sources)}: --task trains tune's networks, --objective your Python function and "
+            "--command your program: leave all but one out."
+        )
     if request.python is not None and request.objective is None:
         yield "--python is the interpreter of --objective: add that, or leave it out."
-    if request.objective is not None:
+    if request.of_code is not None:
         networks = {"--epochs": request.epochs, "--model": request.model, "--space": request.space}
         for flag, value in {**networks, "--precision": request.precision}.items():
             if value is not None:
                 yield f"{flag} is for tune's networks: your code declares its space and its budget itself."
-    if request.task is not None or request.objective is not None or spec is not None:
+    if sources or spec is not None:
         return
     flags = " or ".join(f"--task {task}" for task in task_names())
     if request.study is None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from search.errors import ConfigError, UsageError
+from search.objectives.external.declared import refuse_change
 from search.optuna_db.storage import Storage
 from search.records import DeclaredSpec, NetworkSpec, StudyRecord, StudySpec
 from search.report.words import listed
@@ -55,6 +56,9 @@ class RunRequest:
     """training code of a person's: FILE.py:FUNCTION, or MODULE:FUNCTION below this folder"""
     python: Path | None = None
     """the interpreter that runs it; None: tune's own"""
+    command: str | None = None
+    """in place of an objective: a program that speaks the protocol of training code, with its arguments, as a
+    shell reads them"""
     trials: int | None = None
     """trials that shall be finished in all"""
     study: str | None = None
@@ -74,9 +78,27 @@ class RunRequest:
         """Of the study: the task's or the file's unless another is asked for; empty where none is said."""
         if self.study is not None:
             return self.study
+        if self.task is None and self.command is not None:
+            return Path(command_words(self.command)[0]).stem
         if self.task is None and self.objective is not None:
             return self.objective.partition(":")[0].removesuffix(".py").replace("\\", "/").split("/")[-1]
         return self.task or ""
+
+    @property
+    def of_code(self) -> str | None:
+        """The training code that it names, as it was given; None: it names none."""
+        return self.command if self.objective is None else self.objective
+
+
+def command_words(command: str) -> list[str]:
+    """A command as a shell reads it. Raises UsageError where that is not possible, or it is empty."""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"--command {command}: {str(error).lower()}.") from error
+    if not words:
+        raise UsageError('--command is empty: name a program, such as "./program --flag".')
+    return words
 
 
 def networks_only(request: RunRequest, spec: StudySpec) -> Iterator[str]:
@@ -139,26 +161,13 @@ def create_or_resume(
 
 
 def _refuse_other_code(request: RunRequest, spec: StudySpec, declared: DeclaredSpec) -> None:
-    """Raises ConfigError where the study is not of what the training code declares now. Changes of the code
-    itself are no reason: every trial notes the code that it ran."""
+    """Raises ConfigError where the study is not of what the training code declares now."""
     if not isinstance(spec, DeclaredSpec) or spec.objective != declared.objective:
         what = f"the task {spec.task}" if isinstance(spec, NetworkSpec) else f"the objective {spec.objective}"
         raise ConfigError(
             f"The study {request.name} exists and is of {what}: give --study another name for a new search."
         )
-    pairs: list[tuple[str, object, object]] = [
-        ("space", dict(spec.space), dict(declared.space)),
-        ("score", spec.metric.name, declared.metric.name),
-        ("direction", spec.metric.direction.value, declared.metric.direction.value),
-        ("budget", spec.budget, declared.budget),
-        ("unit", spec.unit, declared.unit),
-        ("file or function", spec.options.get("objective"), declared.options.get("objective")),
-    ]
-    if changed := [name for name, had, now in pairs if had != now]:
-        raise ConfigError(
-            f"The study {request.name} exists, and the code declares another {listed(changed)} than when it "
-            "was made: give --study another name for a new search, or take the change back."
-        )
+    refuse_change(spec, declared)
 
 
 def _create(storage: Storage, request: RunRequest, dataset: Provenance) -> None:

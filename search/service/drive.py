@@ -225,10 +225,8 @@ class _Run:
                 ),
             )
         if self.gave_up is not None:
-            raise TuneError(
-                f"{self.gave_up} `tune trials {shlex.quote(self.study.name)}` lists the trials and why "
-                "some failed."
-            )
+            where = f" `tune trials {shlex.quote(self.study.name)}` lists the trials and why some failed."
+            raise TuneError(self.gave_up + where * (last.counts.failed > 0))
         if reason is None:
             raise TuneError(
                 f"All workers ended, but only {last.counts.finished} of {last.target_trials} trials are "

@@ -86,10 +86,10 @@ def run(
         for refusal in networks_only(request, spec):
             raise UsageError(refusal)
     declared = None
-    if request.objective is not None:
+    if request.of_code is not None:
         from search.service.training_code import declare, plan, refuse_pausing
 
-        stage(READING.format(request.objective))
+        stage(READING.format(request.of_code))
         declared = declare(request)
         refuse_pausing(request, declared)
         for sentence in plan(declared):

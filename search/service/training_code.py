@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from search.errors import ConfigError, UsageError
-from search.objectives.external.kind import CODE
-from search.objectives.external.process import hello_of
-from search.records import DeclaredSpec, Direction, Metric
+from search.errors import AbsentHere, UsageError
+from search.objectives.external.declared import hello_of, spec_of
+from search.records import DeclaredSpec
 from search.report.words import amount, count
-from search.service.create import RunRequest
-from search.space.spec import declared_entries, space_of_entries_in_full
+from search.service.create import RunRequest, command_words
 from search.study.samplers import DEFAULT_SAMPLER
-from tune.space import SpaceError
 
 SERVE = Path(__file__).resolve().parents[2] / "tune" / "serve.py"
 """What the person's interpreter is started with; `tune` need not be installed there."""
@@ -24,59 +23,52 @@ PAUSING, STOPPING = "asha", "percentile"
 
 
 def command_of(request: RunRequest) -> tuple[list[str], Path, str]:
-    """(command, folder, objective as it is told to the command) of the code that a request names.
+    """(command, folder, what messages call it) of the code that a request names.
 
-    Raises UsageError where the file or the interpreter is not there.
+    Raises AbsentHere for an interpreter that is not on the PATH.
     """
+    if request.command is not None:
+        return command_words(request.command), Path.cwd(), request.command
     assert request.objective is not None, "the request names an objective"
     file, _, name = request.objective.partition(":")
-    python = Path(sys.executable) if request.python is None else request.python
-    if not python.is_file():
-        raise UsageError(f"--python {python}: there is no such file.")
+    start = [str(_interpreter(request.python)), str(SERVE)]
     if not file.endswith(".py"):  # a module below this folder
-        return [str(python.absolute()), str(SERVE), request.objective], Path.cwd(), request.objective
+        return [*start, request.objective], Path.cwd(), request.objective
     path = Path(file).absolute()
-    if not path.is_file():
-        raise UsageError(f"--objective {request.objective}: there is no file {path}.")
     told = path.name + (f":{name}" if name else "")
-    return [str(python.absolute()), str(SERVE), told], path.parent, told
+    return [*start, told], path.parent, told
+
+
+def _interpreter(python: Path | None) -> Path:
+    """As a shell finds it: a name without a slash is looked up on the PATH."""
+    if python is None:
+        return Path(sys.executable)
+    if os.sep in str(python):
+        return python.absolute()
+    found = shutil.which(python)
+    if found is None:
+        raise AbsentHere(f"--python {python}: there is no such program on the PATH; give its path.")
+    return Path(found).absolute()
 
 
 def declare(request: RunRequest) -> DeclaredSpec:
     """The spec of a study of this training code, which is started once to say what it declares.
 
-    Raises UsageError for code that is not there, ConfigError where it cannot be imported or declares
-    something invalid.
+    Raises AbsentHere where it cannot be started here, ConfigError where it declares something invalid.
     """
     command, folder, objective = command_of(request)
-    hello = hello_of(command, folder)
-    if ":" not in objective:  # the file has one only
+    hello = hello_of(objective, command, folder)
+    if request.command is None and ":" not in objective:  # the file has one only
         objective = f"{objective}:{hello.name}"
         command = [*command[:-1], objective]
-    try:
-        space = space_of_entries_in_full(hello.space)
-        direction = Direction(hello.direction)
-    except (SpaceError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(
-            f"{objective} declares a space or a direction that is not valid: {error}."
-        ) from error
-    return DeclaredSpec(
-        objective=CODE,
-        metric=Metric(name=hello.score, direction=direction, is_fraction=False),
-        unit=hello.unit,
-        budget=hello.budget,
-        space=declared_entries(space),
+    return spec_of(
+        hello,
+        objective=objective,
+        command=command,
+        folder=folder,
         seed=request.seed or 0,
         sampler=request.sampler or DEFAULT_SAMPLER,
         pruner=request.pruner or (PAUSING if hello.checkpoints else STOPPING),
-        options={
-            "command": command,
-            "folder": str(folder),
-            "objective": objective,
-            "code": dict(hello.code),
-            "checkpoints": hello.checkpoints,
-            "test": hello.test,
-        },
     )
 
 

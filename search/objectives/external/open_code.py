@@ -1,74 +1,32 @@
-"""Training code in a worker's process: what a study says of it, and that the code still says the same."""
+"""Training code in a worker's process, with the process that runs it."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
-import logging
 import os
 import platform
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from search.errors import AbsentHere, ConfigError
 from search.objectives.base import Job, Joining, OpenObjective, Product, ResumeCheckpoint
 from search.objectives.external import checkpoint_file
 from search.objectives.external.checkpoint_file import CodeState, KeptFiles
-from search.objectives.external.messages import Hello
-from search.objectives.external.process import LOG_BYTES, Check, Process, Unstarted, start, unstarted
+from search.objectives.external.declared import (
+    CodeOptions,
+    checksums,
+    refuse_absent,
+    refuse_change,
+    spec_now,
+    unstarted,
+)
+from search.objectives.external.process import Check, Process, Unstarted, start
 from search.objectives.external.session import Session
 from search.objectives.external.trial_files import RunningFolder, log_path
 from search.objectives.external.work import CodeWork, Place
 from search.records import DeclaredSpec
-from search.space.spec import space_of_spec
-
-_logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CodeOptions:
-    """What the spec of a study says of its training code, besides metric, unit, budget and space."""
-
-    command: tuple[str, ...]
-    """what is started; nothing is added to it"""
-    folder: Path
-    """absolute: where the command runs"""
-    objective: str
-    """what messages call it: train.py:train"""
-    code: Mapping[str, str]
-    """SHA-256 by file, of the code with which the study was created"""
-    checkpoints: bool
-    """whether a trial can continue from files in its directory"""
-    test: bool
-    """whether the code has a test function"""
-    log_bytes: int = LOG_BYTES
-    """of a trial's output that are kept"""
-
-    @classmethod
-    def of(cls, spec: DeclaredSpec) -> CodeOptions:
-        """Raises ConfigError for options that tune did not write."""
-        told: Mapping[str, Any] = spec.options
-        try:
-            found = cls(
-                command=tuple(map(str, told["command"])),
-                folder=Path(told["folder"]),
-                objective=str(told["objective"]),
-                code=dict(told["code"]),
-                checkpoints=bool(told["checkpoints"]),
-                test=bool(told["test"]),
-                log_bytes=int(told.get("log_bytes", LOG_BYTES)),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(
-                f"The study's training code cannot be read from its spec: {error!r}."
-            ) from error
-        if not found.command or not found.folder.is_absolute():
-            raise ConfigError("The study's training code has no command, or a folder that is not absolute.")
-        return found
 
 
 class OpenCode(OpenObjective):
@@ -77,7 +35,7 @@ class OpenCode(OpenObjective):
     def __init__(self, spec: DeclaredSpec, options: CodeOptions, folder: Path, *, threads: int) -> None:
         """folder: of the study's files. threads: that the process may use.
 
-        Raises ConfigError where the code cannot be started, or declares another study.
+        Raises AbsentHere where the code cannot be started, ConfigError where it declares another search.
         """
         self.spec, self.options = spec, options
         self.has_checkpoints = options.checkpoints
@@ -140,11 +98,8 @@ class OpenCode(OpenObjective):
         log.parent.mkdir(parents=True, exist_ok=True)
         try:
             return self._started(log, lambda: None)
-        except Unstarted as error:
-            raise ConfigError(unstarted(self.options.command, error)) from error
-        except OSError as error:
-            command, folder = self.options.command[0], self.options.folder
-            raise ConfigError(f"{command} cannot be started in {folder}: {error.strerror}.") from error
+        except (Unstarted, OSError) as error:
+            raise AbsentHere(unstarted(self.options.objective, error)) from error
         finally:
             log.unlink(missing_ok=True)
 
@@ -159,68 +114,24 @@ class OpenCode(OpenObjective):
             log_bytes=options.log_bytes,
             threads=self._threads,
         )
-        if (problem := difference(self.spec, options, hello)) is not None:
+        try:
+            refuse_change(self.spec, spec_now(self.spec, hello))
+        except ConfigError:
             process.kill()
-            raise ConfigError(
-                f"{options.objective} declares another {problem}. Undo that change, or give a search with it "
-                "another name: --study NAME."
-            )
-        if hello.code != self._code:
-            _logger.warning("the code of %s has changed since the study was created", options.objective)
-        self._code = hello.code
+            raise
+        self._code = checksums(hello, options.command, options.folder)
         return process
-
-
-def difference(spec: DeclaredSpec, options: CodeOptions, hello: Hello) -> str | None:
-    """What training code declares otherwise than its study, the first of it in words; None: nothing.
-
-    A confirmation and an ablation may have another space and another budget than the code.
-    """
-    told: list[tuple[str, object, object]] = [
-        ("score", hello.score, spec.metric.name),
-        ("direction", hello.direction, spec.metric.direction.value),
-        ("unit", hello.unit, spec.unit),
-        ("support of checkpoints", hello.checkpoints, options.checkpoints),
-    ]
-    if spec.searches:
-        told.append(("budget", hello.budget, spec.budget))
-    for what, now, then in told:
-        if now != then:
-            return f"{what} than its study has: {now}, and not {then}"
-    return _other_space(spec, hello) if spec.searches else None
-
-
-def _other_space(spec: DeclaredSpec, hello: Hello) -> str | None:
-    try:
-        now = space_of_spec(replace(spec, space=hello.space)).domains
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        return f"search space than its study has, one that is not valid: {error}"
-    then = space_of_spec(spec).domains
-    for name in (*then, *now):
-        if now.get(name) != then.get(name):
-            return f"search space than its study has: {name} is {now.get(name)}, and not {then.get(name)}"
-    return None
 
 
 def open_code(joining: Joining) -> OpenCode:
     """Starts the training code of a study.
 
-    Raises AbsentHere where its folder or its interpreter is not on this machine, else ConfigError where it
-    cannot be started or declares another study.
+    Raises AbsentHere where it cannot be started here, ConfigError where it declares another search.
     """
     spec = joining.record.spec
     assert isinstance(spec, DeclaredSpec), "the registry finds this objective for no other"
     options = CodeOptions.of(spec)
-    if not options.folder.is_dir():
-        raise AbsentHere(
-            f"{options.objective} is in the folder {options.folder}, which is not on this machine "
-            f"({platform.node()}): the study's workers need it under the same path."
-        )
-    if not _can_be_started(options.command, options.folder):
-        raise AbsentHere(
-            f"{options.objective} is started with {options.command[0]}, which is not on this machine "
-            f"({platform.node()}): the study's workers need it under the same path."
-        )
+    refuse_absent(options.objective, options.command, options.folder)
     return OpenCode(spec, options, joining.folder, threads=joining.threads)
 
 
@@ -231,8 +142,3 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def _can_be_started(command: Sequence[str], folder: Path) -> bool:
-    program = command[0]
-    return shutil.which(folder / program if "/" in program else program) is not None

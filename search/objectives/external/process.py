@@ -11,14 +11,12 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from search.errors import ConfigError
 from search.objectives.base import TrialError
 from search.objectives.external.messages import (
     LONGEST_LINE,
@@ -269,29 +267,6 @@ def start(
     except BaseException:
         process.kill()
         raise
-
-
-def hello_of(command: Sequence[str], folder: Path) -> Hello:
-    """What training code declares, of a process that is started for that alone.
-
-    Raises ConfigError, with the traceback of training code that cannot be imported.
-    """
-    with tempfile.TemporaryDirectory(prefix="tune-") as place:
-        try:
-            process, hello = start(command, folder, Path(place) / "log")
-        except Unstarted as error:
-            raise ConfigError(unstarted(command, error)) from error
-        except OSError as error:
-            raise ConfigError(f"{command[0]} cannot be started in {folder}: {error.strerror}.") from error
-        process.quit()
-    return hello
-
-
-def unstarted(command: Sequence[str], error: Unstarted) -> str:
-    """Why training code did not start: a sentence, and its traceback or its last output."""
-    told = f"The training code did not start ({' '.join(command)}): "
-    more = "" if error.detail == str(error) else f"\n{error.detail.removeprefix(f'{error}. ')}"
-    return f"{told}{error}.{more}"
 
 
 def _how(told: Mapping[str, int]) -> str:

@@ -25,10 +25,10 @@ import pytest
 from spoken import BUDGET, TRAIN, heard, program, spoken_spec
 
 from search.errors import AbsentHere, ConfigError
-from search.objectives.external import archive, open_code, session
+from search.objectives.external import archive, session
 from search.objectives.external import work as work_module
+from search.objectives.external.declared import hello_of, spec_now
 from search.objectives.external.kind import CODE, CODE_OBJECTIVE
-from search.objectives.external.process import hello_of
 from search.objectives.external.trial_files import log_path
 from search.objectives.registry import objective_named
 from search.optuna_db.deletion import delete_study
@@ -186,9 +186,9 @@ def test_the_record_says_with_what_it_was_done(search: Search, tmp_path: Path) -
 def test_the_study_is_not_another_one(tmp_path: Path) -> None:
     """What the creator of a study puts into its spec is what `hello_of` gives."""
     path = program(tmp_path)
-    hello = hello_of(spoken_spec(path).options["command"], tmp_path)  # type: ignore[arg-type]
+    hello = hello_of("train.py:train", spoken_spec(path).options["command"], tmp_path)  # type: ignore[arg-type]
     spec = spoken_spec(path)
-    assert open_code.difference(spec, open_code.CodeOptions.of(spec), hello) is None
+    assert spec_now(spec, hello) == spec
     assert objective_named(CODE) is CODE_OBJECTIVE
 
 
@@ -659,20 +659,25 @@ def test_the_folder_of_a_worker_that_was_killed_is_deleted_by_the_next(
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"budget": 10}, "train.py:train declares another budget than its study has: 9, and not 10."),
-        ({"unit": "step"}, "another unit than its study has: epoch, and not step"),
-        ({"options": {"checkpoints": False}}, "another support of checkpoints than its study has: True"),
+        (
+            {"budget": 10, "unit": "step"},
+            "train.py:train declares another unit and budget than its study has: unit epoch, not step; "
+            "budget 9, not 10. Take the change back, or begin another search: `tune run` with --study NAME.",
+        ),
+        ({"confirms": "other", "budget": 10}, "another budget than its study has: budget 9, not 10"),
+        ({"options": {"checkpoints": False}}, "another support of checkpoints than its study has"),
         (
             {"space": declared_entries(Space(x=Float(0.0, 2.0)))},
-            "another search space than its study has: x is Float(low=0.0, high=1.0), and not Float(",
+            "another space than its study has: space x = Float(low=0.0, high=1.0), y = Choice(options=('a', "
+            "'b')), not x = Float(low=0.0, high=2.0), no y.",
         ),
         (
             {"metric": Metric(name="accuracy", direction=Direction.MINIMIZE)},
-            "another score than its study has: loss, and not accuracy",
+            "another score than its study has: score loss, not accuracy",
         ),
         (
             {"metric": Metric(name="loss")},
-            "another direction than its study has: minimize, and not maximize",
+            "another direction than its study has: direction minimize, not maximize",
         ),
     ],
 )
@@ -685,9 +690,8 @@ def test_code_that_declares_another_study_is_refused(
     assert "--study NAME" in str(caught.value)
 
 
-def test_confirmations_and_ablations_may_have_another_budget_and_space(search: Search) -> None:
-    entries = declared_entries(Space(x=Float(0.0, 2.0)))
-    search(TRAIN, budget=18, space=entries, ablates="other", baseline=0)
+def test_an_ablation_may_have_another_budget(search: Search) -> None:
+    search(TRAIN, budget=18, ablates="other", baseline=0)
 
 
 def test_code_that_does_not_start_is_told_with_its_traceback(search: Search) -> None:
@@ -713,7 +717,7 @@ def test_code_that_is_changed_to_another_study_ends_the_worker(search: Search, t
         """),
         trials=2,
     )
-    with pytest.raises(ConfigError, match="declares another budget than its study has: 7, and not 9"):
+    with pytest.raises(ConfigError, match="declares another budget than its study has: budget 7, not 9"):
         work(here, stop=forever)
     assert [detail for _, detail in failures(here)] == ["exited with code 1"]
 

@@ -15,12 +15,13 @@ from pathlib import Path
 import pytest
 from spoken import FRAME, program
 
-from search.errors import ConfigError
+from search.errors import AbsentHere, ConfigError
 from search.objectives.base import TrialError
 from search.objectives.external import process as process_module
+from search.objectives.external.declared import hello_of
 from search.objectives.external.guard import BoundedLog, cut
 from search.objectives.external.messages import LONGEST_LINE, ProtocolError
-from search.objectives.external.process import Exited, Process, Unstarted, hello_of, start
+from search.objectives.external.process import Exited, Process, Unstarted, start
 
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 
@@ -339,7 +340,7 @@ time.sleep(1000)
 class TestHello:
     def test_what_code_declares_is_known_without_a_trial(self, tmp_path: Path) -> None:
         path = program(tmp_path)
-        hello = hello_of([sys.executable, str(path)], tmp_path)
+        hello = hello_of("code.py", [sys.executable, str(path)], tmp_path)
         assert (hello.name, hello.score, hello.direction) == ("train", "loss", "minimize")
         assert (hello.budget, hello.unit, hello.checkpoints, hello.test) == (9, "epoch", True, False)
         assert list(hello.space) == ["x", "y"]
@@ -358,8 +359,8 @@ class TestHello:
     ) -> None:
         path = program(tmp_path, before=f"{before}\n")
         began = time.monotonic()
-        with pytest.raises(ConfigError, match="The training code did not start") as caught:
-            hello_of([sys.executable, str(path)], tmp_path)
+        with pytest.raises(ConfigError, match=r"code\.py did not start") as caught:
+            hello_of("code.py", [sys.executable, str(path)], tmp_path)
         assert words in str(caught.value)
         assert time.monotonic() - began < 2 + 3  # two cores are shared with other tests
 
@@ -367,7 +368,7 @@ class TestHello:
         path = tmp_path / "code.py"
         path.write_text(FRAME + "say('failed', message='ValueError: no', traceback='File train.py, line 1')")
         with pytest.raises(ConfigError, match="ValueError: no") as caught:
-            hello_of([sys.executable, str(path)], tmp_path)
+            hello_of("code.py", [sys.executable, str(path)], tmp_path)
         assert str(caught.value).endswith("\nFile train.py, line 1")
 
     @pytest.mark.parametrize(
@@ -390,7 +391,7 @@ class TestHello:
         path = tmp_path / "code.py"
         path.write_text(FRAME + f"say('hello', **{told | changed!r})\nhear()")
         with pytest.raises(ConfigError, match="did not start") as caught:
-            hello_of([sys.executable, str(path)], tmp_path)
+            hello_of("code.py", [sys.executable, str(path)], tmp_path)
         assert words in str(caught.value)
 
     def test_silence_ends(self, tmp_path: Path) -> None:
@@ -398,8 +399,8 @@ class TestHello:
             start(["sleep", "1000"], tmp_path, tmp_path / "log", hello_s=0.2)
 
     def test_a_folder_that_is_missing_is_told(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match="cannot be started in"):
-            hello_of([sys.executable], tmp_path / "none")
+        with pytest.raises(AbsentHere, match="which is not on this machine"):
+            hello_of("code.py", [sys.executable], tmp_path / "none")
 
     def test_it_exits_by_itself_when_it_is_asked_to(self, tmp_path: Path) -> None:
         code = "say('pid', own=os.getpid())\ntry:\n    hear()\nfinally:\n    (here / 'bye').touch()"

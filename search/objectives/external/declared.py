@@ -1,0 +1,205 @@
+"""What training code declares: asked of a process that is started for that, and compared with its study."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search.errors import AbsentHere, ConfigError
+from search.objectives.external.kind import CODE
+from search.objectives.external.messages import Hello
+from search.objectives.external.process import LOG_BYTES, Unstarted, start
+from search.records import DeclaredSpec, Direction, Metric
+from search.space.spec import declared_entries, space_of_entries_in_full, space_of_spec
+from tune.space import Domain
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CodeOptions:
+    """What the spec of a study says of its training code, besides metric, unit, budget and space."""
+
+    command: tuple[str, ...]
+    """what is started; nothing is added to it"""
+    folder: Path
+    """absolute: where the command runs"""
+    objective: str
+    """what messages call it: train.py:train"""
+    code: Mapping[str, str]
+    """SHA-256 by file, of the code with which the study was created"""
+    checkpoints: bool
+    """whether a trial can continue from files in its directory"""
+    test: bool
+    """whether the code has a test function"""
+    log_bytes: int = LOG_BYTES
+    """of a trial's output that are kept"""
+
+    @classmethod
+    def of(cls, spec: DeclaredSpec) -> CodeOptions:
+        """Raises ConfigError for options that tune did not write."""
+        told: Mapping[str, Any] = spec.options
+        try:
+            found = cls(
+                command=tuple(map(str, told["command"])),
+                folder=Path(told["folder"]),
+                objective=str(told["objective"]),
+                code=dict(told["code"]),
+                checkpoints=bool(told["checkpoints"]),
+                test=bool(told["test"]),
+                log_bytes=int(told.get("log_bytes", LOG_BYTES)),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"The study's training code cannot be read from its spec: {error!r}."
+            ) from error
+        if not found.command or not found.folder.is_absolute():
+            raise ConfigError("The study's training code has no command, or a folder that is not absolute.")
+        return found
+
+
+def hello_of(objective: str, command: Sequence[str], folder: Path) -> Hello:
+    """What training code declares, of a process that is started for that alone.
+
+    objective: what messages call it. Raises AbsentHere where it cannot be started on this machine, with the
+    traceback of code that cannot be imported.
+    """
+    refuse_absent(objective, command, folder)
+    with tempfile.TemporaryDirectory(prefix="tune-") as place:
+        try:
+            process, hello = start(command, folder, Path(place) / "log")
+        except (Unstarted, OSError) as error:
+            raise AbsentHere(unstarted(objective, error)) from error
+        process.quit()
+    return hello
+
+
+def refuse_absent(objective: str, command: Sequence[str], folder: Path) -> None:
+    """Raises AbsentHere where the folder or the program that is started is not on this machine."""
+    program = command[0]
+    if not folder.is_dir():
+        where = f"is in the folder {folder}"
+    elif shutil.which(folder / program if "/" in program else program) is None:
+        where = f"is started with {program}"
+    else:
+        return
+    raise AbsentHere(
+        f"{objective} {where}, which is not on this machine ({platform.node()}): a study's workers need it "
+        "under the same path."
+    )
+
+
+def unstarted(objective: str, error: Unstarted | OSError) -> str:
+    """Why training code did not start: a sentence, and its traceback or its last output."""
+    if isinstance(error, OSError):
+        return f"{objective} did not start: {error.strerror}."
+    more = "" if error.detail == str(error) else f"\n{error.detail.removeprefix(f'{error}. ')}"
+    return f"{objective} did not start: {error}{'' if str(error).endswith('?') else '.'}{more}"
+
+
+def checksums(hello: Hello, command: Sequence[str], folder: Path) -> dict[str, str]:
+    """SHA-256 by file of the code that a process runs: as it says, else of the files in its command."""
+    if hello.code:
+        return dict(hello.code)
+    found = {}
+    for word in command:
+        with suppress(OSError):
+            found[word] = hashlib.sha256((folder / word).read_bytes()).hexdigest()
+    return found
+
+
+def spec_of(
+    hello: Hello,
+    *,
+    objective: str,
+    command: Sequence[str],
+    folder: Path,
+    seed: int,
+    sampler: str,
+    pruner: str,
+) -> DeclaredSpec:
+    """The spec of a study of training code that declares this.
+
+    objective: what messages call it. Raises ConfigError for a space that is not valid.
+    """
+    try:
+        space = declared_entries(space_of_entries_in_full(hello.space))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{objective} declares a space that is not valid: {error}.") from error
+    return DeclaredSpec(
+        objective=CODE,
+        metric=Metric(name=hello.score, direction=Direction(hello.direction), is_fraction=False),
+        unit=hello.unit,
+        budget=hello.budget,
+        space=space,
+        seed=seed,
+        sampler=sampler,
+        pruner=pruner,
+        options={
+            "command": list(command),
+            "folder": str(folder),
+            "objective": objective,
+            "code": checksums(hello, command, folder),
+            "checkpoints": hello.checkpoints,
+            "test": hello.test,
+        },
+    )
+
+
+def spec_now(spec: DeclaredSpec, hello: Hello) -> DeclaredSpec:
+    """What a study of this spec would be of, were it made of what its code declares now. Raises as
+    `spec_of`."""
+    options = CodeOptions.of(spec)
+    return spec_of(
+        hello,
+        objective=options.objective,
+        command=options.command,
+        folder=options.folder,
+        seed=spec.seed,
+        sampler=spec.sampler,
+        pruner=spec.pruner,
+    )
+
+
+def refuse_change(spec: DeclaredSpec, now: DeclaredSpec) -> None:
+    """Raises ConfigError where training code declares another search than the one that its study has.
+
+    Changes of the code itself are no reason: every trial records the code that it ran.
+    """
+    changed = list(_changes(spec, now))
+    if changed:
+        objective, names = now.options["objective"], [name for name, *_ in changed]
+        named = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+        told = "; ".join(f"{name} {after}, not {before}" for name, after, before in changed)
+        raise ConfigError(
+            f"{objective} declares another {named} than its study has: {told}. Take the change back, or "
+            "begin another search: `tune run` with --study NAME."
+        )
+
+
+def _changes(then: DeclaredSpec, now: DeclaredSpec) -> Iterator[tuple[str, object, object]]:
+    """(what, now, then). An ablation's budget is that of its variants."""
+    budget = then.budget if then.ablates is None else now.budget
+    pairs: list[tuple[str, object, object]] = [
+        ("file or function", now.options.get("objective"), then.options.get("objective")),
+        ("score", now.metric.name, then.metric.name),
+        ("direction", now.metric.direction.value, then.metric.direction.value),
+        ("unit", now.unit, then.unit),
+        ("budget", now.budget, budget),
+        ("support of checkpoints", now.options.get("checkpoints"), then.options.get("checkpoints")),
+    ]
+    yield from (pair for pair in pairs if pair[1] != pair[2])
+    one, other = space_of_spec(now).domains, space_of_spec(then).domains
+    differ = [name for name in {**other, **one} if one.get(name) != other.get(name)]
+    if differ:
+        after, before = (", ".join(_domain(name, each) for name in differ) for each in (one, other))
+        yield "space", after, before
+
+
+def _domain(name: str, domains: Mapping[str, Domain]) -> str:
+    return f"{name} = {domains[name]}" if name in domains else f"no {name}"
