@@ -157,13 +157,14 @@ def _known(seen: Path) -> ImageSet | None:
 
 def _known_content(checksum: str) -> ImageSet | None:
     """The set of that checksum, if it is stored; a damaged one is removed."""
+    folder = sets_folder() / checksum
+    if not re.fullmatch("[0-9a-f]{64}", checksum) or not folder.is_dir():
+        return None
     try:
         known = get_set(set_name("images", checksum))
         known.fetch()
-    except (SetAbsent, ValueError):
-        return None
-    except DatasetUnusable:
-        shutil.rmtree(known.folder, ignore_errors=True)
+    except (SetAbsent, DatasetUnusable):
+        shutil.rmtree(folder, ignore_errors=True)
         return None
     return get_set(set_name(known.facts.name, checksum))
 

@@ -53,7 +53,7 @@ def listing(folder: Path) -> Listing:
             status = place.stat()
             if (status.st_dev, status.st_ino) in visited:
                 found.notes.append(
-                    f"{shown(within)} leads to a folder that was read already, and was left out."
+                    f"{shown(within[:-1])} leads to a folder that was read already, and was left out."
                 )
                 continue
             visited.add((status.st_dev, status.st_ino))

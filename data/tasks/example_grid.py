@@ -12,8 +12,8 @@ from data.datasets.base import OpenDataset
 from data.tasks.base import Augmentation, Batch, Task
 from search.files import write_whole
 
-SCALE = 3
-"""Screen pixels for each pixel of a digit."""
+WIDTH = 84
+"""Screen pixels for the width of an image, or as many as it takes more: a digit has 3 for each of its own."""
 
 GAP = 22
 """Pixels between images and around the grid."""
@@ -47,20 +47,18 @@ def grid(
     examples = _examples(task, data, split, rows * columns, seed, augmentation)
     font = ImageFont.load_default(FONT_SIZE)
     _, height, width = task.image_shape
-    cell_width = max([width * SCALE, *(round(font.getlength(caption)) for _, caption in examples)]) + GAP
-    cell_height = height * SCALE + CAPTION_HEIGHT + GAP
+    scale = max(1, WIDTH // width)
+    cell_width = max([width * scale, *(round(font.getlength(caption)) for _, caption in examples)]) + GAP
+    cell_height = height * scale + CAPTION_HEIGHT + GAP
     sheet = Image.new("RGB", (columns * cell_width + GAP, rows * cell_height + GAP), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     for place, (pixels, caption) in enumerate(examples):
         middle = GAP // 2 + place % columns * cell_width + cell_width // 2
-        left, top = middle - width * SCALE // 2, GAP + place // columns * cell_height
-        # Dark ink on white paper, the way people write; the network sees it the other way round.
-        image = Image.fromarray((255 - pixels).numpy()).resize(
-            (width * SCALE, height * SCALE), Image.Resampling.NEAREST
-        )
-        sheet.paste(image, (left, top))
-        draw.rectangle((left - 1, top - 1, left + width * SCALE, top + height * SCALE), outline=FRAME)
-        baseline = top + height * SCALE + CAPTION_HEIGHT - 8
+        left, top = middle - width * scale // 2, GAP + place // columns * cell_height
+        image = shown_to_people(pixels, ink=task.source.ink)
+        sheet.paste(image.resize((width * scale, height * scale), Image.Resampling.NEAREST), (left, top))
+        draw.rectangle((left - 1, top - 1, left + width * scale, top + height * scale), outline=FRAME)
+        baseline = top + height * scale + CAPTION_HEIGHT - 8
         draw.text((middle, baseline), caption, font=font, fill=INK, anchor="ms")
     return sheet
 
@@ -76,17 +74,27 @@ def save_png(image: Image.Image, path: Path) -> None:
     write_whole(path, buffer.getvalue())
 
 
-def png(pixels: Tensor) -> bytes:
-    """One image uint8 (H, W), ink 255, as a PNG with dark ink on white paper, a pixel to a pixel."""
+def png(pixels: Tensor, *, ink: bool = True) -> bytes:
+    """One image uint8 (H, W) or (C, H, W) as a PNG, a pixel to a pixel; see `shown_to_people`."""
     buffer = io.BytesIO()
-    Image.fromarray((255 - pixels).numpy()).save(buffer, format="PNG", optimize=True)
+    shown_to_people(pixels, ink=ink).save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
+
+
+def shown_to_people(pixels: Tensor, *, ink: bool) -> Image.Image:
+    """uint8 (H, W) or (C, H, W) with C = 1 or 3 as an image. ink: 255 is ink, which is shown dark on white
+    paper, the way people write; the network sees it the other way round."""
+    if ink:
+        pixels = 255 - pixels
+    if pixels.dim() == 3:
+        pixels = pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0)
+    return Image.fromarray(pixels.contiguous().numpy())
 
 
 def _examples(
     task: Task, data: OpenDataset, split: str, count: int, seed: int, augmentation: Augmentation
 ) -> list[tuple[Tensor, str]]:
-    """(uint8 (H, W), caption) of the first `count` images."""
+    """(uint8 (C, H, W), caption) of the first `count` images."""
     if split == "train":
         batch = next(task.training(data, augmentation=augmentation, seed=seed).batches(count))
         return _captioned(task, batch)
@@ -105,7 +113,7 @@ def _captioned(task: Task, batch: Batch) -> list[tuple[Tensor, str]]:
     answers = batch.targets.tolist()
     times = len(answers) // len(batch.image)
     numbers = [None] * len(answers) if batch.number is None else batch.number.flatten().tolist()
-    images = [image for image in batch.image[:, 0] for _ in range(times)]
+    images = [image for image in batch.image for _ in range(times)]
     return [
         (image, task.caption(targets, number))
         for image, targets, number in zip(images, answers, numbers, strict=True)

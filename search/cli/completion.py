@@ -27,6 +27,13 @@ def tasks() -> list[str]:
     return list(task_names())
 
 
+def sets() -> list[str]:
+    """Names of the sets of images that are stored here."""
+    from data.datasets.image_set import stored_sets
+
+    return [each.name for each in stored_sets()]
+
+
 def models() -> list[str]:
     """What --model takes."""
     return [*FAMILIES, "all"]

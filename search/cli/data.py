@@ -1,17 +1,38 @@
-"""`tune data fetch|verify|show`: MNIST on this machine."""
+"""`tune data`: MNIST, and the sets of images that users add, on this machine."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from search.cli import completion
 from search.cli.options import JSONOption, print_json
+from search.cli.printing import print_table, say
+from search.errors import UsageError
+
+if TYPE_CHECKING:
+    from data.datasets.base import LabelColumn
+    from data.datasets.image_set import ImageSet
 
 app = typer.Typer(no_args_is_help=True)
+
+
+TABLE_CLASSES = 40
+"""Of one label column, which the table of a set shows."""
+
+IMBALANCE = 3
+"""Times as many images in the largest class as in the smallest, from which on it is said."""
+
+
+class Fit(StrEnum):
+    """How images of other sizes are fitted: see data.images."""
+
+    PAD = "pad"
+    CROP = "crop"
+    STRETCH = "stretch"
 
 
 class Split(StrEnum):
@@ -65,8 +86,85 @@ def verify(json: JSONOption = False) -> None:
 
 
 @app.command()
+def add(
+    path: Annotated[
+        Path,
+        typer.Argument(help="Folder of images, labels.csv, .npz or folder of IDX files.", show_default=False),
+    ],
+    name: Annotated[str | None, typer.Option(help="Of the set. Else that of the file or folder.")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="HEIGHTxWIDTH in pixels. Else the images' own, or their median.")
+    ] = None,
+    fit: Annotated[Fit, typer.Option(help="How images of other sizes are fitted.")] = Fit.PAD,
+    channels: Annotated[
+        int | None, typer.Option(min=1, max=3, help="1 gray, 3 RGB. Else RGB if an image has colors.")
+    ] = None,
+    skip_damaged: Annotated[
+        bool, typer.Option("--skip-damaged", help="Leave out images that cannot be read.")
+    ] = False,
+    json: JSONOption = False,
+) -> None:
+    """Stores your own labeled images as a set, and says what was found.
+
+    A folder for each class (perhaps below train, val and test), a folder with labels.csv, an .npz file as
+    MedMNIST has them, or IDX files. Splits that are lacking are drawn. Exit code 78 if something is wrong.
+    """
+    from search.cli.progress import reading_images
+    from search.service.data import add_images
+
+    with reading_images() as progress:
+        added = add_images(
+            path,
+            name=name,
+            size=size,
+            fit=fit.value,
+            channels=channels,
+            skip_damaged=skip_damaged,
+            progress=progress,
+        )
+    if json:
+        print_json({"new": added.new, **_set_json(added.image_set)})
+    else:
+        _print_set(added.image_set, new=added.new)
+
+
+@app.command("list")
+def list_(json: JSONOption = False) -> None:
+    """Lists the sets of images that are stored on this machine."""
+    from search.service.data import list_sets
+
+    sets = list_sets()
+    if json:
+        print_json([_set_json(each) for each in sets])
+        return
+    if not sets:
+        say("No set of images is stored here: `tune data add PATH` adds one.", err=True)
+        return
+    print_table(
+        ("name", "images", "size", "classes", "from"),
+        [
+            (
+                each.name,
+                f"{sum(each.sizes.values()):,}",
+                _shape(each),
+                " × ".join(str(len(column.classes)) for column in each.label_columns),
+                each.facts.origin,
+            )
+            for each in sets
+        ],
+        words=(0, 2, 4),
+    )
+
+
+@app.command()
 def show(
-    task: Annotated[str, typer.Option(help="twodigit or sum.", autocompletion=completion.tasks)] = "twodigit",
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Set of images, as `tune data list` has it.", autocompletion=completion.sets),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="twodigit or sum.", autocompletion=completion.tasks)
+    ] = None,
     out: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("examples.png"),
     split: Annotated[Split, typer.Option(help="Which examples.")] = Split.TRAIN,
     rows: Annotated[int, typer.Option(min=1, max=50)] = 4,
@@ -78,11 +176,14 @@ def show(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
 ) -> None:
-    """Draws a labeled grid of examples."""
+    """Draws a labeled grid of examples, of a set of images or of a task (twodigit)."""
     from search.service.data import draw_examples
 
+    if name is not None and task is not None:
+        raise UsageError(f"{name} and --task {task} are two things to show: leave out one.")
+    shown = name or task or "twodigit"
     draw_examples(
-        task,
+        shown,
         out,
         split=split.value,
         rows=rows,
@@ -92,7 +193,7 @@ def show(
         seed=seed,
         force=force,
     )
-    typer.echo(f"{out}: {rows * columns} examples of {task}, {split}")
+    typer.echo(f"{out}: {rows * columns} examples of {shown}, {split}")
 
 
 @app.command()
@@ -116,3 +217,72 @@ def export(
     for name, shape in shapes.items():
         typer.echo(f"{name:<14} {' × '.join(map(str, shape))}")
     typer.echo(f"{out}: training and validation examples of {task}; numpy.load reads them.", err=True)
+
+
+def _print_set(image_set: ImageSet, *, new: bool) -> None:
+    """What a set holds, as a table on stdout, and what should be known of it, in words."""
+    facts = image_set.facts
+    say(
+        f"{image_set.name}: {sum(image_set.sizes.values()):,} images of {_shape(image_set)}, from "
+        f"{facts.layout}{'' if new else '; it was stored before'}."
+    )
+    splits = list(image_set.sizes)
+    for place, column in enumerate(image_set.label_columns):
+        rows = [
+            (name, *(f"{facts.counts[split][place][number]:,}" for split in splits))
+            for number, name in enumerate(column.classes[:TABLE_CLASSES])
+        ]
+        if len(column.classes) > TABLE_CLASSES:
+            rows.append((f"and {len(column.classes) - TABLE_CLASSES} more", *("" for _ in splits)))
+        whole = ("all", *(f"{image_set.sizes[split]:,}" for split in splits))
+        print_table((column.name, *(split.value for split in splits)), [*rows, whole])
+    if facts.drawn:
+        rule = "a tenth of each class, at least one image, the same for the same images"
+        say(f"Drawn from the training images: {' and '.join(facts.drawn)} ({rule}).", err=True)
+    for place, column in enumerate(image_set.label_columns):
+        _say_imbalance(column, facts.counts[splits[0]][place])
+    for note in (*(f"Left out: {each}." for each in facts.skipped), *facts.notes):
+        say(note, err=True)
+    say(f"SHA-256 {image_set.checksum}. `tune data show {image_set.name}` draws examples.", err=True)
+
+
+def _say_imbalance(column: LabelColumn, counts: tuple[int, ...]) -> None:
+    """counts: training images of each class."""
+    most, least = max(counts), min(counts)
+    if most >= IMBALANCE * least:
+        names = (
+            f"{column.classes[counts.index(most)]} {most:,}, {column.classes[counts.index(least)]} {least:,}"
+        )
+        say(f"The classes of {column.name} are unbalanced in training: {names} images.", err=True)
+
+
+def _shape(image_set: ImageSet) -> str:
+    channels, height, width = image_set.image_shape
+    return f"{height}×{width}, {'gray' if channels == 1 else 'RGB'}"
+
+
+def _set_json(image_set: ImageSet) -> dict[str, Any]:
+    facts = image_set.facts
+    return {
+        "name": image_set.name,
+        "sha256": image_set.checksum,
+        "folder": str(image_set.folder),
+        "origin": facts.origin,
+        "layout": facts.layout,
+        "image_shape": list(image_set.image_shape),
+        "sizes": {split.value: size for split, size in image_set.sizes.items()},
+        "labels": {
+            column.name: {
+                name: {split.value: facts.counts[split][place][number] for split in image_set.sizes}
+                for number, name in enumerate(column.classes)
+            }
+            for place, column in enumerate(image_set.label_columns)
+        },
+        "mean": list(facts.mean),
+        "deviation": list(facts.deviation),
+        "fit": facts.fit,
+        "drawn": list(facts.drawn),
+        "seed": facts.seed,
+        "skipped": list(facts.skipped),
+        "notes": list(facts.notes),
+    }

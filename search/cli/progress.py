@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import typer
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.progress_bar import ProgressBar
 from rich.status import Status as Spinner
 from rich.table import Table
@@ -205,6 +205,15 @@ def _line(trial: TrialRecord, seen: Snapshot) -> str:
     score, spec = scored(trial.score, seen.spec.metric), seen.spec
     reached = f"{trial.step:,} images" if isinstance(spec, NetworkSpec) else amount(trial.step, spec)
     return f"{start}  {trial.state:<8}  {score}  {reached}  {name}{best}"
+
+
+@contextmanager
+def reading_images() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Draws a bar for the images that are read into a set; silent where stderr is not a terminal."""
+    columns = (TextColumn("reading images"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+        bar = progress.add_task("images", total=None)
+        yield lambda _, done, total: progress.update(bar, completed=done, total=total)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,7 +13,10 @@ from search.service.output import may_write
 
 if TYPE_CHECKING:
     from data.datasets.base import Dataset, Fetched, FileCheck, OpenDataset
+    from data.datasets.image_set import ImageSet
     from data.datasets.source import Progress
+    from data.ingest.add import Added
+    from data.tasks.base import Task
 
 
 def fetch_data(
@@ -57,6 +61,73 @@ def verify_data() -> Mapping[str, FileCheck]:
         raise ConfigError(str(error)) from error
 
 
+def add_images(
+    path: Path,
+    *,
+    name: str | None = None,
+    size: str | None = None,
+    fit: Literal["pad", "crop", "stretch"] = "pad",
+    channels: int | None = None,
+    skip_damaged: bool = False,
+    progress: Progress | None = None,
+) -> Added:
+    """Makes a set of the images at `path` and stores it in the cache; see data.ingest.add. Imports no torch.
+
+    size: HEIGHTxWIDTH in pixels; None: the images' own. Raises UsageError for a name or a size that no set
+    can have, ConfigError with all mistakes of what lies there, TuneError where it cannot be stored.
+    """
+    from data.datasets.base import DatasetError, DatasetUnusable
+    from data.images import Fit
+    from data.ingest.add import add_set
+    from data.ingest.pixels import Options
+
+    if name is not None and not re.fullmatch(r"[a-z0-9_-]+", name):
+        raise UsageError(f"--name {name}: a set's name has small letters, digits, _ and - alone.")
+    if channels not in (None, 1, 3):
+        raise UsageError(f"--channels {channels}: images have 1 channel (gray) or 3 (RGB).")
+    options = Options(size=_size(size), fit=Fit(fit), channels=channels, skip_damaged=skip_damaged)
+    try:
+        return add_set(path, name=name, options=options, progress=progress)
+    except DatasetUnusable as error:
+        raise ConfigError(str(error)) from error
+    except DatasetError as error:
+        raise TuneError(f"{error}.") from error
+
+
+def list_sets() -> list[ImageSet]:
+    """The sets of images that are stored on this machine, by name."""
+    from data.datasets.image_set import stored_sets
+
+    return stored_sets()
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    """(height, width) of `64x48`. Raises UsageError."""
+    from data.ingest.pixels import MAX_SIDE, MIN_SIDE
+
+    if text is None:
+        return None
+    matched = re.fullmatch(r"([0-9]{1,4})[x×]([0-9]{1,4})", text)
+    if matched is None or not all(MIN_SIDE <= int(side) <= MAX_SIDE for side in matched.groups()):
+        raise UsageError(
+            f"--size {text}: write HEIGHTxWIDTH in pixels, each {MIN_SIDE} to {MAX_SIDE}, such as 64x48."
+        )
+    return int(matched[1]), int(matched[2])
+
+
+def _task(name: str) -> Task:
+    """Raises UsageError for an unknown task, ConfigError for a set of images that is not stored here."""
+    from data.registry import SetAbsent, UnknownName, UnusableEntry
+    from data.tasks.registry import get_task
+
+    try:
+        return get_task(name)
+    except SetAbsent as error:
+        raise ConfigError(f"{error}.") from error
+    except (UnknownName, UnusableEntry) as error:
+        raise UsageError(f"--task {name}: {error}.") from error
+
+
 def draw_examples(
     task: str,
     out: Path,
@@ -74,15 +145,10 @@ def draw_examples(
     Raises UsageError for an unknown task, a path where it cannot or (unless `force`) should not be written,
     and for what does nothing to the split.
     """
-    from data.registry import UnknownName, UnusableEntry
     from data.tasks.base import Augmentation
     from data.tasks.example_grid import grid, save_png
-    from data.tasks.registry import get_task
 
-    try:
-        chosen = get_task(task)
-    except (UnknownName, UnusableEntry) as error:
-        raise UsageError(f"--task {task}: {error}.") from error
+    chosen = _task(task)
     if out.suffix.lower() != ".png":
         raise UsageError(f"--out {out}: images are written as PNG; name it {out.with_suffix('.png')}.")
     may_write(out, force=force)
@@ -118,14 +184,9 @@ def export_arrays(task: str, out: Path, *, force: bool) -> Mapping[str, tuple[in
 
     import numpy as np
 
-    from data.registry import UnknownName, UnusableEntry
     from data.tasks.arrays import arrays
-    from data.tasks.registry import get_task
 
-    try:
-        chosen = get_task(task)
-    except (UnknownName, UnusableEntry) as error:
-        raise UsageError(f"--task {task}: {error}.") from error
+    chosen = _task(task)
     if out.suffix.lower() != ".npz":
         raise UsageError(f"--out {out}: arrays are written as .npz; name it {out.with_suffix('.npz')}.")
     may_write(out, force=force)

@@ -9,7 +9,7 @@ from PIL import Image
 import search.files
 from data.datasets.mnist import Mnist
 from data.tasks.base import Augmentation, Task
-from data.tasks.example_grid import BACKGROUND, GAP, SCALE, grid, save_png
+from data.tasks.example_grid import BACKGROUND, GAP, WIDTH, grid, save_png
 from data.tasks.registry import TASKS
 
 
@@ -32,9 +32,10 @@ def test_a_grid_holds_the_first_examples(task: Task, split: Any, mnist: Mnist) -
     else:
         first = next(task.validation(mnist).batches(10)).image[0, 0]
     # Dark ink on white paper, enlarged: the middle of each square shows the pixel itself.
-    left = GAP // 2 + ((sheet.width - GAP) // 3) // 2 - 28 * SCALE // 2
+    scale = WIDTH // 28
+    left = GAP // 2 + ((sheet.width - GAP) // 3) // 2 - 28 * scale // 2
     shown = [
-        [sheet.getpixel((left + x * SCALE + 1, GAP + y * SCALE + 1))[0] for x in range(28)]  # type: ignore[index]
+        [sheet.getpixel((left + x * scale + 1, GAP + y * scale + 1))[0] for x in range(28)]  # type: ignore[index]
         for y in range(len(first))
     ]
     assert shown == (255 - first).tolist()
