@@ -14,7 +14,7 @@ class MLPConfig:
     """Flattened image (and one-hot number) -> `depth` hidden layers -> heads. Raises InvalidConfig."""
 
     depth: int = 1
-    """Hidden layers, at least 1."""
+    """Hidden layers; 0: the heads sit on the pixels, which is logistic regression."""
     width: int = 64
     """Units of the first hidden layer."""
     taper: float = 1.0
@@ -22,10 +22,10 @@ class MLPConfig:
     activation: Activation = "relu"
     """After each hidden layer."""
     dropout: float = 0.0
-    """Probability that a hidden unit is left out in training; 0: never."""
+    """Probability that a hidden unit (without hidden layers: a pixel) is left out in training; 0: never."""
 
     def __post_init__(self) -> None:
-        whole("depth", self.depth, low=1)
+        whole("depth", self.depth, low=0)
         whole("width", self.width, low=1)
         real("taper", self.taper, low=0, above=True)
         choice("activation", self.activation, ACTIVATIONS)

@@ -58,9 +58,9 @@ def same_data(record: StudyRecord, dataset: Provenance) -> None:
 
 
 @cache
-def takes_number(name: str) -> bool:
-    """Whether networks for this task have a number input; True also where the task is not known here."""
+def known_task(name: str) -> Task | None:
+    """The task of that name; None where it is not known here, as of a study that can only be looked at."""
     try:
-        return task_named(name).numbers > 0
+        return task_named(name)
     except ConfigError:
-        return True
+        return None

@@ -127,6 +127,8 @@ class Task(ABC):
     """Budget of one trial unless somebody says otherwise."""
     early_evaluations: int
     """Evaluations within the first epoch of a trial: this many, after 1/2, 1/4, … of it."""
+    evaluate_every: int = 1
+    """Epochs from one evaluation to the next, beyond the first epoch."""
     references: Mapping[str, Settings] = MappingProxyType({})
     """Published configurations by name, every setting of theirs given. They are the first trials of a study,
     so that it shows what it gained over them."""

@@ -36,7 +36,7 @@ from search.report.words import (
     value,
 )
 from search.space.defaults import BY_NAME, shown_settings
-from search.tasks import takes_number
+from search.tasks import known_task
 
 if TYPE_CHECKING:
     from search.analysis.ranking import Gain
@@ -77,7 +77,7 @@ def settings(values: Mapping[str, Value], task: str | None, *, limit: int | None
     if task is None:
         words = [f"{name} {label(each)}" for name, each in values.items()]
     else:
-        shown = shown_settings(values, number_input=takes_number(task))
+        shown = shown_settings(values, known_task(task))
         words = [
             str(values[name]) if name in ("model", "optimizer") else f"{name} {label(values[name])}"
             for name in BY_NAME

@@ -17,7 +17,7 @@ from search.space.file import read_space
 from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.pruners import make_pruning
 from search.study.samplers import make_sampler
-from search.tasks import task_named, task_names
+from search.tasks import known_task, task_named, task_names
 from search.worker.options import DEFAULT_OPTIONS, DeviceName, WorkerOptions
 from tune.space import Choice, Domain, Fixed, Float, Int
 
@@ -214,11 +214,12 @@ def _wrong_device(options: WorkerOptions) -> Iterator[UsageError | ConfigError]:
         yield from _refusal(lambda: _device_exists(options.device))
 
 
-def _read_fitting(file: Path, families: tuple[str, ...], task: str | None) -> None:
-    """Raises ConfigError for a space with mistakes, and where some of its blocks leave too little of a
-    image: trial after trial would fail, and five in a row end a run."""
-    domains = read_space(file, families).domains
-    if "blocks" not in domains or task is None or task not in task_names():
+def _read_fitting(file: Path, families: tuple[str, ...], name: str | None) -> None:
+    """Raises ConfigError for a space with mistakes, and where some of its blocks leave too little of an
+    image: trial after trial would fail, and five in a row end a run. name: of the task."""
+    task = None if name is None else known_task(name)
+    domains = read_space(file, families, task).domains
+    if "blocks" not in domains or task is None:
         return
     from models.conv import ConvConfig, ImageTooSmall
 
@@ -232,7 +233,7 @@ def _read_fitting(file: Path, families: tuple[str, ...], task: str | None) -> No
     )
     batch_size = 1 if 1 in domains["batch_size"] else 2  # the others are alike
     try:
-        smallest.check_training(task_named(task).image_shape, batch_size)
+        smallest.check_training(task.image_shape, batch_size)
     except ImageTooSmall as error:
         raise ConfigError(
             f"{file}: not every convolutional network of it fits: {error}. Narrow one of these."

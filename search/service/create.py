@@ -23,7 +23,7 @@ from search.study.pruners import DEFAULT_PRUNER
 from search.study.reading import find_id
 from search.study.samplers import DEFAULT_SAMPLER
 from search.study.study import Study
-from search.tasks import task_named
+from search.tasks import known_task, task_named
 from search.worker.options import DEFAULT_OPTIONS, WorkerOptions
 from tune.space import Space
 
@@ -183,7 +183,7 @@ def _new_spec(request: RunRequest, task: Task, dataset: Provenance) -> NetworkSp
     epochs = request.epochs or task.epochs
     return NetworkSpec(
         task=task.name,
-        space=space_entries(space_of(request)),
+        space=space_entries(space_of(request, task)),
         epochs=epochs,
         epoch_images=task.epoch_examples,
         validation_pictures=task.validation_images(),
@@ -193,15 +193,16 @@ def _new_spec(request: RunRequest, task: Task, dataset: Provenance) -> NetworkSp
         references=tuple(task.references),
         checksums=dict(dataset.checksums),
         halvings=early_evaluations_of(task.early_evaluations, epochs),
+        evaluate_every=task.evaluate_every if epochs >= task.epochs else 1,
         precision=request.precision or "auto",
         norm_images=NORM_IMAGES,
     )
 
 
-def space_of(request: RunRequest) -> Space:
+def space_of(request: RunRequest, task: Task | None) -> Space:
     """The search space that is asked for. Raises UsageError and ConfigError with every mistake in it."""
     families = families_of(request.model or "all")
-    return read_space(request.space, families) if request.space else default_space(families)
+    return read_space(request.space, families, task) if request.space else default_space(families, task)
 
 
 def _refuse_conflicts(request: RunRequest, spec: StudySpec, dataset: Provenance | None) -> None:
@@ -234,7 +235,7 @@ def _refuse_conflicts(request: RunRequest, spec: StudySpec, dataset: Provenance 
 def _differences(request: RunRequest, spec: NetworkSpec, dataset: Provenance | None) -> Iterator[str]:
     """Of the search space and the data."""
     if request.model is not None or request.space is not None:
-        asked_space = space_entries(space_of(request))
+        asked_space = space_entries(space_of(request, known_task(spec.task)))
         changed = sorted(
             name
             for name in {*asked_space, *spec.space}

@@ -37,7 +37,7 @@ from search.service.look import reader_of, view_of
 from search.service.signals import until_stopped
 from search.space.defaults import shown_settings
 from search.study.reading import Reading, open_reading
-from search.tasks import takes_number
+from search.tasks import known_task
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication
@@ -136,7 +136,7 @@ def _settings(trial: TrialRecord, spec: StudySpec) -> Mapping[str, Value]:
     """Those that do anything in the study."""
     if not isinstance(spec, NetworkSpec):
         return trial.settings
-    return shown_settings(trial.settings, number_input=takes_number(spec.task))
+    return shown_settings(trial.settings, known_task(spec.task))
 
 
 class Showing:

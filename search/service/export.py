@@ -431,7 +431,7 @@ def _facts(
         settings=tuple(
             Setting(name=name, value=trial.settings[name], meaning=parameter.meaning)
             for name, parameter in BY_NAME.items()
-            if name in shown_settings(trial.settings, number_input=task.numbers > 0)
+            if name in shown_settings(trial.settings, task)
         ),
         differences=differences,
         tolerance=TOLERANCE,

@@ -28,7 +28,7 @@ from search.space.spec import space_of_spec
 from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.exploration import is_exploration_trial
 from search.study.reading import open_reading
-from search.tasks import same_data, takes_number, task_named
+from search.tasks import known_task, same_data, task_named
 from tune.conditions import OneOf, Test
 from tune.space import Choice, Fixed, Float, Int, in_words
 
@@ -97,7 +97,7 @@ def gather(storage_url: str, name: str) -> Material:
 def _without_effect(spec: StudySpec) -> frozenset[str]:
     if not isinstance(spec, NetworkSpec):
         return frozenset()
-    return without_effect(number_input=takes_number(spec.task))
+    return without_effect(known_task(spec.task))
 
 
 def space_in_words(spec: StudySpec) -> str:
@@ -169,7 +169,8 @@ def command(record: StudyRecord) -> str | None:
     words = ["tune", "run", "--task", spec.task, "--study", record.name, "--model", family]
     words += ["--trials", str(record.target_trials), "--epochs", f"{spec.epochs:g}", "--seed", str(spec.seed)]
     words += ["--sampler", spec.sampler, "--pruner", spec.pruner, "--precision", spec.precision]
-    usual = space_entries(default_space((family,) if family in FAMILIES else FAMILIES))
+    families = (family,) if family in FAMILIES else FAMILIES
+    usual = space_entries(default_space(families, known_task(spec.task)))
     if dict(spec.space) != usual:
         words += ["--space", "space.toml"]
     return shlex.join(words)

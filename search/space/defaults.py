@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from types import MappingProxyType
+from typing import Protocol
 
 from search.errors import UsageError, did_you_mean
 from search.records import Value
@@ -12,6 +14,44 @@ from tune.space import Choice, Domain, Fixed, Float, Int, Space, When
 
 FAMILIES = ("mlp", "conv")
 """The model families, in the words of `--model`."""
+
+
+class LearnedTask(Protocol):
+    """What of a task decides which settings do anything, and where to look: see data.tasks.base.Task."""
+
+    @property
+    def numbers(self) -> int:
+        """Classes of the number input; 0: there is none."""
+
+    @property
+    def composes(self) -> bool:
+        """Whether examples are composed; else they are images as they are."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+
+    @property
+    def epoch_examples(self) -> int:
+        """Training examples in one epoch."""
+
+
+class Trait(StrEnum):
+    """What a task must have for a setting to do anything."""
+
+    NUMBER_INPUT = "number input"
+    COMPOSITION = "composition"
+    WHOLE_IMAGES = "whole images"
+
+    def of(self, task: LearnedTask) -> bool:
+        """Whether the task has it."""
+        match self:
+            case Trait.NUMBER_INPUT:
+                return task.numbers > 0
+            case Trait.COMPOSITION:
+                return task.composes
+            case Trait.WHOLE_IMAGES:
+                return not task.composes
 
 
 def _of_family(name: str) -> When:
@@ -41,8 +81,8 @@ class Parameter:
     """of a regularizer or an augmentation: the value that switches it off; None: it is neither"""
     width: bool = False
     """whether a wider network has more of it"""
-    number_input: bool = False
-    """whether it does anything only for tasks with a number input"""
+    trait: Trait | None = None
+    """what a task must have for it to do anything; None: nothing"""
     before: Value | None = None
     """what held in studies that were made before there was this setting; None: there always was"""
 
@@ -125,12 +165,13 @@ PARAMETERS: tuple[Parameter, ...] = (
         meaning="the same compositions every epoch, or fresh ones",
         legal=Choice(options=("fixed", "fresh")),
         default=Fixed(value="fresh"),  # docs/decisions/020: before an epoch is over there is no difference
+        trait=Trait.COMPOSITION,
         otherwise="fixed",
         off="fixed",
     ),
     Parameter(
         name="shift",
-        meaning="random shift of each digit, pixels",
+        meaning="random shift of each digit or image, pixels",
         legal=Int(low=0, high=8),
         default=Fixed(value=0),  # docs/decisions/016: each digit has its place, and moving only costs
         otherwise=0,
@@ -138,12 +179,21 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter(
         name="affine",
-        meaning="random turn, stretch and slant of each digit (1: up to 10°, 10 %, 0.1)",
+        meaning="random turn, stretch and slant of each digit or image (1: up to 10°, 10 %, 0.1)",
         legal=Float(low=0.0, high=4.0),
         default=Fixed(value=1.0),  # docs/decisions/017: what it gains, validation cannot show
         before=0.0,
         otherwise=0.0,
         off=0.0,
+    ),
+    Parameter(
+        name="flip",
+        meaning="whether half of the images are mirrored left to right, drawn anew every epoch",
+        legal=Choice(options=(False, True)),
+        default=Fixed(value=False),
+        trait=Trait.WHOLE_IMAGES,  # so studies of composed digits have no such setting, old or new
+        otherwise=False,
+        off=False,
     ),
     # Every network
     Parameter(
@@ -163,8 +213,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     # MLP
     Parameter(
         name="depth",
-        meaning="hidden layers",
-        legal=Int(low=1, high=16),
+        meaning="hidden layers (0: logistic regression on pixels, whatever the width)",
+        legal=Int(low=0, high=16),
         default=Int(low=1, high=3),
         when=_of_family("mlp"),
     ),
@@ -300,7 +350,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         legal=Int(low=0, high=1024),
         default=Fixed(value=64),
         when=_of_family("conv"),
-        number_input=True,
+        trait=Trait.NUMBER_INPUT,
         otherwise=0,
     ),
 )
@@ -308,15 +358,17 @@ PARAMETERS: tuple[Parameter, ...] = (
 BY_NAME: Mapping[str, Parameter] = MappingProxyType({p.name: p for p in PARAMETERS})
 
 
-def shown_settings(settings: Mapping[str, Value], *, number_input: bool) -> dict[str, Value]:
-    """The settings of a trial that do anything for a task with or without a number input, for people."""
-    idle = without_effect(number_input=number_input)
+def shown_settings(settings: Mapping[str, Value], task: LearnedTask | None) -> dict[str, Value]:
+    """The settings of a trial that do anything for the task, for people. None: see `without_effect`."""
+    idle = without_effect(task)
     return {name: value for name, value in settings.items() if name not in idle}
 
 
-def without_effect(*, number_input: bool) -> frozenset[str]:
-    """Names of the settings that do nothing for a task with or without a number input."""
-    return frozenset(p.name for p in PARAMETERS if p.number_input and not number_input)
+def without_effect(task: LearnedTask | None) -> frozenset[str]:
+    """Names of the settings that do nothing for the task. None: it is not known here; nothing is hidden."""
+    if task is None:
+        return frozenset()
+    return frozenset(p.name for p in PARAMETERS if p.trait is not None and not p.trait.of(task))
 
 
 NORM_IMAGES = 512
@@ -335,22 +387,27 @@ def families_of(model: str) -> tuple[str, ...]:
     raise UsageError(f"--model {model}: no such family of networks{did_you_mean(model, [*FAMILIES, 'all'])}.")
 
 
-def default_space(families: tuple[str, ...] = FAMILIES) -> Space:
+def default_space(families: tuple[str, ...] = FAMILIES, task: LearnedTask | None = None) -> Space:
     """The default search space.
 
-    `families` restricts it; settings that only other families have are left out.
+    `families` restricts it; settings that only other families have are left out. task: the one that is
+    searched for; None: one that composes digits, for which the defaults of PARAMETERS were measured.
     """
-    return Space(with_conditions(default_domains(families)))
+    return Space(with_conditions(default_domains(families, task)))
 
 
-def default_domains(families: tuple[str, ...]) -> dict[str, Domain]:
+def default_domains(families: tuple[str, ...], task: LearnedTask | None = None) -> dict[str, Domain]:
     """Where the search of these families looks, setting by setting, conditions apart."""
+    whole = task is not None and not task.composes
+    derived = domains_for(task) if task is not None and whole else {}
     domains: dict[str, Domain] = {}
     for parameter in PARAMETERS:
+        # Studies of composed digits have always had the setting of the number, with or without a number.
+        means_nothing = parameter.trait is not None and (parameter.trait is Trait.WHOLE_IMAGES) != whole
         if parameter.name == "model":
             domains["model"] = Choice(families) if len(families) > 1 else Fixed(families[0])
-        elif parameter.family is None or parameter.family in families:
-            domains[parameter.name] = parameter.default
+        elif parameter.family in (None, *families) and not means_nothing:
+            domains[parameter.name] = derived.get(parameter.name, parameter.default)
     return domains
 
 
@@ -366,6 +423,36 @@ def _conditional(domain: Domain, parameter: Parameter, names: Collection[str]) -
         return domain
     despite = {*domain.drawn_despite, *(name for name in parameter.drawn_despite if name in when)}
     return replace(domain, when=when.both(domain.when), drawn_despite=tuple(sorted(despite)))
+
+
+FEW_IMAGES = 5_000
+"""Fewer for training: networks learn them before they have learned anything else."""
+
+
+def domains_for(task: LearnedTask) -> dict[str, Domain]:
+    """Where a search looks for a task of whole images, as far as that is decided by their size, their colors
+    and their number (docs/decisions/034)."""
+    channels, height, width = task.image_shape
+    few, side, pixels = task.epoch_examples < FEW_IMAGES, min(height, width), height * width
+    # Of the shorter side the last block leaves 2 pixels at least.
+    most_blocks = max(1, min(side.bit_length() - 2, 4))
+    inputs = channels * pixels
+    widest = 512 if inputs <= 2_048 else 256 if inputs <= 8_192 else 128
+    found: dict[str, Domain] = {
+        "blocks": Int(max(1, most_blocks - 1), most_blocks),
+        "channels": Int(8, 24, step=8) if pixels <= 40 * 40 else Int(8, 16, step=8),
+        "width": Int(widest // 8, widest, log=True),
+        "shift": Int(0, max(1, side // 14)),
+    }
+    if few:
+        found |= {
+            "batch_size": Choice((32, 64)),
+            "hidden": Int(32, 256, log=True),
+            "dropout": Float(0.0, 0.7),
+        }
+    if channels == 3:
+        found["flip"] = Choice((False, True))
+    return found
 
 
 _OTHERWISE: Mapping[str, Mapping[str, Value]] = MappingProxyType(

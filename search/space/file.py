@@ -21,7 +21,15 @@ from typing import TypeVar
 from search.errors import ConfigError, did_you_mean
 from search.files import read_regular
 from search.records import Value
-from search.space.defaults import BY_NAME, FAMILIES, PARAMETERS, Parameter, default_domains, with_conditions
+from search.space.defaults import (
+    BY_NAME,
+    FAMILIES,
+    PARAMETERS,
+    LearnedTask,
+    Parameter,
+    default_domains,
+    with_conditions,
+)
 from tune.space import Choice, Domain, Fixed, Float, Int, Space, SpaceError, When, in_words, wrong_conditions
 
 MAX_BYTES = 64_000
@@ -42,8 +50,8 @@ _LONG_KEY = re.compile(rf"(?:{_KEY}[ \t]*+\.[ \t]*+){{20}}")
 each of its beginnings."""
 
 
-def read_space(path: Path, families: tuple[str, ...] = FAMILIES) -> Space:
-    """The default space with the changes that the file asks for.
+def read_space(path: Path, families: tuple[str, ...] = FAMILIES, task: LearnedTask | None = None) -> Space:
+    """The default space of the task with the changes that the file asks for; task: see `default_space`.
 
     Raises ConfigError naming every mistake as `file: key: problem`.
     """
@@ -64,16 +72,22 @@ def read_space(path: Path, families: tuple[str, ...] = FAMILIES) -> Space:
         raise ConfigError(f"{path}: is not a space file: a number has thousands of digits.") from error
     except RecursionError as error:
         raise ConfigError(f"{path}: is not a space file: it is nested too deeply.") from error
-    return change_space(entries, families, where=str(path))
+    return change_space(entries, families, task, where=str(path))
 
 
-def change_space(entries: Mapping[str, object], families: tuple[str, ...], *, where: str) -> Space:
+def change_space(
+    entries: Mapping[str, object],
+    families: tuple[str, ...],
+    task: LearnedTask | None = None,
+    *,
+    where: str,
+) -> Space:
     """Like `read_space`, from a mapping that is already parsed; `where` opens every complaint."""
     problems: list[str] = []
     unread: set[str] = set()
     if "model" in entries:
         families = _families(entries["model"], families, problems)
-    domains = default_domains(families)
+    domains = default_domains(families, task)
     for key, entry in entries.items():
         if key == "model":
             continue
@@ -81,6 +95,8 @@ def change_space(entries: Mapping[str, object], families: tuple[str, ...], *, wh
             break
         if key not in BY_NAME:
             problems.append(f"{_shown(key)}: no such setting{did_you_mean(key, BY_NAME)}")
+        elif key not in domains and BY_NAME[key].family in (None, *families):
+            problems.append(f"{key}: means nothing for this task")
         elif key not in domains:
             problems.append(f"{key}: belongs to the family {BY_NAME[key].family}, which is not searched here")
         else:

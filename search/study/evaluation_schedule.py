@@ -42,19 +42,28 @@ class EvaluationSchedule:
         """The schedule of a study."""
         if isinstance(spec, NetworkSpec):
             return cls.doubling(
-                epoch_images=spec.epoch_images, epochs=spec.epochs, early_evaluations=spec.halvings
+                epoch_images=spec.epoch_images,
+                epochs=spec.epochs,
+                early_evaluations=spec.halvings,
+                every=spec.evaluate_every,
             )
         first = -(-spec.budget // SMALLEST_SHARE)
         return cls(rungs=tuple(range(1, spec.budget + 1)), asha_from=first, halving_from=first)
 
     @classmethod
     def doubling(
-        cls, *, epoch_images: int, epochs: float, early_evaluations: int = SHORT_TRIAL_EVALUATIONS
+        cls,
+        *,
+        epoch_images: int,
+        epochs: float,
+        early_evaluations: int = SHORT_TRIAL_EVALUATIONS,
+        every: int = 1,
     ) -> EvaluationSchedule:
         """Of a network: doubling steps up to one epoch, then every epoch to the end of the budget.
 
         epoch_images: training images in one epoch of the task. epochs: budget of one trial.
-        early_evaluations: those within the first epoch, after 1/2, 1/4, … of it.
+        early_evaluations: those within the first epoch, after 1/2, 1/4, … of it. every: epochs from one
+        evaluation to the next; where they are more than one, the first comes after as many.
         """
         if epochs <= 0:
             raise ValueError(f"epochs must be above 0, not {epochs}")
@@ -62,7 +71,7 @@ class EvaluationSchedule:
         if total < 1:
             raise ValueError(f"{epochs} epochs of {epoch_images} images are less than one image")
         early = {epoch_images >> halving for halving in range(1, early_evaluations + 1)}
-        whole = {epoch_images * epoch for epoch in range(1, int(epochs) + 1)}
+        whole = {epoch_images * epoch for epoch in range(every, int(epochs) + 1, every)}
         rungs = (*sorted(step for step in early | whole if 0 < step < total), total)
         # The first rung is the first evaluation (docs/decisions/020 and 024): earlier, MLPs score better than
         # the convolutions that will beat them, and a sampler that learns from that proposes no more of these.
@@ -70,7 +79,7 @@ class EvaluationSchedule:
         parts = 4 if early_evaluations == SHORT_TRIAL_EVALUATIONS else 2**early_evaluations
         return cls(
             rungs=rungs,
-            asha_from=min(epoch_images // parts, total),
+            asha_from=min(epoch_images * every // parts, total),
             halving_from=max(rungs[0], epoch_images // 4),
         )
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from models.widths import grown, tapered
 from search.records import DeclaredSpec, NetworkSpec, State, StudySpec, TrialRecord, Value
 from search.space.defaults import in_effect, without_effect
-from search.tasks import takes_number
+from search.tasks import known_task
 from tune.space import Choice, Domain, Fixed, Float, Int, Space
 
 Settings = dict[str, Value]
@@ -41,7 +41,7 @@ def _idle(spec: StudySpec) -> frozenset[str]:
     """Names of the settings that do nothing in this study."""
     if isinstance(spec, DeclaredSpec):
         return frozenset()
-    return without_effect(number_input=takes_number(spec.task))
+    return without_effect(known_task(spec.task))
 
 
 def _identity(active: Mapping[str, Value], spec: StudySpec) -> Identity:

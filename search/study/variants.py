@@ -11,7 +11,7 @@ from search.errors import UsageError, did_you_mean
 from search.records import NetworkSpec, StudySpec, Value
 from search.space.defaults import BY_NAME, in_effect, without_effect
 from search.space.spec import space_of_spec
-from search.tasks import takes_number
+from search.tasks import known_task
 from tune.space import Choice, Domain, Fixed, Float, Int, Space
 
 MAIN = (
@@ -98,11 +98,7 @@ def unregularized(spec: StudySpec, settings: Mapping[str, Value]) -> Variant | N
 def changeable(spec: StudySpec, settings: Mapping[str, Value]) -> dict[str, list[Value]]:
     """The settings of a configuration that can be changed, each with the values that are one step away."""
     space, offs = space_of_spec(spec), _offs(spec)
-    idle = (
-        without_effect(number_input=takes_number(spec.task)) | {MODEL}
-        if isinstance(spec, NetworkSpec)
-        else frozenset()
-    )
+    idle = without_effect(known_task(spec.task)) | {MODEL} if isinstance(spec, NetworkSpec) else frozenset()
     found = {}
     for name, value in settings.items():
         if name in idle or (name not in space.domains and name not in BY_NAME):
@@ -238,7 +234,7 @@ def changes(
     """
     names = dict.fromkeys([*one, *other])
     if isinstance(spec, NetworkSpec):
-        idle = without_effect(number_input=takes_number(spec.task))
+        idle = without_effect(known_task(spec.task))
         if one.get(MODEL) == other.get(MODEL):
             one, other = in_effect(one), in_effect(other)
         names = {

@@ -20,7 +20,7 @@ import pytest
 from data.registry import UnknownName, UnusableEntry
 from data.tasks.registry import get_task, task_names
 from search.errors import ConfigError
-from search.tasks import takes_number, task_named
+from search.tasks import known_task, task_named
 
 DATASET = '''
 """Garments, 12×12, drawn by a formula instead of a camera."""
@@ -255,4 +255,4 @@ class TestNames:
     def test_a_task_of_a_package_that_is_not_installed(self) -> None:
         with pytest.raises(ConfigError, match="is known where that package is installed"):
             task_named("absent")
-        assert takes_number("absent"), "nothing is hidden of a study that can only be looked at"
+        assert known_task("absent") is None, "nothing is hidden of a study that can only be looked at"

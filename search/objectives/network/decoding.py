@@ -66,6 +66,7 @@ def decode(
             pairing=Pairing(str(settings["pairing"])),
             shift=int(settings["shift"]),
             affine=float(settings["affine"]),
+            flip=bool(settings["flip"]),
         ),
         seed=seed,
     )

@@ -158,6 +158,8 @@ class OpenNetwork(OpenObjective):
             everything += f", fold={job.fold}"
         if job.evaluates_training:
             everything += ", evaluates_training"
+        if decoded.augmentation.flip:
+            everything += ", flip"
         return hashlib.sha256(everything.encode()).hexdigest()
 
     def write(self, path: Path, checkpoint: ResumeCheckpoint, about: Mapping[str, str]) -> None:
