@@ -1,4 +1,5 @@
-"""Imports the objective that a user names: `train.py:train` or `package.module:train`."""
+"""Imports the objective that a user names: `train.py:train` or `package.module:train`; loads one that is in
+no file but was pickled."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from typing import Any
 
 from tune import objectives
 from tune.objectives import Objective
+from tune.pickled import SUFFIX, UnusableFunction, find_function, load_function, read_header
 from tune.protocol import user_frames
 
 HIDDEN = ("data", "models", "search")
@@ -44,6 +46,8 @@ class UserCode:
     """None: the import path leads to the module"""
     attribute: str
     """name in the module; empty: there is only one objective"""
+    pickled: str | None = None
+    """file of the pickled function, absolute; None: it is imported"""
 
 
 def find_code(target: str) -> UserCode:
@@ -51,6 +55,8 @@ def find_code(target: str) -> UserCode:
     place, _, attribute = target.rpartition(":") if ":" in target else (target, "", "")
     if not place:
         raise LoadError(f"{target!r} names no file or module; write train.py:train or package.module:train")
+    if place.endswith(SUFFIX):
+        return _find_pickled(Path(place))
     if not place.endswith(".py") and "/" not in place:
         return UserCode(os.getcwd(), place, None, attribute)  # noqa: PTH109 - also with half characters
     path = Path(place).resolve()
@@ -63,10 +69,22 @@ def find_code(target: str) -> UserCode:
     return UserCode(str(path.parent), name, str(path), attribute)
 
 
+def _find_pickled(path: Path) -> UserCode:
+    try:
+        file = find_function(path)
+        name = read_header(file).name
+    except UnusableFunction as error:
+        raise LoadError(str(error)) from None
+    return UserCode(os.getcwd(), "__main__", None, name, pickled=str(file))  # noqa: PTH109 - as above
+
+
 def prepare(code: UserCode) -> None:
     """Lets imports find the user's code as if its folder was that of a script, here and in processes that
-    multiprocessing starts."""
+    multiprocessing starts; those of a pickled function, also what its session could import."""
     sys.path[:0] = [code.folder, str(Path(__file__).resolve().parent / "children")]
+    if code.pickled is not None:
+        more = read_header(Path(code.pickled)).import_path
+        sys.path += [each for each in more if each not in sys.path]
     os.environ[CODE] = json.dumps(asdict(code))
     sys.meta_path.insert(0, UserFinder(code))
 
@@ -81,7 +99,9 @@ def load(code: UserCode) -> Objective:
     """Imports the user's module and returns its objective. Raises LoadError; exceptions of the module pass
     through."""
     try:
-        objectives.importing.append(code.file or code.module)
+        objectives.importing.append(code.pickled or code.file or code.module)
+        if code.pickled is not None:
+            return load_function(Path(code.pickled))
         module = importlib.import_module(code.module)
     except ModuleNotFoundError as error:
         if (
@@ -95,6 +115,8 @@ def load(code: UserCode) -> Objective:
                 f"there is no module {error.name} in {code.folder}{_hint(error.name, names)}"
             ) from None
         raise
+    except UnusableFunction as error:
+        raise LoadError(str(error)) from None
     finally:
         objectives.importing.clear()
     return _objective(module, code)
@@ -128,11 +150,14 @@ def _objective(module: ModuleType, code: UserCode) -> Objective:
     return next(iter(some.values()))
 
 
-def code_checksums(folder: str) -> dict[str, str]:
-    """SHA-256 of each imported file below a folder, by its path from there; without installed packages."""
-    root = Path(folder).resolve()
+def code_checksums(code: UserCode) -> dict[str, str]:
+    """SHA-256 of each imported file below the folder of the code, by its path from there, without installed
+    packages; of a pickled function too, by its name."""
+    root = Path(code.folder).resolve()
     apart = [Path(__file__).resolve().parent, Path(os.__file__).resolve().parent]
     sums: dict[str, str] = {}
+    if code.pickled is not None:
+        sums[code.attribute] = read_header(Path(code.pickled)).source
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
         if not isinstance(file, str):

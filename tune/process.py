@@ -43,7 +43,7 @@ def _import(channel: Channel, arguments: list[str]) -> Objective:
         sys.argv[:] = [code.file or code.module, *arguments[1:]]
         objective = load(code)
         _leave_a_fork(channel, None)
-        channel.send("hello", hello(objective, code_checksums(code.folder)))
+        channel.send("hello", hello(objective, code_checksums(code)))
         return objective
     except LoadError as error:
         told = {"message": str(error), "traceback": ""}

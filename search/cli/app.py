@@ -23,6 +23,7 @@ from search.cli import (
     delete,
     doctor,
     export,
+    figures,
     look,
     predict,
     repeat,
@@ -37,7 +38,7 @@ from search.service.signals import repeat_swallowed_interrupts
 
 ORDER = (
     *("run", "worker", "studies", "trials", "best"),
-    *("report", "compare", "confirm", "ablate", "export", "predict", "demo"),
+    *("report", "figures", "compare", "confirm", "ablate", "export", "predict", "demo"),
     *("repeat", "dashboard", "delete", "upgrade", "data", "doctor"),
 )
 """The commands in the order of a user's day: search, inspect, export, maintain."""
@@ -71,6 +72,7 @@ delete.register(app)
 predict.register(app)
 upgrade.register(app)
 report.register(app)
+figures.register(app)
 app.add_typer(data.app, name="data", help="Fetches, checks and shows MNIST.")
 
 

@@ -4,6 +4,8 @@ lines elsewhere. Stdout is for results.
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,9 +22,10 @@ from rich.text import Text
 
 from search.analysis.pace import Running, Snapshot
 from search.analysis.ranking import score_of
-from search.cli.phrases import amount, described, duration, measured, scored, states, task_of, value
+from search.cli.phrases import amount, described, duration, measured, natural, scored, states, task_of, value
 from search.cli.printing import say
 from search.records import Failure, NetworkSpec, State, StudySpec, TrialRecord
+from tune.command import PROGRESS
 
 LINE_EVERY_S = 30.0
 """Seconds after which a line of plain output is due, so that a log shows that the run is alive."""
@@ -63,7 +66,14 @@ def starting() -> Iterator[Status]:
 
 @contextmanager
 def watching(status: Status) -> Iterator[Watch]:
-    """Shows the snapshots that it is called with while the block lasts. The first one ends the status."""
+    """Shows the snapshots that it is called with while the block lasts. The first one ends the status.
+
+    A program that started the command may ask for lines of JSON instead, or for nothing (`tune.command`).
+    """
+    wanted = os.environ.get(PROGRESS)
+    if wanted in ("json", "none"):
+        yield _tell_program if wanted == "json" else _tell_nothing
+        return
     lines = Lines()
     in_a_terminal = sys.stdout.isatty() and sys.stderr.isatty()
     live = Live(console=Console(stderr=True), refresh_per_second=4, transient=True)
@@ -80,6 +90,26 @@ def watching(status: Status) -> Iterator[Watch]:
         yield show
     finally:
         live.stop()
+
+
+def _tell_program(seen: Snapshot) -> None:
+    best, metric = seen.best, seen.spec.metric
+    told = {
+        "study": seen.study,
+        "target_trials": seen.target_trials,
+        "finished": seen.counts.finished,
+        "failed": seen.counts.failed_otherwise,
+        "metric": metric.title,
+        "best_trial": None if best is None else best.number,
+        "best_value": None if best is None else natural(best.score, metric),
+        "left": None if seen.remaining_s is None else duration(seen.remaining_s),
+        "stopping": seen.stopping,
+    }
+    typer.echo(json.dumps({"progress": told}, ensure_ascii=False), err=True)
+
+
+def _tell_nothing(seen: Snapshot) -> None:
+    pass
 
 
 def panel(seen: Snapshot) -> RenderableType:

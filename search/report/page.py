@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from plotly.graph_objects import Figure
 from plotly.offline import get_plotlyjs
@@ -146,13 +147,19 @@ def _anchor(place: int) -> str:
     return f"section-{place + 1}"
 
 
-def _chart_json(chart: Chart) -> str:
-    """Data and layout without plotly's default template: the page has its own, for day and night."""
-    plain = chart.figure.to_plotly_json()
+def plain_figure(figure: Figure) -> dict[str, Any]:
+    """`data` and `layout` of a figure as JSON has them, without plotly's default template.
+
+    Raises TypeError for a figure that holds other than plain data.
+    """
+    plain = figure.to_plotly_json()
     layout = {name: value for name, value in plain["layout"].items() if name != "template"}
-    text = json.dumps(
-        _rounded({"data": plain["data"], "layout": layout, "small": chart.small}), separators=(",", ":")
-    )
+    return {"data": _rounded(plain["data"]), "layout": _rounded(layout)}
+
+
+def _chart_json(chart: Chart) -> str:
+    """As the page's script reads it, which has templates for day and night."""
+    text = json.dumps({**plain_figure(chart.figure), "small": chart.small}, separators=(",", ":"))
     return text.replace("<", "\\u003c")  # a name such as </script> must not end the script that it is in
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from search.analysis.ablation import BASELINE, STEP, UNREGULARIZED
 from search.analysis.effects import FAMILY, Setting
@@ -61,8 +61,18 @@ def report(storage_url: str, name: str, out: Path, *, force: bool) -> Written:
     return Written(path=out, bytes=size, notes=notes)
 
 
-def gather(storage_url: str, name: str) -> Material:
-    """All that the page is made of. Raises as `report` does."""
+def figures(storage_url: str, name: str) -> dict[str, dict[str, Any]]:
+    """The figures of the page by name, each as `data` and `layout` of Plotly. Raises as `gather`."""
+    from search.report.one_study.study_charts import charts
+
+    return charts(gather(storage_url, name, with_mistakes=False))
+
+
+def gather(storage_url: str, name: str, *, with_mistakes: bool = True) -> Material:
+    """All that the page is made of. with_mistakes: whether to run the winner's weights, which takes torch.
+
+    Raises UsageError for an unknown study, TuneError for one without a single report.
+    """
     whole = whole_study(storage_url, name)
     record, spec = whole.record, whole.record.spec
     best = so_far(whole.trials).foremost
@@ -83,7 +93,9 @@ def gather(storage_url: str, name: str) -> Material:
         without_effect=_without_effect(spec),
         at_random=drawn(record, whole.trials),
         budget=EvaluationSchedule.of(spec).total,
-        mistakes=_mistakes(storage_url, whole, spec) if isinstance(spec, NetworkSpec) else None,
+        mistakes=_mistakes(storage_url, whole, spec)
+        if isinstance(spec, NetworkSpec) and with_mistakes
+        else None,
         confirmation=confirmation(storage_url, name),
         ablation=ablation(storage_url, name),
         answers=answers_of(storage_url, record, best.trial_id, "validation") if networks else None,

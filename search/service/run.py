@@ -76,7 +76,7 @@ def run(
     Raises UsageError and ConfigError before anything is changed, Interrupted after a signal (the study is
     then in order and the same request continues), TuneError where trial after trial fails.
     """
-    locate(storage_url)  # refused before anything is fetched
+    location = locate(storage_url)  # refused before anything is fetched
     spec, known = _looked_up(request, storage_url)
     if isinstance(spec, NetworkSpec):
         request = replace(request, task=spec.task)
@@ -87,10 +87,10 @@ def run(
             raise UsageError(refusal)
     declared = None
     if request.of_code is not None:
-        from search.service.training_code import declare, plan, refuse_pausing
+        from search.service.training_code import declare, keep_function, plan, refuse_pausing
 
         stage(READING.format(request.of_code))
-        declared = declare(request)
+        declared = declare(request, location)
         refuse_pausing(request, declared)
         for sentence in plan(declared):
             tell(sentence)
@@ -108,6 +108,8 @@ def run(
             keep_to_one_host(storage)
             delete_what_others_left(storage, tell)
             study, record = create_or_resume(storage, request, dataset, declared=declared)
+            if declared is not None:
+                keep_function(request, record, location)
             stage(WORKERS)
             return drive(storage, study, record, request.options, launcher, watch=watch, detach=detach)
 

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from search.errors import AbsentHere, UsageError
+from search.errors import AbsentHere, ConfigError, UsageError
+from search.files import write_whole
 from search.objectives.external.declared import hello_of, spec_of
-from search.records import DeclaredSpec
+from search.records import DeclaredSpec, StudyRecord
 from search.report.words import amount, count
 from search.service.create import RunRequest, command_words
+from search.store.location import Location
 from search.study.samplers import DEFAULT_SAMPLER
+from search.worker.artifacts import Artifacts
+from tune.pickled import ANY_STUDY, SUFFIX
+
+FUNCTION = "function"
+"""Option of a study whose function is pickled: its file, in the folder of any study."""
 
 SERVE = Path(__file__).resolve().parents[2] / "tune" / "serve.py"
 """What the person's interpreter is started with; `tune` need not be installed there."""
@@ -32,6 +41,8 @@ def command_of(request: RunRequest) -> tuple[list[str], Path, str]:
     assert request.objective is not None, "the request names an objective"
     file, _, name = request.objective.partition(":")
     start = [str(_interpreter(request.python)), str(SERVE)]
+    if file.endswith(SUFFIX):  # of a notebook, in whose folder it runs
+        return [*start, file], Path.cwd(), name
     if not file.endswith(".py"):  # a module below this folder
         return [*start, request.objective], Path.cwd(), request.objective
     path = Path(file).absolute()
@@ -51,17 +62,22 @@ def _interpreter(python: Path | None) -> Path:
     return Path(found).absolute()
 
 
-def declare(request: RunRequest) -> DeclaredSpec:
-    """The spec of a study of this training code, which is started once to say what it declares.
+def declare(request: RunRequest, location: Location) -> DeclaredSpec:
+    """The spec of a study of this training code, which is started once to say what it declares. A pickled
+    function will be in the folder of its study (`keep_function`).
 
     Raises AbsentHere where it cannot be started here, ConfigError where it declares something invalid.
     """
     command, folder, objective = command_of(request)
     hello = hello_of(objective, command, folder)
-    if request.command is None and ":" not in objective:  # the file has one only
+    more = {}
+    if command[-1].endswith(SUFFIX):
+        more[FUNCTION] = str(location.artifacts / ANY_STUDY / f"function-{secrets.token_hex(8)}{SUFFIX}")
+        command = [*command[:-1], more[FUNCTION]]
+    elif request.command is None and ":" not in objective:  # the file has one only
         objective = f"{objective}:{hello.name}"
         command = [*command[:-1], objective]
-    return spec_of(
+    spec = spec_of(
         hello,
         objective=objective,
         command=command,
@@ -70,6 +86,27 @@ def declare(request: RunRequest) -> DeclaredSpec:
         sampler=request.sampler or DEFAULT_SAMPLER,
         pruner=request.pruner or (PAUSING if hello.checkpoints else STOPPING),
     )
+    return replace(spec, options={**spec.options, **more})
+
+
+def keep_function(request: RunRequest, record: StudyRecord, location: Location) -> None:
+    """Puts the pickled function of a request into the folder of its study, in place of the one that is there.
+
+    Workers that start from now on run it. Does nothing where the code is in a file of the user's. Raises
+    ConfigError where the disk refuses.
+    """
+    assert isinstance(record.spec, DeclaredSpec), "the study is of training code"
+    kept = record.spec.options.get(FUNCTION)
+    if kept is None or request.objective is None:
+        return
+    given = Path(request.objective.partition(":")[0])
+    path = Artifacts.of(location.artifacts, record).folder / Path(str(kept)).name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, given.read_bytes())
+        path.chmod(0o600)
+    except OSError as error:
+        raise ConfigError(f"The function cannot be written to {path}: {error.strerror}.") from error
 
 
 def refuse_pausing(request: RunRequest, spec: DeclaredSpec) -> None:

@@ -1,0 +1,23 @@
+"""`tune figures`: the figures of a report, for programs."""
+
+from __future__ import annotations
+
+import typer
+
+from search.cli.options import JSONOption, StorageOption, StudyArgument, print_json, storage_url
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("figures", hidden=True)(figures)
+
+
+def figures(study: StudyArgument, storage: StorageOption = None, json: JSONOption = False) -> None:
+    """Prints the figures of a study's report by name, each as data and layout of Plotly."""
+    from search.service.report import figures as service
+
+    found = service(storage_url(storage), study)
+    if json:
+        print_json(found)
+    else:
+        typer.echo("\n".join(found))
