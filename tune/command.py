@@ -19,8 +19,8 @@ STORAGE = "TUNE_STORAGE"
 """Environment variable for the URL of the storage: in a list of arguments all users could read a password."""
 
 PROGRESS = "TUNE_PROGRESS"
-"""Environment variable, by which a command that works on a study is told to write its progress as lines of
-JSON (`json`) or not at all (`none`)."""
+"""Environment variable; with `json` a command that works on a study writes its progress as lines of JSON. Such
+a command ends soon after this process was killed, because it cannot write them any more."""
 
 ERROR = "tune: "
 """What the sentence of a command that failed begins with, on stderr."""
@@ -63,7 +63,7 @@ class Caller:
         saved its trials and ended.
         """
         display = Progress.for_this_session() if progress else None
-        environment = {**os.environ, PROGRESS: "json" if display else "" if progress else "none"}
+        environment = {**os.environ, PROGRESS: "" if progress and display is None else "json"}
         if self.storage is not None:
             environment[STORAGE] = self.storage
         name = [] if study is None else ["--", study]  # it may begin with a hyphen

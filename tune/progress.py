@@ -68,13 +68,13 @@ def line(found: Mapping[str, Any]) -> str:
         f"[{'#' * full}{'-' * (BAR - full)}]",
         f"{finished} of {target} trials",
     ]
+    if found.get("stopping"):
+        parts.append("stopping: the workers save their trials")
     if found.get("failed"):
         parts.append(f"{found['failed']} failed")
     if found.get("best_trial") is not None:
         parts.append(f"best: {found['metric']} {found['best_value']:.6g} (trial {found['best_trial']})")
-    if found.get("stopping"):
-        parts.append("stopping: the workers save their trials")
-    elif found.get("left") and finished < target:
+    if found.get("left") and finished < target and not found.get("stopping"):
         parts.append(f"{found['left']} left")
     return "  ".join(parts)
 

@@ -68,11 +68,10 @@ def starting() -> Iterator[Status]:
 def watching(status: Status) -> Iterator[Watch]:
     """Shows the snapshots that it is called with while the block lasts. The first one ends the status.
 
-    A program that started the command may ask for lines of JSON instead, or for nothing (`tune.command`).
+    A program that started the command may ask for lines of JSON instead (`tune.command`).
     """
-    wanted = os.environ.get(PROGRESS)
-    if wanted in ("json", "none"):
-        yield _tell_program if wanted == "json" else _tell_nothing
+    if os.environ.get(PROGRESS) == "json":
+        yield _tell_program
         return
     lines = Lines()
     in_a_terminal = sys.stdout.isatty() and sys.stderr.isatty()
@@ -106,10 +105,6 @@ def _tell_program(seen: Snapshot) -> None:
         "stopping": seen.stopping,
     }
     typer.echo(json.dumps({"progress": told}, ensure_ascii=False), err=True)
-
-
-def _tell_nothing(seen: Snapshot) -> None:
-    pass
 
 
 def panel(seen: Snapshot) -> RenderableType:
