@@ -19,8 +19,8 @@ STORAGE = "TUNE_STORAGE"
 """Environment variable for the URL of the storage: in a list of arguments all users could read a password."""
 
 PROGRESS = "TUNE_PROGRESS"
-"""Environment variable; with `json` a command that works on a study writes its progress as lines of JSON. Such
-a command ends soon after this process was killed, because it cannot write them any more."""
+"""Environment variable; with `json` a command that works on a study writes its progress as lines of JSON.
+Such a command ends soon after this process was killed, because it cannot write them any more."""
 
 ERROR = "tune: "
 """What the sentence of a command that failed begins with, on stderr."""

@@ -1,4 +1,5 @@
-"""Every `tune` command in the shell blocks of the guides runs, in their order, in a new folder for a guide.
+"""Every `tune` command in the shell blocks of the guides runs, in their order, in a new folder for a guide;
+before them, the Python of python.md.
 
 Commands that would take minutes get smaller values. HOW says which: its options are put at the end of the
 command, where the last value of an option counts. Commands that serve or wait until somebody stops them, or
@@ -65,6 +66,8 @@ HOW = {
     "tune best train": "",
     "tune report train --out train.html": "",
     "tune data export --task twodigit --out twodigit.npz": "",
+    # python.md
+    "tune best fit": "",
     # many-machines.md
     "tune run --task twodigit --trials 200 --detach": "--model mlp --trials 4 --epochs 0.02",
     "tune worker twodigit --workers 4": "--workers 1",
@@ -78,6 +81,9 @@ PARSED = {
     "tune run --task twodigit --trials 200 --engine ray --address auto": "needs a Ray cluster; `make ray`",
 }
 """Command of a guide -> why it is only parsed, and what runs it."""
+
+SMALLER = {"trials=50, workers=2": "trials=4, workers=1"}
+"""What of the Python blocks of python.md is made smaller."""
 
 GIVEN = {"from-study-to-model.md": ["tune run --task twodigit --trials 100"]}
 """Guide -> the commands of an earlier guide that it builds on."""
@@ -154,6 +160,13 @@ def test_the_commands_of_a_guide_run(guide: Path, folder: Path, capsys: pytest.C
         (folder / "space.toml").write_text(text, encoding="utf-8")
     for text in re.findall(r"```python\n(# train.py\n.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL):
         (folder / "train.py").write_text(text, encoding="utf-8")
+    if guide.name == "python.md":
+        blocks = "".join(re.findall(r"```python\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL))
+        for told, tried in SMALLER.items():
+            assert told in blocks
+            blocks = blocks.replace(told, tried)
+        exec(blocks, {"__name__": "__main__"})
+        assert (folder / "fit.html").exists()
     lines = [line for line in [*GIVEN.get(guide.name, []), *commands(guide)] if line not in PARSED]
     for line in lines:
         capsys.readouterr()

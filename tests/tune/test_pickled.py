@@ -71,7 +71,7 @@ def test_it_is_found_in_the_folder_of_any_study(file: Path) -> None:
     folder.mkdir()
     file.rename(folder / file.name)
     assert find_function(file.parent / ANY_STUDY / file.name) == folder / file.name
-    with pytest.raises(UnusableFunction, match="is not on this machine .*put the function into a file"):
+    with pytest.raises(UnusableFunction, match=r"is not on this machine .*put the function into a file"):
         find_function(file.parent / ANY_STUDY / "other.pickle")
 
 
