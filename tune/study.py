@@ -249,12 +249,7 @@ def search(
     with tempfile.TemporaryDirectory(prefix="tune-") as folder:
         place = place_of(objective)
         if place is None:
-            file = Path(folder) / f"{objective.name}{SUFFIX}"
-            try:
-                write_function(objective, file)
-            except UnusableFunction as error:
-                raise TuneError(str(error), 78) from error
-            place, study = f"{file}:{objective.name}", study or objective.name
+            place, study = _pickled(objective, Path(folder)), study or objective.name
         found = caller.ask(
             "run", *_flag("objective", place), *_flag("study", study), *given, progress=progress
         )
@@ -279,6 +274,17 @@ def place_of(objective: Objective) -> str | None:
     depth = imported.count(".") + (path.name == "__init__.py")
     root = path.parents[depth]
     return f"{imported}:{name}" if root in _roots() else None
+
+
+def _pickled(objective: Objective, folder: Path) -> str:
+    """As `place_of`, of a file in the folder that the objective is written to. Raises TuneError where it
+    refers to something that cannot be pickled."""
+    file = folder / f"{objective.name}{SUFFIX}"
+    try:
+        write_function(objective, file)
+    except UnusableFunction as error:
+        raise TuneError(str(error), 78) from error
+    return f"{file}:{objective.name}"
 
 
 def _source_of(objective: Objective) -> Path | None:

@@ -9,7 +9,7 @@ from search.cli.options import JSONOption, StorageOption, StudyArgument, print_j
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("figures", hidden=True)(figures)
+    app.command("figures")(figures)
 
 
 def figures(study: StudyArgument, storage: StorageOption = None, json: JSONOption = False) -> None:

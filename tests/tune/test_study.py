@@ -192,7 +192,8 @@ def test_a_password_is_neither_an_argument_nor_shown(monkeypatch: pytest.MonkeyP
 
 def test_an_optional_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     study = tune.Study("train", tune.command.Caller.here(None))
-    for library, call in (("pandas", study.trials_dataframe), ("plotly.graph_objects", study.plot_time)):
+    monkeypatch.delitem(sys.modules, "plotly.graph_objects", raising=False)
+    for library, call in (("pandas", study.trials_dataframe), ("plotly", study.plot_time)):
         monkeypatch.setitem(sys.modules, library, None)
         with pytest.raises(
             ModuleNotFoundError, match=r"needs (pandas|plotly), .*pip install 'tune\[notebook\]'"
