@@ -309,7 +309,7 @@ def _extra(module: str, method: str) -> Any:
         return import_module(module)
     except ModuleNotFoundError as error:
         library = module.split(".")[0]
-        if error.name != library:
+        if (error.name or "").split(".")[0] != library:
             raise
         raise ModuleNotFoundError(
             f"{method} needs {library}, which is not installed: pip install 'tune[notebook]'", name=library

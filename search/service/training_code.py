@@ -71,7 +71,7 @@ def declare(request: RunRequest, location: Location) -> DeclaredSpec:
     command, folder, objective = command_of(request)
     hello = hello_of(objective, command, folder)
     more = {}
-    if command[-1].endswith(SUFFIX):
+    if request.command is None and command[-1].endswith(SUFFIX):
         more[FUNCTION] = str(location.artifacts / ANY_STUDY / f"function-{secrets.token_hex(8)}{SUFFIX}")
         command = [*command[:-1], more[FUNCTION]]
     elif request.command is None and ":" not in objective:  # the file has one only

@@ -143,7 +143,7 @@ def test_another_space_is_refused_as_on_the_command_line(
     [file] = (home / "studies.artifacts").glob("*/*.pickle")
     before = file.read_bytes()
     with pytest.raises(
-        tune.TuneError, match="the code declares another space than when it was made"
+        tune.TuneError, match="train declares another space than its study has"
     ) as refused:
         tune.search(cell(CELL.replace("Float(-1, 1)", "Float(-2, 1)")), trials=8)
     assert refused.value.exit_code == 78
