@@ -254,6 +254,13 @@ def is_set_name(name: str) -> bool:
     return NAME.fullmatch(name) is not None
 
 
+def name_of(path: Path) -> str:
+    """The first part of the name of the set that is made of this path: its last part, in lower case, with `-`
+    in place of what names may not have."""
+    stem = path.resolve().name.lower().removesuffix(".npz")
+    return re.sub(r"[^a-z0-9_]+", "-", stem).strip("-") or "images"
+
+
 def set_name(name: str, checksum: str) -> str:
     """The name of a set: NAME@ and the first digits of its checksum."""
     return f"{name}@{checksum[:DIGITS]}"

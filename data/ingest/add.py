@@ -29,6 +29,7 @@ from data.datasets.image_set import (
     content_checksum,
     example_digests,
     get_set,
+    name_of,
     set_name,
     sets_folder,
 )
@@ -116,13 +117,6 @@ def add_set(
         write_whole(seen, f"{checksum}\n".encode())
     image_set = stored or get_set(set_name(facts.name, checksum))
     return Added(image_set=image_set, new=stored is None)
-
-
-def name_of(path: Path) -> str:
-    """The first part of the name of the set that is made of this path: its last part, in lower case, with `-`
-    in place of what names may not have."""
-    stem = path.resolve().name.lower().removesuffix(".npz")
-    return re.sub(r"[^a-z0-9_]+", "-", stem).strip("-") or "images"
 
 
 def file_states(path: Path) -> dict[str, tuple[int, int]]:

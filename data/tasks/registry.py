@@ -25,6 +25,7 @@ def get_task(name: str) -> Task:
     Raises:
         SetAbsent: see data.datasets.image_set.get_set.
         UnknownName, UnusableEntry: see data.registry.declared.
+        SetAbsent: it is a set of images that is not stored here.
     """
     if name in TASKS:
         return TASKS[name]

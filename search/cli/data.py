@@ -109,10 +109,10 @@ def add(
     A folder for each class (perhaps below train, val and test), a folder with labels.csv, an .npz file as
     MedMNIST has them, or IDX files. Splits that are lacking are drawn. Exit code 78 if something is wrong.
     """
-    from search.cli.progress import reading_images
+    from search.cli.progress import fetching
     from search.service.data import add_images
 
-    with reading_images() as progress:
+    with fetching() as progress:
         added = add_images(
             path,
             name=name,
@@ -125,7 +125,7 @@ def add(
     if json:
         print_json({"new": added.new, **_set_json(added.image_set)})
     else:
-        _print_set(added.image_set, new=added.new)
+        print_set(added.image_set, new=added.new)
 
 
 @app.command("list")
@@ -219,12 +219,13 @@ def export(
     typer.echo(f"{out}: training and validation examples of {task}; numpy.load reads them.", err=True)
 
 
-def _print_set(image_set: ImageSet, *, new: bool) -> None:
-    """What a set holds, as a table on stdout, and what should be known of it, in words."""
+def print_set(image_set: ImageSet, *, new: bool, err: bool = False) -> None:
+    """What a set holds, as a table, and what should be known of it, in words. err: on stderr."""
     facts = image_set.facts
     say(
         f"{image_set.name}: {sum(image_set.sizes.values()):,} images of {_shape(image_set)}, from "
-        f"{facts.layout}{'' if new else '; it was stored before'}."
+        f"{facts.layout}{'' if new else '; it was stored before'}.",
+        err=err,
     )
     splits = list(image_set.sizes)
     for place, column in enumerate(image_set.label_columns):
@@ -235,7 +236,7 @@ def _print_set(image_set: ImageSet, *, new: bool) -> None:
         if len(column.classes) > TABLE_CLASSES:
             rows.append((f"and {len(column.classes) - TABLE_CLASSES} more", *("" for _ in splits)))
         whole = ("all", *(f"{image_set.sizes[split]:,}" for split in splits))
-        print_table((column.name, *(split.value for split in splits)), [*rows, whole])
+        print_table((column.name, *(split.value for split in splits)), [*rows, whole], err=err)
     if facts.drawn:
         rule = "a tenth of each class, at least one image, the same for the same images"
         say(f"Drawn from the training images: {' and '.join(facts.drawn)} ({rule}).", err=True)

@@ -59,10 +59,11 @@ def print_facts(rows: Sequence[tuple[str, str]], *, indent: str = "") -> None:
 
 
 def print_table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], *, words: Collection[int] = (0,)
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, words: Collection[int] = (0,), err: bool = False
 ) -> None:
-    """Prints a table on stdout. Columns in `words` are set flush left, the others are numbers."""
-    typer.echo("\n".join(table(header, rows, words=words, width=columns(sys.stdout))))
+    """Prints a table. Columns in `words` are set flush left, the others are numbers. err: on stderr."""
+    width = columns(sys.stderr if err else sys.stdout)
+    typer.echo("\n".join(table(header, rows, words=words, width=width)), err=err)
 
 
 def wrapped(text: str, width: int | None) -> list[str]:

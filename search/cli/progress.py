@@ -14,7 +14,8 @@ from contextlib import contextmanager
 import typer
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
+from rich.progress import Task as ProgressTask
 from rich.progress_bar import ProgressBar
 from rich.status import Status as Spinner
 from rich.table import Table
@@ -26,6 +27,9 @@ from search.cli.phrases import amount, described, duration, measured, natural, s
 from search.cli.printing import say
 from search.records import Failure, NetworkSpec, State, StudySpec, TrialRecord
 from tune.command import PROGRESS
+
+READING = "reading images"
+"""Said of the source `images`: the files that a set is made of (data.ingest)."""
 
 LINE_EVERY_S = 30.0
 """Seconds after which a line of plain output is due, so that a log shows that the run is alive."""
@@ -232,27 +236,29 @@ def _line(trial: TrialRecord, seen: Snapshot) -> str:
     return f"{start}  {trial.state:<8}  {score}  {reached}  {name}{best}"
 
 
-@contextmanager
-def reading_images() -> Iterator[Callable[[str, int, int | None], None]]:
-    """Draws a bar for the images that are read into a set; silent where stderr is not a terminal."""
-    columns = (TextColumn("reading images"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        bar = progress.add_task("images", total=None)
-        yield lambda _, done, total: progress.update(bar, completed=done, total=total)
+class _Amount(DownloadColumn):
+    """How much of a download or of a user's images has come."""
+
+    def render(self, task: ProgressTask) -> Text:
+        if task.description != READING:
+            return super().render(task)
+        total = "?" if task.total is None else f"{task.total:,.0f}"
+        return Text(f"{task.completed:,.0f}/{total}")
 
 
 @contextmanager
 def fetching(status: Status | None = None) -> Iterator[Callable[[str, int, int | None], None]]:
-    """Draws a bar for each source that MNIST is fetched from; silent when nothing needs fetching.
+    """Draws a bar for each source that MNIST is fetched from, and for the images that are read into a set;
+    silent when nothing needs fetching or reading.
 
     The first bar ends the status.
     """
     console = Console(stderr=True)
     bars: dict[str, TaskID] = {}
     progress = Progress(
-        TextColumn("fetching MNIST from {task.description}"),
+        TextColumn("{task.description}"),
         BarColumn(),
-        DownloadColumn(),
+        _Amount(),
         console=console,
         disable=not sys.stderr.isatty(),
     )
@@ -263,9 +269,10 @@ def fetching(status: Status | None = None) -> Iterator[Callable[[str, int, int |
                 if status is not None:
                     status.clear()
                 progress.start()
-            bars[source] = progress.add_task(source, total=total)
+            words = READING if source == "images" else f"fetching MNIST from {source}"
+            bars[source] = progress.add_task(words, total=total)
             if progress.disable:
-                typer.echo(f"fetching MNIST from {source}", err=True)
+                typer.echo(words, err=True)
         progress.update(bars[source], completed=done, total=total)
         if total is not None and done >= total and all(task.finished for task in progress.tasks):
             progress.stop()

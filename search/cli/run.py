@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search.cli import completion
+from search.cli.data import print_set
 from search.cli.options import JSONOption, StorageOption, print_json, storage_url
 from search.cli.phrases import (
     better,
@@ -33,6 +34,7 @@ from search.records import NetworkSpec
 from search.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
+    from data.ingest.add import Added
     from search.cli.progress import Status
     from search.service.watched import RunResult
 
@@ -50,6 +52,21 @@ TaskOption = Annotated[
     typer.Option(
         help="twodigit or sum; a study that exists knows its own.",
         autocompletion=completion.tasks,
+        show_default=False,
+    ),
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Your own images in place of a task: a folder with a folder for each class, a folder with "
+        "labels.csv, an .npz file or a folder of IDX files.",
+        show_default=False,
+    ),
+]
+ScoreOption = Annotated[
+    str | None,
+    typer.Option(
+        help="What is optimized: accuracy (default), balanced_accuracy, macro_f1 or log_loss.",
         show_default=False,
     ),
 ]
@@ -132,6 +149,7 @@ def register(app: typer.Typer) -> None:
 def run(
     options: WorkerOptions,
     task: TaskOption = None,
+    data: DataOption = None,
     objective: ObjectiveOption = None,
     python: PythonOption = None,
     command: CommandOption = None,
@@ -147,6 +165,7 @@ def run(
     target: TargetOption = None,
     space: SpaceOption = None,
     precision: PrecisionOption = None,
+    score: ScoreOption = None,
     detach: DetachOption = False,
     storage: StorageOption = None,
     json: JSONOption = False,
@@ -163,6 +182,8 @@ def run(
 
         request = RunRequest(
             task=task,
+            data=data,
+            score=score,
             objective=objective,
             python=python,
             command=command,
@@ -180,7 +201,14 @@ def run(
         url, tell = storage_url(storage), beside(status)
         with fetching(status) as progress, watching(status) as watch:
             result = service(
-                request, url, watch=watch, detach=detach, tell=tell, progress=progress, stage=status.say
+                request,
+                url,
+                watch=watch,
+                detach=detach,
+                tell=tell,
+                found=partial(_tell_of_set, status),
+                progress=progress,
+                stage=status.say,
             )
     _tell(result, json=json, storage=storage)
 
@@ -192,6 +220,10 @@ def worker(
     ] = None,
     forever: Annotated[bool, typer.Option("--forever", help="Every open study, now and later.")] = False,
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Where the study's images lie, on a machine that has not stored them yet."),
+    ] = None,
     storage: StorageOption = None,
     json: JSONOption = False,
 ) -> None:
@@ -205,6 +237,8 @@ def worker(
         raise UsageError("Name the study to work on, or say --forever for all of them.")
     if forever and json:
         raise UsageError("--forever has no end at which to print JSON: leave one of the two out.")
+    if data is not None and (study is None or forever):
+        raise UsageError("--data is of one study: name it, and leave out --forever.")
     url, options = storage_url(storage), replace(options, workers=workers)
     with starting() as status:
         from search.service.run import join, serve
@@ -223,7 +257,14 @@ def worker(
                 )
             with watching(status) as watch:
                 result = join(
-                    study, url, options, watch=watch, tell=tell, progress=progress, stage=status.say
+                    study,
+                    url,
+                    options,
+                    data=data,
+                    watch=watch,
+                    tell=tell,
+                    progress=progress,
+                    stage=status.say,
                 )
     _tell(result, json=json, storage=storage)
 
@@ -236,6 +277,20 @@ def beside(status: Status) -> Callable[[str], None]:
         say(words, err=True)
 
     return tell
+
+
+def _tell_of_set(status: Status, added: Added) -> None:
+    """What was found at the path of --data, and what a trial does with it."""
+    from data.tasks.classification import Classification
+
+    status.clear()
+    print_set(added.image_set, new=added.new, err=True)
+    task = Classification(added.image_set)
+    say(
+        f"Each trial trains for up to {task.epochs:g} epochs of {task.epoch_examples:,} images. `tune run "
+        f"--task {task.name}` searches with this set again; the test images are for `tune confirm` alone.",
+        err=True,
+    )
 
 
 def _tell(result: RunResult, *, json: bool, storage: str | None = None) -> None:

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from search.records.evaluation import TestEvaluation, TestEvaluationCounts
-from search.records.metric import ACCURACY, ACCURACY_SCORE, DIGITS, SCORES, Direction, Metric, mean_accuracy
+from search.records.metric import (
+    ACCURACY,
+    ACCURACY_SCORE,
+    BY_CLASS,
+    DIGITS,
+    SCORES,
+    Direction,
+    Metric,
+    mean_accuracy,
+)
 from search.records.report import CheckedCurve, CurveCheck, HeadScore, Report, Scores
 from search.records.spec import NETWORK, DeclaredSpec, NetworkSpec, SearchSpec, StudySpec
 from search.records.study import Counts, StudyRecord
@@ -15,6 +24,7 @@ from tune.space import Value  # records are made of settings, and others take bo
 __all__ = [
     "ACCURACY",
     "ACCURACY_SCORE",
+    "BY_CLASS",
     "DIGITS",
     "NETWORK",
     "SCORES",

@@ -96,3 +96,6 @@ SCORES: Mapping[str, Metric] = {
 }
 """What a search for networks can optimize, by name: each is the mean over the heads. Balanced accuracy is the
 mean of the classes' accuracies, macro F1 the mean of their F1 scores, log loss the cross-entropy in nats."""
+
+BY_CLASS = ("balanced_accuracy", "macro_f1")
+"""Of these, the means over the classes."""

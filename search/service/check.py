@@ -9,8 +9,9 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from data.datasets.image_set import is_set_name
 from search.errors import ConfigError, UsageError, did_you_mean
-from search.records import DeclaredSpec, StudySpec
+from search.records import BY_CLASS, SCORES, DeclaredSpec, StudySpec
 from search.service.create import ABLATION_SUFFIX, MAX_NAME, SUFFIX, RunRequest, networks_only
 from search.space.defaults import FAMILIES, families_of
 from search.space.file import read_space
@@ -152,18 +153,24 @@ def _idle(request: RunRequest) -> Iterator[str]:
 
 
 def _no_task(request: RunRequest, known: Collection[str], spec: StudySpec | None) -> Iterator[str]:
-    given = {"--task": request.task, "--objective": request.objective, "--command": request.command}
+    given = {
+        "--task": request.task,
+        "--data": request.data,
+        "--objective": request.objective,
+        "--command": request.command,
+    }
     sources = [flag for flag, value in given.items() if value is not None]
     if len(sources) > 1:
         yield (
-            f"{' and '.join(sources)}: --task trains tune's networks, --objective your Python function and "
-            "--command your program: leave all but one out."
+            f"{' and '.join(sources)}: --task trains tune's networks on a task, --data on your images; "
+            "--objective runs your Python function and --command your program: leave all but one out."
         )
     if request.python is not None and request.objective is None:
         yield "--python is the interpreter of --objective: add that, or leave it out."
     if request.of_code is not None:
         networks = {"--epochs": request.epochs, "--model": request.model, "--space": request.space}
-        for flag, value in {**networks, "--precision": request.precision}.items():
+        more = {"--precision": request.precision, "--score": request.score}
+        for flag, value in {**networks, **more}.items():
             if value is not None:
                 yield f"{flag} is for tune's networks: your code declares its space and its budget itself."
     if sources or spec is not None:
@@ -183,10 +190,11 @@ def _no_task(request: RunRequest, known: Collection[str], spec: StudySpec | None
 
 
 def _wrong_names(request: RunRequest) -> Iterator[UsageError | ConfigError]:
-    if request.task is not None and request.task not in (names := task_names()):
-        yield UsageError(f"--task {request.task}: no such task{did_you_mean(request.task, names)}.")
-    elif request.task is not None:
-        task = request.task
+    yield from map(UsageError, _wrong_score(request))
+    task = request.task
+    if task is not None and not is_set_name(task) and task not in (names := task_names()):
+        yield UsageError(f"--task {task}: no such task{did_you_mean(task, names)}.")
+    elif task is not None:
         yield from _refusal(lambda: task_named(task))
     if request.name or request.study is not None:
         yield from map(UsageError, _wrong_study(request.name))
@@ -201,6 +209,18 @@ def _wrong_names(request: RunRequest) -> Iterator[UsageError | ConfigError]:
     if space is not None:
         families = FAMILIES if wrong_model else families_of(request.model or "all")
         yield from _refusal(lambda: _read_fitting(space, families, request.task))
+
+
+def _wrong_score(request: RunRequest) -> Iterator[str]:
+    if request.score is None:
+        return
+    if request.score not in SCORES:
+        yield f"--score {request.score}: no such score{did_you_mean(request.score, [*SCORES])}."
+    elif request.task in task_names() and not task_named(request.task).by_class and request.score in BY_CLASS:
+        yield (
+            f"--score {request.score} is for sets of images, whose classes may differ in size: those of "
+            f"{request.task} do not; leave it out."
+        )
 
 
 def _wrong_study(name: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from search.errors import ConfigError, UsageError
 from search.objectives.external.declared import refuse_change
 from search.optuna_db.storage import Storage
-from search.records import DeclaredSpec, NetworkSpec, StudyRecord, StudySpec
+from search.records import ACCURACY_SCORE, DeclaredSpec, NetworkSpec, StudyRecord, StudySpec
 from search.report.words import listed
 from search.service.look import find
 from search.space.defaults import NORM_IMAGES, default_space, families_of
@@ -54,6 +54,8 @@ class RunRequest:
     """of the networks; a new study has this or an objective"""
     objective: str | None = None
     """training code of a person's: FILE.py:FUNCTION, or MODULE:FUNCTION below this folder"""
+    data: Path | None = None
+    """folder or file of a user's images, which become the task"""
     python: Path | None = None
     """the interpreter that runs it; None: tune's own"""
     command: str | None = None
@@ -71,18 +73,24 @@ class RunRequest:
     space: Path | None = None
     precision: PrecisionName | None = None
     """of all trials; auto: what pays on a kind of processor, decided once"""
+    score: str | None = None
+    """what is optimized, a key of search.records.SCORES"""
     options: WorkerOptions = DEFAULT_OPTIONS
 
     @property
     def name(self) -> str:
-        """Of the study: the task's or the file's unless another is asked for; empty where none is said."""
+        """Of the study: the task's, file's or folder's unless another is asked for; empty if none is said."""
         if self.study is not None:
             return self.study
         if self.task is None and self.command is not None:
             return Path(command_words(self.command)[0]).stem
         if self.task is None and self.objective is not None:
             return self.objective.partition(":")[0].removesuffix(".py").replace("\\", "/").split("/")[-1]
-        return self.task or ""
+        if self.task is None and self.data is not None:
+            from data.datasets.image_set import name_of
+
+            return name_of(self.data)
+        return (self.task or "").partition("@")[0]  # of a set of images without its checksum
 
     @property
     def of_code(self) -> str | None:
@@ -109,6 +117,8 @@ def networks_only(request: RunRequest, spec: StudySpec) -> Iterator[str]:
         "--model": request.model,
         "--space": request.space,
         "--precision": request.precision,
+        "--data": request.data,
+        "--score": request.score,
     }
     flags = [flag for flag, value in given.items() if value is not None]
     if flags and not isinstance(spec, NetworkSpec):
@@ -196,6 +206,7 @@ def _new_spec(request: RunRequest, task: Task, dataset: Provenance) -> NetworkSp
         evaluate_every=task.evaluate_every if epochs >= task.epochs else 1,
         precision=request.precision or "auto",
         norm_images=NORM_IMAGES,
+        score=request.score or ACCURACY_SCORE,
     )
 
 
@@ -218,6 +229,7 @@ def _refuse_conflicts(request: RunRequest, spec: StudySpec, dataset: Provenance 
     if isinstance(spec, NetworkSpec):
         of_networks = [("task", request.task, spec.task), ("epochs", request.epochs, spec.epochs)]
         pairs = [*of_networks, *pairs, ("precision", request.precision, spec.precision)]
+        pairs.append(("score", request.score, spec.score))
     differences = [
         f"--{flag} {asked} (the study has {had})"
         for flag, asked, had in pairs

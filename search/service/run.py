@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from search.errors import (
@@ -24,7 +25,7 @@ from search.optuna_db.storage import open_storage
 from search.records import DeclaredSpec, NetworkSpec, StudyRecord, StudySpec
 from search.service.check import check, check_options
 from search.service.create import RunRequest, create_or_resume, networks_only
-from search.service.data import fetch_data
+from search.service.data import add_images, fetch_data
 from search.service.delete import delete_what_others_left
 from search.service.drive import Watch, drive, pause
 from search.service.look import StudyView, find, record_of, refuse_foreign, studies
@@ -39,6 +40,7 @@ from search.worker.options import WorkerOptions
 if TYPE_CHECKING:
     from data.datasets.base import Fetched
     from data.datasets.source import Progress
+    from data.ingest.add import Added
     from search.launchers.base import Launcher
 
 LOOK_S = 5.0
@@ -65,12 +67,14 @@ def run(
     watch: Watch,
     detach: bool = False,
     tell: Callable[[str], None] = lambda _: None,
+    found: Callable[[Added], None] = lambda _: None,
     progress: Progress | None = None,
     stage: Stage = lambda _: None,
 ) -> RunResult:
     """Creates or resumes a study and works on it until the target is met.
 
-    tell: given a sentence where files of studies that were deleted cannot be deleted. stage: told what is
+    tell: given a sentence where files of studies that were deleted cannot be deleted. found: given the set
+    that was made of the user's images. stage: told what is
     done before the first snapshot, which may take seconds.
 
     Raises UsageError and ConfigError before anything is changed, Interrupted after a signal (the study is
@@ -78,7 +82,7 @@ def run(
     """
     location = locate(storage_url)  # refused before anything is fetched
     spec, known = _looked_up(request, storage_url)
-    if isinstance(spec, NetworkSpec):
+    if isinstance(spec, NetworkSpec) and request.data is None:
         request = replace(request, task=spec.task)
     check(request, detach=detach, known=known, spec=spec)
     if (record := refuse_foreign(storage_url, request.name)) is not None:
@@ -94,6 +98,9 @@ def run(
         refuse_pausing(request, declared)
         for sentence in plan(declared):
             tell(sentence)
+    if request.data is not None:
+        request = _with_set(request, progress, stage, found)
+        check(request, detach=detach, spec=spec)  # once more: now the images are known
     stage(_STARTING[request.options.engine])
     with launcher_for(request.options, storage_url) as launcher:
         if request.task is not None:
@@ -112,6 +119,17 @@ def run(
                 keep_function(request, record, location)
             stage(WORKERS)
             return drive(storage, study, record, request.options, launcher, watch=watch, detach=detach)
+
+
+def _with_set(
+    request: RunRequest, progress: Progress | None, stage: Stage, found: Callable[[Added], None]
+) -> RunRequest:
+    """The request with the images that it names as its task."""
+    assert request.data is not None
+    stage(READING.format(request.data))
+    added = add_images(request.data, progress=progress)
+    found(added)
+    return replace(request, task=added.image_set.name, study=request.name, data=None)
 
 
 def _looked_up(request: RunRequest, storage_url: str) -> tuple[StudySpec | None, list[str]]:
@@ -143,6 +161,23 @@ def _readying(spec: StudySpec, progress: Progress | None, stage: Stage) -> Calla
         objective.make_ready(spec, stage)
 
     return make_ready
+
+
+def _bring_set(record: StudyRecord, data: Path, progress: Progress | None, stage: Stage) -> None:
+    """Stores the set of images of a study on this machine. Raises ConfigError for other images than those."""
+    from data.datasets.image_set import is_set_name
+
+    spec = record.spec
+    if not isinstance(spec, NetworkSpec) or not is_set_name(spec.task):
+        raise UsageError(
+            f"--data is for studies of sets of images, and {record.name} is of none: leave it out."
+        )
+    stage(READING.format(data))
+    if (checksum := add_images(data, progress=progress).image_set.checksum) != spec.checksums.get("content"):
+        raise ConfigError(
+            f"The images at {data} are not those of the study {record.name}: their checksum begins with "
+            f"{checksum[:12]}, that of {spec.task} is another."
+        )
 
 
 def make_ready(search: StudyRecord, progress: Progress | None, stage: Stage) -> None:
@@ -187,6 +222,7 @@ def join(
     storage_url: str,
     options: WorkerOptions,
     *,
+    data: Path | None = None,
     watch: Watch,
     tell: Callable[[str], None] = lambda _: None,
     progress: Progress | None = None,
@@ -194,6 +230,8 @@ def join(
     stop: Callable[[], bool] = lambda: False,
 ) -> RunResult:
     """Works on a study that exists, as `tune worker` does. Raises as `run`; stage: as there.
+
+    data: where the images of its set lie, if this machine has not stored them yet.
 
     stop: whether the process is ending, so that a storage that is away is not waited for.
     """
@@ -204,6 +242,8 @@ def join(
         keep_to_one_host(storage, stop)
         delete_what_others_left(storage, tell)
         study, record = find(storage, name)
+        if data is not None:
+            _bring_set(record, data, progress, stage)
         make_ready = _readying(record.spec, progress, stage)  # first: what a machine lacks is no wrong flag
         check_options(options, study=name)
         stage(_STARTING[options.engine])

@@ -142,9 +142,7 @@ def test_another_space_is_refused_as_on_the_command_line(
     monkeypatch.chdir(home)
     [file] = (home / "studies.artifacts").glob("*/*.pickle")
     before = file.read_bytes()
-    with pytest.raises(
-        tune.TuneError, match="train declares another space than its study has"
-    ) as refused:
+    with pytest.raises(tune.TuneError, match="train declares another space than its study has") as refused:
         tune.search(cell(CELL.replace("Float(-1, 1)", "Float(-2, 1)")), trials=8)
     assert refused.value.exit_code == 78
     assert file.read_bytes() == before
