@@ -37,7 +37,7 @@ from data.datasets.source import Progress, silent
 from data.ingest.pixels import CHUNK, Options, Pixels, read_pixels
 from data.ingest.splits import SEED, counts, draw_missing, lacking
 from data.registry import SetAbsent
-from data.sources.base import SPLITS, Found, SetInvalid, shown
+from data.sources.base import SPLITS, Found, SetInvalid, images, shown
 from data.sources.files import listing
 from data.sources.labels_csv import TABLE
 from data.sources.registry import find
@@ -200,18 +200,18 @@ def _duplicates(
     alike = [places for places in groups.values() if len(places) > 1]
     if alike:
         extra = sum(len(places) - 1 for places in alike)
-        yield f"{extra:,} images are copies of others, such as {shown(names[alike[0][1]])}."
+        yield f"Copies of others: {images(extra)}, such as {shown(names[alike[0][1]])}."
     across = [places for places in alike if len(set(splits[places].tolist())) > 1]
     if across:
         first = " and ".join(shown(names[place]) for place in across[0][:2])
         yield (
-            f"{len(across):,} images are in two splits, such as {first}: on these a network is evaluated on "
-            "what it learned from."
+            f"In two splits: {images(len(across))}, such as {first}; on these a network is evaluated on what "
+            "it learned from."
         )
     unlike = [places for places in alike if len(np.unique(labels[places], axis=0)) > 1]
     if unlike:
         first = " and ".join(shown(names[place]) for place in unlike[0][:2])
-        yield f"{len(unlike):,} images have several copies with different labels, such as {first}."
+        yield f"With copies that have other labels: {images(len(unlike))}, such as {first}."
 
 
 def _facts(
@@ -222,8 +222,8 @@ def _facts(
     if pixels.fitted:
         rule = "" if options.size else "; their median size within 8 to 128, --size chooses another"
         notes.append(
-            f"{pixels.fitted:,} images of other sizes were fitted to {height}×{width} pixels "
-            f"({options.fit}{rule})."
+            f"Fitted to {height}×{width} pixels ({options.fit}{rule}): {images(pixels.fitted)} of other "
+            "sizes."
         )
     mean, deviation = _mean_and_deviation(examples)
     ends = np.cumsum([0, *examples.sizes.values()]).tolist()

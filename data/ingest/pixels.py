@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,13 +18,20 @@ from PIL import Image
 from data.datasets.source import Progress
 from data.images import FORMATS, MAX_BYTES, Fit, ImageUnreadable, decode, fitted
 from data.sources.base import ImageArrays, ImageFiles, shown
-from search.files import read_regular
+from data.sources.base import images as images_of
+from search.files import open_regular, read_regular
 
 MIN_SIDE, MAX_SIDE = 8, 128
 """Pixels: of the images of a set."""
 
 GRAY_MODES = {"1", "L", "LA", "La", "F"}
 """Of Pillow: images that have no colors; so have those whose mode begins with I."""
+
+PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+"""Of a PNG file; width, height, depth and color type follow (https://www.w3.org/TR/png-3/#11IHDR)."""
+
+PNG_GRAY = {0, 4}
+"""Color types without colors."""
 
 ORIENTATION = 0x0112
 """Tag of EXIF; from 5 on height and width change places."""
@@ -134,7 +142,7 @@ def _from_files(images: ImageFiles, options: Options, file: Path, progress: Prog
         done.update(decoded.notes)
         if place % CHUNK == 0 or place + 1 == len(images):
             progress("images", place + 1, len(images))
-    found.notes += [f"{count:,} images: {note}" for note, count in done.items()]
+    found.notes += [f"{images_of(count)}: {note}" for note, count in done.items()]
     if options.channels is None and channels == 3 and not _colored(found.array.transpose(0, 2, 3, 1)):
         found.array = found.array[:, :1]
     return found
@@ -143,6 +151,11 @@ def _from_files(images: ImageFiles, options: Options, file: Path, progress: Prog
 def _header(path: Path) -> _Header:
     """Without decoding the image. What is wrong with it is told when it is decoded."""
     try:
+        with open_regular(path) as file:
+            start = file.read(len(PNG_START) + 10)
+        if start.startswith(PNG_START):  # as most are; Pillow would take as long as for a third of the image
+            columns, rows, _, color_type = struct.unpack(">IIBB", start[len(PNG_START) :])
+            return _Header(size=(rows, columns), gray=color_type in PNG_GRAY)
         with Image.open(path, formats=FORMATS) as image:
             columns, rows = image.size
             # Image's own method: that of PNG decodes the image in search of a tag that comes after it.
@@ -175,6 +188,9 @@ def _chunks(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
 def _empty(file: Path, count: int, image_shape: tuple[int, int, int]) -> Pixels:
     """A new array of zeros in a file; nothing of it is in memory."""
     with file.open("wb") as made:  # a full disk is noticed here: in a mapping it ends the process
-        os.posix_fallocate(made.fileno(), 0, count * prod(image_shape))
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            os.posix_fallocate(made.fileno(), 0, count * prod(image_shape))
+        made.truncate(count * prod(image_shape))
     array = np.memmap(file, dtype=np.uint8, mode="r+", shape=(count, *image_shape))
-    return Pixels(array=array, kept=np.ones(count, dtype=bool))
+    # A plain view: each row of a memmap that is taken costs three times as much.
+    return Pixels(array=np.asarray(array), kept=np.ones(count, dtype=bool))

@@ -67,7 +67,7 @@ def _shape_mistakes(parts: Mapping[Split, Part]) -> Iterator[str]:
     first = next(iter(parts.values()))
     for part in parts.values():
         images, labels = part.images.shape, part.labels.shape
-        if len(images) not in (3, 4) or images[3:] not in ((), (1,), (3,)) or 0 in images[1:]:
+        if len(images) not in (3, 4) or images[3:] not in ((), (1,), (3,)) or 0 in images:
             yield (
                 f"{part.images_name} has the shape {images}: images have (N, height, width), with colors "
                 "(N, height, width, 3)."

@@ -157,6 +157,11 @@ def shown(name: str) -> str:
     return text if text.isprintable() else repr(text)
 
 
+def images(count: int) -> str:
+    """`1 image`, `2,000 images`."""
+    return "1 image" if count == 1 else f"{count:,} images"
+
+
 def is_text(name: str) -> bool:
     """Whether a file's name is UTF-8: the system gives other bytes as surrogates."""
     try:

@@ -32,12 +32,10 @@ class Listing:
         if not self.others:
             return tuple(self.notes)
         first = ", ".join(self.others[:3]) + (" …" if len(self.others) > 3 else "")
-        verb = (
-            "file is no image by its name and was"
-            if len(self.others) == 1
-            else "files are no images and were"
+        return (
+            *self.notes,
+            f"No images by their names, and left out: {first} ({len(self.others):,} in all).",
         )
-        return (*self.notes, f"{len(self.others):,} {verb} left out: {first}.")
 
 
 def listing(folder: Path) -> Listing:

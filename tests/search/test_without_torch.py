@@ -19,6 +19,7 @@ COMMANDS = (
     ("trials", "sum"),
     ("compare", "twodigit", "again"),
     ("data", "verify"),
+    ("data", "list"),
 )
 """Each does what it says, or, the one with --workers, is refused after all its flags were looked at."""
 
@@ -41,7 +42,7 @@ def test_the_commands_that_do_not_train(finished: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     codes = json.loads(done.stdout.splitlines()[-1])
-    assert codes == [0, 0, 0, 2, 0, 0, 0, 0, 0, 0], done.stderr
+    assert codes == [0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0], done.stderr
 
 
 def test_a_finished_confirmation_is_told(finished: Path, tmp_path: Path) -> None:

@@ -179,8 +179,8 @@ def test_identical_images_in_two_splits_are_told(cache: Path, tmp_path: Path) ->
     write_folders(tmp_path / "own" / "train", images, ["a", "b"] * 15)
     write_folders(tmp_path / "own" / "test", images[[4, 5, 6]], ["a", "b", "b"])
     notes = add_set(tmp_path / "own").image_set.facts.notes
-    assert any(note.startswith("3 images are in two splits, such as ") for note in notes)
-    assert any(note.startswith("1 images have several copies with different labels") for note in notes)
+    assert any(note.startswith("In two splits: 3 images, such as ") for note in notes)
+    assert any(note.startswith("With copies that have other labels: 1 image, such as ") for note in notes)
 
 
 def test_links_lead_anywhere_but_in_circles(cache: Path, tmp_path: Path) -> None:

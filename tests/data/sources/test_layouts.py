@@ -90,11 +90,17 @@ def test_images_of_many_kinds_become_one_shape(cache: Path, tmp_path: Path) -> N
     """Gray beside RGB is RGB, and other sizes are fitted; a camera's EXIF turns an image."""
     folder = write_folders(tmp_path / "mixed", noise(12, 16, 16), ["a", "b"] * 6)
     (folder / "a" / "color.png").write_bytes(png(noise(1, 16, 16, 3)[0]))
+    (folder / "a" / "notes.txt").write_text("by hand")
     Image.fromarray(noise(1, 30, 10)[0]).save(folder / "b" / "tall.jpg", exif=_turned())
     image_set = add_set(folder, options=Options(fit=Fit.CROP)).image_set
     assert image_set.image_shape == (3, 16, 16)
     assert image_set.facts.fit == "crop"
-    assert any("1 images of other sizes were fitted to 16×16" in each for each in image_set.facts.notes)
+    assert any(
+        each.startswith("Fitted to 16×16 pixels (crop") and "1 image of" in each
+        for each in image_set.facts.notes
+    )
+    assert any("left out: a/notes.txt (1 in all)" in each for each in image_set.facts.notes)
+    assert any("1 image: It was turned upright" in each for each in image_set.facts.notes)
     gray = add_set(folder, options=Options(channels=1, size=(20, 24))).image_set
     assert gray.image_shape == (1, 20, 24)
     assert gray.checksum != image_set.checksum
