@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import safetensors.torch
@@ -23,6 +24,10 @@ ONNX, PROGRAM, WEIGHTS, CONFIG = "model.onnx", "model.pt2", "model.safetensors",
 
 LIBRARIES = ("onnx", "onnxscript", "onnxruntime")
 """What an export needs beside torch."""
+
+METADATA = ("labels", "fit")
+"""What an ONNX file says itself, as JSON in its metadata: names of classes by head, how images are made to
+fit."""
 
 TOLERANCE = 1e-4
 """Largest difference of a logit from the network's that an export may have."""
@@ -76,13 +81,15 @@ def examples(signature: Signature, count: int, *, seed: int = 0) -> Examples:
 def write_all(network: Network, folder: Path, *, about: Mapping[str, object]) -> dict[str, float]:
     """Writes all four files, loads them again and compares.
 
-    network: on the CPU. about: what config.json says beside the network's own settings. Returns the largest
-    difference of a logit by file. Raises Inexact where one is above TOLERANCE.
+    network: on the CPU. about: what config.json says beside the network's own settings; of it, `labels` and
+    `fit` are in the ONNX file's metadata, too. Returns the largest difference of a logit by file. Raises
+    Inexact where one is above TOLERANCE.
     """
     network = network.eval()
     write_weights(network, folder, about=about)
     program = program_of(network)
-    write_onnx(program, network.signature, folder / ONNX)
+    metadata = {key: json.dumps(about[key], ensure_ascii=False) for key in METADATA if about.get(key)}
+    write_onnx(program, network.signature, folder / ONNX, metadata=metadata)
     with _quiet():
         # Its example inputs, which are part of the file, are zeros, and small. By way of memory, because
         # torch's own writer takes the process down where the disk is full.
@@ -163,7 +170,13 @@ def program_answer(path: Path) -> Answer:
     return answer
 
 
-def write_onnx(program: torch.export.ExportedProgram, signature: Signature, path: Path) -> None:
+def write_onnx(
+    program: torch.export.ExportedProgram,
+    signature: Signature,
+    path: Path,
+    *,
+    metadata: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """One self-contained file: inputs `image` (and `number`), an output for each head, batch size N."""
     import onnx
 
@@ -184,6 +197,7 @@ def write_onnx(program: torch.export.ExportedProgram, signature: Signature, path
     del model.graph.value_info[:]  # they call the batch size by another name
     for node in model.graph.node:
         del node.metadata_props[:]  # stack traces with the paths of this machine
+    onnx.helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model, full_check=True)
     onnx.save_model(model, path)
 

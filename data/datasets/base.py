@@ -148,6 +148,9 @@ class Dataset(ABC):
     ink: bool = True
     """Whether pixels are ink 255 on background 0, which people see as dark on white; False: as they are."""
 
+    fit: str = "pad"
+    """Where pixels are no ink: how an image of another size is made to fit (a data.images.Fit)."""
+
     @property
     def label_columns(self) -> tuple[LabelColumn, ...]:
         """The labels that each image has, in order: a single one unless a dataset says otherwise."""

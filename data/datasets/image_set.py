@@ -127,6 +127,7 @@ class ImageSet(Dataset):
         self.image_shape, self.sizes = facts.image_shape, facts.sizes
         self.mean, self.deviation = facts.mean, facts.deviation
         self.classes = facts.label_columns[0].classes
+        self.fit = facts.fit or Dataset.fit
         self.scope = (
             f"It knows the set of images {name}: {_questions(facts.label_columns)}, learned from "
             f"{facts.sizes[Split.TRAIN]:,} images. Images that were made in another way are something else, "

@@ -24,6 +24,15 @@ CURVE_ROWS = 16
 """Points of a learning curve in its table; of a longer one, a subset."""
 
 
+_FITTING = {
+    None: "An image has to be light ink on black.",
+    "pad": "An image of other proportions gets borders in the mean color of its edge (`pad`).",
+    "crop": "An image of other proportions loses what sticks out of its middle (`crop`).",
+    "stretch": "An image of other proportions is distorted (`stretch`).",
+}
+"""What has to be done to an image, by how a set's images are made to fit."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerRow:
     """One layer that computes something."""
@@ -63,7 +72,15 @@ class CardFacts:
     """of the curve, where the weights were taken"""
     curve: Sequence[Report]
     heads: tuple[tuple[str, int], ...]
+    labels: Mapping[str, Sequence[str]]
+    """names of the classes by head; a head that is not in it has numbers from 0"""
     image: tuple[int, int, int]
+    fit: str | None
+    """how an image of another size is made to fit; None: it shows digits, light ink on black"""
+    mean: Sequence[float]
+    """of the training pixels in [0, 1], a channel each; subtracted inside the network"""
+    deviation: Sequence[float]
+    """the same for the standard deviation"""
     numbers: int
     layers: Sequence[LayerRow]
     parameters: int
@@ -113,29 +130,32 @@ def card(facts: CardFacts) -> str:
 
 def _head(facts: CardFacts) -> list[str]:
     study, trial = facts.study, facts.trial
-    _, height, width = facts.image
+    channels, height, width = facts.image
+    colors = " in red, green and blue" if channels == 3 else ""
     number = f" and a number from 0 to {facts.numbers - 1}" if facts.numbers else ""
     heads = ", ".join(f"`{name}` ({classes} classes)" for name, classes in facts.heads)
     return [
         f"# {facts.title}: trial {trial.number} of {plain(study.name)}",
         "",
         f"A {trial.settings['model']} network with {facts.parameters:,} parameters for the task "
-        f"`{facts.spec.task}`: an image of {height}×{width} pixels{number} in, logits for {heads} out. "
+        f"`{facts.spec.task}`: an image of {height}×{width} pixels{colors}{number} in, logits for "
+        f"{heads} out. "
         f"On validation it scores **{percent(validation_of(facts.report).accuracy)}** (mean of the heads).",
         "",
     ]
 
 
 def _use(facts: CardFacts) -> list[str]:
-    _, height, width = facts.image
+    channels, height, width = facts.image
     feed = '{"image": image, "number": number}' if facts.numbers else '{"image": image}'
     number = [f"number = np.array([{facts.numbers - 3}])  # int64 (N,)"] if facts.numbers else []
     rows = [
         (
             "in",
             "`image`",
-            f"float32 (N, 1, {height}, {width})",
-            "pixel / 255: light ink 1.0 on black background 0.0. Normalization is inside the file.",
+            f"float32 (N, {channels}, {height}, {width})",
+            f"pixel / 255{_meaning(facts)}. Normalization (mean {_numbers(facts.mean)}, deviation "
+            f"{_numbers(facts.deviation)}) is inside the file.",
         ),
         *([("in", "`number`", "int64 (N,)", f"0 to {facts.numbers - 1}")] if facts.numbers else []),
         *(
@@ -153,7 +173,7 @@ def _use(facts: CardFacts) -> list[str]:
         "import onnxruntime",
         "",
         'session = onnxruntime.InferenceSession("model.onnx")',
-        f"image = np.zeros((1, 1, {height}, {width}), dtype=np.float32)  # your pixels / 255 go here",
+        f"image = np.zeros((1, {channels}, {height}, {width}), dtype=np.float32)  # your pixels / 255",
         *number,
         f"answers = session.run(None, {feed})",
         "for head, logits in zip(session.get_outputs(), answers):",
@@ -165,6 +185,33 @@ def _use(facts: CardFacts) -> list[str]:
         *table(("", "name", "shape", "meaning"), rows),
         "",
         "N is any number of examples.",
+        "",
+        *_classes(facts),
+    ]
+
+
+def _meaning(facts: CardFacts) -> str:
+    """What a pixel is: the end of a phrase."""
+    if facts.fit is None:
+        return ": light ink 1.0 on black background 0.0"
+    return ", in the order red, green, blue" if facts.image[0] == 3 else ", in shades of gray"
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.4f}" for value in values)
+
+
+def _classes(facts: CardFacts) -> list[str]:
+    """What each place of the logits stands for, where it has a name."""
+    if not facts.labels:
+        return []
+    return [
+        "The classes, in the order of the logits (the ONNX file's metadata have them as JSON, `labels`):",
+        "",
+        *(
+            f"- `{head}`: {', '.join(f'{place} {plain(name)}' for place, name in enumerate(names))}"
+            for head, names in facts.labels.items()
+        ),
         "",
     ]
 
@@ -259,15 +306,15 @@ def _with_plain_names(sentence: str, found: Ablation) -> str:
 
 
 def _limits(facts: CardFacts) -> list[str]:
+    other = "no digit" if facts.fit is None else "none of these"
     return [
         "## What it must not be used for",
         "",
         f"- {facts.scope}",
-        "- It has no class for *no digit*: it answers anything, a blank image and a cat too, often with a "
+        f"- It has no class for *{other}*: it answers anything, a blank image and a cat too, often with a "
         "high probability. Its probabilities are not calibrated.",
         "- Nothing that matters to a person (money, grades, health, identity) may hang on its answer.",
-        "- An image has to be light ink on black. `tune predict` sees to it; your own program must do it "
-        "itself.",
+        f"- {_FITTING[facts.fit]} `tune predict` sees to it; your own program must do it itself.",
         "",
     ]
 

@@ -1,4 +1,4 @@
-"""The application behind `tune demo`: one page, and an answer for each drawing."""
+"""The application behind `tune demo`: one page, and an answer for each drawing or image."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import binascii
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from search.errors import TuneError, UsageError
+from search.errors import ConfigError, TuneError, UsageError
+from search.serve.image_file import prepared
 from search.serve.model import Model
 from search.serve.server import Server
 from search.serve.strokes import Blank, compose
@@ -30,6 +32,9 @@ LAYER = 112
 
 MAX_BODY = 100_000
 """Bytes of a request; two layers take 34,000."""
+
+MAX_IMAGE = 64_000_000
+"""Bytes of an image file that is sent; a photo of 50 megapixels takes 10 to 30 million as JPEG."""
 
 
 class Refused(Exception):
@@ -56,7 +61,8 @@ class _Response:
 def make_server(model: Model, *, host: str, port: int) -> Server:
     """A server that listens. Raises UsageError for a port that is taken or an address that is not this
     machine's."""
-    return Server(Demo(model), host=host, port=port, max_body=MAX_BODY)
+    max_body = MAX_BODY if model.export.fit is None else MAX_IMAGE
+    return Server(Demo(model), host=host, port=port, max_body=max_body)
 
 
 class Demo:
@@ -70,8 +76,9 @@ class Demo:
         self._routes: dict[tuple[str, str], Callable[[_Request], _Response]] = {
             ("GET", "/"): self._page,
             ("GET", "/about"): self._about,
-            ("POST", "/predict"): self._predict,
+            ("POST", "/predict"): self._predict if model.export.fit is None else self._predict_image,
         }
+        self._decoding = Lock()  # one large photo at a time: each may take some hundred megabytes
 
     def __call__(self, environment: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         response = self._answer(environment)
@@ -116,6 +123,9 @@ class Demo:
                 "trial": export.trial,
                 "height": export.height,
                 "width": export.width,
+                "channels": export.channels,
+                "fit": export.fit,
+                "labels": export.labels,
                 "digit_rows": export.digit_rows,
                 "numbers": export.numbers,
                 "heads": export.heads,
@@ -130,6 +140,29 @@ class Demo:
             pixels = compose(layers, export.digit_rows, height=export.height, width=export.width)
         except Blank as blank:
             return _json({"blank": blank.layer})
+        return self._answered(pixels, number, ())
+
+    def _predict_image(self, request: _Request) -> _Response:
+        """The answer to the content of an image file."""
+        export = self.model.export
+        if request.content_type != "application/octet-stream":
+            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "an image is sent as application/octet-stream")
+        try:
+            with self._decoding:
+                seen = prepared(
+                    request.body,
+                    "It",
+                    height=export.height,
+                    width=export.width,
+                    channels=export.channels,
+                    fit=export.fit,
+                )
+        except (UsageError, ConfigError) as error:
+            raise Refused(HTTPStatus.BAD_REQUEST, str(error)) from error
+        return self._answered(seen.pixels, None, seen.notes)
+
+    def _answered(self, pixels: np.ndarray, number: int | None, notes: Sequence[str]) -> _Response:
+        """What the model says of an image: uint8 (H, W) or (H, W, C)."""
         try:
             answers = self.model.answer(pixels, number)
         except UsageError as error:
@@ -137,6 +170,7 @@ class Demo:
         return _json(
             {
                 "picture": base64.b64encode(pixels.tobytes()).decode(),
+                "notes": notes,
                 "heads": {
                     name: {"answer": answer.choice, "probabilities": answer.probabilities}
                     for name, answer in answers.items()

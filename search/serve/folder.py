@@ -11,12 +11,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from reprlib import repr as short
 from shlex import quote
 from typing import Any
 
+from data.images import Fit
 from search.errors import ConfigError, UsageError
 from search.files import open_regular, read_regular
 from search.serve import fields
@@ -25,7 +26,9 @@ from search.serve.strokes import SIDE
 
 MANIFEST, CONFIG, ONNX, CARD = "manifest.json", "config.json", "model.onnx", "README.md"
 FORMAT = "tune-export-1"
-CONFIG_FORMAT = "tune-model-1"
+CONFIG_FORMAT, NAMED_FORMAT = "tune-model-1", "tune-model-2"
+"""Of the configuration; the second one says how images are made to fit, or what classes are called. A tune
+that does not know it would treat an image as one of digits."""
 
 MAX_JSON = 1_000_000
 """Bytes of the manifest and of the configuration; they take some thousand."""
@@ -52,17 +55,38 @@ class Export:
     """of the task, for people"""
     study: str
     trial: int
+    channels: int
+    """of an image: 1, or 3 for red, green and blue"""
     height: int
     width: int
     """of an image, in pixels"""
+    fit: Fit | None
+    """how an image of another size is made to fit; None: it shows digits, read as light ink on black"""
     numbers: int
     """the second input is 0 .. numbers - 1; 0: there is none"""
     heads: tuple[tuple[str, int], ...]
     """(name, classes) of each output, in order"""
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """names of the classes by head; a head that is not in it has numbers from 0"""
     digit_rows: tuple[int, ...]
     """row of the image at which each of its digits begins"""
     onnx: bytes
     """the ONNX file, as it was checked"""
+
+    def label(self, head: str, answer: int) -> str:
+        """What a class of a head is called."""
+        return self.labels[head][answer] if head in self.labels else str(answer)
+
+
+def described(
+    *, fit: Fit | None, labels: Mapping[str, tuple[str, ...]], **facts: object
+) -> dict[str, object]:
+    """What the configuration says beside the network's own settings: the format, `facts`, and where they are
+    given, how images are made to fit and the names of classes by head."""
+    if fit is None and not labels:
+        return {"format": CONFIG_FORMAT, **facts}
+    given = {"labels": labels} if fit is None else {"fit": fit.value, "labels": labels}
+    return {"format": NAMED_FORMAT, **facts, **given}
 
 
 def write_manifest(folder: Path, facts: Mapping[str, Any], differences: Mapping[str, float]) -> str:
@@ -206,24 +230,32 @@ def _damaged(folder: Path, wrong: list[str]) -> ConfigError:
 def _export(folder: Path, study: str, trial: int, *, config: bytes, onnx: bytes) -> Export:
     try:
         told = fields.mapping(fields.parse(config), CONFIG)
-        if fields.field(told, "format") != CONFIG_FORMAT:
-            raise ValueError(f"its format is {short(told['format'])}, not {CONFIG_FORMAT}")
+        if fields.field(told, "format") not in (CONFIG_FORMAT, NAMED_FORMAT):
+            raise ValueError(f"its format is {short(told['format'])}, not {CONFIG_FORMAT} or {NAMED_FORMAT}")
         signature = fields.mapping(fields.field(told, "signature"), "signature")
         sides = fields.sequence(fields.field(signature, "image"), "image", low=3, high=3)
-        fields.whole(sides[0], "channels", low=1, high=1)
-        height = fields.whole(sides[1], "height", low=SIDE, high=MAX_SIDE)
+        fit = _fit(told)
+        channels = fields.whole(sides[0], "channels", low=1, high=1 if fit is None else 3)
+        if channels == 2:
+            raise ValueError("an image has 1 or 3 channels, not 2")
+        low = SIDE if fit is None else 1
+        height = fields.whole(sides[1], "height", low=low, high=MAX_SIDE)
+        heads = _heads(fields.field(signature, "heads"))
         return Export(
             folder=folder,
             task=fields.word(fields.field(told, "task"), "task"),
             title=fields.word(fields.field(told, "title"), "title"),
             study=study,
             trial=trial,
+            channels=channels,
             height=height,
-            width=fields.whole(sides[2], "width", low=SIDE, high=MAX_SIDE),
+            width=fields.whole(sides[2], "width", low=low, high=MAX_SIDE),
+            fit=fit,
             numbers=fields.whole(fields.field(signature, "numbers"), "numbers", low=0, high=MAX_NUMBERS),
-            heads=_heads(fields.field(signature, "heads")),
+            heads=heads,
+            labels=_labels(told.get("labels", {}), dict(heads)),
             digit_rows=tuple(
-                fields.whole(row, "a row of digit_rows", low=0, high=height - SIDE)
+                fields.whole(row, "a row of digit_rows", low=0, high=height - low)
                 for row in fields.sequence(
                     fields.field(told, "digit_rows"), "digit_rows", low=1, high=MAX_DIGITS
                 )
@@ -232,6 +264,26 @@ def _export(folder: Path, study: str, trial: int, *, config: bytes, onnx: bytes)
         )
     except ValueError as error:
         raise _damaged(folder, [f"{CONFIG} cannot be understood ({error})"]) from error
+
+
+def _fit(told: Mapping[str, Any]) -> Fit | None:
+    """Raises ValueError."""
+    if "fit" not in told:
+        return None
+    if told["fit"] not in [*Fit]:
+        raise ValueError(f"fit must be {', '.join(Fit)}, not {short(told['fit'])}")
+    return Fit(told["fit"])
+
+
+def _labels(value: object, heads: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
+    """Names of classes by head. Raises ValueError."""
+    labels = {}
+    for head, names in fields.mapping(value, "labels").items():
+        if head not in heads:
+            raise ValueError(f"labels are given for {short(head)}, which is none of the heads")
+        found = fields.sequence(names, f"labels of {head}", low=heads[head], high=heads[head])
+        labels[head] = tuple(fields.word(name, f"a label of {head}") for name in found)
+    return labels
 
 
 def _heads(value: object) -> tuple[tuple[str, int], ...]:

@@ -1,7 +1,7 @@
-"""Any image of digits as the pixels that a network expects, with a sentence for all that was done to it.
+"""Any image file as the pixels that an exported network expects, with a sentence for all that was done to it.
 
-The network wants light ink on black background, 8-bit gray, of one size. People bring dark ink on paper,
-colors, transparency and screenshots. Files are unpacked by data/images.
+An image of a set is decoded and made to fit as the set's own images were. A network of digits wants light ink
+on black background, and people bring dark ink on paper, colors, transparency and screenshots.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
+    from data.images import Fit
+
 MAX_SIDE = 4096
 """Pixels; a larger image is no digit, and unpacking it could take all memory."""
 
@@ -29,38 +31,73 @@ class ReadImage:
     """An image that fits."""
 
     pixels: np.ndarray
-    """uint8 (H, W), light ink on black background"""
+    """uint8 (H, W), light ink on black background; of a network that does not read digits (H, W, C)"""
     notes: tuple[str, ...]
     """what was done to it, a sentence each"""
 
 
-def read_image(path: Path, *, height: int, width: int) -> ReadImage:
-    """Reads an image file as light ink on black, `height` x `width` pixels.
+def read_image(
+    path: Path, *, height: int, width: int, channels: int = 1, fit: Fit | None = None
+) -> ReadImage:
+    """Reads an image file as `prepared` does.
 
-    Colors become gray, transparency gets a background, dark ink on a light background is inverted, a larger
-    image of the same proportions is made smaller. Raises UsageError where there is no such file or the image
-    cannot be made to fit, ConfigError for a file that is not an image.
+    Raises UsageError where there is no such file or the image cannot be made to fit, ConfigError for a file
+    that is not an image.
     """
-    import numpy as np
-    from PIL import Image
+    from data.images import MAX_BYTES
 
-    from data.images import ImageUnreadable, as_gray, opened
+    try:
+        content = read_regular(path, limit=MAX_BYTES)
+    except FileNotFoundError as error:
+        raise UsageError(f"There is no image {path}.") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read as an image: {error.strerror or error}.") from error
+    return prepared(content, str(path), height=height, width=width, channels=channels, fit=fit)
+
+
+def prepared(
+    content: bytes, name: str, *, height: int, width: int, channels: int, fit: Fit | None
+) -> ReadImage:
+    """The content of an image file as a network of `height` x `width` pixels gets it.
+
+    name: of the file, for refusals. channels: 1, or 3 for red, green and blue. fit: how an image of another
+    size is made to fit; None: it shows digits. Then colors become gray, transparency gets a background, dark
+    ink on a light background is inverted, a larger image of the same proportions is made smaller.
+
+    Raises UsageError where the image cannot be made to fit, ConfigError for what is not an image.
+    """
+    from data.images import ImageUnreadable, decode, fitted, opened
 
     notes: list[str] = []
     try:
-        image = opened(read_content(path), notes)
+        if fit is None:
+            return _digits(name, opened(content, notes), notes, height=height, width=width)
+        decoded = decode(content, channels=channels, at_least=(height, width))
     except ImageUnreadable as error:
-        raise ConfigError(f"{path} cannot be read as an image: {error}.") from error
+        raise ConfigError(f"{name} cannot be read as an image: {error}.") from error
+    pixels, done = fitted(decoded.pixels, height, width, fit)
+    rows, columns = decoded.size
+    size = (f"It is {columns} wide and {rows} high.",) if done else ()
+    return ReadImage(pixels=pixels, notes=(*decoded.notes, *size, *done))
+
+
+def _digits(name: str, image: Image, notes: list[str], *, height: int, width: int) -> ReadImage:
+    """Light ink on black of an image in one of the modes L, LA, RGB and RGBA. Raises UsageError."""
+    import numpy as np
+    from PIL import Image
+
+    from data.images import as_gray
+
     if max(image.size) > MAX_SIDE:
         size = f"{image.width} wide and {image.height} high"
-        raise UsageError(f"{path} is {size}, more than {MAX_SIDE} pixels; make it smaller.")
-    _refuse_shape(path, image.width, image.height, height=height, width=width)
+        raise UsageError(f"{name} is {size}, more than {MAX_SIDE} pixels; make it smaller.")
+    _refuse_shape(name, image.width, image.height, height=height, width=width)
     if image.mode in ("LA", "RGBA"):
-        image = _on_background(path, image.convert("RGBA"), notes)
+        image = _on_background(name, image.convert("RGBA"), notes)
     gray = np.asarray(as_gray(image, notes), dtype=np.uint8)
     contrast = int(gray.max()) - int(gray.min())
     if contrast == 0:
-        raise UsageError(f"{path} is empty: all its pixels have the same shade.")
+        raise UsageError(f"{name} is empty: all its pixels have the same shade.")
     if _border(gray) > 127:
         gray = 255 - gray
         notes.append("It has dark ink on a light background: it was inverted.")
@@ -75,22 +112,10 @@ def read_image(path: Path, *, height: int, width: int) -> ReadImage:
     return ReadImage(pixels=gray, notes=tuple(notes))
 
 
-def read_content(path: Path) -> bytes:
-    """The file's bytes. Raises UsageError where there is none, ConfigError for what no image can be."""
-    from data.images import MAX_BYTES
-
-    try:
-        return read_regular(path, limit=MAX_BYTES)
-    except FileNotFoundError as error:
-        raise UsageError(f"There is no image {path}.") from error
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read as an image: {error.strerror or error}.") from error
-
-
-def _refuse_shape(path: Path, columns: int, rows: int, *, height: int, width: int) -> None:
+def _refuse_shape(name: str, columns: int, rows: int, *, height: int, width: int) -> None:
     """Raises UsageError unless the image can be made to fit by making it smaller."""
     expected = f"{width} pixels wide and {height} high"
-    given = f"{path} is {columns} wide and {rows} high"
+    given = f"{name} is {columns} wide and {rows} high"
     if columns < width or rows < height:
         raise UsageError(
             f"{given}; the network sees images {expected}, and a smaller one lacks what it would look at."
@@ -103,7 +128,7 @@ def _refuse_shape(path: Path, columns: int, rows: int, *, height: int, width: in
         )
 
 
-def _on_background(path: Path, image: Image, notes: list[str]) -> Image:
+def _on_background(name: str, image: Image, notes: list[str]) -> Image:
     """RGB: the image laid on black or white, whichever its ink stands out from."""
     import numpy as np
     from PIL import Image as images
@@ -112,7 +137,7 @@ def _on_background(path: Path, image: Image, notes: list[str]) -> Image:
     if alpha.min() == 1:
         return image.convert("RGB")
     if alpha.max() == 0:
-        raise UsageError(f"{path} is wholly transparent: there is nothing to read.")
+        raise UsageError(f"{name} is wholly transparent: there is nothing to read.")
     shades = np.asarray(image.convert("L"), dtype=np.float64)
     visible = float((shades * alpha).sum() / alpha.sum())
     # A border that is transparent is background, what is visible is ink. Else the border's shade continues.

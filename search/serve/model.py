@@ -65,7 +65,7 @@ class Model:
         self._refuse_others()
 
     def answer(self, pixels: np.ndarray, number: int | None = None) -> dict[str, Answer]:
-        """What each head says of one image: uint8 (H, W), light ink on black background.
+        """What each head says of one image: uint8 (H, W), or (H, W, C), as `image_file.prepared` makes it.
 
         Raises UsageError for a number that is missing, superfluous or out of range, ConfigError where the
         model does not compute what its export says.
@@ -75,7 +75,8 @@ class Model:
         self.check(number)
         export = self.export
         image = pixels.astype(np.float32) / np.float32(255)
-        fed: dict[str, Any] = {"image": image.reshape(1, 1, export.height, export.width)}
+        shape = (export.height, export.width, export.channels)
+        fed: dict[str, Any] = {"image": image.reshape(shape).transpose(2, 0, 1)[None].copy()}
         if number is not None:
             fed["number"] = np.array([number], dtype=np.int64)
         logits: Mapping[str, Any] = dict(zip(self._outputs, self._run(fed), strict=True))

@@ -12,6 +12,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from data.images import Fit
 from search.analysis.ablation import Ablation
 from search.analysis.confirmation import Confirmation
 from search.analysis.two_way import Intervals
@@ -28,7 +29,7 @@ from search.records import (
 from search.report.model_card import CardFacts, LayerRow, Setting, card
 from search.report.words import better, count, percent
 from search.seeds import derive, training_seed
-from search.serve.folder import CARD, CONFIG_FORMAT, ONNX, foreign, is_export, write_manifest
+from search.serve.folder import CARD, ONNX, described, foreign, is_export, write_manifest
 from search.serve.whole import whole_folder
 from search.service.data import fetch_data, load_data
 from search.service.look import FoundTrial, best, found_trial, refuse_foreign
@@ -337,7 +338,13 @@ def _fill(
     record, trial, task = found.record, found.trial, task_named(chosen.spec.task)
     network = _load(storage_url, chosen)
     tell(f"Trial {trial.number} of {record.name}: writing each format, loading it again, comparing …")
-    about = {"format": CONFIG_FORMAT, "task": task.name, "title": task.title, "digit_rows": task.digit_rows}
+    about = described(
+        fit=None if task.source.ink else Fit(task.source.fit),
+        labels=_labels(task),
+        task=task.name,
+        title=task.title,
+        digit_rows=task.digit_rows,
+    )
     differences = write_all(network, folder, about=about)
     quantized = _quantize(folder, found, task, tell, progress) if int8 else None
     made = datetime.datetime.now(datetime.UTC)
@@ -368,6 +375,11 @@ def _fill(
         int8=quantized,
         manifest_sha256=write_manifest(folder, facts, differences),
     )
+
+
+def _labels(task: Task) -> dict[str, tuple[str, ...]]:
+    """Names of the classes by head, of the heads whose classes have names."""
+    return {head.name: head.labels for head in task.heads if head.labels}
 
 
 def _quantize(
@@ -421,7 +433,11 @@ def _facts(
         report=report,
         curve=tuple(found.curve),
         heads=tuple((head.name, head.classes) for head in task.heads),
+        labels=_labels(task),
         image=task.image_shape,
+        fit=None if task.source.ink else Fit(task.source.fit),
+        mean=network.signature.mean,
+        deviation=network.signature.deviation,
         numbers=task.numbers,
         layers=tuple(
             LayerRow(name=row.name, kind=row.kind, output=row.output, parameters=row.parameters)

@@ -58,6 +58,11 @@ class Browser:
         found = self._call("POST", "/element", {"using": "css selector", "value": selector})
         self._call("POST", f"/element/{found[_ELEMENT]}/click", {})
 
+    def choose(self, selector: str, file: Path) -> None:
+        """Chooses a file in an input of that kind."""
+        found = self._call("POST", "/element", {"using": "css selector", "value": selector})
+        self._call("POST", f"/element/{found[_ELEMENT]}/value", {"text": str(file)})
+
     def draw(self, selector: str, strokes: Sequence[Points], *, pointer: Pointer = "mouse") -> None:
         """Draws strokes, in fractions of the element's width and height, as a hand does."""
         box = self.run(

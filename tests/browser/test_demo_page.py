@@ -1,15 +1,23 @@
-"""The page of `tune demo` in a real Chromium: one draws with mouse or finger, and it reads what was drawn."""
+"""The page of `tune demo` in a real Chromium: one draws with mouse or finger, and it reads what was
+drawn; for other images, one drops, pastes or chooses a file."""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from search.serve.model import Answer
+from search.serve.demo import make_server
+from search.serve.folder import open_export
+from search.serve.model import Answer, Model
+from tests.browser.conftest import served
+from tests.support.image_export import HEIGHT, WIDTH, image_export
 
 pytestmark = pytest.mark.browser
 
@@ -139,3 +147,75 @@ def test_a_demo_that_has_ended_is_told(demos: dict[str, Any], chromium: Callable
         browser.draw(FIRST, ONE)
         assert text(browser, "#trouble", words) == words
         assert browser.run("return document.getElementById('trouble').hidden") is False
+
+
+@pytest.fixture(scope="module")
+def colors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a demo of color images."""
+    folder, end = image_export(tmp_path_factory.mktemp("colors") / "export"), threading.Event()
+    with served(make_server(Model(open_export(folder)), host="127.0.0.1", port=0), end) as address:
+        yield address
+
+
+ARRIVES = """
+const canvas = document.createElement('canvas');
+[canvas.width, canvas.height] = [40, 30];
+const context = canvas.getContext('2d');
+context.fillStyle = arguments[1];
+context.fillRect(0, 0, 40, 30);
+canvas.toBlob((blob) => {
+  const files = new DataTransfer();
+  files.items.add(new File([blob], 'painted.' + arguments[2], { type: blob.type }));
+  const event = arguments[0] === 'paste'
+    ? new ClipboardEvent('paste', { clipboardData: files, bubbles: true })
+    : new DragEvent('drop', { dataTransfer: files, bubbles: true, cancelable: true });
+  document.getElementById('drop').dispatchEvent(event);
+}, 'image/' + arguments[2]);
+"""
+"""Pastes or drops an image of one color."""
+
+
+@pytest.mark.parametrize("window", [window for window, _ in (each.values for each in WINDOWS)])
+def test_an_image_is_dropped_pasted_or_chosen(
+    colors: str, chromium: Callable[..., Any], tmp_path: Path, window: dict[str, Any]
+) -> None:
+    Image.new("RGB", (70, 20), (250, 0, 0)).save(tmp_path / "chosen.tif")
+    with chromium(**window) as browser:
+        browser.open(colors)
+        assert text(browser, "#says", "Waiting for an image.") == "Waiting for an image."
+        assert browser.run("return document.getElementById('drawing').hidden") is True
+        color = '.answer[data-head="color"] .digit'
+        for way, paint, kind, name in (
+            ("drop", "rgb(0, 0, 255)", "webp", "blue <b>"),
+            ("paste", "rgb(0, 255, 0)", "png", "green"),
+        ):
+            browser.run(ARRIVES, way, paint, kind)
+            assert text(browser, "#says", f"painted.{kind}") == f"painted.{kind}"
+            assert browser.text(color) == name
+        browser.choose("#file", tmp_path / "chosen.tif")
+        assert text(browser, "#says", "chosen.tif") == "chosen.tif"
+        assert browser.text(color) == "röd"
+        assert browser.text('.answer[data-head="light"] .digit') == "dark"
+        seen = browser.run(
+            "const seen = document.getElementById('seen');"
+            "return [...seen.getContext('2d').getImageData(8, 6, 1, 1).data, seen.width, seen.height]"
+        )
+        assert seen == [250, 0, 0, 255, WIDTH, HEIGHT]
+        assert "Borders were added above and below" in browser.text("#done")
+        shares = browser.run(
+            "return [...document.querySelectorAll('.names .fill')].map((bar) => parseFloat(bar.style.width))"
+        )
+        assert len(shares) == 5
+        assert sum(shares) == pytest.approx(200, abs=0.01)
+        wide = browser.run("return document.documentElement.scrollWidth - window.innerWidth")
+        assert wide <= 0, "nothing sticks out to the right"
+        assert browser.errors() == []
+
+        (tmp_path / "damaged.png").write_bytes(b"seven")
+        browser.choose("#file", tmp_path / "damaged.png")
+        reason = "it is not a PNG, JPEG, GIF, WebP, BMP or TIFF file."
+        words = f"The demo refused: It cannot be read as an image: {reason}"
+        assert text(browser, "#trouble", words) == words
+        browser.choose("#file", tmp_path / "chosen.tif")
+        assert text(browser, "#says", "chosen.tif") == "chosen.tif"
+        assert browser.run("return document.getElementById('trouble').hidden") is True

@@ -242,7 +242,7 @@ def test_a_demo_that_other_machines_can_reach_is_warned_of(
     told: list[str | None] = []
     monkeypatch.setattr(service, "until_stopped", lambda server: None)
     for host in ("0.0.0.0", "127.0.0.1", "localhost"):
-        service.serve_demo(exported / "sum", host=host, port=0, ready=lambda _, warning: told.append(warning))
+        service.serve_demo(exported / "sum", host=host, port=0, ready=lambda *given: told.append(given[-1]))
     assert told[0] is not None
     assert "everybody who reaches 0.0.0.0" in told[0]
     assert told[1:] == [None, None]
