@@ -194,8 +194,9 @@ def _opened(
                     file.draft(None, (2 * max(at_least), 2 * max(at_least)))  # only JPEG can
                 file.load()
                 held = _orientation(file)
-                image: Image.Image = file.copy()
-        image = _reduced(_eight_bits(image, notes), at_least)
+                image = _reduced(_eight_bits(file, notes), at_least)
+                if image is file:  # of a large photo not before it is smaller
+                    image = file.copy()
     except UnidentifiedImageError as error:
         raise ImageUnreadable("it is not a PNG, JPEG, GIF, WebP, BMP or TIFF file") from error
     except Image.DecompressionBombError as error:

@@ -249,9 +249,7 @@ def _accuracy(facts: CardFacts) -> list[str]:
             numbers=range(1, 2 + len(names)),
         ),
         "",
-        "Accuracies with 95 % intervals over digits (Wilson, for as many independent answers as vary as "
-        "much; as if no two digits were of one hand: for other people's digits they are wider). `joint`: "
-        "every head is right.",
+        f"Accuracies with 95 % intervals over {_independent(facts)}. `joint`: every head is right.",
     ]
     if facts.environment.get(f"precision_{facts.trial.settings['model']}") == "bfloat16":
         lines.append(
@@ -268,6 +266,16 @@ def _accuracy(facts: CardFacts) -> list[str]:
     if not facts.test_evaluations:
         lines.append("These weights were not evaluated on the test set.")
     return [*lines, ""]
+
+
+def _independent(facts: CardFacts) -> str:
+    """What the intervals of the accuracies take for independent."""
+    if facts.fit is not None:
+        return "images (Wilson; as if they were independent: for images from elsewhere they are wider)"
+    return (
+        "digits (Wilson, for as many independent answers as vary as much; as if no two digits were of one "
+        "hand: for other people's digits they are wider)"
+    )
 
 
 def _confirmed(found: Confirmation, trial: int) -> list[str]:

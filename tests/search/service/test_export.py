@@ -285,6 +285,29 @@ class TestCard:
         commands = [line for line in text.splitlines() if line.startswith("tune ")]
         assert text.count(name) == len(commands) == 2
 
+    def test_a_set_of_images_is_told_as_it_is(self, facts: CardFacts) -> None:
+        """Class names, colors, how an image is made to fit; nothing of digits and ink."""
+        page = card(
+            replace(
+                facts,
+                heads=(("kind", 2),),
+                labels={"kind": ("a|b", "dog")},
+                image=(3, 32, 48),
+                fit="crop",
+                mean=(0.5, 0.25, 0.125),
+                deviation=(0.2, 0.2, 0.3),
+            )
+        )
+        assert "- `kind`: 0 a\\|b, 1 dog" in page
+        assert "float32 (N, 3, 32, 48)" in page
+        assert "np.zeros((1, 3, 32, 48), dtype=np.float32)" in page
+        assert "(mean 0.5000, 0.2500, 0.1250, deviation 0.2000, 0.2000, 0.3000)" in page
+        assert "(`crop`)" in page
+        assert "no class for *none of these*" in page
+        for words in ("light ink", "over digits", "no digit"):
+            assert words not in page
+            assert words in card(facts)
+
     def test_an_ablation_says_what_mattered(self, facts: CardFacts) -> None:
         assert "What mattered" not in card(facts)
         text = card(replace(facts, ablation=made_ablation(name="two*digit")))
