@@ -19,7 +19,7 @@ import pytest
 import typer
 from PIL import Image, ImageDraw
 
-from data.datasets.mnist import Mnist
+from data.datasets.mnist import FILES, Mnist, cache_folder
 from search.cli.app import app, run_command
 from search.launchers import local
 from search.launchers.base import Place
@@ -33,6 +33,9 @@ TINY = "--model mlp --trials 4 --epochs 0.02 --workers 1"
 """Four trials, the published networks among them, of 720 images each."""
 CONV = "--trials 3 --epochs 0.01 --workers 1"
 """One network of the space file beside the published ones, of 360 images each."""
+
+SMALL = "--model mlp --epochs 2 --workers 1"
+"""Of the set of 60 images that this test draws."""
 
 HOW = {
     # first-study.md
@@ -66,6 +69,15 @@ HOW = {
     "tune best train": "",
     "tune report train --out train.html": "",
     "tune data export --task twodigit --out twodigit.npz": "",
+    # your-own-images.md
+    "tune run --data flowers --trials 100": f"{SMALL} --trials 4",
+    "tune data add flowers --size 24x24 --fit crop": "",
+    "tune data list": "",
+    "tune run --data flowers --study balanced --score balanced_accuracy --trials 50": f"{SMALL} --trials 3",
+    "tune report flowers --out flowers.html": "",
+    "tune confirm flowers --top 2 --seeds 3": "--top 1 --seeds 2 --epochs 2 --workers 1",
+    "tune export flowers --out flower-model": "",
+    "tune predict flower-model photo.jpg": "",
     # python.md
     "tune best fit": "",
     # many-machines.md
@@ -76,6 +88,7 @@ HOW = {
 
 PARSED = {
     "tune dashboard": "serves until it is stopped; tests/search/test_dashboard.py",
+    "tune demo flower-model": "serves until it is stopped; tests/search/test_demo.py",
     "tune demo model": "serves until it is stopped; tests/search/test_demo.py",
     "tune worker --forever --workers 4": "waits until it is stopped; tests/search/test_processes.py",
     "tune run --task twodigit --trials 200 --engine ray --address auto": "needs a Ray cluster; `make ray`",
@@ -129,6 +142,10 @@ def commands(page: Path) -> list[str]:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mnist: Mnist) -> Path:
     """An empty current folder with its own storage; workers are threads, and MNIST is there."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "cache").mkdir()
+    for file in FILES:  # MNIST, in a cache of this test, which gets sets of images too
+        (tmp_path / "cache" / file).symlink_to(cache_folder() / file)
+    monkeypatch.setenv("TUNE_DATA_DIR", str(tmp_path / "cache"))
     for name in ("TUNE_STORAGE", "TUNE_ARTIFACTS"):
         monkeypatch.delenv(name, raising=False)
     for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
@@ -137,7 +154,21 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mnist: Mnist) -> Pat
     image = Image.new("L", (28, 42))
     ImageDraw.Draw(image).line([(14, 4), (14, 38)], fill=255, width=3)
     image.save(tmp_path / "image.png")
+    draw_flowers(tmp_path)
     return tmp_path
+
+
+def draw_flowers(folder: Path) -> None:
+    """A folder `flowers` of 60 images in three classes, by their color, and a photo of another size."""
+    for hue, name in enumerate(("daisy", "rose", "tulip")):
+        (folder / "flowers" / name).mkdir(parents=True)
+        for number in range(20):
+            color = [40 + 3 * number] * 3
+            color[hue] = 200 + number
+            Image.new("RGB", (16, 12 + number % 2), tuple(color)).save(
+                folder / "flowers" / name / f"{number}.png"
+            )
+    Image.new("RGB", (300, 200), (220, 60, 60)).save(folder / "photo.jpg")
 
 
 def test_every_command_is_in_one_of_the_tables_and_every_entry_is_used() -> None:
