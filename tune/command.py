@@ -70,7 +70,7 @@ class Caller:
         with tempfile.TemporaryFile() as output:
             told = _run([*arguments, "--json", *name], self.folder, environment, output, display)
             if told.interrupted:
-                raise KeyboardInterrupt(told.sentence)
+                raise KeyboardInterrupt(told.sentence or "Stopped at once; the same call continues.")
             if told.code != 0:
                 raise TuneError(told.sentence, told.code)
             output.seek(0)
@@ -135,7 +135,7 @@ def _follow(process: subprocess.Popen[bytes], told: _Told, display: Progress | N
         else:
             say(line)
     told.code = process.wait()
-    if told.code and not told.sentence:
+    if told.code and not told.sentence and not told.interrupted:
         how = f"signal {-told.code}" if told.code < 0 else f"exit code {told.code}"
         told.sentence = f"The command of tune ended with {how}; what it said is above."
 
