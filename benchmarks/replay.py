@@ -107,7 +107,7 @@ def replay(schedule: Schedule, table: Table, *, seed: int, workers: int, trials:
     if schedule.asha is not None:
         stops = sorted(map(images.index, schedule.asha.rungs))
     outcome = Outcome()
-    standing: dict[int, list[float]] = {}
+    standing: dict[int, list[tuple[int, float]]] = {}
     pools: list[list[Running]] = [[] for _ in range(workers)]
     begun = 0
     turn = count()
@@ -143,14 +143,14 @@ def replay(schedule: Schedule, table: Table, *, seed: int, workers: int, trials:
 def _report(
     done: Running,
     schedule: Schedule,
-    standing: dict[int, list[float]],
+    standing: dict[int, list[tuple[int, float]]],
     study: optuna.Study,
     pool: list[Running],
 ) -> None:
     """Tells the study of the latest point; a trial that is complete or pruned leaves the pool."""
     best, images = done.curve.best(done.index), done.curve.images
     score = _merit(done.curve, best, schedule.cost)
-    standing.setdefault(images[done.index], []).append(score)
+    standing.setdefault(images[done.index], []).append((done.trial.number, score))
     done.trial.report(score if schedule.cost else best, images[done.index])
     if done.index == len(images) - 1:
         pool.remove(done)
@@ -162,7 +162,7 @@ def _report(
 
 def _to_continue(
     schedule: Schedule,
-    standing: Mapping[int, list[float]],
+    standing: Mapping[int, list[tuple[int, float]]],
     study: optuna.Study,
     pool: list[Running],
     *,

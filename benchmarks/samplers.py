@@ -133,9 +133,7 @@ def search(study: Study, objective: Objective, seed: int, pruner: str, sampler: 
             Candidate(number=number, rung=images, score=scores[images])
             for number, (_, scores, images) in held.items()
         ]
-        decision = pruning.promotion.decide(
-            candidates, lambda rung: [score for _, score in study.scores_at(rung)], drained=drained
-        )
+        decision = pruning.promotion.decide(candidates, study.scores_at, drained=drained)
         for number in decision.end:
             end(number)
         go = decision.go

@@ -23,9 +23,10 @@ BATCH = 500
 def arrays(task: Task, data: OpenDataset) -> dict[str, NDArray[np.generic]]:
     """The training and validation examples of a task, as a search has them without augmentation.
 
-    For each split S (train, val): S_images uint8 (N, H, W), S_labels int64 (N, heads), and for a task with a
-    number input S_numbers int64 (N,): an image is repeated for each number that it is asked with. Training
-    examples are those of the first epoch with seed 0. Besides `heads`, the names of the columns of labels.
+    For each split S (train, val): S_images uint8 (N, H, W), in color (N, C, H, W), S_labels int64 (N, heads),
+    and for a task with a number input S_numbers int64 (N,): an image is repeated for each number that it is
+    asked with. Training examples are those of the first epoch with seed 0. Besides `heads`, the names of the
+    columns of labels.
     """
     epoch = task.epoch_examples
     batch = next(size for size in range(min(BATCH, epoch), 0, -1) if epoch % size == 0)
@@ -40,7 +41,7 @@ def arrays(task: Task, data: OpenDataset) -> dict[str, NDArray[np.generic]]:
 def _of_split(split: str, batches: Iterable[Batch]) -> dict[str, NDArray[np.generic]]:
     images, labels, numbers = [], [], []
     for batch in batches:
-        image = batch.image[:, 0].numpy()
+        image = (batch.image.squeeze(1) if batch.image.shape[1] == 1 else batch.image).numpy()
         if batch.number is not None:
             each = batch.number.reshape(len(image), -1)
             image = np.repeat(image, each.shape[1], axis=0)[: len(batch.targets)]

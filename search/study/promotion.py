@@ -44,8 +44,8 @@ class Decision:
     """trials without prospects"""
 
 
-ScoresAt = Callable[[int], Sequence[float]]
-"""From a rung to the best scores so far of all trials of the study that ever stood there."""
+ScoresAt = Callable[[int], Sequence[tuple[int, float]]]
+"""From a rung to the number and the best score so far of every trial of the study that ever stood there."""
 
 
 class Promotion(Protocol):
@@ -99,7 +99,9 @@ class Asha:
                 going.append(candidate)
                 continue
             scores = scores_at(candidate.rung)
-            better = sum(score > candidate.score for score in scores)
+            # Of equals the earlier trial is better: of 160 validation images two good networks miss the same
+            # number as a rule, and all of them would be finalists.
+            better = sum((score, -number) > (candidate.score, -candidate.number) for number, score in scores)
             places = len(scores) // self.eta
             passed_on = len(scores_at(next(rung for rung in self.rungs if rung > candidate.rung)))
             finalist = better < self.finalists

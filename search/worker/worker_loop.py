@@ -242,11 +242,8 @@ class WorkerLoop:
         return runner
 
     def _decide(self, *, drained: bool) -> Decision:
-        @functools.cache  # a decision looks at a rung once for each of its candidates
-        def scores_at(rung: int) -> list[float]:
-            return [score for _, score in self._study.scores_at(rung)]
-
         candidates = [runner.candidate for runner in self._runners.values()]
+        scores_at = functools.cache(self._study.scores_at)  # looks at a rung once for all candidates
         return self._context.pruning.promotion.decide(candidates, scores_at, drained=drained)
 
     def _without_work(self) -> StepResult:

@@ -102,7 +102,7 @@ def _mistake(
     times = len(targets) // len(image)
     given = None if number is None else int(number.flatten()[row])
     return Mistake(
-        png=png(image[row // times, 0]),
+        png=png(image[row // times], ink=task.source.ink),
         truth=task.caption(targets[row].tolist(), given),
         said=task.caption(said[row].tolist(), given),
         belief=belief,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 from hypothesis import given
@@ -20,7 +20,13 @@ def standing(*scores: float, rung: int = 1) -> list[Candidate]:
 
 
 def at_one_rung(scores: Sequence[float]) -> ScoresAt:
-    return lambda rung: scores if rung == 1 else []
+    """The scores of trials 0, 1, … at the first rung."""
+    return at({1: dict(enumerate(scores))})
+
+
+def at(scores: Mapping[int, Mapping[int, float]]) -> ScoresAt:
+    """By rung and number of the trial."""
+    return lambda rung: list(scores.get(rung, {}).items())
 
 
 def test_no_trial_continues_before_there_are_eta_to_choose_from() -> None:
@@ -38,10 +44,12 @@ def test_the_best_of_eta_continues() -> None:
 def test_a_rung_passes_on_no_more_than_its_share() -> None:
     """Four stood at the first rung and one of them was passed on: the next place opens with the eighth."""
     best = Candidate(number=4, rung=1, score=0.99)
-    first = {1: [0.5, 0.4, 0.3, 0.2, 0.99], 4: [0.6]}
-    assert RULE.decide([best], first.__getitem__, drained=False).go is None
-    assert RULE.decide([best], {**first, 1: [*first[1], 0, 0, 0]}.__getitem__, drained=False).go == 4
-    assert RULE.decide([best], first.__getitem__, drained=True).go == 4, "a finalist continues in any case"
+    first = {0: 0.5, 1: 0.4, 2: 0.3, 3: 0.2, 4: 0.99}
+    assert RULE.decide([best], at({1: first, 4: {0: 0.6}}), drained=False).go is None
+    more = {**first, 5: 0.0, 6: 0.0, 7: 0.0}
+    assert RULE.decide([best], at({1: more, 4: {0: 0.6}}), drained=False).go == 4
+    go = RULE.decide([best], at({1: first, 4: {0: 0.6}}), drained=True).go
+    assert go == 4, "a finalist continues in any case"
 
 
 def test_scores_of_other_workers_count() -> None:
@@ -54,8 +62,9 @@ def test_the_most_advanced_goes_first() -> None:
         Candidate(number=7, rung=1, score=0.99),
         Candidate(number=8, rung=4, score=0.90),
     ]
-    at = {1: [0.99, 0.1, 0.1, 0.1], 4: [0.90, 0.1, 0.1, 0.1], 16: []}
-    assert RULE.decide(candidates, at.__getitem__, drained=False).go == 8
+    others = {1: 0.1, 2: 0.1, 3: 0.1}
+    stood = at({1: {**others, 7: 0.99}, 4: {**others, 8: 0.90}})
+    assert RULE.decide(candidates, stood, drained=False).go == 8
 
 
 def test_at_the_end_the_least_advanced_goes_first() -> None:
@@ -65,24 +74,24 @@ def test_at_the_end_the_least_advanced_goes_first() -> None:
         Candidate(number=8, rung=1, score=0.90),
         Candidate(number=9, rung=1, score=0.95),
     ]
-    at = {1: [0.90, 0.95], 4: [0.99], 16: []}
-    assert RULE.decide(candidates, at.__getitem__, drained=True).go == 9
+    stood = at({1: {8: 0.90, 9: 0.95}, 4: {7: 0.99}})
+    assert RULE.decide(candidates, stood, drained=True).go == 9
 
 
 def test_an_interrupted_trial_continues_to_the_rung_that_it_was_promoted_to() -> None:
     """At 8 images no trial is judged: one that stands there had won the way to 16."""
     cut = Candidate(number=5, rung=8, score=0.1)
-    others = {1: [0.9, 0.8, 0.1], 4: [0.9, 0.8, 0.1], 8: [0.9, 0.8, 0.7, 0.1], 16: []}
+    others = {rung: {1: 0.9, 2: 0.8, 5: 0.1} for rung in (1, 4, 8)}
     for drained in (False, True):
-        decision = RULE.decide([cut], others.__getitem__, drained=drained)
+        decision = RULE.decide([cut], at(others), drained=drained)
         assert (decision.go, decision.end) == (5, ())
 
 
 def test_a_trial_with_a_larger_budget_continues_beyond_the_rungs_of_its_study() -> None:
     beyond = Candidate(number=5, rung=16, score=0.1)
-    others = {1: [0.9, 0.8, 0.1], 4: [0.9, 0.8, 0.1], 16: [0.9, 0.8, 0.1]}
+    others = {rung: {1: 0.9, 2: 0.8, 5: 0.1} for rung in RUNGS}
     for drained in (False, True):
-        decision = RULE.decide([beyond], others.__getitem__, drained=drained)
+        decision = RULE.decide([beyond], at(others), drained=drained)
         assert (decision.go, decision.end) == (5, ())
 
 
@@ -97,6 +106,15 @@ def test_at_the_end_the_finalists_continue_and_the_others_end() -> None:
     scores = [0.7, 0.9, 0.8]
     decision = RULE.decide(standing(*scores), at_one_rung(scores), drained=True)
     assert (decision.go, decision.end) == (1, (0,))
+
+
+def test_of_equals_the_earlier_trial_is_better() -> None:
+    """On few validation images most good trials are equal, and only two of them are finalists."""
+    scores = [0.99] * 9
+    decision = RULE.decide(standing(*scores), at_one_rung(scores), drained=True)
+    assert (decision.go, decision.end) == (0, tuple(range(2, 9)))
+    elsewhere = RULE.decide(standing(*scores)[4:], at_one_rung(scores), drained=True)
+    assert (elsewhere.go, elsewhere.end) == (None, tuple(range(4, 9))), "in whichever worker they wait"
 
 
 def test_a_reference_is_never_pruned_and_continues_last() -> None:
@@ -129,7 +147,7 @@ def test_a_search_ends_and_its_finalists_are_the_best(
     rule = Asha(rungs=rungs, eta=eta, waiting=waiting)
     generator = random.Random(seed)
     scores = [generator.random() for _ in range(trials)]
-    stood: dict[int, list[float]] = {rung: [] for rung in rungs}
+    stood: dict[int, dict[int, float]] = {rung: {} for rung in rungs}
     hands: list[dict[int, Candidate]] = [{} for _ in range(workers)]
     fresh = iter(range(trials))
     complete: list[int] = []
@@ -140,7 +158,7 @@ def test_a_search_ends_and_its_finalists_are_the_best(
         worker = generator.randrange(workers)
         mine = hands[worker]
         for drained in (False, True):
-            decision = rule.decide(list(mine.values()), stood.__getitem__, drained=drained)
+            decision = rule.decide(list(mine.values()), at(stood), drained=drained)
             assert decision.go not in decision.end
             for number in decision.end:
                 del mine[number]
@@ -154,10 +172,10 @@ def test_a_search_ends_and_its_finalists_are_the_best(
             assert not mine, "a drained worker keeps nothing"
             idle.add(worker)
             continue
-        at = Candidate(number=number, rung=mine[number].rung + 1, score=scores[number])
-        stood[at.rung].append(at.score)
-        mine[number] = at
-        if at.rung == rungs[-1]:
+        now = Candidate(number=number, rung=mine[number].rung + 1, score=scores[number])
+        stood[now.rung][number] = now.score
+        mine[number] = now
+        if now.rung == rungs[-1]:
             complete.append(number)
             del mine[number]
     assert begun == trials
