@@ -420,9 +420,6 @@ def _facts(
     record, trial = found.record, found.trial
     # A trial that was pruned may have come to a better report than the last one whose weights were kept.
     report = next(report for report in found.curve if report.step == chosen.checkpoint.step)
-    seed = training_seed(
-        record.spec.seed, origin=found.origin, confirming=trial.confirming, ablation=trial.ablation
-    )
     return CardFacts(
         title=task.title,
         dataset=task.source.title,
@@ -458,17 +455,26 @@ def _facts(
         ablation=chosen.ablation,
         confirmation=chosen.confirmation,
         intervals=chosen.intervals,
-        seeds={
-            "of the study": record.spec.seed,
-            "of the trial": seed,
-            "of the first weights": derive(seed, "weights"),
-            "of the examples": derive(seed, "examples"),
-            "of dropout": derive(seed, "dropout"),
-        },
+        seeds=_seeds(found),
         environment={} if found.worker is None else found.worker.environment,
         versions=versions(),
         made=made,
     )
+
+
+def _seeds(found: FoundTrial) -> dict[str, int]:
+    """All seeds of the trial, by what they decide."""
+    record, trial = found.record, found.trial
+    seed = training_seed(
+        record.spec.seed, origin=found.origin, confirming=trial.confirming, ablation=trial.ablation
+    )
+    return {
+        "of the study": record.spec.seed,
+        "of the trial": seed,
+        "of the first weights": derive(seed, "weights"),
+        "of the examples": derive(seed, "examples"),
+        "of dropout": derive(seed, "dropout"),
+    }
 
 
 def versions() -> dict[str, str]:

@@ -205,6 +205,8 @@ def test_an_image_is_dropped_pasted_or_chosen(
         shares = browser.run(
             "return [...document.querySelectorAll('.names .fill')].map((bar) => parseFloat(bar.style.width))"
         )
+        drop = "const drop = document.getElementById('drop'); return drop.scrollWidth - drop.clientWidth"
+        assert browser.run(drop) <= 0, "its words are inside"
         assert len(shares) == 5
         assert sum(shares) == pytest.approx(200, abs=0.01)
         wide = browser.run("return document.documentElement.scrollWidth - window.innerWidth")
