@@ -8,22 +8,17 @@ need a cluster, are only parsed. A command of a guide that is in neither table f
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import socket
-import threading
 from pathlib import Path
 
 import pytest
 import typer
 from PIL import Image, ImageDraw
+from worker_thread import run_workers_as_threads
 
 from data.datasets.mnist import FILES, Mnist, cache_folder
 from search.cli.app import app, run_command
-from search.launchers import local
-from search.launchers.base import Place
-from search.worker.process import KERNELS_KEPT, WorkerConfig, WorkerExit, run_worker
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -102,32 +97,6 @@ GIVEN = {"from-study-to-model.md": ["tune run --task twodigit --trials 100"]}
 """Guide -> the commands of an earlier guide that it builds on."""
 
 
-class WorkerThread:
-    """A worker in this process, in place of a separate one: that would import torch anew for each command."""
-
-    def __init__(self, config: WorkerConfig) -> None:
-        self.place = Place(socket.gethostname(), os.getpid())
-        self.end: WorkerExit | None = None
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._work, args=(config,), daemon=True)
-        self._thread.start()
-
-    def _work(self, config: WorkerConfig) -> None:
-        end = WorkerExit(how="gave up", words="The worker raised an error.")
-        try:
-            end = run_worker(config, self._stopping.is_set)
-        finally:
-            self.end = end
-
-    def stop(self) -> None:
-        self._stopping.set()
-
-    def wait(self, timeout_s: float) -> None:
-        self._thread.join(timeout_s)
-
-    kill = stop
-
-
 def commands(page: Path) -> list[str]:
     """The `tune` commands in the shell blocks of a page, without comments."""
     return [
@@ -148,9 +117,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mnist: Mnist) -> Pat
     monkeypatch.setenv("TUNE_DATA_DIR", str(tmp_path / "cache"))
     for name in ("TUNE_STORAGE", "TUNE_ARTIFACTS"):
         monkeypatch.delenv(name, raising=False)
-    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
-        monkeypatch.setenv(name, KERNELS_KEPT)  # which run_worker would leave behind
-    monkeypatch.setattr(local, "LocalWorker", WorkerThread)
+    run_workers_as_threads(monkeypatch)
     image = Image.new("L", (28, 42))
     ImageDraw.Draw(image).line([(14, 4), (14, 38)], fill=255, width=3)
     image.save(tmp_path / "image.png")

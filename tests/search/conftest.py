@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 import torch
+from worker_thread import run_workers_as_threads
 
 from data.datasets.mnist import Mnist
 from search.cli.app import run_command
@@ -61,6 +62,12 @@ def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
         return Done(returncode=code, stdout=printed.out, stderr=printed.err)
 
     return run
+
+
+@pytest.fixture
+def worker_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that runs `here` starts its workers as threads."""
+    run_workers_as_threads(monkeypatch)
 
 
 @pytest.fixture

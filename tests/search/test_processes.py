@@ -26,6 +26,7 @@ STUDY = ("run", "--task", "twodigit", "--model", "mlp", "--pruner", "none", "--w
 SMALL = ("--trials", "4", "--epochs", "0.02", "--model", "mlp")
 
 
+@pytest.mark.usefixtures("worker_threads")
 def test_a_run_from_beginning_to_end(tmp_path: Path, tune: Command, here: Command) -> None:
     done = tune("run", "--task", "twodigit", *SMALL, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -38,19 +39,20 @@ def test_a_run_from_beginning_to_end(tmp_path: Path, tune: Command, here: Comman
     again = here("run", "--task", "twodigit", "--trials", "4", cwd=tmp_path)
     assert again.returncode == 0
     assert "nothing is left to do" in again.stdout
-    more = tune("run", "--task", "twodigit", "--trials", "5", "--json", cwd=tmp_path).parsed
+    more = here("run", "--task", "twodigit", "--trials", "5", "--workers", "1", "--json", cwd=tmp_path).parsed
     assert more["complete"] + more["pruned"] == 5
 
 
+@pytest.mark.usefixtures("worker_threads")
 def test_a_target_and_a_time_limit_end_a_search_with_its_leader_trained(
-    tmp_path: Path, tune: Command, here: Command
+    tmp_path: Path, here: Command
 ) -> None:
-    endless = ("run", "--task", "twodigit", "--model", "mlp", "--trials", "5000", "--epochs", "0.25")
+    endless = ("run", "--task", "twodigit", "--model", "mlp", "--trials", "5000", "--workers", "1")
     for study, limit, reason in (
-        ("good", ("--target", "0.5"), "target"),
-        ("late", ("--timeout", "25"), "timeout"),
+        ("good", ("--epochs", "0.25", "--target", "0.5"), "target"),
+        ("late", ("--epochs", "0.02", "--timeout", "10"), "timeout"),
     ):
-        ended = tune(*endless, "--study", study, *limit, "--json", cwd=tmp_path).parsed
+        ended = here(*endless, "--study", study, *limit, "--json", cwd=tmp_path).parsed
         assert (ended["reason"], ended["target_trials"]) == (reason, 5000)
         assert ended["complete"] >= 1
         assert ended["best_trial"] is not None or ended["better_reference"] is not None
@@ -259,8 +261,9 @@ class TestTogether:
         assert study["complete"] + study["pruned"] == 4
         assert (study["failed"], study["running"], study["waiting"]) == (0, 0, 0)
 
-    def test_time_is_up(self, tmp_path: Path, here: Command, tune: Command) -> None:
-        done = tune(*TestInterruption.LONG, "--timeout", "1", cwd=tmp_path)
+    @pytest.mark.usefixtures("worker_threads")
+    def test_time_is_up(self, tmp_path: Path, here: Command) -> None:
+        done = here(*TestInterruption.LONG, "--timeout", "1", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert "time is up" in done.stdout
         [study] = here("studies", "--json", cwd=tmp_path).parsed

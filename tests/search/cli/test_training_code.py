@@ -36,7 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def tune(here: Callable[..., Any], folder: Path) -> Callable[..., Any]:
+def tune(worker_threads: None, here: Callable[..., Any], folder: Path) -> Callable[..., Any]:
     return lambda *arguments: here(*arguments, cwd=folder)
 
 

@@ -1,4 +1,4 @@
-"""`tune ablate` on an objective that another package declares: processes, as a user has them."""
+"""`tune ablate` on an objective that another package declares."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ from search.worker.context import prepare
 from search.worker.worker_loop import work
 
 Tune = Callable[..., Any]
-"""Of the fixture `tune`: the command in this process; its workers are processes of their own."""
+"""Of the fixture `tune`: the command in this process. Its workers are threads; those of the run that is
+killed are processes."""
 
 TRIALS = 12
+ONE = ("--workers", "1")
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def folder(tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def tune(here: Callable[..., Any], folder: Path) -> Tune:
+def tune(worker_threads: None, here: Callable[..., Any], folder: Path) -> Tune:
     return lambda *arguments: here(*arguments, cwd=folder)
 
 
@@ -57,7 +59,7 @@ def test_the_plan_is_listed_and_nothing_is_trained(tune: Tune) -> None:
 
 
 def test_it_tells_which_settings_matter(tune: Tune) -> None:
-    found = tune("ablate", "v", "--workers", "1", "--json").parsed
+    found = tune("ablate", "v", *ONE, "--json").parsed
     assert (found["seeds"], found["finished_runs"]) == (3, found["wanted"])
     by_arm = {each["arm"]: each for each in found["settings"]}
     pushed = [each for name, each in by_arm.items() if name.startswith("push=")]
@@ -74,14 +76,14 @@ def test_it_tells_which_settings_matter(tune: Tune) -> None:
     verdicts = [each["verdict"] for each in found["lengths"]]
     assert verdicts[0] == "better", "the ball has far to roll at first"
     assert set(verdicts) <= {"better", "not told apart"}
-    assert tune("ablate", "v", "--workers", "1", "--json").parsed == found
+    assert tune("ablate", "v", *ONE, "--json").parsed == found
 
 
 def test_more_seeds_and_settings_continue(tune: Tune) -> None:
-    first = tune("ablate", "v", "--settings", "push", "--seeds", "1", "--json").parsed
+    first = tune("ablate", "v", "--settings", "push", "--seeds", "1", *ONE, "--json").parsed
     assert (first["seeds"], first["finished_runs"], first["lengths"]) == (1, 3, [])
     assert {each["no_interval"] for each in first["settings"]} == {"one seed"}
-    more = tune("ablate", "v", "--settings", "push,bounces", "--seeds", "2", "--json").parsed
+    more = tune("ablate", "v", "--settings", "push,bounces", "--seeds", "2", *ONE, "--json").parsed
     kept = {(arm["arm"], run["seed"]): run for arm in first["arms"] for run in arm["runs"]}
     later = {(arm["arm"], run["seed"]): run for arm in more["arms"] for run in arm["runs"]}
     assert kept.items() <= later.items()
@@ -115,7 +117,7 @@ def test_it_survives_a_kill(tune: Tune, folder: Path) -> None:
 def test_an_arm_that_diverges_is_a_result(tune: Tune, monkeypatch: pytest.MonkeyPatch) -> None:
     baseline = tune("best", "v", "--json").parsed["params"]["start"]
     monkeypatch.setenv("VALLEY_EDGE", str(baseline + 1))
-    found = tune("ablate", "v", "--settings", "start", "--json").parsed
+    found = tune("ablate", "v", "--settings", "start", *ONE, "--json").parsed
     lost = [arm for arm in found["arms"] if arm["failed"]]
     assert [arm["failed"] for arm in lost] == [3]
     assert lost[0]["arm"] not in {each["arm"] for each in found["settings"]}

@@ -1,6 +1,6 @@
 """Every command on an objective that is nothing like ours and that another package declares, with the files
-and pages that a user gets. Commands that train are processes, the others run in this one. Nothing of this
-repository is touched.
+and pages that a user gets. The searches and the run that is killed are processes. Nothing of this repository
+is touched.
 """
 
 from __future__ import annotations
@@ -48,8 +48,14 @@ def tune(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Tune:
 
 
 @pytest.fixture
-def look(site: Path, folder: Path, here: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Look:
-    """look("studies"): a command that trains nothing, inside this process, with the package installed."""
+def look(
+    site: Path,
+    folder: Path,
+    here: Callable[..., Any],
+    worker_threads: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Look:
+    """look("studies"): a command inside this process, with the package installed. Its workers are threads."""
     monkeypatch.syspath_prepend(site)
     return partial(here, cwd=folder)
 
@@ -116,9 +122,9 @@ def test_two_studies_are_compared_without_a_claim_about_examples(look: Look, fol
 
 
 def test_the_leaders_are_confirmed_on_fresh_seeds_and_no_test_set_is_claimed(
-    tune: Tune, look: Look, folder: Path
+    look: Look, folder: Path
 ) -> None:
-    done = tune("confirm", "deep", "--top", "2", "--seeds", "3")
+    done = look("confirm", "deep", "--top", "2", "--seeds", "3", "--workers", "1")
     assert done.returncode == 0, done.stderr
     assert "no test set" in done.stdout + done.stderr
     assert "over seeds only" in done.stdout + done.stderr
@@ -157,10 +163,8 @@ def test_what_is_for_networks_is_refused_in_a_sentence(
     assert not (folder / "m").exists()
 
 
-def test_a_run_continues_to_a_new_target_and_refuses_flags_of_networks(
-    tune: Tune, look: Look, folder: Path
-) -> None:
-    done = tune("run", "--study", "wide", "--trials", "14", "--workers", "1")
+def test_a_run_continues_to_a_new_target_and_refuses_flags_of_networks(look: Look, folder: Path) -> None:
+    done = look("run", "--study", "wide", "--trials", "14", "--workers", "1")
     assert done.returncode == 0, done.stderr
     assert "14 of 14 trials finished" in done.stdout + done.stderr
     for flag in (("--epochs", "2"), ("--model", "mlp"), ("--task", "twodigit")):

@@ -269,6 +269,7 @@ class TestOnAServer:
         assert chunks(url) == 0
         assert files(tmp_path) == ["model.safetensors"]
 
+    @pytest.mark.usefixtures("worker_threads")
     def test_the_test_set_is_evaluated_with_weights_of_another_folder(
         self, storage: Storage, url: str, mnist: Mnist, tmp_path: Path, here: Command
     ) -> None:
@@ -277,7 +278,8 @@ class TestOnAServer:
         away.mkdir()
         third.mkdir()
         work(joined(storage, mnist, away), stop=lambda: False)
-        confirm = ("confirm", "twodigit", "--top", "1", "--seeds", "2", "--epochs", "0.02", "--storage", url)
+        confirm = ("confirm", "twodigit", "--top", "1", "--seeds", "2", "--epochs", "0.02", "--workers", "1")
+        confirm += ("--storage", url)
         assert here(*confirm, cwd=away).returncode == 0
         with storage.trials.database.write() as connection:
             for table in (tables.test_evaluations, tables.head_test_evaluations):
@@ -329,6 +331,7 @@ class TestOnAServer:
         shutil.copytree(tmp_path / "away" / "tune.artifacts", third / "tune.artifacts")
         assert here(*export, "--out", "x", cwd=third).returncode == 0
 
+    @pytest.mark.usefixtures("worker_threads")
     def test_a_chosen_folder_is_used(
         self,
         storage: Storage,
