@@ -8,7 +8,7 @@ high, and hides what too long a training spoils. A run that failed is a result, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 
@@ -147,6 +147,10 @@ class Ablation:
     the longest less the shortest"""
     path: tuple[Contrast, ...]
     """each step from a reference to the baseline less the one before; the last leads to the baseline"""
+    code_of_search: frozenset[str] = frozenset()
+    """SHA-256 of the training code of the baseline in the search, where it is recorded"""
+    code_of_runs: frozenset[str] = frozenset()
+    """likewise of the ablation's trials"""
     others: tuple[str, ...] = ()
     """names of earlier ablations of the same study"""
 
@@ -223,6 +227,8 @@ def ablation(read: Read) -> Ablation:
         lengths=lengths,
         unregularized=() if baseline is None else unregularized,
         path=() if baseline is None else _path(paths, baseline, metric),
+        code_of_search=frozenset(filter(None, (read.baseline.code,))),
+        code_of_runs=frozenset(run.code for run in read.runs if run.code is not None),
     )
 
 
@@ -340,7 +346,7 @@ def _lengths(arms: Sequence[Arm], metric: Metric) -> tuple[tuple[Contrast, ...],
     """(steps of the baseline's length, comparisons without regularization)."""
     by_key = {arm.key: arm for arm in arms}
     rising = sorted((arm for arm in arms if arm.name == BASELINE), key=lambda arm: arm.budget)
-    plain = sorted((arm for arm in arms if arm.name == UNREGULARIZED), key=lambda arm: arm.budget)
+    plain = sorted(_unregularized(arms), key=lambda arm: arm.budget)
     regularized = {arm.budget: arm for arm in rising}
     also = [(arm.key, regularized[arm.budget].key) for arm in plain if arm.budget in regularized]
     if len(plain) > 1:
@@ -350,10 +356,11 @@ def _lengths(arms: Sequence[Arm], metric: Metric) -> tuple[tuple[Contrast, ...],
     found = paired_arms.steps(
         {arm.key: arm.scores for arm in arms}, [arm.key for arm in rising], metric, also=also
     )
+    named = {arm.key: replace(arm, name=UNREGULARIZED) for arm in plain}
     contrasts = [
         Contrast(
-            arm=by_key[each.arm],
-            reference=by_key[each.reference],
+            arm=named.get(each.arm, by_key[each.arm]),
+            reference=named.get(each.reference, by_key[each.reference]),
             changed=_changed(by_key[each.arm], by_key[each.reference]),
             found=each,
         )
@@ -361,6 +368,16 @@ def _lengths(arms: Sequence[Arm], metric: Metric) -> tuple[tuple[Contrast, ...],
     ]
     first = max(0, len(rising) - 1)
     return tuple(contrasts[:first]), tuple(contrasts[first:])
+
+
+def _unregularized(arms: Sequence[Arm]) -> list[Arm]:
+    """The arms without any regularization; a variant that is the same configuration is one of them."""
+    named = [arm for arm in arms if arm.name == UNREGULARIZED]
+    budgets, settings = {arm.budget for arm in named}, [arm.settings for arm in named]
+    twins = [
+        arm for arm in arms if arm.name != BASELINE and arm.budget not in budgets and arm.settings in settings
+    ]
+    return [*named, *twins[:1]]
 
 
 def _path(arms: Sequence[Arm], baseline: Arm, metric: Metric) -> tuple[Contrast, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from search.analysis import two_way
+from search.analysis.answered import Answered, answered
 from search.analysis.intervals import Z, accuracy_intervals, measurements, of_the_best, z_of_the_best
 from search.analysis.ranking import Ranking
 from search.analysis.statistics import Estimate, best_of, difference, median
@@ -107,7 +108,8 @@ class Side:
     timeline: Timeline
     best: Mapping[str, Estimate]
     """by MEAN, head, JOINT: the best trial, with its interval over digits where its answers are known, which
-    allows for the choice among all that were measured; of other objectives than networks without interval"""
+    allows for the choice among all that were measured; of training code without an interval where they are
+    not"""
     typical: Mapping[str, Estimate]
     """likewise: the median of the complete trials that the search proposed; empty where there is none"""
     scores: tuple[float, ...]
@@ -207,6 +209,10 @@ def _paired(first: Side, other: Side, digits: Digits | None) -> tuple[Answers, A
     one, two = first.studied.answers, other.studied.answers
     if one is None or two is None or digits is None or not one.examples == two.examples == len(digits):
         return None
+    if not isinstance(first.studied.record.spec, NetworkSpec):
+        scales = [_of_code(side.studied) for side in (first, other)]
+        if None in scales:
+            return None
     return one, two
 
 
@@ -227,6 +233,7 @@ def _differences(first: Side, other: Side, digits: Digits | None, z: float) -> d
         return two_way.right(answers, None if name == MEAN else name)[None]
 
     one, two = found
+    known = _of_code(first.studied) if not isinstance(first.studied.record.spec, NetworkSpec) else None
     share = math.erf(z / math.sqrt(2))
     found_apart = {}
     for name in names:
@@ -234,6 +241,8 @@ def _differences(first: Side, other: Side, digits: Digits | None, z: float) -> d
         found_apart[name] = two_way.difference(
             scores(one, name), scores(two, name), digits, share=share, step=step
         )
+        if known is not None:
+            found_apart[name] = known.difference(found_apart[name])
     return found_apart
 
 
@@ -254,15 +263,30 @@ def _accuracies(study: Studied) -> dict[str, float]:
 
 
 def _intervals(study: Studied, digits: Digits | None, z: Z) -> two_way.Intervals:
-    """Of these: over digits, where the answers are known. None where nothing is known of the examples."""
+    """Of these: over digits or examples, where the answers are known; of training code none otherwise."""
     spec = study.record.spec
     if not isinstance(spec, NetworkSpec):
-        return {}
+        known = _of_code(study)
+        if known is None or study.answers is None:
+            return {}
+        low, high = two_way.intervals(study.answers, known.examples, z=z)[MEAN]
+        share = known.score(Estimate(value=study.report.score, low=low, high=high))
+        assert share.low is not None
+        assert share.high is not None
+        return {MEAN: (share.low, share.high)}
     if study.answers is not None and digits is not None and study.answers.examples == len(digits):
         return two_way.intervals(study.answers, digits, z=z)
     return accuracy_intervals(
         ACCURACY.parts(study.report.metrics), joint_of(study.report), spec.validation_pictures, z=z
     )
+
+
+def _of_code(study: Studied) -> Answered | None:
+    """Of the winner of training code: its answers, where its score is made of them."""
+    if study.answers is None:
+        return None
+    trial_id = study.best.trial_id
+    return answered([study.report.score], {trial_id: study.answers}, [trial_id])
 
 
 def _estimates(study: Studied, digits: Digits | None, z: Z) -> dict[str, Estimate]:

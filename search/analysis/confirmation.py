@@ -64,9 +64,14 @@ class Candidate:
     low: float
     """of the 95 % interval of the mean, over seeds and digits; 0 with one seed. A leader's holds although
     the best of all leaders is chosen, and they were chosen in the search on the same digits. Of another
-    objective than networks over seeds only, and minus infinity where it has no interval"""
+    objective than networks over seeds, and over examples where `over_examples` says so; minus infinity where
+    it has no interval"""
     high: float
     """likewise; 1 with one seed, and infinity where it has no interval"""
+    over_examples: bool = False
+    """whether its interval, if there is one, includes the sampling of validation examples"""
+    ignores_seed: bool = False
+    """whether all its seeds, two at least, gave one and the same curve"""
 
     @property
     def has_interval(self) -> bool:
@@ -74,7 +79,7 @@ class Candidate:
         return math.isfinite(self.low) and math.isfinite(self.high)
 
     @property
-    def ignores_seed(self) -> bool:
+    def is_constant(self) -> bool:
         """Whether all its seeds, two at least, gave one and the same score."""
         return over_seeds.same([run.score for run in self.runs])
 
@@ -89,12 +94,14 @@ class Gap:
     """score of the chosen one less that of the other; negative: the other is better"""
     low: float | None
     """of its interval over seeds and digits; None: too few seeds, or the single answers are not known. Of
-    another objective than networks over seeds only; None: too few, or the same on all of them"""
+    another objective than networks as of a candidate; None: too few seeds, or the same on all of them"""
     high: float | None
     seeds: int
     """that both share; 0 on the test set, where two networks are compared"""
     comparisons: int
     """the intervals of this number of gaps hold together in 95 of 100 repetitions (Bonferroni)"""
+    over_examples: bool = False
+    """whether its interval, if there is one, includes the sampling of examples"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,9 +138,13 @@ class Confirmation:
     gaps_on_test: tuple[Gap, ...] = ()
     """of the best run to that of each reference, on the test set; empty before the test evaluations"""
     evaluation_counts: TestEvaluationCounts | None = None
-    """of the task's test set in the whole storage; None: not known"""
+    """of the study's test set in the whole storage; None: there is none"""
     test_evaluations: tuple[TestEvaluation, ...]
     """every test evaluation for this study and its confirmation, oldest first"""
+    code_of_search: frozenset[str] = frozenset()
+    """SHA-256 of the training code of the candidates in the search, where it is recorded"""
+    code_of_runs: frozenset[str] = frozenset()
+    """likewise of the confirming trials"""
     evaluations_of_references: int = 0
     """of these"""
     others: tuple[Confirmation, ...] = ()
@@ -150,6 +161,17 @@ class Confirmation:
         return isinstance(self.confirming.spec, NetworkSpec)
 
     @property
+    def over_examples(self) -> bool:
+        """Whether the candidates' intervals include the sampling of validation examples."""
+        return all(each.over_examples for each in self.candidates)
+
+    @property
+    def ignores_seed(self) -> bool:
+        """Whether every candidate has the same curve on all its seeds: the code uses no seed."""
+        several = [each for each in self.candidates if len(each.runs) > 1]
+        return bool(several) and all(each.ignores_seed for each in several)
+
+    @property
     def metric(self) -> Metric:
         """What the scores are of."""
         return self.search.spec.metric
@@ -158,6 +180,12 @@ class Confirmation:
     def task(self) -> str | None:
         """Of both studies; None where no networks are trained."""
         return self.search.spec.task if isinstance(self.search.spec, NetworkSpec) else None
+
+    @property
+    def tested_by(self) -> str:
+        """What the test set is called by: the task of networks, the name of training code."""
+        spec = self.confirming.spec
+        return spec.task if isinstance(spec, NetworkSpec) else str(spec.options.get("objective"))
 
     @property
     def confirmed_in(self) -> str:
@@ -198,6 +226,9 @@ class Confirmation:
         )
 
     def intervals_of(self, evaluation: TestEvaluation) -> Intervals:
-        """95 % intervals of a test evaluation: over digits, else as if no two images shared one."""
+        """95 % intervals of a test evaluation: over digits, else as if no two images shared one. Of training
+        code there are none."""
+        if not evaluation.pictures:  # by training code: nothing is known of its examples
+            return {}
         known = self.intervals_on_test.get(evaluation.trial_id)
         return known or accuracy_intervals(evaluation.heads, evaluation.joint, evaluation.pictures)

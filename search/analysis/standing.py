@@ -11,6 +11,7 @@ from statistics import fmean
 import numpy as np
 
 from search.analysis import over_seeds, racing, two_way
+from search.analysis.answered import Answered, answered
 from search.analysis.confirmation import Candidate, Confirmation, Gap, SeedRun
 from search.analysis.intervals import mean_of_heads_interval, of_the_best
 from search.analysis.ranking import best_report, best_trial, count
@@ -56,7 +57,7 @@ class Stand:
     digits_on_test: Digits | None = None
     """of those examples; None: not known"""
     evaluation_counts: TestEvaluationCounts | None = None
-    """of the task's test set in the whole storage; None where no networks are trained"""
+    """of the study's test set in the whole storage; None where there is none"""
     searched_counts: Counts | None = None
     """of the search, with trials that cannot be used; None: as in `trials`"""
     confirming_counts: Counts | None = None
@@ -82,6 +83,7 @@ class Stand:
 def confirmation(stand: Stand) -> Confirmation:
     """The confirmation in full, but for others of the same study."""
     seeds = {run.confirming.seed for run in stand.runs if run.confirming}
+    asked = {run.confirming.candidate for run in stand.runs if run.confirming}
     candidates = _candidates(stand)
     racers = [each for each in candidates if each.reference is None and not each.dropped]
     whole = stand.finished and all(len(each.runs) == len(seeds) for each in racers)
@@ -108,10 +110,16 @@ def confirmation(stand: Stand) -> Confirmation:
         },
         evaluation_counts=stand.evaluation_counts,
         test_evaluations=tuple(stand.test_evaluations),
+        code_of_search=_code([trial for trial in stand.trials if trial.number in asked]),
+        code_of_runs=_code(stand.runs),
         evaluations_of_references=sum(
             evaluation.trial_id in stand.yardstick for evaluation in stand.test_evaluations
         ),
     )
+
+
+def _code(trials: Sequence[TrialRecord]) -> frozenset[str]:
+    return frozenset(trial.code for trial in trials if trial.code is not None)
 
 
 def foremost(found: Sequence[Confirmation]) -> Confirmation | None:
@@ -168,6 +176,8 @@ def _candidates(stand: Stand) -> tuple[Candidate, ...]:
                 mean=mean,
                 low=low,
                 high=high,
+                over_examples=_over_examples(stand, mine),
+                ignores_seed=_ignores_seed(stand, mine),
             )
         )
     return tuple(sorted(found, key=lambda each: (each.dropped, -each.mean, each.trial)))
@@ -188,11 +198,15 @@ def _mean(
     by_seed = np.array([run.score for run in runs])
     mean = float(by_seed.mean())
     spec = stand.confirming.spec
-    if isinstance(spec, DeclaredSpec):  # over seeds only: nothing is known of the examples
-        alone = over_seeds.mean([run.score for run in runs], spec.metric, chosen_of=chosen_of)
-        if alone.low is None or alone.high is None:
+    if isinstance(spec, DeclaredSpec):
+        found = over_seeds.mean([run.score for run in runs], spec.metric, chosen_of=chosen_of)
+        known = _answered(stand, runs)
+        if known is not None and found.low is not None:
+            share = two_way.mean(known.right, known.examples, chosen_of=chosen_of, searched=searched)
+            found = known.score(share)
+        if found.low is None or found.high is None:
             return mean, -math.inf, math.inf
-        return mean, alone.low, alone.high
+        return mean, found.low, found.high
     if len(runs) < 2:
         return mean, 0.0, 1.0
     scores = _scores(stand.answers, [run.trial_id for run in runs], stand.digits)
@@ -215,6 +229,20 @@ def _mean(
     )
 
 
+def _answered(stand: Stand, runs: Sequence[SeedRun]) -> Answered | None:
+    return answered([run.score for run in runs], stand.answers, [run.trial_id for run in runs])
+
+
+def _over_examples(stand: Stand, runs: Sequence[SeedRun]) -> bool:
+    return not isinstance(stand.confirming.spec, DeclaredSpec) or _answered(stand, runs) is not None
+
+
+def _ignores_seed(stand: Stand, runs: Sequence[SeedRun]) -> bool:
+    """Whether all seeds, two at least, gave one and the same curve."""
+    curves = [[(each.step, each.metrics) for each in stand.curves[run.trial_id]] for run in runs]
+    return len(curves) > 1 and all(curve == curves[0] for curve in curves)
+
+
 def _gaps(stand: Stand, chosen: Candidate, candidates: Sequence[Candidate]) -> tuple[Gap, ...]:
     """Of the chosen candidate to the others: pairs of runs on one seed, on the same examples.
 
@@ -227,8 +255,9 @@ def _gaps(stand: Stand, chosen: Candidate, candidates: Sequence[Candidate]) -> t
         pairs = [(mine[run.seed], run) for run in other.runs if run.seed in mine]
         if not pairs:
             continue
+        over_examples = True
         if isinstance(stand.confirming.spec, DeclaredSpec):
-            estimate = _over_seeds(stand, pairs, candidates)
+            estimate, over_examples = _of_code(stand, pairs, other, candidates)
         else:
             estimate = _over_seeds_and_digits(stand, pairs, other, len(others))
         found.append(
@@ -239,6 +268,7 @@ def _gaps(stand: Stand, chosen: Candidate, candidates: Sequence[Candidate]) -> t
                 high=None if estimate is None else estimate.high,
                 seeds=len(pairs),
                 comparisons=len(others),
+                over_examples=over_examples,
             )
         )
     return tuple(found)
@@ -248,15 +278,31 @@ Pairs = Sequence[tuple[SeedRun, SeedRun]]
 """Of the chosen candidate and another one, each on one seed."""
 
 
-def _over_seeds(stand: Stand, pairs: Pairs, candidates: Sequence[Candidate]) -> Estimate | None:
-    """Of the mean difference of the pairs; None where it has no interval."""
+def _of_code(
+    stand: Stand, pairs: Pairs, other: Candidate, candidates: Sequence[Candidate]
+) -> tuple[Estimate | None, bool]:
+    """Of the mean difference of the pairs, None where it has no interval; whether that is over examples, too.
+
+    The level is that of intervals over seeds only: with many examples these two are nearly the same.
+    """
     leaders = sum(each.reference is None for each in candidates)
     share = over_seeds.share(
         leaders=leaders,
         references=len(candidates) - leaders,
         seeds=len({run.confirming.seed for run in stand.runs if run.confirming}),
     )
-    return over_seeds.difference([(a.score, b.score) for a, b in pairs], share=share)
+    found = over_seeds.difference([(a.score, b.score) for a, b in pairs], share=share)
+    one, two = (_answered(stand, [pair[place] for pair in pairs]) for place in (0, 1))
+    if found is None or one is None or two is None or one.right.shape != two.right.shape:
+        return found, False
+    both = two_way.difference(
+        one.right,
+        two.right,
+        one.examples,
+        share=share,
+        chosen_of=1 if other.reference is not None else _searched(stand),
+    )
+    return one.difference(both), True
 
 
 def _over_seeds_and_digits(stand: Stand, pairs: Pairs, other: Candidate, comparisons: int) -> Estimate | None:

@@ -81,8 +81,9 @@ def _intervals(spec: StudySpec) -> str:
     """What the intervals of the table cover."""
     if not isinstance(spec, NetworkSpec):
         return (
-            "Intervals of typical cover 95 % over the complete trials (order statistics). A best has none: "
-            "nothing is known of single validation examples. docs/decisions/013 defines the rest."
+            "Intervals cover 95 %: of typical over the complete trials (order statistics); of best over the "
+            "validation examples, where the code tells which it answers right (`trial.examples`), else there "
+            "is none. docs/decisions/013 defines the rest."
         )
     return (
         "Intervals cover 95 %: of best over the validation images, with room for its choice among many; of "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from search.cli.options import JSONOption, StorageOption, StudyArgument, print_json, storage_url
-from search.cli.phrases import fraction, natural, percent, settings, value
+from search.cli.phrases import fraction, natural, number, percent, settings, value
 from search.cli.printing import print_table, say
 from search.cli.run import Precision, beside
 from search.cli.worker_flags import with_worker_options
@@ -65,8 +65,8 @@ def confirm(
 
     Stopped, it continues with the same command. `tune worker STUDY.confirm` helps from another machine. With
     more --seeds or a larger --top later, what is there is kept; with another --epochs, --widen or
-    --precision a new confirmation begins, on the same seeds. These three are for networks: a study of
-    another objective is confirmed with the budget of its search, and has no test set.
+    --precision a new confirmation begins, on the same seeds. These three are for networks: training code is
+    confirmed with the budget of its search, and tested by its test function, if it has one.
     """
     from search.cli.progress import fetching, starting, watching
 
@@ -105,18 +105,14 @@ def _show(found: Confirmation) -> None:
     first_the_chosen = sorted(found.candidates, key=lambda each: each.trial != found.chosen)
     told = [(each, evaluation) for each in first_the_chosen for evaluation in _test_evaluations(found, each)]
     if told:
-        heads = [*told[0][1].heads, "joint"]
         typer.echo()
         print_table(
-            ("test", "of run", *heads, "mean"),
+            ("test", "of run", *_measured(told[0][1])),
             [
                 (
                     each.reference or f"trial {each.trial}",
                     next(str(run.trial) for run in each.runs if run.trial_id == evaluation.trial_id),
-                    *(
-                        _with_interval(name, evaluation, found)
-                        for name in (*evaluation.heads, "joint", "mean")
-                    ),
+                    *(_with_interval(name, evaluation, found) for name in _measured(evaluation)),
                 )
                 for each, evaluation in told
             ],
@@ -126,9 +122,16 @@ def _show(found: Confirmation) -> None:
         say(sentence)
 
 
+def over_what(found: Confirmation) -> str:
+    """To follow "95 % interval"."""
+    if found.of_networks:
+        return ""
+    return " over seeds and examples" if found.over_examples else " over seeds"
+
+
 def _show_candidates(found: Confirmation) -> None:
-    """The ranking. An interval of another objective than networks says that it is over seeds alone."""
-    over = "" if found.of_networks else " over seeds"
+    """The ranking. An interval of training code says what it is over."""
+    over = over_what(found)
     print_table(
         ("trial", "in the search", "confirmed", f"95 % interval{over}", "seeds", "", "settings"),
         [
@@ -163,12 +166,21 @@ def _test_evaluations(found: Confirmation, candidate: Candidate) -> list[TestEva
 
 
 def _with_interval(name: str, evaluation: TestEvaluation, found: Confirmation) -> str:
+    if not evaluation.pictures:
+        return number(evaluation.heads[name])
     low, high = found.intervals_of(evaluation)[name]
-    return f"{percent(_accuracies(evaluation)[name])} [{low * 100:.2f}, {high * 100:.2f}]"
+    return f"{percent(_measured(evaluation)[name])} [{low * 100:.2f}, {high * 100:.2f}]"
 
 
-def _accuracies(evaluation: TestEvaluation) -> dict[str, float]:
+def _measured(evaluation: TestEvaluation) -> dict[str, float]:
+    """Accuracies of a network by head, all heads at once and their mean; the metrics of training code."""
+    if not evaluation.pictures:
+        return dict(evaluation.heads)
     return {**evaluation.heads, "joint": evaluation.joint, "mean": evaluation.accuracy}
+
+
+def _plain(measured: float, evaluation: TestEvaluation) -> float | None:
+    return fraction(measured) if evaluation.pictures else measured
 
 
 def _confirmation(found: Confirmation) -> dict[str, Any]:
@@ -196,7 +208,7 @@ def _confirmation(found: Confirmation) -> dict[str, Any]:
         else {"trial": run.trial, "seed": run.seed, "value": natural(run.score, found.metric)},
         "search_value": None if chosen is None else natural(chosen.search_score, found.metric),
         "confirmed_value": None if chosen is None else natural(chosen.mean, found.metric),
-        "test_value": None if evaluation is None else fraction(evaluation.accuracy),
+        "test_value": None if evaluation is None else _plain(evaluation.value, evaluation),
         "candidates": [_candidate(each, found) for each in found.candidates],
         "gaps": [_gap(gap, found.metric) for gap in found.gaps],
         "gaps_on_test": [_gap(gap, found.metric) for gap in found.gaps_on_test],
@@ -255,7 +267,7 @@ def _evaluation_json(evaluation: TestEvaluation, found: Confirmation) -> dict[st
         "moment": evaluation.moment.isoformat(),
         "candidate": owner,
         "reason": evaluation.reason,
-        "pictures": evaluation.pictures,
-        "test": {name: fraction(accuracy) for name, accuracy in _accuracies(evaluation).items()},
+        "pictures": evaluation.pictures or None,
+        "test": {name: _plain(each, evaluation) for name, each in _measured(evaluation).items()},
         "intervals": dict(found.intervals_of(evaluation)),
     }

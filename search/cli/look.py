@@ -37,6 +37,7 @@ from search.cli.phrases import (
 from search.cli.printing import print_facts, print_table, say
 from search.heads import accuracies_of, train_of
 from search.records import Failure, NetworkSpec
+from search.report.words import code_changed, plural
 
 if TYPE_CHECKING:
     from search.analysis.confirmation import Confirmation
@@ -230,7 +231,7 @@ def trials(
     print_table(
         (
             *("trial", "state"),
-            *(("accuracy", "epochs") if of_networks else (spec.metric.title, f"{spec.unit}s")),
+            *(("accuracy", "epochs") if of_networks else (spec.metric.title, plural(spec.unit))),
             *("time", "settings"),
         ),
         [
@@ -247,6 +248,9 @@ def trials(
         words=(1, 5),
     )
     _tell_failures(rows)
+    if changed := code_changed(view.trials):
+        typer.echo()
+        say(changed)
 
 
 MOST_REASONS = 20
@@ -298,7 +302,16 @@ def _print_long_json(rows: list[dict[str, Any]]) -> None:
 def _foreign_trial(trial: ForeignTrial, spec: StudySpec) -> dict[str, Any]:
     """A trial that another program added. Its value was not measured by tune, and need not be an accuracy."""
     of_networks = isinstance(spec, NetworkSpec)
-    unknown = ("parameters", "reference", "retry_of", "confirming", "ablation", "failure", "failure_detail")
+    unknown = (
+        "parameters",
+        "code",
+        "reference",
+        "retry_of",
+        "confirming",
+        "ablation",
+        "failure",
+        "failure_detail",
+    )
     return {
         "trial": trial.number,
         "state": "foreign",
@@ -330,6 +343,7 @@ def _trial(trial: TrialRecord, view: TrialsView) -> dict[str, Any]:
         "step": trial.step,
         "unit": spec.unit,
         "parameters": trial.parameters,
+        "code": trial.code,
         "reference": trial.reference,
         "retry_of": trial.retry_of,
         "confirming": asdict(trial.confirming) if trial.confirming else None,

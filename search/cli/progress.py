@@ -26,6 +26,7 @@ from search.analysis.ranking import score_of
 from search.cli.phrases import amount, described, duration, measured, natural, scored, states, task_of, value
 from search.cli.printing import say
 from search.records import Failure, NetworkSpec, State, StudySpec, TrialRecord
+from search.report.words import plural
 from tune.command import PROGRESS
 
 READING = "reading images"
@@ -153,7 +154,7 @@ def _rate(seen: Snapshot) -> str:
     """4,000 images/s, 0.0125 epochs/s."""
     rate = seen.steps_per_s
     whole = rate >= 100 or isinstance(seen.spec, NetworkSpec)
-    return f"{rate:,.0f} {seen.spec.unit}s/s" if whole else f"{rate:.3g} {seen.spec.unit}s/s"
+    return f"{rate:,.0f} {plural(seen.spec.unit)}/s" if whole else f"{rate:.3g} {plural(seen.spec.unit)}/s"
 
 
 def _how_far(running: Running, spec: StudySpec) -> str:

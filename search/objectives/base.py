@@ -76,6 +76,8 @@ class Work(ABC):
 
     parameters: int | None = None
     """trainable numbers of the model; None: not known"""
+    code: str | None = None
+    """SHA-256 of the code that has made its last report; None: tune's own"""
     held_bytes: int = 0
     """memory that would be free without it"""
 
@@ -89,6 +91,11 @@ class Work(ABC):
     @abstractmethod
     def product(self) -> Product | None:
         """A copy of what the trial has made, as of its last report; None: nothing that could be kept."""
+
+    def final_product(self, product: Product | None) -> Product | None:
+        """What is kept of a trial whose budget is spent: its product, as of its best report, with what only
+        the end has."""
+        return product
 
     def state(self) -> Any:
         """What another process continues from, as of now; it may be asked for between two reports.
@@ -224,11 +231,13 @@ class Objective(ABC):
     name: str
     """under which studies are found in the registry"""
 
-    def make_ready(self, spec: StudySpec, stage: Callable[[str], None]) -> None:  # noqa: B027  # few need it
-        """Brings to this machine what the work needs. stage: told in a few words what is done.
+    def make_ready(self, spec: StudySpec, stage: Callable[[str], None]) -> StudySpec:
+        """Brings to this machine what the work needs, and returns the spec of a study that would be made now:
+        code may have changed. stage: told in a few words what is done.
 
         Raises ConfigError where that cannot be had.
         """
+        return spec
 
     @abstractmethod
     def open(self, joining: Joining) -> OpenObjective:

@@ -25,6 +25,7 @@ MARK = "tune:trial"
 # User attributes that tune writes; optuna-dashboard shows them beside the parameters.
 REFERENCE, PINNED, RETRY_OF, ORIGIN = "reference", "pinned", "retry_of", "origin"
 PARAMETERS, FAILURE, FAILURE_DETAIL = "parameters", "failure", "failure_detail"
+CODE_SHA256 = "code_sha256"
 CONFIRMING = "confirming"
 """[number of the candidate in the searched study, index of the seed]"""
 

@@ -22,16 +22,23 @@ class TestEvaluation:
     reason: str
     """in words, e.g. "chosen by tune confirm" """
     pictures: int
-    """number of different images that the accuracies were measured on"""
+    """number of different images that the accuracies were measured on; 0: by training code, on data that tune
+    does not know"""
     heads: Mapping[str, float]
-    """accuracy by head, a fraction of examples"""
+    """accuracy by head, a fraction of examples; of training code its metrics by name"""
     joint: float
-    """fraction of examples on which every head is right"""
+    """fraction of examples on which every head is right; of training code the metric that its search
+    optimizes"""
 
     @property
     def accuracy(self) -> float:
-        """Mean of the heads' accuracies."""
+        """Mean of the heads' accuracies, which is what a search for networks optimizes."""
         return sum(self.heads.values()) / len(self.heads)
+
+    @property
+    def value(self) -> float:
+        """Of the metric that the search optimizes."""
+        return self.accuracy if self.pictures else self.joint
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

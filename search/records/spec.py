@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -83,6 +85,16 @@ class NetworkSpec(SearchSpec):
         return NETWORK
 
     @property
+    def has_test(self) -> bool:
+        """Whether a confirmation ends with an evaluation on held-out data."""
+        return True
+
+    @property
+    def test_set(self) -> str:
+        """Of these data: the same for all studies that are evaluated on them."""
+        return self.task
+
+    @property
     def metric(self) -> Metric:
         """What the search optimizes."""
         return SCORES[self.score]
@@ -112,6 +124,25 @@ class DeclaredSpec(SearchSpec):
     """steps of a trial that is worked on to its end"""
     options: Mapping[str, object] = field(default_factory=dict)
     """what the objective needs to know besides, as JSON"""
+
+    @property
+    def has_test(self) -> bool:
+        """As of a network: whether training code has a test function."""
+        return bool(self.options.get("test"))
+
+    @property
+    def test_set(self) -> str:
+        """As of a network: the data of one test function."""
+        return data_of_test(self.options)
+
+
+def data_of_test(options: Mapping[str, object]) -> str:
+    """What the data that a test function measures on are called in the ledger: 64 hexadecimal digits.
+
+    options: of a study of training code. The function is known by its folder and its name.
+    """
+    named = [str(options.get(name)) for name in ("folder", "objective")]
+    return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
 
 StudySpec = NetworkSpec | DeclaredSpec

@@ -102,6 +102,8 @@ class TrialRecord:
     """None outside of ablations"""
     parameters: int | None = None
     """trainable numbers of the network; None before it is built"""
+    code: str | None = None
+    """SHA-256 of the training code that it ran, at its last report; None: tune's own, or not recorded"""
     failure: Failure | None = None
     failure_detail: str | None = None
     steps: Mapping[int, float] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from search.analysis.statistics import in_values
 from search.records import Direction, Metric, NetworkSpec
 from search.report.ablation_words import about, besides, change, interval, mean, most_of_path, training
 from search.report.scale import FIRST, SECOND, THIRD, place, score_axis
-from search.report.words import amount, difference, titled, value
+from search.report.words import amount, difference, plural, titled, value
 
 GRAY = "#7d8794"
 FAINT = "rgba(128,136,148,0.55)"
@@ -242,7 +242,7 @@ def lengths(found: Ablation) -> Figure:
             )
         )
     ticks = [budget / per for budget in sorted(budgets)]
-    title = "epochs, each length a separate training" if isinstance(spec, NetworkSpec) else f"{spec.unit}s"
+    title = "epochs, each length a separate training" if isinstance(spec, NetworkSpec) else plural(spec.unit)
     figure.update_layout(
         xaxis={
             "title": {"text": _plain(title)},

@@ -35,7 +35,7 @@ from search.report.ablation_words import (
     verdict_on_length,
 )
 from search.report.confirmation_sentences import SEEDS_ONLY
-from search.report.words import amount, count, difference, listed, scored, share, value
+from search.report.words import amount, code_changed_since, count, difference, listed, scored, share, value
 
 WANTED = 0.0025
 """Half-width of a fraction's family-wise interval for which the seeds are told; of other metrics, and where
@@ -57,6 +57,7 @@ def sentences(found: Ablation) -> tuple[str, ...]:
 
 def _sentences(found: Ablation) -> Iterator[str]:
     yield _unfinished(found)
+    yield code_changed_since(found.code_of_search, found.code_of_runs, what="ablation")
     if found.settings or found.lengths or found.unregularized:
         yield _first_look(found)
         yield _helped(found)
@@ -243,7 +244,6 @@ def _seeds_needed(found: Ablation) -> str:
 _WHY_NONE = {
     NoInterval.ONE_SEED: "one seed",
     NoInterval.IGNORES_SEED: "one of the two has the same score on all seeds",
-    NoInterval.NO_SPREAD: "the same difference on all seeds",
 }
 """Why a difference has no interval."""
 
@@ -254,15 +254,23 @@ def _without_interval(found: Ablation) -> str:
         return ""
     some = [each for each in found.settings if each.found.no_interval is not None]
     nothing = [each for each in some if _changes_nothing(each)]
+    steady = [each for each in some if each.found.no_interval is NoInterval.NO_SPREAD]
+    steady = [each for each in steady if not _changes_nothing(each)]
     others = [
         f"{change(each)} ({_difference(each, found)}, {_WHY_NONE[each.found.no_interval]})"
         for each in some
-        if each.found.no_interval is not None and not _changes_nothing(each)
+        if each.found.no_interval in _WHY_NONE
     ]
     told = []
     if nothing:
         told.append(
             f"The scores are the same on all seeds with {listed([change(each) for each in nothing])}."
+        )
+    if steady:
+        these = _some([_named(each, found) for each in steady])
+        told.append(
+            f"The same difference on each of {count(found.seeds, 'seed')}, which leaves no spread to test "
+            f"and no verdict: {these}."
         )
     if others:
         told.append(f"Without an interval and a verdict: {_some(others)}.")
@@ -367,7 +375,8 @@ def _both_scores(contrast: Contrast, found: Ablation) -> str:
         beside = "" if fitted is None else f" beside {value(fitted, metric)} on training examples"
         told.append(f"{value(mean(arm, seeds), metric)}{' on validation' * of_networks(found)}{beside}")
     length = amount(contrast.arm.budget, found.record.spec)
-    return f"Without regularization and augmentation {length} give {told[0]}; with them {told[1]}"
+    what = "regularization and augmentation" if of_networks(found) else "regularization"
+    return f"Without {what} {length} give {told[0]}; with them {told[1]}"
 
 
 def _unregularized(found: Ablation) -> str:

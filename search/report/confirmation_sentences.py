@@ -2,8 +2,8 @@
 
 A sentence says that one candidate is better only where the interval over seeds and digits of their difference
 excludes zero, with all such sentences of a page erring together in at most 5 of 100 confirmations
-(benchmarks/claims_of_confirm.py). Of another objective than networks the interval is over seeds only, and
-each such sentence says so.
+(benchmarks/claims_of_confirm.py). Of training code the interval may be over seeds only, and each such
+sentence says so.
 """
 
 from __future__ import annotations
@@ -15,8 +15,17 @@ from shlex import quote
 
 from search.analysis.confirmation import Candidate, Confirmation, Gap, SeedRun
 from search.analysis.two_way import SEEDS
-from search.records import Direction, Metric, NetworkSpec, StudySpec
-from search.report.words import amount, difference, listed, percent, points, value, widened
+from search.records import Direction, Metric, NetworkSpec, StudySpec, TestEvaluation
+from search.report.words import (
+    amount,
+    code_changed_since,
+    difference,
+    listed,
+    percent,
+    points,
+    value,
+    widened,
+)
 
 EASY = (
     "Some of the last step is no surprise: validation has an easy tenth of MNIST's training digits "
@@ -24,7 +33,10 @@ EASY = (
 )
 
 SEEDS_ONLY = "over seeds only; validation sampling is not included"
-"""What is said of every interval of another objective than networks."""
+"""What is said of an interval of training code that does not tell its single answers (`trial.examples`)."""
+
+SEEDS_AND_EXAMPLES = "over seeds and validation examples"
+"""What is said of one that does."""
 
 NO_TEST = "This objective has no test set: nothing was evaluated on held-out data."
 
@@ -40,6 +52,8 @@ def _sentences(found: Confirmation) -> Iterator[str]:
             f"The search is not finished ({found.searched} of {found.search.target_trials} trials): "
             "its leaders may change."
         )
+    if changed := code_changed_since(found.code_of_search, found.code_of_runs, what="confirmation"):
+        yield changed
     for candidate, run in sorted(found.failed.items()):
         assert run.confirming is not None
         yield f"Trial {candidate} is out: on seed {run.confirming.seed} it failed ({run.failure})."
@@ -65,7 +79,7 @@ def _sentences(found: Confirmation) -> Iterator[str]:
     yield from _of_the_search(found, chosen)
     yield from _next(found)
     yield from _worse_references(found, chosen)
-    if found.of_networks:
+    if found.confirming.spec.has_test:
         yield from _test(found, chosen, found.best_run)
     else:
         yield NO_TEST
@@ -83,7 +97,12 @@ def choice(found: Confirmation, chosen: Candidate) -> str:
         return f"{told}, 95 % interval over seeds and digits {interval_of_mean(chosen, found.metric)}{room}."
     if not chosen.has_interval:
         return f"{told}."
-    return f"{told}, 95 % interval {interval_of_mean(chosen, found.metric)}{room}, {SEEDS_ONLY}."
+    return f"{told}, 95 % interval {interval_of_mean(chosen, found.metric)}{room}, {sampled(chosen)}."
+
+
+def sampled(found: Candidate | Gap) -> str:
+    """What an interval of training code is over."""
+    return SEEDS_AND_EXAMPLES if found.over_examples else SEEDS_ONLY
 
 
 def interval_of_mean(candidate: Candidate, metric: Metric) -> str:
@@ -103,7 +122,13 @@ def _measured(found: Confirmation, mean: float) -> str:
 
 def _without_spread(found: Confirmation) -> Iterator[str]:
     """Of whom nothing can be told because no two seeds differ."""
-    fixed = {each.trial: each for each in found.candidates if each.ignores_seed}
+    if found.ignores_seed:
+        yield (
+            "This code ignores trial.seed: each configuration has the same curve on all its seeds. No "
+            "difference is told from chance."
+        )
+        return
+    fixed = {each.trial: each for each in found.candidates if each.is_constant}
     if fixed:
         names = listed([str(number) for number in fixed])
         who = (
@@ -241,6 +266,9 @@ def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun) -> Iterator
     if evaluation is None:
         yield "The chosen one was not evaluated on the test set yet."
         return
+    if not found.of_networks:
+        yield from _test_of_code(found, chosen, best_run, evaluation)
+        return
     low, high = found.intervals_of(evaluation)["mean"]
     yield (
         f"On test the weights of its best seed ({percent(best_run.score)} on validation) reach "
@@ -269,20 +297,38 @@ def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun) -> Iterator
     yield from _ledger(found)
 
 
+def _test_of_code(
+    found: Confirmation, chosen: Candidate, best_run: SeedRun, evaluation: TestEvaluation
+) -> Iterator[str]:
+    metric = found.metric
+    score = metric.score_of(evaluation.value)
+    yield (
+        f"On test the run with its best seed ({value(best_run.score, metric)} on validation) has "
+        f"{metric.title} {value(score, metric)}, by the test function of {found.tested_by}: one measurement, "
+        "without an interval."
+    )
+    yield (
+        f"From the search to the confirmation to the test: {value(chosen.search_score, metric)}, "
+        f"{value(chosen.mean, metric)} ({difference(chosen.mean - chosen.search_score, metric)}), "
+        f"{value(score, metric)} ({difference(score - chosen.mean, metric)})."
+    )
+    yield from _ledger(found)
+
+
 def _ledger(found: Confirmation) -> Iterator[str]:
     """How often the test set was evaluated, for this study and in the whole storage."""
     beside = found.evaluations_of_references
     own = len(found.test_evaluations) - beside
     known = found.evaluation_counts
     total = max(own + beside, 0 if known is None else known.total)
-    told = f"{times(own)} for models of this study"
+    told = f"{times(own)} for {'models' if found.of_networks else 'runs'} of this study"
     if beside:
         told += f", {times(beside)} for references"
     if others := total - own - beside:
         told += f", {times(others)} for other studies"
         if known is not None and known.of_deleted_studies:
             told += f" (deleted ones: {known.of_deleted_studies})"
-    yield f"The test set of {found.task} was evaluated {times(total)} in this storage: {told}."
+    yield f"The test set of {found.tested_by} was evaluated {times(total)} in this storage: {told}."
     if own + others > 1:
         yield (
             "With more than one evaluation one may choose by what was seen: trust the last figure less than "
@@ -327,8 +373,8 @@ def _interval(found: Confirmation, gap: Gap, *, signed: bool = False) -> str:
         low, high = (low, high) if gap.by >= 0 else (-high, -low)
     ends = " to ".join(difference(end, metric).removesuffix(" points") for end in (low, high))
     together = f" for all {gap.comparisons} comparisons together" if gap.comparisons > 1 else ""
-    seeds_only = "" if found.of_networks else f", {SEEDS_ONLY}"
-    return f" ({ends}, 95 %{together}{seeds_only})"
+    over = "" if found.of_networks else f", {sampled(gap)}"
+    return f" ({ends}, 95 %{together}{over})"
 
 
 def _width(found: Confirmation) -> str:

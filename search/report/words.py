@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from search.records import (
     ACCURACY,
@@ -114,6 +114,43 @@ def hardware(environment: Mapping[str, str | int]) -> str:
     return str(environment.get("gpu") or environment.get("cpu") or "an unknown processor")
 
 
+def plural(noun: str) -> str:
+    """epochs, passes, batches, queries: of a unit that a person has named."""
+    if noun.endswith(("s", "x", "z", "sh", "tch", "nch", "rch")):  # an epoch ends otherwise
+        return f"{noun}es"
+    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
+        return f"{noun[:-1]}ies"
+    return f"{noun}s"
+
+
+def code_changed(trials: Iterable[TrialRecord]) -> str:
+    """The sentence that the training code changed between trials; nothing where it did not."""
+    since: dict[str, int] = {}
+    for trial in trials:
+        if trial.code is not None:
+            since.setdefault(trial.code, trial.number)
+    _, *changes = sorted(since.values()) or [0]
+    if not changes:
+        return ""
+    which = "trial" if len(changes) == 1 else "trials"
+    return (
+        f"The code changed before {which} {listed([str(number) for number in changes])}: values of different "
+        "versions may not be comparable."
+    )
+
+
+def code_changed_since(of_search: Set[str], of_runs: Set[str], *, what: str) -> str:
+    """The sentence that the training code of a search is not that of what repeats its trials, or empty.
+
+    what: "confirmation". of_search, of_runs: SHA-256 of the code of those trials, where it is known.
+    """
+    if len(of_runs) > 1:
+        return f"The code changed during the {what}: its runs may not be comparable."
+    if of_search and of_runs and of_search != of_runs:
+        return f"The code has changed since the search: this {what} measures it as it is now."
+    return ""
+
+
 def p_value(p: float) -> str:
     """p < 0.001, p = 0.048 or p = 0.34: never rounded up to a limit that it is below."""
     if p < 0.001:
@@ -178,4 +215,4 @@ def amount(step: float, spec: StudySpec) -> str:
     """0.25 epochs, 1 epoch, 12 steps: how far a trial has come."""
     if isinstance(spec, NetworkSpec):
         return epochs(step, spec.epoch_images)
-    return f"{step:,.10g} {spec.unit if step == 1 else spec.unit + 's'}"
+    return f"{step:,.10g} {spec.unit if step == 1 else plural(spec.unit)}"

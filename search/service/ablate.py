@@ -75,6 +75,8 @@ class Planned:
     baseline: TrialRecord
     reference: Mapping[str, Value] | None
     """settings of the one from which a path leads to the baseline"""
+    design: AblationRequest
+    """with the seeds that are there already"""
     plan: Plan
     done: int
     """runs of it that are finished"""
@@ -122,7 +124,7 @@ def ablate(
         study, record = _begin(storage, asked)
         tell(_in_words(asked))
         while True:
-            record, whole = _queue(storage, study, record, asked, request.design)
+            record, whole = _queue(storage, study, record, asked)
             stage(WORKERS)
             with launcher_for(request.options, storage_url) as launcher:
                 result = drive(storage, study, record, request.options, launcher, watch=watch, detach=False)
@@ -155,9 +157,8 @@ def _planned(storage: Reading | Storage, storage_url: str, request: AblateReques
     reference = _reference(searched, trials, request.design.path)
     there = [each for each in ablations(storage, searched) if each.name == name]
     runs = reader_of(storage, there[0]).all() if there else []
-    found = plan(
-        spec, baseline.settings, request.design, reference=reference, scores=scores_of(storage, spec, runs)
-    )
+    design = _with_seeds_there(request.design, runs)
+    found = plan(spec, baseline.settings, design, reference=reference, scores=scores_of(storage, spec, runs))
     if len({(each.run.arm, each.run.budget) for each in found.runs}) < 2:
         raise UsageError("This plan has nothing to compare: it would train the baseline alone.")
     finished = {run.ablation for run in runs if run.state.is_finished}
@@ -169,10 +170,17 @@ def _planned(storage: Reading | Storage, storage_url: str, request: AblateReques
         name=name,
         baseline=baseline,
         reference=reference,
+        design=design,
         plan=found,
         done=sum(each.run in finished for each in found.runs),
         seconds=None if step_s is None else left * step_s,
     )
+
+
+def _with_seeds_there(design: AblationRequest, runs: Sequence[TrialRecord]) -> AblationRequest:
+    """Seeds of an earlier call stay: all arms are compared on the same ones."""
+    there = [run.ablation.seed + 1 for run in runs if run.ablation is not None and not run.ablation.chooses]
+    return replace(design, seeds=max([design.seeds, *there]))
 
 
 def _refuse_unfinished(searched: StudyRecord, finished: int, exhausted: bool) -> None:
@@ -296,15 +304,13 @@ def _begin(storage: Storage, asked: Planned) -> tuple[Study, StudyRecord]:
     return study, replace(record, name=asked.name)
 
 
-def _queue(
-    storage: Storage, study: Study, record: StudyRecord, asked: Planned, design: AblationRequest
-) -> tuple[StudyRecord, bool]:
+def _queue(storage: Storage, study: Study, record: StudyRecord, asked: Planned) -> tuple[StudyRecord, bool]:
     """Queues what the plan has and the study has not; returns the study with its new target, and whether the
     plan is whole."""
     found = plan(
         asked.spec,
         asked.baseline.settings,
-        design,
+        asked.design,
         reference=asked.reference,
         scores=scores_of(storage, asked.spec, reader_of(storage, record).all()),
     )

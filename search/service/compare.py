@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from search.analysis.answered import alone
 from search.analysis.comparison import Comparison, Pair, Studied
 from search.analysis.comparison import compare as side_by_side
 from search.analysis.ranking import origin
 from search.analysis.two_way import Digits
 from search.errors import UsageError
-from search.records import Direction, NetworkSpec, State, StudySpec, Track
-from search.report.words import hardware
+from search.records import DeclaredSpec, Direction, NetworkSpec, State, StudySpec, Track
+from search.report.words import hardware, plural
 from search.service.look import Best, best_in, reader_of
 from search.service.output import write
 from search.study.reading import Reading, TrialReader, open_reading
@@ -55,7 +56,12 @@ def compare(storage_url: str, names: Sequence[str]) -> Compared:
 
 
 def _digits(studies: Sequence[Studied]) -> Digits | None:
-    """Of the validation examples of these studies; None where they differ or no answers are known."""
+    """Of the validation examples of these studies; None where they differ or no answers are known. Studies of
+    the same training code are taken to have the same examples where they have as many."""
+    code = {each.record.spec.test_set for each in studies if isinstance(each.record.spec, DeclaredSpec)}
+    if code:
+        sizes = {0 if each.answers is None else each.answers.examples for each in studies}
+        return alone(sizes.pop()) if len(code) == len(sizes) == 1 and 0 not in sizes else None
     specs = [each.record.spec for each in studies if isinstance(each.record.spec, NetworkSpec)]
     sets = {spec.compositions for spec in specs}
     if len(sets) != 1 or all(each.answers is None for each in studies):
@@ -85,7 +91,7 @@ def check_comparable(specs: Mapping[str, StudySpec]) -> None:
         (
             "that count the same steps",
             {name: spec.unit for name, spec in specs.items()},
-            {name: f"counts {spec.unit}s" for name, spec in specs.items()},
+            {name: f"counts {plural(spec.unit)}" for name, spec in specs.items()},
         ),
     ]
     for which, kind, told in kinds:

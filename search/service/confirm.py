@@ -96,8 +96,8 @@ def confirm(
     progress: Progress | None = None,
     stage: Stage = lambda _: None,
 ) -> tuple[Confirmation, TuneError | None]:
-    """Begins or resumes the confirmation of a study, works on it until it is done, evaluates networks on the
-    test set.
+    """Begins or resumes the confirmation of a study, works on it until it is done, evaluates the chosen one
+    on the test set, if there is one.
 
     `tell` is told what will be done, `stage` what is done now. Returns what is known at the end, and the
     refusal, if any, with which the command has to end: the ranking stands also where the weights for the
@@ -116,12 +116,14 @@ def confirm(
         _, record = find(storage, request.study)
         trials = reader_of(storage, record).all()
         candidates = _candidates(trials, record, request.top)
-        make_ready(record, progress, stage)
-        study, own = _begin(storage, record, request)
+        now = make_ready(record, progress, stage)
+        study, own = _begin(storage, now, request)
+        if now.spec.has_test and not own.spec.has_test:
+            tell(_without_test(own.name))
         own = _queue(storage, study, own, trials, candidates, request.seeds)
         found = stand(storage, own.name)
         if found.finished:
-            if isinstance(record.spec, NetworkSpec):
+            if own.spec.has_test:
                 stage("evaluating on the test set, unless that was done")
         else:
             tell(_plan(found))
@@ -131,6 +133,13 @@ def confirm(
             found = stand(storage, own.name)
         problem = evaluate_due(storage, found, tell=tell)
         return standing.confirmation(stand(storage, own.name)), problem
+
+
+def _without_test(name: str) -> str:
+    return (
+        f"The code has a test function since {name} was begun, whose runs kept nothing for it: "
+        f"`tune delete {shlex.quote(name)}` makes room for a confirmation that ends with it."
+    )
 
 
 def _candidates(trials: Sequence[TrialRecord], record: StudyRecord, top: int) -> list[int]:

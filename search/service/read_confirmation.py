@@ -53,7 +53,7 @@ def stand(storage: Reading | Storage, name: str, *, answers: bool = True) -> sta
     complete = [run.trial_id for run in runs if run.state is State.COMPLETE]
     family = [searched, *confirmations(storage, searched)]
     test_evaluations = storage.store.test_evaluations([record.study_id for record in family])
-    spec, none = searched.spec, _Answers(by_trial={}, digits=None)
+    spec, none = confirming.spec, _Answers(by_trial={}, digits=None)
     validation, on_test = (
         _answers(storage, confirming, complete, test_evaluations) if answers else (none, none)
     )
@@ -68,9 +68,7 @@ def stand(storage: Reading | Storage, name: str, *, answers: bool = True) -> sta
         digits=validation.digits,
         answers_on_test=on_test.by_trial,
         digits_on_test=on_test.digits,
-        evaluation_counts=(
-            storage.store.count_test_evaluations(spec.task) if isinstance(spec, NetworkSpec) else None
-        ),
+        evaluation_counts=storage.store.count_test_evaluations(spec.test_set) if spec.has_test else None,
         yardstick=frozenset(
             trial.trial_id for record in family for trial in reader_of(storage, record).references()
         ),
@@ -97,11 +95,11 @@ def _answers(
     complete: Sequence[int],
     test_evaluations: Sequence[TestEvaluation],
 ) -> tuple[_Answers, _Answers]:
-    """On validation and on test, as far as they were recorded: of networks."""
+    """On validation and on test, as far as they were recorded; of training code on validation."""
     spec, none = confirming.spec, _Answers(by_trial={}, digits=None)
-    if not isinstance(spec, NetworkSpec):
-        return none, none
     validation = storage.store.answers(complete, SPLITS[0])
+    if not isinstance(spec, NetworkSpec):
+        return _Answers(by_trial=validation, digits=None), none
     on_test = storage.store.answers([evaluation.trial_id for evaluation in test_evaluations], SPLITS[1])
     if not validation and not on_test:
         return none, none

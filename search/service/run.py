@@ -180,18 +180,19 @@ def _bring_set(record: StudyRecord, data: Path, progress: Progress | None, stage
         )
 
 
-def make_ready(search: StudyRecord, progress: Progress | None, stage: Stage) -> None:
-    """Brings to this machine what is needed to retrain trials of a search.
+def make_ready(search: StudyRecord, progress: Progress | None, stage: Stage) -> StudyRecord:
+    """Brings to this machine what is needed to retrain trials of a search, and returns it with what its
+    training code declares now.
 
     Raises AbsentHere where it lacks the task or the objective, ConfigError for other files than the search's.
     """
     spec = search.spec
     if isinstance(spec, DeclaredSpec):
-        objective_named(spec.objective).make_ready(spec, stage)
-        return
+        return replace(search, spec=objective_named(spec.objective).make_ready(spec, stage))
     source = task_named(spec.task).source
     stage(CHECKING.format(source.title))
     same_data(search, fetch_data(source, progress=progress))
+    return search
 
 
 def _with_data(task: str, progress: Progress | None, stage: Stage) -> Fetched:

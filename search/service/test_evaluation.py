@@ -1,8 +1,8 @@
 """Evaluates the chosen run and the references on the test set, once, and records the results before it prints
 them.
 
-Nothing else evaluates on a test set: tests/contracts/test_test_split.py proves that nothing else in the
-three packages reaches one.
+Nothing else evaluates on a test set, or calls a test function: tests/contracts/test_test_split.py proves
+that nothing else in the three packages reaches one.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 from search.analysis.confirmation import Confirmation, SeedRun
 from search.analysis.standing import Stand, best_run, confirmation
 from search.errors import ConfigError, TuneError
+from search.objectives.base import job_of
 from search.optuna_db.storage import Storage
 from search.records import (
     Answers,
     CheckpointRecord,
+    DeclaredSpec,
     NetworkSpec,
     Scores,
     TestEvaluation,
@@ -26,7 +28,9 @@ from search.records import (
 )
 from search.report.words import count
 from search.service.data import load_data
+from search.study.evaluation_schedule import EvaluationSchedule
 from search.tasks import task_named
+from search.worker.artifacts import Artifacts
 
 if TYPE_CHECKING:  # torch takes a second to import; commands that only look do without it
     from data.datasets.base import OpenDataset
@@ -37,29 +41,34 @@ def evaluate_due(
 ) -> TuneError | None:
     """Makes and records the test evaluations that are due; returns what prevents it, if anything does.
 
-    None is due where no networks were trained: another objective has no test set. `tell` is told before the
-    first one how many there were.
+    None is due where training code has no test function. `tell` is told before the first one how many there
+    were.
     """
     known = confirmation(found)
     name = found.confirming.name
     if known.best_run is None:
         return TuneError(f"Nothing can be chosen; `tune trials {shlex.quote(name)}` shows why.")
-    spec = found.searched.spec
-    if not isinstance(spec, NetworkSpec):
+    spec = found.confirming.spec
+    if not spec.has_test:
         return None
     kept = {each.trial_id: each for each in storage.store.checkpoints(found.confirming.study_id)}
     due = list(_due(known, known.best_run))
     if due:
-        tell(_before(spec.task, storage.store.count_test_evaluations(spec.task), len(due)))
+        tell(_before(known.tested_by, storage.store.count_test_evaluations(spec.test_set), len(due)))
     for run, reason in due:
-        evaluation = _evaluation(storage, found, spec.task, run, kept.get(run.trial_id), reason)
-        if isinstance(evaluation, TuneError):
-            return evaluation
-        storage.store.add_test_evaluation_once(*evaluation)
+        try:
+            content, sha256 = _kept(storage, found, run, kept.get(run.trial_id))
+            if isinstance(spec, NetworkSpec):
+                evaluation, answers = _of_network(spec.task, content, sha256, found, run, reason)
+            else:
+                evaluation, answers = _of_code(storage, spec, content, found, run, reason), None
+        except TuneError as error:
+            return error
+        storage.store.add_test_evaluation_once(evaluation, answers)
     return None
 
 
-def _before(task: str, evaluation_counts: TestEvaluationCounts, due: int) -> str:
+def _before(tested_by: str, evaluation_counts: TestEvaluationCounts, due: int) -> str:
     """How often the test set was evaluated until now, and that it is again."""
     deleted = evaluation_counts.of_deleted_studies
     gone = f", {deleted} of them for studies that are deleted" if deleted else ""
@@ -69,7 +78,7 @@ def _before(task: str, evaluation_counts: TestEvaluationCounts, due: int) -> str
         else "was never evaluated before in this storage"
     )
     follow = "one more evaluation follows" if due == 1 else f"{due} more evaluations follow"
-    return f"The test set of {task} {before}; {follow}."
+    return f"The test set of {tested_by} {before}; {follow}."
 
 
 def _due(known: Confirmation, chosen: SeedRun) -> Iterator[tuple[SeedRun, str]]:
@@ -87,33 +96,35 @@ def _due(known: Confirmation, chosen: SeedRun) -> Iterator[tuple[SeedRun, str]]:
             yield best_run(each), f"the reference {each.reference}, beside the chosen one"
 
 
-def _evaluation(
-    storage: Storage,
-    found: Stand,
-    task: str,
-    run: SeedRun,
-    checkpoint: CheckpointRecord | None,
-    reason: str,
-) -> tuple[TestEvaluation, Answers] | TuneError:
+def _kept(
+    storage: Storage, found: Stand, run: SeedRun, checkpoint: CheckpointRecord | None
+) -> tuple[bytes, str]:
+    """(content, SHA-256) of the file that is kept of a run. Raises ConfigError where it cannot be read."""
     from search.worker.best_weights import BestWeights, WeightsDamaged, WeightsMissing
 
     weights = BestWeights.of(storage.location, found.confirming, storage.store)
     where = f"in {weights.artifacts.root}" if checkpoint is None else weights.where(checkpoint)
+    what = "weights" if isinstance(found.confirming.spec, NetworkSpec) else "files"
     away = (
-        f"The weights of trial {run.trial} of {found.confirming.name} are not {where}, so the test set was "
+        f"The {what} of trial {run.trial} of {found.confirming.name} are not {where}, so the test set was "
         "not evaluated: let all machines share one folder (TUNE_ARTIFACTS), or give the same command where "
         "that trial was trained."
     )
     if checkpoint is None:
-        return ConfigError(away)
+        raise ConfigError(away)
     try:
-        content = weights.read(checkpoint)
-    except WeightsMissing:
-        return ConfigError(away)
+        return weights.read(checkpoint), checkpoint.sha256
+    except WeightsMissing as error:
+        raise ConfigError(away) from error
     except (OSError, WeightsDamaged) as error:
-        return ConfigError(f"The test set was not evaluated: {error}.")
+        raise ConfigError(f"The test set was not evaluated: {error}.") from error
+
+
+def _of_network(
+    task: str, content: bytes, sha256: str, found: Stand, run: SeedRun, reason: str
+) -> tuple[TestEvaluation, Answers]:
     dataset = load_data(task_named(task).source)
-    scores, images, answers = evaluate_on_test(task, content, checkpoint.sha256, dataset)
+    scores, images, answers = evaluate_on_test(task, content, sha256, dataset)
     evaluation = TestEvaluation(
         study_id=found.confirming.study_id,
         trial_id=run.trial_id,
@@ -124,6 +135,38 @@ def _evaluation(
         joint=scores.joint,
     )
     return evaluation, answers
+
+
+LONGEST_NAME = 64
+"""Characters of a metric's name that the ledger has room for."""
+
+
+def _of_code(
+    storage: Storage, spec: DeclaredSpec, content: bytes, found: Stand, run: SeedRun, reason: str
+) -> TestEvaluation:
+    """Raises ConfigError and TuneError as `call_test_function`."""
+    from search.objectives.external.test_function import call_test_function
+
+    [trial] = [each for each in found.runs if each.trial_id == run.trial_id]
+    job = job_of(
+        spec,
+        trial.settings,
+        EvaluationSchedule.of(spec),
+        origin=trial.number,
+        number=trial.number,
+        confirming=trial.confirming,
+    )
+    folder = Artifacts.of(storage.location.artifacts, found.confirming).folder
+    metrics = call_test_function(spec, job, content, folder)
+    return TestEvaluation(
+        study_id=found.confirming.study_id,
+        trial_id=run.trial_id,
+        moment=datetime.datetime.now(datetime.UTC),
+        reason=reason,
+        pictures=0,
+        heads={name[:LONGEST_NAME]: value for name, value in metrics.items()},
+        joint=metrics[spec.metric.name],
+    )
 
 
 def evaluate_on_test(

@@ -271,8 +271,11 @@ class Store(ABC):
         """The test evaluations for the trials of these studies, oldest first."""
 
     @abstractmethod
-    def count_test_evaluations(self, task: str) -> TestEvaluationCounts:
-        """How often the test set of a task was evaluated by any study of this storage, deleted ones too."""
+    def count_test_evaluations(self, test_set: str) -> TestEvaluationCounts:
+        """How often a test set was evaluated by any study of this storage, deleted ones too.
+
+        test_set: of a study's spec.
+        """
 
     @abstractmethod
     def add_export(self, export: ExportRecord) -> None:

@@ -262,14 +262,16 @@ def test_evaluation_of(rows: list[RowMapping]) -> TestEvaluation:
     """A test evaluation from its rows, one for each head. Raises Unusable."""
     first = rows[0]
     shares = [first["joint"], *(row["accuracy"] for row in rows)]
-    if not all(_is(share, int | float) and 0 <= share <= 1 for share in shares):
+    if not all(_is(share, int | float) for share in shares):
         raise Unusable("one of its accuracies is invalid")
     if (
         first[tables.test_evaluations.c.moment] is None
         or not _is(first["pictures"], int)
-        or first["pictures"] < 1
+        or first["pictures"] < 0
     ):
         raise Unusable("its time or its number of images cannot be read")
+    if first["pictures"] and not all(0 <= share <= 1 for share in shares):
+        raise Unusable("one of its accuracies is invalid")
     return TestEvaluation(
         study_id=first["study_id"],
         trial_id=first[tables.test_evaluations.c.trial_id],

@@ -258,9 +258,9 @@ class SQLStore(SQLClaims, SQLCurves):
             return before[0] if before else evaluation
 
     @retried
-    def count_test_evaluations(self, task: str) -> TestEvaluationCounts:
+    def count_test_evaluations(self, test_set: str) -> TestEvaluationCounts:
         with self.database.read() as connection:
-            return sql_ledger.count(connection, task)
+            return sql_ledger.count(connection, test_set)
 
     @retried
     def test_evaluations(self, study_ids: Collection[int]) -> list[TestEvaluation]:

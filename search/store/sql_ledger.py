@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, func, insert, select
 
 from search.records import TestEvaluationCounts
+from search.records.spec import data_of_test
 from search.store import tables
 
 _EVALUATIONS, _HEADS, _STUDIES, _DELETED = (
@@ -27,7 +28,7 @@ def keep(connection: Connection, these: ColumnElement[bool], *, study: str | Non
     test_evaluations = connection.execute(select(_EVALUATIONS).where(these)).mappings().all()
     if not test_evaluations:
         return
-    tasks = _tasks(connection)
+    test_sets = _test_sets(connection)
     mine = _HEADS.c.trial_id.in_({evaluation["trial_id"] for evaluation in test_evaluations})
     accuracies = defaultdict(list)
     for row in connection.execute(select(_HEADS).where(mine)).mappings():
@@ -39,33 +40,43 @@ def keep(connection: Connection, these: ColumnElement[bool], *, study: str | Non
         rows.append(
             {
                 **{name: evaluation[name] for name in ("moment", "reason", "pictures", "joint")},
-                "accuracy": sum(heads) / len(heads) if heads else None,
-                "task": tasks.get(evaluation["study_id"]),
+                "accuracy": _value(evaluation, heads),
+                "task": test_sets.get(evaluation["study_id"]),
                 "study": study,
             }
         )
     connection.execute(insert(_DELETED), rows)
 
 
-def count(connection: Connection, task: str) -> TestEvaluationCounts:
-    """How often the test set of a task was evaluated. One whose task is not known any more counts for all."""
-    tasks = _tasks(connection)
+def _value(evaluation: RowMapping, heads: list[float]) -> float | None:
+    if evaluation["pictures"] == 0:  # of training code: it has no heads
+        return evaluation["joint"] if isinstance(evaluation["joint"], int | float) else None
+    return sum(heads) / len(heads) if heads else None
+
+
+def count(connection: Connection, test_set: str) -> TestEvaluationCounts:
+    """How often a test set was evaluated. One whose test set is not known any more counts for all."""
+    test_sets = _test_sets(connection)
     by_study = select(_EVALUATIONS.c.study_id, func.count()).group_by(_EVALUATIONS.c.study_id)
     kept = sum(
         int(test_evaluations)
         for study_id, test_evaluations in connection.execute(by_study)
-        if tasks.get(study_id, task) == task
+        if test_sets.get(study_id, test_set) == test_set
     )
-    gone = select(func.count()).where((_DELETED.c.task == task) | _DELETED.c.task.is_(None))
+    gone = select(func.count()).where((_DELETED.c.task == test_set) | _DELETED.c.task.is_(None))
     deleted = connection.execute(gone).scalar_one()
     return TestEvaluationCounts(total=kept + deleted, of_deleted_studies=deleted)
 
 
-def _tasks(connection: Connection) -> Mapping[int, str]:
-    """The task of each study, where it can be read."""
+def _test_sets(connection: Connection) -> Mapping[int, str]:
+    """The test set of each study, where it can be read: a task, or the data of a test function."""
     rows: Any = connection.execute(select(_STUDIES.c.study_id, _STUDIES.c.spec))
-    return {
-        study_id: str(spec["task"])[:64]
-        for study_id, spec in rows
-        if isinstance(spec, dict) and isinstance(spec.get("task"), str)
-    }
+    found = {}
+    for study_id, spec in rows:
+        if not isinstance(spec, dict):
+            continue
+        if isinstance(spec.get("task"), str):
+            found[study_id] = spec["task"][:64]
+        elif isinstance(spec.get("options"), dict):
+            found[study_id] = data_of_test(spec["options"])
+    return found

@@ -112,17 +112,17 @@ def plan(
     """
     choosing: list[PlannedRun] = []
     arms = [_Arm(name=BASELINE, settings=settings, budget=spec.budget)]
-    for variant in variants(spec, settings, request.settings):
-        arms.append(_with_own_rate(spec, variant, choosing, scores))
+    changed = variants(spec, settings, request.settings)
+    arms += [_with_own_rate(spec, variant, choosing, scores) for variant in changed]
     lengths = [max(1, round(spec.budget * share)) for share in LENGTHS] if request.lengths else []
     longer = [budget for budget in dict.fromkeys(lengths) if budget != spec.budget]
     arms += [_Arm(name=BASELINE, settings=settings, budget=budget) for budget in longer]
     plain = unregularized(spec, settings) if request.lengths else None
     if plain is not None:
-        arms += [
-            _Arm(name=plain.name, settings=plain.settings, budget=budget)
-            for budget in dict.fromkeys((spec.budget, max([spec.budget, *longer])))
-        ]
+        # With one regularizer on, the variant that switches it off is the same configuration.
+        is_variant = any(variant.settings == plain.settings for variant in changed)
+        budgets = {spec.budget, max([spec.budget, *longer])} - ({spec.budget} if is_variant else set())
+        arms += [_Arm(name=plain.name, settings=plain.settings, budget=budget) for budget in sorted(budgets)]
     if reference is not None and request.path is not None:
         arms += _path(spec, settings, request.path, reference, choosing, scores)
     known = [arm for arm in arms if arm.settings is not None]

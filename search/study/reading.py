@@ -16,6 +16,7 @@ from search.optuna_db.opening import open_tables
 from search.optuna_db.optuna_trials import OptunaTrials
 from search.optuna_db.ownership import (
     ABLATION,
+    CODE_SHA256,
     CONFIRMING,
     FAILURE,
     FAILURE_DETAIL,
@@ -324,6 +325,7 @@ class TrialReader:
             confirming=confirming_of(said),
             ablation=ablation_of(said),
             parameters=said.get(PARAMETERS),
+            code=said.get(CODE_SHA256),
             failure=Failure(said[FAILURE]) if FAILURE in said else None,
             failure_detail=said.get(FAILURE_DETAIL),
             steps={step: self._metric.score_of(reported) for step, reported in trial.steps.items()},

@@ -16,6 +16,7 @@ from search.optuna_db.optuna_trials import TrialEnded
 from search.optuna_db.orphans import delete_orphaned_rows
 from search.optuna_db.ownership import (
     ABLATION,
+    CODE_SHA256,
     CONFIRMING,
     FAILURE,
     FAILURE_DETAIL,
@@ -142,6 +143,10 @@ class ActiveTrial:
     def note_parameters(self, parameters: int) -> None:
         """Notes how many trainable numbers the model has; written with the next report, or the end."""
         self._adapter.note(self.trial_id, PARAMETERS, parameters)
+
+    def note_code(self, sha256: str) -> None:
+        """Notes the SHA-256 of the code that the trial runs; written with the next report, or the end."""
+        self._adapter.note(self.trial_id, CODE_SHA256, sha256)
 
     def report(self, step: int, best_score: float, report: Report | None = None) -> bool:
         """Tells the pruner the best score so far (monotone) at `step`.

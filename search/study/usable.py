@@ -14,6 +14,7 @@ from typing import TypeGuard
 
 from search.optuna_db.ownership import (
     ABLATION,
+    CODE_SHA256,
     CONFIRMING,
     FAILURE,
     FAILURE_DETAIL,
@@ -145,6 +146,7 @@ def _wrong_attributes(trial: Facts) -> Iterator[str]:
         CONFIRMING: lambda value: isinstance(value, list) and len(value) == 2 and all(map(_whole, value)),
         ABLATION: _is_ablation_run,
         PARAMETERS: _whole,
+        CODE_SHA256: lambda value: isinstance(value, str) and value != "",
         FAILURE: lambda value: isinstance(value, str) and value in _FAILURES,
         FAILURE_DETAIL: lambda value: isinstance(value, str),
     }

@@ -39,6 +39,8 @@ class TrialRunner:
         """of the best report; one that a resume checkpoint had knows no answers"""
         self._kept: Report | None = None
         """the best report whose fate is decided: its product is kept, or was not worth it"""
+        self._code: str | None = None
+        """SHA-256 of the code that made the last report, as it was noted"""
         self._checkpoint_at = 0.0
         self._checkpoint_step = 0
         """step of the last resume checkpoint"""
@@ -96,6 +98,7 @@ class TrialRunner:
             self._take(report)
             hopeless = self._report(report)
             if self.step >= self.budget:
+                self._finish_product()
                 self._keep()
                 self.active.complete(self.candidate.score)
                 self._context.storage.store.settle(self.claim)
@@ -267,9 +270,12 @@ class TrialRunner:
             raise NotFinite(report)
         if not report.metric.allows(report.metric.value_of(report.score)):
             raise ImpossibleValue(report)
+        assert self._work is not None
+        if self._work.code not in (None, self._code):
+            self._code = self._work.code
+            self.active.note_code(self._code)
         # A file that is kept only at the end is kept nevertheless, also where an earlier report was the best.
         if self._note(report) or self._product is None:
-            assert self._work is not None
             self._product = self._work.product()
 
     def _note(self, report: Report) -> bool:
@@ -283,6 +289,13 @@ class TrialRunner:
     def _report(self, report: Report) -> bool:
         """Tells the study; whether the trial is hopeless."""
         return self.active.report(report.step, self.candidate.score, report)
+
+    def _finish_product(self) -> None:
+        """Takes in what the trial keeps now that it has ended; that is written, also if the rest was."""
+        assert self._work is not None
+        final = self._work.final_product(self._product)
+        if final is not self._product:
+            self._product, self._kept = final, None
 
     def _keep(self) -> None:
         """Writes what the trial has made and notes it in the database, if it is among the study's best.

@@ -60,9 +60,12 @@ ALLOWED = {
     ("search.cli.confirm", "_evaluation_json"): "a key of what is printed",
     ("search.objectives.external.messages", "Hello"): "whether a user's code has a test function",
     ("search.objectives.external.messages", "hello_from"): "the same, read",
-    ("search.objectives.external.open_code", "CodeOptions"): "the same, of a study",
-    ("search.objectives.external.open_code", "CodeOptions.of"): "the same, read",
-    ("search.service.training_code", "declare"): "the same, written",
+    ("search.objectives.external.declared", "CodeOptions"): "the same, of a study",
+    ("search.objectives.external.declared", "CodeOptions.of"): "the same, read",
+    ("search.objectives.external.declared", "spec_of"): "the same, written",
+    ("search.objectives.external.work", "CodeWork.__init__"): "the same: then the trial's directory is kept",
+    ("search.records.spec", "DeclaredSpec.has_test"): "the same, for everyone",
+    ("search.objectives.external.test_function", "_asked"): "asks the user's process to call it",
 }
 """(module, what is defined there) -> why it may name the test split."""
 
@@ -138,8 +141,15 @@ def test_only_the_service_that_records_test_evaluations_evaluates_on_test() -> N
     }
     assert users == {
         ("search.service.test_evaluation", "evaluate_on_test"),
-        ("search.service.test_evaluation", "_evaluation"),
+        ("search.service.test_evaluation", "_of_network"),
     }
+
+
+def test_only_that_service_calls_a_test_function() -> None:
+    users = {
+        module for module, tree in TREES.items() for _, name in places(tree) if name == "call_test_function"
+    }
+    assert users == {"search.objectives.external.test_function", "search.service.test_evaluation"}
 
 
 def test_nothing_is_reached_without_naming_it() -> None:

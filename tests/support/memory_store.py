@@ -16,7 +16,6 @@ from search.records import (
     CurveCheck,
     ExportRecord,
     Metric,
-    NetworkSpec,
     Report,
     StudyRecord,
     StudySpec,
@@ -320,14 +319,13 @@ class MemoryStore(Store):
                     self._answers[evaluation.trial_id, answers.split] = answers
             return before[0] if before else evaluation
 
-    def count_test_evaluations(self, task: str) -> TestEvaluationCounts:
+    def count_test_evaluations(self, test_set: str) -> TestEvaluationCounts:
         with self._lock:
-            studies = {
-                study_id: record.spec.task if isinstance(record.spec, NetworkSpec) else None
-                for study_id, record in self._studies.items()
-            }
+            studies = {study_id: record.spec.test_set for study_id, record in self._studies.items()}
             test_evaluations = [
-                each for each in self._test_evaluations.values() if studies.get(each.study_id, task) == task
+                each
+                for each in self._test_evaluations.values()
+                if studies.get(each.study_id, test_set) == test_set
             ]
             return TestEvaluationCounts(total=len(test_evaluations), of_deleted_studies=0)
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import tarfile
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 from search.files import open_regular, whole_file
 from search.objectives.base import CheckpointUnreadable, Product
 from search.objectives.external.archive import Archive, Damaged
+from search.records import Answers
 
 FORMAT = 1
 """Of these files; another one cannot be read."""
@@ -45,18 +47,54 @@ class CodeState:
     """SHA-256 by file, of the code that made it"""
 
 
+ANSWERED = "correct"
+"""In the place of a head's name, in the answers of training code."""
+
+DIRECTORY = b"tune: directory\n"
+"""The end of a kept file that has the trial's directory: before it are the tar's size in 8 bytes and, before
+that, the tar."""
+
+
 class KeptFiles(Product):
-    """Files that training code keeps, as of a report."""
+    """Files that training code keeps, as of a report, and which examples it answered right then."""
 
-    # The right and wrong answers of `trial.examples` become `answers` here, once statistics use them.
-
-    def __init__(self, archive: Archive) -> None:
-        self.archive = archive
+    def __init__(
+        self, archive: Archive, *, correct: str | None = None, directory: Archive | None = None
+    ) -> None:
+        """correct: for each validation example 1 or 0; None: not said. directory: everything in the trial's
+        directory at its end, for the test function; None: there is none."""
+        self.archive, self.correct, self.directory = archive, correct, directory
+        if correct:
+            whole = -(-len(correct) // 8)
+            bits = int(correct.ljust(8 * whole, "0"), 2).to_bytes(whole, "big")
+            self.answers = Answers(split="validation", examples=len(correct), heads={ANSWERED: bits})
 
     def content(self, about: Mapping[str, str]) -> bytes:
-        """A tar of the files, with `about` as JSON in its global header, under `comment`."""
+        """A tar of the files, with `about` as JSON in its global header, under `comment`; then the directory,
+        if there is one, as another tar."""
         header = tarfile.TarInfo.create_pax_global_header({"comment": json.dumps(dict(about))})
-        return header + b"".join(self.archive.pieces())
+        files = header + b"".join(self.archive.pieces())
+        if self.directory is None:
+            return files
+        return files + b"".join(self.directory.pieces()) + self.directory.size.to_bytes(8, "big") + DIRECTORY
+
+
+def extract_directory(content: bytes, folder: Path) -> bool:
+    """Makes the folder the trial's directory as of its end; whether the kept file has that.
+
+    content: as `KeptFiles.content` made it. Raises Damaged where it did not, and OSError without room.
+    """
+    if not content.endswith(DIRECTORY):
+        return False
+    end = len(content) - len(DIRECTORY) - 8
+    size = int.from_bytes(content[end : end + 8], "big")
+    if size > end:
+        raise Damaged("its directory is cut short")
+    with tempfile.TemporaryFile() as file:
+        file.write(content[end - size : end])
+        file.flush()
+        Archive(os.dup(file.fileno()), 0, size, "").extract(folder)
+    return True
 
 
 def write(path: Path, state: CodeState, kept: KeptFiles | None, about: Mapping[str, str]) -> None:
@@ -68,6 +106,7 @@ def write(path: Path, state: CodeState, kept: KeptFiles | None, about: Mapping[s
         "reported": state.reported,
         "names": list(state.names),
         "kept": list(state.kept),
+        "correct": None if kept is None else kept.correct,
         "step": state.step,
         "code": dict(state.code),
         "parts": {
@@ -117,4 +156,4 @@ def _read(path: Path) -> tuple[CodeState, KeptFiles | None, Mapping[str, str]]:
         code=known["code"],
     )
     kept = parts.get("kept_files")
-    return state, None if kept is None else KeptFiles(kept), known["about"]
+    return state, None if kept is None else KeptFiles(kept, correct=known.get("correct")), known["about"]

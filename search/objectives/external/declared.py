@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,11 @@ def checksums(hello: Hello, command: Sequence[str], folder: Path) -> dict[str, s
     return found
 
 
+def sha256_of(code: Mapping[str, str]) -> str:
+    """One SHA-256 for the whole code. code: SHA-256 by file."""
+    return hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()
+
+
 def spec_of(
     hello: Hello,
     *,
@@ -155,7 +161,7 @@ def spec_now(spec: DeclaredSpec, hello: Hello) -> DeclaredSpec:
     """What a study of this spec would be of, were it made of what its code declares now. Raises as
     `spec_of`."""
     options = CodeOptions.of(spec)
-    return spec_of(
+    now = spec_of(
         hello,
         objective=options.objective,
         command=options.command,
@@ -164,6 +170,7 @@ def spec_now(spec: DeclaredSpec, hello: Hello) -> DeclaredSpec:
         sampler=spec.sampler,
         pruner=spec.pruner,
     )
+    return replace(now, options={**spec.options, **now.options})
 
 
 def refuse_change(spec: DeclaredSpec, now: DeclaredSpec) -> None:

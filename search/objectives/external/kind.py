@@ -16,7 +16,7 @@ class CodeObjective(Objective):
 
     name = CODE
 
-    def make_ready(self, spec: StudySpec, stage: Callable[[str], None]) -> None:
+    def make_ready(self, spec: StudySpec, stage: Callable[[str], None]) -> DeclaredSpec:
         """Starts the code once: what is wrong with it is told before any trial is made.
 
         Raises AbsentHere where it cannot be started here, ConfigError where it declares another search.
@@ -26,7 +26,9 @@ class CodeObjective(Objective):
         assert isinstance(spec, DeclaredSpec), "the registry finds this objective for no other"
         options = CodeOptions.of(spec)
         stage(f"reading {options.objective}")
-        refuse_change(spec, spec_now(spec, hello_of(options.objective, options.command, options.folder)))
+        now = spec_now(spec, hello_of(options.objective, options.command, options.folder))
+        refuse_change(spec, now)
+        return now
 
     def open(self, joining: Joining) -> OpenObjective:
         from search.objectives.external.open_code import open_code

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.objectives.base import Job, TrialError, Work
+from search.objectives.base import Job, Product, TrialError, Work
 from search.objectives.external.archive import Archive, Damaged, empty, pack, pack_files
 from search.objectives.external.checkpoint_file import CodeState, KeptFiles
+from search.objectives.external.declared import CodeOptions, sha256_of
 from search.objectives.external.messages import (
     ProtocolError,
     Reported,
@@ -67,8 +68,11 @@ class CodeWork(Work):
         self._kept = () if state is None else state.kept
         self._saved = state or CodeState(reported=0)
         """the checkpoint to continue from"""
+        self._correct: str | None = None
+        """for each validation example 1 or 0, as of the last report; None: not said"""
         self._copied: Archive | None = None
         """a checkpoint that counts as one once the next report is there"""
+        self._is_tested = spec.confirms is not None and CodeOptions.of(spec).test
         self._finished = False
 
     def reports(self) -> Iterator[Report]:
@@ -81,19 +85,31 @@ class CodeWork(Work):
             if report is None:
                 return
             self._reported = report.step
+            self.code = sha256_of(self._code())
             yield report
 
     def product(self) -> KeptFiles | None:
-        if not self._kept:
-            return None
-        what = "what it keeps"
         there = [name for name in self._kept if (self._place.directory / name).exists()]
-        if not there:
+        if not there and not self._correct:
             return None
-        scratch = self._place.scratch
-        return KeptFiles(
-            pack_files(self._place.directory, there, scratch=scratch, what=what, most=LARGEST_KEPT_BYTES)
+        return KeptFiles(self._packed(there), correct=self._correct)
+
+    def final_product(self, product: Product | None) -> Product | None:
+        """With its directory, where `tune confirm` may call the code's test function for it."""
+        if not self._is_tested:
+            return product
+        assert product is None or isinstance(product, KeptFiles), "it is this objective's"
+        place = self._place
+        directory = pack(
+            place.directory, scratch=place.scratch, what="its directory", most=LARGEST_KEPT_BYTES
         )
+        if product is None:
+            return KeptFiles(self._packed([]), directory=directory)
+        return KeptFiles(product.archive, correct=product.correct, directory=directory)
+
+    def _packed(self, names: Sequence[str]) -> Archive:
+        place, what = self._place, "what it keeps"
+        return pack_files(place.directory, names, scratch=place.scratch, what=what, most=LARGEST_KEPT_BYTES)
 
     def state(self) -> CodeState:
         saved = self._saved
@@ -233,7 +249,7 @@ class CodeWork(Work):
                 f"its report of step {found.step} has the metrics {', '.join(names)}, and the first one had "
                 f"{', '.join(self._names)}: all reports must have the same"
             )
-        self._names, self._step = names, found.step
+        self._names, self._step, self._correct = names, found.step, found.correct
         if self._copied is not None:
             self._saved = CodeState(
                 reported=found.step, step=found.step, directory=self._copied, code=self._code()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from shlex import quote
 
 from search.analysis.confirmation import Candidate, Confirmation
 from search.records import DeclaredSpec, Direction, StudyRecord, TestEvaluation, TestEvaluationCounts
 from search.report.confirmation_sentences import (
+    SEEDS_AND_EXAMPLES,
     SEEDS_ONLY,
     choice,
     interval_of_mean,
@@ -15,7 +17,7 @@ from search.report.confirmation_sentences import (
 )
 from search.report.html import Html, code, paragraph, subheading, table
 from search.report.page import Section
-from search.report.words import count, percent, titled, value, widened
+from search.report.words import count, number, percent, titled, value, widened
 
 HEADING = "Confirmed?"
 
@@ -74,8 +76,9 @@ def confirmed(confirmation: Confirmation | None, *, study: StudyRecord, trials: 
     if confirmation is None:
         return Section(heading=HEADING, body=_unconfirmed(study, trials))
     width = widened(confirmation.widen, "leaders")
-    networks = confirmation.of_networks
-    over = "" if networks else " over seeds"
+    over = "" if confirmation.of_networks else " over seeds"
+    if over and confirmation.over_examples:
+        over = " over seeds and examples"
     return Section(
         heading=HEADING,
         body=(
@@ -95,7 +98,7 @@ def confirmed(confirmation: Confirmation | None, *, study: StudyRecord, trials: 
             ),
             *(
                 _test_evaluations(confirmation.test_evaluations, confirmation.evaluation_counts)
-                if networks
+                if confirmation.confirming.spec.has_test
                 else ()
             ),
         ),
@@ -138,9 +141,10 @@ def _how_to_read(confirmation: Confirmation) -> str:
             "that chose, and is biased upward."
         )
     metric = confirmation.metric
+    over = SEEDS_AND_EXAMPLES if confirmation.over_examples else SEEDS_ONLY
     biased = "upward" if metric.direction is Direction.MAXIMIZE else "downward"
     return (
-        f"Values are of {titled(metric)}. Intervals are 95 % of the mean, {SEEDS_ONLY}; the value from the "
+        f"Values are of {titled(metric)}. Intervals are 95 % of the mean, {over}; the value from the "
         f"search is the one that chose, and is biased {biased}."
     )
 
@@ -178,6 +182,20 @@ def _test_evaluations(
     if not test_evaluations:
         return [paragraph("The test set was not evaluated for this study.")]
     trials = len({evaluation.trial_id for evaluation in test_evaluations})
+    of_networks = all(evaluation.pictures for evaluation in test_evaluations)
+    whose = count(trials, "network" if of_networks else "run")
+    return [
+        subheading("Test evaluations"),
+        paragraph(
+            f"The test set was evaluated {count(len(test_evaluations), 'time')}, for "
+            f"{whose} of this study{_in_all(evaluation_counts)}. Each choice that follows "
+            "an evaluation adds selection bias to the figures of the later ones."
+        ),
+        _of_networks(test_evaluations) if of_networks else _of_code(test_evaluations),
+    ]
+
+
+def _of_networks(test_evaluations: Sequence[TestEvaluation]) -> Html:
     rows = [
         (
             f"{evaluation.moment:%Y-%m-%d %H:%M}",
@@ -189,14 +207,19 @@ def _test_evaluations(
         )
         for evaluation in test_evaluations
     ]
-    return [
-        subheading("Test evaluations"),
-        paragraph(
-            f"The test set was evaluated {count(len(test_evaluations), 'time')}, for "
-            f"{count(trials, 'network')} of this study{_in_all(evaluation_counts)}. Each choice that follows "
-            "an evaluation adds selection bias to the accuracies of the later ones."
-        ),
-        table(
-            ("when (UTC)", "why", "accuracy", "by head", "all heads right", "images"), rows, words=(0, 1, 3)
-        ),
+    return table(
+        ("when (UTC)", "why", "accuracy", "by head", "all heads right", "images"), rows, words=(0, 1, 3)
+    )
+
+
+def _of_code(test_evaluations: Sequence[TestEvaluation]) -> Html:
+    """What the test function of training code returned."""
+    rows = [
+        (
+            f"{evaluation.moment:%Y-%m-%d %H:%M}",
+            evaluation.reason,
+            ", ".join(f"{name} {number(each)}" for name, each in evaluation.heads.items()),
+        )
+        for evaluation in test_evaluations
     ]
+    return table(("when (UTC)", "why", "metrics"), rows, words=(0, 1, 2))

@@ -15,7 +15,7 @@ from search.report.one_study import study_figures
 from search.report.one_study.material import LEADERS, Material
 from search.report.one_study.study_sentences import spent_in_words
 from search.report.page import Chart, Fold, Grid, Section
-from search.report.words import duration, label, percent, share, value
+from search.report.words import duration, label, percent, plural, share, value
 
 
 def course(material: Material) -> Section:
@@ -77,7 +77,7 @@ def curves(material: Material) -> Section:
         )
         for trial in shown
     ]
-    measured = ("validation", "epochs") if networks else (spec.metric.title, f"{spec.unit}s")
+    measured = ("validation", "epochs") if networks else (spec.metric.title, plural(spec.unit))
     header = ("trial", *measured, *(["parameters"] if sized else []), "settings")
     return Section(
         heading="Learning curves" if networks else "Curves of the leaders",
@@ -202,7 +202,7 @@ def time(material: Material) -> Section:
             height=110 + 42 * len(spent),
         ),
         table(
-            ("trials", "number", "time", "per trial", "epochs" if networks else f"{spec.unit}s"),
+            ("trials", "number", "time", "per trial", "epochs" if networks else plural(spec.unit)),
             [
                 (
                     each.kind,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from search.analysis.confirmation import Candidate
 from search.analysis.ranking import Gain, best_report, gains
 from search.records import DeclaredSpec, Direction, State, TrialRecord
-from search.report.confirmation_sentences import SEEDS_ONLY, interval_of_mean
+from search.report.confirmation_sentences import interval_of_mean, sampled
 from search.report.html import Html, paragraph, safe, strong, table
 from search.report.one_study.material import Material
 from search.report.one_study.study_sentences import budget
@@ -71,7 +71,7 @@ def _confirmed(material: Material, winner: TrialRecord, spec: DeclaredSpec) -> l
 def _interval(chosen: Candidate, spec: DeclaredSpec) -> str:
     if not chosen.has_interval:
         return ""
-    return f" (95 % interval {interval_of_mean(chosen, spec.metric)}, {SEEDS_ONLY})"
+    return f" (95 % interval {interval_of_mean(chosen, spec.metric)}, {sampled(chosen)})"
 
 
 def _gain(gain: Gain, winner: TrialRecord, spec: DeclaredSpec) -> str:

@@ -17,7 +17,7 @@ from search.analysis.ranking import score_of
 from search.analysis.statistics import quartiles
 from search.records import ACCURACY, Direction, Metric, NetworkSpec, Report, StudySpec, TrialRecord, Value
 from search.report.scale import COLORS, FIRST, SECOND, THIRD, number_axis, place, score_axis
-from search.report.words import amount, label, p_value, value
+from search.report.words import amount, label, p_value, plural, value
 
 T = TypeVar("T")
 
@@ -155,7 +155,7 @@ def _after(report: Report, spec: StudySpec) -> str:
 
 def _axis_of_steps(trials: Sequence[TrialRecord], curves: Curves, spec: StudySpec) -> dict[str, Any]:
     if not isinstance(spec, NetworkSpec):
-        return {"title": {"text": f"{spec.unit}s"}, "rangemode": "tozero"}
+        return {"title": {"text": plural(spec.unit)}, "rangemode": "tozero"}
     ticks = _epochs(trials, curves, spec.epoch_images)
     return {"title": {"text": "epochs"}, "type": "log", "tickvals": ticks}
 

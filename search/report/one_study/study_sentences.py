@@ -20,6 +20,7 @@ from search.report.words import (
     listed,
     p_value,
     percent,
+    plural,
     points,
     share,
 )
@@ -282,8 +283,9 @@ def spent_in_words(spent: Sequence[Spent], spec: StudySpec) -> str:
     if pruned:
         unit, steps = ("epoch", spec.epoch_images) if isinstance(spec, NetworkSpec) else (spec.unit, 1)
         had, have = ("seen", "saw") if networks else ("made", "made")
+        whole = f"{n * spec.budget / steps:,.0f} {plural(unit)}"
         told += (
-            f" Without pruning these {n:,} trials would have {had} {n * spec.budget / steps:,.0f} {unit}s; "
+            f" Without pruning these {n:,} trials would have {had} {whole}; "
             f"they {have} {came / steps:,.0f} ({share(came / (n * spec.budget))})."
         )
     return told

@@ -14,6 +14,7 @@ from search.report.one_study.material import Material
 from search.report.page import Section
 from search.report.words import (
     better,
+    code_changed,
     count,
     duration,
     epochs,
@@ -33,7 +34,8 @@ def standing(material: Material) -> str:
         made += f", {counts.interrupted} interrupted and repeated"
     if counts.failed_otherwise:
         made += f", {counts.failed_otherwise} failed" + (" and replaced" if counts.finished >= target else "")
-    besides = "".join(f" {sentence}" for sentence in (foreign_in_words(counts.foreign), _left_out(material)))
+    told = (foreign_in_words(counts.foreign), _left_out(material), code_changed(material.trials))
+    besides = "".join(f" {sentence}" for sentence in told)
     if counts.finished >= target:
         return f"All {counts.finished:,} trials are finished ({made}).{besides}".rstrip()
     if material.study.exhausted:

@@ -11,7 +11,7 @@ from search.report.page import Chart, Section, page
 from search.report.side_by_side import comparison_figures
 from search.report.side_by_side.comparison_sentences import words
 from search.report.side_by_side.comparison_table import estimated, rows
-from search.report.words import listed, titled
+from search.report.words import listed, plural, titled
 
 
 def comparison_page(comparison: Comparison, *, footer: str) -> str:
@@ -49,7 +49,9 @@ def _figures(sides: Sequence[Side], spec: StudySpec) -> list[Section]:
     of_networks = isinstance(spec, NetworkSpec)
     best = "accuracy on validation" if of_networks else spec.metric.title
     levels = f" Dotted: {listed([f'{level * 100:g}' for level in LEVELS])} %." if of_networks else ""
-    steps = "training images that all trials had seen" if of_networks else f"{spec.unit}s of all trials"
+    steps = (
+        "training images that all trials had seen" if of_networks else f"{plural(spec.unit)} of all trials"
+    )
     figures = [
         Section(
             heading="Best so far",

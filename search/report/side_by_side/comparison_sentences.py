@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from search.analysis.comparison import MEAN, Against, Comparison, Side, Studied
 from search.analysis.statistics import paired
 from search.records import DeclaredSpec, Direction, NetworkSpec, State, StudySpec
-from search.report.words import better, count, difference, duration, listed, points, value
+from search.report.words import better, count, difference, duration, listed, plural, points, value
 
 
 def words(comparison: Comparison) -> tuple[str, ...]:
@@ -31,7 +31,7 @@ def _selection(spec: StudySpec) -> str:
             "and `tune confirm` retrains the leaders on fresh seeds."
         )
     return (
-        "Each best was selected among the trials of its study, and has no interval. Where results vary from "
+        "Each best was selected among the trials of its study, with one seed. Where results vary from "
         "seed to seed, it is biased towards better values, and more so among more trials. The rows at equal "
         "budgets are fairer, and `tune confirm` repeats the leaders on fresh seeds."
     )
@@ -51,7 +51,7 @@ def _unlike(sides: Sequence[Side]) -> list[str]:
     budgets = {name: _budget_in_words(spec) for name, spec in specs.items()}
     if len(set(budgets.values())) > 1:
         lengths = listed([f"{length} in {name}" for name, length in budgets.items()])
-        what = "epochs" if isinstance(sides[0].studied.record.spec, NetworkSpec) else f"{_unit(sides)}s"
+        what = "epochs" if isinstance(sides[0].studied.record.spec, NetworkSpec) else plural(_unit(sides))
         told.append(f"A trial may last for other numbers of {what}: {lengths}.")
     told += _unlike_data(list(specs.values()))
     if len({frozenset(side.studied.machines) for side in sides}) > 1:
@@ -117,6 +117,8 @@ def best_against_best(against: Against) -> str:
     found = against.differences[MEAN]
     first, other = against.first.name, against.other.name
     spec = against.first.studied.record.spec
+    if not isinstance(spec, NetworkSpec) and found.low is not None and found.high is not None:
+        return _of_code(against, found.low, found.high)
     if not isinstance(spec, NetworkSpec):
         verb = "maximized" if spec.metric.direction is Direction.MAXIMIZE else "minimized"
         return (
@@ -146,6 +148,22 @@ def best_against_best(against: Against) -> str:
         f"{told}, with room for the choice of each among many. The network of {better} is the better one; "
         f"that its search is, does not follow.{blind}"
     )
+
+
+def _of_code(against: Against, low: float, high: float) -> str:
+    """The same of training code whose single answers are known. low, high: of the difference."""
+    metric, found = against.first.studied.record.spec.metric, against.differences[MEAN]
+    first, other = against.first.name, against.other.name
+    least, most = metric.by_value(low, high)
+    told = (
+        f"The best of {first} less the best of {other}: {difference(found.value, metric)} ({metric.title}), "
+        f"95 % interval {difference(least, metric)} to {difference(most, metric)} over validation examples; "
+        "one run each, and room for the choice of each among many."
+    )
+    if low <= 0 <= high:
+        return f"{told} The interval holds 0: these examples do not tell the two apart."
+    better = first if found.value > 0 else other
+    return f"{told} The run of {better} is the better one; that its search is, does not follow."
 
 
 def pairs_in_words(against: Against) -> str:

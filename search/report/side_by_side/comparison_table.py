@@ -6,7 +6,7 @@ from search.analysis.comparison import MEAN, Comparison, Side
 from search.analysis.statistics import Estimate
 from search.analysis.timeline import Mark
 from search.records import ACCURACY, Metric, NetworkSpec, StudySpec, TrialRecord
-from search.report.words import amount, duration, percent, titled, value
+from search.report.words import amount, duration, percent, plural, titled, value
 
 Row = tuple[str, tuple[str, ...]]
 
@@ -63,7 +63,7 @@ def _spent(sides: tuple[Side, ...]) -> list[Row]:
     seconds = [duration(side.timeline.training_s) for side in sides]
     if isinstance(spec, NetworkSpec):
         return [_row("training time", seconds), _row("images seen", steps)]
-    return [_row("time of all trials", seconds), _row(f"{spec.unit}s of all trials", steps)]
+    return [_row("time of all trials", seconds), _row(f"{plural(spec.unit)} of all trials", steps)]
 
 
 def _budgets(specs: list[StudySpec]) -> list[Row]:

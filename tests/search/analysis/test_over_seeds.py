@@ -161,11 +161,11 @@ def test_code_that_ignores_the_seed_gets_no_verdict() -> None:
     found = confirmation(stand({1: [1.0] * 5, 2: [2.0, 2.1, 2.2, 2.0, 2.1], 3: [1.5, 1.5, 1.5 + 1e-15]}))
     assert [gap.low for gap in found.gaps] == [None, None]
     assert not found.candidates[0].has_interval
-    assert [each.trial for each in found.candidates if each.ignores_seed] == [1, 3]
+    assert [each.trial for each in found.candidates if each.is_constant] == [1, 3]
     assert found.chosen == 1
     assert not any(verdict in told(found) for verdict in VERDICTS)
     two = confirmation(stand({1: [1.0, 1.0], 2: [2.0, 2.5]}))
-    assert [each.trial for each in two.candidates if each.ignores_seed] == [1]
+    assert [each.trial for each in two.candidates if each.is_constant] == [1]
     SENTENCES.check("code that ignores the seed: two candidates of three", sentences(found))
     SENTENCES.check("code that ignores the seed: one candidate", sentences(two))
 

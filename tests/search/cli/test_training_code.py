@@ -78,18 +78,42 @@ def test_a_changed_space_is_another_search(tune: Callable[..., Any], folder: Pat
     (folder / "plain.py").write_text(code.replace("-1.0, 1.0", "-2.0, 1.0").replace("budget=4", "budget=5"))
     refused = tune(*run)
     assert refused.returncode == 78
-    assert "declares another space and budget than when it was made" in refused.stderr
+    assert (
+        "plain.py:train declares another budget and space than its study has: budget 5, not 4"
+        in refused.stderr
+    )
+    for command in ("confirm", "ablate", "worker"):
+        again = tune(command, "plain")
+        assert again.returncode == 78
+        assert again.stderr.splitlines()[-1] == refused.stderr.splitlines()[-1]
+    (folder / "plain.py").write_text("import no_such_module\n" + code)
+    broken = [tune(*run[:-2]), tune("worker", "plain"), tune("confirm", "plain"), tune("ablate", "plain")]
+    assert {each.returncode for each in broken} == {78}
+    assert all(
+        "did not start: ModuleNotFoundError: No module named 'no_such_module'." in each.stderr
+        for each in broken
+    )
+    assert all("tune trials" not in each.stderr for each in broken)
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("--objective", "nothere.py:f"), 2, "there is no file"),
+        (("--objective", "nothere.py:f"), 78, "nothere.py:f did not start: there is no file nothere.py"),
         (("--objective", "train.py:trian"), 78, "train"),
-        (("--objective", "train.py", "--task", "twodigit"), 2, "leave one of the two out"),
+        (("--objective", "train.py", "--task", "twodigit"), 2, "leave all but one out"),
+        (("--objective", "train.py", "--command", "sh x.sh"), 2, "leave all but one out"),
+        (("--command", "./absent --flag"), 78, "is started with ./absent, which is not on this machine"),
+        (("--command", 'sh "x'), 2, "no closing quotation"),
+        (("--command", " "), 2, "--command is empty"),
         (("--objective", "train.py", "--epochs", "3"), 2, "--epochs is for tune's networks"),
         (("--python", "/usr/bin/python3", "--task", "sum"), 2, "--python is the interpreter of --objective"),
-        (("--objective", "train.py", "--python", "/nowhere/python"), 2, "there is no such file"),
+        (
+            ("--objective", "train.py", "--python", "/nowhere/python"),
+            78,
+            "is started with /nowhere/python, which is not on this machine",
+        ),
+        (("--objective", "train.py", "--python", "no-such-python"), 78, "no such program on the PATH"),
         (("--objective", "broken.py"), 78, "SyntaxError"),
     ],
 )
@@ -112,3 +136,68 @@ def test_a_failed_trial_says_why(tune: Callable[..., Any], folder: Path) -> None
     done = tune("run", "--objective", "fails.py", "--trials", "3", "--workers", "1")
     assert done.returncode == 0, done.stderr
     assert "Trial 1 failed: ValueError: too far" in tune("trials", "fails").stdout
+
+
+TESTED = """
+import random
+import tune
+
+@tune.objective(space=tune.Space(skill=tune.Float(0.5, 0.9)), score="accuracy", budget=2)
+def train(trial):
+    draw = random.Random(trial.seed)
+    for epoch in (1, 2):
+        right = [draw.random() < trial.params["skill"] for _ in range(200)]
+        trial.examples(right)
+        trial.report(epoch, accuracy=sum(right) / 200)
+    (trial.directory / "model").write_text(str(trial.seed))
+
+@train.test
+def test(trial):
+    assert (trial.directory / "model").read_text() == str(trial.seed)
+    print("held out")
+    return {"accuracy": 0.75, "loss": 2.5}
+"""
+
+
+def test_a_confirmation_calls_the_test_function_once(tune: Callable[..., Any], folder: Path) -> None:
+    file = folder / "tested.py"
+    file.write_text(TESTED)
+    assert tune("run", "--objective", "tested.py", "--trials", "3", "--workers", "1").returncode == 0
+    [code] = {trial["code"] for trial in tune("trials", "tested", "--json").parsed}
+    file.write_text(TESTED + "# another version\n")
+    confirm = ("confirm", "tested", "--top", "2", "--seeds", "3", "--workers", "1")
+    done = tune(*confirm)
+    assert done.returncode == 0, done.stderr
+    assert "The code has changed since the search: this confirmation measures it as it is now." in done.stdout
+    assert "over seeds and validation examples" in done.stdout
+    assert "The test set of tested.py:train was evaluated once in this storage" in done.stdout
+    runs = tune("trials", "tested.confirm", "--json").parsed
+    assert len({trial["code"] for trial in runs}) == 1
+    assert code not in {trial["code"] for trial in runs}
+    found = tune(*confirm, "--json").parsed
+    assert (found["test_value"], found["test_evaluations"]) == (0.75, 1), "it is not repeated"
+    assert [look["test"] for look in found["looks"]] == [{"accuracy": 0.75, "loss": 2.5}]
+    logs = {trial["trial"]: tune("trials", "tested.confirm", "--log", str(trial["trial"])) for trial in runs}
+    assert [number for number, log in logs.items() if "held out" in log.stdout] == [
+        found["best_run"]["trial"]
+    ]
+    file.write_text(TESTED.split("@train.test")[0] + "# a third version, without a test function\n")
+    more = tune("run", "--objective", "tested.py", "--trials", "4", "--workers", "1")
+    assert more.returncode == 0, more.stderr
+    assert "The code changed before trial 3:" in tune("trials", "tested").stdout
+
+
+def test_a_program_that_is_not_python_is_searched(tune: Callable[..., Any], folder: Path) -> None:
+    example = Path(__file__).resolve().parents[3] / "examples" / "valley.sh"
+    (folder / "valley.sh").write_bytes(example.read_bytes())
+    done = tune("run", "--command", "sh valley.sh", "--study", "valley", "--trials", "4", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    assert "sh valley.sh: 2 settings; height is minimized; a trial has 8 steps." in done.stderr
+    trials = tune("trials", "valley", "--json").parsed
+    assert [trial["state"] for trial in trials if trial["state"] == "failed"] == []
+    assert all(trial["code"] for trial in trials), "the SHA-256 of the script"
+    best = tune("best", "valley", "--json").parsed
+    x, rate = best["params"]["start"], best["params"]["rate"]
+    for _ in range(best["step"]):
+        x -= rate * 4 * x * (x * x - 1)
+    assert best["value"] == pytest.approx((x * x - 1) ** 2, abs=1e-3)

@@ -2,8 +2,48 @@
 
 from __future__ import annotations
 
-from search.records import Direction, Metric, Report
-from search.report.words import hardware, metric_values
+import pytest
+
+from search.records import Direction, Metric, Report, State, TrialRecord
+from search.report.words import code_changed, code_changed_since, hardware, metric_values, plural
+
+
+@pytest.mark.parametrize(
+    ("unit", "several"),
+    [("epoch", "epochs"), ("pass", "passes"), ("batch", "batches"), ("query", "queries"), ("day", "days")],
+)
+def test_a_unit_has_its_plural(unit: str, several: str) -> None:
+    assert plural(unit) == several
+
+
+@pytest.mark.parametrize(
+    ("versions", "before"),
+    [("aaa", ""), ("", ""), ("aab", "trial 2"), ("abac", "trials 1 and 3"), ("-a-b", "trial 3")],
+)
+def test_where_the_code_changed_is_said_once(versions: str, before: str) -> None:
+    trials = [
+        TrialRecord(
+            trial_id=n,
+            number=n,
+            state=State.COMPLETE,
+            score=0.0,
+            params={},
+            code=None if code == "-" else code,
+        )
+        for n, code in enumerate(versions)
+    ]
+    told = code_changed(trials)
+    assert told.startswith(f"The code changed before {before}:") if before else told == ""
+
+
+def test_a_confirmation_with_other_code_than_its_search_is_told() -> None:
+    def told(search: set[str], runs: set[str]) -> str:
+        return code_changed_since(search, runs, what="confirmation")
+
+    assert told({"a"}, {"a"}) == told(set(), {"a"}) == told({"a"}, set()) == ""
+    assert "has changed since the search" in told({"a"}, {"b"})
+    assert "has changed since the search" in told({"a", "b"}, {"b"})
+    assert "changed during the confirmation" in told({"a"}, {"a", "b"})
 
 
 def test_a_gpu_is_named_before_the_cpu_beside_it() -> None:

@@ -131,3 +131,26 @@ def test_another_objective_has_whole_steps_and_all_its_settings() -> None:
         ("x=0.75", 3),
         ("kind=b", 3),
     }
+
+
+def test_what_a_variant_trains_already_is_not_trained_once_more() -> None:
+    spec = DeclaredSpec(
+        objective="valley",
+        metric=Metric(name="height"),
+        unit="step",
+        budget=3,
+        space=declared_entries(Space(decay=Float(0.0, 1.0, off=0.0), dropout=Float(0.0, 1.0, off=0.0))),
+        seed=0,
+        sampler="random",
+        pruner="none",
+    )
+
+    def arms(**settings: float) -> list[tuple[str, int]]:
+        found = plan(spec, settings, AblationRequest(seeds=1), scores={})
+        return sorted((each.run.arm, each.run.budget) for each in found.runs if each.run.arm != "baseline")
+
+    both = arms(decay=0.5, dropout=0.5)
+    assert [budget for arm, budget in both if arm == "unregularized"] == [3, 12]
+    one = arms(decay=0.5, dropout=0.0)
+    assert ("decay=0.0", 3) in one
+    assert [budget for arm, budget in one if arm == "unregularized"] == [12]

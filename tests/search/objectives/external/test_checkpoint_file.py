@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from search.objectives.base import CheckpointUnreadable, TrialError
 from search.objectives.external import checkpoint_file
 from search.objectives.external.archive import Archive, Damaged, pack, pack_files
-from search.objectives.external.checkpoint_file import CodeState, KeptFiles
+from search.objectives.external.checkpoint_file import CodeState, KeptFiles, extract_directory
 
 ABOUT = {"fingerprint": "f", "trial_id": "3", "images": "5", "best_images": "4"}
 
@@ -212,3 +212,29 @@ class TestFile:
             checkpoint_file.write(path, CodeState(reported=2), None, ABOUT)
         assert path.read_bytes() == whole
         assert sorted(each.name for each in tmp_path.iterdir()) == sorted([path.name, "source"])
+
+
+class TestKeptFiles:
+    @pytest.mark.parametrize("kept", [[], ["run.sh"]])
+    def test_the_directory_comes_back_and_the_files_are_a_tar(
+        self, kept: list[str], source: Path, tmp_path: Path
+    ) -> None:
+        archive = pack_files(source, kept, scratch=tmp_path, what="it", most=10_000_000)
+        product = KeptFiles(archive, directory=pack(source, scratch=tmp_path, what="it"))
+        content = product.content(ABOUT)
+        assert extract_directory(content, tmp_path / "target")
+        assert files(tmp_path / "target") == files(source)
+        if kept:
+            with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+                assert tar.getnames() == kept, "a program that knows tars finds the kept files alone"
+                assert json.loads(tar.pax_headers["comment"]) == ABOUT
+
+    def test_without_a_directory_there_is_none(self, source: Path, tmp_path: Path) -> None:
+        archive = pack_files(source, ["run.sh"], scratch=tmp_path, what="it", most=1000_000)
+        assert not extract_directory(KeptFiles(archive).content(ABOUT), tmp_path / "target")
+
+    def test_a_directory_that_is_cut_short_is_noticed(self, source: Path, tmp_path: Path) -> None:
+        archive = pack_files(source, [], scratch=tmp_path, what="it", most=1000_000)
+        content = KeptFiles(archive, directory=pack(source, scratch=tmp_path, what="it")).content(ABOUT)
+        with pytest.raises(Damaged):
+            extract_directory(content[-1_000_000:], tmp_path / "target")
