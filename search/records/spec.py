@@ -60,7 +60,7 @@ class NetworkSpec(SearchSpec):
     """SHA-256 of each data file that the study was made with"""
     halvings: int = 4
     """reports within the first epoch: after 1/2, 1/4, … of it; 4 in studies made before this was said,
-    0 where a trial has so many epochs that its first report comes later"""
+    0 where a trial has more epochs, and its first report comes later"""
     evaluate_every: int = 1
     """epochs from one report to the next, beyond the first epoch"""
     widen: float = 1.0
