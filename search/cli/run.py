@@ -36,6 +36,7 @@ from search.worker.options import WorkerOptions
 if TYPE_CHECKING:
     from data.ingest.add import Added
     from search.cli.progress import Status
+    from search.service.create import RunRequest
     from search.service.watched import RunResult
 
 
@@ -174,11 +175,10 @@ def run(
 
     It ends when as many trials are finished as --trials asks for. The same command continues with a study.
     """
-    from search.cli.progress import fetching, starting, watching
+    from search.cli.progress import starting
 
     with starting() as status:
         from search.service.create import RunRequest
-        from search.service.run import run as service
 
         request = RunRequest(
             task=task,
@@ -198,19 +198,26 @@ def run(
             precision=None if precision is None else precision.value,
             options=replace(options, workers=workers, timeout_s=timeout, target=target),
         )
-        url, tell = storage_url(storage), beside(status)
-        with fetching(status) as progress, watching(status) as watch:
-            result = service(
-                request,
-                url,
-                watch=watch,
-                detach=detach,
-                tell=tell,
-                found=partial(_tell_of_set, status),
-                progress=progress,
-                stage=status.say,
-            )
+        result = _search(request, storage_url(storage), status, detach=detach)
     _tell(result, json=json, storage=storage)
+
+
+def _search(request: RunRequest, url: str, status: Status, *, detach: bool) -> RunResult:
+    """The service, with what it tells on the way shown."""
+    from search.cli.progress import fetching, watching
+    from search.service.run import run as service
+
+    with fetching(status) as progress, watching(status) as watch:
+        return service(
+            request,
+            url,
+            watch=watch,
+            detach=detach,
+            tell=beside(status),
+            found=partial(_tell_of_set, status),
+            progress=progress,
+            stage=status.say,
+        )
 
 
 def worker(
