@@ -290,7 +290,7 @@ def _plain(params: dict[str, Any]) -> str:
 def _what(trial: TrialRecord, spec: StudySpec) -> str:
     if trial.reference and not trial.confirming:
         return f"[{trial.reference}]"
-    return described(trial, task_of(spec))
+    return described(trial, spec)
 
 
 def _print_long_json(rows: list[dict[str, Any]]) -> None:

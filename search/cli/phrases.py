@@ -86,13 +86,15 @@ def settings(values: Mapping[str, Value], task: str | None, *, limit: int | None
     return ", ".join(words[:limit]) + (" …" if limit is not None and len(words) > limit else "")
 
 
-def described(trial: TrialRecord, task: str | None, *, limit: int | None = None) -> str:
+def described(trial: TrialRecord, spec: StudySpec, *, limit: int | None = None) -> str:
     """What a trial is, in a phrase: the reference's name, else the settings; in a confirmation also whose, in
-    an ablation what is changed."""
-    name = trial.reference or settings(trial.params, task, limit=limit)
+    an ablation what is changed. spec: of its study."""
+    name = trial.reference or settings(trial.params, task_of(spec), limit=limit)
     if (run := trial.ablation) is not None:
         only = ", to choose with" if run.chooses else ""
-        return f"{run.arm}, {run.budget:,} steps, seed {run.seed}{only}: {name or 'dropped, not trained'}"
+        return (
+            f"{run.arm}, {amount(run.budget, spec)}, seed {run.seed}{only}: {name or 'dropped, not trained'}"
+        )
     if trial.confirming is None:
         return name
     retrained = f"trial {trial.confirming.candidate} of the search retrained, seed {trial.confirming.seed}"

@@ -23,7 +23,7 @@ from rich.text import Text
 
 from search.analysis.pace import Running, Snapshot
 from search.analysis.ranking import score_of
-from search.cli.phrases import amount, described, duration, measured, natural, scored, states, task_of, value
+from search.cli.phrases import amount, described, duration, measured, natural, scored, states, value
 from search.cli.printing import say
 from search.records import Failure, NetworkSpec, State, StudySpec, TrialRecord
 from search.report.words import plural
@@ -137,7 +137,7 @@ def panel(seen: Snapshot) -> RenderableType:
     workers.add_column("settings", no_wrap=True, overflow="ellipsis", ratio=1)
     for each in seen.running:
         latest = value(each.latest.score if each.latest else None, spec.metric)
-        row = (str(each.trial.number), _how_far(each, spec), latest, described(each.trial, task_of(spec)))
+        row = (str(each.trial.number), _how_far(each, spec), latest, described(each.trial, spec))
         workers.add_row(each.worker, *row)
     if not seen.running and seen.counts.finished < seen.target_trials and not seen.exhausted:
         workers = Table.grid()
@@ -171,7 +171,7 @@ def _best(seen: Snapshot) -> list[RenderableType]:
         best = Text(style="none")
         best.append(f"trial {seen.best.number}  {scored(seen.best.score, metric)}", style="bold green")
         best.append(f"  {measured(seen.best_report, seen.spec)}\n")
-        best.append(described(seen.best, task_of(seen.spec)), style="dim")
+        best.append(described(seen.best, seen.spec), style="dim")
         found.append((score_of(seen.best), _labeled("best", best)))
     if seen.reference is not None:
         words = Text(f"{seen.reference.reference}  {scored(seen.reference.score, metric)}")
@@ -231,7 +231,7 @@ def _line(trial: TrialRecord, seen: Snapshot) -> str:
     if trial.state is State.FAILED:
         return f"{start}  failed ({trial.failure})"
     best = "  best so far" if seen.best is not None and seen.best.number == trial.number else ""
-    name = described(trial, task_of(seen.spec), limit=6)
+    name = described(trial, seen.spec, limit=6)
     score, spec = scored(trial.score, seen.spec.metric), seen.spec
     reached = f"{trial.step:,} images" if isinstance(spec, NetworkSpec) else amount(trial.step, spec)
     return f"{start}  {trial.state:<8}  {score}  {reached}  {name}{best}"

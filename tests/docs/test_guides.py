@@ -63,6 +63,7 @@ HOW = {
     "tune run --objective train.py:train --trials 50": "--trials 6 --workers 1",
     "tune best train": "",
     "tune report train --out train.html": "",
+    'tune run --command "sh valley.sh" --trials 20 --study valley': "--workers 1",
     "tune data export --task twodigit --out twodigit.npz": "",
     # your-own-images.md
     "tune run --data flowers --trials 100": f"{SMALL} --trials 4",
@@ -118,6 +119,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mnist: Mnist) -> Pat
     for name in ("TUNE_STORAGE", "TUNE_ARTIFACTS"):
         monkeypatch.delenv(name, raising=False)
     run_workers_as_threads(monkeypatch)
+    example = Path(__file__).resolve().parents[2] / "examples" / "valley.sh"
+    (tmp_path / "valley.sh").write_bytes(example.read_bytes())
     image = Image.new("L", (28, 42))
     ImageDraw.Draw(image).line([(14, 4), (14, 38)], fill=255, width=3)
     image.save(tmp_path / "image.png")
