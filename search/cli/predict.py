@@ -50,11 +50,12 @@ def predict(
     ] = False,
 ) -> None:
     """Asks an exported model what it sees in images."""
+    from search.service.predict import is_folder
     from search.service.predict import predict as service
 
     if json and as_csv:
         raise UsageError("--json and --csv exclude each other; give one of them.")
-    single = len(images) == 1 and not images[0].is_dir()
+    single = len(images) == 1 and not is_folder(images[0])
     told: list[dict[str, Any]] = []
     failed = 0
     export, predictions = service(folder, images, number=number)

@@ -43,8 +43,16 @@ def predict(
     """
     model = Model(open_export(folder))
     model.check(number)
-    files = [file for image in images for file in (_inside(image) if image.is_dir() else [image])]
+    files = [file for image in images for file in (_inside(image) if is_folder(image) else [image])]
     return model.export, (_predicted(model, file, number) for file in files)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether images are to be looked for inside. A name that no file can have is refused with the images."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _predicted(model: Model, image: Path, number: int | None) -> Prediction:

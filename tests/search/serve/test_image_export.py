@@ -204,6 +204,9 @@ class TestCommand:
         empty = self.run(colors, tmp_path / "empty")
         assert isinstance(empty.exception, UsageError)
         assert "has no image files" in str(empty.exception)
+        long = self.run(colors, "x" * 300)
+        assert isinstance(long.exception, ConfigError)
+        assert "File name too long" in str(long.exception)
         both = self.run(colors, folder, "--csv", "--json")
         assert isinstance(both.exception, UsageError)
 
