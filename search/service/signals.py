@@ -64,9 +64,9 @@ SEND_AGAIN_S = 0.01
 def repeat_swallowed_interrupts() -> None:
     """From now on a SIGINT ends this process also where Python swallows its KeyboardInterrupt.
 
-    What a finalizer or a callback of a weak reference raises is lost. One that runs first after SQLite has
-    waited for a disk gets every SIGINT that came meanwhile: `tune run` did not end in 8 of 25 first starts
-    that were signalled within 12 ms of the file's creation.
+    An exception in a finalizer or in a callback of a weak reference is printed and ignored. A callback that
+    runs first after SQLite has waited for a disk gets the SIGINT that came meanwhile: `tune run` continued in
+    8 of 25 first starts that were signalled within 12 ms of the file's creation.
     """
     sys.unraisablehook = _send_again
 
