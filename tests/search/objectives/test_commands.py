@@ -201,7 +201,7 @@ def at_work(site: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_an_exact_total_comes_of_a_run_that_was_killed(
-    tune: Tune, at_work: subprocess.Popen[bytes], tmp_path: Path
+    look: Look, at_work: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
     until = time.monotonic() + 60
     while time.monotonic() < until:
@@ -214,8 +214,8 @@ def test_an_exact_total_comes_of_a_run_that_was_killed(
     os.killpg(at_work.pid, signal.SIGKILL)
     at_work.wait()
     url = f"sqlite:///{tmp_path}/studies.db"
-    done = tune("run", "--study", "slow", "--workers", "2", "--storage", url)
+    done = look("run", "--study", "slow", "--workers", "1", "--storage", url)
     assert done.returncode == 0, done.stderr
-    trials = parsed(tune("trials", "slow", "--json", "--storage", url))
+    trials = parsed(look("trials", "slow", "--json", "--storage", url))
     assert sum(trial["state"] in ("complete", "pruned") for trial in trials) == 12
     assert not [trial for trial in trials if trial["state"] in ("running", "waiting")]
