@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from search.errors import AbsentHere, ConfigError
-from search.records import NetworkSpec, StudyRecord
+from search.records import Examples, NetworkSpec, StudyRecord, StudySpec
 
 if TYPE_CHECKING:
     from data.datasets.base import Provenance
@@ -55,6 +55,20 @@ def same_data(record: StudyRecord, dataset: Provenance) -> None:
             f"The study {record.name} was made with other {title} files than this machine has; "
             "`tune data verify` shows which."
         )
+
+
+def examples_of(spec: StudySpec) -> Examples:
+    """What is known of the examples that a study's networks are measured on; of a task that is absent here,
+    and of training code, nothing."""
+    task = known_task(spec.task) if isinstance(spec, NetworkSpec) else None
+    if task is None:
+        return Examples()
+    return Examples(
+        are=task.examples_are,
+        references_are=task.references_are,
+        remark=task.source.remark,
+        majority=task.majority(),
+    )
 
 
 @cache

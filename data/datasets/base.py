@@ -151,6 +151,13 @@ class Dataset(ABC):
     fit: str = "pad"
     """Where pixels are no ink: how an image of another size is made to fit (a data.images.Fit)."""
 
+    remark: str = ""
+    """How validation differs from test, a sentence for reports on the test set. Empty: nothing is known."""
+
+    def class_counts(self, split: Split) -> tuple[tuple[int, ...], ...] | None:
+        """Images of each class in that split, by label column; None: not known without opening it."""
+        return None
+
     @property
     def label_columns(self) -> tuple[LabelColumn, ...]:
         """The labels that each image has, in order: a single one unless a dataset says otherwise."""

@@ -138,6 +138,10 @@ class ImageSet(Dataset):
     def label_columns(self) -> tuple[LabelColumn, ...]:
         return self.facts.label_columns
 
+    def class_counts(self, split: Split) -> tuple[tuple[int, ...], ...]:
+        """Images of each class in that split, by label column: what the stored description says."""
+        return self.facts.counts[split]
+
     @property
     def checksum(self) -> str:
         """SHA-256 of the content."""

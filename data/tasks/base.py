@@ -114,6 +114,10 @@ class Task(ABC):
     """In the order of the columns of `Batch.targets`."""
     digit_rows: tuple[int, ...]
     """Row of the image at which each of the dataset's images in it begins."""
+    examples_are: str = "images"
+    """What examples are made of, in the plural, for sentences: composed images are made of digits."""
+    references_are: str = "references"
+    """What `references` are, in the plural, for sentences."""
     composes: bool = True
     """Whether an example is composed: of several images, or of an image and a number. Else it is an image as
     it is, `pairing` means nothing, and `flip` does."""
@@ -190,6 +194,13 @@ class Task(ABC):
     @abstractmethod
     def test(self, data: OpenDataset, *, device: torch.device | str = "cpu") -> FiniteSet:
         """What no candidate may be chosen by. The same for every study."""
+
+    def majority(self) -> Mapping[str, tuple[str, float]]:
+        """By head, the most frequent class of validation and the accuracy of always answering with it.
+
+        Empty: not known without opening the dataset.
+        """
+        return {}
 
     @abstractmethod
     def caption(self, targets: Sequence[int], number: int | None) -> str:

@@ -148,17 +148,13 @@ class Classification(Task):
     def caption(self, targets: Sequence[int], number: int | None) -> str:
         return " · ".join(head.labels[target] for head, target in zip(self.heads, targets, strict=True))
 
-    def majority(self, labels: NDArray[np.int64]) -> Mapping[str, float]:
-        """By head, the accuracy of always answering with the most frequent class.
-
-        labels: int64 (N, heads), or (N,) of a single head; of validation, if it is to stand beside scores.
-        """
-        import numpy as np
-
-        columns = labels.reshape(len(labels), -1).T
+    def majority(self) -> Mapping[str, tuple[str, float]]:
+        counts = self._source.class_counts(Split.VALIDATION)
+        if counts is None:
+            return {}
         return {
-            head.name: float(np.bincount(column).max() / len(column))
-            for head, column in zip(self.heads, columns, strict=True)
+            head.name: (head.labels[column.index(max(column))], max(column) / sum(column))
+            for head, column in zip(self.heads, counts, strict=True)
         }
 
     def _every_image(self, split: Split) -> NDArray[np.int64]:

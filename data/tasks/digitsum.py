@@ -23,6 +23,8 @@ class DigitSum(Task):
     name = "sum"
     title = "Digit plus number"
     dataset = "mnist"
+    examples_are = "digits"
+    references_are = "published networks"
     image_shape = (1, 28, 28)
     digit_rows = (0,)
     numbers = 10

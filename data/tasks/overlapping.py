@@ -23,6 +23,8 @@ class OverlappingDigits(Task):
     that is renamed is another one.
     """
 
+    examples_are = "digits"
+    references_are = "published networks"
     examples: Mapping[Split, int]
     """Canvases in each split; at most as many as the split has digits."""
 

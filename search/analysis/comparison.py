@@ -32,8 +32,8 @@ LEVELS = (0.95, 0.98, 0.99)
 """Validation accuracies of networks whose first sight is timed."""
 
 MEAN, JOINT = "mean", "joint"
-"""What is compared beside the heads: the mean of their accuracies, which is the score, and all of them right
-at once. Of other objectives the score alone is compared, as MEAN."""
+"""What is compared beside the accuracies of the heads: the score, which is their mean unless the studies
+optimize another one, and all of them right at once. Of other objectives the score alone is compared."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,13 +115,22 @@ class Side:
     scores: tuple[float, ...]
     """what `typical` is the median of"""
     reached: tuple[Reached, ...]
-    """empty where no accuracies of networks are compared"""
+    """empty where the score is no accuracy of networks"""
     equal: Equal
 
     @property
     def name(self) -> str:
         """Of the study."""
         return self.studied.record.name
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The names in `best` without those that repeat another one: with one head its accuracy and the joint
+        one are the same, and both are the score where that is the accuracy."""
+        names = tuple(self.best)
+        if len(names) != len((MEAN, "the head", JOINT)):
+            return names
+        return names[:1] if self.studied.record.spec.scored_by_answers else names[:2]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -234,9 +243,13 @@ def _differences(first: Side, other: Side, digits: Digits | None, z: float) -> d
 
     one, two = found
     known = _of_code(first.studied) if not isinstance(first.studied.record.spec, NetworkSpec) else None
+    scored = first.studied.record.spec.scored_by_answers
     share = math.erf(z / math.sqrt(2))
     found_apart = {}
     for name in names:
+        if name == MEAN and not scored:
+            found_apart[name] = difference(first.best[name], other.best[name])
+            continue
         step = 1 / len(one.heads) if name == MEAN else 1.0
         found_apart[name] = two_way.difference(
             scores(one, name), scores(two, name), digits, share=share, step=step
@@ -275,10 +288,12 @@ def _intervals(study: Studied, digits: Digits | None, z: Z) -> two_way.Intervals
         assert share.high is not None
         return {MEAN: (share.low, share.high)}
     if study.answers is not None and digits is not None and study.answers.examples == len(digits):
-        return two_way.intervals(study.answers, digits, z=z)
-    return accuracy_intervals(
-        ACCURACY.parts(study.report.metrics), joint_of(study.report), spec.validation_pictures, z=z
-    )
+        found = two_way.intervals(study.answers, digits, z=z)
+    else:
+        heads, joint = ACCURACY.parts(study.report.metrics), joint_of(study.report)
+        found = accuracy_intervals(heads, joint, spec.validation_pictures, z=z)
+    # The mean is the score: what is known of its examples is known for an accuracy alone.
+    return found if spec.scored_by_answers else {k: v for k, v in found.items() if k != MEAN}
 
 
 def _of_code(study: Studied) -> Answered | None:
@@ -319,7 +334,7 @@ def _side(
         scores=tuple(report.score for report in proposed),
         reached=tuple(
             Reached(level=level, mean=first_at(line.mean, level), every_head=first_at(line.worst, level))
-            for level in (LEVELS if isinstance(study.record.spec, NetworkSpec) else ())
+            for level in (LEVELS if study.record.spec.scored_by_answers else ())
         ),
         equal=Equal(
             after_trials=best_after(line.mean, seconds=last),

@@ -14,6 +14,7 @@ from search.analysis import over_seeds
 from search.analysis.intervals import accuracy_intervals
 from search.analysis.two_way import Intervals
 from search.records import (
+    Examples,
     Metric,
     NetworkSpec,
     Report,
@@ -64,8 +65,8 @@ class Candidate:
     low: float
     """of the 95 % interval of the mean, over seeds and digits; 0 with one seed. A leader's holds although
     the best of all leaders is chosen, and they were chosen in the search on the same digits. Of another
-    objective than networks over seeds, and over examples where `over_examples` says so; minus infinity where
-    it has no interval"""
+    score than the accuracy of networks over seeds, and over examples where `over_examples` says so; minus
+    infinity where it has no interval"""
     high: float
     """likewise; 1 with one seed, and infinity where it has no interval"""
     over_examples: bool = False
@@ -75,7 +76,7 @@ class Candidate:
 
     @property
     def has_interval(self) -> bool:
-        """Whether anything is known of its spread; always of a network."""
+        """Whether anything is known of its spread; always of a network's accuracy."""
         return math.isfinite(self.low) and math.isfinite(self.high)
 
     @property
@@ -94,7 +95,8 @@ class Gap:
     """score of the chosen one less that of the other; negative: the other is better"""
     low: float | None
     """of its interval over seeds and digits; None: too few seeds, or the single answers are not known. Of
-    another objective than networks as of a candidate; None: too few seeds, or the same on all of them"""
+    another score than the accuracy of networks as of a candidate; None: too few seeds, or the same on all of
+    them"""
     high: float | None
     seeds: int
     """that both share; 0 on the test set, where two networks are compared"""
@@ -145,6 +147,8 @@ class Confirmation:
     """SHA-256 of the training code of the candidates in the search, where it is recorded"""
     code_of_runs: frozenset[str] = frozenset()
     """likewise of the confirming trials"""
+    examples: Examples = field(default_factory=Examples)
+    """that networks are measured on"""
     evaluations_of_references: int = 0
     """of these"""
     others: tuple[Confirmation, ...] = ()
@@ -170,6 +174,11 @@ class Confirmation:
         """Whether every candidate has the same curve on all its seeds: the code uses no seed."""
         several = [each for each in self.candidates if len(each.runs) > 1]
         return bool(several) and all(each.ignores_seed for each in several)
+
+    @property
+    def scored_by_answers(self) -> bool:
+        """Whether the score is the accuracy of networks: its intervals are over seeds and examples."""
+        return self.confirming.spec.scored_by_answers
 
     @property
     def metric(self) -> Metric:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from search.analysis.basis import Curves, gap
-from search.analysis.ranking import best_report
 from search.analysis.statistics import CLEAR, Estimate, corrected, median, proportions_differ, sign_test
 from search.heads import validation_of
 from search.records import Report, State, TrialRecord
@@ -35,13 +34,13 @@ class Course:
     step: int
     """at the end"""
     best_step: int
-    """of the best score"""
+    """of the best accuracy"""
     best: float
-    """the best score"""
+    """the best accuracy, the mean of the heads'"""
     last: float
-    """score at the end"""
+    """accuracy at the end"""
     half: float | None
-    """score at half the steps, or at a measurement shortly before; None: there was none"""
+    """accuracy at half the steps, or at a measurement shortly before; None: there was none"""
     gap: float
     """train less validation accuracy at the end; see basis.gap for what it is worth"""
     loss_ratio: float | None
@@ -99,8 +98,7 @@ def courses(trials: Sequence[TrialRecord], curves: Curves) -> list[Course]:
 
 
 def _course(trial: TrialRecord, curve: Sequence[Report]) -> Course:
-    top, end = best_report(curve), curve[-1]
-    assert top is not None, "the curve has a point"
+    top, end = max(curve, key=_accuracy), curve[-1]
     about_half = [report for report in curve if HALF * end.step <= report.step <= end.step / 2]
     lowest = min(validation_of(report).loss for report in curve)
     smoothed = float(trial.settings.get("label_smoothing", 0.0)) > 0
@@ -108,12 +106,17 @@ def _course(trial: TrialRecord, curve: Sequence[Report]) -> Course:
         trial=trial,
         step=end.step,
         best_step=top.step,
-        best=top.score,
-        last=end.score,
-        half=about_half[-1].score if about_half else None,
+        best=_accuracy(top),
+        last=_accuracy(end),
+        half=_accuracy(about_half[-1]) if about_half else None,
         gap=gap(end),
         loss_ratio=None if smoothed or lowest <= 0 else validation_of(end).loss / lowest,
     )
+
+
+def _accuracy(report: Report) -> float:
+    """On validation, whatever the search optimizes: of it alone is known what the drawing of images does."""
+    return validation_of(report).accuracy
 
 
 def chosen_among(trials: Sequence[TrialRecord], curves: Curves) -> int | None:

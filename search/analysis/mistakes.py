@@ -7,12 +7,36 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ClassScore:
+    """One class of one head."""
+
+    name: str
+    examples: int
+    right: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Confusion:
     """The answers of one head on a whole split."""
 
     head: str
     counts: tuple[tuple[int, ...], ...]
     """rows: what it is; columns: what the network said; examples"""
+    labels: tuple[str, ...] = ()
+    """names of the classes; empty: they are the numbers from 0"""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all classes."""
+        return self.labels or tuple(map(str, range(len(self.counts))))
+
+    @property
+    def by_class(self) -> tuple[ClassScore, ...]:
+        """How often each class is right, in the order of the classes."""
+        return tuple(
+            ClassScore(name=name, examples=sum(row), right=row[place])
+            for place, (name, row) in enumerate(zip(self.names, self.counts, strict=True))
+        )
 
     @property
     def examples(self) -> int:
@@ -40,7 +64,7 @@ class Mistake:
     """One example that was not understood."""
 
     png: bytes
-    """the image, as the network saw it but ink on paper"""
+    """the image, as the network saw it; ink on paper where it is of ink"""
     truth: str
     """the answer, in the task's words"""
     said: str
@@ -57,8 +81,8 @@ class Mistakes:
     """its number"""
     accuracy: float
     """of these weights now: mean of the heads"""
-    recorded: float
-    """the same as it was recorded when they were kept"""
+    recorded: float | None
+    """the same as it was recorded when they were kept; None: another score was recorded"""
     confusions: tuple[Confusion, ...]
     worst: tuple[Mistake, ...]
     """the mistakes that the network was surest of, first the surest"""

@@ -21,7 +21,8 @@ from search.heads import validation_of
 from search.records import (
     Answers,
     Counts,
-    DeclaredSpec,
+    Examples,
+    NetworkSpec,
     Report,
     State,
     StudyRecord,
@@ -62,6 +63,8 @@ class Stand:
     """of the search, with trials that cannot be used; None: as in `trials`"""
     confirming_counts: Counts | None = None
     """of the confirmation, likewise"""
+    examples: Examples = field(default_factory=Examples)
+    """that networks are measured on"""
 
     @property
     def wanted(self) -> int:
@@ -109,6 +112,7 @@ def confirmation(stand: Stand) -> Confirmation:
             if stand.digits_on_test is not None and answers.examples == len(stand.digits_on_test)
         },
         evaluation_counts=stand.evaluation_counts,
+        examples=stand.examples,
         test_evaluations=tuple(stand.test_evaluations),
         code_of_search=_code([trial for trial in stand.trials if trial.number in asked]),
         code_of_runs=_code(stand.runs),
@@ -198,7 +202,7 @@ def _mean(
     by_seed = np.array([run.score for run in runs])
     mean = float(by_seed.mean())
     spec = stand.confirming.spec
-    if isinstance(spec, DeclaredSpec):
+    if not spec.scored_by_answers:
         found = over_seeds.mean([run.score for run in runs], spec.metric, chosen_of=chosen_of)
         known = _answered(stand, runs)
         if known is not None and found.low is not None:
@@ -207,6 +211,7 @@ def _mean(
         if found.low is None or found.high is None:
             return mean, -math.inf, math.inf
         return mean, found.low, found.high
+    assert isinstance(spec, NetworkSpec), "no other score is made of answers"
     if len(runs) < 2:
         return mean, 0.0, 1.0
     scores = _scores(stand.answers, [run.trial_id for run in runs], stand.digits)
@@ -230,11 +235,14 @@ def _mean(
 
 
 def _answered(stand: Stand, runs: Sequence[SeedRun]) -> Answered | None:
+    """Of training code, whose score may be made of its answers; of networks that is the accuracy alone."""
+    if isinstance(stand.confirming.spec, NetworkSpec):
+        return None
     return answered([run.score for run in runs], stand.answers, [run.trial_id for run in runs])
 
 
 def _over_examples(stand: Stand, runs: Sequence[SeedRun]) -> bool:
-    return not isinstance(stand.confirming.spec, DeclaredSpec) or _answered(stand, runs) is not None
+    return stand.confirming.spec.scored_by_answers or _answered(stand, runs) is not None
 
 
 def _ignores_seed(stand: Stand, runs: Sequence[SeedRun]) -> bool:
@@ -256,8 +264,8 @@ def _gaps(stand: Stand, chosen: Candidate, candidates: Sequence[Candidate]) -> t
         if not pairs:
             continue
         over_examples = True
-        if isinstance(stand.confirming.spec, DeclaredSpec):
-            estimate, over_examples = _of_code(stand, pairs, other, candidates)
+        if not stand.confirming.spec.scored_by_answers:
+            estimate, over_examples = _by_score(stand, pairs, other, candidates)
         else:
             estimate = _over_seeds_and_digits(stand, pairs, other, len(others))
         found.append(
@@ -278,7 +286,7 @@ Pairs = Sequence[tuple[SeedRun, SeedRun]]
 """Of the chosen candidate and another one, each on one seed."""
 
 
-def _of_code(
+def _by_score(
     stand: Stand, pairs: Pairs, other: Candidate, candidates: Sequence[Candidate]
 ) -> tuple[Estimate | None, bool]:
     """Of the mean difference of the pairs, None where it has no interval; whether that is over examples, too.
@@ -335,7 +343,10 @@ def _share(comparisons: int) -> float:
 
 
 def _gaps_on_test(stand: Stand, chosen: Candidate, candidates: Sequence[Candidate]) -> tuple[Gap, ...]:
-    """Of the chosen candidate's best run to the evaluated run of each reference, image by image."""
+    """Of the chosen candidate's best run to the evaluated run of each reference, image by image; none where
+    answers do not tell the score."""
+    if not stand.confirming.spec.scored_by_answers:
+        return ()
     best, digits = best_run(chosen).trial_id, stand.digits_on_test
     evaluated = {evaluation.trial_id: evaluation for evaluation in stand.test_evaluations}
     pairs = [

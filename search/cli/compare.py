@@ -79,6 +79,12 @@ def compare(
 
 def _intervals(spec: StudySpec) -> str:
     """What the intervals of the table cover."""
+    if isinstance(spec, NetworkSpec) and not spec.scored_by_answers:
+        return (
+            "Intervals cover 95 %: of accuracies over the validation images, with room for the choice of the "
+            f"best; of typical over the complete trials (order statistics). The best {spec.metric.title} has "
+            "none: validation sampling is not included. docs/decisions/013 and 030 define the rest."
+        )
     if not isinstance(spec, NetworkSpec):
         return (
             "Intervals cover 95 %: of typical over the complete trials (order statistics); of best over the "

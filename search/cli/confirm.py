@@ -25,6 +25,10 @@ SETTINGS = 6
 """Number of a candidate's settings that fit a line; `tune trials` has them all."""
 
 
+SCORE = ""
+"""Key of the study's own score among test results; the names of heads are never empty."""
+
+
 TopOption = Annotated[int, typer.Option(help="Leaders that are retrained, beside the references.")]
 SeedsOption = Annotated[int, typer.Option(help="Fresh seeds, the same for all.")]
 EpochsOption = Annotated[
@@ -105,14 +109,15 @@ def _show(found: Confirmation) -> None:
     first_the_chosen = sorted(found.candidates, key=lambda each: each.trial != found.chosen)
     told = [(each, evaluation) for each in first_the_chosen for evaluation in _test_evaluations(found, each)]
     if told:
+        names = _tested(told[0][1], found)
         typer.echo()
         print_table(
-            ("test", "of run", *_measured(told[0][1])),
+            ("test", "of run", *names.values()),
             [
                 (
                     each.reference or f"trial {each.trial}",
                     next(str(run.trial) for run in each.runs if run.trial_id == evaluation.trial_id),
-                    *(_with_interval(name, evaluation, found) for name in _measured(evaluation)),
+                    *(_with_interval(name, evaluation, found) for name in names),
                 )
                 for each, evaluation in told
             ],
@@ -124,13 +129,24 @@ def _show(found: Confirmation) -> None:
 
 def over_what(found: Confirmation) -> str:
     """To follow "95 % interval"."""
-    if found.of_networks:
+    if found.scored_by_answers:
         return ""
     return " over seeds and examples" if found.over_examples else " over seeds"
 
 
+def _tested(evaluation: TestEvaluation, found: Confirmation) -> dict[str, str]:
+    """The columns of test results by key: of training code its metrics; of networks the score where it is not
+    the accuracy, then the accuracies, of a single head one."""
+    if not evaluation.pictures:
+        return {name: name for name in evaluation.heads}
+    score = {} if found.scored_by_answers else {SCORE: found.metric.title.removeprefix("validation ")}
+    if len(evaluation.heads) == 1:
+        return {**score, "mean": "accuracy"}
+    return {**score, **{name: name for name in (*evaluation.heads, "joint", "mean")}}
+
+
 def _show_candidates(found: Confirmation) -> None:
-    """The ranking. An interval of training code says what it is over."""
+    """The ranking. An interval of another score than the accuracy says what it is over."""
     over = over_what(found)
     print_table(
         ("trial", "in the search", "confirmed", f"95 % interval{over}", "seeds", "", "settings"),
@@ -155,7 +171,7 @@ def _show_candidates(found: Confirmation) -> None:
 def _interval(candidate: Candidate, found: Confirmation) -> str:
     from search.report.confirmation_sentences import interval_of_mean
 
-    if found.of_networks:
+    if found.scored_by_answers:
         return f"{candidate.low * 100:.2f} to {candidate.high * 100:.2f}"
     return interval_of_mean(candidate, found.metric)
 
@@ -168,6 +184,8 @@ def _test_evaluations(found: Confirmation, candidate: Candidate) -> list[TestEva
 def _with_interval(name: str, evaluation: TestEvaluation, found: Confirmation) -> str:
     if not evaluation.pictures:
         return number(evaluation.heads[name])
+    if name == SCORE:
+        return value(found.metric.score_of(evaluation.value), found.metric)
     low, high = found.intervals_of(evaluation)[name]
     return f"{percent(_measured(evaluation)[name])} [{low * 100:.2f}, {high * 100:.2f}]"
 
@@ -208,7 +226,9 @@ def _confirmation(found: Confirmation) -> dict[str, Any]:
         else {"trial": run.trial, "seed": run.seed, "value": natural(run.score, found.metric)},
         "search_value": None if chosen is None else natural(chosen.search_score, found.metric),
         "confirmed_value": None if chosen is None else natural(chosen.mean, found.metric),
-        "test_value": None if evaluation is None else _plain(evaluation.value, evaluation),
+        "test_value": None
+        if evaluation is None
+        else natural(found.metric.score_of(evaluation.value), found.metric),
         "candidates": [_candidate(each, found) for each in found.candidates],
         "gaps": [_gap(gap, found.metric) for gap in found.gaps],
         "gaps_on_test": [_gap(gap, found.metric) for gap in found.gaps_on_test],
@@ -269,5 +289,6 @@ def _evaluation_json(evaluation: TestEvaluation, found: Confirmation) -> dict[st
         "reason": evaluation.reason,
         "pictures": evaluation.pictures or None,
         "test": {name: _plain(each, evaluation) for name, each in _measured(evaluation).items()},
+        "test_value": natural(found.metric.score_of(evaluation.value), found.metric),
         "intervals": dict(found.intervals_of(evaluation)),
     }

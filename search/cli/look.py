@@ -25,7 +25,6 @@ from search.cli.phrases import (
     foreign_in_words,
     gained,
     hardware,
-    heads,
     measured,
     natural,
     percent,
@@ -67,13 +66,14 @@ def studies(storage: StorageOption = None, json: JSONOption = False) -> None:
     some_foreign = any(row["foreign"] for row in rows)
     interrupted = any(row["interrupted"] for row in rows)
     networks_only = all(isinstance(view.record.spec, NetworkSpec) for view in views)
+    accuracies_only = all(view.record.spec.scored_by_answers for view in views)
     bests = [_best_value(row, view) for row, view in zip(rows, views, strict=False)]
     bests += ["–"] * len(foreign)
     print_table(
         (
             *("study", "task" if networks_only else "task or objective", "trials", "complete", "pruned"),
             *(["interrupted"] if interrupted else []),
-            *("failed", "running", "best trial", "accuracy" if networks_only else "best value"),
+            *("failed", "running", "best trial", "accuracy" if accuracies_only else "best value"),
             *(["foreign"] if some_foreign else []),
         ),
         [
@@ -231,7 +231,8 @@ def trials(
     print_table(
         (
             *("trial", "state"),
-            *(("accuracy", "epochs") if of_networks else (spec.metric.title, plural(spec.unit))),
+            "accuracy" if spec.scored_by_answers else spec.metric.title,
+            "epochs" if of_networks else plural(spec.unit),
             *("time", "settings"),
         ),
         [
@@ -390,8 +391,12 @@ def _measured(found: Best) -> list[tuple[str, str]]:
     trial, report, spec = found.trial, found.report, found.view.record.spec
     score = value(trial.score, spec.metric)
     if isinstance(spec, NetworkSpec):
+        others = measured(report, spec)
+        scores = [(spec.metric.title, score), ("accuracy", f"{others} on validation")]
+        if spec.scored_by_answers:
+            scores = [("accuracy", f"{score} on validation{f' ({others})' if others else ''}")]
         return [
-            ("accuracy", f"{score} on validation ({heads(report)})"),
+            *scores,
             ("reached", f"after {report.step:,} images ({report.step / spec.epoch_images:.1f} epochs)"),
             ("train", f"{percent(train_of(report).accuracy)} at that moment, in training mode"),
         ]

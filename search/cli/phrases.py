@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from search.heads import accuracies_of
+from search.heads import accuracies_of, validation_of
 from search.records import (
     ACCURACY,
     DIGITS,
@@ -102,19 +102,26 @@ def described(trial: TrialRecord, spec: StudySpec, *, limit: int | None = None) 
 
 
 def heads(report: Report | None) -> str:
-    """Of a network: `first_digit 98.90 %, second_digit 98.75 %, joint 97.80 %`."""
+    """Of a network: `first_digit 98.90 %, second_digit 98.75 %, joint 97.80 %`; empty with a single head, of
+    which all three are the accuracy."""
     if report is None:
         return "–"
-    return ", ".join(f"{name} {percent(found)}" for name, found in accuracies_of(report).items())
+    found = accuracies_of(report)
+    several = len(found) > len(("the head", "joint"))
+    return ", ".join(f"{name} {percent(found[name])}" for name in found if several)
 
 
 def measured(report: Report | None, spec: StudySpec) -> str:
-    """What was measured beside the score itself: of a network its heads, of any other objective its other
-    metrics by name, `height 0.0681, loss/left 12.3`; empty where there is none."""
-    if isinstance(spec, NetworkSpec):
+    """What was measured beside the score itself: of a network the accuracies of its heads, and the mean of
+    them where that is not the score; of any other objective its other metrics by name,
+    `height 0.0681, loss/left 12.3`; empty where there is none."""
+    if isinstance(spec, NetworkSpec) and spec.scored_by_answers:
         return heads(report)
     if report is None:
         return "–"
+    if isinstance(spec, NetworkSpec):
+        by_head = heads(report)
+        return percent(validation_of(report).accuracy) + (f" ({by_head})" if by_head else "")
     return ", ".join(
         f"{name} {found}" for name, found in metric_values(report).items() if name != spec.metric.name
     )

@@ -130,7 +130,8 @@ def panel(seen: Snapshot) -> RenderableType:
         f"{duration(seen.elapsed_s)} elapsed · {duration(seen.remaining_s)} left · {_rate(seen)}", style="dim"
     )
     spec, of_networks = seen.spec, isinstance(seen.spec, NetworkSpec)
-    how_far, score = ("epoch", "accuracy") if of_networks else (spec.unit, spec.metric.title)
+    how_far = "epoch" if of_networks else spec.unit
+    score = "accuracy" if spec.scored_by_answers else spec.metric.title
     workers = Table(box=None, pad_edge=False, header_style="dim", expand=True)
     for column, width in (("worker", 14), ("trial", 5), (how_far, 5), (score, 8)):
         workers.add_column(column, no_wrap=True, min_width=width)

@@ -356,7 +356,7 @@ def _tell_best(result: RunResult) -> None:
     of_networks = isinstance(spec, NetworkSpec)
     if reference is not None:
         say(f"\n{better(reference, metric)}")
-    where = " on validation" if of_networks else ""
+    where = " on validation" if spec.scored_by_answers else ""
     say(f"\nBest of the search is trial {best.number} with {scored(best.score, metric)}{where}:")
     others = measured(result.report, spec)
     rows = [("accuracy" if of_networks else "metrics", others)] if others else []
@@ -407,7 +407,7 @@ def _ending(result: RunResult) -> str:
                 "the same command continues."
             )
         case "target":
-            what = "accuracy" if isinstance(seen.spec, NetworkSpec) else seen.spec.metric.title
+            what = "accuracy" if seen.spec.scored_by_answers else seen.spec.metric.title
             return (
                 f"{seen.study}: a trial has the {what} asked for, so no more were begun; {counts.finished} "
                 f"are finished ({tally}) after {duration(seen.elapsed_s)}. Without --target the same command "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from search.records.evaluation import TestEvaluation, TestEvaluationCounts
+from search.records.examples import Examples
 from search.records.metric import (
     ACCURACY,
     ACCURACY_SCORE,
@@ -38,6 +39,7 @@ __all__ = [
     "CurveCheck",
     "DeclaredSpec",
     "Direction",
+    "Examples",
     "ExportRecord",
     "Failure",
     "ForeignTrial",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +29,9 @@ class TestEvaluation:
     joint: float
     """fraction of examples on which every head is right; of training code the metric that its search
     optimizes"""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """of a network by name (a key of SCORES), what the search optimizes where that is not the accuracy: the
+    mean over the heads"""
 
     @property
     def accuracy(self) -> float:
@@ -38,7 +41,9 @@ class TestEvaluation:
     @property
     def value(self) -> float:
         """Of the metric that the search optimizes."""
-        return self.accuracy if self.pictures else self.joint
+        if not self.pictures:
+            return self.joint
+        return next(iter(self.scores.values()), self.accuracy)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -21,6 +21,13 @@ class HeadScore:
     macro_f1: float | None = None
     """mean of the classes' F1 scores, 0..1; None: not worked out"""
 
+    def of(self, score: str) -> float:
+        """Its value of a key of SCORES. Raises ValueError where that was not worked out."""
+        found = {"accuracy": self.accuracy, "log_loss": self.loss, **self.by_class}
+        if score not in found:
+            raise ValueError(f"the {score} of this head was not worked out")
+        return found[score]
+
     @property
     def by_class(self) -> dict[str, float]:
         """The means over the classes, by name, as far as they were worked out."""
@@ -45,6 +52,11 @@ class Scores:
     def accuracy(self) -> float:
         """Mean of the heads' accuracies."""
         return mean_accuracy([head.accuracy for head in self.heads.values()])
+
+    def of(self, score: str) -> float:
+        """The mean over the heads of a key of SCORES, as a search scores it. Raises ValueError where that was
+        not worked out."""
+        return mean_accuracy([head.of(score) for head in self.heads.values()])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

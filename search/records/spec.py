@@ -100,6 +100,12 @@ class NetworkSpec(SearchSpec):
         return SCORES[self.score]
 
     @property
+    def scored_by_answers(self) -> bool:
+        """Whether a score is the share of right answers, so that an interval over examples follows from them.
+        Of another score intervals are over seeds alone."""
+        return self.score == ACCURACY_SCORE
+
+    @property
     def unit(self) -> str:
         """Of a step."""
         return "image"
@@ -124,6 +130,11 @@ class DeclaredSpec(SearchSpec):
     """steps of a trial that is worked on to its end"""
     options: Mapping[str, object] = field(default_factory=dict)
     """what the objective needs to know besides, as JSON"""
+
+    @property
+    def scored_by_answers(self) -> bool:
+        """As of a network: its metric alone does not say so (search.analysis.answered asks the answers)."""
+        return False
 
     @property
     def has_test(self) -> bool:

@@ -2,8 +2,8 @@
 
 A sentence says that one candidate is better only where the interval over seeds and digits of their difference
 excludes zero, with all such sentences of a page erring together in at most 5 of 100 confirmations
-(benchmarks/claims_of_confirm.py). Of training code the interval may be over seeds only, and each such
-sentence says so.
+(benchmarks/claims_of_confirm.py). Of another score than the accuracy of networks the interval may be over
+seeds only, and each such sentence says so.
 """
 
 from __future__ import annotations
@@ -27,13 +27,9 @@ from search.report.words import (
     widened,
 )
 
-EASY = (
-    "Some of the last step is no surprise: validation has an easy tenth of MNIST's training digits "
-    "(docs/decisions/021)."
-)
-
 SEEDS_ONLY = "over seeds only; validation sampling is not included"
-"""What is said of an interval of training code that does not tell its single answers (`trial.examples`)."""
+"""What is said of an interval of another score than the accuracy of networks, unless it is of code that
+tells its single answers (`trial.examples`)."""
 
 SEEDS_AND_EXAMPLES = "over seeds and validation examples"
 """What is said of one that does."""
@@ -69,12 +65,12 @@ def _sentences(found: Confirmation) -> Iterator[str]:
     yield choice(found, chosen)
     if len(chosen.runs) < SEEDS:
         yield f"{SEEDS} seeds at least can tell a difference from chance; with fewer, none is called one."
-    elif found.of_networks and any(gap.low is None and gap.seeds >= SEEDS for gap in found.gaps):
+    elif found.scored_by_answers and any(gap.low is None and gap.seeds >= SEEDS for gap in found.gaps):
         yield (
             "A previous version of tune did not record which answers were right: no difference can be told "
             f"from chance. `tune delete {quote(found.confirmed_in)}` makes room for a new confirmation."
         )
-    if not found.of_networks:
+    if not found.scored_by_answers:
         yield from _without_spread(found)
     yield from _of_the_search(found, chosen)
     yield from _next(found)
@@ -93,8 +89,9 @@ def choice(found: Confirmation, chosen: Candidate) -> str:
         f"Trial {chosen.trial}{_width(found)} is chosen: {_measured(found, chosen.mean)}, the mean of "
         f"{len(chosen.runs)} seeds"
     )
-    if found.of_networks:
-        return f"{told}, 95 % interval over seeds and digits {interval_of_mean(chosen, found.metric)}{room}."
+    if found.scored_by_answers:
+        interval = interval_of_mean(chosen, found.metric)
+        return f"{told}, 95 % interval over seeds and {found.examples.are} {interval}{room}."
     if not chosen.has_interval:
         return f"{told}."
     return f"{told}, 95 % interval {interval_of_mean(chosen, found.metric)}{room}, {sampled(chosen)}."
@@ -115,14 +112,14 @@ def interval_of_mean(candidate: Candidate, metric: Metric) -> str:
 
 def _measured(found: Confirmation, mean: float) -> str:
     """98.53 % on validation, energy −2.93: a mean score in a sentence that says what it is of."""
-    if found.of_networks:
+    if found.scored_by_answers:
         return f"{percent(mean)} on validation"
     return f"{found.metric.title} {value(mean, found.metric)}"
 
 
 def _without_spread(found: Confirmation) -> Iterator[str]:
     """Of whom nothing can be told because no two seeds differ."""
-    if found.ignores_seed:
+    if found.ignores_seed and not found.of_networks:
         yield (
             "This code ignores trial.seed: each configuration has the same curve on all its seeds. No "
             "difference is told from chance."
@@ -136,10 +133,12 @@ def _without_spread(found: Confirmation) -> Iterator[str]:
             if len(fixed) == 1
             else f"Trials {names} have the same value on all their seeds"
         )
-        yield (
-            f"{who}: this code ignores the seed, or its metric is too coarse to show it. The spread is not "
-            "known, and no difference is told from chance there."
+        why = (
+            f"the {found.metric.title} is too coarse to show how the seeds differ"
+            if found.of_networks
+            else "this code ignores the seed, or its metric is too coarse to show it"
         )
+        yield (f"{who}: {why}. The spread is not known, and no difference is told from chance there.")
     if found.chosen in fixed:
         return
     alike = [
@@ -269,12 +268,22 @@ def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun) -> Iterator
     if not found.of_networks:
         yield from _test_of_code(found, chosen, best_run, evaluation)
         return
+    metric = found.metric
+    tested = metric.score_of(evaluation.value)
     low, high = found.intervals_of(evaluation)["mean"]
-    yield (
-        f"On test the weights of its best seed ({percent(best_run.score)} on validation) reach "
+    accuracy = (
         f"{percent(evaluation.accuracy)}, 95 % interval {low * 100:.2f} to {percent(high)} over "
-        f"{evaluation.pictures:,} images."
+        f"{evaluation.pictures:,} images"
     )
+    if found.scored_by_answers:
+        on_test = f"({percent(best_run.score)} on validation) reach {accuracy}"
+    else:
+        name = metric.title.removeprefix("validation ")
+        on_test = (
+            f"({metric.title} {value(best_run.score, metric)}) have {name} {value(tested, metric)}, "
+            f"for which there is no interval, and accuracy {accuracy}"
+        )
+    yield f"On test the weights of its best seed {on_test}."
     names = {each.trial: each.reference for each in found.candidates}
     for gap in found.gaps_on_test:
         assert gap.low is not None
@@ -287,13 +296,14 @@ def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun) -> Iterator
         else:
             signed = f"{points(gap.by)} points{_interval(found, gap, signed=True)}"
             yield f"There it cannot be told from {reference}: {signed}."
+    steps = (chosen.mean - chosen.search_score, tested - chosen.mean)
+    to_the_mean, to_the_test = (difference(step, metric).removesuffix(" points") for step in steps)
     yield (
-        f"From the search to the confirmation to the test: {percent(chosen.search_score)}, "
-        f"{percent(chosen.mean)} ({points(chosen.mean - chosen.search_score)}), "
-        f"{percent(evaluation.accuracy)} ({points(evaluation.accuracy - chosen.mean)})."
+        f"From the search to the confirmation to the test: {value(chosen.search_score, metric)}, "
+        f"{value(chosen.mean, metric)} ({to_the_mean}), {value(tested, metric)} ({to_the_test})."
     )
-    if evaluation.accuracy < chosen.mean:
-        yield EASY
+    if tested < chosen.mean and found.examples.remark:
+        yield found.examples.remark
     yield from _ledger(found)
 
 
@@ -373,7 +383,7 @@ def _interval(found: Confirmation, gap: Gap, *, signed: bool = False) -> str:
         low, high = (low, high) if gap.by >= 0 else (-high, -low)
     ends = " to ".join(difference(end, metric).removesuffix(" points") for end in (low, high))
     together = f" for all {gap.comparisons} comparisons together" if gap.comparisons > 1 else ""
-    over = "" if found.of_networks else f", {sampled(gap)}"
+    over = "" if found.scored_by_answers else f", {sampled(gap)}"
     return f" ({ends}, 95 %{together}{over})"
 
 

@@ -72,7 +72,7 @@ def study_card(
         which = "searched trial" if ranking.reference else "trial"
         return f"## {plain(record.name)}\n\nNo {which} is complete yet.\n\n{done}\n\n{_FOOT}\n"
     first = ranking.better_reference
-    on = " on validation" if isinstance(spec, NetworkSpec) else ""
+    on = " on validation" if spec.scored_by_answers else ""
     lines = [
         *([f"**{plain(better(first, spec.metric))}**", ""] if first else []),
         f"## Winner: trial {best.number}, {_scored(best.score, spec)}{on}",
@@ -116,7 +116,7 @@ def _steps(steps: int, spec: StudySpec) -> str:
 
 def _scored(score: float | None, spec: StudySpec) -> str:
     """98.53 % of a network, energy −2.93 of any other."""
-    return percent(score) if isinstance(spec, NetworkSpec) else plain(scored(score, spec.metric))
+    return percent(score) if spec.scored_by_answers else plain(scored(score, spec.metric))
 
 
 def _gained(gain: Gain, spec: StudySpec) -> str:
@@ -162,7 +162,8 @@ def trial_card(
     """
     spec = record.spec
     if isinstance(spec, NetworkSpec):
-        place = "Not trained to the end" if rank is None else f"Rank {rank} by validation"
+        by = "validation" if spec.scored_by_answers else plain(spec.metric.title)
+        place = "Not trained to the end" if rank is None else f"Rank {rank} by {by}"
         kept = "The weights"
     else:
         title = plain(spec.metric.title)
@@ -190,9 +191,12 @@ def _measured(report: Report, spec: StudySpec, measurements: int) -> list[str]:
         return ["| metric | value |", "|---|--:|", *(f"| {plain(k)} | {v} |" for k, v in found)]
     validation = validation_of(report)
     heads, joint = ACCURACY.parts(report.metrics), validation.joint
-    rows = {"mean": validation.accuracy, **heads, "joint": joint}
+    rows = {"mean": validation.accuracy, **heads, "joint": joint} if len(heads) > 1 else heads
     intervals = accuracy_intervals(heads, joint, spec.validation_pictures, z=of_the_best(measurements))
     lines = ["| validation | accuracy | 95 % interval |", "|---|--:|--:|"]
+    if not spec.scored_by_answers:
+        score = f"{plain(spec.metric.title)}: {value(report.score, spec.metric)}"
+        lines = [f"{score}, without an interval: validation sampling is not included.", "", *lines]
     for name, accuracy in rows.items():
         low, high = intervals[name]
         lines.append(f"| {plain(name)} | {percent(accuracy)} | {percent(low)} to {percent(high)} |")

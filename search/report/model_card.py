@@ -13,12 +13,22 @@ from search.analysis.confirmation import Confirmation
 from search.analysis.intervals import accuracy_intervals
 from search.analysis.two_way import Intervals
 from search.heads import train_of, validation_of
-from search.records import NetworkSpec, Report, Scores, StudyRecord, TestEvaluation, TrialRecord, Value
+from search.records import (
+    Direction,
+    Examples,
+    NetworkSpec,
+    Report,
+    Scores,
+    StudyRecord,
+    TestEvaluation,
+    TrialRecord,
+    Value,
+)
 from search.report import ablation_sentences
 from search.report.ablation_table import setting_rows
-from search.report.confirmation_sentences import sentences
+from search.report.confirmation_sentences import interval_of_mean, sampled, sentences
 from search.report.markdown import plain, sparkline, table
-from search.report.words import hardware, percent, widened
+from search.report.words import hardware, percent, scored, value, widened
 
 CURVE_ROWS = 16
 """Points of a learning curve in its table; of a longer one, a subset."""
@@ -102,7 +112,9 @@ class CardFacts:
     confirmation: Confirmation | None
     """that chose this trial; None where it was the best of a search, or asked for by number"""
     intervals: Mapping[str, Intervals]
-    """of the accuracies over digits, by split; none for a split whose single answers are not known"""
+    """of the accuracies over examples, by split; none for a split whose single answers are not known"""
+    examples: Examples
+    """that the accuracies were measured on"""
     seeds: Mapping[str, int]
     environment: Mapping[str, str | int]
     """where it was trained; empty if unknown"""
@@ -140,7 +152,7 @@ def _head(facts: CardFacts) -> list[str]:
         f"A {trial.settings['model']} network with {facts.parameters:,} parameters for the task "
         f"`{facts.spec.task}`: an image of {height}×{width} pixels{colors}{number} in, logits for "
         f"{heads} out. "
-        f"On validation it scores **{percent(validation_of(facts.report).accuracy)}** (mean of the heads).",
+        f"On validation it scores {_headline(facts)}.",
         "",
     ]
 
@@ -218,7 +230,7 @@ def _classes(facts: CardFacts) -> list[str]:
 
 def _accuracy(facts: CardFacts) -> list[str]:
     spec, found = facts.spec, facts.confirmation
-    names = ["mean", *(name for name, _ in facts.heads), "joint"]
+    names = _names(facts)
     known = facts.intervals
     rows = [
         (
@@ -249,7 +261,8 @@ def _accuracy(facts: CardFacts) -> list[str]:
             numbers=range(1, 2 + len(names)),
         ),
         "",
-        f"Accuracies with 95 % intervals over {_independent(facts)}. `joint`: every head is right.",
+        _on_intervals(facts),
+        *_scores(facts),
     ]
     if facts.environment.get(f"precision_{facts.trial.settings['model']}") == "bfloat16":
         lines.append(
@@ -268,26 +281,67 @@ def _accuracy(facts: CardFacts) -> list[str]:
     return [*lines, ""]
 
 
-def _independent(facts: CardFacts) -> str:
-    """What the intervals of the accuracies take for independent."""
-    if facts.fit is not None:
-        return "images (Wilson; as if they were independent: for images from elsewhere they are wider)"
+def _headline(facts: CardFacts) -> str:
+    """97.80 % (mean of the heads): the score in bold, and what it is of."""
+    metric, several = facts.spec.metric, " (mean of the heads)" if len(facts.heads) > 1 else ""
+    accuracy = f"**{percent(validation_of(facts.report).accuracy)}**{several}"
+    if facts.spec.scored_by_answers:
+        return accuracy
+    title = metric.title.removeprefix("validation ")
+    return f"{title} **{value(facts.report.score, metric)}**{several}; its accuracy is {accuracy}"
+
+
+def _names(facts: CardFacts) -> list[str]:
+    """Columns of accuracies: with one head there is one."""
+    heads = [name for name, _ in facts.heads]
+    return ["mean", *heads, "joint"] if len(heads) > 1 else heads
+
+
+def _on_intervals(facts: CardFacts) -> str:
+    """What the intervals of the accuracies know."""
+    if facts.examples.are == "digits":
+        alike = "as if no two digits were of one hand: for other people's digits they are wider"
+    else:
+        alike = "as if no two images resembled each other: for images of other origin they are wider"
+    joint = " `joint`: every head is right." if len(facts.heads) > 1 else ""
     return (
-        "digits (Wilson, for as many independent answers as vary as much; as if no two digits were of one "
-        "hand: for other people's digits they are wider)"
+        f"Accuracies with 95 % intervals over {facts.examples.are} (Wilson, for as many independent answers "
+        f"as vary as much; {alike}).{joint}"
     )
+
+
+def _scores(facts: CardFacts) -> list[str]:
+    """What the search optimized where that is not the accuracy, and what is as good as knowing nothing."""
+    metric, told = facts.spec.metric, []
+    if not facts.spec.scored_by_answers:
+        found = [f"on validation {value(facts.report.score, metric)}"]
+        found += [f"on test {value(metric.score_of(each.value), metric)}" for each in facts.test_evaluations]
+        title = metric.title.removeprefix("validation ")
+        told.append(f"The search optimized the {title}: {', '.join(found)}, without an interval.")
+    for head, (name, fraction) in facts.examples.majority.items():
+        of_head = f" for `{head}`" if len(facts.heads) > 1 else ""
+        told.append(
+            f"Always answering {plain(name)}{of_head}, the most frequent class of validation, would be right "
+            f"on {percent(fraction)}."
+        )
+    return told
 
 
 def _confirmed(found: Confirmation, trial: int) -> list[str]:
     candidate = found.choice
     assert candidate is not None, "its best run is what this card is about"
-    between = f"{percent(candidate.low)} to {percent(candidate.high)}"
+    worse = "less" if found.metric.direction is Direction.MAXIMIZE else "more"
+    mean = f"{percent(candidate.mean)} on validation"
+    between = f", 95 % interval {percent(candidate.low)} to {percent(candidate.high)}"
+    if not found.scored_by_answers:
+        mean = scored(candidate.mean, found.metric)
+        between = f", 95 % interval {interval_of_mean(candidate, found.metric)}, {sampled(candidate)}"
+        between = between if candidate.has_interval else ""
     return [
         f"Its settings are those of trial {candidate.trial} of {plain(found.study)}{widened(found.widen)}, "
-        f"which were retrained on {len(candidate.runs)} fresh seeds: {percent(candidate.mean)} on "
-        f"validation on average, 95 % interval {between}. Of these, trial {trial} of "
-        f"{plain(found.confirmed_in)} scored best: expect the mean, and rather a little less where it is the "
-        "best of several.",
+        f"which were retrained on {len(candidate.runs)} fresh seeds: {mean} on average{between}. Of these, "
+        f"trial {trial} of {plain(found.confirmed_in)} scored best: expect the mean, and rather a little "
+        f"{worse} where it is the best of several.",
         *sentences(found),
     ]
 
@@ -424,7 +478,7 @@ def _files(facts: CardFacts) -> list[str]:
     ]
     if facts.int8 is not None:
         before, after = facts.int8
-        names = ["mean", *(name for name, _ in facts.heads), "joint"]
+        names = _names(facts)
         rows8 = [
             (file, *(percent(_fractions(scores)[name]) for name in names))
             for file, scores in (("`model.onnx`", before), ("`model-int8.onnx`", after))

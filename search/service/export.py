@@ -37,7 +37,7 @@ from search.service.read_ablation import ablation
 from search.service.read_confirmation import SPLITS, confirmation, intervals_of
 from search.space.defaults import BY_NAME, shown_settings
 from search.study.reading import open_reading
-from search.tasks import same_data, task_named
+from search.tasks import examples_of, same_data, task_named
 
 if TYPE_CHECKING:  # torch takes a second to import; a refusal comes without it
     from data.datasets.source import Progress
@@ -455,6 +455,7 @@ def _facts(
         ablation=chosen.ablation,
         confirmation=chosen.confirmation,
         intervals=chosen.intervals,
+        examples=examples_of(chosen.spec),
         seeds=_seeds(found),
         environment={} if found.worker is None else found.worker.environment,
         versions=versions(),

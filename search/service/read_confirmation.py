@@ -14,7 +14,7 @@ from search.records import Answers, NetworkSpec, State, StudyRecord, TestEvaluat
 from search.service.look import reader_of, record_of, retraining, space_of
 from search.study.grid import is_exhausted
 from search.study.reading import Reading, open_reading
-from search.tasks import task_named
+from search.tasks import examples_of, task_named
 
 if TYPE_CHECKING:  # optuna takes a while to import; commands that only look do without it
     from search.optuna_db.storage import Storage
@@ -73,6 +73,7 @@ def stand(storage: Reading | Storage, name: str, *, answers: bool = True) -> sta
             trial.trial_id for record in family for trial in reader_of(storage, record).references()
         ),
         searched_counts=search.counted,
+        examples=examples_of(searched.spec),
         confirming_counts=runs_of.counted,
     )
 

@@ -14,6 +14,7 @@ from search.analysis.ablation import BASELINE, STEP, UNREGULARIZED
 from search.analysis.effects import FAMILY, Setting
 from search.analysis.ranking import origin, so_far
 from search.errors import ConfigError, TuneError
+from search.heads import validation_of
 from search.records import NetworkSpec, StudyRecord, StudySpec, TrialRecord
 from search.report.one_study.material import Material
 from search.report.words import label
@@ -28,7 +29,7 @@ from search.space.spec import space_of_spec
 from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.exploration import is_exploration_trial
 from search.study.reading import open_reading
-from search.tasks import known_task, same_data, task_named
+from search.tasks import examples_of, known_task, same_data, task_named
 from tune.conditions import OneOf, Test
 from tune.space import Choice, Fixed, Float, Int, in_words
 
@@ -103,6 +104,7 @@ def gather(storage_url: str, name: str, *, with_mistakes: bool = True) -> Materi
         space=space_toml(spec.space) if networks else space_in_words(spec),
         moment=datetime.datetime.now(datetime.UTC),
         version=version("tune"),
+        examples=examples_of(spec),
     )
 
 
@@ -224,6 +226,12 @@ def _confirming(record: StudyRecord, trials: Sequence[TrialRecord]) -> str:
     return shlex.join(words)
 
 
+def _recorded(whole: WholeStudy, trial_id: int, step: int) -> float | None:
+    """Accuracy on validation of the weights that were kept at that step; None: its report cannot be used."""
+    kept = [report for report in whole.curves[trial_id] if report.step == step]
+    return validation_of(kept[0]).accuracy if kept else None
+
+
 def _mistakes(storage_url: str, whole: WholeStudy, spec: NetworkSpec) -> Mistakes | str:
     """What the winner's weights get wrong, else why that cannot be seen."""
     best = so_far(whole.trials).foremost
@@ -258,6 +266,7 @@ def _mistakes(storage_url: str, whole: WholeStudy, spec: NetworkSpec) -> Mistake
         trial=best.number,
         task_name=spec.task,
         dataset=dataset,
+        recorded=_recorded(whole, best.trial_id, checkpoint.step),
         compositions=spec.compositions,
         precision=precision,  # type: ignore[arg-type]  # as a worker noted it
     )

@@ -59,7 +59,7 @@ def evaluate_due(
         try:
             content, sha256 = _kept(storage, found, run, kept.get(run.trial_id))
             if isinstance(spec, NetworkSpec):
-                evaluation, answers = _of_network(spec.task, content, sha256, found, run, reason)
+                evaluation, answers = _of_network(spec, content, sha256, found, run, reason)
             else:
                 evaluation, answers = _of_code(storage, spec, content, found, run, reason), None
         except TuneError as error:
@@ -121,10 +121,10 @@ def _kept(
 
 
 def _of_network(
-    task: str, content: bytes, sha256: str, found: Stand, run: SeedRun, reason: str
+    spec: NetworkSpec, content: bytes, sha256: str, found: Stand, run: SeedRun, reason: str
 ) -> tuple[TestEvaluation, Answers]:
-    dataset = load_data(task_named(task).source)
-    scores, images, answers = evaluate_on_test(task, content, sha256, dataset)
+    dataset = load_data(task_named(spec.task).source)
+    scores, images, answers = evaluate_on_test(spec.task, content, sha256, dataset)
     evaluation = TestEvaluation(
         study_id=found.confirming.study_id,
         trial_id=run.trial_id,
@@ -133,6 +133,7 @@ def _of_network(
         pictures=images,
         heads={name: head.accuracy for name, head in scores.heads.items()},
         joint=scores.joint,
+        scores={} if spec.scored_by_answers else {spec.score: scores.of(spec.score)},
     )
     return evaluation, answers
 
@@ -187,4 +188,8 @@ def evaluate_on_test(
     chosen = task_named(task)
     test = chosen.test(dataset)
     found = evaluate(network, test)
-    return scores_of(found), test.examples // max(1, chosen.numbers), answers_of(found, Split.TEST)
+    return (
+        scores_of(found, by_class=chosen.by_class),
+        test.examples // max(1, chosen.numbers),
+        answers_of(found, Split.TEST),
+    )

@@ -251,17 +251,32 @@ def test_evaluation_to_rows(evaluation: TestEvaluation) -> tuple[dict[str, Any],
         "pictures": evaluation.pictures,
         "joint": evaluation.joint,
     }
+    # The score has a row, too, named as a metric; older versions of tune have a table of heads alone.
+    values = {**evaluation.heads, **{f"{OF_TEST}{name}": value for name, value in evaluation.scores.items()}}
     heads = [
         {**key, "head": head, "position": position, "accuracy": accuracy}
-        for position, (head, accuracy) in enumerate(evaluation.heads.items())
+        for position, (head, accuracy) in enumerate(values.items())
     ]
     return {**key, **rest}, heads
+
+
+OF_TEST = "test/"
+"""Begins the name of a score in tune_head_looks, where heads have their accuracies: `test/macro_f1`."""
+
+
+def is_test_score(name: object) -> bool:
+    """Whether a row of tune_head_looks with this name is of the score, and of no head."""
+    return isinstance(name, str) and name.startswith(OF_TEST) and name.removeprefix(OF_TEST) in SCORES
 
 
 def test_evaluation_of(rows: list[RowMapping]) -> TestEvaluation:
     """A test evaluation from its rows, one for each head. Raises Unusable."""
     first = rows[0]
+    named = {row["head"]: row["accuracy"] for row in rows if first["pictures"] and is_test_score(row["head"])}
+    rows = [row for row in rows if row["head"] not in named]
     shares = [first["joint"], *(row["accuracy"] for row in rows)]
+    if not rows or not all(_is(score, int | float) for score in named.values()):
+        raise Unusable("its score is invalid")
     if not all(_is(share, int | float) for share in shares):
         raise Unusable("one of its accuracies is invalid")
     if (
@@ -280,6 +295,7 @@ def test_evaluation_of(rows: list[RowMapping]) -> TestEvaluation:
         pictures=first["pictures"],
         heads={row["head"]: row["accuracy"] for row in rows},
         joint=first["joint"],
+        scores={name.removeprefix(OF_TEST): score for name, score in named.items()},
     )
 
 

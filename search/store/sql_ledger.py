@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, func, insert, sele
 from search.records import TestEvaluationCounts
 from search.records.spec import data_of_test
 from search.store import tables
+from search.store.rows import is_test_score
 
 _EVALUATIONS, _HEADS, _STUDIES, _DELETED = (
     tables.test_evaluations,
@@ -32,6 +33,8 @@ def keep(connection: Connection, these: ColumnElement[bool], *, study: str | Non
     mine = _HEADS.c.trial_id.in_({evaluation["trial_id"] for evaluation in test_evaluations})
     accuracies = defaultdict(list)
     for row in connection.execute(select(_HEADS).where(mine)).mappings():
+        if is_test_score(row["head"]):
+            continue
         if isinstance(row["accuracy"], int | float):  # another program may have changed it
             accuracies[row["trial_id"], row["moment"]].append(row["accuracy"])
     rows = []

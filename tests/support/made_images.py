@@ -52,11 +52,16 @@ class MadeImages(Dataset):
         columns: tuple[LabelColumn, ...] = (SHADES, SIDES),
         sizes: Mapping[Split, int] = SIZES,
         name: str = "made@0123456789ab",
+        counts: tuple[tuple[int, ...], ...] | None = None,
     ) -> None:
+        """counts: what is said of the classes in validation; the images are made regardless of it."""
         self.name, self.image_shape, self.sizes = name, shape, sizes
         self.classes = columns[0].classes
         self.mean, self.deviation = (0.4,) * shape[0], (0.25,) * shape[0]
-        self._columns = columns
+        self._columns, self._counts = columns, counts
+
+    def class_counts(self, split: Split) -> tuple[tuple[int, ...], ...] | None:
+        return self._counts if split is Split.VALIDATION else None
 
     @property
     def label_columns(self) -> tuple[LabelColumn, ...]:

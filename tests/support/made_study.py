@@ -12,6 +12,7 @@ from specs import network_spec
 from search.analysis.effects import Effect, Setting
 from search.heads import head_report
 from search.records import (
+    Examples,
     HeadScore,
     Report,
     Scores,
@@ -75,6 +76,8 @@ def curve(*accuracies: float, losses: Sequence[float] | None = None) -> list[Rep
     ]
 
 
+DIGITS = Examples(are="digits", references_are="published networks")
+
 SPEC = network_spec(
     space={"model": "mlp", "dropout": {"low": 0.0, "high": 0.5}},
     epochs=4,
@@ -108,6 +111,7 @@ def material(
         "space": "dropout = 0.1",
         "moment": NOW,
         "version": "0",
+        "examples": DIGITS,
     }
     return Material(**{**values, **changed})  # type: ignore[arg-type]
 

@@ -30,13 +30,17 @@ def mistakes(
     trial: int,
     task_name: str,
     dataset: OpenDataset,
+    recorded: float | None,
     compositions: int = 0,
     precision: Precision = "float32",
 ) -> Mistakes:
     """Looks at every validation example with the weights of a checkpoint, on the CPU.
 
-    content: of the checkpoint file. compositions: of the study's validation set. precision: that in which the
-    weights were scored when they were kept. Raises CheckpointCorrupt.
+    content: of the checkpoint file. recorded: accuracy that the study has of these weights.
+    compositions: of the study's validation set. precision: that in which the
+    weights were scored when they were kept.
+
+    Raises CheckpointCorrupt.
     """
     network = parse_checkpoint(content, "the checkpoint", expected_sha256=checkpoint.sha256).network()
     task = task_named(task_name)
@@ -60,13 +64,16 @@ def mistakes(
                     mistake = _mistake(task, image, number, targets, said, row, least[row])
                     (heapq.heappush if len(worst) < SHOWN else heapq.heappushpop)(worst, (*entry, mistake))
             seen += len(targets)
+    labels = {head.name: head.labels for head in task.heads}
     accuracy = sum(float(count.diagonal().sum()) / seen for count in counts.values()) / len(counts)
     return Mistakes(
         trial=trial,
         accuracy=accuracy,
-        recorded=checkpoint.score,
+        recorded=recorded,
         confusions=tuple(
-            Confusion(head=name, counts=tuple(tuple(row) for row in count.tolist()))
+            Confusion(
+                head=name, counts=tuple(tuple(row) for row in count.tolist()), labels=labels.get(name, ())
+            )
             for name, count in counts.items()
         ),
         worst=surest_first([mistake for _, _, mistake in worst]),

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from shlex import quote
 
 from search.analysis.confirmation import Candidate, Confirmation
-from search.records import DeclaredSpec, Direction, StudyRecord, TestEvaluation, TestEvaluationCounts
+from search.records import (
+    DeclaredSpec,
+    Direction,
+    Examples,
+    StudyRecord,
+    TestEvaluation,
+    TestEvaluationCounts,
+)
 from search.report.confirmation_sentences import (
     SEEDS_AND_EXAMPLES,
     SEEDS_ONLY,
@@ -36,7 +43,8 @@ def in_short(confirmation: Confirmation | None, *, study: StudyRecord, trials: i
         if isinstance(study.spec, DeclaredSpec):
             title = study.spec.metric.title
             return f"Not yet: the {title} of the best of {tried}, with one seed each, has selection bias."
-        return f"Not yet: the accuracy of the best of {tried} on the images that chose it has selection bias."
+        what = "accuracy" if study.spec.scored_by_answers else study.spec.metric.title
+        return f"Not yet: the {what} of the best of {tried} on the images that chose it has selection bias."
     chosen = confirmation.choice
     if chosen is None:
         return f"Not yet: {confirmation.confirmed_in} has not decided."
@@ -45,8 +53,10 @@ def in_short(confirmation: Confirmation | None, *, study: StudyRecord, trials: i
     return " ".join((said, *then))  # whom it chose, and what became of the winner
 
 
-def confirmed(confirmation: Confirmation | None, *, study: StudyRecord, trials: int) -> Section:
-    """trials: how many the winner was chosen from."""
+def confirmed(
+    confirmation: Confirmation | None, *, study: StudyRecord, trials: int, examples: Examples
+) -> Section:
+    """trials: how many the winner was chosen from. examples: that networks are measured on."""
     if study.spec.confirms is not None:
         return Section(
             heading=HEADING,
@@ -74,9 +84,9 @@ def confirmed(confirmation: Confirmation | None, *, study: StudyRecord, trials: 
             ),
         )
     if confirmation is None:
-        return Section(heading=HEADING, body=_unconfirmed(study, trials))
+        return Section(heading=HEADING, body=_unconfirmed(study, trials, examples))
     width = widened(confirmation.widen, "leaders")
-    over = "" if confirmation.of_networks else " over seeds"
+    over = "" if confirmation.scored_by_answers else " over seeds"
     if over and confirmation.over_examples:
         over = " over seeds and examples"
     return Section(
@@ -96,16 +106,12 @@ def confirmed(confirmation: Confirmation | None, *, study: StudyRecord, trials: 
                 ("configuration", "in the search", "mean on fresh seeds", f"95 % interval{over}", "seeds"),
                 [_row(each, confirmation) for each in confirmation.candidates],
             ),
-            *(
-                _test_evaluations(confirmation.test_evaluations, confirmation.evaluation_counts)
-                if confirmation.confirming.spec.has_test
-                else ()
-            ),
+            *(_test_evaluations(confirmation) if confirmation.confirming.spec.has_test else ()),
         ),
     )
 
 
-def _unconfirmed(study: StudyRecord, trials: int) -> tuple[Html, ...]:
+def _unconfirmed(study: StudyRecord, trials: int, examples: Examples) -> tuple[Html, ...]:
     """What to think of a winner before a confirmation. trials: how many it was chosen from."""
     command = code(f"tune confirm {quote(study.name)}")
     if isinstance(study.spec, DeclaredSpec):
@@ -118,11 +124,16 @@ def _unconfirmed(study: StudyRecord, trials: int) -> tuple[Html, ...]:
             ),
             paragraph(command, " repeats the leaders on fresh seeds and ranks them by the mean."),
         )
+    extreme, worse = (
+        ("largest of many noisy numbers is too large", "less")
+        if study.spec.metric.direction is Direction.MAXIMIZE
+        else ("smallest of many noisy numbers is too small", "more")
+    )
     return (
         paragraph(
             f"The winner is unconfirmed. It is the best of {count(trials, 'trial')} on the very "
-            "images that chose it, and the largest of many noisy numbers is too large: expect a "
-            "little less on new digits, and do not take a small lead over the second for one.",
+            f"images that chose it, and the {extreme}: expect a little {worse} on new {examples.are}, and do "
+            "not take a small lead over the second for one.",
             kind="answer",
         ),
         paragraph(
@@ -135,10 +146,10 @@ def _unconfirmed(study: StudyRecord, trials: int) -> tuple[Html, ...]:
 
 def _how_to_read(confirmation: Confirmation) -> str:
     """What the columns of the table are."""
-    if confirmation.of_networks:
+    if confirmation.scored_by_answers:
         return (
-            "Intervals are 95 % of the mean over seeds and digits; the number from the search is the one "
-            "that chose, and is biased upward."
+            f"Intervals are 95 % of the mean over seeds and {confirmation.examples.are}; the number from the "
+            "search is the one that chose, and is biased upward."
         )
     metric = confirmation.metric
     over = SEEDS_AND_EXAMPLES if confirmation.over_examples else SEEDS_ONLY
@@ -163,7 +174,7 @@ def _row(candidate: Candidate, confirmation: Confirmation) -> tuple[str, ...]:
 
 
 def _interval(candidate: Candidate, confirmation: Confirmation) -> str:
-    if confirmation.of_networks:
+    if confirmation.scored_by_answers:
         return f"{percent(candidate.low)} to {percent(candidate.high)}"
     return interval_of_mean(candidate, confirmation.metric)
 
@@ -176,9 +187,8 @@ def _in_all(evaluation_counts: TestEvaluationCounts | None) -> str:
     return f", and {count(evaluation_counts.total, 'time')} in the whole storage{deleted}"
 
 
-def _test_evaluations(
-    test_evaluations: tuple[TestEvaluation, ...], evaluation_counts: TestEvaluationCounts | None
-) -> list[Html]:
+def _test_evaluations(found: Confirmation) -> list[Html]:
+    test_evaluations = found.test_evaluations
     if not test_evaluations:
         return [paragraph("The test set was not evaluated for this study.")]
     trials = len({evaluation.trial_id for evaluation in test_evaluations})
@@ -188,28 +198,38 @@ def _test_evaluations(
         subheading("Test evaluations"),
         paragraph(
             f"The test set was evaluated {count(len(test_evaluations), 'time')}, for "
-            f"{whose} of this study{_in_all(evaluation_counts)}. Each choice that follows "
+            f"{whose} of this study{_in_all(found.evaluation_counts)}. Each choice that follows "
             "an evaluation adds selection bias to the figures of the later ones."
         ),
-        _of_networks(test_evaluations) if of_networks else _of_code(test_evaluations),
+        _of_networks(found) if of_networks else _of_code(test_evaluations),
     ]
 
 
-def _of_networks(test_evaluations: Sequence[TestEvaluation]) -> Html:
+def _of_networks(found: Confirmation) -> Html:
+    """The score where it is not the accuracy, and the accuracies, of a single head one."""
+    test_evaluations, metric = found.test_evaluations, found.metric
+    scored = () if found.scored_by_answers else (metric.title.removeprefix("validation "),)
+    by_head = ("by head", "all heads right") if len(test_evaluations[0].heads) > 1 else ()
     rows = [
         (
             f"{evaluation.moment:%Y-%m-%d %H:%M}",
             evaluation.reason,
+            *(value(metric.score_of(evaluation.value), metric) for _ in scored),
             percent(evaluation.accuracy),
-            ", ".join(f"{name} {percent(accuracy)}" for name, accuracy in evaluation.heads.items()),
-            percent(evaluation.joint),
+            *((_by_head(evaluation), percent(evaluation.joint)) if by_head else ()),
             f"{evaluation.pictures:,}",
         )
         for evaluation in test_evaluations
     ]
     return table(
-        ("when (UTC)", "why", "accuracy", "by head", "all heads right", "images"), rows, words=(0, 1, 3)
+        ("when (UTC)", "why", *scored, "accuracy", *by_head, "images"),
+        rows,
+        words=(0, 1, *((3 + len(scored),) if by_head else ())),
     )
+
+
+def _by_head(evaluation: TestEvaluation) -> str:
+    return ", ".join(f"{name} {percent(accuracy)}" for name, accuracy in evaluation.heads.items())
 
 
 def _of_code(test_evaluations: Sequence[TestEvaluation]) -> Html:

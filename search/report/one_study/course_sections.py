@@ -9,7 +9,7 @@ from search.analysis.outcomes import best_so_far, front, leaders, spending
 from search.analysis.ranking import best_report, score_of
 from search.analysis.statistics import Estimate, difference
 from search.heads import validation_of
-from search.records import Direction, Failure, NetworkSpec, State, StudySpec, TrialRecord
+from search.records import Direction, Examples, Failure, NetworkSpec, State, StudySpec, TrialRecord
 from search.report.html import Html, fold, paragraph, table
 from search.report.one_study import study_figures
 from search.report.one_study.material import LEADERS, Material
@@ -26,7 +26,7 @@ def course(material: Material) -> Section:
     spec = material.study.spec
     caption = (
         "Each dot is a finished trial; pruned ones (gray) were ended early, at what they had reached. "
-        f"{_lines(references, spec)}{_scale(spec)}"
+        f"{_lines(references, spec, material.examples)}{_scale(spec)}"
     )
     return Section(
         heading="The course of the search",
@@ -40,17 +40,17 @@ def course(material: Material) -> Section:
     )
 
 
-def _lines(references: Sequence[TrialRecord], spec: StudySpec) -> str:
+def _lines(references: Sequence[TrialRecord], spec: StudySpec, examples: Examples) -> str:
     """What the dotted lines are."""
     if isinstance(spec, NetworkSpec):
-        return "Dotted: the published networks, trained in this study. "
+        return f"Dotted: the {examples.references_are}, trained in this study. "
     return "Dotted: the references. " if references else ""
 
 
 def _scale(spec: StudySpec) -> str:
     """How the axis of the metric is to be read."""
     metric = spec.metric
-    if isinstance(spec, NetworkSpec):
+    if spec.scored_by_answers:
         return "Equal steps upward are equal shares of errors gone."
     if metric.direction is Direction.MINIMIZE:
         return f"Lower is better: the search minimizes the {metric.title}."
@@ -77,14 +77,15 @@ def curves(material: Material) -> Section:
         )
         for trial in shown
     ]
-    measured = ("validation", "epochs") if networks else (spec.metric.title, plural(spec.unit))
+    score = "validation" if spec.scored_by_answers else spec.metric.title
+    measured = (score, "epochs" if networks else plural(spec.unit))
     header = ("trial", *measured, *(["parameters"] if sized else []), "settings")
     return Section(
         heading="Learning curves" if networks else "Curves of the leaders",
         body=(
             Chart(
                 figure=study_figures.learning_curves(shown, material.curves, spec),
-                caption=f"{_which(shown, spec)}A click on a name hides its curve.",
+                caption=f"{_which(shown, spec, material.examples)}A click on a name hides its curve.",
                 height=470,
             ),
             fold("Their settings", table(header, rows, words=(0, len(header) - 1))),
@@ -97,7 +98,7 @@ def _amount(step: int, spec: StudySpec) -> str:
     return f"{step / spec.epoch_images:.3g}" if isinstance(spec, NetworkSpec) else f"{step:,}"
 
 
-def _which(shown: Sequence[TrialRecord], spec: StudySpec) -> str:
+def _which(shown: Sequence[TrialRecord], spec: StudySpec, examples: Examples) -> str:
     """Which trials are shown; what was pruned is not ranked against what was trained to the end."""
     networks = isinstance(spec, NetworkSpec)
     mine = [trial for trial in shown if trial.reference is None]
@@ -107,7 +108,7 @@ def _which(shown: Sequence[TrialRecord], spec: StudySpec) -> str:
     if len(mine) > complete:
         told += f", then {len(mine) - complete} of those that were pruned last"
     if networks:
-        return f"{told}; dotted, the published networks. Epochs double from line to line. "
+        return f"{told}; dotted, the {examples.references_are}. Epochs double from line to line. "
     return f"{told}; dotted, the references. " if len(mine) < len(shown) else f"{told}. "
 
 
@@ -122,7 +123,7 @@ def sizes(material: Material) -> Section:
     body: list[Html | Chart | Grid | Fold] = []
     if isinstance(spec, NetworkSpec):
         body += _smaller(material, best, spec)
-        figure = study_figures.sizes(material.trials, best)
+        figure = study_figures.sizes(material.trials, best, spec.metric)
         had = "Complete trials had the same training; pruned ones had less"
     else:
         figure = study_figures.sizes(material.trials, best, spec.metric, less="on less of the budget")
@@ -138,16 +139,19 @@ def sizes(material: Material) -> Section:
         for trial in best
     ]
     if isinstance(spec, NetworkSpec):
-        body.append(table(("on the front", "parameters", "validation", "family"), rows, words=(0, 3)))
-        return Section(heading="Size and accuracy", folded=True, body=tuple(body))
+        score = "validation" if spec.scored_by_answers else spec.metric.title
+        body.append(table(("on the front", "parameters", score, "family"), rows, words=(0, 3)))
+        heading = "Size and accuracy" if spec.scored_by_answers else f"Size and {spec.metric.title}"
+        return Section(heading=heading, folded=True, body=tuple(body))
     body.append(table(("on the front", "parameters", spec.metric.title), [row[:3] for row in rows]))
     return Section(heading=f"Size and {spec.metric.title}", folded=True, body=tuple(body))
 
 
 def _smaller(material: Material, best: Sequence[TrialRecord], spec: NetworkSpec) -> list[Html]:
-    """The smallest network that the validation images cannot tell from the winner. best: the front."""
+    """The smallest network that the validation images cannot tell from the winner, by the accuracy where that
+    is the score. best: the front."""
     top = material.winner
-    if top is None or not top.parameters:
+    if top is None or not top.parameters or not spec.scored_by_answers:
         return []
     smaller = next(
         (t for t in best if (t.parameters or 0) < top.parameters and _alike(material, top, t, spec)), None

@@ -1,4 +1,6 @@
-"""The winner of a study of another objective than networks: in a sentence, its metrics, its settings.
+"""The winner of a study of another objective than networks: in a sentence, its metrics, its settings. What
+its score is beside a reference's, and its mean over seeds, is said in the same words of networks whose score
+is not the accuracy.
 
 Nothing is known of what such a value varies with, so none has an interval here.
 """
@@ -7,7 +9,7 @@ from __future__ import annotations
 
 from search.analysis.confirmation import Candidate
 from search.analysis.ranking import Gain, best_report, gains
-from search.records import DeclaredSpec, Direction, State, TrialRecord
+from search.records import DeclaredSpec, Direction, State, StudySpec, TrialRecord
 from search.report.confirmation_sentences import interval_of_mean, sampled
 from search.report.html import Html, paragraph, safe, strong, table
 from search.report.one_study.material import Material
@@ -27,7 +29,7 @@ def in_words(material: Material, spec: DeclaredSpec) -> Html:
     best = "lowest" if metric.direction is Direction.MINIMIZE else "highest"
     parts = [
         *([strong(better(first, metric)), " "] if first is not None and first is not winner else []),
-        *_confirmed(material, winner, spec),
+        *confirmed_mean(material, winner, spec),
         strong(f"Trial {winner.number}"),
         f"{named} has the {best} {metric.title}{_among(material, winner)}: ",
         strong(value(report.score, metric)),
@@ -54,7 +56,7 @@ def _settings(trial: TrialRecord) -> str:
     return ", ".join(f"{name} {label(chosen)}" for name, chosen in trial.settings.items()) or "none"
 
 
-def _confirmed(material: Material, winner: TrialRecord, spec: DeclaredSpec) -> list[str]:
+def confirmed_mean(material: Material, winner: TrialRecord, spec: StudySpec) -> list[str]:
     """The trial that a confirmation chose, which is the winner from then on; nothing where it is the same."""
     chosen = None if material.confirmation is None else material.confirmation.choice
     if chosen is None or chosen.reference is not None or chosen.trial == winner.number:
@@ -68,13 +70,13 @@ def _confirmed(material: Material, winner: TrialRecord, spec: DeclaredSpec) -> l
     ]
 
 
-def _interval(chosen: Candidate, spec: DeclaredSpec) -> str:
+def _interval(chosen: Candidate, spec: StudySpec) -> str:
     if not chosen.has_interval:
         return ""
     return f" (95 % interval {interval_of_mean(chosen, spec.metric)}, {sampled(chosen)})"
 
 
-def _gain(gain: Gain, winner: TrialRecord, spec: DeclaredSpec) -> str:
+def beside_reference(gain: Gain, winner: TrialRecord, spec: StudySpec) -> str:
     """The winner beside a reference of the same study: two measurements, no claim about others."""
     by = difference(gain.gain, spec.metric).lstrip("+−±")
     up = spec.metric.direction is Direction.MAXIMIZE
@@ -93,7 +95,7 @@ def winner(material: Material, spec: DeclaredSpec) -> Section:
     report = best_report(curve)
     assert report is not None
     compared = " ".join(
-        _gain(gain, best, spec)
+        beside_reference(gain, best, spec)
         for gain in (gains(material.trials, spec.metric) if best.state is State.COMPLETE else [])
     )
     settings = best.settings

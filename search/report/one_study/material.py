@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from search.analysis.ablation import Ablation
 from search.analysis.basis import Curves
@@ -14,7 +14,7 @@ from search.analysis.findings import Findings, work_out
 from search.analysis.mistakes import Mistakes
 from search.analysis.ranking import Ranking, count, so_far
 from search.analysis.two_way import Digits
-from search.records import Answers, Counts, StudyRecord, TrialRecord, Worker
+from search.records import Answers, Counts, Examples, StudyRecord, TrialRecord, Worker
 
 LEADERS = 10
 """Trials whose curves and settings are shown."""
@@ -56,6 +56,8 @@ class Material:
     """of tune"""
     counts: Counts | None = None
     """of the study's trials, also those that cannot be used; None: of `trials`"""
+    examples: Examples = field(default_factory=Examples)
+    """that the networks are measured on"""
 
     @property
     def counted(self) -> Counts:

@@ -115,6 +115,10 @@ MARKS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "star", "he
 """With the color: ten curves can be told apart in gray, too."""
 
 
+LONGEST = 18
+"""Characters of the name of a class that an axis has room for."""
+
+
 def learning_curves(trials: Sequence[TrialRecord], curves: Curves, spec: StudySpec) -> Figure:
     """The metric against the steps, of networks against epochs: a line for each trial, the references in
     gray."""
@@ -364,9 +368,15 @@ def spending(spent: Sequence[Spent], *, doing: str = "training") -> Figure:
     return figure
 
 
+def short(name: str) -> str:
+    """The name of a class on an axis: no markup, and its beginning where it is long."""
+    plain = name.replace("<", "&lt;")
+    return plain if len(plain) <= LONGEST else f"{plain[: LONGEST - 1]}…"
+
+
 def confusion(found: Confusion) -> Figure:
     """What is taken for what; the right answers, which would outshine everything, are left blank."""
-    classes = list(range(len(found.counts)))
+    classes, names = list(range(len(found.counts))), [short(name) for name in found.names]
     wrong = [
         [n if n and truth != said else None for said, n in enumerate(row)]
         for truth, row in enumerate(found.counts)
@@ -379,7 +389,8 @@ def confusion(found: Confusion) -> Figure:
             colorscale=[[0, "#f3d9c2"], [1, "#b8480a"]],
             text=[["" if n is None else str(n) for n in row] for row in wrong],
             texttemplate="%{text}" if len(classes) <= 12 else None,
-            hovertemplate="%{y} taken for %{x}: %{z}×<extra></extra>",
+            customdata=[[f"{truth} taken for {said}" for said in names] for truth in names],
+            hovertemplate="%{customdata}: %{z}×<extra></extra>",
             hoverongaps=False,
             showscale=False,
             xgap=1,
@@ -390,6 +401,7 @@ def confusion(found: Confusion) -> Figure:
         xaxis={
             "title": {"text": "the network said"},
             "tickvals": classes,
+            "ticktext": names,
             "zeroline": False,
             "showgrid": False,
             "constrain": "domain",
@@ -397,6 +409,7 @@ def confusion(found: Confusion) -> Figure:
         yaxis={
             "title": {"text": "it is"},
             "tickvals": classes,
+            "ticktext": names,
             "zeroline": False,
             "autorange": "reversed",
             "scaleanchor": "x",

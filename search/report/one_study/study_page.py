@@ -42,7 +42,10 @@ def study_page(material: Material) -> str:
             else []
         ),
         confirmation_section.confirmed(
-            material.confirmation, study=material.study, trials=material.counted.finished
+            material.confirmation,
+            study=material.study,
+            trials=material.counted.finished,
+            examples=material.examples,
         ),
         winner_section.winner(material, spec)
         if isinstance(spec, NetworkSpec)

@@ -297,7 +297,11 @@ def confusion_in_words(confusion: Confusion, *, named: int = 3) -> str:
     name = confusion.head.replace("_", " ").capitalize()
     if not wrong:
         return f"{name}: no mistake in {n:,} examples."
-    pairs = [f"{truth} taken for {said} ({times}×)" for truth, said, times in confusion.pairs()[:named]]
+    names = confusion.names
+    pairs = [
+        f"{names[truth]} taken for {names[said]} ({times}×)"
+        for truth, said, times in confusion.pairs()[:named]
+    ]
     return (
         f"{name}: {count(wrong, 'mistake')} in {n:,} examples ({percent(wrong / n)}); most often "
         f"{listed(pairs)}."

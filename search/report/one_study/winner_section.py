@@ -8,8 +8,9 @@ from search.analysis.ranking import best_report, gains
 from search.analysis.ranking import count as count_states
 from search.analysis.two_way import Intervals
 from search.heads import joint_of, train_of, validation_of
-from search.records import ACCURACY, NetworkSpec, Report, State, TrialRecord
+from search.records import ACCURACY, Direction, NetworkSpec, Report, Scores, State, TrialRecord
 from search.report.html import Html, paragraph, safe, strong, table
+from search.report.one_study import declared_winner_section
 from search.report.one_study.material import Material
 from search.report.page import Section
 from search.report.words import (
@@ -23,6 +24,7 @@ from search.report.words import (
     percent,
     points,
     share,
+    value,
 )
 
 
@@ -75,19 +77,43 @@ def in_words(material: Material, spec: NetworkSpec) -> Html:
     n, accuracy = spec.validation_pictures, validation_of(report).accuracy
     size = f" with {winner.parameters:,} parameters" if winner.parameters else ""
     lead = "" if winner.state is State.COMPLETE else " (so far: no trial is complete yet)"
-    reference = material.ranking.better_reference
+    reference, metric = material.ranking.better_reference, spec.metric
     parts = [
-        *([strong(better(reference)), " "] if reference is not None and reference is not winner else []),
-        *_confirmed(material, winner),
+        *([strong(better(reference, metric)), " "] if reference not in (None, winner) else []),
+        *_confirmed(material, winner, spec),
         strong(f"Trial {winner.number}"),
-        f"{lead}, {_kind(winner)}{size}, is right on ",
+        f"{lead}, {_kind(winner, material)}{size}, ",
+        *([] if spec.scored_by_answers else _scored(report, spec)),
+        "is right on ",
         strong(percent(accuracy)),
         f" of the validation set (95 % interval {low * 100:.2f} to {percent(high)}, which allows for the "
         f"selection of the best of {count(_tried(material), 'measurement')}; {n:,} images).",
+        *_majority(material),
     ]
     if winner.reference:
         parts.append(" No searched trial has come to a report yet.")
     return safe(*parts)
+
+
+def _scored(report: Report, spec: NetworkSpec) -> list[str]:
+    """What the search optimized, before the accuracy."""
+    metric = spec.metric
+    best = "lowest" if metric.direction is Direction.MINIMIZE else "highest"
+    return [
+        f"has the {best} {metric.title}, ",
+        strong(value(report.score, metric)),
+        ", measured once (no interval: validation sampling is not included); it ",
+    ]
+
+
+def _majority(material: Material) -> list[str]:
+    """What always answering with the most frequent class comes to, where classes differ in size."""
+    known = material.examples.majority
+    return [
+        f" Always answering {name}{f' for {head}' if len(known) > 1 else ''}, the most frequent class of the "
+        f"validation set, would be right on {percent(share_of_class)}."
+        for head, (name, share_of_class) in known.items()
+    ]
 
 
 def _intervals(material: Material, report: Report, spec: NetworkSpec) -> Intervals:
@@ -100,8 +126,10 @@ def _intervals(material: Material, report: Report, spec: NetworkSpec) -> Interva
     return accuracy_intervals(ACCURACY.parts(report.metrics), joint, spec.validation_pictures, z=z)
 
 
-def _confirmed(material: Material, winner: TrialRecord) -> list[str]:
+def _confirmed(material: Material, winner: TrialRecord, spec: NetworkSpec) -> list[str]:
     """The trial that a confirmation chose, which is the winner from then on; nothing where it is the same."""
+    if not spec.scored_by_answers:
+        return declared_winner_section.confirmed_mean(material, winner, spec)
     chosen = None if material.confirmation is None else material.confirmation.choice
     if chosen is None or chosen.reference is not None or chosen.trial == winner.number:
         return []
@@ -114,28 +142,53 @@ def _confirmed(material: Material, winner: TrialRecord) -> list[str]:
     ]
 
 
-def _kind(trial: TrialRecord) -> str:
+def _reference(material: Material) -> str:
+    """The published network, the reference: one of what a search begins with."""
+    return f"the {material.examples.references_are.removesuffix('s')}"
+
+
+def _kind(trial: TrialRecord, material: Material) -> str:
     if trial.reference:
-        return f"the published network {trial.reference}"
+        return f"{_reference(material)} {trial.reference}"
     return {"conv": "a convolutional network", "mlp": "a multi-layer perceptron"}.get(
         str(trial.settings.get("model")), f"a {trial.settings.get('model')} network"
     )
 
 
-def _gains(material: Material, winner: TrialRecord) -> list[Html]:
-    """The winner beside the published networks of the same study."""
+def _gains(material: Material, winner: TrialRecord, spec: NetworkSpec) -> list[Html]:
+    """The winner beside the references of the same study."""
     if winner.state is not State.COMPLETE:
         return []
+    if not spec.scored_by_answers:
+        found = gains(material.trials, spec.metric)
+        beside = [declared_winner_section.beside_reference(gain, winner, spec) for gain in found]
+        return [paragraph(" ".join(beside))] if beside else []
     told = []
     for gain in gains(material.trials):
         assert gain.errors_removed is not None, "of an accuracy they are known"
         more, gone = ("more", "gone") if gain.gain >= 0 else ("less", "added")
         told.append(
-            f"The published network {gain.reference}, trained in the same study, reached "
+            f"{_reference(material).capitalize()} {gain.reference}, trained in the same study, reached "
             f"{percent(gain.score)}: trial {winner.number} has {points(abs(gain.gain)).lstrip('+±')} points "
             f"{more}, {share(abs(gain.errors_removed))} of the errors are {gone}."
         )
     return [paragraph(" ".join(told))] if told else []
+
+
+def _accuracies(split: Scores) -> dict[str, float]:
+    """By head, and of all heads together where there are several."""
+    heads = {name: head.accuracy for name, head in split.heads.items()}
+    return {**heads, "all heads right": split.joint} if len(heads) > 1 else heads
+
+
+def _alike(material: Material) -> str:
+    """Why the intervals are too narrow for other data."""
+    if material.examples.are == "digits":
+        return "one hand wrote many of the digits: for other people's they are wider"
+    return (
+        "images may resemble each other, as several of one object or person do: for images of other origin "
+        "they are wider"
+    )
 
 
 def winner(material: Material, spec: NetworkSpec) -> Section:
@@ -144,10 +197,7 @@ def winner(material: Material, spec: NetworkSpec) -> Section:
     assert best is not None
     report = best_report(material.curves[best.trial_id])
     assert report is not None
-    named, train = (
-        {**{name: head.accuracy for name, head in split.heads.items()}, "all heads right": split.joint}
-        for split in (validation_of(report), train_of(report))
-    )
+    named, train = (_accuracies(split) for split in (validation_of(report), train_of(report)))
     rows, intervals = [], _intervals(material, report, spec)
     for name, accuracy in named.items():
         low, high = intervals["joint" if name == "all heads right" else name]
@@ -165,10 +215,10 @@ def winner(material: Material, spec: NetworkSpec) -> Section:
     names |= material.without_effect
     rest = ", ".join(f"{name} {label(value)}" for name, value in settings.items() if name not in names)
     return Section(
-        heading="The winner: by head, and its settings",
+        heading="The winner: by head, and its settings" if len(named) > 1 else "The winner and its settings",
         folded=True,
         body=(
-            *_gains(material, best),
+            *_gains(material, best, spec),
             table(("accuracy", "validation", "95 % interval", "train, running"), rows),
             paragraph(
                 f"At its best point, after {epochs(report.step, spec.epoch_images)} of "
@@ -176,8 +226,7 @@ def winner(material: Material, spec: NetworkSpec) -> Section:
                 f"{duration(material.seconds.get(best.trial_id))} on one worker. Train is measured while "
                 "training: dropout and augmentation on, the weights still moving. The intervals know of the "
                 "images that happened to be drawn and of the choice among "
-                f"{count(_tried(material), 'measurement')}, not that one hand wrote many of the digits: for "
-                "other people's they are wider.",
+                f"{count(_tried(material), 'measurement')}, not that {_alike(material)}.",
                 kind="note",
             ),
             table(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from plotly.graph_objects import Box, Figure, Scatter
 
-from search.analysis.comparison import LEVELS, Side
+from search.analysis.comparison import LEVELS, MEAN, Side
 from search.analysis.timeline import Mark, Timeline
 from search.records import NetworkSpec, Report, StudySpec
 from search.report.scale import COLORS, accuracy_axis, error, place, score_axis
@@ -63,13 +63,13 @@ def _best_so_far(
             )
         )
     scores = [mark.score for _, line in timelines for mark in line.mean]
-    what = "best so far on validation" if isinstance(spec, NetworkSpec) else f"best {_plain(titled(metric))}"
+    what = "best so far on validation" if spec.scored_by_answers else f"best {_plain(titled(metric))}"
     figure.update_layout(
         xaxis={"title": {"text": title}, "rangemode": "tozero"},
         yaxis=score_axis(scores, metric, what),
         showlegend=len(timelines) > 1,
     )
-    for level in LEVELS if isinstance(spec, NetworkSpec) else ():
+    for level in LEVELS if spec.scored_by_answers else ():
         if min(scores, default=1.0) < level < max(scores, default=0.0):
             figure.add_hline(
                 y=error(level), line={"dash": "dot", "width": 1, "color": "rgba(128,136,148,0.6)"}
@@ -137,9 +137,15 @@ def distributions(sides: Sequence[Side]) -> Figure:
 
 
 def heads(sides: Sequence[Side]) -> Figure:
-    """The best network of each study: mean, heads and all of them at once, with their intervals."""
+    """Accuracies of the best network of each study with intervals: mean, heads, all of them at once, as far
+    as these differ."""
     figure = Figure()
-    names = [name for name in sides[0].best if all(name in side.best for side in sides)]
+    scored = sides[0].studied.record.spec.scored_by_answers
+    names = [
+        name
+        for name in sides[0].told
+        if (scored or name != MEAN) and all(name in side.best for side in sides)
+    ]
     spread = min(0.12, 0.7 / len(sides))
     for number, side in enumerate(sides):
         found = [side.best[name] for name in names]
@@ -164,7 +170,8 @@ def heads(sides: Sequence[Side]) -> Figure:
                 marker={"size": 9, "color": COLORS[number % len(COLORS)]},
             )
         )
-    every = [bound for side in sides for each in side.best.values() for bound in (each.low, each.high)]
+    shown = [side.best[name] for side in sides for name in names]
+    every = [bound for each in shown for bound in (each.low, each.high)]
     figure.update_layout(
         xaxis={"tickvals": list(range(len(names))), "ticktext": names, "range": [-0.6, len(names) - 0.4]},
         yaxis=accuracy_axis([bound for bound in every if bound is not None], "accuracy on validation"),

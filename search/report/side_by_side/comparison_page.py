@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from search.analysis.comparison import LEVELS, MEAN, Comparison, Side
+from search.analysis.comparison import JOINT, LEVELS, MEAN, Comparison, Side
 from search.records import NetworkSpec, StudySpec
 from search.report.html import bullets, paragraph, table, with_commands
 from search.report.page import Chart, Section, page
@@ -34,7 +34,7 @@ def comparison_page(comparison: Comparison, *, footer: str) -> str:
         ),
     ]
     lead = paragraph(
-        "Best on validation: " if isinstance(spec, NetworkSpec) else f"Best {titled(spec.metric)}: ",
+        "Best on validation: " if spec.scored_by_answers else f"Best {titled(spec.metric)}: ",
         listed([f"{side.name} {estimated(side.best[MEAN], spec.metric)}" for side in sides]),
         ".",
         kind="lead",
@@ -46,9 +46,9 @@ def comparison_page(comparison: Comparison, *, footer: str) -> str:
 def _figures(sides: Sequence[Side], spec: StudySpec) -> list[Section]:
     """Of another objective than networks the best of each has no interval to draw. spec: of any study."""
     timelines = [(side.name, side.timeline) for side in sides]
-    of_networks = isinstance(spec, NetworkSpec)
-    best = "accuracy on validation" if of_networks else spec.metric.title
-    levels = f" Dotted: {listed([f'{level * 100:g}' for level in LEVELS])} %." if of_networks else ""
+    of_networks, accuracy = isinstance(spec, NetworkSpec), spec.scored_by_answers
+    best = "accuracy on validation" if accuracy else spec.metric.title
+    levels = f" Dotted: {listed([f'{level * 100:g}' for level in LEVELS])} %." if accuracy else ""
     steps = (
         "training images that all trials had seen" if of_networks else f"{plural(spec.unit)} of all trials"
     )
@@ -77,14 +77,18 @@ def _figures(sides: Sequence[Side], spec: StudySpec) -> list[Section]:
                 body=(
                     Chart(
                         figure=comparison_figures.heads(sides),
-                        caption="The best trial of each study with 95 % intervals over the validation images "
-                        "(of the mean with the covariance of the heads), with room for the choice of the "
-                        "best. They hold for that network.",
+                        caption="The accuracies of the best trial of each study with 95 % intervals over the "
+                        f"validation images{_covariance(sides[0])}, with room for the choice of the best. "
+                        "They hold for that network.",
                     ),
                 ),
             )
         )
     return [*figures, _typical(sides)]
+
+
+def _covariance(side: Side) -> str:
+    return " (of the mean with the covariance of the heads)" if {MEAN, JOINT} <= {*side.told} else ""
 
 
 def _typical(sides: Sequence[Side]) -> Section:

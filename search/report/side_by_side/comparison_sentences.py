@@ -24,7 +24,7 @@ def words(comparison: Comparison) -> tuple[str, ...]:
 
 
 def _selection(spec: StudySpec) -> str:
-    if isinstance(spec, NetworkSpec):
+    if spec.scored_by_answers:
         return (
             "Each best was selected among the trials of its study. More trials mean more selection bias: its "
             "value is too high, although its interval allows for that. The rows at equal budgets are fairer, "
@@ -86,7 +86,8 @@ def _unlike_data(specs: Sequence[StudySpec]) -> list[str]:
     """What was learned from, or what else the objective was told, where that differs."""
     networks = [spec for spec in specs if isinstance(spec, NetworkSpec)]
     if len({tuple(sorted(spec.checksums.items())) for spec in networks}) > 1:
-        return ["The studies were made with different data files: their accuracies are of other images."]
+        what = "accuracies" if networks[0].scored_by_answers else "scores"
+        return [f"The studies were made with different data files: their {what} are of other images."]
     declared = [spec for spec in specs if isinstance(spec, DeclaredSpec)]
     absent = object()
     unlike = [
@@ -113,13 +114,14 @@ def _clocks(sides: Sequence[Side]) -> list[str]:
 
 def best_against_best(against: Against) -> str:
     """Whether the validation images can tell the two best networks apart. Of other objectives nothing is
-    known of the examples, and the difference is no verdict."""
+    known of the examples, and of other scores nothing follows from the answers: there the difference is no
+    verdict."""
     found = against.differences[MEAN]
     first, other = against.first.name, against.other.name
     spec = against.first.studied.record.spec
     if not isinstance(spec, NetworkSpec) and found.low is not None and found.high is not None:
         return _of_code(against, found.low, found.high)
-    if not isinstance(spec, NetworkSpec):
+    if not spec.scored_by_answers:
         verb = "maximized" if spec.metric.direction is Direction.MAXIMIZE else "minimized"
         return (
             f"The best of {first} less the best of {other}: {difference(found.value, spec.metric)} "
@@ -128,6 +130,7 @@ def best_against_best(against: Against) -> str:
         )
     assert found.low is not None
     assert found.high is not None
+    assert isinstance(spec, NetworkSpec), "no other score is made of answers"
     images = spec.validation_pictures
     told = (
         f"The best of {first} less the best of {other}: {points(found.value)} points, "
@@ -186,7 +189,7 @@ def pairs_in_words(against: Against) -> str:
     if not unlike:
         return f"{runs} the same in both, in settings, seed and budget: {_blur(differences, one)}"
     mean = paired(differences)
-    if not isinstance(one, NetworkSpec):
+    if not one.scored_by_answers:
         told = f"{runs} paired, with the same settings and seed and other {listed(unlike)}"
         return f"{told}: {_paired_values(against, differences)}"
     if mean is None or mean.low is None or mean.high is None:
@@ -225,7 +228,7 @@ def _blur(differences: Sequence[float], spec: StudySpec) -> str:
     largest = max(map(abs, differences))
     if largest == 0.0:
         return "they ended equal, so that machine and versions do not blur the comparison."
-    if not isinstance(spec, NetworkSpec):
+    if not spec.scored_by_answers:
         gap = difference(spec.metric.score_of(largest), spec.metric)[1:]
         return (
             f"they ended up to {gap} apart, so that machine or versions differ, or the objective does not "

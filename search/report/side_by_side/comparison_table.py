@@ -13,7 +13,7 @@ Row = tuple[str, tuple[str, ...]]
 
 def rows(comparison: Comparison) -> dict[str, list[Row]]:
     """The rows by group, in the order of reading."""
-    sides = comparison.sides
+    sides, accuracy = comparison.sides, comparison.spec.scored_by_answers
     if not isinstance(comparison.spec, NetworkSpec):
         return {
             "the studies": _studies(sides),
@@ -22,8 +22,8 @@ def rows(comparison: Comparison) -> dict[str, list[Row]]:
         }
     return {
         "the studies": _studies(sides),
-        "accuracy on validation": _accuracies(sides),
-        "first seen": _reached(sides),
+        "accuracy on validation" if accuracy else "on validation": _accuracies(sides),
+        **({"first seen": _reached(sides)} if accuracy else {}),
         "at equal budgets": _equal(comparison),
     }
 
@@ -82,19 +82,29 @@ def _foreign(counts: list[int]) -> list[Row]:
 
 
 def _accuracies(sides: tuple[Side, ...]) -> list[Row]:
-    best = [side.studied.best for side in sides]
+    best, metric = [side.studied.best for side in sides], sides[0].studied.record.spec.metric
     found = [
-        _row("best reference", [_reference(side.studied.reference) for side in sides]),
+        _row("best reference", [_reference(side.studied.reference, metric) for side in sides]),
         _row("best trial", [str(each.number) for each in best]),
         _row("model", [str(trial.settings["model"]) for trial in best]),
         _row("parameters", [f"{trial.parameters or 0:,}" for trial in best]),
     ]
-    for name in sides[0].best:
-        found.append(_row(f"best {name}", [estimated(side.best.get(name)) for side in sides]))
+    told = {name: measured(name, sides[0]) for name in sides[0].told}
+    for name, (what, of) in told.items():
+        found.append(_row(f"best {what}", [estimated(side.best.get(name), of) for side in sides]))
     found.append(_row("typical of", [f"{len(side.scores)} complete" for side in sides]))
-    for name in sides[0].best:
-        found.append(_row(f"typical {name}", [estimated(side.typical.get(name)) for side in sides]))
+    for name, (what, of) in told.items():
+        found.append(_row(f"typical {what}", [estimated(side.typical.get(name), of) for side in sides]))
     return found
+
+
+def measured(name: str, side: Side) -> tuple[str, Metric]:
+    """What one of `Side.told` is called, and what it is measured as: the score as the search's metric, all
+    others as accuracies."""
+    spec = side.studied.record.spec
+    if spec.scored_by_answers:
+        return ("accuracy" if side.told == (MEAN,) else name), ACCURACY
+    return (spec.metric.title, spec.metric) if name == MEAN else (f"accuracy, {name}", ACCURACY)
 
 
 def _values(sides: tuple[Side, ...]) -> list[Row]:
@@ -124,7 +134,11 @@ def _reached(sides: tuple[Side, ...]) -> list[Row]:
     found = []
     for place, reached in enumerate(sides[0].reached):
         level = percent(reached.level, 0)
-        found.append(_row(f"{level} mean", [when(side.reached[place].mean) for side in sides]))
+        mean = [when(side.reached[place].mean) for side in sides]
+        if sides[0].told == (MEAN,):
+            found.append(_row(level, mean))
+            continue
+        found.append(_row(f"{level} mean", mean))
         found.append(_row(f"{level} every head", [when(side.reached[place].every_head) for side in sides]))
     return found
 

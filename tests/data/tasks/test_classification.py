@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from itertools import islice
 
-import numpy as np
 import pytest
 import torch
-from made_images import SHADES, SIZES, MadeImages
+from made_images import SHADES, SIDES, SIZES, MadeImages
 
 from data.datasets.base import Split
 from data.datasets.mnist import MNIST, Mnist
@@ -141,7 +140,7 @@ def test_large_images_are_composed_few_at_a_time() -> None:
 
 
 def test_the_majority_is_the_share_of_the_most_frequent_class() -> None:
-    labels = np.array([[0, 1], [1, 1], [1, 1], [2, 0]])
-    assert TASK.majority(labels) == {"shade": 0.5, "side": 0.75}
-    single = Classification(MadeImages(columns=(SHADES,)))
-    assert single.majority(np.array([2, 2, 2, 0])) == {"shade": 0.75}
+    counted = MadeImages(counts=((3, 10, 7), (15, 5)))
+    shade, left = SHADES.classes[1], SIDES.classes[0]
+    assert Classification(counted).majority() == {"shade": (shade, 0.5), "side": (left, 0.75)}
+    assert Classification(MadeImages()).majority() == {}, "not known without opening it"
