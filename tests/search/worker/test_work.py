@@ -397,7 +397,7 @@ class TestWork:
         monkeypatch.setattr("search.worker.trial_runner.TrialRunner.park", noted)
         curves = []
         for name, limit in (("memory", 10**9), ("disk", 0)):
-            request = dataclasses.replace(QUICK, study=name, epochs=0.1, pruner="asha", trials=6)
+            request = dataclasses.replace(QUICK, study=name, epochs=0.5, pruner="asha", trials=6)
             create_or_resume(storage, request, mnist)
             here = prepare(storage, name, mnist, tmp_path, device="cpu", threads=1)
             monkeypatch.setattr("search.worker.worker_loop.WAITING_BYTES", limit)
