@@ -255,7 +255,8 @@ def _differences(request: RunRequest, spec: NetworkSpec, dataset: Provenance | N
         )
         if changed:
             yield f"another search space (it differs in {', '.join(changed)})"
-    if dataset is not None and dict(spec.checksums) != dict(dataset.checksums):
+    same_task = request.task in (None, spec.task)
+    if same_task and dataset is not None and dict(spec.checksums) != dict(dataset.checksums):
         yield f"other {task_named(spec.task).source.title} files"
 
 
