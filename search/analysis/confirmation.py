@@ -234,6 +234,13 @@ class Confirmation:
             None,
         )
 
+    def tested(self, evaluation: TestEvaluation) -> float | None:
+        """The score of a test evaluation. None: the search optimizes another score than the accuracy, and a
+        previous version of tune recorded accuracies alone."""
+        if self.of_networks and not self.scored_by_answers and not evaluation.scores:
+            return None
+        return self.metric.score_of(evaluation.value)
+
     def intervals_of(self, evaluation: TestEvaluation) -> Intervals:
         """95 % intervals of a test evaluation: over digits, else as if no two images shared one. Of training
         code there are none."""

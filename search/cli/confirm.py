@@ -185,7 +185,7 @@ def _with_interval(name: str, evaluation: TestEvaluation, found: Confirmation) -
     if not evaluation.pictures:
         return number(evaluation.heads[name])
     if name == SCORE:
-        return value(found.metric.score_of(evaluation.value), found.metric)
+        return value(found.tested(evaluation), found.metric)
     low, high = found.intervals_of(evaluation)[name]
     return f"{percent(_measured(evaluation)[name])} [{low * 100:.2f}, {high * 100:.2f}]"
 
@@ -226,9 +226,7 @@ def _confirmation(found: Confirmation) -> dict[str, Any]:
         else {"trial": run.trial, "seed": run.seed, "value": natural(run.score, found.metric)},
         "search_value": None if chosen is None else natural(chosen.search_score, found.metric),
         "confirmed_value": None if chosen is None else natural(chosen.mean, found.metric),
-        "test_value": None
-        if evaluation is None
-        else natural(found.metric.score_of(evaluation.value), found.metric),
+        "test_value": None if evaluation is None else natural(found.tested(evaluation), found.metric),
         "candidates": [_candidate(each, found) for each in found.candidates],
         "gaps": [_gap(gap, found.metric) for gap in found.gaps],
         "gaps_on_test": [_gap(gap, found.metric) for gap in found.gaps_on_test],
@@ -289,6 +287,6 @@ def _evaluation_json(evaluation: TestEvaluation, found: Confirmation) -> dict[st
         "reason": evaluation.reason,
         "pictures": evaluation.pictures or None,
         "test": {name: _plain(each, evaluation) for name, each in _measured(evaluation).items()},
-        "test_value": natural(found.metric.score_of(evaluation.value), found.metric),
+        "test_value": natural(found.tested(evaluation), found.metric),
         "intervals": dict(found.intervals_of(evaluation)),
     }

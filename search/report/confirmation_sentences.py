@@ -269,7 +269,7 @@ def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun) -> Iterator
         yield from _test_of_code(found, chosen, best_run, evaluation)
         return
     metric = found.metric
-    tested = metric.score_of(evaluation.value)
+    tested = found.tested(evaluation)
     low, high = found.intervals_of(evaluation)["mean"]
     accuracy = (
         f"{percent(evaluation.accuracy)}, 95 % interval {low * 100:.2f} to {percent(high)} over "
@@ -279,10 +279,12 @@ def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun) -> Iterator
         on_test = f"({percent(best_run.score)} on validation) reach {accuracy}"
     else:
         name = metric.title.removeprefix("validation ")
-        on_test = (
-            f"({metric.title} {value(best_run.score, metric)}) have {name} {value(tested, metric)}, "
-            f"for which there is no interval, and accuracy {accuracy}"
+        score = (
+            f"{name} {value(tested, metric)}, for which there is no interval, and"
+            if tested is not None
+            else f"(their {name} was not recorded)"
         )
+        on_test = f"({metric.title} {value(best_run.score, metric)}) have {score} accuracy {accuracy}"
     yield f"On test the weights of its best seed {on_test}."
     names = {each.trial: each.reference for each in found.candidates}
     for gap in found.gaps_on_test:
@@ -296,14 +298,15 @@ def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun) -> Iterator
         else:
             signed = f"{points(gap.by)} points{_interval(found, gap, signed=True)}"
             yield f"There it cannot be told from {reference}: {signed}."
-    steps = (chosen.mean - chosen.search_score, tested - chosen.mean)
-    to_the_mean, to_the_test = (difference(step, metric).removesuffix(" points") for step in steps)
-    yield (
-        f"From the search to the confirmation to the test: {value(chosen.search_score, metric)}, "
-        f"{value(chosen.mean, metric)} ({to_the_mean}), {value(tested, metric)} ({to_the_test})."
-    )
-    if tested < chosen.mean and found.examples.remark:
-        yield found.examples.remark
+    if tested is not None:
+        steps = (chosen.mean - chosen.search_score, tested - chosen.mean)
+        to_the_mean, to_the_test = (difference(step, metric).removesuffix(" points") for step in steps)
+        yield (
+            f"From the search to the confirmation to the test: {value(chosen.search_score, metric)}, "
+            f"{value(chosen.mean, metric)} ({to_the_mean}), {value(tested, metric)} ({to_the_test})."
+        )
+        if tested < chosen.mean and found.examples.remark:
+            yield found.examples.remark
     yield from _ledger(found)
 
 

@@ -315,7 +315,8 @@ def _scores(facts: CardFacts) -> list[str]:
     metric, told = facts.spec.metric, []
     if not facts.spec.scored_by_answers:
         found = [f"on validation {value(facts.report.score, metric)}"]
-        found += [f"on test {value(metric.score_of(each.value), metric)}" for each in facts.test_evaluations]
+        tested = [each for each in facts.test_evaluations if each.scores]
+        found += [f"on test {value(metric.score_of(each.value), metric)}" for each in tested]
         title = metric.title.removeprefix("validation ")
         told.append(f"The search optimized the {title}: {', '.join(found)}, without an interval.")
     for head, (name, fraction) in facts.examples.majority.items():

@@ -183,6 +183,8 @@ def command(record: StudyRecord) -> str | None:
     words = ["tune", "run", "--task", spec.task, "--study", record.name, "--model", family]
     words += ["--trials", str(record.target_trials), "--epochs", f"{spec.epochs:g}", "--seed", str(spec.seed)]
     words += ["--sampler", spec.sampler, "--pruner", spec.pruner, "--precision", spec.precision]
+    if not spec.scored_by_answers:
+        words += ["--score", spec.score]
     families = (family,) if family in FAMILIES else FAMILIES
     usual = space_entries(default_space(families, known_task(spec.task)))
     if dict(spec.space) != usual:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from specs import network_spec
 
+from data.datasets.mnist import MNIST
 from search.analysis.effects import Effect, Setting
 from search.heads import head_report
 from search.records import (
@@ -76,7 +77,7 @@ def curve(*accuracies: float, losses: Sequence[float] | None = None) -> list[Rep
     ]
 
 
-DIGITS = Examples(are="digits", references_are="published networks")
+DIGITS = Examples(are="digits", references_are="published networks", remark=MNIST.remark)
 
 SPEC = network_spec(
     space={"model": "mlp", "dropout": {"low": 0.0, "high": 0.5}},

@@ -214,7 +214,7 @@ def _of_networks(found: Confirmation) -> Html:
         (
             f"{evaluation.moment:%Y-%m-%d %H:%M}",
             evaluation.reason,
-            *(value(metric.score_of(evaluation.value), metric) for _ in scored),
+            *(value(found.tested(evaluation), metric) for _ in scored),
             percent(evaluation.accuracy),
             *((_by_head(evaluation), percent(evaluation.joint)) if by_head else ()),
             f"{evaluation.pictures:,}",

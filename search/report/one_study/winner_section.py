@@ -27,6 +27,9 @@ from search.report.words import (
     value,
 )
 
+FEW = 1000
+"""Validation images; with fewer the page says what a single one is in points."""
+
 
 def standing(material: Material) -> str:
     """How far the study is, in a sentence."""
@@ -83,11 +86,11 @@ def in_words(material: Material, spec: NetworkSpec) -> Html:
         *_confirmed(material, winner, spec),
         strong(f"Trial {winner.number}"),
         f"{lead}, {_kind(winner, material)}{size}, ",
-        *([] if spec.scored_by_answers else _scored(report, spec)),
+        *([] if spec.scored_by_answers else _scored(report, spec, winner)),
         "is right on ",
         strong(percent(accuracy)),
         f" of the validation set (95 % interval {low * 100:.2f} to {percent(high)}, which allows for the "
-        f"selection of the best of {count(_tried(material), 'measurement')}; {n:,} images).",
+        f"selection of the best of {count(_tried(material), 'measurement')}; {n:,} images{_each(n)}).",
         *_majority(material),
     ]
     if winner.reference:
@@ -95,15 +98,22 @@ def in_words(material: Material, spec: NetworkSpec) -> Html:
     return safe(*parts)
 
 
-def _scored(report: Report, spec: NetworkSpec) -> list[str]:
+def _scored(report: Report, spec: NetworkSpec, winner: TrialRecord) -> list[str]:
     """What the search optimized, before the accuracy."""
     metric = spec.metric
+    if winner.reference:
+        return [f"has {metric.title} ", strong(value(report.score, metric)), " and "]
     best = "lowest" if metric.direction is Direction.MINIMIZE else "highest"
     return [
-        f"has the {best} {metric.title}, ",
+        f"has the {best} {metric.title} of the searched trials, ",
         strong(value(report.score, metric)),
         ", measured once (no interval: validation sampling is not included); it ",
     ]
+
+
+def _each(images: int) -> str:
+    """What one image more is, where that is much."""
+    return f", each of which is {percent(1 / images).removesuffix(' %')} points" if images < FEW else ""
 
 
 def _majority(material: Material) -> list[str]:

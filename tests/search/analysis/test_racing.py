@@ -186,6 +186,7 @@ def stand(
         yardstick=frozenset(each.trial_id for each in confirming if each.reference),
         answers={each.trial_id: answered(each.score) for each in confirming if known and each.score},
         digits=np.arange(IMAGES)[:, None] if known else None,
+        examples=DIGITS,
     )
 
 
