@@ -279,12 +279,11 @@ def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun) -> Iterator
         on_test = f"({percent(best_run.score)} on validation) reach {accuracy}"
     else:
         name = metric.title.removeprefix("validation ")
-        score = (
-            f"{name} {value(tested, metric)}, for which there is no interval, and"
-            if tested is not None
-            else f"(their {name} was not recorded)"
-        )
-        on_test = f"({metric.title} {value(best_run.score, metric)}) have {score} accuracy {accuracy}"
+        on_test = f"({metric.title} {value(best_run.score, metric)}) have "
+        if tested is None:
+            on_test += f"accuracy {accuracy}; their {name} was not recorded"
+        else:
+            on_test += f"{name} {value(tested, metric)}, which has no interval, and accuracy {accuracy}"
     yield f"On test the weights of its best seed {on_test}."
     names = {each.trial: each.reference for each in found.candidates}
     for gap in found.gaps_on_test:

@@ -814,6 +814,16 @@ class TestEvaluationsAndExports:
         assert list(study.test_evaluations([STUDY])[0].heads) == ["second_digit", "first_digit"]
         assert study.test_evaluations([]) == []
 
+    def test_another_score_than_the_accuracy_is_recorded_and_is_no_head(self, study: Store) -> None:
+        scored = replace(self.evaluation(1), scores={"log_loss": 2.5})
+        study.add_test_evaluation(scored)
+        assert study.test_evaluations([STUDY]) == [scored]
+        assert scored.value == 2.5
+        assert scored.accuracy == pytest.approx((0.3 + 1 / 3) / 2), "heads alone count"
+        head = replace(self.evaluation(2), heads={"test/kind": 0.5})
+        study.add_test_evaluation(head)
+        assert study.test_evaluations([STUDY])[-1].heads == {"test/kind": 0.5}, "a head may have any name"
+
     def test_many_evaluations_at_once_leave_one_record(self, study: Store) -> None:
         with ThreadPoolExecutor(8) as pool:
             told = list(

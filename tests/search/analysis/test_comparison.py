@@ -388,3 +388,54 @@ class TestCommand:
         done = here("compare", "twodigit", "empty", cwd=tmp_path)
         assert (done.returncode, done.stdout) == (1, "")
         assert "The study empty has no complete trial yet" in done.stderr
+
+
+def of_one_head(comparison: Comparison) -> Comparison:
+    """The same where each network has a single head."""
+    names = ("mean", "first", "joint")
+    sides = tuple(
+        dataclasses.replace(
+            side,
+            best={name: side.best[name] for name in names},
+            typical={name: side.typical[name] for name in names},
+        )
+        for side in comparison.sides
+    )
+    return dataclasses.replace(comparison, sides=sides)
+
+
+class TestOtherScores:
+    def test_a_score_that_answers_do_not_tell_has_no_interval_over_examples(
+        self, plain_spec: NetworkSpec
+    ) -> None:
+        """The accuracies beside it have theirs."""
+        spec = dataclasses.replace(plain_spec, score="macro_f1")
+        studies = [studied(spec, name, [Written((0.9, 0.95))]) for name in ("a", "b")]
+        found = compare(studies, [[]])
+        best = found.sides[0].best
+        assert (best["mean"].low, best["mean"].high) == (None, None)
+        low, high = best["first"].low, best["first"].high
+        assert low is not None
+        assert high is not None
+        assert low < best["first"].value < high
+        [against] = found.against
+        assert against.differences["mean"].low is None
+        assert against.differences["first"].low is not None
+        assert found.sides[0].reached == (), "goals are accuracies"
+        told = " ".join(words(found))
+        assert "no interval. Whether one of them is better was not tested." in told
+        assert "tell the two networks apart" not in told
+        table = rows(found)
+        assert set(table) == {"the studies", "on validation", "at equal budgets"}
+        labels = dict(table["on validation"])
+        assert labels["best validation macro f1"][0] == "95.00 %"
+        assert labels["best accuracy, first"][0].startswith("96.00 % [")
+
+    def test_one_head_has_one_accuracy(self, two: Comparison) -> None:
+        found = of_one_head(two)
+        assert [*found.sides[0].told] == ["mean"]
+        table = rows(found)
+        labels = [name for name, _ in table["accuracy on validation"] if "accuracy" in name]
+        assert labels == ["best accuracy", "typical accuracy"]
+        assert [name for name, _ in table["first seen"]] == ["95 %", "98 %", "99 %"]
+        assert not any("joint" in name or "head" in name for some in table.values() for name, _ in some)

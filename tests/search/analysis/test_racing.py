@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_study import DIGITS
 from snapshots import Snapshots
 from specs import network_spec
 
-from search.analysis import racing
+from search.analysis import over_seeds, racing
 from search.analysis.confirmation import Confirmation, Gap
 from search.analysis.intervals import wilson
 from search.analysis.standing import Stand, confirmation
@@ -445,3 +446,47 @@ class TestTestEvaluations:
         )
         told = sentences(confirmation(counted))
         SENTENCES.check("test evaluations of other studies and of deleted ones", told)
+
+
+class TestOtherScores:
+    def found(self, *tested: TestEvaluation) -> Confirmation:
+        """The same networks, of which the search optimizes the balanced accuracy."""
+        known = overtaken(test_evaluations=tested)
+        spec = replace(SPEC, score="balanced_accuracy")
+        return confirmation(
+            replace(
+                known,
+                searched=replace(known.searched, spec=spec),
+                confirming=replace(known.confirming, spec=replace(spec, confirms="s")),
+                answers_on_test={each.trial_id: answered(each.accuracy) for each in tested},
+                digits_on_test=np.arange(IMAGES)[:, None],
+            )
+        )
+
+    def test_intervals_are_over_seeds_alone_and_say_so(self) -> None:
+        """Right and wrong answers are known, and tell nothing of a mean over classes."""
+        found = self.found()
+        assert found.choice is not None
+        scores = SCORES[found.choice.trial]
+        alone = over_seeds.mean(scores, found.metric, chosen_of=3)
+        assert (found.choice.low, found.choice.high) == (alone.low, alone.high)
+        assert not found.over_examples
+        assert not any(gap.over_examples for gap in found.gaps)
+        told = sentences(found)
+        assert any("over seeds only; validation sampling is not included" in each for each in told)
+        assert not any("digits" in each for each in told)
+        SENTENCES.check("another score", told)
+
+    def test_the_test_set_is_told_in_the_score_of_the_study(self) -> None:
+        best, mlp = overtaken().runs[4].trial_id, overtaken().runs[0].trial_id
+        tested = replace(evaluation(best, 0.98), scores={"balanced_accuracy": 0.91})
+        found = self.found(tested, evaluation(mlp, 0.93))
+        assert found.best_run is not None
+        best = found.best_run.trial_id
+        found = self.found(replace(tested, trial_id=best), evaluation(mlp, 0.93))
+        assert found.tested(found.test_evaluations[0]) == 0.91
+        assert found.tested(found.test_evaluations[1]) is None, "accuracies alone were recorded"
+        assert found.gaps_on_test == ()
+        SENTENCES.check("another score on test", sentences(found))
+        before = self.found(evaluation(best, 0.98))
+        SENTENCES.check("another score that was not recorded", sentences(before))

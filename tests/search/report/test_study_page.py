@@ -25,18 +25,22 @@ from snapshots import Snapshots
 from search.analysis.confirmation import Candidate, Confirmation, SeedRun
 from search.analysis.effects import effects
 from search.analysis.extra_training import Typical
+from search.analysis.intervals import wilson
 from search.analysis.mistakes import Confusion, Mistake, Mistakes
 from search.analysis.outcomes import best_so_far
 from search.analysis.ranking import gains
 from search.records import (
+    Examples,
     Failure,
     State,
     TestEvaluation,
 )
 from search.report.confirmation_sentences import choice, sentences
 from search.report.html import safe
+from search.report.one_study import mistakes_section, study_figures
 from search.report.one_study.study_figures import DOTS, effect, learning_curves, progress, sizes, thinned
 from search.report.one_study.study_page import study_page
+from search.report.page import Grid
 from search.report.words import p_value
 
 SENTENCES = Snapshots(__file__, "study_page")
@@ -196,6 +200,44 @@ class TestPage:
         told = [*paragraphs_of(text, "mistake"), *paragraphs_of(text, "recorded")]
         SENTENCES.check("mistakes: as recorded", told)
         SENTENCES.check("mistakes: rounded otherwise", paragraphs_of(another, "recorded"))
+
+    def test_classes_have_their_names_and_each_its_accuracy(self) -> None:
+        found = Confusion(
+            head="label", counts=((8, 2, 0), (1, 9, 0), (0, 0, 1)), labels=("daisy", "<b>", "rose")
+        )
+        wrong = Mistakes(trial=4, accuracy=18 / 21, recorded=None, confusions=(found,), worst=())
+        text = study_page(replace(made(), mistakes=wrong)).replace("\u00a0", " ")
+        assert "most often daisy taken for &lt;b&gt; (2×)" in text
+        assert "which was not recorded" in text
+        row = re.search(r"<tr><td[^>]*>daisy</td>.*?</tr>", text)
+        assert row is not None
+        cells = re.findall(r">([^<>]+)</td>", row[0])
+        assert cells[:4] == ["daisy", "10", "8", "80.00 %"]
+        low, high = wilson(8, 10)
+        assert cells[4] == f"{low * 100:.2f} to {high * 100:.2f} %"
+        axis = study_figures.confusion(found).layout.xaxis
+        assert axis.ticktext == ("daisy", "&lt;b>", "rose")
+
+    def test_of_many_classes_the_most_frequent_confusions_are_told(self) -> None:
+        names = tuple(f"class {number}" for number in range(30))
+        counts = [[20 if truth == said else 0 for said in range(30)] for truth in range(30)]
+        counts[7][3], counts[29][0] = 5, 9
+        found = Confusion(head="label", counts=tuple(map(tuple, counts)), labels=names)
+        wrong = Mistakes(trial=4, accuracy=0.98, recorded=0.98, confusions=(found,), worst=())
+        section = mistakes_section.mistakes(wrong, study="s", trial=4)
+        told = "".join(map(str, section.body)).replace("\u00a0", " ")
+        assert not any(isinstance(part, Grid) for part in section.body), "a figure would be unreadable"
+        assert told.index("class 29") < told.index("class 7")
+        assert "of the 20 of 30 classes with the most mistakes" in told
+
+    def test_the_majority_and_a_small_validation_set_are_said(self) -> None:
+        few = replace(made().study, spec=replace(SPEC, validation_pictures=27))
+        examples = Examples(majority={"label": ("daisy", 24 / 27)})
+        page = study_page(replace(made(), study=few, examples=examples))
+        answer = answers_of(page.replace("\u00a0", " "))[0]
+        assert "27 images, each of which is 3.70 points" in answer
+        assert "Always answering daisy, the most frequent class of the validation set" in answer
+        assert "88.89 %" in answer
 
     def test_tells_a_confirmation_with_every_test_evaluation(self) -> None:
         run = SeedRun(seed=0, trial=1, trial_id=9, report=report(EPOCH, 0.95))
