@@ -198,7 +198,8 @@ class Task(ABC):
     def majority(self) -> Mapping[str, tuple[str, float]]:
         """By head, the most frequent class of validation and the accuracy of always answering with it.
 
-        Empty: not known without opening the dataset.
+        Heads whose classes are about equally frequent are left out; so are all where it is not known without
+        opening the dataset.
         """
         return {}
 

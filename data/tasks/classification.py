@@ -22,6 +22,9 @@ FULL_EPOCHS, FULL_IMAGES, FULL_PIXELS = 4, 54_000, 28 * 28
 
 MOST_EPOCHS = 200
 
+UNBALANCED = 1.5
+"""Classes are unbalanced where the most frequent one has at least this many times the mean of all."""
+
 FIRST_SHARE = 16
 """Of its budget a trial has had at least this part before its first evaluation, by which it may be pruned."""
 
@@ -155,6 +158,7 @@ class Classification(Task):
         return {
             head.name: (head.labels[column.index(max(column))], max(column) / sum(column))
             for head, column in zip(self.heads, counts, strict=True)
+            if max(column) * head.classes >= UNBALANCED * sum(column)
         }
 
     def _every_image(self, split: Split) -> NDArray[np.int64]:

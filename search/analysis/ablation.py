@@ -17,6 +17,8 @@ from search.analysis.paired_arms import Comparison, GapComparison
 from search.analysis.statistics import Estimate
 from search.heads import train_eval_of
 from search.records import (
+    ACCURACY,
+    SCORES,
     AblationRun,
     Counts,
     Metric,
@@ -293,8 +295,14 @@ def _edge(settings: Mapping[str, Value], tried: tuple[str, list[Value]] | None) 
 
 
 def _training(report: Report) -> float | None:
-    found = train_eval_of(report)
-    return None if found is None else found.accuracy
+    """The score on training examples; None where it was not measured, as of means over the classes, which are
+    worked out for validation alone."""
+    found, metric = train_eval_of(report), report.metric
+    if found is None:
+        return None
+    if metric == ACCURACY:
+        return found.accuracy
+    return metric.score_of(found.loss) if metric == SCORES["log_loss"] else None
 
 
 def _is_on_path(arm: Arm, read: Read) -> bool:

@@ -18,4 +18,4 @@ class Examples:
     """a sentence on how validation differs from test; empty: nothing is known"""
     majority: Mapping[str, tuple[str, float]] = field(default_factory=dict)
     """by head, the most frequent class of validation and its share, which is the accuracy of always answering
-    with it; empty: the classes have equal shares by construction, or it is not known"""
+    with it; heads whose classes are about equally frequent are left out"""

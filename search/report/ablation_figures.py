@@ -11,7 +11,7 @@ from plotly.graph_objects import Bar, Figure, Scatter
 from search.analysis.ablation import BASELINE, UNREGULARIZED, Ablation, Arm, Contrast
 from search.analysis.paired_arms import Verdict
 from search.analysis.statistics import in_values
-from search.records import Direction, Metric, NetworkSpec
+from search.records import ACCURACY, Direction, Metric, NetworkSpec
 from search.report.ablation_words import about, besides, change, interval, mean, most_of_path, training
 from search.report.scale import FIRST, SECOND, THIRD, place, score_axis
 from search.report.words import amount, difference, plural, titled, value
@@ -199,7 +199,7 @@ def lengths(found: Ablation) -> Figure:
     and augmentation. Small dots: single seeds."""
     spec, metric = found.record.spec, found.metric
     per = spec.epoch_images if isinstance(spec, NetworkSpec) else 1
-    on = "validation" if isinstance(spec, NetworkSpec) else titled(metric)
+    on = "validation" if spec.scored_by_answers else titled(metric)
     figure = Figure()
     seen: list[float] = []
     budgets: set[int] = set()
@@ -262,7 +262,7 @@ def _by_length(found: Ablation, name: str) -> list[Arm]:
 
 
 def _axis(scores: Sequence[float], metric: Metric) -> dict[str, Any]:
-    title = "accuracy" if metric.of_heads else _plain(titled(metric))
+    title = "accuracy" if metric == ACCURACY else _plain(titled(metric))
     return score_axis(scores, metric, title)
 
 

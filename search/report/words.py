@@ -205,8 +205,8 @@ def difference(scores: float, metric: Metric, digits: int = 2) -> str:
 
 def titled(metric: Metric) -> str:
     """Validation accuracy, energy (lower is better): for an axis, or above a table. The direction of an
-    accuracy goes without saying."""
-    if metric == ACCURACY:
+    accuracy, and of what is like one, goes without saying."""
+    if metric.of_heads and metric.direction is Direction.MAXIMIZE:
         return metric.title
     return f"{metric.title} ({'higher' if metric.direction is Direction.MAXIMIZE else 'lower'} is better)"
 

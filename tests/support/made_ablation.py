@@ -11,6 +11,7 @@ from valley import ENERGY, valley_spec
 
 from search.analysis.ablation import Ablation, Read, ablation
 from search.records import (
+    ACCURACY_SCORE,
     AblationRun,
     Failure,
     Report,
@@ -98,15 +99,16 @@ def made_ablation(
     fitted: bool = True,
     folds: int = 10,
     name: str = "twodigit",
+    score: str = ACCURACY_SCORE,
     missing: int = 0,
     others: tuple[str, ...] = (),
 ) -> Ablation:
     """Of trial 17 of a search for networks.
 
-    level: the baseline's accuracy. fitted: whether accuracies on training examples are known. missing: runs
-    that are asked for and not finished.
+    level: the baseline's score, and its accuracy. fitted: whether accuracies on training examples are known.
+    missing: runs that are asked for and not finished.
     """
-    spec = replace(SPEC, epochs=8, references=("course-conv",))
+    spec = replace(SPEC, epochs=8, references=("course-conv",), score=score)
     searched = StudyRecord(study_id=1, name=name, spec=spec, target_trials=40, created=NOW)
     of_ablation = replace(
         spec, epochs=4, sampler="random", pruner="none", references=(), ablates=name, baseline=17, folds=folds
@@ -114,6 +116,9 @@ def made_ablation(
 
     def reported(made: Made, block: float, draw: random.Random) -> Report:
         found = report(made.budget, min(1.0, level + made.effect + block + draw.gauss(0, noise)))
+        if score != ACCURACY_SCORE:
+            scored = {f"{spec.metric.name}/{head}": value for head, value in found.parts.items()}
+            found = replace(found, metrics={**found.metrics, **scored}, metric=spec.metric)
         if not fitted:
             return found
         fit = min(1.0, level + 0.006 + made.fits + block + draw.gauss(0, noise / 4))

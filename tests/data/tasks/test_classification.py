@@ -143,4 +143,6 @@ def test_the_majority_is_the_share_of_the_most_frequent_class() -> None:
     counted = MadeImages(counts=((3, 10, 7), (15, 5)))
     shade, left = SHADES.classes[1], SIDES.classes[0]
     assert Classification(counted).majority() == {"shade": (shade, 0.5), "side": (left, 0.75)}
+    balanced = MadeImages(counts=((6, 8, 6), (15, 5)))
+    assert Classification(balanced).majority() == {"side": (left, 0.75)}, "nothing is to be said of shade"
     assert Classification(MadeImages()).majority() == {}, "not known without opening it"

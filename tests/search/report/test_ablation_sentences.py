@@ -71,6 +71,15 @@ class TestSettings:
         assert "has a larger generalization gap (+0." in told
         assert "training set" not in words(made_ablation(fitted=False))
 
+    def test_an_accuracy_on_training_examples_is_no_score_of_another_kind(self) -> None:
+        """Means over the classes are known of validation alone: nothing is said of gaps."""
+        found = made_ablation(score="macro_f1")
+        assert [arm.training for arm in found.arms] == [None] * len(found.arms)
+        assert all(each.gap is None for each in found.settings)
+        told = " ".join(sentences(found))
+        assert "training set" not in told
+        assert "macro f1" in told
+
     def test_noise_has_no_verdicts(self) -> None:
         arms = [replace(each, effect=0.0) for each in VARIANTS]
         told = words(made_ablation(arms, noise=0.002))
