@@ -253,7 +253,7 @@ def _accuracy(facts: CardFacts) -> list[str]:
         "## How good it is",
         "",
         *table(
-            ("split", "images", *names),
+            ("split", "images", *_titles(names)),
             [
                 (split, f"{images:,}", *_intervals(fractions, images, names, intervals))
                 for split, images, fractions, intervals in rows
@@ -292,9 +292,14 @@ def _headline(facts: CardFacts) -> str:
 
 
 def _names(facts: CardFacts) -> list[str]:
-    """Columns of accuracies: with one head there is one."""
+    """Keys of the columns of accuracies: with one head there is one."""
     heads = [name for name, _ in facts.heads]
-    return ["mean", *heads, "joint"] if len(heads) > 1 else heads
+    return ["mean", *heads, "joint"] if len(heads) > 1 else ["mean"]
+
+
+def _titles(names: Sequence[str]) -> Sequence[str]:
+    """Of these columns."""
+    return ["accuracy"] if len(names) == 1 else names
 
 
 def _on_intervals(facts: CardFacts) -> str:
@@ -488,7 +493,7 @@ def _files(facts: CardFacts) -> list[str]:
             "What int8 costs, on all of validation by onnxruntime. It is smaller; whether it is also faster "
             "depends on the processor, and has to be tried.",
             "",
-            *table(("file", *names), rows8, numbers=range(1, len(names) + 1)),
+            *table(("file", *_titles(names)), rows8, numbers=range(1, len(names) + 1)),
             "",
         ]
     return lines

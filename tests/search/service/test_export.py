@@ -32,7 +32,7 @@ from search.analysis.confirmation import Candidate, Confirmation, SeedRun
 from search.analysis.intervals import wilson
 from search.analysis.ranking import best_report
 from search.errors import ConfigError
-from search.records import TestEvaluation
+from search.records import Examples, TestEvaluation
 from search.report.markdown import sparkline
 from search.report.model_card import CardFacts, card
 from search.seeds import derive, training_seed
@@ -294,6 +294,7 @@ class TestCard:
                 labels={"kind": ("a|b", "dog")},
                 image=(3, 32, 48),
                 fit="crop",
+                examples=Examples(),
                 mean=(0.5, 0.25, 0.125),
                 deviation=(0.2, 0.2, 0.3),
             )
