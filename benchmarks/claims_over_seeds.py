@@ -7,7 +7,7 @@ Where code does not say which examples it has right, intervals are over seeds on
 equally good are made up, their runs differ by the noise of the seeds alone, and the command's own race,
 intervals and sentences say what they find. Every verdict is then false. Where code says it, the candidates
 are the leaders of a search on the same examples: examples are of unequal difficulty, each candidate finds
-other ones difficult, and each seed has its luck. Allowed are 5 % of the pages; a row passes when the lower
+other ones difficult, and each run varies at random. Allowed are 5 % of the pages; a row passes when the lower
 bound of the rate's 95 % interval (Clopper and Pearson) is at most that.
 """
 

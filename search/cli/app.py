@@ -73,7 +73,7 @@ predict.register(app)
 upgrade.register(app)
 report.register(app)
 figures.register(app)
-app.add_typer(data.app, name="data", help="Fetches, checks and shows MNIST.")
+app.add_typer(data.app, name="data", help="Fetches MNIST; stores your own images; shows examples.")
 
 
 def _print_version(wanted: bool) -> None:

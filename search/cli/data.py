@@ -104,7 +104,7 @@ def add(
     ] = False,
     json: JSONOption = False,
 ) -> None:
-    """Stores your own labeled images as a set, and says what was found.
+    """Stores your own labeled images as a set.
 
     A folder for each class (perhaps below train, val and test), a folder with labels.csv, an .npz file as
     MedMNIST has them, or IDX files. Splits that are lacking are drawn. Exit code 78 if something is wrong.
@@ -130,7 +130,7 @@ def add(
 
 @app.command("list")
 def list_(json: JSONOption = False) -> None:
-    """Lists the sets of images that are stored on this machine."""
+    """Lists the sets of images on this machine."""
     from search.service.data import list_sets
 
     sets = list_sets()
@@ -176,7 +176,7 @@ def show(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
 ) -> None:
-    """Draws a labeled grid of examples, of a set of images or of a task (twodigit)."""
+    """Draws a labeled grid of examples of a set or a task."""
     from search.service.data import draw_examples
 
     if name is not None and task is not None:

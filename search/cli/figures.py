@@ -13,7 +13,10 @@ def register(app: typer.Typer) -> None:
 
 
 def figures(study: StudyArgument, storage: StorageOption = None, json: JSONOption = False) -> None:
-    """Prints the figures of a study's report by name, each as data and layout of Plotly."""
+    """Prints the figures of a study's report, as Plotly has them.
+
+    By name, each as data and layout; without --json the names alone.
+    """
     from search.service.report import figures as service
 
     found = service(storage_url(storage), study)

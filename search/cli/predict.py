@@ -151,7 +151,7 @@ def demo(
         str, typer.Option(help="Address to listen on. Anyone who reaches it can use the page.")
     ] = "127.0.0.1",
 ) -> None:
-    """Opens a local page to draw digits, or drop images, for an exported model."""
+    """Opens a page where you draw or drop an image for a model."""
     from search.service.predict import serve_demo
 
     def ready(export: Export, url: str, warning: str | None) -> None:

@@ -214,7 +214,7 @@ def _search(request: RunRequest, url: str, status: Status, *, detach: bool) -> R
             watch=watch,
             detach=detach,
             tell=beside(status),
-            found=partial(_tell_of_set, status),
+            found=partial(_tell_of_set, status, request.epochs),
             progress=progress,
             stage=status.say,
         )
@@ -286,16 +286,17 @@ def beside(status: Status) -> Callable[[str], None]:
     return tell
 
 
-def _tell_of_set(status: Status, added: Added) -> None:
-    """What was found at the path of --data, and what a trial does with it."""
+def _tell_of_set(status: Status, epochs: float | None, added: Added) -> None:
+    """What was found at the path of --data, and what a trial does with it. epochs: as --epochs was given."""
     from data.tasks.classification import Classification
 
     status.clear()
     print_set(added.image_set, new=added.new, err=True)
     task = Classification(added.image_set)
     say(
-        f"Each trial trains for up to {task.epochs:g} epochs of {task.epoch_examples:,} images. `tune run "
-        f"--task {task.name}` searches with this set again; the test images are for `tune confirm` alone.",
+        f"Each trial trains for up to {epochs or task.epochs:g} epochs of {task.epoch_examples:,} images. "
+        f"`tune run --task {task.name}` searches with this set again; the test images are for `tune confirm` "
+        "alone.",
         err=True,
     )
 

@@ -175,7 +175,8 @@ def _no_task(request: RunRequest, known: Collection[str], spec: StudySpec | None
                 yield f"{flag} is for tune's networks: your code declares its space and its budget itself."
     if sources or spec is not None:
         return
-    flags = " or ".join(f"--task {task}" for task in task_names())
+    flags = ", ".join(f"--task {task}" for task in task_names())
+    flags += ", --data with the folder of your own images"
     if request.study is None:
         yield (
             f"Say what to search for, {flags}, or --objective train.py:train for your own code; or --study "

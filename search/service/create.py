@@ -227,7 +227,9 @@ def _refuse_conflicts(request: RunRequest, spec: StudySpec, dataset: Provenance 
         ("pruner", request.pruner, spec.pruner),
     ]
     if isinstance(spec, NetworkSpec):
-        of_networks = [("task", request.task, spec.task), ("epochs", request.epochs, spec.epochs)]
+        of_networks: list[tuple[str, object, object]] = [("epochs", request.epochs, spec.epochs)]
+        if not _same_task(request, spec) and not _both_sets(request, spec):
+            of_networks.insert(0, ("task", request.task, spec.task))
         pairs = [*of_networks, *pairs, ("precision", request.precision, spec.precision)]
         pairs.append(("score", request.score, spec.score))
     differences = [
@@ -255,9 +257,23 @@ def _differences(request: RunRequest, spec: NetworkSpec, dataset: Provenance | N
         )
         if changed:
             yield f"another search space (it differs in {', '.join(changed)})"
-    same_task = request.task in (None, spec.task)
-    if same_task and dataset is not None and dict(spec.checksums) != dict(dataset.checksums):
+    if not _same_task(request, spec) and _both_sets(request, spec):
+        yield f"other images, {request.task} (the study has {spec.task})"
+    if _same_task(request, spec) and dataset is not None and dict(spec.checksums) != dict(dataset.checksums):
         yield f"other {task_named(spec.task).source.title} files"
+
+
+def _same_task(request: RunRequest, spec: NetworkSpec) -> bool:
+    """Whether the task that is asked for, if one is, is the study's. A set of images is the same one under
+    another name."""
+    if request.task is None:
+        return True
+    name, _, content = request.task.partition("@")
+    return content == spec.task.partition("@")[2] and (bool(content) or name == spec.task)
+
+
+def _both_sets(request: RunRequest, spec: NetworkSpec) -> bool:
+    return "@" in (request.task or "") and "@" in spec.task
 
 
 _ABSENT = object()

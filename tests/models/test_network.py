@@ -285,8 +285,8 @@ def test_one_value_to_normalize_is_refused_as_by_torch(
 @pytest.mark.parametrize(
     ("family", "settings", "message"),
     [
-        ("mlp", {"depth": 0}, "depth must be an integer >= 1, got 0"),
-        ("mlp", {"depth": True}, "depth must be an integer >= 1, got True"),
+        ("mlp", {"depth": -1}, "depth must be an integer >= 0, got -1"),
+        ("mlp", {"depth": True}, "depth must be an integer >= 0, got True"),
         ("mlp", {"width": "64"}, "width must be an integer >= 1, got '64'"),
         ("mlp", {"taper": float("nan")}, "taper must be a number > 0, got nan"),
         ("mlp", {"dropout": 1.0}, "dropout must be a number >= 0 and < 1, got 1.0"),

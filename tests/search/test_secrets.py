@@ -70,7 +70,8 @@ VALUES = {
     "trial": "0",
     "out": "out",
     "folder": "none",
-    "image": "none.png",
+    "images": "none.png",
+    "path": "none",
 }
 """What is given for an argument that a command cannot do without, by its name."""
 

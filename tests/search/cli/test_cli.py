@@ -206,12 +206,12 @@ class TestRefusals:
             (
                 ["run"],
                 2,
-                "Say what to search for, --task twodigit or --task sum, or --objective train.py:train",
+                "Say what to search for, --task twodigit, --task sum, --data with",
             ),
             (
                 ["run", "--study", "first"],
                 2,
-                "There is no study first yet, and a new one needs --task twodigit or --task sum, or",
+                "There is no study first yet, and a new one needs --task twodigit, --task sum, --data with",
             ),
             (["run", "--study", "first", "--trials", "0"], 2, "--trials must be from 1 to 1000000, not 0"),
             (["run", "--task", "twodigit", "--trials", "0"], 2, "--trials must be from 1 to 1000000, not 0"),
@@ -287,7 +287,7 @@ class TestRefusals:
             (
                 ["run", "--study", "agian"],
                 2,
-                "There is no study agian yet (did you mean again?), and a new one needs --task twodigit or",
+                "There is no study agian yet (did you mean again?), and a new one needs --task twodigit,",
             ),
             (
                 ["run", "--task", "twodigit", "--model", "conv"],
@@ -489,6 +489,7 @@ class TestHelp:
                 "trials",
                 "best",
                 "report",
+                "figures",
                 "compare",
                 "confirm",
                 "ablate",
@@ -504,7 +505,7 @@ class TestHelp:
         code, shown = in_a_terminal([TUNE, *group, "--help"], columns=80)
         summaries = shown.split("Commands:")[1].strip().splitlines()
         assert code == 0
-        assert len(summaries) == (4 if group else 18)
+        assert len(summaries) == (6 if group else 19)
         assert all(line.endswith(".") and not line.endswith("...") for line in summaries), shown
 
     def test_version(self, tmp_path: Path, here: Command) -> None:

@@ -105,7 +105,17 @@ class TestAnotherMachine:
         (tmp_path / "colors" / "red" / "0.png").unlink()
         done = here("run", "--data", "colors", *SMALL, cwd=tmp_path)
         assert done.returncode == 78
-        assert "The study colors exists and differs from this request: --task colors@" in done.stderr
+        assert "The study colors exists and differs from this request: other images, colors@" in done.stderr
+
+
+def test_the_same_images_under_another_name_continue_the_study(
+    here: Callable[..., Any], tmp_path: Path, digits: tuple[NDArray[np.uint8], NDArray[np.int64]]
+) -> None:
+    write_folders(tmp_path / "first", digits[0], digits[1])
+    assert here("run", "--data", "first", *STUDY, "--detach", cwd=tmp_path).returncode == 0
+    (tmp_path / "first").rename(tmp_path / "second")
+    done = here("run", "--data", "second", "--study", "first", *STUDY, "--detach", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_best_log_loss_is_the_lowest(here: Callable[..., Any], tmp_path: Path) -> None:

@@ -290,8 +290,8 @@ class TestCard:
         page = card(
             replace(
                 facts,
-                heads=(("kind", 2),),
-                labels={"kind": ("a|b", "dog")},
+                heads=(("first_digit", 2), ("second_digit", 2)),
+                labels={"first_digit": ("a|b", "dog"), "second_digit": ("red", "blue")},
                 image=(3, 32, 48),
                 fit="crop",
                 examples=Examples(),
@@ -299,7 +299,7 @@ class TestCard:
                 deviation=(0.2, 0.2, 0.3),
             )
         )
-        assert "- `kind`: 0 a\\|b, 1 dog" in page
+        assert "- `first_digit`: 0 a\\|b, 1 dog" in page
         assert "float32 (N, 3, 32, 48)" in page
         assert "np.zeros((1, 3, 32, 48), dtype=np.float32)" in page
         assert "(mean 0.5000, 0.2500, 0.1250, deviation 0.2000, 0.2000, 0.3000)" in page
