@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from search.cli import completion
-from search.cli.options import JSONOption, print_json
+from search.cli.options import JSONOption, SkipDamagedOption, data_path, print_json
 from search.cli.printing import print_table, say
 from search.errors import UsageError
 
@@ -89,7 +89,11 @@ def verify(json: JSONOption = False) -> None:
 def add(
     path: Annotated[
         Path,
-        typer.Argument(help="Folder of images, labels.csv, .npz or folder of IDX files.", show_default=False),
+        typer.Argument(
+            parser=data_path,
+            help="Folder of images, labels.csv, .npz or folder of IDX files.",
+            show_default=False,
+        ),
     ],
     name: Annotated[str | None, typer.Option(help="Of the set. Else that of the file or folder.")] = None,
     size: Annotated[
@@ -99,9 +103,7 @@ def add(
     channels: Annotated[
         int | None, typer.Option(min=1, max=3, help="1 gray, 3 RGB. Else RGB if an image has colors.")
     ] = None,
-    skip_damaged: Annotated[
-        bool, typer.Option("--skip-damaged", help="Leave out images that cannot be read.")
-    ] = False,
+    skip_damaged: SkipDamagedOption = False,
     json: JSONOption = False,
 ) -> None:
     """Stores your own labeled images as a set.

@@ -8,11 +8,13 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from search.cli import completion
+from search.errors import UsageError
 from search.redaction import STORAGE_VARIABLE, masked_url
 
 DEFAULT_STORAGE = "sqlite:///studies.db"
@@ -29,6 +31,18 @@ StudyArgument = Annotated[
     str, typer.Argument(help="Name of the study.", autocompletion=completion.studies, show_default=False)
 ]
 JSONOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def data_path(given: str) -> Path:
+    """Where a user's images lie. Raises UsageError for an empty text, which would be the current folder."""
+    if not given:
+        raise UsageError("The path of the images is empty: name a folder or a file, or . for this folder.")
+    return Path(given)
+
+
+SkipDamagedOption = Annotated[
+    bool, typer.Option("--skip-damaged", help="Leave out images that cannot be read.")
+]
 
 
 def storage_url(given: str | None) -> str:

@@ -14,7 +14,14 @@ import typer
 
 from search.cli import completion
 from search.cli.data import print_set
-from search.cli.options import JSONOption, StorageOption, print_json, storage_url
+from search.cli.options import (
+    JSONOption,
+    SkipDamagedOption,
+    StorageOption,
+    data_path,
+    print_json,
+    storage_url,
+)
 from search.cli.phrases import (
     better,
     duration,
@@ -59,6 +66,8 @@ TaskOption = Annotated[
 DataOption = Annotated[
     Path | None,
     typer.Option(
+        parser=data_path,
+        metavar="<path>",
         help="Your own images in place of a task: a folder with a folder for each class, a folder with "
         "labels.csv, an .npz file or a folder of IDX files.",
         show_default=False,
@@ -151,6 +160,7 @@ def run(
     options: WorkerOptions,
     task: TaskOption = None,
     data: DataOption = None,
+    skip_damaged: SkipDamagedOption = False,
     objective: ObjectiveOption = None,
     python: PythonOption = None,
     command: CommandOption = None,
@@ -183,6 +193,7 @@ def run(
         request = RunRequest(
             task=task,
             data=data,
+            skip_damaged=skip_damaged,
             score=score,
             objective=objective,
             python=python,
@@ -229,8 +240,13 @@ def worker(
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
     data: Annotated[
         Path | None,
-        typer.Option(help="Where the study's images lie, on a machine that has not stored them yet."),
+        typer.Option(
+            parser=data_path,
+            metavar="<path>",
+            help="Where the study's images lie, on a machine that has not stored them yet.",
+        ),
     ] = None,
+    skip_damaged: SkipDamagedOption = False,
     storage: StorageOption = None,
     json: JSONOption = False,
 ) -> None:
@@ -240,12 +256,7 @@ def worker(
     """
     from search.cli.progress import fetching, starting, watching
 
-    if study is None and not forever:
-        raise UsageError("Name the study to work on, or say --forever for all of them.")
-    if forever and json:
-        raise UsageError("--forever has no end at which to print JSON: leave one of the two out.")
-    if data is not None and (study is None or forever):
-        raise UsageError("--data is of one study: name it, and leave out --forever.")
+    _refuse_worker(study, forever=forever, json=json, data=data, skip_damaged=skip_damaged)
     url, options = storage_url(storage), replace(options, workers=workers)
     with starting() as status:
         from search.service.run import join, serve
@@ -268,12 +279,27 @@ def worker(
                     url,
                     options,
                     data=data,
+                    skip_damaged=skip_damaged,
                     watch=watch,
                     tell=tell,
                     progress=progress,
                     stage=status.say,
                 )
     _tell(result, json=json, storage=storage)
+
+
+def _refuse_worker(
+    study: str | None, *, forever: bool, json: bool, data: Path | None, skip_damaged: bool
+) -> None:
+    """Raises UsageError for flags of `tune worker` that do not go together."""
+    if study is None and not forever:
+        raise UsageError("Name the study to work on, or say --forever for all of them.")
+    if forever and json:
+        raise UsageError("--forever has no end at which to print JSON: leave one of the two out.")
+    if data is not None and (study is None or forever):
+        raise UsageError("--data is of one study: name it, and leave out --forever.")
+    if skip_damaged and data is None:
+        raise UsageError("--skip-damaged is for the images of --data: add that, or leave it out.")
 
 
 def beside(status: Status) -> Callable[[str], None]:

@@ -167,6 +167,8 @@ def _no_task(request: RunRequest, known: Collection[str], spec: StudySpec | None
         )
     if request.python is not None and request.objective is None:
         yield "--python is the interpreter of --objective: add that, or leave it out."
+    if request.skip_damaged and request.data is None:
+        yield "--skip-damaged is for the images of --data: add that, or leave it out."
     if request.of_code is not None:
         networks = {"--epochs": request.epochs, "--model": request.model, "--space": request.space}
         more = {"--precision": request.precision, "--score": request.score}

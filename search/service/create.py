@@ -56,6 +56,8 @@ class RunRequest:
     """training code of a person's: FILE.py:FUNCTION, or MODULE:FUNCTION below this folder"""
     data: Path | None = None
     """folder or file of a user's images, which become the task"""
+    skip_damaged: bool = False
+    """leave out those that cannot be read"""
     python: Path | None = None
     """the interpreter that runs it; None: tune's own"""
     command: str | None = None

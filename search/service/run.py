@@ -127,9 +127,9 @@ def _with_set(
     """The request with the images that it names as its task."""
     assert request.data is not None
     stage(READING.format(request.data))
-    added = add_images(request.data, progress=progress)
+    added = add_images(request.data, skip_damaged=request.skip_damaged, progress=progress)
     found(added)
-    return replace(request, task=added.image_set.name, study=request.name, data=None)
+    return replace(request, task=added.image_set.name, study=request.name, data=None, skip_damaged=False)
 
 
 def _looked_up(request: RunRequest, storage_url: str) -> tuple[StudySpec | None, list[str]]:
@@ -163,7 +163,9 @@ def _readying(spec: StudySpec, progress: Progress | None, stage: Stage) -> Calla
     return make_ready
 
 
-def _bring_set(record: StudyRecord, data: Path, progress: Progress | None, stage: Stage) -> None:
+def _bring_set(
+    record: StudyRecord, data: Path, progress: Progress | None, stage: Stage, *, skip_damaged: bool
+) -> None:
     """Stores the set of images of a study on this machine. Raises ConfigError for other images than those."""
     from data.datasets.image_set import is_set_name
 
@@ -173,7 +175,8 @@ def _bring_set(record: StudyRecord, data: Path, progress: Progress | None, stage
             f"--data is for studies of sets of images, and {record.name} is of none: leave it out."
         )
     stage(READING.format(data))
-    if (checksum := add_images(data, progress=progress).image_set.checksum) != spec.checksums.get("content"):
+    added = add_images(data, skip_damaged=skip_damaged, progress=progress)
+    if (checksum := added.image_set.checksum) != spec.checksums.get("content"):
         raise ConfigError(
             f"The images at {data} are not those of the study {record.name}: their checksum begins with "
             f"{checksum[:12]}, that of {spec.task} is another."
@@ -224,6 +227,7 @@ def join(
     options: WorkerOptions,
     *,
     data: Path | None = None,
+    skip_damaged: bool = False,
     watch: Watch,
     tell: Callable[[str], None] = lambda _: None,
     progress: Progress | None = None,
@@ -232,7 +236,8 @@ def join(
 ) -> RunResult:
     """Works on a study that exists, as `tune worker` does. Raises as `run`; stage: as there.
 
-    data: where the images of its set lie, if this machine has not stored them yet.
+    data: where the images of its set lie, if this machine has not stored them yet. skip_damaged: leave out
+    those that cannot be read.
 
     stop: whether the process is ending, so that a storage that is away is not waited for.
     """
@@ -244,7 +249,7 @@ def join(
         delete_what_others_left(storage, tell)
         study, record = find(storage, name)
         if data is not None:
-            _bring_set(record, data, progress, stage)
+            _bring_set(record, data, progress, stage, skip_damaged=skip_damaged)
         make_ready = _readying(record.spec, progress, stage)  # first: what a machine lacks is no wrong flag
         check_options(options, study=name)
         stage(_STARTING[options.engine])

@@ -56,6 +56,7 @@ def test_a_set_is_added_listed_and_shown(tmp_path: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("flags", "code", "told"),
     [
+        ([""], 2, "The path of the images is empty: name a folder or a file, or . for this folder."),
         (["nowhere"], 78, "nowhere: There is nothing at this path: check its spelling."),
         (["pets", "--name", "My Pets"], 2, "--name My Pets: a set's name has small letters"),
         (["pets", "--size", "4x4"], 2, "--size 4x4: write HEIGHTxWIDTH in pixels, each 8 to 128"),

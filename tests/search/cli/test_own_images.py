@@ -88,6 +88,22 @@ class TestAnotherMachine:
         result = join("colors", study, DEFAULT_OPTIONS, data=tmp_path / "colors", watch=lambda _: None)
         assert result.snapshot.counts.complete + result.snapshot.counts.pruned == 3
 
+    def test_damaged_images_are_left_out_where_that_is_said(
+        self, here: Callable[..., Any], study: str, tmp_path: Path
+    ) -> None:
+        (tmp_path / "colors" / "red" / "damaged.png").touch()
+        arguments = ("worker", "colors", "--data", "colors")
+        done = here(*arguments, cwd=tmp_path)
+        assert done.returncode == 78
+        assert "leave out all such images with --skip-damaged" in done.stderr
+        done = here(*arguments, "--skip-damaged", "--json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.parsed["complete"] + done.parsed["pruned"] == 3
+        done = here("run", "--data", "colors", "--skip-damaged", "--workers", "1", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "Left out: red/damaged.png cannot be read (it is empty)." in done.stderr
+        assert here("worker", "colors", "--skip-damaged", cwd=tmp_path).returncode == 2
+
     def test_other_images_are_refused(self, study: str, tmp_path: Path) -> None:
         (tmp_path / "colors" / "red" / "0.png").unlink()
         with pytest.raises(ConfigError, match="are not those of the study colors"):
@@ -140,6 +156,8 @@ def test_the_best_log_loss_is_the_lowest(here: Callable[..., Any], tmp_path: Pat
         (("--data", "x", "--task", "sum"), "--task and --data: --task trains tune's networks on a task"),
         (("--task", "sum", "--score", "macro_f1"), "--score macro_f1 is for sets of images"),
         (("--task", "sum", "--score", "acuracy"), "--score acuracy: no such score (did you mean accuracy?)"),
+        (("--data", ""), "The path of the images is empty"),
+        (("--task", "sum", "--skip-damaged"), "--skip-damaged is for the images of --data"),
         (("--data", "nowhere"), "nowhere: There is nothing at this path"),
         (("--task", "x@0123456789ab"), "tune data add PATH"),
     ],
