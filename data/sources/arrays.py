@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.datasets.base import Split
-from data.sources.base import SPLITS, Found, ImageArrays, SetInvalid, labeled
+from data.sources.base import SPLITS, Found, ImageArrays, SetInvalid, is_one_hot, labeled
 
 ROWS = 4096
 """Images looked at in one step, so that little memory is needed."""
+
+DARK = 128
+"""Where no pixel of a set is as bright as this, its white may be another number than 255."""
 
 
 class Part(NamedTuple):
@@ -31,15 +34,14 @@ class Part(NamedTuple):
 
 def found_in(path: Path, layout: str, parts: Mapping[Split, Part]) -> Found:
     """The examples of all splits. Raises SetInvalid with everything that is wrong with the arrays."""
-    mistakes, notes = list(_shape_mistakes(parts)), list[str]()
+    mistakes = list(_shape_mistakes(parts))
     if not mistakes:
+        mistakes += _label_mistakes(parts)
         for part in parts.values():
-            mistakes += [*_label_mistakes(part), *_value_mistakes(part)]
+            mistakes += _value_mistakes(part)
     if mistakes:
         raise SetInvalid(path, mistakes)
     scaled = all(map(_in_unit_interval, parts.values()))
-    if scaled:
-        notes.append("The pixels were in [0, 1], and were multiplied by 255.")
     images = [
         _as_bytes(part.images, scaled=scaled).reshape(*part.images.shape[:3], -1) for part in parts.values()
     ]
@@ -58,7 +60,7 @@ def found_in(path: Path, layout: str, parts: Mapping[Split, Part]) -> Found:
         labels=numbered.labels,
         splits=np.repeat(np.array([SPLITS.index(split) for split in parts], dtype=np.int64), sizes),
         mistakes=numbered.mistakes,
-        notes=tuple(notes),
+        notes=tuple(_brightness_notes(parts, scaled=scaled)),
     )
 
 
@@ -68,9 +70,10 @@ def _shape_mistakes(parts: Mapping[Split, Part]) -> Iterator[str]:
     for part in parts.values():
         images, labels = part.images.shape, part.labels.shape
         if len(images) not in (3, 4) or images[3:] not in ((), (1,), (3,)) or 0 in images:
+            channels_first = len(images) == 4 and images[1] in (1, 3)
             yield (
                 f"{part.images_name} has the shape {images}: images have (N, height, width), with colors "
-                "(N, height, width, 3)."
+                f"(N, height, width, 3){'; write .transpose(0, 2, 3, 1)' if channels_first else ''}."
             )
         elif _image_shape(part) != _image_shape(first):
             yield (
@@ -94,13 +97,41 @@ def _image_shape(part: Part) -> tuple[int, ...]:
     return height, width, *(channels or (1,))
 
 
-def _label_mistakes(part: Part) -> Iterator[str]:
-    """Labels that name no classes."""
-    if part.labels.dtype.kind not in "iubU":
+def _label_mistakes(parts: Mapping[Split, Part]) -> Iterator[str]:
+    """Labels that name no classes, or each class by a column."""
+    rows = [part.labels.reshape(len(part.labels), -1) for part in parts.values()]
+    if all(each.dtype.kind in "iubf" for each in rows) and is_one_hot(np.concatenate(rows)):
+        names = " and ".join(part.labels_name for part in parts.values())
         yield (
+            f"{names}: the labels are one-hot, with exactly one 1 in each row of {rows[0].shape[1]} columns, "
+            "which would be that many questions; write .argmax(1)."
+        )
+        return
+    for part in parts.values():
+        if part.labels.dtype.kind == "f":
+            yield _not_integers(part)
+        elif part.labels.dtype.kind not in "iubU":
+            yield (
+                f"{part.labels_name} has labels of the type {part.labels.dtype}: classes are whole numbers "
+                "or text; write them as int64 or str."
+            )
+
+
+def _not_integers(part: Part) -> str:
+    """The mistake in floating-point labels; the conversion is advised where it makes no other classes."""
+    labels = part.labels.astype(np.float64)
+    wrong = ~(np.abs(labels) < 2.0**63) | (labels != np.rint(labels))
+    if not wrong.any():
+        return (
             f"{part.labels_name} has labels of the type {part.labels.dtype}: classes are whole numbers or "
             "text; write .astype('int64')."
         )
+    first = tuple(np.argwhere(wrong)[0].tolist())
+    place = ", ".join(map(str, first))
+    return (
+        f"{part.labels_name}[{place}] is {labels[first]:g}: classes are whole numbers or text; correct the "
+        "label, or remove that image."
+    )
 
 
 def _value_mistakes(part: Part) -> Iterator[str]:
@@ -135,6 +166,19 @@ def _in_unit_interval(part: Part) -> bool:
     numbers stay as they are, also where none is above 1."""
     images = part.images
     return images.dtype.kind == "b" or (images.dtype.kind == "f" and images.max(initial=0) <= 1)
+
+
+def _brightness_notes(parts: Mapping[Split, Part], *, scaled: bool) -> Iterator[str]:
+    """Sentences about what the pixels were multiplied by, or should be."""
+    if scaled:
+        yield "The pixels were in [0, 1], and were multiplied by 255."
+        return
+    brightest = int(max(part.images.max(initial=0) for part in parts.values()))
+    if 0 < brightest < DARK:
+        yield (
+            f"The brightest pixel is {brightest} of 255. If {brightest} is white, multiply the images by "
+            f"255 / {brightest}: else `tune predict` is shown images that are brighter than these."
+        )
 
 
 def _as_bytes(images: NDArray[Any], *, scaled: bool) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,6 +130,18 @@ def labeled(names: Sequence[str], answers: Sequence[Sequence[str]]) -> Labeled:
         labels.append(np.fromiter((place[each] for each in clean), dtype=np.int64, count=len(clean)))
         mistakes += alike(name, classes)
     return Labeled(tuple(columns), np.stack(labels, axis=1), tuple(mistakes))
+
+
+def is_one_hot(answers: NDArray[Any]) -> bool:
+    """Whether (N, columns) are 0 and 1 with exactly one 1 in every row, in three columns or more: one class,
+    and no answers to several questions."""
+    if answers.shape[1] < 3:
+        return False
+    try:
+        numbers = answers.astype(np.float32)
+    except ValueError:  # text
+        return False
+    return bool(np.isin(numbers, (0, 1)).all() and (numbers.sum(axis=1) == 1).all())
 
 
 def in_order(classes: Iterable[str]) -> tuple[str, ...]:

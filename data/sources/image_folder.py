@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from data.datasets.base import Split
-from data.sources.base import SPLIT_NAMES, SPLITS, Found, ImageFiles, SetInvalid, labeled, shown
+from data.sources.base import SPLIT_NAMES, SPLITS, Found, ImageFiles, SetInvalid, images, labeled, shown
 from data.sources.files import Listing, listing
 
 
@@ -30,7 +30,7 @@ def read(folder: Path) -> Found:
         classes.append(parts[depth])
         places.append(SPLITS.index(splits[parts[0]] if splits else Split.TRAIN))
     if not names:
-        raise SetInvalid(folder, mistakes or [_no_images(found)])
+        raise SetInvalid(folder, [*found.mistakes, _no_labels(found)])
     for each in sorted({name.split("/")[depth] for name in found.folders if name.count("/") >= depth}):
         if each not in classes:
             mistakes.append(f"The folder of the class {shown(each)} holds no image: add some, or remove it.")
@@ -54,7 +54,13 @@ def _split_folders(found: Listing) -> dict[str, Split]:
     return splits if len(splits) == len(top) and Split.TRAIN in splits.values() else {}
 
 
-def _no_images(found: Listing) -> str:
+def _no_labels(found: Listing) -> str:
+    """The mistake where no image is in the folder of a class."""
+    if found.images:
+        return (
+            f"No image is in the folder of a class ({images(len(found.images))} in all): move each into a "
+            "folder with the name of its class, or write labels.csv."
+        )
     others = f" among {len(found.others):,} other files" if found.others else ""
     return (
         f"There are no images{others}: PATH is a folder with a folder of images for each class (perhaps "

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from data.datasets.base import Split
-from data.sources.base import SPLIT_NAMES, SPLITS, Found, ImageFiles, SetInvalid, labeled, shown
+from data.sources.base import SPLIT_NAMES, SPLITS, Found, ImageFiles, SetInvalid, is_one_hot, labeled, shown
 from data.sources.files import listing
 from search.files import read_regular
 
@@ -61,6 +61,11 @@ def read(folder: Path) -> Found:
         for name in found.images
         if name not in rows.listed
     ]
+    if is_one_hot(np.array(rows.answers).reshape(-1, len(columns))):
+        rows.mistakes.append(
+            f"Its {len(columns)} columns of labels are one-hot, with exactly one 1 in each row, which would "
+            "be that many questions: write one column with the name of the class."
+        )
     numbered = labeled(columns, list(zip(*rows.answers, strict=True)))
     others = [name for name in found.others if name != TABLE and name not in rows.listed]
     found.others[:] = others

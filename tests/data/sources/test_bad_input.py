@@ -57,6 +57,14 @@ def npz(**arrays: object) -> Callable[[Path], Path]:
     return make
 
 
+def loose(folder: Path) -> Path:
+    """Images that are in no folder of a class."""
+    folder.mkdir(parents=True)
+    for place, pixels in enumerate(noise(20, 8, 8)):
+        (folder / f"{place}.png").write_bytes(png(pixels))
+    return folder
+
+
 def cut_idx(folder: Path) -> Path:
     write_idx(folder, {"train": (noise(10, 8, 8), [0, 1] * 5)})
     file = folder / "train-images-idx3-ubyte.gz"
@@ -141,7 +149,43 @@ CASES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
         ("pixels go from 0 to 255",),
     ),
     "fractions": (npz(train_images=PIXELS / 7, train_labels=LABELS), ("all in [0, 1], or whole",)),
-    "labels of floats": (npz(train_images=PIXELS, train_labels=LABELS / 2), ("labels of the type float64",)),
+    "whole labels of floats": (
+        npz(train_images=PIXELS, train_labels=LABELS / 1),
+        ("labels of the type float64", ".astype('int64')"),
+    ),
+    "labels of fractions": (
+        npz(train_images=PIXELS, train_labels=LABELS / 2),
+        ("train_labels[1] is 0.5: classes are whole numbers or text; correct the label",),
+    ),
+    "labels that are NaN": (
+        npz(train_images=PIXELS, train_labels=np.where(np.arange(10) == 4, np.nan, LABELS)[:, None]),
+        ("train_labels[4, 0] is nan",),
+    ),
+    "labels beyond 64 bits": (
+        npz(train_images=PIXELS, train_labels=np.where(np.arange(10) == 4, 1e30, LABELS)),
+        ("train_labels[4] is 1e+30",),
+    ),
+    "labels of bytes": (
+        npz(train_images=PIXELS, train_labels=np.array([b"a", b"b"] * 5)),
+        ("labels of the type |S1", "write them as int64 or str"),
+    ),
+    "one-hot labels": (
+        npz(train_images=PIXELS, train_labels=np.eye(4)[np.arange(10) % 4]),
+        ("train_labels: the labels are one-hot", "each row of 4 columns", "write .argmax(1)"),
+    ),
+    "one-hot labels in a table": (
+        table("file,x,y,z\n0.png,1,0,0\n1.png,0,1,0\n2.png,0,1,0\n3.png,1,0,0\n"),
+        ("Its 3 columns of labels are one-hot", "write one column with the name of the class"),
+    ),
+    "channels before height": (
+        npz(train_images=noise(10, 3, 8, 8), train_labels=LABELS),
+        ("has the shape (10, 3, 8, 8)", "write .transpose(0, 2, 3, 1)"),
+    ),
+    "no folder of a class": (loose, ("own: No image is in the folder of a class (20 images in all)",)),
+    "no folder of a class in a split": (
+        lambda path: loose(path / "train").parent,
+        ("own: No image is in the folder of a class (20 images in all)", "or write labels.csv"),
+    ),
     "IDX cut off": (cut_idx, ("train-images-idx3-ubyte.gz damaged gzip: it is cut off",)),
 }
 
