@@ -11,7 +11,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -34,20 +34,32 @@ from data.datasets.image_set import (
     sets_folder,
 )
 from data.datasets.source import Progress, silent
+from data.images import Fit
 from data.ingest.pixels import CHUNK, Options, Pixels, read_pixels
 from data.ingest.splits import SEED, counts, draw_missing, lacking
 from data.registry import SetAbsent
 from data.sources.base import SPLITS, Found, SetInvalid, images, shown
-from data.sources.files import listing
+from data.sources.files import OF_STUDIES, listing
 from data.sources.labels_csv import TABLE
 from data.sources.registry import find
 from search.files import sync, write_whole
 
 SEEN = "seen"
-"""Folder beside the sets: what was found at a path → the checksum of the set that was made of it."""
+"""Folder beside the sets: what was found at a path → the checksum of the set that was made of it, and its
+description as it was read there."""
 
 ABANDONED_S = 24 * 3600
 """A folder in which a set is made, and that is older than this, was left by a process that was killed."""
+
+MUCH = 2
+"""From this factor on it is said that an image was enlarged, or has other proportions than the set."""
+
+HALVED = {
+    Fit.PAD: "Borders take at least half",
+    Fit.CROP: "At least half was cut off",
+    Fit.STRETCH: "Distorted to twice their proportions or more",
+}
+"""What was done to images whose proportions differ by `MUCH` from those of the set."""
 
 DEFAULT = Options()
 
@@ -58,7 +70,8 @@ class Added:
 
     image_set: ImageSet
     new: bool
-    """False: the same content was stored before, perhaps under another name."""
+    """False: the same content was stored before, perhaps under another name. What the set says of how it was
+    read is of this path."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -114,19 +127,20 @@ def add_set(
             _write(made, examples, facts)
             (made / "unsorted").unlink()
             _put(made, sets_folder() / checksum)
-        write_whole(seen, f"{checksum}\n".encode())
-    image_set = stored or get_set(set_name(facts.name, checksum))
+        write_whole(seen, f"{checksum}\n{facts.as_json()}".encode())
+    image_set = get_set(set_name(facts.name, checksum)) if stored is None else _as_read(stored, facts)
     return Added(image_set=image_set, new=stored is None)
 
 
 def file_states(path: Path) -> dict[str, tuple[int, int]]:
-    """Bytes and time of the last change (ns) of the file, or of each file below the folder, by name. Raises
-    SetInvalid where a folder cannot be read."""
+    """Bytes and time of the last change (ns) of the file, or of each file below the folder but those of
+    studies, by name. Raises SetInvalid where a folder cannot be read."""
     if not path.is_dir():
         names = ["."] if path.exists() else []
     else:
         below = listing(path)
-        names = [*below.images, *below.others]
+        others = (name for name in below.others if not OF_STUDIES.fullmatch(name))
+        names = [*below.images, *others]
     states = {}
     for name in names:
         with suppress(OSError):  # told by the source, which cannot read it either
@@ -144,9 +158,12 @@ def _signature(path: Path, states: Mapping[str, tuple[int, int]], options: Optio
 def _known(seen: Path) -> ImageSet | None:
     """The set that was made of the same files before, if it is there."""
     try:
-        return _known_content(seen.read_text().strip())
-    except (OSError, UnicodeDecodeError):
+        checksum, _, description = seen.read_text(encoding="utf-8").partition("\n")
+        read = SetFacts.from_json(description)
+    except (OSError, ValueError, KeyError, TypeError):  # not there, or written by another version
         return None
+    known = _known_content(checksum)
+    return None if known is None else _as_read(known, read)
 
 
 def _known_content(checksum: str) -> ImageSet | None:
@@ -161,6 +178,14 @@ def _known_content(checksum: str) -> ImageSet | None:
         shutil.rmtree(folder, ignore_errors=True)
         return None
     return get_set(set_name(known.facts.name, checksum))
+
+
+def _as_read(stored: ImageSet, read: SetFacts) -> ImageSet:
+    """The stored set, with what was found at the path that was read: it may be another than the first."""
+    facts = replace(
+        stored.facts, layout=read.layout, drawn=read.drawn, skipped=read.skipped, notes=read.notes
+    )
+    return ImageSet(stored.name, stored.folder, facts)
 
 
 def _examples(path: Path, found: Found, pixels: Pixels, options: Options) -> _Examples:
@@ -218,13 +243,7 @@ def _facts(
     name: str, path: Path, found: Found, pixels: Pixels, examples: _Examples, options: Options
 ) -> SetFacts:
     channels, height, width = pixels.array.shape[1:]
-    notes = [*found.notes, *pixels.notes]
-    if pixels.fitted:
-        rule = "" if options.size else "; their median size within 8 to 128, --size chooses another"
-        notes.append(
-            f"Fitted to {height}×{width} pixels ({options.fit}{rule}): {images(pixels.fitted)} of other "
-            "sizes."
-        )
+    notes = (*found.notes, *pixels.notes, *_fit_notes(found, pixels, options), *examples.notes)
     mean, deviation = _mean_and_deviation(examples)
     ends = np.cumsum([0, *examples.sizes.values()]).tolist()
     of_split = dict(zip(SPLITS, pairwise(ends), strict=True))
@@ -237,7 +256,7 @@ def _facts(
         deviation=deviation,
         origin=str(path.resolve()),
         layout=found.layout,
-        fit=options.fit.value if pixels.fitted else None,
+        fit=options.fit.value if pixels.fitted.any() else None,
         drawn=tuple(split.value for split in examples.drawn),
         seed=SEED,
         counts={
@@ -245,8 +264,27 @@ def _facts(
             for split, (begin, end) in of_split.items()
         },
         skipped=tuple(pixels.damaged),
-        notes=(*notes, *examples.notes),
+        notes=notes,
     )
+
+
+def _fit_notes(found: Found, pixels: Pixels, options: Options) -> Iterator[str]:
+    """Sentences about images that had another size than those of the set."""
+    height, width = pixels.array.shape[2:]
+    if not pixels.fitted.any():
+        return
+    rule = "" if options.size else "; their median size within 8 to 128, --size chooses another"
+    count = images(int(pixels.fitted.sum()))
+    yield f"Fitted to {height}×{width} pixels ({options.fit}{rule}): {count} of other sizes."
+    scales = np.array([height, width]) / pixels.sizes
+    least, most = scales.min(axis=1), scales.max(axis=1)
+    enlarged = (least if options.fit is Fit.PAD else most) >= MUCH
+    for what, which in ((HALVED[options.fit], most >= MUCH * least), ("Enlarged twice or more", enlarged)):
+        if which.any():
+            first = int(which.argmax())
+            rows, columns = pixels.sizes[first].tolist()
+            name = shown(found.images.name(first))
+            yield f"{what}: {images(int(which.sum()))}, such as {name}, which is {rows}×{columns}."
 
 
 def _mean_and_deviation(examples: _Examples) -> tuple[tuple[float, ...], tuple[float, ...]]:

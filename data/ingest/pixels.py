@@ -62,11 +62,17 @@ class Pixels:
     """(N, C, H, W), memory-mapped"""
     kept: NDArray[np.bool_]
     """(N,): whether it could be decoded"""
+    sizes: NDArray[np.int64]
+    """(N, 2): height and width of each as it was found, upright; of a damaged one those of the array"""
     damaged: list[str] = field(default_factory=list)
     """Those that could not, each with the reason; places and order are as found"""
-    fitted: int = 0
-    """Images that had another size"""
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def fitted(self) -> NDArray[np.bool_]:
+        """(N,): whether it had another size"""
+        other: NDArray[np.bool_] = (self.sizes != self.array.shape[2:]).any(axis=1)
+        return other
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,7 +121,7 @@ def _from_arrays(images: ImageArrays, options: Options, file: Path, progress: Pr
             found.array[place : place + len(chunk)] = chunk.transpose(0, 3, 1, 2)
             place += len(chunk)
             progress("images", place, count)
-    found.fitted = 0 if (rows, columns) == (height, width) else count
+    found.sizes[:] = rows, columns
     return found
 
 
@@ -138,7 +144,7 @@ def _from_files(images: ImageFiles, options: Options, file: Path, progress: Prog
             continue
         pixels, _ = fitted(decoded.pixels, height, width, options.fit)
         found.array[place] = pixels.transpose(2, 0, 1)
-        found.fitted += decoded.size != (height, width)
+        found.sizes[place] = decoded.size
         done.update(decoded.notes)
         if place % CHUNK == 0 or place + 1 == len(images):
             progress("images", place + 1, len(images))
@@ -193,4 +199,5 @@ def _empty(file: Path, count: int, image_shape: tuple[int, int, int]) -> Pixels:
         made.truncate(count * prod(image_shape))
     array = np.memmap(file, dtype=np.uint8, mode="r+", shape=(count, *image_shape))
     # A plain view: each row of a memmap that is taken costs three times as much.
-    return Pixels(array=np.asarray(array), kept=np.ones(count, dtype=bool))
+    sizes = np.tile(np.array(image_shape[1:], dtype=np.int64), (count, 1))
+    return Pixels(array=np.asarray(array), kept=np.ones(count, dtype=bool), sizes=sizes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,13 +16,18 @@ SYSTEM_FILES = {"__MACOSX", "Thumbs.db", "desktop.ini"}
 """Written by systems for themselves; hidden files are passed over as well."""
 
 
+OF_STUDIES = re.compile(r".*(\.artifacts|\.(db|sqlite3?)(-journal|-wal|-shm)?)", re.DOTALL)
+"""Folders with the weights of studies, and their databases: they may lie beside the images, and change while
+studies run."""
+
+
 @dataclass(kw_only=True, slots=True)
 class Listing:
     """What lies below a folder; all names are relative to it, with `/`, in order."""
 
     images: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
-    """Files that are no images by their names."""
+    """Files that are no images by their names, and folders of studies."""
     folders: list[str] = field(default_factory=list)
     """Also those without files."""
     mistakes: list[str] = field(default_factory=list)
@@ -65,7 +71,7 @@ def listing(folder: Path) -> Listing:
                 continue
             if not is_text(name):
                 found.mistakes.append(f"The name of {shown(within + name)} is not UTF-8: rename it.")
-            elif is_folder:
+            elif is_folder and not name.endswith(".artifacts"):
                 found.folders.append(within + name)
                 waiting.append((f"{within}{name}/", place / name))
             else:

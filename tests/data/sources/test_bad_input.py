@@ -253,6 +253,30 @@ def test_a_folder_that_changes_while_it_is_read_is_refused(
         add_set(folder)
 
 
+def test_files_of_studies_are_no_images_and_may_change(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, genuine = good(tmp_path / "own"), add.read_pixels
+    (folder / "studies.artifacts" / "1").mkdir(parents=True)
+    (folder / "studies.artifacts" / "1" / "digit.png").write_bytes(png(PIXELS[0]))
+    (folder / "studies.db").touch()
+
+    def reading(*arguments: object) -> object:
+        for name in ("studies.db", "studies.db-wal", "studies.artifacts/1/trial.safetensors"):
+            (folder / name).write_text("a study continues")
+        return genuine(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(add, "read_pixels", reading)
+    image_set = add_set(folder).image_set
+    assert image_set.classes == ("a", "b")
+    assert sum(image_set.sizes.values()) == 20
+    left_out = "No images by their names, and left out: studies.artifacts, studies.db (2 in all)."
+    assert left_out in image_set.facts.notes
+    monkeypatch.setattr(add, "read_pixels", None)  # the images did not change, and are not read again
+    (folder / "studies.db").write_text("another study")
+    assert not add_set(folder).new
+
+
 def test_a_disk_that_refuses_leaves_nothing(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

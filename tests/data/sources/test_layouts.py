@@ -106,6 +106,57 @@ def test_images_of_many_kinds_become_one_shape(cache: Path, tmp_path: Path) -> N
     assert gray.checksum != image_set.checksum
 
 
+@pytest.mark.parametrize(
+    ("fit", "told"),
+    [
+        (Fit.PAD, ["Borders take at least half: 2 images, such as a/0.png, which is 400×3."]),
+        (Fit.CROP, ["At least half was cut off: 2 images, such as a/0.png, which is 400×3."]),
+        (
+            Fit.STRETCH,
+            ["Distorted to twice their proportions or more: 2 images, such as a/0.png, which is 400×3."],
+        ),
+    ],
+)
+def test_images_of_other_proportions_are_told(fit: Fit, told: list[str], cache: Path, tmp_path: Path) -> None:
+    folder = write_folders(tmp_path / "own", noise(18, 16, 16), ["a", "b"] * 9)
+    for name in ("a/0.png", "b/1.png"):
+        (folder / name).write_bytes(png(noise(1, 400, 3, seed=int(name[2]))[0]))
+    (folder / "b" / "3.png").write_bytes(png(noise(1, 8, 8)[0]))
+    notes = add_set(folder, options=Options(fit=fit)).image_set.facts.notes
+    enlarged = "Enlarged twice or more: 1 image, such as b/3.png, which is 8×8."
+    if fit is not Fit.PAD:  # the narrow ones fill the width
+        enlarged = "Enlarged twice or more: 3 images, such as a/0.png, which is 400×3."
+    assert [*notes[1:]] == [*told, enlarged]
+    assert notes[0].startswith("Fitted to 16×16 pixels")
+
+
+@pytest.mark.parametrize(
+    ("brightest", "told"),
+    [
+        (16, "The brightest pixel is 16 of 255. If 16 is white, multiply the images by 255 / 16"),
+        (1, "The brightest pixel is 1 of 255."),
+        (128, ""),
+    ],
+)
+def test_arrays_whose_white_is_another_number_are_told(
+    brightest: int, told: str, cache: Path, tmp_path: Path
+) -> None:
+    images = noise(20, 8, 8) % (brightest + 1)
+    images[:, 0, 0] = brightest
+    np.savez(tmp_path / "x.npz", train_images=images, train_labels=np.arange(20) % 2)
+    notes = add_set(tmp_path / "x.npz").image_set.facts.notes
+    assert [note[: len(told)] for note in notes] == ([told] if told else [])
+
+
+def test_several_questions_that_are_answered_with_0_and_1_are_not_one_hot(
+    cache: Path, tmp_path: Path
+) -> None:
+    labels = np.eye(3, dtype=int)[np.arange(20) % 3]
+    labels[0] = 1, 1, 0
+    np.savez(tmp_path / "x.npz", train_images=noise(20, 8, 8), train_labels=labels)
+    assert len(add_set(tmp_path / "x.npz").image_set.label_columns) == 3
+
+
 def test_colors_that_are_gray_are_gray(cache: Path, tmp_path: Path) -> None:
     gray = noise(20, 8, 8)
     plain = add_set(write_folders(tmp_path / "plain", gray, [0, 1] * 10)).image_set

@@ -15,6 +15,7 @@ from data.datasets.image_set import ImageSet, OpenSet, stored_sets
 from data.datasets.mnist import Mnist
 from data.datasets.registry import get_dataset
 from data.ingest.add import add_set
+from data.ingest.pixels import Options
 from data.tasks.base import Augmentation
 from data.tasks.registry import get_task
 
@@ -105,3 +106,20 @@ def test_a_stored_set_is_found_by_its_content_and_keeps_its_name(
     (folder / "0" / "0.png").write_bytes((folder / "0" / "2.png").read_bytes() + b"\0")
     with pytest.raises(AssertionError):
         add_set(folder)
+
+
+def test_what_is_said_of_the_reading_is_of_this_path(cache: Path, tmp_path: Path) -> None:
+    images, labels = noise(20, 8, 8), np.arange(20) % 2
+    np.savez(tmp_path / "scaled.npz", train_images=images / 255, train_labels=labels)
+    folder = write_folders(tmp_path / "folders", images, labels.tolist())
+    (folder / "0" / "damaged.png").touch()
+    scaled = add_set(tmp_path / "scaled.npz").image_set
+    assert scaled.facts.notes == ("The pixels were in [0, 1], and were multiplied by 255.",)
+    for _ in range(2):  # the second time the files are not read
+        added = add_set(folder, options=Options(skip_damaged=True))
+        assert (added.new, added.image_set.name) == (False, scaled.name)
+        assert added.image_set.facts.notes == ()
+        assert added.image_set.facts.skipped == ("0/damaged.png cannot be read (it is empty)",)
+        assert added.image_set.facts.layout == "a folder for each class"
+    assert add_set(tmp_path / "scaled.npz").image_set.facts == scaled.facts
+    assert get_dataset(scaled.name).load().checksums == scaled.load().checksums
