@@ -173,14 +173,7 @@ class Study:
 
     def _figure(self, name: str) -> Any:
         graphs = _extra("plotly.graph_objects", f"plot_{name.split()[0]}")
-        found = self._ask("figures")
-        if name not in found:
-            raise TuneError(
-                f"The study {self.name} has no figure {name!r}: it does not apply, or too few trials are "
-                f"finished. It has: {', '.join(found)}.",
-                2,
-            )
-        return graphs.Figure(found[name])
+        return graphs.Figure(self._ask("figures", *_flag("only", name))[name])
 
     def _ask(self, command: str, *arguments: str, progress: bool = False) -> Any:
         return self._caller.ask(command, *arguments, study=self.name, progress=progress)

@@ -91,6 +91,8 @@ def record_of(storage: Reading | Storage, name: str) -> StudyRecord:
     of it was changed and cannot be used. A direction that was changed is told of and harms nothing.
     """
     study_id = find_id(storage.trials, name)
+    if study_id is None and not name.strip():
+        raise UsageError("The name of the study is empty; `tune studies` lists what is there.")
     if study_id is None:
         names = storage.trials.names()
         known = [names[each.study_id] for each in storage.store.studies() if each.study_id in names]

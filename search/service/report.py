@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from search.analysis.ablation import BASELINE, STEP, UNREGULARIZED
 from search.analysis.effects import FAMILY, Setting
 from search.analysis.ranking import origin, so_far
-from search.errors import ConfigError, TuneError
+from search.errors import ConfigError, TuneError, UsageError
 from search.heads import validation_of
 from search.records import NetworkSpec, StudyRecord, StudySpec, TrialRecord
 from search.report.one_study.material import Material
@@ -62,11 +62,20 @@ def report(storage_url: str, name: str, out: Path, *, force: bool) -> Written:
     return Written(path=out, bytes=size, notes=notes)
 
 
-def figures(storage_url: str, name: str) -> dict[str, dict[str, Any]]:
-    """The figures of the page by name, each as `data` and `layout` of Plotly. Raises as `gather`."""
-    from search.report.one_study.study_charts import charts
+def figures(storage_url: str, name: str, *, only: str | None = None) -> dict[str, dict[str, Any]]:
+    """The figures of the page by name, each as `data` and `layout` of Plotly.
 
-    return charts(gather(storage_url, name, with_mistakes=False))
+    only: the name of the one that is wanted. Raises as `gather`, and UsageError where there is none of it.
+    """
+    from search.report.one_study.study_charts import charts, lacking
+
+    material = gather(storage_url, name, with_mistakes=False)
+    found = charts(material)
+    if only is None:
+        return found
+    if only not in found:
+        raise UsageError(lacking(material, only))
+    return {only: found[only]}
 
 
 def gather(storage_url: str, name: str, *, with_mistakes: bool = True) -> Material:

@@ -124,6 +124,20 @@ def test_a_figure_and_a_table(study: tune.Study) -> None:
     assert table["value"].min() == pytest.approx(study.best.value)
 
 
+def test_a_figure_that_needs_more_trials_says_so(study: tune.Study) -> None:
+    for plot, told in (
+        (study.plot_effects, r"only 6 can be compared, 12 are needed\."),
+        (
+            lambda: study.plot_effect("x"),
+            r"with fewer than 12 exploration trials .*: x \(n = 6\)",
+        ),
+        (lambda: study.plot_effect("y"), r"has no figure 'effect y'; it has: history, curves, time\."),
+    ):
+        with pytest.raises(tune.TuneError, match=told) as refused:
+            plot()
+        assert refused.value.exit_code == 2
+
+
 def test_a_page_and_the_refusal_to_write_over_it(
     study: tune.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from search.analysis.effects import Verdict
 from search.report.html import Html
 from search.report.one_study import course_sections, question_sections
 from search.report.one_study.material import Material
+from search.report.one_study.study_sentences import in_short, untested
 from search.report.page import Chart, Fold, Grid, Section, plain_figure
 
 SMALL_PX = 400
@@ -26,6 +27,18 @@ def charts(material: Material) -> dict[str, dict[str, Any]]:
         found["sizes"] = _main(course_sections.sizes(material))
     found["time"] = _main(course_sections.time(material))
     return found
+
+
+def lacking(material: Material, name: str) -> str:
+    """Why there is no chart of this name, in a sentence, the one of the page where it has one."""
+    asked, _, setting = name.partition(" ")
+    if asked in ("effect", "effects") and material.study.spec.searches:
+        found = material.findings().effects
+        if name == "effects":
+            return in_short(found)
+        if mine := untested([each for each in found if each.setting.name == setting]):
+            return mine
+    return f"The study {material.study.name} has no figure {name!r}; it has: {', '.join(charts(material))}."
 
 
 def _effects(material: Material) -> dict[str, dict[str, Any]]:

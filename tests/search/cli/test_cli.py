@@ -296,6 +296,7 @@ class TestRefusals:
             ),
             (["trials", "twodigti"], 2, "did you mean twodigit?"),
             (["best", "nosuch"], 2, "There is no study nosuch"),
+            (["trials", ""], 2, "The name of the study is empty; `tune studies` lists"),
             (["compare", "twodigit", "twodigit"], 2, "takes two studies or more"),
             (["compare", "twodigit", "sum"], 2, "Only studies of one task can be compared"),
             (["worker", "nosuch"], 2, "There is no study nosuch"),
