@@ -19,6 +19,7 @@ from search.records import (
     NetworkSpec,
     Report,
     StudyRecord,
+    TestAttempt,
     TestEvaluation,
     TestEvaluationCounts,
     TrialRecord,
@@ -143,6 +144,8 @@ class Confirmation:
     """of the study's test set in the whole storage; None: there is none"""
     test_evaluations: tuple[TestEvaluation, ...]
     """every test evaluation for this study and its confirmation, oldest first"""
+    test_attempts: tuple[TestAttempt, ...] = ()
+    """likewise; those without a result"""
     code_of_search: frozenset[str] = frozenset()
     """SHA-256 of the training code of the candidates in the search, where it is recorded"""
     code_of_runs: frozenset[str] = frozenset()
@@ -150,7 +153,7 @@ class Confirmation:
     examples: Examples = field(default_factory=Examples)
     """that networks are measured on"""
     evaluations_of_references: int = 0
-    """of these"""
+    """of these, with a result or without"""
     others: tuple[Confirmation, ...] = ()
     """other confirmations of the same study, oldest first"""
 

@@ -26,6 +26,7 @@ from search.records import (
     Report,
     State,
     StudyRecord,
+    TestAttempt,
     TestEvaluation,
     TestEvaluationCounts,
     TrialRecord,
@@ -47,6 +48,8 @@ class Stand:
     """of the complete runs, by trial id"""
     test_evaluations: Sequence[TestEvaluation]
     """at trials of the search and of all its confirmations, oldest first"""
+    test_attempts: Sequence[TestAttempt] = ()
+    """likewise; test evaluations without a result"""
     yardstick: frozenset[int]
     """ids of all trials of reference configurations in these studies"""
     answers: Mapping[int, Answers] = field(default_factory=dict)
@@ -114,10 +117,15 @@ def confirmation(stand: Stand) -> Confirmation:
         evaluation_counts=stand.evaluation_counts,
         examples=stand.examples,
         test_evaluations=tuple(stand.test_evaluations),
+        test_attempts=tuple(stand.test_attempts),
         code_of_search=_code([trial for trial in stand.trials if trial.number in asked]),
         code_of_runs=_code(stand.runs),
         evaluations_of_references=sum(
-            evaluation.trial_id in stand.yardstick for evaluation in stand.test_evaluations
+            trial_id in stand.yardstick
+            for trial_id in (
+                *(evaluation.trial_id for evaluation in stand.test_evaluations),
+                *(attempt.trial_id for attempt in stand.test_attempts),
+            )
         ),
     )
 

@@ -231,6 +231,15 @@ def _confirmation(found: Confirmation) -> dict[str, Any]:
         "gaps": [_gap(gap, found.metric) for gap in found.gaps],
         "gaps_on_test": [_gap(gap, found.metric) for gap in found.gaps_on_test],
         "looks": [_evaluation_json(evaluation, found) for evaluation in found.test_evaluations],
+        "test_attempts": [
+            {
+                "moment": each.moment.isoformat(),
+                "candidate": _owner(each.trial_id, found),
+                "reason": each.reason,
+                "failure": each.failure,
+            }
+            for each in found.test_attempts
+        ],
         "test_evaluations": None if found.evaluation_counts is None else found.evaluation_counts.total,
         "words": list(sentences(found)),
     }
@@ -276,14 +285,16 @@ def _gap(gap: Gap, metric: Metric) -> dict[str, Any]:
     }
 
 
+def _owner(trial_id: int, found: Confirmation) -> int | None:
+    """Number of the candidate that a run is of."""
+    owners = (each.trial for each in found.candidates for run in each.runs if run.trial_id == trial_id)
+    return next(owners, None)
+
+
 def _evaluation_json(evaluation: TestEvaluation, found: Confirmation) -> dict[str, Any]:
-    owner = next(
-        (each.trial for each in found.candidates for run in each.runs if run.trial_id == evaluation.trial_id),
-        None,
-    )
     return {
         "moment": evaluation.moment.isoformat(),
-        "candidate": owner,
+        "candidate": _owner(evaluation.trial_id, found),
         "reason": evaluation.reason,
         "pictures": evaluation.pictures or None,
         "test": {name: _plain(each, evaluation) for name, each in _measured(evaluation).items()},

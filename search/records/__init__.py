@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from search.records.evaluation import TestEvaluation, TestEvaluationCounts
+from search.records.evaluation import TestAttempt, TestEvaluation, TestEvaluationCounts
 from search.records.examples import Examples
 from search.records.metric import (
     ACCURACY,
@@ -52,6 +52,7 @@ __all__ = [
     "State",
     "StudyRecord",
     "StudySpec",
+    "TestAttempt",
     "TestEvaluation",
     "TestEvaluationCounts",
     "Track",

@@ -18,7 +18,7 @@ class TestEvaluation:
     trial_id: int
     """Optuna's id of the trial whose weights were evaluated"""
     moment: datetime.datetime
-    """UTC"""
+    """UTC, when it was begun"""
     reason: str
     """in words, e.g. "chosen by tune confirm" """
     pictures: int
@@ -47,6 +47,30 @@ class TestEvaluation:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TestAttempt:
+    """A test evaluation that was begun and has no result: it failed, its process was killed, or it runs.
+
+    It is recorded before anything sees the test set, and counts as an evaluation: a log may tell of it.
+    """
+
+    __test__ = False  # the name begins with Test: pytest would collect it
+
+    study_id: int
+    trial_id: int
+    moment: datetime.datetime
+    """UTC, when it was begun; its result, if one comes, has the same"""
+    reason: str
+    """in one line, as of a TestEvaluation"""
+    failure: str | None = None
+    """in one line, why it has no result; None: not known"""
+
+    @property
+    def why(self) -> str:
+        """Why it has no result, in a sentence."""
+        return self.failure or "It was stopped, or it still runs."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TestEvaluationCounts:
     """How often the test set of a task was evaluated, as far as one storage knows: by any study."""
 
@@ -55,3 +79,5 @@ class TestEvaluationCounts:
     total: int
     of_deleted_studies: int
     """of these, by studies that are deleted"""
+    without_result: int = 0
+    """of all, those that were begun and have no result"""

@@ -18,6 +18,7 @@ from search.analysis.two_way import SEEDS
 from search.records import Direction, Metric, NetworkSpec, StudySpec, TestEvaluation
 from search.report.words import (
     amount,
+    begun_without_result,
     code_changed_since,
     difference,
     listed,
@@ -263,7 +264,13 @@ def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun) -> Iterator
     """What the test set says, and how often it was asked."""
     evaluation = found.last_evaluation(best_run)
     if evaluation is None:
-        yield "The chosen one was not evaluated on the test set yet."
+        yield (
+            "The chosen one has no result on the test set yet."
+            if found.test_attempts
+            else "The chosen one was not evaluated on the test set yet."
+        )
+        if found.test_attempts:
+            yield from _ledger(found)
         return
     if not found.of_networks:
         yield from _test_of_code(found, chosen, best_run, evaluation)
@@ -330,7 +337,8 @@ def _test_of_code(
 def _ledger(found: Confirmation) -> Iterator[str]:
     """How often the test set was evaluated, for this study and in the whole storage."""
     beside = found.evaluations_of_references
-    own = len(found.test_evaluations) - beside
+    without = found.test_attempts
+    own = len(found.test_evaluations) + len(without) - beside
     known = found.evaluation_counts
     total = max(own + beside, 0 if known is None else known.total)
     told = f"{times(own)} for {'models' if found.of_networks else 'runs'} of this study"
@@ -341,6 +349,12 @@ def _ledger(found: Confirmation) -> Iterator[str]:
         if known is not None and known.of_deleted_studies:
             told += f" (deleted ones: {known.of_deleted_studies})"
     yield f"The test set of {found.tested_by} was evaluated {times(total)} in this storage: {told}."
+    if without:
+        last = "on" if len(without) == 1 else "the last on"
+        yield (
+            f"{begun_without_result(len(without))}, {last} {without[-1].moment:%Y-%m-%d at %H:%M} UTC. "
+            f"{without[-1].why}"
+        )
     if own + others > 1:
         yield (
             "With more than one evaluation one may choose by what was seen: trust the last figure less than "

@@ -28,7 +28,7 @@ from search.report import ablation_sentences
 from search.report.ablation_table import setting_rows
 from search.report.confirmation_sentences import interval_of_mean, sampled, sentences
 from search.report.markdown import plain, sparkline, table
-from search.report.words import hardware, percent, scored, value, widened
+from search.report.words import begun_without_result, hardware, percent, scored, value, widened
 
 CURVE_ROWS = 16
 """Points of a learning curve in its table; of a longer one, a subset."""
@@ -107,6 +107,8 @@ class CardFacts:
     """validation by the float file and by the int8 file"""
     test_evaluations: Sequence[TestEvaluation]
     """of these weights"""
+    test_attempts: int
+    """test evaluations of these weights without a result"""
     ablation: Ablation | None
     """of the search that the trial comes from; None: there is none"""
     confirmation: Confirmation | None
@@ -276,7 +278,9 @@ def _accuracy(facts: CardFacts) -> list[str]:
         )
     else:
         lines += _confirmed(found, facts.trial.number)
-    if not facts.test_evaluations:
+    if facts.test_attempts:
+        lines.append(f"On the test set {begun_without_result(facts.test_attempts)}.")
+    elif not facts.test_evaluations:
         lines.append("These weights were not evaluated on the test set.")
     return [*lines, ""]
 

@@ -68,6 +68,11 @@ def count(n: int, noun: str) -> str:
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
+def begun_without_result(n: int) -> str:
+    """1 evaluation was begun and has no result: of test evaluations."""
+    return f"{count(n, 'evaluation')} {'was begun and has' if n == 1 else 'were begun and have'} no result"
+
+
 def foreign_in_words(n: int) -> str:
     """Of trials that other programs added, in a sentence; nothing where there is none."""
     if not n:

@@ -105,7 +105,8 @@ def _losses(storage: Storage, study: Study, record: StudyRecord, files: StudyFil
     return Losses(
         record=record,
         counts=study.counts(),
-        test_evaluations=len(storage.store.test_evaluations([record.study_id])),
+        test_evaluations=len(storage.store.test_evaluations([record.study_id]))
+        + len(storage.store.test_attempts([record.study_id])),
         exports=len(storage.store.exports(record.study_id)),
         weights=len(in_database),
         weights_megabytes=sum(each.bytes for each in in_database) / 1e6,

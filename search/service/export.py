@@ -85,6 +85,8 @@ class _Chosen:
     checkpoint: CheckpointRecord
     test_evaluations: tuple[TestEvaluation, ...]
     """of these very weights"""
+    test_attempts: int
+    """likewise; those without a result"""
     confirmation: Confirmation | None
     ablation: Ablation | None
     """of the search that the trial comes from"""
@@ -208,6 +210,7 @@ def _choose(storage_url: str, name: str, number: int | None, tell: Callable[[str
     checkpoint = _checkpoint(storage_url, found)
     with open_reading(storage_url) as storage:
         test_evaluations = storage.store.test_evaluations([found.record.study_id])
+        test_attempts = storage.store.test_attempts([found.record.study_id])
     return _Chosen(
         found=found,
         spec=spec,
@@ -215,6 +218,7 @@ def _choose(storage_url: str, name: str, number: int | None, tell: Callable[[str
         test_evaluations=tuple(
             evaluation for evaluation in test_evaluations if evaluation.trial_id == found.trial.trial_id
         ),
+        test_attempts=sum(each.trial_id == found.trial.trial_id for each in test_attempts),
         confirmation=found_out,
         ablation=_ablation(storage_url, found.record),
         intervals={
@@ -452,6 +456,7 @@ def _facts(
         bytes={path.name: path.stat().st_size for path in sorted(folder.iterdir())},
         int8=None if quantized is None else (quantized.before, quantized.after),
         test_evaluations=chosen.test_evaluations,
+        test_attempts=chosen.test_attempts,
         ablation=chosen.ablation,
         confirmation=chosen.confirmation,
         intervals=chosen.intervals,

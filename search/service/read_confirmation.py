@@ -52,7 +52,8 @@ def stand(storage: Reading | Storage, name: str, *, answers: bool = True) -> sta
     searched = replace(searched, exhausted=is_exhausted(searched.spec, space_of(searched), trials))
     complete = [run.trial_id for run in runs if run.state is State.COMPLETE]
     family = [searched, *confirmations(storage, searched)]
-    test_evaluations = storage.store.test_evaluations([record.study_id for record in family])
+    study_ids = [record.study_id for record in family]
+    test_evaluations = storage.store.test_evaluations(study_ids)
     spec, none = confirming.spec, _Answers(by_trial={}, digits=None)
     validation, on_test = (
         _answers(storage, confirming, complete, test_evaluations) if answers else (none, none)
@@ -64,6 +65,7 @@ def stand(storage: Reading | Storage, name: str, *, answers: bool = True) -> sta
         runs=runs,
         curves=storage.store.curves(complete, confirming.spec.metric),
         test_evaluations=test_evaluations,
+        test_attempts=storage.store.test_attempts(study_ids),
         answers=validation.by_trial,
         digits=validation.digits,
         answers_on_test=on_test.by_trial,

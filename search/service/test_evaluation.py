@@ -1,5 +1,5 @@
-"""Evaluates the chosen run and the references on the test set, once, and records the results before it prints
-them.
+"""Evaluates the chosen run and the references on the test set, once. That an evaluation begins is recorded
+before anything sees the test set, and its result before it is printed.
 
 Nothing else evaluates on a test set, or calls a test function: tests/contracts/test_test_split.py proves
 that nothing else in the three packages reaches one.
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import datetime
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from search.analysis.confirmation import Confirmation, SeedRun
@@ -23,11 +24,14 @@ from search.records import (
     DeclaredSpec,
     NetworkSpec,
     Scores,
+    TestAttempt,
     TestEvaluation,
     TestEvaluationCounts,
 )
-from search.report.words import count
+from search.redaction import redacted
+from search.report.words import begun_without_result, count
 from search.service.data import load_data
+from search.store.base import Store
 from search.study.evaluation_schedule import EvaluationSchedule
 from search.tasks import task_named
 from search.worker.artifacts import Artifacts
@@ -42,7 +46,7 @@ def evaluate_due(
     """Makes and records the test evaluations that are due; returns what prevents it, if anything does.
 
     None is due where training code has no test function. `tell` is told before the first one how many there
-    were.
+    were, and of each that was begun before and has no result.
     """
     known = confirmation(found)
     name = found.confirming.name
@@ -56,24 +60,83 @@ def evaluate_due(
     if due:
         tell(_before(known.tested_by, storage.store.count_test_evaluations(spec.test_set), len(due)))
     for run, reason in due:
+        _tell_of_attempts(known, run, tell)
+        attempt = _Attempt(
+            store=storage.store,
+            record=TestAttempt(
+                study_id=found.confirming.study_id,
+                trial_id=run.trial_id,
+                moment=datetime.datetime.now(datetime.UTC),
+                reason=reason,
+            ),
+        )
         try:
             content, sha256 = _kept(storage, found, run, kept.get(run.trial_id))
             if isinstance(spec, NetworkSpec):
-                evaluation, answers = _of_network(spec, content, sha256, found, run, reason)
+                evaluation, answers = _of_network(spec, content, sha256, attempt)
             else:
-                evaluation, answers = _of_code(storage, spec, content, found, run, reason), None
+                evaluation, answers = _of_code(storage, spec, content, found, run, attempt), None
         except TuneError as error:
+            attempt.fail(str(error))
             return error
-        storage.store.add_test_evaluation_once(evaluation, answers)
+        if storage.store.add_test_evaluation_once(evaluation, answers) != evaluation:
+            attempt.fail("Another process recorded the result of the same evaluation first.")
     return None
+
+
+@dataclass(kw_only=True, slots=True)
+class _Attempt:
+    """A test evaluation in the ledger, while it has no result."""
+
+    store: Store
+    record: TestAttempt
+    begun: bool = False
+
+    def begin(self) -> None:
+        """To be called before anything sees the test set: from now on the evaluation counts."""
+        self.begun = True
+        self.store.put_test_attempt(self.record)
+
+    def fail(self, why: str) -> None:
+        """Records the first line of `why`, unless the evaluation did not begin."""
+        if self.begun:
+            self.record = replace(self.record, failure=redacted(why.partition("\n")[0]))
+            self.store.put_test_attempt(self.record)
+
+    def result(
+        self, *, pictures: int, heads: Mapping[str, float], joint: float, scores: Mapping[str, float]
+    ) -> TestEvaluation:
+        """What takes its place; the arguments are as in TestEvaluation."""
+        return TestEvaluation(
+            study_id=self.record.study_id,
+            trial_id=self.record.trial_id,
+            moment=self.record.moment,
+            reason=self.record.reason,
+            pictures=pictures,
+            heads=heads,
+            joint=joint,
+            scores=scores,
+        )
+
+
+def _tell_of_attempts(known: Confirmation, run: SeedRun, tell: Callable[[str], None]) -> None:
+    attempts = [each for each in known.test_attempts if each.trial_id == run.trial_id]
+    if attempts:
+        tell(
+            f"The test evaluation of trial {run.trial} of {known.confirmed_in} was begun "
+            f"{count(len(attempts), 'time')}, last on {attempts[-1].moment:%Y-%m-%d at %H:%M} UTC, has no "
+            f"result, and is repeated. {attempts[-1].why}"
+        )
 
 
 def _before(tested_by: str, evaluation_counts: TestEvaluationCounts, due: int) -> str:
     """How often the test set was evaluated until now, and that it is again."""
     deleted = evaluation_counts.of_deleted_studies
     gone = f", {deleted} of them for studies that are deleted" if deleted else ""
+    failed = evaluation_counts.without_result
+    without = f" ({begun_without_result(failed)})" if failed else ""
     before = (
-        f"was evaluated {count(evaluation_counts.total, 'time')} before in this storage{gone}"
+        f"was evaluated {count(evaluation_counts.total, 'time')} before in this storage{gone}{without}"
         if evaluation_counts.total
         else "was never evaluated before in this storage"
     )
@@ -121,15 +184,12 @@ def _kept(
 
 
 def _of_network(
-    spec: NetworkSpec, content: bytes, sha256: str, found: Stand, run: SeedRun, reason: str
+    spec: NetworkSpec, content: bytes, sha256: str, attempt: _Attempt
 ) -> tuple[TestEvaluation, Answers]:
     dataset = load_data(task_named(spec.task).source)
+    attempt.begin()
     scores, images, answers = evaluate_on_test(spec.task, content, sha256, dataset)
-    evaluation = TestEvaluation(
-        study_id=found.confirming.study_id,
-        trial_id=run.trial_id,
-        moment=datetime.datetime.now(datetime.UTC),
-        reason=reason,
+    evaluation = attempt.result(
         pictures=images,
         heads={name: head.accuracy for name, head in scores.heads.items()},
         joint=scores.joint,
@@ -143,7 +203,7 @@ LONGEST_NAME = 64
 
 
 def _of_code(
-    storage: Storage, spec: DeclaredSpec, content: bytes, found: Stand, run: SeedRun, reason: str
+    storage: Storage, spec: DeclaredSpec, content: bytes, found: Stand, run: SeedRun, attempt: _Attempt
 ) -> TestEvaluation:
     """Raises ConfigError and TuneError as `call_test_function`."""
     from search.objectives.external.test_function import call_test_function
@@ -158,15 +218,12 @@ def _of_code(
         confirming=trial.confirming,
     )
     folder = Artifacts.of(storage.location.artifacts, found.confirming).folder
-    metrics = call_test_function(spec, job, content, folder)
-    return TestEvaluation(
-        study_id=found.confirming.study_id,
-        trial_id=run.trial_id,
-        moment=datetime.datetime.now(datetime.UTC),
-        reason=reason,
+    metrics = call_test_function(spec, job, content, folder, begin=attempt.begin)
+    return attempt.result(
         pictures=0,
         heads={name[:LONGEST_NAME]: value for name, value in metrics.items()},
         joint=metrics[spec.metric.name],
+        scores={},
     )
 
 

@@ -25,6 +25,7 @@ from search.records import (
     Report,
     StudyRecord,
     StudySpec,
+    TestAttempt,
     TestEvaluation,
     TestEvaluationCounts,
     Worker,
@@ -254,6 +255,17 @@ class Store(ABC):
     # What was done with the results
 
     @abstractmethod
+    def put_test_attempt(self, attempt: TestAttempt) -> None:
+        """Records that a test evaluation was begun, or why the one of this trial and moment has no result.
+
+        Its result takes its place (`add_test_evaluation_once`); after that it is not written again.
+        """
+
+    @abstractmethod
+    def test_attempts(self, study_ids: Collection[int]) -> list[TestAttempt]:
+        """The test evaluations without a result for the trials of these studies, oldest first."""
+
+    @abstractmethod
     def add_test_evaluation(self, evaluation: TestEvaluation) -> None:
         """Records a test evaluation for good. An equal record that is there already is left as it is."""
 
@@ -261,8 +273,9 @@ class Store(ABC):
     def add_test_evaluation_once(
         self, evaluation: TestEvaluation, answers: Answers | None = None
     ) -> TestEvaluation:
-        """`add_test_evaluation`, unless the trial was evaluated before; returns the record that is kept.
+        """`add_test_evaluation`, unless the trial has a result already; returns the record that is kept.
 
+        It takes the place of the attempt of the same trial and moment.
         However many processes call at once, one record is kept. answers: of the trial's kept weights.
         """
 
@@ -272,7 +285,8 @@ class Store(ABC):
 
     @abstractmethod
     def count_test_evaluations(self, test_set: str) -> TestEvaluationCounts:
-        """How often a test set was evaluated by any study of this storage, deleted ones too.
+        """How often a test set was evaluated by any study of this storage, deleted ones too, with a result or
+        without.
 
         test_set: of a study's spec.
         """

@@ -24,6 +24,7 @@ from search.records import (
     NetworkSpec,
     StudyRecord,
     StudySpec,
+    TestAttempt,
     TestEvaluation,
     Worker,
 )
@@ -296,6 +297,38 @@ def test_evaluation_of(rows: list[RowMapping]) -> TestEvaluation:
         heads={row["head"]: row["accuracy"] for row in rows},
         joint=first["joint"],
         scores={name.removeprefix(OF_TEST): score for name, score in named.items()},
+    )
+
+
+REASON_CHARACTERS = 500
+"""That tune_looks has room for."""
+
+
+def test_attempt_to_row(attempt: TestAttempt) -> dict[str, Any]:
+    """A row of tune_looks, with which no row of tune_head_looks goes. Why it failed is the reason's second
+    line."""
+    lines = attempt.reason if attempt.failure is None else f"{attempt.reason}\n{attempt.failure}"
+    return {
+        "trial_id": attempt.trial_id,
+        "moment": stored(attempt.moment),
+        "study_id": attempt.study_id,
+        "reason": lines[:REASON_CHARACTERS],
+        "pictures": 0,
+        "joint": 0.0,
+    }
+
+
+def test_attempt_of(row: RowMapping) -> TestAttempt:
+    """Raises Unusable."""
+    if row["moment"] is None or not _is(row["reason"], str):
+        raise Unusable("its time or its reason cannot be read")
+    reason, _, failure = row["reason"].partition("\n")
+    return TestAttempt(
+        study_id=row["study_id"],
+        trial_id=row["trial_id"],
+        moment=utc(row["moment"]),
+        reason=reason,
+        failure=failure or None,
     )
 
 

@@ -19,6 +19,7 @@ from search.records import (
     ExportRecord,
     StudyRecord,
     StudySpec,
+    TestAttempt,
     TestEvaluation,
     TestEvaluationCounts,
     Worker,
@@ -34,6 +35,8 @@ from search.store.rows import (
     spec_to_json,
     stored,
     study_of,
+    test_attempt_of,
+    test_attempt_to_row,
     test_evaluation_of,
     test_evaluation_to_rows,
     usable,
@@ -237,6 +240,22 @@ class SQLStore(SQLClaims, SQLCurves):
     # What was done with the results
 
     @retried
+    def put_test_attempt(self, attempt: TestAttempt) -> None:
+        with self.database.write() as connection:
+            put(connection, tables.test_evaluations, ("trial_id", "moment"), [test_attempt_to_row(attempt)])
+
+    @retried
+    def test_attempts(self, study_ids: Collection[int]) -> list[TestAttempt]:
+        table = tables.test_evaluations
+        query = (
+            select(table)
+            .where(table.c.study_id.in_(list(study_ids)), sql_ledger.WITHOUT_RESULT)
+            .order_by(table.c.moment, table.c.trial_id)
+        )
+        with self.database.read() as connection:
+            return list(usable(test_attempt_of, connection.execute(query).mappings()))
+
+    @retried
     def add_test_evaluation(self, evaluation: TestEvaluation) -> None:
         with self.database.write() as connection:
             _add_test_evaluation(connection, evaluation)
@@ -250,6 +269,11 @@ class SQLStore(SQLClaims, SQLCurves):
             test_evaluations = self._test_evaluations(connection, [evaluation.study_id])
             before = [each for each in test_evaluations if each.trial_id == evaluation.trial_id]
             if not before:
+                table = tables.test_evaluations
+                attempt = (table.c.trial_id == evaluation.trial_id) & (
+                    table.c.moment == stored(evaluation.moment)
+                )
+                connection.execute(delete(table).where(attempt))
                 _add_test_evaluation(connection, evaluation)
                 if answers is not None:
                     mine = tables.checkpoints.c.trial_id == evaluation.trial_id

@@ -29,6 +29,7 @@ from search.records import (
     NetworkSpec,
     Scores,
     State,
+    TestAttempt,
     TestEvaluation,
     TestEvaluationCounts,
     Worker,
@@ -141,6 +142,33 @@ def test_a_test_evaluation_outlives_its_study(storage: Storage, plain_spec: Netw
     assert [(row["study"], row["task"], row["accuracy"]) for row in rows] == [
         ("mine", "twodigit", 0.9),
         (None, "twodigit", 0.9),
+    ]
+
+
+def test_a_test_evaluation_without_a_result_outlives_its_study(
+    storage: Storage, plain_spec: NetworkSpec
+) -> None:
+    mine = full(storage, "mine", plain_spec)
+    [done] = storage.store.test_evaluations([mine.study_id])
+    storage.store.put_test_attempt(
+        TestAttempt(
+            study_id=mine.study_id,
+            trial_id=done.trial_id,
+            moment=done.moment + datetime.timedelta(minutes=1),
+            reason="a test",
+            failure="It failed.",
+        )
+    )
+    assert delete_study(storage.trials.database, mine.study_id)
+    assert storage.store.test_attempts([mine.study_id]) == []
+    assert storage.store.count_test_evaluations("twodigit") == TestEvaluationCounts(
+        total=2, of_deleted_studies=2, without_result=1
+    )
+    with storage.trials.database.read() as connection:
+        rows = connection.execute(select(tables.deleted_test_evaluations)).mappings().all()
+    assert sorted((row["reason"], row["accuracy"]) for row in rows) == [
+        ("a test", 0.9),
+        ("a test\nIt failed.", None),
     ]
 
 

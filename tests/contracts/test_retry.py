@@ -26,6 +26,7 @@ from search.records import (
     NetworkSpec,
     Scores,
     State,
+    TestAttempt,
     TestEvaluation,
     Worker,
 )
@@ -149,6 +150,7 @@ CHECKPOINT = CheckpointRecord(trial_id=1, path="s/1", sha256="0" * 64, score=0.5
 EVALUATION = TestEvaluation(
     study_id=1, trial_id=1, moment=MOMENT, reason="r", pictures=5, heads={"a": 0.5}, joint=0.5
 )
+ATTEMPT = TestAttempt(study_id=1, trial_id=1, moment=MOMENT, reason="r", failure="f")
 EXPORT = ExportRecord(study_id=1, trial_id=1, moment=MOMENT, folder="f", manifest_sha256="0" * 64)
 
 WRITES: dict[str, tuple[Callable[[Store], object], Callable[[Store], object], object]] = {
@@ -164,6 +166,11 @@ WRITES: dict[str, tuple[Callable[[Store], object], Callable[[Store], object], ob
         lambda s: s.add_checkpoint(1, CHECKPOINT, content=b"abc"),
         lambda s: (s.checkpoints(1), s.weights_chunk(CHECKPOINT, 0), s.weights_chunk(CHECKPOINT, 1)),
         ([replace(CHECKPOINT, in_database=True)], b"abc", None),
+    ),
+    "put_test_attempt": (
+        lambda s: s.put_test_attempt(ATTEMPT),
+        lambda s: s.test_attempts([1]),
+        [ATTEMPT],
     ),
     "add_test_evaluation": (
         lambda s: s.add_test_evaluation(EVALUATION),

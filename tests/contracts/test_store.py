@@ -34,6 +34,7 @@ from search.records import (
     NetworkSpec,
     Report,
     Scores,
+    TestAttempt,
     TestEvaluation,
     Worker,
 )
@@ -834,6 +835,38 @@ class TestEvaluationsAndExports:
         assert study.add_test_evaluation_once(self.evaluation(2, minutes=9)) == self.evaluation(
             2, minutes=9
         ), "another trial"
+
+    def attempt(self, trial: int, study: int = STUDY, minutes: int = 0) -> TestAttempt:
+        moment = self.AT + datetime.timedelta(minutes=minutes)
+        return TestAttempt(study_id=study, trial_id=trial, moment=moment, reason="chosen by tune confirm")
+
+    def test_an_evaluation_counts_from_its_beginning(self, study: Store) -> None:
+        before = study.count_test_evaluations(SPEC.task)
+        late, early = self.attempt(1, minutes=5), self.attempt(2)
+        failed = replace(early, failure="The test function failed: ValueError: too small.")
+        for each in (late, early, early, failed):
+            study.put_test_attempt(each)
+        assert study.test_attempts([STUDY]) == [failed, late], "oldest first, one for each beginning"
+        assert study.test_attempts([STUDY + 1]) == []
+        assert study.test_evaluations([STUDY]) == []
+        after = study.count_test_evaluations(SPEC.task)
+        assert (after.total - before.total, after.without_result - before.without_result) == (2, 2)
+
+    def test_a_result_takes_the_place_of_its_own_attempt_alone(self, study: Store) -> None:
+        for minutes in (0, 5, 9):
+            study.put_test_attempt(self.attempt(1, minutes=minutes))
+        result = self.evaluation(1, minutes=5)
+        assert study.add_test_evaluation_once(result) == result
+        assert study.add_test_evaluation_once(self.evaluation(1, minutes=9)) == result
+        assert study.test_evaluations([STUDY]) == [result]
+        assert study.test_attempts([STUDY]) == [self.attempt(1), self.attempt(1, minutes=9)]
+        assert study.count_test_evaluations(SPEC.task).without_result == 2
+
+    def test_a_long_failure_is_cut(self, study: Store) -> None:
+        study.put_test_attempt(replace(self.attempt(1), failure="x" * 5000))
+        [attempt] = study.test_attempts([STUDY])
+        assert attempt.reason == "chosen by tune confirm"
+        assert 400 < len(attempt.failure or "") <= 500
 
     def test_a_second_evaluation_of_one_trial_is_another_record(self, study: Store) -> None:
         study.add_test_evaluation(self.evaluation(1))

@@ -19,6 +19,7 @@ from search.records import (
     Report,
     StudyRecord,
     StudySpec,
+    TestAttempt,
     TestEvaluation,
     TestEvaluationCounts,
     Worker,
@@ -26,6 +27,7 @@ from search.records import (
 from search.store.base import LeaseLost, Store
 from search.store.database import Transaction
 from search.store.metrics import Row, check_reports, report_of
+from search.store.rows import REASON_CHARACTERS
 
 
 class MemoryStore(Store):
@@ -46,6 +48,7 @@ class MemoryStore(Store):
         """(SHA-256, weights) by trial"""
         self._answers: dict[tuple[int, str], Answers] = {}
         """by trial and split"""
+        self._test_attempts: dict[tuple[int, datetime.datetime], TestAttempt] = {}
         self._test_evaluations: dict[tuple[int, datetime.datetime], TestEvaluation] = {}
         self._exports: dict[tuple[int, datetime.datetime], ExportRecord] = {}
 
@@ -300,6 +303,17 @@ class MemoryStore(Store):
 
     # What was done with the results
 
+    def put_test_attempt(self, attempt: TestAttempt) -> None:
+        if attempt.failure is not None:
+            attempt = replace(attempt, failure=attempt.failure[: REASON_CHARACTERS - len(attempt.reason) - 1])
+        with self._lock:
+            self._test_attempts[attempt.trial_id, attempt.moment] = attempt
+
+    def test_attempts(self, study_ids: Collection[int]) -> list[TestAttempt]:
+        wanted = set(study_ids)
+        mine = [attempt for attempt in self._test_attempts.values() if attempt.study_id in wanted]
+        return sorted(mine, key=lambda attempt: (attempt.moment, attempt.trial_id))
+
     def add_test_evaluation(self, evaluation: TestEvaluation) -> None:
         with self._lock:
             self._test_evaluations.setdefault((evaluation.trial_id, evaluation.moment), evaluation)
@@ -314,6 +328,7 @@ class MemoryStore(Store):
                 if each.trial_id == evaluation.trial_id
             ]
             if not before:
+                self._test_attempts.pop((evaluation.trial_id, evaluation.moment), None)
                 self.add_test_evaluation(evaluation)
                 if answers is not None and evaluation.trial_id in self._checkpoints:
                     self._answers[evaluation.trial_id, answers.split] = answers
@@ -322,12 +337,13 @@ class MemoryStore(Store):
     def count_test_evaluations(self, test_set: str) -> TestEvaluationCounts:
         with self._lock:
             studies = {study_id: record.spec.test_set for study_id, record in self._studies.items()}
-            test_evaluations = [
-                each
-                for each in self._test_evaluations.values()
-                if studies.get(each.study_id, test_set) == test_set
-            ]
-            return TestEvaluationCounts(total=len(test_evaluations), of_deleted_studies=0)
+            with_result, without = (
+                sum(studies.get(each.study_id, test_set) == test_set for each in records.values())
+                for records in (self._test_evaluations, self._test_attempts)
+            )
+            return TestEvaluationCounts(
+                total=with_result + without, of_deleted_studies=0, without_result=without
+            )
 
     def test_evaluations(self, study_ids: Collection[int]) -> list[TestEvaluation]:
         wanted = set(study_ids)

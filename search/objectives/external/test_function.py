@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from search.errors import ConfigError, TuneError
@@ -23,14 +23,20 @@ from search.records import DeclaredSpec
 
 
 def call_test_function(
-    spec: DeclaredSpec, job: Job, content: bytes, folder: Path, *, threads: int = 1
+    spec: DeclaredSpec,
+    job: Job,
+    content: bytes,
+    folder: Path,
+    *,
+    begin: Callable[[], None],
+    threads: int = 1,
 ) -> dict[str, float]:
     """What the test function says of a trial: its finite metrics by name, the score among them.
 
     It gets a copy of the directory that training left, in a process of the study's command. Its output is
     appended to the trial's log. content: of the file that was kept of the trial. folder: of the study's
-    files. Raises ConfigError where the code cannot be started or there is no directory, and TuneError where
-    the function fails.
+    files. begin: is called once the process is ready, before the function. Raises ConfigError where the code
+    cannot be started or there is no directory, and TuneError where the function fails.
     """
     options = CodeOptions.of(spec)
     log = log_path(folder, job.number)
@@ -51,6 +57,7 @@ def call_test_function(
             raise ConfigError(unstarted(options.objective, error)) from error
         try:
             process.use_log(log, "the test function", lambda: None)
+            begin()
             metrics = _asked(process, job, directory)
         except TrialError as error:
             more = "" if error.detail == str(error) else f"\n{error.detail}"

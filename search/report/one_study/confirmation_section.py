@@ -11,6 +11,7 @@ from search.records import (
     Direction,
     Examples,
     StudyRecord,
+    TestAttempt,
     TestEvaluation,
     TestEvaluationCounts,
 )
@@ -24,7 +25,7 @@ from search.report.confirmation_sentences import (
 )
 from search.report.html import Html, code, paragraph, subheading, table
 from search.report.page import Section
-from search.report.words import count, number, percent, titled, value, widened
+from search.report.words import begun_without_result, count, number, percent, titled, value, widened
 
 HEADING = "Confirmed?"
 
@@ -188,20 +189,29 @@ def _in_all(evaluation_counts: TestEvaluationCounts | None) -> str:
 
 
 def _test_evaluations(found: Confirmation) -> list[Html]:
-    test_evaluations = found.test_evaluations
-    if not test_evaluations:
+    results, attempts = found.test_evaluations, found.test_attempts
+    total = len(results) + len(attempts)
+    if not total:
         return [paragraph("The test set was not evaluated for this study.")]
-    trials = len({evaluation.trial_id for evaluation in test_evaluations})
-    of_networks = all(evaluation.pictures for evaluation in test_evaluations)
-    whose = count(trials, "network" if of_networks else "run")
+    trials = len({each.trial_id for each in results} | {each.trial_id for each in attempts})
+    whose = count(trials, "network" if found.of_networks else "run")
     return [
         subheading("Test evaluations"),
         paragraph(
-            f"The test set was evaluated {count(len(test_evaluations), 'time')}, for "
+            f"The test set was evaluated {count(total, 'time')}, for "
             f"{whose} of this study{_in_all(found.evaluation_counts)}. Each choice that follows "
             "an evaluation adds selection bias to the figures of the later ones."
         ),
-        _of_networks(found) if of_networks else _of_code(test_evaluations),
+        *([_of_networks(found) if found.of_networks else _of_code(results)] if results else []),
+        *(_without_result(attempts) if attempts else []),
+    ]
+
+
+def _without_result(attempts: Sequence[TestAttempt]) -> list[Html]:
+    rows = [(f"{each.moment:%Y-%m-%d %H:%M}", each.reason, each.why) for each in attempts]
+    return [
+        paragraph(f"{begun_without_result(len(attempts))}:"),
+        table(("when (UTC)", "why", "no result because"), rows, words=(0, 1, 2)),
     ]
 
 

@@ -27,6 +27,7 @@ from search.records import (
     Scores,
     State,
     StudyRecord,
+    TestAttempt,
     TestEvaluation,
     TestEvaluationCounts,
     TrialRecord,
@@ -438,6 +439,19 @@ class TestTestEvaluations:
             )
         )
         SENTENCES.check("more test evaluations are counted and warned of", sentences(found))
+
+    def test_those_without_a_result_count(self) -> None:
+        mlp, best = overtaken().runs[0].trial_id, self.best_of_1()
+        done = evaluation(best, 0.98, minutes=9)
+        stopped, failed = (
+            TestAttempt(study_id=2, trial_id=trial_id, moment=done.moment, reason="chosen", failure=failure)
+            for trial_id, failure in ((mlp, None), (best, "The test function failed: too small."))
+        )
+        told = sentences(confirmation(replace(overtaken(), test_attempts=[stopped])))
+        SENTENCES.check("a test evaluation without a result", told)
+        known = replace(overtaken(test_evaluations=[done]), test_attempts=[stopped, failed])
+        assert confirmation(known).evaluations_of_references == 1
+        SENTENCES.check("test evaluations without a result", sentences(confirmation(known)))
 
     def test_those_of_other_studies_count_and_of_deleted_ones(self) -> None:
         counted = replace(

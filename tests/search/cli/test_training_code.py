@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -185,6 +188,57 @@ def test_a_confirmation_calls_the_test_function_once(tune: Callable[..., Any], f
     more = tune("run", "--objective", "tested.py", "--trials", "4", "--workers", "1")
     assert more.returncode == 0, more.stderr
     assert "The code changed before trial 3:" in tune("trials", "tested").stdout
+
+
+def test_a_test_function_that_fails_was_called_all_the_same(tune: Callable[..., Any], folder: Path) -> None:
+    """It counts, is told of before it is called again, and stays on record when a later call has a result."""
+    file, result = folder / "tested.py", '    return {"accuracy": 0.75, "loss": 2.5}'
+    confirm = ("confirm", "tested", "--top", "1", "--seeds", "2", "--workers", "1")
+    file.write_text(TESTED)
+    assert tune("run", "--objective", "tested.py", "--trials", "2", "--workers", "1").returncode == 0
+    told = []
+    for line in ('    raise ValueError("too small")', '    return {"accuracy": float("nan")}'):
+        file.write_text(TESTED.replace(result, line))
+        done = tune(*confirm)
+        assert done.returncode == 1
+        told.append(done.stderr)
+        assert "The chosen one has no result on the test set yet." in done.stdout
+    assert "was never evaluated before in this storage; one more evaluation follows" in told[0]
+    assert (
+        "was evaluated 1 time before in this storage (1 evaluation was begun and has no result); one more"
+        in told[1]
+    )
+    assert "tested.confirm was begun 1 time, last on 20" in told[1]
+    assert "UTC, has no result, and is repeated. The test function of tested.py:train failed:" in told[1]
+    page = tune("report", "tested")
+    assert page.returncode == 0, page.stderr
+    [written] = folder.glob("*.html")
+    text = written.read_text(encoding="utf-8").replace("\u00a0", " ")
+    assert "2 evaluations were begun and have no result" in text
+    assert "ValueError: too small" in text
+
+    begun = folder / "begun"
+    waits = f"    import time; open({str(begun)!r}, 'w').close(); time.sleep(60)"
+    file.write_text(TESTED.replace(result, waits))
+    with subprocess.Popen([sys.executable, "-m", "search", *confirm], cwd=folder) as killed:
+        while killed.poll() is None and not begun.exists():
+            time.sleep(0.05)
+        killed.kill()
+    assert begun.exists()
+    file.write_text(TESTED)
+    found = tune(*confirm, "--json")
+    assert found.returncode == 0, found.stderr
+    assert "(3 evaluations were begun and have no result)" in found.stderr
+    assert (found.parsed["test_value"], found.parsed["test_evaluations"]) == (0.75, 4)
+    assert len(found.parsed["looks"]) == 1
+    failures = [attempt["failure"] for attempt in found.parsed["test_attempts"]]
+    assert failures == [
+        "The test function of tested.py:train failed: ValueError: too small.",
+        "The test function of tested.py:train returned nan as its accuracy.",
+        None,
+    ]
+    again = tune(*confirm, "--json").parsed
+    assert again == found.parsed, "with a result it is not repeated"
 
 
 def test_a_program_that_is_not_python_is_searched(tune: Callable[..., Any], folder: Path) -> None:

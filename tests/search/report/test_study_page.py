@@ -33,6 +33,7 @@ from search.records import (
     Examples,
     Failure,
     State,
+    TestAttempt,
     TestEvaluation,
 )
 from search.report.confirmation_sentences import choice, sentences
@@ -294,6 +295,18 @@ class TestPage:
         ):
             assert said in text, said
         assert "unconfirmed" not in text
+        failed = TestAttempt(study_id=1, trial_id=9, moment=NOW, reason="chosen", failure="Not <enough>.")
+        found = replace(found, test_attempts=(failed,))
+        text = study_page(replace(made(), confirmation=found)).replace("\u00a0", " ")
+        for said in (
+            "evaluated 3 times, for 1 network of this study. Each choice that",
+            "1 evaluation was begun and has no result:",
+            "Not &lt;enough&gt;.",
+            "91.00 %",
+        ):
+            assert said in text, said
+        text = study_page(replace(made(), confirmation=replace(found, test_evaluations=())))
+        assert "evaluated 1 time, for 1 network" in text.replace("\u00a0", " ")
 
     @pytest.mark.parametrize(
         ("asked", "told"),

@@ -29,13 +29,16 @@ from search.analysis.confirmation import Confirmation
 from search.analysis.two_way import right
 from search.errors import TuneError
 from search.objectives.network import open_network
-from search.records import Confirming, State
+from search.optuna_db.storage import open_storage
+from search.records import Confirming, State, TestEvaluationCounts
 from search.report.confirmation_sentences import sentences
 from search.seeds import training_seed
 from search.service import confirm as service
 from search.service.compare import compare
 from search.service.look import trials
 from search.service.read_confirmation import confirmation
+from search.store import tables
+from search.store.sql import SQLStore
 from search.study.reading import open_reading
 from search.worker.artifacts import KEEP
 from search.worker.context import prepare
@@ -138,6 +141,10 @@ def how_other_commands_show_it(url: str, tmp_path: Path, here: Command) -> None:
     assert repeated["equal"], "its seed can be told from the database"
 
 
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 class TestFromBeginningToEnd:
     def test_everything_that_is_asked_for_and_nothing_twice(
         self, url: str, tmp_path: Path, confirm: Confirm, mnist: Mnist, here: Command
@@ -198,6 +205,31 @@ class TestFromBeginningToEnd:
         assert parsed["test_value"] == pytest.approx(first.accuracy)
         assert len(parsed["looks"]) == 3
         how_other_commands_show_it(url, tmp_path, here)
+
+    def test_an_evaluation_whose_process_ends_before_it_is_recorded_counts(
+        self, url: str, confirm: Confirm, confirmed: Confirmation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with open_storage(url) as storage, storage.trials.database.write() as connection:
+            for table in (tables.test_evaluations, tables.head_test_evaluations):
+                connection.execute(table.delete())
+        told: list[str] = []
+        with monkeypatch.context() as patch:
+            patch.setattr(SQLStore, "add_test_evaluation_once", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                confirm(seeds=2, tell=told.append)
+        assert told[-1].endswith("was never evaluated before in this storage; 3 more evaluations follow.")
+        found, problem = confirm(seeds=2, tell=told.append)
+        assert problem is None
+        assert "1 time before in this storage (1 evaluation was begun and has no result); 3 more" in told[-2]
+        assert told[-1].endswith("is repeated. It was stopped, or it still runs.")
+        assert found.best_run is not None
+        assert [each.trial_id for each in found.test_attempts] == [found.best_run.trial_id]
+        assert [dict(each.heads) for each in found.test_evaluations] == [
+            dict(each.heads) for each in confirmed.test_evaluations
+        ]
+        assert found.evaluation_counts == TestEvaluationCounts(
+            total=4, of_deleted_studies=0, without_result=1
+        )
 
     def test_more_seeds_keep_what_is_there(self, url: str, confirm: Confirm, confirmed: Confirmation) -> None:
         before = confirmed
