@@ -29,7 +29,7 @@ GRID = tuple(itertools.product((0.3, 1, 3, 10, 30, 100), (0.2, 0.5, 1, 2, 5)))
 """C, and gamma in units of scikit-learn's default, 1 / (pixels × variance)."""
 
 
-def split(images: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+def divided(images: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """The arrays of an .npz file as `tune` reads it, uint8 (N, 8, 8)."""
     rest, test = train_test_split(np.arange(len(labels)), test_size=0.1, stratify=labels, random_state=seed)
     train, val = train_test_split(rest, test_size=1 / 9, stratify=labels[rest], random_state=seed)
@@ -74,7 +74,7 @@ def main() -> None:
     print("| split | SVM, tuned | tune | difference, points | seconds of tune |\n|--:|--:|--:|--:|--:|")
     differences, seconds = [], []
     for seed in range(asked.splits):
-        data = split(images, digits.target, seed)
+        data = divided(images, digits.target, seed)
         other, (ours, took) = svm(data), tune(data, asked.trials)
         differences.append(100 * (ours - other))
         seconds.append(took)

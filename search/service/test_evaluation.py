@@ -104,15 +104,15 @@ class _Attempt:
             self.store.put_test_attempt(self.record)
 
     def result(
-        self, *, pictures: int, heads: Mapping[str, float], joint: float, scores: Mapping[str, float]
+        self, *, images: int, heads: Mapping[str, float], joint: float, scores: Mapping[str, float]
     ) -> TestEvaluation:
-        """What takes its place; the arguments are as in TestEvaluation."""
+        """What takes its place. images: different ones; the other arguments are as in TestEvaluation."""
         return TestEvaluation(
             study_id=self.record.study_id,
             trial_id=self.record.trial_id,
             moment=self.record.moment,
             reason=self.record.reason,
-            pictures=pictures,
+            pictures=images,
             heads=heads,
             joint=joint,
             scores=scores,
@@ -190,7 +190,7 @@ def _of_network(
     attempt.begin()
     scores, images, answers = evaluate_on_test(spec.task, content, sha256, dataset)
     evaluation = attempt.result(
-        pictures=images,
+        images=images,
         heads={name: head.accuracy for name, head in scores.heads.items()},
         joint=scores.joint,
         scores={} if spec.scored_by_answers else {spec.score: scores.of(spec.score)},
@@ -220,7 +220,7 @@ def _of_code(
     folder = Artifacts.of(storage.location.artifacts, found.confirming).folder
     metrics = call_test_function(spec, job, content, folder, begin=attempt.begin)
     return attempt.result(
-        pictures=0,
+        images=0,
         heads={name[:LONGEST_NAME]: value for name, value in metrics.items()},
         joint=metrics[spec.metric.name],
         scores={},
