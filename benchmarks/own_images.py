@@ -1,9 +1,9 @@
 """`tune run --data` on scikit-learn's digits, beside a support vector machine tuned on the same split.
 
 For each seed another tenth of the 1,797 images, stratified, is for validation; of the others `tune` puts a
-tenth aside, which neither of the two sees. Both train on the rest and choose their best on validation, so that
-both accuracies are too high by their choice; the differences are paired by split. The time of `tune run` counts
-from the start of its process to its end, with reading and storing the images. A Markdown table.
+tenth aside, which neither of the two sees. Both train on the rest and choose their best on validation, so
+that both accuracies are too high by their choice; the differences are paired by split. The time of `tune
+run` counts from the start of its process to its end, with reading and storing the images. A Markdown table.
 
     python benchmarks/own_images.py            # five splits of 50 trials
 """
