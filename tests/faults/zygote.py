@@ -74,6 +74,7 @@ def learn(
     check: Callable[[], None],
     compositions: int = 0,
     evaluates_training: bool = False,
+    metric: object = None,
     resume: Mapping[str, Tensor] | None = None,
 ) -> Learning:
     """Instead of search.objectives.network.learning.learn."""

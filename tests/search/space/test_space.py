@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_images import MadeImages
 
+from data.tasks.classification import Classification
 from data.tasks.registry import TASKS
 from search.errors import ConfigError
 from search.space.defaults import (
     BY_NAME,
     FAMILIES,
     PARAMETERS,
+    default_domains,
     default_space,
     in_effect,
     shown_settings,
@@ -288,9 +291,9 @@ class TestFile:
     @given(data=st.data())
     def test_round_trip(self, data: st.DataObject) -> None:
         """Any part of what is legal survives being written as entries and read again."""
-        names = data.draw(
-            st.lists(st.sampled_from([p.name for p in PARAMETERS if p.name != "model"]), unique=True)
-        )
+        task = data.draw(st.sampled_from([TASKS["twodigit"], TASKS["sum"], Classification(MadeImages())]))
+        possible = sorted(default_domains(FAMILIES, task).keys() - {"model"})
+        names = data.draw(st.lists(st.sampled_from(possible), unique=True))
         entries = {name: data.draw(_entry(BY_NAME[name].legal), label=name) for name in names}
         conditional = [p.name for p in PARAMETERS if p.otherwise is not None and p.name in entries]
         for name in data.draw(st.lists(st.sampled_from(conditional), unique=True)) if conditional else ():
@@ -301,8 +304,8 @@ class TestFile:
                 entries[name] = {**entry, "when": when}
             else:
                 entries[name] = {"options" if isinstance(entry, list) else "value": entry, "when": when}
-        space = change_space(entries, FAMILIES, where="f.toml")
-        assert change_space(space_entries(space), FAMILIES, where="f.toml") == space
+        space = change_space(entries, FAMILIES, task, where="f.toml")
+        assert change_space(space_entries(space), FAMILIES, task, where="f.toml") == space
         assert space_of_entries(space_entries(space)) == space
 
     @pytest.mark.parametrize("families", [("mlp",), ("conv",), ("mlp", "conv")])
