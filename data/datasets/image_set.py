@@ -256,7 +256,7 @@ def sets_folder() -> Path:
 
 def is_set_name(name: str) -> bool:
     """Whether a dataset or a task of this name is a set of images."""
-    return NAME.fullmatch(name) is not None
+    return content_digits(name) is not None
 
 
 def name_of(path: Path) -> str:
@@ -264,6 +264,12 @@ def name_of(path: Path) -> str:
     in place of what names may not have."""
     stem = path.resolve().name.lower().removesuffix(".npz")
     return re.sub(r"[^a-z0-9_]+", "-", stem).strip("-") or "images"
+
+
+def content_digits(name: str) -> str | None:
+    """The part of a set's name that is of its content: sets with the same are the same. None: of no set."""
+    matched = NAME.fullmatch(name)
+    return None if matched is None else matched["digits"]
 
 
 def set_name(name: str, checksum: str) -> str:
@@ -278,11 +284,11 @@ def get_set(name: str) -> ImageSet:
     Raises:
         SetAbsent: no such set is stored here, or its description cannot be read.
     """
-    matched = NAME.fullmatch(name)
-    if matched is None:
+    digits = content_digits(name)
+    if digits is None:
         raise ValueError(f"the name of a set is NAME@{'x' * DIGITS}, not {name!r}")
     try:
-        folders = sorted(sets_folder().glob(f"{matched['digits']}*"))
+        folders = sorted(sets_folder().glob(f"{digits}*"))
     except OSError:
         folders = []
     if not folders:

@@ -177,7 +177,7 @@ def _known_content(checksum: str) -> ImageSet | None:
     except (SetAbsent, DatasetUnusable):
         shutil.rmtree(folder, ignore_errors=True)
         return None
-    return get_set(set_name(known.facts.name, checksum))
+    return ImageSet(set_name(known.facts.name, checksum), folder, known.facts)
 
 
 def _as_read(stored: ImageSet, read: SetFacts) -> ImageSet:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from data.datasets.image_set import content_digits, is_set_name, name_of
 from search.errors import ConfigError, UsageError
 from search.objectives.external.declared import refuse_change
 from search.optuna_db.storage import Storage
@@ -89,8 +90,6 @@ class RunRequest:
         if self.task is None and self.objective is not None:
             return self.objective.partition(":")[0].removesuffix(".py").replace("\\", "/").split("/")[-1]
         if self.task is None and self.data is not None:
-            from data.datasets.image_set import name_of
-
             return name_of(self.data)
         return (self.task or "").partition("@")[0]  # of a set of images without its checksum
 
@@ -268,14 +267,13 @@ def _differences(request: RunRequest, spec: NetworkSpec, dataset: Provenance | N
 def _same_task(request: RunRequest, spec: NetworkSpec) -> bool:
     """Whether the task that is asked for, if one is, is the study's. A set of images is the same one under
     another name."""
-    if request.task is None:
+    if request.task in (None, spec.task):
         return True
-    name, _, content = request.task.partition("@")
-    return content == spec.task.partition("@")[2] and (bool(content) or name == spec.task)
+    return _both_sets(request, spec) and content_digits(request.task or "") == content_digits(spec.task)
 
 
 def _both_sets(request: RunRequest, spec: NetworkSpec) -> bool:
-    return "@" in (request.task or "") and "@" in spec.task
+    return is_set_name(request.task or "") and is_set_name(spec.task)
 
 
 _ABSENT = object()

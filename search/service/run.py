@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from data.datasets.image_set import is_set_name
 from search.errors import (
     AbsentHere,
     ConfigError,
@@ -167,8 +168,6 @@ def _bring_set(
     record: StudyRecord, data: Path, progress: Progress | None, stage: Stage, *, skip_damaged: bool
 ) -> None:
     """Stores the set of images of a study on this machine. Raises ConfigError for other images than those."""
-    from data.datasets.image_set import is_set_name
-
     spec = record.spec
     if not isinstance(spec, NetworkSpec) or not is_set_name(spec.task):
         raise UsageError(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from reprlib import repr as short
 from typing import Any
 
-from search.objectives.base import TrialError
+from search.objectives.base import Job, TrialError
 
 PROTOCOL = 1
 """Version of the protocol."""
@@ -75,6 +75,18 @@ def message_of(line: bytes) -> Message:
     if not isinstance(body, dict):
         raise ProtocolError(f"it wrote {_quoted(line)}, where an object must be under the key")
     return key, body
+
+
+def request_of(job: Job, directory: Path, *, resumed: bool) -> dict[str, Any]:
+    """What is asked of training code, for a trial or for its test function."""
+    return {
+        "number": job.number,
+        "params": dict(job.settings),
+        "seed": job.seed,
+        "budget": job.budget,
+        "directory": str(directory),
+        "resumed": resumed,
+    }
 
 
 def hello_from(body: Mapping[str, Any]) -> Hello:

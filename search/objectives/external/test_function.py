@@ -16,7 +16,7 @@ from search.objectives.base import Job, TrialError
 from search.objectives.external.archive import Damaged
 from search.objectives.external.checkpoint_file import extract_directory
 from search.objectives.external.declared import CodeOptions, unstarted
-from search.objectives.external.messages import ProtocolError, failed_from, metrics_from
+from search.objectives.external.messages import ProtocolError, failed_from, metrics_from, request_of
 from search.objectives.external.process import Process, Unstarted, start
 from search.objectives.external.trial_files import log_path
 from search.records import DeclaredSpec
@@ -72,15 +72,7 @@ def call_test_function(
 
 
 def _asked(process: Process, job: Job, directory: Path) -> Mapping[str, float]:
-    request = {
-        "number": job.number,
-        "params": dict(job.settings),
-        "seed": job.seed,
-        "budget": job.budget,
-        "directory": str(directory),
-        "resumed": True,
-    }
-    process.send({"test": request}, job.check)
+    process.send({"test": request_of(job, directory, resumed=True)}, job.check)
     message = process.receive(job.check)
     assert message is not None, "without a limit it waits"
     key, body = message

@@ -17,6 +17,7 @@ from search.objectives.external.messages import (
     failed_from,
     kept_from,
     reported_from,
+    request_of,
 )
 from search.objectives.external.process import Process
 from search.objectives.external.session import Session
@@ -174,14 +175,7 @@ class CodeWork(Work):
                 saved.directory.extract(place.directory)
             except Damaged as error:
                 raise TrialError(f"its checkpoint of step {saved.step} is damaged: {error}") from error
-        asked = {
-            "number": self._job.number,
-            "params": dict(self._job.settings),
-            "seed": self._job.seed,
-            "budget": self._job.budget,
-            "directory": str(place.directory),
-            "resumed": saved.directory is not None,
-        }
+        asked = request_of(self._job, place.directory, resumed=saved.directory is not None)
         process.send({"trial": asked}, self._job.check)
         return process
 
