@@ -32,6 +32,22 @@ def twodigit(tmp_path: Path) -> Path:
     return tmp_path / "twodigit.npz"
 
 
+@pytest.fixture
+def digitsum(tmp_path: Path) -> Path:
+    """Arrays as `tune data export --task sum` writes them, of 96 and 40 images that say their digit."""
+    random = np.random.default_rng(0)
+    arrays = {}
+    for split, count in (("train", 96), ("val", 40)):
+        digits, numbers = random.integers(10, size=count), random.integers(10, size=count)
+        images = np.zeros((count, 28, 28), dtype=np.uint8)
+        for image, digit in zip(images, digits, strict=True):
+            image[4 + 2 * digit : 7 + 2 * digit] = 255
+        arrays |= {f"{split}_images": images, f"{split}_numbers": numbers}
+        arrays[f"{split}_labels"] = np.stack([digits, digits + numbers], 1)
+    np.savez(tmp_path / "sum.npz", heads=["digit", "sum"], **arrays)
+    return tmp_path / "sum.npz"
+
+
 def check_resume(parent: Any, full: list[Any], **content: Any) -> None:
     """A trial that was stopped after its first step continues to the same numbers."""
     parent.trial(stop_after=1, **content)
@@ -82,6 +98,30 @@ def test_the_mlp_of_the_course(argument: bool, start: Start, twodigit: Path) -> 
     assert last["metrics"]["loss"] < first["metrics"]["loss"]
     assert last["correct"].count("1") / 40 == pytest.approx(last["metrics"]["accuracy"])
     check_resume(parent, full, **asked)
+    assert parent.quit() == 0
+
+
+def test_the_cnn_of_the_course(start: Start, twodigit: Path) -> None:
+    parent = start(None, f"{EXAMPLES / 'twodigit_cnn.py'}:train", environment={"TWODIGIT": str(twodigit)})
+    assert parent.hello()["checkpoints"] is True
+    asked = {"params": {"lr": 0.003, "channels": 8, "dropout": 0.1}, "budget": 4}
+    full = parent.trial(**asked)
+    assert [key for key, _ in full] == ["checkpoint", "report"] * 4 + ["ended"]
+    first, last = full[1][1]["metrics"], full[-2][1]["metrics"]
+    assert last["loss"] < first["loss"]
+    check_resume(parent, full, **asked)
+    assert parent.quit() == 0
+
+
+def test_a_network_of_two_inputs(start: Start, digitsum: Path) -> None:
+    parent = start(None, f"{EXAMPLES / 'sum_two_inputs.py'}:train", environment={"SUM": str(digitsum)})
+    assert parent.hello()["checkpoints"] is False
+    *reports, ended = parent.trial(params={"lr": 0.01, "width": 8}, budget=20)
+    metrics = [report["metrics"] for _, report in reports]
+    assert [set(each) for each in metrics] == [{"accuracy", "digit", "sum"}] * 20
+    assert metrics[-1]["accuracy"] == pytest.approx((metrics[-1]["digit"] + metrics[-1]["sum"]) / 2)
+    assert metrics[-1]["digit"] > 0.9, "the image says it"
+    assert ended == ("ended", {})
     assert parent.quit() == 0
 
 
