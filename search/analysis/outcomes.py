@@ -41,7 +41,11 @@ def leaders(trials: Sequence[TrialRecord], n: int) -> list[TrialRecord]:
     Trials are ranked only against those that were trained as long: complete ones first, then those that were
     pruned last.
     """
-    ended = [trial for trial in trials if trial.state.is_finished and trial.score is not None]
+    ended = [
+        trial
+        for trial in trials
+        if trial.state.is_finished and trial.score is not None and trial.set_aside is None
+    ]
     ranked = sorted(ended, key=lambda t: (t.state is not State.COMPLETE, -t.step, -score_of(t), t.number))
     return [
         *[trial for trial in ranked if trial.reference is None][:n],

@@ -59,7 +59,8 @@ class Ranking:
 
 
 def winner(trials: Sequence[TrialRecord]) -> Ranking:
-    """The winner of a study among its complete trials, and the best complete reference."""
+    """The winner of a study among its complete trials, and the best complete reference. A trial that is set
+    aside, because the search space was changed, does not win."""
     return _ranking(trials, best_trial)
 
 
@@ -78,7 +79,7 @@ def _ranking(
     trials: Sequence[TrialRecord], best: Callable[[Sequence[TrialRecord]], TrialRecord | None]
 ) -> Ranking:
     return Ranking(
-        searched=best([trial for trial in trials if trial.reference is None]),
+        searched=best([trial for trial in trials if trial.reference is None and trial.set_aside is None]),
         reference=best([trial for trial in trials if trial.reference is not None]),
     )
 

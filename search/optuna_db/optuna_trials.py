@@ -16,7 +16,7 @@ from search.optuna_db import optuna_tables as tables
 from search.optuna_db.optuna_rows import insert_trial, next_number, start_trial, utc_now, write_change
 from search.optuna_db.optuna_studies import OptunaStudies
 from search.optuna_db.optuna_tables import as_word
-from search.optuna_db.ownership import MARK
+from search.optuna_db.ownership import MARK, SPACE_REVISION
 from search.optuna_db.trial_facts import (
     FIXED_PARAMS,
     NAMES,
@@ -127,9 +127,10 @@ class OptunaTrials(OptunaStudies, TrialQueries):
             write_change(connection, trial_id, Change(user=dict(user), system={FIXED_PARAMS: dict(settings)}))
         return True
 
-    def mark(self, trial_id: int, *, within: Transaction) -> None:
-        """Marks a trial that begins as tune's own."""
-        write_change(within, trial_id, Change(system={MARK: trial_id}))
+    def mark(self, trial_id: int, *, revision: int = 0, within: Transaction) -> None:
+        """Marks a trial that begins as tune's own. revision: how often the study's space has changed."""
+        user = {SPACE_REVISION: revision} if revision else {}
+        write_change(within, trial_id, Change(system={MARK: trial_id}, user=user))
 
     def kind_beside(self, trial_id: int, name: str, *, within: Transaction) -> str | None:
         """The distribution, as JSON, that some trial of the same study has under this name; None: none has.

@@ -32,6 +32,9 @@ CONFIRMING = "confirming"
 ABLATION = "ablation"
 """[arm, index of the seed, budget in steps, whether it only chooses]"""
 
+SPACE_REVISION = "space_revision"
+"""how often the study's search space had changed before the trial's settings were drawn; without: never"""
+
 OWN_ATTRIBUTES = frozenset({REFERENCE, RETRY_OF, CONFIRMING, ABLATION, FAILURE, PARAMETERS})
 """A trial that waits, runs or failed is tune's own if it has one of these and no mark that contradicts it."""
 

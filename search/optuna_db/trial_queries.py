@@ -113,6 +113,14 @@ class TrialQueries:
             return list(connection.execute(query.order_by(trials.number)).scalars())
 
     @retried
+    def ids_of(self, study_id: int, numbers: Collection[int]) -> frozenset[int]:
+        """Ids of the trials with these numbers."""
+        trials = tables.trials.c
+        query = select(trials.trial_id, trials.number).where(trials.study_id == study_id)
+        with self.database.read() as connection:
+            return frozenset(trial_id for trial_id, number in raw(connection, query) if number in numbers)
+
+    @retried
     def waiting(self, study_id: int) -> list[int]:
         """Ids of the queued trials, by number. Raises KeyError where there is no such study."""
         studies, trials = tables.studies, tables.trials

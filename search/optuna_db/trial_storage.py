@@ -82,8 +82,8 @@ class TrialStorage(TrialWriting):
     def _everything(self, study_id: int) -> list[FrozenTrial]:
         """The usable trials of the study by number. Raises KeyError where there is no such study."""
         known = self._all.setdefault(study_id, _All(self._trials, study_id))
-        usable = None if self.rules is None else self.rules.usable
-        if not known.look(usable, self._frozen) and not self._trials.exists(study_id):
+        shown = None if self.rules is None else self.rules.shown
+        if not known.look(shown, self._frozen) and not self._trials.exists(study_id):
             del self._all[study_id]
             raise KeyError(f"there is no study {study_id}")
         return known.by_number()
@@ -101,13 +101,16 @@ class _All:
         self._trials, self._study_id, self._news = trials, study_id, News()
         self._known: dict[int, FrozenTrial] = {}
 
-    def look(self, usable: Callable[[Facts], bool] | None, frozen: Callable[[Facts], FrozenTrial]) -> bool:
+    def look(
+        self, shown: Callable[[Facts], Facts | None] | None, frozen: Callable[[Facts], FrozenTrial]
+    ) -> bool:
         """Takes in what is new; whether there was anything."""
         found = self._trials.facts(self._study_id, self._news)
         for trial in found:
             self._known.pop(trial.number, None)
-            if usable is None or usable(trial):
-                self._known[trial.number] = frozen(trial)
+            seen = trial if shown is None else shown(trial)
+            if seen is not None:
+                self._known[trial.number] = frozen(seen)
         return bool(found)
 
     def by_number(self) -> list[FrozenTrial]:

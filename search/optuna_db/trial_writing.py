@@ -38,13 +38,13 @@ OUTSIDE = "outside_the_space"
 class Rules:
     """What a study of tune's asks of its trials.
 
-    Samplers and pruners are shown usable trials alone. What another program added was measured in its own
+    Samplers and pruners are shown usable trials alone, as the present search space has them. What another program added was measured in its own
     way: a value of 98.5 (per cent), or one that is to be minimized, would be the best that the search ever
     saw; and a parameter that this study does not have would end TPE's joint model.
     """
 
-    usable: Callable[[Facts], bool]
-    """tune's own, and without a fault"""
+    shown: Callable[[Facts], Facts | None]
+    """a trial as samplers and pruners are shown it: tune's own, without a fault, and of the present space"""
     fits: Callable[[Facts], bool]
     """whether a queued trial may begin"""
     fitting: Callable[[Mapping[str, object]], Mapping[str, Value]]
@@ -178,7 +178,7 @@ class TrialWriting(StudyStorage, ABC):
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
     ) -> None:
         """Raises ValueError where another trial of the study has another kind of parameter under this name.
-        Inside of `together` that is not looked up: a study's space never changes."""
+        Inside of `together` that is not looked up: tune draws from the present space of the study."""
 
         def require_same_kind(transaction: Transaction) -> None:
             kind = self._trials.kind_beside(trial_id, param_name, within=transaction)

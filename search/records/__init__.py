@@ -15,7 +15,7 @@ from search.records.metric import (
     mean_accuracy,
 )
 from search.records.report import CheckedCurve, CurveCheck, HeadScore, Report, Scores
-from search.records.spec import NETWORK, DeclaredSpec, NetworkSpec, SearchSpec, StudySpec
+from search.records.spec import NETWORK, DeclaredSpec, NetworkSpec, SearchSpec, SpaceChange, StudySpec
 from search.records.study import Counts, StudyRecord
 from search.records.trial import AblationRun, Confirming, Failure, ForeignTrial, State, Track, TrialRecord
 from search.records.weights import Answers, CheckpointRecord, ExportRecord
@@ -49,6 +49,7 @@ __all__ = [
     "Report",
     "Scores",
     "SearchSpec",
+    "SpaceChange",
     "State",
     "StudyRecord",
     "StudySpec",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 from collections.abc import Mapping
@@ -11,6 +12,18 @@ from search.records.metric import ACCURACY_SCORE, SCORES, Metric
 
 NETWORK = "network"
 """The objective that trains networks of tune's on its tasks."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpaceChange:
+    """A change of a study's search space, and what it was before."""
+
+    space: Mapping[str, object]
+    """until then, in the form of `SearchSpec.space`"""
+    moment: datetime.datetime
+    """UTC"""
+    set_aside: tuple[int, ...]
+    """numbers of the trials that do not fit the space that followed, rising; also those of earlier changes"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +44,8 @@ class SearchSpec:
     """name of the study whose winner this one changes, setting by setting; None: it is no ablation"""
     baseline: int | None = None
     """of an ablation: number, in that study, of the trial that is changed"""
+    space_changes: tuple[SpaceChange, ...] = ()
+    """the oldest first; `space` is what they led to"""
 
     @property
     def based_on(self) -> str | None:

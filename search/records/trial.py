@@ -38,6 +38,8 @@ class Failure(StrEnum):
     """an exception; its traceback is kept"""
     INTERRUPTED = "interrupted"
     """a signal stopped the worker; the settings are queued again"""
+    OUTSIDE_SPACE = "outside_space"
+    """it waited to be continued, and its settings do not fit the search space since that was changed"""
     DISK_FULL = "disk_full"
     """the weights could not be written; the settings are queued again"""
     WORKER_DIED = "worker_died"
@@ -104,6 +106,10 @@ class TrialRecord:
     """trainable numbers of the network; None before it is built"""
     code: str | None = None
     """SHA-256 of the training code that it ran, at its last report; None: tune's own, or not recorded"""
+    space_revision: int = 0
+    """how often the study's search space had changed before its settings were drawn"""
+    set_aside: str | None = None
+    """why it does not fit the search space since that was changed; None: it fits"""
     failure: Failure | None = None
     failure_detail: str | None = None
     steps: Mapping[int, float] = field(default_factory=dict)

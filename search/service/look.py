@@ -6,7 +6,7 @@ import logging
 import shlex
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from search.analysis.ranking import Gain, Ranking, best_report, gains, origin, winner
 from search.errors import ConfigError, TuneError, UsageError, did_you_mean
@@ -27,6 +27,7 @@ from search.report.words import scored
 from search.space.spec import space_of_spec
 from search.study.grid import is_discrete, is_exhausted
 from search.study.reading import Reading, TrialReader, find_id, open_reading
+from search.study.revisions import Revisions
 from search.worker.artifacts import Artifacts
 from tune.space import Space
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # optuna takes a while to import; commands that only look do 
 
 _log = logging.getLogger(__name__)
 
+Result = TypeVar("Result")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyView:
@@ -117,8 +119,12 @@ def record_of(storage: Reading | Storage, name: str) -> StudyRecord:
 
 def space_of(record: StudyRecord) -> Space:
     """The search space of a study. Raises ConfigError for an invalid one."""
+    return _sound_space(record, space_of_spec)
+
+
+def _sound_space(record: StudyRecord, of: Callable[[StudySpec], Result]) -> Result:
     try:
-        return space_of_spec(record.spec)
+        return of(record.spec)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
             f"The study {record.name} has a search space that tune did not write ({error}): it is damaged, "
@@ -126,12 +132,17 @@ def space_of(record: StudyRecord) -> Space:
         ) from error
 
 
+def revisions_of(record: StudyRecord) -> Revisions:
+    """The search spaces of a study. Raises as `space_of`."""
+    return _sound_space(record, Revisions.of)
+
+
 def reader_of(storage: Reading | Storage, record: StudyRecord) -> TrialReader:
     """The trials of a study, to be read. Each one that cannot be used is told of in a sentence."""
     return TrialReader(
         storage.trials,
         record.study_id,
-        space_of(record),
+        revisions_of(record),
         record.spec.metric,
         store=storage.store,
         say=lambda called, fault: _log.warning("%s of %s is left out: %s.", called, record.name, fault),

@@ -15,7 +15,7 @@ from search.optuna_db.storage import Storage
 from search.records import Report, State, StudyRecord, TrialRecord
 from search.service.look import reader_of, space_of
 from search.study.grid import is_discrete, is_exhausted
-from search.study.study import Study, StudyDeleted
+from search.study.study import SpaceChanged, Study, StudyDeleted
 from search.worker.best_weights import BestWeights
 
 if TYPE_CHECKING:  # its package imports torch
@@ -83,6 +83,8 @@ class Watched:
         current = store.study(self._study.study_id)
         if current is None or not self._study.exists():
             raise StudyDeleted(self._study.name)
+        if len(current.spec.space_changes) != len(self._record.spec.space_changes):
+            raise SpaceChanged(self._study.name)
         # Another run may have raised the target meanwhile.
         self._record = replace(self._record, target_trials=current.target_trials)
         # Before the trials are read: what is on a claim now may be queued again meanwhile.
@@ -148,6 +150,7 @@ class Watched:
             if trial.state is State.COMPLETE
             and score_of(trial) >= wanted
             and trial.trial_id not in self._fell_short
+            and trial.set_aside is None
         ]
         curves = self._storage.store.curves(likely, metric)
         reached = any(reaches(best_report(curve), wanted) for curve in curves.values())

@@ -55,8 +55,11 @@ class Store(ABC):
         """Remembers the spec of the Optuna study `study_id`. The first writer wins; later calls are void."""
 
     @abstractmethod
-    def study(self, study_id: int) -> StudyRecord | None:
-        """The study without its name (Optuna owns names; the field is empty), or None."""
+    def study(self, study_id: int, *, within: Transaction | None = None) -> StudyRecord | None:
+        """The study without its name (Optuna owns names; the field is empty), or None.
+
+        Until the transaction `within` ends, no other process changes the study or claims a slot of it.
+        """
 
     @abstractmethod
     def studies(self) -> list[StudyRecord]:
@@ -65,6 +68,10 @@ class Store(ABC):
     @abstractmethod
     def set_target(self, study_id: int, target_trials: int) -> None:
         """Changes how many finished trials the study is to have."""
+
+    @abstractmethod
+    def set_spec(self, study_id: int, spec: StudySpec, *, within: Transaction | None = None) -> None:
+        """Changes what the study means."""
 
     # Claims
 
@@ -76,11 +83,13 @@ class Store(ABC):
         *,
         lease_s: float,
         created: datetime.datetime | None = None,
+        space_changes: int | None = None,
     ) -> Claim | None:
         """Takes the lowest free slot, or None where as many as the study's target are taken.
 
         However many processes call at once, each slot goes to one of them. created: when the study was made
         that the worker joined; None too where that one was deleted and another one has its id.
+        space_changes: how many the worker knows of; None too where there are others.
         """
 
     @abstractmethod
@@ -115,7 +124,7 @@ class Store(ABC):
         """The claims of a study by slot, done ones included."""
 
     @abstractmethod
-    def open_claims(self, study_id: int) -> list[Claim]:
+    def open_claims(self, study_id: int, *, within: Transaction | None = None) -> list[Claim]:
         """The claims of a study that are not done, by slot: few, however many trials are finished."""
 
     @abstractmethod
@@ -234,8 +243,13 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def drop_checkpoints(self, study_id: int, *, keep: int) -> list[CheckpointRecord]:
-        """Forgets all but the `keep` best checkpoints of a study, chunks included; returns the forgotten."""
+    def drop_checkpoints(
+        self, study_id: int, *, keep: int, beside: Collection[int] = ()
+    ) -> list[CheckpointRecord]:
+        """Forgets all but the `keep` best checkpoints of a study, chunks included; returns the forgotten.
+
+        beside: ids of trials whose checkpoints stay and are not counted.
+        """
 
     @abstractmethod
     def checkpoints(self, study_id: int) -> list[CheckpointRecord]:

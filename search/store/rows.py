@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
@@ -22,6 +23,7 @@ from search.records import (
     ExportRecord,
     Metric,
     NetworkSpec,
+    SpaceChange,
     StudyRecord,
     StudySpec,
     TestAttempt,
@@ -52,6 +54,7 @@ _SAID_IF_OTHER = (
     "precision",
     "norm_images",
     "score",
+    "space_changes",
 )
 """Parts of a network study's spec that are written only where they differ from their default: a study made
 before they were thought of reads the same."""
@@ -61,12 +64,47 @@ def spec_to_json(spec: StudySpec) -> dict[str, Any]:
     """A study's spec as the JSON column keeps it."""
     written = {**asdict(spec), "references": list(spec.references)}
     if isinstance(spec, DeclaredSpec):
-        no_ablation = [name for name in ("ablates", "baseline") if written[name] is None]
-        return {name: value for name, value in written.items() if name not in no_ablation}
+        unsaid = [name for name in ("ablates", "baseline", "space_changes") if written[name] in (None, ())]
+        told = {name: value for name, value in written.items() if name not in unsaid}
+        return _with_changes(told, spec)
     default = {each.name: each.default for each in fields(spec)}
-    return {
+    told = {
         name: value for name, value in written.items() if name not in _SAID_IF_OTHER or value != default[name]
     }
+    return _with_changes(told, spec)
+
+
+def _with_changes(told: dict[str, Any], spec: StudySpec) -> dict[str, Any]:
+    """The changes of the space as JSON can hold them."""
+    if not spec.space_changes:
+        return told
+    changes = [
+        {
+            "space": dict(each.space),
+            "moment": each.moment.astimezone(datetime.UTC).isoformat(),
+            "set_aside": list(each.set_aside),
+        }
+        for each in spec.space_changes
+    ]
+    return {**told, "space_changes": changes}
+
+
+def _space_changes(written: object) -> tuple[SpaceChange, ...]:
+    """Raises Unusable."""
+    try:
+        if not isinstance(written, list):
+            raise TypeError("it is no list")
+        changes = tuple(
+            SpaceChange(
+                space=dict(each["space"]),
+                moment=datetime.datetime.fromisoformat(each["moment"]).astimezone(datetime.UTC),
+                set_aside=tuple(map(operator.index, each["set_aside"])),
+            )
+            for each in written
+        )
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise Unusable("its spec has no possible space_changes") from error
+    return changes
 
 
 def _metric_of(written: object) -> Metric:
@@ -116,6 +154,8 @@ def study_of(row: RowMapping) -> StudyRecord:
     if wrong:
         raise Unusable(f"its spec has no possible {', '.join(wrong)}")
     told = {**spec, "references": tuple(spec["references"])}
+    if "space_changes" in spec:
+        told["space_changes"] = _space_changes(spec["space_changes"])
     if kind is DeclaredSpec:
         told["metric"] = _metric_of(spec["metric"])
     if not _is(target, int) or not target >= 0 or row["created"] is None:

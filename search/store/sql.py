@@ -79,11 +79,11 @@ class SQLStore(SQLClaims, SQLCurves):
             )
 
     @retried
-    def study(self, study_id: int) -> StudyRecord | None:
+    def study(self, study_id: int, *, within: Transaction | None = None) -> StudyRecord | None:
         if self._holds_nothing():
             return None
-        with self.database.read() as connection:
-            row = study_row(connection, study_id)
+        with self.database.read(within) as connection:
+            row = study_row(connection, study_id, lock=within is not None)
         try:
             return None if row is None else study_of(row)
         except Unusable as error:
@@ -129,6 +129,12 @@ class SQLStore(SQLClaims, SQLCurves):
                 .where(tables.studies.c.study_id == study_id)
                 .values(target_trials=target_trials)
             )
+
+    @retried
+    def set_spec(self, study_id: int, spec: StudySpec, *, within: Transaction | None = None) -> None:
+        with self.database.write(within) as connection:
+            mine = tables.studies.c.study_id == study_id
+            connection.execute(update(tables.studies).where(mine).values(spec=spec_to_json(spec)))
 
     # Workers
 
@@ -205,7 +211,9 @@ class SQLStore(SQLClaims, SQLCurves):
                 sql_answers.write(connection, trial_id, checkpoint.sha256, answers)
 
     @retried
-    def drop_checkpoints(self, study_id: int, *, keep: int) -> list[CheckpointRecord]:
+    def drop_checkpoints(
+        self, study_id: int, *, keep: int, beside: Collection[int] = ()
+    ) -> list[CheckpointRecord]:
         table = tables.checkpoints
         with self.database.read() as connection:  # most trials change nothing: a look keeps no writer waiting
             mine = table.c.study_id == study_id
@@ -213,7 +221,8 @@ class SQLStore(SQLClaims, SQLCurves):
                 return []
         with self.database.write() as connection:
             dropped = []
-            for row in connection.execute(_by_score(study_id)).mappings().all()[keep:]:
+            rows = connection.execute(_by_score(study_id)).mappings().all()
+            for row in [each for each in rows if each["trial_id"] not in beside][keep:]:
                 # By checksum too: the trial may have got better weights since they were listed.
                 same = (table.c.trial_id == row["trial_id"]) & (table.c.sha256 == row["sha256"])
                 if connection.execute(delete(table).where(same)).rowcount == 1:

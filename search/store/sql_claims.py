@@ -53,8 +53,9 @@ class SQLClaims(Store, ABC):
         *,
         lease_s: float,
         created: datetime.datetime | None = None,
+        space_changes: int | None = None,
     ) -> Claim | None:
-        return self._claim(study_id, worker_id, secrets.token_hex(16), lease_s, created)
+        return self._claim(study_id, worker_id, secrets.token_hex(16), lease_s, created, space_changes)
 
     @retried
     def _claim(
@@ -64,6 +65,7 @@ class SQLClaims(Store, ABC):
         token: str,
         lease_s: float,
         created: datetime.datetime | None,
+        space_changes: int | None,
     ) -> Claim | None:
         claims = tables.claims
         with self.database.write() as connection:
@@ -72,6 +74,8 @@ class SQLClaims(Store, ABC):
                 return None
             if (landed := self._with_token(connection, token)) is not None:
                 return landed  # an earlier try, of which we never heard
+            if space_changes not in (None, len(study["spec"].get("space_changes", ()))):
+                return None
             slot = self._free_slot(connection, study_id, study["target_trials"])
             if slot is None:
                 return None
@@ -156,16 +160,18 @@ class SQLClaims(Store, ABC):
     def claims(self, study_id: int) -> list[Claim]:
         return self._claims(study_id)
 
-    def open_claims(self, study_id: int) -> list[Claim]:
-        return self._claims(study_id, tables.claims.c.done.is_(False))
+    def open_claims(self, study_id: int, *, within: Transaction | None = None) -> list[Claim]:
+        return self._claims(study_id, tables.claims.c.done.is_(False), within=within)
 
     def claim_of(self, study_id: int, trial_id: int) -> Claim | None:
         return next(iter(self._claims(study_id, tables.claims.c.trial_id == trial_id)), None)
 
     @retried
-    def _claims(self, study_id: int, *conditions: Any) -> list[Claim]:
+    def _claims(
+        self, study_id: int, *conditions: Any, within: Transaction | None = None
+    ) -> list[Claim]:
         query = select(tables.claims).where(tables.claims.c.study_id == study_id, *conditions)
-        with self.database.read() as connection:
+        with self.database.read(within) as connection:
             rows = connection.execute(query.order_by(tables.claims.c.slot)).mappings()
             return [claim_of(row) for row in rows]
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 import bisect
 import heapq
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -47,15 +47,17 @@ class History:
         self,
         trials: OptunaTrials,
         study_id: int,
-        usable: Callable[[Facts], bool] | None = None,
+        shown: Callable[[Facts], Facts | None] | None = None,
         *,
         direction: Direction = Direction.MAXIMIZE,
+        set_aside: Collection[int] = (),
     ) -> None:
-        """usable: which trials may be shown at all, all of them tune's own; None: all trials of the study.
-        direction: of their values."""
+        """shown: a trial as it is shown, tune's own ones only, or None; without it, all trials as they are.
+        direction: of their values. set_aside: numbers of trials that take no place."""
         self._trials = trials
         self._study_id = study_id
-        self._usable = usable
+        self._show = shown
+        self._set_aside = frozenset(set_aside)
         self._direction = direction
         self._news = News()
         self._first: Outline | None = None
@@ -73,7 +75,9 @@ class History:
         """Takes in what is new."""
         for trial in self._trials.outlines(self._study_id, self._news):
             self._at_work.pop(trial.trial_id, None)
-            if self._usable is not None and not (trial.own and _rankable(trial)):
+            if self._show is not None and not (trial.own and _rankable(trial)):
+                continue
+            if trial.number in self._set_aside:
                 continue
             if trial.state is State.RUNNING:
                 self._at_work[trial.trial_id] = trial
@@ -102,8 +106,9 @@ class History:
             finished.add(self._first.trial_id)
         missing = finished - self._known.keys() - self._unusable
         for trial in self._trials.facts_of(missing | self._at_work.keys()):
-            if self._usable is None or self._usable(trial):
-                self._known[trial.trial_id] = _with_worst_result(frozen(trial))
+            seen = trial if self._show is None else self._show(trial)
+            if seen is not None:
+                self._known[trial.trial_id] = _with_worst_result(frozen(seen))
             elif trial.trial_id in finished:
                 self._unusable.add(trial.trial_id)
         found = [self._known[trial_id] for trial_id in finished if trial_id in self._known]

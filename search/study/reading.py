@@ -42,8 +42,8 @@ from search.records import (
 from search.store.base import Store
 from search.store.location import Location, locate
 from search.store.sql import SQLStore
+from search.study.revisions import Revisions
 from search.study.usable import Judge, fault_of_curve, usual_names
-from tune.space import Space
 
 FEW = 20
 """Number of leaders that are read at a time until one of them can be used."""
@@ -123,7 +123,7 @@ class TrialReader:
         self,
         trials: OptunaTrials,
         study_id: int,
-        space: Space,
+        revisions: Revisions,
         metric: Metric,
         *,
         store: Store | None = None,
@@ -134,11 +134,11 @@ class TrialReader:
         it is called and what is wrong."""
         self._trials = trials
         self._study_id = study_id
-        self._space = space
+        self._revisions = revisions
         self._store = store
         self._say = say
         self._metric = metric
-        self._judge = Judge(space, metric)
+        self._judge = Judge(revisions, metric)
         self._news = News()
         self._known: dict[int, TrialRecord] = {}
         """by trial id, as is all that follows"""
@@ -248,7 +248,8 @@ class TrialReader:
         return self._trials.steps(self._study_id, without=foreign)
 
     def best(self) -> TrialRecord | None:
-        """The complete searched trial with the highest score, the earliest of equals; never a reference.
+        """The complete searched trial with the highest score, the earliest of equals; never a reference, and
+        none that is set aside.
 
         None where there is none.
         """
@@ -257,7 +258,7 @@ class TrialReader:
             some = ranked[start : start + FEW]
             found = {trial.trial_id: trial for trial in self.of(some)}
             for trial_id in some:
-                if trial_id in found:
+                if trial_id in found and found[trial_id].set_aside is None:
                     return found[trial_id]
         return None
 
@@ -311,7 +312,8 @@ class TrialReader:
             value = trial.steps[max(trial.steps)]
         said = trial.user
         pinned: Mapping[str, Value] = said.get(PINNED, {})
-        shape = self._space.shape(trial.settings, pinned=pinned)
+        revision = self._revisions.revision_of(trial)
+        shape = self._revisions.spaces[revision].shape(trial.settings, pinned=pinned)
         return TrialRecord(
             trial_id=trial.trial_id,
             number=trial.number,
@@ -326,6 +328,8 @@ class TrialReader:
             ablation=ablation_of(said),
             parameters=said.get(PARAMETERS),
             code=said.get(CODE_SHA256),
+            space_revision=revision,
+            set_aside=self._revisions.why_set_aside(trial),
             failure=Failure(said[FAILURE]) if FAILURE in said else None,
             failure_detail=said.get(FAILURE_DETAIL),
             steps={step: self._metric.score_of(reported) for step, reported in trial.steps.items()},

@@ -54,6 +54,7 @@ from search.study.grid import is_discrete
 from search.study.history import History
 from search.study.pruners import Pruning, make_pruning
 from search.study.reading import TrialReader, ablation_of, confirming_of, find_id
+from search.study.revisions import Revisions
 from search.study.samplers import COMPARES_AT_ONE_RUNG, make_sampler
 from search.study.suggest import as_drawn, fitting, split_leader, split_reference, suggest
 from search.study.taken import Taken
@@ -73,6 +74,15 @@ class StudyDeleted(TuneError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"The study {name} was deleted while it was worked on.")
+
+
+class SpaceChanged(TryAgain):
+    """The search space of the study is another than this process knows."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The search space of the study {name} was changed while it was worked on: give the command again."
+        )
 
 
 class ActiveTrial:
@@ -211,15 +221,20 @@ class Study:
 
     @cached_property
     def space(self) -> Space:
-        """The search space that the study was made with.
+        """The search space in which trials are drawn now.
 
         Raises StudyDeleted, or KeyError where the store does not know the study.
         """
+        return self.revisions.present
+
+    @cached_property
+    def revisions(self) -> Revisions:
+        """The search spaces that the study has had, as of when it was opened. Raises as `space`."""
         if self._record is None and not self.exists():
             raise StudyDeleted(self.name)
         if self._record is None:
             raise KeyError(f"the study {self.name} is not tune's")
-        return space_of_spec(self._record.spec)
+        return Revisions.of(self._record.spec)
 
     @cached_property
     def metric(self) -> Metric:
@@ -230,25 +245,37 @@ class Study:
 
     @cached_property
     def _reader(self) -> TrialReader:
-        return TrialReader(self._trials, self.study_id, self.space, self.metric)
+        return TrialReader(self._trials, self.study_id, self.revisions, self.metric)
 
     @cached_property
     def _judge(self) -> Judge:
-        return Judge(self.space, self.metric)
+        return Judge(self.revisions, self.metric)
 
     @property
     def _rules(self) -> Rules:
         """What is asked of trials; the space is not known before it is needed."""
         return Rules(
-            usable=lambda trial: trial.own and self._judge.fault(trial) is None,
+            shown=self._show,
             fits=lambda trial: self._judge.fault(trial) is None,
             fitting=lambda given: fitting(given, self.space),
             room=self._room,
         )
 
+    def _show(self, trial: Facts) -> Facts | None:
+        """A trial as samplers and pruners are shown it; None: they are not."""
+        if not trial.own or self._judge.fault(trial) is not None:
+            return None
+        return self.revisions.shown(trial)
+
     @cached_property
     def _history(self) -> History:
-        return History(self._trials, self.study_id, self._rules.usable, direction=self.metric.direction)
+        return History(
+            self._trials,
+            self.study_id,
+            self._show,
+            direction=self.metric.direction,
+            set_aside=self.revisions.set_aside,
+        )
 
     def _shown(self) -> list[FrozenTrial]:
         """The trials that the sampler is shown, as of now."""
@@ -264,7 +291,7 @@ class Study:
         spec = record.spec
         if not spec.searches or not is_discrete(space, spec):
             return None
-        return Taken(self._trials, self.study_id, space, spec, self._rules.usable)
+        return Taken(self._trials, self.study_id, space, spec, self._show)
 
     def _room(self, within: Transaction | None = None) -> bool:
         """Whether there are settings for one more trial, not counting the queue."""
@@ -341,6 +368,19 @@ class Study:
         same = (now and now.created) == (self._record and self._record.created)
         return same and self._trials.exists(self.study_id)
 
+    def require_unchanged(self) -> None:
+        """Raises StudyDeleted, and SpaceChanged where the search space is another than when it was opened."""
+        if not self.exists():
+            raise StudyDeleted(self.name)
+        now = self._storage.store.study(self.study_id)
+        if now is not None and len(now.spec.space_changes) != self.revisions.count:
+            raise SpaceChanged(self.name)
+
+    def set_aside_ids(self) -> frozenset[int]:
+        """Ids of the trials that do not fit the search space since that was changed."""
+        numbers = self.revisions.set_aside
+        return self._trials.ids_of(self.study_id, numbers) if numbers else frozenset()
+
     def prepare(self, *, sampler: str, pruner: str, seed: int, evaluations: EvaluationSchedule) -> Pruning:
         """Sets up how `ask` draws and `report` judges, in this process; returns how the study saves work."""
         pruning = make_pruning(pruner, evaluations)
@@ -360,7 +400,7 @@ class Study:
         """
 
         def begin(trial_id: int, transaction: Transaction) -> None:
-            self._trials.mark(trial_id, within=transaction)
+            self._trials.mark(trial_id, revision=self.revisions.count, within=transaction)
             if claim is not None:
                 self._storage.store.attach(claim, trial_id, within=transaction)
 
@@ -505,12 +545,14 @@ class Study:
         """(number, score) of every trial that was proposed and has reported at exactly `step`, by number.
 
         Failed ones are left out: what was cut short is repeated, and would count twice. So are references,
-        which are trained to the end however they stand, and trials of other programs. What finished trials
+        which are trained to the end however they stand, trials that are set aside, and those of other
+        programs. What finished trials
         reported is read once by this object.
         """
         rung = self._rungs.setdefault(step, _Rung())
         for trial in self._trials.standings(self.study_id, step, rung.news, mark=REFERENCE):
-            if trial.state is State.FAILED or trial.marked or not trial.own:
+            aside = trial.number in self.revisions.set_aside
+            if trial.state is State.FAILED or trial.marked or not trial.own or aside:
                 rung.scores.pop(trial.number, None)
             elif trial.value is not None and self.metric.allows(trial.value):
                 rung.scores[trial.number] = self.metric.score_of(trial.value)

@@ -23,10 +23,11 @@ class Taken:
         study_id: int,
         space: Space,
         spec: StudySpec,
-        usable: Callable[[Facts], bool],
+        shown: Callable[[Facts], Facts | None],
     ) -> None:
-        """usable: which trials count, tune's own without a fault."""
-        self._trials, self._study_id, self._usable = trials, study_id, usable
+        """space: in which trials are drawn now. shown: a trial as that space has it, or None where it does
+        not count."""
+        self._trials, self._study_id, self._show = trials, study_id, shown
         self._space, self._spec = space, spec
         self._news = News()
         self._identities: dict[int, Identity] = {}
@@ -41,10 +42,11 @@ class Taken:
 
         within: a transaction that the caller has opened, and has written nothing of the study in.
         """
-        for trial in self._trials.facts(self._study_id, self._news, within=within):
-            self._identities.pop(trial.trial_id, None)
-            self._undrawn.discard(trial.trial_id)
-            if not self._usable(trial) or REFERENCE in trial.user:
+        for found in self._trials.facts(self._study_id, self._news, within=within):
+            self._identities.pop(found.trial_id, None)
+            self._undrawn.discard(found.trial_id)
+            trial = self._show(found)
+            if trial is None or REFERENCE in trial.user:
                 continue
             settings = {**trial.given, **trial.settings}
             if settings.keys() >= self._space.shape(settings).searched:

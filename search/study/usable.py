@@ -23,10 +23,12 @@ from search.optuna_db.ownership import (
     PINNED,
     REFERENCE,
     RETRY_OF,
+    SPACE_REVISION,
 )
 from search.optuna_db.trial_facts import FIXED_PARAMS, FOREIGN_VALUE, Facts
 from search.records import CurveCheck, Failure, Metric, State, TrialRecord
-from tune.space import Choice, Domain, Fixed, Float, Int, Space
+from search.study.revisions import Revisions, distribution_of
+from tune.space import Choice, Domain, Fixed, Float, Int
 
 ROUNDING = 1e-9
 """How far a sampler may exceed the limits of a range, relative to their size."""
@@ -38,11 +40,12 @@ YEARS = range(1971, 3000)
 class Judge:
     """Judges the trials of one study."""
 
-    def __init__(self, space: Space, metric: Metric) -> None:
-        self._space = space
+    def __init__(self, revisions: Revisions, metric: Metric) -> None:
+        self._revisions = revisions
         self._metric = metric
-        self._fits: dict[tuple[str, object], Callable[[object], bool] | None] = {}
-        """by parameter and distribution in JSON; None: not the distribution that the space has for it"""
+        self._fits: dict[tuple[str, object, int], Callable[[object], bool] | None] = {}
+        """by parameter, distribution in JSON and revision of the space; None: not the distribution that the
+        space has for it"""
 
     def fault(self, trial: Facts) -> str | None:
         """What is wrong with a trial, to follow "Trial 7 of x is left out: "; None: nothing is.
@@ -57,6 +60,9 @@ class Judge:
             yield "its number is none"
             return
         yield from _wrong_attributes(trial)
+        if not self._revisions.is_known(trial.user.get(SPACE_REVISION, 0)):
+            yield f"its attribute {SPACE_REVISION} is not what tune writes there"
+            return
         possible = "accuracy between 0 and 1" if self._metric.is_fraction else "finite number"
         if trial.value is not None and not self._metric.allows(trial.value):
             yield f"its value is no {possible}"
@@ -64,8 +70,9 @@ class Judge:
             yield "it is complete and has no value"
         if not all(_whole(step) and self._metric.allows(value) for step, value in trial.steps.items()):
             yield f"it reported a value that is no {possible}"
+        revision = self._revisions.revision_of(trial)
         for name, (number, kind) in trial.params.items():
-            fits = self._fitting(name, kind)
+            fits = self._fitting(name, kind, revision)
             if fits is None:
                 yield f"{FOREIGN_VALUE} (the distribution of its parameter {name})"
             elif not fits(number):
@@ -73,43 +80,32 @@ class Judge:
         if any(moment is not None and moment.year not in YEARS for moment in (trial.started, trial.finished)):
             yield "its beginning or its end is no moment in time"
 
-    def _fitting(self, name: str, kind: object) -> Callable[[object], bool] | None:
-        key = name, kind if isinstance(kind, str) else None
+    def _fitting(self, name: str, kind: object, revision: int) -> Callable[[object], bool] | None:
+        key = name, kind if isinstance(kind, str) else None, revision
         if key not in self._fits:
-            domain = self._space.domains.get(name)
+            domain = self._revisions.spaces[revision].domains.get(name)
             known = domain is not None and _is_distribution_of(domain, key[1])
             self._fits[key] = _values_of(domain) if domain is not None and known else None
         return self._fits[key]
 
     def fault_of_settings(self, trial: TrialRecord) -> str | None:
         """What is wrong with a trial's settings as a whole; None: nothing is."""
-        settings = trial.settings
-        if trial.score is not None and "model" in self._space.domains and "model" not in settings:
+        settings, space = trial.settings, self._revisions.spaces[trial.space_revision]
+        if trial.score is not None and "model" in space.domains and "model" not in settings:
             return "it lacks the setting model"
-        searched = self._space.shape(settings, pinned=trial.pinned).searched
+        searched = space.shape(settings, pinned=trial.pinned).searched
         if trial.params and (missing := searched - settings.keys()):
             return f"it lacks the setting {', '.join(sorted(missing))}"
         return None
 
 
 def _is_distribution_of(domain: Domain, kind: str | None) -> bool:
-    """Whether Optuna writes `kind` for a parameter with this domain. A study's space never changes."""
+    """Whether Optuna writes `kind` for a parameter with this domain."""
     try:
         written = json.loads(kind or "")
     except (ValueError, RecursionError):
         return False
-    attributes: dict[str, object]
-    match domain:
-        case Int(low=low, high=high, step=step, log=log):
-            name = "IntDistribution"
-            attributes = {"low": low, "high": high - (high - low) % step, "step": step, "log": log}
-        case Float(low=low, high=high, log=log):
-            name, attributes = "FloatDistribution", {"low": low, "high": high, "step": None, "log": log}
-        case Choice(options=options):
-            name, attributes = "CategoricalDistribution", {"choices": list(options)}
-        case Fixed():
-            return False
-    return bool(written == {"name": name, "attributes": attributes})
+    return written is not None and bool(written == distribution_of(domain))
 
 
 def _values_of(domain: Domain) -> Callable[[object], bool]:

@@ -168,6 +168,8 @@ class BestWeights:
     """where new weights go"""
     earlier: tuple[Path, ...] = ()
     """artifact folders in which previous versions of tune may have written weights"""
+    beside: frozenset[int] = frozenset()
+    """ids of trials whose weights stay and take no place: they are not of the study's present space"""
     largest_bytes: int = LARGEST_BYTES
     """larger weights go into the folder, whatever `new_in` says"""
 
@@ -186,6 +188,7 @@ class BestWeights:
         if not keep:
             return keep is None
         kept = self.store.checkpoints(self.artifacts.study_id)
+        kept = [each for each in kept if each.trial_id not in self.beside]
         return len(kept) < keep or score > kept[keep - 1].score
 
     def keep(
@@ -250,7 +253,8 @@ class BestWeights:
         """Removes the weights of all trials that are no longer among the best."""
         if self.artifacts.keep is None:
             return
-        for dropped in self.store.drop_checkpoints(self.artifacts.study_id, keep=self.artifacts.keep):
+        study_id, keep = self.artifacts.study_id, self.artifacts.keep
+        for dropped in self.store.drop_checkpoints(study_id, keep=keep, beside=self.beside):
             with contextlib.suppress(FileNotFoundError):
                 self._folder.file(dropped).unlink()
 

@@ -104,7 +104,7 @@ def prepare(
         pruning=pruning,
         objective=objective,
         artifacts=artifacts,
-        weights=_best_weights(storage, artifacts, new_weights_in),
+        weights=_best_weights(storage, study, artifacts, new_weights_in),
         worker=worker,
         lease_s=lease_s,
         options=options,
@@ -137,10 +137,13 @@ def _signed(
     return worker
 
 
-def _best_weights(storage: Storage, artifacts: Artifacts, new_in: KeptIn | None) -> BestWeights:
+def _best_weights(
+    storage: Storage, study: Study, artifacts: Artifacts, new_in: KeptIn | None
+) -> BestWeights:
     return BestWeights(
         artifacts=artifacts,
         store=storage.store,
         new_in=new_in or place_for_new_weights(storage.location),
         earlier=storage.location.earlier,
+        beside=study.set_aside_ids(),
     )

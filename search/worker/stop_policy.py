@@ -60,7 +60,9 @@ class StopPolicy:
         likely = [
             trial.trial_id
             for trial in trials
-            if trial.state in (State.RUNNING, State.COMPLETE) and score_of(trial) >= self._target
+            if trial.state in (State.RUNNING, State.COMPLETE)
+            and trial.set_aside is None
+            and score_of(trial) >= self._target
         ]
         curves = self._store.curves(likely, self._study.metric)
         return frozenset(each for each in likely if reaches(best_report(curves.get(each, ())), self._target))

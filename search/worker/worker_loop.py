@@ -210,6 +210,7 @@ class WorkerLoop:
             self._context.worker.worker_id,
             lease_s=self._context.lease_s,
             created=self._context.record.created,
+            space_changes=self._study.revisions.count,
         )
         if claim is None:
             return None
@@ -248,8 +249,7 @@ class WorkerLoop:
 
     def _without_work(self) -> StepResult:
         """Whether the study is done, or trials may still come back or be wanted."""
-        if not self._study.exists():
-            raise StudyDeleted(self._study.name)
+        self._study.require_unchanged()
         if not self._nothing_runs():
             return StepResult.IDLE
         if self._filled():

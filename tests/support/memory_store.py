@@ -63,7 +63,7 @@ class MemoryStore(Store):
             )
             self._studies.setdefault(study_id, record)
 
-    def study(self, study_id: int) -> StudyRecord | None:
+    def study(self, study_id: int, *, within: Transaction | None = None) -> StudyRecord | None:
         return self._studies.get(study_id)
 
     def studies(self) -> list[StudyRecord]:
@@ -72,6 +72,10 @@ class MemoryStore(Store):
     def set_target(self, study_id: int, target_trials: int) -> None:
         with self._lock:
             self._studies[study_id] = replace(self._studies[study_id], target_trials=target_trials)
+
+    def set_spec(self, study_id: int, spec: StudySpec, *, within: Transaction | None = None) -> None:
+        with self._lock:
+            self._studies[study_id] = replace(self._studies[study_id], spec=spec)
 
     # Claims
 
@@ -82,10 +86,13 @@ class MemoryStore(Store):
         *,
         lease_s: float,
         created: datetime.datetime | None = None,
+        space_changes: int | None = None,
     ) -> Claim | None:
         with self._lock:
             study = self._studies.get(study_id)
             if study is None or created not in (None, study.created):
+                return None
+            if space_changes not in (None, len(study.spec.space_changes)):
                 return None
             taken = {claim.slot for claim in self.claims(study_id)}
             if len(taken) >= study.target_trials:
@@ -137,7 +144,7 @@ class MemoryStore(Store):
             mine = [claim for claim in self._claims.values() if claim.study_id == study_id]
             return sorted(mine, key=lambda claim: claim.slot)
 
-    def open_claims(self, study_id: int) -> list[Claim]:
+    def open_claims(self, study_id: int, *, within: Transaction | None = None) -> list[Claim]:
         return [claim for claim in self.claims(study_id) if not claim.done]
 
     def claim_of(self, study_id: int, trial_id: int) -> Claim | None:
@@ -272,9 +279,12 @@ class MemoryStore(Store):
             if content is not None:
                 self._weights[checkpoint.trial_id] = (checkpoint.sha256, content)
 
-    def drop_checkpoints(self, study_id: int, *, keep: int) -> list[CheckpointRecord]:
+    def drop_checkpoints(
+        self, study_id: int, *, keep: int, beside: Collection[int] = ()
+    ) -> list[CheckpointRecord]:
         with self._lock:
-            dropped = self.checkpoints(study_id)[keep:]
+            counted = [each for each in self.checkpoints(study_id) if each.trial_id not in beside]
+            dropped = counted[keep:]
             for checkpoint in dropped:
                 self._delete_checkpoint(checkpoint.trial_id)
             return dropped
