@@ -40,12 +40,14 @@ class Basis:
 
 
 def searched(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """The trials that the search proposed. References have fixed settings; what was interrupted is
-    proposed once more."""
+    """The trials that the search proposed in its present space. References have fixed settings; what was
+    interrupted is proposed once more."""
     return [
         trial
         for trial in trials
-        if trial.reference is None and not (trial.failure is not None and trial.failure.is_retryable)
+        if trial.reference is None
+        and trial.set_aside is None
+        and not (trial.failure is not None and trial.failure.is_retryable)
     ]
 
 

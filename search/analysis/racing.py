@@ -27,12 +27,13 @@ Values = Mapping[int, Mapping[int, float]]
 
 
 def leaders(trials: Sequence[TrialRecord], top: int) -> list[TrialRecord]:
-    """The `top` trials of a search that deserve to be confirmed, best first; references are not among them.
+    """The `top` trials of a search that deserve to be confirmed, best first; references are not among them,
+    nor trials that are set aside.
 
     A pruned trial may lead: what it reached early it may exceed when it is trained to the end. The best
     complete one, which the search calls its winner, is always there.
     """
-    own = [trial for trial in trials if trial.reference is None]
+    own = [trial for trial in trials if trial.reference is None and trial.set_aside is None]
     scored = [trial for trial in own if trial.state.is_finished and trial.score is not None]
     best_first = sorted(scored, key=lambda trial: (-score_of(trial), trial.number))
     chosen, winner = best_first[:top], best_trial(own)

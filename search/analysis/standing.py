@@ -14,7 +14,8 @@ from search.analysis import over_seeds, racing, two_way
 from search.analysis.answered import Answered, answered
 from search.analysis.confirmation import Candidate, Confirmation, Gap, SeedRun
 from search.analysis.intervals import mean_of_heads_interval, of_the_best
-from search.analysis.ranking import best_report, best_trial, count
+from search.analysis.ranking import best_report, count
+from search.analysis.ranking import winner as winner_of
 from search.analysis.statistics import Estimate
 from search.analysis.two_way import Digits
 from search.heads import validation_of
@@ -94,7 +95,7 @@ def confirmation(stand: Stand) -> Confirmation:
     racers = [each for each in candidates if each.reference is None and not each.dropped]
     whole = stand.finished and all(len(each.runs) == len(seeds) for each in racers)
     chosen = racers[0] if racers and whole else None
-    winner = best_trial([trial for trial in stand.trials if trial.reference is None])
+    winner = winner_of(stand.trials).searched
     return Confirmation(
         search=stand.searched,
         confirming=stand.confirming,

@@ -138,6 +138,14 @@ TargetOption = Annotated[
         "one is trained to its end. Where no networks are trained: once one has this value."
     ),
 ]
+SpaceChangedOption = Annotated[
+    bool,
+    typer.Option(
+        "--space-changed",
+        help="Continue a study in another space, that of --space, --model or your code; trials that do not "
+        "fit it are set aside.",
+    ),
+]
 SpaceOption = Annotated[Path | None, typer.Option(help="TOML file that changes the search space.")]
 PrecisionOption = Annotated[
     Precision | None,
@@ -175,6 +183,7 @@ def run(
     timeout: TimeoutOption = None,
     target: TargetOption = None,
     space: SpaceOption = None,
+    space_changed: SpaceChangedOption = False,
     precision: PrecisionOption = None,
     score: ScoreOption = None,
     detach: DetachOption = False,
@@ -206,6 +215,7 @@ def run(
             sampler=sampler,
             pruner=pruner,
             space=space,
+            space_changed=space_changed,
             precision=None if precision is None else precision.value,
             options=replace(options, workers=workers, timeout_s=timeout, target=target),
         )

@@ -38,9 +38,10 @@ OUTSIDE = "outside_the_space"
 class Rules:
     """What a study of tune's asks of its trials.
 
-    Samplers and pruners are shown usable trials alone, as the present search space has them. What another program added was measured in its own
-    way: a value of 98.5 (per cent), or one that is to be minimized, would be the best that the search ever
-    saw; and a parameter that this study does not have would end TPE's joint model.
+    Samplers and pruners are shown usable trials alone, as the present search space has them. What another
+    program added was measured in its own way: a value of 98.5 (per cent), or one that is to be minimized,
+    would be the best that the search ever saw; and a parameter that this study does not have would end TPE's
+    joint model.
     """
 
     shown: Callable[[Facts], Facts | None]

@@ -206,6 +206,10 @@ def _baseline(
                 f"--trial {number}: it is {by_number[number].state.value}, and only a complete trial can be "
                 "changed."
             )
+        if (why := by_number[number].set_aside) is not None:
+            raise UsageError(
+                f"--trial {number}: it is set aside, because {why}; name a trial of the present space."
+            )
         return by_number[number]
     confirmed = confirmation(storage_url, searched.name, intervals=False)
     if confirmed is not None and confirmed.chosen in by_number:
@@ -218,7 +222,15 @@ def _baseline(
 
 def _spec(spec: StudySpec, name: str, baseline: int) -> StudySpec:
     """The spec of a new ablation of a search with this spec."""
-    wanted = replace(spec, sampler="random", pruner="none", references=(), ablates=name, baseline=baseline)
+    wanted = replace(
+        spec,
+        sampler="random",
+        pruner="none",
+        references=(),
+        ablates=name,
+        baseline=baseline,
+        space_changes=(),
+    )
     budget, epochs = ablation_plan.variant_budget(spec)
     if not isinstance(wanted, NetworkSpec):
         return replace(wanted, budget=budget)

@@ -165,6 +165,11 @@ def _no_task(request: RunRequest, known: Collection[str], spec: StudySpec | None
             f"{' and '.join(sources)}: --task trains tune's networks on a task, --data on your images; "
             "--objective runs your Python function and --command your program: leave all but one out."
         )
+    if request.space_changed and request.of_code is None and request.space is None and request.model is None:
+        yield (
+            "--space-changed needs the space that the study shall have: add --space or --model, or "
+            "--objective or --command of your own code."
+        )
     if request.python is not None and request.objective is None:
         yield "--python is the interpreter of --objective: add that, or leave it out."
     if request.skip_damaged and request.data is None:

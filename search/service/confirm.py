@@ -209,7 +209,9 @@ def _fits(request: ConfirmRequest, spec: StudySpec) -> bool:
 def _wanted(search: StudyRecord, every: Sequence[StudyRecord], request: ConfirmRequest) -> StudySpec:
     """The spec of a new confirmation of a study that has been confirmed in `every` one, the oldest first."""
     # It has nothing to draw: the settings of every run are given.
-    spec = replace(search.spec, sampler="random", pruner="none", references=(), confirms=search.name)
+    spec = replace(
+        search.spec, sampler="random", pruner="none", references=(), confirms=search.name, space_changes=()
+    )
     if not isinstance(spec, NetworkSpec):
         return spec
     last = every[-1].spec if every else None

@@ -5,7 +5,7 @@ search.service.check says whether a request is valid.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,9 +16,11 @@ from search.objectives.external.declared import refuse_change
 from search.optuna_db.storage import Storage
 from search.records import ACCURACY_SCORE, DeclaredSpec, NetworkSpec, StudyRecord, StudySpec
 from search.report.words import listed
+from search.service.change_space import change
 from search.service.look import find
 from search.space.defaults import NORM_IMAGES, default_space, families_of
 from search.space.file import read_space, space_entries
+from search.space.spec import differences, space_of_spec
 from search.study.evaluation_schedule import early_evaluations_of
 from search.study.pruners import DEFAULT_PRUNER
 from search.study.reading import find_id
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 
 DEFAULT_TRIALS = 100
 """Of a new study."""
+
+MOST_CHANGES = 5
+"""Settings of which a refusal says how they differ."""
 
 MAX_NAME = 100
 """Characters of a study's name: it must fit a line, a path and every database."""
@@ -74,6 +79,8 @@ class RunRequest:
     sampler: str | None = None
     pruner: str | None = None
     space: Path | None = None
+    space_changed: bool = False
+    """the space of a study that exists becomes the one that is asked for, or that its code declares"""
     precision: PrecisionName | None = None
     """of all trials; auto: what pays on a kind of processor, decided once"""
     score: str | None = None
@@ -136,15 +143,22 @@ def create_or_resume(
     dataset: Provenance | None,
     *,
     declared: DeclaredSpec | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[Study, StudyRecord]:
     """The study that is asked for, new with its references queued, or as it is with the new target.
 
     dataset: the one on this machine that the task of the request needs; None where it has no task. declared:
-    what the training code of the request declares; None where it names none.
+    what the training code of the request declares; None where it names none. tell: given a sentence where
+    the space of the study has changed.
 
     Raises ConfigError where a study of that name exists and means something else, or is not tune's.
     """
     if find_id(storage.trials, request.name) is None:
+        if request.space_changed:
+            raise UsageError(
+                f"There is no study {request.name} yet whose space could have changed: leave --space-changed "
+                "out."
+            )
         if declared is not None:
             Study.create(storage, request.name, declared, request.trials or DEFAULT_TRIALS)
         elif dataset is None:
@@ -165,6 +179,9 @@ def create_or_resume(
     if declared is not None:
         _refuse_other_code(request, record.spec, declared)
     _refuse_conflicts(request, record.spec, dataset)
+    if request.space_changed:
+        change(storage, study, record, _wanted_space(request, record.spec, declared), tell)
+        study, record = find(storage, request.name)
     target = request.trials or record.target_trials
     if target != record.target_trials:
         storage.store.set_target(study.study_id, target)
@@ -178,7 +195,17 @@ def _refuse_other_code(request: RunRequest, spec: StudySpec, declared: DeclaredS
         raise ConfigError(
             f"The study {request.name} exists and is of {what}: give --study another name for a new search."
         )
-    refuse_change(spec, declared)
+    refuse_change(spec, declared, space_may_change=request.space_changed)
+
+
+def _wanted_space(
+    request: RunRequest, spec: StudySpec, declared: DeclaredSpec | None
+) -> Mapping[str, object]:
+    """The space that a study shall have from now on, in the form of its spec."""
+    if declared is not None:
+        return declared.space
+    assert isinstance(spec, NetworkSpec), "search.service.check refuses the flag otherwise"
+    return space_entries(space_of(request, known_task(spec.task)))
 
 
 def _create(storage: Storage, request: RunRequest, dataset: Provenance) -> None:
@@ -249,15 +276,15 @@ def _refuse_conflicts(request: RunRequest, spec: StudySpec, dataset: Provenance 
 
 def _differences(request: RunRequest, spec: NetworkSpec, dataset: Provenance | None) -> Iterator[str]:
     """Of the search space and the data."""
-    if request.model is not None or request.space is not None:
-        asked_space = space_entries(space_of(request, known_task(spec.task)))
-        changed = sorted(
-            name
-            for name in {*asked_space, *spec.space}
-            if asked_space.get(name, _ABSENT) != spec.space.get(name, _ABSENT)
-        )
-        if changed:
-            yield f"another search space (it differs in {', '.join(changed)})"
+    if (request.model is not None or request.space is not None) and not request.space_changed:
+        asked = space_entries(space_of(request, known_task(spec.task)))
+        if asked != dict(spec.space):
+            told = differences(space_of_spec(spec), space_of_spec(replace(spec, space=asked)))
+            more = f"; and {len(told) - MOST_CHANGES} more" if len(told) > MOST_CHANGES else ""
+            yield (
+                f"another search space (it differs in {'; '.join(sorted(told)[:MOST_CHANGES])}{more}; "
+                "--space-changed continues in it)"
+            )
     if not _same_task(request, spec) and _both_sets(request, spec):
         yield f"other images, {request.task} (the study has {spec.task})"
     if _same_task(request, spec) and dataset is not None and dict(spec.checksums) != dict(dataset.checksums):
@@ -274,6 +301,3 @@ def _same_task(request: RunRequest, spec: NetworkSpec) -> bool:
 
 def _both_sets(request: RunRequest, spec: NetworkSpec) -> bool:
     return is_set_name(request.task or "") and is_set_name(spec.task)
-
-
-_ABSENT = object()

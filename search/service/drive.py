@@ -73,7 +73,7 @@ def drive(
     began = time.monotonic()
     look = Watched(storage, study, record)
     reaper = Reaper(study, storage.store, f"{socket.gethostname()}:{os.getpid()}:parent")
-    reaper.look(dead=_dead_here(storage, study))
+    reaper.look(dead=dead_here(storage, study))
     first = look.snapshot(0.0)
     if first.counts.finished >= record.target_trials:
         return look.result("nothing to do", first)
@@ -320,7 +320,7 @@ def wait_for_unreachable(
     deadline = time.monotonic() + UNREACHABLE_S
     workers = workers_at(storage, study, places) if places else {}
     while workers and not stop() and time.monotonic() < deadline:
-        reaper.look(dead=_dead_here(storage, study))
+        reaper.look(dead=dead_here(storage, study))
         holders = {claim.worker_id for claim in storage.store.open_claims(study.study_id)}
         if not any(
             worker in holders or (is_here(worker) and _exists(place.pid)) for worker, place in workers.items()
@@ -334,7 +334,7 @@ def _ids_of(storage: Storage, study: Study, places: Collection[Place]) -> set[st
     return set(workers_at(storage, study, places)) if places else set()  # a run that only looks asks nothing
 
 
-def _dead_here(storage: Storage, study: Study) -> set[str]:
+def dead_here(storage: Storage, study: Study) -> set[str]:
     """Workers of this machine that hold a claim and are no more: a run before was killed."""
     holders = {claim.worker_id for claim in storage.store.open_claims(study.study_id)}
     workers = storage.store.workers(study.study_id)

@@ -40,6 +40,7 @@ _log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyView:
     """A study at a glance, however many trials it has."""

@@ -74,7 +74,8 @@ def run(
 ) -> RunResult:
     """Creates or resumes a study and works on it until the target is met.
 
-    tell: given a sentence where files of studies that were deleted cannot be deleted. found: given the set
+    tell: given a sentence where files of studies that were deleted cannot be deleted, and where the space of
+    the study has changed. found: given the set
     that was made of the user's images. stage: told what is
     done before the first snapshot, which may take seconds.
 
@@ -115,7 +116,7 @@ def run(
         with open_storage(storage_url, retry_s=RETRY_S) as storage:
             keep_to_one_host(storage)
             delete_what_others_left(storage, tell)
-            study, record = create_or_resume(storage, request, dataset, declared=declared)
+            study, record = create_or_resume(storage, request, dataset, declared=declared, tell=tell)
             if declared is not None:
                 keep_function(request, record, location)
             stage(WORKERS)

@@ -19,6 +19,16 @@ def space_of_spec(spec: StudySpec) -> Space:
     return space_of_entries(spec.space) if isinstance(spec, NetworkSpec) else in_full(spec.space)
 
 
+def differences(then: Space, now: Space) -> list[str]:
+    """What a space has otherwise than an earlier one: "width: Int(32, 512) → Int(64, 256)"."""
+    one, other = then.domains, now.domains
+    return [
+        f"{name}: {one.get(name, 'none')} → {other.get(name, 'none')}"
+        for name in {**one, **other}
+        if one.get(name) != other.get(name)
+    ]
+
+
 def declared_entries(space: Space) -> dict[str, object]:
     """A space in the form in which the spec of an objective other than tune's networks has it."""
     return {name: _entry(domain) for name, domain in space.domains.items()}

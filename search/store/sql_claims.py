@@ -167,9 +167,7 @@ class SQLClaims(Store, ABC):
         return next(iter(self._claims(study_id, tables.claims.c.trial_id == trial_id)), None)
 
     @retried
-    def _claims(
-        self, study_id: int, *conditions: Any, within: Transaction | None = None
-    ) -> list[Claim]:
+    def _claims(self, study_id: int, *conditions: Any, within: Transaction | None = None) -> list[Claim]:
         query = select(tables.claims).where(tables.claims.c.study_id == study_id, *conditions)
         with self.database.read(within) as connection:
             rows = connection.execute(query.order_by(tables.claims.c.slot)).mappings()

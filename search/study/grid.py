@@ -184,7 +184,9 @@ def is_exhausted(spec: StudySpec, space: Space, trials: Collection[TrialRecord])
     tried = {
         identity(each.settings, space, spec)
         for each in trials
-        if each.reference is None and each.settings.keys() >= space.shape(each.settings).searched
+        if each.reference is None
+        and each.set_aside is None
+        and each.settings.keys() >= space.shape(each.settings).searched
     }
     every = configurations(space, spec, at_most=len(tried))
     return every is not None and every.keys() <= tried

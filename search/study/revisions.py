@@ -101,7 +101,7 @@ def misfit_of(drawn: Mapping[str, Value], then: Space, now: Space) -> str | None
 
 
 def redrawn(trial: Facts, then: Space, now: Space) -> Facts:
-    """A trial that fits another space than that in which it was drawn, as if it had been drawn in this one."""
+    """A trial that fits another space than the one in which it was drawn, as if drawn in this one."""
     drawn, pinned = settings_in(trial, then, now)
     params: Params = {}
     for name, value in drawn.items():
@@ -112,9 +112,7 @@ def redrawn(trial: Facts, then: Space, now: Space) -> Facts:
     return replace(trial, params=params, user=user)
 
 
-def settings_in(
-    trial: Facts, then: Space, now: Space
-) -> tuple[dict[str, Value], Mapping[str, Value]]:
+def settings_in(trial: Facts, then: Space, now: Space) -> tuple[dict[str, Value], Mapping[str, Value]]:
     """(drawn, pinned) of a trial that fits, as the present space parts its settings."""
     pinned: Mapping[str, Value] = trial.user.get(PINNED, {})
     told = {**trial.given, **trial.settings}
@@ -157,6 +155,8 @@ def _stored(value: Value, domain: Domain) -> tuple[float, str]:
     """A value of a domain that is not fixed, as Optuna stores it."""
     kind = json.dumps(distribution_of(domain))
     if isinstance(domain, Choice):
-        place = next(n for n, each in enumerate(domain.options) if type(each) is type(value) and each == value)
+        place = next(
+            n for n, each in enumerate(domain.options) if type(each) is type(value) and each == value
+        )
         return float(place), kind
     return float(value), kind

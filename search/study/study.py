@@ -81,7 +81,8 @@ class SpaceChanged(TryAgain):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"The search space of the study {name} was changed while it was worked on: give the command again."
+            f"The search space of the study {name} was changed while it was worked on: give the command "
+            "again."
         )
 
 

@@ -137,9 +137,7 @@ def _signed(
     return worker
 
 
-def _best_weights(
-    storage: Storage, study: Study, artifacts: Artifacts, new_in: KeptIn | None
-) -> BestWeights:
+def _best_weights(storage: Storage, study: Study, artifacts: Artifacts, new_in: KeptIn | None) -> BestWeights:
     return BestWeights(
         artifacts=artifacts,
         store=storage.store,

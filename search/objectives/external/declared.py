@@ -18,8 +18,12 @@ from search.objectives.external.kind import CODE
 from search.objectives.external.messages import Hello
 from search.objectives.external.process import LOG_BYTES, Unstarted, start
 from search.records import DeclaredSpec, Direction, Metric
-from search.space.spec import declared_entries, space_of_entries_in_full, space_of_spec
-from tune.space import Domain
+from search.space.spec import (
+    declared_entries,
+    differences,
+    space_of_entries_in_full,
+    space_of_spec,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,24 +177,35 @@ def spec_now(spec: DeclaredSpec, hello: Hello) -> DeclaredSpec:
     return replace(now, options={**spec.options, **now.options})
 
 
-def refuse_change(spec: DeclaredSpec, now: DeclaredSpec) -> None:
+def refuse_change(spec: DeclaredSpec, now: DeclaredSpec, *, space_may_change: bool = False) -> None:
     """Raises ConfigError where training code declares another search than the one that its study has.
 
     Changes of the code itself are no reason: every trial records the code that it ran.
     """
     changed = list(_changes(spec, now))
-    if changed:
-        objective, names = now.options["objective"], [name for name, *_ in changed]
-        named = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-        told = "; ".join(f"{name} {after}, not {before}" for name, after, before in changed)
-        raise ConfigError(
-            f"{objective} declares another {named} than its study has: {told}. Take the change back, or "
-            "begin another search: `tune run` with --study NAME."
+    # The settings of confirmations and ablations are given: it is their search whose space must agree.
+    in_space = differences(space_of_spec(spec), space_of_spec(now)) if spec.searches else []
+    if not changed and (space_may_change or not in_space):
+        return
+    told = [(name, f"{name} {after}, not {before}") for name, after, before in changed]
+    if in_space and not space_may_change:
+        told.append(("space", f"space: {'; '.join(in_space)}"))
+    names = [name for name, _ in told]
+    named = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    mend = "Take the change back, or begin another search: `tune run` with --study NAME."
+    if not changed:
+        mend = (
+            "Take the change back, begin another search with `tune run` and --study NAME, or continue with "
+            "this one in the changed space: `tune run` with --objective or --command and --space-changed."
         )
+    raise ConfigError(
+        f"{now.options['objective']} declares another {named} than its study has: "
+        f"{'; '.join(words for _, words in told)}. {mend}"
+    )
 
 
 def _changes(then: DeclaredSpec, now: DeclaredSpec) -> Iterator[tuple[str, object, object]]:
-    """(what, now, then). An ablation's budget is that of its variants."""
+    """(what, now, then) of all but the space. An ablation's budget is that of its variants."""
     budget = then.budget if then.ablates is None else now.budget
     pairs: list[tuple[str, object, object]] = [
         ("file or function", now.options.get("objective"), then.options.get("objective")),
@@ -200,13 +215,4 @@ def _changes(then: DeclaredSpec, now: DeclaredSpec) -> Iterator[tuple[str, objec
         ("budget", now.budget, budget),
         ("support of checkpoints", now.options.get("checkpoints"), then.options.get("checkpoints")),
     ]
-    yield from (pair for pair in pairs if pair[1] != pair[2])
-    one, other = space_of_spec(now).domains, space_of_spec(then).domains
-    differ = [name for name in {**other, **one} if one.get(name) != other.get(name)]
-    if differ:
-        after, before = (", ".join(_domain(name, each) for name in differ) for each in (one, other))
-        yield "space", after, before
-
-
-def _domain(name: str, domains: Mapping[str, Domain]) -> str:
-    return f"{name} = {domains[name]}" if name in domains else f"no {name}"
+    return (pair for pair in pairs if pair[1] != pair[2])

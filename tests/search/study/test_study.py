@@ -511,7 +511,7 @@ class TestTrials:
 
     def test_readers_that_count_while_they_read_know_what_a_signal_stopped(self, storage: Storage) -> None:
         study = prepared(storage)
-        reader = TrialReader(storage.trials, study.study_id, study.space, ACCURACY)
+        reader = TrialReader(storage.trials, study.study_id, study.revisions, ACCURACY)
         for failure in (Failure.INTERRUPTED, Failure.ERROR, Failure.INTERRUPTED):
             trial_id = study.ask().trial_id
             reader.all()  # as one at work
