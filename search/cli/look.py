@@ -36,7 +36,7 @@ from search.cli.phrases import (
 from search.cli.printing import print_facts, print_table, say
 from search.heads import accuracies_of, train_of
 from search.records import Failure, NetworkSpec
-from search.report.words import code_changed, plural
+from search.report.words import code_changed, plural, space_changed
 
 if TYPE_CHECKING:
     from search.analysis.confirmation import Confirmation
@@ -144,6 +144,7 @@ def _foreign_study(study: ForeignStudy) -> dict[str, Any]:
         "confirms": None,
         "ablates": None,
         "created": None,
+        "space_changes": [],
     }
 
 
@@ -194,6 +195,7 @@ def _study(view: StudyView) -> dict[str, Any]:
         "confirms": spec.confirms,
         "ablates": spec.ablates,
         "created": view.record.created.isoformat(),
+        "space_changes": [each.moment.isoformat() for each in spec.space_changes],
         **_objective(spec),
     }
 
@@ -249,7 +251,7 @@ def trials(
         words=(1, 5),
     )
     _tell_failures(rows)
-    if changed := code_changed(view.trials):
+    for changed in filter(None, (code_changed(view.trials), space_changed(spec, view.trials))):
         typer.echo()
         say(changed)
 
@@ -278,6 +280,8 @@ def _value(row: dict[str, Any], metric: Metric) -> str:
 def _state(row: dict[str, Any]) -> str:
     if row["foreign"]:
         return f"foreign ({row['foreign_state']})"
+    if row["set_aside"] and not row["failure"]:
+        return f"{row['state']}, set aside"
     if row["failure"] == Failure.INTERRUPTED:
         return "interrupted"
     return f"{row['state']} ({row['failure']})" if row["failure"] else str(row["state"])
@@ -312,6 +316,7 @@ def _foreign_trial(trial: ForeignTrial, spec: StudySpec) -> dict[str, Any]:
         "ablation",
         "failure",
         "failure_detail",
+        "set_aside",
     )
     return {
         "trial": trial.number,
@@ -351,6 +356,7 @@ def _trial(trial: TrialRecord, view: TrialsView) -> dict[str, Any]:
         "ablation": asdict(trial.ablation) if trial.ablation else None,
         "failure": trial.failure.value if trial.failure else None,
         "failure_detail": trial.failure_detail,
+        "set_aside": trial.set_aside,
     }
 
 

@@ -144,6 +144,26 @@ def code_changed(trials: Iterable[TrialRecord]) -> str:
     )
 
 
+def space_changed(spec: StudySpec, trials: Iterable[TrialRecord]) -> str:
+    """The sentences that the search space of a study was changed, and which trials are set aside; nothing
+    where it was not."""
+    if not spec.space_changes:
+        return ""
+    last = spec.space_changes[-1].moment
+    often = count(len(spec.space_changes), "time")
+    aside = [trial for trial in trials if trial.set_aside is not None]
+    told = f"The search space was changed {often}, the last one at {last:%Y-%m-%d %H:%M} UTC"
+    if not aside:
+        return f"{told}: every trial fits it."
+    named = [f"trial {trial.number} ({trial.set_aside})" for trial in aside[:SET_ASIDE]]
+    more = [f"{len(aside) - SET_ASIDE:,} more"] if len(aside) > SET_ASIDE else []
+    return f"{told}. Set aside, because they do not fit it: {listed([*named, *more])}."
+
+
+SET_ASIDE = 10
+"""Trials that are set aside and named in a sentence."""
+
+
 def code_changed_since(of_search: Set[str], of_runs: Set[str], *, what: str) -> str:
     """The sentence that the training code of a search is not that of what repeats its trials, or empty.
 

@@ -192,7 +192,8 @@ class Showing:
         best = view.ranking.searched
         kept = store.checkpoints(record.study_id)
         # Weights of other programs' trials, and of trials that cannot be used, are not shown.
-        leaders = {trial.trial_id: trial for trial in reader.of([each.trial_id for each in kept])}
+        found = reader.of([each.trial_id for each in kept])
+        leaders = {trial.trial_id: trial for trial in found if trial.set_aside is None}
         curves = store.curves({*leaders, *([best.trial_id] if best else [])}, record.spec.metric)
         note = dashboard_notes.study_card(
             record,

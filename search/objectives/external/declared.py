@@ -189,7 +189,7 @@ def refuse_change(spec: DeclaredSpec, now: DeclaredSpec, *, space_may_change: bo
         return
     told = [(name, f"{name} {after}, not {before}") for name, after, before in changed]
     if in_space and not space_may_change:
-        told.append(("space", f"space: {'; '.join(in_space)}"))
+        told.append(("space", f"space ({'; '.join(in_space)})"))
     names = [name for name, _ in told]
     named = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
     mend = "Take the change back, or begin another search: `tune run` with --study NAME."

@@ -46,7 +46,10 @@ def _among(material: Material, winner: TrialRecord) -> str:
     if winner.state is not State.COMPLETE:
         return " so far (no searched trial is complete yet)"
     complete = sum(
-        trial.state is State.COMPLETE and trial.reference is None and trial.score is not None
+        trial.state is State.COMPLETE
+        and trial.reference is None
+        and trial.score is not None
+        and trial.set_aside is None
         for trial in material.trials
     )
     return f" of {count(complete, 'complete searched trial')}" if winner.reference is None else ""

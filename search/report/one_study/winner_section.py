@@ -24,6 +24,7 @@ from search.report.words import (
     percent,
     points,
     share,
+    space_changed,
     value,
 )
 
@@ -39,7 +40,12 @@ def standing(material: Material) -> str:
         made += f", {counts.interrupted} interrupted and repeated"
     if counts.failed_otherwise:
         made += f", {counts.failed_otherwise} failed" + (" and replaced" if counts.finished >= target else "")
-    told = (foreign_in_words(counts.foreign), _left_out(material), code_changed(material.trials))
+    told = (
+        foreign_in_words(counts.foreign),
+        _left_out(material),
+        code_changed(material.trials),
+        space_changed(material.study.spec, material.trials),
+    )
     besides = "".join(f" {sentence}" for sentence in told)
     if counts.finished >= target:
         return f"All {counts.finished:,} trials are finished ({made}).{besides}".rstrip()

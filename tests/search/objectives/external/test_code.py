@@ -668,8 +668,8 @@ def test_the_folder_of_a_worker_that_was_killed_is_deleted_by_the_next(
         ({"options": {"checkpoints": False}}, "another support of checkpoints than its study has"),
         (
             {"space": declared_entries(Space(x=Float(0.0, 2.0)))},
-            "another space than its study has: space x = Float(low=0.0, high=1.0), y = Choice(options=('a', "
-            "'b')), not x = Float(low=0.0, high=2.0), no y.",
+            "another space than its study has: space (x: Float(low=0.0, high=2.0) → Float(low=0.0, high=1.0);"
+            " y: none → Choice(options=('a', 'b'))). Take the change back, begin another search with",
         ),
         (
             {"metric": Metric(name="accuracy", direction=Direction.MINIMIZE)},
