@@ -53,7 +53,7 @@ class Revisions:
 
     def is_known(self, revision: object) -> bool:
         """Whether tune can have written this as the revision of a trial."""
-        return isinstance(revision, int) and 0 <= revision <= self.count
+        return isinstance(revision, int) and not isinstance(revision, bool) and 0 <= revision <= self.count
 
     def why_set_aside(self, trial: Facts) -> str | None:
         """Why a trial does not fit the present space, in words; None: it fits, or is not drawn yet."""
@@ -95,7 +95,8 @@ def misfit_of(drawn: Mapping[str, Value], then: Space, now: Space) -> str | None
         if name not in shape.searched and name not in shape.fixed:
             return f"{name} is no longer active beside its other settings"
         if domain != then.domains[name] and not _takes(domain, value):
-            return f"{name} = {value} is outside the space"
+            shown = f"{value:.6g}" if isinstance(value, float) else value
+            return f"{name} = {shown} is outside the space"
     lacking = [name for name in (*shape.fixed, *sorted(shape.searched)) if name not in had]
     return f"it has no {lacking[0]}" if lacking else None
 
