@@ -201,6 +201,7 @@ def search(
     pruner: str | None = None,
     timeout: float | None = None,
     target: float | None = None,
+    space_changed: bool = False,
     progress: bool = True,
 ) -> Study:
     """Searches the settings of a training function, as `tune run --objective` does, and shows its progress.
@@ -212,7 +213,8 @@ def search(
     (KeyboardInterrupt), and one with more trials later. trials: None: 100 in a new study, else as many as it
     has been asked for. workers: processes; None: one a core. study: its name; None: the file's, or the
     function's where it is in none. storage: URL; None: TUNE_STORAGE, else sqlite:///studies.db in this
-    folder. timeout: seconds. Others: as in `tune run --help`.
+    folder. timeout: seconds. space_changed: continue a study in the space that the function declares now.
+    Others: as in `tune run --help`.
 
     A function that was defined in a notebook or an interactive session is sent to the workers by
     cloudpickle; they run on this machine only. Raises TypeError for a function that is no objective,
@@ -238,6 +240,7 @@ def search(
         "target": target,
     }
     given = [word for name, value in flags.items() for word in _flag(name, value)]
+    given += ["--space-changed"] if space_changed else []
     caller = Caller.here(storage)
     with tempfile.TemporaryDirectory(prefix="tune-") as folder:
         place = place_of(objective)

@@ -54,6 +54,7 @@ HOW = {
     "tune repeat twodigit --trial 7": "--trial 3",
     # your-own-space.md
     "tune run --task twodigit --study mine --space space.toml --trials 50": CONV,
+    "tune run --task twodigit --study mine --space space.toml --space-changed --trials 80": CONV,
     # from-study-to-model.md
     "tune confirm twodigit --top 3 --seeds 3": "--top 1 --seeds 2 --epochs 0.02 --workers 1",
     "tune confirm twodigit --top 1 --seeds 3 --widen 1.34 --epochs 24": "--seeds 2 --epochs 0.02 --workers 1",
@@ -61,6 +62,7 @@ HOW = {
     "tune predict model image.png": "",
     # your-own-code.md
     "tune run --objective train.py:train --trials 50": "--trials 6 --workers 1",
+    "tune run --objective train.py:train --space-changed --trials 80": "--trials 7 --workers 1",
     "tune best train": "",
     "tune report train --out train.html": "",
     'tune run --command "sh valley.sh" --trials 20 --study valley': "--workers 1",

@@ -255,3 +255,44 @@ def test_a_program_that_is_not_python_is_searched(tune: Callable[..., Any], fold
     for _ in range(best["step"]):
         x -= rate * 4 * x * (x * x - 1)
     assert best["value"] == pytest.approx((x * x - 1) ** 2, abs=1e-3)
+
+
+def test_a_space_changes_only_where_that_is_said(tune: Callable[..., Any], folder: Path) -> None:
+    run = ("run", "--objective", "plain.py", "--workers", "1", "--trials")
+    early = tune(*run, "4", "--space-changed")
+    assert early.returncode == 2
+    assert "There is no study plain yet whose space could have changed" in early.stderr
+    assert tune(*run, "4").returncode == 0
+    before = tune("trials", "plain", "--json").parsed
+    code = (folder / "plain.py").read_text()
+    changed = code.replace("-1.0, 1.0", "0.0, 2.0").replace('"b"]', '"c", "b"]')
+    (folder / "plain.py").write_text(changed)
+    refused = tune(*run, "6")
+    assert refused.returncode == 78
+    assert "x: Float(low=-1.0, high=1.0) → Float(low=0.0, high=2.0)" in refused.stderr
+    assert "--space-changed" in refused.stderr
+    (folder / "plain.py").write_text(changed.replace("budget=4", "budget=5"))
+    refused = tune(*run, "6", "--space-changed")
+    assert refused.returncode == 78
+    assert "declares another budget than its study has: budget 5, not 4" in refused.stderr
+    assert tune("trials", "plain", "--json").parsed == before
+    (folder / "plain.py").write_text(changed)
+    done = tune(*run, "6", "--space-changed")
+    assert done.returncode == 0, done.stderr
+    assert "The search space of plain has changed (x: Float(low=-1.0, high=1.0) → " in done.stderr
+    after = tune("trials", "plain", "--json").parsed
+    assert [row["params"] for row in after[:4]] == [row["params"] for row in before]
+    aside = [row["trial"] for row in after if row["set_aside"] is not None]
+    assert aside == [row["trial"] for row in before if row["params"]["x"] < 0]
+    assert aside
+    assert all("outside the space" in after[number]["set_aside"] for number in aside)
+    assert len(after) == 6
+    assert tune("best", "plain", "--json").parsed["trial"] not in aside
+    assert len(tune("studies", "--json").parsed[0]["space_changes"]) == 1
+    assert f"{after[aside[0]]['state']}, set aside" in tune("trials", "plain").stdout
+    again = tune(*run, "7", "--space-changed", "--json")  # there is nothing more to change
+    assert again.parsed["complete"] + again.parsed["pruned"] == 7
+    assert len(tune("studies", "--json").parsed[0]["space_changes"]) == 1
+    assert tune("report", "plain").returncode == 0
+    assert "Set aside, because they do not fit it: trial" in (folder / "report.html").read_text()
+    assert tune("ablate", "plain", "--trial", str(aside[0])).returncode == 2
