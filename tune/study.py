@@ -213,8 +213,7 @@ def search(
     (KeyboardInterrupt), and one with more trials later. trials: None: 100 in a new study, else as many as it
     has been asked for. workers: processes; None: one a core. study: its name; None: the file's, or the
     function's where it is in none. storage: URL; None: TUNE_STORAGE, else sqlite:///studies.db in this
-    folder. timeout: seconds. space_changed: continue a study in the space that the function declares now.
-    Others: as in `tune run --help`.
+    folder. timeout: seconds. Others, space_changed among them: as in `tune run --help`.
 
     A function that was defined in a notebook or an interactive session is sent to the workers by
     cloudpickle; they run on this machine only. Raises TypeError for a function that is no objective,

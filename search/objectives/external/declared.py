@@ -192,15 +192,15 @@ def refuse_change(spec: DeclaredSpec, now: DeclaredSpec, *, space_may_change: bo
         told.append(("space", f"space ({'; '.join(in_space)})"))
     names = [name for name, _ in told]
     named = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-    mend = "Take the change back, or begin another search: `tune run` with --study NAME."
+    advice = "Take the change back, or begin another search: `tune run` with --study NAME."
     if not changed:
-        mend = (
+        advice = (
             "Take the change back, begin another search with `tune run` and --study NAME, or continue with "
             "this one in the changed space: `tune run` with --objective or --command and --space-changed."
         )
     raise ConfigError(
         f"{now.options['objective']} declares another {named} than its study has: "
-        f"{'; '.join(words for _, words in told)}. {mend}"
+        f"{'; '.join(words for _, words in told)}. {advice}"
     )
 
 
