@@ -228,7 +228,8 @@ def _age_s(trial: TrialRecord) -> float:
 def _line(trial: TrialRecord, seen: Snapshot) -> str:
     start = f"{seen.counts.finished}/{seen.target_trials}  trial {trial.number}"
     if trial.failure is Failure.INTERRUPTED:
-        return f"{start}  interrupted, its settings are queued again"
+        how = "paused" if trial.was_paused else "interrupted"
+        return f"{start}  {how}, its settings are queued again"
     if trial.state is State.FAILED:
         return f"{start}  failed ({trial.failure})"
     best = "  best so far" if seen.best is not None and seen.best.number == trial.number else ""

@@ -408,8 +408,11 @@ def _ending(result: RunResult) -> str:
     seen = result.snapshot
     counts = seen.counts
     tally = f"{counts.complete} complete, {counts.pruned} pruned"
-    if counts.interrupted:
-        tally += f", {counts.interrupted} interrupted and queued again"
+    paused = sum(trial.was_paused for trial in seen.trials)
+    if counts.interrupted > paused:
+        tally += f", {counts.interrupted - paused} interrupted and queued again"
+    if paused:
+        tally += f", {paused} paused and queued again"
     if counts.failed_otherwise:
         tally += f", {counts.failed_otherwise} failed besides"
     if counts.foreign:

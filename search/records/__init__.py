@@ -17,7 +17,17 @@ from search.records.metric import (
 from search.records.report import CheckedCurve, CurveCheck, HeadScore, Report, Scores
 from search.records.spec import NETWORK, DeclaredSpec, NetworkSpec, SearchSpec, SpaceChange, StudySpec
 from search.records.study import Counts, StudyRecord
-from search.records.trial import AblationRun, Confirming, Failure, ForeignTrial, State, Track, TrialRecord
+from search.records.trial import (
+    INTERRUPTED_IN_TRAINING,
+    INTERRUPTED_WHILE_PAUSED,
+    AblationRun,
+    Confirming,
+    Failure,
+    ForeignTrial,
+    State,
+    Track,
+    TrialRecord,
+)
 from search.records.weights import Answers, CheckpointRecord, ExportRecord
 from search.records.worker import Claim, Worker
 from tune.space import Value  # records are made of settings, and others take both from here
@@ -27,6 +37,8 @@ __all__ = [
     "ACCURACY_SCORE",
     "BY_CLASS",
     "DIGITS",
+    "INTERRUPTED_IN_TRAINING",
+    "INTERRUPTED_WHILE_PAUSED",
     "NETWORK",
     "SCORES",
     "AblationRun",

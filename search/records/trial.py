@@ -51,6 +51,13 @@ class Failure(StrEnum):
         return self in (Failure.INTERRUPTED, Failure.DISK_FULL, Failure.WORKER_DIED)
 
 
+INTERRUPTED_IN_TRAINING = "stopped by a signal"
+"""Detail of an interrupted trial that its worker was training."""
+
+INTERRUPTED_WHILE_PAUSED = "its worker was stopped while the trial was paused"
+"""Detail of an interrupted trial that waited in its worker's hands: no training was cut short."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Confirming:
     """What a trial of a confirmation is for."""
@@ -123,6 +130,11 @@ class TrialRecord:
     def step(self) -> int:
         """At the last report; 0 before the first."""
         return max(self.steps, default=0)
+
+    @property
+    def was_paused(self) -> bool:
+        """Whether the signal that ended it found it paused: it waited until it was clear how it stands."""
+        return self.failure is Failure.INTERRUPTED and self.failure_detail == INTERRUPTED_WHILE_PAUSED
 
     @property
     def settings(self) -> dict[str, Value]:

@@ -7,7 +7,8 @@ import shlex
 import signal
 import socket
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -218,11 +219,7 @@ class _Run:
             raise _interrupted(
                 self.signals.received,
                 f"after {last.counts.finished} of {self.record.target_trials} trials",
-                _so_far(
-                    self.seen,
-                    last.counts.interrupted - self.first.counts.interrupted,
-                    self.record.spec.searches,
-                ),
+                _so_far(self.seen, _stopped_since(self.first, last), self.record.spec.searches),
             )
         if self.gave_up is not None:
             where = f" `tune trials {shlex.quote(self.study.name)}` lists the trials and why some failed."
@@ -291,13 +288,24 @@ def _interrupted(signal_number: int, when: str, so_far: str = "") -> Interrupted
     return Interrupted(f"Stopped by {name} {when}; the same command continues.{so_far}", signal_number)
 
 
-def _so_far(seen: Snapshot, interrupted: int, searches: bool) -> str:
+def _stopped_since(first: Snapshot, last: Snapshot) -> Counter[bool]:
+    """How many trials a signal stopped between these: by whether they were paused."""
+    before = {trial.trial_id for trial in first.trials if trial.failure is Failure.INTERRUPTED}
+    return Counter(
+        trial.was_paused
+        for trial in last.trials
+        if trial.failure is Failure.INTERRUPTED and trial.trial_id not in before
+    )
+
+
+def _so_far(seen: Snapshot, stopped: Mapping[bool, int], searches: bool) -> str:
     """What a run that is stopped has come to. seen: before the trials at work were interrupted, so that they
-    still lead; interrupted: how many were."""
+    still lead; stopped: how many the signal stopped, by whether they were paused."""
     words = []
-    if interrupted:
-        were = "was interrupted and is" if interrupted == 1 else "were interrupted and are"
-        words.append(f"{count(interrupted, 'trial')} {were} queued again.")
+    for paused, what in ((False, "interrupted"), (True, "paused")):
+        if n := stopped.get(paused, 0):
+            were, are = ("was", "is") if n == 1 else ("were", "are")
+            words.append(f"{count(n, 'trial')} {were} {what} and {are} queued again.")
     best, reference, metric = seen.best, seen.reference, seen.spec.metric
     if searches:
         if reference is not None and (best is None or score_of(reference) > score_of(best)):

@@ -15,7 +15,7 @@ from typing import Literal
 from search.errors import TuneError
 from search.objectives.base import TrialError
 from search.optuna_db.optuna_trials import Exhausted
-from search.records import Claim, Failure, State
+from search.records import INTERRUPTED_IN_TRAINING, INTERRUPTED_WHILE_PAUSED, Claim, Failure, State
 from search.redaction import redacted, traceback_text
 from search.store.base import LeaseLost
 from search.study.promotion import Decision
@@ -132,6 +132,8 @@ class WorkerLoop:
         self._leases = leases
         self._stop = stop
         self._runners: dict[int, TrialRunner] = {}
+        self._cut_short: TrialRunner | None = None
+        """the trial whose training the end of the worker interrupted"""
         self._reaper = Reaper(
             context.study, context.storage.store, context.worker.worker_id, lease_s=context.lease_s
         )
@@ -153,6 +155,7 @@ class WorkerLoop:
         try:
             self._try(runner, lambda: self._train(runner))
         except Stopping:
+            self._cut_short = runner
             return StepResult.STOPPED
         return StepResult.TRAINED
 
@@ -316,10 +319,12 @@ class WorkerLoop:
     def _interrupt(self, runner: TrialRunner) -> None:
         """Ends a trial as to be repeated, from where it stands."""
 
+        detail = INTERRUPTED_IN_TRAINING if runner is self._cut_short else INTERRUPTED_WHILE_PAUSED
+
         def interrupt() -> None:
             self._migration.withdraw(runner)
             self._save(runner)
-            self._fail(runner, Failure.INTERRUPTED, "stopped by a signal")
+            self._fail(runner, Failure.INTERRUPTED, detail)
 
         self._try(runner, interrupt)
 

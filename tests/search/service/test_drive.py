@@ -42,10 +42,10 @@ def test_a_run_that_is_stopped_says_what_was_best_so_far(plain_spec: NetworkSpec
             trial_id=number, number=number, state=State.RUNNING, score=score, params={}, reference=reference
         )
 
-    def told(*trials: TrialRecord, interrupted: int = 0, searches: bool = True) -> str:
+    def told(*trials: TrialRecord, interrupted: int = 0, paused: int = 0, searches: bool = True) -> str:
         record = StudyRecord(study_id=1, name="s", spec=plain_spec, target_trials=9, created=NOW)
         seen = snapshot(record, trials, [], {}, moved={}, elapsed_s=1.0, finished_before=0)
-        return _so_far(seen, interrupted, searches)
+        return _so_far(seen, {False: interrupted, True: paused}, searches)
 
     best, reference = trial(2, 0.9123), trial(1, 0.95, "course-conv")
     assert told() == ""
@@ -55,6 +55,9 @@ def test_a_run_that_is_stopped_says_what_was_best_so_far(plain_spec: NetworkSpec
     assert told(best, reference, interrupted=2) == (
         " 2 trials were interrupted and are queued again. The reference course-conv leads with 95.00 %. "
         "Best of the search so far is trial 2 with 91.23 %."
+    )
+    assert told(interrupted=1, paused=3) == (
+        " 1 trial was interrupted and is queued again. 3 trials were paused and are queued again."
     )
     assert "reference" not in told(best, trial(1, 0.8, "course-conv"))
     assert told(best, searches=False) == "", "one selected seed of a confirmation says nothing"

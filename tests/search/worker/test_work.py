@@ -241,6 +241,7 @@ class TestWork:
         work(here, stop=lambda: next(calls) > 5)
         [first, *_] = here.study.trials()
         assert (first.state, first.failure) == (State.FAILED, Failure.INTERRUPTED)
+        assert not first.was_paused
         assert storage.store.claims(here.study.study_id) == [], "its slot is free"
         work(here, stop=lambda: False)
         trials = here.study.trials()
@@ -356,6 +357,7 @@ class TestWork:
             work(here, stop=lambda: False)
         first, second, *_ = here.study.trials()
         assert (first.state, first.failure) == (State.FAILED, Failure.INTERRUPTED), "it waited"
+        assert first.was_paused
         assert second.failure is Failure.OUT_OF_MEMORY
 
     def test_a_trial_that_ended_leaves_no_tensors_for_the_garbage_collector(
