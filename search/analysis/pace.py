@@ -113,6 +113,19 @@ def snapshot(
     )
 
 
+def full_length_s(seen: Snapshot) -> float | None:
+    """Seconds that the missing trials take if each is trained to the end at the rate of those at work.
+
+    None: none of these has reported yet. It is rough: the first report has the start-up in it, and other
+    networks train at other rates.
+    """
+    paces = [each.latest.seconds / each.latest.step for each in seen.running if each.latest]
+    if not paces:
+        return None
+    missing = max(0, seen.target_trials - seen.counts.finished)
+    return missing * seen.spec.budget * math.fsum(paces) / len(paces) / len(seen.running)
+
+
 def _running(study: StudyRecord, trial: TrialRecord, worker_id: str, curve: Sequence[Report]) -> Running:
     latest = curve[-1] if curve else None
     return Running(

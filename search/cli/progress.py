@@ -21,12 +21,12 @@ from rich.status import Status as Spinner
 from rich.table import Table
 from rich.text import Text
 
-from search.analysis.pace import Running, Snapshot
+from search.analysis.pace import Running, Snapshot, full_length_s
 from search.analysis.ranking import score_of
 from search.cli.phrases import amount, described, duration, measured, natural, scored, states, value
 from search.cli.printing import say
 from search.records import Failure, NetworkSpec, State, StudySpec, TrialRecord
-from search.report.words import plural
+from search.report.words import plural, roughly
 from tune.command import PROGRESS
 
 READING = "reading images"
@@ -34,6 +34,12 @@ READING = "reading images"
 
 LINE_EVERY_S = 30.0
 """Seconds after which a line of plain output is due, so that a log shows that the run is alive."""
+
+ESTIMATE_AFTER_S = 30.0
+"""Seconds after which a run says how long it takes: until then a worker's start distorts the rate."""
+
+LONG_S = 300.0
+"""Of a search that takes less than this no estimate is given."""
 
 STOPPING = "Stopping: the workers save their trials, which takes up to 5 s. Ctrl-C once more ends at once."
 
@@ -70,8 +76,10 @@ def starting() -> Iterator[Status]:
 
 
 @contextmanager
-def watching(status: Status) -> Iterator[Watch]:
+def watching(status: Status, *, estimate: bool = False) -> Iterator[Watch]:
     """Shows the snapshots that it is called with while the block lasts. The first one ends the status.
+
+    estimate: say once how long the search takes, as soon as that can be known.
 
     A program that started the command may ask for lines of JSON instead (`tune.command`).
     """
@@ -81,9 +89,15 @@ def watching(status: Status) -> Iterator[Watch]:
     lines = Lines()
     in_a_terminal = sys.stdout.isatty() and sys.stderr.isatty()
     live = Live(console=Console(stderr=True), refresh_per_second=4, transient=True)
+    left = Estimate() if estimate else None
 
     def show(seen: Snapshot) -> None:
         status.clear()
+        if left is not None and (sentence := left.of(seen)) is not None:
+            if in_a_terminal:
+                live.console.print(Text(sentence))  # above the panel
+            else:
+                say(sentence, err=True)
         if in_a_terminal:
             live.start()
             live.update(panel(seen))
@@ -94,6 +108,30 @@ def watching(status: Status) -> Iterator[Watch]:
         yield show
     finally:
         live.stop()
+
+
+class Estimate:
+    """The sentence on how long a search takes, which is said once."""
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def of(self, seen: Snapshot) -> str | None:
+        """The sentence; None before it can be known, after it was said, and for a short search."""
+        if self._said or seen.elapsed_s < ESTIMATE_AFTER_S:
+            return None
+        seconds = full_length_s(seen)
+        if seconds is None:
+            return None
+        self._said = True
+        if seconds < LONG_S:
+            return None
+        missing = seen.target_trials - seen.counts.finished
+        pruning = "" if seen.spec.pruner == "none" else "; those that are pruned take less"
+        return (
+            f"Rough estimate: at the rate so far, the {missing} trials that are left take at most about "
+            f"{roughly(seconds)}{pruning}."
+        )
 
 
 def _tell_program(seen: Snapshot) -> None:

@@ -42,6 +42,7 @@ from search.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
     from data.ingest.add import Added
+    from search.analysis.pace import Snapshot
     from search.cli.progress import Status
     from search.service.create import RunRequest
     from search.service.watched import RunResult
@@ -228,7 +229,8 @@ def _search(request: RunRequest, url: str, status: Status, *, detach: bool) -> R
     from search.cli.progress import fetching, watching
     from search.service.run import run as service
 
-    with fetching(status) as progress, watching(status) as watch:
+    estimate = request.options.timeout_s is None  # else the user knows
+    with fetching(status) as progress, watching(status, estimate=estimate) as watch:
         return service(
             request,
             url,
@@ -295,7 +297,7 @@ def worker(
                     progress=progress,
                     stage=status.say,
                 )
-    _tell(result, json=json, storage=storage)
+    _tell(result, json=json, storage=storage, joined=True)
 
 
 def _refuse_worker(
@@ -337,10 +339,10 @@ def _tell_of_set(status: Status, epochs: float | None, added: Added) -> None:
     )
 
 
-def _tell(result: RunResult, *, json: bool, storage: str | None = None) -> None:
+def _tell(result: RunResult, *, json: bool, storage: str | None = None, joined: bool = False) -> None:
     """The end of a run: for programs as JSON, for people as a few lines and the next commands.
 
-    storage: as `--storage` was given.
+    storage: as `--storage` was given. joined: it is a worker that joined the study.
     """
     seen, best, reference = result.snapshot, result.trial, result.better_reference
     metric = seen.spec.metric
@@ -365,7 +367,7 @@ def _tell(result: RunResult, *, json: bool, storage: str | None = None) -> None:
             }
         )
         return
-    say(_ending(result))
+    say(_ending_of_idle(result, storage) if joined and result.reason == "nothing to do" else _ending(result))
     if result.reason == "detached":
         typer.echo(f"Next: {follow_up('worker', seen.study, storage=storage)}")
     elif result.based_on is not None:
@@ -404,8 +406,23 @@ def _tell_best(result: RunResult) -> None:
     print_facts(rows, indent="  ")
 
 
-def _ending(result: RunResult) -> str:
+def _ending_of_idle(result: RunResult, storage: str | None) -> str:
+    """Of a worker whose study had all its trials when it joined."""
     seen = result.snapshot
+    if result.based_on:
+        more = f"`{follow_up(*result.based_on, storage=storage)}` with more --seeds"
+    else:
+        trials = str(seen.counts.finished + 50)
+        more = f"`{follow_up('run', '--study', seen.study, '--trials', trials, storage=storage)}`"
+    finished = f"{seen.counts.finished} of {seen.target_trials} trials are finished ({_tally(seen)})"
+    return (
+        f"{seen.study}: this worker found nothing to do, {finished}. {more} asks for more, and `tune worker` "
+        "with --forever waits for them."
+    )
+
+
+def _tally(seen: Snapshot) -> str:
+    """12 complete, 3 pruned, 1 interrupted and queued again."""
     counts = seen.counts
     tally = f"{counts.complete} complete, {counts.pruned} pruned"
     paused = sum(trial.was_paused for trial in seen.trials)
@@ -417,6 +434,13 @@ def _ending(result: RunResult) -> str:
         tally += f", {counts.failed_otherwise} failed besides"
     if counts.foreign:
         tally += f"; besides {foreign_in_words(counts.foreign).rstrip('.')}"
+    return tally
+
+
+def _ending(result: RunResult) -> str:
+    seen = result.snapshot
+    counts = seen.counts
+    tally = _tally(seen)
     match result.reason:
         case "finished":
             return (

@@ -46,6 +46,15 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes:02d} min"
 
 
+def roughly(seconds: float) -> str:
+    """An estimate in one unit: 40 minutes, 7 hours, 3 days."""
+    for unit, unit_s, until in (("minute", 60, 90), ("hour", 3600, 48)):
+        n = max(1, round(seconds / unit_s))
+        if n < until:
+            return count(n, unit)
+    return count(round(seconds / 86_400), "day")
+
+
 def number(value: float) -> str:
     """12,345 · 0.0021."""
     return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"

@@ -14,13 +14,14 @@ from made_study import SPEC as MADE
 from rich.console import Console
 from snapshots import Snapshots
 
-from search.analysis.pace import Running, Snapshot
+from search.analysis.pace import Running, Snapshot, full_length_s
 from search.analysis.ranking import Gain
 from search.cli.phrases import duration, gained, number, percent, settings
-from search.cli.progress import Lines, Status, panel, starting, watching
+from search.cli.progress import Estimate, Lines, Status, panel, starting, watching
 from search.cli.run import _tell
 from search.heads import head_report
 from search.records import Counts, Failure, HeadScore, Scores, State, TrialRecord, Value
+from search.report.words import roughly
 from search.service.watched import RunResult
 
 Terminal = Callable[..., tuple[int, str]]
@@ -134,6 +135,69 @@ def test_the_panel_leaves_the_last_column_of_its_last_line_free() -> None:
     """Else the ^C that a terminal echoes there wraps, and a line of the panel stays on the screen."""
     for width in (60, 80):
         assert drawn(SEEN, width).endswith("\n\n")
+
+
+class TestEstimate:
+    """SEEN: 99 trials are left, one worker; a trial is 36,000 images in 9 s."""
+
+    LATE = replace(SEEN, elapsed_s=31.0, spec=replace(SPEC, epochs=10.0))
+
+    def test_it_is_said_once_when_it_can_be_known(self) -> None:
+        estimate = Estimate()
+        assert estimate.of(replace(self.LATE, elapsed_s=29.0)) is None
+        unheard = replace(self.LATE.running[0], latest=None)
+        assert estimate.of(replace(self.LATE, running=(unheard,))) is None
+        SENTENCES.check("a rough estimate", [estimate.of(self.LATE) or ""])
+        assert estimate.of(self.LATE) is None
+
+    def test_workers_share_the_trials_and_the_mean_rate_counts(self) -> None:
+        slower = replace(self.LATE.running[0], latest=replace(REPORT, seconds=27.0))
+        alone = full_length_s(self.LATE)
+        assert alone == pytest.approx(99 * 90)
+        both = replace(self.LATE, running=(*self.LATE.running, slower))
+        assert full_length_s(both) == pytest.approx(99 * 180 / 2)
+
+    def test_a_short_search_has_none(self) -> None:
+        estimate = Estimate()
+        assert estimate.of(replace(self.LATE, target_trials=3)) is None
+        assert estimate.of(self.LATE) is None
+
+    def test_nothing_is_said_of_pruning_where_no_trial_is_pruned(self) -> None:
+        unpruned = replace(self.LATE, spec=replace(self.LATE.spec, pruner="none"))
+        assert "pruned" not in (Estimate().of(unpruned) or "pruned")
+
+    @pytest.mark.parametrize("asked", [True, False])
+    def test_a_run_says_it_in_a_log_where_it_is_asked_for(
+        self, asked: bool, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        with watching(Status(), estimate=asked) as watch:
+            watch(self.LATE)
+        assert ("Rough estimate" in capfd.readouterr().err) is asked
+
+    @pytest.mark.parametrize(
+        ("seconds", "words"),
+        [(301, "5 minutes"), (5_300, "88 minutes"), (8_910, "2 hours"), (300_000, "3 days")],
+    )
+    def test_it_has_one_unit(self, seconds: float, words: str) -> None:
+        assert roughly(seconds) == words
+
+
+def test_a_worker_of_a_study_that_is_finished_is_told_what_to_do(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    idle = RunResult(
+        snapshot=replace(SEEN, target_trials=1, trials=(DONE,), counts=Counts(complete=1)),
+        gains=(),
+        reason="nothing to do",
+        trial=None,
+        report=None,
+        better_reference=None,
+        based_on=None,
+    )
+    _tell(idle, json=False, storage="sqlite:///all.db", joined=True)
+    SENTENCES.check("a worker without work", capsys.readouterr().out.splitlines())
+    _tell(replace(idle, based_on=("confirm", "mine")), json=False, joined=True)
+    SENTENCES.check("a worker without work in a confirmation", capsys.readouterr().out.splitlines())
 
 
 class TestStatus:
