@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,11 +15,17 @@ import typer
 from search.cli.options import JSONOption, print_json
 from search.cli.phrases import percent
 from search.cli.printing import say
-from search.errors import ConfigError, UsageError
+from search.errors import ConfigError, TuneError, UsageError
+from search.report.words import count
 
 if TYPE_CHECKING:
     from search.serve.folder import Export
     from search.service.predict import Prediction
+
+NAMED = 3
+"""Images that are named where something was done to many."""
+
+_NUMBER = re.compile(r"\d+")
 
 OTHERS = 2
 """Classes that are named beside the answer, where classes have names."""
@@ -57,7 +64,8 @@ def predict(
         raise UsageError("--json and --csv exclude each other; give one of them.")
     single = len(images) == 1 and not is_folder(images[0])
     told: list[dict[str, Any]] = []
-    failed = 0
+    noted: dict[str, list[tuple[Path, str]]] = {}
+    refusals: list[TuneError] = []
     export, predictions = service(folder, images, number=number)
     if as_csv:
         typer.echo(_row(_header(export)), nl=False)
@@ -65,10 +73,9 @@ def predict(
         if found.refusal is not None:
             if single:
                 raise found.refusal
-            failed += 1
-            say(f"tune: {found.refusal}", err=True)
+            refusals.append(found.refusal)
         for note in found.notes:
-            typer.echo(f"{_shown(found.image)}: {note}", err=True)
+            noted.setdefault(_NUMBER.sub("", note), []).append((found.image, note))
         if json:
             told.append(_json(export, found, number))
         elif as_csv:
@@ -78,8 +85,21 @@ def predict(
                 typer.echo(line if single else f"{_shown(found.image)}  {line}")
     if json:
         print_json(told[0] if single else told)
-    if failed:
-        raise ConfigError(f"{failed} of the images could not be predicted: see above.")
+    for line in map(_noted, noted.values()):
+        typer.echo(line, err=True)
+    for refusal in refusals:
+        say(f"tune: {refusal}", err=True)
+    if refusals:
+        raise ConfigError(f"{len(refusals)} of the images could not be predicted: see above.")
+
+
+def _noted(some: Sequence[tuple[Path, str]]) -> str:
+    """What was done to these images: one note, whose numbers may differ between them."""
+    names = ", ".join(_shown(Path(image.name)) for image, _ in some[:NAMED])
+    more = len(some) - NAMED
+    whose = f"{names} and {count(more, 'more image')}" if more > 0 else names
+    differ = " The numbers are those of the first." if len({note for _, note in some}) > 1 else ""
+    return f"{whose}: {some[0][1]}{differ}"
 
 
 def _json(export: Export, found: Prediction, number: int | None) -> dict[str, Any]:

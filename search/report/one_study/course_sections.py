@@ -25,7 +25,7 @@ def course(material: Material) -> Section:
     ]
     spec = material.study.spec
     caption = (
-        "Each dot is a finished trial; pruned ones (gray) were ended early, at what they had reached. "
+        "Each dot is a finished trial, at the best value that it reached; pruned ones (gray) ended early. "
         f"{_lines(references, spec, material.examples)}{_scale(spec)}"
     )
     return Section(
@@ -60,6 +60,12 @@ def _scale(spec: StudySpec) -> str:
     return told
 
 
+_LAST_AND_BEST = (
+    "Each curve shows every report of its trial, and its name the last value; what counts as a trial's score "
+    "is its best value. "
+)
+
+
 def curves(material: Material) -> Section:
     """Learning curves of the leaders and the references, and their settings."""
     shown = [t for t in leaders(material.trials, LEADERS) if material.curves.get(t.trial_id)]
@@ -78,14 +84,15 @@ def curves(material: Material) -> Section:
         for trial in shown
     ]
     score = "validation" if spec.scored_by_answers else spec.metric.title
-    measured = (score, "epochs" if networks else plural(spec.unit))
+    measured = (f"best {score}", "epochs" if networks else plural(spec.unit))
     header = ("trial", *measured, *(["parameters"] if sized else []), "settings")
     return Section(
         heading="Learning curves" if networks else "Curves of the leaders",
         body=(
             Chart(
                 figure=study_figures.learning_curves(shown, material.curves, spec),
-                caption=f"{_which(shown, spec, material.examples)}A click on a name hides its curve.",
+                caption=f"{_which(shown, spec, material.examples)}{_LAST_AND_BEST}A click on a name hides its "
+                "curve.",
                 height=470,
             ),
             fold("Their settings", table(header, rows, words=(0, len(header) - 1))),

@@ -38,10 +38,10 @@ from search.records import (
 )
 from search.report.confirmation_sentences import choice, sentences
 from search.report.html import safe
-from search.report.one_study import mistakes_section, study_figures
+from search.report.one_study import course_sections, mistakes_section, study_figures
 from search.report.one_study.study_figures import DOTS, effect, learning_curves, progress, sizes, thinned
 from search.report.one_study.study_page import study_page
-from search.report.page import Grid
+from search.report.page import Chart, Grid
 from search.report.words import p_value
 
 SENTENCES = Snapshots(__file__, "study_page")
@@ -326,6 +326,16 @@ class TestPage:
         study = replace(given.study, spec=replace(given.study.spec, precision=asked))
         text = study_page(replace(given, study=study, workers=workers)).replace("\u00a0", " ")
         assert re.search(rf">precision</t[dh]>\s*<td[^>]*>{told}<", text)
+
+
+def test_captions_say_which_value_of_a_trial_is_drawn() -> None:
+    captions = [
+        each.caption
+        for section in (course_sections.course(made()), course_sections.curves(made()))
+        for each in section.body
+        if isinstance(each, Chart)
+    ]
+    SENTENCES.check("captions of the course and of the curves", captions)
 
 
 class TestFigures:

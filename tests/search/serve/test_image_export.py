@@ -187,6 +187,22 @@ class TestCommand:
         assert float(rows[0]["color_probability"]) > 0.99
         assert "There is no image" in rows[3]["error"]
 
+    def test_notes_on_many_images_are_summed_up_and_errors_come_last(
+        self, colors: Path, tmp_path: Path
+    ) -> None:
+        many = tmp_path / "many"
+        many.mkdir()
+        for number in range(5):
+            painted(many / f"{number}.png", RED, (640 + number, 200))
+        (many / "0 damaged.png").write_bytes(b"no image")
+        lines = self.run(colors, many).stderr.splitlines()
+        assert "cannot be read as an image" in lines[-1]
+        assert [line.split(":")[0] for line in lines[:-1]] == ["0.png, 1.png, 2.png and 2 more images"] * 3
+        size = "It is 640 wide and 200 high. The numbers are those of the first."
+        assert lines[0].endswith(f": {size}")
+        told = json.loads(self.run(colors, many, "--json").stdout)
+        assert ["It is 644 wide and 200 high." in each.get("notes", []) for each in told][-1]
+
     def test_several_for_people(self, colors: Path, folder: Path) -> None:
         done = self.run(colors, folder / "a red one.PNG", folder / "inner/b.jpg")
         assert done.exit_code == 0
