@@ -7,6 +7,7 @@ import faulthandler
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Any, Callable, NoReturn, TextIO, TypeVar
 
@@ -51,7 +52,7 @@ def _import(channel: Channel, arguments: list[str]) -> Objective:
         raise
     except BaseException as error:
         _leave_a_fork(channel, error)
-        told = failure(error, message=_exit_message(error, "while it was imported"))
+        told = failure(error, message=_import_message(error))
     channel.send("failed", told)
     _leave(1)
 
@@ -184,6 +185,16 @@ def _leave_protocol(error: ProtocolError) -> NoReturn:
     if sys.stderr is not None:
         sys.stderr.write(f"protocol: {error}\n")
     _leave(1)
+
+
+def _import_message(error: BaseException) -> str | None:
+    """What is said where the import ends with this. Code that reads the command line finds no arguments."""
+    exited = _exit_message(error, "while it was imported")
+    line = traceback.extract_tb(error.__traceback__)[-1:]
+    if exited is None and not (line and "sys.argv" in (line[0].line or "")):
+        return None
+    said = exited or f"{type(error).__name__}: {error}"
+    return f'{said}; what reads the command line belongs below `if __name__ == "__main__":`'
 
 
 def _exit_message(error: BaseException, when: str) -> str | None:

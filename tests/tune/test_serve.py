@@ -137,6 +137,17 @@ class TestImport:
             ("import missing_here", "ModuleNotFoundError: No module named 'missing_here'", "import missing"),
             ("tune.Float(0, 1, log=True)", "SpaceError: low must be above 0 on a", "tune.Float(0"),
             ("import sys; sys.exit(3)", "the code called sys.exit(3) while it was imported", "sys.exit(3)"),
+            (
+                "import argparse\nparser = argparse.ArgumentParser()\n"
+                "parser.add_argument('folder')\nparser.parse_args()",
+                'while it was imported; what reads the command line belongs below `if __name__',
+                "parser.parse_args()",
+            ),
+            (
+                "import sys; folder = sys.argv[1]",
+                'out of range; what reads the command line belongs below `if __name__ == "__main__":`',
+                "sys.argv[1]",
+            ),
             ("raise KeyboardInterrupt", "KeyboardInterrupt", "raise KeyboardInterrupt"),
             ("raise ValueError('a\\0b\\udc80')", "ValueError: a�b?", "raise ValueError"),
             ("class E(Exception):\n    def __str__(self): 1 / 0\nraise E", "E", "raise E"),

@@ -61,8 +61,8 @@ def _scale(spec: StudySpec) -> str:
 
 
 _LAST_AND_BEST = (
-    "Each curve shows every report of its trial, and its name the last value; what counts as a trial's score "
-    "is its best value. "
+    "Each curve shows every report of its trial, and its name the last value; the score of a trial is its "
+    "best value. "
 )
 
 
@@ -91,8 +91,8 @@ def curves(material: Material) -> Section:
         body=(
             Chart(
                 figure=study_figures.learning_curves(shown, material.curves, spec),
-                caption=f"{_which(shown, spec, material.examples)}{_LAST_AND_BEST}A click on a name hides its "
-                "curve.",
+                caption=f"{_which(shown, spec, material.examples)}{_LAST_AND_BEST}A click on a name hides "
+                "its curve.",
                 height=470,
             ),
             fold("Their settings", table(header, rows, words=(0, len(header) - 1))),
