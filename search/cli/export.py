@@ -36,7 +36,8 @@ def export(
 ) -> None:
     """Writes a network as ONNX, torch.export and safetensors.
 
-    Each file is loaded again and checked against the network.
+    Each file is loaded again and checked against the network. Of your own training code: the files that it
+    kept (trial.keep).
     """
     from search.cli.progress import fetching
     from search.service.export import export as service
@@ -56,6 +57,10 @@ def export(
         print_json(_export(done))
         return
     typer.echo(f"{done.folder} has trial {done.trial} of {done.study}:")
+    if done.files:
+        for name, size in done.files.items():
+            typer.echo(f"  {name:<18} {size:,} bytes")
+        return
     for name, difference in done.differences.items():
         words = f"differs from the network by {difference:.1e} at most" if difference else "is exact"
         typer.echo(f"  {name:<18} {words}")
@@ -68,6 +73,15 @@ def export(
 
 
 def _export(done: Exported) -> dict[str, object]:
+    if done.files:
+        return {
+            "folder": str(done.folder),
+            "study": done.study,
+            "trial": done.trial,
+            "files": dict(done.files),
+            "manifest_sha256": done.manifest_sha256,
+        }
+
     def plain(scores: Scores) -> dict[str, float]:
         return {name: head.accuracy for name, head in scores.heads.items()} | {"joint": scores.joint}
 

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from reprlib import repr as short
 from shlex import quote
 from typing import Any
@@ -26,6 +26,9 @@ from search.serve.strokes import SIDE
 
 MANIFEST, CONFIG, ONNX, CARD = "manifest.json", "config.json", "model.onnx", "README.md"
 FORMAT = "tune-export-1"
+FILES, FILES_FORMAT = "files", "tune-export-files-1"
+"""Of an export of what training code kept: the folder that has its files, and the format."""
+
 CONFIG_FORMAT, NAMED_FORMAT = "tune-model-1", "tune-model-2"
 """Of the configuration; the second one says how images are made to fit, or what classes are called. A tune
 that does not know it would treat an image as one of digits."""
@@ -89,21 +92,28 @@ def described(
     return {"format": NAMED_FORMAT, **facts, **given}
 
 
-def write_manifest(folder: Path, facts: Mapping[str, Any], differences: Mapping[str, float]) -> str:
+def write_manifest(
+    folder: Path,
+    facts: Mapping[str, Any],
+    differences: Mapping[str, float] | None = None,
+    *,
+    format: str = FORMAT,
+) -> str:
     """Writes the manifest of all files in the folder and returns the manifest's own SHA-256.
 
     facts: `study`, `trial`, and whatever else is to be said. differences: by file, the largest difference of
     a logit from the network's.
     """
-    files = {
-        path.name: {
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-            "bytes": path.stat().st_size,
-            **({"largest_difference": differences[path.name]} if path.name in differences else {}),
-        }
-        for path in sorted(folder.iterdir())
-    }
-    text = json.dumps({"format": FORMAT, **facts, "files": files}, indent=2, ensure_ascii=False) + "\n"
+    files: dict[str, dict[str, object]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            name = path.relative_to(folder).as_posix()
+            with path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            files[name] = {"sha256": sha256, "bytes": path.stat().st_size}
+            if differences and name in differences:
+                files[name]["largest_difference"] = differences[name]
+    text = json.dumps({"format": format, **facts, "files": files}, indent=2, ensure_ascii=False) + "\n"
     content = text.encode()
     (folder / MANIFEST).write_bytes(content)
     return hashlib.sha256(content).hexdigest()
@@ -126,7 +136,14 @@ def foreign(folder: Path) -> list[str]:
     except (OSError, ValueError):
         listed = set()
     own = {MANIFEST, CARD, *listed}
-    return sorted(path.name for path in folder.iterdir() if path.name not in own or path.is_dir())
+    folders = {str(parent) for name in listed for parent in PurePosixPath(name).parents}
+    found = []
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        is_folder = path.is_dir()
+        if (is_folder and path.is_symlink()) or name not in (folders if is_folder else own):
+            found.append(name)
+    return sorted(name for name in found if str(PurePosixPath(name).parent) in (".", *folders))
 
 
 def open_export(folder: Path) -> Export:
@@ -212,6 +229,11 @@ def _manifest(folder: Path) -> Mapping[str, Any]:
         raise _damaged(folder, [f"{MANIFEST} cannot be read ({error})"]) from error
     if not isinstance(manifest, dict):
         raise _damaged(folder, [f"{MANIFEST} is not a JSON object"])
+    if manifest.get("format") == FILES_FORMAT:
+        raise UsageError(
+            f"{folder} has files that training code kept, and no network of tune's: only your own code knows "
+            f"how to load what is in {folder / FILES}."
+        )
     if manifest.get("format") != FORMAT:
         raise ConfigError(
             f"{folder} has the format {short(manifest.get('format'))}, and this tune knows {FORMAT}; "

@@ -28,7 +28,7 @@ def whole_folder(out: Path, *, replace: bool) -> Iterator[Path]:
     aside.mkdir()
     try:
         yield aside
-        for path in (*aside.iterdir(), aside):
+        for path in (*aside.rglob("*"), aside):
             sync(path)
         if replace and out.exists():
             _exchange(aside, out)

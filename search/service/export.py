@@ -6,7 +6,7 @@ import datetime
 import errno
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from shlex import quote
@@ -17,6 +17,7 @@ from search.analysis.ablation import Ablation
 from search.analysis.confirmation import Confirmation
 from search.analysis.two_way import Intervals
 from search.errors import ConfigError, TuneError, UsageError
+from search.objectives.external.kind import CODE
 from search.records import (
     CheckpointRecord,
     ExportRecord,
@@ -27,11 +28,13 @@ from search.records import (
     TestEvaluation,
 )
 from search.report.model_card import CardFacts, LayerRow, Setting, card
-from search.report.words import better, count, percent
+from search.report.words import better, count, value
 from search.seeds import derive, training_seed
 from search.serve.folder import CARD, ONNX, described, foreign, is_export, write_manifest
 from search.serve.whole import whole_folder
+from search.service import export_files
 from search.service.data import fetch_data, load_data
+from search.service.export_files import nothing_kept
 from search.service.look import FoundTrial, best, found_trial, refuse_foreign
 from search.service.read_ablation import ablation
 from search.service.read_confirmation import SPLITS, confirmation, intervals_of
@@ -73,6 +76,8 @@ class Exported:
     """by file, the largest difference of a logit from the network's"""
     int8: Quantized | None
     manifest_sha256: str
+    files: Mapping[str, int] = field(default_factory=dict)
+    """of training code: bytes of each file that it kept, by its path in the folder"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,8 +85,6 @@ class _Chosen:
     """The trial whose weights leave the house, and why."""
 
     found: FoundTrial
-    spec: NetworkSpec
-    """of its study"""
     checkpoint: CheckpointRecord
     test_evaluations: tuple[TestEvaluation, ...]
     """of these very weights"""
@@ -115,19 +118,23 @@ def export(
     are missing, TuneError where the trial has no sound weights or a format is not exact.
     """
     _refuse_place(out, force)
-    _refuse_other_objectives(storage_url, name)
-    _refuse_without_libraries()
+    if not _is_of_code(storage_url, name):
+        _refuse_without_libraries()
+    elif int8:
+        raise UsageError(f"{name} is of training code, and --int8 is for tune's networks: leave it out.")
     chosen = _choose(storage_url, name, trial, tell)
-    from models.export import Inexact
-
+    spec = chosen.found.record.spec
     try:
         with whole_folder(out, replace=force) as folder:
             try:
-                done = _fill(storage_url, folder, out, chosen, int8=int8, tell=tell, progress=progress)
+                if isinstance(spec, NetworkSpec):
+                    done = _fill(
+                        storage_url, folder, out, chosen, spec, int8=int8, tell=tell, progress=progress
+                    )
+                else:
+                    done = _fill_with_files(storage_url, folder, out, chosen)
             except OSError as error:  # the folder is there already: it is not the name's fault
                 raise _unfinished(error) from error
-    except Inexact as error:
-        raise TuneError(f"{error}: nothing was exported. Please report it.") from error
     except OSError as error:
         if error.errno in _NO_ROOM:
             raise _unfinished(error) from error
@@ -150,15 +157,19 @@ def _refuse_place(out: Path, force: bool) -> None:
         raise UsageError(f"--out {out} cannot be written: {error.strerror or error}.") from error
 
 
-def _refuse_other_objectives(storage_url: str, name: str) -> None:
-    """Raises UsageError where the trials of the study train no networks, and as `refuse_foreign` does."""
+def _is_of_code(storage_url: str, name: str) -> bool:
+    """Whether the trials of the study run training code. Raises UsageError where they do not and train no
+    networks either, and as `refuse_foreign` does."""
     record = refuse_foreign(storage_url, name)
-    if record is not None and not isinstance(record.spec, NetworkSpec):
-        raise UsageError(
-            f"The study {name} trains no networks of tune's (its objective is {record.spec.objective}), and "
-            f"`tune export` writes only those; `tune trials {quote(name)} --json` has the settings of every "
-            "trial."
-        )
+    if record is None or isinstance(record.spec, NetworkSpec):
+        return False
+    if record.spec.objective == CODE:
+        return True
+    raise UsageError(
+        f"The study {name} trains no networks of tune's (its objective is {record.spec.objective}), and "
+        f"`tune export` writes only those and files of training code; `tune trials {quote(name)} --json` has "
+        "the settings of every trial."
+    )
 
 
 def _refuse_without_libraries() -> None:
@@ -205,15 +216,12 @@ def _choose(storage_url: str, name: str, number: int | None, tell: Callable[[str
                 tell(f"{found_out.confirmed_in} has chosen no run: this is the search's own best.")
             found_out, number = None, _best_so_far(storage_url, name, tell)
     found = found_trial(storage_url, study, number)
-    spec = found.record.spec
-    assert isinstance(spec, NetworkSpec), "no other study is exported"
     checkpoint = _checkpoint(storage_url, found)
     with open_reading(storage_url) as storage:
         test_evaluations = storage.store.test_evaluations([found.record.study_id])
         test_attempts = storage.store.test_attempts([found.record.study_id])
     return _Chosen(
         found=found,
-        spec=spec,
         checkpoint=checkpoint,
         test_evaluations=tuple(
             evaluation for evaluation in test_evaluations if evaluation.trial_id == found.trial.trial_id
@@ -244,13 +252,14 @@ def _say_whose(found_out: Confirmation, tell: Callable[[str], None]) -> None:
     for each in found_out.candidates:
         if each.reference is not None and each.runs and each.mean >= chosen.mean:
             run = max(each.runs, key=lambda run: run.score)
+            where, mean = found_out.confirmed_in, value(each.mean, found_out.metric)
             tell(
-                f"The reference {each.reference} has a higher mean in {found_out.confirmed_in} than every "
-                f"candidate, {percent(each.mean)}; `tune export {quote(found_out.confirmed_in)} "
-                f"--trial {run.trial}` takes its best run."
+                f"The reference {each.reference} has a higher mean in {where} than every candidate, {mean}; "
+                f"`tune export {quote(where)} --trial {run.trial}` takes its best run."
             )
     tell(
-        f"The confirmation of {found_out.study} chose trial {chosen.trial} ({percent(chosen.mean)} over "
+        f"The confirmation of {found_out.study} chose trial {chosen.trial} "
+        f"({value(chosen.mean, found_out.metric)} over "
         f"{count(len(chosen.runs), 'seed')}): its best run is exported."
     )
 
@@ -262,7 +271,7 @@ def _best_so_far(storage_url: str, name: str, tell: Callable[[str], None]) -> in
         tell(f"{name} has {finished} of {target} trials finished: this is the best of them so far.")
     if found.view.ranking.better_reference is not None:
         reference = found.view.ranking.better_reference
-        tell(f"{better(reference)} `--trial {reference.number}` exports it.")
+        tell(f"{better(reference, found.view.record.spec.metric)} `--trial {reference.number}` exports it.")
     return found.trial.number
 
 
@@ -283,6 +292,8 @@ def _checkpoint(storage_url: str, found: FoundTrial) -> CheckpointRecord:
         kept = {each.trial_id: each for each in storage.store.checkpoints(found.record.study_id)}
     checkpoint = kept.get(trial.trial_id)
     if checkpoint is None or all(report.step != checkpoint.step for report in found.curve):
+        if not isinstance(found.record.spec, NetworkSpec):
+            raise UsageError(nothing_kept(called))
         raise UsageError(
             f"{called} has no weights: only the {KEEP} best trials keep theirs; {_how_to_retrain(found)}."
         )
@@ -331,15 +342,17 @@ def _fill(
     folder: Path,
     out: Path,
     chosen: _Chosen,
+    spec: NetworkSpec,
     *,
     int8: bool,
     tell: Callable[[str], None],
     progress: Progress | None,
 ) -> Exported:
-    from models.export import BATCH_SIZES, TOLERANCE, write_all
+    """Writes the export of a network. spec: of its study."""
+    from models.export import BATCH_SIZES, TOLERANCE, Inexact, write_all
 
     found = chosen.found
-    record, trial, task = found.record, found.trial, task_named(chosen.spec.task)
+    record, trial, task = found.record, found.trial, task_named(spec.task)
     network = _load(storage_url, chosen)
     tell(f"Trial {trial.number} of {record.name}: writing each format, loading it again, comparing …")
     about = described(
@@ -349,11 +362,14 @@ def _fill(
         title=task.title,
         digit_rows=task.digit_rows,
     )
-    differences = write_all(network, folder, about=about)
+    try:
+        differences = write_all(network, folder, about=about)
+    except Inexact as error:
+        raise TuneError(f"{error}: nothing was exported. Please report it.") from error
     quantized = _quantize(folder, found, task, tell, progress) if int8 else None
     made = datetime.datetime.now(datetime.UTC)
     (folder / CARD).write_text(
-        card(_facts(chosen, folder, network, task, differences, quantized, made)), encoding="utf-8"
+        card(_facts(chosen, spec, folder, network, task, differences, quantized, made)), encoding="utf-8"
     )
     facts = {
         "study": record.name,
@@ -378,6 +394,29 @@ def _fill(
         differences=differences,
         int8=quantized,
         manifest_sha256=write_manifest(folder, facts, differences),
+    )
+
+
+def _fill_with_files(storage_url: str, folder: Path, out: Path, chosen: _Chosen) -> Exported:
+    """Writes the export of what training code kept."""
+    found = chosen.found
+    files, manifest_sha256 = export_files.fill(
+        storage_url,
+        folder,
+        found,
+        chosen.checkpoint,
+        test_evaluations=chosen.test_evaluations,
+        test_attempts=chosen.test_attempts,
+        confirmation=chosen.confirmation,
+    )
+    return Exported(
+        folder=out,
+        study=found.record.name,
+        trial=found.trial.number,
+        differences={},
+        int8=None,
+        manifest_sha256=manifest_sha256,
+        files=files,
     )
 
 
@@ -411,6 +450,7 @@ def _plain(scores: Scores) -> dict[str, float]:
 
 def _facts(
     chosen: _Chosen,
+    spec: NetworkSpec,
     folder: Path,
     network: Network,
     task: Task,
@@ -429,7 +469,7 @@ def _facts(
         dataset=task.source.title,
         scope=task.source.scope,
         study=record,
-        spec=chosen.spec,
+        spec=spec,
         trial=trial,
         report=report,
         curve=tuple(found.curve),
@@ -460,7 +500,7 @@ def _facts(
         ablation=chosen.ablation,
         confirmation=chosen.confirmation,
         intervals=chosen.intervals,
-        examples=examples_of(chosen.spec),
+        examples=examples_of(spec),
         seeds=_seeds(found),
         environment={} if found.worker is None else found.worker.environment,
         versions=versions(),

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from search.files import open_regular, whole_file
 from search.objectives.base import CheckpointUnreadable, Product
@@ -95,6 +95,16 @@ def extract_directory(content: bytes, folder: Path) -> bool:
         file.flush()
         Archive(os.dup(file.fileno()), 0, size, "").extract(folder)
     return True
+
+
+def extract_kept(file: BinaryIO, folder: Path) -> None:
+    """Makes the folder the files that the trial kept, by their paths below its directory.
+
+    file: a kept file, as `KeptFiles.content` made it. Raises Damaged where it did not, and OSError without
+    room.
+    """
+    size = file.seek(0, os.SEEK_END)
+    Archive(os.dup(file.fileno()), 0, size, "").extract(folder)
 
 
 def write(path: Path, state: CodeState, kept: KeptFiles | None, about: Mapping[str, str]) -> None:

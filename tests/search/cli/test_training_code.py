@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import sys
 import time
@@ -239,6 +241,115 @@ def test_a_test_function_that_fails_was_called_all_the_same(tune: Callable[..., 
     ]
     again = tune(*confirm, "--json").parsed
     assert again == found.parsed, "with a result it is not repeated"
+
+
+KEEPS = """
+import tune
+
+@tune.objective(
+    space=tune.Space(x=tune.Float(-1.0, 1.0)), score="loss", direction="minimize", budget=2,
+)
+def train(trial):
+    for step in (1, 2):
+        (trial.directory / "sub").mkdir(exist_ok=True)
+        (trial.directory / "sub" / "model.bin").write_text(f"{trial.params['x']} {trial.seed} {step}")
+        (trial.directory / "README.md").write_text("its own")
+        trial.keep("sub/model.bin", "README.md")
+        trial.report(step, loss=trial.params["x"] ** 2 + 1 / step, other=1.5)
+
+@train.test
+def test(trial):
+    return {"loss": 0.125}
+"""
+
+
+@pytest.fixture
+def keeps(tune: Callable[..., Any], folder: Path) -> Path:
+    (folder / "keeps.py").write_text(KEEPS)
+    assert tune("run", "--objective", "keeps.py", "--trials", "3", "--workers", "1").returncode == 0
+    return folder
+
+
+def test_the_files_that_the_winner_kept_are_exported(tune: Callable[..., Any], keeps: Path) -> None:
+    best = tune("best", "keeps", "--json").parsed
+    done = tune("export", "keeps", "--out", "model", "--json")
+    assert done.returncode == 0, done.stderr
+    told, out = done.parsed, keeps / "model"
+    assert (told["study"], told["trial"]) == ("keeps", best["trial"])
+    assert set(told["files"]) == {"files/README.md", "files/sub/model.bin"}
+    kept = (out / "files" / "sub" / "model.bin").read_text()
+    assert kept.startswith(f"{best['params']['x']} ")
+    assert kept.endswith(" 2")
+    text = (out / "manifest.json").read_text()
+    assert hashlib.sha256(text.encode()).hexdigest() == told["manifest_sha256"]
+    manifest = json.loads(text)
+    listed = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert set(manifest["files"]) == listed - {"manifest.json"}
+    for name, about in manifest["files"].items():
+        content = (out / name).read_bytes()
+        assert about == {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    assert manifest["settings"] == best["params"]
+    assert manifest["metrics"] == best["metrics"]
+    [code] = {trial["code"] for trial in tune("trials", "keeps", "--json").parsed}
+    assert manifest["code_sha256"] == code
+    card = (out / "README.md").read_text()
+    sha256 = manifest["files"]["files/sub/model.bin"]["sha256"]
+    for part in ("keeps.py:train", code, sha256, str(manifest["seeds"]["of the trial"]), "| `x` |"):
+        assert part in card, part
+    again = tune("export", "keeps", "--out", "model")
+    assert (again.returncode, "--force replaces it" in again.stderr) == (2, True)
+    (out / "files" / "mine").write_text("mine")
+    mixed = tune("export", "keeps", "--out", "model", "--force")
+    assert (mixed.returncode, "files/mine" in mixed.stderr) == (2, True)
+    (out / "files" / "mine").unlink()
+    assert tune("export", "keeps", "--out", "model", "--force", "--trial", "0").returncode == 0
+    for command in (("predict", "model", "image.png"), ("demo", "model")):
+        refused = tune(*command)
+        assert (refused.returncode, "only your own code" in refused.stderr) == (2, True), refused.stderr
+
+
+def test_the_run_that_a_confirmation_chose_is_exported_with_its_test_result(
+    tune: Callable[..., Any], keeps: Path
+) -> None:
+    confirmed = tune("confirm", "keeps", "--top", "2", "--seeds", "2", "--workers", "1", "--json")
+    assert confirmed.returncode == 0, confirmed.stderr
+    done = tune("export", "keeps", "--out", "model", "--json")
+    assert done.returncode == 0, done.stderr
+    run = confirmed.parsed["best_run"]
+    assert (done.parsed["study"], done.parsed["trial"]) == ("keeps.confirm", run["trial"])
+    assert set(done.parsed["files"]) == {"files/README.md", "files/sub/model.bin"}
+    card = (keeps / "model" / "README.md").read_text()
+    assert "| test (chosen by tune confirm" in card
+    assert "0.125" in card
+
+
+def test_what_cannot_be_exported_of_training_code_is_refused(tune: Callable[..., Any], keeps: Path) -> None:
+    def refused(*arguments: str) -> tuple[int, str]:
+        done = tune("export", *arguments, "--out", "model")
+        assert not (keeps / "model").exists()
+        return done.returncode, done.stderr
+
+    assert tune("run", "--objective", "train.py", "--trials", "2", "--workers", "1").returncode == 0
+    told = {"nothing kept": refused("train"), "int8": refused("keeps", "--int8")}
+    [kept] = (keeps / "studies.artifacts").glob("*-keeps-*")
+    files = sorted(kept.glob("trial-*"))
+    for file in files:
+        content = bytearray(file.read_bytes())
+        content[-600] ^= 1
+        file.write_bytes(content)
+    told["changed"] = refused("keeps")
+    for file in files:
+        file.unlink()
+    told["elsewhere"] = refused("keeps")
+    assert {case: code for case, (code, _) in told.items()} == {
+        "nothing kept": 2,
+        "int8": 2,
+        "changed": 1,
+        "elsewhere": 1,
+    }
+    words = {"nothing kept": "trial.keep(", "int8": "leave it out", "changed": "are not those that it kept"}
+    words["elsewhere"] = "TUNE_ARTIFACTS"
+    assert [case for case, part in words.items() if part not in told[case][1]] == []
 
 
 def test_a_program_that_is_not_python_is_searched(tune: Callable[..., Any], folder: Path) -> None:
