@@ -25,6 +25,47 @@ def possible(metric: Metric) -> tuple[float, float]:
     return low, high
 
 
+_SHARES = frozenset(
+    (
+        *("accuracy", "acc", "balanced_accuracy", "top1", "top5", "error_rate", "precision", "recall", "f1"),
+        *("f1_score", "macro_f1", "micro_f1", "auc", "roc_auc", "auroc", "average_precision", "iou", "dice"),
+    )
+)
+"""Names of metrics that are shares: between 0 and 1, or between 0 and 100 where they are given in percent."""
+
+_NEVER_NEGATIVE = frozenset(
+    (
+        *("loss", "log_loss", "cross_entropy", "perplexity", "brier_score", "mse", "rmse", "mae", "mape"),
+        *("mean_squared_error", "mean_absolute_error"),
+    )
+)
+"""Names of metrics that are 0 at best. A loss of another name, such as an energy, can be negative."""
+
+_SPLITS = ("validation_", "valid_", "val_", "eval_", "dev_", "test_", "train_")
+
+
+def range_of(metric: Metric, scores: Sequence[float]) -> tuple[float, float]:
+    """Between what the mean score lies: what is possible, and for training code, which declares no range,
+    what the metric's name says unless a score contradicts.
+
+    An interval that is cut off there still covers the truth as often: the truth is not beyond.
+    """
+    if metric.is_fraction or not scores:
+        return possible(metric)
+    values = [metric.value_of(score) for score in scores]
+    name = metric.name.rpartition("/")[2].lower()
+    name = next((name.removeprefix(split) for split in _SPLITS if name.startswith(split)), name)
+    high = math.inf
+    if name in _SHARES:
+        high = 1.0 if max(values) <= 1 else 100.0
+    elif name not in _NEVER_NEGATIVE:
+        return -math.inf, math.inf
+    if min(values) < 0 or max(values) > high:
+        return -math.inf, math.inf
+    lowest, highest = sorted((metric.score_of(0.0), metric.score_of(high)))
+    return lowest, highest
+
+
 def same(scores: Sequence[float]) -> bool:
     """Whether two seeds or more gave one and the same score: it has no spread to judge by, and that is not
     certainty."""
@@ -47,7 +88,7 @@ def mean(scores: Sequence[float], metric: Metric, *, chosen_of: int = 1) -> Esti
         return Estimate(value=found, low=None, high=None)
     below = student_interval(scores, 1 - 0.05 / chosen_of)[1]
     above = student_interval(scores)[2]
-    lowest, highest = possible(metric)
+    lowest, highest = range_of(metric, scores)
     return Estimate(value=found, low=max(lowest, below), high=min(highest, above))
 
 

@@ -14,6 +14,7 @@ from snapshots import Snapshots
 from search.analysis import over_seeds, racing
 from search.analysis.confirmation import Confirmation
 from search.analysis.standing import Stand, confirmation
+from search.analysis.statistics import student_interval
 from search.records import (
     Confirming,
     DeclaredSpec,
@@ -148,6 +149,51 @@ def test_a_better_reference_of_a_minimized_metric_has_the_lower_mean() -> None:
 def test_a_fraction_stays_one(metric: Metric, ends: tuple[float, float]) -> None:
     found = confirmation(stand({1: [0.01, 0.9, 0.4]}, metric)).candidates[0]
     assert (found.low, found.high) == ends
+
+
+@pytest.mark.parametrize(("name", "direction", "values", "ends"), [
+    ("loss", Direction.MINIMIZE, [0.01, 0.02, 0.3], (0.0, math.inf)),
+    ("val_loss", Direction.MINIMIZE, [0.01, 0.02, 0.3], (0.0, math.inf)),
+    ("loss", Direction.MINIMIZE, [0.01, -0.02, 0.3], (-math.inf, math.inf)),  # this one can be negative
+    ("energy", Direction.MINIMIZE, [0.01, 0.02, 0.3], (-math.inf, math.inf)),
+    ("accuracy", Direction.MAXIMIZE, [0.99, 0.995, 0.9], (0.0, 1.0)),
+    ("test/Accuracy", Direction.MAXIMIZE, [0.99, 0.995, 0.9], (0.0, 1.0)),
+    ("accuracy", Direction.MAXIMIZE, [99.0, 99.5, 90.0], (0.0, 100.0)),  # in percent
+    ("accuracy", Direction.MAXIMIZE, [99.0, 990.0, 90.0], (-math.inf, math.inf)),
+    ("error_rate", Direction.MINIMIZE, [0.01, 0.02, 0.3], (0.0, 1.0)),
+])  # fmt: skip
+def test_an_interval_stays_in_the_range_that_the_name_of_a_metric_tells(
+    name: str, direction: Direction, values: list[float], ends: tuple[float, float]
+) -> None:
+    metric = Metric(name=name, direction=direction)
+    scores = [metric.score_of(value) for value in values]
+    low, high = metric.by_value(*over_seeds.range_of(metric, scores))
+    assert (metric.value_of(low), metric.value_of(high)) == ends
+    found = over_seeds.mean(scores, metric)
+    assert found.low is not None
+    assert found.high is not None
+    mean, half_width = np.mean(values), student_interval(values)[2] - np.mean(values)
+    assert sorted((metric.value_of(found.low), metric.value_of(found.high))) == pytest.approx(
+        [max(ends[0], mean - half_width), min(ends[1], mean + half_width)]
+    )
+
+
+@pytest.mark.parametrize("name", ["accuracy", "loss"])
+def test_what_is_cut_off_an_interval_covers_no_truth(name: str) -> None:
+    metric, random = Metric(name=name), np.random.default_rng(0)
+    low, high = (0.0, 1.0) if name == "accuracy" else (0.0, math.inf)
+    for _ in range(300):
+        shape = random.uniform(0.2, 3.0)
+        truth, scores = (
+            (shape / (shape + 0.3), random.beta(shape, 0.3, 4))
+            if name == "accuracy"
+            else (shape, random.exponential(shape, 4))
+        )
+        whole, cut = student_interval(scores.tolist()), over_seeds.mean(scores.tolist(), metric)
+        assert cut.low is not None
+        assert cut.high is not None
+        assert low <= cut.low <= cut.high <= high
+        assert (cut.low <= truth <= cut.high) == (whole[1] <= truth <= whole[2])
 
 
 def test_two_seeds_allow_no_verdict() -> None:
