@@ -41,11 +41,12 @@ if TYPE_CHECKING:  # torch takes a second to import; commands that only look do 
 
 
 def evaluate_due(
-    storage: Storage, found: Stand, *, tell: Callable[[str], None] = lambda _: None
+    storage: Storage, found: Stand, *, stall_timeout_s: float, tell: Callable[[str], None] = lambda _: None
 ) -> TuneError | None:
     """Makes and records the test evaluations that are due; returns what prevents it, if anything does.
 
-    None is due where training code has no test function. `tell` is told before the first one how many there
+    None is due where training code has no test function. stall_timeout_s: a test function that takes longer
+    than this, and than training took, is ended. `tell` is told before the first one how many there
     were, and of each that was begun before and has no result.
     """
     known = confirmation(found)
@@ -75,7 +76,9 @@ def evaluate_due(
             if isinstance(spec, NetworkSpec):
                 evaluation, answers = _of_network(spec, content, sha256, attempt)
             else:
-                evaluation, answers = _of_code(storage, spec, content, found, run, attempt), None
+                limit_s = max(stall_timeout_s, run.report.seconds)
+                evaluation = _of_code(storage, spec, content, found, run, attempt, limit_s)
+                answers = None
         except TuneError as error:
             attempt.fail(str(error))
             return error
@@ -203,7 +206,13 @@ LONGEST_NAME = 64
 
 
 def _of_code(
-    storage: Storage, spec: DeclaredSpec, content: bytes, found: Stand, run: SeedRun, attempt: _Attempt
+    storage: Storage,
+    spec: DeclaredSpec,
+    content: bytes,
+    found: Stand,
+    run: SeedRun,
+    attempt: _Attempt,
+    limit_s: float,
 ) -> TestEvaluation:
     """Raises ConfigError and TuneError as `call_test_function`."""
     from search.objectives.external.test_function import call_test_function
@@ -218,7 +227,7 @@ def _of_code(
         confirming=trial.confirming,
     )
     folder = Artifacts.of(storage.location.artifacts, found.confirming).folder
-    metrics = call_test_function(spec, job, content, folder, begin=attempt.begin)
+    metrics = call_test_function(spec, job, content, folder, begin=attempt.begin, limit_s=limit_s)
     return attempt.result(
         images=0,
         heads={name[:LONGEST_NAME]: value for name, value in metrics.items()},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -29,13 +30,15 @@ def call_test_function(
     folder: Path,
     *,
     begin: Callable[[], None],
+    limit_s: float,
     threads: int = 1,
 ) -> dict[str, float]:
     """What the test function says of a trial: its finite metrics by name, the score among them.
 
     It gets a copy of the directory that training left, in a process of the study's command. Its output is
     appended to the trial's log. content: of the file that was kept of the trial. folder: of the study's
-    files. begin: is called once the process is ready, before the function. Raises ConfigError where the code
+    files. begin: is called once the process is ready, before the function. limit_s: after this the function
+    is ended. Raises ConfigError where the code
     cannot be started or there is no directory, and TuneError where the function fails.
     """
     options = CodeOptions.of(spec)
@@ -58,7 +61,7 @@ def call_test_function(
         try:
             process.use_log(log, "the test function", lambda: None)
             begin()
-            metrics = _asked(process, job, directory)
+            metrics = _asked(process, job, directory, limit_s)
         except TrialError as error:
             more = "" if error.detail == str(error) else f"\n{error.detail}"
             raise TuneError(f"The test function of {options.objective} failed: {error}.{more}") from error
@@ -71,10 +74,14 @@ def call_test_function(
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
-def _asked(process: Process, job: Job, directory: Path) -> Mapping[str, float]:
+def _asked(process: Process, job: Job, directory: Path, limit_s: float) -> Mapping[str, float]:
     process.send({"test": request_of(job, directory, resumed=True)}, job.check)
-    message = process.receive(job.check)
-    assert message is not None, "without a limit it waits"
+    message = process.receive(job.check, until=time.monotonic() + limit_s)
+    if message is None:
+        raise TrialError(
+            f"it did not return within {limit_s:,.0f} s and was ended; a larger --stall-timeout gives it "
+            "more time"
+        )
     key, body = message
     if key == "failed":
         raise failed_from(body)

@@ -192,6 +192,23 @@ def test_a_confirmation_calls_the_test_function_once(tune: Callable[..., Any], f
     assert "The code changed before trial 3:" in tune("trials", "tested").stdout
 
 
+def test_a_test_function_that_hangs_is_ended_and_the_attempt_recorded(
+    tune: Callable[..., Any], folder: Path
+) -> None:
+    file, result = folder / "tested.py", '    return {"accuracy": 0.75, "loss": 2.5}'
+    file.write_text(TESTED.replace(result, "    import time; time.sleep(600)"))
+    assert tune("run", "--objective", "tested.py", "--trials", "2", "--workers", "1").returncode == 0
+    confirm = ("confirm", "tested", "--top", "1", "--seeds", "2", "--workers", "1")
+    hangs = tune(*confirm, "--stall-timeout", "4", "--json")
+    assert hangs.returncode == 1
+    assert "did not return within 4 s and was ended; a larger --stall-timeout" in hangs.stderr
+    [attempt] = json.loads(hangs.stdout)["test_attempts"]
+    assert "did not return within 4 s" in attempt["failure"]
+    file.write_text(TESTED)
+    found = tune(*confirm, "--json")
+    assert (found.returncode, found.parsed["test_value"]) == (0, 0.75)
+
+
 def test_a_test_function_that_fails_was_called_all_the_same(tune: Callable[..., Any], folder: Path) -> None:
     """It counts, is told of before it is called again, and stays on record when a later call has a result."""
     file, result = folder / "tested.py", '    return {"accuracy": 0.75, "loss": 2.5}'
