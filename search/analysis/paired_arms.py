@@ -451,11 +451,11 @@ def share_of_errors(difference: Estimate, baseline: float, metric: Metric) -> Es
     """By which share of the baseline's errors the errors change: -0.25 is a quarter fewer.
 
     difference, baseline: scores. The errors are what the baseline lacks of the best possible score; they are
-    taken as given, and their sampling error is not in the interval. None for a metric that is no fraction,
+    taken as given, and their sampling error is not in the interval. None for a metric that counts no errors,
     and for a baseline without errors.
     """
     errors = over_seeds.possible(metric)[1] - baseline
-    if not metric.is_fraction or errors <= 0:
+    if not metric.counts_errors or errors <= 0:
         return None
     value = -difference.value / errors + 0.0  # no -0.0
     if difference.low is None or difference.high is None:

@@ -47,6 +47,12 @@ class Metric:
         return self.name.replace("/", " ").replace("_", " ")
 
     @property
+    def counts_errors(self) -> bool:
+        """Whether what it lacks of the best possible is a share of wrong answers, as of an accuracy. That of
+        F1, or of a mean over classes, is none."""
+        return self.is_fraction and self.name.rpartition("/")[2] in ("accuracy", "error", "error_rate")
+
+    @property
     def worst(self) -> float:
         """The lowest score: that of a trial that diverged."""
         return 0.0 if self.is_fraction and self.direction is Direction.MAXIMIZE else -math.inf

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from search.analysis.ablation import Ablation
+from search.records import Direction
 from search.report import ablation_figures
 from search.report.ablation_sentences import (
     judged,
@@ -115,8 +116,9 @@ def _of_lengths(found: Ablation) -> str:
             "Dashed: on training examples, without augmentation and dropout; where it rises and validation "
             "does not, the network overfits. Unregularized: without regularization and augmentation. "
         )
-    if of_networks(found):
-        told += "Equal steps upward are equal shares of errors gone."
+    if found.metric.is_fraction and found.metric.direction is Direction.MAXIMIZE:  # as its axis has it
+        what = "errors gone" if found.metric.counts_errors else "what is missing to 100 %"
+        told += f"Equal steps upward are equal shares of {what}."
     return told.rstrip()
 
 
@@ -168,7 +170,7 @@ def _how_to_read(found: Ablation) -> Section:
         "apart is no proof of no difference: the interval says how large one could be.",
         "The share of errors is how many more or fewer errors than the baseline's; the baseline's are taken "
         "as given."
-        if found.metric.is_fraction
+        if found.metric.counts_errors
         else "",
         "The gap is the score on training examples less that on validation. A smaller gap alone is no better "
         "generalization: a network that fits less has one too."

@@ -12,7 +12,7 @@ from scipy.stats import dunnett, t, ttest_rel
 from search.analysis import paired_arms
 from search.analysis.paired_arms import NoInterval, Verdict
 from search.analysis.statistics import Estimate
-from search.records import Direction, Metric
+from search.records import SCORES, Direction, Metric
 
 ACCURACY = Metric(name="validation/accuracy", is_fraction=True)
 ERROR = Metric(name="error", direction=Direction.MINIMIZE, is_fraction=True)
@@ -351,6 +351,13 @@ class TestShareOfErrors:
         one = Estimate(value=0.1, low=0.0, high=0.2)
         assert paired_arms.share_of_errors(one, 1.0, ACCURACY) is None
         assert paired_arms.share_of_errors(one, 0.5, RETURN) is None
+
+    @pytest.mark.parametrize(("name", "known"), [
+        ("accuracy", True), ("balanced_accuracy", False), ("macro_f1", False), ("log_loss", False),
+    ])  # fmt: skip
+    def test_only_an_accuracy_counts_errors(self, name: str, known: bool) -> None:
+        found = paired_arms.share_of_errors(Estimate(value=0.1, low=0.0, high=0.2), 0.5, SCORES[name])
+        assert (found is not None) is known
 
 
 class TestSeedsNeeded:

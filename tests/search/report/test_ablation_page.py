@@ -192,6 +192,15 @@ class TestReport:
         assert command_of(found.record, short) == f"{made_by} --no-lengths --path course-conv"
 
 
+@pytest.mark.parametrize(("score", "told"), [
+    ("accuracy", [True, True, False]), ("macro_f1", [False, False, True]), ("log_loss", [False] * 3),
+])  # fmt: skip
+def test_a_share_of_errors_is_told_of_an_accuracy_alone(score: str, told: list[bool]) -> None:
+    page = text(ablation_page(made_ablation((*VARIANTS, *LENGTHS), score=score)))
+    parts = ("The share of errors", "equal shares of errors gone", "equal shares of what is missing")
+    assert [part in page for part in parts] == told
+
+
 def test_the_dashboards_note_says_what_an_ablation_is() -> None:
     given = made()
     best = given.winner
