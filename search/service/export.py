@@ -27,7 +27,8 @@ from search.records import (
     StudyRecord,
     TestEvaluation,
 )
-from search.report.model_card import CardFacts, LayerRow, Setting, card
+from search.report.model_card.facts import CardFacts, LayerRow, Setting
+from search.report.model_card.network_card import card
 from search.report.words import better, count, value
 from search.seeds import derive, training_seed
 from search.serve.folder import CARD, ONNX, described, foreign, is_export, write_manifest

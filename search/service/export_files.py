@@ -15,7 +15,7 @@ from search.objectives.external.archive import Damaged
 from search.objectives.external.checkpoint_file import extract_kept
 from search.objectives.external.declared import CodeOptions, sha256_of
 from search.records import CheckpointRecord, TestEvaluation
-from search.report.files_card import FilesCardFacts, KeptFile, card
+from search.report.model_card.files_card import FilesCardFacts, KeptFile, card
 from search.seeds import training_seed
 from search.serve.folder import CARD, FILES, FILES_FORMAT, write_manifest
 from search.service.look import FoundTrial

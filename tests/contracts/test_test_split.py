@@ -55,7 +55,7 @@ ALLOWED = {
         "search.service.read_confirmation",
         "SPLITS",
     ): "whose recorded answers are read: right or wrong, no pixels",
-    ("search.report.model_card", "_accuracy"): "which recorded intervals a row has",
+    ("search.report.model_card.measured", "accuracy"): "which recorded intervals a row has",
     ("search.cli.confirm", "_show"): "the heading of a column",
     ("search.cli.confirm", "_evaluation_json"): "a key of what is printed",
     ("search.objectives.external.messages", "Hello"): "whether a user's code has a test function",

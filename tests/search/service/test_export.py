@@ -34,7 +34,8 @@ from search.analysis.ranking import best_report
 from search.errors import ConfigError
 from search.records import Examples, TestEvaluation
 from search.report.markdown import sparkline
-from search.report.model_card import CardFacts, card
+from search.report.model_card.facts import CardFacts
+from search.report.model_card.network_card import card
 from search.seeds import derive, training_seed
 from search.serve.folder import open_export
 from search.service import export as service
