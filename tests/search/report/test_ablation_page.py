@@ -12,6 +12,8 @@ import pytest
 from made_ablation import LENGTHS, PATH, VARIANTS, made_ablation, made_valley_ablation
 from made_study import made, trial
 from made_valley import made_valley
+from read_page import answers_of, paragraphs_of
+from snapshots import Snapshots
 
 from search.analysis.ranking import Ranking
 from search.analysis.timeline import timeline
@@ -23,6 +25,7 @@ from search.report.one_study.study_page import study_page
 from search.service.report import command_of
 
 ODD = "</script><b>{x}"
+SENTENCES = Snapshots(__file__, "ablation_page")
 
 
 def text(page: str) -> str:
@@ -43,17 +46,17 @@ WHOLE = (*VARIANTS, *LENGTHS, *PATH)
 
 class TestPage:
     def test_the_answers_come_first(self) -> None:
-        told = text(ablation_page(made_ablation(WHOLE)))
+        page = ablation_page(made_ablation(WHOLE))
+        told, answers = text(page), answers_of(page)
         order = [
             "twodigit: what mattered in trial 17",
-            "Which settings helped to generalize? These settings of trial 17 helped generalization: ",
-            "Did extra training always help? Extra training helped up to 8 epochs",
-            "What is trial 17 better by? Measured change by change from course-conv",
+            *answers,
             "Ablation: from course-conv to trial 17",
             "No number on this page comes from a test set.",
         ]
         places = [told.index(each) for each in order]
         assert places == sorted(places)
+        SENTENCES.check("a whole ablation", answers)
 
     def test_it_has_a_figure_for_each_question(self) -> None:
         assert len(charts(ablation_page(made_ablation(WHOLE)))) == 3
@@ -75,15 +78,17 @@ class TestPage:
         assert not any("<b>" in told for told in hovers)
 
     def test_other_objectives_have_their_own_words(self) -> None:
-        told = text(ablation_page(made_valley_ablation()))
-        assert "Did a larger budget always help? A larger budget helped at every step" in told
+        page = ablation_page(made_valley_ablation())
+        told = text(page)
+        SENTENCES.check("another objective", answers_of(page))
         for foreign in ("accuracy", "epoch", "trained", "generaliz", "points", "extra training"):
             assert foreign not in told, foreign
 
     def test_before_the_first_seed_is_whole(self) -> None:
         found = made_ablation(VARIANTS[:1], missing=20)
-        told = text(ablation_page(found))
-        assert "It cannot be told yet: too few runs are finished." in told
+        page = ablation_page(found)
+        told = text(page)
+        SENTENCES.check("before the first seed is whole", answers_of(page))
         assert "20 of 23 runs are missing" in told
         assert "Nothing can be compared yet." in told
 
@@ -135,46 +140,42 @@ class TestFigures:
 
 class TestReport:
     def test_the_first_page_answers_from_the_ablation(self) -> None:
-        told = text(study_page(replace(made(), ablation=made_ablation())))
-        answers = told[: told.index("The course of the search")]
-        assert "Which settings helped to generalize? These settings of trial 17 helped" in answers
-        assert "Did extra training always help? Extra training helped up to 8 epochs" in answers
-        assert "Which settings learn fast? After 2 epochs" in answers
-        assert "tune ablate" not in answers
+        page = study_page(replace(made(), ablation=made_ablation()))
+        answers, told = answers_of(page), text(page)
+        assert told.index(answers[-1]) < told.index("The course of the search")
+        assert "tune ablate" not in " ".join(answers)
         assert "Ablation: which settings helped" in told
+        SENTENCES.check("the report of a search that was ablated", answers)
 
     def test_without_one_the_present_answers_stay_and_the_command_is_offered(self) -> None:
-        told = text(study_page(made()))
-        assert "Which settings helped to generalize? Cannot be told from this search" in told
-        offered = (
-            "For the settings: tune ablate 'mine & <yours>' measures which settings helped, and whether ex"
-        )
-        assert offered in told
-        assert "Ablation:" not in told
-        assert "tune ablate deep measures which settings helped, and whether a larger" in text(
-            study_page(made_valley())
-        )
+        page = study_page(made())
+        assert "Ablation:" not in text(page)
+        told = [each for each in answers_of(page) if each.startswith(("Which settings helped", "What to do"))]
+        SENTENCES.check("the report of a search without an ablation", told)
+        of_another = answers_of(study_page(made_valley()))
+        SENTENCES.check("an ablation of another objective is offered", of_another[-1:])
 
     def test_an_unfinished_one_is_continued(self) -> None:
-        told = text(study_page(replace(made(), ablation=made_ablation(missing=3))))
-        assert "tune ablate 'mine & <yours>' --trial 17 continues with the ablation." in told
+        answers = answers_of(study_page(replace(made(), ablation=made_ablation(missing=3))))
+        SENTENCES.check("the report of a search with an unfinished ablation", answers[-1:])
 
     def test_without_lengths_the_search_answers_for_them(self) -> None:
-        told = text(study_page(replace(made(), ablation=made_ablation(VARIANTS))))
-        assert "Did extra training always help? For the typical network it cannot be told" in told
+        answers = answers_of(study_page(replace(made(), ablation=made_ablation(VARIANTS))))
+        told = [each for each in answers if each.startswith("Did extra training always help?")]
+        SENTENCES.check("the report of a search with an ablation without lengths", told)
 
     def test_of_another_objective(self) -> None:
-        told = text(study_page(replace(made_valley(), ablation=made_valley_ablation())))
-        assert "Which settings helped? This setting of trial 17 helped: push" in told
-        assert "Did a larger budget always help? A larger budget helped at every step" in told
+        answers = answers_of(study_page(replace(made_valley(), ablation=made_valley_ablation())))
+        SENTENCES.check("the report of another objective that was ablated", answers)
 
     def test_the_report_on_an_ablation_says_what_it_is(self) -> None:
         given = made()
         spec = replace(given.study.spec, ablates="twodigit", baseline=17)
-        told = text(study_page(replace(given, study=replace(given.study, spec=spec))))
-        assert "It is one run of an ablation, whose trials are variants of trial 17 of twodigit" in told
-        assert "This study is an ablation: its trials are variants of trial 17 of twodigit" in told
-        assert "tune report twodigit has the differences with their intervals." in told
+        page = study_page(replace(given, study=replace(given.study, spec=spec)))
+        told = text(page)
+        SENTENCES.check(
+            "the report of an ablation", [*answers_of(page), *paragraphs_of(page, "is an ablation")]
+        )
         for asked in ("Which settings", "Did extra training", "tune confirm", "tune export"):
             assert asked not in told, asked
 
@@ -216,5 +217,5 @@ def test_the_dashboards_note_says_what_an_ablation_is() -> None:
         {},
         measurements=9,
     )
-    assert r"One run of an ablation: its trials are variants of trial 17 of two\_digit, whose" in note
+    SENTENCES.check("the dashboard's note", [line for line in note.splitlines() if "ablation" in line])
     assert "selection bias" not in note
