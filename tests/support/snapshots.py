@@ -17,6 +17,11 @@ WRITE = "TUNE_WRITE_SNAPSHOTS"
 _HEADING = "## "
 
 
+def lines_with(output: str, *words: str) -> list[str]:
+    """The lines of a command's output with any of these words, in their order."""
+    return [line for line in output.splitlines() if any(word in line for word in words)]
+
+
 class Snapshots:
     """One file: a heading with the name of each case, and below it a line for each sentence."""
 

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from image_files import noise, write_folders
 from PIL import Image
+from snapshots import Snapshots, lines_with
 
 from search.cli.app import run_command
+
+SENTENCES = Snapshots(__file__, "image_sets")
 
 
 @pytest.fixture(autouse=True)
@@ -35,8 +38,7 @@ def test_a_set_is_added_listed_and_shown(tmp_path: Path, capsys: pytest.CaptureF
         ["dog", "10", "1", "1"],
         ["all", "49", "5", "6"],
     ]
-    assert "Drawn from the training images: test and validation" in told.err
-    assert "The classes of label are unbalanced in training: cat 39, dog 10 images." in told.err
+    SENTENCES.check("an unbalanced set is added", lines_with(told.err, "Drawn", "unbalanced"))
 
     assert run_command(["data", "add", "pets", "--json"], debug=False) == 0
     found = json.loads(capsys.readouterr().out)

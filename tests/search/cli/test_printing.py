@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from snapshots import Snapshots
 
 from search.cli.printing import table, wrapped
 
+TABLES = Snapshots(__file__, "tables")
 HEADER = ("trial", "state", "accuracy", "settings")
 ROWS = [
     ("0", "complete", "98.53 %", "[course-conv]"),
@@ -23,33 +25,13 @@ ROWS = [
 
 class TestTable:
     def test_a_line_for_each_row_where_there_is_room(self) -> None:
-        assert table(HEADER, ROWS, words=(1, 3), width=None) == [
-            "trial  state                   accuracy  settings",
-            "    0  complete                 98.53 %  [course-conv]",
-            "   17  failed (out_of_memory)         –  adamw, lr 0.0021, weight_decay 1.4e-05, "
-            "label_smoothing 0.0604",
-        ]
+        TABLES.check("a line for each row", table(HEADER, ROWS, words=(1, 3), width=None))
 
     def test_a_wrapped_cell_continues_in_its_column(self) -> None:
-        assert table(HEADER, ROWS, words=(1, 3), width=74) == [
-            "trial  state                   accuracy  settings",
-            "    0  complete                 98.53 %  [course-conv]",
-            "   17  failed (out_of_memory)         –  adamw, lr 0.0021, weight_decay",
-            "                                         1.4e-05, label_smoothing 0.0604",
-        ]
+        TABLES.check("a wrapped cell", table(HEADER, ROWS, words=(1, 3), width=74))
 
     def test_a_block_for_each_row_where_it_is_narrow(self) -> None:
-        assert table(HEADER, ROWS, words=(1, 3), width=48) == [
-            "trial 0",
-            "  state     complete",
-            "  accuracy  98.53 %",
-            "  settings  [course-conv]",
-            "trial 17",
-            "  state     failed (out_of_memory)",
-            "  accuracy  –",
-            "  settings  adamw, lr 0.0021, weight_decay",
-            "            1.4e-05, label_smoothing 0.0604",
-        ]
+        TABLES.check("a block for each row", table(HEADER, ROWS, words=(1, 3), width=48))
 
     def test_a_figure_and_its_interval_stay_whole(self) -> None:
         cells = ("best mean", "98.53 % [98.10, 98.86]", "97.00 % [96.40, 97.51]")
