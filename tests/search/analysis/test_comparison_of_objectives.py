@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from snapshots import Snapshots
+from snapshots import Snapshots, lines_with
 from valley import ENERGY, VALLEY, valley_spec
 
 from search.analysis.comparison import MEAN, Comparison, Pair, Studied, compare
@@ -277,7 +277,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Call
     done = here("compare", "short", "long", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "ENERGY (LOWER IS BETTER)" in done.stdout
-    assert "the code tells which it answers right (`trial.examples`), else there is none" in done.stderr
+    SENTENCES.check("the command: without intervals", lines_with(done.stderr, "trial.examples"))
     short, long = here("compare", "short", "long", "--json", cwd=tmp_path).parsed
     assert (short["metric"], short["unit"]) == ({"name": "energy", "direction": "minimize"}, "step")
     assert (short["intervals"], short["reached"], short["images_seen"], short["steps_seen"]) == (
@@ -296,6 +296,6 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Call
         "high": None,
     }
     assert len(against["pairs"]) == 3, "the seeds and the settings of the first three trials are the same"
-    assert "3 runs are paired, with the same settings and seed and other options" in against["words"][1]
+    SENTENCES.check("the command: pairs", against["words"][1:2])
     refused = here("compare", "short", "short", cwd=tmp_path)
     assert refused.returncode == 2

@@ -240,11 +240,8 @@ def test_the_space_is_told_in_words() -> None:
             "turns": Int(low=2, high=8, step=2, when={"rate": {"above": 0.5}}),
         }
     )
-    assert space_in_words(valley_spec(space=declared_entries(space))).splitlines() == [
-        "kind: one of a, b",
-        "rate: a number from 0.1 to 1, on a logarithmic scale, when kind is a",
-        "turns: a whole number from 2 to 8, in steps of 2, when rate is above 0.5",
-    ]
+    told = space_in_words(valley_spec(space=declared_entries(space)))
+    SENTENCES.check("a space with conditions", told.splitlines())
 
 
 def test_the_dashboards_notes_say_metric_and_value() -> None:

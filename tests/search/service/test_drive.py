@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from snapshots import Snapshots
 
 from data.datasets.mnist import Mnist
 from search.analysis.pace import snapshot
@@ -32,6 +33,7 @@ from search.worker.options import WorkerOptions
 from search.worker.recovery import Reaper
 from search.worker.worker_loop import work
 
+SENTENCES = Snapshots(__file__, "drive")
 STALL_S = 60
 NOW = datetime.datetime(2026, 11, 28, tzinfo=datetime.UTC)
 
@@ -49,16 +51,10 @@ def test_a_run_that_is_stopped_says_what_was_best_so_far(plain_spec: NetworkSpec
 
     best, reference = trial(2, 0.9123), trial(1, 0.95, "course-conv")
     assert told() == ""
-    assert told(best, interrupted=1) == (
-        " 1 trial was interrupted and is queued again. Best of the search so far is trial 2 with 91.23 %."
-    )
-    assert told(best, reference, interrupted=2) == (
-        " 2 trials were interrupted and are queued again. The reference course-conv leads with 95.00 %. "
-        "Best of the search so far is trial 2 with 91.23 %."
-    )
-    assert told(interrupted=1, paused=3) == (
-        " 1 trial was interrupted and is queued again. 3 trials were paused and are queued again."
-    )
+    stopped = [told(best, interrupted=1), told(best, reference, interrupted=2)]
+    stopped.append(told(interrupted=1, paused=3))
+    assert [each[0] for each in stopped] == [" "] * 3, "it follows another sentence"
+    SENTENCES.check("a run that is stopped", [each[1:] for each in stopped])
     assert "reference" not in told(best, trial(1, 0.8, "course-conv"))
     assert told(best, searches=False) == "", "one selected seed of a confirmation says nothing"
 

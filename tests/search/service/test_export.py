@@ -310,7 +310,9 @@ class TestCard:
         assert "What mattered" not in card(facts)
         text = card(replace(facts, ablation=made_ablation(name="two*digit")))
         section = text.split("## What mattered\n")[1].split("\n## ")[0]
-        SENTENCES.check("an ablation on the card", lines_with(section, "helped generalization", "judged", "128"))
+        SENTENCES.check(
+            "an ablation on the card", lines_with(section, "helped generalization", "judged", "128")
+        )
 
     def test_promises_no_repetition_of_what_a_gpu_trained(self, facts: CardFacts) -> None:
         trained = replace(facts, environment={**facts.environment, "device": "cuda"})

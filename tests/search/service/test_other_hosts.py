@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from snapshots import Snapshots
 
 from data.datasets.mnist import Mnist
 from search import filesystem
@@ -22,6 +23,7 @@ from search.service import doctor, other_hosts
 from search.service.create import RunRequest, create_or_resume
 from search.service.other_hosts import OtherHosts
 
+SENTENCES = Snapshots(__file__, "other_hosts")
 LEASE_S = 0.6
 ELSEWHERE = "node7:12:00000000:abcd"
 
@@ -200,9 +202,11 @@ def test_commands_refuse_before_they_write(
     with renewed(storage, joined(storage, ELSEWHERE)):
         code = run_command([*command, "--storage", storage.url], debug=False)
     assert code == 78
-    said = capfd.readouterr().err
-    assert "node7 is at work on it: SQLite's locks do not hold across machines" in said
-    assert caplog.text.count("(nfs4), where SQLite's locks cannot be relied on: work on it from one") == 1
+    warned = [each.message for each in caplog.records if "locks" in each.message]
+    assert len(warned) == 1
+    told = [*warned, capfd.readouterr().err.splitlines()[-1]]
+    file = storage.url.removeprefix("sqlite:///")
+    SENTENCES.check("another host is at work", [each.replace(file, "FILE") for each in told])
     assert [worker.host for worker in storage.store.workers(1).values()] == ["node7"]
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_images import MadeImages
+from snapshots import Snapshots
 
 from data.tasks.classification import Classification
 from data.tasks.registry import TASKS
@@ -27,6 +28,8 @@ from search.space.file import change_space, read_space, space_entries, space_of_
 from search.space.widen import widened
 from search.tasks import known_task
 from tune.space import Choice, Domain, Fixed, Float, Int, Value, When
+
+MESSAGES = Snapshots(__file__, "mistakes")
 
 
 class TestDefaults:
@@ -149,11 +152,8 @@ class TestFile:
         with pytest.raises(ConfigError) as caught:
             read_space(path)
         lines = str(caught.value).splitlines()
-        assert lines == [
-            f"{path}: optimiser: no such setting (did you mean optimizer?)",
-            f"{path}: channels: low must not exceed high, but 64 > 8",
-            f"{path}: kernel: must be one of 1, 3, 5, 7, not 4",
-        ]
+        assert all(line.startswith(f"{path}: ") for line in lines)
+        MESSAGES.check("all mistakes of a file", [line.removeprefix(f"{path}: ") for line in lines])
 
     @pytest.mark.parametrize(
         ("entries", "complaint"),
@@ -193,11 +193,7 @@ class TestFile:
         entries = {"model": ["conv", "conv", "cnn"], "dropout": 2}
         with pytest.raises(ConfigError) as caught:
             change_space(entries, FAMILIES, where="f.toml")
-        assert str(caught.value).splitlines() == [
-            "f.toml: model: no such family 'cnn' (known: conv, mlp)",
-            "f.toml: model: options must differ from each other: ['conv', 'conv']",
-            "f.toml: dropout: must be a number from 0 to 0.95, not 2.0",
-        ]
+        MESSAGES.check("mistakes in the families and elsewhere", str(caught.value).splitlines())
 
     @pytest.mark.parametrize(
         ("entries", "complaints"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from memory_store import MemoryStore
+from snapshots import Snapshots, lines_with
 from sqlalchemy import create_engine, func, inspect, select, text, update
 
 from data.datasets.mnist import Mnist
@@ -33,6 +35,7 @@ from search.worker.best_weights import BestWeights, WeightsDamaged, WeightsMissi
 from search.worker.context import WorkerContext, prepare
 from search.worker.worker_loop import work
 
+SENTENCES = Snapshots(__file__, "weights")
 Command = Callable[..., Any]
 REQUEST = RunRequest(task="twodigit", trials=4, epochs=0.02, model="mlp", pruner="none")
 
@@ -250,12 +253,11 @@ class TestOnAServer:
         number = told["trial"]
         done = here("export", "twodigit", "--out", "again", "--storage", url, cwd=third)
         assert done.returncode == 1
-        assert f"The weights of trial {number} of twodigit are damaged: the checkpoint in the database" in (
-            done.stderr
-        )
+        said = re.sub(r"\b[0-9a-f]{64}\b", "CHECKSUM", done.stderr.replace(f"trial {number} ", "trial BEST "))
+        SENTENCES.check("damaged weights: export", lines_with(said, "damaged"))
         assert not (third / "again").exists()
         done = here("report", "twodigit", "--force", "--storage", url, cwd=third)
-        assert "The winner's weights in the database are damaged and were not used" in done.stderr
+        SENTENCES.check("damaged weights: report", lines_with(done.stderr, "damaged"))
         repeat = ("repeat", "twodigit", "--trial", str(number), "--restore", "--storage", url)
         done = here(*repeat, cwd=third)
         assert "Its weights are restored, in the database." in done.stdout
@@ -421,11 +423,8 @@ class TestDoctor:
         found = self.places(here, tmp_path, "--storage", url)
         assert found["database"] == url
         folder = tmp_path / "tune.artifacts"
-        assert found["best weights"].startswith(
-            "in the database, up to 64 MB for each trial; larger ones in "
-        )
-        assert str(folder) in found["best weights"]
-        assert found["exports"] == "none yet; `tune export STUDY --out FOLDER` makes one where it is told"
+        told = [found[each].replace(str(folder), "FOLDER") for each in ("best weights", "exports")]
+        SENTENCES.check("places on a server", told)
         monkeypatch.setenv("TUNE_ARTIFACTS", "/srv/tune")
         found = self.places(here, tmp_path, "--storage", url)
         assert found["best weights"] == "in /srv/tune (TUNE_ARTIFACTS)"
