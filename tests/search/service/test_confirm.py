@@ -293,10 +293,8 @@ class TestFromBeginningToEnd:
         read = confirmation(url, "twodigit")
         assert read is not None
         assert (read.confirmed_in, read.chosen) == ("twodigit.confirm", decided.chosen)
-        assert sentences(read)[-1] == (
-            f"Another confirmation, {begun.confirmed_in} ({EPOCHS:g} epochs, leaders widened 2 times), "
-            "has not decided yet."
-        )
+        assert f" {begun.confirmed_in} ({EPOCHS:g} epochs, " in sentences(read)[-1]
+        SENTENCES.check("another one has not decided", sentences(read)[-1:])
 
     def test_wider_leaders_are_another_study_on_the_same_seeds(
         self, url: str, tmp_path: Path, confirm: Confirm, confirmed: Confirmation, here: Command
@@ -327,7 +325,9 @@ class TestFromBeginningToEnd:
         out = tmp_path / "page.html"
         assert here("report", wide.confirmed_in, "--out", str(out), cwd=tmp_path).returncode == 0
         page = html.unescape(out.read_text())
-        assert f"tune confirm twodigit --top 1 --seeds 2 --epochs {EPOCHS:g} --widen 1.5" in page
+        flags = {"--top": "1", "--seeds": "2", "--epochs": f"{EPOCHS:g}", "--widen": "1.5"}
+        told = " ".join(word for flag in flags.items() for word in flag)
+        assert f"tune confirm twodigit {told}" in page
         assert "This study is itself a confirmation" in page
         assert confirm(seeds=2, epochs=None)[0] == wide, "without --widen the one begun last"
         assert confirm(seeds=2, widen=1)[0].confirmed_in == narrow.confirmed_in
