@@ -6,8 +6,6 @@ import hashlib
 import json
 import re
 import shutil
-import time
-import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -16,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 
 from data.datasets.base import DatasetError, DatasetUnusable, Split
@@ -35,21 +34,23 @@ from data.datasets.image_set import (
 )
 from data.datasets.source import Progress, silent
 from data.images import Fit
-from data.ingest.pixels import CHUNK, Options, Pixels, read_pixels
+from data.ingest.partial import partial_folder, remove_abandoned
+from data.ingest.pixels import CHUNK, ROOM, Options, Pixels, read_pixels
 from data.ingest.splits import SEED, counts, draw_missing, lacking
 from data.registry import SetAbsent
 from data.sources.base import SPLITS, Found, SetInvalid, images, shown
 from data.sources.files import OF_STUDIES, listing
 from data.sources.labels_csv import TABLE
 from data.sources.registry import find
+from data.sources.stored_array import ArrayDamaged
 from search.files import sync, write_whole
 
 SEEN = "seen"
 """Folder beside the sets: what was found at a path → the checksum of the set that was made of it, and its
 description as it was read there."""
 
-ABANDONED_S = 24 * 3600
-"""A folder in which a set is made, and that is older than this, was left by a process that was killed."""
+FINISHED = "set"
+"""Folder in that of an unfinished set: its files, until they are all there."""
 
 MUCH = 2
 """From this factor on it is said that an image was enlarged, or has other proportions than the set."""
@@ -106,28 +107,47 @@ def add_set(
     """
     folder = path.parent if path.name == TABLE else path
     states = file_states(folder)
-    seen = sets_folder() / SEEN / _signature(folder, states, options)
-    if (known := _known(seen)) is not None:
+    signature = _signature(folder, states, options)
+    remove_abandoned(sets_folder(), _is_finished)
+    if (known := _known(signature)) is not None:
         return Added(image_set=known, new=False)
     found = find(folder)
-    with _storing(), _unfinished_folder() as made:
-        pixels = read_pixels(found.images, options, made / "unsorted", progress or silent)
-        if changed := sorted(dict(states.items() ^ file_states(folder).items())):
-            some = ", ".join(map(shown, changed[:3])) + (" …" if len(changed) > 3 else "")
-            raise DatasetUnusable(
-                f"{shown(str(path))} changed while it was read ({some}): run the command again"
-            )
-        examples = _examples(path, found, pixels, options)
-        checksum = content_checksum(
-            pixels.array.shape[1:], found.label_columns, examples.sizes, examples.digests
-        )
-        facts = _facts(name or name_of(folder), folder, found, pixels, examples, options)
-        stored = _known_content(checksum)
-        if stored is None:
-            _write(made, examples, facts)
-            (made / "unsorted").unlink()
-            _put(made, sets_folder() / checksum)
-        write_whole(seen, f"{checksum}\n{facts.as_json()}".encode())
+    with _storing():
+        (sets_folder() / SEEN).mkdir(parents=True, exist_ok=True)
+        with partial_folder(sets_folder(), _decoding(signature), progress or silent) as made:
+            if (known := _known(signature)) is not None:  # another process made it meanwhile
+                return Added(image_set=known, new=False)
+            pixels = _read(folder, found, options, made, progress or silent)
+            if changed := sorted(dict(states.items() ^ file_states(folder).items())):
+                raise _changed(path, changed)
+            return _store(folder, name or name_of(folder), found, pixels, options, made, signature)
+
+
+def _read(path: Path, found: Found, options: Options, made: Path, progress: Progress) -> Pixels:
+    """Raises OSError, and DatasetUnusable where an array cannot be read that could be a moment ago."""
+    try:
+        return read_pixels(found.images, options, made, progress)
+    except ArrayDamaged as error:
+        raise _changed(path, [str(error)]) from error
+
+
+def _changed(path: Path, what: Sequence[str]) -> DatasetUnusable:
+    some = ", ".join(map(shown, what[:3])) + (" …" if len(what) > 3 else "")
+    return DatasetUnusable(f"{shown(str(path))} changed while it was read ({some}): run the command again")
+
+
+def _store(
+    folder: Path, name: str, found: Found, pixels: Pixels, options: Options, made: Path, signature: str
+) -> Added:
+    """Puts what was read beside the other sets, unless it is stored. Raises SetInvalid, OSError."""
+    examples = _examples(folder, found, pixels, options)
+    checksum = content_checksum(pixels.array.shape[1:], found.label_columns, examples.sizes, examples.digests)
+    facts = _facts(name, folder, found, pixels, examples, options)
+    stored = _known_content(checksum)
+    if stored is None:
+        _write(made, examples, facts)
+        _put(made / FINISHED, sets_folder() / checksum)
+    write_whole(sets_folder() / SEEN / signature, f"{checksum}\n{facts.as_json()}".encode())
     image_set = get_set(set_name(facts.name, checksum)) if stored is None else _as_read(stored, facts)
     return Added(image_set=image_set, new=stored is None)
 
@@ -155,15 +175,36 @@ def _signature(path: Path, states: Mapping[str, tuple[int, int]], options: Optio
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _known(seen: Path) -> ImageSet | None:
+def _decoding(signature: str) -> str:
+    """The signature of decoded images: that of their files, and the version of the decoder."""
+    return f"{signature}-{PIL.__version__}"
+
+
+def _is_finished(decoding: str) -> bool:
+    """Whether the set that was made with this signature is stored."""
+    try:
+        checksum, _ = _seen(decoding.partition("-")[0])
+    except OSError:
+        return False
+    return (sets_folder() / checksum / DESCRIPTION).is_file()
+
+
+def _known(signature: str) -> ImageSet | None:
     """The set that was made of the same files before, if it is there."""
     try:
-        checksum, _, description = seen.read_text(encoding="utf-8").partition("\n")
+        checksum, description = _seen(signature)
         read = SetFacts.from_json(description)
     except (OSError, ValueError, KeyError, TypeError):  # not there, or written by another version
         return None
     known = _known_content(checksum)
     return None if known is None else _as_read(known, read)
+
+
+def _seen(signature: str) -> tuple[str, str]:
+    """The checksum of the set that was made with this signature, and its description. Raises OSError."""
+    text = (sets_folder() / SEEN / signature).read_text(encoding="utf-8")
+    checksum, _, description = text.partition("\n")
+    return checksum if re.fullmatch("[0-9a-f]{64}", checksum) else "unknown", description
 
 
 def _known_content(checksum: str) -> ImageSet | None:
@@ -305,11 +346,16 @@ def _mean_and_deviation(examples: _Examples) -> tuple[tuple[float, ...], tuple[f
     return tuple(mean), tuple(deviation)
 
 
-def _write(folder: Path, examples: _Examples, facts: SetFacts) -> None:
-    """The files of a set. Raises OSError."""
-    with (folder / IMAGES).open("wb") as file:
+def _write(made: Path, examples: _Examples, facts: SetFacts) -> None:
+    """The files of a set, in a folder in `made`. Raises OSError."""
+    folder = made / FINISHED
+    shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
+    folder.mkdir()
+    (made / ROOM).rename(folder / IMAGES)
+    with (folder / IMAGES).open("r+b") as file:
         for begin in range(0, len(examples.places), CHUNK):
             file.write(examples.array[examples.places[begin : begin + CHUNK]].tobytes())
+        file.truncate()
     (folder / LABELS).write_bytes(examples.labels.astype("<i8").tobytes())
     (folder / DESCRIPTION).write_text(facts.as_json(), encoding="utf-8")
     for name in (IMAGES, LABELS, DESCRIPTION):
@@ -324,22 +370,6 @@ def _put(made: Path, folder: Path) -> None:
         if not (folder / DESCRIPTION).is_file():
             raise
     sync(folder.parent)
-
-
-@contextmanager
-def _unfinished_folder() -> Iterator[Path]:
-    """A new folder beside the sets, which is gone after the block unless it was renamed."""
-    sets = sets_folder()
-    (sets / SEEN).mkdir(parents=True, exist_ok=True)
-    for left in sets.glob(".*.tmp"):
-        if left.stat().st_mtime < time.time() - ABANDONED_S:
-            shutil.rmtree(left, ignore_errors=True)
-    made = sets / f".{uuid.uuid4().hex}.tmp"
-    made.mkdir()
-    try:
-        yield made
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
 
 
 @contextmanager

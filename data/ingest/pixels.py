@@ -1,11 +1,15 @@
-"""Decodes the images that a source found and fits them to one shape, into one memory-mapped array."""
+"""Decodes the images that a source found and fits them to one shape, into one memory-mapped array.
+
+Files are decoded in blocks, and blocks that an interrupted process left are taken as they are. Arrays are
+read anew, which takes no longer than to verify what was left.
+"""
 
 from __future__ import annotations
 
 import os
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -17,6 +21,7 @@ from PIL import Image
 
 from data.datasets.source import Progress
 from data.images import FORMATS, MAX_BYTES, Fit, ImageUnreadable, decode, fitted
+from data.ingest.partial import Block, keep_block, kept_block
 from data.sources.base import ImageArrays, ImageFiles, shown
 from data.sources.base import images as images_of
 from search.files import open_regular, read_regular
@@ -36,8 +41,17 @@ PNG_GRAY = {0, 4}
 ORIENTATION = 0x0112
 """Tag of EXIF; from 5 on height and width change places."""
 
-CHUNK = 1024
-"""Images of arrays copied in one step; and after this many decoded ones the progress is told."""
+CHUNK = 128
+"""Images of an array looked at in one step."""
+
+BLOCK = 256
+"""Images decoded from one record of what is done to the next."""
+
+UNSORTED = "unsorted"
+"""The pixels of all images as they were found."""
+
+ROOM = "room"
+"""Space for the same pixels in the order of the set."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,60 +110,82 @@ def shape_for(sizes: list[tuple[int, int]]) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def read_pixels(images: ImageFiles | ImageArrays, options: Options, file: Path, progress: Progress) -> Pixels:
+def read_pixels(
+    images: ImageFiles | ImageArrays, options: Options, folder: Path, progress: Progress
+) -> Pixels:
     """All images in one shape. What cannot be decoded is told in the result, and is black in the array.
 
-    file: where the array is put. Raises OSError where the disk refuses.
+    folder: where the array is put, with space for a sorted copy, so that a full disk is noticed now. What
+    lies there of an earlier call with the same files and options is taken.
+
+    Raises OSError where the disk refuses, ArrayDamaged where an array can no longer be read.
     """
     if isinstance(images, ImageArrays):
-        return _from_arrays(images, options, file, progress)
-    return _from_files(images, options, file, progress)
+        return _from_arrays(images, options, folder, progress)
+    return _from_files(images, options, folder, progress)
 
 
-def _from_arrays(images: ImageArrays, options: Options, file: Path, progress: Progress) -> Pixels:
+def _from_arrays(images: ImageArrays, options: Options, folder: Path, progress: Progress) -> Pixels:
     count = len(images)
     _, rows, columns, given = images.parts[0].shape
     height, width = options.size or shape_for([(rows, columns)])
-    channels = options.channels or (3 if given == 3 and any(map(_colored, images.parts)) else 1)
-    found = _empty(file, count, (channels, height, width))
+    channels = options.channels or given
+    found = _room_for(folder, count, (channels, height, width))
     same, place = (rows, columns, given) == (height, width, channels), 0
-    for part in images.parts:
-        for begin in range(0, len(part), CHUNK):
-            chunk = part[begin : begin + CHUNK]
-            if not same:
-                chunk = np.stack([_shaped(each, channels, (height, width), options.fit) for each in chunk])
-            found.array[place : place + len(chunk)] = chunk.transpose(0, 3, 1, 2)
-            place += len(chunk)
-            progress("images", place, count)
+    for chunk in (chunk for part in images.parts for chunk in part.chunks()):
+        if not same:
+            chunk = np.stack([_shaped(each, channels, (height, width), options.fit) for each in chunk])
+        found.array[place : place + len(chunk)] = chunk.transpose(0, 3, 1, 2)
+        place += len(chunk)
+        progress("images", place, count)
     found.sizes[:] = rows, columns
-    return found
+    return _without_colors(found, options)
 
 
-def _from_files(images: ImageFiles, options: Options, file: Path, progress: Progress) -> Pixels:
+def _from_files(images: ImageFiles, options: Options, folder: Path, progress: Progress) -> Pixels:
     headers = [_header(images.folder / name) for name in images.names]
     sizes = [each.size for each in headers if each.size is not None]
     height, width = options.size or shape_for(sizes or [(MIN_SIDE, MIN_SIDE)])
     gray = all(each.gray for each in headers if each.size is not None)
-    channels = options.channels or (1 if gray else 3)
-    found = _empty(file, len(images), (channels, height, width))
+    found = _room_for(folder, len(images), (options.channels or (1 if gray else 3), height, width))
     done: Counter[str] = Counter()
-    for place, name in enumerate(images.names):
+    for number, begin in enumerate(range(0, len(images), BLOCK)):
+        names, pixels = images.names[begin : begin + BLOCK], found.array[begin : begin + BLOCK]
+        block = kept_block(folder, number, pixels)
+        if block is None:
+            block = _decoded(images.folder, names, pixels, options.fit)
+            keep_block(folder, number, pixels, block)
+        found.sizes[begin : begin + BLOCK] = block.sizes
+        found.damaged += block.damaged.values()
+        found.kept[[begin + int(place) for place in block.damaged]] = False
+        done.update(block.notes)
+        progress("images", begin + len(names), len(images))
+    found.notes += [f"{images_of(count)}: {note}" for note, count in done.items()]
+    return _without_colors(found, options)
+
+
+def _decoded(folder: Path, names: Sequence[str], pixels: NDArray[np.uint8], fit: Fit) -> Block:
+    """Decodes these images into `pixels`, (N, C, H, W)."""
+    _, channels, height, width = pixels.shape
+    sizes, damaged, notes = [(height, width)] * len(names), dict[str, str](), Counter[str]()
+    for place, name in enumerate(names):
         try:
-            content = read_regular(images.folder / name, limit=MAX_BYTES)
+            content = read_regular(folder / name, limit=MAX_BYTES)
             decoded = decode(content, channels=channels, at_least=(height, width))
         except (ImageUnreadable, OSError) as error:
             reason = getattr(error, "strerror", None) or error
-            found.damaged.append(f"{shown(name)} cannot be read ({reason})")
-            found.kept[place] = False
+            damaged[str(place)] = f"{shown(name)} cannot be read ({reason})"
+            pixels[place] = 0
             continue
-        pixels, _ = fitted(decoded.pixels, height, width, options.fit)
-        found.array[place] = pixels.transpose(2, 0, 1)
-        found.sizes[place] = decoded.size
-        done.update(decoded.notes)
-        if place % CHUNK == 0 or place + 1 == len(images):
-            progress("images", place + 1, len(images))
-    found.notes += [f"{images_of(count)}: {note}" for note, count in done.items()]
-    if options.channels is None and channels == 3 and not _colored(found.array.transpose(0, 2, 3, 1)):
+        pixels[place] = fitted(decoded.pixels, height, width, fit)[0].transpose(2, 0, 1)
+        sizes[place] = decoded.size
+        notes.update(decoded.notes)
+    return Block(sizes=tuple(sizes), damaged=damaged, notes=dict(notes))
+
+
+def _without_colors(found: Pixels, options: Options) -> Pixels:
+    """With one channel where no image has a color, unless three were asked for."""
+    if options.channels is None and found.array.shape[1] == 3 and not _colored(found.array):
         found.array = found.array[:, :1]
     return found
 
@@ -182,22 +218,25 @@ def _shaped(pixels: NDArray[np.uint8], channels: int, size: tuple[int, int], fit
 
 
 def _colored(images: NDArray[np.uint8]) -> bool:
-    """Whether a pixel of (N, H, W, 3) is not gray."""
-    return any(bool((chunk[..., :1] != chunk[..., 1:]).any()) for chunk in _chunks(images))
+    """Whether a pixel of (N, 3, H, W) is not gray."""
+    chunks = (images[begin : begin + CHUNK] for begin in range(0, len(images), CHUNK))
+    return any(bool((chunk[:, :1] != chunk[:, 1:]).any()) for chunk in chunks)
 
 
-def _chunks(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    for begin in range(0, len(images), CHUNK):
-        yield images[begin : begin + CHUNK]
-
-
-def _empty(file: Path, count: int, image_shape: tuple[int, int, int]) -> Pixels:
-    """A new array of zeros in a file; nothing of it is in memory."""
-    with file.open("wb") as made:  # a full disk is noticed here: in a mapping it ends the process
-        if hasattr(os, "posix_fallocate"):  # not on macOS
-            os.posix_fallocate(made.fileno(), 0, count * prod(image_shape))
-        made.truncate(count * prod(image_shape))
-    array = np.memmap(file, dtype=np.uint8, mode="r+", shape=(count, *image_shape))
+def _room_for(folder: Path, count: int, image_shape: tuple[int, int, int]) -> Pixels:
+    """The array of all images in a file; nothing of it is in memory. It has what lay there, or zeros."""
+    size = count * prod(image_shape)
+    for file in (folder / UNSORTED, folder / ROOM):
+        if not file.exists() or file.stat().st_size != size:
+            _allocate(file, size)
+    array = np.memmap(folder / UNSORTED, dtype=np.uint8, mode="r+", shape=(count, *image_shape))
     # A plain view: each row of a memmap that is taken costs three times as much.
     sizes = np.tile(np.array(image_shape[1:], dtype=np.int64), (count, 1))
     return Pixels(array=np.asarray(array), kept=np.ones(count, dtype=bool), sizes=sizes)
+
+
+def _allocate(file: Path, size: int) -> None:
+    with file.open("wb") as made:  # a full disk is noticed here: in a mapping it ends the process
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            os.posix_fallocate(made.fileno(), 0, size)
+        made.truncate(size)

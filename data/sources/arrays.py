@@ -12,38 +12,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.datasets.base import Split
-from data.sources.base import SPLITS, Found, ImageArrays, SetInvalid, is_one_hot, labeled
-
-ROWS = 4096
-"""Images looked at in one step, so that little memory is needed."""
+from data.sources.base import SPLITS, Found, ImageArray, ImageArrays, SetInvalid, is_one_hot, labeled, shown
+from data.sources.stored_array import ArrayDamaged, StoredArray
 
 DARK = 128
 """Where no pixel of a set is as bright as this, its white may be another number than 255."""
 
 
 class Part(NamedTuple):
-    """The arrays of one split as they were read, with their names for messages."""
+    """The arrays of one split, with their names for messages."""
 
-    images: NDArray[Any]
+    images: StoredArray
     """(N, H, W) or (N, H, W, 1 or 3)"""
     labels: NDArray[Any]
     """(N,) or (N, columns)"""
-    images_name: str
     labels_name: str
+    transposed: bool = False
+    """Whether rows and columns of the images are to be exchanged."""
+
+    @property
+    def images_name(self) -> str:
+        return self.images.name
+
+
+class _Values(NamedTuple):
+    """What the pixels of a split are."""
+
+    greatest: float = 0
+    mistake: str | None = None
 
 
 def found_in(path: Path, layout: str, parts: Mapping[Split, Part]) -> Found:
     """The examples of all splits. Raises SetInvalid with everything that is wrong with the arrays."""
     mistakes = list(_shape_mistakes(parts))
+    values: list[_Values] = []
     if not mistakes:
         mistakes += _label_mistakes(parts)
-        for part in parts.values():
-            mistakes += _value_mistakes(part)
+        values = [_values(part) for part in parts.values()]
+        mistakes += [each.mistake for each in values if each.mistake is not None]
     if mistakes:
         raise SetInvalid(path, mistakes)
-    scaled = all(map(_in_unit_interval, parts.values()))
+    greatest = [each.greatest for each in values]
+    scaled = all(map(_in_unit_interval, parts.values(), greatest))
     images = [
-        _as_bytes(part.images, scaled=scaled).reshape(*part.images.shape[:3], -1) for part in parts.values()
+        ImageArray(stored=part.images, scaled=scaled, transposed=part.transposed) for part in parts.values()
     ]
     tables = [part.labels.reshape(len(part.labels), -1) for part in parts.values()]
     width = tables[0].shape[1]
@@ -55,12 +67,12 @@ def found_in(path: Path, layout: str, parts: Mapping[Split, Part]) -> Found:
     sizes = [len(part.labels) for part in parts.values()]
     return Found(
         layout=layout,
-        images=ImageArrays(parts=tuple(images), names=tuple(part.images_name for part in parts.values())),
+        images=ImageArrays(parts=tuple(images)),
         label_columns=numbered.columns,
         labels=numbered.labels,
         splits=np.repeat(np.array([SPLITS.index(split) for split in parts], dtype=np.int64), sizes),
         mistakes=numbered.mistakes,
-        notes=tuple(_brightness_notes(parts, scaled=scaled)),
+        notes=tuple(_brightness_notes(max(greatest), scaled=scaled)),
     )
 
 
@@ -134,68 +146,60 @@ def _not_integers(part: Part) -> str:
     )
 
 
-def _value_mistakes(part: Part) -> Iterator[str]:
-    """Pixels that are not numbers from 0 to 255."""
+def _values(part: Part) -> _Values:
+    """Reads all pixels; a mistake where they are not numbers from 0 to 255."""
     images, name = part.images, part.images_name
-    if images.dtype == np.uint8 or images.dtype.kind == "b" or not images.size:
-        return
-    if images.dtype.kind not in "iuf":
-        yield f"{name} has pixels of the type {images.dtype}: write them as uint8."
-        return
-    for begin, rows in _chunks(images):
-        if images.dtype.kind == "f" and not np.isfinite(rows).all():
-            bad = begin + int(np.argmin(np.isfinite(rows).reshape(len(rows), -1).all(axis=1)))
-            yield f"{name}[{bad}] has pixels that are NaN or infinite: replace or remove that image."
-            return
-        if rows.min() < 0 or rows.max() > 255:
-            outside = ((rows < 0) | (rows > 255)).reshape(len(rows), -1).any(axis=1)
-            yield (
-                f"{name}[{begin + int(np.argmax(outside))}] has pixels from {rows.min():g} to "
-                f"{rows.max():g}: pixels go from 0 to 255; scale them to that, as uint8."
-            )
-            return
-    if images.dtype.kind == "f" and images.max() > 1 and not _whole(images):
-        yield (
-            f"{name} has fractions and pixels up to {images.max():g}: floating-point pixels are all in "
+    if images.dtype.kind not in "buif":
+        return _Values(mistake=f"{name} has pixels of the type {images.dtype}: write them as uint8.")
+    greatest, whole, begin = 0.0, True, 0
+    try:
+        for rows in images.chunks():
+            if (mistake := _chunk_mistake(name, begin, rows)) is not None:
+                return _Values(mistake=mistake)
+            greatest = max(greatest, float(rows.max(initial=0)))
+            whole = whole and (rows.dtype.kind != "f" or bool((rows == np.rint(rows)).all()))
+            begin += len(rows)
+    except ArrayDamaged as error:
+        return _Values(mistake=f"{shown(name)} {error}: fetch or write it anew.")
+    if greatest > 1 and not whole:
+        return _Values(
+            mistake=f"{name} has fractions and pixels up to {greatest:g}: floating-point pixels are all in "
             "[0, 1], or whole numbers up to 255."
         )
+    return _Values(greatest)
 
 
-def _in_unit_interval(part: Part) -> bool:
+def _chunk_mistake(name: str, begin: int, rows: NDArray[Any]) -> str | None:
+    """What is wrong with the pixels of these images, the first of which is number `begin`."""
+    if rows.dtype == np.uint8 or rows.dtype.kind == "b" or not rows.size:
+        return None
+    if rows.dtype.kind == "f" and not np.isfinite(rows).all():
+        bad = begin + int(np.argmin(np.isfinite(rows).reshape(len(rows), -1).all(axis=1)))
+        return f"{name}[{bad}] has pixels that are NaN or infinite: replace or remove that image."
+    if rows.min() < 0 or rows.max() > 255:
+        outside = ((rows < 0) | (rows > 255)).reshape(len(rows), -1).any(axis=1)
+        return (
+            f"{name}[{begin + int(np.argmax(outside))}] has pixels from {rows.min():g} to "
+            f"{rows.max():g}: pixels go from 0 to 255; scale them to that, as uint8."
+        )
+    return None
+
+
+def _in_unit_interval(part: Part, greatest: float) -> bool:
     """Whether these are truth values, or floating-point numbers in [0, 1]: they are multiplied by 255. Whole
     numbers stay as they are, also where none is above 1."""
-    images = part.images
-    return images.dtype.kind == "b" or (images.dtype.kind == "f" and images.max(initial=0) <= 1)
+    kind = part.images.dtype.kind
+    return kind == "b" or (kind == "f" and greatest <= 1)
 
 
-def _brightness_notes(parts: Mapping[Split, Part], *, scaled: bool) -> Iterator[str]:
+def _brightness_notes(greatest: float, *, scaled: bool) -> Iterator[str]:
     """Sentences about what the pixels were multiplied by, or should be."""
     if scaled:
         yield "The pixels were in [0, 1], and were multiplied by 255."
         return
-    brightest = int(max(part.images.max(initial=0) for part in parts.values()))
+    brightest = int(greatest)
     if 0 < brightest < DARK:
         yield (
             f"The brightest pixel is {brightest} of 255. If {brightest} is white, multiply the images by "
             f"255 / {brightest}: else `tune predict` is shown images that are brighter than these."
         )
-
-
-def _as_bytes(images: NDArray[Any], *, scaled: bool) -> NDArray[np.uint8]:
-    """The pixels, multiplied by 255 and rounded if they are to be `scaled`."""
-    if images.dtype == np.uint8:
-        return images
-    found = np.empty(images.shape, dtype=np.uint8)
-    for begin, rows in _chunks(images):
-        found[begin : begin + len(rows)] = np.rint(rows * 255.0) if scaled else rows
-    return found
-
-
-def _whole(images: NDArray[Any]) -> bool:
-    return all(bool((rows == np.rint(rows)).all()) for _, rows in _chunks(images))
-
-
-def _chunks(images: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
-    """(place of the first image, images) of some at a time."""
-    for begin in range(0, len(images), ROWS):
-        yield begin, images[begin : begin + ROWS]

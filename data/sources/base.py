@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.datasets.base import DatasetUnusable, LabelColumn, Split
+from data.sources.stored_array import StoredArray
 
 SHOWN = 10
 """Mistakes of one set that are written out; of the others, their number is."""
@@ -71,22 +72,47 @@ class ImageFiles:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class ImageArrays:
-    """Images in memory."""
+class ImageArray:
+    """Images in an array in a file: their pixels are read when they are needed."""
 
-    parts: tuple[NDArray[np.uint8], ...]
-    """Each (N, H, W, C), all of one height, width and number of channels, 1 or 3."""
-    names: tuple[str, ...]
-    """Of the parts."""
+    stored: StoredArray
+    """(N, H, W) or (N, H, W, 1 or 3)"""
+    scaled: bool = False
+    """Whether the pixels are in [0, 1], and to be multiplied by 255."""
+    transposed: bool = False
+    """Whether rows and columns are to be exchanged."""
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """N, height, width, channels of the images."""
+        count, height, width, *channels = self.stored.shape
+        if self.transposed:
+            height, width = width, height
+        return count, height, width, *(channels or [1])  # type: ignore[return-value]
+
+    def chunks(self) -> Iterator[NDArray[np.uint8]]:
+        """All images in order, some at a time, (n, height, width, channels). Raises ArrayDamaged."""
+        for rows in self.stored.chunks():
+            pixels = rows if rows.dtype == np.uint8 else _as_bytes(rows, scaled=self.scaled)
+            pixels = pixels.reshape(*pixels.shape[:3], -1)
+            yield pixels.swapaxes(1, 2) if self.transposed else pixels
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ImageArrays:
+    """Images in arrays."""
+
+    parts: tuple[ImageArray, ...]
+    """All of one height, width and number of channels, 1 or 3."""
 
     def __len__(self) -> int:
-        return sum(map(len, self.parts))
+        return sum(part.shape[0] for part in self.parts)
 
     def name(self, place: int) -> str:
-        for part, name in zip(self.parts, self.names, strict=True):
-            if place < len(part):
-                return f"{name}[{place}]"
-            place -= len(part)
+        for part in self.parts:
+            if place < part.shape[0]:
+                return f"{part.stored.name}[{place}]"
+            place -= part.shape[0]
         raise IndexError(place)
 
 
@@ -181,3 +207,8 @@ def is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _as_bytes(rows: NDArray[Any], *, scaled: bool) -> NDArray[np.uint8]:
+    """The pixels, multiplied by 255 and rounded if they are to be `scaled`."""
+    return (np.rint(rows * 255.0) if scaled else rows).astype(np.uint8)

@@ -4,18 +4,21 @@ EMNIST are published."""
 from __future__ import annotations
 
 import re
-import zlib
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from math import prod
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from data.datasets.base import Split
-from data.datasets.source import unpack
+from data.datasets.source import Unpacking
+from data.sources import emnist
 from data.sources.arrays import Part, found_in
 from data.sources.base import MAX_ARRAY_BYTES, Found, SetInvalid, shown
+from data.sources.stored_array import ArrayDamaged, Reader, StoredArray
 from search.files import open_regular
 
 NAME = re.compile(
@@ -62,48 +65,62 @@ def read(folder: Path) -> Found:
     ]
     if Split.TRAIN not in files:
         mistakes.append("There is no train-images-idx3-ubyte: add the training images and labels.")
-    arrays: dict[str, NDArray[np.uint8]] = {}
+    arrays: dict[str, StoredArray] = {}
     for name in (name for kinds in files.values() for name in kinds.values()):
         try:
-            arrays[name] = _read(folder / name)
-        except ValueError as error:
+            arrays[name] = _array(folder / name)
+        except ArrayDamaged as error:
             mistakes.append(f"{shown(name)} {error}: fetch or write it anew.")
     if mistakes:
         raise SetInvalid(folder, mistakes)
-    parts = {
-        split: Part(arrays[kinds["images"]], arrays[kinds["labels"]], kinds["images"], kinds["labels"])
-        for split, kinds in sorted(files.items(), key=lambda item: [*Split].index(item[0]))
-    }
-    return found_in(folder, "IDX files", parts)
+    published = next(iter(matches.values()))["set"]
+    transposed = published.lower().startswith(emnist.PREFIX)
+    parts = {}
+    for split, kinds in sorted(files.items(), key=lambda item: [*Split].index(item[0])):
+        try:
+            labels = arrays[kinds["labels"]].whole()
+        except ArrayDamaged as error:
+            mistakes.append(f"{shown(kinds['labels'])} {error}: fetch or write it anew.")
+            continue
+        parts[split] = Part(arrays[kinds["images"]], labels, kinds["labels"], transposed)
+    if mistakes:
+        raise SetInvalid(folder, mistakes)
+    found = found_in(folder, "IDX files", parts)
+    return emnist.named(found, folder / f"{published}mapping.txt") if transposed else found
 
 
-def _read(file: Path) -> NDArray[np.uint8]:
-    """The items of an IDX file of bytes in their shape. Raises ValueError with what is wrong, a phrase."""
+def _array(file: Path) -> StoredArray:
+    """The array of bytes in an IDX file, of which the header alone is read. Raises ArrayDamaged."""
     try:
-        with open_regular(file, limit=MAX_ARRAY_BYTES) as opened:
-            packed = opened.read()
+        with _opened(file) as opened:
+            start = opened.read(4)
+            if len(start) < 4 or start[:2] != b"\0\0" or start[2] != UBYTE or not 1 <= start[3] <= 4:
+                raise ArrayDamaged("is no IDX file of bytes")
+            sizes = opened.read(4 * start[3])
     except OSError as error:
-        raise ValueError(f"cannot be read ({error.strerror})") from error
-    # First its header alone, which says how much may be unpacked.
-    start = _start(packed)
-    if len(start) < 4 or start[:2] != b"\0\0" or start[2] != UBYTE or not 1 <= start[3] <= 4:
-        raise ValueError("is no IDX file of bytes")
-    begin = 4 + 4 * start[3]
-    shape = tuple(int(each) for each in np.frombuffer(start[4:begin], dtype=">u4"))
-    if len(start) < begin or prod(shape) > MAX_ARRAY_BYTES:
-        raise ValueError(f"declares the shape {shape}, more than can be read")
-    content = unpack(packed, begin + prod(shape))
-    if len(content) != begin + prod(shape):
-        more = "fewer" if len(content) < begin + prod(shape) else "more"
-        raise ValueError(f"has {more} bytes than its shape {shape} needs")
-    return np.frombuffer(content, dtype=np.uint8, offset=begin).reshape(shape)
+        raise ArrayDamaged(f"cannot be read ({error.strerror})") from error
+    except ArrayDamaged:
+        raise
+    except ValueError as error:
+        raise ArrayDamaged(f"is damaged ({error})") from error
+    shape = tuple(int(each) for each in np.frombuffer(sizes[: len(sizes) // 4 * 4], dtype=">u4"))
+    if len(sizes) < 4 * start[3] or prod(shape) > MAX_ARRAY_BYTES:
+        raise ArrayDamaged(f"declares the shape {shape}, more than can be read")
+    items = partial(_items, file, 4 + len(sizes))
+    return StoredArray(name=file.name, shape=shape, dtype=np.dtype(np.uint8), items=items)
 
 
-def _start(packed: bytes) -> bytes:
-    """The first 20 bytes, unpacked if the file is gzip. Raises ValueError."""
-    if not packed.startswith(b"\x1f\x8b"):
-        return packed[:20]
-    try:
-        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(packed[:4096], 20)
-    except zlib.error as error:
-        raise ValueError(f"is damaged gzip ({error})") from error
+@contextmanager
+def _opened(file: Path) -> Iterator[Reader]:
+    """The content of the file, unpacked if it is gzip. Raises OSError."""
+    with open_regular(file, limit=MAX_ARRAY_BYTES) as opened:
+        packed = opened.peek(2)[:2] == b"\x1f\x8b"
+        yield Unpacking(opened) if packed else opened
+
+
+@contextmanager
+def _items(file: Path, begin: int) -> Iterator[Reader]:
+    """The content from that byte on."""
+    with _opened(file) as opened:
+        opened.read(begin)
+        yield opened

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
-from numpy.typing import NDArray
 
 from data.datasets.base import Split
 from data.sources.arrays import Part, found_in
 from data.sources.base import MAX_ARRAY_BYTES, Found, SetInvalid
+from data.sources.stored_array import ArrayDamaged, StoredArray
 from search.files import open_regular
 
 NAMES = {
@@ -50,9 +53,12 @@ def _parts(path: Path, archive: zipfile.ZipFile) -> dict[Split, Part]:
                 )
             if len(there) < 2:
                 continue
-            arrays = [_array(archive, names[name], name, mistakes) for name in pair]
-            if arrays[0] is not None and arrays[1] is not None:
-                parts[split] = Part(arrays[0], arrays[1], *pair)
+            images, labels = (_array(path, archive, names[name], name, mistakes) for name in pair)
+            if images is not None and labels is not None:
+                try:
+                    parts[split] = Part(images, labels.whole(), labels.name)
+                except ArrayDamaged as error:
+                    mistakes.append(f"{labels.name} {error}: write it anew.")
             break
     if not mistakes and Split.TRAIN not in parts:
         known = ", ".join(sorted(names)[:10]) or "no arrays"
@@ -64,11 +70,13 @@ def _parts(path: Path, archive: zipfile.ZipFile) -> dict[Split, Part]:
     return parts
 
 
-def _array(archive: zipfile.ZipFile, member: str, name: str, mistakes: list[str]) -> NDArray[Any] | None:
-    """The array; None, and a mistake, where it cannot be taken."""
+def _array(
+    path: Path, archive: zipfile.ZipFile, member: str, name: str, mistakes: list[str]
+) -> StoredArray | None:
+    """The array, of which the header alone is read; None, and a mistake, where it cannot be taken."""
     with archive.open(member) as file:
         try:
-            shape, dtype = _header(file)
+            shape, by_column, dtype = _header(file)
         except (ValueError, SyntaxError, TypeError) as error:
             mistakes.append(f"{name} is no array that can be read ({error}): write it with numpy.savez.")
             return None
@@ -81,18 +89,22 @@ def _array(archive: zipfile.ZipFile, member: str, name: str, mistakes: list[str]
         size = f"{prod(shape) * dtype.itemsize:,} bytes, where {MAX_ARRAY_BYTES:,} are allowed"
         mistakes.append(f"{name} has {size}: write smaller images, or fewer, or put them into a folder.")
         return None
-    with archive.open(member) as file:
-        try:
-            found: NDArray[Any] = npy.read_array(file, allow_pickle=False)
-        except ValueError as error:
-            mistakes.append(f"{name} is cut off or damaged ({error}): write it anew.")
-            return None
-    return found
+    items = partial(_items, path, member)
+    return StoredArray(name=name, shape=shape, dtype=dtype, items=items, by_column=by_column)
 
 
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and type of the array in an .npy file."""
+@contextmanager
+def _items(path: Path, member: str) -> Iterator[IO[bytes]]:
+    """The member after its header. Stored or deflated, it is read through zipfile, which verifies its CRC
+    at the end."""
+    with open_regular(path) as file, zipfile.ZipFile(file) as archive, archive.open(member) as items:
+        _header(items)
+        yield items
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether the first index varies fastest, and type of the array in an .npy file."""
     version = npy.read_magic(file)
     read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, _, dtype = read_header(file)
-    return shape, dtype
+    shape, by_column, dtype = read_header(file)
+    return shape, by_column, dtype

@@ -186,7 +186,7 @@ CASES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
         lambda path: loose(path / "train").parent,
         ("own: No image is in the folder of a class (20 images in all)", "or write labels.csv"),
     ),
-    "IDX cut off": (cut_idx, ("train-images-idx3-ubyte.gz damaged gzip: it is cut off",)),
+    "IDX cut off": (cut_idx, ("train-images-idx3-ubyte.gz is damaged (damaged gzip: it is cut off)",)),
 }
 
 
