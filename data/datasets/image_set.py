@@ -154,6 +154,11 @@ class ImageSet(Dataset):
         for check in self.verify().values():
             if check.state is not FileState.OK:
                 raise self._damaged(f"has SHA-256 {check.found}")
+        return self.verified
+
+    @property
+    def verified(self) -> Fetched:
+        """What `fetch` returns, for a set that this process wrote or verified a moment ago."""
         return Fetched(
             folder=self.folder,
             origins={"content": "cache"},

@@ -224,7 +224,12 @@ def _known_content(checksum: str) -> ImageSet | None:
 def _as_read(stored: ImageSet, read: SetFacts) -> ImageSet:
     """The stored set, with what was found at the path that was read: it may be another than the first."""
     facts = replace(
-        stored.facts, layout=read.layout, drawn=read.drawn, skipped=read.skipped, notes=read.notes
+        stored.facts,
+        origin=read.origin,
+        layout=read.layout,
+        drawn=read.drawn,
+        skipped=read.skipped,
+        notes=read.notes,
     )
     return ImageSet(stored.name, stored.folder, facts)
 

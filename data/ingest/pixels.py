@@ -41,7 +41,7 @@ PNG_GRAY = {0, 4}
 ORIENTATION = 0x0112
 """Tag of EXIF; from 5 on height and width change places."""
 
-CHUNK = 128
+CHUNK = 64
 """Images of an array looked at in one step."""
 
 BLOCK = 256

@@ -93,6 +93,9 @@ class NetworkSpec(SearchSpec):
     0: as in the search"""
     score: str = ACCURACY_SCORE
     """what the search optimizes, a key of SCORES"""
+    origin: Mapping[str, object] | None = None
+    """of a set of images: the path that it was read from and how, so that a machine that has no such set can
+    read it too (search.service.origin). It decides nothing: `checksums` say which images are meant"""
 
     @property
     def objective(self) -> str:

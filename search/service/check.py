@@ -63,6 +63,13 @@ def check(
     )
 
 
+def check_space(request: RunRequest) -> None:
+    """Refuses a space that does not fit the task, where the task is known only now: the rest of the request
+    was checked. Raises ConfigError."""
+    if request.space is not None:
+        _read_fitting(request.space, families_of(request.model or "all"), request.task)
+
+
 def check_options(options: WorkerOptions, *, study: str | None = None, epochs: float | None = None) -> None:
     """Refuses invalid options of workers that work on a study which exists, with a line for each mistake.
 

@@ -18,6 +18,7 @@ from search.records import ACCURACY_SCORE, DeclaredSpec, NetworkSpec, StudyRecor
 from search.report.words import listed
 from search.service.change_space import change
 from search.service.look import find
+from search.service.origin import origin_of
 from search.space.defaults import NORM_IMAGES, default_space, families_of
 from search.space.file import read_space, space_entries
 from search.space.spec import differences, space_of_spec
@@ -32,6 +33,7 @@ from tune.space import Space
 
 if TYPE_CHECKING:
     from data.datasets.base import Provenance
+    from data.datasets.image_set import ImageSet
     from data.tasks.base import Task
 
 DEFAULT_TRIALS = 100
@@ -143,13 +145,14 @@ def create_or_resume(
     dataset: Provenance | None,
     *,
     declared: DeclaredSpec | None = None,
+    images: ImageSet | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[Study, StudyRecord]:
     """The study that is asked for, new with its references queued, or as it is with the new target.
 
     dataset: the one on this machine that the task of the request needs; None where it has no task. declared:
-    what the training code of the request declares; None where it names none. tell: given a sentence where
-    the space of the study has changed.
+    what the training code of the request declares; None where it names none. images: the set as it was read
+    now; None: as it is stored. tell: given a sentence where the space of the study has changed.
 
     Raises ConfigError where a study of that name exists and means something else, or is not tune's.
     """
@@ -164,7 +167,7 @@ def create_or_resume(
         elif dataset is None:
             raise UsageError(f"The study {request.name} in {storage.name} was deleted a moment ago.")
         else:
-            _create(storage, request, dataset)
+            _create(storage, request, dataset, images)
     study, record = find(storage, request.name)
     if record.spec.confirms is not None:
         raise UsageError(
@@ -208,11 +211,11 @@ def _wanted_space(
     return space_entries(space_of(request, known_task(spec.task)))
 
 
-def _create(storage: Storage, request: RunRequest, dataset: Provenance) -> None:
+def _create(storage: Storage, request: RunRequest, dataset: Provenance, images: ImageSet | None) -> None:
     """Makes the study, unless another process makes it at this very moment."""
     assert request.task is not None, "search.service.check refuses a new study without a task"
     task = task_named(request.task)
-    spec = _new_spec(request, task, dataset)
+    spec = replace(_new_spec(request, task, dataset), origin=origin_of(images or task.source))
     target = request.trials or DEFAULT_TRIALS
     Study.create(storage, request.name, spec, target, references=task.references)
 

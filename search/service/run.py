@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from data.datasets.image_set import is_set_name
 from search.errors import (
     AbsentHere,
     ConfigError,
@@ -24,12 +23,13 @@ from search.errors import (
 from search.objectives.registry import objective_named
 from search.optuna_db.storage import open_storage
 from search.records import DeclaredSpec, NetworkSpec, StudyRecord, StudySpec
-from search.service.check import check, check_options
+from search.service.check import check, check_options, check_space
 from search.service.create import RunRequest, create_or_resume, networks_only
 from search.service.data import add_images, fetch_data
 from search.service.delete import delete_what_others_left
 from search.service.drive import Watch, drive, pause
 from search.service.look import StudyView, find, record_of, refuse_foreign, studies
+from search.service.origin import bring_set, find_set
 from search.service.other_hosts import keep_to_one_host
 from search.service.watched import RunResult
 from search.store.database import RETRY_S
@@ -40,6 +40,7 @@ from search.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
     from data.datasets.base import Fetched
+    from data.datasets.image_set import ImageSet
     from data.datasets.source import Progress
     from data.ingest.add import Added
     from search.launchers.base import Launcher
@@ -100,13 +101,16 @@ def run(
         refuse_pausing(request, declared)
         for sentence in plan(declared):
             tell(sentence)
+    images = None
     if request.data is not None:
-        request = _with_set(request, progress, stage, found)
-        check(request, detach=detach, spec=spec)  # once more: now the images are known
+        request, images = _with_set(request, progress, stage, found)
+        check_space(request)  # now the images are known
     stage(_STARTING[request.options.engine])
     with launcher_for(request.options, storage_url) as launcher:
-        if request.task is not None:
-            dataset: Fetched | None = _with_data(request.task, progress, stage)
+        if images is not None:
+            dataset: Fetched | None = images.verified
+        elif request.task is not None:
+            dataset = _with_data(request.task, progress, stage)
         elif declared is not None:
             dataset = None
         else:
@@ -116,7 +120,9 @@ def run(
         with open_storage(storage_url, retry_s=RETRY_S) as storage:
             keep_to_one_host(storage)
             delete_what_others_left(storage, tell)
-            study, record = create_or_resume(storage, request, dataset, declared=declared, tell=tell)
+            study, record = create_or_resume(
+                storage, request, dataset, declared=declared, images=images, tell=tell
+            )
             if declared is not None:
                 keep_function(request, record, location)
             stage(WORKERS)
@@ -125,13 +131,14 @@ def run(
 
 def _with_set(
     request: RunRequest, progress: Progress | None, stage: Stage, found: Callable[[Added], None]
-) -> RunRequest:
-    """The request with the images that it names as its task."""
+) -> tuple[RunRequest, ImageSet]:
+    """The request with the images that it names as its task, and their set."""
     assert request.data is not None
     stage(READING.format(request.data))
     added = add_images(request.data, skip_damaged=request.skip_damaged, progress=progress)
     found(added)
-    return replace(request, task=added.image_set.name, study=request.name, data=None, skip_damaged=False)
+    name = added.image_set.name
+    return replace(request, task=name, study=request.name, data=None, skip_damaged=False), added.image_set
 
 
 def _looked_up(request: RunRequest, storage_url: str) -> tuple[StudySpec | None, list[str]]:
@@ -163,24 +170,6 @@ def _readying(spec: StudySpec, progress: Progress | None, stage: Stage) -> Calla
         objective.make_ready(spec, stage)
 
     return make_ready
-
-
-def _bring_set(
-    record: StudyRecord, data: Path, progress: Progress | None, stage: Stage, *, skip_damaged: bool
-) -> None:
-    """Stores the set of images of a study on this machine. Raises ConfigError for other images than those."""
-    spec = record.spec
-    if not isinstance(spec, NetworkSpec) or not is_set_name(spec.task):
-        raise UsageError(
-            f"--data is for studies of sets of images, and {record.name} is of none: leave it out."
-        )
-    stage(READING.format(data))
-    added = add_images(data, skip_damaged=skip_damaged, progress=progress)
-    if (checksum := added.image_set.checksum) != spec.checksums.get("content"):
-        raise ConfigError(
-            f"The images at {data} are not those of the study {record.name}: their checksum begins with "
-            f"{checksum[:12]}, that of {spec.task} is another."
-        )
 
 
 def make_ready(search: StudyRecord, progress: Progress | None, stage: Stage) -> StudyRecord:
@@ -248,15 +237,25 @@ def join(
         keep_to_one_host(storage, stop)
         delete_what_others_left(storage, tell)
         study, record = find(storage, name)
-        if data is not None:
-            _bring_set(record, data, progress, stage, skip_damaged=skip_damaged)
+        images = _images(record, data, progress, stage, skip_damaged=skip_damaged)
         make_ready = _readying(record.spec, progress, stage)  # first: what a machine lacks is no wrong flag
         check_options(options, study=name)
         stage(_STARTING[options.engine])
         with launcher_for(options, storage_url) as launcher:
-            make_ready()
+            if images is None:  # else they were verified a moment ago
+                make_ready()
             stage(WORKERS)
             return drive(storage, study, record, options, launcher, watch=watch, detach=False)
+
+
+def _images(
+    record: StudyRecord, data: Path | None, progress: Progress | None, stage: Stage, *, skip_damaged: bool
+) -> ImageSet | None:
+    """The set of a study's images, if it was brought to this machine now. Raises ConfigError."""
+    if data is not None:
+        stage(READING.format(data))
+        return bring_set(record, data, progress, skip_damaged=skip_damaged)
+    return find_set(record, progress)
 
 
 def serve(

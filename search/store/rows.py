@@ -55,6 +55,7 @@ _SAID_IF_OTHER = (
     "norm_images",
     "score",
     "space_changes",
+    "origin",
 )
 """Parts of a network study's spec that are written only where they differ from their default: a study made
 before they were thought of reads the same."""
@@ -194,6 +195,7 @@ _SPEC_TYPES: Mapping[str, type | UnionType] = {
     "budget": int,
     "options": dict,
     "score": str,
+    "origin": dict | None,
 }
 
 _SPEC_LOWEST = {
