@@ -14,6 +14,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
@@ -301,16 +302,24 @@ def get_set(name: str) -> ImageSet:
     return ImageSet(name, folders[0], _read_facts(name, folders[0]))
 
 
+def set_folders() -> list[Path]:
+    """Where the sets of this machine lie, also those whose description cannot be read."""
+    return sorted(sets_folder().glob("[0-9a-f]" * 64))
+
+
 def stored_sets() -> list[ImageSet]:
     """All sets of this machine that can be read, by name."""
     found = []
-    for folder in sorted(sets_folder().glob("[0-9a-f]" * 64)):
-        try:
-            facts = _read_facts(folder.name, folder)
-        except SetAbsent:
-            continue
-        found.append(ImageSet(set_name(facts.name, folder.name), folder, facts))
+    for folder in set_folders():
+        with suppress(SetAbsent):
+            found.append(set_in(folder))
     return sorted(found, key=lambda each: each.name)
+
+
+def set_in(folder: Path) -> ImageSet:
+    """The set in that folder, under its own name. Raises SetAbsent where its description cannot be read."""
+    facts = _read_facts(folder.name, folder)
+    return ImageSet(set_name(facts.name, folder.name), folder, facts)
 
 
 def example_digests(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Iterator[tuple[bytes, bytes]]:

@@ -63,11 +63,25 @@ def fetch(
 
 
 @app.command()
-def verify(json: JSONOption = False) -> None:
-    """Checks the cached files against their SHA-256. Exit code 78 if one is missing or damaged."""
+def verify(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="Set of images, as `tune data list` has it, or mnist. Else all.",
+            autocompletion=completion.sets,
+            show_default=False,
+        ),
+    ] = None,
+    json: JSONOption = False,
+) -> None:
+    """Checks MNIST and your sets of images against their SHA-256.
+
+    Exit code 78 if something is missing or damaged.
+    """
     from search.service.data import verify_data
 
-    checks = verify_data()
+    found = verify_data(name)
+    checks = {name: each.check for name, each in found.items()}
     if json:
         print_json(
             {
@@ -80,8 +94,9 @@ def verify(json: JSONOption = False) -> None:
             typer.echo(f"{check.state:<8} {check.file}")
             if check.state == "corrupt":
                 typer.echo(f"         has SHA-256 {check.found}\n         expected    {check.expected}")
-    if any(check.state != "ok" for check in checks.values()):
-        typer.echo("`tune data fetch` brings what is missing or damaged.", err=True)
+    if wrong := [each.remedy for each in found.values() if each.check.state != "ok"]:
+        for remedy in dict.fromkeys(wrong):
+            typer.echo(remedy, err=True)
         raise typer.Exit(78)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Literal
 
 from search.errors import ConfigError, TryAgain, TuneError, UsageError
@@ -50,15 +52,69 @@ def load_data(dataset: Dataset) -> OpenDataset:
         raise ConfigError(str(error)) from error
 
 
-def verify_data() -> Mapping[str, FileCheck]:
-    """Each cached file of MNIST with its state and checksums."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verified:
+    """What `verify_data` found out about one file of MNIST, or one set of images."""
+
+    check: FileCheck
+    remedy: str
+    """The sentence that says how to replace it."""
+
+
+def verify_data(name: str | None = None) -> dict[str, Verified]:
+    """The state of each cached file of MNIST and of each set of images, with checksums, by name.
+
+    name: of one set, or mnist; None: all sets, and MNIST if any of it is there or there are no sets.
+
+    Raises UsageError for a set that is not stored here, ConfigError for files that cannot be read.
+    """
+    from data.datasets.image_set import content_digits, set_folders
+    from data.datasets.mnist import MNIST
+
+    folders = set_folders()
+    if name is not None and name != MNIST.name:
+        digits = content_digits(name)
+        folders = [each for each in folders if digits is not None and each.name.startswith(digits)]
+        if not folders:
+            raise UsageError(
+                f"{name}: no such set of images is stored here; `tune data list` shows them, and mnist is "
+                "MNIST."
+            )
+        return dict(map(_verified_set, folders))
+    found = _verified_mnist()
+    if name is None:
+        if folders and all(each.check.state == "missing" for each in found.values()):
+            found = {}
+        found |= dict(map(_verified_set, folders))
+    return found
+
+
+def _verified_mnist() -> dict[str, Verified]:
     from data.datasets.base import DatasetError
     from data.datasets.mnist import MNIST
 
     try:
-        return MNIST.verify()
+        checks = MNIST.verify()
     except DatasetError as error:
         raise ConfigError(str(error)) from error
+    remedy = "`tune data fetch` brings what is missing or damaged."
+    return {name: Verified(check=check, remedy=remedy) for name, check in checks.items()}
+
+
+def _verified_set(folder: Path) -> tuple[str, Verified]:
+    """Name and state of the set of images in that folder."""
+    from data.datasets.base import DatasetUnusable, FileCheck, FileState
+    from data.datasets.image_set import set_in
+    from data.registry import SetAbsent
+
+    name, origin = folder.name, "PATH"
+    try:
+        image_set = set_in(folder)
+        name, origin = image_set.name, image_set.facts.origin
+        (check,) = image_set.verify().values()
+    except (SetAbsent, DatasetUnusable) as error:
+        check = FileCheck(file=folder, state=FileState.CORRUPT, found=f"none: {error}", expected=folder.name)
+    return name, Verified(check=check, remedy=f"`tune data add {quote(origin)}` replaces {name}.")
 
 
 def add_images(

@@ -181,9 +181,10 @@ def make_ready(search: StudyRecord, progress: Progress | None, stage: Stage) -> 
     spec = search.spec
     if isinstance(spec, DeclaredSpec):
         return replace(search, spec=objective_named(spec.objective).make_ready(spec, stage))
+    images = find_set(search, progress)
     source = task_named(spec.task).source
     stage(CHECKING.format(source.title))
-    same_data(search, fetch_data(source, progress=progress))
+    same_data(search, fetch_data(source, progress=progress) if images is None else images.verified)
     return search
 
 

@@ -71,6 +71,7 @@ HOW = {
     "tune run --data flowers --trials 100": f"{SMALL} --trials 4",
     "tune data add flowers --size 24x24 --fit crop": "",
     "tune data list": "",
+    "tune data verify": "",
     "tune run --data flowers --study balanced --score balanced_accuracy --trials 50": f"{SMALL} --trials 3",
     "tune report flowers --out flowers.html": "",
     "tune confirm flowers --top 2 --seeds 3": "--top 1 --seeds 2 --epochs 2 --workers 1",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,21 @@ import numpy as np
 import pytest
 from image_files import write_folders, write_idx
 from numpy.typing import NDArray
+from PIL import Image
 from snapshots import Snapshots, lines_with
 
-from data.datasets.image_set import sets_folder, stored_sets
+from data.datasets.base import FileCheck
+from data.datasets.image_set import IMAGES, ImageSet, sets_folder, stored_sets
 from data.datasets.mnist import Mnist
-from search.errors import ConfigError
-from search.service.run import join
+from data.images import Fit
+from data.ingest.add import add_set
+from data.ingest.pixels import Options
+from search.errors import AbsentHere, ConfigError
+from search.optuna_db.storage import open_storage
+from search.service.create import RunRequest
+from search.service.look import find
+from search.service.origin import find_set
+from search.service.run import join, run, serve
 from search.worker.options import DEFAULT_OPTIONS
 
 SENTENCES = Snapshots(__file__, "image_sets")
@@ -83,7 +94,45 @@ class TestAnotherMachine:
         shutil.rmtree(sets_folder())
         return f"sqlite:///{tmp_path / 'studies.db'}"
 
+    def test_a_worker_finds_them_where_the_study_found_them(self, study: str) -> None:
+        result = join("colors", study, DEFAULT_OPTIONS, watch=lambda _: None)
+        assert result.snapshot.counts.complete + result.snapshot.counts.pruned == 3
+
+    def test_a_confirmation_finds_them_too(
+        self, here: Callable[..., Any], study: str, tmp_path: Path
+    ) -> None:
+        join("colors", study, DEFAULT_OPTIONS, watch=lambda _: None)
+        shutil.rmtree(sets_folder())
+        done = here("confirm", "colors", "--top", "1", "--seeds", "2", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+
+    @pytest.mark.parametrize("change", ["one image", "something else"])
+    def test_what_lies_there_must_be_the_same(self, change: str, study: str, tmp_path: Path) -> None:
+        (tmp_path / "colors" / "red" / "0.png").unlink()
+        told = "The images at .*/colors are not those of the study colors.* Say with --data where"
+        if change == "something else":
+            shutil.rmtree(tmp_path / "colors")
+            (tmp_path / "colors").touch()
+            told = "The study colors was made with the images at .*/colors, which cannot be read here"
+        with pytest.raises(AbsentHere, match=told):
+            join("colors", study, DEFAULT_OPTIONS, watch=lambda _: None)
+
+    def test_a_worker_for_all_studies_passes_over_it(
+        self, study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "colors" / "red" / "0.png").unlink()
+        told = list[str]()
+
+        def pause(_: float, __: Callable[[], bool]) -> None:
+            raise InterruptedError
+
+        monkeypatch.setattr("search.service.run.pause", pause)
+        with pytest.raises(InterruptedError):
+            serve(study, DEFAULT_OPTIONS, only=None, watching=nullcontext, tell=told.append)
+        assert [each.partition(" ")[0] for each in told] == ["colors:", "Waiting"]
+
     def test_a_worker_says_what_it_lacks(self, here: Callable[..., Any], study: str, tmp_path: Path) -> None:
+        (tmp_path / "colors").rename(tmp_path / "elsewhere")
         done = here("worker", "colors", cwd=tmp_path)
         assert done.returncode != 0
         assert "tune data add PATH" in done.stderr
@@ -127,6 +176,46 @@ class TestAnotherMachine:
         assert done.returncode == 78
         told = re.sub(r"colors@\w+", "colors@CHECKSUM", done.stderr)
         SENTENCES.check("another set of images than the study's", lines_with(told, "The study"))
+
+
+def test_a_set_of_chosen_size_is_read_in_the_same_way(
+    here: Callable[..., Any], tmp_path: Path, digits: tuple[NDArray[np.uint8], NDArray[np.int64]]
+) -> None:
+    folder = write_folders(tmp_path / "own", digits[0], digits[1])
+    Image.fromarray(digits[0][0]).resize((40, 30)).save(folder / "0" / "wide.png")
+    (folder / "0" / "damaged.png").touch()
+    options = Options(size=(12, 16), fit=Fit.CROP, channels=3, skip_damaged=True)
+    image_set = add_set(folder, options=options).image_set
+    done = here("run", "--task", image_set.name, "--study", "own", *STUDY, "--detach", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(sets_folder())
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    with open_storage(url, create=False) as storage:
+        _, record = find(storage, "own")
+    brought = find_set(record, None)
+    assert brought is not None
+    assert brought.checksum == image_set.checksum
+    assert find_set(record, None) is None, "it is stored now"
+
+
+def test_a_set_is_verified_once_by_a_process(
+    here: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    digits: tuple[NDArray[np.uint8], NDArray[np.int64]],
+) -> None:
+    folder, verified, genuine = write_folders(tmp_path / "own", *digits), list[str](), ImageSet.verify
+
+    def verify(image_set: ImageSet) -> dict[str, FileCheck]:
+        verified.append(image_set.name)
+        return genuine(image_set)
+
+    monkeypatch.setattr(ImageSet, "verify", verify)
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    for times in (0, 1):  # a new set was written by this process
+        request = RunRequest(data=folder, trials=3, model="mlp", epochs=2)
+        run(request, url, watch=lambda _: None, detach=True)
+        assert len(verified) == times
 
 
 def test_the_same_images_under_another_name_continue_the_study(
@@ -174,3 +263,52 @@ def test_a_wrong_flag_is_refused_before_anything_is_made(
     assert done.returncode in (2, 78)
     assert told in done.stderr
     assert not (tmp_path / "studies.db").exists()
+
+
+class TestVerify:
+    def test_every_set_is_verified_and_a_damaged_one_is_replaced(
+        self, here: Callable[..., Any], tmp_path: Path
+    ) -> None:
+        good = add_set(write_folders(tmp_path / "good", _noise(1), ["a", "b"] * 10)).image_set
+        bad = add_set(write_folders(tmp_path / "bad one", _noise(2), ["a", "b"] * 10)).image_set
+        done = here("data", "verify", "--json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert {name: each["state"] for name, each in done.parsed.items()} == {
+            good.name: "ok",
+            bad.name: "ok",
+        }
+        content = bytearray((bad.folder / IMAGES).read_bytes())
+        content[7] ^= 1
+        (bad.folder / IMAGES).write_bytes(content)
+        done = here("data", "verify", cwd=tmp_path)
+        assert done.returncode == 78
+        assert f"corrupt  {bad.folder}\n" in done.stdout
+        assert f"ok       {good.folder}\n" in done.stdout
+        add = f"tune data add '{tmp_path}/bad one'"
+        assert done.stderr == f"`{add}` replaces {bad.name}.\n"
+        assert here("data", "verify", good.name, cwd=tmp_path).returncode == 0
+        assert here("data", "verify", bad.name, cwd=tmp_path).returncode == 78
+        assert here("data", "add", str(tmp_path / "bad one"), cwd=tmp_path).returncode == 0
+        assert here("data", "verify", bad.name, cwd=tmp_path).returncode == 0
+
+    @pytest.mark.parametrize(("file", "size"), [("set.json", 5), ("labels", 8), ("images", 0)])
+    def test_a_file_that_was_cut_off_is_told(
+        self, file: str, size: int, here: Callable[..., Any], tmp_path: Path
+    ) -> None:
+        image_set = add_set(write_folders(tmp_path / "own", _noise(1), ["a", "b"] * 10)).image_set
+        with (image_set.folder / file).open("r+b") as opened:
+            opened.truncate(size)
+        done = here("data", "verify", image_set.name, "--json", cwd=tmp_path)
+        assert done.returncode == 78
+        assert [each["state"] for each in json.loads(done.stdout).values()] == ["corrupt"]
+
+    def test_mnist_is_verified_by_its_name_and_others_are_unknown(
+        self, here: Callable[..., Any], tmp_path: Path
+    ) -> None:
+        add_set(write_folders(tmp_path / "own", _noise(1), ["a", "b"] * 10))
+        assert here("data", "verify", "mnist", cwd=tmp_path).returncode == 78
+        assert here("data", "verify", "own", cwd=tmp_path).returncode == 2
+
+
+def _noise(seed: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (20, 8, 8), dtype=np.uint8)
