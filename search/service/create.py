@@ -143,8 +143,8 @@ def create_or_resume(
     storage: Storage,
     request: RunRequest,
     dataset: Provenance | None,
-    *,
     declared: DeclaredSpec | None = None,
+    *,
     images: ImageSet | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[Study, StudyRecord]:

@@ -76,9 +76,8 @@ def run(
     """Creates or resumes a study and works on it until the target is met.
 
     tell: given a sentence where files of studies that were deleted cannot be deleted, and where the space of
-    the study has changed. found: given the set
-    that was made of the user's images. stage: told what is
-    done before the first snapshot, which may take seconds.
+    the study has changed. found: given the set that was made of the user's images. stage: told what is done
+    before the first snapshot, which may take seconds.
 
     Raises UsageError and ConfigError before anything is changed, Interrupted after a signal (the study is
     then in order and the same request continues), TuneError where trial after trial fails.
@@ -104,41 +103,48 @@ def run(
     images = None
     if request.data is not None:
         request, images = _with_set(request, progress, stage, found)
-        check_space(request)  # now the images are known
     stage(_STARTING[request.options.engine])
     with launcher_for(request.options, storage_url) as launcher:
         if images is not None:
             dataset: Fetched | None = images.verified
-        elif request.task is not None:
-            dataset = _with_data(request.task, progress, stage)
         elif declared is not None:
             dataset = None
         else:
-            assert spec is not None, "search.service.check refuses a new study without a task"
-            dataset = _readying(spec, progress, stage)()
+            dataset = _dataset(request.task, spec, progress, stage)
         stage(OPENING)
         with open_storage(storage_url, retry_s=RETRY_S) as storage:
             keep_to_one_host(storage)
             delete_what_others_left(storage, tell)
-            study, record = create_or_resume(
-                storage, request, dataset, declared=declared, images=images, tell=tell
-            )
+            study, record = create_or_resume(storage, request, dataset, declared, images=images, tell=tell)
             if declared is not None:
                 keep_function(request, record, location)
             stage(WORKERS)
             return drive(storage, study, record, request.options, launcher, watch=watch, detach=detach)
 
 
+def _dataset(
+    task: str | None, spec: StudySpec | None, progress: Progress | None, stage: Stage
+) -> Fetched | None:
+    """The dataset of the task that a request names, else what a study of this spec needs, brought here."""
+    if task is not None:
+        return _with_data(task, progress, stage)
+    assert spec is not None, "search.service.check refuses a new study without a task"
+    return _readying(spec, progress, stage)()
+
+
 def _with_set(
     request: RunRequest, progress: Progress | None, stage: Stage, found: Callable[[Added], None]
 ) -> tuple[RunRequest, ImageSet]:
-    """The request with the images that it names as its task, and their set."""
+    """The request with the images that it names as its task, and their set. Raises ConfigError for a space
+    that does not fit them."""
     assert request.data is not None
     stage(READING.format(request.data))
     added = add_images(request.data, skip_damaged=request.skip_damaged, progress=progress)
     found(added)
     name = added.image_set.name
-    return replace(request, task=name, study=request.name, data=None, skip_damaged=False), added.image_set
+    request = replace(request, task=name, study=request.name, data=None, skip_damaged=False)
+    check_space(request)  # now the images are known
+    return request, added.image_set
 
 
 def _looked_up(request: RunRequest, storage_url: str) -> tuple[StudySpec | None, list[str]]:
