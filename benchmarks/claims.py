@@ -49,6 +49,7 @@ class Counting:
         *,
         lease_s: float,
         created: datetime.datetime | None = None,
+        space_changes: int | None = None,
     ) -> Claim | None:
         """The next one."""
         if len(self._taken) == self._slots:
