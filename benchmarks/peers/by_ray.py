@@ -1,0 +1,71 @@
+"""The side of Ray Tune: OptunaSearch and ASHA, two trials at a time; trials that fail are tried again.
+
+python by_ray.py FOLDER TRIALS SEED SECONDS
+"""
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import ray
+from ray import tune
+from ray.tune import CheckpointConfig, FailureConfig, RunConfig
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search.optuna import OptunaSearch
+
+HERE = str(Path(__file__).resolve().parent)
+
+
+def trainable(config: dict[str, float]) -> None:
+    sys.path.insert(0, HERE)
+    import course_cnn
+
+    with tempfile.TemporaryDirectory() as folder:
+        state, checkpoint = None, tune.get_checkpoint()
+        if checkpoint is not None:
+            state = Path(checkpoint.to_directory()) / "state.pt"
+        for _, accuracy in course_cnn.epochs(
+            config, seed=0, until=course_cnn.EPOCHS, directory=Path(folder), state=state
+        ):
+            tune.report({"accuracy": accuracy}, checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+def main(folder: str, trials: int, seed: int, seconds: float) -> None:
+    sys.path.insert(0, HERE)
+    import course_cnn
+
+    variables = {name: os.environ[name] for name in ("TWODIGIT", "EVENTS", "EXAMPLES") if name in os.environ}
+    ray.init(num_cpus=2, runtime_env={"env_vars": variables}, include_dashboard=False, log_to_driver=False)
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, {"cpu": 1}),
+        param_space={
+            "lr": tune.loguniform(*course_cnn.LR),
+            "channels": tune.lograndint(*course_cnn.CHANNELS),
+            "dropout": tune.uniform(*course_cnn.DROPOUT),
+        },
+        tune_config=tune.TuneConfig(
+            metric="accuracy",
+            mode="max",
+            search_alg=OptunaSearch(seed=seed),
+            scheduler=ASHAScheduler(max_t=course_cnn.EPOCHS),
+            num_samples=trials,
+            max_concurrent_trials=2,
+            time_budget_s=seconds,
+        ),
+        run_config=RunConfig(
+            storage_path=folder,
+            name="peers",
+            failure_config=FailureConfig(max_failures=-1),
+            checkpoint_config=CheckpointConfig(num_to_keep=1),
+            verbose=0,
+        ),
+    )
+    results = tuner.fit()
+    finished = sum(result.error is None and bool(result.metrics) for result in results)
+    print(json.dumps({"finished": finished, "open": len(results) - finished}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
