@@ -27,11 +27,14 @@ def possible(metric: Metric) -> tuple[float, float]:
 
 _SHARES = frozenset(
     (
-        *("accuracy", "acc", "balanced_accuracy", "top1", "top5", "error_rate", "precision", "recall", "f1"),
+        *("accuracy", "acc", "balanced_accuracy", "top1", "top5", "precision", "recall", "f1"),
         *("f1_score", "macro_f1", "micro_f1", "auc", "roc_auc", "auroc", "average_precision", "iou", "dice"),
     )
 )
 """Names of metrics that are shares: between 0 and 1, or between 0 and 100 where they are given in percent."""
+
+_ERRORS = frozenset(("error_rate",))
+"""Shares that are often below 1 in percent, too: of those no upper end is known but 100."""
 
 _NEVER_NEGATIVE = frozenset(
     (
@@ -56,7 +59,9 @@ def range_of(metric: Metric, scores: Sequence[float]) -> tuple[float, float]:
     name = metric.name.rpartition("/")[2].lower()
     name = next((name.removeprefix(split) for split in _SPLITS if name.startswith(split)), name)
     high = math.inf
-    if name in _SHARES:
+    if name in _ERRORS:
+        high = 100.0  # 0.9 may be 0.9 %, and a little more than 1 % is possible then
+    elif name in _SHARES:
         high = 1.0 if max(values) <= 1 else 100.0
     elif name not in _NEVER_NEGATIVE:
         return -math.inf, math.inf

@@ -28,6 +28,7 @@ from search.space.file import space_entries, space_toml
 from search.space.spec import space_of_spec
 from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.exploration import is_exploration_trial
+from search.study.revisions import Revisions
 from search.study.reading import open_reading
 from search.tasks import examples_of, known_task, same_data, task_named
 from tune.conditions import OneOf, Test
@@ -166,18 +167,24 @@ def searched(record: StudyRecord) -> tuple[Setting, ...]:
 
 
 def drawn(record: StudyRecord, trials: Sequence[TrialRecord]) -> frozenset[int]:
-    """Numbers of the exploration trials; a repetition has those of its origin.
+    """Numbers of the exploration trials of the present search space; a repetition has those of its origin.
 
-    None of a confirmation's or an ablation's: all their settings were given.
+    Those of an earlier space are no sample of the present one: beside an option that came with a wider range
+    the range looks like the option's effect. None of a confirmation's or an ablation's: all their settings
+    were given.
     """
     spec = record.spec
     if not spec.searches:
         return frozenset()
     repeats = {trial.number: trial.retry_of for trial in trials}
+    revisions = {trial.number: trial.space_revision for trial in trials}
+    spaces, present = Revisions.of(spec).spaces, space_of_spec(spec)
+    same = {revision for revision, space in enumerate(spaces) if space == present}
+    first = {trial.number: origin(trial.number, repeats) for trial in trials}
     return frozenset(
-        trial.number
-        for trial in trials
-        if is_exploration_trial(spec.sampler, spec.seed, origin(trial.number, repeats))
+        number
+        for number, began in first.items()
+        if is_exploration_trial(spec.sampler, spec.seed, began) and revisions.get(began, 0) in same
     )
 
 

@@ -173,7 +173,12 @@ def at_random(found: Findings, drawn: int, spec: StudySpec) -> str:
         else "All of them are exploration trials and are tested"
     )
     if drawn < len(found.basis.trials):
-        told += "; the sampler proposed the others because of results, so that their settings keep company"
+        told += (
+            " of the present search space; those of an earlier one are no sample of it, and the others the "
+            "sampler proposed because of results, so that their settings keep company"
+            if spec.space_changes
+            else "; the sampler proposed the others because of results, so that their settings keep company"
+        )
     families = (
         " Settings of several families of networks are tested by the rank within the family."
         if isinstance(spec, NetworkSpec)

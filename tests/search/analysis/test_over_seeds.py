@@ -160,7 +160,8 @@ def test_a_fraction_stays_one(metric: Metric, ends: tuple[float, float]) -> None
     ("test/Accuracy", Direction.MAXIMIZE, [0.99, 0.995, 0.9], (0.0, 1.0)),
     ("accuracy", Direction.MAXIMIZE, [99.0, 99.5, 90.0], (0.0, 100.0)),  # in percent
     ("accuracy", Direction.MAXIMIZE, [99.0, 990.0, 90.0], (-math.inf, math.inf)),
-    ("error_rate", Direction.MINIMIZE, [0.01, 0.02, 0.3], (0.0, 1.0)),
+    ("error_rate", Direction.MINIMIZE, [0.01, 0.02, 0.3], (0.0, 100.0)),  # perhaps in percent
+    ("error_rate", Direction.MINIMIZE, [0.5, 0.7, 0.99], (0.0, 100.0)),
 ])  # fmt: skip
 def test_an_interval_stays_in_the_range_that_the_name_of_a_metric_tells(
     name: str, direction: Direction, values: list[float], ends: tuple[float, float]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import shlex
 import shutil
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from search.analysis.mistakes import Mistakes
 from search.analysis.ranking import winner
 from search.heads import head_report
 from search.optuna_db.storage import open_storage
-from search.records import Failure, HeadScore, NetworkSpec, Scores, StudyRecord
+from search.records import Failure, HeadScore, NetworkSpec, Scores, SpaceChange, StudyRecord
 from search.service.create import RunRequest, create_or_resume
 from search.service.look import whole_study
 from search.service.report import command, drawn, gather, searched
@@ -214,6 +215,17 @@ class TestExploration:
         expected = {n for n in range(100) if is_exploration_trial(spec.sampler, spec.seed, n - n % 10)}
         assert drawn(whole.record, hundred) == expected
         assert 0 < len(expected) < 100
+
+    def test_trials_of_an_earlier_space_are_no_sample_of_the_present_one(self, finished: Path) -> None:
+        whole = whole_study(url(finished), "twodigit")
+        spec, first = whole.record.spec, whole.trials[-1]
+        narrow = {**spec.space, "dropout": 0.25}
+        moment = datetime.datetime(2026, 11, 30, tzinfo=datetime.UTC)
+        there_and_back = [SpaceChange(space=each, moment=moment, set_aside=()) for each in (spec.space, narrow)]
+        changed = replace(spec, sampler="random", space_changes=tuple(there_and_back))
+        trials = [replace(first, number=n, space_revision=n, retry_of=None) for n in range(3)]
+        trials += [replace(first, number=n, space_revision=2, retry_of=n - 2) for n in (3, 4)]
+        assert drawn(replace(whole.record, spec=changed), trials) == {0, 2, 4}
 
     def test_nothing_of_a_confirmation_is_drawn(self, finished: Path) -> None:
         whole = whole_study(url(finished), "twodigit")
