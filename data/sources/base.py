@@ -155,6 +155,7 @@ def labeled(names: Sequence[str], answers: Sequence[Sequence[str]]) -> Labeled:
         columns.append(LabelColumn(name=name, classes=classes))
         labels.append(np.fromiter((place[each] for each in clean), dtype=np.int64, count=len(clean)))
         mistakes += alike(name, classes)
+        mistakes += unprintable(name, classes)
     return Labeled(tuple(columns), np.stack(labels, axis=1), tuple(mistakes))
 
 
@@ -187,6 +188,16 @@ def alike(column: str, classes: Iterable[str]) -> Iterator[str]:
         if len(group) > 1:
             which = " and ".join(map(shown, group))
             yield f"The classes {which} of {column} differ by case alone: give them one name."
+
+
+def unprintable(column: str, classes: Iterable[str]) -> Iterator[str]:
+    """A mistake for each name that no line of text can hold: `tune predict` prints it, and would refuse it."""
+    for each in classes:
+        if not each.isprintable():
+            yield (
+                f"The class {shown(each)} of {column} has a line break or another character that cannot be "
+                "printed: rename it."
+            )
 
 
 def shown(name: str) -> str:

@@ -100,6 +100,10 @@ CASES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
         lambda path: write_folders(path, noise(40, 8, 8), ["a", "b", "A", "B"] * 10),
         ("The classes A and a of label differ by case alone", "The classes B and b"),
     ),
+    "a line break in a name": (
+        lambda path: write_folders(path, noise(40, 8, 8), ["a", "new\nline"] * 20),
+        ("The class 'new\\nline' of label", "rename it"),
+    ),
     "no label": (with_file("x.png", png(PIXELS[0])), ("x.png has no label",)),
     "zero bytes": (with_file("a/x.png", b""), ("a/x.png cannot be read (it is empty)", "--skip-damaged")),
     "no image": (with_file("a/x.png", b"GIF?"), ("a/x.png cannot be read",)),
