@@ -191,7 +191,7 @@ def alike(column: str, classes: Iterable[str]) -> Iterator[str]:
 
 
 def unprintable(column: str, classes: Iterable[str]) -> Iterator[str]:
-    """A mistake for each name that no line of text can hold: `tune predict` prints it, and would refuse it."""
+    """A mistake for each name that no line of text can hold: `tune predict` prints it in one."""
     for each in classes:
         if not each.isprintable():
             yield (

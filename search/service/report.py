@@ -28,8 +28,8 @@ from search.space.file import space_entries, space_toml
 from search.space.spec import space_of_spec
 from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.exploration import is_exploration_trial
-from search.study.revisions import Revisions
 from search.study.reading import open_reading
+from search.study.revisions import Revisions
 from search.tasks import examples_of, known_task, same_data, task_named
 from tune.conditions import OneOf, Test
 from tune.space import Choice, Fixed, Float, Int, in_words

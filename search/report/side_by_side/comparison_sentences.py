@@ -43,6 +43,7 @@ def _unlike(sides: Sequence[Side]) -> list[str]:
     for side in sides:
         finished, record = side.studied.counts.finished, side.studied.record
         told += _not_a_search(side)
+        told += _set_aside(side)
         if not record.is_finished(finished):
             told.append(f"{side.name} is unfinished: {finished} of {record.target_trials} trials.")
         if not side.typical:
@@ -72,6 +73,18 @@ def _not_a_search(side: Side) -> list[str]:
             f"{spec.ablates}, and its best is one selected run."
         ]
     return []
+
+
+def _set_aside(side: Side) -> list[str]:
+    """Why a best may be worse than a row below it says, after a change of the search space."""
+    changes = side.studied.record.spec.space_changes
+    if not changes or not changes[-1].set_aside:
+        return []
+    which = count(len(changes[-1].set_aside), "trial")
+    return [
+        f"The search space of {side.name} was changed: {which} outside the present one cannot be its best, "
+        "and count in its other rows."
+    ]
 
 
 def _unit(sides: Sequence[Side]) -> str:

@@ -27,6 +27,7 @@ from search.records import (
     Metric,
     NetworkSpec,
     Report,
+    SpaceChange,
     State,
     StudyRecord,
     StudySpec,
@@ -233,6 +234,12 @@ class TestWords:
         spec = valley_spec(budget=1200, options={"wind": 3})
         other = studied(spec, "b", [(1.0,)], machines=("another",))
         SENTENCES.check("what else differs", words(compare([one, other], [[]])))
+
+    def test_trials_outside_a_changed_space_are_told(self) -> None:
+        change = SpaceChange(space={}, moment=ZERO, set_aside=(0, 1))
+        one = studied(valley_spec(space_changes=(change,)), "a", [(1.0,), (0.5,), (2.0,)])
+        told = words(compare([one, studied(valley_spec(), "b", [(1.0,)])], [[]]))
+        SENTENCES.check("a changed space", [each for each in told if "space" in each])
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,14 @@ from search.analysis import over_seeds, racing
 from search.analysis.confirmation import Confirmation
 from search.analysis.standing import Stand, confirmation
 from search.analysis.statistics import student_interval
+from search.cli.look import _confirmed
 from search.records import (
     Confirming,
     DeclaredSpec,
     Direction,
     Metric,
     Report,
+    SpaceChange,
     State,
     StudyRecord,
     TrialRecord,
@@ -143,6 +145,15 @@ def test_a_better_reference_of_a_minimized_metric_has_the_lower_mean() -> None:
     assert LOSS.value_of(mine.mean) == pytest.approx(1.3)
     assert "reference plain" in sentences(found)[0]
     SENTENCES.check("a better reference of a minimized metric", sentences(found))
+
+
+@pytest.mark.parametrize(("aside", "told"), [((), 0), ((2,), 0), ((1,), 1)])
+def test_best_says_that_the_confirmed_trial_is_set_aside(aside: tuple[int, ...], told: int) -> None:
+    found = confirmation(stand({1: [1.0, 2.0, 3.0]}))
+    change = SpaceChange(space={}, moment=NOW, set_aside=aside)
+    search = replace(found.search, spec=replace(found.search.spec, space_changes=(change,)))
+    [(_, line)] = _confirmed(replace(found, search=search))
+    assert line.count("It is set aside") == told
 
 
 @pytest.mark.parametrize(("metric", "ends"), [(ERROR, (-1.0, 0.0)), (F1, (0.0, 1.0))])

@@ -221,7 +221,9 @@ class TestExploration:
         spec, first = whole.record.spec, whole.trials[-1]
         narrow = {**spec.space, "dropout": 0.25}
         moment = datetime.datetime(2026, 11, 30, tzinfo=datetime.UTC)
-        there_and_back = [SpaceChange(space=each, moment=moment, set_aside=()) for each in (spec.space, narrow)]
+        there_and_back = [
+            SpaceChange(space=each, moment=moment, set_aside=()) for each in (spec.space, narrow)
+        ]
         changed = replace(spec, sampler="random", space_changes=tuple(there_and_back))
         trials = [replace(first, number=n, space_revision=n, retry_of=None) for n in range(3)]
         trials += [replace(first, number=n, space_revision=2, retry_of=n - 2) for n in (3, 4)]
