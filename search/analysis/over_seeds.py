@@ -38,11 +38,12 @@ _ERRORS = frozenset(("error_rate",))
 
 _NEVER_NEGATIVE = frozenset(
     (
-        *("loss", "log_loss", "cross_entropy", "perplexity", "brier_score", "mse", "rmse", "mae", "mape"),
+        *("log_loss", "cross_entropy", "perplexity", "brier_score", "mse", "rmse", "mae", "mape"),
         *("mean_squared_error", "mean_absolute_error"),
     )
 )
-"""Names of metrics that are 0 at best. A loss of another name, such as an energy, can be negative."""
+"""Names of metrics that are 0 at best. What is just called a loss can be negative, such as the negative
+log-likelihood of a density."""
 
 _SPLITS = ("validation_", "valid_", "val_", "eval_", "dev_", "test_", "train_")
 

@@ -163,9 +163,10 @@ def test_a_fraction_stays_one(metric: Metric, ends: tuple[float, float]) -> None
 
 
 @pytest.mark.parametrize(("name", "direction", "values", "ends"), [
-    ("loss", Direction.MINIMIZE, [0.01, 0.02, 0.3], (0.0, math.inf)),
-    ("val_loss", Direction.MINIMIZE, [0.01, 0.02, 0.3], (0.0, math.inf)),
-    ("loss", Direction.MINIMIZE, [0.01, -0.02, 0.3], (-math.inf, math.inf)),  # this one can be negative
+    ("mse", Direction.MINIMIZE, [0.01, 0.02, 0.3], (0.0, math.inf)),
+    ("val_log_loss", Direction.MINIMIZE, [0.01, 0.02, 0.3], (0.0, math.inf)),
+    ("mse", Direction.MINIMIZE, [0.01, -0.02, 0.3], (-math.inf, math.inf)),  # this one can be negative
+    ("loss", Direction.MINIMIZE, [0.01, 0.02, 0.3], (-math.inf, math.inf)),  # a density's can be negative
     ("energy", Direction.MINIMIZE, [0.01, 0.02, 0.3], (-math.inf, math.inf)),
     ("accuracy", Direction.MAXIMIZE, [0.99, 0.995, 0.9], (0.0, 1.0)),
     ("test/Accuracy", Direction.MAXIMIZE, [0.99, 0.995, 0.9], (0.0, 1.0)),
@@ -190,7 +191,7 @@ def test_an_interval_stays_in_the_range_that_the_name_of_a_metric_tells(
     )
 
 
-@pytest.mark.parametrize("name", ["accuracy", "loss"])
+@pytest.mark.parametrize("name", ["accuracy", "mse"])
 def test_what_is_cut_off_an_interval_covers_no_truth(name: str) -> None:
     metric, random = Metric(name=name), np.random.default_rng(0)
     low, high = (0.0, 1.0) if name == "accuracy" else (0.0, math.inf)
