@@ -300,7 +300,7 @@ def main() -> None:
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--asked", type=int, default=20, help="trials under kills; 0: leave that table out")
     parser.add_argument("--kill-every", type=float, default=60)
-    parser.add_argument("--examples", type=int, help="train on so many images only, to try the script")
+    parser.add_argument("--examples", type=int, help="train on the first images only, to try the script")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keeps every run")
     arguments = parser.parse_args()
     environment = {**apart(), "TWODIGIT": str(arguments.twodigit.resolve()), "OMP_NUM_THREADS": "1"}
