@@ -1,4 +1,4 @@
-"""Trains a trial once more from what the database knows of it, and holds the new curve against the old one.
+"""Trains a trial once more from what the database knows of it, and compares the new curve with the old one.
 Nothing is written, unless the trial's weights are to be restored.
 """
 
@@ -10,11 +10,23 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from search.analysis.ranking import best_report
+from search.analysis.repetition import Repetition
 from search.errors import TuneError, UsageError
-from search.records import CheckpointRecord, NetworkSpec, Report, TrialRecord, Value, Worker
+from search.objectives.external.kind import CODE
+from search.records import (
+    CheckpointRecord,
+    DeclaredSpec,
+    NetworkSpec,
+    Report,
+    StudySpec,
+    TrialRecord,
+    Value,
+    Worker,
+)
 from search.report.words import hardware
 from search.service.data import fetch_data, load_data
 from search.service.look import FoundTrial, found_trial
+from search.service.repeat_code import rerun
 from search.store.base import LeaseLost
 from search.study.reading import open_reading
 from search.tasks import task_named
@@ -24,8 +36,9 @@ if TYPE_CHECKING:
     from search.objectives.network.learning import Step
     from search.objectives.network.open_network import Weights
 
-Watch = Callable[[Report, Report], None]
-"""Told the old report and the new one as soon as that is there."""
+Watch = Callable[[StudySpec, Report | None, Report], None]
+"""Told the study's spec, the old report and the new one as soon as that is there; None: there is no old report
+of this step."""
 
 OF_THE_MACHINE = ("device", "cpu", "threads", "cpu_capability", "torch")
 """What the last bit of a result may depend on, beside precision."""
@@ -45,30 +58,16 @@ class Repeated:
     """A trial and its repetition."""
 
     study: str
+    spec: StudySpec
     trial: TrialRecord
-    before: tuple[Report, ...]
-    retrained: tuple[Report, ...]
+    curves: Repetition
     seconds: float
     changed: Mapping[str, tuple[Value | None, Value | None]]
-    """what differs between the machine then and this one now, by name"""
+    """what differs between the machine then and this one now, by name; `code`: SHA-256 of training code"""
+    code: str | None = None
+    """SHA-256 of the training code that ran now; None: tune's own, or not known"""
     restored: Restored | None = None
     """the weights that were written; None where that was not asked for, or the curve is another one"""
-
-    @property
-    def first_difference(self) -> Report | None:
-        """The first new report that is not the old one to the last bit, its time apart; None: all are."""
-        for before, retrained in zip(self.before, self.retrained, strict=True):
-            if replace(before, seconds=0.0) != replace(retrained, seconds=0.0):
-                return retrained
-        return None
-
-    @property
-    def largest_difference(self) -> float:
-        """Of the validation accuracy at any report."""
-        return max(
-            abs(before.score - retrained.score)
-            for before, retrained in zip(self.before, self.retrained, strict=True)
-        )
 
 
 def repeat(
@@ -81,22 +80,59 @@ def repeat(
     watch: Watch,
     progress: Progress | None = None,
 ) -> Repeated:
-    """Retrains trial `number` of the study, on the CPU, as far as it went, in the precision that it had.
+    """Retrains trial `number` of the study, as far as it went: a network on the CPU, in the precision that it
+    had, training code in its process.
 
     restore: writes the weights of its best moment where a worker would have kept them, if the curve is the
     same bit for bit, so that they are those which the study's numbers are about. tell: is given a sentence
     where the curve will be another one.
 
-    Raises UsageError where the study trains no networks, where there is no such trial, nothing of its curve,
-    nothing to restore, or no way to restore what a GPU trained; ConfigError where this machine's MNIST is not
-    the study's; TuneError where the repetition diverges, the weights cannot be written, or the study was
-    deleted meanwhile.
+    Raises UsageError where the study has another objective, where there is no such trial, nothing of its
+    curve, nothing to restore, or no way to restore what a GPU or training code made; ConfigError where this
+    machine's MNIST is not the study's, or training code declares another search; TuneError where the
+    repetition diverges or fails, the weights cannot be written, or the study was deleted meanwhile.
     """
+    found = found_trial(storage_url, name, number)
+    spec = found.record.spec
+    _refuse(found, restore=restore)
+    if isinstance(spec, DeclaredSpec):
+        return _repeat_code(found, spec, watch)
+    return _repeat_network(
+        storage_url, found, spec, restore=restore, tell=tell, watch=watch, progress=progress
+    )
+
+
+def _repeat_code(found: FoundTrial, spec: DeclaredSpec, watch: Watch) -> Repeated:
+    began = time.monotonic()
+    done = rerun(found, spec, lambda before, retrained: watch(spec, before, retrained))
+    changed: dict[str, tuple[Value | None, Value | None]] = {
+        name: pair for name, pair in _changed(found.worker, done.environment).items() if name == "cpu"
+    }
+    if done.code_then != done.code:
+        changed["code"] = (done.code_then, done.code)
+    return Repeated(
+        study=found.record.name,
+        spec=spec,
+        trial=found.trial,
+        curves=Repetition(before=tuple(found.curve), retrained=done.retrained),
+        seconds=time.monotonic() - began,
+        changed=changed,
+        code=done.code,
+    )
+
+
+def _repeat_network(
+    storage_url: str,
+    found: FoundTrial,
+    spec: NetworkSpec,
+    *,
+    restore: bool,
+    tell: Callable[[str], None],
+    watch: Watch,
+    progress: Progress | None,
+) -> Repeated:
     from search.objectives.network.retrain import machine, retrain
 
-    found = found_trial(storage_url, name, number)
-    spec = _spec_of(found)
-    _refuse(found, restore=restore)
     if found.worker is not None and found.worker.on_gpu:
         trained = _trained_on_a_gpu(found, found.worker)
         tell(f"{trained}, and is trained on the CPU now: the curve will be another one, if only a little.")
@@ -115,37 +151,37 @@ def repeat(
     began = time.monotonic()
     retrained, weights = _followed(found, steps, best, watch)
     done = Repeated(
-        study=name,
+        study=found.record.name,
+        spec=spec,
         trial=found.trial,
-        before=tuple(found.curve),
-        retrained=retrained,
+        curves=Repetition(before=tuple(found.curve), retrained=retrained),
         seconds=time.monotonic() - began,
         changed=_changed(found.worker, machine()),
     )
-    if best is None or weights is None or done.first_difference is not None:
+    if best is None or weights is None or done.curves.first_difference is not None:
         return done
     about = {"task": spec.task, "precision": found.precision}
     return replace(done, restored=_restore(storage_url, found, weights, best, about))
 
 
-def _spec_of(found: FoundTrial) -> NetworkSpec:
-    """Of the trial's study. Raises UsageError where that trains no networks."""
-    record = found.record
-    if not isinstance(record.spec, NetworkSpec):
-        raise UsageError(
-            f"The study {record.name} trains no networks of tune's (its objective is "
-            f"{record.spec.objective}), and `tune repeat` retrains only those."
-        )
-    return record.spec
-
-
 def _refuse(found: FoundTrial, *, restore: bool) -> None:
     """Raises UsageError where the trial cannot be retrained, or its weights not be restored by that."""
     which = f"Trial {found.trial.number} of {found.record.name}"
+    spec = found.record.spec
+    if spec.objective != CODE and not isinstance(spec, NetworkSpec):
+        raise UsageError(
+            f"The study {found.record.name} trains neither networks of tune's nor training code of yours (its "
+            f"objective is {spec.objective}), and `tune repeat` retrains only those."
+        )
     if not found.curve:
         raise UsageError(f"{which} never came to a report; there is nothing to compare.")
     if not restore:
         return
+    if spec.objective == CODE:
+        raise UsageError(
+            "--restore is for networks of tune's: what training code kept is not restored, as code is not "
+            "promised to repeat its bits. Leave --restore out to compare the reports alone."
+        )
     if not found.trial.state.is_finished:
         raise UsageError(
             f"{which} is {found.trial.state.value}, and only of trials that are complete or "
@@ -177,7 +213,7 @@ def _followed(
             retrained.append(step.report)
             if before == best:
                 weights = Weights.of(step.network, step.answers)
-            watch(before, step.report)
+            watch(found.record.spec, before, step.report)
     except Diverged as error:
         raise TuneError(
             f"Trial {found.trial.number} of {found.record.name} diverged when it was retrained, which it "

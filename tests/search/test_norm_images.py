@@ -233,7 +233,7 @@ class TestTrained:
         here.artifacts.path(kept).unlink()
         url = f"sqlite:///{tmp_path / 'studies.db'}"
         again = repeat(url, "s", 0, restore=True, tell=lambda _: None, watch=lambda *_: None)
-        assert again.first_difference is None
+        assert again.curves.first_difference is None
         assert again.restored is not None
         assert again.restored.checkpoint.sha256 == kept.sha256, "the same bytes"
 

@@ -135,7 +135,7 @@ def test_a_run_can_be_repeated_bit_for_bit(run: Ablate, url: str) -> None:
     assert last.ablation is not None
     assert last.ablation.seed == 1
     repeated = repeat(url, "twodigit.ablate", last.number, tell=lambda _: None, watch=lambda *_: None)
-    assert repeated.first_difference is None
+    assert repeated.curves.first_difference is None
 
 
 def test_another_baseline_is_another_ablation(run: Ablate, url: str) -> None:

@@ -284,7 +284,7 @@ class TestWhatFollowsASearch:
 
     def test_a_repetition_is_the_trial_bit_for_bit(self, searched: WorkerContext, storage: Storage) -> None:
         done = repeat(storage.url, "twodigit", 1, tell=lambda _: None, watch=lambda *_: None)
-        assert done.first_difference is None
+        assert done.curves.first_difference is None
 
     def test_a_trial_without_a_worker_has_the_precision_of_all(
         self, searched: WorkerContext, storage: Storage, tmp_path: Path
