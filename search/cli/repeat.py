@@ -93,7 +93,7 @@ def _apart(before: Report | None, retrained: Report) -> str:
         return ""
     if before.score != retrained.score:
         return f" ({difference(retrained.score - before.score, retrained.metric)})"
-    return f" (another {listed(names)})"
+    return f" ({listed(names)} {'differs' if len(names) == 1 else 'differ'})"
 
 
 def _print_repeated(done: Repeated) -> None:
@@ -113,18 +113,22 @@ def _say_of_network(done: Repeated) -> None:
     if first is None:
         say(f"{told} all {len(done.curves.retrained)} points of its curve are the same, bit for bit.")
     else:
-        say(f"{told} its curve differs from {first:,} images on, by {_largest(done)} at most.")
+        say(
+            f"{told} its curve differs from {first:,} images on, by {_largest(done)} of {done.spec.metric.title} at most."
+        )
 
 
 def _say_of_code(done: Repeated) -> None:
     curves, spec = done.curves, done.spec
     told = f"Trial {done.trial.number} was repeated in {duration(done.seconds)}:"
     if curves.first_difference is None:
-        say(f"{told} its {count(len(curves.retrained), 'report')}, all of them, are the same, bit for bit.")
+        n = len(curves.retrained)
+        all_of_them = "its only report is" if n == 1 else f"all {n:,} reports are"
+        say(f"{told} {all_of_them} the same, bit for bit.")
     else:
         say(f"{told} its reports differ from {amount(curves.first_difference, spec)} on{_how_far(done)}.")
     if curves.unpaired:
-        say(f"{count(curves.unpaired, 'report')} of one run are of steps at which the other has none.")
+        say(f"At {count(curves.unpaired, 'step')} only one of the two runs reported.")
     say("Training code is not promised to repeat its bits: that depends on the code and its libraries.")
     say(_of_the_code(done))
 
@@ -134,13 +138,13 @@ def _how_far(done: Repeated) -> str:
     if not (names := done.curves.differing):
         return ""
     if done.curves.largest_difference:
-        return f", by {_largest(done)} at most"
+        return f", its {done.spec.metric.title} by {_largest(done)} at most"
     return f" in {listed(names)}, and not in {done.spec.metric.title}"
 
 
 def _largest(done: Repeated) -> str:
     metric, largest = done.spec.metric, done.curves.largest_difference or 0.0
-    return f"{difference(largest, metric).lstrip('+−±')} of {metric.title}"
+    return difference(largest, metric).lstrip("+−±")
 
 
 def _of_the_code(done: Repeated) -> str:

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from search.objectives.network.open_network import Weights
 
 Watch = Callable[[StudySpec, Report | None, Report], None]
-"""Told the study's spec, the old report and the new one as soon as that is there; None: there is no old report
-of this step."""
+"""Told the study's spec, the old report and the new one as soon as that is there; None: there is no old
+report of this step."""
 
 OF_THE_MACHINE = ("device", "cpu", "threads", "cpu_capability", "torch")
 """What the last bit of a result may depend on, beside precision."""
@@ -170,8 +170,8 @@ def _refuse(found: FoundTrial, *, restore: bool) -> None:
     spec = found.record.spec
     if spec.objective != CODE and not isinstance(spec, NetworkSpec):
         raise UsageError(
-            f"The study {found.record.name} trains neither networks of tune's nor training code of yours (its "
-            f"objective is {spec.objective}), and `tune repeat` retrains only those."
+            f"The study {found.record.name} trains no networks of tune's and has no training code of yours "
+            f"(its objective is {spec.objective}), and `tune repeat` retrains only those."
         )
     if not found.curve:
         raise UsageError(f"{which} never came to a report; there is nothing to compare.")

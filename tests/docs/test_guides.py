@@ -64,6 +64,7 @@ HOW = {
     "tune run --objective train.py:train --trials 50": "--trials 6 --workers 1",
     "tune run --objective train.py:train --space-changed --trials 80": "--trials 7 --workers 1",
     "tune best train": "",
+    "tune repeat train --trial 3": "",
     "tune report train --out train.html": "",
     'tune run --command "sh valley.sh" --trials 20 --study valley': "--workers 1",
     "tune data export --task twodigit --out twodigit.npz": "",

@@ -21,7 +21,7 @@ import pytest
 from data.datasets.mnist import Mnist
 from search.errors import TuneError
 from search.optuna_db.storage import Storage, open_storage
-from search.records import CheckpointRecord, NetworkSpec, Report, TestEvaluation, Worker
+from search.records import CheckpointRecord, NetworkSpec, Report, StudySpec, TestEvaluation, Worker
 from search.service.create import RunRequest, create_or_resume
 from search.service.delete import Losses, delete, delete_what_others_left
 from search.service.repeat import repeat
@@ -211,7 +211,7 @@ class TestWhileItIsWorkedOn:
         url = f"sqlite:///{folder / 'studies.db'}"
         deleted: list[object] = []
 
-        def watch(before: Report, again: Report) -> None:
+        def watch(_spec: StudySpec, before: Report | None, again: Report) -> None:
             if not deleted:
                 deleted.append(delete(url, "twodigit", force=False, agree=lambda losses: True))
 
