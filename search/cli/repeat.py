@@ -113,9 +113,8 @@ def _say_of_network(done: Repeated) -> None:
     if first is None:
         say(f"{told} all {len(done.curves.retrained)} points of its curve are the same, bit for bit.")
     else:
-        say(
-            f"{told} its curve differs from {first:,} images on, by {_largest(done)} of {done.spec.metric.title} at most."
-        )
+        largest = f"{_largest(done)} of {done.spec.metric.title}"
+        say(f"{told} its curve differs from {first:,} images on, by {largest} at most.")
 
 
 def _say_of_code(done: Repeated) -> None:

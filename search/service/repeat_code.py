@@ -69,7 +69,7 @@ def _job(found: FoundTrial, spec: DeclaredSpec, check: Callable[[], None]) -> Jo
     trial = found.trial
     return job_of(
         spec,
-        trial.settings,  # of its own space, inactive ones left out
+        trial.settings,  # inactive ones are left out
         EvaluationSchedule.of_trial(spec, trial.ablation),
         origin=found.origin,
         number=trial.number,
