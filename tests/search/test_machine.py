@@ -45,6 +45,6 @@ def test_only_a_process_of_this_machine_can_be_known_to_be_dead(
         storage.store.add_worker(study.study_id, worker)
         assert storage.store.claim(study.study_id, worker.worker_id, lease_s=60) is not None
         known = {worker.worker_id} if where == "here" else set()
-        assert drive._dead_here(storage, study) == known
+        assert drive.dead_here(storage, study) == known
         assert drive._ids_of(storage, study, [Place(host, GONE)]) == known
         assert drive._ids_of(storage, study, [Place("elsewhere", GONE)]) == set()
