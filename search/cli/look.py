@@ -420,7 +420,7 @@ def _confirmed(found: Confirmation | None) -> list[tuple[str, str]]:
         return []
     chosen, study, spec = found.choice, shlex.quote(found.study), found.search.spec
     exported = f"; `tune export {study}` takes its best run" if isinstance(spec, NetworkSpec) else ""
-    outside = bool(spec.space_changes) and chosen.trial in spec.space_changes[-1].set_aside
+    outside = chosen.trial in spec.set_aside
     aside = " It is set aside, because the search space was changed." if outside else ""
     return [
         (

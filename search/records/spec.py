@@ -57,6 +57,11 @@ class SearchSpec:
         """Whether a sampler proposes its settings; those of confirmations and ablations are given."""
         return self.based_on is None
 
+    @property
+    def set_aside(self) -> frozenset[int]:
+        """Numbers of the trials that do not fit the present search space."""
+        return frozenset(self.space_changes[-1].set_aside if self.space_changes else ())
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NetworkSpec(SearchSpec):

@@ -9,7 +9,7 @@ seeds only, and each such sentence says so.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from shlex import quote
 
@@ -54,6 +54,7 @@ def _sentences(found: Confirmation) -> Iterator[str]:
     for candidate, run in sorted(found.failed.items()):
         assert run.confirming is not None
         yield f"Trial {candidate} is out: on seed {run.confirming.seed} it failed ({run.failure})."
+    yield from _set_aside(found)
     chosen = found.choice
     if chosen is None or found.best_run is None:
         done, wanted = found.finished_runs, found.wanted
@@ -80,6 +81,40 @@ def _sentences(found: Confirmation) -> Iterator[str]:
         yield from _test(found, chosen, found.best_run)
     else:
         yield NO_TEST
+
+
+def _set_aside(found: Confirmation) -> Iterator[str]:
+    """Which candidates do not fit the search space any more, and who leads among the others.
+
+    The choice stands: the test set was evaluated for it.
+    """
+    own = [each for each in found.candidates if each.reference is None]
+    if told := candidates_set_aside([each.trial for each in own], found.search.spec):
+        yield told
+    chosen = found.choice
+    aside = found.search.spec.set_aside
+    if chosen is None or chosen.trial not in aside:
+        return
+    fit = [each for each in own if each.trial not in aside and not each.dropped]
+    if not fit:
+        yield f"No candidate fits the present space; `tune confirm {quote(found.study)}` adds its leaders."
+        return
+    yield (
+        f"Trial {chosen.trial}, the chosen one, is set aside; of the candidates that fit, trial "
+        f"{fit[0].trial} has the best mean, {value(fit[0].mean, found.metric)}."
+    )
+
+
+def candidates_set_aside(candidates: Iterable[int], spec: StudySpec) -> str:
+    """The sentence that some of these trials of a search do not fit its space any more, or empty."""
+    numbers = [str(number) for number in sorted(set(candidates) & spec.set_aside)]
+    if not numbers:
+        return ""
+    trials, do, are = ("trial", "does", "is") if len(numbers) == 1 else ("trials", "do", "are")
+    return (
+        f"The search space was changed since: of the candidates, {trials} {listed(numbers)} {do} not fit it "
+        f"and {are} set aside."
+    )
 
 
 def choice(found: Confirmation, chosen: Candidate) -> str:

@@ -19,7 +19,7 @@ from search.errors import ConfigError, TuneError, UsageError
 from search.optuna_db.storage import Storage, open_storage
 from search.records import Confirming, DeclaredSpec, NetworkSpec, StudyRecord, StudySpec, TrialRecord
 from search.report import words
-from search.report.confirmation_sentences import of_length
+from search.report.confirmation_sentences import candidates_set_aside, of_length
 from search.service.check import check_options
 from search.service.create import SUFFIX, PrecisionName
 from search.service.delete import delete_what_others_left
@@ -283,6 +283,8 @@ def _plan(found: standing.Stand) -> str:
         f"{of_length(found.confirming.spec)} on {len({run.seed for run in runs})} seeds, in the study "
         f"{found.confirming.name}."
     )
+    if aside := candidates_set_aside(racing_here, found.searched.spec):
+        told += f" {aside}"
     counts = found.searched_counts or count(found.trials)
     done, wanted = counts.finished, found.searched.target_trials
     if not found.searched.is_finished(done):

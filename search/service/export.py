@@ -36,7 +36,7 @@ from search.serve.whole import whole_folder
 from search.service import export_files
 from search.service.data import fetch_data, load_data
 from search.service.export_files import nothing_kept
-from search.service.look import FoundTrial, best, found_trial, refuse_foreign
+from search.service.look import FoundTrial, best, found_trial, refuse_foreign, view_of
 from search.service.read_ablation import ablation
 from search.service.read_confirmation import SPLITS, confirmation, intervals_of
 from search.space.defaults import BY_NAME, shown_settings
@@ -217,6 +217,7 @@ def _choose(storage_url: str, name: str, number: int | None, tell: Callable[[str
                 tell(f"{found_out.confirmed_in} has chosen no run: this is the search's own best.")
             found_out, number = None, _best_so_far(storage_url, name, tell)
     found = found_trial(storage_url, study, number)
+    _say_set_aside(storage_url, found, tell)
     checkpoint = _checkpoint(storage_url, found)
     with open_reading(storage_url) as storage:
         test_evaluations = storage.store.test_evaluations([found.record.study_id])
@@ -263,6 +264,28 @@ def _say_whose(found_out: Confirmation, tell: Callable[[str], None]) -> None:
         f"({value(chosen.mean, found_out.metric)} over "
         f"{count(len(chosen.runs), 'seed')}): its best run is exported."
     )
+
+
+def _say_set_aside(storage_url: str, found: FoundTrial, tell: Callable[[str], None]) -> None:
+    """That the trial, or the candidate that it repeats, does not fit the present search space."""
+    search, number = found.record, found.trial.number
+    if found.trial.confirming is not None and search.spec.confirms is not None:
+        number = found.trial.confirming.candidate
+        known = refuse_foreign(storage_url, search.spec.confirms)
+        if known is None or known.created > search.created:  # it was deleted, and another one has its name
+            return
+        search = known
+    if number not in search.spec.set_aside:
+        return
+    with open_reading(storage_url) as storage:
+        leader = view_of(storage, search).ranking.searched
+    leads = (
+        "no trial is complete in the present one yet"
+        if leader is None
+        else f"in the present one trial {leader.number} leads: "
+        f"`tune export {quote(search.name)} --trial {leader.number}` takes it"
+    )
+    tell(f"Trial {number} of {search.name} is set aside, because the search space was changed; {leads}.")
 
 
 def _best_so_far(storage_url: str, name: str, tell: Callable[[str], None]) -> int:

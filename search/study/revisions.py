@@ -33,8 +33,7 @@ class Revisions:
     def of(cls, spec: StudySpec) -> Revisions:
         """Raises as `space_of_spec`."""
         earlier = tuple(space_of_spec(replace(spec, space=each.space)) for each in spec.space_changes)
-        set_aside = spec.space_changes[-1].set_aside if spec.space_changes else ()
-        return cls((*earlier, space_of_spec(spec)), set_aside)
+        return cls((*earlier, space_of_spec(spec)), spec.set_aside)
 
     @property
     def present(self) -> Space:

@@ -25,6 +25,7 @@ from search.records import (
     HeadScore,
     Report,
     Scores,
+    SpaceChange,
     State,
     StudyRecord,
     TestAttempt,
@@ -272,6 +273,15 @@ class TestConfirmation:
         assert result.chosen == 0
         assert {number: each.failure for number, each in result.failed.items()} == {1: failure}
         SENTENCES.check(f"a winner that fails is out: {failure}", sentences(result))
+
+    @pytest.mark.parametrize("aside", [(2, 3), (1,), (1, 2, 3)], ids=str)
+    def test_candidates_that_are_set_aside_are_named(self, aside: tuple[int, ...]) -> None:
+        now = overtaken()
+        change = SpaceChange(space={}, moment=NOW, set_aside=aside)
+        searched = replace(now.searched, spec=replace(SPEC, space_changes=(change,)))
+        found = confirmation(replace(now, searched=searched))
+        assert found.chosen == 1, "a choice stands"
+        SENTENCES.check(f"candidates that are set aside: {aside}", sentences(found)[:3])
 
     def test_two_seeds_allow_no_verdict(self) -> None:
         found = confirmation(stand(SEARCH, runs({1: [0.99, 0.99], 2: [0.5, 0.5]})))

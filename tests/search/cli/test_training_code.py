@@ -331,6 +331,31 @@ def test_the_run_that_a_confirmation_chose_is_exported_with_its_test_result(
     assert "0.125" in card
 
 
+def test_a_confirmed_trial_that_a_narrower_space_leaves_out_is_named_by_export_and_confirm(
+    tune: Callable[..., Any], keeps: Path
+) -> None:
+    confirm = ("confirm", "keeps", "--top", "1", "--workers", "1")
+    confirmed = tune(*confirm, "--seeds", "2", "--json").parsed
+    searched = {row["trial"]: row["params"]["x"] for row in tune("trials", "keeps", "--json").parsed}
+    chosen = confirmed["chosen"]
+    least = min(x for x in searched.values() if x > searched[chosen])
+    (keeps / "keeps.py").write_text(KEEPS.replace("-1.0, 1.0", f"{least}, 1.0"))
+    changed = ("run", "--objective", "keeps.py", "--trials", "3", "--workers", "1", "--space-changed")
+    assert tune(*changed).returncode == 0
+    leader = tune("best", "keeps", "--json").parsed["trial"]
+    told = {
+        "the best run": tune("export", "keeps", "--out", "model"),
+        "the trial": tune("export", "keeps", "--out", "trial", "--trial", str(chosen)),
+        "the leader": tune("export", "keeps", "--out", "leader", "--trial", str(leader)),
+        "more seeds": tune(*confirm, "--seeds", "3"),
+    }
+    assert {case: done.returncode for case, done in told.items()} == dict.fromkeys(told, 0)
+    said = [f"{case}: {line}" for case, done in told.items() for line in lines_with(done.stderr, "set aside")]
+    SENTENCES.check("a confirmed trial that is set aside", said)
+    assert "set aside" in (keeps / "model" / "README.md").read_text()
+    assert tune(*confirm, "--seeds", "3", "--json").parsed["chosen"] in (chosen, leader)
+
+
 def test_what_cannot_be_exported_of_training_code_is_refused(tune: Callable[..., Any], keeps: Path) -> None:
     def refused(*arguments: str) -> tuple[int, str]:
         done = tune("export", *arguments, "--out", "model")
