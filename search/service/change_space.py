@@ -62,7 +62,13 @@ def _told(found: Changed, name: str, changes: Sequence[str]) -> str:
         f"The search space of {name} has changed ({'; '.join(changes)}): {fit:,} of "
         f"{count(found.finished, 'finished trial')} {'fits' if fit == 1 else 'fit'} it"
     )
-    if found.set_aside:
+    if found.leaves_none:
+        words = (
+            f"No finished trial of the search fits the space that {name} has now ({'; '.join(changes)}), and "
+            "the search begins again: the same command with the former space takes them back. "
+            f"{_numbers(found.set_aside).capitalize()} {_are(found.set_aside)} set aside"
+        )
+    elif found.set_aside:
         words += f", and {_numbers(found.set_aside)} {_are(found.set_aside)} set aside"
     if found.ended:
         words += f". {_numbers(found.ended).capitalize()}, which waited, will not be continued"

@@ -28,6 +28,8 @@ class Changed:
     """numbers of the finished ones that do not fit"""
     ended: tuple[int, ...] = ()
     """numbers of trials that waited to be continued, do not fit and will not be"""
+    leaves_none: bool = False
+    """whether the search has finished trials, beside references, and none of them fits"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +88,10 @@ def _change(
     ]
     changed = _changed(spec, space, tuple(trial.number for trial in set_aside))
     storage.store.set_spec(record.study_id, changed, within=transaction)
+    searched = [trial for trial in sound if trial.state.is_finished and REFERENCE not in trial.user]
+    aside = {trial.number for trial in set_aside}
     return Changed(
+        leaves_none=bool(searched) and all(trial.number in aside for trial in searched),
         finished=sum(trial.state.is_finished for trial in trials),
         set_aside=tuple(trial.number for trial in set_aside if trial.state.is_finished),
         ended=tuple(ended),

@@ -401,6 +401,21 @@ def test_a_program_that_is_not_python_is_searched(tune: Callable[..., Any], fold
     assert best["value"] == pytest.approx((x * x - 1) ** 2, abs=1e-3)
 
 
+def test_a_space_that_no_trial_fits_says_how_to_take_them_back(
+    tune: Callable[..., Any], folder: Path
+) -> None:
+    run = ("run", "--objective", "keeps.py", "--workers", "1", "--trials", "2")
+    (folder / "keeps.py").write_text(KEEPS)
+    assert tune(*run).returncode == 0
+    (folder / "keeps.py").write_text(KEEPS.replace("1.0))", "1.0), y=tune.Choice([2]))"))
+    alone = tune(*run, "--space-changed")
+    (folder / "keeps.py").write_text(KEEPS)
+    back = tune(*run, "--space-changed")
+    assert (alone.returncode, back.returncode) == (0, 0)
+    SENTENCES.check("a space that no trial fits", lines_with(alone.stderr + back.stderr, "space"))
+    assert [row["set_aside"] for row in tune("trials", "keeps", "--json").parsed] == [None, None]
+
+
 def test_a_space_changes_only_where_that_is_said(tune: Callable[..., Any], folder: Path) -> None:
     run = ("run", "--objective", "plain.py", "--workers", "1", "--trials")
     early = tune(*run, "4", "--space-changed")

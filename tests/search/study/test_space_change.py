@@ -163,7 +163,9 @@ def test_every_sampler_continues_in_the_new_space_with_the_trials_that_fit(
     outcome = changed(storage, opened(storage), space)
     study = opened(storage)
     fit = [n for n, each in enumerate(before) if misfit_of(each, BASE, space) is None]
-    assert outcome == Changed(finished=12, set_aside=tuple(sorted({*range(12)} - {*fit})))
+    assert outcome == Changed(
+        finished=12, set_aside=tuple(sorted({*range(12)} - {*fit})), leaves_none=not fit
+    )
     shown = study._shown()
     assert [trial.number for trial in shown] == fit
     assert [{**space.active(trial.params)} for trial in shown] == [before[n] for n in fit]
@@ -241,7 +243,7 @@ def test_a_change_is_recorded_and_old_trials_keep_what_they_had(every_storage: S
     between = tried(opened(storage), 2)
     wide = Space(x=Float(0.0, 1.0), kind=KIND, depth=DEPTH, y=Fixed(2))
     second = changed(storage, opened(storage), wide)
-    assert second == Changed(finished=8, set_aside=tuple(range(8)))
+    assert second == Changed(finished=8, set_aside=tuple(range(8)), leaves_none=True)
     third = changed(storage, opened(storage), BASE)
     assert third == Changed(finished=8)  # every trial is back
     study = opened(storage)
@@ -274,7 +276,7 @@ def test_nothing_changes_while_a_trial_is_at_work(every_storage: Storage) -> Non
     active.suggest()
     active.complete(0.5)
     storage.store.settle(claim)
-    assert changed(storage, study, LESS) == Changed(finished=1, set_aside=(0,))
+    assert changed(storage, study, LESS) == Changed(finished=1, set_aside=(0,), leaves_none=True)
 
 
 def test_a_worker_that_knows_the_earlier_space_gets_no_slot(every_storage: Storage) -> None:
