@@ -35,7 +35,7 @@ def lacking(material: Material, name: str) -> str:
     if asked in ("effect", "effects") and material.study.spec.searches:
         found = material.findings().effects
         if name == "effects":
-            return in_short(found)
+            return in_short(found, material.study.spec)
         if mine := untested([each for each in found if each.setting.name == setting]):
             return mine
     return f"The study {material.study.name} has no figure {name!r}; it has: {', '.join(charts(material))}."

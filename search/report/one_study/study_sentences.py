@@ -68,13 +68,14 @@ def untested(found: Sequence[Effect]) -> str:
     return f"Not tested, with fewer than {ENOUGH} exploration trials or with one value: {listed(some)}."
 
 
-def in_short(found: Sequence[Effect]) -> str:
+def in_short(found: Sequence[Effect], spec: StudySpec) -> str:
     """The settings that matter, in one sentence."""
     matter = [each for each in found if each.verdict is Verdict.MATTERS]
     tested = [each for each in found if each.verdict is not Verdict.TOO_FEW]
     if not tested:
         most = max((each.n for each in found), default=0)
-        return f"Cannot be told: of the exploration trials only {most} can be compared, {ENOUGH} are needed."
+        drawn = f"exploration trials{_present(spec)}"
+        return f"Cannot be told: of the {drawn} only {most} can be compared, {ENOUGH} are needed."
     ns = sorted({each.n for each in tested})
     n = f"n = {ns[0]}" if len(ns) == 1 else f"n = {ns[0]} to {ns[-1]}"
     if not matter:
@@ -86,6 +87,11 @@ def in_short(found: Sequence[Effect]) -> str:
         f"{listed([_praise(each) for each in matter])} ({len(matter)} of "
         f"{count(len(tested), 'setting')} tested, {n} exploration trials)."
     )
+
+
+def _present(spec: StudySpec) -> str:
+    """To follow "trials" where others began in an earlier search space."""
+    return " of the present search space" if spec.space_changes else ""
 
 
 def _praise(effect: Effect) -> str:
@@ -106,9 +112,10 @@ def generalization(found: Findings, spec: StudySpec) -> str:
     """Which settings helped to generalize, of another objective than networks which helped, in a sentence or
     two."""
     if found.basis is None:
-        return "Cannot be told yet: no trial of the search is finished."
+        which = _present(spec) or " of the search"
+        return f"Cannot be told yet: no trial{which} is finished."
     if found.generalization:
-        return in_short(found.effects)
+        return in_short(found.effects, spec)
     continued, unpruned = (
         ("were trained longer", "with `--pruner none`")
         if isinstance(spec, NetworkSpec)
@@ -132,7 +139,7 @@ def speed(found: Findings, spec: StudySpec) -> str:
     """Which settings learn fast, in a sentence; empty where the effects are on something else."""
     if found.basis is None or found.generalization:
         return ""
-    return f"After {amount(found.basis.step, spec)}: {in_short(found.effects)}"
+    return f"After {amount(found.basis.step, spec)}: {in_short(found.effects, spec)}"
 
 
 def compared(basis: Basis, spec: StudySpec) -> str:

@@ -3,8 +3,10 @@ made up."""
 
 from __future__ import annotations
 
+import datetime
 import random
 import re
+from dataclasses import replace
 
 import pytest
 from made_study import (
@@ -29,6 +31,7 @@ from search.analysis.effects import Setting, Verdict, effects
 from search.records import (
     ACCURACY,
     Failure,
+    SpaceChange,
     State,
     Value,
 )
@@ -121,7 +124,7 @@ class TestEffects:
         assert seen["dropout"].verdict is Verdict.UNCLEAR
         assert (seen["dropout"].n, len(seen["dropout"].points)) == (40, 120), "shown, not tested"
         assert seen["optimizer"].n == 40
-        SENTENCES.check("one setting of two matters", [in_short(list(seen.values()))])
+        SENTENCES.check("one setting of two matters", [in_short(list(seen.values()), SPEC)])
 
     def test_a_best_group_of_four_takes_part(self) -> None:
         """Small groups are not left out: they can be the best."""
@@ -174,7 +177,10 @@ class TestEffects:
         seen = effects(SETTINGS, trials, found, range(11))
         assert {each.verdict for each in seen} == {Verdict.TOO_FEW}
         assert (seen[0].setting.name, seen[0].n) == ("optimizer", 11)
-        SENTENCES.check("settings with too few trials", [*map(sentence, seen), in_short(seen)])
+        SENTENCES.check("settings with too few trials", [*map(sentence, seen), in_short(seen, SPEC)])
+        change = SpaceChange(space={}, moment=datetime.datetime.now(datetime.UTC), set_aside=())
+        changed = replace(SPEC, space_changes=(change,))
+        SENTENCES.check("too few trials of the present space", [in_short(seen, changed)])
 
     def test_a_setting_of_all_families_is_tested_by_ranks_within_them(self) -> None:
         """Convolutions are better, and have more dropout: that is not dropout's doing."""
