@@ -267,7 +267,8 @@ def _tell_failures(rows: list[dict[str, Any]]) -> None:
         typer.echo()
     for row in failed[:MOST_REASONS]:
         lines = [line.strip() for line in row["failure_detail"].splitlines() if line.strip()]
-        say(f"Trial {row['trial']} failed: {lines[-1] if lines else row['failure']}")
+        how = "is not continued" if row["failure"] == Failure.OUTSIDE_SPACE else "failed"
+        say(f"Trial {row['trial']} {how}: {lines[-1] if lines else row['failure']}")
     if failed[MOST_REASONS:]:
         say(f"{len(failed) - MOST_REASONS:,} more failed; --json has the reasons.")
 
@@ -284,6 +285,8 @@ def _state(row: dict[str, Any]) -> str:
         return f"{row['state']}, set aside"
     if row["failure"] == Failure.INTERRUPTED:
         return "interrupted"
+    if row["failure"] == Failure.OUTSIDE_SPACE:
+        return f"not continued ({row['failure']})"
     return f"{row['state']} ({row['failure']})" if row["failure"] else str(row["state"])
 
 

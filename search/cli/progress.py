@@ -268,6 +268,8 @@ def _line(trial: TrialRecord, seen: Snapshot) -> str:
     if trial.failure is Failure.INTERRUPTED:
         how = "paused" if trial.was_paused else "interrupted"
         return f"{start}  {how}, its settings are queued again"
+    if trial.failure is Failure.OUTSIDE_SPACE:
+        return f"{start}  not continued ({trial.failure})"
     if trial.state is State.FAILED:
         return f"{start}  failed ({trial.failure})"
     best = "  best so far" if seen.best is not None and seen.best.number == trial.number else ""

@@ -37,7 +37,7 @@ from search.cli.phrases import (
 from search.cli.printing import print_facts, say
 from search.cli.worker_flags import with_worker_options
 from search.errors import UsageError
-from search.records import NetworkSpec
+from search.records import Failure, NetworkSpec
 from search.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
@@ -423,15 +423,25 @@ def _ending_of_idle(result: RunResult, storage: str | None) -> str:
 
 def _tally(seen: Snapshot) -> str:
     """12 complete, 3 pruned, 1 interrupted and queued again."""
+    from search.analysis.ranking import origin
+
     counts = seen.counts
     tally = f"{counts.complete} complete, {counts.pruned} pruned"
-    paused = sum(trial.was_paused for trial in seen.trials)
-    if counts.interrupted > paused:
-        tally += f", {counts.interrupted - paused} interrupted and queued again"
+    repeats = {trial.number: trial.retry_of for trial in seen.trials}
+    outside = [trial.number for trial in seen.trials if trial.failure is Failure.OUTSIDE_SPACE]
+    given_up = {origin(number, repeats) for number in outside}
+    stopped = [trial for trial in seen.trials if trial.failure is Failure.INTERRUPTED]
+    ended = [trial for trial in stopped if origin(trial.number, repeats) in given_up]
+    paused = sum(trial.was_paused for trial in stopped if trial not in ended)
+    interrupted = counts.interrupted - len(ended) - paused
+    if interrupted > 0:
+        tally += f", {interrupted} interrupted and queued again"
     if paused:
         tally += f", {paused} paused and queued again"
-    if counts.failed_otherwise:
-        tally += f", {counts.failed_otherwise} failed besides"
+    if outside:
+        tally += f", {len(outside)} not continued in the changed search space"
+    if counts.failed_otherwise > len(outside):
+        tally += f", {counts.failed_otherwise - len(outside)} failed besides"
     if counts.foreign:
         tally += f"; besides {foreign_in_words(counts.foreign).rstrip('.')}"
     return tally
@@ -462,8 +472,8 @@ def _ending(result: RunResult) -> str:
         case "exhausted":
             return (
                 f"{seen.study}: exhausted, {counts.finished} of {seen.target_trials} trials are finished "
-                f"({tally}): every configuration of the search space has been tried. A larger space needs a "
-                "study of another name."
+                f"({tally}): every configuration of the search space has been tried. In a larger space "
+                "--space-changed continues it."
             )
         case "timeout":
             return (

@@ -115,7 +115,7 @@ def _of_waiting(trial: Facts, then: Space, now: Space) -> Change | None:
         if not trial.given or trial.given.keys() < then.shape(trial.given).searched:
             return None
         if (why := misfit(trial, then, now)) is not None:
-            told = {FAILURE: Failure.OUTSIDE_SPACE.value, FAILURE_DETAIL: f"set aside: {why}"}
+            told = {FAILURE: Failure.OUTSIDE_SPACE.value, FAILURE_DETAIL: why}
             return Change(user=told, state=State.FAILED)
     drawn, pinned = settings_in(trial, then, now)
     user = {PINNED: dict(pinned)} if PINNED in trial.user or pinned else {}

@@ -250,6 +250,34 @@ def test_lines_tell_each_end_once(capsys: pytest.CaptureFixture[str]) -> None:
     SENTENCES.check("lines without a terminal", printed.err.splitlines())
 
 
+def test_what_is_not_continued_in_a_changed_space_is_not_called_queued_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stopped = replace(
+        BUSY, number=1, reference=None, state=State.FAILED, failure=Failure.INTERRUPTED, finished=NOW
+    )
+    other = replace(stopped, trial_id=3, number=2)
+    ended = replace(stopped, trial_id=4, number=3, failure=Failure.OUTSIDE_SPACE, retry_of=1)
+    trials = (DONE, stopped, other, ended)
+    seen = replace(SEEN, trials=trials, counts=Counts(complete=1, failed=3, interrupted=2))
+    result = RunResult(
+        snapshot=seen,
+        gains=(),
+        reason="timeout",
+        trial=None,
+        report=None,
+        better_reference=None,
+        based_on=None,
+    )
+    _tell(result, json=False)
+    found = lines_with(capsys.readouterr().out, "complete")
+    lines = Lines()
+    lines(replace(SEEN, trials=(BUSY,)))
+    capsys.readouterr()
+    lines(replace(SEEN, trials=(BUSY, ended)))
+    SENTENCES.check("not continued in a changed space", [*found, *capsys.readouterr().err.splitlines()])
+
+
 def test_a_stop_says_what_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
     stopping = replace(SEEN, stopping=True)
     Lines()(stopping)

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from search.cli.look import _state, _tell_failures
+from search.records import Failure
+
 pytestmark = pytest.mark.usefixtures("worker_threads")
 
 RUN = ("run", "--task", "twodigit", "--model", "mlp", "--workers", "1")
@@ -65,3 +68,12 @@ def test_a_flag_without_a_space_or_a_study_is_refused(
     refused = here(*arguments, cwd=folder)
     assert refused.returncode == 2
     assert words in refused.stderr
+
+
+def test_a_trial_that_the_space_leaves_out_is_called_not_continued(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    row = dict.fromkeys(("foreign", "set_aside")) | {"failure": Failure.OUTSIDE_SPACE, "trial": 4}
+    assert _state(row) == "not continued (outside_space)"
+    _tell_failures([{**row, "failure_detail": "x = 0.1 is outside the space"}])
+    assert capsys.readouterr().out.split("\n")[1] == "Trial 4 is not continued: x = 0.1 is outside the space"
