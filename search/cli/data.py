@@ -129,7 +129,7 @@ def add(
     from search.cli.progress import fetching
     from search.service.data import add_images
 
-    with fetching() as progress:
+    with fetching(reads=True) as progress:
         added = add_images(
             path,
             name=name,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,12 +26,15 @@ from search.analysis.pace import Running, Snapshot, full_length_s
 from search.analysis.ranking import score_of
 from search.cli.phrases import amount, described, duration, measured, natural, scored, states, value
 from search.cli.printing import say
+from search.errors import Interrupted
 from search.records import Failure, NetworkSpec, State, StudySpec, TrialRecord
 from search.report.words import plural, roughly
 from tune.command import PROGRESS
 
 READING = "reading images"
 """Said of the source `images`: the files that a set is made of (data.ingest)."""
+
+READING_STOPPED = "Stopped by SIGINT while images were read; the same command continues where it was."
 
 LINE_EVERY_S = 30.0
 """Seconds after which a line of plain output is due, so that a log shows that the run is alive."""
@@ -290,11 +294,14 @@ class _Amount(DownloadColumn):
 
 
 @contextmanager
-def fetching(status: Status | None = None) -> Iterator[Callable[[str, int, int | None], None]]:
+def fetching(
+    status: Status | None = None, *, reads: bool = False
+) -> Iterator[Callable[[str, int, int | None], None]]:
     """Draws a bar for each source that MNIST is fetched from, and for the images that are read into a set;
     silent when nothing needs fetching or reading.
 
-    The first bar ends the status.
+    The first bar ends the status. reads: whether images are read from the beginning to the end. Raises
+    Interrupted for Ctrl-C while they are.
     """
     console = Console(stderr=True)
     bars: dict[str, TaskID] = {}
@@ -322,5 +329,9 @@ def fetching(status: Status | None = None) -> Iterator[Callable[[str, int, int |
 
     try:
         yield tell
+    except KeyboardInterrupt as error:
+        if reads or any(task.description == READING and not task.finished for task in progress.tasks):
+            raise Interrupted(READING_STOPPED, signal.SIGINT) from error
+        raise
     finally:
         progress.stop()

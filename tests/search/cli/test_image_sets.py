@@ -22,6 +22,18 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+def test_reading_that_is_stopped_says_that_it_continues(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    Path("pets").mkdir()
+    monkeypatch.setattr("search.service.data.add_images", stopped)
+    assert run_command(["data", "add", "pets"], debug=False) == 130
+    SENTENCES.check("reading that is stopped", capsys.readouterr().err.splitlines())
+
+
 def test_a_set_is_added_listed_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     images = noise(60, 12, 12, 3)
     labels = ["cat", "cat", "cat", "cat", "dog"] * 12

@@ -17,8 +17,9 @@ from snapshots import Snapshots, lines_with
 from search.analysis.pace import Running, Snapshot, full_length_s
 from search.analysis.ranking import Gain
 from search.cli.phrases import duration, gained, number, percent, settings
-from search.cli.progress import Estimate, Lines, Status, panel, starting, watching
+from search.cli.progress import Estimate, Lines, Status, fetching, panel, starting, watching
 from search.cli.run import _tell
+from search.errors import Interrupted
 from search.heads import head_report
 from search.records import Counts, Failure, HeadScore, Scores, State, TrialRecord, Value
 from search.report.words import roughly
@@ -276,6 +277,22 @@ def test_what_is_not_continued_in_a_changed_space_is_not_called_queued_again(
     capsys.readouterr()
     lines(replace(SEEN, trials=(BUSY, ended)))
     SENTENCES.check("not continued in a changed space", [*found, *capsys.readouterr().err.splitlines()])
+
+
+@pytest.mark.parametrize(
+    ("reads", "done", "error"),
+    [(False, 3, Interrupted), (False, 9, KeyboardInterrupt), (True, 9, Interrupted)],
+)
+def test_who_stops_the_reading_of_images_is_told_that_it_continues(
+    reads: bool, done: int, error: type[BaseException]
+) -> None:
+    def read() -> None:
+        with fetching(reads=reads) as progress:
+            progress("images", done, 9)
+            raise KeyboardInterrupt
+
+    with pytest.raises(error):
+        read()
 
 
 def test_a_stop_says_what_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
