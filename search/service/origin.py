@@ -5,6 +5,7 @@ A set is found by its checksum in the cache, then at the recorded path, then at 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,14 @@ from data.datasets.image_set import is_set_name
 from search.errors import AbsentHere, ConfigError, TuneError, UsageError
 from search.records import NetworkSpec, StudyRecord
 from search.service.data import add_images
+from search.tasks import TaskAbsent, task_named
 
 if TYPE_CHECKING:
     from data.datasets.base import Dataset
     from data.datasets.image_set import ImageSet
     from data.datasets.source import Progress
     from data.ingest.add import Added
+    from data.tasks.base import Task
 
 
 def origin_of(source: Dataset) -> Mapping[str, object] | None:
@@ -83,6 +86,22 @@ def find_set(record: StudyRecord, progress: Progress | None) -> ImageSet | None:
     if wrong := _other_images(record.name, spec, path, added):
         raise AbsentHere(f"{wrong} Say with --data where the right ones lie.")
     return added.image_set
+
+
+def task_of(spec: NetworkSpec) -> Task:
+    """The task of a study. Raises AbsentHere where this machine lacks it, of a set of images with the path
+    that the study recorded."""
+    try:
+        return task_named(spec.task)
+    except TaskAbsent as error:
+        path = None if spec.origin is None else spec.origin.get("path")
+        if not is_set_name(spec.task) or not isinstance(path, str):
+            raise
+        empty = "" if os.path.exists(path) else ", where nothing lies here"  # noqa: PTH110  # it never raises
+        raise AbsentHere(
+            f"{error} The study was made with those at {path}{empty}; `tune worker` and `tune run` take "
+            "another path with --data."
+        ) from error
 
 
 def _read_as(origin: Mapping[str, object] | None) -> dict[str, Any]:

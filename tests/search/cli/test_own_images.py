@@ -133,9 +133,11 @@ class TestAnotherMachine:
 
     def test_a_worker_says_what_it_lacks(self, here: Callable[..., Any], study: str, tmp_path: Path) -> None:
         (tmp_path / "colors").rename(tmp_path / "elsewhere")
-        done = here("worker", "colors", cwd=tmp_path)
-        assert done.returncode != 0
-        assert "tune data add PATH" in done.stderr
+        done = [here(*each, cwd=tmp_path) for each in (("worker", "colors"), ("run", "--study", "colors"))]
+        assert [each.returncode for each in done] == [78, 78]
+        told = f"The study was made with those at {tmp_path / 'colors'}, where nothing lies here"
+        for part in ("tune data add PATH", told, "another path with --data"):
+            assert [each.stderr for each in done if part not in each.stderr] == []
 
     def test_a_worker_is_told_where_they_lie(self, study: str, tmp_path: Path) -> None:
         result = join("colors", study, DEFAULT_OPTIONS, data=tmp_path / "colors", watch=lambda _: None)
