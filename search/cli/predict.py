@@ -17,6 +17,7 @@ from search.cli.phrases import percent
 from search.cli.printing import say
 from search.errors import ConfigError, TuneError, UsageError
 from search.report.words import count
+from search.serve.image_file import shown
 
 if TYPE_CHECKING:
     from search.serve.folder import Export
@@ -82,7 +83,7 @@ def predict(
             typer.echo(_row(_cells(export, found)), nl=False)
         elif found.refusal is None:
             for line in _lines(export, found):
-                typer.echo(line if single else f"{_shown(found.image)}  {line}")
+                typer.echo(line if single else f"{shown(found.image)}  {line}")
     if json:
         print_json(told[0] if single else told)
     for line in map(_noted, noted.values()):
@@ -95,7 +96,7 @@ def predict(
 
 def _noted(some: Sequence[tuple[Path, str]]) -> str:
     """What was done to these images: one note, whose numbers may differ between them."""
-    names = ", ".join(_shown(Path(image.name)) for image, _ in some[:NAMED])
+    names = ", ".join(shown(Path(image.name)) for image, _ in some[:NAMED])
     more = len(some) - NAMED
     whose = f"{names} and {count(more, 'more image')}" if more > 0 else names
     differ = " The numbers are those of the first." if len({note for _, note in some}) > 1 else ""
@@ -104,7 +105,7 @@ def _noted(some: Sequence[tuple[Path, str]]) -> str:
 
 def _json(export: Export, found: Prediction, number: int | None) -> dict[str, Any]:
     """What `--json` says of one image. Heads whose classes have names say them: `label`, `labels`."""
-    about = {"task": export.task, "picture": _shown(found.image)}
+    about = {"task": export.task, "picture": _data(found.image)}
     if found.refusal is not None:
         return {**about, "error": str(found.refusal)}
     heads: dict[str, dict[str, Any]] = {
@@ -136,9 +137,9 @@ def _header(export: Export) -> list[str]:
 def _cells(export: Export, found: Prediction) -> list[object]:
     """One row under `_header`. A refused image has no answers."""
     if found.refusal is not None:
-        return [_shown(found.image), *([""] * (2 * len(export.heads))), str(found.refusal)]
+        return [_data(found.image), *([""] * (2 * len(export.heads))), str(found.refusal)]
     pairs = [(export.label(name, each.choice), each.probability) for name, each in found.heads.items()]
-    return [_shown(found.image), *(cell for pair in pairs for cell in pair), ""]
+    return [_data(found.image), *(cell for pair in pairs for cell in pair), ""]
 
 
 def _lines(export: Export, found: Prediction) -> list[str]:
@@ -159,8 +160,8 @@ def _sure(probability: float) -> str:
     return ">99.99 %" if probability >= 0.99995 else percent(probability)
 
 
-def _shown(path: Path) -> str:
-    """The path as it can be printed: bytes that are no UTF-8 escaped."""
+def _data(path: Path) -> str:
+    """The path for JSON and CSV, which have line breaks of their own: bytes that are no UTF-8 escaped."""
     return os.fsencode(path).decode(errors="backslashreplace")
 
 

@@ -6,6 +6,7 @@ on black background, and people bring dark ink on paper, colors, transparency an
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,10 +50,17 @@ def read_image(
     try:
         content = read_regular(path, limit=MAX_BYTES)
     except FileNotFoundError as error:
-        raise UsageError(f"There is no image {path}.") from error
+        raise UsageError(f"There is no image {shown(path)}.") from error
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read as an image: {error.strerror or error}.") from error
-    return prepared(content, str(path), height=height, width=width, channels=channels, fit=fit)
+        reason = error.strerror or error
+        raise ConfigError(f"{shown(path)} cannot be read as an image: {reason}.") from error
+    return prepared(content, shown(path), height=height, width=width, channels=channels, fit=fit)
+
+
+def shown(path: Path) -> str:
+    """A path for a message: line breaks, and what is no text in it, are written with backslashes."""
+    text = os.fsencode(path).decode(errors="backslashreplace")
+    return text if text.isprintable() else repr(text)
 
 
 def prepared(

@@ -668,6 +668,18 @@ class TestPredict:
         assert plain.stderr == ""
         SENTENCES.check("what is done to an image", ink.stderr.splitlines())
 
+    def test_a_name_with_a_line_break_stays_on_its_line(
+        self, exported: Path, here: Command, mnist: Mnist, tmp_path: Path
+    ) -> None:
+        batch = next(get_task("twodigit").validation(mnist).batches(1))
+        Image.fromarray(255 - batch.image[0, 0].numpy()).save(tmp_path / "a\nb.png")
+        (tmp_path / "c\n.png").touch()
+        done = here("predict", str(exported / "twodigit"), "a\nb.png", "c\n.png", cwd=tmp_path)
+        assert [line.split("  ")[0] for line in done.stdout.splitlines()] == ["'a\\nb.png'"] * 2
+        SENTENCES.check("a name with a line break", done.stderr.splitlines())
+        as_json = here("predict", str(exported / "twodigit"), "a\nb.png", "--json", cwd=tmp_path)
+        assert as_json.parsed["picture"] == "a\nb.png"
+
     def test_needs_neither_torch_nor_a_database(self, exported: Path, tmp_path: Path) -> None:
         Image.new("L", (28, 28)).save(tmp_path / "x.png")
         image = np.zeros((28, 28), dtype=np.uint8)
