@@ -31,6 +31,7 @@ from search.report.words import (
     number,
     percent,
     scored,
+    space_changed,
     states,
     value,
 )
@@ -54,11 +55,13 @@ def study_card(
     settings: Mapping[str, Value],
     *,
     measurements: int,
+    changed: Sequence[TrialRecord] = (),
 ) -> str:
     """What a study found so far.
 
     ranking: of its complete trials; report: where the winner's curve is best; settings: those of the winner;
-    measurements: of all trials, among which the winner's is the best.
+    measurements: of all trials, among which the winner's is the best; changed: all trials of a study whose
+    search space was changed.
     """
     spec = record.spec
     done = (
@@ -67,6 +70,8 @@ def study_card(
         f"{foreign_in_words(counts.foreign)}{' ' if counts.foreign else ''}"
         f"{duration(timeline.seconds)} of wall time, {_steps(timeline.steps, spec)}."
     )
+    if told := space_changed(spec, changed):
+        done += f" {plain(told)}"
     best = ranking.searched
     if best is None or report is None:
         which = "searched trial" if ranking.reference else "trial"

@@ -204,6 +204,7 @@ class Showing:
             view.gains,
             _settings(best, record.spec) if best else {},
             measurements=tried,
+            changed=reader.all() if record.spec.space_changes else (),
         )
         # Complete ones first: what was pruned is not ranked against a longer training.
         ranked = sorted(

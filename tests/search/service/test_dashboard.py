@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -29,7 +29,16 @@ from search.analysis.ranking import Ranking
 from search.analysis.timeline import timeline
 from search.heads import head_report
 from search.optuna_db.storage import open_storage
-from search.records import Counts, HeadScore, NetworkSpec, Scores, State, StudyRecord, TrialRecord
+from search.records import (
+    Counts,
+    HeadScore,
+    NetworkSpec,
+    Scores,
+    SpaceChange,
+    State,
+    StudyRecord,
+    TrialRecord,
+)
 from search.report.dashboard_notes import study_card
 from search.serve.sender import for_its_own_page, only_here
 from search.serve.server import THREADS, Server
@@ -210,6 +219,21 @@ def test_a_study_without_a_complete_trial_has_a_note_too(dashboard: Dashboard) -
     nobody = Ranking(searched=None, reference=None)
     card = study_card(record, counts, timeline([], []), nobody, None, [], {}, measurements=1)
     assert "No trial is complete yet." in card
+
+
+def test_the_note_says_that_the_search_space_was_changed(dashboard: Dashboard) -> None:
+    with open_storage(f"sqlite:///{dashboard.folder / 'studies.db'}") as storage:
+        record = storage.store.study(1)
+        assert record is not None
+        moment = datetime.datetime(2026, 11, 30, 12, tzinfo=datetime.UTC)
+        change = SpaceChange(space=record.spec.space, moment=moment, set_aside=(3,))
+        with storage.trials.database.write() as transaction:
+            spec = replace(record.spec, space_changes=(change,))
+            storage.store.set_spec(1, spec, within=transaction)
+    shown = dashboard.showing.study(1)
+    assert shown is not None
+    sentences = lines_with(shown.note.replace(". ", ".\n"), "search space", "Set aside")
+    SENTENCES.check("a changed search space", sentences)
 
 
 def test_survivors_of_pruning_are_named_where_importance_is_shown(plain_spec: NetworkSpec) -> None:
