@@ -161,7 +161,7 @@ def _sure(probability: float) -> str:
 
 
 def _data(path: Path) -> str:
-    """The path for JSON and CSV, which have line breaks of their own: bytes that are no UTF-8 escaped."""
+    """The path for JSON and CSV, which keep line breaks: bytes that are no UTF-8 escaped."""
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
