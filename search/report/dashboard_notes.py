@@ -68,10 +68,9 @@ def study_card(
         f"{counts.finished} of {count(record.target_trials, 'trial')} finished: {', '.join(states(counts))}; "
         f"{counts.running} at work. "
         f"{foreign_in_words(counts.foreign)}{' ' if counts.foreign else ''}"
-        f"{duration(timeline.seconds)} of wall time, {_steps(timeline.steps, spec)}."
-    )
-    if told := space_changed(spec, changed):
-        done += f" {plain(told)}"
+        f"{duration(timeline.seconds)} of wall time, {_steps(timeline.steps, spec)}. "
+        f"{plain(space_changed(spec, changed))}"
+    ).rstrip()
     best = ranking.searched
     if best is None or report is None:
         which = "searched trial" if ranking.reference else "trial"
