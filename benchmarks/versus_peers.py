@@ -26,17 +26,17 @@ import json
 import math
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from apart import TUNE, apart
+from versus_plain import spread
 
 PEERS = Path(__file__).resolve().parent / "peers"
 WORKERS = 2
@@ -137,7 +137,7 @@ class Workers:
         self._running = [self._start(seed) for seed in seeds]
 
     def _start(self, seed: int) -> tuple[int, subprocess.Popen[bytes]]:
-        job = Job(folder=self._job.folder, trials=self._job.trials, seed=seed, seconds=self._job.seconds)
+        job = replace(self._job, seed=seed)
         with self.output.open("ab") as file:
             return seed, subprocess.Popen(
                 self._side.command(job),
@@ -268,14 +268,6 @@ def under_kills(runs: list[Run]) -> str:
         cells = [run.side, run.asked, run.finished, run.open, run.kills, done]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
-
-
-def spread(values: list[float], form: str) -> str:
-    """Median (lowest–highest)."""
-    if any(map(math.isnan, values)):
-        return "–"
-    middle, low, high = (form.format(each) for each in (statistics.median(values), min(values), max(values)))
-    return middle if low == high else f"{middle} ({low}–{high})"
 
 
 def usable(names: list[str]) -> list[str]:

@@ -164,9 +164,8 @@ def space_changed(spec: StudySpec, trials: Iterable[TrialRecord]) -> str:
     told = f"The search space was changed {often}, the last one at {last:%Y-%m-%d %H:%M} UTC"
     if not aside:
         return f"{told}: every trial fits it."
-    named = [f"trial {trial.number} ({trial.set_aside})" for trial in aside[:SET_ASIDE]]
-    more = [f"{len(aside) - SET_ASIDE:,} more"] if len(aside) > SET_ASIDE else []
-    return f"{told}. Set aside, because they do not fit it: {listed([*named, *more])}."
+    named = [f"trial {trial.number} ({trial.set_aside})" for trial in aside]
+    return f"{told}. Set aside, because they do not fit it: {first_of(named, SET_ASIDE)}."
 
 
 SET_ASIDE = 10
@@ -200,6 +199,12 @@ def signed(value: float) -> str:
 def listed(items: Sequence[str]) -> str:
     """a · a and b · a, b and c."""
     return " and ".join(filter(None, (", ".join(items[:-1]), items[-1]))) if items else ""
+
+
+def first_of(items: Sequence[str], most: int) -> str:
+    """a, b and c; of more than `most` items a, b and 7 more."""
+    more = [f"{len(items) - most:,} more"] if len(items) > most else []
+    return listed([*items[:most], *more])
 
 
 def value(score: float | None, metric: Metric, digits: int = 2) -> str:

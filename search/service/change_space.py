@@ -11,7 +11,7 @@ from dataclasses import replace
 from search.errors import TryAgain
 from search.optuna_db.storage import Storage
 from search.records import StudyRecord
-from search.report.words import count, listed
+from search.report.words import count, first_of
 from search.service.drive import dead_here
 from search.service.look import space_of
 from search.space.spec import differences
@@ -49,9 +49,9 @@ def change(
 def _busy(found: Busy, name: str) -> str:
     who = [*(f"trial {number}" for number in found.trials), *found.workers]
     return (
-        f"The search space of {name} can change only while nothing of it is at work, and {_some(who)} "
-        f"{'is' if len(who) == 1 else 'are'}: stop the workers, or wait until they are done, and give the "
-        f"command again. Trials of workers that are gone for good end in half a minute of "
+        f"The search space of {name} can change only while nothing of it is at work, and "
+        f"{first_of(who, SHOWN)} {_are(who)}: stop the workers, or wait until they are done, and give the "
+        "command again. Trials of workers that are gone for good end in half a minute of "
         f"`tune worker {shlex.quote(name)}`."
     )
 
@@ -76,14 +76,9 @@ def _told(found: Changed, name: str, changes: Sequence[str]) -> str:
 
 
 def _numbers(numbers: Sequence[int]) -> str:
-    return f"trial{'' if len(numbers) == 1 else 's'} {_some([str(number) for number in numbers])}"
+    named = [str(number) for number in numbers]
+    return f"trial{'' if len(named) == 1 else 's'} {first_of(named, SHOWN)}"
 
 
-def _are(some: Sequence[int]) -> str:
+def _are(some: Sequence[object]) -> str:
     return "is" if len(some) == 1 else "are"
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = list(names[:SHOWN])
-    more = [f"{len(names) - SHOWN:,} more"] if len(names) > SHOWN else []
-    return listed([*shown, *more])

@@ -41,6 +41,7 @@ from search.records import (
     Metric,
     Report,
     State,
+    StudyRecord,
     StudySpec,
     TrialRecord,
     Value,
@@ -365,15 +366,18 @@ class Study:
 
     def exists(self) -> bool:
         """Whether it is still there: other programs may delete it, and SQLite reuses its id."""
-        now = self._storage.store.study(self.study_id)
+        return self._is_there(self._storage.store.study(self.study_id))
+
+    def _is_there(self, now: StudyRecord | None) -> bool:
+        """now: what tune's tables have under its id."""
         same = (now and now.created) == (self._record and self._record.created)
         return same and self._trials.exists(self.study_id)
 
     def require_unchanged(self) -> None:
         """Raises StudyDeleted, and SpaceChanged where the search space is another than when it was opened."""
-        if not self.exists():
-            raise StudyDeleted(self.name)
         now = self._storage.store.study(self.study_id)
+        if not self._is_there(now):
+            raise StudyDeleted(self.name)
         if now is not None and len(now.spec.space_changes) != self.revisions.count:
             raise SpaceChanged(self.name)
 
@@ -547,8 +551,7 @@ class Study:
 
         Failed ones are left out: what was cut short is repeated, and would count twice. So are references,
         which are trained to the end however they stand, trials that are set aside, and those of other
-        programs. What finished trials
-        reported is read once by this object.
+        programs. What finished trials reported is read once by this object.
         """
         rung = self._rungs.setdefault(step, _Rung())
         for trial in self._trials.standings(self.study_id, step, rung.news, mark=REFERENCE):

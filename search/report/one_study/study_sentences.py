@@ -16,6 +16,7 @@ from search.report.words import (
     amount,
     count,
     duration,
+    first_of,
     label_of_range,
     listed,
     p_value,
@@ -262,9 +263,9 @@ def _each(found: Training) -> str:
 def _names(some: Sequence[Course]) -> str:
     names = [
         f"{course.trial.reference or f'trial {course.trial.number}'} ({points(course.gain or 0.0)} points)"
-        for course in some[:NAMED]
+        for course in some
     ]
-    return listed(names) if len(some) <= NAMED else f"{', '.join(names)} and {len(some) - NAMED} more"
+    return first_of(names, NAMED)
 
 
 def schedule(schedules: Mapping[str, int]) -> str:
