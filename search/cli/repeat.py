@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,7 @@ from search.cli.phrases import amount, duration, fraction, value
 from search.cli.printing import say
 from search.records import DeclaredSpec, NetworkSpec
 from search.report.words import count, difference, listed
+from search.worker.options import DEFAULT_OPTIONS
 
 if TYPE_CHECKING:
     from search.records import Report, StudySpec
@@ -28,6 +30,9 @@ def repeat(
     restore: Annotated[
         bool, typer.Option("--restore", help="Restore its weights, if its curve is the same.")
     ] = False,
+    stall_timeout: Annotated[
+        float, typer.Option(help="End training code of yours that reports nothing for this time, in seconds.")
+    ] = DEFAULT_OPTIONS.stall_timeout_s,
     storage: StorageOption = None,
     json: JSONOption = False,
 ) -> None:
@@ -37,14 +42,17 @@ def repeat(
     it is now, with the settings, the seed and the budget of the trial, as far as that went.
     """
     from search.cli.progress import fetching
+    from search.service.check import check_options
     from search.service.repeat import repeat as service
 
+    check_options(replace(DEFAULT_OPTIONS, stall_timeout_s=stall_timeout))
     with fetching() as progress:
         done = service(
             storage_url(storage),
             study,
             trial,
             restore=restore,
+            stall_timeout_s=stall_timeout,
             tell=lambda words: say(words, err=True),
             watch=_show,
             progress=progress,

@@ -30,6 +30,7 @@ from search.service.repeat_code import rerun
 from search.store.base import LeaseLost
 from search.study.reading import open_reading
 from search.tasks import task_named
+from search.worker.options import DEFAULT_OPTIONS
 
 if TYPE_CHECKING:
     from data.datasets.source import Progress
@@ -76,6 +77,7 @@ def repeat(
     number: int,
     *,
     restore: bool = False,
+    stall_timeout_s: float = DEFAULT_OPTIONS.stall_timeout_s,
     tell: Callable[[str], None],
     watch: Watch,
     progress: Progress | None = None,
@@ -84,8 +86,9 @@ def repeat(
     had, training code in its process.
 
     restore: writes the weights of its best moment where a worker would have kept them, if the curve is the
-    same bit for bit, so that they are those which the study's numbers are about. tell: is given a sentence
-    where the curve will be another one.
+    same bit for bit, so that they are those which the study's numbers are about. stall_timeout_s: training
+    code that reports nothing for this time is ended. tell: is given a sentence where the curve will be
+    another one.
 
     Raises UsageError where the study has another objective, where there is no such trial, nothing of its
     curve, nothing to restore, or no way to restore what a GPU or training code made; ConfigError where this
@@ -96,15 +99,20 @@ def repeat(
     spec = found.record.spec
     _refuse(found, restore=restore)
     if isinstance(spec, DeclaredSpec):
-        return _repeat_code(found, spec, watch)
+        return _repeat_code(found, spec, watch, stall_timeout_s)
     return _repeat_network(
         storage_url, found, spec, restore=restore, tell=tell, watch=watch, progress=progress
     )
 
 
-def _repeat_code(found: FoundTrial, spec: DeclaredSpec, watch: Watch) -> Repeated:
+def _repeat_code(found: FoundTrial, spec: DeclaredSpec, watch: Watch, stall_timeout_s: float) -> Repeated:
     began = time.monotonic()
-    done = rerun(found, spec, lambda before, retrained: watch(spec, before, retrained))
+    done = rerun(
+        found,
+        spec,
+        lambda before, retrained: watch(spec, before, retrained),
+        stall_timeout_s=stall_timeout_s,
+    )
     changed: dict[str, tuple[Value | None, Value | None]] = {
         name: pair for name, pair in _changed(found.worker, done.environment).items() if name == "cpu"
     }

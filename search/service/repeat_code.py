@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +40,9 @@ class Rerun:
     """of this machine, in the words of a worker's"""
 
 
-def rerun(found: FoundTrial, spec: DeclaredSpec, watch: WatchCode) -> Rerun:
-    """The trial with its settings, its seed and its budget, stopped where it was stopped.
+def rerun(found: FoundTrial, spec: DeclaredSpec, watch: WatchCode, *, stall_timeout_s: float) -> Rerun:
+    """The trial with its settings, its seed and its budget, stopped where it was stopped, and ended where it
+    reports nothing for `stall_timeout_s` seconds.
 
     Raises AbsentHere where the code cannot be started here, ConfigError where it declares another search,
     TuneError where it fails, Interrupted at a signal.
@@ -53,8 +55,9 @@ def rerun(found: FoundTrial, spec: DeclaredSpec, watch: WatchCode) -> Rerun:
         code.has_checkpoints = False  # nothing will continue from one: none is copied
         try:
             with Signals() as signals:
-                job = _job(found, spec, lambda: _end_at_a_signal(found, signals))
-                retrained, sha256 = _run(code, job, found, watch)
+                limits = _Limits(found, signals, stall_timeout_s)
+                job = _job(found, spec, limits.check)
+                retrained, sha256 = _run(code, job, found, limits.watching(watch))
         finally:
             code.close()
     return Rerun(
@@ -63,6 +66,34 @@ def rerun(found: FoundTrial, spec: DeclaredSpec, watch: WatchCode) -> Rerun:
         code=_known(sha256),
         environment=code.environment,
     )
+
+
+class _Limits:
+    """What ends the code before its end: a signal, or a time without a report."""
+
+    def __init__(self, found: FoundTrial, signals: Signals, stall_timeout_s: float) -> None:
+        self._found, self._signals, self._stall_timeout_s = found, signals, stall_timeout_s
+        self._heard = time.monotonic()
+
+    def check(self) -> None:
+        """Raises Interrupted, or TrialError."""
+        if self._signals.received is not None:
+            which = f"trial {self._found.trial.number} of {self._found.record.name}"
+            raise Interrupted(f"Stopped: {which} was not repeated to its end.", self._signals.received)
+        if time.monotonic() - self._heard > self._stall_timeout_s:
+            raise TrialError(
+                f"it reported nothing for {self._stall_timeout_s:g} s and was ended; a larger "
+                "--stall-timeout gives it longer"
+            )
+
+    def watching(self, watch: WatchCode) -> WatchCode:
+        """The same, and each report begins the time anew."""
+
+        def heard(before: Report | None, report: Report) -> None:
+            watch(before, report)
+            self._heard = time.monotonic()
+
+        return heard
 
 
 def _job(found: FoundTrial, spec: DeclaredSpec, check: Callable[[], None]) -> Job:
@@ -114,14 +145,6 @@ def _as_far(reports: Iterable[Report], *, last: int) -> Iterator[Report]:
         if step >= last:
             return
     raise TrialError(f"it ended at step {step}, and the recorded trial reported step {last}")
-
-
-def _end_at_a_signal(found: FoundTrial, signals: Signals) -> None:
-    if signals.received is not None:
-        raise Interrupted(
-            f"Stopped: trial {found.trial.number} of {found.record.name} was not repeated to its end.",
-            signals.received,
-        )
 
 
 def _known(sha256: str | None) -> str | None:

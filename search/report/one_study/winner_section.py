@@ -8,7 +8,16 @@ from search.analysis.ranking import best_report, gains
 from search.analysis.ranking import count as count_states
 from search.analysis.two_way import Intervals
 from search.heads import joint_of, train_of, validation_of
-from search.records import ACCURACY, Direction, NetworkSpec, Report, Scores, State, TrialRecord
+from search.records import (
+    ACCURACY,
+    Direction,
+    Failure,
+    NetworkSpec,
+    Report,
+    Scores,
+    State,
+    TrialRecord,
+)
 from search.report.html import Html, paragraph, safe, strong, table
 from search.report.one_study import declared_winner_section
 from search.report.one_study.material import Material
@@ -38,8 +47,10 @@ def standing(material: Material) -> str:
     made = f"{counts.complete} complete, {counts.pruned} pruned"
     if counts.interrupted:
         made += f", {counts.interrupted} interrupted and repeated"
-    if counts.failed_otherwise:
-        made += f", {counts.failed_otherwise} failed" + (" and replaced" if counts.finished >= target else "")
+    if outside := sum(trial.failure is Failure.OUTSIDE_SPACE for trial in material.trials):
+        made += f", {outside} not continued in the changed search space"
+    if failed := counts.failed_otherwise - outside:
+        made += f", {failed} failed" + (" and replaced" if counts.finished >= target else "")
     told = (
         foreign_in_words(counts.foreign),
         _left_out(material),

@@ -195,6 +195,17 @@ def test_a_failure_of_the_code_ends_with_a_sentence(
     assert files(tmp_path) == before
 
 
+def test_code_that_hangs_is_ended(tune: Tune, searched: Callable[..., Any], tmp_path: Path) -> None:
+    searched()
+    file = tmp_path / "train.py"
+    file.write_text(file.read_text().replace("pass", "if epoch == 3: time.sleep(600)"))
+    done = tune("repeat", "train", "--trial", "0", "--stall-timeout", "2")
+    assert done.returncode == 1
+    assert "failed after 2 epochs when it was repeated" in done.stderr
+    assert "nothing for 2 s and was ended" in done.stderr
+    assert tune("repeat", "train", "--trial", "0", "--stall-timeout", "0").returncode == 2
+
+
 def test_a_pruned_trial_is_repeated_as_far_as_it_went(
     tune: Tune, searched: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -41,6 +41,7 @@ from search.report.html import safe
 from search.report.one_study import course_sections, mistakes_section, study_figures
 from search.report.one_study.study_figures import DOTS, effect, learning_curves, progress, sizes, thinned
 from search.report.one_study.study_page import study_page
+from search.report.one_study.winner_section import standing
 from search.report.page import Chart, Grid
 from search.report.words import p_value
 
@@ -131,6 +132,15 @@ class TestPage:
         behind = [replace(trials[0], score=0.85), *trials[1:]]
         text = study_page(material(behind, {t.trial_id: curve(0.5, t.score or 0.0) for t in behind}))
         assert "higher than every searched" not in text
+
+    def test_what_a_changed_space_leaves_out_has_not_failed(self) -> None:
+        given = made()
+        outside = trial(41, State.FAILED, None, failure=Failure.OUTSIDE_SPACE)
+        died = trial(42, State.FAILED, None, failure=Failure.WORKER_DIED)
+        told = standing(replace(given, trials=[*given.trials, outside, died]))
+        assert "1 not continued in the changed search space, 1 failed" in told
+        told = standing(replace(given, trials=[*given.trials, outside]))
+        assert "failed" not in told
 
     def test_references_alone_are_no_winner_of_a_search(self) -> None:
         only = trial(0, score=0.95, reference="course-conv")
