@@ -17,9 +17,9 @@ import argparse
 import math
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -70,6 +70,10 @@ class Cell:
     """a third of the arms share half the variance of their noise, as networks of another architecture"""
     examples: int = 0
     """accuracies are those of this many independent examples instead"""
+    unregularized: bool = False
+    """the shortest and the longest training are there without regularization too, which changes nothing"""
+    first_look: int | None = None
+    """the plan is looked at with this number of seeds too, and a verdict at either look counts"""
     metric: Metric = ACCURACY
 
 
@@ -114,6 +118,17 @@ CELLS = (
     _unbounded("no bounds, noise differs 4 times", 5, 4, heavy=True),
     _unbounded("no bounds, noise differs 4 times, the baseline's largest", 3, 4, noisy_baseline=True),
     _unbounded("no bounds, noise differs 4 times, the baseline's largest", 5, 4, noisy_baseline=True),
+    Cell(words="also without regularization", seeds=3, unregularized=True, noise=MIXED),
+    Cell(words="also without regularization, unstable", seeds=5, unregularized=True, noise=MIXED, heavy=True),
+    Cell(words="looked at with 3 seeds too", seeds=5, first_look=3, noise=MIXED),
+    Cell(
+        words="the same, without regularization too",
+        seeds=5,
+        first_look=3,
+        unregularized=True,
+        noise=MIXED,
+        noisy_baseline=True,
+    ),
 )
 
 
@@ -181,6 +196,8 @@ def plan(cell: Cell, generator: np.random.Generator) -> Found:
     truths |= {f"setting {i}": cell.baseline for i in range(cell.settings)}
     truths |= {f"worse {i}": worse for i, worse in enumerate(cell.worse)}
     truths |= {name: cell.baseline - less for name, less in zip(shorter, cell.lengths or (), strict=True)}
+    plain = ["shortest, plain", "longest, plain"] if cell.unregularized else []
+    truths |= dict(zip(plain, (truths["length 0"], cell.baseline), strict=True)) if plain else {}
     truth = np.array(list(truths.values()))
     shape = len(truth), cell.seeds
     low, high = np.log(cell.noise)
@@ -199,10 +216,28 @@ def plan(cell: Cell, generator: np.random.Generator) -> Found:
             y = np.round(y * cell.examples) / cell.examples
     else:
         y = truth[:, None] + deviations[:, None] * noise + generator.normal(size=cell.seeds)
+    looks = [n for n in (cell.first_look, cell.seeds) if n is not None]
+    told = [_verdicts(cell, truths, y[:, :n], shorter, plain) for n in looks]
+    return replace(
+        told[-1],
+        false_settings=any(each.false_settings for each in told),
+        false_lengths=any(each.false_lengths for each in told),
+    )
+
+
+def _verdicts(
+    cell: Cell,
+    truths: Mapping[str, float],
+    y: NDArray[np.float64],
+    shorter: Sequence[str],
+    plain: Sequence[str],
+) -> Found:
+    """What is said of these scores, (arms, seeds)."""
     scores = {name: dict(enumerate(row.tolist())) for name, row in zip(truths, y, strict=True)}
-    settings = [name for name in truths if name != "baseline" and name not in shorter]
+    settings = [name for name in truths if name != "baseline" and name not in (*shorter, *plain)]
     of_settings = against_baseline(scores, "baseline", cell.metric, arms=settings)
-    of_lengths = steps(scores, [*shorter, "baseline"], cell.metric) if shorter else []
+    also = [(plain[0], shorter[0]), (plain[1], "baseline"), (plain[1], plain[0])] if plain else []
+    of_lengths = steps(scores, [*shorter, "baseline"], cell.metric, also=also) if shorter else []
 
     def false(each: Comparison) -> bool:
         real = truths[each.arm] - truths[each.reference]
@@ -239,7 +274,7 @@ def row(place: int, n: int) -> tuple[str, bool]:
     low, high = binomtest(wrong, n).proportion_ci(method="exact")
     holds = "not judged" if n < ENOUGH else "yes" if low <= ALLOWED else "NO"
     unit = 100 if cell.metric.is_fraction else 1
-    arms = 2 + cell.settings + len(cell.worse) + len(cell.lengths or ())
+    arms = 2 + cell.settings + len(cell.worse) + len(cell.lengths or ()) + 2 * cell.unregularized
     parts = [
         f"{cell.words}; {arms} arms, {cell.seeds} seeds",
         f"{n:,}",
@@ -259,13 +294,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--n", type=int, default=2 * ENOUGH, help="plans in each row")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--only", default="", help="rows whose words have this in them")
     arguments, failed = parser.parse_args(), False
     print(
         "| plan | n | false plans (95 %) | settings | lengths | pointwise coverage | power "
         "| half-width, pointwise | family-wise | holds |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|---|"
     )
     with ProcessPoolExecutor(arguments.processes) as pool:
-        for line, fails in pool.map(row, range(len(CELLS)), [arguments.n] * len(CELLS)):
+        rows = [place for place, cell in enumerate(CELLS) if arguments.only in cell.words]
+        for line, fails in pool.map(row, rows, [arguments.n] * len(rows)):
             print(line, flush=True)
             failed |= fails
     return int(failed)
