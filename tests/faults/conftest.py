@@ -29,7 +29,7 @@ from data.tasks.registry import TASKS
 from search.errors import TryAgain
 from search.optuna_db.orphans import delete_orphaned_rows
 from search.optuna_db.storage import Storage, open_storage
-from search.records import ACCURACY, State, TrialRecord
+from search.records import State, StudyRecord, TrialRecord
 from search.service.delete import delete
 from search.space.defaults import default_space
 from search.store import tables
@@ -164,9 +164,11 @@ class Arena:
             assert study is not None
             trials = {trial.number: trial for trial in study.trials()}
             claims = storage.store.claims(study.study_id)
-            curves = storage.store.curves([trial.trial_id for trial in trials.values()], ACCURACY)
+            curves = storage.store.curves([trial.trial_id for trial in trials.values()], study.metric)
             counts = study.counts()
-            self._check_weights(storage, study.study_id, artifacts or self.folder / "artifacts")
+            record = storage.store.study(study.study_id)
+            assert record is not None
+            self._check_weights(storage, record, artifacts or self.folder / "artifacts")
         history = self.history
         assert [line["why"] for line in history if line["event"] == "crashed"] == []
         assert self.refused() == list(refused)
@@ -194,7 +196,7 @@ class Arena:
             "none twice"
         )
         references = sorted(trial.reference for trial in finished.values() if trial.reference)
-        assert references == ["course-conv", "course-mlp"]
+        assert references == sorted(record.spec.references), "each once"
         for trial in finished.values():
             if trial.reference:
                 given = default_space().active({}, pinned=TASKS["twodigit"].references[trial.reference])
@@ -222,13 +224,11 @@ class Arena:
                 "a foreign trial was changed"
             )
 
-    def _check_weights(self, storage: Storage, study_id: int, root: Path) -> None:
+    def _check_weights(self, storage: Storage, record: StudyRecord, root: Path) -> None:
         """The weights of every checkpoint are whole, and the database has no others."""
-        record = storage.store.study(study_id)
-        assert record is not None
         artifacts = Artifacts.of(root, replace(record, name=self.study))
         weights = BestWeights(artifacts=artifacts, store=storage.store, new_in="folder")
-        kept = storage.store.checkpoints(study_id)
+        kept = storage.store.checkpoints(record.study_id)
         assert {each.in_database for each in kept} <= {not self.url.startswith("sqlite")}
         for checkpoint in kept:
             assert len(weights.read(checkpoint)) == checkpoint.bytes

@@ -1,0 +1,128 @@
+"""Training code, its process and its worker die at their first step, at their second, and so on, until all is
+done without their dying. The trials are searched with ASHA and checkpoints: they pause and continue.
+
+A worker dies before and after each commit. The process of the user dies before and after each line that it
+sends or reads; such a trial has failed and is no finished one, and another takes its place.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from spoken import program, spoken_spec
+
+from search.optuna_db.storage import open_storage
+from search.records import Failure, State, TrialRecord
+from search.study.study import Study
+
+STRIDE = int(os.environ.get("TUNE_MOMENTS_STRIDE", "15"))
+"""Of the moments, one in this number is tried; 1: all of them, as `make soak` does."""
+
+TRIALS = 2
+
+DIES = """
+import os, pathlib
+PLACE = pathlib.Path(__file__).with_name("moment")
+SEEN = 0
+
+def step():
+    global SEEN
+    SEEN += 1
+    if PLACE.exists() and SEEN == int(PLACE.read_text()):
+        PLACE.unlink()
+        os.kill(os.getpid(), 9)
+"""
+
+DYING = """
+_say, _hear = say, hear
+
+def say(key, **body):
+    step()
+    _say(key, **body)
+    step()
+
+def hear():
+    step()
+    heard = _hear()
+    step()
+    return heard
+
+def train(trial):
+    whole(trial)
+"""
+
+pytestmark = [
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc"),
+]
+
+
+@pytest.fixture
+def study(arena: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+    """study(name, code): an arena of training code, in a database of its own."""
+
+    def make(name: str, *code: str) -> Any:
+        made = arena(f"sqlite:///{tmp_path}/{name}.db", trials=TRIALS, created=False)
+        path = program(made.folder / "code", *code[:1], before="".join(code[1:]))
+        with open_storage(made.url) as storage:
+            assert Study.create(storage, made.study, spoken_spec(path, pruner="asha"), TRIALS) is not None
+        return made
+
+    return make
+
+
+def trials_of(study: Any) -> list[TrialRecord]:
+    with open_storage(study.url, create=False) as storage:
+        found = Study.find(storage, study.study)
+        assert found is not None
+        return found.trials()
+
+
+def left_over(study: Any) -> list[str]:
+    """Processes of the code that are alive."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = each.read_bytes()
+        except OSError:
+            continue
+        if str(study.folder / "code").encode() in line:
+            found.append(line.decode())
+    return found
+
+
+def test_a_worker_may_die_at_any_write(study: Callable[..., Any]) -> None:
+    moment, survived = 1, False
+    while not survived:
+        one = study(f"{moment}")
+        one.wait(one.start(die_at=moment))
+        survived = one.history[-1]["event"] == "study done"
+        one.bury()
+        one.wait(one.start())
+        one.check()
+        assert left_over(one) == []
+        moment += STRIDE
+    assert moment > 40, "two trials take more than twenty writes, two moments each"
+
+
+def test_the_process_of_the_code_may_die_at_any_line(study: Callable[..., Any]) -> None:
+    # Before moment 3 it has not said hello, and the worker is refused. Who dies between trials is replaced.
+    moment, survived, failures = 3, False, 0
+    while not survived:
+        one = study(f"{moment}", DYING, DIES)
+        place = one.folder / "code" / "moment"
+        place.write_text(str(moment))
+        one.wait(one.start())
+        survived = place.exists()
+        one.check()
+        failed = [trial for trial in trials_of(one) if trial.state is State.FAILED]
+        assert [trial.failure for trial in failed] in ([], [Failure.ERROR]), moment
+        failures += len(failed)
+        assert left_over(one) == []
+        moment += STRIDE
+    assert moment > 60, "a trial has more than thirty lines, with two moments each"
+    assert failures * STRIDE > 60, "and nearly all of them are in a trial"
