@@ -8,12 +8,13 @@ sends or reads; such a trial has failed and is no finished one, and another take
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from spoken import program, spoken_spec
+from spoken import TRAIN, program, spoken_spec
 
 from search.optuna_db.storage import open_storage
 from search.records import Failure, State, TrialRecord
@@ -21,8 +22,6 @@ from search.study.study import Study
 
 STRIDE = int(os.environ.get("TUNE_MOMENTS_STRIDE", "15"))
 """Of the moments, one in this number is tried; 1: all of them, as `make soak` does."""
-
-TRIALS = 2
 
 DIES = """
 import os, pathlib
@@ -55,6 +54,11 @@ def train(trial):
     whole(trial)
 """
 
+SLOW = """
+def train(trial):
+    whole(trial, each=lambda trial, step: time.sleep(0.1))
+"""
+
 pytestmark = [
     pytest.mark.timeout(1800),
     pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc"),
@@ -62,14 +66,14 @@ pytestmark = [
 
 
 @pytest.fixture
-def study(arena: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
-    """study(name, code): an arena of training code, in a database of its own."""
+def study(arena: Callable[..., Any]) -> Callable[..., Any]:
+    """study(url): an arena of training code."""
 
-    def make(name: str, *code: str) -> Any:
-        made = arena(f"sqlite:///{tmp_path}/{name}.db", trials=TRIALS, created=False)
-        path = program(made.folder / "code", *code[:1], before="".join(code[1:]))
+    def make(url: str, train: str = TRAIN, *, before: str = "", trials: int = 2) -> Any:
+        made = arena(url, trials=trials, created=False)
+        path = program(made.folder / "code", train, before=before)
         with open_storage(made.url) as storage:
-            assert Study.create(storage, made.study, spoken_spec(path, pruner="asha"), TRIALS) is not None
+            assert Study.create(storage, made.study, spoken_spec(path, pruner="asha"), trials) is not None
         return made
 
     return make
@@ -95,10 +99,10 @@ def left_over(study: Any) -> list[str]:
     return found
 
 
-def test_a_worker_may_die_at_any_write(study: Callable[..., Any]) -> None:
+def test_a_worker_may_die_at_any_write(study: Callable[..., Any], tmp_path: Path) -> None:
     moment, survived = 1, False
     while not survived:
-        one = study(f"{moment}")
+        one = study(f"sqlite:///{tmp_path}/{moment}.db")
         one.wait(one.start(die_at=moment))
         survived = one.history[-1]["event"] == "study done"
         one.bury()
@@ -109,11 +113,11 @@ def test_a_worker_may_die_at_any_write(study: Callable[..., Any]) -> None:
     assert moment > 40, "two trials take more than twenty writes, two moments each"
 
 
-def test_the_process_of_the_code_may_die_at_any_line(study: Callable[..., Any]) -> None:
+def test_the_process_of_the_code_may_die_at_any_line(study: Callable[..., Any], tmp_path: Path) -> None:
     # Before moment 3 it has not said hello, and the worker is refused. Who dies between trials is replaced.
     moment, survived, failures = 3, False, 0
     while not survived:
-        one = study(f"{moment}", DYING, DIES)
+        one = study(f"sqlite:///{tmp_path}/{moment}.db", DYING, before=DIES)
         place = one.folder / "code" / "moment"
         place.write_text(str(moment))
         one.wait(one.start())
@@ -126,3 +130,25 @@ def test_the_process_of_the_code_may_die_at_any_line(study: Callable[..., Any]) 
         moment += STRIDE
     assert moment > 60, "a trial has more than thirty lines, with two moments each"
     assert failures * STRIDE > 60, "and nearly all of them are in a trial"
+
+
+@pytest.mark.server
+def test_a_machine_of_two_may_vanish(study: Callable[..., Any], postgresql_url: str) -> None:
+    """Machines that share a server and no folder: what the lost one had begun, the other one does."""
+    one = study(postgresql_url, SLOW, trials=8)
+    lost, left = (
+        [one.start(artifacts=str(one.folder / name)) for _ in range(2)] for name in ("lost", "left")
+    )
+    until = time.monotonic() + 60
+    while len({line["trial"] for line in one.history if line["event"] == "begun"}) < 5:
+        assert time.monotonic() < until, one.history
+        time.sleep(0.02)
+    for pid in lost:
+        one.kill(pid)
+    for pid in left:
+        one.wait(pid)
+    one.check(artifacts=one.folder / "left")
+    died = [trial.number for trial in trials_of(one) if trial.failure is Failure.WORKER_DIED]
+    assert died
+    assert {trial.retry_of for trial in trials_of(one)} >= set(died)
+    assert left_over(one) == []
