@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,14 +73,14 @@ class Cell:
     """accuracies are those of this many independent examples instead"""
     unregularized: bool = False
     """the shortest and the longest training are there without regularization too, which changes nothing"""
-    first_look: int | None = None
-    """the plan is looked at with this number of seeds too, and a verdict at either look counts"""
+    looks: tuple[int, ...] = ()
+    """the plan is looked at with these numbers of seeds before, and a verdict at any look counts"""
     metric: Metric = ACCURACY
 
 
-def _unbounded(words: str, seeds: int, spread: float = 1.0, **more: bool) -> Cell:
+def _unbounded(words: str, seeds: int, spread: float = 1.0, **more: Any) -> Cell:
     noise = (1 / spread**0.5, spread**0.5)
-    return Cell(words=words, seeds=seeds, metric=RETURN, baseline=0.0, noise=noise, **more)  # type: ignore[arg-type]
+    return Cell(words=words, seeds=seeds, metric=RETURN, baseline=0.0, noise=noise, **more)
 
 
 MIXED = (0.0005, 0.0015)
@@ -120,14 +121,39 @@ CELLS = (
     _unbounded("no bounds, noise differs 4 times, the baseline's largest", 5, 4, noisy_baseline=True),
     Cell(words="also without regularization", seeds=3, unregularized=True, noise=MIXED),
     Cell(words="also without regularization, unstable", seeds=5, unregularized=True, noise=MIXED, heavy=True),
-    Cell(words="looked at with 3 seeds too", seeds=5, first_look=3, noise=MIXED),
+    Cell(words="looked at with 2 and 3 seeds", seeds=5, looks=(2, 3), noise=MIXED),
     Cell(
-        words="the same, without regularization too",
-        seeds=5,
-        first_look=3,
-        unregularized=True,
+        words="looked at with 2 and 3 seeds",
+        seeds=3,
+        looks=(2,),
         noise=MIXED,
         noisy_baseline=True,
+        unregularized=True,
+    ),
+    Cell(
+        words="looked at with 2 and 3 seeds",
+        seeds=5,
+        looks=(2, 3),
+        noise=MIXED,
+        noisy_baseline=True,
+        unregularized=True,
+    ),
+    Cell(
+        words="looked at with 2, 3 and 5 seeds",
+        seeds=10,
+        looks=(2, 3, 5),
+        noise=MIXED,
+        noisy_baseline=True,
+        unregularized=True,
+    ),
+    Cell(words="looked at with 2, 3 and 5 seeds", seeds=10, looks=(2, 3, 5), noise=MIXED, heavy=True),
+    Cell(words="looked at with every number of seeds", seeds=6, looks=(2, 3, 4, 5), noise=MIXED),
+    _unbounded(
+        "no bounds, looked at with 2 and 3 seeds, noise differs 4 times, the baseline's largest",
+        5,
+        4,
+        noisy_baseline=True,
+        looks=(2, 3),
     ),
 )
 
@@ -216,8 +242,7 @@ def plan(cell: Cell, generator: np.random.Generator) -> Found:
             y = np.round(y * cell.examples) / cell.examples
     else:
         y = truth[:, None] + deviations[:, None] * noise + generator.normal(size=cell.seeds)
-    looks = [n for n in (cell.first_look, cell.seeds) if n is not None]
-    told = [_verdicts(cell, truths, y[:, :n], shorter, plain) for n in looks]
+    told = [_verdicts(cell, truths, y[:, :n], shorter, plain) for n in (*cell.looks, cell.seeds)]
     return replace(
         told[-1],
         false_settings=any(each.false_settings for each in told),

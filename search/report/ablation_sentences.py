@@ -13,7 +13,7 @@ from shlex import quote
 
 from search.analysis import paired_arms
 from search.analysis.ablation import Ablation, Contrast
-from search.analysis.paired_arms import SHARE, NoInterval, Verdict
+from search.analysis.paired_arms import NoInterval, Verdict, share_of
 from search.analysis.statistics import Estimate
 from search.analysis.two_way import SEEDS
 from search.records import NetworkSpec
@@ -231,7 +231,6 @@ def _seeds_needed(found: Ablation) -> str:
             wanted,
             found.metric,
             compared=sum(each.found.no_interval is None for each in found.settings),
-            share=SHARE,
         )
     except ValueError:  # no width, or more seeds than anyone has
         return ""
@@ -445,11 +444,17 @@ def judged(found: Ablation) -> str:
         shared = "All seeds share one validation set. " if of_networks(found) else ""
         told += f" {shared}Intervals are {SEEDS_ONLY}."
     if found.seeds >= SEEDS:
+        level, of_three = (f"{share_of(seeds) * 100:.4g} %" for seeds in (found.seeds, SEEDS))
         told += (
             " The intervals told here are family-wise, where it is not said otherwise: they hold for all "
-            f"comparisons of a question together in {SHARE * 100:.3g} % of repetitions, and a verdict takes "
-            "one that excludes 0."
+            f"comparisons of a question together in {level} of repetitions, and a verdict takes one that "
+            "excludes 0."
         )
+        if level != of_three:
+            told += (
+                f" With {SEEDS} seeds it is {of_three}: to add seeds is to look once more, and with each "
+                "look the level is stricter, so that all looks together have few false verdicts."
+            )
     return told
 
 

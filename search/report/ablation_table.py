@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from search.analysis.ablation import BASELINE, UNREGULARIZED, Ablation, Arm, Contrast
-from search.analysis.paired_arms import SHARE
+from search.analysis.paired_arms import share_of
 from search.analysis.statistics import Estimate
 from search.records import Metric
 from search.report.ablation_words import (
@@ -28,9 +28,6 @@ Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
 NONE = "–"
 
-FAMILY = f"family-wise {SHARE * 100:.3g} %"
-"""Heading of the intervals that verdicts are made of."""
-
 POINTWISE = "pointwise 95 %"
 
 TRAINING = "on training examples"
@@ -43,7 +40,7 @@ def setting_rows(found: Ablation) -> Table:
 
     Differences and intervals are in points of a fraction, else in values of the metric.
     """
-    metric = found.metric
+    metric, family = found.metric, _family(found)
     changed, less, gap = "change", _headed("difference", metric), _headed("change of the gap", metric)
     rows: list[dict[str, str]] = []
     for each in found.settings:
@@ -51,7 +48,7 @@ def setting_rows(found: Ablation) -> Table:
             {
                 changed: f"{change(each)}{besides(each)}",
                 "mean": _mean(each.arm, each, metric),
-                **_compared(each, less, metric),
+                **_compared(each, less, family, metric),
                 ERRORS: _share(errors(each, metric)),
                 "verdict": _verdict(each),
                 TRAINING: _training(each.arm, each, metric),
@@ -71,13 +68,13 @@ def setting_rows(found: Ablation) -> Table:
         for arm in found.failed
         if arm.budget == found.budget and arm.name != UNREGULARIZED and not is_on_path(arm, found)
     ]
-    columns = [changed, "mean", less, POINTWISE, FAMILY, ERRORS, "verdict", TRAINING, gap]
+    columns = [changed, "mean", less, POINTWISE, family, ERRORS, "verdict", TRAINING, gap]
     return _table(columns, rows, optional=(ERRORS, TRAINING, gap))
 
 
 def length_rows(found: Ablation) -> Table:
     """The baseline of each length less the next shorter one; then without regularization."""
-    metric, spec = found.metric, found.record.spec
+    metric, spec, family = found.metric, found.record.spec, _family(found)
     at, less = "trained for" if of_networks(found) else "run for", _headed("difference", metric)
     rows: list[dict[str, str]] = []
     if found.lengths:
@@ -97,7 +94,7 @@ def length_rows(found: Ablation) -> Table:
                 at: amount(each.arm.budget, spec) + (", without regularization" if plain else ""),
                 "mean": _mean(each.arm, each, metric),
                 "compared with": against,
-                **_compared(each, less, metric),
+                **_compared(each, less, family, metric),
                 "verdict": _verdict(each) if each.arm.name != each.reference.name else _on_length(each),
                 TRAINING: _training(each.arm, each, metric),
             }
@@ -108,7 +105,7 @@ def length_rows(found: Ablation) -> Table:
         for arm in found.failed
         if arm.name in (BASELINE, UNREGULARIZED)
     ]
-    columns = [at, "mean", "compared with", less, POINTWISE, FAMILY, "verdict", TRAINING]
+    columns = [at, "mean", "compared with", less, POINTWISE, family, "verdict", TRAINING]
     return _table(columns, rows, optional=(TRAINING,))
 
 
@@ -165,11 +162,16 @@ def _training(arm: Arm, contrast: Contrast, metric: Metric) -> str:
     return value(training(arm, contrast.found.seeds), metric)
 
 
-def _compared(contrast: Contrast, less: str, metric: Metric) -> dict[str, str]:
+def _family(found: Ablation) -> str:
+    """Heading of the intervals that verdicts are made of."""
+    return f"family-wise {share_of(found.seeds) * 100:.4g} %"
+
+
+def _compared(contrast: Contrast, less: str, family: str, metric: Metric) -> dict[str, str]:
     return {
         less: _points(contrast.found.difference, metric),
         POINTWISE: interval(contrast.found.pointwise, metric),
-        FAMILY: interval(contrast.found.family, metric),
+        family: interval(contrast.found.family, metric),
     }
 
 

@@ -151,7 +151,7 @@ class TestAgainstBaseline:
         found = paired_arms.against_baseline(scores({"a": one, "b": other}), "b", RETURN)[0]
         expected = ttest_rel(one, other).confidence_interval(0.95)
         assert (found.pointwise.low, found.pointwise.high) == pytest.approx((expected.low, expected.high))
-        wider = ttest_rel(one, other).confidence_interval(0.975)
+        wider = ttest_rel(one, other).confidence_interval(0.9875)
         assert (found.family.low, found.family.high) == pytest.approx((wider.low, wider.high))
         assert (found.arm, found.reference, found.seeds) == ("a", "b", (0, 1, 2, 3))
 
@@ -370,9 +370,21 @@ class TestSeedsNeeded:
         assert width(found) <= goal < width(found - 1)
 
     def test_more_arms_and_comparisons(self) -> None:
-        together = paired_arms.seeds_needed(0.37, 3, 20, 0.1, ACCURACY, compared=15, share=0.975)
+        together = paired_arms.seeds_needed(0.37, 3, 20, 0.1, ACCURACY, compared=15)
         alone = paired_arms.seeds_needed(0.37, 3, 20, 0.1, ACCURACY)
-        assert 3 < together < alone <= math.ceil(3 * (0.37 / 0.1) ** 2)
+        assert 3 < alone <= together <= math.ceil(3 * (0.37 / 0.1) ** 2), "the level is stricter then"
+
+    def test_every_seed_makes_a_family_wise_interval_narrower_though_the_level_is_stricter(self) -> None:
+        found = [paired_arms.share_of(seeds) for seeds in (2, 3, 4, 6, 7, 100)]
+        assert found == pytest.approx([0.975, 0.975, 0.9875, 0.9875, 1 - 0.025 / 3, 1 - 0.025 / 3])
+        halves = [
+            paired_arms.family_critical(
+                [1.0] * 15, 1.0, own=9 + n, common=10.0 * n, share=paired_arms.share_of(n)
+            )
+            / math.sqrt(n)
+            for n in range(3, 12)
+        ]
+        assert halves == sorted(halves, reverse=True)
 
     def test_what_is_reached_needs_no_more(self) -> None:
         assert paired_arms.seeds_needed(0.1, 5, 20, 0.2, ACCURACY) == 5

@@ -3,6 +3,7 @@ one, and nothing that was not measured."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -96,6 +97,14 @@ class TestSettings:
 
 
 class TestSeeds:
+    def test_more_seeds_have_a_stricter_level(self) -> None:
+        told = [line(made_ablation(seeds=seeds), "How it was judged: ") for seeds in (3, 5, 7)]
+        levels = [re.findall(r"[0-9.]+ %", each.partition("repetitions")[0])[-1] for each in told]
+        assert levels == ["97.5 %", "98.75 %", "99.17 %"]
+        assert ["look" in each for each in told] == [False, True, True]
+        header, _ = setting_rows(made_ablation(seeds=5))
+        assert "family-wise 98.75 %" in header
+
     def test_each_seed_holds_out_other_examples(self) -> None:
         told = line(made_ablation(), "How it was judged: ")
         assert "validation sampling" not in told
