@@ -45,7 +45,7 @@ NETWORKS: dict[str, ModelConfig] = {
 SIZES = ((1, 28), (1, 42), (1, 48), (1, 64), (3, 28), (3, 64))
 """Channels and side."""
 
-EXAMPLES = {"train": 4_000, "val": 200, "test": 200}
+EXAMPLES = {"train": 4_000, "val": 200}
 
 TURN_PIXELS = 2_000 * 42 * 28
 

@@ -79,7 +79,7 @@ class EvaluationSchedule:
         parts = 4 if early_evaluations == SHORT_TRIAL_EVALUATIONS else 2**early_evaluations
         return cls(
             rungs=rungs,
-            asha_from=min(epoch_images * every // parts, total),
+            asha_from=min(max(epoch_images * every // parts, rungs[0]), total),
             halving_from=max(rungs[0], epoch_images // 4),
         )
 

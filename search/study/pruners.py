@@ -47,7 +47,10 @@ def _stopping(make: Callable[[EvaluationSchedule], BasePruner]) -> Callable[[Eva
 
 
 def _asha(evaluations: EvaluationSchedule) -> Pruning:
-    rungs = geometric_rungs(evaluations.asha_from, evaluations.total, _FACTOR)
+    """Its rungs are steps at which trials report: half an epoch of 54,001 images twice is not an epoch."""
+    wanted = geometric_rungs(evaluations.asha_from, evaluations.total, _FACTOR)
+    nearest = {min(evaluations.rungs, key=lambda step: abs(step - rung)) for rung in wanted}
+    rungs = tuple(sorted(nearest))
     return Pruning(pruner=NopPruner(), promotion=Asha(rungs=rungs), rungs=rungs)
 
 
