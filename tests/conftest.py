@@ -15,6 +15,7 @@ from pathlib import Path
 import one_thread  # noqa: F401  # importing it is its use
 import one_tls_context
 import pytest
+from hypothesis import settings
 from specs import network_spec
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
@@ -32,6 +33,9 @@ SERVERS = {
 """Database -> (environment variable, default URL of a server on which databases may be made and dropped)."""
 
 one_tls_context.share()
+
+settings.register_profile("untimed", deadline=None)  # an example takes a second where the machine is busy
+settings.load_profile("untimed")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A script's background job ignores Ctrl-C, and so would every command that the tests start in it.

@@ -1,4 +1,4 @@
-"""The rungs at which ASHA decides are steps at which trials report, whatever number of images an epoch has."""
+"""The rungs at which ASHA decides are steps at which trials report, however many images an epoch has."""
 
 from __future__ import annotations
 
