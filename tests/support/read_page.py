@@ -20,5 +20,7 @@ def answers_of(page: str) -> list[str]:
 
 def paragraphs_of(page: str, about: str) -> list[str]:
     """The paragraphs with a word or phrase, in their order."""
-    found = map(plain, re.findall(r"<p\b[^>]*>(.*?)</p>", page, re.DOTALL))
+    # Plotly's program has 5 MB in which a `<p` is followed by no `</p>`: seconds for each.
+    markup = re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)
+    found = map(plain, re.findall(r"<p\b[^>]*>(.*?)</p>", markup, re.DOTALL))
     return [each for each in found if about in each]
