@@ -98,9 +98,9 @@ def test_trials_of_one_fold_share_its_copy(mnist: Mnist) -> None:
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
-def test_a_worker_that_goes_through_all_folds_keeps_two_copies_at_most(task: Task, mnist: Mnist) -> None:
+def test_a_worker_that_goes_through_folds_keeps_two_copies_at_most(task: Task, mnist: Mnist) -> None:
     seen: list[weakref.ref[torch.Tensor]] = []
-    for number in (*FOLDS, 0, 1):
+    for number in (0, 1, 2, 3, 0):
         fold = mnist.fold(number)
         task.training(fold, augmentation=Augmentation(), seed=1)
         task.validation(fold)
