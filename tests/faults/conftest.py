@@ -445,6 +445,18 @@ def nemesis() -> Callable[[Arena, int], Nemesis]:
 
 
 @pytest.fixture
+def stride() -> int:
+    """Of the moments to die at, one in this number is tried; 1: all of them, as in `make soak`."""
+    return int(os.environ.get("TUNE_MOMENTS_STRIDE", "15"))
+
+
+@pytest.fixture
+def wide_stride(stride: int) -> int:
+    """The same where there are many moments. Odd: before and after a step take turns."""
+    return 1 if stride == 1 else 2 * stride + 1
+
+
+@pytest.fixture
 def away_s() -> float:
     """How long a server is away."""
     return 20.0 if SOAK else 1.5

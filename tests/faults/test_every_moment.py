@@ -26,12 +26,9 @@ from search.optuna_db.storage import open_storage
 from search.store import tables
 from search.study.study import Study
 
-STRIDE = int(os.environ.get("TUNE_MOMENTS_STRIDE", "15"))
-"""Of the moments, one in this number is tried; 1: all of them, as `make soak` does."""
-
 
 @pytest.mark.timeout(600)
-def test_a_worker_may_die_at_any_write(arena: Callable[..., Any], tmp_path: Any) -> None:
+def test_a_worker_may_die_at_any_write(arena: Callable[..., Any], tmp_path: Any, stride: int) -> None:
     moment, survived = 1, False
     while not survived:
         study = arena(f"sqlite:///{tmp_path}/{moment}.db", trials=3)
@@ -41,7 +38,7 @@ def test_a_worker_may_die_at_any_write(arena: Callable[..., Any], tmp_path: Any)
         study.bury()
         study.wait(study.start(pause_s=0.0))
         study.check()
-        moment += STRIDE
+        moment += stride
     assert moment > 40, "three trials take some thirty writes, two moments each"
 
 
@@ -70,7 +67,7 @@ INDEXES = {"ix_studies_study_name", "ix_trials_study_id"} | {
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mysql"])
 def test_a_maker_may_die_at_any_statement(
-    request: pytest.FixtureRequest, zygote: Any, mnist: Any, tmp_path: Path, kind: str
+    request: pytest.FixtureRequest, zygote: Any, mnist: Any, tmp_path: Path, kind: str, wide_stride: int
 ) -> None:
     """Of the database, and of the first study in it: the same command then makes what is missing."""
     url = str(request.getfixturevalue(f"{kind}_url"))
@@ -101,7 +98,7 @@ def test_a_maker_may_die_at_any_statement(
             assert study is not None
             assert [trial.reference for trial in study.trials()] == ["course-mlp", "course-conv"]
         emptied(url)
-        moment += 1 if STRIDE == 1 else 2 * STRIDE + 1  # odd: before and after take turns
+        moment += wide_stride
     assert moment > 60, "some forty statements, two moments each"
 
 

@@ -7,7 +7,6 @@ sends or reads; such a trial has failed and is no finished one, and another take
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,12 +18,6 @@ from spoken import TRAIN, program, spoken_spec
 from search.optuna_db.storage import open_storage
 from search.records import Failure, State, TrialRecord
 from search.study.study import Study
-
-STRIDE = int(os.environ.get("TUNE_MOMENTS_STRIDE", "15"))
-"""Of the moments, one in this number is tried; 1: all of them, as `make soak` does."""
-
-LINES = 1 if STRIDE == 1 else 2 * STRIDE
-"""The same of lines, of which there are more."""
 
 DIES = """
 import os, pathlib
@@ -102,7 +95,7 @@ def left_over(study: Any) -> list[str]:
     return found
 
 
-def test_a_worker_may_die_at_any_write(study: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_worker_may_die_at_any_write(study: Callable[..., Any], tmp_path: Path, stride: int) -> None:
     moment, survived = 1, False
     while not survived:
         one = study(f"sqlite:///{tmp_path}/{moment}.db")
@@ -112,11 +105,13 @@ def test_a_worker_may_die_at_any_write(study: Callable[..., Any], tmp_path: Path
         one.wait(one.start())
         one.check()
         assert left_over(one) == []
-        moment += STRIDE
+        moment += stride
     assert moment > 40, "two trials take more than twenty writes, two moments each"
 
 
-def test_the_process_of_the_code_may_die_at_any_line(study: Callable[..., Any], tmp_path: Path) -> None:
+def test_the_process_of_the_code_may_die_at_any_line(
+    study: Callable[..., Any], tmp_path: Path, wide_stride: int
+) -> None:
     # Before moment 3 it has not said hello, and the worker is refused. Who dies between trials is replaced.
     moment, survived, failures = 3, False, 0
     while not survived:
@@ -130,9 +125,9 @@ def test_the_process_of_the_code_may_die_at_any_line(study: Callable[..., Any], 
         assert [trial.failure for trial in failed] in ([], [Failure.ERROR]), moment
         failures += len(failed)
         assert left_over(one) == []
-        moment += LINES
+        moment += wide_stride
     assert moment > 60, "a trial has more than thirty lines, with two moments each"
-    assert failures * LINES > 60, "and nearly all of them are in a trial"
+    assert failures * wide_stride > 60, "and nearly all of them are in a trial"
 
 
 @pytest.mark.server
