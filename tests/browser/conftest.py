@@ -126,9 +126,8 @@ def chromium() -> Open:
 @contextmanager
 def _window(driver: str, binary: str, *, width: int, height: int, mobile: bool = False) -> Iterator[Browser]:
     """A page of width × height pixels; `mobile`: with touch, as on a telephone."""
-    process = subprocess.Popen([driver, "--port=0"], stdout=subprocess.PIPE, text=True)
+    process, address = _start(driver)
     try:
-        address = _address(process)
         options: dict[str, object] = {
             "binary": binary,
             "args": [
@@ -154,12 +153,20 @@ def _window(driver: str, binary: str, *, width: int, height: int, mobile: bool =
         process.communicate()
 
 
-def _address(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "started successfully on port" in line:
-            return f"http://127.0.0.1:{line.rsplit(' ', 1)[1].strip().rstrip('.')}"
-    raise RuntimeError("chromedriver ended before it listened")
+def _start(driver: str, attempts: int = 5) -> tuple[subprocess.Popen[str], str]:
+    """A process of chromedriver, and its address.
+
+    chromedriver takes a port that the system says is free and listens on it for IPv4 and for IPv6; where
+    another program has that port on one of the two, it ends, and is started again.
+    """
+    for _ in range(attempts):
+        process = subprocess.Popen([driver, "--port=0"], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "started successfully on port" in line:
+                return process, f"http://127.0.0.1:{line.rsplit(' ', 1)[1].strip().rstrip('.')}"
+        process.communicate()
+    raise RuntimeError(f"chromedriver ended {attempts} times before it listened")
 
 
 def _request(method: str, url: str, body: object = None) -> Any:
