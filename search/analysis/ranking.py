@@ -87,11 +87,11 @@ def _ranking(
 def count(trials: Sequence[TrialRecord]) -> Counts:
     """How many of these trials are in each state."""
     states = Counter(trial.state for trial in trials)
+    reasons = Counter(trial.failure for trial in trials if trial.state is State.FAILED)
     return Counts(
         **{state.value: states[state] for state in State},
-        interrupted=sum(
-            trial.state is State.FAILED and trial.failure is Failure.INTERRUPTED for trial in trials
-        ),
+        interrupted=reasons[Failure.INTERRUPTED],
+        outside_space=reasons[Failure.OUTSIDE_SPACE],
     )
 
 

@@ -149,6 +149,7 @@ def _counts(side: Side) -> dict[str, int]:
         "pruned": counts.pruned,
         "failed": counts.failed,
         "interrupted": counts.interrupted,
+        "outside_space": counts.outside_space,
         "running": counts.running,
         "foreign": counts.foreign,
     }

@@ -65,6 +65,7 @@ def studies(storage: StorageOption = None, json: JSONOption = False) -> None:
         return
     some_foreign = any(row["foreign"] for row in rows)
     interrupted = any(row["interrupted"] for row in rows)
+    outside_space = any(row["outside_space"] for row in rows)
     networks_only = all(isinstance(view.record.spec, NetworkSpec) for view in views)
     accuracies_only = all(view.record.spec.scored_by_answers for view in views)
     bests = [_best_value(row, view) for row, view in zip(rows, views, strict=False)]
@@ -73,12 +74,13 @@ def studies(storage: StorageOption = None, json: JSONOption = False) -> None:
         (
             *("study", "task" if networks_only else "task or objective", "trials", "complete", "pruned"),
             *(["interrupted"] if interrupted else []),
+            *(["not continued"] if outside_space else []),
             *("failed", "running", "best trial", "accuracy" if accuracies_only else "best value"),
             *(["foreign"] if some_foreign else []),
         ),
         [
             [
-                *_study_cells(row, interrupted=interrupted),
+                *_study_cells(row, interrupted=interrupted, outside_space=outside_space),
                 best,
                 *([str(row["foreign"])] if some_foreign else []),
             ]
@@ -97,10 +99,11 @@ def _best_value(row: dict[str, Any], view: StudyView) -> str:
     return "–" if found is None else scored(metric.score_of(found), metric)
 
 
-def _study_cells(row: dict[str, Any], *, interrupted: bool) -> list[str]:
-    """All but the best value. interrupted: whether there is a column for the trials that a signal stopped."""
+def _study_cells(row: dict[str, Any], *, interrupted: bool, outside_space: bool) -> list[str]:
+    """All but the best value. interrupted: whether there is a column for the trials that a signal stopped;
+    outside_space: and one for those that a changed search space does not continue."""
     if not row["made_by_tune"]:
-        return [row["study"], "foreign: not made by tune", *["–"] * (7 if interrupted else 6)]
+        return [row["study"], "foreign: not made by tune", *["–"] * (6 + interrupted + outside_space)]
     what = row["task"] or row["objective"]
     return [
         row["study"],
@@ -109,7 +112,8 @@ def _study_cells(row: dict[str, Any], *, interrupted: bool) -> list[str]:
         str(row["complete"]),
         str(row["pruned"]),
         *([str(row["interrupted"])] if interrupted else []),
-        str(row["failed"] - row["interrupted"]),
+        *([str(row["outside_space"])] if outside_space else []),
+        str(row["failed"] - row["interrupted"] - row["outside_space"]),
         str(row["running"]),
         "–" if row["best_trial"] is None else str(row["best_trial"]),
     ]
@@ -133,11 +137,11 @@ def _foreign_study(study: ForeignStudy) -> dict[str, Any]:
         "unit",
         "budget",
     )
-    counts = dict.fromkeys(("complete", "pruned", "failed", "interrupted", "running", "waiting"), 0)
+    counted = ("complete", "pruned", "failed", "interrupted", "outside_space", "running", "waiting")
     return {
         "study": study.name,
         **dict.fromkeys(unknown),
-        **counts,
+        **dict.fromkeys(counted, 0),
         "foreign": study.trials,
         "made_by_tune": False,
         "exhausted": False,
@@ -179,6 +183,7 @@ def _study(view: StudyView) -> dict[str, Any]:
         "pruned": counts.pruned,
         "failed": counts.failed,
         "interrupted": counts.interrupted,
+        "outside_space": counts.outside_space,
         "running": counts.running,
         "waiting": counts.waiting,
         "foreign": counts.foreign,

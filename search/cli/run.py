@@ -359,6 +359,7 @@ def _tell(result: RunResult, *, json: bool, storage: str | None = None, joined: 
                 "failed": seen.counts.failed,
                 "foreign": seen.counts.foreign,
                 "interrupted": seen.counts.interrupted,
+                "outside_space": seen.counts.outside_space,
                 "best_trial": best.number if best else None,
                 "best_value": natural(best.score, metric) if best else None,
                 "better_reference": reference.reference if reference else None,
@@ -438,10 +439,10 @@ def _tally(seen: Snapshot) -> str:
         tally += f", {interrupted} interrupted and queued again"
     if paused:
         tally += f", {paused} paused and queued again"
-    if outside:
-        tally += f", {len(outside)} not continued in the changed search space"
-    if counts.failed_otherwise > len(outside):
-        tally += f", {counts.failed_otherwise - len(outside)} failed besides"
+    if counts.outside_space:
+        tally += f", {counts.outside_space} not continued in the changed search space"
+    if counts.failed_otherwise:
+        tally += f", {counts.failed_otherwise} failed besides"
     if counts.foreign:
         tally += f"; besides {foreign_in_words(counts.foreign).rstrip('.')}"
     return tally

@@ -35,13 +35,10 @@ class TrialQueries:
         return Counts(**{STATES[name].value: number for name, number in found if name in STATES})
 
     @retried
-    def tally(
-        self, study_id: int, *, interrupted: tuple[str, object] | None = None
-    ) -> tuple[Counts, frozenset[int]]:
+    def tally(self, study_id: int) -> tuple[Counts, frozenset[int]]:
         """How many of tune's own trials are in each state, how many are foreign, and the ids of the latter.
 
-        An own trial whose state Optuna does not know counts nowhere. interrupted: the user attribute (key,
-        value) of failed trials that a signal stopped; without it they are not told apart.
+        An own trial whose state Optuna does not know counts nowhere.
         """
         trials = tables.trials.c
         query = select(trials.trial_id, as_word(trials.state)).where(trials.study_id == study_id)
@@ -50,13 +47,18 @@ class TrialQueries:
             states = {trial_id: STATES.get(name) for trial_id, name in raw(connection, query)}
             found = {trial_id: (study_id, state) for trial_id, state in states.items()}
             own = own_trials(connection, rows_of(connection, condition), found)
+            table = tables.user_attributes
+            said = of_study(select(table.c.trial_id, table.c.value_json), table, study_id)
+            failures = raw(connection, said.where(table.c.key == FAILURE))
         counted = Counter(state.value for each in own if (state := states[each]) is not None)
         foreign = frozenset(states.keys() - own)
-        noted = self.noted(study_id, *interrupted) if interrupted else []
+        failed = {trial_id for trial_id in own if states[trial_id] is State.FAILED}
+        reasons = Counter(reason for trial_id, reason in failures if trial_id in failed)
         counts = Counts(
             **{state.value: counted[state.value] for state in State},
             foreign=len(foreign),
-            interrupted=sum(each in own and states[each] is State.FAILED for each in noted),
+            interrupted=reasons[json.dumps(Failure.INTERRUPTED)],
+            outside_space=reasons[json.dumps(Failure.OUTSIDE_SPACE)],
         )
         return counts, foreign
 

@@ -38,6 +38,8 @@ class Counts:
     waiting: int = 0
     interrupted: int = 0
     """of the failed ones, those that a signal stopped; their settings are queued again"""
+    outside_space: int = 0
+    """of the failed ones, those that were paused when the search space changed, and do not fit it"""
     foreign: int = 0
     """trials of whatever state that another program added to the study; no other number has them"""
 
@@ -53,5 +55,5 @@ class Counts:
 
     @property
     def failed_otherwise(self) -> int:
-        """The failed trials that no signal stopped."""
-        return self.failed - self.interrupted
+        """The failed trials that did fail: no signal stopped them, and no changed search space."""
+        return self.failed - self.interrupted - self.outside_space

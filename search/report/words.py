@@ -91,12 +91,14 @@ def foreign_in_words(n: int) -> str:
 
 def states(counts: Counts) -> list[str]:
     """12 complete, 3 pruned, 1 interrupted, 0 failed: the parts of a sentence. What a signal stopped and is
-    queued again has not failed in the words for people."""
+    queued again has not failed in the words for people, nor what a changed search space does not continue."""
     interrupted = [f"{counts.interrupted:,} interrupted"] if counts.interrupted else []
+    not_continued = [f"{counts.outside_space:,} not continued"] if counts.outside_space else []
     return [
         f"{counts.complete:,} complete",
         f"{counts.pruned:,} pruned",
         *interrupted,
+        *not_continued,
         f"{counts.failed_otherwise:,} failed",
     ]
 

@@ -146,8 +146,8 @@ class TrialReader:
         """those of them whose settings and curves are sound, too"""
         self._states: dict[int, State] = {}
         """of tune's own trials, also of those that are left out"""
-        self._interrupted: set[int] = set()
-        """failed ones among these that a signal stopped"""
+        self._reasons: dict[int, object] = {}
+        """of the failed ones among these, as their user attribute says it"""
         self._foreign: dict[int, ForeignTrial] = {}
         self._checks: dict[int, CurveCheck] = {}
         self._names: frozenset[str] = frozenset()
@@ -160,15 +160,14 @@ class TrialReader:
         """All by number. Finished ones are read once by this object, so that polling is cheap."""
         news = self._trials.facts(self._study_id, self._news, system=False)
         for trial in news:
-            for known in (self._known, self._states, self._foreign):
+            for known in (self._known, self._states, self._reasons, self._foreign):
                 known.pop(trial.trial_id, None)
-            self._interrupted.discard(trial.trial_id)
             if not trial.own:
                 self._foreign[trial.trial_id] = _foreign(trial)
                 continue
             self._states[trial.trial_id] = trial.state
-            if trial.state is State.FAILED and trial.user.get(FAILURE) == Failure.INTERRUPTED.value:
-                self._interrupted.add(trial.trial_id)
+            if trial.state is State.FAILED:
+                self._reasons[trial.trial_id] = trial.user.get(FAILURE)
             if self._sound(trial):
                 self._known[trial.trial_id] = self._record(trial)
         if news and self._store is not None:
@@ -198,11 +197,12 @@ class TrialReader:
     @property
     def counted(self) -> Counts:
         """As `counts`, as of the last `all`. Trials that are left out are counted: they fill their slots."""
-        states = Counter(self._states.values())
+        states, reasons = Counter(self._states.values()), list(self._reasons.values())
         return Counts(
             **{each.value: states[each] for each in State},
             foreign=len(self._foreign),
-            interrupted=len(self._interrupted),
+            interrupted=reasons.count(Failure.INTERRUPTED),
+            outside_space=reasons.count(Failure.OUTSIDE_SPACE),
         )
 
     @property
@@ -240,7 +240,7 @@ class TrialReader:
 
     def counts(self) -> Counts:
         """How many of tune's own trials are in each state, and how many other programs added."""
-        return self._trials.tally(self._study_id, interrupted=(FAILURE, Failure.INTERRUPTED.value))[0]
+        return self._trials.tally(self._study_id)[0]
 
     def steps(self) -> int:
         """At the last report, summed over all of tune's own trials."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import math
 import tomllib
 from collections.abc import Callable, Iterator
@@ -15,15 +16,16 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from packaging.requirements import Requirement
-from sqlalchemy import Enum, Table, UniqueConstraint, select
+from sqlalchemy import Enum, Table, UniqueConstraint, delete, insert, select
 
 from search.optuna_db import optuna_tables
 from search.optuna_db.frozen import frozen
 from search.optuna_db.optuna_trials import TrialEnded
+from search.optuna_db.ownership import FAILURE
 from search.optuna_db.storage import Storage, open_storage
 from search.optuna_db.trial_facts import Change, News
 from search.optuna_db.trial_storage import TrialStorage
-from search.records import ACCURACY, Counts, Direction, Metric, State
+from search.records import ACCURACY, Counts, Direction, Failure, Metric, State
 
 NOW = datetime.datetime(2026, 11, 22, 12, 0, 1)
 DISTRIBUTIONS = {
@@ -182,9 +184,15 @@ class TestReading:
         own = Counts(failed=1, running=1, waiting=1, foreign=4)
         counted, foreign = trials.tally(study_id)
         assert (counted, foreign) == (own, {*ids[:3], ids[6]}), "finished without a claim or a mark"
-        counted, _ = trials.tally(study_id, interrupted=("parameters", 7))
-        assert counted == replace(own, interrupted=1), "only failed ones"
-        assert trials.tally(study_id, interrupted=("parameters", 8))[0] == own
+        failed, waiting = (trials.in_state(study_id, each)[0] for each in (State.FAILED, State.WAITING))
+        table = optuna_tables.user_attributes
+        for failure in (Failure.INTERRUPTED, Failure.OUTSIDE_SPACE):
+            noted = {"key": FAILURE, "value_json": json.dumps(failure)}
+            with trials.database.write() as connection:
+                connection.execute(delete(table).where(table.c.key == FAILURE))
+                for trial_id in (failed, waiting):
+                    connection.execute(insert(table).values(trial_id=trial_id, **noted))
+            assert trials.tally(study_id)[0] == replace(own, **{failure.value: 1}), "only failed ones"
         most = Direction.MAXIMIZE
         assert trials.ranked(study_id, most) == [ids[0], ids[1], ids[6]], "the earliest of equals first"
         assert trials.ranked(study_id, most, without="parameters") == []

@@ -11,7 +11,6 @@ from search.heads import joint_of, train_of, validation_of
 from search.records import (
     ACCURACY,
     Direction,
-    Failure,
     NetworkSpec,
     Report,
     Scores,
@@ -47,10 +46,10 @@ def standing(material: Material) -> str:
     made = f"{counts.complete} complete, {counts.pruned} pruned"
     if counts.interrupted:
         made += f", {counts.interrupted} interrupted and repeated"
-    if outside := sum(trial.failure is Failure.OUTSIDE_SPACE for trial in material.trials):
-        made += f", {outside} not continued in the changed search space"
-    if failed := counts.failed_otherwise - outside:
-        made += f", {failed} failed" + (" and replaced" if counts.finished >= target else "")
+    if counts.outside_space:
+        made += f", {counts.outside_space} not continued in the changed search space"
+    if counts.failed_otherwise:
+        made += f", {counts.failed_otherwise} failed" + (" and replaced" if counts.finished >= target else "")
     told = (
         foreign_in_words(counts.foreign),
         _left_out(material),

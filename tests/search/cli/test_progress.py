@@ -118,10 +118,13 @@ def test_the_panel_names_the_best_reference_apart_the_better_one_first() -> None
     assert ahead.index("reference  course-conv  99.00 %") < ahead.index("best  ")
 
 
-def test_interrupted_trials_are_not_called_failed() -> None:
+def test_what_was_stopped_or_is_not_continued_is_not_called_failed() -> None:
     stopped = replace(SEEN, counts=Counts(complete=5, pruned=1, failed=4, interrupted=3))
     told = lines_with(drawn(stopped, 118), "interrupted")
     SENTENCES.check("interrupted trials in the panel", map(str.strip, told))
+    counts = Counts(complete=5, pruned=1, failed=4, interrupted=2, outside_space=1)
+    told = lines_with(drawn(replace(SEEN, counts=counts), 118), "interrupted")
+    assert "2 interrupted · 1 not continued · 1 failed" in told[0]
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
@@ -260,7 +263,7 @@ def test_what_is_not_continued_in_a_changed_space_is_not_called_queued_again(
     other = replace(stopped, trial_id=3, number=2)
     ended = replace(stopped, trial_id=4, number=3, failure=Failure.OUTSIDE_SPACE, retry_of=1)
     trials = (DONE, stopped, other, ended)
-    seen = replace(SEEN, trials=trials, counts=Counts(complete=1, failed=3, interrupted=2))
+    seen = replace(SEEN, trials=trials, counts=Counts(complete=1, failed=3, interrupted=2, outside_space=1))
     result = RunResult(
         snapshot=seen,
         gains=(),
