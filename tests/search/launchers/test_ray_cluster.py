@@ -32,20 +32,20 @@ Command = Callable[..., Any]
 TRIALS = 8
 CANARY = "canary-4711"
 ROUNDS = int(os.environ.get("TUNE_RAY_ROUNDS", "1"))
-RUN = (
-    "--trials",
-    str(TRIALS),
-    "--model",
-    "mlp",
-    "--epochs",
-    "0.5",
-    "--pruner",
-    "none",
-    "--sampler",
-    "random",
-    "--workers",
-    "4",
-)
+RUN = ("--trials", str(TRIALS), "--pruner", "none", "--sampler", "random", "--workers", "4")
+NETWORKS = ("--task", "twodigit", "--model", "mlp", "--epochs", "0.25")
+AWAY_S = 10
+"""Seconds for which Ray hopes that its head comes back, with one core busy; of itself it takes sixty."""
+WAITING = """
+import time, tune
+
+@tune.objective(space=tune.Space(x=tune.Float(0, 1)), score="value", budget=12, unit="step")
+def train(trial):
+    for step in range(1, 13):
+        time.sleep(0.25)
+        trial.report(step, value=trial.params["x"])
+"""
+"""Training code that takes three seconds and hardly any processor time."""
 
 _logger = logging.getLogger(__name__)
 
@@ -97,11 +97,14 @@ class TwoNodes:
         return int(node.all_processes["raylet"][0].process.pid)
 
 
-@pytest.fixture
+@pytest.fixture(scope="class")
 def cluster() -> Iterator[TwoNodes]:
-    made = TwoNodes()
-    yield made
-    made.shutdown()
+    """One for each test, or for a class of tests that do it no harm."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", str(AWAY_S))
+        made = TwoNodes()
+        yield made
+        made.shutdown()
 
 
 @pytest.fixture
@@ -113,14 +116,13 @@ def database(postgresql_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def run(start: Command, tmp_path: Path, postgresql_url: str, cluster: TwoNodes) -> Command:
-    """run(*more): `tune run` on the cluster in the background, its password a canary."""
+    """run(*NETWORKS): `tune run` of them on the cluster in the background, its password a canary."""
+    (tmp_path / "waiting.py").write_text(WAITING)
     secret = make_url(postgresql_url).set(password=CANARY).render_as_string(hide_password=False)
 
-    def begin(*more: str) -> subprocess.Popen[str]:
+    def begin(*what: str) -> subprocess.Popen[str]:
         engine = ("--engine", "ray", "--address", cluster.address)
-        process: subprocess.Popen[str] = start(
-            "run", "--task", "twodigit", *RUN, *more, *engine, cwd=tmp_path, TUNE_STORAGE=secret
-        )
+        process: subprocess.Popen[str] = start("run", *RUN, *what, *engine, cwd=tmp_path, TUNE_STORAGE=secret)
         return process
 
     return begin
@@ -128,7 +130,7 @@ def run(start: Command, tmp_path: Path, postgresql_url: str, cluster: TwoNodes) 
 
 @pytest.mark.parametrize("round_", range(ROUNDS))
 def test_a_killed_node_costs_nothing(round_: int, run: Command, cluster: TwoNodes, database: Engine) -> None:
-    running = run()
+    running = run(*NETWORKS)
     lost = wait_for(lambda: held_by(database, children_of(cluster.second)), timeout_s=200)
     began = time.monotonic()
     cluster.kill_second()
@@ -149,56 +151,60 @@ def test_a_killed_node_costs_nothing(round_: int, run: Command, cluster: TwoNode
     )
 
 
-def test_ctrl_c_saves_and_no_password_is_left_anywhere(
-    run: Command, cluster: TwoNodes, database: Engine, tmp_path: Path
-) -> None:
-    running = run()
-    seen: set[str] = set()
-    wait_for(lambda: held_by(database, children_of(cluster.second)), timeout_s=200)
-    for process in [p for p in Path("/proc").iterdir() if p.name.isdecimal()]:
-        with contextlib.suppress(OSError):
-            line = (process / "cmdline").read_bytes().decode("latin-1")
-            if "ray" in line or "tune" in line:
-                seen.add(line)
-    assert any("ray::" in line for line in seen), "Ray's workers were among those looked at"
-    os.killpg(running.pid, signal.SIGINT)
-    began = time.monotonic()
-    out, words = running.communicate(timeout=60)
-    assert running.returncode == 130, words
-    assert "the same command continues" in words
-    rows = trials_of(database)
-    assert [row["trial_id"] for row in rows if row["state"] == "RUNNING"] == []
-    assert {row["failure"] for row in rows if row["state"] == "FAIL"} == {"interrupted"}
-    _logger.info("stopped %.1f s after Ctrl-C", time.monotonic() - began)
+class TestParent:
+    """What ends the run leaves the cluster as it was."""
 
-    cluster.shutdown()  # its logs are written
-    seen |= {out, words, *everything_in(database)}
-    seen |= {
-        path.read_bytes().decode("latin-1")
-        for folder in (cluster.logs, tmp_path)
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-    assert len(seen) > 100
-    assert [each[:200] for each in seen if CANARY in each] == []
+    def test_workers_end_with_a_killed_one_and_the_same_command_continues(
+        self, run: Command, cluster: TwoNodes, database: Engine
+    ) -> None:
+        running = run("--objective", "waiting.py")
+        wait_for(lambda: held_by(database, children_of(cluster.second)), timeout_s=200)
+        workers = workers_in(database)
+        os.kill(running.pid, signal.SIGKILL)
+        wait_for(lambda: not any(alive(pid) for pid in workers), timeout_s=30)
+        again = run("--objective", "waiting.py")
+        _, words = again.communicate(timeout=300)
+        assert again.returncode == 0, words
+        exactly_n(trials_of(database))
 
+    def test_ctrl_c_saves_and_no_password_is_left_anywhere(
+        self, run: Command, cluster: TwoNodes, database: Engine, tmp_path: Path
+    ) -> None:
+        running = run(*NETWORKS)
+        seen: set[str] = set()
+        wait_for(lambda: held_by(database, children_of(cluster.second)), timeout_s=200)
+        for process in [p for p in Path("/proc").iterdir() if p.name.isdecimal()]:
+            with contextlib.suppress(OSError):
+                line = (process / "cmdline").read_bytes().decode("latin-1")
+                if "ray" in line or "tune" in line:
+                    seen.add(line)
+        assert any("ray::" in line for line in seen), "Ray's workers were among those looked at"
+        os.killpg(running.pid, signal.SIGINT)
+        began = time.monotonic()
+        out, words = running.communicate(timeout=60)
+        assert running.returncode == 130, words
+        assert "the same command continues" in words
+        rows = trials_of(database)
+        assert [row["trial_id"] for row in rows if row["state"] == "RUNNING"] == []
+        assert {row["failure"] for row in rows if row["state"] == "FAIL"} == {"interrupted"}
+        _logger.info("stopped %.1f s after Ctrl-C", time.monotonic() - began)
 
-def test_workers_end_with_a_killed_parent_and_the_same_command_continues(
-    run: Command, cluster: TwoNodes, database: Engine
-) -> None:
-    running = run()
-    wait_for(lambda: held_by(database, children_of(cluster.second)), timeout_s=200)
-    workers = workers_in(database)
-    os.kill(running.pid, signal.SIGKILL)
-    wait_for(lambda: not any(alive(pid) for pid in workers), timeout_s=30)
-    again = run()
-    _, words = again.communicate(timeout=300)
-    assert again.returncode == 0, words
-    exactly_n(trials_of(database))
+        cluster.shutdown()  # its logs are written; no test of this class comes after
+        seen |= {out, words, *everything_in(database)}
+        seen |= {
+            path.read_bytes().decode("latin-1")
+            for folder in (cluster.logs, tmp_path)
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
+        assert len(seen) > 100
+        assert [each[:200] for each in seen if CANARY in each] == []
 
 
 def test_a_lost_head_ends_the_run_in_words(run: Command, cluster: TwoNodes, database: Engine) -> None:
-    running = run("--trials", "1000")  # eight can be over before a fast machine notices the loss
+    running = run(
+        "--objective", "waiting.py", "--trials", "1000"
+    )  # eight can be over before a fast machine notices the loss
     wait_for(lambda: held_by(database, children_of(cluster.second)), timeout_s=200)
     cluster.kill_head()
     _, words = running.communicate(timeout=200)
