@@ -20,7 +20,7 @@ test: .venv/installed-dev ## every test, on real data
 
 browser: .venv/installed-dev ## the pages, in a real Chromium; fails where there is none
 	$(TUNE) data fetch
-	$(BIN)/python -m pytest -m browser
+	$(BIN)/python -m pytest -m browser tests/browser
 
 ray: ray-installed ## a Ray cluster of two nodes, killed in parts; installs Ray, 250 MB
 	$(BIN)/tune --version

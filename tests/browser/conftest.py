@@ -183,14 +183,14 @@ def _request(method: str, url: str, body: object = None) -> Any:
 
 @pytest.fixture(scope="session")
 def demos(tmp_path_factory: pytest.TempPathFactory, mnist: Mnist) -> Iterator[dict[str, Demo]]:
-    """The demos of both tasks, each with a reference network after two epochs: it reads a plain digit."""
+    """The demos of both tasks, each with a reference network after one epoch: it reads a plain digit."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("demos")
     url = f"sqlite:///{folder / 'studies.db'}"
     running, end, threads = {}, threading.Event(), ExitStack()
     for task, references in (("twodigit", 2), ("sum", 1)):
         with open_storage(url) as storage:
-            request = RunRequest(task=task, trials=references, epochs=2, model="mlp")
+            request = RunRequest(task=task, trials=references, epochs=1, model="mlp")
             create_or_resume(storage, request, mnist)
             context = prepare(storage, task, mnist, folder / "studies.artifacts", device="cpu", threads=1)
             work(context, stop=lambda: False)
