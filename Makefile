@@ -28,7 +28,7 @@ ray: ray-installed ## a Ray cluster of two nodes, killed in parts; installs Ray,
 	$(BIN)/python -m pytest -m ray -o log_cli=true -o log_cli_level=INFO tests/search/launchers/test_ray_cluster.py
 
 ray-installed: .venv/installed-dev
-	@$(BIN)/python -c 'import ray' 2>/dev/null || $(BIN)/python -m pip install -qq --editable '.[ray]'
+	@$(BIN)/python -c 'import ray' 2>/dev/null || $(BIN)/python -m pip install -qq --no-compile --editable '.[ray]'
 	@$(OWN_SCRIPT)
 
 compat: .venv/installed-dev ## the contract suites with the oldest and the newest Optuna that the index offers
@@ -52,6 +52,8 @@ clean: ## the virtual environment and all caches; never a study
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # What is installed, and for what; each is made once, and again when pyproject.toml changes.
+# pip would compile every module of every package, for half of the time that it takes; most are never imported.
+# Those that a worker imports are compiled at once, the others when they are needed.
 .venv/installed: EXTRAS := [export]
 .venv/installed-dev: EXTRAS := [dev,export,postgresql,mysql]
 
@@ -59,6 +61,7 @@ clean: ## the virtual environment and all caches; never a study
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tune needs Python 3.11 or newer; PYTHON=python3.x make ...")'
 	@echo "setting up .venv (about a minute)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -qq --editable '.$(EXTRAS)'
+	@$(BIN)/python -m pip install -qq --no-compile --editable '.$(EXTRAS)'
 	@$(OWN_SCRIPT)
+	@$(BIN)/python -c 'import search.objectives.network.open_network, search.cli.app'
 	@touch $@
