@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from few_images import take_few_images
 from memory_store import MemoryStore
 from optuna.trial import TrialState
 
@@ -44,11 +45,16 @@ from search.worker.worker_loop import FAILURES_IN_A_ROW, GivenUp, WornOut, work
 from tune.space import Choice, Domain, Fixed, Float, Int
 
 QUICK = RunRequest(task="twodigit", trials=4, epochs=0.02, model="mlp", pruner="none")
+"""Two batches or three to a trial, which is enough where the training itself is not asked about."""
+
+LONGER = dataclasses.replace(QUICK, epochs=0.2)
+"""A dozen batches and three reports."""
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> None:
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
+    take_few_images(monkeypatch)
 
 
 def context(storage: Storage, mnist: Mnist, tmp_path: Path, request: RunRequest = QUICK) -> WorkerContext:
@@ -113,7 +119,7 @@ class TestWork:
     def test_a_small_study_from_beginning_to_end(
         self, storage: Storage, mnist: Mnist, tmp_path: Path
     ) -> None:
-        here = context(storage, mnist, tmp_path)
+        here = context(storage, mnist, tmp_path, LONGER)
         assert work(here, stop=lambda: False) == 4
         trials = here.study.trials()
         assert [trial.failure_detail for trial in trials if trial.state is not State.COMPLETE] == []
@@ -133,7 +139,7 @@ class TestWork:
     def test_the_kept_weights_score_what_the_database_says(
         self, storage: Storage, mnist: Mnist, tmp_path: Path
     ) -> None:
-        here = context(storage, mnist, tmp_path)
+        here = context(storage, mnist, tmp_path, LONGER)
         work(here, stop=lambda: False)
         kept = storage.store.checkpoints(here.study.study_id)
         assert len(kept) == 4
@@ -148,7 +154,7 @@ class TestWork:
     def test_one_seed_and_one_worker_give_one_study(self, mnist: Mnist, tmp_path: Path) -> None:
         def curves_of(name: str) -> list[object]:
             storage = open_storage(f"sqlite:///{tmp_path / name}.db")
-            here = context(storage, mnist, tmp_path / name)
+            here = context(storage, mnist, tmp_path / name, LONGER)
             work(here, stop=lambda: False)
             curves: list[object] = [
                 [(r.step, r.metrics) for r in storage.store.curve(trial.trial_id, ACCURACY)]
@@ -236,7 +242,7 @@ class TestWork:
         assert kept_by(here) == numbers
 
     def test_a_stopped_trial_is_queued_again(self, storage: Storage, mnist: Mnist, tmp_path: Path) -> None:
-        here = context(storage, mnist, tmp_path)
+        here = context(storage, mnist, tmp_path, LONGER)
         calls = iter(range(10_000))
         work(here, stop=lambda: next(calls) > 5)
         [first, *_] = here.study.trials()
@@ -256,7 +262,7 @@ class TestWork:
             'lr = 100.0\noptimizer = "sgd"\nactivation = "relu"\nmomentum = 0.99\n'
             'schedule = "constant"\nbatch_size = 64\ndepth = 2\n'
         )
-        request = RunRequest(task="twodigit", trials=4, epochs=0.05, model="mlp", space=space)
+        request = dataclasses.replace(LONGER, space=space)
         here = context(storage, mnist, tmp_path, request)
         with pytest.raises(GivenUp, match="trials in a row failed"):
             work(here, stop=lambda: False)
@@ -376,7 +382,7 @@ class TestWork:
                 yield step
 
         monkeypatch.setattr("search.objectives.network.open_network.learn", learn)
-        here = context(storage, mnist, tmp_path)
+        here = context(storage, mnist, tmp_path, LONGER)
         gc.collect()
         gc.disable()
         try:
