@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from few_images import take_few_images
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -36,7 +37,9 @@ from search.worker.resume_checkpoints import KEEP, ResumeCheckpoints
 from search.worker.trial_runner import TrialRunner
 from search.worker.worker_loop import Stopping, work
 
-# Reports after 2,250 and 3,600 images: 36 and 57 batches of the references.
+SHARE = 4
+FIRST, LAST = 562, 900
+"""Images at the reports of 0.1 epochs of 9,000 images: 9 and 15 batches of the references."""
 REQUEST = RunRequest(task="twodigit", trials=2, epochs=0.1, model="mlp", pruner="none")
 CPU = torch.device("cpu")
 NETWORK = build(MLPConfig(width=4), Signature(image=(1, 4, 4), heads=(("a", 2),)), seed=0)
@@ -45,8 +48,9 @@ OBJECTIVE = object.__new__(OpenNetwork)
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> None:
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
+    take_few_images(monkeypatch, share=SHARE)
 
 
 @pytest.fixture
@@ -63,6 +67,31 @@ def contexts(tmp_path: Path, mnist: Mnist) -> Iterator[Callable[[str], WorkerCon
     yield make
     for storage in opened:
         storage.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class Whole:
+    """What a study to which nothing happened has of its first trial."""
+
+    curve: list[Report]
+    kept: CheckpointRecord
+
+
+@pytest.fixture(scope="module")
+def whole(mnist: Mnist, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """For all tests that hold a trial against it: trained once."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("whole")
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        open_storage(f"sqlite:///{folder / 'studies.db'}") as storage,
+    ):
+        take_few_images(patch, share=SHARE)
+        study, _ = create_or_resume(storage, REQUEST, mnist)
+        here = prepare(storage, study.name, mnist, folder / "artifacts", device="cpu", threads=1)
+        curve = undisturbed(here)
+        [kept] = [each for each in storage.store.checkpoints(1) if "/trial-00000-" in each.path]
+    return Whole(curve, kept)
 
 
 def next_of(here: WorkerContext) -> TrialRunner:
@@ -123,37 +152,39 @@ def continues(here: WorkerContext, *, expected: list[Report], batches: int) -> N
     curve = here.storage.store.curve(again.trial_id, ACCURACY)
     assert timeless(curve) == timeless(expected)
     assert again.score == max(report.score for report in expected)
-    other, between = 57, 12  # the other reference, and questions between batches
+    other, between = 15, 6  # the other reference, and questions between batches
     assert asked <= other + batches + between
     left = sorted(path.name.rpartition("-")[0] for path in here.artifacts.folder.iterdir())
     assert left == ["trial-00001", f"trial-{again.number:05d}"], "one of each, no checkpoints, no scraps"
 
 
-def test_a_signal_costs_no_batch(contexts: Callable[[str], WorkerContext]) -> None:
+def test_a_signal_costs_no_batch(contexts: Callable[[str], WorkerContext], whole: Whole) -> None:
     asked = iter(range(10_000))
     here = contexts("stopped")
-    work(here, stop=lambda: next(asked) > 45)
+    work(here, stop=lambda: next(asked) > 12)
     (here.artifacts.folder / ".trial-00000.at-1.safetensors.0f.tmp").write_bytes(b"of a killed writer")
     [first, *_] = here.study.trials()
     assert first.failure is Failure.INTERRUPTED
-    assert first.step == 2250
-    continues(contexts("stopped"), expected=undisturbed(contexts("whole")), batches=57 - 40)
+    assert first.step == FIRST
+    continues(contexts("stopped"), expected=whole.curve, batches=15 - 11)
 
 
-def test_nor_does_a_second_one_before_the_next_report(contexts: Callable[[str], WorkerContext]) -> None:
+def test_nor_does_a_second_one_before_the_next_report(
+    contexts: Callable[[str], WorkerContext], whole: Whole
+) -> None:
     """Else a worker that is stopped repeatedly before its first report would make no progress."""
     positions = []
-    for questions in (45, 69):  # the second one finds the other reference in its way
+    for questions in (12, 19):  # the second one finds the other reference in its way
         here, asked = contexts("stopped"), iter(range(10_000))
         work(here, stop=lambda asked=asked, last=questions: next(asked) > last)  # type: ignore[misc]
         newest = max(here.artifacts.folder.glob("*.at-*"))
         positions.append(int(load_checkpoint(newest).tensors["training.position"][0]))
-    assert 2250 < positions[0] < positions[1] < 3600
+    assert FIRST < positions[0] < positions[1] < LAST
     here = contexts("stopped")
     assert work(here, stop=lambda: False) == 1
     [again] = [trial for trial in here.study.trials() if trial.retry_of and trial.state is State.COMPLETE]
     curve = here.storage.store.curve(again.trial_id, ACCURACY)
-    assert timeless(curve) == timeless(undisturbed(contexts("whole")))
+    assert timeless(curve) == timeless(whole.curve)
 
 
 def test_a_resume_checkpoint_is_of_the_kind_of_device_that_wrote_it(
@@ -162,7 +193,7 @@ def test_a_resume_checkpoint_is_of_the_kind_of_device_that_wrote_it(
     """A GPU's generator cannot continue on a CPU: torch refuses its state, and a trial must not fail by that,
     but begin from the start."""
     here = contexts("stopped")
-    runner = begun(here, until=2250)
+    runner = begun(here, until=FIRST)
     runner.write_checkpoint()
     objective = copy.copy(here.objective)
     objective.device = "cuda"
@@ -174,14 +205,14 @@ def test_a_resume_checkpoint_is_of_the_kind_of_device_that_wrote_it(
 
 
 def test_a_crash_costs_what_came_after_the_last_report(
-    contexts: Callable[[str], WorkerContext], monkeypatch: pytest.MonkeyPatch
+    contexts: Callable[[str], WorkerContext], monkeypatch: pytest.MonkeyPatch, whole: Whole
 ) -> None:
     monkeypatch.setattr(trial_runner, "CHECKPOINT_EVERY_S", -1.0)
     here = contexts("crashed")
     add_report = here.storage.store.add_report
 
     def dies_at_the_second(trial_id: int, report: Report, *, within: Transaction) -> None:
-        if report.step > 2250:
+        if report.step > FIRST:
             raise TryAgain("The storage does not answer.")
         add_report(trial_id, report, within=within)
 
@@ -190,16 +221,16 @@ def test_a_crash_costs_what_came_after_the_last_report(
         with pytest.raises(TryAgain):
             work(here, stop=lambda: False)
     Reaper(here.study, here.storage.store, "me").look(dead={here.worker.worker_id})
-    continues(contexts("crashed"), expected=undisturbed(contexts("whole")), batches=57 - 36)
+    continues(contexts("crashed"), expected=whole.curve, batches=15 - 9)
 
 
 @pytest.mark.parametrize("damage", ["cut short", "one bit", "other training"])
 def test_an_invalid_resume_checkpoint_is_not_used(
-    contexts: Callable[[str], WorkerContext], damage: str
+    contexts: Callable[[str], WorkerContext], damage: str, whole: Whole
 ) -> None:
     asked = iter(range(10_000))
     here = contexts("stopped")
-    work(here, stop=lambda: next(asked) > 45)
+    work(here, stop=lambda: next(asked) > 12)
     saved = list(here.artifacts.folder.glob("*.at-*"))
     assert saved
     for path in saved:
@@ -211,7 +242,7 @@ def test_an_invalid_resume_checkpoint_is_not_used(
         path.write_bytes(content)
         if damage == "other training":
             path.rename(path.with_name(path.name.replace("trial-00000", "trial-00001")))
-    continues(contexts("stopped"), expected=undisturbed(contexts("whole")), batches=57)
+    continues(contexts("stopped"), expected=whole.curve, batches=15)
 
 
 def test_the_last_two_are_kept_and_the_older_stands_in(tmp_path: Path) -> None:
@@ -344,7 +375,7 @@ def test_a_slot_that_is_given_back_at_the_last_moment_is_no_end(
     """The last trial is cut short in another worker's hands just when this one finds nothing to do: it takes
     the repetition up, and does not throw away what was saved of it."""
     here = contexts("last")
-    other = begun(here, until=2250)
+    other = begun(here, until=FIRST)
     open_claims = here.storage.store.open_claims
 
     def given_back(study_id: int) -> list[Claim]:
@@ -368,7 +399,7 @@ def test_a_slot_that_is_given_back_at_the_last_moment_is_no_end(
     assert work(here, stop=stop) == 2
     again = next(trial for trial in here.study.trials() if trial.retry_of == 0)
     assert again.state is State.COMPLETE
-    assert asked < 57 + (57 - 36) + 12, "it continued from the checkpoint"
+    assert asked <= 15 + (15 - 9) + 6, "it continued from the checkpoint"
 
 
 def test_a_parked_trial_continues_from_a_later_checkpoint_with_the_curve_up_to_there(
@@ -378,15 +409,15 @@ def test_a_parked_trial_continues_from_a_later_checkpoint_with_the_curve_up_to_t
     here = contexts("parked")
     here = with_early_evaluations(here, 5)
     evaluations = here.evaluations
-    assert evaluations.rungs[0] < 2250
-    first = begun(here, until=2250)
+    assert evaluations.rungs[0] < FIRST
+    first = begun(here, until=FIRST)
     here.study.fail(first.active.trial_id, Failure.WORKER_DIED, "taken for gone")
     here.storage.store.release(first.claim)
     _other, second = begun(here, until=evaluations.rungs[0]), begun(here, until=evaluations.rungs[0])
     assert (second.active.retry_of, second.step) == (first.active.number, evaluations.rungs[0])
     second.park()
     first.write_checkpoint()
-    assert second.advance(3600)
+    assert second.advance(LAST)
     curve = here.storage.store.curve(second.active.trial_id, ACCURACY)
     assert [report.step for report in curve] == list(evaluations.rungs)
     expected = undisturbed(with_early_evaluations(contexts("whole"), 5))
@@ -398,7 +429,7 @@ def test_better_weights_outlive_the_row_that_a_peer_drops_meanwhile(
 ) -> None:
     """They wait in place for the database, while another worker finds their trial's old row eleventh."""
     here, peer = contexts("shared"), contexts("shared")
-    runner = begun(here, until=2250)
+    runner = begun(here, until=FIRST)
     [before] = here.storage.store.checkpoints(1)
     add = here.storage.store.add_checkpoint
 
@@ -410,9 +441,9 @@ def test_better_weights_outlive_the_row_that_a_peer_drops_meanwhile(
         add(study_id, record, **rest)
 
     monkeypatch.setattr(here.storage.store, "add_checkpoint", held_up)
-    assert runner.advance(3600)
+    assert runner.advance(LAST)
     best = here.storage.store.checkpoints(1)[0]
-    assert (best.trial_id, best.step) == (runner.active.trial_id, 3600)
+    assert (best.trial_id, best.step) == (runner.active.trial_id, LAST)
     load_checkpoint(here.artifacts.path(best), expected_sha256=best.sha256)
     assert list(here.artifacts.folder.iterdir()) == [here.artifacts.path(best)]
 
@@ -420,13 +451,13 @@ def test_better_weights_outlive_the_row_that_a_peer_drops_meanwhile(
 def test_what_an_earlier_tune_kept_of_a_trial_gives_way(contexts: Callable[[str], WorkerContext]) -> None:
     """Its files have another name, which the database knows."""
     here = contexts("upgraded")
-    runner = begun(here, until=2250)
+    runner = begun(here, until=FIRST)
     [kept] = here.storage.store.checkpoints(1)
     old = here.artifacts.folder / "trial-00000.safetensors"
     here.artifacts.path(kept).rename(old)
     path = str(old.relative_to(here.artifacts.root))
     here.storage.store.add_checkpoint(1, dataclasses.replace(kept, path=path))
-    assert runner.advance(3600)
+    assert runner.advance(LAST)
     [kept] = here.storage.store.checkpoints(1)
     load_checkpoint(here.artifacts.path(kept), expected_sha256=kept.sha256)
     assert list(here.artifacts.folder.iterdir()) == [here.artifacts.path(kept)]
@@ -438,41 +469,38 @@ class TestParked:
     @pytest.fixture
     def runner(self, contexts: Callable[[str], WorkerContext]) -> TrialRunner:
         """Just trained to its first rung."""
-        return begun(contexts("parked"), until=2250)
+        return begun(contexts("parked"), until=FIRST)
 
     def test_a_parked_trial_continues_as_if_it_had_not_waited(
-        self, runner: TrialRunner, contexts: Callable[[str], WorkerContext]
+        self, runner: TrialRunner, contexts: Callable[[str], WorkerContext], whole: Whole
     ) -> None:
         assert isinstance(runner._work, NetworkWork)
         trained = weakref.ref(runner._work._learning.network)
         runner.park()
         gc.collect()
         assert trained() is None, "it takes no memory"
-        assert runner.advance(3600)
+        assert runner.advance(LAST)
         curve = contexts("parked").storage.store.curve(runner.active.trial_id, ACCURACY)
-        assert timeless(curve) == timeless(undisturbed(contexts("whole")))
+        assert timeless(curve) == timeless(whole.curve)
 
     def test_its_weights_are_those_of_its_best_moment(
-        self, runner: TrialRunner, contexts: Callable[[str], WorkerContext]
+        self, runner: TrialRunner, contexts: Callable[[str], WorkerContext], whole: Whole
     ) -> None:
         """Also where that lies before the pause, and was not worth keeping then."""
         runner.park()
-        runner.advance(3600)
+        runner.advance(LAST)
         [kept] = contexts("parked").storage.store.checkpoints(1)
-        undisturbed(here := contexts("whole"))
-        others = here.storage.store.checkpoints(1)
-        [other] = [each for each in others if "/trial-00000-" in each.path]
-        assert (kept.step, kept.score) == (other.step, other.score)
+        assert (kept.step, kept.score) == (whole.kept.step, whole.kept.score)
 
     def test_a_damaged_resume_checkpoint_costs_no_more_than_time(
-        self, runner: TrialRunner, contexts: Callable[[str], WorkerContext]
+        self, runner: TrialRunner, contexts: Callable[[str], WorkerContext], whole: Whole
     ) -> None:
         here = contexts("parked")
         runner.park()
         [newest] = here.artifacts.folder.glob("*.at-*")
         newest.write_bytes(newest.read_bytes()[:-1000])
-        assert runner.advance(3600)
+        assert runner.advance(LAST)
         curve = here.storage.store.curve(runner.active.trial_id, ACCURACY)
-        assert timeless(curve) == timeless(undisturbed(contexts("whole")))
+        assert timeless(curve) == timeless(whole.curve)
         [trial, *_] = here.study.trials()
         assert trial.score == max(report.score for report in curve)
