@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from few_images import take_few_images
 
 from data.datasets.mnist import Mnist
 from models.checkpoint import load_checkpoint
@@ -51,6 +52,7 @@ def join(sqlite_url: str, mnist: Mnist, tmp_path: Path) -> Iterator[Join]:
 def _not_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("search.worker.worker_loop.IDLE_S", 0.02)
     monkeypatch.setattr("data.tasks.twodigit.TwoDigit.references", {})  # they train to their ends
+    take_few_images(monkeypatch)
 
 
 def one_thread(context: WorkerContext) -> int:

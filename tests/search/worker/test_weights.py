@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from few_images import take_few_images
 from memory_store import MemoryStore
 from snapshots import Snapshots, lines_with
 from sqlalchemy import create_engine, func, inspect, select, text, update
@@ -43,6 +44,7 @@ REQUEST = RunRequest(task="twodigit", trials=4, epochs=0.02, model="mlp", pruner
 @pytest.fixture(autouse=True)
 def _no_folder_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TUNE_ARTIFACTS", raising=False)
+    take_few_images(monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -400,7 +402,7 @@ class TestOnAServer:
         def stop() -> bool:
             nonlocal asked
             asked += 1
-            return asked > 200
+            return asked > 20
 
         work(context, stop=stop)
         assert [".at-" in name for name in files(tmp_path)] == [True]
