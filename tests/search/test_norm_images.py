@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from few_images import evaluate_on_few_images
 from specs import network_spec
 
 from data.datasets.mnist import Mnist
@@ -70,8 +71,9 @@ RUNGS = (2250, 3600)
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> None:
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     prepare_process(threads=1)
+    evaluate_on_few_images(monkeypatch)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from few_images import evaluate_on_few_images
 from valley import VALLEY, valley_spec
 
 from data.datasets.mnist import Mnist
@@ -41,8 +42,9 @@ OWN = (500, BUDGET)
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> None:
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     prepare_process(threads=1)
+    evaluate_on_few_images(monkeypatch)
 
 
 @pytest.fixture

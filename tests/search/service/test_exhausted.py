@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from few_images import take_few_images
 from specs import network_spec
 
 from data.datasets.mnist import Mnist
@@ -181,6 +182,7 @@ class TestRoom:
 @pytest.fixture
 def without_references(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("data.tasks.twodigit.TwoDigit.references", {})
+    take_few_images(monkeypatch)
 
 
 def requested(folder: Path, **more: object) -> RunRequest:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from few_images import take_few_images
 
 from data.datasets.mnist import Mnist
 from models import device as machine
@@ -39,6 +40,7 @@ Command = Callable[..., Any]
 def processor(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """processor(flags={"amx_bf16"}, model="That one"): what this machine seems to have from now on."""
     torch.set_num_threads(1)
+    take_few_images(monkeypatch)
 
     def seem(flags: set[str], model: str = "This Processor") -> None:
         monkeypatch.setattr(machine, "_cpu_flags", lambda: flags)
@@ -218,6 +220,7 @@ def search_in_bfloat16(mnist: Mnist, tmp_path_factory: pytest.TempPathFactory) -
         patch.setattr(machine, "_cpu_flags", lambda: {"avx512_bf16"})
         patch.setattr(machine, "_cpu_model", lambda: "This Processor")
         patch.setattr(machine, "bfloat16_speedup", lambda: 2.0)
+        take_few_images(patch)
         assert work(join(storage, mnist), stop=lambda: False) == 3
     return folder
 
