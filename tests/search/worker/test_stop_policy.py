@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from few_images import take_few_images
 
 from data.datasets.mnist import Mnist
 from search.analysis.ranking import count
@@ -130,12 +131,13 @@ class TestTimeLimit:
             assert not close(here, Clock(), left_s=1.0, target=0.5).should_stop_proposing()
 
     def test_a_search_of_too_many_trials_ends_in_time_with_its_leaders_trained(
-        self, sqlite_url: str, mnist: Mnist, tmp_path: Path
+        self, sqlite_url: str, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """How well it keeps the time is for benchmarks/versus_plain.py; here nothing else ends it."""
+        take_few_images(monkeypatch)
         request = replace(REQUEST, trials=10_000)
         with open_storage(sqlite_url) as storage:
-            work(context(storage, mnist, tmp_path, request, left_s=20.0), stop=lambda: False)
+            work(context(storage, mnist, tmp_path, request, left_s=START_S + 1), stop=lambda: False)
             found = Study.find(storage, request.name)
             assert found is not None
             trials = found.trials()
