@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ from data.datasets.mnist import Mnist
 from data.tasks.registry import get_task
 from models import export as formats
 from models.checkpoint import load_checkpoint
-from models.export import rebuild
+from models.export import rebuild, write_all
+from models.network import Network, config_to_json
 from search.analysis.confirmation import Candidate, Confirmation, SeedRun
 from search.analysis.intervals import wilson
 from search.analysis.ranking import best_report
@@ -62,6 +63,31 @@ def copy(exported: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "copy"
     shutil.copytree(exported, folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, float]]:
+    """In place of `write_all`: the same files, made once for each network and what is said about it."""
+    folder, kept = tmp_path_factory.mktemp("converted"), dict[str, dict[str, float]]()
+
+    def write(network: Network, out: Path, *, about: Mapping[str, object]) -> dict[str, float]:
+        weights = hashlib.sha256(json.dumps([about, config_to_json(network.config)]).encode())
+        for name, tensor in network.state_dict().items():
+            weights.update(name.encode() + tensor.numpy().tobytes())
+        key = weights.hexdigest()
+        if key not in kept:
+            (folder / key).mkdir()
+            kept[key] = write_all(network, folder / key, about=about)
+        shutil.copytree(folder / key, out, dirs_exist_ok=True)
+        return kept[key]
+
+    return write
+
+
+@pytest.fixture
+def _converted_once(converted: Callable[..., dict[str, float]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what an export says or refuses: an export costs a second of conversion."""
+    monkeypatch.setattr(formats, "write_all", converted)
 
 
 class TestFolder:
@@ -121,7 +147,9 @@ class TestFolder:
 
 
 @pytest.fixture(scope="module")
-def facts(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> CardFacts:
+def facts(
+    exported: Path, tmp_path_factory: pytest.TempPathFactory, converted: Callable[..., dict[str, float]]
+) -> CardFacts:
     """What is on the card of `twodigit`."""
     seen: list[CardFacts] = []
 
@@ -134,6 +162,7 @@ def facts(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> CardFacts
     shutil.copytree(exported / "studies.artifacts", folder / "studies.artifacts")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(service, "card", watched)
+        patch.setattr(formats, "write_all", converted)
         service.export(
             f"sqlite:///{folder / 'studies.db'}",
             "twodigit",
@@ -146,6 +175,7 @@ def facts(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> CardFacts
     return seen[0]
 
 
+@pytest.mark.usefixtures("_converted_once")
 class TestCard:
     @pytest.mark.parametrize("study", ["twodigit", "sum"])
     def test_its_program_runs_without_torch(self, exported: Path, study: str) -> None:
@@ -324,6 +354,7 @@ class TestCard:
         assert sparkline([0.3]) == "█"
 
 
+@pytest.mark.usefixtures("_converted_once")
 class TestRefusals:
     @pytest.mark.parametrize(
         ("arguments", "code", "words"),
