@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +32,27 @@ TRIALS = 12
 ONE = ("--workers", "1")
 
 
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database with the finished search v; tests work on copies of it."""
+    folder = tmp_path_factory.mktemp("searched")
+    path = folder / "studies.db"
+    with pytest.MonkeyPatch.context() as patch, open_storage(f"sqlite:///{path}") as storage:
+        patch.setitem(OBJECTIVES, "valley", VALLEY)
+        patch.setenv("VALLEY_STONES", "1")
+        Study.create(storage, "v", valley_spec(), TRIALS)
+        work(prepare(storage, "v", None, folder, threads=1), stop=lambda: False)
+    return path
+
+
 @pytest.fixture
-def folder(tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(searched: Path, tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the storage is, with the finished search v."""
     monkeypatch.setitem(OBJECTIVES, "valley", VALLEY)
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.setenv("PYTHONPATH", str(site))
     monkeypatch.setenv("VALLEY_STONES", "1")
-    with open_storage(f"sqlite:///{tmp_path}/studies.db") as storage:
-        Study.create(storage, "v", valley_spec(), TRIALS)
-        work(prepare(storage, "v", None, tmp_path, threads=1), stop=lambda: False)
+    shutil.copy(searched, tmp_path)
     return tmp_path
 
 
@@ -92,7 +106,7 @@ def test_more_seeds_and_settings_continue(tune: Tune) -> None:
 
 
 def test_it_survives_a_kill(tune: Tune, folder: Path) -> None:
-    run = ["ablate", "v", "--settings", "push", "--seeds", "2", "--workers", "2"]
+    run = ["ablate", "v", "--settings", "push", "--seeds", "2", *ONE]
     with subprocess.Popen(
         [sys.executable, "-P", "-m", "search", *run],
         cwd=folder,
@@ -102,16 +116,51 @@ def test_it_survives_a_kill(tune: Tune, folder: Path) -> None:
         start_new_session=True,
     ) as process:
         until = time.monotonic() + 60
-        while time.monotonic() < until:
-            rows = [each for each in tune("studies", "--json").parsed if each["study"] == "v.ablate"]
-            if rows and rows[0]["complete"]:
-                break
+        while time.monotonic() < until and not complete_runs(folder):
+            time.sleep(0.02)
+        assert complete_runs(folder) < 6, "it was to be killed in the middle"
+        workers = pids_of_workers(folder)
+        assert workers
         os.killpg(process.pid, signal.SIGKILL)
+    while any(is_running(pid) for pid in workers) and time.monotonic() < until:
+        time.sleep(
+            0.02
+        )  # a worker that is not gone yet keeps its trial until its lease is over, half a minute
     found = tune(*run, "--json").parsed
     assert (found["seeds"], found["finished_runs"], found["wanted"]) == (2, 6, 6)
     trials = tune("trials", "v.ablate", "--json").parsed
     complete = [trial for trial in trials if trial["state"] == "complete"]
     assert len({json.dumps(trial["ablation"]) for trial in complete}) == len(complete) == 6
+
+
+def pids_of_workers(folder: Path) -> list[int]:
+    """Of the ablation."""
+    with open_storage(f"sqlite:///{folder}/studies.db") as storage:
+        [study_id] = [each.study_id for each in storage.store.studies() if each.spec.ablates == "v"]
+        return [worker.pid for worker in storage.store.workers(study_id).values()]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def complete_runs(folder: Path) -> int:
+    """Of the ablation, read from the file itself."""
+    query = (
+        "SELECT count(*) FROM trials JOIN studies USING (study_id) "
+        "WHERE study_name = 'v.ablate' AND state = 'COMPLETE'"
+    )
+    with (
+        suppress(sqlite3.OperationalError),
+        closing(sqlite3.connect(f"file:{folder / 'studies.db'}?mode=ro", uri=True, timeout=1)) as file,
+    ):
+        [(count,)] = file.execute(query)
+        return int(count)
+    return 0
 
 
 def test_an_arm_that_diverges_is_a_result(tune: Tune, monkeypatch: pytest.MonkeyPatch) -> None:
