@@ -68,6 +68,25 @@ def trained(training_on, evaluation_on):  # type: ignore[no-untyped-def]
     return make
 
 
+@pytest.fixture(scope="module")
+def trained_whole() -> dict[str, tuple[list[Report], Network]]:
+    """By model and config; see `whole`."""
+    return {}
+
+
+@pytest.fixture
+def whole(  # type: ignore[no-untyped-def]
+    trained, trained_whole, model: ModelConfig, config: TrainingConfig, signature: Signature
+) -> tuple[list[Report], Network]:
+    """Reports and network of a training to which nothing happened: once for all tests that hold one against
+    it."""
+    key = repr((model, config, signature))
+    if key not in trained_whole:
+        training = trained(model, signature, config)
+        trained_whole[key] = timeless(list(training.reports(MILESTONES))), training.network
+    return trained_whole[key]  # type: ignore[no-any-return]
+
+
 def timeless(reports: Sequence[Report]) -> list[Report]:
     return [dataclasses.replace(report, seconds=0.0, training_seconds=0.0) for report in reports]
 
@@ -89,28 +108,28 @@ def test_learns(trained, model: ModelConfig, signature: Signature) -> None:  # t
 )
 class TestRepeats:
     def test_bit_for_bit_whatever_else_draws(  # type: ignore[no-untyped-def]
-        self, trained, model: ModelConfig, config: TrainingConfig, signature: Signature
+        self, trained, whole, model: ModelConfig, config: TrainingConfig, signature: Signature
     ) -> None:
-        first, second = trained(model, signature, config), trained(model, signature, config)
-        once = list(first.reports(MILESTONES))
+        once, network = whole
+        second = trained(model, signature, config)
         torch.manual_seed(99)
         again = []
         for report in second.reports(MILESTONES):
             again.append(report)
             torch.rand(7)
-        assert timeless(once) == timeless(again)
-        assert bitwise(first.network, second.network)
+        assert once == timeless(again)
+        assert bitwise(network, second.network)
 
     def test_a_training_sample_is_evaluated_like_validation_and_changes_nothing_else(  # type: ignore[no-untyped-def]
-        self, trained, evaluation_on, model: ModelConfig, config: TrainingConfig, signature: Signature
+        self, trained, whole, model: ModelConfig, config: TrainingConfig, signature: Signature
     ) -> None:
-        plain, both = trained(model, signature, config), trained(model, signature, config)
+        expected, network = whole
+        both = trained(model, signature, config)
         both.training_sample = both.validation
-        expected = timeless(list(plain.reports(MILESTONES)))
         found = timeless(list(both.reports(MILESTONES)))
         assert all(report.train_eval is None for report in expected)
         assert [dataclasses.replace(report, train_eval=None) for report in found] == expected
-        assert bitwise(plain.network, both.network)
+        assert bitwise(network, both.network)
         for report in found:
             assert report.train_eval is not None
             # Other batches add the same numbers in another order.
@@ -119,17 +138,17 @@ class TestRepeats:
 
     @pytest.mark.parametrize("stop", [0, 1, 2])
     def test_bit_for_bit_after_an_interruption(  # type: ignore[no-untyped-def]
-        self, trained, model: ModelConfig, config: TrainingConfig, signature: Signature, stop: int
+        self, trained, whole, model: ModelConfig, config: TrainingConfig, signature: Signature, stop: int
     ) -> None:
-        whole, half = trained(model, signature, config), trained(model, signature, config)
-        expected = timeless(list(whole.reports(MILESTONES)))
+        expected, network = whole
+        half = trained(model, signature, config)
         found = list(itertools.islice(half.reports(MILESTONES), stop))
         state = half.state_dict()
         resumed = trained(model, signature, config, seed=6)
         resumed.load_state_dict(state)
         found += resumed.reports(MILESTONES)
         assert timeless(found) == expected
-        assert bitwise(whole.network, resumed.network)
+        assert bitwise(network, resumed.network)
         assert found[-1].seconds >= found[0].seconds
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -97,6 +98,15 @@ def test_trials_of_one_fold_share_its_copy(mnist: Mnist) -> None:
     assert held_out.data_ptr() == mnist.train_images.data_ptr() + 3 * PART * 28 * 28, "a view"
 
 
+@pytest.fixture
+def _few_objects_to_look_at() -> Iterator[None]:
+    """What other tests left behind is not looked at by the garbage collector, which takes a second for it."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("_few_objects_to_look_at")
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
 def test_a_worker_that_goes_through_folds_keeps_two_copies_at_most(task: Task, mnist: Mnist) -> None:
     seen: list[weakref.ref[torch.Tensor]] = []
