@@ -144,7 +144,9 @@ class TestRepeat:
             assert (done["equal"], done["first_difference"], done["largest_difference"]) == (True, None, 0.0)
             assert done["points"] >= 1
             assert done["changed"] == {}
-        told = here("repeat", study, "--trial", "0", cwd=finished)
+
+    def test_that_it_comes_out_the_same_is_told_in_words(self, finished: Path, here: Command) -> None:
+        told = here("repeat", "twodigit", "--trial", "0", cwd=finished)
         assert "the same, bit for bit" in told.stdout
         assert "then," in told.stderr
 
