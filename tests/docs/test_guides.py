@@ -17,7 +17,9 @@ import typer
 from PIL import Image, ImageDraw
 from worker_thread import run_workers_as_threads
 
-from data.datasets.mnist import FILES, Mnist, cache_folder
+from data.datasets.base import Split
+from data.datasets.mnist import FILES, Mnist, MnistDataset, cache_folder
+from data.tasks.twodigit import TwoDigit
 from search.cli.app import app, run_command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +68,7 @@ HOW = {
     "tune best train": "",
     "tune repeat train --trial 3": "",
     "tune report train --out train.html": "",
-    'tune run --command "sh valley.sh" --trials 20 --study valley': "--workers 1",
+    'tune run --command "sh valley.sh" --trials 20 --study valley': "--trials 6 --workers 1",
     "tune data export --task twodigit --out twodigit.npz": "",
     # your-own-images.md
     "tune run --data flowers --trials 100": f"{SMALL} --trials 4",
@@ -123,6 +125,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mnist: Mnist) -> Pat
     for name in ("TUNE_STORAGE", "TUNE_ARTIFACTS"):
         monkeypatch.delenv(name, raising=False)
     run_workers_as_threads(monkeypatch)
+    make_evaluations_small(monkeypatch)
     example = Path(__file__).resolve().parents[2] / "examples" / "valley.sh"
     (tmp_path / "valley.sh").write_bytes(example.read_bytes())
     image = Image.new("L", (28, 42))
@@ -130,6 +133,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mnist: Mnist) -> Pat
     image.save(tmp_path / "image.png")
     draw_flowers(tmp_path)
     return tmp_path
+
+
+def make_evaluations_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the sake of time, validation has the first 600 of its 6,000 digits: a search evaluates 400 images
+    in place of 4,000, a confirmation and an ablation 600 in place of 24,000."""
+    monkeypatch.setattr(TwoDigit, "compositions", 1)
+    monkeypatch.setattr(TwoDigit, "examples", {**TwoDigit.examples, Split.VALIDATION: 400})
+    monkeypatch.setattr(MnistDataset, "sizes", {**MnistDataset.sizes, Split.VALIDATION: 600})
 
 
 def draw_flowers(folder: Path) -> None:
