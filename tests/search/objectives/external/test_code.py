@@ -93,12 +93,14 @@ def failures(context: WorkerContext) -> list[tuple[Failure | None, str]]:
     ]
 
 
-def first_failure(context: WorkerContext) -> tuple[Failure | None, str]:
-    """Of a study whose every trial fails."""
-    with pytest.raises(GivenUp):
-        work(context, stop=forever)
+def first_failure(context: WorkerContext, *, in_a_row: int = 1) -> tuple[Failure | None, str]:
+    """Of a study whose every trial fails. in_a_row: how many until the worker gives up, each a process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker_loop, "FAILURES_IN_A_ROW", in_a_row)
+        with pytest.raises(GivenUp):
+            work(context, stop=forever)
     found = failures(context)
-    assert len(found) == worker_loop.FAILURES_IN_A_ROW
+    assert len(found) == in_a_row
     return found[0]
 
 
@@ -115,13 +117,13 @@ def asked_for(tmp_path: Path, number: int) -> list[dict[str, Any]]:
 def test_every_pruner_finishes_exactly_what_was_asked_for(
     pruner: str, checkpoints: bool, search: Search, tmp_path: Path
 ) -> None:
-    here = search(TRAIN, trials=16, pruner=pruner, checkpoints=checkpoints)
-    assert work(here, stop=forever) == 16
+    here = search(TRAIN, trials=12, pruner=pruner, checkpoints=checkpoints)
+    assert work(here, stop=forever) == 12
     trials = here.study.trials()
     assert {trial.state for trial in trials} <= {State.COMPLETE, State.PRUNED}
-    assert len(trials) == 16
+    assert len(trials) == 12
     complete = [trial for trial in trials if trial.state is State.COMPLETE]
-    assert (len(complete) < 16) == (pruner != "none")
+    assert (len(complete) < 12) == (pruner != "none")
     for trial in complete:
         found = curve(here, trial)
         assert [each["step"] for each in found] == list(range(1, BUDGET + 1)), (
@@ -133,15 +135,15 @@ def test_every_pruner_finishes_exactly_what_was_asked_for(
             pytest.approx((x - 0.3) ** 2 + (y == "a") + 1 / step) for step in range(1, BUDGET + 1)
         ]
     asked = [body for _, body in heard(tmp_path / "code", "trial")]
-    assert {body["number"] for body in asked} == set(range(16))
+    assert {body["number"] for body in asked} == set(range(12))
     for body in asked:
         trial = trials[body["number"]]
         assert (body["params"], body["budget"]) == (trial.params, BUDGET)
-    assert len({body["seed"] for body in asked}) == 16
+    assert len({body["seed"] for body in asked}) == 12
     resumed = [body for body in asked if body["resumed"]]
     assert bool(resumed) == (checkpoints and pruner == "asha")
     if pruner == "asha":
-        assert len(asked) > 16, "trials were paused"
+        assert len(asked) > 12, "trials were paused"
     if resumed:  # the first report after it says where it began
         trial = next(each for each in complete if len(asked_for(tmp_path, each.number)) > 1)
         begun = [each["first"] for each in curve(here, trial)]
@@ -707,7 +709,7 @@ def test_code_that_no_longer_starts_fails_the_trial_that_needs_a_process(
     search: Search, tmp_path: Path
 ) -> None:
     here = search(trains("(here / 'train.py').write_text('a = = 1'); os._exit(1)"), trials=2)
-    _, detail = first_failure(here)
+    _, detail = first_failure(here, in_a_row=2)
     assert detail == "exited with code 1"
     assert "SyntaxError" in failures(here)[1][1]
 
