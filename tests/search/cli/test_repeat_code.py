@@ -178,25 +178,32 @@ FAILS = {
 """What fails: a part of the code, what is there now, the exit code, and what is said."""
 
 
-@pytest.mark.parametrize("what", FAILS)
 def test_a_failure_of_the_code_ends_with_a_sentence(
-    tune: Tune, searched: Callable[..., Any], tmp_path: Path, what: str
+    tune: Tune, searched: Callable[..., Any], tmp_path: Path
 ) -> None:
-    part, instead, code, said = FAILS[what]
+    """All of one search: a repetition writes nothing."""
     searched()
     file = tmp_path / "train.py"
-    file.write_text(file.read_text().replace(part, instead))
-    before = files(tmp_path)
-    done = tune("repeat", "train", "--trial", "0")
-    assert done.returncode == code
-    assert said in done.stderr
-    assert (code == 1) == ("failed after 2 epochs when it was repeated" in done.stderr)
-    assert ("Traceback" in done.stderr) == (what in ("an exception", "no start"))
-    assert files(tmp_path) == before
+    sound = file.read_text()
+    for what, (part, instead, code, said) in FAILS.items():
+        file.write_text(sound.replace(part, instead))
+        before = files(tmp_path)
+        done = tune("repeat", "train", "--trial", "0")
+        assert done.returncode == code, what
+        assert said in done.stderr
+        assert (code == 1) == ("failed after 2 epochs when it was repeated" in done.stderr), what
+        assert ("Traceback" in done.stderr) == (what in ("an exception", "no start")), what
+        assert files(tmp_path) == before, what
 
 
-def test_code_that_hangs_is_ended(tune: Tune, searched: Callable[..., Any], tmp_path: Path) -> None:
+def test_code_that_hangs_is_ended_and_no_weights_are_restored(
+    tune: Tune, searched: Callable[..., Any], tmp_path: Path
+) -> None:
     searched()
+    done = tune("repeat", "train", "--trial", "0", "--restore")
+    assert done.returncode == 2
+    SENTENCES.check("not restored", told(done))
+    assert not (tmp_path / "ran").exists()
     file = tmp_path / "train.py"
     file.write_text(file.read_text().replace("pass", "if epoch == 3: time.sleep(600)"))
     done = tune("repeat", "train", "--trial", "0", "--stall-timeout", "2")
@@ -222,14 +229,6 @@ def test_a_run_of_a_confirmation_has_its_own_seed(tune: Tune, searched: Callable
     assert tune("confirm", "train", "--top", "1", "--seeds", "2", "--workers", "1").returncode == 0
     found = [tune("repeat", "train.confirm", "--trial", number, "--json").parsed for number in ("0", "1")]
     assert [(each["equal"], each["points"]) for each in found] == [(True, 4), (True, 4)]
-
-
-def test_weights_of_code_are_not_restored(tune: Tune, searched: Callable[..., Any], tmp_path: Path) -> None:
-    searched()
-    done = tune("repeat", "train", "--trial", "0", "--restore")
-    assert done.returncode == 2
-    SENTENCES.check("not restored", told(done))
-    assert not (tmp_path / "ran").exists()
 
 
 def test_a_program_that_is_not_python_is_repeated(tune: Tune, tmp_path: Path) -> None:
