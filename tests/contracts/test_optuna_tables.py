@@ -6,7 +6,6 @@ import datetime
 import json
 import math
 import tomllib
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,10 +37,9 @@ DISTRIBUTIONS = {
 PARAMS = {"lr": 1e-3, "family": "conv", "norm": True, "batch": 128, "depth": 5}
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mysql"])
-def storage(empty_database: Callable[[str], str], request: pytest.FixtureRequest) -> Iterator[Storage]:
-    with open_storage(empty_database(request.param)) as opened:
-        yield opened
+@pytest.fixture
+def storage(emptied: Storage) -> Storage:
+    return emptied
 
 
 def template(state: TrialState, value: float | None, steps: dict[int, float]) -> FrozenTrial:
