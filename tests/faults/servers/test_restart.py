@@ -38,13 +38,29 @@ def test_workers_wait_for_it(arena: Callable[..., Any], server: Any, away_s: flo
 
 RUN_ON = ["postgresql", "mariadb"] if "TUNE_SOAK" in os.environ else ["postgresql"]
 """A whole run takes its seconds to start."""
-RUN = ("run", "--task", "twodigit", "--model", "mlp", "--pruner", "none", "--workers", "1", "--epochs", "0.5")
+RUN = ("run", "--objective", "train.py:train", "--pruner", "none", "--workers", "1")
+TRAIN = """
+import time
+import tune
+
+@tune.objective(space=tune.Space(x=tune.Float(0.0, 1.0)), score="loss", direction="minimize", budget=5)
+def train(trial):
+    for step in range(1, trial.budget + 1):
+        time.sleep(0.2)  # a network would keep a processor busy meanwhile
+        trial.report(step, loss=trial.params["x"] / step)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "train.py").write_text(TRAIN)
+    return tmp_path
 
 
 @pytest.mark.parametrize("server", RUN_ON, indirect=True)
-def test_a_run_goes_on_by_itself(server: Any, start: Any, tmp_path: Path, away_s: float) -> None:
+def test_a_run_goes_on_by_itself(server: Any, start: Any, folder: Path, away_s: float) -> None:
     url = server.new_database()
-    running = start(*RUN, "--trials", "5", cwd=tmp_path, TUNE_STORAGE=url)
+    running = start(*RUN, "--trials", "5", cwd=folder, TUNE_STORAGE=url)
     wait_until(lambda: counts(url).finished >= 1)
     server.kill()
     time.sleep(away_s)
@@ -55,9 +71,9 @@ def test_a_run_goes_on_by_itself(server: Any, start: Any, tmp_path: Path, away_s
 
 
 @pytest.mark.parametrize("server", RUN_ON, indirect=True)
-def test_a_signal_is_obeyed_while_it_is_away(server: Any, start: Any, tmp_path: Path) -> None:
+def test_a_signal_is_obeyed_while_it_is_away(server: Any, start: Any, folder: Path) -> None:
     url = server.new_database()
-    running = start(*RUN, "--trials", "3", cwd=tmp_path, TUNE_STORAGE=url)
+    running = start(*RUN, "--trials", "3", cwd=folder, TUNE_STORAGE=url)
     wait_until(lambda: counts(url).running == 1)
     server.kill()
     time.sleep(1)
@@ -66,7 +82,7 @@ def test_a_signal_is_obeyed_while_it_is_away(server: Any, start: Any, tmp_path: 
     server.start()
     assert running.returncode == 143, words
     assert "the same command continues" in words
-    again = start(*RUN, "--trials", "3", cwd=tmp_path, TUNE_STORAGE=url)
+    again = start(*RUN, "--trials", "3", cwd=folder, TUNE_STORAGE=url)
     out, words = again.communicate(timeout=200)
     assert again.returncode == 0, words
     assert "3 of 3 trials finished" in out
@@ -88,4 +104,4 @@ def wait_until(true: Callable[[], bool], *, timeout_s: float = 120) -> None:
     deadline = time.monotonic() + timeout_s
     while not true():
         assert time.monotonic() < deadline, f"not within {timeout_s} s"
-        time.sleep(0.02)
+        time.sleep(0.1)  # each look reads the database, with workers that need the processor more
