@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from search.cli.app import run_command
+
 RUN = ("run", "--task", "twodigit", "--trials", "2", "--detach")
 
 
@@ -18,7 +20,12 @@ RUN = ("run", "--task", "twodigit", "--trials", "2", "--detach")
     [(signal.SIGINT, 0.0), (signal.SIGTERM, 0.03), (signal.SIGHUP, 0.03)],
 )
 def test_a_signal_at_the_first_start(
-    start: Callable[..., Any], tmp_path: Path, number: signal.Signals, later_s: float
+    start: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
+    later_s: float,
 ) -> None:
     file = tmp_path / "studies.db"
     for _ in range(5):
@@ -34,8 +41,9 @@ def test_a_signal_at_the_first_start(
             break
         file.unlink()  # it was done before the signal came
     assert first.returncode != 0
-    again = start(*RUN, cwd=tmp_path)
-    out, words = again.communicate(timeout=100)
-    assert (again.returncode, words) == (0, "")
+    monkeypatch.chdir(tmp_path)
+    assert run_command(list(RUN), debug=False) == 0
+    out, words = capsys.readouterr()
+    assert words == ""
     assert "the study is open for 2 trials" in out
     assert [path.name for path in tmp_path.iterdir()] == ["studies.db"], "nothing is left over"
