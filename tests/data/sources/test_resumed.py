@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -150,23 +151,32 @@ def test_ctrl_c_keeps_what_was_decoded(
     assert len(decoded) == COUNT - 2 * BLOCK
 
 
+@pytest.fixture(scope="module")
+def unsorted(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a process left that was killed while the examples were sorted."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TUNE_DATA_DIR", str(tmp_path_factory.mktemp("unsorted")))
+        killed(folder, "while the examples are sorted")
+        return sets_folder()
+
+
 @pytest.mark.parametrize("damage", ["pixels", "record", "cut off", "no array"])
 def test_a_damaged_block_is_decoded_anew(
-    damage: str, folder: Path, cache: Path, whole: dict[str, bytes], decoded: list[bytes]
+    damage: str, folder: Path, cache: Path, whole: dict[str, bytes], decoded: list[bytes], unsorted: Path
 ) -> None:
-    killed(folder, "while the examples are sorted")
+    shutil.copytree(unsorted, sets_folder())
     (partial,) = partial_ones()
-    unsorted, record = partial / UNSORTED, partial / "block-000001"
-    content = bytearray(unsorted.read_bytes())
+    array, record = partial / UNSORTED, partial / "block-000001"
+    content = bytearray(array.read_bytes())
     if damage == "pixels":
         content[BLOCK * 8 * 8 * 3 + 5] ^= 1
-        unsorted.write_bytes(content)
+        array.write_bytes(content)
     elif damage == "cut off":
         record.write_bytes(record.read_bytes()[:100])
     elif damage == "record":
         record.write_bytes(record.read_bytes().replace(b"8", b"9"))
     else:
-        unsorted.write_bytes(content[:-1])
+        array.write_bytes(content[:-1])
     assert files_of(add_set(folder, options=Options(skip_damaged=True)).image_set) == whole
     assert len(decoded) == (COUNT if damage == "no array" else BLOCK)
 
