@@ -29,12 +29,13 @@ from search.service.create import RunRequest
 from search.service.look import find
 from search.service.origin import find_set
 from search.service.run import join, run, serve
-from search.worker.options import DEFAULT_OPTIONS
+from search.worker.options import WorkerOptions
 
 SENTENCES = Snapshots(__file__, "image_sets")
 
 STUDY = ("--model", "mlp", "--trials", "3", "--epochs", "2")
 SMALL = (*STUDY, "--workers", "1")
+ONE_WORKER = WorkerOptions(workers=1)
 
 pytestmark = pytest.mark.usefixtures("worker_threads")
 
@@ -95,15 +96,17 @@ class TestAnotherMachine:
         return f"sqlite:///{tmp_path / 'studies.db'}"
 
     def test_a_worker_finds_them_where_the_study_found_them(self, study: str) -> None:
-        result = join("colors", study, DEFAULT_OPTIONS, watch=lambda _: None)
+        result = join("colors", study, ONE_WORKER, watch=lambda _: None)
         assert result.snapshot.counts.complete + result.snapshot.counts.pruned == 3
 
     def test_a_confirmation_finds_them_too(
         self, here: Callable[..., Any], study: str, tmp_path: Path
     ) -> None:
-        join("colors", study, DEFAULT_OPTIONS, watch=lambda _: None)
+        join("colors", study, ONE_WORKER, watch=lambda _: None)
         shutil.rmtree(sets_folder())
-        done = here("confirm", "colors", "--top", "1", "--seeds", "2", cwd=tmp_path)
+        done = here(
+            "confirm", "colors", "--top", "1", "--seeds", "2", "--epochs", "2", "--workers", "1", cwd=tmp_path
+        )
         assert done.returncode == 0, done.stderr
 
     @pytest.mark.parametrize("change", ["one image", "something else"])
@@ -115,7 +118,7 @@ class TestAnotherMachine:
             (tmp_path / "colors").touch()
             told = "The study colors was made with the images at .*/colors, which cannot be read here"
         with pytest.raises(AbsentHere, match=told):
-            join("colors", study, DEFAULT_OPTIONS, watch=lambda _: None)
+            join("colors", study, ONE_WORKER, watch=lambda _: None)
 
     def test_a_worker_for_all_studies_passes_over_it(
         self, study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -128,7 +131,7 @@ class TestAnotherMachine:
 
         monkeypatch.setattr("search.service.run.pause", pause)
         with pytest.raises(InterruptedError):
-            serve(study, DEFAULT_OPTIONS, only=None, watching=nullcontext, tell=told.append)
+            serve(study, ONE_WORKER, only=None, watching=nullcontext, tell=told.append)
         assert [each.partition(" ")[0] for each in told] == ["colors:", "Waiting"]
 
     def test_a_worker_says_what_it_lacks(self, here: Callable[..., Any], study: str, tmp_path: Path) -> None:
@@ -140,7 +143,7 @@ class TestAnotherMachine:
             assert [each.stderr for each in done if part not in each.stderr] == []
 
     def test_a_worker_is_told_where_they_lie(self, study: str, tmp_path: Path) -> None:
-        result = join("colors", study, DEFAULT_OPTIONS, data=tmp_path / "colors", watch=lambda _: None)
+        result = join("colors", study, ONE_WORKER, data=tmp_path / "colors", watch=lambda _: None)
         assert result.snapshot.counts.complete + result.snapshot.counts.pruned == 3
 
     def test_damaged_images_are_left_out_where_that_is_said(
@@ -162,7 +165,7 @@ class TestAnotherMachine:
     def test_other_images_are_refused(self, study: str, tmp_path: Path) -> None:
         (tmp_path / "colors" / "red" / "0.png").unlink()
         with pytest.raises(ConfigError, match="are not those of the study colors"):
-            join("colors", study, DEFAULT_OPTIONS, data=tmp_path / "colors", watch=lambda _: None)
+            join("colors", study, ONE_WORKER, data=tmp_path / "colors", watch=lambda _: None)
 
     def test_the_same_command_stores_them_again(
         self, here: Callable[..., Any], study: str, tmp_path: Path
