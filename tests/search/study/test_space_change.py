@@ -156,6 +156,7 @@ LESS = Space(x=X, kind=KIND)
 
 @pytest.mark.parametrize("sampler", sorted(SAMPLERS))
 @pytest.mark.parametrize("space", [GROWN, CONDITION, MORE, LESS], ids=["grown", "condition", "more", "less"])
+@pytest.mark.usefixtures("early_model")
 def test_every_sampler_continues_in_the_new_space_with_the_trials_that_fit(
     sampler: str, space: Space, storage: Storage
 ) -> None:

@@ -202,6 +202,7 @@ class TestEvaluationSchedule:
 
 class TestSampling:
     @pytest.mark.parametrize("sampler", SAMPLERS)
+    @pytest.mark.usefixtures("early_model")
     def test_draws_inside_the_space_and_learns_of_results(self, storage: Storage, sampler: str) -> None:
         space = default_space()
         study = prepared(storage, sampler=sampler, space=space)
@@ -215,11 +216,12 @@ class TestSampling:
         assert count(study.trials()).complete == 12
 
     @pytest.mark.parametrize("sampler", SAMPLERS)
+    @pytest.mark.usefixtures("early_model")
     def test_one_seed_gives_one_sequence(self, tmp_path: Path, opened: Opened, sampler: str) -> None:
         def sequence(name: str, seed: int, length: int = 11) -> list[object]:
             study = prepared(opened(f"sqlite:///{tmp_path / name}"), sampler=sampler, seed=seed)
             drawn = []
-            for _ in range(length):  # TPE and GP draw at random ten times before they model
+            for _ in range(length):  # GP draws at random ten times before it models
                 asked = study.ask()
                 drawn.append(asked.suggest())
                 asked.complete(float(drawn[-1]["lr"]))
@@ -322,6 +324,7 @@ class TestConditions:
     )
 
     @pytest.mark.parametrize("sampler", SAMPLERS)
+    @pytest.mark.usefixtures("early_model")
     def test_a_trial_has_exactly_the_active_settings(self, storage: Storage, sampler: str) -> None:
         torch.set_num_threads(1)
         study = prepared(storage, sampler=sampler, space=self.SPACE)
