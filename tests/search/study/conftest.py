@@ -7,5 +7,5 @@ import pytest
 
 @pytest.fixture
 def early_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """TPE models after three trials in place of twenty, so that short studies have trials that it proposes."""
+    """TPE models after three trials in place of twenty, so that it proposes trials in short studies too."""
     monkeypatch.setattr("search.study.samplers.STARTUP_TRIALS", 3)
