@@ -189,7 +189,9 @@ class _Run:
         self.others.check()
         dead = pool.supervise()
         if dead or self.reaper.due:
-            self.reaper.look(dead=_ids_of(self.storage, self.study, dead))
+            # Those of a run that was killed just before this one began have died since.
+            gone = dead_here(self.storage, self.study) | _ids_of(self.storage, self.study, dead)
+            self.reaper.look(dead=gone)
         elapsed = time.monotonic() - self.began
         self.seen = in_time(look.snapshot(elapsed), options.timeout_s)
         self.watch(self.seen)

@@ -11,6 +11,8 @@ import subprocess
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from snapshots import Snapshots
@@ -21,11 +23,13 @@ from search.errors import Interrupted, TryAgain
 from search.launchers.base import Place
 from search.optuna_db.orphans import delete_orphaned_rows
 from search.optuna_db.storage import open_storage
-from search.records import Claim, Counts, NetworkSpec, State, StudyRecord, TrialRecord
+from search.records import Claim, Counts, Failure, NetworkSpec, State, StudyRecord, TrialRecord
 from search.service.create import RunRequest, create_or_resume
-from search.service.drive import End, _so_far, wait_for_unreachable, why_it_ended
+from search.service.drive import End, _Run, _so_far, wait_for_unreachable, why_it_ended
 from search.service.look import StudyView, studies
+from search.service.other_hosts import OtherHosts
 from search.service.run import serve
+from search.service.signals import Signals
 from search.service.watched import GAP_S, Watched
 from search.study.study import ActiveTrial, Study, StudyDeleted
 from search.worker.context import prepare
@@ -184,6 +188,46 @@ def test_a_worker_that_nothing_can_end_keeps_its_trial_until_it_has_ended(
         wait_for_unreachable(storage, study, reaper, [place], stop)
         assert running[:5] == [{asked.trial_id}] * 5
         assert (study.running(), storage.store.open_claims(study.study_id)) == (set(), [])
+
+
+def test_a_worker_that_dies_after_the_run_began_is_noticed_before_its_lease_is_over(
+    sqlite_url: str, mnist: Mnist, tmp_path: Path
+) -> None:
+    """Workers outlive a run that was killed by two seconds, and the same command may be quicker."""
+    with open_storage(sqlite_url) as storage, subprocess.Popen(["sleep", "100"]) as process:
+        study, record = create_or_resume(storage, RunRequest(task="twodigit", trials=3), mnist)
+        context = prepare(storage, study.name, mnist, tmp_path, device="cpu", threads=1)
+        worker = replace(context.worker, worker_id=f"{context.worker.worker_id}0", pid=process.pid)
+        storage.store.add_worker(study.study_id, worker)
+        claim = storage.store.claim(study.study_id, worker.worker_id, lease_s=60)
+        assert claim is not None
+        asked = context.study.ask(claim)
+        seconds = 0.0
+        look = Watched(storage, study, record)
+        run = _Run(
+            storage=storage,
+            study=study,
+            record=record,
+            options=WorkerOptions(),
+            look=look,
+            others=OtherHosts(storage),
+            reaper=Reaper(study, storage.store, "parent", clock=lambda: seconds),
+            signals=Signals(),
+            watch=lambda seen: None,
+            began=0.0,
+            first=look.snapshot(0.0),
+            seen=look.snapshot(0.0),
+        )
+        pool = cast(Any, SimpleNamespace(supervise=list, places=()))  # it has started no worker
+        run._look_once(pool)
+        assert storage.trials.in_state(study.study_id, State.RUNNING) == [asked.trial_id]
+        process.kill()
+        process.wait()
+        for second in range(1, 12):  # less than a lease of thirty seconds
+            seconds = float(second)
+            run._look_once(pool)
+        [ended] = [trial for trial in study.trials() if trial.trial_id == asked.trial_id]
+        assert ended.failure is Failure.WORKER_DIED
 
 
 @pytest.mark.parametrize(
