@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import one_thread  # noqa: F401  # importing it is its use
 import one_tls_context
 import pytest
+import valley
 from hypothesis import settings
 from specs import network_spec
 from sqlalchemy import create_engine, text
@@ -120,6 +122,19 @@ def _fresh_database(kind: str) -> Iterator[str]:
             force = " WITH (FORCE)" if kind == "postgresql" else ""
             connection.execute(text(f"DROP DATABASE {name}{force}"))
         engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as pip makes one of an installed package, in which commands and workers find the objective of
+    tests/support/valley.py. Their processes start without torch."""
+    folder = tmp_path_factory.mktemp("site")
+    told = folder / "valley_objective-1.0.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: valley-objective\nVersion: 1.0\n")
+    (told / "entry_points.txt").write_text("[tune.objectives]\nvalley = valley:VALLEY\n")
+    shutil.copy(valley.__file__, folder / "valley.py")
+    return folder
 
 
 @pytest.fixture

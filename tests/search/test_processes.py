@@ -1,5 +1,9 @@
 """`tune run` and `tune worker` as processes: a whole run, several together, and what survives a signal, a
-killed worker and a killed parent."""
+killed worker and a killed parent.
+
+A worker that trains networks imports torch, which costs most of what such a test costs. So the trials are
+those of tests/support/valley.py or of a user's function where any trial will do, and they wait.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +23,43 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import make_url
+from valley import valley_spec
+
+from search.optuna_db.storage import open_storage
+from search.records import Value
+from search.study.study import Study
 
 Command = Callable[..., Any]
 """Of the fixtures `here` and `tune`: how a command ended; of `start`: the process."""
 STUDY = ("run", "--task", "twodigit", "--model", "mlp", "--pruner", "none", "--workers", "1")
 SMALL = ("--trials", "4", "--epochs", "0.02", "--model", "mlp")
+REFERENCES: dict[str, dict[str, Value]] = {
+    "easy": {"start": 2.0, "friction": 0.5, "push": "left", "bounces": 0},
+    "steep": {"start": -3.0, "friction": 0.1, "push": "none", "bounces": 3},
+}
+SLOW = {"VALLEY_WAIT": "0.15"}
+"""Environment in which each of the nine steps of a trial takes this many seconds."""
+
+
+@pytest.fixture
+def valleys(
+    site: Path, tmp_path: Path, worker_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str, int], None]:
+    """valleys("v", 3): a study of the valley with two references. Commands and workers know the objective."""
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.syspath_prepend(site)
+
+    def create(name: str, trials: int) -> None:
+        spec = valley_spec(references=tuple(REFERENCES))
+        with open_storage(f"sqlite:///{tmp_path / 'studies.db'}") as storage:
+            assert Study.create(storage, name, spec, trials, references=REFERENCES) is not None
+
+    return create
 
 
 @pytest.mark.usefixtures("worker_threads")
 def test_a_run_from_beginning_to_end(tmp_path: Path, tune: Command, here: Command) -> None:
-    done = tune("run", "--task", "twodigit", *SMALL, cwd=tmp_path)
+    done = tune("run", "--task", "twodigit", *SMALL, "--workers", "1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "4 of 4 trials finished" in done.stdout
     assert "Best of the search is trial" in done.stdout
@@ -45,14 +76,17 @@ def test_a_run_from_beginning_to_end(tmp_path: Path, tune: Command, here: Comman
 
 @pytest.mark.usefixtures("worker_threads")
 def test_a_target_and_a_time_limit_end_a_search_with_its_leader_trained(
-    tmp_path: Path, here: Command
+    tmp_path: Path, here: Command, valleys: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    endless = ("run", "--task", "twodigit", "--model", "mlp", "--trials", "5000", "--workers", "1")
-    for study, limit, reason in (
-        ("good", ("--epochs", "0.25", "--target", "0.5"), "target"),
-        ("late", ("--epochs", "0.02", "--timeout", "10"), "timeout"),
+    """What comes before the end of a time limit waits: each trial of the valley takes a second."""
+    valleys("late", 5000)
+    monkeypatch.setenv("VALLEY_WAIT", "0.1")
+    networks = ("--task", "twodigit", "--model", "mlp", "--epochs", "0.12", "--trials", "5000")
+    for study, asked, reason in (
+        ("good", (*networks, "--target", "0.5"), "target"),
+        ("late", ("--timeout", "8"), "timeout"),
     ):
-        ended = here(*endless, "--study", study, *limit, "--json", cwd=tmp_path).parsed
+        ended = here("run", "--study", study, *asked, "--workers", "1", "--json", cwd=tmp_path).parsed
         assert (ended["reason"], ended["target_trials"]) == (reason, 5000)
         assert ended["complete"] >= 1
         assert ended["best_trial"] is not None or ended["better_reference"] is not None
@@ -62,34 +96,49 @@ def test_a_target_and_a_time_limit_end_a_search_with_its_leader_trained(
 
 
 class TestInterruption:
-    """Trials are long where one must be caught in the middle, and short where the study has to end."""
+    """Of a study of three trials. Those of a network are long, for none of them has to end."""
 
     LONG = (*STUDY, "--trials", "3", "--epochs", "20")
-    SHORT = (*STUDY, "--trials", "3", "--epochs", "0.5")
+    VALLEY = ("run", "--study", "v", "--workers", "1")
 
+    @pytest.mark.parametrize(
+        ("study", "number", "code"), [("twodigit", signal.SIGINT, 130), ("v", signal.SIGTERM, 143)]
+    )
     def test_signals_leave_the_study_in_order_and_the_same_command_continues(
-        self, tmp_path: Path, here: Command, start: Command
+        self,
+        tmp_path: Path,
+        here: Command,
+        start: Command,
+        valleys: Command,
+        study: str,
+        number: signal.Signals,
+        code: int,
     ) -> None:
-        for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-            running = start(*self.LONG, cwd=tmp_path)
-            caught_in_training(running, tmp_path, number)
-            _, words = running.communicate(timeout=30)
-            assert running.returncode == code, words
-            assert words.index("Stopping: the workers save") < words.index("the same command continues")
-            assert "1 trial was interrupted and is queued again." in words
-            assert "Traceback" not in words
-        rows = here("trials", "twodigit", "--json", cwd=tmp_path).parsed
-        failed = [row for row in rows if row["state"] == "failed"]
-        assert [row["failure"] for row in failed] == ["interrupted"] * 2
-        assert len(rows) == 4, "two references begun, and both wait for another try"
-        for row in failed:
-            [again] = [r for r in rows if r["reference"] == row["reference"] and r["state"] == "waiting"]
-            assert again["params"].items() <= row["params"].items()
+        if study == "v":
+            valleys("v", 3)
+        command = self.VALLEY if study == "v" else self.LONG
+        running = start(*command, cwd=tmp_path, **SLOW)
+        caught_in_training(running, tmp_path, number)
+        _, words = running.communicate(timeout=30)
+        assert running.returncode == code, words
+        assert words.index("Stopping: the workers save") < words.index("the same command continues")
+        assert "1 trial was interrupted and is queued again." in words
+        assert "Traceback" not in words
+        rows = here("trials", study, "--json", cwd=tmp_path).parsed
+        [row] = [row for row in rows if row["state"] == "failed"]
+        assert row["failure"] == "interrupted"
+        assert len(rows) == 3, "two references, and the one that was begun waits for another try"
+        [again] = [r for r in rows if r["reference"] == row["reference"] and r["state"] == "waiting"]
+        assert again["params"].items() <= row["params"].items()
+        if study == "v":
+            assert here(*command, cwd=tmp_path).returncode == 0
+            exactly_three(tmp_path, here)
 
     def test_a_killed_worker_is_replaced_and_nothing_is_lost(
-        self, tmp_path: Path, here: Command, start: Command
+        self, tmp_path: Path, here: Command, start: Command, valleys: Command
     ) -> None:
-        running = start(*self.SHORT, cwd=tmp_path)
+        valleys("v", 3)
+        running = start(*self.VALLEY, cwd=tmp_path, **SLOW)
         caught_in_training(running, tmp_path, signal.SIGKILL, only=workers_of)
         _, words = running.communicate(timeout=100)
         assert running.returncode == 0, words
@@ -97,25 +146,27 @@ class TestInterruption:
         assert any(row["failure"] == "worker_died" for row in rows)
 
     def test_a_worker_that_hangs_is_replaced_and_its_trial_fails(
-        self, tmp_path: Path, here: Command, start: Command
+        self, tmp_path: Path, here: Command, start: Command, valleys: Command
     ) -> None:
-        running = start(*self.SHORT, "--stall-timeout", "4", cwd=tmp_path)
+        valleys("v", 3)
+        running = start(*self.VALLEY, "--stall-timeout", "4", cwd=tmp_path, **SLOW)
         caught_in_training(running, tmp_path, signal.SIGSTOP, only=workers_of, thaw_workers=False)
         _, words = running.communicate(timeout=100)
         assert running.returncode == 0, words
         [study] = here("studies", "--json", cwd=tmp_path).parsed
         assert (study["complete"], study["running"], study["waiting"]) == (3, 0, 0)
-        rows = here("trials", "twodigit", "--json", cwd=tmp_path).parsed
+        rows = here("trials", "v", "--json", cwd=tmp_path).parsed
         assert [row["failure"] for row in rows if row["state"] == "failed"] == ["timeout"]
 
     def test_workers_do_not_outlive_a_killed_parent(
-        self, tmp_path: Path, here: Command, start: Command, tune: Command
+        self, tmp_path: Path, here: Command, start: Command, valleys: Command
     ) -> None:
-        running = start(*self.SHORT, cwd=tmp_path)
+        valleys("v", 3)
+        running = start(*self.VALLEY, cwd=tmp_path, **SLOW)
         workers = caught_in_training(running, tmp_path, signal.SIGKILL, only=lambda parent: [parent])
         running.communicate(timeout=10)
         wait_until(lambda: not any(alive(worker) for worker in workers), timeout_s=10)
-        done = tune(*self.SHORT, cwd=tmp_path)
+        done = here(*self.VALLEY, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         exactly_three(tmp_path, here)
 
@@ -165,6 +216,14 @@ def is_training(folder: Path) -> bool:
     return False
 
 
+def completed_in(folder: Path) -> int:
+    """Trials of all studies that are complete, by a look at the file itself."""
+    connection = sqlite3.connect(f"file:{folder / 'studies.db'}?mode=ro", uri=True, timeout=1)
+    with contextlib.closing(connection):
+        [(complete,)] = connection.execute("SELECT count(*) FROM trials WHERE state = 'COMPLETE'")
+        return int(complete)
+
+
 def workers_of(parent: int) -> list[int]:
     """Process ids of the worker processes (not of multiprocessing's own helper)."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
@@ -175,9 +234,9 @@ def exactly_three(folder: Path, here: Command) -> list[dict[str, Any]]:
     """All trials of a study that must have ended with exactly three finished ones."""
     [study] = here("studies", "--json", cwd=folder).parsed
     assert (study["complete"], study["pruned"], study["running"], study["waiting"]) == (3, 0, 0, 0)
-    rows: list[dict[str, Any]] = here("trials", "twodigit", "--json", cwd=folder).parsed
+    rows: list[dict[str, Any]] = here("trials", "v", "--json", cwd=folder).parsed
     references = [row["reference"] for row in rows if row["state"] == "complete" and row["reference"]]
-    assert sorted(references) == ["course-conv", "course-mlp"], "each reference once"
+    assert sorted(references) == ["easy", "steep"], "each reference once"
     return rows
 
 
@@ -197,21 +256,35 @@ def wait_until(true: Callable[[], bool], *, timeout_s: float) -> None:
         time.sleep(0.05)
 
 
+TRAINING = """
+import time
+
+import tune
+
+@tune.objective(space=tune.Space(x=tune.Float(-1, 1)), score="loss", direction="minimize", budget=2)
+def train(trial):
+    for step in range(1, trial.budget + 1):
+        time.sleep(0.3)
+        trial.report(step, loss=trial.params["x"] ** 2)
+"""
+
+
 class TestTogether:
     def test_a_detached_study_is_done_by_a_worker_beside_the_dashboard(
-        self, tmp_path: Path, here: Command, start: Command
+        self, tmp_path: Path, here: Command, start: Command, valleys: Command
     ) -> None:
-        done = here("run", "--task", "twodigit", *SMALL, "--detach", cwd=tmp_path)
+        valleys("v", 3)
+        done = here("run", "--study", "v", "--trials", "4", "--detach", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        assert "Next: tune worker twodigit" in done.stdout
+        assert "Next: tune worker v\n" in done.stdout
         [study] = here("studies", "--json", cwd=tmp_path).parsed
         assert (study["waiting"], study["complete"], study["target_trials"]) == (2, 0, 4)
 
         port = _free_port()
-        start("dashboard", "--port", str(port), cwd=tmp_path)
-        working = start("worker", "twodigit", cwd=tmp_path)
+        dashboard = start("dashboard", "--port", str(port), cwd=tmp_path)
+        working = start("worker", "v", "--workers", "1", cwd=tmp_path, **SLOW)
         seen = _ask_until_it_answers(f"http://127.0.0.1:{port}/api/studies")
-        assert [each["study_name"] for each in seen["study_summaries"]] == ["twodigit"]
+        assert [each["study_name"] for each in seen["study_summaries"]] == ["v"]
         while working.poll() is None:  # looked at all the while, figures and notes too
             detail = _ask_until_it_answers(f"http://127.0.0.1:{port}/api/studies/1?after=0")
             assert detail["note"]["body"]
@@ -228,20 +301,24 @@ class TestTogether:
             return states == ["Complete"] * 4 and "4 of 4 trials finished" in detail["note"]["body"]
 
         wait_until(winner, timeout_s=30)  # what is shown may be some seconds old
+        with contextlib.ExitStack() as idle:
+            for _ in range(50):
+                idle.enter_context(socket.create_connection(("127.0.0.1", port)))
+            assert winner(), "idle connections do not freeze it"
+            dashboard.send_signal(signal.SIGTERM)
+            _, words = dashboard.communicate(timeout=20)
+        assert dashboard.returncode == 143, words
+        assert words.endswith("tune: Stopped by SIGTERM.\n")
 
     def test_a_worker_for_ever_takes_every_study_until_a_signal(
-        self, tmp_path: Path, here: Command, start: Command
+        self, tmp_path: Path, here: Command, start: Command, valleys: Command
     ) -> None:
         for name in ("one", "two"):
-            done = here("run", "--task", "twodigit", *SMALL, "--study", name, "--detach", cwd=tmp_path)
-            assert done.returncode == 0, done.stderr
-        serving = start("worker", "--forever", cwd=tmp_path)
-
-        def all_done() -> bool:
-            listed = here("studies", "--json", cwd=tmp_path).parsed
-            return all(row["complete"] + row["pruned"] == 4 for row in listed)
-
-        wait_until(all_done, timeout_s=90)
+            valleys(name, 4)
+        serving = start("worker", "--forever", "--workers", "1", cwd=tmp_path)
+        wait_until(lambda: completed_in(tmp_path) == 8, timeout_s=90)
+        listed = here("studies", "--json", cwd=tmp_path).parsed
+        assert [(row["study"], row["complete"]) for row in listed] == [("one", 4), ("two", 4)]
         time.sleep(1)
         assert serving.poll() is None, "it waits for more"
         serving.send_signal(signal.SIGTERM)
@@ -253,7 +330,10 @@ class TestTogether:
     def test_two_runs_on_one_study_make_no_more_than_was_asked_for(
         self, tmp_path: Path, here: Command, start: Command
     ) -> None:
-        both = [start("run", "--task", "twodigit", *SMALL, "--workers", "1", cwd=tmp_path) for _ in range(2)]
+        """The study is made by one of them, and its trials last long enough for both to take some."""
+        (tmp_path / "train.py").write_text(TRAINING)
+        run = ("run", "--objective", "train.py:train", "--trials", "4", "--workers", "1")
+        both = [start(*run, cwd=tmp_path) for _ in range(2)]
         for each in both:
             _, words = each.communicate(timeout=100)
             assert each.returncode == 0, words
@@ -312,7 +392,7 @@ def test_a_password_is_found_nowhere(
         .set(password=f"{canary}@/:% é'", query={"sslpassword": canary, "options": f"-c tune.x={canary}"})
         .render_as_string(hide_password=False)
     )
-    running = start("run", "--task", "twodigit", *SMALL, cwd=tmp_path, TUNE_STORAGE=secret)
+    running = start("run", "--task", "twodigit", *SMALL, "--workers", "1", cwd=tmp_path, TUNE_STORAGE=secret)
     seen: set[str] = set()
     while running.poll() is None:
         for process in [running.pid, *children_of(running.pid)]:
