@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -49,6 +50,32 @@ def rows(database: Path) -> dict[str, int]:
         return {name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in names}
 
 
+@pytest.fixture(scope="module")
+def with_study(tmp_path_factory: pytest.TempPathFactory, mnist: Mnist) -> Callable[[str], Path]:
+    """with_study("a.db"): a folder in which there is only the folder of a finished study, whose storage has
+    this name. The next call puts it back as it was, at the same path: its rows name that."""
+    saved: dict[str, tuple[Path, Path]] = {}
+
+    def make(name: str) -> Path:
+        if name not in saved:
+            place, copy = tmp_path_factory.mktemp("place"), tmp_path_factory.mktemp("copy")
+            folder = place / f"in {ALL}"
+            folder.mkdir()
+            with pytest.MonkeyPatch.context() as patch:
+                patch.delenv("TUNE_ARTIFACTS", raising=False)
+                patch.chdir(folder)
+                searched(f"sqlite:///{name}", mnist)
+            shutil.copytree(folder, copy / "study")
+            saved[name] = place, copy / "study"
+        place, copy = saved[name]
+        for path in place.iterdir():
+            shutil.rmtree(path)
+        shutil.copytree(copy, place / f"in {ALL}")
+        return place
+
+    return make
+
+
 @pytest.mark.parametrize(
     ("name", "used"),
     [
@@ -62,20 +89,22 @@ def rows(database: Path) -> dict[str, int]:
     ],
 )
 def test_a_study_leaves_nothing_behind(
-    name: str, used: str, tmp_path: Path, here: Command, mnist: Mnist, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    used: str,
+    with_study: Callable[[str], Path],
+    here: Command,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The commands spell the storage in another way than the run did."""
     monkeypatch.delenv("TUNE_ARTIFACTS", raising=False)
-    folder, elsewhere = tmp_path / f"in {ALL}", tmp_path / "elsewhere"
-    folder.mkdir()
+    place = with_study(name)
+    folder, elsewhere = place / f"in {ALL}", place / "elsewhere"
     elsewhere.mkdir()
-    monkeypatch.chdir(folder)
-    searched(f"sqlite:///{name}", mnist)
     [database] = (path for path in folder.iterdir() if path.is_file())
     (elsewhere / "link.db").symlink_to(database)
-    before = under(tmp_path)
-    assert len(list(tmp_path.rglob("*.safetensors"))) == 3
-    assert {path.parents[1].parent for path in tmp_path.rglob("*.safetensors")} == {folder}
+    before = under(place)
+    assert len(list(place.rglob("*.safetensors"))) == 3
+    assert {path.parents[1].parent for path in place.rglob("*.safetensors")} == {folder}
     cwd, storage = {
         "as made": (folder, f"sqlite:///{name}"),
         "absolute": (elsewhere, f"sqlite:///{folder}/{name}"),
@@ -93,9 +122,9 @@ def test_a_study_leaves_nothing_behind(
     repeated = done("repeat", "twodigit", "--trial", str(best), "--restore", "--json").parsed
     assert repeated["equal"]
     assert repeated["restored"] is not None
-    assert under(tmp_path) == before, "restored where they were"
+    assert under(place) == before, "restored where they were"
     assert "files    3 in" in done("delete", "twodigit", "--yes").stderr
-    assert under(tmp_path) == {
+    assert under(place) == {
         folder.name,
         f"{folder.name}/{database.name}",
         "elsewhere",
@@ -105,10 +134,11 @@ def test_a_study_leaves_nothing_behind(
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.usefixtures("worker_threads")
 def test_every_command_finds_the_files_and_the_last_one_removes_them(
     tmp_path: Path, tune: Command, here: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each in another folder and with another spelling; those with workers are separate processes."""
+    """Each in another folder and with another spelling; the run and its worker are separate processes."""
     monkeypatch.delenv("TUNE_ARTIFACTS", raising=False)
     monkeypatch.delenv("TUNE_STORAGE", raising=False)
     folder, elsewhere = tmp_path / f"in {ALL}", tmp_path / "elsewhere"
@@ -119,7 +149,7 @@ def test_every_command_finds_the_files_and_the_last_one_removes_them(
     relative, absolute, linked = f"sqlite:///{ALL}.db", f"sqlite:///{database}", "sqlite:///link.db"
 
     def done(*arguments: str, cwd: Path, storage: str) -> Any:
-        command = tune if arguments[0] in ("run", "confirm") else here
+        command = tune if arguments[0] == "run" else here
         ended = command(*arguments, "--storage", storage, cwd=cwd)
         assert ended.returncode == 0, ended.stderr
         return ended
