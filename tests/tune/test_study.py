@@ -1,19 +1,28 @@
-"""`tune.search` and `tune.open_study`, with the command as it is started from Python: a search is stopped and
-continued, looked at, and refused what the command line refuses."""
+"""`tune.search` and `tune.open_study`: a search is stopped and continued, looked at, and refused what the
+command line refuses. The searches start the command as a process; other calls take it inside this one, where
+nothing has to be imported anew."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
+from worker_thread import run_workers_as_threads
 
 import tune
+from search.cli.app import run_command
+from tune import command
+from tune.progress import Progress
 from tune.study import place_of
 
 CELL = """
@@ -62,7 +71,7 @@ def stopped(home: Path) -> BaseException:
         patch.chdir(home)
         patch.delenv("TUNE_STORAGE", raising=False)
         with pytest.raises(KeyboardInterrupt) as caught:
-            tune.search(cell(), trials=6, workers=2)
+            tune.search(cell(), trials=6, workers=1)
     return caught.value
 
 
@@ -73,10 +82,50 @@ def study(home: Path, stopped: BaseException) -> tune.Study:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
         patch.delenv("TUNE_STORAGE", raising=False)
-        return tune.search(cell(), trials=6, workers=2)
+        return tune.search(cell(), trials=6, workers=1)
 
 
-pytestmark = pytest.mark.timeout(400)  # some commands, each of which imports its libraries anew
+@dataclass
+class Ended:
+    """A command that has ended, as `tune.command` sees a process."""
+
+    stderr: IO[bytes]
+    code: int
+
+    def wait(self) -> int:
+        return self.code
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands run inside this process, in the folder and environment that their caller gives them, and their
+    workers are threads. What they print and how they end is read as a process is."""
+
+    def run(
+        arguments: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        output: IO[bytes],
+        display: Progress | None,
+    ) -> command._Told:
+        printed, said = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch:
+            run_workers_as_threads(patch)
+            patch.chdir(folder)
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said):
+                code = run_command(list(arguments), debug=False)
+        output.write(printed.getvalue().encode())
+        told = command._Told()
+        ended: Any = Ended(io.BytesIO(said.getvalue().encode()), code)
+        command._follow(ended, told, display)
+        return told
+
+    monkeypatch.setattr(command, "_run", run)
+
+
+pytestmark = pytest.mark.timeout(400)  # two searches, whose processes import their libraries anew
 
 
 def test_the_same_call_continues_to_the_exact_total(study: tune.Study) -> None:
@@ -111,6 +160,7 @@ def test_the_function_lies_in_the_folder_of_the_study_and_not_in_the_database(
         assert mark not in database.read_bytes()
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_figure_and_a_table(study: tune.Study) -> None:
     history = study.plot_history()
     assert history.layout.title.text == "The course of the search"
@@ -124,6 +174,7 @@ def test_a_figure_and_a_table(study: tune.Study) -> None:
     assert table["value"].min() == pytest.approx(study.best.value)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_figure_that_needs_more_trials_says_so(study: tune.Study) -> None:
     for plot, told in (
         (study.plot_effects, r"only 6 can be compared, 12 are needed\."),
@@ -138,6 +189,7 @@ def test_a_figure_that_needs_more_trials_says_so(study: tune.Study) -> None:
         assert refused.value.exit_code == 2
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_page_and_the_refusal_to_write_over_it(
     study: tune.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +202,7 @@ def test_a_page_and_the_refusal_to_write_over_it(
     assert refused.value.exit_code == 2
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_another_space_is_refused_as_on_the_command_line(
     study: tune.Study, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +215,7 @@ def test_another_space_is_refused_as_on_the_command_line(
     assert file.read_bytes() == before
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_function_that_was_changed_on_disk_is_not_run(
     study: tune.Study, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
