@@ -13,12 +13,14 @@ from typing import Any
 import optuna
 import pytest
 from sqlalchemy import Engine
+from valley import valley_spec
 
 from data.datasets.mnist import Mnist
 from models import device
 from search.errors import ConfigError
 from search.optuna_db import storage as storage_module
 from search.optuna_db.storage import Storage, open_storage
+from search.records import Value
 from search.service.create import RunRequest, create_or_resume
 from search.service.dashboard import while_storage_is_there
 from search.service.dashboard_storage import open_undisturbing
@@ -237,23 +239,16 @@ def test_the_dashboard_answers_with_a_sentence(file: Path) -> None:
 
 @pytest.mark.parametrize("how", ["moved", "replaced"])
 def test_a_run_ends_with_a_sentence_and_writes_to_no_other_file(
-    start: Callable[..., Any], tmp_path: Path, how: str
+    start: Callable[..., Any], site: Path, tmp_path: Path, how: str
 ) -> None:
+    """What its trials compute is of no interest: each of their nine steps waits for half a second."""
     file = tmp_path / "studies.db"
-    run = (
-        "run",
-        "--task",
-        "twodigit",
-        "--model",
-        "mlp",
-        "--pruner",
-        "none",
-        "--workers",
-        "2",
-        "--trials",
-        "9",
-    )
-    running = start(*run, "--epochs", "20", cwd=tmp_path)
+    with open_storage(url(file)) as storage:
+        reference: dict[str, Value] = {"start": 2.0, "friction": 0.5, "push": "left", "bounces": 0}
+        references = {"easy": reference, "steep": {**reference, "start": -3.0}}
+        Study.create(storage, "v", valley_spec(references=tuple(references)), 9, references=references)
+    waiting = {"PYTHONPATH": str(site), "VALLEY_WAIT": "0.5"}
+    running = start("run", "--study", "v", "--workers", "1", cwd=tmp_path, **waiting)
     deadline = time.monotonic() + 100
     while not is_training(file):
         assert time.monotonic() < deadline
@@ -270,7 +265,7 @@ def test_a_run_ends_with_a_sentence_and_writes_to_no_other_file(
     assert (file.read_bytes() == other) if how == "replaced" else not file.exists()
     (tmp_path / "away.db").rename(file)
     with open_storage(url(file)) as storage:  # nothing was lost with it
-        study = Study.find(storage, "twodigit")
+        study = Study.find(storage, "v")
         assert study is not None
         assert len(study.trials()) >= 2
 
