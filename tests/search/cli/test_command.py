@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -12,13 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from valley import valley_spec
 
+from search.optuna_db.storage import open_storage
 from search.service import doctor
+from search.study.study import Study
 
 FOREIGN = "#!/usr/bin/python3\nfrom ray.tune.scripts import main\nmain()\n"
 """What Ray's package has in the place of our script."""
 
 RUN = ("run", "--task", "twodigit", "--model", "mlp", "--epochs", "0.02", "--trials", "1", "--workers", "1")
+VALLEY = ("run", "--study", "v", "--workers", "1")
 
 
 def python(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -40,6 +45,35 @@ def shadow(folder: Path, *modules: str) -> None:
         file = folder / module
         file.parent.mkdir(exist_ok=True)
         file.write_text("raise SystemExit('the module of the current folder')")
+
+
+CAREFUL = """
+import importlib.util
+
+_begin = OpenValley.begin
+
+def begin(self, job, state=None):
+    for name in ("data", "models", "search", "signal", "socket", "torch", "tune"):
+        if os.path.dirname(importlib.util.find_spec(name).origin).startswith(os.getcwd()):
+            raise SystemExit(f"a worker would import {name} of the current folder")
+    return _begin(self, job, state)
+
+OpenValley.begin = begin
+"""
+
+
+@pytest.fixture
+def careful(site: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """The current folder, with a study whose workers look where they would import modules from, and the
+    folder of the package of its objective. To look is cheaper than to import torch."""
+    folder, package = tmp_path / "here", tmp_path / "site"
+    folder.mkdir()
+    shutil.copytree(site, package)
+    with (package / "valley.py").open("a") as file:
+        file.write(CAREFUL)
+    with open_storage(f"sqlite:///{folder / 'studies.db'}") as storage:
+        Study.create(storage, "v", valley_spec(), 1)
+    return folder, package
 
 
 class TestAsAModule:
@@ -65,20 +99,26 @@ class TestAsAModule:
         done = python("-P", "-m", "search", *RUN, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
 
-    def test_without_p_only_a_package_of_our_own_name_is_in_the_way(self, tmp_path: Path) -> None:
-        shadow(tmp_path, "data/__init__.py", "models.py", "tune/__init__.py", "torch.py")
-        done = python("-m", "search", *RUN, cwd=tmp_path)
+    def test_without_p_only_a_package_of_our_own_name_is_in_the_way(self, careful: tuple[Path, Path]) -> None:
+        folder, package = careful
+        shadow(folder, "data/__init__.py", "models.py", "tune/__init__.py", "torch.py")
+        done = python("-m", "search", *VALLEY, cwd=folder, PYTHONPATH=str(package))
         assert done.returncode == 0, done.stderr
+        assert "1 of 1 trials finished" in done.stdout
 
 
-def test_the_workers_of_the_script_do_not_run_what_lies_in_the_current_folder(tmp_path: Path) -> None:
+def test_the_workers_of_the_script_do_not_run_what_lies_in_the_current_folder(
+    careful: tuple[Path, Path], tmp_path: Path
+) -> None:
     """A spawned process looks for Python's own modules there, unless it is told not to."""
-    shadow(tmp_path, "socket.py", "signal.py", "tune.py", "data/__init__.py")
+    folder, package = careful
+    shadow(folder, "socket.py", "signal.py", "tune.py", "data/__init__.py")
     script = tmp_path / "elsewhere" / "tune"
     script.parent.mkdir()
     script.write_text("from search.cli.app import main\nif __name__ == '__main__':\n    main()\n")
-    done = python(str(script), *RUN, cwd=tmp_path)
+    done = python(str(script), *VALLEY, cwd=folder, PYTHONPATH=str(package))
     assert done.returncode == 0, done.stderr
+    assert "1 of 1 trials finished" in done.stdout
 
 
 class TestForeignScript:
@@ -189,17 +229,39 @@ class TestSystems:
         assert done.stderr == "tune needs Linux or macOS; on Windows use WSL2.\n"
         assert list(tmp_path.iterdir()) == []
 
-    def test_without_what_only_linux_has_a_run_ends_as_it_should(self, tmp_path: Path) -> None:
+    def test_without_what_only_linux_has_a_run_ends_as_it_should(
+        self, careful: tuple[Path, Path], tmp_path: Path
+    ) -> None:
         """As on macOS: no list of usable cores, no /proc."""
+        folder, package = careful
         (tmp_path / "sitecustomize.py").write_text(
             "import os, pathlib\n"
             "del os.sched_getaffinity\n"
+            "os.cpu_count = lambda: 1\n"  # one worker is enough
             "real = pathlib.Path.read_text\n"
             "def read_text(self, *arguments, **more):\n"
             "    if str(self).startswith('/proc'): raise FileNotFoundError(str(self))\n"
             "    return real(self, *arguments, **more)\n"
             "pathlib.Path.read_text = read_text\n"
         )
-        done = python("-P", "-m", "search", *RUN[:-2], cwd=tmp_path, PYTHONPATH=str(tmp_path))
+        path = f"{tmp_path}{os.pathsep}{package}"
+        done = python("-P", "-m", "search", *VALLEY[:-2], cwd=folder, PYTHONPATH=path)
+        assert done.returncode == 0, done.stderr
+        assert "1 of 1 trials finished" in done.stdout
+
+    @pytest.mark.usefixtures("worker_threads")
+    def test_nor_does_a_network_need_it(
+        self, tmp_path: Path, here: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = Path.read_text
+
+        def read_text(path: Path, *arguments: Any, **more: Any) -> str:
+            if str(path).startswith("/proc"):
+                raise FileNotFoundError(str(path))
+            return real(path, *arguments, **more)
+
+        monkeypatch.delattr(os, "sched_getaffinity")
+        monkeypatch.setattr(Path, "read_text", read_text)
+        done = here(*RUN[:-2], cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert "1 of 1 trials finished" in done.stdout
