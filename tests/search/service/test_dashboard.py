@@ -331,7 +331,7 @@ def test_many_ask_at_once(request: pytest.FixtureRequest, tmp_path: Path, databa
 
             with ThreadPoolExecutor(12) as pool:
                 answers = list(
-                    pool.map(ask, ["/api/studies/1", "/api/studies", "/api/studies/1/plot/edf"] * 12)
+                    pool.map(ask, ["/api/studies/1", "/api/studies", "/api/studies/1/plot/edf"] * 6)
                 )
             end.set()
             loop.join()
