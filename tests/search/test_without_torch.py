@@ -6,7 +6,11 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 COMMANDS = (
     ("run", "--task", "twodigit", "--trials", "4"),
@@ -45,18 +49,14 @@ def test_the_commands_that_do_not_train(finished: Path, tmp_path: Path) -> None:
     assert codes == [0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0], done.stderr
 
 
-def test_a_finished_confirmation_is_told(finished: Path, tmp_path: Path) -> None:
-    """Its intervals are over digits, and which digits an example is made of is known without torch."""
+@pytest.mark.usefixtures("worker_threads")
+def test_a_finished_confirmation_is_told(finished: Path, tmp_path: Path, here: Callable[..., Any]) -> None:
+    """Its intervals are over digits, and which digits an example is made of is known without torch. It is
+    made in this process, which has torch, and told by another."""
     folder = tmp_path / "here"
     shutil.copytree(finished, folder)
     asked = ["confirm", "twodigit", "--top", "1", "--seeds", "2", "--epochs", "0.02", "--workers", "1"]
-    first = subprocess.run(
-        [sys.executable, "-P", "-m", "search", *asked],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    first = here(*asked, cwd=folder)
     assert first.returncode == 0, first.stderr
     code = (
         "import sys\n"

@@ -97,18 +97,32 @@ def test_every_name_is_offered_where_it_is_asked_for(
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before, "nothing is written"
 
 
-def test_the_storage_is_the_one_that_is_named(finished: Path, tmp_path: Path) -> None:
+def test_the_storage_is_the_one_that_is_named(
+    finished: Path,
+    tmp_path: Path,
+    offered_for: Callable[[str, Path], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     (tmp_path / "a ü#%").mkdir()
     copy = shutil.copy(finished / "studies.db", tmp_path / "a ü#%" / "other.db")
     url = f"sqlite:///{finished / 'studies.db'}"
     assert completed(f"tune best --storage {url} a", tmp_path) == ["again"]
-    assert completed("tune best a", tmp_path, TUNE_STORAGE=url) == ["again"]
-    assert completed("tune best a", Path(copy).parent, TUNE_STORAGE="sqlite:///other.db") == ["again"]
-    assert completed("tune best ", tmp_path) == [], "there is no studies.db here"
+    assert offered_for(f"tune best --storage {url} a", tmp_path) == ["again"]
+    assert offered_for("tune best ", tmp_path) == [], "there is no studies.db here"
+    monkeypatch.setenv("TUNE_STORAGE", url)
+    assert offered_for("tune best a", tmp_path) == ["again"]
+    monkeypatch.setenv("TUNE_STORAGE", "sqlite:///other.db")
+    assert offered_for("tune best a", Path(copy).parent) == ["again"]
 
 
 @pytest.mark.parametrize("server", ["postgresql_url", "mysql_url"])
-def test_names_come_from_a_server_too(request: pytest.FixtureRequest, tmp_path: Path, server: str) -> None:
+def test_names_come_from_a_server_too(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    offered_for: Callable[[str, Path], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    server: str,
+) -> None:
     url = request.getfixturevalue(server)
     engine = create_engine(url)
     optuna_tables.studies.metadata.create_all(engine)
@@ -122,7 +136,8 @@ def test_names_come_from_a_server_too(request: pytest.FixtureRequest, tmp_path: 
             )
         )
     engine.dispose()
-    assert completed("tune best ", tmp_path, TUNE_STORAGE=url) == ["mine"], "tune's own studies only"
+    monkeypatch.setenv("TUNE_STORAGE", url)
+    assert offered_for("tune best ", tmp_path) == ["mine"], "tune's own studies only"
 
 
 @pytest.mark.parametrize(

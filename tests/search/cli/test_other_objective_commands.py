@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import valley
 from snapshots import Snapshots, lines_with
 from valley import BUDGET, VALLEY, valley_spec
 
@@ -28,7 +22,7 @@ from search.worker.worker_loop import work
 
 SENTENCES = Snapshots(__file__, "other_objective_commands")
 Command = Callable[..., Any]
-"""Of the fixture `here`."""
+"""Of the fixtures `here` and `tune`."""
 
 EASY: dict[str, Value] = {"start": 2.0, "friction": 0.5, "push": "left", "bounces": 0}
 
@@ -137,30 +131,15 @@ def test_an_objective_that_is_absent_is_passed_over_as_a_task_is(
     assert here("best", "v", cwd=folder).returncode == 0, "what is there can be looked at"
 
 
-@pytest.mark.timeout(600)
-def test_its_workers_find_the_objective_of_an_installed_package(folder: Path) -> None:
-    told = folder / "site" / "valley-1.0.dist-info"
-    told.mkdir(parents=True)
-    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: valley\nVersion: 1.0\n")
-    (told / "entry_points.txt").write_text("[tune.objectives]\nvalley = valley:VALLEY\n")
-    shutil.copy(valley.__file__, told.parent)
-
-    def run(*flags: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-P", "-m", "search", "run", "--study", "v", "--workers", "2", *flags],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(told.parent)},
-            capture_output=True,
-            text=True,
-            timeout=550,
-            check=False,
-        )
-
-    done = run("--trials", "8")
+@pytest.mark.usefixtures("worker_threads")
+def test_its_workers_find_the_objective_of_an_installed_package(
+    tune: Command, here: Command, folder: Path, site: Path
+) -> None:
+    run = ("run", "--study", "v", "--workers", "1")
+    done = tune(*run, "--trials", "8", cwd=folder, PYTHONPATH=str(site))
     assert done.returncode == 0, done.stderr
     assert "v: 8 of 8 trials finished (8 complete, 0 pruned)" in done.stdout
     assert "Best of the search is trial" in done.stdout
     assert "9 steps  start " in done.stderr
-    done = run("--trials", "500", "--target", "100", "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["reason"] == "target", "every energy is below 100"
+    done = here(*run, "--trials", "500", "--target", "100", "--json", cwd=folder)
+    assert done.parsed["reason"] == "target", "every energy is below 100"

@@ -1,6 +1,6 @@
 """Every command on an objective that is nothing like ours and that another package declares, with the files
-and pages that a user gets. The searches and the run that is killed are processes. Nothing of this repository
-is touched.
+and pages that a user gets. A search and the run that is killed are processes. Nothing of this repository is
+touched.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from typing import Any
 
 import pytest
 from valley import BUDGET, LOWEST, valley_spec
+from worker_thread import run_workers_as_threads
 
+from search.cli.app import run_command
 from search.optuna_db.storage import open_storage
 from search.study.study import Study
 
@@ -61,7 +63,7 @@ def look(
 
 
 @pytest.fixture(scope="module")
-def folder(tune: Tune) -> Path:
+def folder(tune: Tune, site: Path) -> Path:
     """Where its storage is, with two studies that are searched to their ends."""
     found: Path = tune.folder  # type: ignore[attr-defined]
     with open_storage(f"sqlite:///{found}/studies.db") as storage:
@@ -70,8 +72,11 @@ def folder(tune: Tune) -> Path:
     done = tune("run", "--study", "deep", "--workers", "2")
     assert done.returncode == 0, done.stderr
     assert "24 of 24 trials finished" in done.stdout + done.stderr
-    done = tune("worker", "wide", "--workers", "1")
-    assert done.returncode == 0, done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        run_workers_as_threads(patch)
+        patch.chdir(found)
+        patch.syspath_prepend(site)
+        assert run_command(["worker", "wide", "--workers", "1"], debug=False) == 0
     return found
 
 
@@ -173,10 +178,13 @@ def test_a_run_continues_to_a_new_target_and_refuses_flags_of_networks(look: Loo
         assert "Traceback" not in refused.stderr
 
 
-def test_without_its_package_a_study_is_read_and_not_run(tune: Tune, folder: Path) -> None:
-    best = tune("best", "deep", "--json", installed=False)
+@pytest.mark.usefixtures("worker_threads")
+def test_without_its_package_a_study_is_read_and_not_run(
+    tune: Tune, here: Callable[..., Any], folder: Path
+) -> None:
+    best = here("best", "deep", "--json", cwd=folder)
     assert parsed(best)["metric"]["name"] == "energy"
-    refused = tune("worker", "deep", "--workers", "1", installed=False)
+    refused = here("worker", "deep", "--workers", "1", cwd=folder)
     assert refused.returncode in (0, 78)
     refused = tune("run", "--study", "deep", "--trials", "30", installed=False)
     assert refused.returncode == 78
