@@ -161,8 +161,8 @@ class TestInterruption:
     def test_workers_do_not_outlive_a_killed_parent(
         self, tmp_path: Path, here: Command, start: Command, valleys: Command
     ) -> None:
-        valleys("v", 3)
-        running = start(*self.VALLEY, cwd=tmp_path, **SLOW)
+        valleys("v", 3)  # which would take its workers a minute
+        running = start(*self.VALLEY, cwd=tmp_path, VALLEY_WAIT="2")
         workers = caught_in_training(running, tmp_path, signal.SIGKILL, only=lambda parent: [parent])
         running.communicate(timeout=10)
         wait_until(lambda: not any(alive(worker) for worker in workers), timeout_s=10)
