@@ -23,8 +23,9 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import make_url
-from valley import valley_spec
+from valley import VALLEY, valley_spec
 
+from search.objectives.registry import OBJECTIVES
 from search.optuna_db.storage import open_storage
 from search.records import Value
 from search.study.study import Study
@@ -47,7 +48,7 @@ def valleys(
 ) -> Callable[[str, int], None]:
     """valleys("v", 3): a study of the valley with two references. Commands and workers know the objective."""
     monkeypatch.setenv("PYTHONPATH", str(site))
-    monkeypatch.syspath_prepend(site)
+    monkeypatch.setitem(OBJECTIVES, "valley", VALLEY)
 
     def create(name: str, trials: int) -> None:
         spec = valley_spec(references=tuple(REFERENCES))

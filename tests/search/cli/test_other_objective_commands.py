@@ -11,6 +11,7 @@ import pytest
 from snapshots import Snapshots, lines_with
 from valley import BUDGET, VALLEY, valley_spec
 
+from data.registry import declared
 from search.errors import AbsentHere
 from search.objectives.registry import OBJECTIVES, ObjectiveAbsent
 from search.optuna_db.storage import open_storage
@@ -124,6 +125,7 @@ def test_an_objective_that_is_absent_is_passed_over_as_a_task_is(
     assert issubclass(ObjectiveAbsent, AbsentHere)
     assert issubclass(TaskAbsent, AbsentHere)
     monkeypatch.delitem(OBJECTIVES, "valley")
+    declared.cache_clear()  # another test may have found it in an installed package
     for command in (("run", "--study", "v", "--trials", "5"), ("worker", "v")):
         done = here(*command, cwd=folder)
         assert done.returncode == 78

@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from valley import BUDGET, LOWEST, valley_spec
+from valley import BUDGET, LOWEST, VALLEY, valley_spec
 from worker_thread import run_workers_as_threads
 
+from data.registry import declared
 from search.cli.app import run_command
+from search.objectives.registry import OBJECTIVES
 from search.optuna_db.storage import open_storage
 from search.study.study import Study
 
@@ -63,7 +65,7 @@ def look(
 
 
 @pytest.fixture(scope="module")
-def folder(tune: Tune, site: Path) -> Path:
+def folder(tune: Tune) -> Path:
     """Where its storage is, with two studies that are searched to their ends."""
     found: Path = tune.folder  # type: ignore[attr-defined]
     with open_storage(f"sqlite:///{found}/studies.db") as storage:
@@ -75,7 +77,7 @@ def folder(tune: Tune, site: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         run_workers_as_threads(patch)
         patch.chdir(found)
-        patch.syspath_prepend(site)
+        patch.setitem(OBJECTIVES, "valley", VALLEY)
         assert run_command(["worker", "wide", "--workers", "1"], debug=False) == 0
     return found
 
@@ -182,6 +184,7 @@ def test_a_run_continues_to_a_new_target_and_refuses_flags_of_networks(look: Loo
 def test_without_its_package_a_study_is_read_and_not_run(
     tune: Tune, here: Callable[..., Any], folder: Path
 ) -> None:
+    declared.cache_clear()  # of the tests that have it installed
     best = here("best", "deep", "--json", cwd=folder)
     assert parsed(best)["metric"]["name"] == "energy"
     refused = here("worker", "deep", "--workers", "1", cwd=folder)

@@ -168,9 +168,9 @@ class TestWhileItIsWorkedOn:
             assert [path.name for path in tmp_path.iterdir()] == ["studies.db"]
 
     def test_a_run_ends_without_a_file(self, tmp_path: Path, start: Command, here: Command) -> None:
-        """Its trials are short, so that the first weights come soon, and too many to come to their end."""
-        short = ("--model", "mlp", "--epochs", "0.02", "--trials", "5000", "--workers", "1")
-        process = start("run", "--task", "twodigit", *short, cwd=tmp_path)
+        """Two workers: one has kept weights while the other trains, and writes after the deletion."""
+        conv = ("--task", "twodigit", "--model", "conv", "--epochs", "2", "--trials", "8", "--workers", "2")
+        process = start("run", *conv, cwd=tmp_path)
         deadline = time.monotonic() + 90
         while not kept(tmp_path, "twodigit"):
             assert time.monotonic() < deadline
