@@ -220,6 +220,8 @@ class SQLStore(SQLClaims, SQLCurves):
             if connection.execute(select(func.count()).where(mine)).scalar_one() <= keep:
                 return []
         with self.database.write() as connection:
+            # One process drops at a time. Two that had listed different scores could forget too many.
+            study_row(connection, study_id, lock=True)
             dropped = []
             rows = connection.execute(_by_score(study_id)).mappings().all()
             for row in [each for each in rows if each["trial_id"] not in beside][keep:]:

@@ -676,6 +676,31 @@ class TestWeightsInADatabase:
         [statement] = [each for each in asked if "tune_checkpoints" in each]
         assert "content" not in statement
 
+    def test_two_who_drop_at_once_leave_as_many_as_shall_stay(
+        self, study: SQLStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """While the first one drops, a trial gets worse weights: another listing has another order."""
+        scores, dropping, over = {1: 0.9, 2: 0.8, 3: 0.7}, threading.Event(), threading.Event()
+        for number, score in scores.items():
+            study.add_checkpoint(STUDY, weighed(number, b"%d" % number, score), content=b"%d" % number)
+        delete = sql_weights.delete
+
+        def pausing(*arguments: Any) -> None:
+            delete(*arguments)
+            if not dropping.is_set():
+                dropping.set()
+                over.wait(0.5)  # where the second one has to wait for the first, this is not set before
+
+        monkeypatch.setattr(sql_weights, "delete", pausing)
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(study.drop_checkpoints, STUDY, keep=2)
+            assert dropping.wait(10)
+            study.add_checkpoint(STUDY, weighed(1, b"worse", 0.1), content=b"worse")
+            second = pool.submit(study.drop_checkpoints, STUDY, keep=2)
+            second.add_done_callback(lambda _: over.set())
+            assert [len(each.result()) for each in (first, second)] == [1, 0]
+        assert [each.trial_id for each in study.checkpoints(STUDY)] == [2, 1]
+
     def test_many_who_write_and_drop_at_once_leave_only_whole_weights(self, study: SQLStore) -> None:
         url = study.database.url
 
