@@ -16,7 +16,7 @@ run: .venv/installed ## 100 trials of twodigit into studies.db
 
 test: .venv/installed-dev ## every test, on real data
 	$(TUNE) data fetch
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 browser: .venv/installed-dev ## the pages, in a real Chromium; fails where there is none
 	$(TUNE) data fetch

@@ -34,6 +34,26 @@ SERVERS = {
 }
 """Database -> (environment variable, default URL of a server on which databases may be made and dropped)."""
 
+LONGEST = (
+    "search/test_processes.py",
+    "docs/test_guides.py",
+    "contracts/test_optuna_contract.py",
+    "search/worker/test_weights.py",
+    "search/objectives/external/test_faults.py",
+    "contracts/test_creation.py",
+    "search/cli/test_training_code.py",
+    "search/service/test_confirm.py",
+    "faults/servers/test_restart.py",
+    "search/objectives/external/test_code.py",
+    "contracts/test_retry.py",
+    "faults/test_deletion.py",
+    "search/study/test_space_change.py",
+    "search/service/test_export.py",
+    "contracts/test_from_outside.py",
+    "faults/test_every_moment.py",
+)
+"""Files that take half a minute and more."""
+
 one_tls_context.share()
 
 settings.register_profile("untimed", deadline=None)  # an example takes a second where the machine is busy
@@ -44,6 +64,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and what nohup started ignores the end of its terminal
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files come first, so that of several processes none is left with one of them at the end."""
+    here = Path(__file__).parent
+    longest = {here / file for file in LONGEST}
+    assert all(file.exists() for file in longest), "a file of LONGEST has another name"
+    items.sort(key=lambda item: item.path not in longest)
 
 
 @pytest.fixture(autouse=True)
