@@ -313,13 +313,14 @@ class TrialReader:
         said = trial.user
         pinned: Mapping[str, Value] = said.get(PINNED, {})
         revision = self._revisions.revision_of(trial)
-        shape = self._revisions.spaces[revision].shape(trial.settings, pinned=pinned)
+        settings = trial.settings
+        shape = self._revisions.spaces[revision].shape(settings, pinned=pinned)
         return TrialRecord(
             trial_id=trial.trial_id,
             number=trial.number,
             state=trial.state,
             score=None if value is None else self._metric.score_of(value),
-            params={name: each for name, each in trial.settings.items() if name in shape.searched},
+            params={name: each for name, each in settings.items() if name in shape.searched},
             pinned={name: each for name, each in pinned.items() if name in shape.searched},
             fixed=shape.fixed,
             reference=said.get(REFERENCE),
