@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from search.records import ACCURACY, DIGITS, Counts, Failure, Metric, Report, State, TrialRecord
+from search.records import ACCURACY, DIGITS, Counts, Metric, Report, State, TrialRecord
 
 
 def best_report(curve: Sequence[Report]) -> Report | None:
@@ -86,13 +85,7 @@ def _ranking(
 
 def count(trials: Sequence[TrialRecord]) -> Counts:
     """How many of these trials are in each state."""
-    states = Counter(trial.state for trial in trials)
-    reasons = Counter(trial.failure for trial in trials if trial.state is State.FAILED)
-    return Counts(
-        **{state.value: states[state] for state in State},
-        interrupted=reasons[Failure.INTERRUPTED],
-        outside_space=reasons[Failure.OUTSIDE_SPACE],
-    )
+    return Counts.of((trial.state, trial.failure) for trial in trials)
 
 
 def origin(number: int, repeats: Mapping[int, int | None]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Collection, Sequence
 from operator import itemgetter
 from typing import Any
@@ -50,17 +49,11 @@ class TrialQueries:
             table = tables.user_attributes
             said = of_study(select(table.c.trial_id, table.c.value_json), table, study_id)
             failures = raw(connection, said.where(table.c.key == FAILURE))
-        counted = Counter(state.value for each in own if (state := states[each]) is not None)
+        known = {json.dumps(failure): failure for failure in Failure}
+        reasons = {trial_id: known.get(written) for trial_id, written in failures}
+        ends = [(state, reasons.get(each)) for each in own if (state := states[each]) is not None]
         foreign = frozenset(states.keys() - own)
-        failed = {trial_id for trial_id in own if states[trial_id] is State.FAILED}
-        reasons = Counter(reason for trial_id, reason in failures if trial_id in failed)
-        counts = Counts(
-            **{state.value: counted[state.value] for state in State},
-            foreign=len(foreign),
-            interrupted=reasons[json.dumps(Failure.INTERRUPTED)],
-            outside_space=reasons[json.dumps(Failure.OUTSIDE_SPACE)],
-        )
-        return counts, foreign
+        return Counts.of(ends, foreign=len(foreign)), foreign
 
     @retried
     def steps(self, study_id: int, *, without: Collection[int] = ()) -> int:

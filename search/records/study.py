@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from search.records.spec import StudySpec
+from search.records.trial import Failure, State
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +45,19 @@ class Counts:
     """of the failed ones, those that were paused when the search space changed, and do not fit it"""
     foreign: int = 0
     """trials of whatever state that another program added to the study; no other number has them"""
+
+    @classmethod
+    def of(cls, trials: Iterable[tuple[State, object]], *, foreign: int = 0) -> Counts:
+        """Of each trial: its state, and why it failed; the latter counts for failed ones only."""
+        trials = list(trials)
+        states = Counter(state for state, _ in trials)
+        reasons = [reason for state, reason in trials if state is State.FAILED]
+        return cls(
+            **{state.value: states[state] for state in State},
+            interrupted=reasons.count(Failure.INTERRUPTED),
+            outside_space=reasons.count(Failure.OUTSIDE_SPACE),
+            foreign=foreign,
+        )
 
     @property
     def finished(self) -> int:

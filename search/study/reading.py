@@ -5,7 +5,6 @@ Imports no Optuna: commands that only look answer without it.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -144,10 +143,8 @@ class TrialReader:
         """by trial id, as is all that follows"""
         self._usable: dict[int, TrialRecord] = {}
         """those of them whose settings and curves are sound, too"""
-        self._states: dict[int, State] = {}
-        """of tune's own trials, also of those that are left out"""
-        self._reasons: dict[int, object] = {}
-        """of the failed ones among these, as their user attribute says it"""
+        self._states: dict[int, tuple[State, object]] = {}
+        """of tune's own trials, also of those that are left out; with what says why one failed"""
         self._foreign: dict[int, ForeignTrial] = {}
         self._checks: dict[int, CurveCheck] = {}
         self._names: frozenset[str] = frozenset()
@@ -160,14 +157,12 @@ class TrialReader:
         """All by number. Finished ones are read once by this object, so that polling is cheap."""
         news = self._trials.facts(self._study_id, self._news, system=False)
         for trial in news:
-            for known in (self._known, self._states, self._reasons, self._foreign):
+            for known in (self._known, self._states, self._foreign):
                 known.pop(trial.trial_id, None)
             if not trial.own:
                 self._foreign[trial.trial_id] = _foreign(trial)
                 continue
-            self._states[trial.trial_id] = trial.state
-            if trial.state is State.FAILED:
-                self._reasons[trial.trial_id] = trial.user.get(FAILURE)
+            self._states[trial.trial_id] = trial.state, trial.user.get(FAILURE)
             if self._sound(trial):
                 self._known[trial.trial_id] = self._record(trial)
         if news and self._store is not None:
@@ -197,13 +192,7 @@ class TrialReader:
     @property
     def counted(self) -> Counts:
         """As `counts`, as of the last `all`. Trials that are left out are counted: they fill their slots."""
-        states, reasons = Counter(self._states.values()), list(self._reasons.values())
-        return Counts(
-            **{each.value: states[each] for each in State},
-            foreign=len(self._foreign),
-            interrupted=reasons.count(Failure.INTERRUPTED),
-            outside_space=reasons.count(Failure.OUTSIDE_SPACE),
-        )
+        return Counts.of(self._states.values(), foreign=len(self._foreign))
 
     @property
     def faults(self) -> Mapping[int, str]:

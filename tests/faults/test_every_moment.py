@@ -10,13 +10,13 @@ tests/search/test_processes.py.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import exists
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import make_url
 
@@ -79,7 +79,7 @@ def test_a_maker_may_die_at_any_statement(
         order = {"url": url, "study": "s", "history": str(history), "die_at": die_at}
         pid = zygote.start({**order, "create": {"trials": 3}})
         deadline = time.monotonic() + 60
-        while alive(pid):
+        while exists(pid):
             assert time.monotonic() < deadline, f"the maker that dies at {die_at} has not ended"
             time.sleep(0.005)
         return "".join(json.loads(line)["event"] for line in history.read_text().splitlines())
@@ -100,14 +100,6 @@ def test_a_maker_may_die_at_any_statement(
         emptied(url)
         moment += wide_stride
     assert moment > 60, "some forty statements, two moments each"
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def indexes(url: str) -> dict[str, set[str | None]]:

@@ -202,9 +202,8 @@ class TestParent:
 
 
 def test_a_lost_head_ends_the_run_in_words(run: Command, cluster: TwoNodes, database: Engine) -> None:
-    running = run(
-        "--objective", "waiting.py", "--trials", "1000"
-    )  # eight can be over before a fast machine notices the loss
+    # Eight trials can be over before a fast machine notices the loss.
+    running = run("--objective", "waiting.py", "--trials", "1000")
     wait_for(lambda: held_by(database, children_of(cluster.second)), timeout_s=200)
     cluster.kill_head()
     _, words = running.communicate(timeout=200)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import exists
 from valley import VALLEY, valley_spec
 
 from search.objectives.registry import OBJECTIVES
@@ -122,10 +123,8 @@ def test_it_survives_a_kill(tune: Tune, folder: Path) -> None:
         workers = pids_of_workers(folder)
         assert workers
         os.killpg(process.pid, signal.SIGKILL)
-    while any(is_running(pid) for pid in workers) and time.monotonic() < until:
-        time.sleep(
-            0.02
-        )  # a worker that is not gone yet keeps its trial until its lease is over, half a minute
+    while any(map(exists, workers)) and time.monotonic() < until:
+        time.sleep(0.02)  # one that is not gone when the command begins keeps its trial for ten seconds more
     found = tune(*run, "--json").parsed
     assert (found["seeds"], found["finished_runs"], found["wanted"]) == (2, 6, 6)
     trials = tune("trials", "v.ablate", "--json").parsed
@@ -138,14 +137,6 @@ def pids_of_workers(folder: Path) -> list[int]:
     with open_storage(f"sqlite:///{folder}/studies.db") as storage:
         [study_id] = [each.study_id for each in storage.store.studies() if each.spec.ablates == "v"]
         return [worker.pid for worker in storage.store.workers(study_id).values()]
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def complete_runs(folder: Path) -> int:
