@@ -158,7 +158,14 @@ def _planned(storage: Reading | Storage, storage_url: str, request: AblateReques
     there = [each for each in ablations(storage, searched) if each.name == name]
     runs = reader_of(storage, there[0]).all() if there else []
     design = _with_seeds_there(request.design, runs)
-    found = plan(spec, baseline.settings, design, reference=reference, scores=scores_of(storage, spec, runs))
+    found = plan(
+        spec,
+        baseline.settings,
+        design,
+        reference=reference,
+        scores=scores_of(storage, spec, runs),
+        there=_there(runs),
+    )
     if len({(each.run.arm, each.run.budget) for each in found.runs}) < 2:
         raise UsageError("This plan has nothing to compare: it would train the baseline alone.")
     finished = {run.ablation for run in runs if run.state.is_finished}
@@ -319,12 +326,14 @@ def _begin(storage: Storage, asked: Planned) -> tuple[Study, StudyRecord]:
 def _queue(storage: Storage, study: Study, record: StudyRecord, asked: Planned) -> tuple[StudyRecord, bool]:
     """Queues what the plan has and the study has not; returns the study with its new target, and whether the
     plan is whole."""
+    runs = reader_of(storage, record).all()
     found = plan(
         asked.spec,
         asked.baseline.settings,
         asked.design,
         reference=asked.reference,
-        scores=scores_of(storage, asked.spec, reader_of(storage, record).all()),
+        scores=scores_of(storage, asked.spec, runs),
+        there=_there(runs),
     )
     there = {trial.ablation for trial in study.trials()}
     for each in found.runs:
@@ -335,6 +344,15 @@ def _queue(storage: Storage, study: Study, record: StudyRecord, asked: Planned) 
     while target != (now := _wanted(study)):
         storage.store.set_target(study.study_id, target := now)
     return replace(record, target_trials=target), not found.more
+
+
+def _there(runs: Sequence[TrialRecord]) -> dict[str, dict[str, Value]]:
+    """Settings of the arms that an ablation has already, by name."""
+    return {
+        run.ablation.arm: run.settings
+        for run in runs
+        if run.ablation is not None and not run.ablation.chooses
+    }
 
 
 def _wanted(study: Study) -> int:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from search.analysis.ablation import BASELINE, RATES, STEP
 from search.records import AblationRun, NetworkSpec, StudySpec, Value
+from search.space.defaults import BY_NAME
 from search.space.spec import space_of_spec
 from search.study.variants import Variant, changes, label, unregularized, variants
 from tune.space import Float
@@ -31,6 +33,9 @@ GRID = 5
 
 FACTOR = 3.0
 """Between two of them, where no range was searched."""
+
+BEYOND = 3
+"""Rates that are tried beyond them, one after the other, while the one at the end is the best."""
 
 CHOOSING_SHARE = 0.5
 """Of the variants' budget, for which runs are trained that choose."""
@@ -103,17 +108,19 @@ def plan(
     *,
     reference: Mapping[str, Value] | None = None,
     scores: Scores,
+    there: Mapping[str, Mapping[str, Value]] = MappingProxyType({}),
 ) -> Plan:
     """The ablation of a trial.
 
     spec: of the ablation, so that its budget is the variants'. settings: of the baseline. reference: settings
-    of the path's reference. scores: of the runs that choose, as far as they are finished. Raises UsageError
+    of the path's reference. scores: of the runs that choose, as far as they are finished. there: settings of
+    the arms that are queued already, by name: they keep the learning rate that they have. Raises UsageError
     for settings that cannot be changed.
     """
     choosing: list[PlannedRun] = []
     arms = [_Arm(name=BASELINE, settings=settings, budget=spec.budget)]
     changed = variants(spec, settings, request.settings)
-    arms += [_with_own_rate(spec, variant, choosing, scores) for variant in changed]
+    arms += [_with_own_rate(spec, variant, choosing, scores, there) for variant in changed]
     lengths = [max(1, round(spec.budget * share)) for share in LENGTHS] if request.lengths else []
     longer = [budget for budget in dict.fromkeys(lengths) if budget != spec.budget]
     arms += [_Arm(name=BASELINE, settings=settings, budget=budget) for budget in longer]
@@ -135,22 +142,56 @@ def plan(
     return Plan(runs=(*choosing, *measured), more=unknown * request.seeds)
 
 
-def _with_own_rate(spec: StudySpec, variant: Variant, choosing: list[PlannedRun], scores: Scores) -> _Arm:
+def _with_own_rate(
+    spec: StudySpec,
+    variant: Variant,
+    choosing: list[PlannedRun],
+    scores: Scores,
+    there: Mapping[str, Mapping[str, Value]],
+) -> _Arm:
     """A variant, with another learning rate where it asks for one; the runs that choose it are added to
     `choosing`."""
     rate = next((name for name in RATES if name in variant.settings), None)
     if rate is None or variant.changed[0] not in RATED:
         return _Arm(name=variant.name, settings=variant.settings, budget=spec.budget)
-    runs = []
-    for value in rates(spec, rate, variant.settings[rate]):
-        name = f"{variant.name}, {label(rate, value)}"
-        runs.append(_choosing(spec, name, {**variant.settings, rate: value}))
+    values = rates(spec, rate, variant.settings[rate])
+    runs = _of_rates(spec, variant, rate, values)
+    if rate in there.get(variant.name, {}):
+        choosing += [each for each in runs if each.run in scores]
+        settings = {**variant.settings, rate: there[variant.name][rate]}
+        return _Arm(name=variant.name, settings=settings, budget=spec.budget)
+    while all(each.run in scores for each in runs):
+        best = max(range(len(runs)), key=lambda place: _score(scores, runs[place].run))
+        if _score(scores, runs[best].run) == FAILED:
+            choosing += runs
+            return _Arm(name=variant.name, settings=variant.settings, budget=spec.budget)
+        beyond = _beyond(spec, rate, values, best) if len(values) < GRID + BEYOND else None
+        if beyond is None:
+            choosing += runs
+            return _Arm(name=variant.name, settings=runs[best].settings, budget=spec.budget)
+        values = sorted([*values, beyond])
+        runs = _of_rates(spec, variant, rate, values)
     choosing += runs
-    if any(each.run not in scores for each in runs):
-        return _Arm(name=variant.name, settings=None, budget=spec.budget)
-    best = max(runs, key=lambda each: _score(scores, each.run))
-    failed = all(scores[each.run] is None for each in runs)
-    return _Arm(name=variant.name, settings=variant.settings if failed else best.settings, budget=spec.budget)
+    return _Arm(name=variant.name, settings=None, budget=spec.budget)
+
+
+def _of_rates(spec: StudySpec, variant: Variant, rate: str, values: Sequence[float]) -> list[PlannedRun]:
+    """A run for each of these learning rates."""
+    return [
+        _choosing(spec, f"{variant.name}, {label(rate, value)}", {**variant.settings, rate: value})
+        for value in values
+    ]
+
+
+def _beyond(spec: StudySpec, name: str, values: Sequence[float], best: int) -> float | None:
+    """The next learning rate to try after the best one, which is at an end; None: it lies between others, or
+    no other rate is allowed. values: rising."""
+    if len(values) < 2 or 0 < best < len(values) - 1:
+        return None
+    domain = BY_NAME[name].legal if isinstance(spec, NetworkSpec) else space_of_spec(spec).domains.get(name)
+    ratio = values[1] / values[0]
+    found = float(f"{values[-1] * ratio if best else values[0] / ratio:.3g}")
+    return found if isinstance(domain, Float) and domain.low <= found <= domain.high else None
 
 
 def _choosing(
@@ -160,9 +201,13 @@ def _choosing(
     return PlannedRun(run=AblationRun(arm=name, seed=0, budget=budget, chooses=True), settings=settings)
 
 
+FAILED = float("-inf")
+"""Score of a run that failed."""
+
+
 def _score(scores: Scores, run: AblationRun) -> float:
     found = scores[run]
-    return float("-inf") if found is None else found
+    return FAILED if found is None else found
 
 
 def rates(spec: StudySpec, name: str, now: Value) -> list[float]:

@@ -484,13 +484,8 @@ class Study:
         confirmation or an ablation they are always queued again, for no other settings can take the place;
         the worker that begins the repetition ends it at once if there were too many
         (search.analysis.racing). Does nothing to a trial that is finished already, except to queue a retry
-        that is owed. Returns the state that it has now; None where it was deleted. Raises what `guard`
-        raises: see ActiveTrial.guard.
-        confirmation they are always queued again, for no other settings can take the place; the worker that
-        begins the repetition ends it at once if there were too many (search.analysis.racing). Does
-        nothing to a trial that is finished already, except to queue a retry that is owed. Returns the state
-        that it has now; None where it was deleted. claim: of the trial; raises LeaseLost where it is another
-        worker's.
+        that is owed. Returns the state that it has now; None where it was deleted. claim: of the trial;
+        raises LeaseLost where it is another worker's.
         """
         store = self._storage.store
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from data.tasks.registry import TASKS
-from search.records import AblationRun, DeclaredSpec, Metric
+from search.records import AblationRun, DeclaredSpec, Metric, Value
 from search.space.spec import declared_entries
 from search.study.ablation_plan import AblationRequest, Plan, PlannedRun, plan, rates, variant_budget
 from tests.search.study.test_variants import CONV, SPEC
@@ -57,20 +58,75 @@ def test_an_optimizer_waits_for_its_learning_rate() -> None:
     assert {each.run.budget for each in choosing(found)} == {2 * EPOCH}
 
 
-def test_the_best_rate_of_the_choosing_runs_is_measured() -> None:
-    request = AblationRequest(settings=("optimizer",), seeds=1, lengths=False)
-    first = choosing(planned(request))
-    scores = {each.run: float(each.settings["lr"]) for each in first}  # the highest wins
-    scores = {run: None if "nesterov" in run.arm else score for run, score in scores.items()}
-    found = plan(ABLATION, CONV, request, scores=scores)
-    chosen = {each.run.arm: each.settings["lr"] for each in found.runs if not each.run.chooses}
-    assert chosen == {
-        "baseline": 0.004,
-        "optimizer=sgd": 0.05,
-        "optimizer=nesterov": 0.004,  # all of its rates failed: the baseline's
-        "optimizer=adam": 0.05,
-    }
+RATES = AblationRequest(settings=("optimizer",), seeds=1, lengths=False)
+
+
+def chosen(best: float, *, tried: int) -> dict[str, Value]:
+    """The learning rates of the arms where this one is best and others are the worse the farther away, after
+    as many as `tried` for each optimizer."""
+    scores: dict[AblationRun, float | None] = {}
+    found = planned(RATES)
+    for _ in range(tried):
+        for each in choosing(found):
+            worse = abs(math.log(float(each.settings["lr"]) / best))
+            scores[each.run] = None if "nesterov" in each.run.arm else -worse
+        found = plan(ABLATION, CONV, RATES, scores=scores)
+        if not found.more:
+            break
     assert found.more == 0
+    assert {sum(name in each.run.arm for each in choosing(found)) for name in ("=sgd", "=adam")} == {tried}
+    assert len(choosing(found)) == 2 * tried + 5  # all of Nesterov's failed: there is no end to go beyond
+    return {each.run.arm: each.settings["lr"] for each in found.runs if not each.run.chooses}
+
+
+def test_the_best_rate_of_the_choosing_runs_is_measured() -> None:
+    assert chosen(0.007, tried=5) == {
+        "baseline": 0.004,
+        "optimizer=sgd": 0.00707,
+        "optimizer=nesterov": 0.004,  # all of its rates failed: the baseline's
+        "optimizer=adam": 0.00707,
+    }
+
+
+def test_where_the_rate_at_an_end_is_the_best_one_beyond_is_tried() -> None:
+    assert chosen(0.05, tried=6)["optimizer=sgd"] == 0.05
+    assert chosen(0.13, tried=7)["optimizer=sgd"] == 0.133
+    assert chosen(0.001, tried=6)["optimizer=sgd"] == 0.001
+    assert chosen(0.0004, tried=7)["optimizer=sgd"] == 0.000376
+    assert chosen(50.0, tried=8)["optimizer=sgd"] == pytest.approx(0.05 * 50 ** (3 / 4), rel=0.01)
+
+
+def test_rates_of_training_code_stay_in_its_range() -> None:
+    space = Space(lr=Float(1e-3, 0.05, log=True), optimizer=Choice(["sgd", "adam"]))
+    spec = DeclaredSpec(
+        seed=0,
+        sampler="random",
+        pruner="none",
+        objective="train.py:train",
+        metric=Metric(name="accuracy"),
+        budget=4,
+        unit="epoch",
+        space=declared_entries(space),
+    )
+    settings = {"lr": 0.05, "optimizer": "adam"}
+    first = plan(spec, settings, RATES, scores={})
+    scores = {each.run: float(each.settings["lr"]) for each in choosing(first)}
+    found = plan(spec, settings, RATES, scores=scores)
+    assert len(choosing(found)) == 5
+    assert {each.run.arm: each.settings["lr"] for each in found.runs if not each.run.chooses} == {
+        "baseline": 0.05,
+        "optimizer=sgd": 0.05,
+    }
+
+
+def test_an_arm_keeps_the_rate_that_it_was_measured_with() -> None:
+    scores = {each.run: float(each.settings["lr"]) for each in choosing(planned(RATES))}
+    there = {"optimizer=sgd": {"optimizer": "sgd", "lr": 0.05}}
+    found = plan(ABLATION, CONV, replace(RATES, seeds=5), scores=scores, there=there)
+    sgd = [each for each in found.runs if each.run.arm == "optimizer=sgd"]
+    assert [each.settings["lr"] for each in sgd] == [0.05] * 5
+    beyond = [each for each in choosing(found) if each.run not in scores]
+    assert {each.run.arm for each in beyond} == {"optimizer=nesterov, lr=0.133", "optimizer=adam, lr=0.133"}
 
 
 def test_a_run_that_chooses_is_asked_once() -> None:
