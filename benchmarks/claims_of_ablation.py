@@ -9,6 +9,10 @@ equally hard for all arms, networks err on it in other images, and networks of o
 worse. `search.analysis.paired_arms` says what it finds. False is a verdict about two arms that are equal in
 truth, or one in the wrong direction. Allowed are 5 % of the plans; a row passes when the lower bound of the
 rate's 95 % interval (Clopper and Pearson) is at most that. Half-widths of accuracies are in points.
+
+The second table is of two ablations side by side (`tune compare`), of winners on which each change has the
+same effect, but for one whose effect is larger by 0.4 points on the second. False is that any of the others
+is told to have another effect.
 """
 
 from __future__ import annotations
@@ -21,15 +25,16 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq  # type: ignore[import-untyped]  # SciPy ships no types
 from scipy.stats import beta, binomtest  # type: ignore[import-untyped]
 
-from search.analysis.paired_arms import Comparison, Verdict, against_baseline, steps
+from search.analysis.paired_arms import Comparison, Verdict, against_baseline, spread, steps
 from search.analysis.statistics import Estimate
+from search.analysis.two_ablations import excludes_zero, less_effect, share_of_each
 from search.records import Metric
 
 ALLOWED, ENOUGH = 0.05, 1_000
@@ -209,16 +214,29 @@ class Found:
     family: float
 
 
-def plan(cell: Cell, generator: np.random.Generator) -> Found:
-    """A plan of this kind, and what is said of it."""
-    effect = EFFECT if cell.metric.is_fraction else 2.0
+class Names(NamedTuple):
+    """Of the arms."""
+
+    settings: list[str]
+    shorter: list[str]
+    plain: list[str]
+
+
+def truths_of(cell: Cell, better: float) -> tuple[dict[str, float], Names]:
+    """Of each arm the true score. better: by how much the setting is that is truly better."""
     shorter = [f"length {i}" for i in range(len(cell.lengths or ()))]
-    truths = {"baseline": cell.baseline, "better": cell.baseline + effect}
+    truths = {"baseline": cell.baseline, "better": cell.baseline + better}
     truths |= {f"setting {i}": cell.baseline for i in range(cell.settings)}
     truths |= {f"worse {i}": worse for i, worse in enumerate(cell.worse)}
+    settings = [name for name in truths if name != "baseline"]
     truths |= {name: cell.baseline - less for name, less in zip(shorter, cell.lengths or (), strict=True)}
     plain = ["shortest, plain", "longest, plain"] if cell.unregularized else []
     truths |= dict(zip(plain, (truths["length 0"], cell.baseline), strict=True)) if plain else {}
+    return truths, Names(settings, shorter, plain)
+
+
+def drawn(cell: Cell, truths: Mapping[str, float], generator: np.random.Generator) -> NDArray[np.float64]:
+    """(arms, seeds): scores; the baseline is the first arm."""
     truth = np.array(list(truths.values()))
     shape = len(truth), cell.seeds
     low, high = np.log(cell.noise)
@@ -229,15 +247,22 @@ def plan(cell: Cell, generator: np.random.Generator) -> Found:
     if cell.families:
         together = np.arange(len(truth)) % 3 == 2
         noise[together] = (noise[together] + generator.normal(size=cell.seeds)) / 2**0.5
-    if cell.metric.is_fraction:
-        deviations *= np.sqrt(truth * (1 - truth) / (cell.baseline * (1 - cell.baseline)))
-        deviations[truth < cell.baseline] *= cell.unstable
-        y = np.clip(accuracies(cell, truth, generator) + deviations[:, None] * noise, 0, 1)
-        if cell.examples:
-            y = np.round(y * cell.examples) / cell.examples
-    else:
-        y = truth[:, None] + deviations[:, None] * noise + generator.normal(size=cell.seeds)
-    told = [_verdicts(cell, truths, y[:, :n], shorter, plain) for n in (*cell.looks, cell.seeds)]
+    if not cell.metric.is_fraction:
+        found: NDArray[np.float64] = (
+            truth[:, None] + deviations[:, None] * noise + generator.normal(size=cell.seeds)
+        )
+        return found
+    deviations *= np.sqrt(truth * (1 - truth) / (cell.baseline * (1 - cell.baseline)))
+    deviations[truth < cell.baseline] *= cell.unstable
+    y = np.clip(accuracies(cell, truth, generator) + deviations[:, None] * noise, 0, 1)
+    return np.round(y * cell.examples) / cell.examples if cell.examples else y
+
+
+def plan(cell: Cell, generator: np.random.Generator) -> Found:
+    """A plan of this kind, and what is said of it."""
+    truths, names = truths_of(cell, EFFECT if cell.metric.is_fraction else 2.0)
+    y = drawn(cell, truths, generator)
+    told = [_verdicts(cell, truths, y[:, :n], names) for n in (*cell.looks, cell.seeds)]
     return replace(
         told[-1],
         false_settings=any(each.false_settings for each in told),
@@ -249,12 +274,11 @@ def _verdicts(
     cell: Cell,
     truths: Mapping[str, float],
     y: NDArray[np.float64],
-    shorter: Sequence[str],
-    plain: Sequence[str],
+    names: Names,
 ) -> Found:
     """What is said of these scores, (arms, seeds)."""
+    settings, shorter, plain = names
     scores = {name: dict(enumerate(row.tolist())) for name, row in zip(truths, y, strict=True)}
-    settings = [name for name in truths if name != "baseline" and name not in (*shorter, *plain)]
     of_settings = against_baseline(scores, "baseline", cell.metric, arms=settings)
     also = [(plain[0], shorter[0]), (plain[1], "baseline"), (plain[1], plain[0])] if plain else []
     of_lengths = steps(scores, [*shorter, "baseline"], cell.metric, also=also) if shorter else []
@@ -290,15 +314,14 @@ def row(place: int, n: int) -> tuple[str, bool]:
     """(a line of the table, whether its claim fails)."""
     cell = CELLS[place]
     found = [plan(cell, np.random.default_rng((place, each))) for each in range(n)]
-    wrong = sum(each.false_settings or each.false_lengths for each in found)
-    low, high = binomtest(wrong, n).proportion_ci(method="exact")
-    holds = "not judged" if n < ENOUGH else "yes" if low <= ALLOWED else "NO"
+    told, failed = judged(sum(each.false_settings or each.false_lengths for each in found), n)
+    holds = "not judged" if n < ENOUGH else "NO" if failed else "yes"
     unit = 100 if cell.metric.is_fraction else 1
     arms = 2 + cell.settings + len(cell.worse) + len(cell.lengths or ()) + 2 * cell.unregularized
     parts = [
         f"{cell.words}; {arms} arms, {cell.seeds} seeds",
         f"{n:,}",
-        f"{wrong / n:.1%} ({low:.1%} to {high:.1%})",
+        told,
         f"{statistics.fmean(each.false_settings for each in found):.1%}",
         f"{statistics.fmean(each.false_lengths for each in found):.1%}",
         f"{np.nanmean([each.covered for each in found]):.1%}",
@@ -308,6 +331,73 @@ def row(place: int, n: int) -> tuple[str, bool]:
         holds,
     ]
     return f"| {' | '.join(parts)} |", holds == "NO"
+
+
+PAIRS = (
+    ("equal noise", "equal noise"),
+    ("mixed noise", "mixed noise"),
+    ("mixed noise, the baseline's largest", "equal noise"),
+    ("mixed noise, the baseline's largest", "mixed noise, the baseline's largest"),
+    ("heavy tails", "heavy tails"),
+    ("accuracy 95 %", "mixed noise"),
+    ("arms of 97, 95 and 60 %, unstable", "arms of 97, 95 and 60 %, unstable"),
+    ("one setting, no lengths", "one setting, no lengths"),
+    ("longer helps, from 97.5 %", "longer helps, from 97.5 %"),
+    ("no bounds, noise differs 4 times", "no bounds, noise differs 4 times"),
+    ("no bounds, noise differs 4 times, the baseline's largest", "no bounds, equal noise"),
+)
+"""Words of two kinds of plans, the first ones of these words: of two ablations."""
+
+
+def two_plans(cells: Sequence[Cell], generator: np.random.Generator) -> tuple[bool, bool, float]:
+    """(whether an effect that is equal is told to differ, whether the one that differs is, median half-width
+    of all)."""
+    unit = EFFECT if cells[0].metric.is_fraction else 2.0
+    spreads, effects = [], []
+    for cell, more in zip(cells, (0.0, 2 * unit), strict=True):
+        truths, names = truths_of(cell, better=unit + more)
+        y = drawn(cell, truths, generator)
+        scores = {name: dict(enumerate(row.tolist())) for name, row in zip(truths, y, strict=True)}
+        told = steps(
+            scores,
+            [*names.shorter, "baseline"],
+            cell.metric,
+            also=[(name, "baseline") for name in names.settings],
+        )
+        spreads.append(spread(scores, cell.metric))
+        effects.append({(each.arm, each.reference): each for each in told})
+    both = [key for key in effects[0] if key in effects[1]]
+    share = share_of_each(len(both), seeds=min(cell.seeds for cell in cells))
+    found = {
+        key: less_effect(effects[1][key], spreads[1], effects[0][key], spreads[0], share=share)
+        for key in both
+    }
+    differs = {key for key, each in found.items() if excludes_zero(each)}
+    real = ("better", "baseline")
+    return bool(differs - {real}), real in differs, median_half_width(list(found.values()))
+
+
+def row_of_two(place: int, n: int) -> tuple[str, bool]:
+    """(a line of the second table, whether its claim fails)."""
+    cells = [next(cell for cell in CELLS if cell.words == words) for words in PAIRS[place]]
+    found = [two_plans(cells, np.random.default_rng((1, place, each))) for each in range(n)]
+    told, failed = judged(sum(wrong for wrong, _, _ in found), n)
+    unit = 100 if cells[0].metric.is_fraction else 1
+    parts = [
+        " beside ".join(f"{cell.words} ({cell.seeds} seeds)" for cell in cells),
+        f"{n:,}",
+        told,
+        f"{statistics.fmean(power for _, power, _ in found):.0%}",
+        f"{unit * np.nanmedian([half for _, _, half in found]):.2f}",
+        "not judged" if n < ENOUGH else "NO" if failed else "yes",
+    ]
+    return f"| {' | '.join(parts)} |", failed and n >= ENOUGH
+
+
+def judged(wrong: int, n: int) -> tuple[str, bool]:
+    """(the rate with its interval, whether it is too high)."""
+    low, high = binomtest(wrong, n).proportion_ci(method="exact")
+    return f"{wrong / n:.1%} ({low:.1%} to {high:.1%})", low > ALLOWED
 
 
 def main() -> int:
@@ -323,6 +413,14 @@ def main() -> int:
     with ProcessPoolExecutor(arguments.processes) as pool:
         rows = [place for place, cell in enumerate(CELLS) if arguments.only in cell.words]
         for line, fails in pool.map(row, rows, [arguments.n] * len(rows)):
+            print(line, flush=True)
+            failed |= fails
+        print(
+            "\n| two ablations | n | false pairs (95 %) | power at 0.4 points | half-width | holds |\n"
+            "|---|--:|--:|--:|--:|---|"
+        )
+        rows = [place for place, pair in enumerate(PAIRS) if any(arguments.only in words for words in pair)]
+        for line, fails in pool.map(row_of_two, rows, [arguments.n] * len(rows)):
             print(line, flush=True)
             failed |= fails
     return int(failed)

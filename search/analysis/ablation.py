@@ -183,6 +183,16 @@ class Ablation:
         return tuple(arm for arm in self.arms if arm.failed)
 
     @cached_property
+    def measured(self) -> tuple[Arm, ...]:
+        """Arms that variances are estimated from: not those of a path, nor what failed."""
+        references = self.searched.spec.references
+        return tuple(
+            arm
+            for arm in self.arms
+            if arm.runs and not arm.failed and arm.name.split(STEP)[0] not in references
+        )
+
+    @cached_property
     def half_widths(self) -> tuple[float, float] | None:
         """Medians over the settings of half the pointwise and half the family-wise interval; None: none has
         one."""

@@ -13,6 +13,7 @@ from search.analysis.intervals import Z, accuracy_intervals, measurements, of_th
 from search.analysis.ranking import Ranking
 from search.analysis.statistics import Estimate, best_of, difference, median
 from search.analysis.timeline import Mark, Timeline, timeline
+from search.analysis.two_ablations import TwoAblations
 from search.analysis.two_way import Digits
 from search.heads import accuracies_of, joint_of
 from search.records import (
@@ -166,6 +167,8 @@ class Comparison:
     budget: Budget
     against: tuple[Against, ...]
     """the first with each of the others"""
+    ablations: tuple[TwoAblations, ...] = ()
+    """likewise, where all of them are ablations"""
 
     @property
     def spec(self) -> StudySpec:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from search.analysis.comparison import Against, Comparison, Equal, Side
     from search.analysis.statistics import Estimate
     from search.analysis.timeline import Mark
+    from search.analysis.two_ablations import TwoAblations
     from search.records import Metric, StudySpec
 
 
@@ -47,7 +48,9 @@ def compare(
 ) -> None:
     """Sets studies side by side, with intervals.
 
-    Best and typical accuracy, time to a goal, what equal budgets brought.
+    Best and typical accuracy, time to a goal, what equal budgets brought. Of
+    ablations also which changes have another effect on one winner than on
+    the other, and on what settings that depends.
     """
     from search.report.side_by_side.comparison_sentences import words
     from search.report.side_by_side.comparison_table import rows
@@ -121,7 +124,25 @@ def _side(comparison: Comparison, place: int) -> dict[str, Any]:
         "equal_budget": _equal(comparison, side.equal),
         "best_so_far": [_mark(mark, spec) for mark in line.mean],
         "first_minus_this": _against(comparison.against[place - 1]) if place else None,
+        "effects": _effects(comparison.ablations[place - 1]) if place and comparison.ablations else None,
     }
+
+
+def _effects(pair: TwoAblations) -> list[dict[str, Any]]:
+    """Of the changes that this ablation and the first one measured, in the metric's values."""
+    from search.report.side_by_side.two_ablations_words import named
+
+    metric = pair.first.metric
+    return [
+        {
+            "change": named(each, pair),
+            "first": metric.value_of(each.effects[0]) + 0.0,  # no -0.0
+            "this": metric.value_of(each.effects[1]) + 0.0,
+            "this_minus_first": _estimate(each.difference, metric),
+            "differs": each.differs,
+        }
+        for each in pair.shared
+    ]
 
 
 def _equal(comparison: Comparison, equal: Equal) -> dict[str, Any]:

@@ -25,7 +25,6 @@ from search.report.ablation_words import (
     errors,
     failure,
     interval,
-    is_on_path,
     mean,
     most_of_path,
     of_networks,
@@ -222,12 +221,11 @@ def _seeds_needed(found: Ablation) -> str:
         return ""
     reached = halves[1]
     wanted = WANTED if found.metric.is_fraction and reached > WANTED else reached / 2
-    measured = [each for each in found.arms if each.runs and not each.failed and not is_on_path(each, found)]
     try:
         seeds = paired_arms.seeds_needed(
             reached,
             found.seeds,
-            len(measured),
+            len(found.measured),
             wanted,
             found.metric,
             compared=sum(each.found.no_interval is None for each in found.settings),

@@ -5,21 +5,25 @@ from __future__ import annotations
 import datetime
 import shlex
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
+from search.analysis.ablation import ablation
 from search.analysis.answered import alone
 from search.analysis.comparison import Comparison, Pair, Studied
 from search.analysis.comparison import compare as side_by_side
 from search.analysis.ranking import origin
+from search.analysis.two_ablations import TwoAblations, two_ablations
 from search.analysis.two_way import Digits
 from search.errors import UsageError
-from search.records import DeclaredSpec, Direction, NetworkSpec, State, StudySpec, Track
+from search.records import DeclaredSpec, Direction, NetworkSpec, State, StudyRecord, StudySpec, Track
 from search.report.words import hardware, plural
 from search.service.look import Best, best_in, reader_of
 from search.service.output import write
+from search.service.read_ablation import read
 from search.study.reading import Reading, TrialReader, open_reading
+from search.study.variants import changes
 from search.tasks import task_named
 
 
@@ -52,7 +56,26 @@ def compare(storage_url: str, names: Sequence[str]) -> Compared:
             _pairs(studies[0], readers[0], study, reader)
             for study, reader in zip(studies[1:], readers[1:], strict=True)
         ]
-    return Compared(bests=tuple(bests), comparison=side_by_side(studies, pairs, _digits(studies)))
+        ablations = _ablations(storage, [best.view.record for best in bests])
+    found = side_by_side(studies, pairs, _digits(studies))
+    return Compared(bests=tuple(bests), comparison=replace(found, ablations=ablations))
+
+
+def _ablations(storage: Reading, records: Sequence[StudyRecord]) -> tuple[TwoAblations, ...]:
+    """The first with each of the others; empty unless all are ablations."""
+    if any(record.spec.ablates is None for record in records):
+        return ()
+    first, *others = (ablation(read(storage, record.name)) for record in records)
+    spec = first.record.spec
+    return tuple(
+        two_ablations(
+            first,
+            other,
+            changes(spec, first.baseline.settings, other.baseline.settings),
+            pairs=len(others),
+        )
+        for other in others
+    )
 
 
 def _digits(studies: Sequence[Studied]) -> Digits | None:

@@ -102,11 +102,13 @@ def made_ablation(
     score: str = ACCURACY_SCORE,
     missing: int = 0,
     others: tuple[str, ...] = (),
+    winner: Mapping[str, Value] = WINNER,
+    draws: int = 5,
 ) -> Ablation:
     """Of trial 17 of a search for networks.
 
     level: the baseline's score, and its accuracy. fitted: whether accuracies on training examples are known.
-    missing: runs that are asked for and not finished.
+    missing: runs that are asked for and not finished. draws: seed of the noise.
     """
     spec = replace(SPEC, epochs=8, references=("course-conv",), score=score)
     searched = StudyRecord(study_id=1, name=name, spec=spec, target_trials=40, created=NOW)
@@ -125,7 +127,7 @@ def made_ablation(
         heads = {f"train_eval/{what}/{head}": fit for what in ("accuracy", "loss") for head in found.parts}
         return replace(found, metrics={**found.metrics, **heads, "train_eval/joint": fit})
 
-    return _made(searched, of_ablation, arms, reported, WINNER, seeds, missing, others)
+    return _made(searched, of_ablation, arms, reported, winner, seeds, missing, others, draws)
 
 
 ROLLING = (
@@ -161,8 +163,9 @@ def _made(
     seeds: int,
     missing: int,
     others: tuple[str, ...],
+    draws: int = 5,
 ) -> Ablation:
-    draw = random.Random(5)
+    draw = random.Random(draws)
     runs: list[TrialRecord] = []
     curves: dict[int, list[Report]] = {}
     for seed in range(seeds):

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from search.analysis.comparison import MEAN, Against, Comparison, Side, Studied
 from search.analysis.statistics import paired
 from search.records import DeclaredSpec, Direction, NetworkSpec, State, StudySpec
+from search.report.side_by_side.two_ablations_words import sentences
 from search.report.words import better, count, difference, duration, listed, plural, points, value
 
 
 def words(comparison: Comparison) -> tuple[str, ...]:
     """Everything that one should know before one believes the table."""
     told, metric = [*_unlike(comparison.sides), *_clocks(comparison.sides)], comparison.spec.metric
+    told += [sentence for pair in comparison.ablations for sentence in sentences(pair)]
     told += [
         f"In {side.name} a reference came first. {better(side.studied.better_reference, metric)}"
         for side in comparison.sides

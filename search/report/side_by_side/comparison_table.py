@@ -6,9 +6,8 @@ from search.analysis.comparison import MEAN, Comparison, Side
 from search.analysis.statistics import Estimate
 from search.analysis.timeline import Mark
 from search.records import ACCURACY, Metric, NetworkSpec, StudySpec, TrialRecord
+from search.report.side_by_side.two_ablations_words import Row, effect_rows
 from search.report.words import amount, duration, percent, plural, titled, value
-
-Row = tuple[str, tuple[str, ...]]
 
 
 def rows(comparison: Comparison) -> dict[str, list[Row]]:
@@ -19,13 +18,22 @@ def rows(comparison: Comparison) -> dict[str, list[Row]]:
             "the studies": _studies(sides),
             titled(comparison.spec.metric): _values(sides),
             "at equal budgets": _equal(comparison),
+            **_effects(comparison),
         }
     return {
         "the studies": _studies(sides),
         "accuracy on validation" if accuracy else "on validation": _accuracies(sides),
         **({"first seen": _reached(sides)} if accuracy else {}),
         "at equal budgets": _equal(comparison),
+        **_effects(comparison),
     }
+
+
+def _effects(comparison: Comparison) -> dict[str, list[Row]]:
+    """What changes do in ablations; of other studies there is no such group."""
+    found = effect_rows(comparison.ablations)
+    unit = ", points" if comparison.spec.metric.is_fraction else ""
+    return {f"effects of changes{unit}": found} if found else {}
 
 
 def _row(label: str, cells: list[str]) -> Row:

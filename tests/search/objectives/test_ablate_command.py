@@ -94,6 +94,29 @@ def test_it_tells_which_settings_matter(tune: Tune) -> None:
     assert tune("ablate", "v", *ONE, "--json").parsed == found
 
 
+def test_two_ablations_are_compared(tune: Tune) -> None:
+    trials = tune("trials", "v", "--json").parsed
+    best = sorted((each for each in trials if each["state"] == "complete"), key=lambda each: each["value"])
+    winner, other = (each["trial"] for each in best[:2])
+    for trial in (winner, other):
+        done = tune("ablate", "v", "--trial", str(trial), "--settings", "push", "--lengths", *ONE, "--json")
+        assert done.parsed["baseline"] == trial
+    names = [study["study"] for study in tune("studies", "--json").parsed if study["ablates"]]
+    found = tune("compare", *names, "--json").parsed
+    assert found[0]["effects"] is None
+    effects = {each["change"]: each for each in found[1]["effects"]}
+    assert {"1 step → 2 steps", "4 steps → 8 steps"} <= effects.keys()
+    for each in effects.values():
+        estimate = each["this_minus_first"]
+        assert estimate["value"] == pytest.approx(each["this"] - each["first"])
+        assert estimate["low"] < estimate["value"] < estimate["high"]
+        assert each["differs"] == (not estimate["low"] <= 0 <= estimate["high"])
+    printed = tune("compare", *names).stdout
+    assert "EFFECTS OF CHANGES" in printed
+    assert "4 steps → 8 steps" in printed
+    assert "EFFECTS OF CHANGES" not in tune("compare", "v", names[0]).stdout
+
+
 def test_more_seeds_and_settings_continue(tune: Tune) -> None:
     first = tune("ablate", "v", "--settings", "push", "--seeds", "1", *ONE, "--json").parsed
     assert (first["seeds"], first["finished_runs"], first["lengths"]) == (1, 3, [])
