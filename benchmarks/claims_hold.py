@@ -144,9 +144,13 @@ class Condition:
     late: one in ten falls to chance at the end"""
     strong: bool = False
     """three settings matter, and the second half of a training brings 1 point; else nothing does"""
+    widened: bool = False
+    """the rate matters, and after half of the trials its range is doubled and two optimizers come with it:
+    all trials fit the present space, and only those drawn since are a random sample of it"""
 
     def __str__(self) -> str:
-        return f"{self.trials} trials, {self.pruner}, {self.sampler}, {self.broken} breaks"
+        told = f"{self.trials} trials, {self.pruner}, {self.sampler}, {self.broken} breaks"
+        return f"{told}, space widened" if self.widened else told
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,6 +185,13 @@ def proposal(draw: Random, past: Past) -> tuple[dict[str, Value], bool]:
     return settings, False
 
 
+def narrow(settings: Mapping[str, Value]) -> dict[str, Value]:
+    """As if drawn before the space was widened."""
+    optimizers = OPTIONS["optimizer"]
+    place = optimizers.index(settings["optimizer"]) % 2
+    return {**settings, "lr": float(settings["lr"]) / 2, "optimizer": optimizers[place]}
+
+
 def clipped(value: float, low: float, high: float) -> float:
     return min(high, max(low, value))
 
@@ -199,6 +210,9 @@ def quality(draw: Random, settings: Mapping[str, Value], condition: Condition) -
         last += 0.02 * (effect - 0.3)
     elif condition.broken == "fast":
         early += 0.1 * float(settings["lr"])
+    elif condition.widened:
+        early += 0.05 * float(settings["lr"])
+        last += 0.004 * (float(settings["lr"]) - 0.5)
     lows = (0.80 + early, 0.88 + early / 2, 0.93 + early / 3, 0.96 + early / 4, 0.975 + early / 8)
     return [clipped(at, 0.1, 0.998) for at in (*lows, last - gain, last)]
 
@@ -225,6 +239,9 @@ def make(draw: Random, condition: Condition) -> Made:
     seen: list[list[float]] = [[] for _ in RUNGS]
     for number in range(condition.trials):
         settings, explored = proposal(draw, past if condition.sampler == "learns" else ())
+        if condition.widened and number < condition.trials // 2:
+            settings = narrow(settings)
+            explored = False  # as search.service.report.drawn has it: drawn in an earlier space
         if explored:
             at_random.add(number)
         true = quality(draw, settings, condition)
@@ -287,7 +304,7 @@ def report_says(made: Made, condition: Condition) -> tuple[set[str], set[str]]:
     if basis is not None:
         told = effects(SETTINGS, basis.trials, basis.scores, made.at_random)
         matter = {"lr", "optimizer", "dropout"} if condition.strong else set()
-        matter |= {"lr"} if condition.broken == "fast" else set()
+        matter |= {"lr"} if condition.broken == "fast" or condition.widened else set()
         for each in told:
             if each.verdict is not Verdict.MATTERS:
                 continue
@@ -381,7 +398,7 @@ def of_reports(conditions: Sequence[Condition], n: int, seed: int, every: Every)
             condition=str(condition),
             n=n,
             false=wrong[PAGE],
-            found=right[SETS] if strong or condition.broken == "fast" else None,
+            found=right[SETS] if strong or condition.broken == "fast" or condition.widened else None,
         )
     for claim in (SETS, WHICH, TYPICAL, SINGLE, BEST):
         yield Row(
@@ -447,12 +464,13 @@ def null_conditions() -> list[Condition]:
 
 
 def special_conditions() -> list[Condition]:
-    """Rates that diverge, and networks that fall at the end."""
+    """Rates that diverge, networks that fall at the end, and spaces that were widened."""
     return [
         *(Condition(trials=n, sampler=s, broken="fast") for n, s in product((30, 100, 300), SAMPLERS)),
         Condition(trials=100, pruner="asha", sampler="learns", broken="fast"),
         Condition(trials=30, broken="late"),
         Condition(trials=100, broken="late"),
+        *(Condition(trials=n, sampler=s, widened=True) for n, s in product((60, 200), SAMPLERS)),
     ]
 
 
