@@ -293,27 +293,38 @@ def main() -> None:
     parser.add_argument("--asked", type=int, default=20, help="trials under kills; 0: leave that table out")
     parser.add_argument("--kill-every", type=float, default=60)
     parser.add_argument("--examples", type=int, help="train on the first images only, to try the script")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keeps every run")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="keeps every run; those that it has are not made again"
+    )
     arguments = parser.parse_args()
     environment = {**apart(), "TWODIGIT": str(arguments.twodigit.resolve()), "OMP_NUM_THREADS": "1"}
     if arguments.examples is not None:
         environment["EXAMPLES"] = str(arguments.examples)
-    sides, searches, killed = usable(arguments.sides), list[Run](), list[Run]()
+    sides, runs = usable(arguments.sides), kept(arguments.json)
     wanted = [(seed, MANY, arguments.minutes, None) for seed in arguments.seeds]
     if arguments.asked:
         wanted.append((0, arguments.asked, 3 * arguments.minutes, arguments.kill_every))
     for seed, asked, minutes, kill_every in wanted:
         for name in sides:
+            if any((run.side, run.seed, run.asked) == (name, seed, asked) for run in runs):
+                continue
             with tempfile.TemporaryDirectory(prefix="peers-") as folder:
                 job = Job(folder=Path(folder), trials=asked, seed=seed, seconds=60 * minutes)
                 run = measure(name, job, environment, kill_every=kill_every)
-            (searches if kill_every is None else killed).append(run)
+            runs.append(run)
             print(f"{name}, seed {seed}: {run.finished} finished, {run.kills} kills", file=sys.stderr)
             if arguments.json:
-                arguments.json.write_text(json.dumps([asdict(each) for each in (*searches, *killed)]))
-    print(over_time(searches, 60 * arguments.minutes))
+                arguments.json.write_text(json.dumps([asdict(each) for each in runs]))
+    print(over_time([run for run in runs if run.asked == MANY], 60 * arguments.minutes))
     print()
-    print(under_kills(killed))
+    print(under_kills([run for run in runs if run.asked != MANY]))
+
+
+def kept(file: Path | None) -> list[Run]:
+    """The runs of an earlier call: all of them take hours."""
+    if file is None or not file.exists():
+        return []
+    return [Run(**each) for each in json.loads(file.read_text())]
 
 
 if __name__ == "__main__":
