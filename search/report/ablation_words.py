@@ -68,9 +68,16 @@ def interval(estimate: Estimate, metric: Metric) -> str:
     found = in_values(estimate, metric)
     if found.low is None or found.high is None:
         return ""
-    return " to ".join(
-        difference(metric.score_of(end), metric).removesuffix(" points") for end in (found.low, found.high)
-    )
+    return " to ".join(_end(metric.score_of(end), metric) for end in (found.low, found.high))
+
+
+def _end(scores: float, metric: Metric) -> str:
+    """+0.31, and +0.004 where 0.00 would hide on which side of 0 an interval ends."""
+    for digits in (2, 3, 4):
+        told = difference(scores, metric, digits).removesuffix(" points")
+        if not told.startswith("±"):
+            break
+    return told
 
 
 def mean(arm: Arm, seeds: Sequence[int]) -> float:

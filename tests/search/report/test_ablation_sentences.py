@@ -12,9 +12,11 @@ from snapshots import Snapshots
 
 from search.analysis.ablation import Ablation, Contrast
 from search.analysis.paired_arms import NoInterval, Verdict
+from search.analysis.statistics import Estimate
+from search.records import ACCURACY
 from search.report.ablation_sentences import sentences, settings_answer, training_answer
 from search.report.ablation_table import length_rows, path_rows, setting_rows
-from search.report.ablation_words import besides, change
+from search.report.ablation_words import besides, change, interval
 
 SENTENCES = Snapshots(__file__, "ablation_sentences")
 
@@ -273,6 +275,14 @@ def test_the_means_of_the_table_differ_by_the_differences() -> None:
     differences = [row[header.index("difference, points")].replace("−", "-") for row in rows[1:]]
     for mean, difference in zip(means[1:], differences, strict=True):
         assert mean - means[0] == pytest.approx(float(difference), abs=0.011)
+
+
+@pytest.mark.parametrize(
+    ("low", "told"),
+    [(0.0012, "+0.12 to +0.31"), (0.00004, "+0.004 to +0.31"), (-0.00003, "−0.003 to +0.31")],
+)
+def test_an_interval_shows_on_which_side_of_0_it_ends(low: float, told: str) -> None:
+    assert interval(Estimate(value=0.0015, low=low, high=0.0031), ACCURACY) == told
 
 
 def test_an_arm_with_many_changes_names_them() -> None:
