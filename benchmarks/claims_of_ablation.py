@@ -32,9 +32,9 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq  # type: ignore[import-untyped]  # SciPy ships no types
 from scipy.stats import beta, binomtest  # type: ignore[import-untyped]
 
-from search.analysis.paired_arms import Comparison, Verdict, against_baseline, spread, steps
+from search.analysis.paired_arms import Comparison, Verdict, against_baseline, steps
 from search.analysis.statistics import Estimate
-from search.analysis.two_ablations import excludes_zero, less_effect, share_of_each
+from search.analysis.two_ablations import excludes_zero, less_effect, share_of_each, variances_of
 from search.records import Metric
 
 ALLOWED, ENOUGH = 0.05, 1_000
@@ -353,7 +353,7 @@ def two_plans(cells: Sequence[Cell], generator: np.random.Generator) -> tuple[bo
     """(whether an effect that is equal is told to differ, whether the one that differs is, median half-width
     of all)."""
     unit = EFFECT if cells[0].metric.is_fraction else 2.0
-    spreads, effects = [], []
+    variances, effects = [], []
     for cell, more in zip(cells, (0.0, 2 * unit), strict=True):
         truths, names = truths_of(cell, better=unit + more)
         y = drawn(cell, truths, generator)
@@ -364,12 +364,12 @@ def two_plans(cells: Sequence[Cell], generator: np.random.Generator) -> tuple[bo
             cell.metric,
             also=[(name, "baseline") for name in names.settings],
         )
-        spreads.append(spread(scores, cell.metric))
+        variances.append(variances_of(scores, cell.metric, "baseline"))
         effects.append({(each.arm, each.reference): each for each in told})
     both = [key for key in effects[0] if key in effects[1]]
     share = share_of_each(len(both), seeds=min(cell.seeds for cell in cells))
     found = {
-        key: less_effect(effects[1][key], spreads[1], effects[0][key], spreads[0], share=share)
+        key: less_effect(effects[1][key], variances[1], effects[0][key], variances[0], share=share)
         for key in both
     }
     differs = {key for key, each in found.items() if excludes_zero(each)}

@@ -4,7 +4,13 @@ The effect of a change is a difference of two arms on the seeds of its ablation;
 ablations are trained independently, so that the difference of two effects has the sum of four variances.
 Ablations of one dataset divide it alike, so that what is easy in a seed's examples is common to both: that
 makes the intervals rather too wide. A verdict in one ablation alone is no difference between the two; that
-takes the interval of the difference. Simulated in benchmarks/claims_of_ablation.py.
+takes the interval of the difference.
+
+Variances are those of `paired_arms`, but for arms that are far worse than the baseline: those are often
+unstable, and a typical variance then calls equal effects different (16 % of pairs of ablations, simulated in
+benchmarks/claims_of_ablation.py). Such an arm has its own variance, with few degrees of freedom. A metric
+without bounds knows no far worse arms; each of its arms has its own variance where that is the larger one
+(else 7 %).
 """
 
 from __future__ import annotations
@@ -14,11 +20,28 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from search.analysis.ablation import UNREGULARIZED, Ablation, Contrast
-from search.analysis.paired_arms import Comparison, Spread, share_of, spread
+import numpy as np
+
+from search.analysis import over_seeds
+from search.analysis.ablation import BASELINE, UNREGULARIZED, Ablation, Contrast
+from search.analysis.paired_arms import Comparison, Scores, share_of, spread
 from search.analysis.statistics import QUESTIONS, Estimate
 from search.analysis.two_way import SEEDS
-from search.records import Value
+from search.records import Metric, Value
+
+FAR = 2.0
+"""An arm with more errors than this many times the baseline's is far worse."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Variances:
+    """Of the arms of one ablation."""
+
+    seeds: tuple[int, ...]
+    of_arm: Mapping[str, tuple[float, float]]
+    """by arm, of its mean: (variance, degrees of freedom); infinite degrees where an ablation has two arms"""
+    common_degrees: float
+    """of the typical variance"""
 
 
 class Alike(StrEnum):
@@ -78,9 +101,9 @@ def two_ablations(
     intervals hold together (Bonferroni).
     """
     found = [*_settings(first, other), *_lengths(first, other)]
-    spreads = [_spread(each) for each in (first, other)]
+    variances = [_variances(each) for each in (first, other)]
     share = share_of_each(pairs * len(found), seeds=min(first.seeds, other.seeds))
-    shared = [_shared(*each, *spreads, share=share) for each in found]
+    shared = [_shared(*each, *variances, share=share) for each in found]
     lengths = (Alike.LENGTH, Alike.PLAIN)
     order = sorted(
         shared,
@@ -98,8 +121,34 @@ def share_of_each(comparisons: int, *, seeds: int) -> float:
     return 1 - QUESTIONS * (1 - share_of(seeds)) / max(1, comparisons)
 
 
-def _spread(found: Ablation) -> Spread:
-    return spread({arm.key: arm.scores for arm in found.measured}, found.metric)
+def _variances(found: Ablation) -> Variances:
+    scores = {arm.key: arm.scores for arm in found.measured}
+    baseline = next(
+        (arm.key for arm in found.measured if arm.name == BASELINE and arm.budget == found.budget), None
+    )
+    return variances_of(scores, found.metric, baseline)
+
+
+def variances_of(scores: Scores, metric: Metric, baseline: str | None) -> Variances:
+    """Of the mean of each arm over its seeds. baseline: name of an arm; None: it failed."""
+    found = spread(scores, metric)
+    seeds = found.seeds
+    if len(seeds) < 2:
+        return Variances(seeds=seeds, of_arm={}, common_degrees=0.0)
+    y = np.array([[of[seed] for seed in seeds] for of in scores.values()], dtype=np.float64)
+    alone = dict(zip(scores, (y - np.median(y, axis=0)).var(axis=1, ddof=1).tolist(), strict=True))
+    best = over_seeds.possible(metric)[1]
+    of_arm = {}
+    for arm, moderated in found.variances.items():
+        variance, degrees = moderated, found.own_degrees
+        if math.isinf(degrees):  # two arms: the variance is that of their differences
+            pass
+        elif not metric.is_fraction:
+            variance = max(moderated, alone[arm])
+        elif baseline is not None and best - found.means[arm] > FAR * (best - found.means[baseline]):
+            variance, degrees = max(moderated, alone[arm]), len(seeds) - 1
+        of_arm[arm] = variance / len(seeds), degrees
+    return Variances(seeds=seeds, of_arm=of_arm, common_degrees=found.common_degrees)
 
 
 def _settings(first: Ablation, other: Ablation) -> Iterator[tuple[Alike, Contrast, Contrast]]:
@@ -157,7 +206,7 @@ def _budgets(contrast: Contrast) -> tuple[str, int, str, int]:
 
 
 def _shared(
-    alike: Alike, first: Contrast, other: Contrast, one: Spread, two: Spread, *, share: float
+    alike: Alike, first: Contrast, other: Contrast, one: Variances, two: Variances, *, share: float
 ) -> Shared:
     sign = -1 if alike is Alike.BACK else 1
     found = less_effect(other.found, two, first.found, one, sign=sign, share=share)
@@ -178,7 +227,13 @@ def excludes_zero(found: Estimate) -> bool:
 
 
 def less_effect(
-    this: Comparison, of_this: Spread, other: Comparison, of_other: Spread, *, sign: int = 1, share: float
+    this: Comparison,
+    of_this: Variances,
+    other: Comparison,
+    of_other: Variances,
+    *,
+    sign: int = 1,
+    share: float,
 ) -> Estimate:
     """One effect less another one, of two ablations, with the interval that covers it in `share`; without one
     where an effect has none.
@@ -194,8 +249,10 @@ def less_effect(
         return Estimate(value=value, low=None, high=None)
     total = uncertain = 0.0
     for effect, found in ((this, of_this), (other, of_other)):
-        own = [found.variances[arm] / len(found.seeds) for arm in (effect.arm, effect.reference)]
-        total += sum(own)
-        uncertain += sum(each**2 for each in own) / found.own_degrees + sum(own) ** 2 / found.common_degrees
+        arms = [found.of_arm[arm] for arm in (effect.arm, effect.reference)]
+        both = sum(variance for variance, _ in arms)
+        total += both
+        uncertain += both**2 / found.common_degrees
+        uncertain += sum(variance**2 / degrees for variance, degrees in arms)
     half = math.sqrt(total) * float(stdtrit(total**2 / uncertain, (1 + share) / 2))
     return Estimate(value=value, low=value - half, high=value + half)

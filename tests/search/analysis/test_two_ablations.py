@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import statistics
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +11,15 @@ import pytest
 from made_ablation import LENGTHS, VARIANTS, WINNER, Made, made_ablation, made_valley_ablation
 from scipy.stats import ttest_ind  # type: ignore[import-untyped]  # SciPy ships no types
 
-from search.analysis.paired_arms import against_baseline, spread
-from search.analysis.two_ablations import Alike, Shared, less_effect, share_of_each, two_ablations
+from search.analysis.paired_arms import against_baseline
+from search.analysis.two_ablations import (
+    Alike,
+    Shared,
+    less_effect,
+    share_of_each,
+    two_ablations,
+    variances_of,
+)
 from search.records import ACCURACY
 from search.report.ablation_words import change
 
@@ -97,11 +105,30 @@ class TestWhatDiffers:
             for place, levels in enumerate(([("a", 0.9), ("b", 0.92)], [("a", 0.9), ("b", 0.97)]))
         ]
         this, other = (against_baseline(each, "a", ACCURACY)[0] for each in reversed(scores))
-        of_this, of_other = (spread(each, ACCURACY) for each in reversed(scores))
+        of_this, of_other = (variances_of(each, ACCURACY, "a") for each in reversed(scores))
         found = less_effect(this, of_this, other, of_other, share=0.9)
         gaps = [[each["b"][seed] - each["a"][seed] for seed in range(4)] for each in scores]
         expected = ttest_ind(gaps[1], gaps[0], equal_var=False).confidence_interval(0.9)
         assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+    def test_an_arm_that_is_far_worse_has_its_own_variance(self) -> None:
+        """It is often unstable: the typical variance of the others tells nothing of it."""
+        draw = random.Random(3)
+        levels = {"baseline": 0.99, **{f"near {n}": 0.99 for n in range(9)}, "far": 0.7, "also far": 0.975}
+        noise = {"far": 0.05, "also far": 0.02}
+        scores = {
+            arm: {seed: draw.gauss(level, noise.get(arm, 0.001)) for seed in range(3)}
+            for arm, level in levels.items()
+        }
+        found = variances_of(scores, ACCURACY, "baseline")
+        medians = [statistics.median(of[seed] for of in scores.values()) for seed in range(3)]
+        for arm in noise:
+            alone = statistics.variance([scores[arm][seed] - medians[seed] for seed in range(3)])
+            assert found.of_arm[arm] == (pytest.approx(alone / 3), 2)
+        assert {degrees for arm, (_, degrees) in found.of_arm.items() if arm not in noise} == {12}
+        assert found.of_arm["near 0"][0] < found.of_arm["also far"][0] / 10
+        # Without a baseline it is not known what is far.
+        assert {degrees for _, degrees in variances_of(scores, ACCURACY, None).of_arm.values()} == {12}
 
     def test_more_comparisons_and_more_seeds_are_stricter(self) -> None:
         assert share_of_each(1, seeds=3) == pytest.approx(0.95)
