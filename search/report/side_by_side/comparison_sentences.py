@@ -20,6 +20,8 @@ def words(comparison: Comparison) -> tuple[str, ...]:
         for side in comparison.sides
         if side.studied.better_reference
     ]
+    if comparison.ablations:  # their runs have other budgets and other examples: no best is comparable
+        return tuple(told)
     for against in comparison.against:
         told += [best_against_best(against), pairs_in_words(against)]
     return (*told, _selection(comparison.spec))

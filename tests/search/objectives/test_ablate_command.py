@@ -111,9 +111,12 @@ def test_two_ablations_are_compared(tune: Tune) -> None:
         assert estimate["value"] == pytest.approx(each["this"] - each["first"])
         assert estimate["low"] < estimate["value"] < estimate["high"]
         assert each["differs"] == (not estimate["low"] <= 0 <= estimate["high"])
-    printed = tune("compare", *names).stdout
-    assert "EFFECTS OF CHANGES" in printed
-    assert "4 steps → 8 steps" in printed
+    printed = tune("compare", *names)
+    assert "EFFECTS OF CHANGES" in printed.stdout
+    assert "4 steps → 8 steps" in printed.stdout
+    assert "have no change in common" not in printed.stderr
+    assert "in common" in printed.stderr or "that both measured" in printed.stderr
+    assert "less the best of" not in printed.stderr, "their bests are of other budgets"
     assert "EFFECTS OF CHANGES" not in tune("compare", "v", names[0]).stdout
 
 
