@@ -74,7 +74,8 @@ def compare(
             lines += [(group.upper(), *[""] * (len(header) - 1)), *((label, *cells) for label, cells in some)]
         print_table(header, lines)
         say("\n" + "\n".join(told), err=True)
-        say(_intervals(comparison.spec), err=True)
+        if not comparison.ablations:
+            say(_intervals(comparison.spec), err=True)
     if out is not None:
         size = write_page(found, out, force=force)
         typer.echo(f"{out}: {len(comparison.sides)} studies on one page, {size / 1e6:.1f} MB", err=True)

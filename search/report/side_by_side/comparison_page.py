@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from search.analysis.comparison import JOINT, LEVELS, MEAN, Comparison, Side
+from search.analysis.two_ablations import TwoAblations
 from search.records import NetworkSpec, StudySpec
-from search.report.html import bullets, paragraph, table, with_commands
+from search.report.html import Html, bullets, paragraph, table, with_commands
 from search.report.page import Chart, Section, page
 from search.report.side_by_side import comparison_figures
 from search.report.side_by_side.comparison_sentences import words
 from search.report.side_by_side.comparison_table import estimated, rows
-from search.report.words import listed, plural, titled
+from search.report.words import count, listed, plural, titled
 
 
 def comparison_page(comparison: Comparison, *, footer: str) -> str:
@@ -20,7 +21,7 @@ def comparison_page(comparison: Comparison, *, footer: str) -> str:
     names = [side.name for side in sides]
     sections = [
         Section(heading="What can be said", body=(bullets(map(with_commands, words(comparison))),)),
-        *_figures(sides, spec),
+        *([] if comparison.ablations else _figures(sides, spec)),
         Section(
             heading="In numbers",
             body=tuple(
@@ -33,14 +34,31 @@ def comparison_page(comparison: Comparison, *, footer: str) -> str:
             ),
         ),
     ]
-    lead = paragraph(
+    if comparison.ablations:
+        lead = paragraph(listed([_in_common(pair) for pair in comparison.ablations]), ".", kind="lead")
+    else:
+        lead = _bests(sides, spec)
+    what = spec.task if isinstance(spec, NetworkSpec) else spec.objective
+    return page(f"{what}: {listed(names)}", sections, lead=lead, footer=footer)
+
+
+def _in_common(pair: TwoAblations) -> str:
+    """5 changes in common with second.ablate, of which 1 is told to have another effect"""
+    told = f"{count(len(pair.shared), 'change')} in common with {pair.other.record.name}"
+    differing = sum(each.differs is True for each in pair.shared)
+    if any(each.differs is not None for each in pair.shared):
+        which = f"{differing or 'none'} {'are' if differing > 1 else 'is'}"
+        told += f", of which {which} told to have another effect"
+    return told
+
+
+def _bests(sides: Sequence[Side], spec: StudySpec) -> Html:
+    return paragraph(
         "Best on validation: " if spec.scored_by_answers else f"Best {titled(spec.metric)}: ",
         listed([f"{side.name} {estimated(side.best[MEAN], spec.metric)}" for side in sides]),
         ".",
         kind="lead",
     )
-    what = spec.task if isinstance(spec, NetworkSpec) else spec.objective
-    return page(f"{what}: {listed(names)}", sections, lead=lead, footer=footer)
 
 
 def _figures(sides: Sequence[Side], spec: StudySpec) -> list[Section]:

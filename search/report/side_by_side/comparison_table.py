@@ -13,24 +13,24 @@ from search.report.words import amount, duration, percent, plural, titled, value
 def rows(comparison: Comparison) -> dict[str, list[Row]]:
     """The rows by group, in the order of reading."""
     sides, accuracy = comparison.sides, comparison.spec.scored_by_answers
+    if comparison.ablations:  # their runs have other budgets and other examples: no best is comparable
+        return {**_effects(comparison), "the studies": _studies(sides)}
     if not isinstance(comparison.spec, NetworkSpec):
         return {
             "the studies": _studies(sides),
             titled(comparison.spec.metric): _values(sides),
             "at equal budgets": _equal(comparison),
-            **_effects(comparison),
         }
     return {
         "the studies": _studies(sides),
         "accuracy on validation" if accuracy else "on validation": _accuracies(sides),
         **({"first seen": _reached(sides)} if accuracy else {}),
         "at equal budgets": _equal(comparison),
-        **_effects(comparison),
     }
 
 
 def _effects(comparison: Comparison) -> dict[str, list[Row]]:
-    """What changes do in ablations; of other studies there is no such group."""
+    """What changes do in ablations; nothing where they have none in common."""
     found = effect_rows(comparison.ablations)
     unit = ", points" if comparison.spec.metric.is_fraction else ""
     return {f"effects of changes{unit}": found} if found else {}

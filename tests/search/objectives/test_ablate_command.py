@@ -94,7 +94,7 @@ def test_it_tells_which_settings_matter(tune: Tune) -> None:
     assert tune("ablate", "v", *ONE, "--json").parsed == found
 
 
-def test_two_ablations_are_compared(tune: Tune) -> None:
+def test_two_ablations_are_compared(tune: Tune, folder: Path) -> None:
     trials = tune("trials", "v", "--json").parsed
     best = sorted((each for each in trials if each["state"] == "complete"), key=lambda each: each["value"])
     winner, other = (each["trial"] for each in best[:2])
@@ -111,7 +111,12 @@ def test_two_ablations_are_compared(tune: Tune) -> None:
         assert estimate["value"] == pytest.approx(each["this"] - each["first"])
         assert estimate["low"] < estimate["value"] < estimate["high"]
         assert each["differs"] == (not estimate["low"] <= 0 <= estimate["high"])
-    printed = tune("compare", *names)
+    printed = tune("compare", *names, "--out", "page.html")
+    page = (folder / "page.html").read_text()
+    assert "4 steps → 8 steps" in page
+    assert "changes in common with" in page
+    assert "Best so far" not in page
+    assert "AT EQUAL BUDGETS" not in printed.stdout
     assert "EFFECTS OF CHANGES" in printed.stdout
     assert "4 steps → 8 steps" in printed.stdout
     assert "have no change in common" not in printed.stderr
