@@ -34,7 +34,7 @@ from scipy.stats import beta, binomtest  # type: ignore[import-untyped]
 
 from search.analysis.paired_arms import Comparison, Verdict, against_baseline, steps
 from search.analysis.statistics import Estimate
-from search.analysis.two_ablations import excludes_zero, less_effect, share_of_each, variances_of
+from search.analysis.two_ablations import less_effect, share_of_each, variances_of
 from search.records import Metric
 
 ALLOWED, ENOUGH = 0.05, 1_000
@@ -314,8 +314,7 @@ def row(place: int, n: int) -> tuple[str, bool]:
     """(a line of the table, whether its claim fails)."""
     cell = CELLS[place]
     found = [plan(cell, np.random.default_rng((place, each))) for each in range(n)]
-    told, failed = judged(sum(each.false_settings or each.false_lengths for each in found), n)
-    holds = "not judged" if n < ENOUGH else "NO" if failed else "yes"
+    told, holds = judged(sum(each.false_settings or each.false_lengths for each in found), n)
     unit = 100 if cell.metric.is_fraction else 1
     arms = 2 + cell.settings + len(cell.worse) + len(cell.lengths or ()) + 2 * cell.unregularized
     parts = [
@@ -372,7 +371,7 @@ def two_plans(cells: Sequence[Cell], generator: np.random.Generator) -> tuple[bo
         key: less_effect(effects[1][key], variances[1], effects[0][key], variances[0], share=share)
         for key in both
     }
-    differs = {key for key, each in found.items() if excludes_zero(each)}
+    differs = {key for key, each in found.items() if each.excludes_zero}
     real = ("better", "baseline")
     return bool(differs - {real}), real in differs, median_half_width(list(found.values()))
 
@@ -381,7 +380,7 @@ def row_of_two(place: int, n: int) -> tuple[str, bool]:
     """(a line of the second table, whether its claim fails)."""
     cells = [next(cell for cell in CELLS if cell.words == words) for words in PAIRS[place]]
     found = [two_plans(cells, np.random.default_rng((1, place, each))) for each in range(n)]
-    told, failed = judged(sum(wrong for wrong, _, _ in found), n)
+    told, holds = judged(sum(wrong for wrong, _, _ in found), n)
     unit = 100 if cells[0].metric.is_fraction else 1
     parts = [
         " beside ".join(f"{cell.words} ({cell.seeds} seeds)" for cell in cells),
@@ -389,15 +388,16 @@ def row_of_two(place: int, n: int) -> tuple[str, bool]:
         told,
         f"{statistics.fmean(power for _, power, _ in found):.0%}",
         f"{unit * np.nanmedian([half for _, _, half in found]):.2f}",
-        "not judged" if n < ENOUGH else "NO" if failed else "yes",
+        holds,
     ]
-    return f"| {' | '.join(parts)} |", failed and n >= ENOUGH
+    return f"| {' | '.join(parts)} |", holds == "NO"
 
 
-def judged(wrong: int, n: int) -> tuple[str, bool]:
-    """(the rate with its interval, whether it is too high)."""
+def judged(wrong: int, n: int) -> tuple[str, str]:
+    """(the rate with its interval, whether it is low enough)."""
     low, high = binomtest(wrong, n).proportion_ci(method="exact")
-    return f"{wrong / n:.1%} ({low:.1%} to {high:.1%})", low > ALLOWED
+    holds = "not judged" if n < ENOUGH else "yes" if low <= ALLOWED else "NO"
+    return f"{wrong / n:.1%} ({low:.1%} to {high:.1%})", holds
 
 
 def main() -> int:

@@ -185,11 +185,8 @@ class Ablation:
     @cached_property
     def measured(self) -> tuple[Arm, ...]:
         """Arms that variances are estimated from: not those of a path, nor what failed."""
-        references = self.searched.spec.references
         return tuple(
-            arm
-            for arm in self.arms
-            if arm.runs and not arm.failed and arm.name.split(STEP)[0] not in references
+            arm for arm in self.arms if arm.runs and not arm.failed and not is_on_path(arm, self.searched)
         )
 
     @cached_property
@@ -222,7 +219,7 @@ def ablation(read: Read) -> Ablation:
     baseline = next(
         (arm for arm in measured if arm.name == BASELINE and arm.budget == read.record.spec.budget), None
     )
-    paths = [arm for arm in measured if _is_on_path(arm, read)]
+    paths = [arm for arm in measured if is_on_path(arm, read.searched)]
     rest = [arm for arm in measured if arm not in paths]
     seeds = len(paired_arms.complete_seeds({arm.key: arm.scores for arm in rest}))
     finished = read.counts.finished if read.counts else sum(run.state.is_finished for run in read.runs)
@@ -315,9 +312,9 @@ def _training(report: Report) -> float | None:
     return metric.score_of(found.loss) if metric == SCORES["log_loss"] else None
 
 
-def _is_on_path(arm: Arm, read: Read) -> bool:
-    """Whether the arm is a reference, or one with changes."""
-    return arm.name.split(STEP)[0] in read.searched.spec.references
+def is_on_path(arm: Arm, searched: StudyRecord) -> bool:
+    """Whether the arm is a reference of the study that was searched, or one with changes."""
+    return arm.name.split(STEP)[0] in searched.spec.references
 
 
 def _changed(arm: Arm, reference: Arm) -> tuple[str, ...]:

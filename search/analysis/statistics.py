@@ -152,6 +152,11 @@ class Estimate:
     """None, as `high`: too few values for any interval, or nothing is known of what they vary with"""
     high: float | None
 
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether there is an interval, and 0 is not in it."""
+        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+
 
 def in_values(estimate: Estimate, metric: Metric) -> Estimate:
     """An estimate of a score, or of a difference of two, in the metric's values: where less is better, the

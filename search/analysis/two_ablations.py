@@ -78,7 +78,7 @@ class TwoAblations:
     first: Ablation
     other: Ablation
     shared: tuple[Shared, ...]
-    """settings, then lengths, then without regularization; the largest difference of each first"""
+    """settings, the largest difference first; then lengths and without regularization, the shortest first"""
     unlike: Mapping[str, tuple[Value | None, Value | None]]
     """settings in which the two baselines differ, with both values"""
 
@@ -217,13 +217,8 @@ def _shared(
         other=other,
         effects=(first.found.difference, sign * other.found.difference),
         difference=found,
-        differs=excludes_zero(found) if enough else None,
+        differs=found.excludes_zero if enough else None,
     )
-
-
-def excludes_zero(found: Estimate) -> bool:
-    """Whether an interval is there and does not hold 0."""
-    return found.low is not None and found.high is not None and not found.low <= 0 <= found.high
 
 
 def less_effect(

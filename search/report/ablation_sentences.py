@@ -307,7 +307,7 @@ def _fit(found: Ablation) -> str:
 
 def _sign(estimate: Estimate) -> int:
     """On which side of 0 the interval lies; 0: on both, or there is none."""
-    if estimate.low is None or estimate.high is None or estimate.low <= 0 <= estimate.high:
+    if not estimate.excludes_zero:
         return 0
     return 1 if estimate.value > 0 else -1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from search.analysis.ablation import BASELINE, UNREGULARIZED, Ablation, Arm, Contrast
+from search.analysis.ablation import BASELINE, UNREGULARIZED, Ablation, Arm, Contrast, is_on_path
 from search.analysis.paired_arms import share_of
 from search.analysis.statistics import Estimate
 from search.records import Metric
@@ -14,7 +14,6 @@ from search.report.ablation_words import (
     errors,
     failure,
     interval,
-    is_on_path,
     mean,
     of_networks,
     step_of_path,
@@ -66,7 +65,7 @@ def setting_rows(found: Ablation) -> Table:
     rows += [
         {changed: arm.name, "verdict": failure(arm)}
         for arm in found.failed
-        if arm.budget == found.budget and arm.name != UNREGULARIZED and not is_on_path(arm, found)
+        if arm.budget == found.budget and arm.name != UNREGULARIZED and not is_on_path(arm, found.searched)
     ]
     columns = [changed, "mean", less, POINTWISE, family, ERRORS, "verdict", TRAINING, gap]
     return _table(columns, rows, optional=(ERRORS, TRAINING, gap))

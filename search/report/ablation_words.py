@@ -7,7 +7,7 @@ from dataclasses import replace
 from statistics import fmean
 
 from search.analysis import paired_arms
-from search.analysis.ablation import RATES, STEP, Ablation, Arm, Contrast
+from search.analysis.ablation import RATES, Ablation, Arm, Contrast
 from search.analysis.paired_arms import Verdict
 from search.analysis.statistics import Estimate, in_values
 from search.records import Direction, Failure, Metric, NetworkSpec, Value
@@ -103,11 +103,6 @@ def failure(arm: Arm) -> str:
     reason = reasons.pop() if len(reasons) == 1 else None
     verb = "failed" if reason is None else _FAILED.get(reason, "failed")
     return f"{verb} on {len(arm.failed)} of {count(len(arm.failed) + len(arm.runs), 'seed')}"
-
-
-def is_on_path(arm: Arm, found: Ablation) -> bool:
-    """Whether the arm is a reference, or one with changes."""
-    return arm.name.split(STEP)[0] in found.searched.spec.references
 
 
 def most_of_path(found: Ablation) -> tuple[int, float] | None:
