@@ -82,11 +82,6 @@ class TwoAblations:
     unlike: Mapping[str, tuple[Value | None, Value | None]]
     """settings in which the two baselines differ, with both values"""
 
-    @property
-    def seeds(self) -> int:
-        """On which both are complete, at least."""
-        return min(self.first.seeds, self.other.seeds)
-
 
 def two_ablations(
     first: Ablation,

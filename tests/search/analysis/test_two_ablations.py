@@ -145,7 +145,6 @@ class TestWhatDiffers:
     def test_few_seeds_have_no_verdict(self, seeds: int, interval: bool) -> None:
         other = made_ablation(with_effect("dropout=0.0", 0.006), seeds=seeds, **OTHER)
         pair = two_ablations(made_ablation(), other, {})
-        assert pair.seeds == seeds
         assert {each.differs for each in pair.shared} == {None}
         assert {each.difference.low is not None for each in pair.shared} == {interval}
 
