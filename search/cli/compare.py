@@ -10,7 +10,7 @@ import typer
 from search.cli import completion
 from search.cli.look import best_json
 from search.cli.options import JSONOption, StorageOption, print_json, storage_url, without_garbage_collection
-from search.cli.phrases import fraction, natural
+from search.cli.phrases import follow_up, fraction, natural
 from search.cli.printing import print_table, say
 from search.records import NetworkSpec
 
@@ -76,6 +76,9 @@ def compare(
         say("\n" + "\n".join(told), err=True)
         if not comparison.ablations:
             say(_intervals(comparison.spec), err=True)
+        if found.ablations:
+            command = follow_up("compare", *found.ablations, storage=storage)
+            say(f"Which changes do the same to each winner: {command}", err=True)
     if out is not None:
         size = write_page(found, out, force=force)
         typer.echo(f"{out}: {len(comparison.sides)} studies on one page, {size / 1e6:.1f} MB", err=True)

@@ -21,7 +21,7 @@ from search.records import DeclaredSpec, Direction, NetworkSpec, State, StudyRec
 from search.report.words import hardware, plural
 from search.service.look import Best, best_in, reader_of
 from search.service.output import write
-from search.service.read_ablation import read
+from search.service.read_ablation import ablations, read
 from search.study.reading import Reading, TrialReader, open_reading
 from search.study.variants import changes
 from search.tasks import task_named
@@ -34,6 +34,8 @@ class Compared:
     bests: tuple[Best, ...]
     """as `tune best` shows them, in the order asked for"""
     comparison: Comparison
+    ablations: tuple[str, ...]
+    """names of the last ablation of each; empty where a study has none or is one"""
 
 
 def compare(storage_url: str, names: Sequence[str]) -> Compared:
@@ -56,9 +58,12 @@ def compare(storage_url: str, names: Sequence[str]) -> Compared:
             _pairs(studies[0], readers[0], study, reader)
             for study, reader in zip(studies[1:], readers[1:], strict=True)
         ]
-        ablations = _ablations(storage, [best.view.record for best in bests])
-    found = side_by_side(studies, pairs, _digits(studies))
-    return Compared(bests=tuple(bests), comparison=replace(found, ablations=ablations))
+        records = [best.view.record for best in bests]
+        effects = _ablations(storage, records)
+        every = [ablations(storage, record) for record in records]
+    found = replace(side_by_side(studies, pairs, _digits(studies)), ablations=effects)
+    names = tuple(some[-1].name for some in every if some) if all(every) else ()
+    return Compared(bests=tuple(bests), comparison=found, ablations=names)
 
 
 def _ablations(storage: Reading, records: Sequence[StudyRecord]) -> tuple[TwoAblations, ...]:

@@ -125,6 +125,18 @@ def test_two_ablations_are_compared(tune: Tune, folder: Path) -> None:
     assert "EFFECTS OF CHANGES" not in tune("compare", "v", names[0]).stdout
 
 
+def test_searches_that_are_compared_lead_to_their_ablations(tune: Tune, folder: Path) -> None:
+    with open_storage(f"sqlite:///{folder / 'studies.db'}") as storage:
+        Study.create(storage, "w", valley_spec(), TRIALS)
+        work(prepare(storage, "w", None, folder, threads=1), stop=lambda: False)
+    hint = "Which changes do the same to each winner: tune compare v.ablate w.ablate"
+    for name in ("v", "w"):
+        assert hint not in tune("compare", "v", "w").stderr
+        tune("ablate", name, "--settings", "push", "--seeds", "1", *ONE, "--json")
+    assert hint in tune("compare", "v", "w").stderr.splitlines()
+    assert hint not in tune("compare", "v.ablate", "w.ablate").stderr
+
+
 def test_more_seeds_and_settings_continue(tune: Tune) -> None:
     first = tune("ablate", "v", "--settings", "push", "--seeds", "1", *ONE, "--json").parsed
     assert (first["seeds"], first["finished_runs"], first["lengths"]) == (1, 3, [])
