@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import dunnett, t, ttest_rel
 
-from search.analysis import paired_arms
+from search.analysis import critical_values, paired_arms
 from search.analysis.paired_arms import NoInterval, Verdict
 from search.analysis.statistics import Estimate
 from search.records import SCORES, Direction, Metric
@@ -44,7 +44,7 @@ class TestCriticalValues:
     )
     def test_it_is_dunnetts_where_variances_are_equal(self, degrees: int, arms: int, critical: float) -> None:
         """Dunnett 1964, Biometrics 20, table II: two-sided, 95 %."""
-        found = paired_arms.family_critical([2.0] * arms, 2.0, own=math.inf, common=degrees, share=0.95)
+        found = critical_values.family_critical([2.0] * arms, 2.0, own=math.inf, common=degrees, share=0.95)
         assert found == pytest.approx(critical, abs=0.006)
 
     @pytest.mark.parametrize("arms", [4, 15])
@@ -54,14 +54,14 @@ class TestCriticalValues:
         groups[0] += 2.0
         found = dunnett(*groups, control=generator.normal(size=3), random_state=0)
         most = int(np.abs(found.statistic).argmax())
-        critical = paired_arms.family_critical(
+        critical = critical_values.family_critical(
             [1.0] * arms, 1.0, own=math.inf, common=2 * (arms + 1), share=1 - float(found.pvalue[most])
         )
         assert critical == pytest.approx(abs(float(found.statistic[most])), abs=0.02)
 
     def test_unequal_variances_are_covered_together_as_often_as_asked(self) -> None:
         own, common, reference, variances = 7, 9, 4.0, np.array([0.5, 1.0, 1.0, 6.0])
-        critical = paired_arms.family_critical(
+        critical = critical_values.family_critical(
             variances.tolist(), reference, own=own, common=common, share=0.95
         )
         generator, n = np.random.default_rng(0), 400_000
@@ -73,25 +73,25 @@ class TestCriticalValues:
 
     def test_the_points_of_the_quadrature_are_enough(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def critical() -> float:
-            return paired_arms.family_critical([1.0] * 15 + [6.0], 1.0, own=12, common=24.3, share=0.975)
+            return critical_values.family_critical([1.0] * 15 + [6.0], 1.0, own=12, common=24.3, share=0.975)
 
         found = critical()
-        monkeypatch.setattr(paired_arms, "NODES", 48)
+        monkeypatch.setattr(critical_values, "NODES", 48)
         assert found == pytest.approx(critical(), rel=1e-3)
 
     def test_one_pair_is_students(self) -> None:
-        same = paired_arms.pair_critical(3.0, 3.0, own=math.inf, common=2, share=0.95)
+        same = critical_values.pair_critical(3.0, 3.0, own=math.inf, common=2, share=0.95)
         assert same == pytest.approx(4.302653, abs=1e-6)
         # two variances of 10 degrees each: less than Student's 2.228 of one, more than 2.086 of 20 degrees
-        equal = paired_arms.pair_critical(1.0, 1.0, own=10, common=1e6, share=0.95)
+        equal = critical_values.pair_critical(1.0, 1.0, own=10, common=1e6, share=0.95)
         assert 2.086 < equal < 2.228
-        one = paired_arms.pair_critical(1.0, 1e-9, own=10, common=1e6, share=0.95)
+        one = critical_values.pair_critical(1.0, 1e-9, own=10, common=1e6, share=0.95)
         assert one == pytest.approx(2.228139, rel=5e-3)  # 1e6 counts as 300
 
     @pytest.mark.parametrize(("own", "critical"), [(6, 2.435), (12, 2.167)])
     def test_one_pair_is_that_of_behrens_and_fisher(self, own: int, critical: float) -> None:
         """Fisher and Yates, Statistical Tables, table VI: 5 %, equal degrees, angle of 45 degrees."""
-        found = paired_arms.pair_critical(1.0, 1.0, own=own, common=1e6, share=0.95)
+        found = critical_values.pair_critical(1.0, 1.0, own=own, common=1e6, share=0.95)
         assert found == pytest.approx(critical, rel=5e-3)  # 1e6 common degrees count as 300
 
 
@@ -160,9 +160,9 @@ class TestAgainstBaseline:
         found = paired_arms.against_baseline(arms, "b", RETURN)
         error = math.sqrt(2 * 5.125073 / 3)  # the variance of TestSpread
         assert [each.difference for each in found] == pytest.approx([5, -5])
-        pair = paired_arms.pair_critical(1.0, 1.0, own=5, common=3.647563, share=0.95)
+        pair = critical_values.pair_critical(1.0, 1.0, own=5, common=3.647563, share=0.95)
         assert half(found[0].pointwise) == pytest.approx(pair * error, rel=1e-4)
-        critical = paired_arms.family_critical([1.0, 1.0], 1.0, own=5, common=3.647563, share=0.975)
+        critical = critical_values.family_critical([1.0, 1.0], 1.0, own=5, common=3.647563, share=0.975)
         assert half(found[0].family) == pytest.approx(critical * error, rel=1e-4)
         assert [each.verdict for each in found] == [Verdict.NOT_TOLD_APART] * 2
 
@@ -301,7 +301,7 @@ class TestSteps:
         assert (found[2].arm, found[2].reference) == also[0]
         spread = paired_arms.spread(values, RETURN)
         one, other = spread.variances["arm 5"], spread.variances["baseline"]
-        critical = paired_arms.pair_critical(one, other, own=6, common=spread.common_degrees, share=0.98)
+        critical = critical_values.pair_critical(one, other, own=6, common=spread.common_degrees, share=0.98)
         assert half(found[2].family) == pytest.approx(critical * math.sqrt((one + other) / 4))
         alone = paired_arms.against_baseline(values, "baseline", RETURN)[4]
         assert found[2].pointwise == alone.pointwise
@@ -378,7 +378,7 @@ class TestSeedsNeeded:
         found = [paired_arms.share_of(seeds) for seeds in (2, 3, 4, 6, 7, 100)]
         assert found == pytest.approx([0.975, 0.975, 0.9875, 0.9875, 1 - 0.025 / 3, 1 - 0.025 / 3])
         halves = [
-            paired_arms.family_critical(
+            critical_values.family_critical(
                 [1.0] * 15, 1.0, own=9 + n, common=10.0 * n, share=paired_arms.share_of(n)
             )
             / math.sqrt(n)
