@@ -13,32 +13,22 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from data.images import Fit
-from search.analysis.ablation import Ablation
-from search.analysis.confirmation import Confirmation
-from search.analysis.two_way import Intervals
 from search.errors import ConfigError, TuneError, UsageError
 from search.objectives.external.kind import CODE
 from search.records import (
-    CheckpointRecord,
     ExportRecord,
     NetworkSpec,
     Scores,
-    State,
-    StudyRecord,
-    TestEvaluation,
 )
 from search.report.model_card.facts import CardFacts, LayerRow, Setting
 from search.report.model_card.network_card import card
-from search.report.words import better, count, value
 from search.seeds import derive, training_seed
 from search.serve.folder import CARD, ONNX, described, foreign, is_export, write_manifest
 from search.serve.whole import whole_folder
 from search.service import export_files
 from search.service.data import fetch_data, load_data
-from search.service.export_files import nothing_kept
-from search.service.look import FoundTrial, best, found_trial, refuse_foreign, view_of
-from search.service.read_ablation import ablation
-from search.service.read_confirmation import SPLITS, confirmation, intervals_of
+from search.service.export_choice import Chosen, choose, how_to_retrain
+from search.service.look import FoundTrial, refuse_foreign
 from search.space.defaults import BY_NAME, shown_settings
 from search.study.reading import open_reading
 from search.tasks import examples_of, same_data, task_named
@@ -81,23 +71,6 @@ class Exported:
     """of training code: bytes of each file that it kept, by its path in the folder"""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Chosen:
-    """The trial whose weights leave the house, and why."""
-
-    found: FoundTrial
-    checkpoint: CheckpointRecord
-    test_evaluations: tuple[TestEvaluation, ...]
-    """of these very weights"""
-    test_attempts: int
-    """likewise; those without a result"""
-    confirmation: Confirmation | None
-    ablation: Ablation | None
-    """of the search that the trial comes from"""
-    intervals: Mapping[str, Intervals]
-    """of these weights' accuracies, by split"""
-
-
 def export(
     storage_url: str,
     name: str,
@@ -123,7 +96,7 @@ def export(
         _refuse_without_libraries()
     elif int8:
         raise UsageError(f"{name} is of training code, and --int8 is for tune's networks: leave it out.")
-    chosen = _choose(storage_url, name, trial, tell)
+    chosen = choose(storage_url, name, trial, tell)
     spec = chosen.found.record.spec
     try:
         with whole_folder(out, replace=force) as folder:
@@ -205,134 +178,7 @@ def _refuse_contents(out: Path, force: bool) -> None:
         raise UsageError(f"--out {out} cannot be written: there is no folder {out.parent}.")
 
 
-def _choose(storage_url: str, name: str, number: int | None, tell: Callable[[str], None]) -> _Chosen:
-    study, found_out = name, None
-    if number is None:
-        found_out = confirmation(storage_url, name)
-        if found_out is not None and found_out.best_run is not None:
-            study, number = found_out.confirmed_in, found_out.best_run.trial
-            _say_whose(found_out, tell)
-        else:
-            if found_out is not None:
-                tell(f"{found_out.confirmed_in} has chosen no run: this is the search's own best.")
-            found_out, number = None, _best_so_far(storage_url, name, tell)
-    found = found_trial(storage_url, study, number)
-    _say_set_aside(storage_url, found, tell)
-    checkpoint = _checkpoint(storage_url, found)
-    with open_reading(storage_url) as storage:
-        test_evaluations = storage.store.test_evaluations([found.record.study_id])
-        test_attempts = storage.store.test_attempts([found.record.study_id])
-    return _Chosen(
-        found=found,
-        checkpoint=checkpoint,
-        test_evaluations=tuple(
-            evaluation for evaluation in test_evaluations if evaluation.trial_id == found.trial.trial_id
-        ),
-        test_attempts=sum(each.trial_id == found.trial.trial_id for each in test_attempts),
-        confirmation=found_out,
-        ablation=_ablation(storage_url, found.record),
-        intervals={
-            split: intervals
-            for split in SPLITS
-            if (intervals := intervals_of(storage_url, found.record, found.trial.trial_id, split))
-        },
-    )
-
-
-def _ablation(storage_url: str, record: StudyRecord) -> Ablation | None:
-    """Of the search that a study belongs to; None where there is none, or the search was deleted."""
-    try:
-        return ablation(storage_url, record.spec.based_on or record.name)
-    except UsageError:
-        return None
-
-
-def _say_whose(found_out: Confirmation, tell: Callable[[str], None]) -> None:
-    """Which reference was better in the confirmation, and that it decides."""
-    chosen = found_out.choice
-    assert chosen is not None, "its best run is exported"
-    for each in found_out.candidates:
-        if each.reference is not None and each.runs and each.mean >= chosen.mean:
-            run = max(each.runs, key=lambda run: run.score)
-            where, mean = found_out.confirmed_in, value(each.mean, found_out.metric)
-            tell(
-                f"The reference {each.reference} has a higher mean in {where} than every candidate, {mean}; "
-                f"`tune export {quote(where)} --trial {run.trial}` takes its best run."
-            )
-    tell(
-        f"The confirmation of {found_out.study} chose trial {chosen.trial} "
-        f"({value(chosen.mean, found_out.metric)} over "
-        f"{count(len(chosen.runs), 'seed')}): its best run is exported."
-    )
-
-
-def _say_set_aside(storage_url: str, found: FoundTrial, tell: Callable[[str], None]) -> None:
-    """That the trial, or the candidate that it repeats, does not fit the present search space."""
-    search, number = found.record, found.trial.number
-    if found.trial.confirming is not None and search.spec.confirms is not None:
-        number = found.trial.confirming.candidate
-        known = refuse_foreign(storage_url, search.spec.confirms)
-        if known is None or known.created > search.created:  # it was deleted, and another one has its name
-            return
-        search = known
-    if number not in search.spec.set_aside:
-        return
-    with open_reading(storage_url) as storage:
-        leader = view_of(storage, search).ranking.searched
-    leads = (
-        "no trial is complete in the present one yet"
-        if leader is None
-        else f"in the present one trial {leader.number} leads: "
-        f"`tune export {quote(search.name)} --trial {leader.number}` takes it"
-    )
-    tell(f"Trial {number} of {search.name} is set aside, because the search space was changed; {leads}.")
-
-
-def _best_so_far(storage_url: str, name: str, tell: Callable[[str], None]) -> int:
-    found = best(storage_url, name)
-    finished, target = found.view.counts.finished, found.view.record.target_trials
-    if not found.view.record.is_finished(finished):
-        tell(f"{name} has {finished} of {target} trials finished: this is the best of them so far.")
-    if found.view.ranking.better_reference is not None:
-        reference = found.view.ranking.better_reference
-        tell(f"{better(reference, found.view.record.spec.metric)} `--trial {reference.number}` exports it.")
-    return found.trial.number
-
-
-def _checkpoint(storage_url: str, found: FoundTrial) -> CheckpointRecord:
-    """The trial's best weights. Raises UsageError where it has none, and says how to get them."""
-    from search.worker.artifacts import KEEP
-
-    name, trial = found.record.name, found.trial
-    called = f"Trial {trial.number} of {name}"
-    if trial.state is State.FAILED:
-        why = "" if trial.failure is None else f" ({trial.failure.value})"
-        raise UsageError(f"{called} failed{why}; `tune trials {quote(name)}` lists those that did not.")
-    if not trial.state.is_finished:
-        raise UsageError(
-            f"{called} is {trial.state.value}, not finished; `tune worker {quote(name)}` continues."
-        )
-    with open_reading(storage_url) as storage:
-        kept = {each.trial_id: each for each in storage.store.checkpoints(found.record.study_id)}
-    checkpoint = kept.get(trial.trial_id)
-    if checkpoint is None or all(report.step != checkpoint.step for report in found.curve):
-        if not isinstance(found.record.spec, NetworkSpec):
-            raise UsageError(nothing_kept(called))
-        raise UsageError(
-            f"{called} has no weights: only the {KEEP} best trials keep theirs; {_how_to_retrain(found)}."
-        )
-    return kept[trial.trial_id]
-
-
-def _how_to_retrain(found: FoundTrial) -> str:
-    """How its weights can be had again, or what else to do: the end of a refusal."""
-    if found.worker is not None and found.worker.on_gpu:
-        return "choose another --trial: a GPU trained this one, and `tune repeat` can restore none of those"
-    repeat = f"tune repeat {quote(found.record.name)} --trial {found.trial.number} --restore"
-    return f"`{repeat}` retrains it and writes them"
-
-
-def _load(storage_url: str, chosen: _Chosen) -> Network:
+def _load(storage_url: str, chosen: Chosen) -> Network:
     """The network with its best weights. Raises TuneError where they are not those that were written, are
     not there, or cannot be read."""
     from models.checkpoint import parse_checkpoint
@@ -349,14 +195,14 @@ def _load(storage_url: str, chosen: _Chosen) -> Network:
             written_on = "" if found.worker is None else f", and were written on {found.worker.host}"
             raise TuneError(
                 f"{called} are not {where}{written_on}. Set TUNE_ARTIFACTS if they lie elsewhere; else "
-                f"{_how_to_retrain(found)}."
+                f"{how_to_retrain(found)}."
             ) from error
         except WeightsDamaged as error:
-            raise TuneError(f"{called} are damaged: {error}; {_how_to_retrain(found)}.") from error
+            raise TuneError(f"{called} are damaged: {error}; {how_to_retrain(found)}.") from error
         except OSError as error:
             why = error.strerror or error
             raise TuneError(
-                f"{called} {where} cannot be read ({why}). Fix that; else {_how_to_retrain(found)}."
+                f"{called} {where} cannot be read ({why}). Fix that; else {how_to_retrain(found)}."
             ) from error
     return parse_checkpoint(content, called, expected_sha256=chosen.checkpoint.sha256).network()
 
@@ -365,7 +211,7 @@ def _fill(
     storage_url: str,
     folder: Path,
     out: Path,
-    chosen: _Chosen,
+    chosen: Chosen,
     spec: NetworkSpec,
     *,
     int8: bool,
@@ -421,7 +267,7 @@ def _fill(
     )
 
 
-def _fill_with_files(storage_url: str, folder: Path, out: Path, chosen: _Chosen) -> Exported:
+def _fill_with_files(storage_url: str, folder: Path, out: Path, chosen: Chosen) -> Exported:
     """Writes the export of what training code kept."""
     found = chosen.found
     files, manifest_sha256 = export_files.fill(
@@ -473,7 +319,7 @@ def _plain(scores: Scores) -> dict[str, float]:
 
 
 def _facts(
-    chosen: _Chosen,
+    chosen: Chosen,
     spec: NetworkSpec,
     folder: Path,
     network: Network,
@@ -558,7 +404,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _note(storage_url: str, chosen: _Chosen, done: Exported) -> None:
+def _note(storage_url: str, chosen: Chosen, done: Exported) -> None:
     record = ExportRecord(
         study_id=chosen.found.record.study_id,
         trial_id=chosen.found.trial.trial_id,

@@ -51,7 +51,7 @@ from search.report.confirmation_sentences import sentences
 from search.service import confirm as confirming
 from search.service.create import RunRequest, create_or_resume
 from search.service.dashboard import Showing
-from search.service.export import _choose
+from search.service.export_choice import choose
 from search.service.look import find, found_trial, reader_of
 from search.service.read_confirmation import stand
 from search.service.report import gather
@@ -351,7 +351,7 @@ def services(
     yield "report", report if page else lambda: gather(url, "first")
     yield "confirm", confirmation
     yield "dashboard", note
-    yield "export", lambda: _choose(url, "first", None, lambda _: None)
+    yield "export", lambda: choose(url, "first", None, lambda _: None)
     for number in range(7):
         yield f"repeat {number}", lambda number=number: found_trial(url, "first", number)
     yield "run", resume
