@@ -32,7 +32,7 @@ from apart import TUNE, apart
 from search.objectives.base import Job, OpenObjective, Work
 from search.optuna_db.storage import open_storage
 from search.records import Metric, Report
-from search.study.study import ActiveTrial
+from search.study.active_trial import ActiveTrial
 from search.worker.context import prepare
 from search.worker.worker_loop import work
 

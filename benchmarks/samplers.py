@@ -31,12 +31,13 @@ from search.analysis.ranking import winner
 from search.optuna_db.storage import open_storage
 from search.records import Failure, State, Value
 from search.space.defaults import default_space
+from search.study.active_trial import ActiveTrial
 from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.exploration import STARTUP_TRIALS
 from search.study.promotion import Candidate
 from search.study.pruners import PRUNERS
 from search.study.samplers import SAMPLERS
-from search.study.study import ActiveTrial, Study
+from search.study.study import Study
 from tune.space import Choice, Domain, Float, Int
 
 SPACE = default_space(("mlp",))

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from types import MappingProxyType
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from search.errors import TryAgain, TuneError
 from search.optuna_db.optuna_trials import TrialEnded
 from search.optuna_db.orphans import delete_orphaned_rows
 from search.optuna_db.ownership import (
     ABLATION,
-    CODE_SHA256,
     CONFIRMING,
     FAILURE,
     FAILURE_DETAIL,
     ORIGIN,
-    PARAMETERS,
     PINNED,
     REFERENCE,
     RETRY_OF,
@@ -30,7 +27,7 @@ from search.optuna_db.storage import Storage
 from search.optuna_db.trial_facts import Change, Facts, News
 from search.optuna_db.trial_storage import TrialStorage
 from search.optuna_db.trial_writing import Rules
-from search.optuna_db.unnamed import study_id_of, trial_id_of
+from search.optuna_db.unnamed import study_id_of
 from search.records import (
     ACCURACY,
     AblationRun,
@@ -39,7 +36,6 @@ from search.records import (
     Counts,
     Failure,
     Metric,
-    Report,
     State,
     StudyRecord,
     StudySpec,
@@ -49,15 +45,16 @@ from search.records import (
 from search.space.spec import space_of_spec
 from search.store.base import LeaseLost
 from search.store.database import Transaction
+from search.study.active_trial import ActiveTrial
 from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.fidelity import at_one_rung
 from search.study.grid import is_discrete
 from search.study.history import History
 from search.study.pruners import Pruning, make_pruning
-from search.study.reading import TrialReader, ablation_of, confirming_of, find_id
+from search.study.reading import TrialReader, find_id
 from search.study.revisions import Revisions
 from search.study.samplers import COMPARES_AT_ONE_RUNG, make_sampler
-from search.study.suggest import as_drawn, fitting, split_leader, split_reference, suggest
+from search.study.suggest import fitting, split_leader, split_reference
 from search.study.taken import Taken
 from search.study.usable import Judge
 from tune.space import Space
@@ -85,125 +82,6 @@ class SpaceChanged(TryAgain):
             f"The search space of the study {name} was changed while it was worked on: give the command "
             "again."
         )
-
-
-class ActiveTrial:
-    """A trial that a worker has been given, until it is finished, pruned or failed.
-
-    Every method that writes raises LeaseLost once another process has ended the trial.
-    """
-
-    def __init__(
-        self,
-        study: optuna.Study,
-        trial: optuna.Trial,
-        space: Space,
-        storage: Storage,
-        adapter: TrialStorage,
-        *,
-        metric: Metric,
-        taken: Taken | None = None,
-        reported: Iterable[int] = (),
-    ) -> None:
-        """metric: what the study optimizes. taken: configurations that it must not have; None: it may have
-        any. reported: steps at which the trial has reported already."""
-        self._study = study
-        self._trial = trial
-        self._space = space
-        self._storage = storage
-        self._adapter = adapter
-        self._metric = metric
-        self._taken = taken
-        attributes = trial.user_attrs
-        self._reported = set(reported)
-        self._pinned: Mapping[str, Value] = attributes.get(PINNED, {})
-        self.number = trial.number
-        self.trial_id = trial_id_of(trial)
-        self.reference: str | None = attributes.get(REFERENCE)
-        self.retry_of: int | None = attributes.get(RETRY_OF)
-        self.confirming = confirming_of(attributes)
-        self.ablation = ablation_of(attributes)
-        self.origin: int = attributes.get(ORIGIN, trial.number)
-        """number of the trial that these settings were first given to: retries share its seed"""
-
-    def guard(self, check: Callable[[Transaction], object]) -> None:
-        """From now on `check`, which raises LeaseLost, is called with every transaction that writes to the
-        trial: a trial of another study may have got the same id since this one was deleted."""
-        self._adapter.guard(self.trial_id, check)
-
-    def unguard(self) -> None:
-        """Forgets the guard: the trial is in other hands, or has ended."""
-        self._adapter.unguard(self.trial_id)
-
-    def suggest(self) -> dict[str, Value]:
-        """The trial's active settings; drawn at the first call, the same ones afterwards."""
-        instead: dict[str, Value] = {}
-
-        def replace_if_taken(transaction: Transaction) -> None:
-            assert self._taken is not None
-            found = self._taken.instead_of(proposed, self.trial_id, self.number, within=transaction)
-            self._adapter.redraw(self.trial_id, as_drawn(found, self._space))
-            instead.clear()  # of a try of the transaction that failed
-            instead.update(found)
-
-        searched = self._taken is not None and self.reference is None
-        first = replace_if_taken if searched else None
-        with self._still_ours(), self._adapter.drawing(self.trial_id, first):
-            proposed = suggest(self._trial, self._space, self._pinned)
-        return self._space.active(instead if searched else proposed, pinned=self._pinned)
-
-    def note_parameters(self, parameters: int) -> None:
-        """Notes how many trainable numbers the model has; written with the next report, or the end."""
-        self._adapter.note(self.trial_id, PARAMETERS, parameters)
-
-    def note_code(self, sha256: str) -> None:
-        """Notes the SHA-256 of the code that the trial runs; written with the next report, or the end."""
-        self._adapter.note(self.trial_id, CODE_SHA256, sha256)
-
-    def report(self, step: int, best_score: float, report: Report | None = None) -> bool:
-        """Tells the pruner the best score so far (monotone) at `step`.
-
-        `report` joins the learning curve in the same transaction. What was said of this step before stands.
-        Returns whether the trial is hopeless beside the others.
-        """
-
-        def add_report(transaction: Transaction) -> None:
-            assert report is not None
-            self._storage.store.add_report(self.trial_id, report, within=transaction)
-
-        also = None if report is None else add_report
-        with self._still_ours(), self._adapter.together(self.trial_id, also):
-            if step not in self._reported:
-                self._trial.report(self._metric.value_of(best_score), step=step)
-            hopeless = self._trial.should_prune()
-        self._reported.add(step)
-        return hopeless
-
-    def complete(self, score: float) -> None:
-        """Ends the trial with its best score."""
-        with self._still_ours():
-            self._study.tell(self._trial, self._metric.value_of(score))
-
-    def prune(self) -> None:
-        """Ends the trial early; its value is the last score reported."""
-        with self._still_ours():
-            self._study.tell(self._trial, state=TrialState.PRUNED)
-
-    @contextmanager
-    def _still_ours(self) -> Iterator[None]:
-        try:
-            yield
-        except optuna.exceptions.StorageInternalError as error:  # the quasi-random sampler writes by itself
-            kind = type(error.__cause__ or error).__name__  # the message could hold a password
-            raise TryAgain(f"The storage failed while trial {self.number} was written ({kind}).") from error
-        except (optuna.exceptions.UpdateFinishedTrialError, ValueError, KeyError) as error:
-            # `tell` answers a finished trial with a bare ValueError, and a deleted one with a KeyError, like
-            # any other mistake: look.
-            found = self._storage.trials.facts_of([self.trial_id])
-            if any(trial.state in (State.RUNNING, State.WAITING) for trial in found):
-                raise
-            how = "ended" if found else "deleted"
-            raise LeaseLost(f"Trial {self.number} was {how} by another process.") from error
 
 
 class Study:

@@ -11,9 +11,9 @@ from functools import cached_property
 from search.analysis import racing
 from search.objectives.base import Job, Product, ResumeCheckpoint, Work, job_of
 from search.records import Claim, Report
+from search.study.active_trial import ActiveTrial
 from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.promotion import Candidate
-from search.study.study import ActiveTrial
 from search.worker.context import WorkerContext
 from search.worker.resume_checkpoints import ResumeCheckpoints
 

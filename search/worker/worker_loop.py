@@ -18,8 +18,9 @@ from search.optuna_db.optuna_trials import Exhausted
 from search.records import INTERRUPTED_IN_TRAINING, INTERRUPTED_WHILE_PAUSED, Claim, Failure, State
 from search.redaction import redacted, traceback_text
 from search.store.base import LeaseLost
+from search.study.active_trial import ActiveTrial
 from search.study.promotion import Decision
-from search.study.study import ActiveTrial, StudyDeleted
+from search.study.study import StudyDeleted
 from search.worker.context import WorkerContext
 from search.worker.failures import TookTooLong, failure_of
 from search.worker.leases import Leases

@@ -51,6 +51,7 @@ from search.service.create import RunRequest, create_or_resume
 from search.store import sql_claims
 from search.store.database import Database
 from search.study import study as studies
+from search.study.active_trial import ActiveTrial
 from search.worker import trial_runner, worker_loop
 from search.worker.context import prepare
 from search.worker.migration import TrialMigration
@@ -208,13 +209,13 @@ def be_worker(order: Mapping[str, Any], mnist: Mnist) -> None:
     worker_loop.IDLE_S = 0.15
     device.bfloat16_speedup = lambda: 1.0  # nothing is trained; the probe would take most of the start
     for method, state in (("complete", "complete"), ("prune", "pruned")):
-        ordinary = getattr(studies.ActiveTrial, method)
+        ordinary = getattr(ActiveTrial, method)
 
         def confirmed(self: Any, *score: float, _ordinary: Any = ordinary, _state: str = state) -> None:
             _ordinary(self, *score)
             note(history, event="confirmed", trial=self.number, state=_state, value=next(iter(score), None))
 
-        setattr(studies.ActiveTrial, method, confirmed)
+        setattr(ActiveTrial, method, confirmed)
     ask = studies.Study.ask
 
     def asked(self: Any, *also: Any) -> Any:

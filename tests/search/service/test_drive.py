@@ -31,7 +31,8 @@ from search.service.other_hosts import OtherHosts
 from search.service.run import serve
 from search.service.signals import Signals
 from search.service.watched import GAP_S, Watched
-from search.study.study import ActiveTrial, Study, StudyDeleted
+from search.study.active_trial import ActiveTrial
+from search.study.study import Study, StudyDeleted
 from search.worker.context import prepare
 from search.worker.options import WorkerOptions
 from search.worker.recovery import Reaper

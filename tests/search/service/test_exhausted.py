@@ -21,11 +21,12 @@ from search.service.create import RunRequest, create_or_resume
 from search.service.look import studies
 from search.service.run import _open
 from search.space.file import change_space, space_entries
+from search.study.active_trial import ActiveTrial
 from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.grid import identity
 from search.study.pruners import PRUNERS
 from search.study.samplers import SAMPLERS
-from search.study.study import ActiveTrial, Study
+from search.study.study import Study
 from search.worker.context import prepare
 from search.worker.worker_loop import work
 from tune.space import Space

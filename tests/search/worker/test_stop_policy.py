@@ -17,7 +17,8 @@ from search.records import Failure, HeadScore, Report, Scores, State
 from search.service.create import RunRequest, create_or_resume
 from search.service.drive import in_time
 from search.service.watched import Watched
-from search.study.study import ActiveTrial, Study
+from search.study.active_trial import ActiveTrial
+from search.study.study import Study
 from search.worker.context import WorkerContext, prepare
 from search.worker.options import WorkerOptions
 from search.worker.resume_checkpoints import discard_all

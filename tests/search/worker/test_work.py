@@ -33,8 +33,9 @@ from search.records import ACCURACY, Claim, Failure, NetworkSpec, State
 from search.service.create import RunRequest, create_or_resume
 from search.space.defaults import FAMILIES, default_space
 from search.store.base import LeaseLost
+from search.study.active_trial import ActiveTrial
 from search.study.evaluation_schedule import EvaluationSchedule
-from search.study.study import DEATHS, ActiveTrial, Study
+from search.study.study import DEATHS, Study
 from search.worker.artifacts import KEEP
 from search.worker.context import WorkerContext, prepare
 from search.worker.leases import LEASE_S, Leases
