@@ -41,6 +41,7 @@ from search.report.model_card.network_card import card
 from search.seeds import derive, training_seed
 from search.serve.folder import open_export
 from search.service import export as service
+from search.service import export_choice
 from search.service.look import found_trial
 from search.service.read_confirmation import intervals_of
 from search.store.engine import parse_url
@@ -282,7 +283,7 @@ class TestCard:
             wanted=4,
             test_evaluations=(),
         )
-        monkeypatch.setattr(service, "confirmation", lambda url, name: confirmation)
+        monkeypatch.setattr(export_choice, "confirmation", lambda url, name: confirmation)
         done = here("export", "twodigit", "--out", "confirmed", cwd=copy)
         assert done.returncode == 0
         said = done.stderr.replace(f"--trial {best['trial']}`", "--trial BEST`")
