@@ -30,6 +30,9 @@ SUFFIX = ".pickle"
 ANY_STUDY = "*"
 """Name of a folder that stands for the folder of any study."""
 
+EXTRA = "`pip install -e '.[notebook]'` in tune's folder brings it"
+"""of libraries that notebooks need. PyPI has another project of the name tune."""
+
 AGAIN = "call tune.search again in the notebook"
 
 
@@ -148,7 +151,7 @@ def _pickled(objective: Objective) -> bytes:
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
             f"{objective.name} is in no file that other processes could import, and cloudpickle, which sends "
-            "them the function itself, is not installed: pip install 'tune[notebook]'",
+            f"them the function itself, is not installed: {EXTRA}",
             name="cloudpickle",
         ) from None
 

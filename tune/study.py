@@ -18,7 +18,7 @@ from tune import objectives
 from tune.command import Caller, TuneError
 from tune.conditions import Value
 from tune.objectives import Objective
-from tune.pickled import SUFFIX, UnusableFunction, write_function
+from tune.pickled import EXTRA, SUFFIX, UnusableFunction, write_function
 
 
 @dataclass(frozen=True)
@@ -307,5 +307,5 @@ def _extra(module: str, method: str) -> Any:
         if (error.name or "").split(".")[0] != library:
             raise
         raise ModuleNotFoundError(
-            f"{method} needs {library}, which is not installed: pip install 'tune[notebook]'", name=library
+            f"{method} needs {library}, which is not installed: {EXTRA}", name=library
         ) from None

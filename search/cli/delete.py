@@ -31,7 +31,8 @@ def delete(
 ) -> None:
     """Deletes a study for good, with its trials, curves and weights.
 
-    Test evaluations and resume checkpoints go too. Exports stay.
+    Resume checkpoints and the results on test go too; how many test
+    evaluations there were stays on record. Exports stay.
     """
     from search.service.delete import delete as service
     from search.service.delete import remaining_in_words

@@ -101,7 +101,11 @@ TrialsOption = Annotated[
     int | None, typer.Option(help="Trials that shall be finished in all; 100 in a new study.")
 ]
 StudyOption = Annotated[
-    str | None, typer.Option(help="Name of the study; else the task's.", autocompletion=completion.studies)
+    str | None,
+    typer.Option(
+        help="Name of the study; default: that of the task, the folder or the file of the code.",
+        autocompletion=completion.studies,
+    ),
 ]
 ModelOption = Annotated[
     str | None, typer.Option(help="mlp, conv or all (default).", autocompletion=completion.models)
@@ -122,7 +126,8 @@ SamplerOption = Annotated[
 PrunerOption = Annotated[
     str | None,
     typer.Option(
-        help="asha (default), halving, median, percentile, hyperband or none.",
+        help="asha, halving, median, percentile, hyperband or none; default: asha, percentile for code "
+        "without checkpoints.",
         autocompletion=completion.pruners,
     ),
 ]

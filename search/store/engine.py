@@ -88,7 +88,8 @@ def build_engine(url: URL, *, retries: bool = False) -> Engine:
     except ImportError as error:
         extra = "postgresql" if url.get_backend_name() == "postgresql" else "mysql"
         raise ConfigError(
-            f"The driver for {masked(url)} is not installed; pip install 'tune[{extra}]' brings it."
+            f"The driver for {masked(url)} is not installed; `pip install -e '.[{extra}]'` in tune's folder "
+            "brings it."
         ) from error
     except (ArgumentError, TypeError, ValueError) as error:
         raise ConfigError(

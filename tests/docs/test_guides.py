@@ -42,7 +42,7 @@ HOW = {
     "tune run --task sum --trials 30": TINY,
     "tune run --task twodigit --study long --epochs 12 --trials 50": TINY,
     "tune run --task twodigit --study exact --pruner none --trials 40": TINY,
-    "tune run --task twodigit --target 0.985 --timeout 600": "--trials 6 --workers 1",
+    "tune run --task twodigit --study quick --target 0.985 --timeout 600": TINY,
     "tune studies": "",
     "tune trials twodigit": "",
     "tune best twodigit": "",
@@ -68,7 +68,7 @@ HOW = {
     "tune best train": "",
     "tune repeat train --trial 3": "",
     "tune report train --out train.html": "",
-    'tune run --command "sh valley.sh" --trials 20 --study valley': "--trials 6 --workers 1",
+    'tune run --command "sh examples/valley.sh" --trials 20 --study valley': "--trials 6 --workers 1",
     "tune data export --task twodigit --out twodigit.npz": "",
     # your-own-images.md
     "tune run --data flowers --trials 100": f"{SMALL} --trials 4",
@@ -127,7 +127,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mnist: Mnist) -> Pat
     run_workers_as_threads(monkeypatch)
     make_evaluations_small(monkeypatch)
     example = Path(__file__).resolve().parents[2] / "examples" / "valley.sh"
-    (tmp_path / "valley.sh").write_bytes(example.read_bytes())
+    (tmp_path / "examples").mkdir()
+    (tmp_path / "examples" / "valley.sh").write_bytes(example.read_bytes())
     image = Image.new("L", (28, 42))
     ImageDraw.Draw(image).line([(14, 4), (14, 38)], fill=255, width=3)
     image.save(tmp_path / "image.png")
