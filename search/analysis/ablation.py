@@ -149,6 +149,8 @@ class Ablation:
     the longest less the shortest"""
     path: tuple[Contrast, ...]
     """each step from a reference to the baseline less the one before; the last leads to the baseline"""
+    gain: Comparison | None
+    """of the whole path: the baseline less the reference; None without one"""
     code_of_search: frozenset[str] = frozenset()
     """SHA-256 of the training code of the baseline in the search, where it is recorded"""
     code_of_runs: frozenset[str] = frozenset()
@@ -224,6 +226,7 @@ def ablation(read: Read) -> Ablation:
     seeds = len(paired_arms.complete_seeds({arm.key: arm.scores for arm in rest}))
     finished = read.counts.finished if read.counts else sum(run.state.is_finished for run in read.runs)
     lengths, unregularized = _lengths(rest, metric)
+    path, gain = ((), None) if baseline is None else _path(paths, baseline, metric)
     return Ablation(
         searched=read.searched,
         baseline=read.baseline,
@@ -235,7 +238,8 @@ def ablation(read: Read) -> Ablation:
         settings=() if baseline is None else _settings(rest, baseline, metric),
         lengths=lengths,
         unregularized=() if baseline is None else unregularized,
-        path=() if baseline is None else _path(paths, baseline, metric),
+        path=path,
+        gain=gain,
         code_of_search=frozenset(filter(None, (read.baseline.code,))),
         code_of_runs=frozenset(run.code for run in read.runs if run.code is not None),
     )
@@ -395,19 +399,23 @@ def _unregularized(arms: Sequence[Arm]) -> list[Arm]:
     return [*named, *twins[:1]]
 
 
-def _path(arms: Sequence[Arm], baseline: Arm, metric: Metric) -> tuple[Contrast, ...]:
-    """The steps of the longest path that is there, and the last one to the baseline."""
+def _path(
+    arms: Sequence[Arm], baseline: Arm, metric: Metric
+) -> tuple[tuple[Contrast, ...], Comparison | None]:
+    """(steps of the longest path that is there, the last one to the baseline; all of them together)."""
     if not arms:
-        return ()
+        return (), None
     longest = max(arms, key=lambda arm: arm.name.count(STEP))
     parts = longest.name.split(STEP)
     names = [STEP.join(parts[: count + 1]) for count in range(len(parts))]
     by_name = {arm.name: arm for arm in arms}
     if any(name not in by_name for name in names):
-        return ()
+        return (), None
     walk = [by_name[name] for name in names] + [baseline]
-    found = paired_arms.steps({arm.key: arm.scores for arm in walk}, [arm.key for arm in walk], metric)
-    return tuple(
+    keys = [arm.key for arm in walk]
+    found = paired_arms.steps({arm.key: arm.scores for arm in walk}, keys, metric, also=[(keys[-1], keys[0])])
+    told = tuple(
         Contrast(arm=after, reference=before, changed=_changed(after, before), found=each)
         for each, before, after in zip(found, walk, walk[1:], strict=False)
     )
+    return told, found[-1] if found else None

@@ -253,8 +253,8 @@ def _contrast(contrast: Contrast, metric: Metric) -> dict[str, Any]:
         "verdict": None if found.verdict is None else found.verdict.value,
         "no_interval": None if found.no_interval is None else found.no_interval.value,
         "training_difference": None if gap is None else metric.value_of(gap.train.value),
-        "gap_difference": None if gap is None else metric.value_of(gap.gap.value),
-        "gap_pointwise": None if gap is None else _interval(gap.gap, metric),
+        "gap_difference": None if gap is None else gap.gap.value + 0.0,
+        "gap_pointwise": None if gap is None or gap.gap.low is None else [gap.gap.low, gap.gap.high],
     }
 
 

@@ -13,7 +13,7 @@ from search.report.ablation_sentences import (
     training_answer,
 )
 from search.report.ablation_table import ERRORS, Table, length_rows, path_rows, setting_rows
-from search.report.ablation_words import besides, of_networks
+from search.report.ablation_words import besides, most_of_path, of_networks
 from search.report.html import Html, answer_list, bullets, paragraph, safe, table, with_commands
 from search.report.page import Chart, Fold, Grid, Section, page
 from search.report.words import amount, count
@@ -126,13 +126,14 @@ def _path(found: Ablation) -> Section | None:
     if not found.path:
         return None
     reference = found.path[0].reference.name
+    strong = "In full color: the shortest prefix that gives most of the gain. " * bool(most_of_path(found))
     return Section(
         heading=f"Ablation: from {reference} to trial {found.baseline.number}",
         body=(
             Chart(
                 figure=ablation_figures.waterfall(found),
-                caption="Each bar is one change more, in the order of what each gave alone. In full color: "
-                "the shortest prefix that gives most of the gain. It is measured, and has no verdicts.",
+                caption=f"Each bar is one change more, in the order of what each gave alone. {strong}It is "
+                "measured, and has no verdicts.",
                 height=120 + 44 * len(found.path),
             ),
             paragraph(path_in_words(found)),
@@ -159,6 +160,9 @@ def _folded(summary: str, rows: Table) -> Fold:
 def _how_to_read(found: Ablation) -> Section:
     length = amount(found.budget, found.record.spec)
     verb = "trained" if of_networks(found) else "run"
+    sides = ["training examples", "validation"]
+    if found.metric.direction is Direction.MINIMIZE:
+        sides.reverse()
     told = [
         f"A variant differs from the baseline in one setting, and is {verb} for {length} on the same seeds.",
         "A separate learning rate was chosen for a variant on a seed that is in no result."
@@ -172,7 +176,7 @@ def _how_to_read(found: Ablation) -> Section:
         "as given."
         if found.metric.counts_errors
         else "",
-        "The gap is the score on training examples less that on validation. A smaller gap alone is no better "
+        f"The gap is the score on {' less that on '.join(sides)}. A smaller gap alone is no better "
         "generalization: a network that fits less has one too."
         if any(each.gap is not None for each in found.settings)
         else "",

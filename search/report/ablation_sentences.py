@@ -32,6 +32,7 @@ from search.report.ablation_words import (
     size,
     training,
     verdict_on_length,
+    widened,
 )
 from search.report.confirmation_sentences import SEEDS_ONLY
 from search.report.words import amount, code_changed_since, count, difference, listed, scored, share, value
@@ -102,7 +103,7 @@ def training_answer(found: Ablation) -> str:
         return ""
     lead = _lead(found)
     steps = "; ".join(_step(each, found, ends=False) for each in found.lengths)
-    told = [f"{lead}: {steps}." if lead else f"{_first_look(found)} {steps[0].upper()}{steps[1:]}."]
+    told = [f"{lead}: {steps}." if lead else f"{_first_look(found)} {steps[0].upper()}{steps[1:]}.".lstrip()]
     longest = _longest_unregularized(found)
     if longest is not None:
         told.append(f"{_both_scores(longest, found)}.")
@@ -241,6 +242,7 @@ def _seeds_needed(found: Ablation) -> str:
 _WHY_NONE = {
     NoInterval.ONE_SEED: "one seed",
     NoInterval.IGNORES_SEED: "one of the two has the same score on all seeds",
+    NoInterval.NO_SPREAD: "the same on all seeds",
 }
 """Why a difference has no interval."""
 
@@ -256,7 +258,7 @@ def _without_interval(found: Ablation) -> str:
     others = [
         f"{change(each)} ({_difference(each, found)}, {_WHY_NONE[each.found.no_interval]})"
         for each in some
-        if each.found.no_interval in _WHY_NONE
+        if each.found.no_interval in (NoInterval.ONE_SEED, NoInterval.IGNORES_SEED)
     ]
     told = []
     if nothing:
@@ -296,7 +298,7 @@ def _fit(found: Ablation) -> str:
             fits = difference(each.gap.train.value, found.metric)
             parts.append(f"fits the training set {'more' if sign > 0 else 'less'} ({fits})")
         if each.gap is not None and (sign := _sign(each.gap.gap)):
-            gap = difference(each.gap.gap.value, found.metric)
+            gap = difference(each.gap.gap.value, widened(found.metric))
             parts.append(f"has a {'larger' if sign > 0 else 'smaller'} generalization gap ({gap})")
         if parts:
             told.append(f"{change(each)} {listed(parts)}")
@@ -322,7 +324,8 @@ def _step(contrast: Contrast, found: Ablation, *, ends: bool = True) -> str:
 
 def _with_interval(contrast: Contrast, found: Ablation, *, ends: bool = True) -> str:
     told = interval(contrast.found.family, found.metric) if ends else ""
-    return ", ".join(filter(None, (_difference(contrast, found), told)))
+    none = _WHY_NONE.get(contrast.found.no_interval) if found.seeds > 1 and contrast.found.no_interval else ""
+    return ", ".join(filter(None, (_difference(contrast, found), told, none)))
 
 
 def _lead(found: Ablation) -> str:
@@ -372,8 +375,12 @@ def _both_scores(contrast: Contrast, found: Ablation) -> str:
         beside = "" if fitted is None else f" beside {value(fitted, metric)} on training examples"
         told.append(f"{value(mean(arm, seeds), metric)}{' on validation' * of_networks(found)}{beside}")
     length = amount(contrast.arm.budget, found.record.spec)
-    what = "regularization and augmentation" if of_networks(found) else "regularization"
-    return f"Without {what} {length} give {told[0]}; with them {told[1]}"
+    if of_networks(found):
+        return (
+            f"Without regularization and augmentation a training of {length} reaches {told[0]}; with them "
+            f"{told[1]}"
+        )
+    return f"Without regularization a run of {length} reaches {told[0]}; with it {told[1]}"
 
 
 def _unregularized(found: Ablation) -> str:
@@ -384,7 +391,7 @@ def _unregularized(found: Ablation) -> str:
     told = f"{_both_scores(longest, found)} ({_with_interval(longest, found)}{verdict})."
     longer = next((each for each in found.unregularized if each.arm.name == each.reference.name), None)
     if longer is not None:
-        told += f" Without them, {_step(longer, found)}."
+        told += f" Without {'them' if of_networks(found) else 'it'}, {_step(longer, found)}."
     return told
 
 
@@ -401,11 +408,13 @@ def path_in_words(found: Ablation) -> str:
     most = most_of_path(found)
     if most is None:
         return told
-    steps, part = most
+    steps, gained = most
     names = [about(each) for each in found.path[:steps]]
     changes = count(len(found.path), "change")
     which = f"The first of {changes}" if steps == 1 else f"The first {steps} of {changes}"
-    return f"{told} {which} ({listed(names)}) gave {share(part)} of it."
+    total = after - before
+    what = f"{share(gained / total)} of it" if gained <= total else f"more, {difference(gained, metric)}"
+    return f"{told} {which} ({listed(names)}) gave {what}."
 
 
 def _failed(found: Ablation) -> str:

@@ -19,6 +19,7 @@ from search.report.ablation_words import (
     step_of_path,
     training,
     verdict_on_length,
+    widened,
 )
 from search.report.words import amount, difference, percent, value
 
@@ -51,7 +52,7 @@ def setting_rows(found: Ablation) -> Table:
                 ERRORS: _share(errors(each, metric)),
                 "verdict": _verdict(each),
                 TRAINING: _training(each.arm, each, metric),
-                gap: NONE if each.gap is None else _gap(each.gap.gap, metric),
+                gap: NONE if each.gap is None else _gap(each.gap.gap, widened(metric)),
             }
         )
     if found.settings:

@@ -106,16 +106,16 @@ def failure(arm: Arm) -> str:
 
 
 def most_of_path(found: Ablation) -> tuple[int, float] | None:
-    """(steps, share): the shortest prefix of the path that gives most of its gain, and its share of it; None
-    where nothing was gained."""
-    total = sum(each.found.difference for each in found.path)
-    if total <= 0:
+    """(steps, score): the shortest prefix of the path that gives most of its gain, and what it gives; None
+    where no gain is told, by the pointwise interval of the whole path: a share of noise is none."""
+    gain = found.gain
+    if gain is None or gain.difference <= 0 or not gain.pointwise.excludes_zero:
         return None
     gained = 0.0
     for steps, each in enumerate(found.path, start=1):
         gained += each.found.difference
-        if gained >= MOST * total:
-            return steps, gained / total
+        if gained >= MOST * gain.difference:
+            return steps, gained
     return None
 
 
@@ -126,7 +126,12 @@ def of_networks(found: Ablation) -> bool:
 
 def size(scores: float, metric: Metric) -> str:
     """0.31 points, 0.0021: a difference without its sign."""
-    return difference(abs(scores), replace(metric, direction=Direction.MAXIMIZE)).lstrip("+±")
+    return difference(abs(scores), widened(metric)).lstrip("+±")
+
+
+def widened(metric: Metric) -> Metric:
+    """The metric in which a generalization gap is told: a larger one is positive, whichever way scores go."""
+    return replace(metric, direction=Direction.MAXIMIZE)
 
 
 def verdict_on_length(contrast: Contrast) -> str:

@@ -9,7 +9,7 @@ from search.analysis.ablation import Ablation
 from search.analysis.paired_arms import Verdict
 from search.analysis.two_ablations import Alike, Shared, TwoAblations
 from search.analysis.two_way import SEEDS
-from search.records import Metric, NetworkSpec, Value
+from search.records import DeclaredSpec, Metric, NetworkSpec, Value
 from search.report.ablation_sentences import NAMED
 from search.report.ablation_words import about, change, interval, shown, size
 from search.report.words import amount, count, difference, first_of, listed
@@ -99,23 +99,50 @@ def _bare(scores: float, metric: Metric) -> str:
 
 
 def _depends(pair: TwoAblations, differing: Sequence[Shared]) -> str:
-    """The settings in which the winners differ: on one of them at least the effects depend."""
+    """In what the winners and the variants differ: on one of these things at least the effects depend."""
     which = "This effect depends" if len(differing) == 1 else "These effects depend"
     told = [f"{name} {_pair_of(values)}" for name, values in pair.unlike.items()]
-    also = [] if pair.first.budget == pair.other.budget else ["the length of the training"]
-    one, other = pair.first.record.spec, pair.other.record.spec
-    if isinstance(one, NetworkSpec) and isinstance(other, NetworkSpec):
-        also += ["the data"] if one.checksums != other.checksums else []
-        also += ["the precision"] if one.precision != other.precision else []
+    also = list(dict.fromkeys(unlike for each in differing for unlike in _unlike_variants(each)))
+    also += _unlike_studies(pair)
     if not told and not also:
         return (
             f"The two winners have the same settings, so that {which[0].lower()}{which[1:]} on something "
-            "that is not among them."
+            "that is not recorded."
         )
     if len(told) + len(also) == 1:
-        return f"{which} on the one thing in which the two winners differ: {(told + also)[0]}."
+        return f"{which} on the one thing in which the two ablations differ: {(told + also)[0]}."
     few = [*_first_settings(told), *also]
-    return f"{which} on at least one of what differs between the two winners: {listed(few)}."
+    return f"{which} on at least one of what differs between the two ablations: {listed(few)}."
+
+
+def _unlike_variants(shared: Shared) -> Iterator[str]:
+    """In what the two variants of a change differ: the learning rates that were chosen for them, how far a
+    step goes."""
+    if shared.alike in (Alike.LENGTH, Alike.PLAIN):
+        return
+    one, other = shared.first, shared.other
+    name = about(one)
+    ends = [(each.reference.settings.get(name), each.arm.settings.get(name)) for each in (one, other)]
+    if shared.alike in (Alike.UP, Alike.DOWN) and ends[0] != ends[1]:
+        steps = [" → ".join(map(shown, each)) for each in ends]
+        yield f"the step itself ({name} {' and '.join(steps)})"
+    for name in dict.fromkeys([*one.changed[1:], *other.changed[1:]]):
+        values = one.arm.settings.get(name), other.arm.settings.get(name)
+        if values[0] != values[1]:
+            yield f"{name} with {change(one)}, {_pair_of(values)}"
+
+
+def _unlike_studies(pair: TwoAblations) -> list[str]:
+    """In what the two ablations differ besides their settings."""
+    found = [] if pair.first.budget == pair.other.budget else ["the length of the training"]
+    one, other = pair.first.record.spec, pair.other.record.spec
+    if isinstance(one, NetworkSpec) and isinstance(other, NetworkSpec):
+        found += ["the data"] if one.checksums != other.checksums else []
+        found += ["the precision"] if one.precision != other.precision else []
+    if isinstance(one, DeclaredSpec) and isinstance(other, DeclaredSpec):
+        same = one.options == other.options and pair.first.code_of_runs == pair.other.code_of_runs
+        found += [] if same else ["the code"]
+    return found
 
 
 def _first_settings(told: Sequence[str]) -> list[str]:

@@ -203,7 +203,7 @@ class TestLengths:
         found = made_ablation()
         verdicts = {(each.arm.name, each.reference.name): each.found.verdict for each in found.unregularized}
         assert verdicts["unregularized", "unregularized"] is Verdict.WORSE
-        told = line(found, "Without regularization and augmentation 16 epochs give 9")
+        told = line(found, "Without regularization and augmentation a training of 16 epochs reaches 9")
         SENTENCES.check("without regularization", [told])
 
     def test_no_lengths_no_answer(self) -> None:
