@@ -7,7 +7,6 @@ checkpoints and helpers on other machines are those of every study.
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -86,8 +85,12 @@ class Planned:
 
 
 def workers_of(request: AblateRequest) -> int:
-    """Processes that will work, as far as it is known before they start: one a core unless it is said."""
-    return request.options.workers or os.cpu_count() or 1
+    """Processes that will work, as far as it is known before they start: as many as this machine has room for
+    unless it is said. Raises DeviceUnavailable."""
+    from search.launchers.local import LocalLauncher
+
+    options = request.options
+    return options.workers or LocalLauncher(options.device).room(options.threads)
 
 
 def planned(request: AblateRequest, storage_url: str) -> Planned:

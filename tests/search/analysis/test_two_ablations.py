@@ -11,7 +11,7 @@ import pytest
 from made_ablation import LENGTHS, VARIANTS, WINNER, Made, made_ablation, made_valley_ablation
 from scipy.stats import ttest_ind  # type: ignore[import-untyped]  # SciPy ships no types
 
-from search.analysis.paired_arms import against_baseline
+from search.analysis.paired_arms import against_baseline, spread
 from search.analysis.two_ablations import (
     Alike,
     Shared,
@@ -133,13 +133,45 @@ class TestWhatDiffers:
     def test_more_comparisons_and_more_seeds_are_stricter(self) -> None:
         assert share_of_each(1, seeds=3) == pytest.approx(0.95)
         assert share_of_each(10, seeds=3) == pytest.approx(0.995)
-        assert share_of_each(10, seeds=5) == pytest.approx(0.9975)
+        assert share_of_each(10, seeds=5) == pytest.approx(0.99875)
+        assert share_of_each(10, seeds=9) == pytest.approx(0.999375)
         one = two_ablations(made_ablation(), made_ablation(**OTHER), {})
         two = two_ablations(made_ablation(), made_ablation(**OTHER), {}, pairs=2)
         for narrow, wide in zip(one.shared, two.shared, strict=True):
             assert narrow.difference.high is not None
             assert wide.difference.high is not None
             assert wide.difference.high > narrow.difference.high
+
+    def test_the_level_is_that_of_the_one_with_more_seeds(self) -> None:
+        """Seeds are added to either of the two, and each addition is another look."""
+        few, many = made_ablation(), made_ablation(seeds=5, **OTHER)
+        baseline = few.settings[0].reference.key
+        for first, other in ((few, many), (many, few)):
+            pair = two_ablations(first, other, {})
+            share = share_of_each(len(pair.shared), seeds=5)
+            variances = [
+                variances_of({arm.key: arm.scores for arm in each.measured}, each.metric, baseline)
+                for each in (first, other)
+            ]
+            for each in pair.shared:
+                expected = less_effect(
+                    each.other.found, variances[1], each.first.found, variances[0], share=share
+                )
+                assert each.difference == expected
+
+    def test_a_baseline_that_is_noisy_has_its_own_variance(self) -> None:
+        draw = random.Random(4)
+        scores = {
+            arm: {seed: draw.gauss(0.99, 0.004 if arm == "baseline" else 0.0005) for seed in range(4)}
+            for arm in ("baseline", *(f"near {n}" for n in range(9)))
+        }
+        found = variances_of(scores, ACCURACY, "baseline")
+        medians = [statistics.median(of[seed] for of in scores.values()) for seed in range(4)]
+        alone = statistics.variance([scores["baseline"][seed] - medians[seed] for seed in range(4)])
+        moderated = spread(scores, ACCURACY).variances["baseline"]
+        assert alone > moderated
+        assert found.of_arm["baseline"][0] == pytest.approx(alone / 4)
+        assert variances_of(scores, ACCURACY, "near 0").of_arm["baseline"][0] == pytest.approx(moderated / 4)
 
     @pytest.mark.parametrize(("seeds", "interval"), [(1, False), (2, True)])
     def test_few_seeds_have_no_verdict(self, seeds: int, interval: bool) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from made_ablation import LENGTHS, PATH, ROLLING, VARIANTS, Made, made_ablation, made_valley_ablation
+from made_study import EPOCH
 from snapshots import Snapshots
 
 from search.analysis.ablation import Ablation, Contrast
@@ -206,6 +207,21 @@ class TestLengths:
         told = line(found, "Without regularization and augmentation a training of 16 epochs reaches 9")
         SENTENCES.check("without regularization", [told])
 
+    def test_one_epoch_is_told_in_the_singular(self) -> None:
+        short = [replace(each, budget=EPOCH) for each in LENGTHS if each.name == "unregularized"]
+        found = made_ablation([*VARIANTS, *LENGTHS[:4], short[0]])
+        told = line(found, "Without regularization and augmentation ")
+        assert " a training of 1 epoch reaches 9" in told
+
+    def test_a_length_without_an_interval_says_why(self) -> None:
+        """Every seed reaches 100 %."""
+        arms = [*VARIANTS, *LENGTHS[:3], replace(LENGTHS[3], effect=0.5)]
+        found = made_ablation(arms)
+        assert found.lengths[-1].found.no_interval is NoInterval.IGNORES_SEED
+        told = training_answer(found)
+        assert told.startswith("From 1 epoch to 2 epochs it helps (")
+        assert "points, one of the two has the same score on all seeds)" in told
+
     def test_no_lengths_no_answer(self) -> None:
         found = made_ablation(VARIANTS)
         assert training_answer(found) == ""
@@ -234,8 +250,37 @@ class TestPath:
         arms = [replace(each, effect=0.01) for each in PATH]
         assert "gave" not in line(made_ablation((*VARIANTS, *arms)), "Measured change by change")
 
+    def test_a_gain_that_may_be_chance_has_no_prefix(self) -> None:
+        """A share of it would be one of noise, 1573 % for instance."""
+        arms = [replace(each, effect=-0.0014 + 0.006 * (place == 1)) for place, each in enumerate(PATH)]
+        found = made_ablation((*VARIANTS, *arms), noise=0.001)
+        assert found.gain is not None
+        assert found.gain.difference > 0
+        assert not found.gain.pointwise.excludes_zero
+        assert "gave" not in line(found, "Measured change by change")
+
+    def test_a_prefix_that_gives_more_than_all_is_told_in_points(self) -> None:
+        arms = [
+            replace(each, effect=effect) for each, effect in zip(PATH, (-0.01, 0.01, 0.0, 0.0), strict=True)
+        ]
+        told = line(made_ablation((*VARIANTS, *arms)), "Measured change by change")
+        assert "The first of 4 changes (optimizer) gave more, +2." in told
+        assert "%" not in told.partition(" gave ")[2]
+
 
 class TestOtherMetrics:
+    def test_a_larger_gap_of_a_loss_is_positive(self) -> None:
+        overfits = replace(VARIANTS[9], effect=0.02, fits=-0.02)
+        found = made_ablation([*VARIANTS[:9], overfits], score="log_loss", level=0.5)
+        dropout = contrast(found, "dropout=0.0")
+        assert dropout.gap is not None
+        assert dropout.gap.gap.value > 0
+        told = line(found, "By pointwise intervals, ")
+        assert re.search(r"dropout 0.2 → 0 .* has a larger generalization gap \(\+0\.0[34]", told)
+        header, rows = setting_rows(found)
+        cells = {row[0]: row[header.index("change of the gap")] for row in rows}
+        assert cells["dropout 0.2 → 0"].startswith(("+0.03", "+0.04"))
+
     def test_a_minimized_metric_is_told_in_its_values(self) -> None:
         found = made_valley_ablation()
         told = words(found)

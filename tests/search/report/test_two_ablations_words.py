@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from made_ablation import LENGTHS, VARIANTS, Made, made_ablation, made_valley_ablation
+from made_ablation import LENGTHS, ROLLING, VARIANTS, Made, made_ablation, made_valley_ablation
 from snapshots import Snapshots
 
 from search.analysis.ablation import Ablation
@@ -52,6 +52,53 @@ def test_no_effect_differs() -> None:
 def test_one_thing_differs_between_the_winners() -> None:
     told = sentences(beside(other(affine=-0.008), unlike={"dropout": (0.2, 0.1)}))
     SENTENCES.check("one setting is unlike", [told[1]])
+
+
+def test_learning_rates_that_were_chosen_for_a_variant_are_among_what_an_effect_depends_on() -> None:
+    rates = [{"optimizer": "sgd", "lr": rate} for rate in (0.0188, 0.353)]
+    ablations = [
+        made_ablation(
+            [
+                replace(made, changed=rate, effect=effect) if made.name == "optimizer=sgd" else made
+                for made in (*VARIANTS, *LENGTHS)
+            ],
+            name=name,
+            draws=draws,
+        )
+        for rate, effect, name, draws in zip(
+            rates, (-0.004, 0.004), ("twodigit", "second"), (5, 6), strict=True
+        )
+    ]
+    told = sentences(two_ablations(*ablations, {"dropout": (0.2, 0.1)}))
+    assert told[0].count("optimizer adamw → sgd (") == 1
+    SENTENCES.check("a variant has another learning rate", [told[1]])
+
+
+def test_a_step_of_another_size_is_among_what_an_effect_depends_on() -> None:
+    second = made_ablation(
+        [
+            replace(made, name="dropout=0.45", changed={"dropout": 0.45}, effect=-0.009)
+            if made.name == "dropout=0.325"
+            else made
+            for made in (*VARIANTS, *LENGTHS)
+        ],
+        name="second",
+        draws=6,
+    )
+    told = sentences(two_ablations(made_ablation(), second, {}))
+    assert "dropout, a step up (" in told[0]
+    SENTENCES.check("a step goes further", [told[1]])
+
+
+def test_code_is_among_what_an_effect_depends_on() -> None:
+    worse = [replace(made, effect=-4.0) if made.name == "push=left" else made for made in ROLLING]
+    first, second = made_valley_ablation(), made_valley_ablation(worse)
+    unlike: dict[str, Any] = {"friction": (0.0316, 0.05)}
+    assert "the one thing in which" in sentences(two_ablations(first, second, unlike))[1]
+    second = replace(second, code_of_runs=frozenset({"1" * 64}))
+    assert sentences(two_ablations(first, second, unlike))[1].endswith(
+        "friction 0.0316 and 0.05 and the code."
+    )
 
 
 def test_nothing_differs_between_the_winners() -> None:
