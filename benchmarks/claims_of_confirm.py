@@ -5,7 +5,8 @@ sentence is printed. Each has a search of 30 trials whose leaders are confirmed,
 images of two digits, and answers of two heads: a head is wrong where the difficulty of an image's digits,
 which all networks share, and effects of the network exceed a limit. Those effects come from the seed
 ("seeds"), from how well the settings suit a digit ("digits"), or from both; in each, single answers also vary
-by chance. The search chooses its leaders on a part of the same digits, with other seeds.
+by chance. The search chooses its leaders on a part of the same digits, with other seeds. The test set has
+digits that no network was chosen on.
 
 In a null cell all trials and references have the same true accuracy: whatever is called better is a false
 positive, and so is an interval of a difference that excludes zero, with or without a sentence; a page that
@@ -44,6 +45,7 @@ from search.records import (
     Scores,
     State,
     StudyRecord,
+    TestEvaluation,
     TrialRecord,
 )
 from search.report.confirmation_sentences import sentences
@@ -167,6 +169,7 @@ SPEC = NetworkSpec(
     references=("one", "two"),
     checksums={},
 )
+REFERENCES = ("one", "two", "three", "four")
 
 
 def study(study_id: int, name: str, target: int, confirms: str | None = None) -> StudyRecord:
@@ -174,16 +177,17 @@ def study(study_id: int, name: str, target: int, confirms: str | None = None) ->
     return StudyRecord(study_id=study_id, name=name, spec=spec, target_trials=target, created=NOW)
 
 
-def made_up(generator: np.random.Generator, kind: Kind, *, top: int, seeds: int, better: Better) -> Stand:
+def made_up(
+    generator: np.random.Generator, kind: Kind, *, top: int, seeds: int, better: Better, references: int = 2
+) -> Stand:
     """A search and its confirmation. better: which of the searched trials are better than the references."""
-    networks = SEARCHED + 2
-    bonus = np.zeros(networks)
+    bonus = np.zeros(references + SEARCHED)
     if better == "one":
-        bonus[2] = STRONG
+        bonus[references] = STRONG
     elif better == "all":
-        bonus[2:] = STRONG
+        bonus[references:] = STRONG
     world = World(generator, kind, bonus)
-    trials = searched_trials(world, networks)
+    trials = searched_trials(world, references)
     pairs = world.pairs(COMPOSITIONS)
     candidates = [trial.number for trial in (*racing.leaders(trials, top), *racing.references(trials))]
     runs: list[TrialRecord] = []
@@ -225,11 +229,12 @@ def made_up(generator: np.random.Generator, kind: Kind, *, top: int, seeds: int,
     )
 
 
-def searched_trials(world: World, networks: int) -> list[TrialRecord]:
-    """A trial for each network, the two references first, scored on two thirds of the digits."""
+def searched_trials(world: World, references: int) -> list[TrialRecord]:
+    """A trial for each network, the references first, scored on two thirds of the digits."""
     chosen_on = world.pairs(1)[: DIGITS * 2 // 3]
     found = [
-        scores(world.right(network, world.seed_effect(), chosen_on)).accuracy for network in range(networks)
+        scores(world.right(network, world.seed_effect(), chosen_on)).accuracy
+        for network in range(len(world.bonus))
     ]
     return [
         TrialRecord(
@@ -238,7 +243,7 @@ def searched_trials(world: World, networks: int) -> list[TrialRecord]:
             state=State.COMPLETE,
             score=score,
             params={},
-            reference=("one", "two")[network] if network < 2 else None,
+            reference=REFERENCES[network] if network < references else None,
         )
         for network, score in enumerate(found)
     ]
@@ -266,6 +271,59 @@ def of_a_confirmation(
     """Whether a made-up page makes the claim: with none better, any; else that the one is, that all are."""
     rival, reference, interval = claims(made_up(generator, kind, top=top, seeds=seeds, better=better))
     return {"none": rival or reference or interval, "one": rival, "all": reference}[better]
+
+
+def tested(generator: np.random.Generator, kind: Kind, references: int, *, bonus: float) -> Stand:
+    """A confirmation that evaluated the chosen one and each reference on the test set. bonus: how much less
+    the chosen one errs there than the references."""
+    stand = made_up(generator, kind, top=2, seeds=two_way.SEEDS, better="none", references=references)
+    best = confirmation(stand).best_run
+    assert best is not None
+    runs: dict[int, int] = {}  # the first of each reference
+    for run in stand.runs:
+        if run.reference is not None and run.confirming is not None:
+            runs.setdefault(run.confirming.candidate, run.trial_id)
+    networks = [best.trial_id, *runs.values()]
+    world = World(generator, kind, np.array([bonus] + [0.0] * references))
+    pairs = world.pairs(1)
+    known = {
+        trial_id: answers(world.right(network, 0.0, pairs), "test")
+        for network, trial_id in enumerate(networks)
+    }
+    return replace(
+        stand,
+        test_evaluations=[evaluation(trial_id, each) for trial_id, each in known.items()],
+        yardstick=frozenset(runs.values()),
+        answers_on_test=known,
+        digits_on_test=pairs,
+    )
+
+
+def evaluation(trial_id: int, known: Answers) -> TestEvaluation:
+    heads = {name: float(two_way.right(known, name).mean()) for name in HEADS}
+    return TestEvaluation(
+        study_id=2,
+        trial_id=trial_id,
+        moment=NOW,
+        reason="chosen",
+        pictures=known.examples,
+        heads=heads,
+        joint=float(two_way.all_right(known).mean()),
+    )
+
+
+ON_TEST = ("There it is better than", "There it is worse than")
+
+
+def of_the_test(generator: np.random.Generator, kind: Kind, references: int, bonus: float = 0.0) -> bool:
+    """Whether a page calls the chosen one better or worse than a reference on the test set, or has an
+    interval of a difference there that excludes zero. With a bonus: whether it calls it better than each."""
+    found = confirmation(tested(generator, kind, references, bonus=bonus))
+    said = sentences(found)
+    if bonus:
+        return sum(ON_TEST[0] in each for each in said) == references
+    told = any(phrase in each for each in said for phrase in ON_TEST)
+    return told or any((gap.low or 0.0) > 0 or (gap.high or 0.0) < 0 for gap in found.gaps_on_test)
 
 
 def of_an_interval(generator: np.random.Generator, kind: Kind, seeds: int) -> bool:
@@ -327,6 +385,8 @@ SIZES: tuple[tuple[Kind, int, int], ...] = (
     ("both", 4, 5),
 )
 """(what differs, leaders, seeds) of the confirmations"""
+TESTED = (2, 4)
+"""References that are evaluated on the test set beside the chosen one."""
 
 
 def rows(n_null: int = N_NULL, n_strong: int = N_STRONG) -> Iterator[Row]:
@@ -356,6 +416,7 @@ def rows(n_null: int = N_NULL, n_strong: int = N_STRONG) -> Iterator[Row]:
         )
     claim = "card, report, test: 95 % interval of a mean"
     yield null(claim, "one network, over digits", partial(of_an_interval, kind="digits", seeds=1))
+    yield from _of_the_test(null, strong)
 
 
 MakeRow = Callable[[str, str, Callable[[np.random.Generator], bool]], Row]
@@ -374,6 +435,17 @@ def _of_confirmations(null: MakeRow, strong: MakeRow) -> Iterator[Row]:
         which = "one of 30 trials" if better == "one" else "all trials"
         condition = f"{which} {STRONG:g} SD better, {top} leaders, {seeds} seeds, both"
         yield strong(f"confirm: {what}", condition, page)
+
+
+def _of_the_test(null: MakeRow, strong: MakeRow) -> Iterator[Row]:
+    for kind, references in itertools.product(KINDS[:2], TESTED):
+        condition = f"{references} references alike, {'generator alone' if kind == 'seeds' else kind}"
+        page = partial(of_the_test, kind=kind, references=references)
+        yield null("confirm, test: better or worse than a reference", condition, page)
+    for references in TESTED:
+        page = partial(of_the_test, kind="digits", references=references, bonus=STRONG)
+        condition = f"{STRONG:g} SD better than {references} references, digits"
+        yield strong("confirm, test: better than each reference", condition, page)
 
 
 def _of_intervals(null: MakeRow) -> Iterator[Row]:

@@ -103,6 +103,8 @@ class Gap:
     """that both share; 0 on the test set, where two networks are compared"""
     comparisons: int
     """the intervals of this number of gaps hold together in 95 of 100 repetitions (Bonferroni)"""
+    one_sided: bool = False
+    """whether that is so of all lower ends, and of all upper ends, but not of both"""
     over_examples: bool = False
     """whether its interval, if there is one, includes the sampling of examples"""
 

@@ -1,9 +1,9 @@
 """What follows from a confirmation, in sentences: who is chosen, what is better, what the test set says.
 
 A sentence says that one candidate is better only where the interval over seeds and digits of their difference
-excludes zero, with all such sentences of a page erring together in at most 5 of 100 confirmations
-(benchmarks/claims_of_confirm.py). Of another score than the accuracy of networks the interval may be over
-seeds only, and each such sentence says so.
+excludes zero. All such sentences on validation err together in at most 5 of 100 confirmations, and so do all
+on the test set (benchmarks/claims_of_confirm.py). Of another score than the accuracy of networks the interval
+may be over seeds only, and each such sentence says so.
 """
 
 from __future__ import annotations
@@ -420,7 +420,7 @@ def times(n: int) -> str:
 
 
 def _interval(found: Confirmation, gap: Gap, *, signed: bool = False) -> str:
-    """` (+0.10 to +0.30, 95 % for all 4 comparisons together)`; nothing where there is no interval.
+    """` (+0.10 to +0.30, 95 % one-sided for all 4 comparisons together)`; nothing where there is no interval.
 
     signed: of a gap that is told with its sign, the chosen one less the other; else of its size.
     """
@@ -434,8 +434,9 @@ def _interval(found: Confirmation, gap: Gap, *, signed: bool = False) -> str:
         low, high = (low, high) if gap.by >= 0 else (-high, -low)
     ends = " to ".join(difference(end, metric).removesuffix(" points") for end in (low, high))
     together = f" for all {gap.comparisons} comparisons together" if gap.comparisons > 1 else ""
+    side = " one-sided" if gap.one_sided else ""
     over = "" if found.scored_by_answers else f", {sampled(gap)}"
-    return f" ({ends}, 95 %{together}{over})"
+    return f" ({ends}, 95 %{side}{together}{over})"
 
 
 def _width(found: Confirmation) -> str:

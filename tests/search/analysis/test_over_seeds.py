@@ -129,6 +129,7 @@ def test_each_verdict_says_that_it_is_over_seeds_only() -> None:
     said = [each for each in sentences(found) if any(verdict in each for verdict in VERDICTS)]
     [to_reference] = [gap for gap in found.gaps if gap.trial == 0]
     assert to_reference.by == pytest.approx(0.5)
+    assert not any(gap.one_sided for gap in found.gaps), "both ends hold for all pairs together"
     assert to_reference.low is not None
     assert to_reference.low > 0
     assert said

@@ -314,6 +314,8 @@ class TestConfirmation:
         one = confirmation(stand(SEARCH[:3], runs({2: [0.99, 0.99]})))
         assert {gap.comparisons for gap in two.gaps} == {1}
         assert {gap.comparisons for gap in three.gaps} == {2}
+        assert [gap.one_sided for gap in (*two.gaps, *three.gaps)] == [False, True, True]
+        assert any("95 % one-sided for all 2 comparisons" in each for each in sentences(three))
         assert one.gaps == ()
         for number, found in enumerate((one, two, three), 1):
             SENTENCES.check(f"room for the choice of the best: {number}", sentences(found))
@@ -435,6 +437,36 @@ class TestTestEvaluations:
         assert (gap.trial, gap.seeds, gap.by) == (0, 0, pytest.approx(0.05))
         assert not may_be_as_good(gap)
         SENTENCES.check("the references are compared image by image", sentences(found))
+
+    def test_two_references_share_the_error_to_both_sides(self) -> None:
+        """The test set may show the chosen one better or worse: the 5 % are for four ends of intervals."""
+        trials = [*SEARCH[:2], trial(2, 0.95, reference="course-conv")]
+        scores = {0: [0.94] * 3, 1: [0.985, 0.986, 0.985], 2: [0.95, 0.951, 0.95]}
+        known = stand(trials, runs(scores, {0: "course-mlp", 2: "course-conv"}))
+        best = confirmation(known).best_run
+        assert best is not None
+        accuracies = {best.trial_id: 0.98, known.runs[0].trial_id: 0.976, known.runs[6].trial_id: 0.985}
+        found = [
+            confirmation(
+                replace(
+                    known,
+                    test_evaluations=[evaluation(trial_id, each) for trial_id, each in tested],
+                    answers_on_test={trial_id: answered(each) for trial_id, each in tested},
+                    digits_on_test=np.arange(IMAGES)[:, None],
+                )
+            )
+            for tested in (list(accuracies.items())[:2], list(accuracies.items()))
+        ]
+        halves = []
+        for gap in (found[0].gaps_on_test[0], gap_to(replace(found[1], gaps=found[1].gaps_on_test), 0)):
+            assert gap.high is not None
+            halves.append(gap.high - gap.by)
+        # the normal quantiles at 2.5 % and at 1.25 % to each side
+        assert halves[1] / halves[0] == pytest.approx(2.241403 / 1.959964, abs=1e-5)
+        assert [gap.one_sided for gap in (*found[0].gaps_on_test, *found[1].gaps_on_test)] == [False] * 3
+        SENTENCES.check(
+            "two references on the test set", [each for each in sentences(found[1]) if "There" in each]
+        )
 
     def test_a_test_set_that_was_no_harder_needs_no_excuse(self) -> None:
         found = confirmation(overtaken(test_evaluations=[evaluation(self.best_of_1(), 0.99)]))
