@@ -250,7 +250,7 @@ def searched_trials(world: World, references: int) -> list[TrialRecord]:
 
 
 RIVAL = ("is behind it by", "Next comes")
-REFERENCE = ("It is better than the reference", "is better than every candidate")
+REFERENCE = ("It is better than the reference", "is better than trial")
 
 
 def claims(stand: Stand) -> tuple[bool, bool, bool]:

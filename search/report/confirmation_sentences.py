@@ -20,6 +20,7 @@ from search.report.words import (
     amount,
     begun_without_result,
     code_changed_since,
+    count,
     difference,
     listed,
     percent,
@@ -191,7 +192,9 @@ def _without_spread(found: Confirmation) -> Iterator[str]:
 
 
 def _better_references(found: Confirmation, chosen: Candidate) -> Iterator[str]:
-    """What comes first: a reference with a better mean than the chosen one."""
+    """What comes first: a reference with a better mean than the chosen one. It is compared with no other
+    candidate, of which a dropped one may have the best mean on fewer seeds."""
+    named = f"trial {chosen.trial}, the chosen one"
     higher, above = "higher", "above"
     if found.metric.direction is Direction.MINIMIZE:
         higher, above = "lower", "below"
@@ -201,14 +204,13 @@ def _better_references(found: Confirmation, chosen: Candidate) -> Iterator[str]:
             continue
         if gap.high is not None and gap.high < 0:
             yield (
-                f"The reference {each.reference} is better than every candidate: "
-                f"{_measured(found, each.mean)}, {_unsigned(found, gap)} {above} trial {chosen.trial}"
-                f"{_interval(found, gap)}."
+                f"The reference {each.reference} is better than {named}: {_measured(found, each.mean)}, "
+                f"{_unsigned(found, gap)} {above} it{_interval(found, gap)}."
             )
         else:
             yield (
-                f"The reference {each.reference} has a {higher} mean than every candidate, "
-                f"{value(each.mean, found.metric)}: trial {chosen.trial} has "
+                f"The reference {each.reference} has a {higher} mean than {named}, on the same "
+                f"{count(gap.seeds, 'seed')}, {value(each.mean, found.metric)}: trial {chosen.trial} has "
                 f"{difference(gap.by, found.metric)}{_interval(found, gap, signed=True)}, and nothing was "
                 "gained."
             )

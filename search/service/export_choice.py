@@ -83,11 +83,11 @@ def _say_whose(found_out: Confirmation, tell: Callable[[str], None]) -> None:
     chosen = found_out.choice
     assert chosen is not None, "its best run is exported"
     for each in found_out.candidates:
-        if each.reference is not None and each.runs and each.mean >= chosen.mean:
+        if each.reference is not None and each.runs and each.mean > chosen.mean:
             run = max(each.runs, key=lambda run: run.score)
             where, mean = found_out.confirmed_in, value(each.mean, found_out.metric)
             tell(
-                f"The reference {each.reference} has a higher mean in {where} than every candidate, {mean}; "
+                f"The reference {each.reference} has a better mean in {where} than the chosen one, {mean}; "
                 f"`tune export {quote(where)} --trial {run.trial}` takes its best run."
             )
     tell(

@@ -383,6 +383,35 @@ class TestConfirmation:
         assert "reference course-mlp" in sentences(found)[0]
         SENTENCES.check(f"a better reference: {request.node.callspec.id}", sentences(found))
 
+    def test_a_reference_is_better_than_the_chosen_one_and_not_than_all(self) -> None:
+        """Trial 2 has nearly the mean of the chosen one, and varies too much to be told from either."""
+        scores = {
+            0: [0.952, 0.9521, 0.9519, 0.952, 0.952],
+            1: [0.94, 0.9401, 0.9399, 0.94, 0.94],
+            2: [0.99, 0.88, 0.99, 0.90, 0.935],
+        }
+        found = confirmation(stand(SEARCH[:3], runs(scores, {0: "course-mlp"})))
+        gap = gap_to(found, 0)
+        assert found.chosen == 1
+        assert gap.high is not None
+        assert gap.high < 0
+        [said] = [each for each in sentences(found) if "is better than" in each]
+        assert "better than trial 1, the chosen one" in said
+        assert "every candidate" not in said
+        SENTENCES.check("a better reference, and a candidate that varies", [said])
+
+    def test_a_dropped_candidate_may_have_a_higher_mean_than_the_reference(self) -> None:
+        scores = {0: [0.97, 0.98, 0.99, 0.985], 1: [0.98, 0.982, 0.981, 0.978], 3: [0.99, 0.99, 0.99]}
+        found = runs(scores, {0: "course-mlp"})
+        now = confirmation(stand(SEARCH, [*found, run(90, 3, 3, None, PRUNED)]))
+        means = {each.trial: each.mean for each in now.candidates}
+        assert now.chosen == 1
+        assert means[3] > means[0] > means[1]
+        said = sentences(now)[0]
+        assert "a higher mean than trial 1" in said
+        assert "every candidate" not in said
+        SENTENCES.check("a reference and a dropped candidate", [said])
+
     def test_a_reference_that_may_be_as_good(self) -> None:
         scores = {0: [0.98, 0.99, 0.97], 1: [0.9802, 0.97, 0.9902]}
         found = confirmation(stand(SEARCH[:2], runs(scores, {0: "course-mlp"})))
