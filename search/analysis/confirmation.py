@@ -108,6 +108,11 @@ class Gap:
     over_examples: bool = False
     """whether its interval, if there is one, includes the sampling of examples"""
 
+    @property
+    def is_told(self) -> bool:
+        """Whether its interval excludes zero: one of the two is told to be better."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Confirmation:

@@ -244,9 +244,14 @@ def _next(found: Confirmation) -> Iterator[str]:
         return
     told = (
         f"Next comes trial {gap.trial}, on the same {gap.seeds} seeds {_unsigned(found, gap)} "
-        f"{'behind' if gap.by >= 0 else 'ahead'}{_interval(found, gap)}"
+        f"{_where(gap)}{_interval(found, gap)}"
     )
-    yield f"{told}." if gap.low > 0 else f"{told}: the two cannot be told apart."
+    yield f"{told}." if gap.is_told else f"{told}: the two cannot be told apart."
+
+
+def _where(gap: Gap) -> str:
+    """Where the other one is: a dropped one may be ahead of the chosen one on the seeds that it has."""
+    return "behind" if gap.by >= 0 else "ahead"
 
 
 def _of_the_search(found: Confirmation, chosen: Candidate) -> Iterator[str]:
@@ -269,10 +274,12 @@ def _of_the_search(found: Confirmation, chosen: Candidate) -> Iterator[str]:
         yield "It is the winner of the search, too."
     elif gap is not None:
         named, on = f"The winner of the search, trial {number},", f"on the same {gap.seeds} seeds"
-        if gap.low is not None and gap.low > 0:
-            yield f"{named} is behind it by {_unsigned(found, gap)} {on}{_interval(found, gap)}."
+        size, ends = _unsigned(found, gap), _interval(found, gap)
+        if gap.is_told:
+            beside = "behind" if gap.by >= 0 else "ahead of"
+            yield f"{named} is {beside} it by {size} {on}{ends}."
         elif gap.low is not None:
-            yield f"{named} may be as good: {on} it is {_unsigned(found, gap)} behind{_interval(found, gap)}."
+            yield f"{named} may be as good: {on} it is {size} {_where(gap)}{ends}."
         else:
             yield (
                 f"{named} has {value(winner.mean, found.metric)}, {on} {difference(-gap.by, found.metric)}."

@@ -347,6 +347,29 @@ class TestConfirmation:
         assert not any("Next comes" in each for each in sentences(found)), "who is next was just said"
         SENTENCES.check("a winner that chance could have put second", sentences(found))
 
+    @pytest.mark.parametrize(
+        ("winner", "ahead"),
+        [([0.96, 0.961, 0.96], "may be as good"), ([0.995, 0.994, 0.995], "is ahead of it by")],
+        ids=["not told apart", "told apart"],
+    )
+    def test_a_winner_that_was_dropped_may_be_ahead_on_its_seeds(
+        self, winner: list[float], ahead: str, request: pytest.FixtureRequest
+    ) -> None:
+        """It was dropped against trial 3, which fell behind later."""
+        mine = [0.90, 0.99, 0.93, 0.99, 0.99] if ahead == "may be as good" else [0.965, 0.965, 0.964, 1, 1]
+        scores = {1: mine, 3: [0.99, 0.99, 0.99, 0.90, 0.90], 2: winner}
+        late = [run(90 + seed, 2, seed, None, PRUNED) for seed in (3, 4)]
+        found = confirmation(stand(SEARCH, [*runs(scores), *late]))
+        gap = gap_to(found, 2)
+        assert (found.chosen, found.search_winner, gap.seeds) == (1, 2, 3)
+        assert gap.by < 0
+        assert may_be_as_good(gap) == (ahead == "may be as good")
+        [said] = [each for each in sentences(found) if each.startswith("The winner of the search")]
+        assert ahead in said
+        assert "behind" not in said
+        assert "ahead" in said
+        SENTENCES.check(f"a winner that was dropped: {request.node.callspec.id}", [said])
+
     def test_a_choice_that_was_close(self) -> None:
         scores = {1: [0.985, 0.986, 0.985], 2: [0.97, 0.97, 0.97], 3: [0.985, 0.984, 0.986]}
         found = confirmation(stand(SEARCH, runs(scores)))
