@@ -208,11 +208,11 @@ def _better_references(found: Confirmation, chosen: Candidate) -> Iterator[str]:
                 f"{_unsigned(found, gap)} {above} it{_interval(found, gap)}."
             )
         else:
+            untold = "" if gap.low is None else "; whether that is a loss or a gain cannot be told"
             yield (
                 f"The reference {each.reference} has a {higher} mean than {named}, on the same "
                 f"{count(gap.seeds, 'seed')}, {value(each.mean, found.metric)}: trial {chosen.trial} has "
-                f"{difference(gap.by, found.metric)}{_interval(found, gap, signed=True)}, and nothing was "
-                "gained."
+                f"{difference(gap.by, found.metric)}{_interval(found, gap, signed=True)}{untold}."
             )
 
 

@@ -403,7 +403,10 @@ class TestConfirmation:
         gap = gap_to(found, 0)
         assert gap.by == pytest.approx(0.98 - mean, abs=1e-4)
         assert (gap.high is not None and gap.high < 0) == better
-        assert "reference course-mlp" in sentences(found)[0]
+        said = sentences(found)[0]
+        assert "reference course-mlp" in said
+        assert "gained" not in said, "an interval that holds gains, or none, tells of no loss"
+        assert ("cannot be told" in said) == (len(scores) > 2 and not better)
         SENTENCES.check(f"a better reference: {request.node.callspec.id}", sentences(found))
 
     def test_a_reference_is_better_than_the_chosen_one_and_not_than_all(self) -> None:
