@@ -11,7 +11,7 @@ from search.analysis.ablation import RATES, Ablation, Arm, Contrast
 from search.analysis.paired_arms import Verdict
 from search.analysis.statistics import Estimate, in_values
 from search.records import Direction, Failure, Metric, NetworkSpec, Value
-from search.report.words import count, difference, label
+from search.report.words import count, difference, label, signed_difference
 
 MOST = 0.8
 """Share of a path's gain that is most of it."""
@@ -68,16 +68,8 @@ def interval(estimate: Estimate, metric: Metric) -> str:
     found = in_values(estimate, metric)
     if found.low is None or found.high is None:
         return ""
-    return " to ".join(_end(metric.score_of(end), metric) for end in (found.low, found.high))
-
-
-def _end(scores: float, metric: Metric) -> str:
-    """+0.31, and +0.004 where 0.00 would hide on which side of 0 an interval ends."""
-    for digits in (2, 3, 4):
-        told = difference(scores, metric, digits).removesuffix(" points")
-        if not told.startswith("±"):
-            break
-    return told
+    ends = (signed_difference(metric.score_of(end), metric) for end in (found.low, found.high))
+    return " to ".join(end.removesuffix(" points") for end in ends)
 
 
 def mean(arm: Arm, seeds: Sequence[int]) -> float:

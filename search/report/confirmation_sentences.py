@@ -25,6 +25,7 @@ from search.report.words import (
     listed,
     percent,
     points,
+    signed_difference,
     value,
     widened,
 )
@@ -441,7 +442,7 @@ def _interval(found: Confirmation, gap: Gap, *, signed: bool = False) -> str:
     else:
         metric = replace(metric, direction=Direction.MAXIMIZE)
         low, high = (low, high) if gap.by >= 0 else (-high, -low)
-    ends = " to ".join(difference(end, metric).removesuffix(" points") for end in (low, high))
+    ends = " to ".join(signed_difference(end, metric).removesuffix(" points") for end in (low, high))
     together = f" for all {gap.comparisons} comparisons together" if gap.comparisons > 1 else ""
     side = " one-sided" if gap.one_sided else ""
     over = "" if found.scored_by_answers else f", {sampled(gap)}"
@@ -453,5 +454,6 @@ def _width(found: Confirmation) -> str:
 
 
 def _unsigned(found: Confirmation, gap: Gap) -> str:
-    """0.31 points, 0.0021: the size of a gap."""
-    return difference(math.fabs(gap.by), found.metric).lstrip("+−±")
+    """0.31 points, 0.0021: the size of a gap, in more digits where it is told and would be 0.00."""
+    told = signed_difference if gap.is_told else difference
+    return told(math.fabs(gap.by), found.metric).lstrip("+−±")

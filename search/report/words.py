@@ -244,6 +244,16 @@ def difference(scores: float, metric: Metric, digits: int = 2) -> str:
     return f"{found:+.{digits + 1}g}".replace("-", "−")
 
 
+def signed_difference(scores: float, metric: Metric) -> str:
+    """+0.31 points, and +0.004 points where 0.00 would hide on which side of 0 it is: an end of an interval,
+    and a difference that has a verdict."""
+    for digits in range(2, 7):
+        told = difference(scores, metric, digits)
+        if not told.startswith("±"):
+            return told
+    return difference(scores, metric)
+
+
 def titled(metric: Metric) -> str:
     """Validation accuracy, energy (lower is better): for an axis, or above a table. The direction of an
     accuracy, and of what is like one, goes without saying."""

@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from search.analysis.comparison import MEAN, Against, Comparison, Side, Studied
-from search.analysis.statistics import paired
-from search.records import DeclaredSpec, Direction, NetworkSpec, State, StudySpec
+from search.analysis.statistics import Estimate, paired
+from search.records import DeclaredSpec, Direction, Metric, NetworkSpec, State, StudySpec
 from search.report.side_by_side.two_ablations_words import sentences
-from search.report.words import better, count, difference, duration, listed, plural, points, value
+from search.report.words import (
+    better,
+    count,
+    difference,
+    duration,
+    listed,
+    plural,
+    points,
+    signed_difference,
+    value,
+)
 
 
 def words(comparison: Comparison) -> tuple[str, ...]:
@@ -136,8 +146,8 @@ def best_against_best(against: Against) -> str:
     found = against.differences[MEAN]
     first, other = against.first.name, against.other.name
     spec = against.first.studied.record.spec
-    if not isinstance(spec, NetworkSpec) and found.low is not None and found.high is not None:
-        return _of_code(against, found.low, found.high)
+    if not isinstance(spec, NetworkSpec) and found.low is not None:
+        return _of_code(against)
     if not spec.scored_by_answers:
         verb = "maximized" if spec.metric.direction is Direction.MAXIMIZE else "minimized"
         return (
@@ -145,20 +155,18 @@ def best_against_best(against: Against) -> str:
             f"({spec.metric.title}, which is {verb}); one run each; no interval. Whether one of them is "
             "better was not tested."
         )
-    assert found.low is not None
-    assert found.high is not None
     assert isinstance(spec, NetworkSpec), "no other score is made of answers"
     images = spec.validation_pictures
     told = (
-        f"The best of {first} less the best of {other}: {points(found.value)} points, "
-        f"95 % interval {points(found.low)} to {points(found.high)}"
+        f"The best of {first} less the best of {other}: {_value(found, spec.metric)}, "
+        f"95 % interval {_ends(found, spec.metric)}"
     )
     blind = (
         ""
         if against.image_by_image
         else " It takes their errors for independent, as the single answers are not known: rather too wide."
     )
-    if found.low <= 0 <= found.high:
+    if not found.excludes_zero:
         return (
             f"{told}. The interval holds 0, so {images:,} images do not tell the two networks apart. It "
             f"allows for the choice of each among many.{blind}"
@@ -170,17 +178,29 @@ def best_against_best(against: Against) -> str:
     )
 
 
-def _of_code(against: Against, low: float, high: float) -> str:
-    """The same of training code whose single answers are known. low, high: of the difference."""
+def _value(found: Estimate, metric: Metric) -> str:
+    """+0.31 points: a difference, in more digits where its interval excludes 0 and it would be 0.00."""
+    return (signed_difference if found.excludes_zero else difference)(found.value, metric)
+
+
+def _ends(found: Estimate, metric: Metric) -> str:
+    """−0.20 to +0.41, of a fraction in points: the interval of a difference, which must have one."""
+    assert found.low is not None
+    assert found.high is not None
+    ends = (signed_difference(end, metric) for end in metric.by_value(found.low, found.high))
+    return " to ".join(end.removesuffix(" points") for end in ends)
+
+
+def _of_code(against: Against) -> str:
+    """The same of training code whose single answers are known."""
     metric, found = against.first.studied.record.spec.metric, against.differences[MEAN]
     first, other = against.first.name, against.other.name
-    least, most = metric.by_value(low, high)
     told = (
-        f"The best of {first} less the best of {other}: {difference(found.value, metric)} ({metric.title}), "
-        f"95 % interval {difference(least, metric)} to {difference(most, metric)} over validation examples; "
-        "one run each, and room for the choice of each among many."
+        f"The best of {first} less the best of {other}: {_value(found, metric)} ({metric.title}), "
+        f"95 % interval {_ends(found, metric)} over validation examples; one run each, and room for the "
+        "choice of each among many."
     )
-    if low <= 0 <= high:
+    if not found.excludes_zero:
         return f"{told} The interval holds 0: these examples do not tell the two apart."
     better = first if found.value > 0 else other
     return f"{told} The run of {better} is the better one; that its search is, does not follow."
@@ -216,8 +236,8 @@ def pairs_in_words(against: Against) -> str:
         )
     return (
         f"{runs} paired, with the same settings and seed and other budgets: {first.name} is "
-        f"{points(mean.value)} points above {other.name}, 95 % interval of the mean "
-        f"{points(mean.low)} to {points(mean.high)}."
+        f"{_value(mean, one.metric)} above {other.name}, 95 % interval of the mean "
+        f"{_ends(mean, one.metric)}."
     )
 
 
@@ -231,11 +251,8 @@ def _paired_values(against: Against, differences: Sequence[float]) -> str:
         return f"{told} {difference(differences[0], metric)} in every pair, so that there is no interval."
     mean = paired(differences)
     assert mean is not None
-    assert mean.low is not None
-    assert mean.high is not None
-    low, high = (difference(end, metric) for end in metric.by_value(mean.low, mean.high))
     return (
-        f"{told} {difference(mean.value, metric)} on average, 95 % interval of the mean {low} to {high}, "
+        f"{told} {_value(mean, metric)} on average, 95 % interval of the mean {_ends(mean, metric)}, "
         "over these pairs only; validation sampling is not included."
     )
 

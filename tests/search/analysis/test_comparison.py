@@ -14,6 +14,7 @@ import pytest
 from snapshots import Snapshots
 
 from search.analysis.comparison import Comparison, Pair, Studied, compare
+from search.analysis.statistics import Estimate
 from search.analysis.timeline import Mark
 from search.heads import head_report
 from search.records import (
@@ -27,7 +28,7 @@ from search.records import (
     Track,
     TrialRecord,
 )
-from search.report.side_by_side.comparison_sentences import words
+from search.report.side_by_side.comparison_sentences import best_against_best, pairs_in_words, words
 from search.report.side_by_side.comparison_table import estimated, rows, when
 
 Command = Callable[..., Any]
@@ -270,6 +271,20 @@ class TestWords:
         assert difference.high is not None
         assert difference.low <= 0 <= difference.high, "the two networks cannot be told apart"
         SENTENCES.check(f"pairs: {request.node.callspec.id}", words(found))
+
+    def test_a_verdict_shows_on_which_side_of_zero_its_interval_ends(self, plain_spec: NetworkSpec) -> None:
+        spec = dataclasses.replace(plain_spec, epochs=2)
+        both = [studied(each, f"s{n}", [Written((0.9,))]) for n, each in enumerate((plain_spec, spec))]
+        pairs = [Pair(trials=(n, n), reference=None, scores=(0.9 + n / 1e6, 0.89996)) for n in range(9)]
+        [against] = compare(both, [pairs]).against
+        close = Estimate(value=-0.00004, low=-0.00007, high=-0.00001)
+        told = [
+            best_against_best(dataclasses.replace(against, differences={"mean": close})),
+            pairs_in_words(against),
+        ]
+        assert "−0.004 points, 95 % interval −0.01 to −0.001" in told[0]
+        assert "+0.004 points above" in told[1]
+        SENTENCES.check("a verdict close to zero", told)
 
     @pytest.mark.parametrize(
         "change", [{"epochs": 5}, {"checksums": {"x": "1"}}], ids=["epochs", "data files"]

@@ -229,6 +229,15 @@ class TestWords:
         told = [best_against_best(against), pairs_in_words(against)]
         SENTENCES.check(f"pairs: {request.node.callspec.id}", told)
 
+    def test_a_verdict_on_answers_shows_on_which_side_of_zero_its_interval_ends(self) -> None:
+        recall = valley_spec(metric=RECALL)
+        [against] = compare([studied(recall, name, [(0.5,)]) for name in ("a", "b")], [[]]).against
+        close = Estimate(value=0.00004, low=0.00001, high=0.00007)
+        told = best_against_best(dataclasses.replace(against, differences={MEAN: close}))
+        assert "+0.004 points" in told
+        assert "interval +0.001 to +0.01" in told
+        SENTENCES.check("a verdict on answers close to zero", [told])
+
     def test_what_else_differs(self) -> None:
         one = studied(valley_spec(), "a", [(1.0,)])
         spec = valley_spec(budget=1200, options={"wind": 3})

@@ -370,6 +370,16 @@ class TestConfirmation:
         assert "ahead" in said
         SENTENCES.check(f"a winner that was dropped: {request.node.callspec.id}", [said])
 
+    def test_a_verdict_shows_on_which_side_of_zero_its_interval_ends(self) -> None:
+        trials = [*SEARCH[:2], trial(2, 0.99)]
+        scores = {0: [0.94] * 3, 1: [0.985, 0.986, 0.985], 2: [0.98, 0.981, 0.98]}
+        found = confirmation(stand(trials, runs(scores, {0: "course-mlp"})))
+        close = [replace(gap, by=0.00004, low=0.000004, high=0.000076) for gap in found.gaps]
+        told = [each for each in sentences(replace(found, gaps=tuple(close))) if "95 % one-sided" in each]
+        assert len(told) == 2
+        assert all("0.004 points" in each and "(+0.0004 to +0.01" in each for each in told)
+        SENTENCES.check("a verdict close to zero", told)
+
     def test_a_choice_that_was_close(self) -> None:
         scores = {1: [0.985, 0.986, 0.985], 2: [0.97, 0.97, 0.97], 3: [0.985, 0.984, 0.986]}
         found = confirmation(stand(SEARCH, runs(scores)))

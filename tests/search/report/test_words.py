@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from search.records import Direction, Metric, Report, State, TrialRecord
-from search.report.words import code_changed, code_changed_since, hardware, metric_values, plural
+from search.records import ACCURACY, Direction, Metric, Report, State, TrialRecord
+from search.report.words import (
+    code_changed,
+    code_changed_since,
+    hardware,
+    metric_values,
+    plural,
+    signed_difference,
+)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +57,26 @@ def test_a_gpu_is_named_before_the_cpu_beside_it() -> None:
     assert hardware({"cpu": "Xeon", "gpu": "H200", "cores": 16}) == "H200"
     assert hardware({"cpu": "Xeon"}) == "Xeon"
     assert hardware({}) == "an unknown processor"
+
+
+@pytest.mark.parametrize(
+    ("scores", "told"),
+    [
+        (0.0031, "+0.31 points"),
+        (0.00004, "+0.004 points"),
+        (-0.0000003, "−0.00003 points"),
+        (0.0, "±0.00 points"),
+        (1e-17, "±0.00 points"),
+    ],
+)
+def test_a_difference_shows_its_sign_in_as_many_digits_as_it_takes(scores: float, told: str) -> None:
+    assert signed_difference(scores, ACCURACY) == told
+
+
+def test_a_difference_of_what_is_no_fraction_is_signed_as_measured() -> None:
+    loss = Metric(name="loss", direction=Direction.MINIMIZE)
+    assert signed_difference(0.000213, loss) == "−0.000213"
+    assert signed_difference(0.0, loss) == "±0"
 
 
 class TestTheMetricsOfAReport:
