@@ -78,6 +78,11 @@ def same(scores: Sequence[float]) -> bool:
     return len(scores) > 1 and _same(scores, scores)
 
 
+def same_difference(pairs: Sequence[tuple[float, float]]) -> bool:
+    """Whether the first less the second score is the same in all pairs, two at least: likewise."""
+    return len(pairs) > 1 and _same([a - b for a, b in pairs], [score for pair in pairs for score in pair])
+
+
 def _same(values: Sequence[float], scores: Sequence[float]) -> bool:
     """scores: what the values were computed from."""
     return max(values) - min(values) <= ROUNDING * max(map(abs, scores))
@@ -119,7 +124,7 @@ def difference(pairs: Sequence[tuple[float, float]], *, share: float) -> Estimat
         return None
     one, other = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     gaps = [a - b for a, b in pairs]
-    if same(one) or same(other) or _same(gaps, [*one, *other]):
+    if same(one) or same(other) or same_difference(pairs):
         return None
     value, low, high = student_interval(gaps, share)
     return Estimate(value=value, low=low, high=high)

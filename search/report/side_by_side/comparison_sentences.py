@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from search.analysis.comparison import MEAN, Against, Comparison, Side, Studied
+from search.analysis.over_seeds import same_difference
 from search.analysis.statistics import Estimate, paired
 from search.records import DeclaredSpec, Direction, Metric, NetworkSpec, State, StudySpec
 from search.report.side_by_side.two_ablations_words import sentences
@@ -225,20 +226,22 @@ def pairs_in_words(against: Against) -> str:
     unlike = [plural for name, plural in names.items() if differing.get(name)]
     if not unlike:
         return f"{runs} the same in both, in settings, seed and budget: {_blur(differences, one)}"
-    mean = paired(differences)
+    told = f"{runs} paired, with the same settings and seed and other {listed(unlike)}"
     if not one.scored_by_answers:
-        told = f"{runs} paired, with the same settings and seed and other {listed(unlike)}"
         return f"{told}: {_paired_values(against, differences)}"
-    if mean is None or mean.low is None or mean.high is None:
-        return (
-            f"{runs} paired, with the same settings and seed and other budgets: "
-            f"{points(differences[0])} points for {first.name}. One pair has no interval."
-        )
-    return (
-        f"{runs} paired, with the same settings and seed and other budgets: {first.name} is "
-        f"{_value(mean, one.metric)} above {other.name}, 95 % interval of the mean "
-        f"{_ends(mean, one.metric)}."
-    )
+    if len(differences) == 1:
+        return f"{told}: {points(differences[0])} points for {first.name}. One pair has no interval."
+    mean = paired(differences)
+    assert mean is not None
+    told = f"{told}: {first.name} is {_value(mean, one.metric)} above {other.name}"
+    if _same_in_all(against):
+        return f"{told} in every pair, so that there is no interval."
+    return f"{told}, 95 % interval of the mean {_ends(mean, one.metric)}."
+
+
+def _same_in_all(against: Against) -> bool:
+    """Whether all pairs have one difference: that has no spread, which is not certainty."""
+    return same_difference([pair.scores for pair in against.pairs])
 
 
 def _paired_values(against: Against, differences: Sequence[float]) -> str:
@@ -247,7 +250,7 @@ def _paired_values(against: Against, differences: Sequence[float]) -> str:
     told = f"{against.first.name} less {against.other.name} is"
     if len(differences) == 1:
         return f"{told} {difference(differences[0], metric)}. One pair has no interval."
-    if len(set(differences)) == 1:
+    if _same_in_all(against):
         return f"{told} {difference(differences[0], metric)} in every pair, so that there is no interval."
     mean = paired(differences)
     assert mean is not None

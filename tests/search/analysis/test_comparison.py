@@ -272,6 +272,18 @@ class TestWords:
         assert difference.low <= 0 <= difference.high, "the two networks cannot be told apart"
         SENTENCES.check(f"pairs: {request.node.callspec.id}", words(found))
 
+    def test_pairs_that_differ_alike_have_no_interval(self, plain_spec: NetworkSpec) -> None:
+        """0.25 points in both, up to rounding."""
+        spec = dataclasses.replace(plain_spec, epochs=2)
+        both = [studied(each, f"s{n}", [Written((0.9,))]) for n, each in enumerate((plain_spec, spec))]
+        scores = [(0.9, 0.8975), (0.95, 0.9475)]
+        pairs = [Pair(trials=(n, n), reference=None, scores=each) for n, each in enumerate(scores)]
+        [against] = compare(both, [pairs]).against
+        told = pairs_in_words(against)
+        assert "+0.25 points above s1 in every pair" in told
+        assert "95 %" not in told
+        SENTENCES.check("pairs: the same difference", [told])
+
     def test_a_verdict_shows_on_which_side_of_zero_its_interval_ends(self, plain_spec: NetworkSpec) -> None:
         spec = dataclasses.replace(plain_spec, epochs=2)
         both = [studied(each, f"s{n}", [Written((0.9,))]) for n, each in enumerate((plain_spec, spec))]

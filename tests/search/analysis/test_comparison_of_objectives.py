@@ -211,10 +211,19 @@ class TestWords:
             ({}, [(1.0, 1.5)]),
             ({"budget": 3}, [(1.0, 1.5)]),
             ({"budget": 3}, [(1.0, 1.5), (2.0, 2.5)]),
+            ({"budget": 3}, [(0.1, 0.2), (0.2, 0.3)]),
             ({"budget": 3, "options": {"wind": 3}}, [(1.0, 1.5), (1.0, 3.0)]),
             ({}, []),
         ],
-        ids=["equal", "apart", "another budget", "the same difference", "other budgets and options", "none"],
+        ids=[
+            "equal",
+            "apart",
+            "another budget",
+            "the same difference",
+            "the same but for rounding",
+            "other budgets and options",
+            "none",
+        ],
     )
     def test_pairs(
         self,
