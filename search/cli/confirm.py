@@ -282,6 +282,7 @@ def _gap(gap: Gap, metric: Metric) -> dict[str, Any]:
         "high": by.high,
         "seeds": gap.seeds,
         "comparisons": gap.comparisons,
+        "one_sided": gap.one_sided,
     }
 
 

@@ -11,10 +11,11 @@ from search.analysis.extra_training import Course, Training, Typical
 from search.analysis.findings import Findings
 from search.analysis.mistakes import Confusion
 from search.analysis.outcomes import Spent
-from search.records import NetworkSpec, State, StudySpec
+from search.records import ACCURACY, NetworkSpec, State, StudySpec
 from search.report.words import (
     amount,
     count,
+    difference,
     duration,
     first_of,
     label_of_range,
@@ -24,6 +25,7 @@ from search.report.words import (
     plural,
     points,
     share,
+    signed_difference,
 )
 
 NAMED = 4
@@ -227,8 +229,9 @@ def _collapsed(found: Training) -> str:
 def _typical(found: Training) -> str:
     gain, n = found.gain, len(found.halved)
     assert gain is not None
+    told = signed_difference if found.typical in (Typical.GAINED, Typical.LOST) else difference
     brought = (
-        f"the second half of the training brought {points(gain.value)} points of accuracy in the median of "
+        f"the second half of the training brought {told(gain.value, ACCURACY)} of accuracy in the median of "
         f"{count(n, 'network')}"
     )
     if found.typical is Typical.SELECTED:
@@ -236,11 +239,10 @@ def _typical(found: Training) -> str:
             "For the typical network it cannot be told: the pruner chose which were trained to the end, and "
             f"for these {brought}."
         )
-    interval = (
-        ""
-        if gain.low is None or gain.high is None
-        else f"95 % interval {points(gain.low)} to {points(gain.high)}; "
-    )
+    interval = ""
+    if gain.low is not None and gain.high is not None:
+        ends = [signed_difference(end, ACCURACY).removesuffix(" points") for end in (gain.low, gain.high)]
+        interval = f"95 % interval {' to '.join(ends)}; "
     lead = {
         Typical.GAINED: "For the typical network, yes",
         Typical.LOST: "For the typical network, no",

@@ -29,6 +29,7 @@ from search.analysis.intervals import wilson
 from search.analysis.mistakes import Confusion, Mistake, Mistakes
 from search.analysis.outcomes import best_so_far
 from search.analysis.ranking import gains
+from search.analysis.statistics import Estimate
 from search.records import (
     Examples,
     Failure,
@@ -41,6 +42,7 @@ from search.report.html import safe
 from search.report.one_study import course_sections, mistakes_section, study_figures
 from search.report.one_study.study_figures import DOTS, effect, learning_curves, progress, sizes, thinned
 from search.report.one_study.study_page import study_page
+from search.report.one_study.study_sentences import extra_training
 from search.report.one_study.winner_section import standing
 from search.report.page import Chart, Grid
 from search.report.words import p_value
@@ -152,6 +154,16 @@ class TestPage:
         text = study_page(material([given], {100: curve(0.5, 0.9)}))
         assert "kernel 3" in text
         assert "number_width" not in text
+
+    def test_an_interval_beside_a_verdict_shows_its_side_of_zero(self) -> None:
+        found = replace(
+            made().findings().training,
+            typical=Typical.GAINED,
+            gain=Estimate(value=0.0012, low=0.00002, high=0.0024),
+        )
+        told = extra_training(found)
+        assert "brought +0.12 points of accuracy" in told
+        assert "95 % interval +0.002 to +0.24;" in told
 
     def test_says_that_a_study_is_not_finished(self) -> None:
         given = made()
