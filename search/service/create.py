@@ -5,7 +5,7 @@ search.service.check says whether a request is valid.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -95,7 +95,7 @@ class RunRequest:
         if self.study is not None:
             return self.study
         if self.task is None and self.command is not None:
-            return Path(command_words(self.command)[0]).stem
+            return _program(command_words(self.command)).stem
         if self.task is None and self.objective is not None:
             return self.objective.partition(":")[0].removesuffix(".py").replace("\\", "/").split("/")[-1]
         if self.task is None and self.data is not None:
@@ -117,6 +117,14 @@ def command_words(command: str) -> list[str]:
     if not words:
         raise UsageError('--command is empty: name a program, such as "./program --flag".')
     return words
+
+
+def _program(words: Sequence[str]) -> Path:
+    """The first file in the current folder that a command names (`sh valley.sh` names valley.sh), else its
+    first word."""
+    here = Path.cwd()
+    files = (path for path in map(Path, words) if path.is_file() and path.resolve().is_relative_to(here))
+    return next(files, Path(words[0]))
 
 
 def networks_only(request: RunRequest, spec: StudySpec) -> Iterator[str]:

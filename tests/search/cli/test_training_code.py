@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from snapshots import Snapshots, lines_with
 
+from search.service.create import RunRequest
+
 SENTENCES = Snapshots(__file__, "training_code")
 
 TRAIN = """
@@ -388,7 +390,8 @@ def test_what_cannot_be_exported_of_training_code_is_refused(tune: Callable[...,
 def test_a_program_that_is_not_python_is_searched(tune: Callable[..., Any], folder: Path) -> None:
     example = Path(__file__).resolve().parents[3] / "examples" / "valley.sh"
     (folder / "valley.sh").write_bytes(example.read_bytes())
-    done = tune("run", "--command", "sh valley.sh", "--study", "valley", "--trials", "4", "--workers", "1")
+    # Its study is named after the first file of this folder that the command names.
+    done = tune("run", "--command", "sh valley.sh", "--trials", "4", "--workers", "1")
     assert done.returncode == 0, done.stderr
     SENTENCES.check("a program that is not Python", lines_with(done.stderr, "settings;"))
     trials = tune("trials", "valley", "--json").parsed
@@ -455,3 +458,20 @@ def test_a_space_changes_only_where_that_is_said(tune: Callable[..., Any], folde
     assert tune("report", "plain").returncode == 0
     assert "Set aside, because they do not fit it: trial" in (folder / "report.html").read_text()
     assert tune("ablate", "plain", "--trial", str(aside[0])).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("sh valley.sh --rounds 3", "valley"),
+        ("./valley.sh", "valley"),
+        (f"{sys.executable} valley.sh", "valley"),
+        ("perl absent.pl", "perl"),
+    ],
+)
+def test_the_study_of_a_command_is_named_after_its_file(
+    command: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "valley.sh").touch()
+    assert RunRequest(command=command).name == name
