@@ -39,8 +39,9 @@ class ProtocolError(Exception):
 class Channel:
     """Lines of JSON from and to tune, on descriptors that neither children nor programs started inherit.
 
-    A signal handler that raises during a call leaves the channel intact: what was not written is written by
-    the next call, and what was read waits for it.
+    A signal handler that raises while a call waits leaves the channel intact: what was not written is written
+    by the next call, and what was read waits for it. In the instant between a read or write and its record it
+    can lose a line or write one twice: the trial then ends by tune's --stall-timeout.
     """
 
     def __init__(self, requests: int, answers: int) -> None:
