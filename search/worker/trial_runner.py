@@ -36,7 +36,7 @@ class TrialRunner:
         """the reports of that work to come"""
         self._best: Report | None = None
         self._product: Product | None = None
-        """of the best report; one that a resume checkpoint had knows no answers"""
+        """of the best report; one from a resume checkpoint of a previous version of tune knows no answers"""
         self._kept: Report | None = None
         """the best report whose fate is decided: its product is kept, or was not worth it"""
         self._code: str | None = None

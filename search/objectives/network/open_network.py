@@ -13,6 +13,7 @@ from torch import Tensor
 from data.datasets.base import DatasetError, OpenDataset
 from data.tasks.base import Task
 from models.checkpoint import (
+    Checkpoint,
     CheckpointCorrupt,
     checkpoint_bytes,
     load_checkpoint,
@@ -56,6 +57,8 @@ CUDA_OUT_OF_MEMORY = 2
 pinned memory, that torch's own allocator did not make."""
 
 _BEST = "best."
+_ANSWERS = "best_answers."
+"""Of a resume checkpoint: names of tensors begin with it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -166,6 +169,11 @@ class OpenNetwork(OpenObjective):
         network, state = checkpoint.state
         assert isinstance(checkpoint.best, Weights), "it is this objective's"
         best = {_BEST + name: tensor for name, tensor in checkpoint.best.tensors.items()}
+        answers = checkpoint.best.answers
+        if answers is not None:
+            for head, bits in answers.heads.items():
+                best[_ANSWERS + head] = torch.frombuffer(bytearray(bits), dtype=torch.uint8)
+            about = {**about, "split": answers.split, "examples": str(answers.examples)}
         save_checkpoint(
             path,
             config=network.config,
@@ -183,8 +191,9 @@ class OpenNetwork(OpenObjective):
             config=found.config,
             signature=found.signature,
             tensors={n.removeprefix(_BEST): t for n, t in found.tensors.items() if n.startswith(_BEST)},
+            answers=_answers_in(found),
         )
-        state = {name: t for name, t in found.tensors.items() if not name.startswith(_BEST)}
+        state = {name: t for name, t in found.tensors.items() if not name.startswith((_BEST, _ANSWERS))}
         return state, best, found.metadata
 
     def failure_of(self, error: Exception) -> Failure | None:
@@ -197,6 +206,17 @@ class OpenNetwork(OpenObjective):
 
     def about(self, job: Job) -> Mapping[str, str]:
         return {"task": self.task.name, "precision": self.decoded(job).training.precision}
+
+
+def _answers_in(found: Checkpoint) -> Answers | None:
+    """Of the best weights in a resume checkpoint; one of a previous version of tune has none."""
+    if "examples" not in found.metadata:
+        return None
+    return Answers(
+        split=found.metadata["split"],
+        examples=int(found.metadata["examples"]),
+        heads={head: found.tensors[_ANSWERS + head].numpy().tobytes() for head, _ in found.signature.heads},
+    )
 
 
 def _rungs_of(job: Job) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ from search.errors import TryAgain
 from search.objectives.base import ResumeCheckpoint
 from search.objectives.network.open_network import NetworkWork, OpenNetwork, Weights
 from search.optuna_db.storage import Storage, open_storage
-from search.records import ACCURACY, CheckpointRecord, Claim, Failure, Report, State
+from search.records import ACCURACY, Answers, CheckpointRecord, Claim, Failure, Report, State
 from search.service.create import RunRequest, create_or_resume
 from search.store.database import Transaction
 from search.study.evaluation_schedule import EvaluationSchedule
@@ -355,7 +355,8 @@ def test_a_trial_that_ends_where_it_was_interrupted_keeps_its_weights(
     runner, _ = begun(here, until=first), begun(here, until=first)  # the other one is queued before
     runner.write_checkpoint()
     assert isinstance(runner._product, Weights)
-    weights = runner._product.tensors
+    weights, answers = runner._product.tensors, runner._product.answers
+    assert answers is not None
     here.study.fail(runner.active.trial_id, Failure.INTERRUPTED, "stopped")
     here.storage.store.release(runner.claim)
     here.artifacts.discard(runner.active.number)
@@ -367,6 +368,25 @@ def test_a_trial_that_ends_where_it_was_interrupted_keeps_its_weights(
     tensors = load_checkpoint(here.artifacts.path(kept), expected_sha256=kept.sha256).tensors
     assert tensors.keys() == weights.keys()
     assert all(torch.equal(tensors[name], weights[name]) for name in weights)
+    found = here.storage.store.answers([again.active.trial_id], answers.split)
+    assert found == {again.active.trial_id: answers}, "a confirmation compares runs by them"
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [None, Answers(split="validation", examples=11, heads={"a": b"\xa5\x40"})],
+    ids=["of a previous version of tune", "with the right and wrong answers"],
+)
+def test_a_resume_checkpoint_is_read_as_it_was_written(tmp_path: Path, answers: Answers | None) -> None:
+    weights = Weights.of(NETWORK, answers)
+    state = {"average": torch.arange(3)}
+    checkpoint = ResumeCheckpoint(trial_id=1, step=1, best_step=1, best=weights, state=(NETWORK, state))
+    OBJECTIVE.write(tmp_path / "checkpoint", checkpoint, {})
+    found, best, _ = OBJECTIVE.read(tmp_path / "checkpoint")
+    assert found.keys() == state.keys()
+    assert torch.equal(found["average"], state["average"])
+    assert best.tensors.keys() == weights.tensors.keys()
+    assert best.answers == answers
 
 
 def test_a_slot_that_is_given_back_at_the_last_moment_is_no_end(
