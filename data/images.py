@@ -26,8 +26,15 @@ Unpacking more could exhaust memory."""
 MAX_BYTES = 4 * MAX_PIXELS
 """Of a file; callers that read one need read no more."""
 
+DECODER = 2
+"""Version of what `decode` makes of a file: a set that an earlier one made is read anew. 1 divided all values
+of more than 8 bits by 257, also where none was above 255."""
+
 MAX_SCANS = 100
 """Of a JPEG, which may be sent in many, each over the whole image; cameras and programs write ten or so."""
+
+MAX_VALUE = 65535
+"""Of a pixel with 16 bits."""
 
 _ORIENTATION = 0x0112
 """Tag of EXIF: how the camera was held."""
@@ -57,6 +64,8 @@ class Decoded:
     """uint8 (H, W, C), C = 1 for gray, 3 for red, green and blue"""
     size: tuple[int, int]
     """height and width in the file, upright; `pixels` have fewer where `at_least` allowed it"""
+    brightest: int
+    """the greatest value in a file with more than 8 bits for each pixel; 0: it has 8 or fewer"""
     notes: tuple[str, ...]
     """what was done to it, a sentence each"""
 
@@ -83,7 +92,7 @@ def decode(content: bytes, *, channels: int | None, at_least: tuple[int, int] | 
     """
     notes: list[str] = []
     try:
-        image, size = _opened(content, notes, at_least)
+        image, size, brightest = _opened(content, notes, at_least)
         image = _opaque(image, notes)
         if channels == 1 or (channels is None and not is_colored(image)):
             image = as_gray(image, notes)
@@ -92,7 +101,8 @@ def decode(content: bytes, *, channels: int | None, at_least: tuple[int, int] | 
         pixels = np.asarray(image, dtype=np.uint8)
     except MemoryError as error:
         raise ImageUnreadable("there is not enough memory for it") from error
-    return Decoded(pixels=pixels.reshape(*pixels.shape[:2], -1), size=size, notes=tuple(notes))
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    return Decoded(pixels=pixels, size=size, brightest=brightest, notes=tuple(notes))
 
 
 def opened(content: bytes, notes: list[str]) -> Image.Image:
@@ -174,8 +184,9 @@ def _padded(inner: np.ndarray, pixels: np.ndarray, height: int, width: int) -> n
 
 def _opened(
     content: bytes, notes: list[str], at_least: tuple[int, int] | None
-) -> tuple[Image.Image, tuple[int, int]]:
-    """(the image upright in one of the modes L, LA, RGB and RGBA, its height and width in the file)."""
+) -> tuple[Image.Image, tuple[int, int], int]:
+    """(the image upright in one of the modes L, LA, RGB and RGBA, its height and width in the file,
+    `brightest` as in Decoded)."""
     if not content:
         raise ImageUnreadable("it is empty")
     if content.startswith(b"\xff\xd8") and content.count(b"\xff\xda") > MAX_SCANS:
@@ -194,7 +205,8 @@ def _opened(
                     file.draft(None, (2 * max(at_least), 2 * max(at_least)))  # only JPEG can
                 file.load()
                 held = _orientation(file)
-                image = _reduced(_eight_bits(file, notes), at_least)
+                image, brightest = _eight_bits(file, notes)
+                image = _reduced(image, at_least)
                 if image is file:  # of a large photo not before it is smaller
                     image = file.copy()
     except UnidentifiedImageError as error:
@@ -211,9 +223,9 @@ def _opened(
     ) as error:
         raise ImageUnreadable(str(error) or type(error).__name__) from error
     if held not in _UPRIGHT:
-        return image, (rows, columns)
+        return image, (rows, columns), brightest
     notes.append("It was turned upright, as its camera says.")
-    return image.transpose(_UPRIGHT[held]), (columns, rows) if held >= 5 else (rows, columns)
+    return image.transpose(_UPRIGHT[held]), (columns, rows) if held >= 5 else (rows, columns), brightest
 
 
 def _orientation(file: Image.Image) -> Any:
@@ -224,16 +236,36 @@ def _orientation(file: Image.Image) -> Any:
         return None  # the notes are damaged, and the image need not be
 
 
-def _eight_bits(image: Image.Image, notes: list[str]) -> Image.Image:
-    """The image in one of the modes L, LA, RGB and RGBA. Adds to `notes` what had to be done."""
+def _eight_bits(image: Image.Image, notes: list[str]) -> tuple[Image.Image, int]:
+    """(the image in one of the modes L, LA, RGB and RGBA, `brightest` as in Decoded). Adds to `notes` what
+    had to be done."""
     if image.mode == "F":
         raise ImageUnreadable("its pixels are floating-point numbers; save it as PNG")
     if image.mode.startswith("I"):
-        shades = np.asarray(image).astype(np.int64)
-        if shades.min() < 0 or shades.max() > 65535:
-            raise ImageUnreadable("its pixels have more than 16 bits; save it as PNG")
-        notes.append("It has more than 256 shades: it was reduced to 8 bits.")
-        return Image.fromarray(((shades + 128) // 257).astype(np.uint8))
+        return _of_more_bits(image, notes)
+    return _of_eight_bits(image, notes), 0
+
+
+def _of_more_bits(image: Image.Image, notes: list[str]) -> tuple[Image.Image, int]:
+    """(the image in mode L or LA, its greatest value). Values up to 255 stay as they are: programs write 8
+    bits into files of 16 and 32."""
+    values = np.asarray(image).astype(np.int64)
+    brightest = int(values.max())
+    if values.min() < 0 or brightest > MAX_VALUE:
+        raise ImageUnreadable("its pixels have more than 16 bits; save it as PNG")
+    shades = values
+    if brightest > 255:
+        notes.append("It has 16 bits for each pixel: it was reduced to 8 bits.")
+        shades = (values + 128) // 257
+    found = Image.fromarray(shades.astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):  # of a PNG file: pixels of that value
+        found.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+    return found, brightest
+
+
+def _of_eight_bits(image: Image.Image, notes: list[str]) -> Image.Image:
+    """The image in one of the modes L, LA, RGB and RGBA. Adds to `notes` what had to be done."""
     if image.mode in ("L", "LA", "RGB", "RGBA") and "transparency" not in image.info:
         return image
     if image.mode == "CMYK":

@@ -33,7 +33,7 @@ from data.datasets.image_set import (
     sets_folder,
 )
 from data.datasets.source import Progress, silent
-from data.images import Fit
+from data.images import DECODER, MAX_VALUE, Fit
 from data.ingest.partial import partial_folder, remove_abandoned
 from data.ingest.pixels import CHUNK, ROOM, Options, Pixels, read_pixels
 from data.ingest.splits import SEED, counts, draw_missing, lacking
@@ -61,6 +61,10 @@ HALVED = {
     Fit.STRETCH: "Distorted to twice their proportions or more",
 }
 """What was done to images whose proportions differ by `MUCH` from those of the set."""
+
+DIM = 2**15
+"""Of 65,535: where no value of any image reaches it, the values have another range than that of 16 bits, as
+microscopes and sensors of 10 to 14 bits write them."""
 
 DEFAULT = Options()
 
@@ -171,7 +175,7 @@ def file_states(path: Path) -> dict[str, tuple[int, int]]:
 
 def _signature(path: Path, states: Mapping[str, tuple[int, int]], options: Options) -> str:
     """SHA-256 of all that the set depends on, without the contents of the files."""
-    text = json.dumps([FORMAT, str(path.resolve()), repr(options), sorted(states.items())])
+    text = json.dumps([FORMAT, DECODER, str(path.resolve()), repr(options), sorted(states.items())])
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -240,6 +244,7 @@ def _examples(path: Path, found: Found, pixels: Pixels, options: Options) -> _Ex
     if not options.skip_damaged:
         remedy = "replace it, or leave out all such images with --skip-damaged"
         mistakes += [f"{each}: {remedy}." for each in pixels.damaged]
+    mistakes += _other_ranges(found, pixels)
     kept = np.flatnonzero(pixels.kept) if options.skip_damaged else np.arange(len(found.splits))
     labels, places = found.labels[kept], kept.tolist()
     both = [*example_digests(pixels.array, found.labels)]
@@ -259,6 +264,27 @@ def _examples(path: Path, found: Found, pixels: Pixels, options: Options) -> _Ex
         drawn=drawn,
         notes=tuple(_duplicates(of_pixels, labels, splits, names)),
     )
+
+
+def _other_ranges(found: Found, pixels: Pixels) -> Iterator[str]:
+    """Mistakes of images of 16 bits whose values have another range: they would be nearly black."""
+    brightest = pixels.brightest
+    reduced, most = brightest > 255, int(brightest.max(initial=0))
+    as_they_are = (brightest > 0) & ~reduced
+    if not reduced.any():
+        return
+    if most < DIM:
+        yield (
+            f"The brightest pixel of {images(int(reduced.sum()))} with 16 bits for each pixel, such as "
+            f"{shown(found.images.name(int(reduced.argmax())))}, is {most:,} of {MAX_VALUE:,}: scale them to "
+            "8 bits, or to 16."
+        )
+    elif as_they_are.any():
+        yield (
+            f"No value is above 255 in {images(int(as_they_are.sum()))} with 16 bits for each pixel, such as "
+            f"{shown(found.images.name(int(as_they_are.argmax())))}, and others have values up to {most:,}: "
+            "scale all to one range."
+        )
 
 
 def _duplicates(

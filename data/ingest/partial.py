@@ -39,6 +39,8 @@ class Block:
 
     sizes: tuple[tuple[int, int], ...]
     """Height and width of each as it was found, upright; of a damaged one those of the set."""
+    brightest: tuple[int, ...]
+    """Of each, as in data.images.Decoded; of a damaged one 0."""
     damaged: Mapping[str, str]
     """Place in the block, as text → why the image cannot be read."""
     notes: Mapping[str, int]
@@ -98,7 +100,12 @@ def kept_block(folder: Path, number: int, pixels: NDArray[np.uint8]) -> Block | 
     if found["shape"] != [*pixels.shape]:
         return None
     sizes = tuple((int(height), int(width)) for height, width in found["sizes"])
-    return Block(sizes=sizes, damaged=found["damaged"], notes=found["notes"])
+    return Block(
+        sizes=sizes,
+        brightest=tuple(map(int, found["brightest"])),
+        damaged=found["damaged"],
+        notes=found["notes"],
+    )
 
 
 def _name(number: int) -> str:

@@ -78,6 +78,8 @@ class Pixels:
     """(N,): whether it could be decoded"""
     sizes: NDArray[np.int64]
     """(N, 2): height and width of each as it was found, upright; of a damaged one those of the array"""
+    brightest: NDArray[np.int64]
+    """(N,): as in data.images.Decoded; 0 for those of arrays"""
     damaged: list[str] = field(default_factory=list)
     """Those that could not, each with the reason; places and order are as found"""
     notes: list[str] = field(default_factory=list)
@@ -156,6 +158,7 @@ def _from_files(images: ImageFiles, options: Options, folder: Path, progress: Pr
             block = _decoded(images.folder, names, pixels, options.fit)
             keep_block(folder, number, pixels, block)
         found.sizes[begin : begin + BLOCK] = block.sizes
+        found.brightest[begin : begin + BLOCK] = block.brightest
         found.damaged += block.damaged.values()
         found.kept[[begin + int(place) for place in block.damaged]] = False
         done.update(block.notes)
@@ -168,6 +171,7 @@ def _decoded(folder: Path, names: Sequence[str], pixels: NDArray[np.uint8], fit:
     """Decodes these images into `pixels`, (N, C, H, W)."""
     _, channels, height, width = pixels.shape
     sizes, damaged, notes = [(height, width)] * len(names), dict[str, str](), Counter[str]()
+    brightest = [0] * len(names)
     for place, name in enumerate(names):
         try:
             content = read_regular(folder / name, limit=MAX_BYTES)
@@ -178,9 +182,9 @@ def _decoded(folder: Path, names: Sequence[str], pixels: NDArray[np.uint8], fit:
             pixels[place] = 0
             continue
         pixels[place] = fitted(decoded.pixels, height, width, fit)[0].transpose(2, 0, 1)
-        sizes[place] = decoded.size
+        sizes[place], brightest[place] = decoded.size, decoded.brightest
         notes.update(decoded.notes)
-    return Block(sizes=tuple(sizes), damaged=damaged, notes=dict(notes))
+    return Block(sizes=tuple(sizes), brightest=tuple(brightest), damaged=damaged, notes=dict(notes))
 
 
 def _without_colors(found: Pixels, options: Options) -> Pixels:
@@ -232,7 +236,12 @@ def _room_for(folder: Path, count: int, image_shape: tuple[int, int, int]) -> Pi
     array = np.memmap(folder / UNSORTED, dtype=np.uint8, mode="r+", shape=(count, *image_shape))
     # A plain view: each row of a memmap that is taken costs three times as much.
     sizes = np.tile(np.array(image_shape[1:], dtype=np.int64), (count, 1))
-    return Pixels(array=np.asarray(array), kept=np.ones(count, dtype=bool), sizes=sizes)
+    return Pixels(
+        array=np.asarray(array),
+        kept=np.ones(count, dtype=bool),
+        sizes=sizes,
+        brightest=np.zeros(count, dtype=np.int64),
+    )
 
 
 def _allocate(file: Path, size: int) -> None:

@@ -68,6 +68,13 @@ ON_WHITE = np.where(np.arange(8) < 4, 255, GRADIENT).astype(np.uint8)
         (saved(gray(), "PNG", transparency=0), np.where(GRADIENT == 0, 255, GRADIENT), ["laid on white"]),
         (saved(Image.fromarray(GRADIENT.astype(np.uint16) * 257), "PNG"), GRADIENT, ["reduced to 8 bits"]),
         (saved(Image.fromarray(GRADIENT.astype(np.uint16) * 257), "TIFF"), GRADIENT, ["reduced to 8 bits"]),
+        (saved(Image.fromarray(GRADIENT.astype(np.uint16)), "PNG"), GRADIENT, []),
+        (saved(Image.fromarray(GRADIENT.astype(np.int32)), "TIFF"), GRADIENT, []),
+        (
+            saved(Image.fromarray(GRADIENT.astype(np.uint16) * 257), "PNG", transparency=257 * 40),
+            np.where(GRADIENT == 40, 255, GRADIENT),
+            ["reduced to 8 bits", "laid on white"],
+        ),
         (saved(colors().convert("CMYK"), "TIFF"), COLORS, ["CMYK"]),
         (saved(gray(), "GIF", save_all=True, append_images=[gray().rotate(180)]), GRADIENT, ["the first"]),
         (saved(gray(), "TIFF", save_all=True, append_images=[gray().rotate(180)]), GRADIENT, ["the first"]),

@@ -111,6 +111,17 @@ CASES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     "a bomb": (with_file("b/x.png", bomb()), ("b/x.png cannot be read (it", "pixels")),
     "another encoding": (with_file(b"a/\xff.png", b""), ("a/\\udcff.png is not UTF-8",)),
     "a class of another encoding": (with_file(b"\xff/x.png", b""), ("is not UTF-8",)),
+    "values of 12 bits": (
+        lambda path: write_folders(path, PIXELS.astype(np.uint16) * 16, ["a", "b"] * 5),
+        ("10 images with 16 bits for each pixel, such as a/0.png", "is 4,080 of 65,535: scale"),
+    ),
+    "values of 8 bits beside those of 16": (
+        lambda path: (
+            with_file("a/x.png", png(np.full((8, 8), 60_000, np.uint16)))(path)
+            and with_file("a/y.png", png(np.full((8, 8), 200, np.uint16)))(path)
+        ),
+        ("1 image with 16 bits for each pixel, such as a/y.png", "others have values up to 60,000"),
+    ),
     "two mistakes": (
         lambda path: with_file("a/x.png", b"")(path) and with_file("y.png", b"")(path),
         ("2 mistakes", "a/x.png", "y.png"),
