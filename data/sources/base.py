@@ -28,11 +28,14 @@ SPLITS = (*Split,)
 SPLIT_NAMES = {
     "train": Split.TRAIN,
     "training": Split.TRAIN,
+    "training_set": Split.TRAIN,
     "val": Split.VALIDATION,
     "valid": Split.VALIDATION,
     "validation": Split.VALIDATION,
+    "validation_set": Split.VALIDATION,
     "test": Split.TEST,
     "testing": Split.TEST,
+    "test_set": Split.TEST,
 }
 """What folders, and the column `split`, call the splits, in lower case."""
 

@@ -15,10 +15,10 @@ from data.sources.files import Listing, listing
 def read(folder: Path) -> Found:
     """The images, labeled by the folder they lie in, at any depth below it.
 
-    Raises SetInvalid where there are no images in folders.
+    Raises SetInvalid where there are no images in folders, or folders of splits beside others.
     """
     found = listing(folder)
-    splits = _split_folders(found)
+    splits = _split_folders(folder, found)
     depth = 1 if splits else 0
     names, classes, places, mistakes = [], [], [], list(found.mistakes)
     for name in found.images:
@@ -46,12 +46,28 @@ def read(folder: Path) -> Found:
     )
 
 
-def _split_folders(found: Listing) -> dict[str, Split]:
+def _split_folders(folder: Path, found: Listing) -> dict[str, Split]:
     """Folder → split, where all folders at the top are named after splits and one of them is for training;
-    else none: they are classes."""
+    else none: they are classes.
+
+    Raises SetInvalid where two or more are so named, one of them for training, and another is not: were they
+    classes, test images would be trained on.
+    """
     top = [name for name in found.folders if "/" not in name]
     splits = {name: SPLIT_NAMES[name.lower()] for name in top if name.lower() in SPLIT_NAMES}
-    return splits if len(splits) == len(top) and Split.TRAIN in splits.values() else {}
+    if Split.TRAIN not in splits.values():
+        return {}
+    others = [name for name in top if name not in splits]
+    if others and len(splits) > 1:
+        raise SetInvalid(folder, [*found.mistakes, _beside_splits([*splits], others)])
+    return {} if others else splits
+
+
+def _beside_splits(splits: list[str], others: list[str]) -> str:
+    """The mistake where other folders lie beside those of splits."""
+    *first, last = map(shown, splits)
+    named = f"{', '.join(first)} and {last} are splits, and {', '.join(map(shown, others))}"
+    return f"{named} {'is none: move it' if len(others) == 1 else 'are none: move them'} elsewhere."
 
 
 def _no_labels(found: Listing) -> str:

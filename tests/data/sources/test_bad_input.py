@@ -122,6 +122,10 @@ CASES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
         ),
         ("1 image with 16 bits for each pixel, such as a/y.png", "others have values up to 60,000"),
     ),
+    "a folder beside those of splits": (
+        lambda path: good(good(good(path / "train").parent / "test").parent / "unlabeled").parent,
+        ("test and train are splits, and unlabeled is none: move it",),
+    ),
     "two mistakes": (
         lambda path: with_file("a/x.png", b"")(path) and with_file("y.png", b"")(path),
         ("2 mistakes", "a/x.png", "y.png"),

@@ -199,6 +199,18 @@ def test_a_set_with_splits_keeps_them_and_only_the_lacking_one_is_drawn(cache: P
     assert image_set.classes == ("1", "12")
 
 
+@pytest.mark.parametrize("others", [["test_set", "Validation"], ["bus"]], ids=["splits", "classes"])
+def test_folders_are_splits_where_all_are_so_named(others: list[str], cache: Path, tmp_path: Path) -> None:
+    for place, name in enumerate(["training_set", *others]):
+        write_folders(tmp_path / "own" / name, noise(20, 8, 8, seed=place), ["a", "b"] * 10)
+    image_set = add_set(tmp_path / "own").image_set
+    if "bus" in others:  # no other one is named after a split
+        assert image_set.classes == ("bus", "training_set")
+    else:
+        assert image_set.classes == ("a", "b")
+        assert [*image_set.sizes.values()] == [20, 20, 20]
+
+
 def test_classes_that_are_numbers_are_in_their_order() -> None:
     assert labeled(["x"], [["10", "9", "-1"]]).columns[0].classes == ("-1", "9", "10")
     assert labeled(["x"], [["10", "9", "a"]]).columns[0].classes == ("10", "9", "a")
