@@ -146,7 +146,7 @@ class CodeWork(Work):
                 self._copy()
                 self._send(process, "go")
             elif key == "keep":
-                self._kept = tuple(dict.fromkeys((*self._kept, *kept_from(body))))
+                self._keep(kept_from(body))
             elif key == "report":
                 report = self._taken(reported_from(body))
                 if report.step == self._job.budget:
@@ -185,6 +185,15 @@ class CodeWork(Work):
             scratch = self._place.scratch
             self._copied = pack(self._place.directory, scratch=scratch, what="its checkpoint")
 
+    def _keep(self, names: Sequence[str]) -> None:
+        """Takes in which files it keeps; one that it deletes later is left out. Raises TrialError for one
+        that is not there, or is a folder or a link."""
+        for name in names:
+            path = self._place.directory / name
+            if path.is_symlink() or not path.is_file():
+                raise TrialError(f"it keeps {name}, which is not a file in its directory")
+        self._kept = tuple(dict.fromkeys((*self._kept, *names)))
+
     def _note(self) -> str:
         """What its output begins with."""
         if self._saved.directory is None or self._code() == self._saved.code:
@@ -197,7 +206,7 @@ class CodeWork(Work):
         while True:
             key, body = self._received(process)
             if key == "keep":
-                self._kept = tuple(dict.fromkeys((*self._kept, *kept_from(body))))
+                self._keep(kept_from(body))
             elif key == "checkpoint":
                 self._send(process, "go")  # nothing continues from there
             elif key == "report":

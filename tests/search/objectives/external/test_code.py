@@ -206,9 +206,10 @@ KEEPING = """
             (place / "model.onnx").write_text(f"model {step}")
             (place / "unwanted").touch()
             if step == 2:
-                say("keep", files=["model.onnx", "later.txt"])
+                say("keep", files=["model.onnx"])
             report(step, loss=abs(step - 5) + trial["params"]["x"])
         (place / "later.txt").write_text("of the end")
+        say("keep", files=["later.txt"])
 """
 
 
@@ -292,6 +293,12 @@ def trains(body: str) -> str:
         ("report(9, loss=1); say('hello')", "it wrote hello after its last report"),
         ("say('keep', files=['../x'])", "it keeps '../x', which is not a file below its directory"),
         ("say('keep', files=['/etc/passwd'])", "it keeps '/etc/passwd', which is not a file below"),
+        ("say('keep', files=['model'])", "it keeps model, which is not a file in its directory"),
+        ("report(9, loss=1); say('keep', files=['model'])", "it keeps model, which is not a file"),
+        (
+            "os.mkdir(trial['directory'] + '/model'); say('keep', files=['model'])",
+            "it keeps model, which is not a file in its directory",
+        ),
         ("say('keep', files='model')", "a message of its has 'model' as its files"),
         (
             "answers.write('what?' + chr(10)); answers.flush(); hear()",
