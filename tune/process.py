@@ -239,7 +239,8 @@ def _signal_handlers() -> dict[int, Any]:
 
 def _restore(handlers: dict[int, Any]) -> None:
     """Puts signal handlers back, and stops timers: a trial leaves none to the next one."""
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+        signal.setitimer(timer, 0)
     for number, handler in handlers.items():
         if handler is not None and signal.getsignal(number) is not handler:
             with contextlib.suppress(OSError, ValueError):

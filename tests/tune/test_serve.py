@@ -566,6 +566,28 @@ class TestProcess:
         assert parent.trial() == [*REPORTED, ("ended", {})]
         assert parent.quit() == 0
 
+    @pytest.mark.parametrize("timer", ["VIRTUAL", "PROF"])
+    def test_a_timer_of_processor_time_ends_with_its_trial(self, timer: str, start: Start) -> None:
+        parent = start(
+            f"""
+            import signal, time
+            @objective
+            def train(trial):
+                if trial.number == 0:
+                    signal.signal(signal.SIG{timer.replace("VIRTUAL", "VTALRM")}, lambda *_: None)
+                    signal.setitimer(signal.ITIMER_{timer}, 0.1)
+                else:
+                    begun = time.process_time()
+                    while time.process_time() < begun + 0.3:
+                        pass
+                for step in range(1, trial.budget + 1):
+                    trial.report(step, accuracy=step / 10)
+            """
+        )
+        parent.hello()
+        assert parent.trial(number=0) == [*REPORTED, ("ended", {})]
+        assert parent.trial(number=1) == [*REPORTED, ("ended", {})]
+
     @pytest.mark.parametrize(
         ("body", "code"),
         [
