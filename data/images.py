@@ -7,6 +7,7 @@ was done to an image is told, a sentence for each step.
 from __future__ import annotations
 
 import io
+import re
 import struct
 import warnings
 import zlib
@@ -35,6 +36,13 @@ MAX_SCANS = 100
 
 MAX_VALUE = 65535
 """Of a pixel with 16 bits."""
+
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd8\xff]")
+"""Of the next segment; in the data of a scan 0xFF is followed by 0, or by D0 to D7, which stand alone
+(ITU-T T.81, B.1.1)."""
+
+_END_OF_IMAGE, _START_OF_SCAN, _FIRST_WITH_LENGTH = 0xD9, 0xDA, 0xC0
+"""Markers; what comes before the last is reserved, and its length unknown."""
 
 _ORIENTATION = 0x0112
 """Tag of EXIF: how the camera was held."""
@@ -189,7 +197,7 @@ def _opened(
     `brightest` as in Decoded)."""
     if not content:
         raise ImageUnreadable("it is empty")
-    if content.startswith(b"\xff\xd8") and content.count(b"\xff\xda") > MAX_SCANS:
+    if content.startswith(b"\xff\xd8") and _scans(content) > MAX_SCANS:
         raise ImageUnreadable(f"it has more than {MAX_SCANS} scans; save it as PNG")
     try:
         with warnings.catch_warnings():
@@ -226,6 +234,19 @@ def _opened(
         return image, (rows, columns), brightest
     notes.append("It was turned upright, as its camera says.")
     return image.transpose(_UPRIGHT[held]), (columns, rows) if held >= 5 else (rows, columns), brightest
+
+
+def _scans(content: bytes) -> int:
+    """Scans of a JPEG up to the end of its image: a phone puts a video after that."""
+    found, place = 0, 2
+    while (marker := _JPEG_MARKER.search(content, place)) is not None:
+        place, kind = marker.end(), content[marker.end() - 1]
+        if kind == _END_OF_IMAGE:
+            break
+        found += kind == _START_OF_SCAN
+        if kind >= _FIRST_WITH_LENGTH:
+            place += int.from_bytes(content[place : place + 2], "big")
+    return found
 
 
 def _orientation(file: Image.Image) -> Any:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from statistics import median
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +33,19 @@ MIN_SIDE, MAX_SIDE = 8, 128
 GRAY_MODES = {"1", "L", "LA", "La", "F"}
 """Of Pillow: images that have no colors; so have those whose mode begins with I."""
 
-PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+PNG_START = PNG_SIGNATURE + b"\0\0\0\rIHDR"
 """Of a PNG file; width, height, depth and color type follow (https://www.w3.org/TR/png-3/#11IHDR)."""
 
 PNG_GRAY = {0, 4}
 """Color types without colors."""
+
+PNG_TEXT = {b"tEXt", b"zTXt", b"iTXt"}
+"""Chunks of text; they begin with a keyword."""
+
+PNG_ORIENTED_TEXT = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
+"""Keywords of texts in which Pillow looks for the orientation."""
 
 ORIENTATION = 0x0112
 """Tag of EXIF; from 5 on height and width change places."""
@@ -199,17 +208,33 @@ def _header(path: Path) -> _Header:
     try:
         with open_regular(path) as file:
             start = file.read(len(PNG_START) + 10)
-        if start.startswith(PNG_START):  # as most are; Pillow would take as long as for a third of the image
+            plain = start.startswith(PNG_START) and not _tells_orientation(file)
+        if plain:  # as most are; Pillow would take as long as for a third of the image
             columns, rows, _, color_type = struct.unpack(">IIBB", start[len(PNG_START) :])
             return _Header(size=(rows, columns), gray=color_type in PNG_GRAY)
         with Image.open(path, formats=FORMATS) as image:
             columns, rows = image.size
-            # Image's own method: that of PNG decodes the image in search of a tag that comes after it.
-            turned = image.info.get("exif") and Image.Image.getexif(image).get(ORIENTATION, 1) >= 5
+            # Pillow decodes a PNG in search of the tag, which may come after the pixels.
+            tagged = image.format == "PNG" or image.info.get("exif")
+            turned = tagged and image.getexif().get(ORIENTATION, 1) >= 5
             gray = image.mode in GRAY_MODES or image.mode.startswith("I")
     except Exception:  # Pillow raises anything of a damaged file
         return _Header(size=None, gray=False)
     return _Header(size=(columns, rows) if turned else (rows, columns), gray=gray)
+
+
+def _tells_orientation(png: BinaryIO) -> bool:
+    """Whether a chunk of a PNG file may say how the camera was held, as `decode` obeys it."""
+    place = len(PNG_SIGNATURE)
+    while True:
+        png.seek(place)
+        chunk = png.read(8 + max(map(len, PNG_ORIENTED_TEXT)))
+        kind = chunk[4:8]
+        if kind == b"eXIf" or (kind in PNG_TEXT and chunk[8:].startswith(PNG_ORIENTED_TEXT)):
+            return True
+        if len(chunk) < 8 or kind == b"IEND":
+            return False
+        place += int.from_bytes(chunk[:4], "big") + 12
 
 
 def _shaped(pixels: NDArray[np.uint8], channels: int, size: tuple[int, int], fit: Fit) -> NDArray[np.uint8]:

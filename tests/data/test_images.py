@@ -107,6 +107,13 @@ def test_the_camera_is_turned_back_as_pillow_does(orientation: int) -> None:
     assert found.size == expected.shape[:2]
 
 
+def test_what_follows_a_jpeg_is_no_part_of_it() -> None:
+    """A phone puts a video there."""
+    content = saved(gray(), "JPEG", exif=b"Exif\0\0" + b"\xff\xd9" * 9)
+    followed = decode(content + b"\xff\xda" * (MAX_SCANS + 1), channels=1)
+    assert (followed.pixels == decode(content, channels=1).pixels).all()
+
+
 def test_channels_are_as_asked() -> None:
     as_gray = decode(saved(colors(), "PNG"), channels=1)
     assert as_gray.pixels.shape == (6, 8, 1)
@@ -162,7 +169,7 @@ FLOATS = np.linspace(0, 1, 48, dtype=np.float32).reshape(6, 8)
         (bomb(8193, 8192), "it is 8193 wide and 8192 high, more than 67,108,864 pixels"),
         (bomb(12_000, 12_000), "more than 67,108,864 pixels"),  # Pillow itself begins to warn
         (bomb(40_000, 40_000), "more than 67,108,864 pixels"),  # and to refuse
-        (saved(gray(), "JPEG") + b"\xff\xda" * (MAX_SCANS + 1), "more than 100 scans"),
+        (saved(gray(), "JPEG")[:-2] + b"\xff\xda\0\2" * MAX_SCANS + b"\xff\xd9", "more than 100 scans"),
         (saved(Image.fromarray(FLOATS), "TIFF"), "floating-point"),
         (saved(Image.fromarray(GRADIENT.astype(np.int32) * 100_000), "TIFF"), "more than 16 bits"),
     ],

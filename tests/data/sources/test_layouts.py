@@ -106,6 +106,17 @@ def test_images_of_many_kinds_become_one_shape(cache: Path, tmp_path: Path) -> N
     assert gray.checksum != image_set.checksum
 
 
+@pytest.mark.parametrize("name", ["turned.png", "turned.jpg"])
+def test_the_shape_of_a_set_is_that_of_upright_images(name: str, cache: Path, tmp_path: Path) -> None:
+    for place, pixels in enumerate(noise(20, 10, 30)):
+        file = tmp_path / "own" / f"class{place % 2}" / f"{place}{name}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(file, exif=_turned())
+    image_set = add_set(tmp_path / "own").image_set
+    assert image_set.image_shape == (1, 30, 10)
+    assert image_set.facts.fit is None
+
+
 @pytest.mark.parametrize(
     ("fit", "told"),
     [
