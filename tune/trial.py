@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 import threading
@@ -252,7 +253,7 @@ def checked_metrics(metrics: Mapping[str, Any], score: str) -> dict[str, float]:
 
 
 def _number(name: str, value: Any) -> float:
-    if getattr(value, "ndim", 0):
+    if getattr(value, "ndim", 0) and math.prod(value.shape) != 1:
         raise TypeError(f"metric {name} must be one number, not an array of shape {tuple(value.shape)}")
     # float() of a tensor that requires gradients warns, item() does not.
     number = value.item() if callable(getattr(value, "item", None)) else value

@@ -153,7 +153,9 @@ class TestReport:
             np.float64(1),
             np.int64(1),
             np.array(1.0),
+            np.array([[1.0]]),
             torch.tensor(1),
+            torch.tensor([1.0]),
             torch.tensor(1.0, requires_grad=True),
         ],
     )
@@ -178,6 +180,8 @@ class TestReport:
             (2, {"accuracy": np.bool_(True)}, "metric accuracy must be a number, not True"),
             (2, {"accuracy": 1j}, "metric accuracy must be a number, not 1j"),
             (2, {"accuracy": torch.zeros(2, 3)}, "not an array of shape (2, 3)"),
+            (2, {"accuracy": torch.zeros(0)}, "not an array of shape (0,)"),
+            (2, {"accuracy": torch.tensor([True])}, "metric accuracy must be a number, not True"),
             (2, {"accuracy": 10**400}, "metric accuracy is too large"),
             (
                 2,
