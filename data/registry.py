@@ -1,7 +1,7 @@
 """Finds a dataset or a task by its name: those of this repository, then those of installed packages.
 
 A package of somebody else declares its own in one line of its metadata, an entry point of the group
-`tune.datasets` or `tune.tasks` (docs/design.md, section 8). So whatever process looks for the name finds it,
+`tune.datasets` or `tune.tasks` (docs/design.md, section 2). So whatever process looks for the name finds it,
 on every machine where that package is installed.
 """
 

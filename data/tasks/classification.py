@@ -26,7 +26,8 @@ UNBALANCED = 1.5
 """Classes are unbalanced where the most frequent one has at least this many times the mean of all."""
 
 FIRST_SHARE = 16
-"""Of its budget a trial has had at least this part before its first evaluation, by which it may be pruned."""
+"""Of the task's budget a trial has had about this part before its first evaluation, by which it may be
+pruned: evaluations come after whole epochs, or a half, a quarter … of the first, so it is 1/12 to 1/23."""
 
 
 def epochs_for(images: int, pixels: int) -> int:

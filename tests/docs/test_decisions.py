@@ -46,6 +46,14 @@ def test_the_index_lists_every_decision_once() -> None:
     assert listed == [(page.name[:3], page.name) for page in DECISIONS]
 
 
+def test_sections_of_the_design_that_code_names_are_there() -> None:
+    there = re.findall(r"^## (\d+)\.", (DOCS / "design.md").read_text(encoding="utf-8"), re.MULTILINE)
+    for room in ("tune", "data", "models", "search"):
+        for module in (DOCS.parent / room).rglob("*.py"):
+            named = re.findall(r"design\.md, section (\d+)", module.read_text(encoding="utf-8"))
+            assert set(named) <= set(there), module
+
+
 @pytest.mark.parametrize("page", [*DECISIONS, *EXPERIMENTS], ids=lambda page: str(page.relative_to(DOCS)))
 def test_prose_has_no_em_dash(page: Path) -> None:
     assert "\N{EM DASH}" not in page.read_text(encoding="utf-8")

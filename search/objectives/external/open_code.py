@@ -93,7 +93,8 @@ class OpenCode(OpenObjective):
             running.close()
 
     def _first_process(self) -> Process:
-        """Its output until the first trial is in a log that is deleted, unless the code does not start."""
+        """Its output until the first trial is in a log that is deleted; where the code does not start, the
+        refusal has the end of it."""
         log = self._folder / "logs" / f"start-{platform.node()}-{os.getpid()}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         try:
