@@ -83,10 +83,12 @@ class Process:
         """how it ended, once that is known"""
         self._logs = 0
         """times that the guard has changed the log"""
-        requests_read, self._requests = os.pipe()
-        self._answers, answers_write = os.pipe()
-        control_read, self._control = os.pipe()
-        self._status, status_write = os.pipe()
+        (
+            (requests_read, self._requests),
+            (self._answers, answers_write),
+            (control_read, self._control),
+            (self._status, status_write),
+        ) = _pipes(4)
         environment = {name: value for name, value in os.environ.items() if name != STORAGE_VARIABLE}
         for name in ONE_THREAD_POOLS:
             environment.setdefault(name, str(threads))
@@ -299,6 +301,18 @@ def _end(guard: subprocess.Popen[bytes], ours: Sequence[int]) -> None:
     except subprocess.TimeoutExpired:
         guard.kill()
         guard.wait()
+
+
+def _pipes(count: int) -> list[tuple[int, int]]:
+    """Pipes as (read, write). Raises OSError where the process has too many files open; then none is left."""
+    found: list[tuple[int, int]] = []
+    try:
+        for _ in range(count):
+            found.append(os.pipe())
+    except OSError:
+        _close([end for pipe in found for end in pipe])
+        raise
+    return found
 
 
 def _close(descriptors: Sequence[int]) -> None:

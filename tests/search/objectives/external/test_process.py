@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import signal
@@ -90,6 +91,25 @@ def test_a_program_that_does_not_exist_says_so_in_its_output(tmp_path: Path) -> 
         answer(process)
     process.kill()
     assert "none cannot be started: No such file" in caught.value.detail
+
+
+def test_where_too_many_files_are_open_no_pipe_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe, made = os.pipe, []
+
+    def third_fails() -> tuple[int, int]:
+        if len(made) == 2:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        made.append(pipe())
+        return made[-1]
+
+    monkeypatch.setattr(os, "pipe", third_fails)
+    with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+        Process(["true"], tmp_path, tmp_path / "log")
+    for end in (end for ends in made for end in ends):
+        with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+            os.fstat(end)
 
 
 def test_a_crash_beside_a_child_that_holds_the_pipes_is_noticed(tmp_path: Path) -> None:
