@@ -31,6 +31,9 @@ DECODER = 2
 """Version of what `decode` makes of a file: a set that an earlier one made is read anew. 1 divided all values
 of more than 8 bits by 257, also where none was above 255."""
 
+MAX_COLUMNS, MAX_CLASSES = 64, 10_000
+"""Of a set of images: columns of labels, and classes of each. Exported models are read with these limits."""
+
 MAX_SCANS = 100
 """Of a JPEG, which may be sent in many, each over the whole image; cameras and programs write ten or so."""
 

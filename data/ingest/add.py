@@ -33,7 +33,7 @@ from data.datasets.image_set import (
     sets_folder,
 )
 from data.datasets.source import Progress, silent
-from data.images import DECODER, MAX_VALUE, Fit
+from data.images import DECODER, MAX_CLASSES, MAX_COLUMNS, MAX_VALUE, Fit
 from data.ingest.partial import partial_folder, remove_abandoned
 from data.ingest.pixels import CHUNK, ROOM, Options, Pixels, read_pixels
 from data.ingest.splits import SEED, counts, draw_missing, lacking
@@ -240,7 +240,7 @@ def _as_read(stored: ImageSet, read: SetFacts) -> ImageSet:
 
 def _examples(path: Path, found: Found, pixels: Pixels, options: Options) -> _Examples:
     """The examples in the order of the set. Raises SetInvalid with all mistakes of what was found."""
-    mistakes = [*found.mistakes]
+    mistakes = [*found.mistakes, *_too_many(found)]
     if not options.skip_damaged:
         remedy = "replace it, or leave out all such images with --skip-damaged"
         mistakes += [f"{each}: {remedy}." for each in pixels.damaged]
@@ -264,6 +264,19 @@ def _examples(path: Path, found: Found, pixels: Pixels, options: Options) -> _Ex
         drawn=drawn,
         notes=tuple(_duplicates(of_pixels, labels, splits, names)),
     )
+
+
+def _too_many(found: Found) -> Iterator[str]:
+    """Mistakes of labels that an exported model could not be read with."""
+    columns = found.label_columns
+    if len(columns) > MAX_COLUMNS:
+        yield f"There are {len(columns):,} columns of labels; the most are {MAX_COLUMNS}: leave some out."
+    for column in columns:
+        if len(column.classes) > MAX_CLASSES:
+            yield (
+                f"{shown(column.name)} has {len(column.classes):,} classes; the most are {MAX_CLASSES:,}: "
+                "merge some, or leave them out."
+            )
 
 
 def _other_ranges(found: Found, pixels: Pixels) -> Iterator[str]:

@@ -17,7 +17,7 @@ from reprlib import repr as short
 from shlex import quote
 from typing import Any
 
-from data.images import Fit
+from data.images import MAX_CLASSES, MAX_COLUMNS, Fit
 from search.errors import ConfigError, UsageError
 from search.files import open_regular, read_regular
 from search.serve import fields
@@ -33,8 +33,9 @@ CONFIG_FORMAT, NAMED_FORMAT = "tune-model-1", "tune-model-2"
 """Of the configuration; the second one says how images are made to fit, or what classes are called. A tune
 that does not know it would treat an image as one of digits."""
 
-MAX_JSON = 1_000_000
-"""Bytes of the manifest and of the configuration; they take some thousand."""
+MAX_JSON = 100 * MAX_COLUMNS * MAX_CLASSES
+"""Bytes of the manifest and of the configuration, which has the names of classes; most take some
+thousand."""
 
 MAX_FILE = 2 * 1024**3
 """Bytes of a file; an ONNX file cannot have more."""
@@ -42,7 +43,7 @@ MAX_FILE = 2 * 1024**3
 MAX_BYTES = 4 * MAX_FILE
 """Bytes of all files."""
 
-MAX_FILES, MAX_HEADS, MAX_CLASSES, MAX_NUMBERS, MAX_DIGITS = 32, 16, 1000, 1000, 16
+MAX_FILES, MAX_NUMBERS, MAX_DIGITS = 32, 1000, 16
 """Of an export: more than any task needs, and little enough to be shown."""
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
@@ -312,7 +313,7 @@ def _heads(value: object) -> tuple[tuple[str, int], ...]:
     """Raises ValueError."""
     pairs = [
         fields.sequence(pair, "a head", low=2, high=2)
-        for pair in fields.sequence(value, "heads", low=1, high=MAX_HEADS)
+        for pair in fields.sequence(value, "heads", low=1, high=MAX_COLUMNS)
     ]
     heads = tuple(
         (

@@ -146,6 +146,14 @@ CASES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     "no column of files": (table("name,label\n0.png,a\n"), ("one of which is `file`",)),
     "no labels": (table("file\n0.png\n"), ("no column of labels",)),
     "a reserved name": (table("file,joint,a b\n0.png,a,b\n"), ("'joint'", "'a b'")),
+    "65 columns of labels": (
+        npz(train_images=PIXELS, train_labels=np.tile(LABELS[:, None], 65)),
+        ("There are 65 columns of labels; the most are 64: leave some out",),
+    ),
+    "10,001 classes": (
+        npz(train_images=noise(10_001, 8, 8), train_labels=np.arange(10_001)),
+        ("label has 10,001 classes; the most are 10,000: merge some",),
+    ),
     "objects": (
         npz(train_images=np.array([{}, []], dtype=object), train_labels=LABELS),
         ("train_images holds Python objects, which are never unpacked",),

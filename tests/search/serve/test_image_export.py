@@ -102,6 +102,18 @@ def test_a_configuration_that_disagrees_is_refused(
         open_export(changed(colors, tmp_path / "changed", change))
 
 
+def test_an_export_may_have_as_many_classes_and_heads_as_a_set(colors: Path, tmp_path: Path) -> None:
+    heads = [[f"head_{number}", 10_000] for number in range(64)]
+    names = [f"class {number}" for number in range(10_000)]
+
+    def change(told: dict[str, Any]) -> None:
+        told["signature"]["heads"] = heads
+        told["labels"] = {head: names for head, _ in heads}
+
+    export = open_export(changed(colors, tmp_path / "many", change))
+    assert (len(export.heads), len(export.labels["head_63"])) == (64, 10_000)
+
+
 @pytest.mark.parametrize("name", ["x.png", "x.gif", "x.webp", "x.bmp", "x.tif", "x.jpg"])
 def test_an_image_of_any_format_and_size_is_answered_by_name(colors: Path, tmp_path: Path, name: str) -> None:
     export, found = predict(colors, [painted(tmp_path / name, RED)], number=None)
