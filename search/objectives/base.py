@@ -8,7 +8,7 @@ it than this page; a new kind of objective is one module and one line of the reg
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,7 +120,7 @@ class Job:
     """steps to work, in the study's unit; trials of one study may differ"""
     number: int = 0
     """of the trial, in its study: what names its files. Nothing of the work depends on it"""
-    rungs: tuple[int, ...] = ()
+    rungs: Sequence[int] = ()
     """steps at which reports are needed, rising to the budget; empty: at the budget alone"""
     fold: int | None = None
     """way in which training and validation examples are divided, one of the dataset's folds; None: the usual

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search.records import AblationRun, NetworkSpec, StudySpec
@@ -26,8 +27,8 @@ def early_evaluations_of(early_evaluations: int, epochs: float) -> int:
 class EvaluationSchedule:
     """The steps at which a trial reports."""
 
-    rungs: tuple[int, ...]
-    """rising; the last is the whole budget"""
+    rungs: Sequence[int]
+    """rising; the last is the whole budget. A range where they are all steps, which may be millions"""
     asha_from: int
     """the first rung of asynchronous halving"""
     halving_from: int
@@ -48,7 +49,7 @@ class EvaluationSchedule:
                 every=spec.evaluate_every,
             )
         first = -(-spec.budget // SMALLEST_SHARE)
-        return cls(rungs=tuple(range(1, spec.budget + 1)), asha_from=first, halving_from=first)
+        return cls(rungs=range(1, spec.budget + 1), asha_from=first, halving_from=first)
 
     @classmethod
     def doubling(

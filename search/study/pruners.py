@@ -4,7 +4,8 @@ The scores that they compare are monotone best-so-far values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -49,9 +50,14 @@ def _stopping(make: Callable[[EvaluationSchedule], BasePruner]) -> Callable[[Eva
 def _asha(evaluations: EvaluationSchedule) -> Pruning:
     """Its rungs are steps at which trials report: half an epoch of 54,001 images twice is not an epoch."""
     wanted = geometric_rungs(evaluations.asha_from, evaluations.total, _FACTOR)
-    nearest = {min(evaluations.rungs, key=lambda step: abs(step - rung)) for rung in wanted}
-    rungs = tuple(sorted(nearest))
+    rungs = tuple(sorted({_nearest(evaluations.rungs, step) for step in wanted}))
     return Pruning(pruner=NopPruner(), promotion=Asha(rungs=rungs), rungs=rungs)
+
+
+def _nearest(rungs: Sequence[int], step: int) -> int:
+    """Of two that are equally near the lower one."""
+    place = bisect_left(rungs, step)
+    return min(rungs[max(place - 1, 0) : place + 1], key=lambda rung: abs(rung - step))
 
 
 PRUNERS: Mapping[str, Callable[[EvaluationSchedule], Pruning]] = MappingProxyType(

@@ -10,6 +10,7 @@ from reprlib import repr as short
 from typing import Any
 
 from search.objectives.base import Job, TrialError
+from tune.objectives import MOST_BUDGET
 
 PROTOCOL = 1
 """Version of the protocol."""
@@ -97,8 +98,8 @@ def hello_from(body: Mapping[str, Any]) -> Hello:
     if not all(isinstance(each, str) for each in code.values()):
         raise ProtocolError("its hello has a code that is not a SHA-256 for each file")
     budget = _of(body, "budget", int)
-    if budget < 1:
-        raise ProtocolError(f"its hello has a budget of {budget}; the least is 1")
+    if not 1 <= budget <= MOST_BUDGET:
+        raise ProtocolError(f"its hello has a budget of {short(budget)}; it must be 1 to {MOST_BUDGET}")
     direction = _of(body, "direction", str)
     if direction not in ("maximize", "minimize"):
         raise ProtocolError(f"its hello has the direction {short(direction)}, not maximize or minimize")

@@ -221,7 +221,7 @@ def _answers_in(found: Checkpoint) -> Answers | None:
 
 def _rungs_of(job: Job) -> tuple[int, ...]:
     """Training images after which the trial is evaluated."""
-    return job.rungs or (job.budget,)
+    return tuple(job.rungs) or (job.budget,)
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -154,11 +154,13 @@ class TestEvaluationSchedule:
         assert rungs[0] == first
         assert set(rungs) <= set(evaluations.rungs)
 
-    @pytest.mark.parametrize(("budget", "judged"), [(1, 1), (9, 1), (16, 1), (17, 2), (100, 7)])
+    @pytest.mark.parametrize(
+        ("budget", "judged"), [(1, 1), (9, 1), (16, 1), (17, 2), (100, 7), (10**7, 625_000)]
+    )
     def test_another_objective_reports_at_every_step(self, budget: int, judged: int) -> None:
         """Nothing is known of it: a trial that is judged has had a sixteenth of the budget."""
         evaluations = EvaluationSchedule.of(valley_spec(budget=budget))
-        assert evaluations.rungs == tuple(range(1, budget + 1))
+        assert evaluations.rungs == range(1, budget + 1)
         assert (evaluations.first, evaluations.total) == (1, budget)
         assert make_pruning("asha", evaluations).rungs[0] == judged
         assert make_pruning("asha", evaluations).rungs[-1] == budget

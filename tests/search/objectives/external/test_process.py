@@ -396,6 +396,7 @@ class TestHello:
         [
             ({"protocol": 2}, "it speaks version 2 of the protocol, and this tune 1"),
             ({"budget": 0}, "a budget of 0"),
+            ({"budget": 2**31}, "a budget of 2147483648; it must be 1 to 2147483647"),
             ({"budget": "ten"}, "'ten' as its budget"),
             ({"budget": True}, "True as its budget"),
             ({"direction": "up"}, "'up', not maximize or minimize"),
