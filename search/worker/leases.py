@@ -29,7 +29,8 @@ class Leases:
     def __init__(self, store: Store, *, lease_s: float = LEASE_S) -> None:
         self._store = store
         self._lease_s = lease_s
-        self._held: dict[int, Claim] = {}
+        self._held: dict[str, Claim] = {}
+        """by token: SQLite gives the id of a released claim to the next one"""
         self._lost: set[str] = set()
         """tokens: a claim may come back under another one"""
         self._ended = threading.Event()
@@ -37,11 +38,11 @@ class Leases:
 
     def hold(self, claim: Claim) -> None:
         """From now on this claim is renewed."""
-        self._held[claim.claim_id] = claim
+        self._held[claim.token] = claim
 
     def drop(self, claim: Claim) -> None:
         """From now on it is not."""
-        self._held.pop(claim.claim_id, None)
+        self._held.pop(claim.token, None)
 
     def lost(self, claim: Claim) -> bool:
         """Whether a claim that is held has passed to another worker."""

@@ -520,6 +520,26 @@ class TestLease:
         leases.renew()
         assert leases.lost(claim)
 
+    def test_a_claim_that_was_released_is_not_mistaken_for_the_next_one_of_its_id(
+        self, store: MemoryStore, claim: Claim, leases: Leases, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The worker begins its next trial while the thread of the leases renews the claim before it."""
+        after = dataclasses.replace(claim, token="of the next claim")
+        renewed: list[str] = []
+
+        def renew(claim: Claim, *, lease_s: float) -> None:
+            renewed.append(claim.token)
+            if claim.token != after.token:
+                leases.drop(claim)
+                leases.hold(after)
+                raise LeaseLost("released")
+
+        monkeypatch.setattr(store, "renew", renew)
+        leases.renew()
+        leases.renew()
+        assert renewed == [claim.token, after.token]
+        assert not leases.lost(after)
+
     def test_a_claim_that_is_not_held_expires(self, store: MemoryStore, claim: Claim, leases: Leases) -> None:
         leases.drop(claim)
         leases.renew()
