@@ -175,6 +175,8 @@ class Study:
 
     def _room(self, within: Transaction | None = None) -> bool:
         """Whether there are settings for one more trial, not counting the queue."""
+        if self._record is not None and not self._record.spec.searches:
+            return False  # the settings of every run are given
         if self._taken is None:
             return True
         self._taken.look(within)
@@ -279,7 +281,8 @@ class Study:
         Queued are repetitions and references, and trials that another program queued: such a trial is tune's
         own from its beginning on. claim: the trial is attached to it (Store.attach) in the same transaction.
         Raises LeaseLost where the claim is another worker's, and StudyDeleted, and Exhausted where every
-        configuration of the space has been tried; then no trial has begun.
+        configuration of the space has been tried, or a confirmation or an ablation has nothing queued; then
+        no trial has begun.
         """
 
         def begin(trial_id: int, transaction: Transaction) -> None:
@@ -297,7 +300,8 @@ class Study:
         return self._active(trial)
 
     def has_next(self) -> bool:
-        """Whether `ask` has a trial: not where the space is exhausted and the queue is empty."""
+        """Whether `ask` has a trial: not where the queue is empty and the space is exhausted, or the settings
+        of every run are given."""
         if self._room():
             return True
         waiting = self._trials.facts_of(self._trials.in_state(self.study_id, State.WAITING))

@@ -261,7 +261,8 @@ class WorkerLoop:
             return StepResult.STUDY_DONE
         if self._context.stop_policy.should_stop_proposing():
             return StepResult.STUDY_DONE
-        if not self._study.has_next():  # the space is exhausted
+        # The space is exhausted, or a queued run was lost; or another worker has just begun it.
+        if not self._study.has_next() and self._nothing_runs():
             self._delete_what_is_left()
             return StepResult.STUDY_DONE
         return StepResult.IDLE

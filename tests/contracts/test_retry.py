@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import time
 from collections.abc import Callable, Iterator
@@ -15,12 +16,13 @@ from search.errors import TryAgain
 from search.heads import head_report
 from search.optuna_db.deletion import delete_study
 from search.optuna_db.opening import open_tables
-from search.optuna_db.optuna_trials import TrialEnded
+from search.optuna_db.optuna_trials import Exhausted, TrialEnded
 from search.optuna_db.storage import Storage, open_storage
 from search.optuna_db.trial_facts import Change
 from search.records import (
     ACCURACY,
     CheckpointRecord,
+    Confirming,
     ExportRecord,
     HeadScore,
     NetworkSpec,
@@ -85,6 +87,24 @@ def test_a_claim_takes_one_slot(storage: Storage, fault: Fault) -> None:
     assert claim is not None
     assert fault.struck == 1
     assert [(each.slot, each.token) for each in storage.store.claims(1)] == [(0, claim.token)]
+
+
+def test_a_free_slot_of_a_confirmation_gets_no_invented_settings(
+    storage: Storage, fault: Fault, plain_spec: NetworkSpec
+) -> None:
+    """A run that began although the worker never heard of it has no claim until a reaper queues it again."""
+    Study.create(storage, "c", replace(plain_spec, confirms="s"), 2)
+    study = Study.find(storage, "c")
+    assert study is not None
+    for seed in range(2):
+        study.queue_confirming(Confirming(candidate=0, seed=seed), {}, reference=None)
+    first, second = (storage.store.claim(study.study_id, "w", lease_s=60) for _ in range(2))
+    fault.armed = True
+    study.ask(first)
+    with contextlib.suppress(Exhausted):
+        study.ask(second)
+    assert fault.struck == 1
+    assert [trial.confirming is not None for trial in study.trials()] == [True, True]
 
 
 def test_settling_is_done_once(storage: Storage, fault: Fault) -> None:

@@ -14,7 +14,7 @@ from valley import BUDGET, ENERGY, LOWEST, VALLEY, valley_spec
 from search.objectives.base import Job, Work
 from search.objectives.registry import OBJECTIVES
 from search.optuna_db.storage import Storage, open_storage
-from search.records import Failure, Metric, NetworkSpec, Report, State
+from search.records import Confirming, Failure, Metric, NetworkSpec, Report, State, Value
 from search.space.spec import declared_entries
 from search.store.rows import spec_to_json
 from search.study.pruners import PRUNERS
@@ -72,6 +72,22 @@ def test_every_pruner_finishes_exactly_what_was_asked_for(pruner: str, tmp_path:
             "energy": pytest.approx(plain.best_value),
             "height": pytest.approx(plain.best_value + 3),
         }
+
+
+@pytest.mark.parametrize("how", ["confirms", "ablates"])
+def test_a_study_whose_settings_are_given_ends_when_its_queue_is_empty(how: str, tmp_path: Path) -> None:
+    """Another slot is free, and no settings are invented for it."""
+    settings: dict[str, Value] = {"start": 0.1, "friction": 0.5, "push": "none", "bounces": 1}
+    with open_storage(f"sqlite:///{tmp_path}/s.db") as storage:
+        work(joined(storage, tmp_path, trials=1), stop=forever)
+        changed: dict[str, object] = {how: "v", **({"baseline": 0} if how == "ablates" else {})}
+        here = joined(storage, tmp_path, trials=2, name="given", **changed)
+        here.study.queue_confirming(Confirming(candidate=0, seed=0), settings, reference=None)
+        assert here.study.has_next()
+        assert work(here, stop=forever) == 1
+        assert not here.study.has_next()
+        assert [trial.settings for trial in here.study.trials()] == [settings]
+        assert [claim.done for claim in storage.store.claims(here.study.study_id)] == [True]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
