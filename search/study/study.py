@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -62,6 +63,9 @@ from tune.space import Space
 DEATHS = 3
 """After this number of repetitions that took their workers with them, a trial is not repeated once more."""
 
+LONGEST_DETAIL_BYTES = 60_000
+"""Of a failure's detail as JSON: Optuna's column of attributes takes 65,535 bytes on MySQL and MariaDB."""
+
 
 _KEPT_BY_RETRY = (REFERENCE, PINNED, ORIGIN, CONFIRMING, ABLATION)
 """Attributes that a repetition takes over."""
@@ -82,6 +86,14 @@ class SpaceChanged(TryAgain):
             f"The search space of the study {name} was changed while it was worked on: give the command "
             "again."
         )
+
+
+def shortened(text: str, longest: int) -> str:
+    """The text; where it takes more than `longest` bytes as JSON, its beginning and its end."""
+    short, half = text, longest // 2
+    while len(json.dumps(short)) > longest:
+        short, half = f"{text[:half]}\n…\n{text[-half:]}", half * 3 // 4
+    return short
 
 
 class Study:
@@ -367,7 +379,7 @@ class Study:
         the worker that begins the repetition ends it at once if there were too many
         (search.analysis.racing). Does nothing to a trial that is finished already, except to queue a retry
         that is owed. Returns the state that it has now; None where it was deleted. claim: of the trial;
-        raises LeaseLost where it is another worker's.
+        raises LeaseLost where it is another worker's. detail: the middle of a long one is left out.
         """
         store = self._storage.store
 
@@ -375,7 +387,7 @@ class Study:
             if claim is not None:
                 store.require_held(claim, within=transaction)
 
-        why = {FAILURE: reason.value, FAILURE_DETAIL: detail}
+        why = {FAILURE: reason.value, FAILURE_DETAIL: shortened(detail, LONGEST_DETAIL_BYTES)}
         try:
             self._trials.change(trial_id, Change(user=why, state=State.FAILED), guard=require_held)
         except TrialEnded:  # its worker was faster than the reaper

@@ -20,7 +20,7 @@ from search.redaction import redacted, traceback_text
 from search.store.base import LeaseLost
 from search.study.active_trial import ActiveTrial
 from search.study.promotion import Decision
-from search.study.study import StudyDeleted
+from search.study.study import StudyDeleted, shortened
 from search.worker.context import WorkerContext
 from search.worker.failures import TookTooLong, failure_of
 from search.worker.leases import Leases
@@ -42,6 +42,9 @@ WAITING_BYTES_ON_GPU = 256_000_000
 
 FAILURES_IN_A_ROW = 5
 """This number of failed trials in a row means that the trials are not the cause."""
+
+LONGEST_SAID_BYTES = 2_000
+"""Of the last failure, as JSON, in the message of a worker that gives up."""
 
 _logger = logging.getLogger(__name__)
 
@@ -412,8 +415,9 @@ class WorkerLoop:
         self._failures_in_a_row += 1
         if self._failures_in_a_row >= FAILURES_IN_A_ROW:
             self.drain()
+            last = shortened(said, LONGEST_SAID_BYTES)
             raise GivenUp(
-                f"{self._failures_in_a_row} trials in a row failed, the last one with {said}."
+                f"{self._failures_in_a_row} trials in a row failed, the last one with {last}."
             ) from error
         if reason is Failure.OUT_OF_MEMORY:
             self.drain()

@@ -123,6 +123,20 @@ def test_a_score_that_is_no_number_is_a_diverged_trial(
         assert sum(trial.state is State.COMPLETE for trial in trials) == 6
 
 
+def test_a_worker_that_gives_up_quotes_the_beginning_and_the_end_of_a_long_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(self: valley.Rolling) -> Iterator[Report]:
+        raise ValueError(f"the beginning, {'word ' * 10_000} and the end")
+        yield
+
+    monkeypatch.setattr(valley.Rolling, "reports", failing)
+    with open_storage(f"sqlite:///{tmp_path}/s.db") as storage:
+        with pytest.raises(GivenUp, match=r"(?s)with ValueError: the beginning.*and the end\.$") as caught:
+            work(joined(storage, tmp_path, trials=1), stop=forever)
+        assert len(str(caught.value)) < 2_500
+
+
 def test_a_fraction_that_is_reported_in_percent_is_a_failure_that_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import gc
+import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -451,6 +452,25 @@ class TestTrials:
             with pytest.raises(LeaseLost):
                 late()
         assert study.trials()[0].state is State.FAILED
+
+    @pytest.mark.parametrize("database", ["sqlite_url", pytest.param("mysql_url", marks=pytest.mark.server)])
+    @pytest.mark.parametrize("letter", ["a", "é", "\n", "😀"])
+    def test_of_a_long_failure_the_beginning_and_the_end_are_recorded(
+        self, database: str, letter: str, opened: Opened, request: pytest.FixtureRequest
+    ) -> None:
+        """Two functions that call each other without end have a traceback of 200 kB; MySQL's column takes
+        65,535 bytes."""
+        study = prepared(opened(request.getfixturevalue(database)))
+        whole = f"Traceback {letter * 30_000}{letter * 40_000} RecursionError"
+        study.fail(study.ask().trial_id, Failure.ERROR, whole)
+        detail = study.trials()[0].failure_detail or ""
+        assert len(json.dumps(detail)) < 65_536
+        head, tail = detail.split("\n…\n")
+        assert whole.startswith(head)
+        assert whole.endswith(tail)
+        assert min(len(json.dumps(part)) for part in (head, tail)) > 20_000
+        study.fail(study.ask().trial_id, Failure.ERROR, letter * 4_000)
+        assert study.trials()[1].failure_detail == letter * 4_000
 
     def test_a_storage_that_fails_is_not_the_trials_fault(
         self, storage: Storage, monkeypatch: pytest.MonkeyPatch
