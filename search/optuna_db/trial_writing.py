@@ -150,6 +150,13 @@ class TrialWriting(StudyStorage, ABC):
         """Forgets the guard of this trial."""
         self._guards.pop(trial_id, None)
 
+    def let_go(self, trial_id: int) -> dict[str, Any]:
+        """Forgets all of this trial; returns the user attributes that were noted and are not written."""
+        self.unguard(trial_id)
+        self._own.pop(trial_id, None)
+        draft = self._drafts.pop(trial_id, None)
+        return {} if draft is None else draft.user
+
     def _check_guard(self, trial_id: int, transaction: Transaction) -> None:
         if (check := self._guards.get(trial_id)) is not None:
             check(transaction)

@@ -67,8 +67,12 @@ class ActiveTrial:
         self._adapter.guard(self.trial_id, check)
 
     def unguard(self) -> None:
-        """Forgets the guard: the trial is in other hands, or has ended."""
+        """Forgets the guard: the trial has ended, or is ended now."""
         self._adapter.unguard(self.trial_id)
+
+    def let_go(self) -> None:
+        """Forgets the trial and what was noted of it: it is another worker's."""
+        self._adapter.let_go(self.trial_id)
 
     def suggest(self) -> dict[str, Value]:
         """The trial's active settings; drawn at the first call, the same ones afterwards."""

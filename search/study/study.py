@@ -387,7 +387,8 @@ class Study:
             if claim is not None:
                 store.require_held(claim, within=transaction)
 
-        why = {FAILURE: reason.value, FAILURE_DETAIL: shortened(detail, LONGEST_DETAIL_BYTES)}
+        noted = self._adapter.let_go(trial_id)
+        why = {**noted, FAILURE: reason.value, FAILURE_DETAIL: shortened(detail, LONGEST_DETAIL_BYTES)}
         try:
             self._trials.change(trial_id, Change(user=why, state=State.FAILED), guard=require_held)
         except TrialEnded:  # its worker was faster than the reaper

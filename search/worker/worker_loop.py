@@ -387,6 +387,7 @@ class WorkerLoop:
         except LeaseLost as error:
             _logger.warning("%s", error)  # the worker that has the claim now is responsible for the trial
             self._put_down(runner)
+            runner.active.let_go()
             return Outcome.LOST
         except (Stopping, WornOut, TuneError):
             raise

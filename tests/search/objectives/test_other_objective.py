@@ -16,6 +16,7 @@ from search.objectives.registry import OBJECTIVES
 from search.optuna_db.storage import Storage, open_storage
 from search.records import Confirming, Failure, Metric, NetworkSpec, Report, State, Value
 from search.space.spec import declared_entries
+from search.store.base import LeaseLost
 from search.store.rows import spec_to_json
 from search.study.pruners import PRUNERS
 from search.study.samplers import SAMPLERS
@@ -135,6 +136,24 @@ def test_a_worker_that_gives_up_quotes_the_beginning_and_the_end_of_a_long_messa
         with pytest.raises(GivenUp, match=r"(?s)with ValueError: the beginning.*and the end\.$") as caught:
             work(joined(storage, tmp_path, trials=1), stop=forever)
         assert len(str(caught.value)) < 2_500
+
+
+def test_nothing_is_kept_in_memory_of_a_trial_that_another_worker_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: list[int] = []
+
+    def losing(self: valley.Rolling) -> Iterator[Report]:
+        lost.append(1)
+        raise LeaseLost("another worker has it")
+        yield
+
+    monkeypatch.setattr(valley.Rolling, "reports", losing)
+    with open_storage(f"sqlite:///{tmp_path}/s.db") as storage:
+        here = joined(storage, tmp_path, trials=1)
+        assert work(here, stop=lambda: bool(lost)) == 0
+        adapter = here.study._adapter
+        assert adapter._own == adapter._drafts == adapter._guards == {}
 
 
 def test_a_fraction_that_is_reported_in_percent_is_a_failure_that_says_so(

@@ -472,6 +472,21 @@ class TestTrials:
         study.fail(study.ask().trial_id, Failure.ERROR, letter * 4_000)
         assert study.trials()[1].failure_detail == letter * 4_000
 
+    def test_what_was_noted_of_a_trial_that_fails_before_its_first_report_is_recorded(
+        self, storage: Storage
+    ) -> None:
+        """The model that did not fit in memory: its size is what the user asks for."""
+        study = prepared(storage)
+        asked = study.ask()
+        asked.suggest()
+        asked.note_parameters(123_456_789)
+        asked.note_code("ab" * 32)
+        study.fail(asked.trial_id, Failure.OUT_OF_MEMORY, "no memory")
+        [failed] = study.trials()
+        assert (failed.parameters, failed.failure) == (123_456_789, Failure.OUT_OF_MEMORY)
+        assert (failed.failure_detail, failed.code) == ("no memory", "ab" * 32)
+        assert study._adapter._own == study._adapter._drafts == {}, "nothing of it is kept in memory"
+
     def test_a_storage_that_fails_is_not_the_trials_fault(
         self, storage: Storage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
