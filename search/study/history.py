@@ -29,8 +29,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.optuna_db.frozen import frozen
 from search.optuna_db.optuna_trials import OptunaTrials
+from search.optuna_db.ownership import FAILURE
 from search.optuna_db.trial_facts import Facts, News, Outline
-from search.records import Direction, State
+from search.records import Direction, Failure, State
 from search.seeds import derive
 
 GOOD = 25
@@ -107,7 +108,7 @@ class History:
         missing = finished - self._known.keys() - self._unusable
         for trial in self._trials.facts_of(missing | self._at_work.keys()):
             seen = trial if self._show is None else self._show(trial)
-            if seen is not None:
+            if seen is not None and not _cut_short(seen):
                 self._known[trial.trial_id] = _with_worst_result(frozen(seen))
             elif trial.trial_id in finished:
                 self._unusable.add(trial.trial_id)
@@ -121,6 +122,11 @@ def _rankable(trial: Outline) -> bool:
     """Whether what ranks a trial can be read; the rest is looked at when it is to be shown."""
     value, step = trial.value, trial.last_step
     return (value is None or math.isfinite(value)) and (step is None or isinstance(step, int))
+
+
+def _cut_short(trial: Facts) -> bool:
+    """Whether it failed without having diverged: a trial at work may do so after the last read."""
+    return trial.state is State.FAILED and trial.user.get(FAILURE) != Failure.DIVERGED
 
 
 def _as_pruned(trial: FrozenTrial) -> FrozenTrial:

@@ -120,6 +120,22 @@ class TestHistory:
         watching.look()
         assert all(trial._trial_id != trial_id for trial in watching.shown())
 
+    @pytest.mark.parametrize("failure", [Failure.INTERRUPTED, Failure.WORKER_DIED, Failure.DIVERGED])
+    def test_a_trial_that_fails_between_two_reads_is_the_worst_only_if_it_diverged(
+        self, storage: Storage, failure: Failure
+    ) -> None:
+        study_id = study_of(storage)._study_id
+        at_work = storage.trials.add(study_id)
+        storage.trials.change(at_work.trial_id, Change(steps={10: 0.99}))
+        watching = History(storage.trials, study_id)
+        watching.look()
+        why = {FAILURE: failure.value}
+        storage.trials.change(at_work.trial_id, Change(user=why, state=State.FAILED))
+        seen = [(trial.state, trial.intermediate_values) for trial in watching.shown()]
+        assert seen == ([(TrialState.PRUNED, {})] if failure is Failure.DIVERGED else [])
+        watching.look()
+        assert len(watching.shown()) == (failure is Failure.DIVERGED)
+
     def test_failed_and_waiting_trials_are_not_shown(self, storage: Storage) -> None:
         study = study_of(storage)
         failed = storage.trials.add(study._study_id)
