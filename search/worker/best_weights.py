@@ -250,12 +250,13 @@ class BestWeights:
         return written
 
     def keep_best(self) -> None:
-        """Removes the weights of all trials that are no longer among the best."""
+        """Removes the weights of all trials that are no longer among the best; files as far as they can be
+        removed."""
         if self.artifacts.keep is None:
             return
         study_id, keep = self.artifacts.study_id, self.artifacts.keep
         for dropped in self.store.drop_checkpoints(study_id, keep=keep, beside=self.beside):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 self._folder.file(dropped).unlink()
 
     def discard(self, number: int) -> None:

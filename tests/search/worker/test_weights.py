@@ -130,6 +130,26 @@ class TestEitherPlace:
             with pytest.raises(WeightsMissing):
                 weights.read(gone)
 
+    def test_a_file_that_cannot_be_removed_stays_and_the_others_go(
+        self, weights: BestWeights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The trial that is trained meanwhile is not to blame for it."""
+        for number in range(KEEP + 2):
+            self.write(weights, number, b"weights", score=number / 100)
+        unlink = Path.unlink
+
+        def refusing(path: Path, missing_ok: bool = False) -> None:
+            if path.name == "trial-00000-9.safetensors":
+                raise PermissionError("it is another user's")
+            unlink(path, missing_ok=missing_ok)
+
+        monkeypatch.setattr(Path, "unlink", refusing)
+        weights.keep_best()
+        assert len(weights.store.checkpoints(1)) == KEEP
+        left = [] if weights.new_in == "database" else [0, *range(2, KEEP + 2)]
+        files = sorted(tmp_path.rglob("*.safetensors"))
+        assert [path.name for path in files] == [f"trial-{number:05d}-9.safetensors" for number in left]
+
     def test_damaged_ones_are_never_used(self, weights: BestWeights) -> None:
         record = self.write(weights, 3, b"content", 0.5)
         if record.in_database:
