@@ -42,6 +42,8 @@ class StopPolicy:
         self._now, self._ends = now, now() + left_s
         self._for: frozenset[int] = frozenset()
         """ids of the trials for whose sake it has come"""
+        self._fell_short: set[int] = set()
+        """ids of complete trials that do not have the target"""
 
     def should_stop_proposing(self) -> bool:
         """Whether no trial should begin now. Once it does for the sake of certain trials, it does so for them
@@ -63,9 +65,13 @@ class StopPolicy:
             if trial.state in (State.RUNNING, State.COMPLETE)
             and trial.set_aside is None
             and score_of(trial) >= self._target
+            and trial.trial_id not in self._fell_short
         ]
         curves = self._store.curves(likely, self._study.metric)
-        return frozenset(each for each in likely if reaches(best_report(curves.get(each, ())), self._target))
+        enough = {each for each in likely if reaches(best_report(curves.get(each, ())), self._target)}
+        complete = {trial.trial_id for trial in trials if trial.state is State.COMPLETE}
+        self._fell_short |= complete.intersection(likely) - enough
+        return frozenset(enough)
 
     def _last_ones(self, trials: Sequence[TrialRecord]) -> frozenset[int]:
         """The leaders and the references, where they need the time that is left."""

@@ -13,7 +13,7 @@ from data.datasets.mnist import Mnist
 from search.analysis.ranking import count
 from search.heads import head_report
 from search.optuna_db.storage import Storage, open_storage
-from search.records import Failure, HeadScore, Report, Scores, State
+from search.records import Failure, HeadScore, Metric, Report, Scores, State
 from search.service.create import RunRequest, create_or_resume
 from search.service.drive import in_time
 from search.service.watched import Watched
@@ -200,6 +200,29 @@ class TestTarget:
             look.snapshot(2.0)
             assert (closing.should_stop_proposing(), look.reached(0.98)) == (enough, enough)
             assert look.reached(0.98) == enough, "asked again, it still has"
+
+    def test_the_curve_of_a_complete_trial_that_fell_short_is_read_once(
+        self, sqlite_url: str, mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with open_storage(sqlite_url) as storage:
+            here = context(storage, mnist, tmp_path)
+            closing = close(here, Clock(), target=0.98)
+            at_work, short = begin(here), begin(here)
+            for asked in (at_work, short):
+                told(asked, 4_500, 1.0, 0.97, 0.999)  # one head lacks it, their mean has it
+            short.complete(0.9845)
+            read, curves = [], storage.store.curves
+
+            def noted(trial_ids: list[int], metric: Metric) -> Any:
+                read.append(sorted(trial_ids))
+                return curves(trial_ids, metric)
+
+            monkeypatch.setattr(storage.store, "curves", noted)
+            assert [closing.should_stop_proposing() for _ in range(3)] == [False] * 3
+            both = [at_work.trial_id, short.trial_id]
+            assert read == [both, [at_work.trial_id], [at_work.trial_id]]
+            told(at_work, 9_000, 2.0, 0.99, 0.999)
+            assert closing.should_stop_proposing(), "a trial at work may still reach it"
 
     def test_a_target_reached_by_trials_that_are_not_complete_does_not_count(
         self, sqlite_url: str, mnist: Mnist, tmp_path: Path
