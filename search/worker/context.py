@@ -87,29 +87,26 @@ def prepare(
             opened=opened,
         )
     )
-    stop_policy = StopPolicy(
-        study,
-        storage.store,
-        budget=evaluations.total,
-        finalists=pruning.promotion.finalists,
-        left_s=math.inf if left_s is None else left_s,
-        target=math.inf if options.target is None else spec.metric.score_of(options.target),
-    )
-    worker = _signed(storage, study, objective, threads, artifact_root)
-    return WorkerContext(
-        storage=storage,
-        study=study,
-        record=record,
-        evaluations=evaluations,
-        pruning=pruning,
-        objective=objective,
-        artifacts=artifacts,
-        weights=_best_weights(storage, study, artifacts, new_weights_in),
-        worker=worker,
-        lease_s=lease_s,
-        options=options,
-        stop_policy=stop_policy,
-    )
+    try:
+        stop_policy = _stop_policy(storage, study, evaluations, pruning, options, left_s)
+        worker = _signed(storage, study, objective, threads, artifact_root)
+        return WorkerContext(
+            storage=storage,
+            study=study,
+            record=record,
+            evaluations=evaluations,
+            pruning=pruning,
+            objective=objective,
+            artifacts=artifacts,
+            weights=_best_weights(storage, study, artifacts, new_weights_in),
+            worker=worker,
+            lease_s=lease_s,
+            options=options,
+            stop_policy=stop_policy,
+        )
+    except BaseException:
+        objective.close()
+        raise
 
 
 def _find(storage: Storage, name: str) -> tuple[Study, StudyRecord]:
@@ -118,6 +115,24 @@ def _find(storage: Storage, name: str) -> tuple[Study, StudyRecord]:
     if study is None or record is None:
         raise ConfigError(f"There is no study {name} in {storage.name}; `tune studies` lists what is there.")
     return study, replace(record, name=name)
+
+
+def _stop_policy(
+    storage: Storage,
+    study: Study,
+    evaluations: EvaluationSchedule,
+    pruning: Pruning,
+    options: WorkerOptions,
+    left_s: float | None,
+) -> StopPolicy:
+    return StopPolicy(
+        study,
+        storage.store,
+        budget=evaluations.total,
+        finalists=pruning.promotion.finalists,
+        left_s=math.inf if left_s is None else left_s,
+        target=math.inf if options.target is None else study.metric.score_of(options.target),
+    )
 
 
 def _signed(

@@ -20,7 +20,7 @@ from search.store.base import LeaseLost
 from search.store.rows import spec_to_json
 from search.study.pruners import PRUNERS
 from search.study.samplers import SAMPLERS
-from search.study.study import Study
+from search.study.study import Study, StudyDeleted
 from search.worker.context import WorkerContext, prepare
 from search.worker.options import WorkerOptions
 from search.worker.worker_loop import GivenUp, work
@@ -136,6 +136,23 @@ def test_a_worker_that_gives_up_quotes_the_beginning_and_the_end_of_a_long_messa
         with pytest.raises(GivenUp, match=r"(?s)with ValueError: the beginning.*and the end\.$") as caught:
             work(joined(storage, tmp_path, trials=1), stop=forever)
         assert len(str(caught.value)) < 2_500
+
+
+def test_an_objective_is_closed_where_the_study_cannot_be_joined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have a process with training code, or a GPU."""
+    closed: list[valley.OpenValley] = []
+
+    def refused(*_arguments: object) -> None:
+        raise StudyDeleted("v")
+
+    monkeypatch.setattr(valley.OpenValley, "close", lambda self: closed.append(self))
+    with open_storage(f"sqlite:///{tmp_path}/s.db") as storage:
+        monkeypatch.setattr(storage.store, "add_worker", refused)
+        with pytest.raises(StudyDeleted):
+            joined(storage, tmp_path)
+    assert len(closed) == 1
 
 
 def test_nothing_is_kept_in_memory_of_a_trial_that_another_worker_has(
