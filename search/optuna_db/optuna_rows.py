@@ -18,11 +18,20 @@ from search.optuna_db.trial_facts import Change
 from search.store.upsert import put
 
 
-def next_number(connection: Connection, study_id: int) -> int:
-    """Of the study's next trial; no other process gets one before this transaction ends."""
+def lock_study(connection: Connection, study_id: int) -> None:
+    """Until this transaction ends, no other process gets the number of a next trial. Raises KeyError where
+    there is no such study.
+
+    A locking read alone: under MySQL's REPEATABLE READ the first other one fixes what the transaction sees.
+    """
     study = select(tables.studies.c.study_id).where(tables.studies.c.study_id == study_id)
     if connection.execute(study.with_for_update()).first() is None:
         raise KeyError(f"there is no study {study_id}")
+
+
+def next_number(connection: Connection, study_id: int) -> int:
+    """Of the study's next trial; no other process gets one before this transaction ends."""
+    lock_study(connection, study_id)
     trials = tables.trials.c
     last = select(trials.number).where(trials.study_id == study_id)
     number = connection.execute(last.order_by(trials.trial_id.desc()).limit(1)).scalar()

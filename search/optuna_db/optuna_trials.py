@@ -13,7 +13,14 @@ from sqlalchemy import Connection, select, update
 
 from search.errors import TuneError
 from search.optuna_db import optuna_tables as tables
-from search.optuna_db.optuna_rows import insert_trial, next_number, start_trial, utc_now, write_change
+from search.optuna_db.optuna_rows import (
+    insert_trial,
+    lock_study,
+    next_number,
+    start_trial,
+    utc_now,
+    write_change,
+)
 from search.optuna_db.optuna_studies import OptunaStudies
 from search.optuna_db.optuna_tables import as_word
 from search.optuna_db.ownership import MARK, SPACE_REVISION
@@ -99,7 +106,7 @@ class OptunaTrials(OptunaStudies, TrialQueries):
     def lock(self, study_id: int, *, within: Transaction) -> None:
         """Until the transaction ends, no other process begins or queues a trial of the study, or locks it.
         Raises KeyError where there is no such study."""
-        next_number(within, study_id)
+        lock_study(within, study_id)
 
     @retried
     def queue(

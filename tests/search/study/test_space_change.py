@@ -20,6 +20,7 @@ from search.optuna_db.storage import Storage, open_storage
 from search.records import DeclaredSpec, Failure, State, StudyRecord, TrialRecord
 from search.space.spec import declared_entries
 from search.store import tables
+from search.store.database import Transaction
 from search.store.rows import Unusable, spec_to_json, study_of
 from search.study.evaluation_schedule import EvaluationSchedule
 from search.study.revisions import Revisions, misfit_of
@@ -263,6 +264,24 @@ def test_the_same_space_is_no_change(storage: Storage) -> None:
     study = begun(storage)
     assert changed(storage, study, Space(kind=KIND, x=X, depth=DEPTH)) is None
     assert record_of(storage, study).spec.space_changes == ()
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("database", ["postgresql_url", "mysql_url"])
+def test_a_claim_that_is_written_while_the_change_begins_is_seen(
+    database: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes between the locks of Optuna's row of the study and of tune's, for which a claim waits."""
+    url = request.getfixturevalue(database)
+    with open_storage(url) as storage, open_storage(url) as workers:
+        study, lock = begun(storage), storage.trials.lock
+
+        def lock_and_wait(study_id: int, *, within: Transaction) -> None:
+            lock(study_id, within=within)
+            assert workers.store.claim(study_id, "host:1:boot:w", lease_s=30) is not None
+
+        monkeypatch.setattr(storage.trials, "lock", lock_and_wait)
+        assert changed(storage, study, LESS) == Busy(workers=("host:1:boot:w",), trials=())
 
 
 def test_nothing_changes_while_a_trial_is_at_work(every_storage: Storage) -> None:
