@@ -111,6 +111,15 @@ class Study:
         self.study_id = study_id_of(study)
         self._record = storage.store.study(self.study_id)
 
+    @property
+    def _spec(self) -> StudySpec:
+        """As of when it was opened. Raises as `space`."""
+        if self._record is None and not self.exists():
+            raise StudyDeleted(self.name)
+        if self._record is None:
+            raise KeyError(f"the study {self.name} is not tune's")
+        return self._record.spec
+
     @cached_property
     def space(self) -> Space:
         """The search space in which trials are drawn now.
@@ -122,18 +131,12 @@ class Study:
     @cached_property
     def revisions(self) -> Revisions:
         """The search spaces that the study has had, as of when it was opened. Raises as `space`."""
-        if self._record is None and not self.exists():
-            raise StudyDeleted(self.name)
-        if self._record is None:
-            raise KeyError(f"the study {self.name} is not tune's")
-        return Revisions.of(self._record.spec)
+        return Revisions.of(self._spec)
 
     @cached_property
     def metric(self) -> Metric:
         """What the study optimizes. Raises as `space`."""
-        assert self.space is not None, "it raises where the study is gone"
-        assert self._record is not None
-        return self._record.spec.metric
+        return self._spec.metric
 
     @cached_property
     def _reader(self) -> TrialReader:
@@ -178,16 +181,14 @@ class Study:
     def _taken(self) -> Taken | None:
         """The configurations that the trials have; None where it does not matter: the space is continuous, or
         the settings are given, and trained with several seeds."""
-        space, record = self.space, self._record
-        assert record is not None, "self.space raises otherwise"
-        spec = record.spec
+        space, spec = self.space, self._spec
         if not spec.searches or not is_discrete(space, spec):
             return None
         return Taken(self._trials, self.study_id, space, spec, self._show)
 
     def _room(self, within: Transaction | None = None) -> bool:
         """Whether there are settings for one more trial, not counting the queue."""
-        if self._record is not None and not self._record.spec.searches:
+        if not self._spec.searches:
             return False  # the settings of every run are given
         if self._taken is None:
             return True

@@ -153,14 +153,14 @@ def delete_folder(folder: Path) -> str | None:
 
     Returns why it could not be deleted; None where it is gone.
     """
-    for runner in range(TRIES):
+    for tried in range(1, TRIES + 1):
         try:
             shutil.rmtree(folder)
             break
         except OSError as error:
             if not os.path.lexists(folder):
                 break
-            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT) or runner == TRIES - 1:
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT) or tried == TRIES:
                 return error.strerror or str(error)
             time.sleep(PAUSE_S)
     root = folder.parent

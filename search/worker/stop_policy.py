@@ -92,9 +92,9 @@ class StopPolicy:
             curve[-1].seconds / curve[-1].step * max(0, self._budget - curve[-1].step)
             for curve in curves.values()
         ]
-        loop = len({claim.worker_id for claim in self._store.open_claims(self._study.study_id)})
+        workers = len({claim.worker_id for claim in self._store.open_claims(self._study.study_id)})
         longest_s = max(ahead_s, default=0.0)  # one trial is trained by one worker
-        return START_S + MARGIN * max(longest_s, sum(ahead_s) / max(1, loop))
+        return START_S + MARGIN * max(longest_s, sum(ahead_s) / max(1, workers))
 
     def _leaders(self, at_work: Sequence[TrialRecord]) -> list[TrialRecord]:
         """Those that got furthest, the best of them first."""

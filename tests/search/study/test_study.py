@@ -7,6 +7,8 @@ import datetime
 import gc
 import json
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +54,7 @@ from search.study.study import Study
 from search.study.suggest import split_reference
 from tune.space import Choice, Domain, Fixed, Float, Int, Space
 
+ROOT = Path(__file__).parents[3]
 NOW = datetime.datetime(2026, 11, 26)
 EVALUATIONS = EvaluationSchedule.doubling(epoch_images=36_000, epochs=2)
 SPACE = Space(
@@ -661,6 +664,31 @@ class TestWriting:
             asked.complete(0.5)
         assert max(seen) <= 30 + 2, "and the first trial, and the one that is drawn"
         assert len(set(drawn)) == 50
+
+
+FOREIGN = """
+import sys
+import optuna
+from search.optuna_db.storage import open_storage
+from search.study.study import Study
+
+with open_storage(sys.argv[1]) as storage:
+    optuna.create_study(storage=storage.optuna, study_name="mine")
+    study = Study.find(storage, "mine")
+    for what in sys.argv[2:]:
+        try:
+            getattr(study, what)
+        except Exception as error:
+            print(what, repr(error))
+"""
+
+
+def test_a_study_that_is_not_tunes_says_so_without_assertions_too(sqlite_url: str) -> None:
+    asked = ["space", "revisions", "metric", "_taken"]
+    command = [sys.executable, "-O", "-P", "-c", FOREIGN, sqlite_url, *asked]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=ROOT)
+    said = 'KeyError("the study mine is not tune\'s")'
+    assert done.stdout.splitlines() == [f"{what} {said}" for what in asked]
 
 
 class TestScoresAt:
