@@ -71,8 +71,9 @@ def _sentences(found: Confirmation) -> Iterator[str]:
         yield f"{SEEDS} seeds at least can tell a difference from chance; with fewer, none is called one."
     elif found.scored_by_answers and any(gap.low is None and gap.seeds >= SEEDS for gap in found.gaps):
         yield (
-            "A previous version of tune did not record which answers were right: no difference can be told "
-            f"from chance. `tune delete {quote(found.confirmed_in)}` makes room for a new confirmation."
+            "Which validation examples were answered right is not recorded for every run, for instance where "
+            "a previous version of tune made or interrupted one: no difference can be told from chance. "
+            f"`tune delete {quote(found.confirmed_in)}` makes room for a new confirmation."
         )
     if not found.scored_by_answers:
         yield from _without_spread(found)
