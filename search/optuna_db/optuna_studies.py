@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, insert, select
 
 from search.optuna_db import optuna_tables as tables
 from search.optuna_db.deletion import delete_rows
@@ -57,6 +57,17 @@ class OptunaStudies:
         return frozenset(study_id for (study_id,) in rows)
 
     @retried
+    def is_signed(self, study_id: int) -> bool:
+        """Whether there is such a study, and it is one of `signed`."""
+        with self.database.read() as connection:
+            return _is_signed(connection, study_id)
+
+    def require_signed(self, study_id: int, *, within: Transaction) -> None:
+        """Raises KeyError where another program has deleted the study, and perhaps made one with its id."""
+        if within.dialect.name == "sqlite" and not _is_signed(within, study_id):  # servers give no id twice
+            raise KeyError(f"there is no study {study_id} of tune's")
+
+    @retried
     def direction(self, study_id: int) -> Direction | None:
         """Of the study's one value, as `add_study` wrote it; None where another program changed it."""
         table = tables.directions.c
@@ -89,3 +100,9 @@ class OptunaStudies:
             named = {"key": METRIC_NAMES, "value_json": json.dumps([metric.title])}
             connection.execute(insert(tables.study_system_attributes).values(study_id=study_id, **named))
         return study_id
+
+
+def _is_signed(connection: Connection, study_id: int) -> bool:
+    table, attributes = tables.studies.c, tables.study_system_attributes.c
+    query = select(table.study_id).where(table.study_id == attributes.study_id, table.study_id == study_id)
+    return connection.execute(query.where(attributes.key == METRIC_NAMES)).first() is not None

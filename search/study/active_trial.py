@@ -12,7 +12,7 @@ from search.errors import TryAgain
 from search.optuna_db.ownership import CODE_SHA256, ORIGIN, PARAMETERS, PINNED, REFERENCE, RETRY_OF
 from search.optuna_db.storage import Storage
 from search.optuna_db.trial_storage import TrialStorage
-from search.optuna_db.unnamed import trial_id_of
+from search.optuna_db.unnamed import study_id_of, trial_id_of
 from search.records import Metric, Report, State, Value
 from search.store.base import LeaseLost
 from search.store.database import Transaction
@@ -64,7 +64,16 @@ class ActiveTrial:
     def guard(self, check: Callable[[Transaction], object]) -> None:
         """From now on `check`, which raises LeaseLost, is called with every transaction that writes to the
         trial: a trial of another study may have got the same id since this one was deleted."""
-        self._adapter.guard(self.trial_id, check)
+        study_id = study_id_of(self._study)
+
+        def require_same_study(transaction: Transaction) -> None:
+            try:
+                self._storage.trials.require_signed(study_id, within=transaction)
+            except KeyError as error:
+                raise LeaseLost(f"Trial {self.number} was deleted by another process.") from error
+            check(transaction)
+
+        self._adapter.guard(self.trial_id, require_same_study)
 
     def unguard(self) -> None:
         """Forgets the guard: the trial has ended, or is ended now."""

@@ -53,6 +53,7 @@ def change_space(storage: Storage, record: StudyRecord, space: Mapping[str, obje
         with storage.trials.database.write() as transaction:
             try:
                 storage.trials.lock(record.study_id, within=transaction)
+                storage.trials.require_signed(record.study_id, within=transaction)
             except KeyError as error:
                 raise StudyDeleted(record.name) from error
             now = storage.store.study(record.study_id, within=transaction)

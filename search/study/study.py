@@ -263,8 +263,10 @@ class Study:
 
     def _is_there(self, now: StudyRecord | None) -> bool:
         """now: what tune's tables have under its id."""
-        same = (now and now.created) == (self._record and self._record.created)
-        return same and self._trials.exists(self.study_id)
+        if self._record is None:
+            return now is None and self._trials.exists(self.study_id)
+        same = now is not None and now.created == self._record.created
+        return same and self._trials.is_signed(self.study_id)
 
     def require_unchanged(self) -> None:
         """Raises StudyDeleted, and SpaceChanged where the search space is another than when it was opened."""
@@ -299,6 +301,7 @@ class Study:
         """
 
         def begin(trial_id: int, transaction: Transaction) -> None:
+            self._trials.require_signed(self.study_id, within=transaction)
             self._trials.mark(trial_id, revision=self.revisions.count, within=transaction)
             if claim is not None:
                 self._storage.store.attach(claim, trial_id, within=transaction)
@@ -385,6 +388,8 @@ class Study:
         store = self._storage.store
 
         def require_held(transaction: Transaction | None) -> None:
+            if transaction is not None:
+                self._trials.require_signed(self.study_id, within=transaction)
             if claim is not None:
                 store.require_held(claim, within=transaction)
 

@@ -50,7 +50,7 @@ from search.study.exploration import is_exploration_seed, sampler_seed
 from search.study.pruners import PRUNERS, make_pruning
 from search.study.reading import TrialReader
 from search.study.samplers import SAMPLERS, make_sampler
-from search.study.study import Study
+from search.study.study import Study, StudyDeleted
 from search.study.suggest import split_reference
 from tune.space import Choice, Domain, Fixed, Float, Int, Space
 
@@ -664,6 +664,35 @@ class TestWriting:
             asked.complete(0.5)
         assert max(seen) <= 30 + 2, "and the first trial, and the one that is drawn"
         assert len(set(drawn)) == 50
+
+
+def test_nothing_is_written_into_a_study_of_another_program_that_has_the_same_ids(storage: Storage) -> None:
+    """It deletes tune's study, and makes one of that name: SQLite gives the ids of both again."""
+    study, store = prepared(storage), storage.store
+    claim, free = (store.claim(study.study_id, "w", lease_s=60) for _ in range(2))
+    assert claim is not None
+    asked = study.ask(claim)
+    asked.guard(lambda transaction: store.require_held(claim, within=transaction))
+    asked.suggest()
+    assert study.exists()
+    optuna.delete_study(study_name=study.name, storage=storage.optuna)
+    theirs = optuna.create_study(study_name=study.name, storage=storage.optuna, direction="maximize")
+    trial = theirs.ask()
+    assert (theirs._study_id, trial._trial_id) == (study.study_id, asked.trial_id), "or this shows nothing"
+    assert not study.exists()
+    for late in (lambda: asked.report(1, 0.5, report(1)), lambda: asked.complete(0.9), asked.prune):
+        with pytest.raises(LeaseLost):
+            late()
+    assert study.fail(asked.trial_id, Failure.INTERRUPTED, "", claim=claim) is None
+    for queued in range(2):
+        with pytest.raises(StudyDeleted):
+            study.ask(free)
+        assert len(theirs.trials) == 1 + queued
+        theirs.enqueue_trial({"x": 1.0})
+    states = [each.state for each in theirs.trials]
+    assert states == [TrialState.RUNNING, TrialState.WAITING, TrialState.WAITING]
+    assert theirs.trials[0].values is None
+    assert theirs.trials[0].intermediate_values == theirs.trials[0].user_attrs == {}
 
 
 FOREIGN = """
