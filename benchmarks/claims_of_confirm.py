@@ -273,7 +273,7 @@ def of_a_confirmation(
     return {"none": rival or reference or interval, "one": rival, "all": reference}[better]
 
 
-def tested(generator: np.random.Generator, kind: Kind, references: int, *, bonus: float) -> Stand:
+def final_evaluation(generator: np.random.Generator, kind: Kind, references: int, *, bonus: float) -> Stand:
     """A confirmation that evaluated the chosen one and each reference on the test set. bonus: how much less
     the chosen one errs there than the references."""
     stand = made_up(generator, kind, top=2, seeds=two_way.SEEDS, better="none", references=references)
@@ -287,7 +287,7 @@ def tested(generator: np.random.Generator, kind: Kind, references: int, *, bonus
     world = World(generator, kind, np.array([bonus] + [0.0] * references))
     pairs = world.pairs(1)
     known = {
-        trial_id: answers(world.right(network, 0.0, pairs), "test")
+        trial_id: answers(world.right(network, 0.0, pairs), "made up")
         for network, trial_id in enumerate(networks)
     }
     return replace(
@@ -318,7 +318,7 @@ ON_TEST = ("There it is better than", "There it is worse than")
 def of_the_test(generator: np.random.Generator, kind: Kind, references: int, bonus: float = 0.0) -> bool:
     """Whether a page calls the chosen one better or worse than a reference on the test set, or has an
     interval of a difference there that excludes zero. With a bonus: whether it calls it better than each."""
-    found = confirmation(tested(generator, kind, references, bonus=bonus))
+    found = confirmation(final_evaluation(generator, kind, references, bonus=bonus))
     said = sentences(found)
     if bonus:
         return sum(ON_TEST[0] in each for each in said) == references

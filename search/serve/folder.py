@@ -33,9 +33,11 @@ CONFIG_FORMAT, NAMED_FORMAT = "tune-model-1", "tune-model-2"
 """Of the configuration; the second one says how images are made to fit, or what classes are called. A tune
 that does not know it would treat an image as one of digits."""
 
-MAX_JSON = 100 * MAX_COLUMNS * MAX_CLASSES
-"""Bytes of the manifest and of the configuration, which has the names of classes; most take some
-thousand."""
+MAX_MANIFEST = 1_000_000
+"""Bytes of the manifest; it takes some thousand."""
+
+MAX_CONFIG = 100 * MAX_COLUMNS * MAX_CLASSES
+"""Bytes of the configuration, which has the names of classes; most take some thousand."""
 
 MAX_FILE = 2 * 1024**3
 """Bytes of a file; an ONNX file cannot have more."""
@@ -184,7 +186,7 @@ def open_export(folder: Path) -> Export:
         folder,
         study,
         trial,
-        config=_kept(folder, CONFIG, checksums[CONFIG], MAX_JSON),
+        config=_kept(folder, CONFIG, checksums[CONFIG], MAX_CONFIG),
         onnx=_kept(folder, ONNX, checksums[ONNX], MAX_FILE),
     )
 
@@ -208,7 +210,7 @@ def _kept(folder: Path, name: str, sha256: str, limit: int) -> bytes:
 
 def _read_json(folder: Path) -> object:
     """The manifest. Raises OSError, or ValueError where it is not JSON."""
-    return fields.parse(read_regular(folder / MANIFEST, limit=MAX_JSON, follow=False))
+    return fields.parse(read_regular(folder / MANIFEST, limit=MAX_MANIFEST, follow=False))
 
 
 def _manifest(folder: Path) -> Mapping[str, Any]:

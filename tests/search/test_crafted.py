@@ -576,7 +576,7 @@ class TestImageFile:
         (beside / "text").write_text("seven")
         with (beside / "sparse").open("wb") as file:
             file.truncate(10**11)
-        (beside / "scans.jpg").write_bytes(packed("JPEG") + b"\xff\xda" * 200)
+        (beside / "scans.jpg").write_bytes(packed("JPEG")[:-2] + b"\xff\xda\0\2" * 200 + b"\xff\xd9")
         done = here("predict", "export", name, cwd=beside)
         assert done.returncode == 78, done.stderr
         assert done.stderr.count("\n") == 1

@@ -125,7 +125,7 @@ def test_what_cannot_be_pickled_is_refused_with_the_reason(tmp_path: Path) -> No
 
 def test_without_cloudpickle_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cloudpickle", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'tune\[notebook\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install -e '\.\[notebook\]'"):
         write_function(cell()["train"], tmp_path / "train.pickle")
 
 

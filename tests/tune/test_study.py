@@ -262,7 +262,7 @@ def test_an_optional_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for library, call in (("pandas", study.trials_dataframe), ("plotly", study.plot_time)):
         monkeypatch.setitem(sys.modules, library, None)
         with pytest.raises(
-            ModuleNotFoundError, match=r"needs (pandas|plotly), .*pip install 'tune\[notebook\]'"
+            ModuleNotFoundError, match=r"needs (pandas|plotly), .*pip install -e '\.\[notebook\]'"
         ):
             call()
 

@@ -128,7 +128,7 @@ class TestParsing:
 
         monkeypatch.setattr("search.store.engine.create_engine", missing)
         for url, extra in (("postgres://u:canary@h/d", "postgresql"), ("mariadb://u:canary@h/d", "mysql")):
-            with pytest.raises(ConfigError, match=rf"tune\[{extra}\]") as caught:
+            with pytest.raises(ConfigError, match=rf"-e .\.\[{extra}\]") as caught:
                 build_engine(parse_url(url))
             assert "canary" not in str(caught.value)
 
