@@ -123,7 +123,8 @@ def _unlike_variants(shared: Shared) -> Iterator[str]:
     one, other = shared.first, shared.other
     name = about(one)
     ends = [(each.reference.settings.get(name), each.arm.settings.get(name)) for each in (one, other)]
-    if shared.alike in (Alike.UP, Alike.DOWN) and ends[0] != ends[1]:
+    same_start = ends[0][0] == ends[1][0]  # else the winners differ in this setting, which is told already
+    if shared.alike in (Alike.UP, Alike.DOWN) and same_start and ends[0] != ends[1]:
         steps = [" → ".join(map(shown, each)) for each in ends]
         yield f"the step itself ({name} {' and '.join(steps)})"
     for name in dict.fromkeys([*one.changed[1:], *other.changed[1:]]):
