@@ -323,7 +323,7 @@ def of_the_test(generator: np.random.Generator, kind: Kind, references: int, bon
     if bonus:
         return sum(ON_TEST[0] in each for each in said) == references
     told = any(phrase in each for each in said for phrase in ON_TEST)
-    return told or any((gap.low or 0.0) > 0 or (gap.high or 0.0) < 0 for gap in found.gaps_on_test)
+    return told or any(gap.is_told for gap in found.gaps_on_test)
 
 
 def of_an_interval(generator: np.random.Generator, kind: Kind, seeds: int) -> bool:

@@ -12,9 +12,9 @@ from search.analysis.ablation import BASELINE, UNREGULARIZED, Ablation, Arm, Con
 from search.analysis.paired_arms import Verdict
 from search.analysis.statistics import in_values
 from search.records import ACCURACY, Direction, Metric, NetworkSpec
-from search.report.ablation_words import about, besides, change, interval, mean, most_of_path, training
+from search.report.ablation_words import about, besides, change, mean, most_of_path, training
 from search.report.scale import FIRST, SECOND, THIRD, place, score_axis
-from search.report.words import amount, difference, plural, titled, value
+from search.report.words import amount, difference, interval, plural, titled, value, without_unit
 
 GRAY = "#7d8794"
 FAINT = "rgba(128,136,148,0.55)"
@@ -119,7 +119,7 @@ def _add_dots(
             figure.add_annotation(
                 x=max(low, min(x, high)),
                 y=at,
-                text=difference(each.found.difference, metric).removesuffix(" points"),
+                text=without_unit(each.found.difference, metric),
                 xanchor="left" if x < low else "right",
                 xshift=10 if x < low else -10,
                 yshift=9,
@@ -330,10 +330,7 @@ def _add_bars(
                     "color": [THIRD if each.found.difference >= 0 else SECOND for _, _, each, _ in some],
                     "opacity": opacity,
                 },
-                text=[
-                    difference(each.found.difference, metric).removesuffix(" points")
-                    for _, _, each, _ in some
-                ],
+                text=[without_unit(each.found.difference, metric) for _, _, each, _ in some],
                 textposition="outside",
                 cliponaxis=False,
                 hovertemplate="%{text}<extra></extra>",

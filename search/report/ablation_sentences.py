@@ -24,7 +24,6 @@ from search.report.ablation_words import (
     change,
     errors,
     failure,
-    interval,
     mean,
     most_of_path,
     of_networks,
@@ -32,10 +31,20 @@ from search.report.ablation_words import (
     size,
     training,
     verdict_on_length,
-    widened,
 )
 from search.report.confirmation_sentences import SEEDS_ONLY
-from search.report.words import amount, code_changed_since, count, difference, listed, scored, share, value
+from search.report.words import (
+    amount,
+    code_changed_since,
+    count,
+    difference,
+    interval,
+    listed,
+    scored,
+    share,
+    upward,
+    value,
+)
 
 WANTED = 0.0025
 """Half-width of a fraction's family-wise interval for which the seeds are told; of other metrics, and where
@@ -298,7 +307,7 @@ def _fit(found: Ablation) -> str:
             fits = difference(each.gap.train.value, found.metric)
             parts.append(f"fits the training set {'more' if sign > 0 else 'less'} ({fits})")
         if each.gap is not None and (sign := _sign(each.gap.gap)):
-            gap = difference(each.gap.gap.value, widened(found.metric))
+            gap = difference(each.gap.gap.value, upward(found.metric))
             parts.append(f"has a {'larger' if sign > 0 else 'smaller'} generalization gap ({gap})")
         if parts:
             told.append(f"{change(each)} {listed(parts)}")

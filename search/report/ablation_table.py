@@ -13,15 +13,13 @@ from search.report.ablation_words import (
     change,
     errors,
     failure,
-    interval,
     mean,
     of_networks,
     step_of_path,
     training,
     verdict_on_length,
-    widened,
 )
-from search.report.words import amount, difference, percent, value
+from search.report.words import amount, interval, percent, upward, value, without_unit
 
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 """(header, rows); no rows where there is nothing to tell."""
@@ -52,7 +50,7 @@ def setting_rows(found: Ablation) -> Table:
                 ERRORS: _share(errors(each, metric)),
                 "verdict": _verdict(each),
                 TRAINING: _training(each.arm, each, metric),
-                gap: NONE if each.gap is None else _gap(each.gap.gap, widened(metric)),
+                gap: NONE if each.gap is None else _gap(each.gap.gap, upward(metric)),
             }
         )
     if found.settings:
@@ -122,9 +120,9 @@ def path_rows(found: Ablation) -> Table:
             {
                 "change": step_of_path(each),
                 "mean": _mean(each.arm, each, metric),
-                less: _points(each.found.difference, metric),
+                less: without_unit(each.found.difference, metric),
                 POINTWISE: interval(each.found.pointwise, metric),
-                so_far: _points(gained, metric),
+                so_far: without_unit(gained, metric),
             }
         )
     return _table(["change", "mean", less, POINTWISE, so_far], rows)
@@ -142,14 +140,9 @@ def _headed(text: str, metric: Metric) -> str:
     return f"{text}, points" if metric.is_fraction else text
 
 
-def _points(scores: float, metric: Metric) -> str:
-    """+0.31, without its unit: the column has it."""
-    return difference(scores, metric).removesuffix(" points")
-
-
 def _gap(estimate: Estimate, metric: Metric) -> str:
     """+0.67 (+0.55 to +0.79), with the pointwise interval."""
-    told, ends = _points(estimate.value, metric), interval(estimate, metric)
+    told, ends = without_unit(estimate.value, metric), interval(estimate, metric)
     return f"{told} ({ends})" if ends else told
 
 
@@ -169,7 +162,7 @@ def _family(found: Ablation) -> str:
 
 def _compared(contrast: Contrast, less: str, family: str, metric: Metric) -> dict[str, str]:
     return {
-        less: _points(contrast.found.difference, metric),
+        less: without_unit(contrast.found.difference, metric),
         POINTWISE: interval(contrast.found.pointwise, metric),
         family: interval(contrast.found.family, metric),
     }

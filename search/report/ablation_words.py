@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from statistics import fmean
 
 from search.analysis import paired_arms
 from search.analysis.ablation import RATES, Ablation, Arm, Contrast
 from search.analysis.paired_arms import Verdict
-from search.analysis.statistics import Estimate, in_values
-from search.records import Direction, Failure, Metric, NetworkSpec, Value
-from search.report.words import count, difference, label, signed_difference
+from search.analysis.statistics import Estimate
+from search.records import Failure, Metric, NetworkSpec, Value
+from search.report.words import count, difference, label, upward
 
 MOST = 0.8
 """Share of a path's gain that is most of it."""
@@ -63,15 +62,6 @@ def step_of_path(contrast: Contrast) -> str:
     return ", ".join(_change(contrast, name) for name in contrast.changed) or contrast.arm.name
 
 
-def interval(estimate: Estimate, metric: Metric) -> str:
-    """−0.45 to −0.17, as the metric is measured; empty where there is no interval."""
-    found = in_values(estimate, metric)
-    if found.low is None or found.high is None:
-        return ""
-    ends = (signed_difference(metric.score_of(end), metric) for end in (found.low, found.high))
-    return " to ".join(end.removesuffix(" points") for end in ends)
-
-
 def mean(arm: Arm, seeds: Sequence[int]) -> float:
     """Score over these seeds: the ones on which arms are compared."""
     return fmean(arm.scores[seed] for seed in seeds)
@@ -118,12 +108,7 @@ def of_networks(found: Ablation) -> bool:
 
 def size(scores: float, metric: Metric) -> str:
     """0.31 points, 0.0021: a difference without its sign."""
-    return difference(abs(scores), widened(metric)).lstrip("+±")
-
-
-def widened(metric: Metric) -> Metric:
-    """The metric in which a generalization gap is told: a larger one is positive, whichever way scores go."""
-    return replace(metric, direction=Direction.MAXIMIZE)
+    return difference(abs(scores), upward(metric)).lstrip("+±")
 
 
 def verdict_on_length(contrast: Contrast) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from shlex import quote
 
 from search.analysis.confirmation import Candidate, Confirmation, Gap, SeedRun
@@ -22,12 +21,15 @@ from search.report.words import (
     code_changed_since,
     count,
     difference,
+    ends_of,
     listed,
     percent,
     points,
     signed_difference,
+    upward,
     value,
     widened,
+    without_unit,
 )
 
 SEEDS_ONLY = "over seeds only; validation sampling is not included"
@@ -352,7 +354,7 @@ def _test(found: Confirmation, chosen: Candidate, best_run: SeedRun) -> Iterator
             yield f"There it cannot be told from {reference}: {signed}."
     if tested is not None:
         steps = (chosen.mean - chosen.search_score, tested - chosen.mean)
-        to_the_mean, to_the_test = (difference(step, metric).removesuffix(" points") for step in steps)
+        to_the_mean, to_the_test = (without_unit(step, metric) for step in steps)
         yield (
             f"From the search to the confirmation to the test: {value(chosen.search_score, metric)}, "
             f"{value(chosen.mean, metric)} ({to_the_mean}), {value(tested, metric)} ({to_the_test})."
@@ -441,13 +443,12 @@ def _interval(found: Confirmation, gap: Gap, *, signed: bool = False) -> str:
     if signed:
         low, high = metric.by_value(low, high)
     else:
-        metric = replace(metric, direction=Direction.MAXIMIZE)
+        metric = upward(metric)
         low, high = (low, high) if gap.by >= 0 else (-high, -low)
-    ends = " to ".join(signed_difference(end, metric).removesuffix(" points") for end in (low, high))
     together = f" for all {gap.comparisons} comparisons together" if gap.comparisons > 1 else ""
     side = " one-sided" if gap.one_sided else ""
     over = "" if found.scored_by_answers else f", {sampled(gap)}"
-    return f" ({ends}, 95 %{side}{together}{over})"
+    return f" ({ends_of(low, high, metric)}, 95 %{side}{together}{over})"
 
 
 def _width(found: Confirmation) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from search.records import (
     ACCURACY,
@@ -15,6 +17,9 @@ from search.records import (
     TrialRecord,
     Value,
 )
+
+if TYPE_CHECKING:
+    from search.analysis.statistics import Estimate
 
 
 def percent(fraction: float | None, digits: int = 2) -> str:
@@ -252,6 +257,30 @@ def signed_difference(scores: float, metric: Metric) -> str:
         if not told.startswith("±"):
             return told
     return difference(scores, metric)
+
+
+def without_unit(scores: float, metric: Metric) -> str:
+    """+0.31: a difference where a column or a sentence has the unit already."""
+    return difference(scores, metric).removesuffix(" points")
+
+
+def ends_of(low: float, high: float, metric: Metric) -> str:
+    """−0.45 to −0.17, without a unit: the ends of an interval of a difference, scores in the order of what is
+    printed."""
+    return " to ".join(signed_difference(end, metric).removesuffix(" points") for end in (low, high))
+
+
+def interval(estimate: Estimate, metric: Metric) -> str:
+    """−0.45 to −0.17, as the metric is measured; empty where there is no interval."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return ends_of(*metric.by_value(estimate.low, estimate.high), metric)
+
+
+def upward(metric: Metric) -> Metric:
+    """The metric in which sizes and generalization gaps are told: a larger one is positive, whichever way
+    scores go."""
+    return replace(metric, direction=Direction.MAXIMIZE)
 
 
 def titled(metric: Metric) -> str:

@@ -18,6 +18,7 @@ from search.report.words import (
     difference,
     duration,
     first_of,
+    interval,
     label_of_range,
     listed,
     p_value,
@@ -239,15 +240,13 @@ def _typical(found: Training) -> str:
             "For the typical network it cannot be told: the pruner chose which were trained to the end, and "
             f"for these {brought}."
         )
-    interval = ""
-    if gain.low is not None and gain.high is not None:
-        ends = [signed_difference(end, ACCURACY).removesuffix(" points") for end in (gain.low, gain.high)]
-        interval = f"95 % interval {' to '.join(ends)}; "
+    ends = interval(gain, ACCURACY)
+    beside = f"95 % interval {ends}; " if ends else ""
     lead = {
         Typical.GAINED: "For the typical network, yes",
         Typical.LOST: "For the typical network, no",
     }.get(found.typical, "For the typical network it cannot be told")
-    return f"{lead}: {brought} ({interval}{p_value(found.p)})."
+    return f"{lead}: {brought} ({beside}{p_value(found.p)})."
 
 
 def _each(found: Training) -> str:

@@ -14,6 +14,7 @@ from search.report.words import (
     count,
     difference,
     duration,
+    interval,
     listed,
     plural,
     points,
@@ -160,7 +161,7 @@ def best_against_best(against: Against) -> str:
     images = spec.validation_pictures
     told = (
         f"The best of {first} less the best of {other}: {_value(found, spec.metric)}, "
-        f"95 % interval {_ends(found, spec.metric)}"
+        f"95 % interval {interval(found, spec.metric)}"
     )
     blind = (
         ""
@@ -184,21 +185,13 @@ def _value(found: Estimate, metric: Metric) -> str:
     return (signed_difference if found.excludes_zero else difference)(found.value, metric)
 
 
-def _ends(found: Estimate, metric: Metric) -> str:
-    """−0.20 to +0.41, of a fraction in points: the interval of a difference, which must have one."""
-    assert found.low is not None
-    assert found.high is not None
-    ends = (signed_difference(end, metric) for end in metric.by_value(found.low, found.high))
-    return " to ".join(end.removesuffix(" points") for end in ends)
-
-
 def _of_code(against: Against) -> str:
     """The same of training code whose single answers are known."""
     metric, found = against.first.studied.record.spec.metric, against.differences[MEAN]
     first, other = against.first.name, against.other.name
     told = (
         f"The best of {first} less the best of {other}: {_value(found, metric)} ({metric.title}), "
-        f"95 % interval {_ends(found, metric)} over validation examples; one run each, and room for the "
+        f"95 % interval {interval(found, metric)} over validation examples; one run each, and room for the "
         "choice of each among many."
     )
     if not found.excludes_zero:
@@ -236,7 +229,7 @@ def pairs_in_words(against: Against) -> str:
     told = f"{told}: {first.name} is {_value(mean, one.metric)} above {other.name}"
     if _same_in_all(against):
         return f"{told} in every pair, so that there is no interval."
-    return f"{told}, 95 % interval of the mean {_ends(mean, one.metric)}."
+    return f"{told}, 95 % interval of the mean {interval(mean, one.metric)}."
 
 
 def _same_in_all(against: Against) -> bool:
@@ -255,7 +248,7 @@ def _paired_values(against: Against, differences: Sequence[float]) -> str:
     mean = paired(differences)
     assert mean is not None
     return (
-        f"{told} {_value(mean, metric)} on average, 95 % interval of the mean {_ends(mean, metric)}, "
+        f"{told} {_value(mean, metric)} on average, 95 % interval of the mean {interval(mean, metric)}, "
         "over these pairs only; validation sampling is not included."
     )
 

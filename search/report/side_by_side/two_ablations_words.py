@@ -11,8 +11,8 @@ from search.analysis.two_ablations import Alike, Shared, TwoAblations
 from search.analysis.two_way import SEEDS
 from search.records import DeclaredSpec, Metric, NetworkSpec, Value
 from search.report.ablation_sentences import NAMED
-from search.report.ablation_words import about, change, interval, shown, size
-from search.report.words import amount, count, difference, first_of, listed
+from search.report.ablation_words import about, change, shown, size
+from search.report.words import amount, count, difference, first_of, interval, listed, without_unit
 
 Row = tuple[str, tuple[str, ...]]
 
@@ -77,7 +77,7 @@ def _differ(pair: TwoAblations, differing: Sequence[Shared], judged: int) -> str
     metric = pair.first.metric
     told = [
         f"{named(each, pair)} ({_effects(each, metric)}; the second less the first "
-        f"{_bare(each.difference.value, metric)}, {interval(each.difference, metric)})"
+        f"{without_unit(each.difference.value, metric)}, {interval(each.difference, metric)})"
         for each in differing
     ]
     some = first_of(told, NAMED)
@@ -90,12 +90,7 @@ def _differ(pair: TwoAblations, differing: Sequence[Shared], judged: int) -> str
 
 def _effects(shared: Shared, metric: Metric) -> str:
     """−0.04 and −0.77 points"""
-    return f"{_bare(shared.effects[0], metric)} and {difference(shared.effects[1], metric)}"
-
-
-def _bare(scores: float, metric: Metric) -> str:
-    """A difference without its unit."""
-    return difference(scores, metric).removesuffix(" points")
+    return f"{without_unit(shared.effects[0], metric)} and {difference(shared.effects[1], metric)}"
 
 
 def _depends(pair: TwoAblations, differing: Sequence[Shared]) -> str:
@@ -221,5 +216,5 @@ def effect_rows(pairs: Sequence[TwoAblations]) -> list[Row]:
 
 
 def _cell(effect: float, verdict: Verdict | None, metric: Metric) -> str:
-    told = _bare(effect, metric)
+    told = without_unit(effect, metric)
     return told if verdict is None else f"{told} {verdict.value}"

@@ -17,7 +17,8 @@ from search.analysis.statistics import Estimate
 from search.records import ACCURACY
 from search.report.ablation_sentences import sentences, settings_answer, training_answer
 from search.report.ablation_table import length_rows, path_rows, setting_rows
-from search.report.ablation_words import besides, change, interval
+from search.report.ablation_words import besides, change
+from search.report.words import interval
 
 SENTENCES = Snapshots(__file__, "ablation_sentences")
 
