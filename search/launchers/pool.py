@@ -58,14 +58,17 @@ class WorkerPool:
             self._replace(index, failures_in_a_row=end.failures_in_a_row)
         return left
 
-    def stop(self, *, grace_s: float = 5.0) -> None:
-        """Asks every worker to end its trials cleanly, and kills those that do not within `grace_s`."""
+    def stop(self, *, grace_s: float = 5.0) -> list[Place]:
+        """Asks every worker to end its trials cleanly, and kills those that do not within `grace_s`; returns
+        where these were."""
         for worker in self._workers:
             worker.stop()
         deadline = time.monotonic() + grace_s
         for worker in self._workers:
             worker.wait(max(0.0, deadline - time.monotonic()))
+        killed = [worker.place for worker in self._workers if worker.end is None and worker.place is not None]
         self.kill()
+        return killed
 
     def kill(self) -> None:
         """Ends every worker at once."""

@@ -168,11 +168,14 @@ class _Run:
         finally:
             if self.signals.stop():
                 self.watch(replace(self.seen, stopping=True))
-            pool.stop()
+            killed = pool.stop()
             delete_if_orphaned(self.storage, self.record, self.storage.location.artifacts)
             wait_for_unreachable(self.storage, self.study, self.reaper, pool.unreachable, self.signals.stop)
-            dead = set(pool.places).difference(pool.unreachable)
-            self.reaper.look(dead=_ids_of(self.storage, self.study, dead))
+            ended = set(pool.places).difference(pool.unreachable)
+            self.reaper.look(
+                dead=_ids_of(self.storage, self.study, ended),
+                stopped=_ids_of(self.storage, self.study, killed),
+            )
 
     def _end_before_look(self, pool: WorkerPool) -> End | None:
         """A reason to end that the workers and the signals give; the database is not asked."""

@@ -56,9 +56,11 @@ class Reaper:
         """Whether it is time to look again: three times a lease."""
         return self._clock() - self._looked >= self._lease_s / 3
 
-    def look(self, *, dead: Collection[str] = ()) -> int:
+    def look(self, *, dead: Collection[str] = (), stopped: Collection[str] = ()) -> int:
         """Ends the trials of workers that are gone, or known to be `dead`, and queues their settings again.
 
+        `stopped` are those of the dead that the run itself ended, because they were too slow to stop: their
+        trials were interrupted, and nothing speaks against their settings.
         Returns how many. A trial that its worker finished before it vanished keeps its result and its slot.
         """
         claims = self._store.open_claims(self._study.study_id)
@@ -69,7 +71,7 @@ class Reaper:
         self._looked = now
         # Who is gone is decided for all before any is taken: to take one may wait for the database.
         gone = [claim for claim in claims if self._stale(claim, now) or claim.worker_id in dead]
-        reaped = sum(self._take(claim) for claim in gone)
+        reaped = sum(self._take(claim, stopped=claim.worker_id in stopped) for claim in gone)
         known = {claim.claim_id for claim in claims}
         self._sights = {key: sight for key, sight in self._sights.items() if key in known}
         return reaped + self._end_unclaimed()
@@ -82,25 +84,22 @@ class Reaper:
             self._sights[claim.claim_id] = sight
         return now - sight.since >= self._lease_s
 
-    def _take(self, claim: Claim) -> bool:
+    def _take(self, claim: Claim, *, stopped: bool) -> bool:
         """Takes the claim over and deals with its trial; whether that trial was lost."""
         taken = self._store.take_over(claim, self._name, lease_s=self._lease_s)
         if taken is None:
             return False
         try:
-            return self._deal_with(taken, claim.worker_id)
+            return self._deal_with(taken, claim.worker_id, stopped=stopped)
         except LeaseLost:  # we slept meanwhile; another reaper has it
             return False
 
-    def _deal_with(self, taken: Claim, holder: str) -> bool:
+    def _deal_with(self, taken: Claim, holder: str, *, stopped: bool) -> bool:
         """Ends the trial of a claim that was `holder`'s; whether it was lost."""
         if taken.trial_id is not None:
-            state = self._study.fail(
-                taken.trial_id,
-                Failure.WORKER_DIED,
-                f"{holder} vanished",
-                claim=taken,
-            )
+            failure = Failure.INTERRUPTED if stopped else Failure.WORKER_DIED
+            detail = f"{holder} {'was too slow to stop and was killed' if stopped else 'vanished'}"
+            state = self._study.fail(taken.trial_id, failure, detail, claim=taken)
             if state is not None and state.is_finished:
                 self._store.settle(taken)
                 return False

@@ -140,7 +140,8 @@ def test_a_worn_out_worker_is_no_death_and_hands_on_its_count(pool: WorkerPool, 
 
 
 def test_a_stop_asks_all_before_it_waits_for_one(pool: WorkerPool, stage: list[Puppet]) -> None:
-    pool.stop(grace_s=5.0)
+    stage[1].end = WELL  # in time
+    assert pool.stop(grace_s=5.0) == [Place("here", 1)]
     assert [puppet.waited_s for puppet in stage] == pytest.approx([5.0, 5.0], abs=1.0)
     assert all(puppet.killed for puppet in stage), "who did not listen"
 
@@ -157,7 +158,7 @@ def test_who_may_still_be_at_work(pool: WorkerPool, stage: list[Puppet]) -> None
     stage[0].end = WELL
     stage[1].end = WorkerExit(how="gave up", words="The Ray cluster is lost.", unreachable=True)
     pool.supervise()
-    pool.stop(grace_s=0)
+    assert pool.stop(grace_s=0) == [], "nothing here can end the second"
     assert pool.gave_up == "The Ray cluster is lost."
     assert (pool.places, pool.unreachable) == ([Place("here", 1), Place("here", 2)], [Place("here", 2)])
 

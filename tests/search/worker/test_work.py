@@ -612,6 +612,21 @@ class TestReaper:
         assert study.ask().retry_of == 0
         assert storage.store.claims(study.study_id) == []
 
+    def test_a_worker_that_its_run_had_to_kill_was_interrupted_and_is_no_death(
+        self, storage: Storage, mnist: Mnist
+    ) -> None:
+        """However often a run is stopped, its settings are tried again: they did not end the worker."""
+        study = self._study(storage, mnist)
+        reaper = Reaper(study, storage.store, "me")
+        networks = 2  # the course's, which take turns
+        for _ in range(networks * (DEATHS + 2)):
+            claim, _ = self._claimed(storage, study)
+            assert reaper.look(dead=[claim.worker_id], stopped=[claim.worker_id]) == 1
+        ended = study.trials()
+        assert {trial.failure for trial in ended if trial.state is State.FAILED} == {Failure.INTERRUPTED}
+        assert "too slow to stop" in str(ended[0].failure_detail)
+        assert [study.ask().retry_of is None for _ in range(networks + 1)] == [False, False, True]
+
     @pytest.mark.parametrize(
         "lease_s", [LEASE_S, -3600.0, 3600.0], ids=["right", "jumped ahead", "jumped back"]
     )
