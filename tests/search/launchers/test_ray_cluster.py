@@ -190,14 +190,15 @@ class TestParent:
         _logger.info("stopped %.1f s after Ctrl-C", time.monotonic() - began)
 
         cluster.shutdown()  # its logs are written; no test of this class comes after
-        seen |= {out, words, *everything_in(database)}
-        seen |= {
-            path.read_bytes().decode("latin-1")
+        logs = {
+            path: path.read_bytes().decode("latin-1")
             for folder in (cluster.logs, tmp_path)
             for path in folder.rglob("*")
             if path.is_file()
         }
-        assert len(seen) > 100
+        assert rows
+        assert any(path.name.startswith("worker-") for path in logs), "Ray's logs of its workers"
+        seen |= {out, words, *everything_in(database), *logs.values()}
         assert [each[:200] for each in seen if CANARY in each] == []
 
 
