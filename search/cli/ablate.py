@@ -34,7 +34,7 @@ SettingsOption = Annotated[
         "--settings", help="Settings to change: optimizer,dropout,… or all.", show_default="the main ones"
     ),
 ]
-SeedsOption = Annotated[int, typer.Option(help="Fresh seeds, the same for all.")]
+SeedsOption = Annotated[int, typer.Option(help="Fresh seeds for each arm, also those of earlier calls.")]
 LengthsOption = Annotated[
     bool | None,
     typer.Option(
@@ -83,7 +83,8 @@ def ablate(
     on the same fresh seeds. Where the dataset allows it each seed holds out other training examples, so that
     nothing is judged on the examples that chose the winner. The test set is not touched.
 
-    Stopped, it continues with the same command, and with more --seeds later what is there is kept.
+    Stopped, it continues with the same command. Other --settings and more --seeds later keep what is there;
+    arms are compared on the same seeds, so that each of them is then trained on the new ones.
     `tune worker STUDY.ablate` helps from another machine.
     """
     from search.cli.progress import fetching, starting, watching

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from search.analysis import ablation as analysis
+from search.analysis import racing
 from search.analysis.ablation import Ablation
 from search.analysis.ranking import winner
 from search.errors import ConfigError, TuneError, UsageError, did_you_mean
@@ -31,9 +32,9 @@ from search.service.read_confirmation import confirmation
 from search.service.run import OPENING, WORKERS, Stage, launcher_for, make_ready
 from search.store.database import RETRY_S
 from search.study import ablation_plan
-from search.study.ablation_plan import AblationRequest, Plan, plan
+from search.study.ablation_plan import AblationRequest, MeasuredArm, Plan, plan
 from search.study.grid import is_exhausted
-from search.study.reading import Reading, open_reading
+from search.study.reading import Reading, TrialReader, open_reading
 from search.study.study import Study
 from search.tasks import task_named
 from search.worker.options import WorkerOptions
@@ -149,17 +150,20 @@ def _planned(storage: Reading | Storage, storage_url: str, request: AblateReques
             f"{searched.name} is itself {what}; `tune ablate {shlex.quote(searched.spec.based_on or '')}` "
             "changes what its search found."
         )
-    reader = reader_of(storage, searched)
-    trials = reader.all()
+    search = reader_of(storage, searched)
+    trials = search.all()
     exhausted = is_exhausted(searched.spec, space_of(searched), trials)
-    _refuse_unfinished(searched, reader.counted.finished, exhausted)
+    _refuse_unfinished(searched, search.counted.finished, exhausted)
     baseline = _baseline(storage_url, searched, trials, request.trial)
     spec = _spec(searched.spec, searched.name, baseline.number)
     _refuse_seeds(spec, request.design.seeds)
     name = _name(storage, searched, baseline.number, first=request.trial is None)
     reference = _reference(searched, trials, request.design.path)
-    there = [each for each in ablations(storage, searched) if each.name == name]
-    runs = reader_of(storage, there[0]).all() if there else []
+    runs, there = [], []
+    if record := next((each for each in ablations(storage, searched) if each.name == name), None):
+        reader = reader_of(storage, record)
+        runs = reader.all()
+        there = _there(reader, runs)
     design = _with_seeds_there(request.design, runs)
     found = plan(
         spec,
@@ -167,7 +171,7 @@ def _planned(storage: Reading | Storage, storage_url: str, request: AblateReques
         design,
         reference=reference,
         scores=scores_of(storage, spec, runs),
-        there=_there(runs),
+        there=there,
     )
     if len({(each.run.arm, each.run.budget) for each in found.runs}) < 2:
         raise UsageError("This plan has nothing to compare: it would train the baseline alone.")
@@ -329,14 +333,15 @@ def _begin(storage: Storage, asked: Planned) -> tuple[Study, StudyRecord]:
 def _queue(storage: Storage, study: Study, record: StudyRecord, asked: Planned) -> tuple[StudyRecord, bool]:
     """Queues what the plan has and the study has not; returns the study with its new target, and whether the
     plan is whole."""
-    runs = reader_of(storage, record).all()
+    reader = reader_of(storage, record)
+    runs = reader.all()
     found = plan(
         asked.spec,
         asked.baseline.settings,
         asked.design,
         reference=asked.reference,
         scores=scores_of(storage, asked.spec, runs),
-        there=_there(runs),
+        there=_there(reader, runs),
     )
     there = {trial.ablation for trial in study.trials()}
     for each in found.runs:
@@ -349,13 +354,19 @@ def _queue(storage: Storage, study: Study, record: StudyRecord, asked: Planned) 
     return replace(record, target_trials=target), not found.more
 
 
-def _there(runs: Sequence[TrialRecord]) -> dict[str, dict[str, Value]]:
-    """Settings of the arms that an ablation has already, by name."""
-    return {
-        run.ablation.arm: run.settings
-        for run in runs
-        if run.ablation is not None and not run.ablation.chooses
-    }
+def _there(reader: TrialReader, runs: Sequence[TrialRecord]) -> list[MeasuredArm]:
+    """The arms that an ablation has already, in the order in which they were queued."""
+    failed = {(run.arm, run.budget) for run in racing.spent(runs) if not run.chooses}
+    first: dict[tuple[str, int], int] = {}
+    for trial in runs:
+        if (run := trial.ablation) is not None and not run.chooses:
+            first.setdefault((run.arm, run.budget), trial.trial_id)
+    settings = reader.given_settings(first.values())
+    return [
+        MeasuredArm(name=name, budget=budget, settings=settings[trial_id], failed=(name, budget) in failed)
+        for (name, budget), trial_id in first.items()
+        if trial_id in settings
+    ]
 
 
 def _wanted(study: Study) -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from search.analysis.ablation import BASELINE, RATES, STEP
 from search.records import AblationRun, NetworkSpec, StudySpec, Value
@@ -86,6 +85,17 @@ Scores = Mapping[AblationRun, float | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MeasuredArm:
+    """An arm that an ablation has already: some run of it is queued, or further."""
+
+    name: str
+    budget: int
+    settings: Mapping[str, Value]
+    failed: bool = False
+    """whether a run of it failed for good, so that it is compared with nothing"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Arm:
     name: str
     settings: Mapping[str, Value] | None
@@ -108,19 +118,21 @@ def plan(
     *,
     reference: Mapping[str, Value] | None = None,
     scores: Scores,
-    there: Mapping[str, Mapping[str, Value]] = MappingProxyType({}),
+    there: Sequence[MeasuredArm] = (),
 ) -> Plan:
     """The ablation of a trial.
 
     spec: of the ablation, so that its budget is the variants'. settings: of the baseline. reference: settings
-    of the path's reference. scores: of the runs that choose, as far as they are finished. there: settings of
-    the arms that are queued already, by name: they keep the learning rate that they have. Raises UsageError
-    for settings that cannot be changed.
+    of the path's reference. scores: of the runs that choose, as far as they are finished. there: the arms of
+    earlier requests. They keep their settings, and get the seeds of this request too, since arms are
+    compared on the seeds that all of them have; unless they failed. Raises UsageError for settings that
+    cannot be changed.
     """
+    kept = {(arm.name, arm.budget): arm.settings for arm in there}
     choosing: list[PlannedRun] = []
     arms = [_Arm(name=BASELINE, settings=settings, budget=spec.budget)]
     changed = variants(spec, settings, request.settings)
-    arms += [_with_own_rate(spec, variant, choosing, scores, there) for variant in changed]
+    arms += [_with_own_rate(spec, variant, choosing, scores, kept) for variant in changed]
     lengths = [max(1, round(spec.budget * share)) for share in LENGTHS] if request.lengths else []
     longer = [budget for budget in dict.fromkeys(lengths) if budget != spec.budget]
     arms += [_Arm(name=BASELINE, settings=settings, budget=budget) for budget in longer]
@@ -132,11 +144,20 @@ def plan(
         arms += [_Arm(name=plain.name, settings=plain.settings, budget=budget) for budget in sorted(budgets)]
     if reference is not None and request.path is not None:
         arms += _path(spec, settings, request.path, reference, choosing, scores)
-    known = [arm for arm in arms if arm.settings is not None]
+    asked = {(arm.name, arm.budget) for arm in arms}
+    arms += [
+        _Arm(name=arm.name, settings=arm.settings, budget=arm.budget)
+        for arm in there
+        if not arm.failed and (arm.name, arm.budget) not in asked
+    ]
     measured = [
-        PlannedRun(run=AblationRun(arm=arm.name, seed=seed, budget=arm.budget), settings=arm.settings or {})
+        PlannedRun(
+            run=AblationRun(arm=arm.name, seed=seed, budget=arm.budget),
+            settings=kept.get((arm.name, arm.budget), arm.settings),
+        )
         for seed in range(request.seeds)
-        for arm in sorted(known, key=lambda arm: -arm.budget)
+        for arm in sorted(arms, key=lambda arm: -arm.budget)
+        if arm.settings is not None
     ]
     unknown = sum(arm.budget for arm in arms if arm.settings is None)
     return Plan(runs=(*choosing, *measured), more=unknown * request.seeds)
@@ -147,19 +168,18 @@ def _with_own_rate(
     variant: Variant,
     choosing: list[PlannedRun],
     scores: Scores,
-    there: Mapping[str, Mapping[str, Value]],
+    kept: Mapping[tuple[str, int], Mapping[str, Value]],
 ) -> _Arm:
     """A variant, with another learning rate where it asks for one; the runs that choose it are added to
-    `choosing`."""
+    `choosing`. kept: settings of the arms that are there, by name and budget."""
     rate = next((name for name in RATES if name in variant.settings), None)
     if rate is None or variant.changed[0] not in RATED:
         return _Arm(name=variant.name, settings=variant.settings, budget=spec.budget)
     values = rates(spec, rate, variant.settings[rate])
     runs = _of_rates(spec, variant, rate, values)
-    if rate in there.get(variant.name, {}):
+    if (variant.name, spec.budget) in kept:  # its learning rate was chosen
         choosing += [each for each in runs if each.run in scores]
-        settings = {**variant.settings, rate: there[variant.name][rate]}
-        return _Arm(name=variant.name, settings=settings, budget=spec.budget)
+        return _Arm(name=variant.name, settings=variant.settings, budget=spec.budget)
     while all(each.run in scores for each in runs):
         best = max(range(len(runs)), key=lambda place: _score(scores, runs[place].run))
         if _score(scores, runs[best].run) == FAILED:

@@ -264,6 +264,15 @@ class TrialReader:
         checks = {} if self._store is None else self._store.check_curves(ids, self._metric)
         return self._with_sound_curves(records, checks, usual_names(checks.values()))
 
+    def given_settings(self, trial_ids: Collection[int]) -> dict[int, dict[str, Value]]:
+        """All settings of trials that were queued with theirs, by trial id, also of those that have not begun
+        and drawn them."""
+        space = self._revisions.present
+        return {
+            trial.trial_id: space.active({**trial.given, **trial.settings}, pinned=trial.user.get(PINNED, {}))
+            for trial in self._trials.facts_of(trial_ids)
+        }
+
     def _sound(self, trial: Facts) -> bool:
         fault = self._judge.fault(trial)
         if fault is not None:

@@ -19,6 +19,7 @@ import pytest
 from processes import exists
 from valley import VALLEY, valley_spec
 
+from search.errors import Interrupted
 from search.objectives.registry import OBJECTIVES
 from search.optuna_db.storage import open_storage
 from search.study.study import Study
@@ -147,6 +148,38 @@ def test_more_seeds_and_settings_continue(tune: Tune) -> None:
     assert kept.items() <= later.items()
     assert more["seeds"] == 2
     assert len(more["settings"]) > len(first["settings"])
+
+
+def test_more_seeds_are_for_every_arm_that_is_there(tune: Tune) -> None:
+    tune("ablate", "v", "--settings", "push", "--seeds", "1", *ONE)
+    more = ("ablate", "v", "--settings", "bounces", "--seeds", "2")
+    plan = tune(*more, "--list", "--json").parsed
+    pushed = [each["seeds"] for each in plan["arms"] if each["arm"].startswith("push=")]
+    assert (pushed, plan["runs"] - plan["done"]) == ([2, 2], 2 * len(plan["arms"]) - 3)
+    found = tune(*more, *ONE, "--json").parsed
+    assert found["seeds"] == 2
+    assert {each["seeds"] for each in found["settings"]} == {2}
+    # Fewer are asked for than the others have: a new arm gets as many as they, or their number would fall.
+    new = tune("ablate", "v", "--settings", "start", "--seeds", "1", *ONE, "--json").parsed
+    assert new["seeds"] == 2
+    assert any(each["arm"].startswith("start=") for each in new["settings"])
+
+
+def test_more_seeds_are_for_arms_too_that_have_not_begun(tune: Tune, folder: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("search.service.ablate.drive", stopped)
+        assert tune("ablate", "v", "--settings", "push", "--seeds", "1", *ONE).returncode == 130
+    found = tune("ablate", "v", "--settings", "bounces", "--seeds", "2", *ONE, "--json").parsed
+    assert found["seeds"] == 2
+    pushed = {arm["arm"]: arm for arm in found["arms"] if arm["arm"].startswith("push=")}
+    assert len(pushed) == 2
+    for name, arm in pushed.items():
+        assert f"push={arm['settings']['push']}" == name
+        assert len(arm["runs"]) == 2
+
+
+def stopped(*_args: Any, **_more: Any) -> None:
+    raise Interrupted("Stopped before the first run.", signal.SIGINT)
 
 
 def test_it_survives_a_kill(tune: Tune, folder: Path) -> None:

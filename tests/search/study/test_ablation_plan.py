@@ -11,7 +11,15 @@ import pytest
 from data.tasks.registry import TASKS
 from search.records import AblationRun, DeclaredSpec, Metric, Value
 from search.space.spec import declared_entries
-from search.study.ablation_plan import AblationRequest, Plan, PlannedRun, plan, rates, variant_budget
+from search.study.ablation_plan import (
+    AblationRequest,
+    MeasuredArm,
+    Plan,
+    PlannedRun,
+    plan,
+    rates,
+    variant_budget,
+)
 from tests.search.study.test_variants import CONV, SPEC
 from tune.space import Choice, Float, Space
 
@@ -119,14 +127,33 @@ def test_rates_of_training_code_stay_in_its_range() -> None:
     }
 
 
-def test_an_arm_keeps_the_rate_that_it_was_measured_with() -> None:
+def test_an_arm_keeps_the_settings_that_it_was_measured_with() -> None:
     scores = {each.run: float(each.settings["lr"]) for each in choosing(planned(RATES))}
-    there = {"optimizer=sgd": {"optimizer": "sgd", "lr": 0.05}}
+    settings: dict[str, Value] = {**CONV, "optimizer": "sgd", "lr": 0.05, "momentum": 0.5}
+    there = [MeasuredArm(name="optimizer=sgd", budget=4 * EPOCH, settings=settings)]
     found = plan(ABLATION, CONV, replace(RATES, seeds=5), scores=scores, there=there)
     sgd = [each for each in found.runs if each.run.arm == "optimizer=sgd"]
-    assert [each.settings["lr"] for each in sgd] == [0.05] * 5
+    assert [each.settings for each in sgd] == [settings] * 5
     beyond = [each for each in choosing(found) if each.run not in scores]
     assert {each.run.arm for each in beyond} == {"optimizer=nesterov, lr=0.133", "optimizer=adam, lr=0.133"}
+
+
+def test_arms_that_are_there_get_the_seeds_too_unless_they_failed() -> None:
+    there = [
+        MeasuredArm(name="baseline", budget=8 * EPOCH, settings=CONV),
+        MeasuredArm(name="blocks=2", budget=4 * EPOCH, settings={**CONV, "blocks": 2}),
+        MeasuredArm(name="blocks=4", budget=4 * EPOCH, settings={**CONV, "blocks": 4}, failed=True),
+    ]
+    request = AblationRequest(settings=("dropout",), seeds=2, lengths=False)
+    found = plan(ABLATION, CONV, request, scores={}, there=there)
+    asked = measured(planned(request))
+    added = [each for each in found.runs if each.run not in asked]
+    assert {(each.run.arm, each.run.budget, each.run.seed) for each in added} == {
+        (arm, budget, seed)
+        for arm, budget in (("baseline", 8 * EPOCH), ("blocks=2", 4 * EPOCH))
+        for seed in (0, 1)
+    }
+    assert all(each.settings["blocks"] == 2 for each in added if each.run.arm == "blocks=2")
 
 
 def test_a_run_that_chooses_is_asked_once() -> None:
