@@ -47,7 +47,7 @@ class Variant:
     name: str
     """what is changed: "dropout=0.0" """
     settings: Mapping[str, Value]
-    """all of them, those too that a changed setting leaves without effect"""
+    """all of them; of a network those too that a changed setting leaves without effect"""
     changed: tuple[str, ...]
     """the settings that are changed"""
 
@@ -202,13 +202,14 @@ def _numbers(domain: Float, legal: Float, value: float) -> Iterator[float]:
 
 def _completed(space: Space, spec: StudySpec, settings: Mapping[str, Value]) -> dict[str, Value]:
     """With a value for each setting that a change has made active: of a network what holds without it, else
-    the middle of its range."""
+    the middle of its range. Without those that it has made inactive, which training code must not see."""
     if isinstance(spec, NetworkSpec):
         return dict(settings)  # Study.queue_ablation adds what holds without them
     found = dict(settings)
-    while missing := space.shape(found).searched - found.keys():
+    while missing := (shape := space.shape(found)).searched - found.keys():
         found |= {name: _middle(space.domains[name]) for name in missing}
-    return found
+    active = shape.searched | shape.fixed.keys()
+    return {name: value for name, value in found.items() if name in active or name not in space.domains}
 
 
 def _middle(domain: Domain) -> Value:

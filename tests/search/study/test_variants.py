@@ -151,6 +151,42 @@ def test_a_setting_that_a_change_makes_active_has_the_middle_of_its_range() -> N
     assert sgd.settings == {"optimizer": "sgd", "depth": 1, "momentum": pytest.approx(0.7)}
 
 
+def test_a_setting_that_a_change_makes_inactive_is_left_out() -> None:
+    spec = declared(
+        optimizer=Choice(["adam", "sgd"]),
+        momentum=Float(0.5, 0.9, when={"optimizer": "sgd"}),
+        nesterov=Choice([False, True], when={"momentum": {"above": 0.0}}),
+        damping=Fixed(0.1, when={"optimizer": "sgd"}),
+        depth=Int(1, 3),
+        taper=Float(0.5, 1.0, when={"depth": {"above": 1}}),
+    )
+    settings: dict[str, Value] = {
+        "optimizer": "sgd",
+        "momentum": 0.9,
+        "nesterov": True,
+        "damping": 0.1,
+        "depth": 2,
+        "taper": 0.7,
+    }
+    found = {variant.name: variant.settings for variant in variants(spec, settings, ("optimizer", "depth"))}
+    assert found == {
+        "optimizer=adam": {"optimizer": "adam", "depth": 2, "taper": 0.7},
+        "depth=1": {**{name: settings[name] for name in settings if name != "taper"}, "depth": 1},
+        "depth=3": {**settings, "depth": 3},
+    }
+
+
+def test_regularizers_that_others_switch_off_are_left_out() -> None:
+    spec = declared(
+        mix=Float(0.0, 1.0, off=0.0),
+        mix_share=Float(0.1, 1.0, when={"mix": {"above": 0.0}}),
+        depth=Int(1, 3),
+    )
+    found = unregularized(spec, {"mix": 0.5, "mix_share": 0.2, "depth": 1})
+    assert found is not None
+    assert found.settings == {"mix": 0.0, "depth": 1}
+
+
 def test_another_objective_says_itself_what_off_is() -> None:
     spec = declared(drop=Float(0.0, 0.5, off=0.0), noise=Float(0.1, 1.0))
     found = unregularized(spec, {"drop": 0.3, "noise": 0.2})
