@@ -15,8 +15,8 @@ from search.analysis.ablation import BASELINE, RATES, STEP
 from search.records import AblationRun, NetworkSpec, StudySpec, Value
 from search.space.defaults import BY_NAME
 from search.space.spec import space_of_spec
-from search.study.variants import Variant, changes, label, unregularized, variants
-from tune.space import Float
+from search.study.variants import Variant, changes, label, nearest, unregularized, variants
+from tune.space import Choice, Float, Int
 
 VARIANT_SHARE = 0.5
 """Of the search's budget, for which variants are trained."""
@@ -176,6 +176,8 @@ def _with_own_rate(
     if rate is None or variant.changed[0] not in RATED:
         return _Arm(name=variant.name, settings=variant.settings, budget=spec.budget)
     values = rates(spec, rate, variant.settings[rate])
+    if len(values) < 2:
+        return _Arm(name=variant.name, settings=variant.settings, budget=spec.budget)
     runs = _of_rates(spec, variant, rate, values)
     if (variant.name, spec.budget) in kept:  # its learning rate was chosen
         choosing += [each for each in runs if each.run in scores]
@@ -205,13 +207,13 @@ def _of_rates(spec: StudySpec, variant: Variant, rate: str, values: Sequence[flo
 
 def _beyond(spec: StudySpec, name: str, values: Sequence[float], best: int) -> float | None:
     """The next learning rate to try after the best one, which is at an end; None: it lies between others, or
-    no other rate is allowed. values: rising."""
-    if len(values) < 2 or 0 < best < len(values) - 1:
+    no other rate is allowed, as none is beyond the range of training code. values: at least two, rising."""
+    if not isinstance(spec, NetworkSpec) or 0 < best < len(values) - 1:
         return None
-    domain = BY_NAME[name].legal if isinstance(spec, NetworkSpec) else space_of_spec(spec).domains.get(name)
-    ratio = values[1] / values[0]
-    found = float(f"{values[-1] * ratio if best else values[0] / ratio:.3g}")
-    return found if isinstance(domain, Float) and domain.low <= found <= domain.high else None
+    legal = BY_NAME[name].legal
+    assert isinstance(legal, Float), "it is a learning rate"
+    found = nearest(legal, values[-1] ** 2 / values[-2] if best else values[0] ** 2 / values[1])
+    return found if found not in values else None
 
 
 def _choosing(
@@ -231,15 +233,27 @@ def _score(scores: Scores, run: AblationRun) -> float:
 
 
 def rates(spec: StudySpec, name: str, now: Value) -> list[float]:
-    """Learning rates to choose from: evenly over the range that the study searched on its scale, else around
-    the baseline's."""
+    """Learning rates to choose from, rising: evenly over the range that the study searched on its scale, or
+    of the numbers that it chose among; of networks with one rate around the baseline's. Fewer than two:
+    there is nothing to choose from."""
     domain = space_of_spec(spec).domains.get(name)
-    if isinstance(domain, Float) and domain.log and domain.low < domain.high:
-        ratio = (domain.high / domain.low) ** (1 / (GRID - 1))
-        return [float(f"{domain.low * ratio**place:.3g}") for place in range(GRID)]
-    if not isinstance(now, int | float):
-        return []
-    return [float(f"{float(now) * FACTOR ** (place - GRID // 2):.3g}") for place in range(GRID)]
+    shares = [place / (GRID - 1) for place in range(GRID)]
+    found: list[float] = []
+    match domain:
+        case Choice(options=options):
+            numbers = sorted(
+                each for each in options if isinstance(each, int | float) and not isinstance(each, bool)
+            )
+            found = [numbers[round(share * (len(numbers) - 1))] for share in shares if numbers]
+        case Int() | Float():
+            low, high = domain.low, domain.high
+            spread = [low * (high / low) ** s if domain.log else low + (high - low) * s for s in shares]
+            found = [nearest(domain, number) for number in spread]
+    if len(set(found)) < 2 and isinstance(spec, NetworkSpec) and isinstance(now, int | float):
+        legal = BY_NAME[name].legal
+        assert isinstance(legal, Float), "it is a learning rate"
+        found = [nearest(legal, now * FACTOR ** (place - GRID // 2)) for place in range(GRID)]
+    return list(dict.fromkeys(found))
 
 
 def _path(

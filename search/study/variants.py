@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import overload
 
 from search.analysis.ablation import UNREGULARIZED
 from search.errors import UsageError, did_you_mean
@@ -178,7 +179,7 @@ def _whole_numbers(domain: Int, legal: Int, value: int, *, width: bool) -> Itera
         near = [value - step, value + step]
     for number in near:
         rounded = domain.low + domain.step * math.floor((number - domain.low) / domain.step + 0.5)
-        within = max(legal.low, min(rounded, legal.high))
+        within = nearest(legal, rounded)
         if within != value:
             yield within
 
@@ -194,10 +195,27 @@ def _numbers(domain: Float, legal: Float, value: float) -> Iterator[float]:
         step = (domain.high - domain.low) / STEPS
         near, half = [value - step, value + step], step / 2
     for number in near:
-        rounded = float(f"{max(legal.low, min(number, legal.high)):.{DIGITS}g}")
+        rounded = nearest(legal, number)
         apart = max(rounded / value, value / rounded) >= half if log else abs(rounded - value) >= half
         if apart:
             yield rounded
+
+
+@overload
+def nearest(domain: Int, number: float) -> int: ...
+
+
+@overload
+def nearest(domain: Float, number: float) -> float: ...
+
+
+def nearest(domain: Int | Float, number: float) -> float:
+    """The value of a domain next to a number that was computed, of few digits unless it is an end."""
+    if isinstance(domain, Int):
+        last = (domain.high - domain.low) // domain.step
+        step = math.floor((number - domain.low) / domain.step + 0.5)
+        return domain.low + domain.step * max(0, min(step, last))
+    return max(domain.low, min(float(f"{number:.{DIGITS}g}"), domain.high))
 
 
 def _completed(space: Space, spec: StudySpec, settings: Mapping[str, Value]) -> dict[str, Value]:

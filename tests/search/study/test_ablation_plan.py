@@ -21,7 +21,7 @@ from search.study.ablation_plan import (
     variant_budget,
 )
 from tests.search.study.test_variants import CONV, SPEC
-from tune.space import Choice, Float, Space
+from tune.space import Choice, Domain, Fixed, Float, Int, Space
 
 ABLATION = replace(SPEC, epochs=4.0)
 EPOCH = 36_000
@@ -104,9 +104,9 @@ def test_where_the_rate_at_an_end_is_the_best_one_beyond_is_tried() -> None:
     assert chosen(50.0, tried=8)["optimizer=sgd"] == pytest.approx(0.05 * 50 ** (3 / 4), rel=0.01)
 
 
-def test_rates_of_training_code_stay_in_its_range() -> None:
-    space = Space(lr=Float(1e-3, 0.05, log=True), optimizer=Choice(["sgd", "adam"]))
-    spec = DeclaredSpec(
+def declared(**domains: Domain) -> DeclaredSpec:
+    """Of training code with these settings."""
+    return DeclaredSpec(
         seed=0,
         sampler="random",
         pruner="none",
@@ -114,8 +114,12 @@ def test_rates_of_training_code_stay_in_its_range() -> None:
         metric=Metric(name="accuracy"),
         budget=4,
         unit="epoch",
-        space=declared_entries(space),
+        space=declared_entries(Space(domains)),
     )
+
+
+def test_rates_of_training_code_stay_in_its_range() -> None:
+    spec = declared(lr=Float(1e-3, 0.05, log=True), optimizer=Choice(["sgd", "adam"]))
     settings = {"lr": 0.05, "optimizer": "adam"}
     first = plan(spec, settings, RATES, scores={})
     scores = {each.run: float(each.settings["lr"]) for each in choosing(first)}
@@ -172,6 +176,52 @@ def test_rates_span_what_was_searched() -> None:
 def test_rates_lie_around_the_baselines_where_none_was_searched() -> None:
     spec = replace(ABLATION, space={})
     assert rates(spec, "lr", 0.01) == [0.00111, 0.00333, 0.01, 0.03, 0.09]
+
+
+@pytest.mark.parametrize(
+    ("domain", "now", "found"),
+    [
+        (Float(0.0, 0.1), 0.05, [0.0, 0.025, 0.05, 0.075, 0.1]),  # a linear range
+        (Float(1.2345e-4, 0.98765, log=True), 0.01, [1.2345e-4, 0.00117, 0.011, 0.104, 0.98765]),
+        (Float(0.1, 0.1001, log=True), 0.1, [0.1]),
+        (Int(1, 100, log=True), 10, [1, 3, 10, 32, 100]),
+        (Choice([0.1, "adaptive", 0.01, True]), 0.1, [0.01, 0.1]),
+        (Choice([each / 100 for each in range(1, 10)]), 0.01, [0.01, 0.03, 0.05, 0.07, 0.09]),
+        (Choice(["constant", "adaptive"]), "constant", []),
+        (Choice(["constant", 0.1]), 0.1, [0.1]),
+        (Fixed(0.1), 0.1, []),
+    ],
+)
+def test_rates_of_training_code_are_of_its_domain(domain: Domain, now: Value, found: list[float]) -> None:
+    assert rates(declared(lr=domain), "lr", now) == found
+    assert all(rate in domain for rate in found)
+
+
+@pytest.mark.parametrize("options", [["constant", "adaptive"], ["constant", 0.1]])
+def test_a_learning_rate_without_two_numbers_is_like_any_other_setting(options: list[Value]) -> None:
+    spec = declared(learning_rate=Choice(options), batch_size=Choice([32, 64]))
+    settings: dict[str, Value] = {"learning_rate": "constant", "batch_size": 32}
+    found = plan(spec, settings, AblationRequest(settings=("batch_size",), seeds=1, lengths=False), scores={})
+    assert (choosing(found), found.more) == ([], 0)
+    assert [each.settings for each in found.runs] == [settings, {**settings, "batch_size": 64}]
+
+
+def test_rates_of_networks_stay_legal() -> None:
+    spec = replace(ABLATION, space={})
+    assert rates(spec, "lr", 50.0) == [5.56, 16.7, 50.0, 100.0]
+    settings: dict[str, Value] = {**CONV, "lr": 50.0}
+    scores: dict[AblationRun, float | None] = {}
+    found = plan(spec, settings, RATES, scores=scores)
+    while any(each.run not in scores for each in choosing(found)):
+        scores |= {each.run: float(each.settings["lr"]) for each in choosing(found)}
+        found = plan(spec, settings, RATES, scores=scores)
+    assert found.more == 0
+    assert max(float(each.settings["lr"]) for each in choosing(found)) == 100.0
+
+
+def test_rates_of_networks_are_those_that_were_searched() -> None:
+    spec = replace(ABLATION, space={"lr": [0.01, 0.1]})
+    assert rates(spec, "lr", 0.01) == [0.01, 0.1]
 
 
 def test_a_path_needs_the_order_first() -> None:

@@ -8,7 +8,7 @@ from search.errors import UsageError
 from search.records import DeclaredSpec, Metric, Value
 from search.space.defaults import default_space
 from search.space.file import space_entries
-from search.space.spec import declared_entries
+from search.space.spec import declared_entries, space_of_spec
 from search.study.variants import changeable, changes, unregularized, variants
 from tests.support.specs import network_spec
 from tune.space import Choice, Fixed, Float, Int, Space
@@ -199,6 +199,18 @@ def test_a_step_ends_at_what_the_range_allows() -> None:
     spec = declared(x=Float(0.0, 1.0), n=Int(1, 100), k=Int(1, 4))
     found = changeable(spec, {"x": 0.9, "n": 100, "k": 1})
     assert found == {"x": [0.65], "n": [75], "k": [2]}  # 0.1 to the end is less than half a step
+
+
+def test_a_step_leads_to_a_value_of_the_range() -> None:
+    spec = declared(x=Float(0.12345, 0.98765), n=Int(16, 100, step=16), m=Int(0, 100, step=7))
+    found = changeable(spec, {"x": 0.3, "n": 96, "m": 91})
+    assert found == {"x": [0.12345, 0.516], "n": [80], "m": [63, 98]}
+    domains = space_of_spec(spec).domains
+    assert all(value in domains[name] for name, values in found.items() for value in values)
+
+
+def test_a_step_of_a_network_leads_to_what_is_legal() -> None:
+    assert changeable(SPEC, {**CONV, "momentum": 0.96})["momentum"] == [0.915, 0.9999]
 
 
 def test_settings_that_do_nothing_in_either_network_are_no_difference() -> None:
