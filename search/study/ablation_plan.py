@@ -292,17 +292,17 @@ def path_changes(
     spec: StudySpec, reference: Mapping[str, Value], settings: Mapping[str, Value]
 ) -> dict[str, tuple[str, ...]]:
     """The steps from a reference to other settings: what each is called, and the settings that it changes."""
-    differ = list(changes(spec, reference, settings))
-    if "model" in differ:  # settings of one family mean nothing to the other
-        own = [name for name in differ if name not in reference or name not in settings]
-        groups = [tuple(dict.fromkeys(["model", *own]))]
-    else:
-        groups = []
+    left = list(changes(spec, reference, settings))
+    groups: list[tuple[str, ...]] = []
+    if "model" in left:  # settings of one family mean nothing to the other
+        own = [name for name in left if name not in reference or name not in settings]
+        groups.append(tuple(dict.fromkeys(["model", *own])))
+        left = [name for name in left if name not in groups[0]]
     for together in TOGETHER:
-        if together[0] in differ:
-            groups.append(tuple(name for name in together if name in differ))
-    grouped = {name for group in groups for name in group}
-    groups += [(name,) for name in differ if name not in grouped]
+        if together[0] in left:
+            groups.append(tuple(name for name in together if name in left))
+            left = [name for name in left if name not in together]
+    groups += [(name,) for name in left]
     return {group[0]: group for group in groups}
 
 

@@ -16,6 +16,7 @@ from search.study.ablation_plan import (
     MeasuredArm,
     Plan,
     PlannedRun,
+    path_changes,
     plan,
     rates,
     variant_budget,
@@ -240,6 +241,21 @@ def test_a_path_needs_the_order_first() -> None:
     first = "course-conv + dropout"
     assert path[first]["dropout"] == CONV["dropout"]
     assert len(measured(found)) == 4 + len(alone)  # the variants, the reference, all steps but the last
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("course-mlp", "course-conv"), ("course-conv", "course-mlp"), ("course-mlp", "CONV")]
+)
+def test_a_path_to_another_family_takes_its_settings_in_one_step(one: str, other: str) -> None:
+    known = {**TASKS["twodigit"].references, "CONV": CONV}
+    reference, settings = known[one], known[other]
+    steps = path_changes(ABLATION, reference, settings)
+    names = [name for step in steps.values() for name in step]
+    assert sorted(names) == sorted(set(names)), "each setting changes in one step"
+    own = {name for name in names if (name in reference) != (name in settings)}
+    assert set(steps["model"]) == {"model", *own}
+    assert {"channels", "growth"} <= set(steps["model"])
+    assert steps.keys().isdisjoint({"channels", "growth", "divisor"})
 
 
 def test_another_objective_has_whole_steps_and_all_its_settings() -> None:
