@@ -92,6 +92,24 @@ def spent(runs: Iterable[TrialRecord]) -> set[AblationRun]:
     return out
 
 
+def has_failed(runs: Iterable[TrialRecord], run: AblationRun, *, besides: int) -> bool:
+    """Whether the arm of this run of an ablation has failed before, on another seed or at another learning
+    rate. besides: number of the trial that does not count."""
+    return any(
+        trial.number != besides
+        and trial.ablation is not None
+        and _arm_of(trial.ablation) == _arm_of(run)
+        and trial.failure is not None
+        and not trial.failure.is_retryable
+        for trial in runs
+    )
+
+
+def _arm_of(run: AblationRun) -> str:
+    """The arm that a run is of, or for which it helps to choose a learning rate: "optimizer=sgd, lr=0.1"."""
+    return (run.chooses and run.arm.rpartition(", ")[0]) or run.arm
+
+
 def dropped(runs: Sequence[TrialRecord]) -> set[int]:
     """Candidates that are out for good: a run of theirs was ended without being trained, or failed."""
     pruned = {run.confirming.candidate for run in runs if run.confirming and run.state is State.PRUNED}

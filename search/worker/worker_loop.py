@@ -12,6 +12,8 @@ from dataclasses import replace
 from enum import Enum, StrEnum
 from typing import Literal
 
+from search.analysis import racing
+from search.analysis.ablation import BASELINE
 from search.errors import TuneError
 from search.objectives.base import TrialError
 from search.optuna_db.optuna_trials import Exhausted
@@ -41,7 +43,8 @@ WAITING_BYTES_ON_GPU = 256_000_000
 """The same for a worker whose trials wait on a GPU: its memory is not what the machine is short of."""
 
 FAILURES_IN_A_ROW = 5
-"""This number of failed trials in a row means that the trials are not the cause."""
+"""This number of failed trials in a row, in an ablation of failed arms, means that the trials are not the
+cause."""
 
 LONGEST_SAID_BYTES = 2_000
 """Of the last failure, as JSON, in the message of a worker that gives up."""
@@ -413,7 +416,7 @@ class WorkerLoop:
                 f"The disk is full ({detail}). Nothing that was finished is lost: make room and give "
                 "the same command again."
             ) from error
-        self._failures_in_a_row += 1
+        self._failures_in_a_row += self._counts(runner)
         if self._failures_in_a_row >= FAILURES_IN_A_ROW:
             self.drain()
             last = shortened(said, LONGEST_SAID_BYTES)
@@ -423,6 +426,14 @@ class WorkerLoop:
         if reason is Failure.OUT_OF_MEMORY:
             self.drain()
             raise WornOut(self._failures_in_a_row) from error
+
+    def _counts(self, runner: TrialRunner) -> bool:
+        """Whether a failure of this trial may mean that trials are not the cause: not where an arm of an
+        ablation fails once more, whatever its seed or its learning rate. The baseline was trained before."""
+        run = runner.active.ablation
+        if run is None or run.arm == BASELINE:
+            return True
+        return not racing.has_failed(self._context.study.trials(), run, besides=runner.active.number)
 
     def _finish(self, runner: TrialRunner) -> None:
         self._put_down(runner)

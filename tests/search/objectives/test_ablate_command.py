@@ -10,21 +10,24 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from processes import exists
-from valley import VALLEY, valley_spec
+from valley import SPACE, VALLEY, Rolling, valley_spec
 
 from search.errors import Interrupted
 from search.objectives.registry import OBJECTIVES
 from search.optuna_db.storage import open_storage
+from search.records import Report
+from search.space.spec import declared_entries
 from search.study.study import Study
 from search.worker.context import prepare
-from search.worker.worker_loop import work
+from search.worker.worker_loop import FAILURES_IN_A_ROW, work
+from tune.space import Choice, Float, Space
 
 Tune = Callable[..., Any]
 """Of the fixture `tune`: the command in this process. Its workers are threads; those of the run that is
@@ -239,6 +242,51 @@ def test_an_arm_that_diverges_is_a_result(tune: Tune, monkeypatch: pytest.Monkey
     assert lost[0]["arm"] not in {each["arm"] for each in found["settings"]}
     assert found["finished_runs"] == found["wanted"]
     assert any("diverged" in sentence for sentence in found["words"])
+
+
+OPTIMIZERS = Space({**SPACE.domains, "optimizer": Choice(["one", "other"]), "lr": Float(0.01, 1.0, log=True)})
+
+
+@pytest.fixture
+def optimizers(folder: Path, tune: Tune) -> str:
+    """The optimizer of the winner of the finished search o, whose learning rate is a setting, too."""
+    with open_storage(f"sqlite:///{folder / 'studies.db'}") as storage:
+        Study.create(storage, "o", valley_spec(space=declared_entries(OPTIMIZERS)), 4)
+        work(prepare(storage, "o", None, folder, threads=1), stop=lambda: False)
+    return str(tune("best", "o", "--json").parsed["params"]["optimizer"])
+
+
+def test_an_option_that_fails_at_every_learning_rate_is_a_result(
+    tune: Tune, optimizers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_unless(monkeypatch, lambda settings: settings["optimizer"] == optimizers)
+    found = tune("ablate", "o", "--settings", "optimizer", "--no-lengths", *ONE, "--json").parsed
+    assert sorted(arm["failed"] for arm in found["arms"]) == [0, 3]
+    assert [len(arm["runs"]) for arm in found["arms"] if arm["arm"] == "baseline"] == [3]
+    assert found["finished_runs"] == found["wanted"]
+
+
+def test_where_every_arm_fails_the_command_gives_up(
+    tune: Tune, optimizers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_unless(monkeypatch, lambda _: False)
+    done = tune("ablate", "o", "--settings", "optimizer,push", "--no-lengths", *ONE)
+    assert done.returncode == 1
+    assert f"{FAILURES_IN_A_ROW} trials in a row failed" in done.stderr
+    arms = [row["ablation"]["arm"] for row in tune("trials", "o.ablate", "--json").parsed if row["failure"]]
+    assert arms.count("baseline") == 2, "its second failure counts, as the other arms' do not"
+
+
+def fail_unless(monkeypatch: pytest.MonkeyPatch, works: Callable[[Mapping[str, Any]], bool]) -> None:
+    """From now on trials of the valley fail whose settings are others."""
+    reports = Rolling.reports
+
+    def failing(self: Rolling) -> Iterator[Report]:
+        if not works(self._job.settings):
+            raise ValueError("not with these settings")
+        yield from reports(self)
+
+    monkeypatch.setattr(Rolling, "reports", failing)
 
 
 @pytest.mark.parametrize(
