@@ -8,7 +8,7 @@ checkpoints and helpers on other machines are those of every study.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from search.analysis.ablation import Ablation
 from search.analysis.ranking import winner
 from search.errors import ConfigError, TuneError, UsageError, did_you_mean
 from search.optuna_db.storage import Storage, open_storage
-from search.records import NetworkSpec, State, StudyRecord, StudySpec, TrialRecord, Value
+from search.records import AblationRun, NetworkSpec, State, StudyRecord, StudySpec, TrialRecord, Value
 from search.report import words
 from search.service.check import check_options
 from search.service.create import ABLATION_SUFFIX
@@ -127,13 +127,16 @@ def ablate(
         make_ready(asked.searched, progress, stage)
         study, record = _begin(storage, asked)
         tell(_in_words(asked))
+        ended: set[AblationRun] = set()
         while True:
-            record, whole = _queue(storage, study, record, asked)
+            found = _planned_now(storage, record, asked, ended)
+            record = _queue(storage, study, record, found)
             stage(WORKERS)
             with launcher_for(request.options, storage_url) as launcher:
                 result = drive(storage, study, record, request.options, launcher, watch=watch, detach=False)
-            if whole or result.reason not in ("finished", "nothing to do"):
+            if not found.more or result.reason not in ("finished", "nothing to do"):
                 return analysis.ablation(read(storage, record.name))
+            ended = {each.run for each in found.runs}
 
 
 def _check(request: AblateRequest) -> None:
@@ -330,19 +333,26 @@ def _begin(storage: Storage, asked: Planned) -> tuple[Study, StudyRecord]:
     return study, replace(record, name=asked.name)
 
 
-def _queue(storage: Storage, study: Study, record: StudyRecord, asked: Planned) -> tuple[StudyRecord, bool]:
-    """Queues what the plan has and the study has not; returns the study with its new target, and whether the
-    plan is whole."""
+def _planned_now(
+    storage: Storage, record: StudyRecord, asked: Planned, ended: Collection[AblationRun]
+) -> Plan:
+    """What is to be trained, as of now. ended: runs that have ended; one of these that chooses and has no
+    score, because its trial was edited and cannot be read, counts as failed: it is not repeated."""
     reader = reader_of(storage, record)
     runs = reader.all()
-    found = plan(
+    lost = {run: None for run in ended if run.chooses}
+    return plan(
         asked.spec,
         asked.baseline.settings,
         asked.design,
         reference=asked.reference,
-        scores=scores_of(storage, asked.spec, runs),
+        scores={**lost, **scores_of(storage, asked.spec, runs)},
         there=_there(reader, runs),
     )
+
+
+def _queue(storage: Storage, study: Study, record: StudyRecord, found: Plan) -> StudyRecord:
+    """Queues what the plan has and the study has not; returns the study with its new target."""
     there = {trial.ablation for trial in study.trials()}
     for each in found.runs:
         if each.run not in there:
@@ -351,7 +361,7 @@ def _queue(storage: Storage, study: Study, record: StudyRecord, asked: Planned) 
     target = -1
     while target != (now := _wanted(study)):
         storage.store.set_target(study.study_id, target := now)
-    return replace(record, target_trials=target), not found.more
+    return replace(record, target_trials=target)
 
 
 def _there(reader: TrialReader, runs: Sequence[TrialRecord]) -> list[MeasuredArm]:

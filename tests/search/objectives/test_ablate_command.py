@@ -12,17 +12,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from processes import exists
-from valley import SPACE, VALLEY, Rolling, valley_spec
+from valley import ENERGY, SPACE, VALLEY, Rolling, valley_spec
 
 from search.errors import Interrupted
 from search.objectives.registry import OBJECTIVES
 from search.optuna_db.storage import open_storage
 from search.records import Report
+from search.service.drive import drive
 from search.space.spec import declared_entries
 from search.study.study import Study
 from search.worker.context import prepare
@@ -275,6 +277,40 @@ def test_where_every_arm_fails_the_command_gives_up(
     assert f"{FAILURES_IN_A_ROW} trials in a row failed" in done.stderr
     arms = [row["ablation"]["arm"] for row in tune("trials", "o.ablate", "--json").parsed if row["failure"]]
     assert arms.count("baseline") == 2, "its second failure counts, as the other arms' do not"
+
+
+EDITS = {
+    "a curve without the score": "UPDATE tune_reports SET metrics = '{\"height\": 1.0}' WHERE trial_id = ?",
+    "an end as pruned": "UPDATE trials SET state = 'PRUNED' WHERE trial_id = ?",
+    "a value that is none": "UPDATE trial_values SET value = NULL, value_type = 'INF_POS' WHERE trial_id = ?",
+}
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS.keys())
+def test_a_run_that_chooses_and_cannot_be_read_counts_as_failed(
+    tune: Tune, optimizers: str, folder: Path, monkeypatch: pytest.MonkeyPatch, edit: str
+) -> None:
+    drives, tried = count(1), {}
+
+    def edited(storage: Any, study: Any, *args: Any, **more: Any) -> Any:
+        time = next(drives)
+        assert time < 5, "the same runs are waited for again and again"
+        result = drive(storage, study, *args, **more)
+        if time == 1:
+            trials = [trial for trial in study.trials() if trial.ablation and trial.ablation.chooses]
+            tried.update({trial.settings["lr"]: trial for trial in trials})
+            best = max(trials, key=lambda trial: storage.store.curve(trial.trial_id, ENERGY)[-1].score)
+            del tried[best.settings["lr"]]
+            with closing(sqlite3.connect(folder / "studies.db")) as file, file:
+                assert file.execute(edit, (best.trial_id,)).rowcount
+        return result
+
+    monkeypatch.setattr("search.service.ablate.drive", edited)
+    done = tune("ablate", "o", "--settings", "optimizer", "--no-lengths", "--seeds", "1", *ONE, "--json")
+    [arm] = [arm for arm in done.parsed["arms"] if arm["arm"] != "baseline"]
+    assert len(arm["runs"]) == 1
+    assert len(tried) == 4
+    assert arm["settings"]["lr"] in tried
 
 
 def fail_unless(monkeypatch: pytest.MonkeyPatch, works: Callable[[Mapping[str, Any]], bool]) -> None:
