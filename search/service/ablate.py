@@ -158,12 +158,19 @@ def _planned(storage: Reading | Storage, storage_url: str, request: AblateReques
     exhausted = is_exhausted(searched.spec, space_of(searched), trials)
     _refuse_unfinished(searched, search.counted.finished, exhausted)
     baseline = _baseline(storage_url, searched, trials, request.trial)
-    spec = _spec(searched.spec, searched.name, baseline.number)
+    every = ablations(storage, searched)
+    record = next((each for each in every if each.spec.baseline == baseline.number), None)
+    if record is None:
+        name = f"{searched.name}{ABLATION_SUFFIX}"
+        if every or request.trial is not None:
+            name += f"-{baseline.number}"
+        spec = _spec(searched.spec, searched.name, baseline.number)
+    else:  # the search space may have changed since it began
+        name, spec = record.name, record.spec
     _refuse_seeds(spec, request.design.seeds)
-    name = _name(storage, searched, baseline.number, first=request.trial is None)
     reference = _reference(searched, trials, request.design.path)
     runs, there = [], []
-    if record := next((each for each in ablations(storage, searched) if each.name == name), None):
+    if record is not None:
         reader = reader_of(storage, record)
         runs = reader.all()
         there = _there(reader, runs)
@@ -230,7 +237,9 @@ def _baseline(
         return by_number[number]
     confirmed = confirmation(storage_url, searched.name, intervals=False)
     if confirmed is not None and confirmed.chosen in by_number:
-        return by_number[confirmed.chosen]
+        chosen = by_number[confirmed.chosen]
+        if chosen.set_aside is None:
+            return chosen
     best = winner(trials).searched
     if best is None:
         raise TuneError(f"There is nothing to change in {searched.name}: no searched trial is complete.")
@@ -268,15 +277,6 @@ def _refuse_seeds(spec: StudySpec, seeds: int) -> None:
     if seeds > folds:
         why = ": each seed is judged on another part of the training data" if folds != MOST_SEEDS else ""
         raise UsageError(f"--seeds must be from 1 to {folds}{why}, not {seeds}.")
-
-
-def _name(storage: Reading | Storage, searched: StudyRecord, baseline: int, *, first: bool) -> str:
-    """Of the ablation of this trial: the one that exists, else a new one."""
-    every = ablations(storage, searched)
-    for each in every:
-        if each.spec.baseline == baseline:
-            return each.name
-    return f"{searched.name}{ABLATION_SUFFIX}" + ("" if first and not every else f"-{baseline}")
 
 
 def _reference(
@@ -327,7 +327,7 @@ def _begin(storage: Storage, asked: Planned) -> tuple[Study, StudyRecord]:
         )
     if study is None or record is None or record.spec != asked.spec:
         raise ConfigError(
-            f"There is a study {asked.name} that is no ablation of trial {asked.baseline.number} of "
+            f"The study {asked.name} exists and is not an ablation of trial {asked.baseline.number} of "
             f"{asked.searched.name}; `tune studies` shows what it is."
         )
     return study, replace(record, name=asked.name)

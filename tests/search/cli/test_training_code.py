@@ -460,6 +460,32 @@ def test_a_space_changes_only_where_that_is_said(tune: Callable[..., Any], folde
     assert tune("ablate", "plain", "--trial", str(aside[0])).returncode == 2
 
 
+def test_an_ablation_continues_in_a_changed_space_and_begins_with_no_trial_that_is_set_aside(
+    tune: Callable[..., Any], folder: Path
+) -> None:
+    run = ("run", "--objective", "plain.py", "--pruner", "none", "--workers", "1")
+    ablate = ("ablate", "plain", "--settings", "kind", "--workers", "1", "--json")
+    code = (folder / "plain.py").read_text()
+    assert tune(*run, "--trials", "3").returncode == 0
+    assert tune("confirm", "plain", "--top", "1", "--seeds", "2", "--workers", "1").returncode == 0
+    first = tune(*ablate, "--seeds", "1").parsed
+    x = {row["trial"]: row["params"]["x"] for row in tune("trials", "plain", "--json").parsed}
+    chosen = first["baseline"]
+    (folder / "plain.py").write_text(code.replace('"b"]', '"b", "c"]'))
+    assert tune(*run, "--trials", "3", "--space-changed").returncode == 0
+    more = tune(*ablate, "--seeds", "2", "--trial", str(chosen)).parsed
+    assert (more["ablated_in"], more["baseline"], more["seeds"]) == ("plain.ablate", chosen, 2)
+    assert {arm["arm"] for arm in more["arms"]} == {arm["arm"] for arm in first["arms"]}
+    other = next(x[trial] for trial in x if trial != chosen)
+    without_chosen = f"-2.0, {other}" if other < x[chosen] else f"{other}, 2.0"
+    (folder / "plain.py").write_text(code.replace("-1.0, 1.0", without_chosen))
+    assert tune(*run, "--trials", "3", "--space-changed").returncode == 0
+    plan = tune(*ablate, "--list").parsed
+    fits = {row["trial"] for row in tune("trials", "plain", "--json").parsed if row["set_aside"] is None}
+    assert chosen not in fits
+    assert plan["baseline"] in fits
+
+
 @pytest.mark.parametrize(
     ("command", "name"),
     [

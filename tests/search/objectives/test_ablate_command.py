@@ -350,6 +350,14 @@ def test_an_unfinished_search_is_refused(tune: Tune, folder: Path) -> None:
     assert "is not finished (0 of 5 trials)" in done.stderr
 
 
+def test_a_study_that_has_its_name_is_refused(tune: Tune, folder: Path) -> None:
+    with open_storage(f"sqlite:///{folder}/studies.db") as storage:
+        Study.create(storage, "v.ablate", valley_spec(), 1)
+    done = tune("ablate", "v")
+    assert done.returncode == 78
+    assert "The study v.ablate exists and is not an ablation of trial" in done.stderr
+
+
 def test_an_ablation_is_named_for_what_it_is(tune: Tune, folder: Path) -> None:
     with open_storage(f"sqlite:///{folder}/studies.db") as storage:
         Study.create(storage, "v.ablate", valley_spec(ablates="v", baseline=0), 1)
