@@ -209,10 +209,9 @@ def _with_seeds_there(design: AblationRequest, runs: Sequence[TrialRecord]) -> A
 
 def _refuse_unfinished(searched: StudyRecord, finished: int, exhausted: bool) -> None:
     if finished < searched.target_trials and not exhausted:
-        task = f"--task {searched.spec.task} " if isinstance(searched.spec, NetworkSpec) else ""
         raise TuneError(
             f"The search {searched.name} is not finished ({finished} of {searched.target_trials} trials), so "
-            f"that another trial may win: `tune run {task}--study {shlex.quote(searched.name)}` continues "
+            f"that another trial may win: `tune run --study {shlex.quote(searched.name)}` continues "
             f"it, and with `--trials {max(1, finished)}` it is finished now."
         )
 

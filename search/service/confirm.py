@@ -156,10 +156,9 @@ def _candidates(trials: Sequence[TrialRecord], record: StudyRecord, top: int) ->
         )
     leaders = racing.leaders(trials, top)
     if not leaders:
-        task = f"--task {record.spec.task} " if isinstance(record.spec, NetworkSpec) else ""
         raise TuneError(
             f"There is nothing to confirm in {record.name} yet: no trial but references is finished. "
-            f"`tune run {task}--study {shlex.quote(record.name)}` continues."
+            f"`tune run --study {shlex.quote(record.name)}` continues."
         )
     return [trial.number for trial in (*leaders, *racing.references(trials))]
 

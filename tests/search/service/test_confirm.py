@@ -429,6 +429,8 @@ class TestRefusals:
             (("confirm", "twodigit", "--widen", "0.5"), 2, "--widen must be from 1 to 8, not 0.5"),
             (("confirm", "twodigit", "--widen", "9"), 2, "--widen must be from 1 to 8, not 9"),
             (("confirm", "empty"), 1, "There is nothing to confirm in empty yet"),
+            (("confirm", "empty"), 1, "`tune run --study empty` continues"),
+            (("ablate", "empty"), 1, "`tune run --study empty` continues"),
             (("confirm", "twodigit.confirm"), 2, "`tune confirm twodigit` continues with it"),
             (("run", "--task", "twodigit", "--study", "twodigit.confirm"), 2, "nothing to search"),
         ],
