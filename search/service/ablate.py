@@ -17,7 +17,7 @@ from search.analysis import ablation as analysis
 from search.analysis import racing
 from search.analysis.ablation import Ablation
 from search.analysis.ranking import winner
-from search.errors import ConfigError, TuneError, UsageError, did_you_mean
+from search.errors import TuneError, UsageError, did_you_mean
 from search.optuna_db.storage import Storage, open_storage
 from search.records import AblationRun, NetworkSpec, State, StudyRecord, StudySpec, TrialRecord, Value
 from search.report import words
@@ -29,6 +29,7 @@ from search.service.look import reader_of, record_of, refuse_foreign, space_of
 from search.service.other_hosts import keep_to_one_host
 from search.service.read_ablation import ablations, read, scores_of
 from search.service.read_confirmation import confirmation
+from search.service.retraining import begin, with_target
 from search.service.run import OPENING, WORKERS, Stage, launcher_for, make_ready
 from search.store.database import RETRY_S
 from search.study import ablation_plan
@@ -125,7 +126,8 @@ def ablate(
         keep_to_one_host(storage)
         delete_what_others_left(storage, tell)
         make_ready(asked.searched, progress, stage)
-        study, record = _begin(storage, asked)
+        kind = f"an ablation of trial {asked.baseline.number} of {asked.searched.name}"
+        study, record = begin(storage, asked.name, asked.spec, asked.searched, kind=kind)
         tell(_in_words(asked))
         ended: set[AblationRun] = set()
         while True:
@@ -315,23 +317,6 @@ def _refuse_too_long(asked: Planned, request: AblateRequest) -> None:
         )
 
 
-def _begin(storage: Storage, asked: Planned) -> tuple[Study, StudyRecord]:
-    """The study of the ablation, new where there is none."""
-    study = Study.create(storage, asked.name, asked.spec, 0) or Study.find(storage, asked.name)
-    record = None if study is None else storage.store.study(study.study_id)
-    if record is not None and record.created < asked.searched.created and record.spec.ablates:
-        raise ConfigError(
-            f"{asked.name} is of an older study {asked.searched.name}, which was deleted; "
-            f"`tune delete {shlex.quote(asked.name)}` makes room."
-        )
-    if study is None or record is None or record.spec != asked.spec:
-        raise ConfigError(
-            f"The study {asked.name} exists and is not an ablation of trial {asked.baseline.number} of "
-            f"{asked.searched.name}; `tune studies` shows what it is."
-        )
-    return study, replace(record, name=asked.name)
-
-
 def _planned_now(
     storage: Storage, record: StudyRecord, asked: Planned, ended: Collection[AblationRun]
 ) -> Plan:
@@ -356,11 +341,7 @@ def _queue(storage: Storage, study: Study, record: StudyRecord, found: Plan) -> 
     for each in found.runs:
         if each.run not in there:
             study.queue_ablation(each.run, each.settings)
-    # Another command may ask for more at this very moment: the last writer has counted everything.
-    target = -1
-    while target != (now := _wanted(study)):
-        storage.store.set_target(study.study_id, target := now)
-    return replace(record, target_trials=target)
+    return with_target(storage, study, record)
 
 
 def _there(reader: TrialReader, runs: Sequence[TrialRecord]) -> list[MeasuredArm]:
@@ -376,14 +357,6 @@ def _there(reader: TrialReader, runs: Sequence[TrialRecord]) -> list[MeasuredArm
         for (name, budget), trial_id in first.items()
         if trial_id in settings
     ]
-
-
-def _wanted(study: Study) -> int:
-    """Runs that were asked for, and trials that fill a slot and are none: another program edited them."""
-    trials = study.trials()
-    asked = {trial.ablation for trial in trials if trial.ablation is not None}
-    usable = [trial for trial in trials if trial.state.is_finished and trial.ablation is not None]
-    return len(asked) + study.counts().finished - len(usable)
 
 
 def _in_words(asked: Planned) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from search.analysis import racing, standing
 from search.analysis.confirmation import Confirmation
 from search.analysis.ranking import count
-from search.errors import ConfigError, TuneError, UsageError
+from search.errors import TuneError, UsageError
 from search.optuna_db.storage import Storage, open_storage
 from search.records import Confirming, DeclaredSpec, NetworkSpec, StudyRecord, StudySpec, TrialRecord
 from search.report import words
@@ -27,6 +27,7 @@ from search.service.drive import Watch, drive
 from search.service.look import find, reader_of, refuse_foreign
 from search.service.other_hosts import keep_to_one_host
 from search.service.read_confirmation import confirmations, stand
+from search.service.retraining import begin, with_target
 from search.service.run import OPENING, WORKERS, Stage, launcher_for, make_ready
 from search.service.test_evaluation import evaluate_due
 from search.space.defaults import CONFIRM_FACTOR
@@ -181,19 +182,8 @@ def _begin(storage: Storage, search: StudyRecord, request: ConfirmRequest) -> tu
             + (f"-x{wanted.widen:g}" if wanted.widen > 1 else "")
             + (f"-{wanted.precision}" if wanted.precision != search.spec.precision else "")
         )
-    study = Study.create(storage, name, wanted, 0) or Study.find(storage, name)
-    record = None if study is None else storage.store.study(study.study_id)
-    if record is not None and record.created < search.created and record.spec.confirms == search.name:
-        raise ConfigError(
-            f"{name} confirms an older study {search.name}, which was deleted; "
-            f"`tune delete {shlex.quote(name)}` makes room."
-        )
-    if study is None or record is None or record.spec != wanted:
-        raise ConfigError(
-            f"There is a study {name} that does not confirm {search.name} with {of_length(wanted)}; "
-            "`tune studies` shows what it is."
-        )
-    return study, replace(record, name=name)
+    kind = f"a confirmation of {search.name} with {of_length(wanted)}"
+    return begin(storage, name, wanted, search, kind=kind)
 
 
 def _fits(request: ConfirmRequest, spec: StudySpec) -> bool:
@@ -238,7 +228,7 @@ def _queue(
 
     A candidate that is out is queued like the others: the worker that takes such a run ends it at once.
     """
-    there = _asked(study)
+    there = {run.confirming for run in study.trials() if run.confirming is not None}
     everybody = list(dict.fromkeys([*candidates, *sorted({run.candidate for run in there})]))
     by_number = {trial.number: trial for trial in trials}
     for seed in range(max(seeds, *(run.seed + 1 for run in there), 0)):
@@ -247,26 +237,12 @@ def _queue(
             if run not in there and trial is not None:  # an earlier candidate's rows may have been edited
                 settings = widened(trial.settings, 1 if trial.reference else _widen(record.spec))
                 study.queue_confirming(run, settings, reference=trial.reference)
-    # Another command may ask for more at this very moment: the last writer has counted everything.
-    target = -1
-    while target != (now := len(_asked(study)) + _finished_in_vain(study)):
-        storage.store.set_target(study.study_id, target := now)
-    return replace(record, target_trials=target)
+    return with_target(storage, study, record)
 
 
 def _widen(spec: StudySpec) -> float:
     """Factor of the leaders' channels and units."""
     return spec.widen if isinstance(spec, NetworkSpec) else 1.0
-
-
-def _asked(study: Study) -> set[Confirming]:
-    return {run.confirming for run in study.trials() if run.confirming is not None}
-
-
-def _finished_in_vain(study: Study) -> int:
-    """Number of trials that fill a slot and are no run of the confirmation: another program edited them."""
-    usable = [run for run in study.trials() if run.state.is_finished and run.confirming is not None]
-    return study.counts().finished - len(usable)
 
 
 def _plan(found: standing.Stand) -> str:
