@@ -416,7 +416,8 @@ class WorkerLoop:
                 f"The disk is full ({detail}). Nothing that was finished is lost: make room and give "
                 "the same command again."
             ) from error
-        self._failures_in_a_row += self._counts(runner)
+        if self._counts_in_a_row(runner):
+            self._failures_in_a_row += 1
         if self._failures_in_a_row >= FAILURES_IN_A_ROW:
             self.drain()
             last = shortened(said, LONGEST_SAID_BYTES)
@@ -427,7 +428,7 @@ class WorkerLoop:
             self.drain()
             raise WornOut(self._failures_in_a_row) from error
 
-    def _counts(self, runner: TrialRunner) -> bool:
+    def _counts_in_a_row(self, runner: TrialRunner) -> bool:
         """Whether a failure of this trial may mean that trials are not the cause: not where an arm of an
         ablation fails once more, whatever its seed or its learning rate. The baseline was trained before."""
         run = runner.active.ablation
