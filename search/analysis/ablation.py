@@ -7,28 +7,17 @@ high, and hides what too long a training spoils. A run that failed is a result, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from statistics import fmean
+from itertools import pairwise
 
-from search.analysis import paired_arms, racing
-from search.analysis.paired_arms import Comparison, GapComparison
+from search.analysis import paired_arms
+from search.analysis.ablation_arms import Arm, Read, arms_of, compared, values_tried
+from search.analysis.paired_arms import Comparison, GapComparison, complete_seeds
 from search.analysis.statistics import Estimate
-from search.heads import train_eval_of
-from search.records import (
-    ACCURACY,
-    SCORES,
-    AblationRun,
-    Counts,
-    Metric,
-    NetworkSpec,
-    Report,
-    State,
-    StudyRecord,
-    TrialRecord,
-    Value,
-)
+from search.analysis.two_way import SEEDS
+from search.records import AblationRun, Metric, NetworkSpec, StudyRecord, TrialRecord
 
 BASELINE = "baseline"
 """Name of the arm that the others are compared with."""
@@ -41,75 +30,6 @@ STEP = " + "
 
 RATES = ("lr", "learning_rate")
 """Names of settings that an arm has a separate value of where another one asks for it."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Read:
-    """A search and an ablation of one of its trials, as they are at one moment."""
-
-    searched: StudyRecord
-    baseline: TrialRecord
-    """the trial of the search that is changed"""
-    record: StudyRecord
-    """of the ablation"""
-    runs: Sequence[TrialRecord]
-    """of the ablation, by number"""
-    curves: Mapping[int, Sequence[Report]]
-    """of the complete runs, by trial id"""
-    counts: Counts | None = None
-    """of the ablation, with trials that cannot be used; None: as in `runs`"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ArmRun:
-    """One arm trained on one seed."""
-
-    seed: int
-    """index of the seed, from 0"""
-    trial: int
-    """number of the trial in the ablation"""
-    score: float
-    """at the end"""
-    training: float | None
-    """the same score on training examples, without augmentation; None: not known"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Arm:
-    """A configuration with a budget, on every seed."""
-
-    name: str
-    budget: int
-    """steps"""
-    settings: Mapping[str, Value]
-    runs: tuple[ArmRun, ...]
-    """complete ones, by seed"""
-    failed: Mapping[int, TrialRecord]
-    """by index of the seed, the run that failed for good"""
-    edge: str | None = None
-    """"smallest" or "largest" where the learning rate that was chosen for it is that of those tried: one
-    beyond may be better"""
-
-    @property
-    def key(self) -> str:
-        """Of this arm among all: the name is that of several where the budgets differ."""
-        return f"{self.name} @ {self.budget}"
-
-    @property
-    def mean(self) -> float | None:
-        """Score over its seeds; None before the first is complete."""
-        return fmean(run.score for run in self.runs) if self.runs else None
-
-    @property
-    def training(self) -> float | None:
-        """Score on training examples, over its seeds; None where it is not known."""
-        found = [run.training for run in self.runs if run.training is not None]
-        return fmean(found) if found and len(found) == len(self.runs) else None
-
-    @property
-    def scores(self) -> dict[int, float]:
-        """By index of the seed."""
-        return {run.seed: run.score for run in self.runs}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,6 +46,25 @@ class Contrast:
     """what changes in training score, validation score and the gap between the two; None: not known"""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Path:
+    """From a reference to the baseline, one change more at each step; the last one leads to the baseline."""
+
+    reference: str
+    changes: int
+    """steps in all"""
+    measured: int
+    """steps of which both ends are measured"""
+    follows: bool
+    """whether its arms are not queued yet, because their order is known only now"""
+    failed: tuple[Arm, ...]
+    """arms of the path, the baseline among them, that failed on a seed"""
+    steps: tuple[Contrast, ...]
+    """each arm less the one before; empty unless all of them are measured"""
+    gain: Comparison | None
+    """of all steps together: the baseline less the reference; None where there are none"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ablation:
     """A trial's settings, changed one at a time."""
@@ -135,9 +74,15 @@ class Ablation:
     record: StudyRecord
     """of the ablation"""
     arms: tuple[Arm, ...]
-    """all that were asked for and are measured, in the order in which they were queued"""
+    """all that were queued, in that order"""
+    measured: tuple[Arm, ...]
+    """those that are compared, and that variances are estimated from: not those of a path, nor what failed"""
+    behind: tuple[Arm, ...]
+    """those of a later round that lack seeds which the others have: they are not compared yet"""
     seeds: int
-    """on which every arm that did not fail is complete"""
+    """that all compared arms have"""
+    asked: tuple[AblationRun, ...]
+    """what its trials are for, those too that choose, in the order in which they were queued"""
     finished_runs: int
     wanted: int
     settings: tuple[Contrast, ...]
@@ -147,10 +92,10 @@ class Ablation:
     unregularized: tuple[Contrast, ...]
     """without regularization and augmentation: less the baseline of the same budget, for each budget; then
     the longest less the shortest"""
-    path: tuple[Contrast, ...]
-    """each step from a reference to the baseline less the one before; the last leads to the baseline"""
-    gain: Comparison | None
-    """of the whole path: the baseline less the reference; None without one"""
+    paths: tuple[Path, ...]
+    """one for each reference that was asked for"""
+    follow: tuple[str, ...] = ()
+    """names of variants that are not queued yet, because their learning rate is known only now"""
     code_of_search: frozenset[str] = frozenset()
     """SHA-256 of the training code of the baseline in the search, where it is recorded"""
     code_of_runs: frozenset[str] = frozenset()
@@ -165,8 +110,9 @@ class Ablation:
 
     @property
     def finished(self) -> bool:
-        """Whether every run that was asked for has ended."""
-        return self.finished_runs >= self.wanted > 0
+        """Whether every run that was asked for has ended, and none follows."""
+        follows = self.follow or any(path.follows for path in self.paths)
+        return self.finished_runs >= self.wanted > 0 and not follows
 
     @property
     def budget(self) -> int:
@@ -185,10 +131,14 @@ class Ablation:
         return tuple(arm for arm in self.arms if arm.failed)
 
     @cached_property
-    def measured(self) -> tuple[Arm, ...]:
-        """Arms that variances are estimated from: not those of a path, nor what failed."""
+    def variants(self) -> tuple[Arm, ...]:
+        """The arms that are compared with the baseline, also those that failed or have no run yet."""
         return tuple(
-            arm for arm in self.arms if arm.runs and not arm.failed and not is_on_path(arm, self.searched)
+            arm
+            for arm in self.arms
+            if arm.budget == self.budget
+            and arm.name not in (BASELINE, UNREGULARIZED)
+            and not is_on_path(arm, self.searched)
         )
 
     @cached_property
@@ -214,106 +164,36 @@ def _half(estimate: Estimate) -> float:
 
 def ablation(read: Read) -> Ablation:
     """Works out what is known so far."""
-    arms = _arms(read)
-    asked = {run.ablation for run in read.runs if run.ablation}
-    measured = [arm for arm in arms if arm.runs and not arm.failed]
-    metric = read.searched.spec.metric
+    arms, metric = arms_of(read), read.searched.spec.metric
+    asked = tuple(dict.fromkeys(run.ablation for run in read.runs if run.ablation))
+    sound = [arm for arm in arms if not arm.failed and not is_on_path(arm, read.searched)]
+    chosen, behind = compared(sound, beside=[arm for arm in arms if arm not in sound])
+    measured = [arm for arm in arms if arm in chosen]  # in the order of `arms`
+    named = {arm.name for arm in arms}
     baseline = next(
         (arm for arm in measured if arm.name == BASELINE and arm.budget == read.record.spec.budget), None
     )
-    paths = [arm for arm in measured if is_on_path(arm, read.searched)]
-    rest = [arm for arm in measured if arm not in paths]
-    seeds = len(paired_arms.complete_seeds({arm.key: arm.scores for arm in rest}))
     finished = read.counts.finished if read.counts else sum(run.state.is_finished for run in read.runs)
-    lengths, unregularized = _lengths(rest, metric)
-    path, gain = ((), None) if baseline is None else _path(paths, baseline, metric)
+    lengths, unregularized = _lengths(measured, metric)
     return Ablation(
         searched=read.searched,
         baseline=read.baseline,
         record=read.record,
         arms=arms,
-        seeds=seeds,
+        measured=tuple(measured),
+        behind=behind,
+        seeds=len(complete_seeds({arm.key: arm.scores for arm in measured})),
+        asked=asked,
         finished_runs=finished,
         wanted=max(read.record.target_trials, len(asked)),
-        settings=() if baseline is None else _settings(rest, baseline, metric),
+        settings=() if baseline is None else _settings(measured, baseline, metric),
         lengths=lengths,
         unregularized=() if baseline is None else unregularized,
-        path=path,
-        gain=gain,
+        paths=tuple(_paths(read, arms, asked)),
+        follow=tuple(name for name in values_tried(read) if name not in named),
         code_of_search=frozenset(filter(None, (read.baseline.code,))),
         code_of_runs=frozenset(run.code for run in read.runs if run.code is not None),
     )
-
-
-def _arms(read: Read) -> tuple[Arm, ...]:
-    """All but those that only choose."""
-    failed = racing.spent(read.runs)
-    tried = _tried(read)
-    found: dict[tuple[str, int], dict[AblationRun, TrialRecord]] = {}
-    for trial in read.runs:
-        run = trial.ablation
-        if run is not None and not run.chooses:
-            of_arm = found.setdefault((run.arm, run.budget), {})
-            keeps = run in of_arm and of_arm[run].state in (State.COMPLETE, State.FAILED)
-            if not keeps or trial.state is State.COMPLETE:
-                of_arm[run] = trial
-    arms = []
-    for (name, budget), trials in found.items():
-        runs = [
-            ArmRun(
-                seed=run.seed,
-                trial=trial.number,
-                score=curve[-1].score,
-                training=_training(curve[-1]),
-            )
-            for run, trial in sorted(trials.items(), key=lambda each: each[0].seed)
-            if trial.state is State.COMPLETE and (curve := read.curves.get(trial.trial_id))
-        ]
-        settings = max(trials.values(), key=lambda trial: len(trial.settings)).settings
-        arms.append(
-            Arm(
-                name=name,
-                budget=budget,
-                settings=settings,
-                edge=_edge(settings, tried.get(name)),
-                runs=tuple(runs),
-                failed={run.seed: trial for run, trial in trials.items() if run in failed},
-            )
-        )
-    return tuple(arms)
-
-
-def _tried(read: Read) -> dict[str, tuple[str, list[Value]]]:
-    """By arm, the setting that was chosen for it and the values among which it was."""
-    found: dict[str, tuple[str, list[Value]]] = {}
-    for trial in read.runs:
-        run = trial.ablation
-        arm, _, last = run.arm.rpartition(", ") if run is not None and run.chooses else ("", "", "")
-        name = last.partition("=")[0]
-        if arm and name in trial.settings:
-            found.setdefault(arm, (name, []))[1].append(trial.settings[name])
-    return found
-
-
-def _edge(settings: Mapping[str, Value], tried: tuple[str, list[Value]] | None) -> str | None:
-    if tried is None:
-        return None
-    name, values = tried
-    numbers = [value for value in values if isinstance(value, int | float)]
-    if not numbers or settings.get(name) not in (min(numbers), max(numbers)):
-        return None
-    return "smallest" if settings[name] == min(numbers) else "largest"
-
-
-def _training(report: Report) -> float | None:
-    """The score on training examples; None where it was not measured, as of means over the classes, which are
-    worked out for validation alone."""
-    found, metric = train_eval_of(report), report.metric
-    if found is None:
-        return None
-    if metric == ACCURACY:
-        return found.accuracy
-    return metric.score_of(found.loss) if metric == SCORES["log_loss"] else None
 
 
 def is_on_path(arm: Arm, searched: StudyRecord) -> bool:
@@ -399,23 +279,48 @@ def _unregularized(arms: Sequence[Arm]) -> list[Arm]:
     return [*named, *twins[:1]]
 
 
-def _path(
-    arms: Sequence[Arm], baseline: Arm, metric: Metric
-) -> tuple[tuple[Contrast, ...], Comparison | None]:
-    """(steps of the longest path that is there, the last one to the baseline; all of them together)."""
-    if not arms:
-        return (), None
-    longest = max(arms, key=lambda arm: arm.name.count(STEP))
-    parts = longest.name.split(STEP)
-    names = [STEP.join(parts[: count + 1]) for count in range(len(parts))]
-    by_name = {arm.name: arm for arm in arms}
-    if any(name not in by_name for name in names):
-        return (), None
-    walk = [by_name[name] for name in names] + [baseline]
-    keys = [arm.key for arm in walk]
-    found = paired_arms.steps({arm.key: arm.scores for arm in walk}, keys, metric, also=[(keys[-1], keys[0])])
-    told = tuple(
-        Contrast(arm=after, reference=before, changed=_changed(after, before), found=each)
-        for each, before, after in zip(found, walk, walk[1:], strict=False)
+def _paths(read: Read, arms: Sequence[Arm], asked: Sequence[AblationRun]) -> Iterator[Path]:
+    """One for each reference that was asked for, as far as it is measured. Its changes are those of the runs
+    that choose their order."""
+    baseline = next(
+        (arm for arm in arms if arm.name == BASELINE and arm.budget == read.record.spec.budget), None
     )
-    return told, found[-1] if found else None
+    for reference in arms:
+        if reference.name in read.searched.spec.references:
+            parts = [run.arm.split(STEP) for run in asked]
+            changes = {change for first, *some in parts if first == reference.name for change in some}
+            if changes:
+                yield _path(reference, arms, baseline, len(changes), read.searched.spec.metric)
+
+
+def _path(reference: Arm, arms: Sequence[Arm], baseline: Arm | None, changes: int, metric: Metric) -> Path:
+    """changes: how many lead from the reference to the baseline."""
+    own = {arm.name: arm for arm in arms if arm.name.split(STEP)[0] == reference.name}
+    parts = max((name.split(STEP) for name in own), key=len)
+    names = [STEP.join(parts[: count + 1]) for count in range(len(parts))]
+    changes = max(changes, len(names))  # the runs that choose may be unreadable
+    follows = len(names) < changes
+    ends = [*(own.get(name) for name in names), *[None] * (changes - len(names)), baseline]
+    enough = min(SEEDS, len(reference.queued))  # of more seeds, asked for later, some may be missing
+    there = [arm is not None and not arm.failed and len(arm.runs) >= enough for arm in ends]
+    walk = [arm for arm, is_there in zip(ends, there, strict=True) if arm is not None and is_there]
+    told: tuple[Contrast, ...] = ()
+    found: list[Comparison] = []
+    if all(there):
+        keys = [arm.key for arm in walk]
+        found = paired_arms.steps(
+            {arm.key: arm.scores for arm in walk}, keys, metric, also=[(keys[-1], keys[0])]
+        )
+        told = tuple(
+            Contrast(arm=after, reference=before, changed=_changed(after, before), found=each)
+            for each, (before, after) in zip(found, pairwise(walk), strict=False)
+        )
+    return Path(
+        reference=reference.name,
+        changes=changes,
+        measured=sum(one and other for one, other in pairwise(there)),
+        follows=follows,
+        failed=tuple(arm for arm in ends if arm is not None and arm.failed),
+        steps=told,
+        gain=found[-1] if found else None,
+    )

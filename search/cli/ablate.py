@@ -19,7 +19,9 @@ from search.service.output import may_write, write
 from search.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
-    from search.analysis.ablation import Ablation, Arm, Contrast
+    from search.analysis.ablation import Ablation, Contrast
+    from search.analysis.ablation import Path as AblationPath
+    from search.analysis.ablation_arms import Arm
     from search.analysis.statistics import Estimate
     from search.records import Metric
     from search.service.ablate import Planned
@@ -184,7 +186,8 @@ def _show(found: Ablation) -> None:
     from search.report.ablation_sentences import sentences
     from search.report.ablation_table import length_rows, path_rows, setting_rows
 
-    for header, rows in (setting_rows(found), length_rows(found), path_rows(found)):
+    paths = [path_rows(path, found.metric) for path in found.paths]
+    for header, rows in (setting_rows(found), length_rows(found), *paths):
         if rows:
             print_table(header, rows)
             typer.echo()
@@ -207,12 +210,27 @@ def ablation_json(found: Ablation) -> dict[str, Any]:
         "seeds": found.seeds,
         "finished_runs": found.finished_runs,
         "wanted": found.wanted,
+        "finished": found.finished,
+        "follow": list(found.follow),
+        "not_compared_yet": [{"arm": arm.name, "budget": arm.budget} for arm in found.behind],
         "arms": [_arm(each, metric) for each in found.arms],
         "settings": [_contrast(each, metric) for each in found.settings],
         "lengths": [_contrast(each, metric) for each in found.lengths],
         "without_regularization": [_contrast(each, metric) for each in found.unregularized],
-        "path": [_contrast(each, metric) for each in found.path],
+        "path": [_contrast(each, metric) for path in found.paths[:1] for each in path.steps],
+        "paths": [_path(path, metric) for path in found.paths],
         "words": list(sentences(found)),
+    }
+
+
+def _path(path: AblationPath, metric: Metric) -> dict[str, Any]:
+    return {
+        "reference": path.reference,
+        "changes": path.changes,
+        "measured": path.measured,
+        "follows": path.follows,
+        "failed": [arm.name for arm in path.failed],
+        "steps": [_contrast(each, metric) for each in path.steps],
     }
 
 

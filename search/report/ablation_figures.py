@@ -8,7 +8,8 @@ from typing import Any
 
 from plotly.graph_objects import Bar, Figure, Scatter
 
-from search.analysis.ablation import BASELINE, UNREGULARIZED, Ablation, Arm, Contrast
+from search.analysis.ablation import BASELINE, UNREGULARIZED, Ablation, Contrast, Path
+from search.analysis.ablation_arms import Arm
 from search.analysis.paired_arms import Verdict
 from search.analysis.statistics import in_values
 from search.records import ACCURACY, Direction, Metric, NetworkSpec
@@ -257,8 +258,7 @@ def lengths(found: Ablation) -> Figure:
 
 
 def _by_length(found: Ablation, name: str) -> list[Arm]:
-    some = [arm for arm in found.arms if arm.name == name and arm.runs and not arm.failed]
-    return sorted(some, key=lambda arm: arm.budget)
+    return sorted((arm for arm in found.measured if arm.name == name), key=lambda arm: arm.budget)
 
 
 def _axis(scores: Sequence[float], metric: Metric) -> dict[str, Any]:
@@ -266,22 +266,21 @@ def _axis(scores: Sequence[float], metric: Metric) -> dict[str, Any]:
     return score_axis(scores, metric, title)
 
 
-def waterfall(found: Ablation) -> Figure:
+def waterfall(path: Path, found: Ablation) -> Figure:
     """What each change from a reference to the baseline adds; strong: the shortest prefix that gives most of
     it."""
-    metric, path = found.metric, found.path
+    metric, steps = found.metric, path.steps
     scale = 100 if metric.is_fraction else 1
-    most = most_of_path(found)
-    strong = len(path) if most is None else most[0]
-    means = [mean(path[0].reference, path[0].found.seeds)]
-    means += [mean(each.arm, each.found.seeds) for each in path]
+    most = most_of_path(path)
+    strong = len(steps) if most is None else most[0]
+    means = [mean(steps[0].reference, steps[0].found.seeds)]
+    means += [mean(each.arm, each.found.seeds) for each in steps]
     at = [scale * metric.value_of(each) for each in means]
-    names = [path[0].reference.name, *(f"+ {about(each)}" for each in path)]
+    names = [path.reference, *(f"+ {about(each)}" for each in steps)]
     names[-1] += f" = trial {found.baseline.number}"
     rows = list(range(len(names)))
-    steps = list(zip(at, at[1:], path, rows[1:], strict=False))
     figure = Figure()
-    _add_bars(figure, metric, steps, strong)
+    _add_bars(figure, metric, list(zip(at, at[1:], steps, rows[1:], strict=False)), strong)
     figure.add_trace(
         Scatter(
             x=at,

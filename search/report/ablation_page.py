@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from search.analysis.ablation import Ablation
+from search.analysis.ablation import Ablation, Path
 from search.records import Direction
 from search.report import ablation_figures
 from search.report.ablation_sentences import (
@@ -22,6 +22,7 @@ WIDEST = 6
 """Columns of a table that a page has room for."""
 
 NOTHING_YET = "It cannot be told yet: too few runs are finished."
+NO_SETTINGS = "This ablation compares no settings."
 NOT_MEASURED = "This ablation has no lengths: it was asked with `--no-lengths`, or they are not measured yet."
 
 
@@ -34,11 +35,19 @@ def ablation_page(found: Ablation) -> str:
         else ("Which settings helped?", "Did a larger budget always help?")
     )
     answers = [
-        (asked[0], with_commands(settings_answer(found) or NOTHING_YET)),
+        (
+            asked[0],
+            with_commands(settings_answer(found) or (NO_SETTINGS if found.finished else NOTHING_YET)),
+        ),
         (asked[1], with_commands(training_answer(found) or NOT_MEASURED)),
     ]
-    if found.path:
-        answers.append((f"What is trial {found.baseline.number} better by?", safe(path_in_words(found))))
+    answers += [
+        (
+            f"By what is trial {found.baseline.number} better than {path.reference}?",
+            safe(path_in_words(path, found)),
+        )
+        for path in found.paths
+    ]
     sections = [
         *sections_of(found),
         Section(heading="All of it in sentences", body=(bullets(map(with_commands, sentences(found))),)),
@@ -58,7 +67,7 @@ def ablation_page(found: Ablation) -> str:
 
 def sections_of(found: Ablation) -> list[Section]:
     """The figures with their tables: the settings, the lengths, the path; what there is of it."""
-    told = (_settings(found), _lengths(found), _path(found))
+    told = (_settings(found), _lengths(found), *(_path(each, found) for each in found.paths))
     return [section for section in told if section is not None]
 
 
@@ -122,22 +131,21 @@ def _of_lengths(found: Ablation) -> str:
     return told.rstrip()
 
 
-def _path(found: Ablation) -> Section | None:
-    if not found.path:
+def _path(path: Path, found: Ablation) -> Section | None:
+    if not path.steps:
         return None
-    reference = found.path[0].reference.name
-    strong = "In full color: the shortest prefix that gives most of the gain. " * bool(most_of_path(found))
+    strong = "In full color: the shortest prefix that gives most of the gain. " * bool(most_of_path(path))
     return Section(
-        heading=f"Ablation: from {reference} to trial {found.baseline.number}",
+        heading=f"Ablation: from {path.reference} to trial {found.baseline.number}",
         body=(
             Chart(
-                figure=ablation_figures.waterfall(found),
+                figure=ablation_figures.waterfall(path, found),
                 caption=f"Each bar is one change more, in the order of what each gave alone. {strong}It is "
                 "measured, and has no verdicts.",
-                height=120 + 44 * len(found.path),
+                height=120 + 44 * len(path.steps),
             ),
-            paragraph(path_in_words(found)),
-            _folded("The path in numbers", path_rows(found)),
+            paragraph(path_in_words(path, found)),
+            _folded("The path in numbers", path_rows(path, found.metric)),
         ),
     )
 

@@ -9,10 +9,10 @@ has no verdicts.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from shlex import quote
 
 from search.analysis import paired_arms
-from search.analysis.ablation import Ablation, Contrast
+from search.analysis.ablation import BASELINE, Ablation, Contrast, Path
+from search.analysis.ablation_arms import Arm
 from search.analysis.paired_arms import NoInterval, Verdict, share_of
 from search.analysis.statistics import Estimate
 from search.analysis.two_way import SEEDS
@@ -22,6 +22,7 @@ from search.report.ablation_words import (
     beside_baseline,
     besides,
     change,
+    command,
     errors,
     failure,
     mean,
@@ -38,6 +39,7 @@ from search.report.words import (
     code_changed_since,
     count,
     difference,
+    first_of,
     interval,
     listed,
     scored,
@@ -69,6 +71,7 @@ def _sentences(found: Ablation) -> Iterator[str]:
     yield code_changed_since(found.code_of_search, found.code_of_runs, what="ablation")
     if found.settings or found.lengths or found.unregularized:
         yield _first_look(found)
+        yield _not_judged(found)
         yield _helped(found)
         yield _better(found)
         yield _not_told_apart(found)
@@ -77,18 +80,21 @@ def _sentences(found: Ablation) -> Iterator[str]:
         yield _longer(found)
         yield _unregularized(found)
     else:
-        yield "Nothing can be compared." if found.finished else "Nothing can be compared yet."
-    yield path_in_words(found)
+        nothing = "Nothing can be compared." if found.finished else "Nothing can be compared yet."
+        yield _not_judged(found) or nothing
+    for path in found.paths:
+        yield path_in_words(path, found)
+    yield _behind(found)
     yield _failed(found)
     yield judged(found)
     yield _others(found)
 
 
 def settings_answer(found: Ablation) -> str:
-    """Which settings helped, in a sentence or two; empty where no variant was compared."""
+    """Which settings helped, in a sentence or two; empty where no variant was compared yet."""
     if not found.settings:
-        return ""
-    told = [_unfinished(found), _first_look(found)]
+        return _not_judged(found)
+    told = [_unfinished(found), _behind(found), _first_look(found)]
     decided = [each for each in found.settings if each.found.verdict is not None]
     if not decided:
         return " ".join(filter(None, (*told, _largest(found))))
@@ -107,9 +113,9 @@ def settings_answer(found: Ablation) -> str:
 
 
 def training_answer(found: Ablation) -> str:
-    """Whether extra training helped, in a sentence or two; empty where no lengths were compared."""
+    """Whether extra training helped, in a sentence or two; empty where no lengths were compared yet."""
     if not found.lengths:
-        return ""
+        return _lengths_not_judged(found)
     lead = _lead(found)
     steps = "; ".join(_step(each, found, ends=False) for each in found.lengths)
     told = [f"{lead}: {steps}." if lead else f"{_first_look(found)} {steps[0].upper()}{steps[1:]}.".lstrip()]
@@ -123,11 +129,58 @@ def _unfinished(found: Ablation) -> str:
     if found.finished:
         return ""
     left = found.wanted - found.finished_runs
-    command = f"tune ablate {quote(found.searched.name)} --trial {found.baseline.number}"
+    told = []
+    if left:
+        told.append(f"{left} of {count(found.wanted, 'run')} {'is' if left == 1 else 'are'} missing")
+    follow = list(dict.fromkeys(name.split("=")[0] for name in found.follow))
+    follow += [f"the path from {path.reference}" for path in found.paths if path.follows]
+    if follow:
+        told.append(f"runs follow for {listed(follow)}")
     return (
-        f"The ablation is not finished: {left} of {count(found.wanted, 'run')} "
-        f"{'is' if left == 1 else 'are'} missing, and `{command}` continues."
+        f"The ablation is not finished: {', '.join(told)}, and `{command(found.record, found.asked)}` "
+        "continues."
     )
+
+
+def _not_judged(found: Ablation) -> str:
+    """Why no setting can be judged, however many runs there are; empty where that is not so."""
+    of = f"No setting of trial {found.baseline.number} can be judged"
+    failed = [arm for arm in found.failed if arm.name == BASELINE and arm.budget == found.budget]
+    if failed:
+        return f"{of}: the baseline, which is that trial on fresh seeds, {failure(failed[0])}."
+    if found.variants and not found.follow and all(arm.failed for arm in found.variants):
+        many = len(found.variants) > 1
+        return f"{of}: {f'all {len(found.variants)} variants' if many else 'the only variant'} failed."
+    return ""
+
+
+def _lengths_not_judged(found: Ablation) -> str:
+    """As `_not_judged`, of the lengths."""
+    lengths = [arm for arm in found.arms if arm.name == BASELINE]
+    failed = [arm for arm in lengths if arm.failed]
+    if len(lengths) < 2 or len(lengths) - len(failed) > 1:
+        return ""
+    subject = "Extra training" if of_networks(found) else "A larger budget"
+    return (
+        f"{subject} cannot be judged: the baseline failed with {len(failed)} of {len(lengths)} lengths, and "
+        "to compare takes two."
+    )
+
+
+def _behind(found: Ablation) -> str:
+    """The arms of a later round that are not compared yet."""
+    if not found.behind:
+        return ""
+    some = [f"{_called(arm, found)} ({len(arm.runs)} of {found.seeds})" for arm in found.behind]
+    until = "it has" if len(some) == 1 else "all of these have"
+    seeds = count(found.seeds, "seed")
+    return f"Not compared until {until} the {seeds} of the others: {first_of(some, LISTED)}."
+
+
+def _called(arm: Arm, found: Ablation) -> str:
+    """dropout=0.0; baseline for 16 epochs"""
+    length = "" if arm.budget == found.budget else f" for {amount(arm.budget, found.record.spec)}"
+    return f"{arm.name}{length}"
 
 
 def _first_look(found: Ablation) -> str:
@@ -404,24 +457,28 @@ def _unregularized(found: Ablation) -> str:
     return told
 
 
-def path_in_words(found: Ablation) -> str:
-    """Where the gain over a reference came from; empty without a path."""
-    if not found.path:
-        return ""
-    metric, first, last = found.metric, found.path[0], found.path[-1]
+def path_in_words(path: Path, found: Ablation) -> str:
+    """Where the gain over a reference came from, else how far it is measured."""
+    ends, changes = f"from {path.reference} to trial {found.baseline.number}", count(path.changes, "change")
+    if path.failed:
+        failed = listed([f"{arm.name} {failure(arm)}" for arm in path.failed])
+        return f"What each change {ends} gave cannot be told: {failed}."
+    if not path.steps:
+        is_ = "is" if path.measured == 1 else "are"
+        return f"Of the path {ends}, {path.measured} of {changes} {is_} measured so far."
+    metric, first, last = found.metric, path.steps[0], path.steps[-1]
     before, after = mean(first.reference, first.found.seeds), mean(last.arm, last.found.seeds)
+    total = after - before
     told = (
-        f"Measured change by change from {first.reference.name} to trial {found.baseline.number}: "
-        f"{value(before, metric)} to {value(after, metric)}, {difference(after - before, metric)}."
+        f"Measured change by change {ends}: {value(before, metric)} to {value(after, metric)}, "
+        f"{difference(total, metric)}."
     )
-    most = most_of_path(found)
+    most = most_of_path(path)
     if most is None:
         return told
     steps, gained = most
-    names = [about(each) for each in found.path[:steps]]
-    changes = count(len(found.path), "change")
+    names = [about(each) for each in path.steps[:steps]]
     which = f"The first of {changes}" if steps == 1 else f"The first {steps} of {changes}"
-    total = after - before
     what = f"{share(gained / total)} of it" if gained <= total else f"more, {difference(gained, metric)}"
     return f"{told} {which} ({listed(names)}) gave {what}."
 
@@ -429,16 +486,13 @@ def path_in_words(found: Ablation) -> str:
 def _failed(found: Ablation) -> str:
     if not found.failed:
         return ""
-    told = []
-    for arm in found.failed:
-        length = "" if arm.budget == found.budget else f" for {amount(arm.budget, found.record.spec)}"
-        told.append(f"{arm.name}{length} {failure(arm)}")
+    told = [f"{_called(arm, found)} {failure(arm)}" for arm in found.failed]
     return f"{'; '.join(told)}: what failed is a result, and is compared with nothing."
 
 
 def judged(found: Ablation) -> str:
-    """How it was judged; empty before there is a seed that all arms have."""
-    if not found.seeds:
+    """How it was judged; empty where nothing is compared."""
+    if not (found.settings or found.lengths or found.unregularized):
         return ""
     verb = "trained" if of_networks(found) else "run"
     seeds = "one seed" if found.seeds == 1 else f"the same {found.seeds} seeds"
@@ -456,6 +510,8 @@ def judged(found: Ablation) -> str:
             "judged on examples that chose the winner"
         )
     told += "; every run counts with its last report, and not with its best."
+    if found.settings and not found.divides_anew:
+        told += f" {_of_the_search(found)}"
     if found.seeds > 1 and not found.divides_anew:
         shared = "All seeds share one validation set. " if of_networks(found) else ""
         told += f" {shared}Intervals are {SEEDS_ONLY}."
@@ -474,6 +530,14 @@ def judged(found: Ablation) -> str:
     return told
 
 
+def _of_the_search(found: Ablation) -> str:
+    """That the examples which chose the baseline judge it too."""
+    chosen = f"trial {found.baseline.number} was chosen on them, which favors it over its variants."
+    if of_networks(found):
+        return f"The validation examples are those of the search: {chosen}"
+    return f"Where the validation examples are those of the search, {chosen}"
+
+
 def _part(found: Ablation) -> str:
     """tenth"""
     spec = found.record.spec
@@ -485,5 +549,5 @@ def _others(found: Ablation) -> str:
     if not found.others:
         return ""
     many = len(found.others) > 1
-    which = "are earlier ablations, of other trials" if many else "is an earlier ablation, of another trial"
+    which = "are ablations, too, of other trials" if many else "is an ablation, too, of another trial"
     return f"{listed(found.others)} {which} of {found.searched.name}."

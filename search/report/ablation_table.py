@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from search.analysis.ablation import BASELINE, UNREGULARIZED, Ablation, Arm, Contrast, is_on_path
+from search.analysis.ablation import BASELINE, UNREGULARIZED, Ablation, Contrast, Path, is_on_path
+from search.analysis.ablation_arms import Arm
 from search.analysis.paired_arms import share_of
 from search.analysis.statistics import Estimate
 from search.records import Metric
@@ -107,14 +108,14 @@ def length_rows(found: Ablation) -> Table:
     return _table(columns, rows, optional=(TRAINING,))
 
 
-def path_rows(found: Ablation) -> Table:
+def path_rows(path: Path, metric: Metric) -> Table:
     """The reference, and what each step adds to the one before; measured, without verdicts."""
-    if not found.path:
+    if not path.steps:
         return ("change", "mean"), []
-    metric, first, gained = found.metric, found.path[0], 0.0
+    first, gained = path.steps[0], 0.0
     less, so_far = _headed("difference", metric), _headed("so far", metric)
     rows = [{"change": first.reference.name, "mean": _mean(first.reference, first, metric)}]
-    for each in found.path:
+    for each in path.steps:
         gained += each.found.difference
         rows.append(
             {

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 from search.analysis import paired_arms
-from search.analysis.ablation import RATES, Ablation, Arm, Contrast
+from search.analysis.ablation import BASELINE, RATES, STEP, UNREGULARIZED, Ablation, Contrast, Path
+from search.analysis.ablation_arms import Arm
 from search.analysis.paired_arms import Verdict
 from search.analysis.statistics import Estimate
-from search.records import Failure, Metric, NetworkSpec, Value
+from search.records import AblationRun, Failure, Metric, NetworkSpec, StudyRecord, Value
 from search.report.words import count, difference, label, upward
 
 MOST = 0.8
@@ -62,6 +64,28 @@ def step_of_path(contrast: Contrast) -> str:
     return ", ".join(_change(contrast, name) for name in contrast.changed) or contrast.arm.name
 
 
+def command(record: StudyRecord, asked: Iterable[AblationRun]) -> str:
+    """The command that makes an ablation with these runs, and continues it; of several paths one for each.
+
+    asked: also the runs that choose.
+    """
+    spec, runs = record.spec, list(asked)
+    names = dict.fromkeys(run.arm for run in runs)
+    settings = dict.fromkeys(name.split("=")[0] for name in names if "=" in name)
+    plain = [name for name in names if "=" not in name and name not in (BASELINE, UNREGULARIZED)]
+    references = dict.fromkeys(name.split(STEP)[0] for name in plain)
+    measured = [run for run in runs if not run.chooses]
+    lengths = any(run.budget != spec.budget or run.arm == UNREGULARIZED for run in measured)
+    words = ["tune", "ablate", spec.ablates or "", "--trial", str(spec.baseline)]
+    if settings:  # without --lengths it would have none
+        words += ["--settings", ",".join(settings), *["--lengths"] * lengths]
+    else:
+        words += ["--no-lengths"] * (not lengths)
+    words += ["--seeds", str(len({run.seed for run in measured}))]
+    paths = [["--path", reference] for reference in references] or [[]]
+    return " && ".join(shlex.join([*words, *path]) for path in paths)
+
+
 def mean(arm: Arm, seeds: Sequence[int]) -> float:
     """Score over these seeds: the ones on which arms are compared."""
     return fmean(arm.scores[seed] for seed in seeds)
@@ -87,14 +111,14 @@ def failure(arm: Arm) -> str:
     return f"{verb} on {len(arm.failed)} of {count(len(arm.failed) + len(arm.runs), 'seed')}"
 
 
-def most_of_path(found: Ablation) -> tuple[int, float] | None:
-    """(steps, score): the shortest prefix of the path that gives most of its gain, and what it gives; None
+def most_of_path(path: Path) -> tuple[int, float] | None:
+    """(steps, score): the shortest prefix of a path that gives most of its gain, and what it gives; None
     where no gain is told, by the pointwise interval of the whole path: a share of noise is none."""
-    gain = found.gain
+    gain = path.gain
     if gain is None or gain.difference <= 0 or not gain.pointwise.excludes_zero:
         return None
     gained = 0.0
-    for steps, each in enumerate(found.path, start=1):
+    for steps, each in enumerate(path.steps, start=1):
         gained += each.found.difference
         if gained >= MOST * gain.difference:
             return steps, gained

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from search.analysis import ablation as analysis
-from search.analysis.ablation import Ablation, Read
+from search.analysis.ablation import Ablation
+from search.analysis.ablation_arms import Read
 from search.analysis.racing import spent
 from search.errors import ConfigError
 from search.records import AblationRun, State, StudyRecord, StudySpec, TrialRecord

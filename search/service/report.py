@@ -10,12 +10,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.analysis.ablation import BASELINE, STEP, UNREGULARIZED
 from search.analysis.effects import FAMILY, Setting
 from search.analysis.ranking import origin, so_far
 from search.errors import ConfigError, TuneError, UsageError
 from search.heads import validation_of
 from search.records import NetworkSpec, StudyRecord, StudySpec, TrialRecord
+from search.report import ablation_words
 from search.report.one_study.material import Material
 from search.report.words import label
 from search.service.data import load_data
@@ -212,25 +212,9 @@ def command_of(record: StudyRecord, trials: Sequence[TrialRecord]) -> str | None
     """The command that makes a study again; of a confirmation or an ablation from what it is based on."""
     if record.spec.confirms is not None:
         return _confirming(record, trials)
-    return command(record) if record.spec.ablates is None else _ablating(record, trials)
-
-
-def _ablating(record: StudyRecord, trials: Sequence[TrialRecord]) -> str:
-    """The command that makes an ablation."""
-    spec = record.spec
-    runs = [trial.ablation for trial in trials if trial.ablation and not trial.ablation.chooses]
-    arms = dict.fromkeys(run.arm for run in runs)
-    settings = dict.fromkeys(arm.split("=")[0] for arm in arms if "=" in arm)
-    words = ["tune", "ablate", spec.ablates or "", "--trial", str(spec.baseline)]
-    if settings:
-        words += ["--settings", ",".join(settings)]
-    words += ["--seeds", str(len({run.seed for run in runs}))]
-    if all(run.budget == spec.budget for run in runs):
-        words.append("--no-lengths")
-    reference = next((arm for arm in arms if "=" not in arm and arm not in (BASELINE, UNREGULARIZED)), None)
-    if reference is not None:
-        words += ["--path", reference.split(STEP)[0]]
-    return shlex.join(words)
+    if record.spec.ablates is not None:
+        return ablation_words.command(record, [trial.ablation for trial in trials if trial.ablation])
+    return command(record)
 
 
 def _confirming(record: StudyRecord, trials: Sequence[TrialRecord]) -> str:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
+from types import MappingProxyType
 
 from made_study import EPOCH, NOW, SPEC, report
 from valley import ENERGY, valley_spec
 
-from search.analysis.ablation import Ablation, Read, ablation
+from search.analysis.ablation import Ablation, ablation
+from search.analysis.ablation_arms import Read
 from search.records import (
     ACCURACY_SCORE,
     AblationRun,
@@ -51,6 +54,8 @@ class Made:
     """on the training score, against the baseline"""
     fails: int = 0
     """seeds, the last ones, on which it diverges"""
+    waits: int = 0
+    """seeds, the last ones, for which it is queued and not trained yet"""
 
 
 VARIANTS = (
@@ -104,13 +109,16 @@ def made_ablation(
     others: tuple[str, ...] = (),
     winner: Mapping[str, Value] = WINNER,
     draws: int = 5,
+    later: Sequence[Made] = (),
+    chooses: Mapping[str, Mapping[str, Value]] = MappingProxyType({}),
 ) -> Ablation:
     """Of trial 17 of a search for networks.
 
     level: the baseline's score, and its accuracy. fitted: whether accuracies on training examples are known.
-    missing: runs that are asked for and not finished. draws: seed of the noise.
+    missing: runs that are asked for and not finished. draws: seed of the noise. later: arms of a second
+    round. chooses: runs that choose a learning rate or an order, each complete, with what they change.
     """
-    spec = replace(SPEC, epochs=8, references=("course-conv",), score=score)
+    spec = replace(SPEC, epochs=8, references=("course-mlp", "course-conv"), score=score)
     searched = StudyRecord(study_id=1, name=name, spec=spec, target_trials=40, created=NOW)
     of_ablation = replace(
         spec, epochs=4, sampler="random", pruner="none", references=(), ablates=name, baseline=17, folds=folds
@@ -127,7 +135,8 @@ def made_ablation(
         heads = {f"train_eval/{what}/{head}": fit for what in ("accuracy", "loss") for head in found.parts}
         return replace(found, metrics={**found.metrics, **heads, "train_eval/joint": fit})
 
-    return _made(searched, of_ablation, arms, reported, winner, seeds, missing, others, draws)
+    rounds = (arms, later)
+    return _made(searched, of_ablation, rounds, reported, winner, seeds, missing, others, draws, chooses)
 
 
 ROLLING = (
@@ -151,47 +160,61 @@ def made_valley_ablation(arms: Sequence[Made] = ROLLING, *, seeds: int = 3, miss
         return Report(step=made.budget, seconds=1.0, metrics={"energy": -score}, metric=ENERGY)
 
     winner: Mapping[str, Value] = {"start": 0.4, "friction": 0.0316, "push": "none", "bounces": 0}
-    return _made(searched, of_ablation, arms, reported, winner, seeds, missing, ())
+    return _made(searched, of_ablation, (arms,), reported, winner, seeds, missing, ())
 
 
 def _made(
     searched: StudyRecord,
     of_ablation: StudySpec,
-    arms: Sequence[Made],
+    rounds: Sequence[Sequence[Made]],
     reported: Callable[[Made, float, random.Random], Report],
     winner: Mapping[str, Value],
     seeds: int,
     missing: int,
     others: tuple[str, ...],
     draws: int = 5,
+    chooses: Mapping[str, Mapping[str, Value]] = MappingProxyType({}),
 ) -> Ablation:
     draw = random.Random(draws)
     runs: list[TrialRecord] = []
     curves: dict[int, list[Report]] = {}
-    for seed in range(seeds):
-        block = draw.gauss(0, 0.0008)
+    blocks: list[float] = []
+    for arms, seed in product(rounds, range(seeds)):
+        if seed == len(blocks):
+            blocks.append(draw.gauss(0, 0.0008))
         for made in arms:
             number = len(runs)
-            fails = seed >= seeds - made.fails
+            fails, waits = (seed >= seeds - some for some in (made.fails, made.waits))
             run = TrialRecord(
                 trial_id=500 + number,
                 number=number,
-                state=State.FAILED if fails else State.COMPLETE,
+                state=State.FAILED if fails else State.WAITING if waits else State.COMPLETE,
                 failure=Failure.DIVERGED if fails else None,
                 score=None,
                 params={**winner, **made.changed},
                 ablation=AblationRun(arm=made.name, seed=seed, budget=made.budget),
             )
             runs.append(run)
-            curves[run.trial_id] = [reported(made, block, draw)]
+            curves[run.trial_id] = [reported(made, blocks[seed], draw)]
             if fails:  # a worker begins the repetition, and ends it at once
                 again = {"trial_id": 501 + number, "number": number + 1, "retry_of": number}
                 runs.append(replace(run, state=State.PRUNED, failure=None, **again))  # type: ignore[arg-type]
+    for name, changed in chooses.items():
+        runs.append(
+            TrialRecord(
+                trial_id=500 + len(runs),
+                number=len(runs),
+                state=State.COMPLETE,
+                score=0.9,
+                params={**winner, **changed},
+                ablation=AblationRun(arm=name, seed=0, budget=2 * EPOCH, chooses=True),
+            )
+        )
     record = StudyRecord(
         study_id=2,
         name=f"{searched.name}.ablate",
         spec=of_ablation,
-        target_trials=seeds * len(arms) + missing,
+        target_trials=len({run.ablation for run in runs}) + missing,
         created=NOW,
     )
     baseline = TrialRecord(trial_id=17, number=17, state=State.COMPLETE, score=0.98, params=winner)

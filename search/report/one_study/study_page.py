@@ -8,6 +8,7 @@ from search.analysis.findings import Findings
 from search.records import NetworkSpec, StudySpec
 from search.report import ablation_page
 from search.report.ablation_sentences import settings_answer, training_answer
+from search.report.ablation_words import command
 from search.report.html import Html, answer_list, code, paragraph, safe, with_commands
 from search.report.one_study import (
     confirmation_section,
@@ -77,14 +78,22 @@ def _answer(material: Material, found: Findings) -> Html:
             if isinstance(spec, NetworkSpec)
             else ("Which settings helped?", "Which settings helped early?")
         )
-        measured = "" if material.ablation is None else settings_answer(material.ablation)
-        answers.append((whole, with_commands(measured or generalization(found, spec))))
+        answers.append((whole, with_commands(_settings(material, found))))
         fast = speed(found, spec)
         if fast:
             answers.append((early, safe(fast)))
     if _compares(spec):
         answers += _longer(material, found)
     return answer_list([*answers, ("What to do next?", _next(material))])
+
+
+def _settings(material: Material, found: Findings) -> str:
+    """Which settings helped: by an ablation where it compared some, else by the search, and why so."""
+    ablation = material.ablation
+    measured = "" if ablation is None else settings_answer(ablation)
+    if ablation is not None and ablation.settings:
+        return measured
+    return " ".join(filter(None, (measured, generalization(found, material.study.spec))))
 
 
 def _compares(spec: StudySpec) -> bool:
@@ -95,9 +104,11 @@ def _compares(spec: StudySpec) -> bool:
 
 def _longer(material: Material, found: Findings) -> list[tuple[str, Html]]:
     """Whether extra training helped: by an ablation where it measured that, else by the trials' courses."""
-    measured = "" if material.ablation is None else training_answer(material.ablation)
+    ablation = material.ablation
+    measured = "" if ablation is None else training_answer(ablation)
     if isinstance(material.study.spec, NetworkSpec):
-        told = with_commands(measured) if measured else safe(extra_training(found.training))
+        by_search = "" if ablation is not None and ablation.lengths else extra_training(found.training)
+        told = with_commands(" ".join(filter(None, (measured, by_search))))
         return [("Did extra training always help?", told)]
     return [("Did a larger budget always help?", with_commands(measured))] if measured else []
 
@@ -106,8 +117,8 @@ def _next(material: Material) -> Html:
     name, spec = quote(material.study.name), material.study.spec
     finished = material.study.is_finished(material.counted.finished)
     if spec.ablates is not None and not finished:
-        ablate = f"tune ablate {quote(spec.ablates)} --trial {spec.baseline}"
-        return safe(code(ablate), " continues with the ablation.")
+        asked = [trial.ablation for trial in material.trials if trial.ablation]
+        return safe(code(command(material.study, asked)), " continues with the ablation.")
     if not finished:
         return safe(code(f"tune worker {name}"), " continues with the search.")
     if spec.based_on is not None:
@@ -128,8 +139,8 @@ def _about_the_settings(material: Material) -> list[str]:
         told = f" measures which settings helped, and whether {longer} does."
         return [" For the settings: ", code(f"tune ablate {name}"), told]
     if not found.finished:
-        command = code(f"tune ablate {name} --trial {found.baseline.number}")
-        return [" For the settings: ", command, " continues with the ablation."]
+        continues = code(command(found.record, found.asked))
+        return [" For the settings: ", continues, " continues with the ablation."]
     return []
 
 

@@ -15,9 +15,10 @@ from made_valley import made_valley
 from read_page import answers_of, paragraphs_of
 from snapshots import Snapshots
 
+from search.analysis.ablation import STEP
 from search.analysis.ranking import Ranking
 from search.analysis.timeline import timeline
-from search.records import AblationRun, Counts
+from search.records import Counts, Value
 from search.report.ablation_figures import forest, lengths, waterfall
 from search.report.ablation_page import ablation_page
 from search.report.dashboard_notes import study_card
@@ -84,6 +85,23 @@ class TestPage:
         for foreign in ("accuracy", "epoch", "trained", "generaliz", "points", "extra training"):
             assert foreign not in told, foreign
 
+    def test_each_path_has_an_answer_and_those_that_are_measured_a_figure(self) -> None:
+        second = [replace(each, name=each.name.replace("conv", "mlp")) for each in PATH[:2]]
+        chooses: dict[str, dict[str, Value]] = {
+            f"course-mlp{STEP}{name}": {} for name in ("model", "optimizer")
+        }
+        for waits, drawn in ((0, 2), (1, 1)):
+            arms = (VARIANTS[0], *PATH, *(replace(each, waits=waits) for each in second))
+            page = ablation_page(made_ablation(arms, chooses=chooses))
+            asked = [each.split("?")[0] for each in answers_of(page)][2:]
+            assert asked == [f"By what is trial 17 better than course-{name}" for name in ("conv", "mlp")]
+            assert len(charts(page)) == drawn
+
+    def test_a_finished_ablation_does_not_wait(self) -> None:
+        for arms in ([replace(VARIANTS[0], fails=1), *VARIANTS[1:]], LENGTHS):
+            page = text(ablation_page(made_ablation([VARIANTS[0], *arms] if arms is LENGTHS else arms)))
+            assert "too few runs are finished" not in page
+
     def test_before_the_first_seed_is_whole(self) -> None:
         found = made_ablation(VARIANTS[:1], missing=20)
         page = ablation_page(found)
@@ -130,7 +148,8 @@ class TestFigures:
         assert list(figure["layout"]["xaxis"]["ticktext"]) == ["1", "2", "4", "8", "16"]
 
     def test_a_waterfall_goes_from_the_reference_to_the_baseline(self) -> None:
-        figure = waterfall(made_ablation(WHOLE)).to_plotly_json()
+        found = made_ablation(WHOLE)
+        figure = waterfall(found.paths[0], found).to_plotly_json()
         bars = [trace for trace in figure["data"] if trace["type"] == "bar"]
         assert [len(trace["y"]) for trace in bars] == [2, 2], "the prefix, and the rest"
         starts = [base for trace in bars for base in trace["base"]]
@@ -159,6 +178,22 @@ class TestReport:
         answers = answers_of(study_page(replace(made(), ablation=made_ablation(missing=3))))
         SENTENCES.check("the report of a search with an unfinished ablation", answers[-1:])
 
+    def test_an_ablation_whose_baseline_diverged_says_so_before_the_search_answers(self) -> None:
+        arms = [replace(VARIANTS[0], fails=1), *VARIANTS[1:]]
+        failed = replace(made(), ablation=made_ablation(arms))
+        [told] = [each for each in answers_of(study_page(failed)) if each.startswith("Which settings helped")]
+        [alone] = [
+            each for each in answers_of(study_page(made())) if each.startswith("Which settings helped")
+        ]
+        question, _, answer = alone.partition("? ")
+        assert told.startswith(f"{question}? No setting of trial 17 can be judged: the baseline, ")
+        assert told.endswith(f"diverged on 1 of 3 seeds. {answer}")
+
+    def test_runs_that_follow_a_choice_are_offered(self) -> None:
+        waits = made_ablation(VARIANTS[:1], chooses={"optimizer=adam, lr=0.01": {"lr": 0.01}})
+        answers = answers_of(study_page(replace(made(), ablation=waits)))
+        SENTENCES.check("the report of a search with an ablation whose runs follow", answers[-1:])
+
     def test_without_lengths_the_search_answers_for_them(self) -> None:
         answers = answers_of(study_page(replace(made(), ablation=made_ablation(VARIANTS))))
         told = [each for each in answers if each.startswith("Did extra training always help?")]
@@ -181,16 +216,26 @@ class TestReport:
 
     def test_its_command_makes_it_again(self) -> None:
         found = made_ablation(WHOLE)
-        runs = [
-            trial(run.trial, ablation=AblationRun(arm=arm.name, seed=run.seed, budget=arm.budget))
-            for arm in found.arms
-            for run in arm.runs
-        ]
+        runs = [trial(place, ablation=run) for place, run in enumerate(found.asked)]
         settings = "optimizer,batch_size,blocks,channels,activation,dropout,affine"
-        made_by = f"tune ablate twodigit --trial 17 --settings {settings} --seeds 3"
-        assert command_of(found.record, runs) == f"{made_by} --path course-conv"
+        made_by = f"tune ablate twodigit --trial 17 --settings {settings}"
+        assert command_of(found.record, runs) == f"{made_by} --lengths --seeds 3 --path course-conv"
         short = [run for run in runs if run.ablation and run.ablation.budget == found.budget]
-        assert command_of(found.record, short) == f"{made_by} --no-lengths --path course-conv"
+        short = [run for run in short if run.ablation and run.ablation.arm != "unregularized"]
+        assert command_of(found.record, short) == f"{made_by} --seeds 3 --path course-conv"
+        alone = [run for run in short if run.ablation and "=" not in run.ablation.arm]
+        no_settings = made_by.partition(" --settings")[0]
+        assert command_of(found.record, alone) == f"{no_settings} --no-lengths --seeds 3 --path course-conv"
+
+    def test_each_path_takes_a_command_of_its_own(self) -> None:
+        second = replace(PATH[0], name="course-mlp")
+        chooses: dict[str, dict[str, Value]] = {
+            f"course-mlp{STEP}{name}": {} for name in ("model", "optimizer")
+        }
+        found = made_ablation((VARIANTS[0], *PATH, second), chooses=chooses)
+        told = command_of(found.record, [trial(place, ablation=run) for place, run in enumerate(found.asked)])
+        each = "tune ablate twodigit --trial 17 --no-lengths --seeds 3 --path"
+        assert told == f"{each} course-conv && {each} course-mlp"
 
 
 @pytest.mark.parametrize(("score", "told"), [

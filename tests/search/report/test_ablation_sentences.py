@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 from made_ablation import LENGTHS, PATH, ROLLING, VARIANTS, Made, made_ablation, made_valley_ablation
@@ -14,8 +15,8 @@ from snapshots import Snapshots
 from search.analysis.ablation import Ablation, Contrast
 from search.analysis.paired_arms import NoInterval, Verdict
 from search.analysis.statistics import Estimate
-from search.records import ACCURACY
-from search.report.ablation_sentences import sentences, settings_answer, training_answer
+from search.records import ACCURACY, Value
+from search.report.ablation_sentences import path_in_words, sentences, settings_answer, training_answer
 from search.report.ablation_table import length_rows, path_rows, setting_rows
 from search.report.ablation_words import besides, change
 from search.report.words import interval
@@ -35,6 +36,12 @@ def line(found: Ablation, start: str) -> str:
     """The one sentence that begins so."""
     [told] = [each for each in sentences(found) if each.startswith(start)]
     return told
+
+
+def path(found: Ablation) -> str:
+    """What is told of the only path."""
+    [one] = found.paths
+    return path_in_words(one, found)
 
 
 def changes(found: Ablation, verdict: Verdict | None) -> set[str]:
@@ -117,6 +124,10 @@ class TestSeeds:
     def test_one_validation_set_is_told(self) -> None:
         told = line(made_ablation(folds=0), "How it was judged: ")
         assert "tenth" not in told
+        assert "favors it" in told
+        assert "favors it" in line(made_ablation(folds=0, seeds=1), "How it was judged: ")
+        assert "favors it" in line(made_valley_ablation(), "How it was judged: ")
+        assert "favors it" not in line(made_ablation(), "How it was judged: ")
         SENTENCES.check("judged on one validation set", [told])
 
     def test_one_seed_is_a_first_look_without_verdicts(self) -> None:
@@ -148,9 +159,9 @@ class TestSeeds:
         assert (found.wanted - found.finished_runs, found.wanted) == (5, 59)
         SENTENCES.check("an unfinished ablation", [line(found, "The ablation is not finished")])
 
-    def test_earlier_ablations_are_named(self) -> None:
+    def test_other_ablations_are_named(self) -> None:
         found = made_ablation(others=("twodigit.ablate", "twodigit.ablate-3"))
-        SENTENCES.check("earlier ablations", sentences(found)[-1:])
+        SENTENCES.check("other ablations", sentences(found)[-1:])
 
 
 class TestFailures:
@@ -178,7 +189,34 @@ class TestFailures:
     def test_nothing_is_compared_with_a_baseline_that_failed(self) -> None:
         found = made_ablation([replace(VARIANTS[0], fails=3), *VARIANTS[1:]])
         SENTENCES.check("a baseline that diverged", sentences(found))
-        assert settings_answer(found) == training_answer(found) == ""
+        assert settings_answer(found) == sentences(found)[0]
+        assert training_answer(found) == ""
+
+    def test_a_baseline_that_diverged_once_is_no_reason_to_wait(self) -> None:
+        """Other lengths are compared all the same."""
+        found = made_ablation([replace(VARIANTS[0], fails=1), *VARIANTS[1:], *LENGTHS])
+        assert found.finished
+        assert not found.settings
+        assert found.lengths
+        SENTENCES.check("a baseline that diverged on one seed", sentences(found)[:1])
+        assert settings_answer(found) == sentences(found)[0]
+
+    def test_without_any_variant_left_nothing_is_judged(self) -> None:
+        found = made_ablation([VARIANTS[0], *(replace(each, fails=1) for each in VARIANTS[1:4]), *LENGTHS])
+        told = settings_answer(found)
+        assert told in sentences(found)
+        assert training_answer(found).startswith("Extra training helped up to 8 epochs")
+        one = made_ablation([VARIANTS[0], replace(VARIANTS[1], fails=1)])
+        SENTENCES.check("all variants diverged", [told, settings_answer(one)])
+
+    def test_a_variant_that_waits_may_still_be_judged(self) -> None:
+        found = made_ablation([VARIANTS[0], replace(VARIANTS[1], fails=1), replace(VARIANTS[2], waits=3)])
+        assert settings_answer(found) == ""
+        assert sentences(found)[1] == "Nothing can be compared yet."
+
+    def test_lengths_that_diverged_are_told(self) -> None:
+        found = made_ablation([*VARIANTS, *(replace(each, fails=1) for each in LENGTHS)])
+        SENTENCES.check("all lengths but one diverged", [training_answer(found)])
 
 
 class TestLengths:
@@ -236,16 +274,80 @@ class TestLengths:
         SENTENCES.check("judged on lengths alone", [line(found, "How it was judged: ")])
 
 
+class TestRounds:
+    FIRST = (VARIANTS[0], *VARIANTS[4:], *LENGTHS)
+
+    def test_verdicts_stay_while_a_later_round_is_trained(self) -> None:
+        later = (replace(VARIANTS[1], waits=2), replace(VARIANTS[3], waits=3))
+        found = made_ablation(self.FIRST, later=later)
+        told = words(found)
+        assert "first look" not in told
+        assert "helped generalization: blocks 2 rather than 1" in told
+        SENTENCES.check("a later round", [sentences(found)[0], line(found, "Not compared until ")])
+        assert line(found, "Not compared until ") in settings_answer(found)
+
+    def test_one_arm_of_a_later_round(self) -> None:
+        found = made_ablation(self.FIRST[:-1], later=(replace(LENGTHS[-1], waits=1),))
+        SENTENCES.check("a later round of one length", [line(found, "Not compared until ")])
+        assert "16 epochs, without" not in str(length_rows(found))
+
+    def test_runs_that_follow_a_choice_are_missing_too(self) -> None:
+        chooses = {f"{name}, lr={rate}": {"lr": rate} for name in FOLLOW for rate in (0.01, 0.1)}
+        found = made_ablation(self.FIRST, chooses=chooses)
+        assert found.finished_runs == found.wanted
+        told = [sentences(found)[0], sentences(made_ablation(self.FIRST, chooses=chooses, missing=1))[0]]
+        SENTENCES.check("runs that follow a choice", told)
+
+
+FOLLOW = ("optimizer=adam", "optimizer=sgd", "batch_size=128")
+
+
 class TestPath:
     def test_the_shortest_prefix_is_measured_and_has_no_verdict(self) -> None:
         found = made_ablation((*VARIANTS, *PATH))
         told = line(found, "Measured change by change from course-conv to trial 17: 9")
         SENTENCES.check("a path", [told])
-        header, rows = path_rows(found)
+        header, rows = path_rows(found.paths[0], found.metric)
         assert "verdict" not in header
         assert rows[0][0] == "course-conv"
         assert rows[1][0] == "optimizer sgd → adamw, lr 0.01 → 0.003"
         assert not any("course-conv" in row[0] for row in setting_rows(found)[1])
+
+    CHOOSES: ClassVar[dict[str, dict[str, Value]]] = {
+        f"course-conv + {name}": {} for name in ("optimizer", "channels", "dropout", "affine")
+    }
+
+    def test_before_its_order_is_known_nothing_is_told_of_it(self) -> None:
+        found = made_ablation((*VARIANTS, PATH[0]), chooses=self.CHOOSES)
+        assert path_rows(found.paths[0], found.metric)[1] == []
+        SENTENCES.check("a path whose order is known only now", [sentences(found)[0], path(found)])
+
+    def test_before_all_is_measured_it_is_told_how_far_it_is(self) -> None:
+        arms = (*PATH[:2], *(replace(each, waits=1) for each in PATH[2:]))
+        SENTENCES.check("a path that is not measured", [path(made_ablation((*VARIANTS, *arms)))])
+
+    @pytest.mark.parametrize("failing", [0, 2, 3])
+    def test_a_step_that_failed_is_named(self, failing: int) -> None:
+        """The last one too: two changes would be told as one."""
+        arms = [replace(each, fails=place == failing) for place, each in enumerate(PATH)]
+        found = made_ablation((*VARIANTS, *arms))
+        assert path_rows(found.paths[0], found.metric)[1] == []
+        told = "What each change from course-conv to trial 17 gave cannot be told: "
+        assert path(found) == f"{told}{PATH[failing].name} diverged on 1 of 3 seeds."
+
+    def test_a_baseline_that_failed_is_named(self) -> None:
+        found = made_ablation([replace(VARIANTS[0], fails=1), *PATH])
+        assert path(found).endswith("cannot be told: baseline diverged on 1 of 3 seeds.")
+
+    def test_each_reference_has_a_path(self) -> None:
+        second = [replace(each, name=each.name.replace("conv", "mlp"), effect=-0.02) for each in PATH[:3]]
+        found = made_ablation((*VARIANTS, *PATH, *second), chooses={"course-mlp + model": {}})
+        assert [(each.reference, each.changes, len(each.steps)) for each in found.paths] == [
+            ("course-conv", 4, 4),
+            ("course-mlp", 3, 3),
+        ]
+        lines = [each for each in sentences(found) if each.startswith("Measured change by change from ")]
+        assert [each.split()[5] for each in lines] == ["course-conv", "course-mlp"]
 
     def test_without_a_gain_there_is_no_prefix(self) -> None:
         arms = [replace(each, effect=0.01) for each in PATH]
@@ -255,9 +357,10 @@ class TestPath:
         """A share of it would be one of noise, 1573 % for instance."""
         arms = [replace(each, effect=-0.0014 + 0.006 * (place == 1)) for place, each in enumerate(PATH)]
         found = made_ablation((*VARIANTS, *arms), noise=0.001)
-        assert found.gain is not None
-        assert found.gain.difference > 0
-        assert not found.gain.pointwise.excludes_zero
+        gain = found.paths[0].gain
+        assert gain is not None
+        assert gain.difference > 0
+        assert not gain.pointwise.excludes_zero
         assert "gave" not in line(found, "Measured change by change")
 
     def test_a_prefix_that_gives_more_than_all_is_told_in_points(self) -> None:
