@@ -277,6 +277,7 @@ def _fill_with_files(storage_url: str, folder: Path, out: Path, chosen: Chosen) 
         chosen.checkpoint,
         test_evaluations=chosen.test_evaluations,
         test_attempts=chosen.test_attempts,
+        ablation=chosen.ablation,
         confirmation=chosen.confirmation,
     )
     return Exported(

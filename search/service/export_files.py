@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from search.analysis.ablation import Ablation
 from search.analysis.confirmation import Confirmation
 from search.errors import TuneError, UsageError
 from search.objectives.external.archive import Damaged
@@ -30,6 +31,7 @@ def fill(
     *,
     test_evaluations: Sequence[TestEvaluation],
     test_attempts: int,
+    ablation: Ablation | None,
     confirmation: Confirmation | None,
 ) -> tuple[Mapping[str, int], str]:
     """Writes the export of a trial of training code; returns the bytes of each kept file, and the SHA-256 of
@@ -57,6 +59,7 @@ def fill(
         code=options.code if sha256_of(options.code) == trial.code else {},
         test_evaluations=tuple(test_evaluations),
         test_attempts=test_attempts,
+        ablation=ablation,
         confirmation=confirmation,
         seeds=seeds,
         environment={} if found.worker is None else _environment(found.worker.environment),

@@ -6,10 +6,12 @@ import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from search.analysis.ablation import Ablation
 from search.analysis.confirmation import Confirmation
 from search.records import Metric, Report, StudyRecord, TestEvaluation, TrialRecord
 from search.report.confirmation_sentences import sentences
 from search.report.markdown import plain, table
+from search.report.model_card.measured import ablated
 from search.report.words import amount, begun_without_result, label, metric_values, scored, value
 
 
@@ -41,6 +43,8 @@ class FilesCardFacts:
     """of this trial"""
     test_attempts: int
     """test evaluations of this trial without a result"""
+    ablation: Ablation | None
+    """of the search that the trial comes from; None: there is none"""
     confirmation: Confirmation | None
     """that chose this trial; None where it was the best of a search, or asked for by number"""
     seeds: Mapping[str, int]
@@ -54,7 +58,14 @@ class FilesCardFacts:
 
 def card(facts: FilesCardFacts) -> str:
     """The page."""
-    parts = [*_head(facts), *_score(facts), *_settings(facts), *_files(facts), *_origin(facts)]
+    parts = [
+        *_head(facts),
+        *_score(facts),
+        *ablated(facts.ablation),
+        *_settings(facts),
+        *_files(facts),
+        *_origin(facts),
+    ]
     return "\n".join(parts) + "\n"
 
 

@@ -260,7 +260,7 @@ import tune
     space=tune.Space(x=tune.Float(-1.0, 1.0)), score="loss", direction="minimize", budget=2,
 )
 def train(trial):
-    for step in (1, 2):
+    for step in range(1, trial.budget + 1):
         (trial.directory / "sub").mkdir(exist_ok=True)
         (trial.directory / "sub" / "model.bin").write_text(f"{trial.params['x']} {trial.seed} {step}")
         (trial.directory / "README.md").write_text("its own")
@@ -306,6 +306,7 @@ def test_the_files_that_the_winner_kept_are_exported(tune: Callable[..., Any], k
     sha256 = manifest["files"]["files/sub/model.bin"]["sha256"]
     for part in ("keeps.py:train", code, sha256, str(manifest["seeds"]["of the trial"]), "| `x` |"):
         assert part in card, part
+    assert "What mattered" not in card
     again = tune("export", "keeps", "--out", "model")
     assert (again.returncode, "--force replaces it" in again.stderr) == (2, True)
     (out / "files" / "mine").write_text("mine")
@@ -316,6 +317,17 @@ def test_the_files_that_the_winner_kept_are_exported(tune: Callable[..., Any], k
     for command in (("predict", "model", "image.png"), ("demo", "model")):
         refused = tune(*command)
         assert (refused.returncode, "only your own code" in refused.stderr) == (2, True), refused.stderr
+
+
+def test_the_card_of_exported_files_says_what_mattered(tune: Callable[..., Any], keeps: Path) -> None:
+    ablated = tune("ablate", "keeps", "--seeds", "1", "--no-lengths", "--workers", "1", "--json")
+    assert ablated.returncode == 0, ablated.stderr
+    done = tune("export", "keeps", "--out", "model")
+    assert done.returncode == 0, done.stderr
+    card = (keeps / "model" / "README.md").read_text()
+    section = card.partition("## What mattered\n")[2].partition("\n## ")[0]
+    assert f"- {ablated.parsed['words'][0]}" in section
+    assert "| baseline, trial" in section
 
 
 def test_the_run_that_a_confirmation_chose_is_exported_with_its_test_result(
