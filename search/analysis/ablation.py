@@ -115,6 +115,12 @@ class Ablation:
         return self.finished_runs >= self.wanted > 0 and not follows
 
     @property
+    def compares(self) -> bool:
+        """Whether anything is compared yet."""
+        steps = any(path.steps for path in self.paths)
+        return bool(self.settings or self.lengths or self.unregularized or steps)
+
+    @property
     def budget(self) -> int:
         """Steps of the variants."""
         return self.record.spec.budget

@@ -21,7 +21,7 @@ from search.records import DeclaredSpec, Direction, NetworkSpec, State, StudyRec
 from search.report.words import hardware, plural
 from search.service.look import Best, best_in, reader_of
 from search.service.output import write
-from search.service.read_ablation import ablations, read
+from search.service.read_ablation import foremost, read
 from search.study.reading import Reading, TrialReader, open_reading
 from search.study.variants import changes
 from search.tasks import task_named
@@ -35,7 +35,7 @@ class Compared:
     """as `tune best` shows them, in the order asked for"""
     comparison: Comparison
     ablations: tuple[str, ...]
-    """names of the last ablation of each; empty where a study has none or is one"""
+    """names of an ablation of each; empty where a study has none or is one"""
 
 
 def compare(storage_url: str, names: Sequence[str]) -> Compared:
@@ -60,10 +60,12 @@ def compare(storage_url: str, names: Sequence[str]) -> Compared:
         ]
         records = [best.view.record for best in bests]
         effects = _ablations(storage, records)
-        every = [ablations(storage, record) for record in records]
+        ablated = [foremost(storage_url, storage, record) for record in records]
     found = replace(side_by_side(studies, pairs, _digits(studies)), ablations=effects)
-    names = tuple(some[-1].name for some in every if some) if all(every) else ()
-    return Compared(bests=tuple(bests), comparison=found, ablations=names)
+    names = tuple(each.record.name for each in ablated if each is not None)
+    return Compared(
+        bests=tuple(bests), comparison=found, ablations=names if len(names) == len(records) else ()
+    )
 
 
 def _ablations(storage: Reading, records: Sequence[StudyRecord]) -> tuple[TwoAblations, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from search.analysis.racing import spent
 from search.errors import ConfigError
 from search.records import AblationRun, State, StudyRecord, StudySpec, TrialRecord
 from search.service.look import reader_of, record_of, retraining
+from search.service.read_confirmation import confirmation
 from search.study.reading import Reading, open_reading
 
 if TYPE_CHECKING:  # optuna takes a while to import; commands that only look do without it
@@ -22,15 +24,42 @@ if TYPE_CHECKING:  # optuna takes a while to import; commands that only look do 
 def ablation(storage_url: str, name: str) -> Ablation | None:
     """What is known of the settings of study `name`'s winner; None where there is no ablation yet.
 
-    Where there are several, of several trials, the one begun last; it names the others. Raises UsageError
-    where there is no study of that name.
+    Where there are several, of several trials: see `foremost`. Raises UsageError where there is no study of
+    that name.
     """
     with open_reading(storage_url) as storage:
-        every = ablations(storage, record_of(storage, name))
-        if not every:
-            return None
-        last = analysis.ablation(read(storage, every[-1].name))
-        return replace(last, others=tuple(each.name for each in every[:-1]))
+        return foremost(storage_url, storage, record_of(storage, name))
+
+
+def foremost(storage_url: str, storage: Reading, searched: StudyRecord) -> Ablation | None:
+    """The ablation of the present winner, else the one begun last, of those in which something is compared;
+    where nothing is compared yet, of all. It names the others. None where there is none."""
+    every = ablations(storage, searched)
+    order = list(reversed(every))
+    if len(every) > 1:
+        winner = _winner(storage_url, storage, searched)
+        order.sort(key=lambda each: each.spec.baseline != winner)
+    first = None
+    for record in order:
+        found = analysis.ablation(read(storage, record.name))
+        if first is None or found.compares:
+            first = found
+        if found.compares:
+            break
+    if first is None:
+        return None
+    return replace(first, others=tuple(each.name for each in every if each.name != first.record.name))
+
+
+def _winner(storage_url: str, storage: Reading, searched: StudyRecord) -> int | None:
+    """Number of the trial that an ablation would change now: the confirmed one, else the best."""
+    confirmed = confirmation(storage_url, searched.name, intervals=False)
+    if confirmed is not None and confirmed.chosen is not None:
+        chosen = _trial(storage, searched, confirmed.chosen)
+        if chosen is not None and chosen.set_aside is None:
+            return chosen.number
+    best = reader_of(storage, searched).best()
+    return None if best is None else best.number
 
 
 def ablations(storage: Reading | Storage, searched: StudyRecord) -> list[StudyRecord]:
@@ -39,27 +68,41 @@ def ablations(storage: Reading | Storage, searched: StudyRecord) -> list[StudyRe
 
 
 def read(storage: Reading | Storage, name: str) -> Read:
-    """All that is known of a study by the ablation of that name, read now."""
+    """All that is known of a study by the ablation of that name, read now.
+
+    Raises ConfigError where its baseline is not there any more.
+    """
     record = record_of(storage, name)
-    if record.spec.ablates is None:
+    if record.spec.ablates is None or record.spec.baseline is None:
         raise ConfigError(f"The study {name} is no ablation any more: another program changed it.")
-    searched = record_of(storage, record.spec.ablates)
+    searched, number = record_of(storage, record.spec.ablates), record.spec.baseline
+    if record.created < searched.created:
+        raise ConfigError(
+            f"{name} is of an older study {searched.name}, which was deleted: trial {number} of the present "
+            f"one is another. `tune delete {shlex.quote(name)}` makes room."
+        )
     reader = reader_of(storage, record)
     runs = reader.all()
-    baseline = [each for each in reader_of(storage, searched).all() if each.number == record.spec.baseline]
-    if not baseline:
+    baseline = _trial(storage, searched, number)
+    if baseline is None:
         raise ConfigError(
-            f"Trial {record.spec.baseline} of {searched.name}, which {name} changes, cannot be used any more."
+            f"Trial {number} of {searched.name}, which {name} changes, cannot be used any more."
         )
     complete = [run.trial_id for run in runs if run.state is State.COMPLETE]
     return Read(
         searched=searched,
-        baseline=baseline[0],
+        baseline=baseline,
         record=record,
         runs=runs,
         curves=storage.store.curves(complete, record.spec.metric),
         counts=reader.counted,
     )
+
+
+def _trial(storage: Reading | Storage, record: StudyRecord, number: int) -> TrialRecord | None:
+    """Trial `number` of a study, without reading the others; None where it cannot be used."""
+    found = reader_of(storage, record).of(storage.trials.ids_of(record.study_id, [number]))
+    return min(found, key=lambda trial: trial.trial_id, default=None)
 
 
 def scores_of(

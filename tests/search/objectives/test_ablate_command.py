@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,8 +25,10 @@ from search.errors import Interrupted
 from search.objectives.registry import OBJECTIVES
 from search.optuna_db.storage import open_storage
 from search.records import Report
+from search.service import read_ablation
 from search.service.drive import drive
 from search.space.spec import declared_entries
+from search.study.reading import TrialReader
 from search.study.study import Study
 from search.worker.context import prepare
 from search.worker.worker_loop import FAILURES_IN_A_ROW, work
@@ -129,6 +132,60 @@ def test_two_ablations_are_compared(tune: Tune, folder: Path) -> None:
     assert "in common" in printed.stderr or "that both measured" in printed.stderr
     assert "less the best of" not in printed.stderr, "their bests are of other budgets"
     assert "EFFECTS OF CHANGES" not in tune("compare", "v", names[0]).stdout
+
+
+def test_the_present_winners_ablation_is_told_once_it_compares_something(
+    tune: Tune, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{folder / 'studies.db'}"
+    trials = tune("trials", "v", "--json").parsed
+    best = sorted((each for each in trials if each["state"] == "complete"), key=lambda each: each["value"])
+    winner, second, third, empty = (each["trial"] for each in best[:4])
+
+    def told() -> tuple[int, set[str]]:
+        found = read_ablation.ablation(url, "v")
+        assert found is not None
+        return found.baseline.number, set(found.others)
+
+    push = ("--settings", "push", "--seeds", "1", *ONE, "--json")
+    tune("ablate", "v", "--trial", str(second), *push)
+    with open_storage(url) as storage:
+        Study.create(storage, "v.ablate", valley_spec(ablates="v", baseline=empty), 3)
+    assert told() == (second, {"v.ablate"}), "the one begun last has no run yet"
+    tune("ablate", "v", "--trial", str(winner), *push)
+    tune("ablate", "v", "--trial", str(third), *push)
+    assert told() == (winner, {"v.ablate", f"v.ablate-{second}", f"v.ablate-{third}"})
+    chosen = SimpleNamespace(chosen=second)
+    monkeypatch.setattr(read_ablation, "confirmation", lambda *_args, **_more: chosen)
+    assert told()[0] == second, "the confirmed one is the winner"
+    chosen.chosen = 999
+    assert told()[0] == winner
+
+
+def test_the_baseline_is_read_without_the_other_trials(
+    tune: Tune, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tune("ablate", "v", "--settings", "push", "--seeds", "1", *ONE, "--json")
+    read, reader = [], TrialReader.all
+    monkeypatch.setattr(TrialReader, "all", lambda self: read.append(self) or reader(self))
+    assert read_ablation.ablation(f"sqlite:///{folder / 'studies.db'}", "v") is not None
+    assert len(read) == 1, "of the ablation, not of the search"
+
+
+def test_an_ablation_of_a_study_that_was_deleted_and_made_again_is_refused(tune: Tune, folder: Path) -> None:
+    """Its baseline is another trial now."""
+    winner, other = (each["trial"] for each in tune("trials", "v", "--json").parsed[:2])
+    for trial in (winner, other):
+        tune("ablate", "v", "--trial", str(trial), "--settings", "push", "--seeds", "1", *ONE, "--json")
+    names = [study["study"] for study in tune("studies", "--json").parsed if study["ablates"]]
+    assert tune("compare", *names).returncode == 0
+    with closing(sqlite3.connect(folder / "studies.db")) as connection, connection:
+        later = "UPDATE tune_studies SET created = '2101-01-01 00:00:00.000000' WHERE study_id = "
+        connection.execute(later + "(SELECT study_id FROM studies WHERE study_name = 'v')")
+    refused = tune("compare", *names)
+    assert refused.returncode == 78
+    assert "older study v, which was deleted" in refused.stderr
+    assert f"`tune delete {names[0]}` makes room" in refused.stderr
 
 
 def test_searches_that_are_compared_lead_to_their_ablations(tune: Tune, folder: Path) -> None:

@@ -153,7 +153,7 @@ def test_another_baseline_is_another_ablation(run: Ablate, url: str) -> None:
     assert (first.record.name, second.record.name) == ("twodigit.ablate", f"twodigit.ablate-{other}")
     read = ablation(url, "twodigit")
     assert read is not None
-    assert (read.baseline.number, read.others) == (other, ("twodigit.ablate",))
+    assert (read.baseline.number, read.others) == (first.baseline.number, (f"twodigit.ablate-{other}",))
 
 
 def test_nine_parts_are_nine_seeds(run: Ablate) -> None:
