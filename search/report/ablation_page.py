@@ -6,12 +6,12 @@ from search.analysis.ablation import Ablation, Path
 from search.records import Direction
 from search.report import ablation_figures
 from search.report.ablation_sentences import (
-    judged,
     path_in_words,
     sentences,
     settings_answer,
     training_answer,
 )
+from search.report.ablation_state import judged
 from search.report.ablation_table import ERRORS, Table, length_rows, path_rows, setting_rows
 from search.report.ablation_words import besides, most_of_path, of_networks
 from search.report.html import Html, answer_list, bullets, paragraph, safe, table, with_commands

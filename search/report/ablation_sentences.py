@@ -11,18 +11,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from search.analysis import paired_arms
-from search.analysis.ablation import BASELINE, Ablation, Contrast, Path
-from search.analysis.ablation_arms import Arm
-from search.analysis.paired_arms import NoInterval, Verdict, share_of
+from search.analysis.ablation import Ablation, Contrast, Path
+from search.analysis.paired_arms import NoInterval, Verdict
 from search.analysis.statistics import Estimate
-from search.analysis.two_way import SEEDS
 from search.records import NetworkSpec
+from search.report.ablation_state import (
+    LISTED,
+    failures,
+    first_look,
+    judged,
+    lengths_not_judged,
+    not_compared_yet,
+    not_judged,
+    other_ablations,
+    unfinished,
+)
 from search.report.ablation_words import (
     about,
     beside_baseline,
     besides,
     change,
-    command,
     errors,
     failure,
     mean,
@@ -33,16 +41,13 @@ from search.report.ablation_words import (
     training,
     verdict_on_length,
 )
-from search.report.confirmation_sentences import SEEDS_ONLY
 from search.report.words import (
     amount,
     code_changed_since,
     count,
     difference,
-    first_of,
     interval,
     listed,
-    scored,
     share,
     upward,
     value,
@@ -55,11 +60,6 @@ it is reached, half of the width that was reached."""
 NAMED = 4
 """Changes that a sentence tells in full; the rest are counted."""
 
-LISTED = 8
-"""Changes that a sentence names."""
-
-_PARTS = {2: "half", 3: "third", 4: "quarter", 5: "fifth", 8: "eighth", 10: "tenth", 20: "twentieth"}
-
 
 def sentences(found: Ablation) -> tuple[str, ...]:
     """What follows from an ablation: the answers, then how they were judged; few lines, each complete."""
@@ -67,11 +67,11 @@ def sentences(found: Ablation) -> tuple[str, ...]:
 
 
 def _sentences(found: Ablation) -> Iterator[str]:
-    yield _unfinished(found)
+    yield unfinished(found)
     yield code_changed_since(found.code_of_search, found.code_of_runs, what="ablation")
     if found.settings or found.lengths or found.unregularized:
-        yield _first_look(found)
-        yield _not_judged(found)
+        yield first_look(found)
+        yield not_judged(found)
         yield _helped(found)
         yield _better(found)
         yield _not_told_apart(found)
@@ -81,20 +81,20 @@ def _sentences(found: Ablation) -> Iterator[str]:
         yield _unregularized(found)
     else:
         nothing = "Nothing can be compared." if found.finished else "Nothing can be compared yet."
-        yield _not_judged(found) or nothing
+        yield not_judged(found) or nothing
     for path in found.paths:
         yield path_in_words(path, found)
-    yield _behind(found)
-    yield _failed(found)
+    yield not_compared_yet(found)
+    yield failures(found)
     yield judged(found)
-    yield _others(found)
+    yield other_ablations(found)
 
 
 def settings_answer(found: Ablation) -> str:
     """Which settings helped, in a sentence or two; empty where no variant was compared yet."""
     if not found.settings:
-        return _not_judged(found)
-    told = [_unfinished(found), _behind(found), _first_look(found)]
+        return not_judged(found)
+    told = [unfinished(found), not_compared_yet(found), first_look(found)]
     decided = [each for each in found.settings if each.found.verdict is not None]
     if not decided:
         return " ".join(filter(None, (*told, _largest(found))))
@@ -115,82 +115,14 @@ def settings_answer(found: Ablation) -> str:
 def training_answer(found: Ablation) -> str:
     """Whether extra training helped, in a sentence or two; empty where no lengths were compared yet."""
     if not found.lengths:
-        return _lengths_not_judged(found)
+        return lengths_not_judged(found)
     lead = _lead(found)
     steps = "; ".join(_step(each, found, ends=False) for each in found.lengths)
-    told = [f"{lead}: {steps}." if lead else f"{_first_look(found)} {steps[0].upper()}{steps[1:]}.".lstrip()]
+    told = [f"{lead}: {steps}." if lead else f"{first_look(found)} {steps[0].upper()}{steps[1:]}.".lstrip()]
     longest = _longest_unregularized(found)
     if longest is not None:
         told.append(f"{_both_scores(longest, found)}.")
     return " ".join(told)
-
-
-def _unfinished(found: Ablation) -> str:
-    if found.finished:
-        return ""
-    left = found.wanted - found.finished_runs
-    told = []
-    if left:
-        told.append(f"{left} of {count(found.wanted, 'run')} {'is' if left == 1 else 'are'} missing")
-    follow = list(dict.fromkeys(name.split("=")[0] for name in found.follow))
-    follow += [f"the path from {path.reference}" for path in found.paths if path.follows]
-    if follow:
-        told.append(f"runs follow for {listed(follow)}")
-    return (
-        f"The ablation is not finished: {', '.join(told)}, and `{command(found.record, found.asked)}` "
-        "continues."
-    )
-
-
-def _not_judged(found: Ablation) -> str:
-    """Why no setting can be judged, however many runs there are; empty where that is not so."""
-    of = f"No setting of trial {found.baseline.number} can be judged"
-    failed = [arm for arm in found.failed if arm.name == BASELINE and arm.budget == found.budget]
-    if failed:
-        return f"{of}: the baseline, which is that trial on fresh seeds, {failure(failed[0])}."
-    if found.variants and not found.follow and all(arm.failed for arm in found.variants):
-        many = len(found.variants) > 1
-        return f"{of}: {f'all {len(found.variants)} variants' if many else 'the only variant'} failed."
-    return ""
-
-
-def _lengths_not_judged(found: Ablation) -> str:
-    """As `_not_judged`, of the lengths."""
-    lengths = [arm for arm in found.arms if arm.name == BASELINE]
-    failed = [arm for arm in lengths if arm.failed]
-    if len(lengths) < 2 or len(lengths) - len(failed) > 1:
-        return ""
-    subject = "Extra training" if of_networks(found) else "A larger budget"
-    return (
-        f"{subject} cannot be judged: the baseline failed with {len(failed)} of {len(lengths)} lengths, and "
-        "to compare takes two."
-    )
-
-
-def _behind(found: Ablation) -> str:
-    """The arms of a later round that are not compared yet."""
-    if not found.behind:
-        return ""
-    some = [f"{_called(arm, found)} ({len(arm.runs)} of {found.seeds})" for arm in found.behind]
-    until = "it has" if len(some) == 1 else "all of these have"
-    seeds = count(found.seeds, "seed")
-    return f"Not compared until {until} the {seeds} of the others: {first_of(some, LISTED)}."
-
-
-def _called(arm: Arm, found: Ablation) -> str:
-    """dropout=0.0; baseline for 16 epochs"""
-    length = "" if arm.budget == found.budget else f" for {amount(arm.budget, found.record.spec)}"
-    return f"{arm.name}{length}"
-
-
-def _first_look(found: Ablation) -> str:
-    if not 0 < found.seeds < SEEDS:
-        return ""
-    what = "no intervals and no verdicts" if found.seeds == 1 else "no verdicts"
-    return (
-        f"This is a first look on {count(found.seeds, 'seed')}, with {what}: to tell a difference from "
-        f"chance takes {SEEDS} seeds at least."
-    )
 
 
 def _of(found: Ablation, verdict: Verdict) -> list[Contrast]:
@@ -481,73 +413,3 @@ def path_in_words(path: Path, found: Ablation) -> str:
     which = f"The first of {changes}" if steps == 1 else f"The first {steps} of {changes}"
     what = f"{share(gained / total)} of it" if gained <= total else f"more, {difference(gained, metric)}"
     return f"{told} {which} ({listed(names)}) gave {what}."
-
-
-def _failed(found: Ablation) -> str:
-    if not found.failed:
-        return ""
-    told = [f"{_called(arm, found)} {failure(arm)}" for arm in found.failed]
-    return f"{'; '.join(told)}: what failed is a result, and is compared with nothing."
-
-
-def judged(found: Ablation) -> str:
-    """How it was judged; empty where nothing is compared."""
-    if not (found.settings or found.lengths or found.unregularized):
-        return ""
-    verb = "trained" if of_networks(found) else "run"
-    seeds = "one seed" if found.seeds == 1 else f"the same {found.seeds} seeds"
-    who, length = f"Trial {found.baseline.number} of {found.searched.name}", ""
-    if found.settings:
-        first = found.settings[0]
-        who += f" ({scored(mean(first.reference, first.found.seeds), found.metric)}) and its variants"
-        length = f" for {amount(found.budget, found.record.spec)}"
-    told = f"How it was judged: {who} were {verb}{length} on {seeds}"
-    if not found.settings:
-        told = f"How it was judged: {who} was {verb} for every length on {seeds}"
-    if found.divides_anew:
-        told += (
-            f"; each seed holds out another {_part(found)} of the training examples, so that nothing is "
-            "judged on examples that chose the winner"
-        )
-    told += "; every run counts with its last report, and not with its best."
-    if found.settings and not found.divides_anew:
-        told += f" {_of_the_search(found)}"
-    if found.seeds > 1 and not found.divides_anew:
-        shared = "All seeds share one validation set. " if of_networks(found) else ""
-        told += f" {shared}Intervals are {SEEDS_ONLY}."
-    if found.seeds >= SEEDS:
-        level, of_three = (f"{share_of(seeds) * 100:.4g} %" for seeds in (found.seeds, SEEDS))
-        told += (
-            " The intervals told here are family-wise, where it is not said otherwise: they hold for all "
-            f"comparisons of a question together in {level} of repetitions, and a verdict takes one that "
-            "excludes 0."
-        )
-        if level != of_three:
-            told += (
-                f" With {SEEDS} seeds it is {of_three}: to add seeds is to look once more, and with each "
-                "look the level is stricter, so that all looks together have few false verdicts."
-            )
-    return told
-
-
-def _of_the_search(found: Ablation) -> str:
-    """That the examples which chose the baseline judge it too."""
-    chosen = f"trial {found.baseline.number} was chosen on them, which favors it over its variants."
-    if of_networks(found):
-        return f"The validation examples are those of the search: {chosen}"
-    return f"Where the validation examples are those of the search, {chosen}"
-
-
-def _part(found: Ablation) -> str:
-    """tenth"""
-    spec = found.record.spec
-    folds = spec.folds if isinstance(spec, NetworkSpec) else 0
-    return _PARTS.get(folds, f"1/{folds}")
-
-
-def _others(found: Ablation) -> str:
-    if not found.others:
-        return ""
-    many = len(found.others) > 1
-    which = "are ablations, too, of other trials" if many else "is an ablation, too, of another trial"
-    return f"{listed(found.others)} {which} of {found.searched.name}."
