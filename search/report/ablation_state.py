@@ -22,7 +22,7 @@ def unfinished(found: Ablation) -> str:
     if found.finished:
         return ""
     left = found.wanted - found.finished_runs
-    told = []
+    told = [] if found.wanted else ["no run is queued yet"]
     if left:
         told.append(f"{left} of {count(found.wanted, 'run')} {'is' if left == 1 else 'are'} missing")
     follow = list(dict.fromkeys(name.split("=")[0] for name in found.follow))

@@ -67,7 +67,7 @@ def step_of_path(contrast: Contrast) -> str:
 def command(record: StudyRecord, asked: Iterable[AblationRun]) -> str:
     """The command that makes an ablation with these runs, and continues it; of several paths one for each.
 
-    asked: also the runs that choose.
+    asked: also the runs that choose; empty before the first is queued.
     """
     spec, runs = record.spec, list(asked)
     names = dict.fromkeys(run.arm for run in runs)
@@ -77,6 +77,8 @@ def command(record: StudyRecord, asked: Iterable[AblationRun]) -> str:
     measured = [run for run in runs if not run.chooses]
     lengths = any(run.budget != spec.budget or run.arm == UNREGULARIZED for run in measured)
     words = ["tune", "ablate", spec.ablates or "", "--trial", str(spec.baseline)]
+    if not measured:
+        return shlex.join(words)
     if settings:  # without --lengths it would have none
         words += ["--settings", ",".join(settings), *["--lengths"] * lengths]
     else:

@@ -159,6 +159,9 @@ class TestSeeds:
         assert (found.wanted - found.finished_runs, found.wanted) == (5, 59)
         SENTENCES.check("an unfinished ablation", [line(found, "The ablation is not finished")])
 
+    def test_before_a_run_is_queued_nothing_is_missing_but_all(self) -> None:
+        SENTENCES.check("an ablation without a run", sentences(made_ablation([]))[:1])
+
     def test_other_ablations_are_named(self) -> None:
         found = made_ablation(others=("twodigit.ablate", "twodigit.ablate-3"))
         SENTENCES.check("other ablations", sentences(found)[-1:])

@@ -131,6 +131,28 @@ def test_an_optimizer_has_a_learning_rate_of_its_own(
         assert arm.edge == {rates[0]: "smallest", rates[-1]: "largest"}.get(arm.settings["lr"])
 
 
+def test_stopped_before_the_runs_that_follow_a_choice_it_is_not_finished(
+    run: Ablate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ablation_plan, "GRID", 2)
+    monkeypatch.setattr(ablation_plan, "BEYOND", 0)
+    trained = service.drive
+    with monkeypatch.context() as patch:
+
+        def stopped(*args: Any, **more: Any) -> Any:
+            trained(*args, **more)
+            return type("Stopped", (), {"reason": "stopped"})
+
+        patch.setattr(service, "drive", stopped)
+        found = run(seeds=1, settings=("optimizer", "dropout"))
+    assert found.finished_runs == found.wanted
+    assert not found.finished
+    assert {name.partition("=")[0] for name in found.follow} == {"optimizer"}
+    whole = run(seeds=1, settings=("optimizer", "dropout"))
+    assert (whole.finished, whole.follow, whole.behind) == (True, (), ())
+    assert set(found.follow) < {each.arm.name for each in whole.settings}
+
+
 def test_a_run_can_be_repeated_bit_for_bit(run: Ablate, url: str) -> None:
     from search.service.repeat import repeat
 
