@@ -144,13 +144,19 @@ class TrialQueries:
 
     @retried
     def standings(self, study_id: int, step: int, news: News, *, mark: str) -> list[Standing]:
-        """The trials that are news, by number, with their intermediate value at exactly this step.
+        """The trials that are news, by number, with their first intermediate value at or after this step.
 
         mark: the key of a user attribute.
         """
         trials, steps, said = tables.trials, tables.steps, tables.user_attributes
         marked = (said.c.trial_id == trials.c.trial_id) & (said.c.key == mark)
-        here = (steps.c.trial_id == trials.c.trial_id) & (steps.c.step == step)
+        later = steps.alias()
+        first = (
+            select(func.min(later.c.step))
+            .where((later.c.trial_id == trials.c.trial_id) & (later.c.step >= step))
+            .scalar_subquery()
+        )
+        here = (steps.c.trial_id == trials.c.trial_id) & (steps.c.step == first)
         query = (
             select(
                 trials.c.trial_id,

@@ -27,7 +27,7 @@ class Candidate:
 
     number: int
     rung: int
-    """the step to which it came"""
+    """the rung at which it stands, see `rung_reached`; its step where it is on the way to one"""
     score: float
     """its best so far: higher is better"""
     reference: bool = False
@@ -45,7 +45,8 @@ class Decision:
 
 
 ScoresAt = Callable[[int], Sequence[tuple[int, float]]]
-"""From a rung to the number and the best score so far of every trial of the study that ever stood there."""
+"""From a rung to the number and the score of every trial of the study that came as far: its best until its
+first report at or after the rung."""
 
 
 class Promotion(Protocol):
@@ -133,6 +134,17 @@ def _progress(candidate: Candidate) -> tuple[int, float, int]:
 def _behind(candidate: Candidate) -> tuple[int, float, int]:
     """The less far a trial got, and the better it is there, the sooner it continues."""
     return -candidate.rung, candidate.score, -candidate.number
+
+
+def rung_reached(rungs: Sequence[int], before: int, step: int) -> int:
+    """The rung at which a trial stands whose last report was at `step` and the one before it at `before`.
+
+    It is the highest that the last report has reached; `step` where that reached none.
+
+    Training code reports when it likes: with rungs at 4 and 8 and reports every 5 steps, a trial stands at
+    4 with the report at 5, and at 8 with that at 10. before: 0 at its first report.
+    """
+    return max((rung for rung in rungs if before < rung <= step), default=step)
 
 
 def geometric_rungs(first: int, total: int, factor: int) -> tuple[int, ...]:

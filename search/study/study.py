@@ -443,7 +443,9 @@ class Study:
         return self._reader.counts()
 
     def scores_at(self, step: int) -> list[tuple[int, float]]:
-        """(number, score) of every trial that was proposed and has reported at exactly `step`, by number.
+        """(number, score) of every trial that was proposed and has reported at or after `step`, by number.
+
+        The score is the trial's best until its first such report.
 
         Failed ones are left out: what was cut short is repeated, and would count twice. So are references,
         which are trained to the end however they stand, trials that are set aside, and those of other

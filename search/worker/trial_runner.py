@@ -13,7 +13,7 @@ from search.objectives.base import Job, Product, ResumeCheckpoint, Work, job_of
 from search.records import Claim, Report
 from search.study.active_trial import ActiveTrial
 from search.study.evaluation_schedule import EvaluationSchedule
-from search.study.promotion import Candidate
+from search.study.promotion import Candidate, rung_reached
 from search.worker.context import WorkerContext
 from search.worker.resume_checkpoints import ResumeCheckpoints
 
@@ -44,6 +44,8 @@ class TrialRunner:
         self._checkpoint_at = 0.0
         self._checkpoint_step = 0
         """step of the last resume checkpoint"""
+        self._before = 0
+        """step of the report before the last one"""
         self._spent_s = 0.0
         self._since: float | None = None
         """when it was last taken up; None while it waits"""
@@ -63,13 +65,13 @@ class TrialRunner:
         """How it stands."""
         return Candidate(
             number=self.active.number,
-            rung=self.step,
+            rung=rung_reached(self._context.pruning.rungs, self._before, self.step),
             score=self._context.record.spec.metric.worst if self._best is None else self._best.score,
             reference=self.active.reference is not None,
         )
 
     def advance(self, until: int) -> bool:
-        """Works to the first rung at or after step `until`; True when the trial ended.
+        """Works to the first report at or after step `until`; True when the trial ended.
 
         It ends complete at the end of its budget, or pruned where the study's pruner stops it, or before
         its first step where a confirmation has no use for it any more. Raises whatever the objective and
@@ -139,6 +141,7 @@ class TrialRunner:
 
     def rejoin(self, curve: Sequence[Report]) -> bool:
         """Takes in how far another worker has come with it; whether the resume checkpoint is here."""
+        self.step = 0
         for report in curve:
             self._note(report)
         if self._best is None:
@@ -280,7 +283,7 @@ class TrialRunner:
 
     def _note(self, report: Report) -> bool:
         """Takes in where the trial stands; whether it has never been better."""
-        self.step = report.step
+        self._before, self.step = self.step, report.step
         if self._best is not None and report.score <= self._best.score:
             return False
         self._best = report

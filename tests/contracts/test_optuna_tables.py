@@ -235,8 +235,12 @@ class TestReading:
                 trial.value,
                 max(trial.steps, default=None),
             )
-        standings = trials.standings(study_id, 10, News(), mark="reference")
-        assert [each.value for each in standings] == [trial.steps.get(10) for trial in everything]
+        for step in (1, 10, 15, 20, 31):  # some at which trials report, and some between them and beyond
+            standings = trials.standings(study_id, step, News(), mark="reference")
+            later = [sorted(at for at in trial.steps if at >= step)[:1] for trial in everything]
+            assert [each.value for each in standings] == [
+                trial.steps[at[0]] if at else None for trial, at in zip(everything, later, strict=True)
+            ]
 
     def test_news_are_new_trials_and_those_that_were_open(self, storage: Storage) -> None:
         study_id, news = filled(storage), News()

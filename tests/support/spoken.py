@@ -56,7 +56,7 @@ def value(trial, step):
     params = trial["params"]
     return (params["x"] - 0.3) ** 2 + (params["y"] == "a") + 1 / step
 
-def whole(trial, each=lambda trial, step: None, every=1):
+def whole(trial, each=lambda trial, step: None, every=1, report_every=1):
     """A trial that saves how far it is, and checkpoints that."""
     place, first = pathlib.Path(trial["directory"]), 1
     if trial["resumed"]:
@@ -67,7 +67,8 @@ def whole(trial, each=lambda trial, step: None, every=1):
         (place / "deep" / "state.json").write_text(json.dumps({"step": step}))
         if CHECKPOINTS and step % every == 0:
             checkpoint()
-        report(step, loss=value(trial, step), first=float(first))
+        if step % report_every == 0:
+            report(step, loss=value(trial, step), first=float(first))
 '''
 
 LOOP = """

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.study.promotion import Asha, Candidate, OneAtATime, ScoresAt, geometric_rungs
+from search.study.promotion import Asha, Candidate, OneAtATime, ScoresAt, geometric_rungs, rung_reached
 
 RUNGS = (1, 4, 16)
 RULE = Asha(rungs=RUNGS, eta=4, finalists=2, patience=2, waiting=3)
@@ -195,3 +195,22 @@ def test_a_search_ends_and_its_finalists_are_the_best(
 )
 def test_rungs_are_a_factor_apart(first: int, total: int, rungs: tuple[int, ...]) -> None:
     assert geometric_rungs(first, total, 4) == rungs
+
+
+@pytest.mark.parametrize(
+    ("rungs", "reports", "reached"),
+    [
+        ((2, 4, 8, 20), range(5, 21, 5), {5: 4, 10: 8, 20: 20}),
+        ((4, 8, 16, 32, 50), range(5, 51, 5), {5: 4, 10: 8, 20: 16, 35: 32, 50: 50}),
+        ((7, 14, 28, 56, 100), range(5, 101, 5), {10: 7, 15: 14, 30: 28, 60: 56, 100: 100}),
+        ((4, 8, 16, 32, 50), (3, 40, 50), {40: 32, 50: 50}),  # one report may pass several
+        ((4, 8), range(1, 10), {4: 4, 8: 8}),  # a larger budget than the study's
+    ],
+)
+def test_a_trial_stands_at_a_rung_with_its_first_report_at_or_after_it(
+    rungs: Sequence[int], reports: Sequence[int], reached: dict[int, int]
+) -> None:
+    before = 0
+    for step in reports:
+        assert rung_reached(rungs, before, step) == reached.get(step, step)
+        before = step

@@ -721,7 +721,7 @@ def test_a_study_that_is_not_tunes_says_so_without_assertions_too(sqlite_url: st
 
 
 class TestScoresAt:
-    def test_of_all_trials_at_exactly_that_step(self, sqlite_url: str, opened: Opened) -> None:
+    def test_of_all_trials_at_that_step(self, sqlite_url: str, opened: Opened) -> None:
         study, other = prepared(opened(sqlite_url)), prepared(opened(sqlite_url))
         done, running, elsewhere = study.ask(), study.ask(), other.ask()
         for asked, score in ((done, 0.5), (elsewhere, 0.25)):
@@ -736,6 +736,19 @@ class TestScoresAt:
         for each in (study, other):
             assert each.scores_at(2_250) == [(0, 0.5), (1, 0.125), (2, 0.25)]
             assert each.scores_at(4_500) == [(0, 0.75), (2, 0.5)]
+
+    def test_between_two_reports_the_later_one_counts(self, sqlite_url: str, opened: Opened) -> None:
+        """Training code reports when it likes, and each of its trials has passed the rungs in between."""
+        study = prepared(opened(sqlite_url))
+        often, seldom = study.ask(), study.ask()
+        for step, score in ((5, 0.25), (10, 0.5)):
+            often.report(step, score)
+        seldom.report(20, 0.75)
+        assert study.scores_at(4) == [(0, 0.25), (1, 0.75)]
+        assert study.scores_at(8) == [(0, 0.5), (1, 0.75)]
+        assert study.scores_at(16) == [(1, 0.75)]
+        often.report(35, 0.625)
+        assert study.scores_at(16) == [(0, 0.625), (1, 0.75)]
 
     def test_a_trial_that_was_cut_short_does_not_stand_beside_its_repetition(
         self, sqlite_url: str, opened: Opened

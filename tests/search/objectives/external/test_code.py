@@ -154,6 +154,54 @@ def test_every_pruner_finishes_exactly_what_was_asked_for(
     assert left == [], "no directory, no checkpoint, no empty log"
 
 
+EVERY_THIRD = TRAIN.replace("whole(trial)", "whole(trial, report_every=3)")
+"""Reports at 3, 6 and 9: of ASHA's rungs for this budget, 1, 2, 4 and 9, they meet the last one only."""
+
+
+@pytest.mark.parametrize("pruner", ["median", "percentile", "halving", "hyperband", "asha"])
+def test_every_pruner_ends_trials_early_where_reports_meet_no_rung(
+    pruner: str, search: Search, tmp_path: Path
+) -> None:
+    here = search(EVERY_THIRD, trials=20, pruner=pruner)
+    assert work(here, stop=forever) == 20
+    trials = here.study.trials()
+    steps = [[int(each["step"]) for each in curve(here, trial)] for trial in trials]
+    assert all(each == [3, 6, 9][: len(each)] for each in steps)
+    assert {len(each) for each in steps} > {3}, "some ended early, and some did not"
+    if pruner == "asha":
+        assert here.pruning.rungs == (1, 2, 4, 9)
+        assert sum(len(each) == 3 for each in steps) <= 5, "few are trained to the end"
+        assert any(body["resumed"] for _, body in heard(tmp_path / "code", "trial")), "some were paused"
+        best = max(trials, key=lambda trial: trial.score or -9.0)
+        assert best.state is State.COMPLETE
+
+
+def test_a_trial_that_waits_beyond_a_rung_is_judged_there_before_it_continues(search: Search) -> None:
+    """After a stop, and in another worker: it had not been promoted, and neither promotes it."""
+    here = search(EVERY_THIRD, trials=2, pruner="asha")
+    stopped, offered = begun(here, until=2), begun(here, until=2)
+    assert (stopped.step, stopped.candidate.rung) == (3, 2)
+    stopped.write_checkpoint()
+    here.study.fail(stopped.active.trial_id, Failure.INTERRUPTED, "stopped")
+    here.storage.store.release(stopped.claim)
+    there = search()
+    claim = there.storage.store.claim(there.study.study_id, there.worker.worker_id, lease_s=60)
+    assert claim is not None
+    again = TrialRunner(there, claim, there.study.ask(claim), check=lambda: None)
+    again.recover()
+    assert (again.step, again.candidate.rung) == (3, 2)
+    offered.park()
+    taken = TrialRunner(there, offered.claim, there.study.rejoin(offered.active.trial_id), check=lambda: None)
+    for _ in range(2):  # once more after its claim was taken over
+        assert taken.rejoin(here.storage.store.curve(offered.active.trial_id, here.study.metric))
+        assert (taken.step, taken.candidate.rung) == (3, 2)
+    assert not taken.advance(4)
+    assert (taken.step, taken.candidate.rung) == (6, 4)
+    assert {number for number, _ in there.study.scores_at(2)} == {offered.active.number, again.active.number}
+    for runner in (stopped, taken, again):
+        runner.let_go()
+
+
 def test_one_process_serves_the_trials_and_is_asked_to_exit(search: Search, tmp_path: Path) -> None:
     train = """
         def train(trial):
