@@ -16,10 +16,13 @@ from search.errors import TryAgain, TuneError
 from search.redaction import RedactingFormatter
 from search.worker.options import WorkerOptions
 
+KERNEL_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+"""Variables by which torch's CPU library is told how many compiled kernels it may keep."""
+
 KERNELS_KEPT = "64"
-"""Compiled kernels that torch's CPU library may keep; a network needs some thirty. Every trial has other
-shapes: with the libraries' own limit of 1,024 a worker grew by 6 MB with each trial and past 800 MB after a
-hundred; with this one, and free memory given back, it stayed at 400 (docs/decisions/007)."""
+"""The number for networks of tune's: one needs some thirty. Every trial has other shapes: with the libraries'
+own limit of 1,024 a worker grew by 6 MB with each trial and past 800 MB after a hundred; with this one, and
+free memory given back, it stayed at 400 (docs/decisions/007). A user's network may need hundreds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,8 +101,9 @@ def run_worker(config: WorkerConfig, stop: Callable[[], bool]) -> WorkerExit:
     The first to import torch in its process.
     """
     began = time.monotonic()
-    for variable in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
-        os.environ.setdefault(variable, KERNELS_KEPT)  # read when torch is loaded
+    if config.dataset is not None:  # it trains tune's networks, and starts no training code of a user's
+        for variable in KERNEL_CACHES:
+            os.environ.setdefault(variable, KERNELS_KEPT)  # read when torch is loaded
     if config.gpu is not None:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         os.environ["CUDA_VISIBLE_DEVICES"] = only_gpu(config.gpu, visible)  # read when torch is loaded

@@ -11,12 +11,12 @@ import pytest
 
 from search.launchers import local
 from search.launchers.base import Place
-from search.worker.process import KERNELS_KEPT, WorkerConfig, WorkerExit, run_worker
+from search.worker.process import KERNEL_CACHES, KERNELS_KEPT, WorkerConfig, WorkerExit, run_worker
 
 
 def run_workers_as_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """For the rest of the test, the local launcher starts threads."""
-    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+    for name in KERNEL_CACHES:
         monkeypatch.setenv(name, KERNELS_KEPT)  # which run_worker would leave behind
     monkeypatch.setattr(local, "LocalWorker", WorkerThread)
 

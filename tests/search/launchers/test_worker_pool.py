@@ -8,7 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -17,6 +17,7 @@ from search.launchers.base import Place
 from search.launchers.local import WORKERS_PER_GPU, LocalLauncher
 from search.launchers.pool import RESTARTS, WITHIN_S, WorkerPool
 from search.study.study import DEATHS
+from search.worker import process
 from search.worker.options import WorkerOptions
 from search.worker.process import WorkerConfig, WorkerExit
 from search.worker.worker_loop import FAILURES_IN_A_ROW
@@ -32,6 +33,29 @@ ORDER = WorkerConfig(
     artifact_root=Path(),
     options=WorkerOptions(device="cpu"),
 )
+
+
+def told_by_a_worker(code: str, environment: dict[str, str], **changed: Any) -> str:
+    """What this code prints in place of the work of a new process, as a worker is: torch looks once.
+
+    changed: in the config of the worker.
+    """
+    script = (
+        "import os, sys, pathlib\n"
+        "from search.worker import process\n"
+        f"def told(*_): {code}\n"
+        "process._work = told\n"
+        "sys.modules['search.worker.worker_loop'] = type(sys)('worker')\n"  # its import takes seconds
+        "sys.modules['search.worker.worker_loop'].WornOut = KeyError\n"
+        "config = process.WorkerConfig(storage_url='', study='', artifact_root=pathlib.Path(),\n"
+        f"                              options=process.WorkerOptions(device='cuda'), **{changed!r})\n"
+        "assert process.run_worker(config, lambda: False).how == 'well'\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    return done.stdout
 
 
 class Puppet:
@@ -255,20 +279,28 @@ class TestGPUs:
     def test_a_worker_sees_its_gpu_alone_before_torch_is_there(
         self, gpu: int, visible: str | None, left: str
     ) -> None:
-        """In a new process, as a worker is: torch looks once."""
-        code = (
-            "import os, sys, pathlib\n"
-            "from search.worker import process\n"
-            "def told(*_): print(os.environ['CUDA_VISIBLE_DEVICES'], 'torch' in sys.modules)\n"
-            "process._work = told\n"
-            "sys.modules['search.worker.worker_loop'] = type(sys)('worker')\n"  # its import takes seconds
-            "sys.modules['search.worker.worker_loop'].WornOut = KeyError\n"
-            "config = process.WorkerConfig(storage_url='', study='', artifact_root=pathlib.Path(),\n"
-            f"                              options=process.WorkerOptions(device='cuda'), gpu={gpu})\n"
-            "assert process.run_worker(config, lambda: False).how == 'well'\n"
-        )
         unset = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
         environment = unset if visible is None else {**unset, "CUDA_VISIBLE_DEVICES": visible}
-        command = [sys.executable, "-P", "-c", code]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert (done.stdout, done.stderr) == (f"{left} False\n", "")
+        said = told_by_a_worker(
+            "print(os.environ['CUDA_VISIBLE_DEVICES'], 'torch' in sys.modules)", environment, gpu=gpu
+        )
+        assert said == f"{left} False\n"
+
+    @pytest.mark.parametrize(
+        ("dataset", "given", "left"),
+        [
+            ("mnist", {}, "64"),
+            ("mnist", {"LRU_CACHE_CAPACITY": "9"}, "9"),
+            (None, {}, "None"),
+            (None, {"LRU_CACHE_CAPACITY": "9"}, "9"),
+        ],
+    )
+    def test_the_limit_of_kernels_is_for_networks_of_tune_alone(
+        self, dataset: str | None, given: dict[str, str], left: str
+    ) -> None:
+        """Training code inherits the worker's environment, and its network may need hundreds of kernels."""
+        environment = {name: value for name, value in os.environ.items() if name not in process.KERNEL_CACHES}
+        said = told_by_a_worker(
+            "print(*map(os.environ.get, process.KERNEL_CACHES))", {**environment, **given}, dataset=dataset
+        )
+        assert said == f"{'64' if dataset else 'None'} {left}\n"
