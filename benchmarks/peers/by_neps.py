@@ -1,13 +1,16 @@
 """The side of NePS, one worker: its ASHA, which continues from the checkpoint of the rung before.
 
-python by_neps.py work FOLDER EVALUATIONS; python by_neps.py count FOLDER
+python by_neps.py work FOLDER EVALUATIONS SEED; python by_neps.py count FOLDER
 """
 
 import json
+import random
 import sys
 from pathlib import Path
 
 import neps
+import numpy as np
+import torch
 
 
 def evaluate(
@@ -23,7 +26,6 @@ def evaluate(
     before = previous_pipeline_directory
     *_, (_, accuracy) = course_cnn.epochs(
         {"lr": lr, "channels": channels, "dropout": dropout},
-        seed=0,
         until=epochs,
         directory=Path(pipeline_directory),
         state=None if before is None else Path(before) / "state.pt",
@@ -31,8 +33,13 @@ def evaluate(
     return 1 - accuracy
 
 
-def work(folder: str, evaluations: int) -> None:
+def work(folder: str, evaluations: int, seed: int) -> None:
     import course_cnn
+
+    # NePS draws from the global generators, whose states all workers share through its folder.
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
 
     class Space(neps.PipelineSpace):  # type: ignore[misc] # it is not there where types are checked
         lr = neps.Float(*course_cnn.LR, log=True)
@@ -51,7 +58,7 @@ def work(folder: str, evaluations: int) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "work":
-        work(sys.argv[2], int(sys.argv[3]))
+        work(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
     else:
         _, summary = neps.status(f"{sys.argv[2]}/neps")
         told = {str(name): value for name, value in summary.items()}

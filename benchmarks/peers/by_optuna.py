@@ -36,9 +36,7 @@ def objective(trial: optuna.Trial) -> float:
     }
     accuracy = 0.0
     with tempfile.TemporaryDirectory() as folder:
-        for epoch, accuracy in course_cnn.epochs(
-            settings, seed=trial.number, until=course_cnn.EPOCHS, directory=Path(folder)
-        ):
+        for epoch, accuracy in course_cnn.epochs(settings, until=course_cnn.EPOCHS, directory=Path(folder)):
             trial.report(accuracy, epoch)
             if trial.should_prune():
                 raise optuna.TrialPruned

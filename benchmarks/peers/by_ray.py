@@ -1,12 +1,13 @@
 """The side of Ray Tune: OptunaSearch and ASHA, two trials at a time; trials that fail are tried again.
 
-python by_ray.py FOLDER TRIALS SEED SECONDS
+python by_ray.py FOLDER TRIALS SEED UNTIL; UNTIL in seconds since the epoch
 """
 
 import json
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import ray
@@ -27,22 +28,23 @@ def trainable(config: dict[str, float]) -> None:
         if checkpoint is not None:
             state = Path(checkpoint.to_directory()) / "state.pt"
         for _, accuracy in course_cnn.epochs(
-            config, seed=0, until=course_cnn.EPOCHS, directory=Path(folder), state=state
+            config, until=course_cnn.EPOCHS, directory=Path(folder), state=state
         ):
             tune.report({"accuracy": accuracy}, checkpoint=tune.Checkpoint.from_directory(folder))
 
 
-def main(folder: str, trials: int, seed: int, seconds: float) -> None:
+def main(folder: str, trials: int, seed: int, until: float) -> None:
     sys.path.insert(0, HERE)
     import course_cnn
 
+    least, most = course_cnn.CHANNELS
     variables = {name: os.environ[name] for name in ("TWODIGIT", "EVENTS", "EXAMPLES") if name in os.environ}
     ray.init(num_cpus=2, runtime_env={"env_vars": variables}, include_dashboard=False, log_to_driver=False)
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": 1}),
         param_space={
             "lr": tune.loguniform(*course_cnn.LR),
-            "channels": tune.lograndint(*course_cnn.CHANNELS),
+            "channels": tune.lograndint(least, most + 1),  # without its upper end
             "dropout": tune.uniform(*course_cnn.DROPOUT),
         },
         tune_config=tune.TuneConfig(
@@ -52,7 +54,7 @@ def main(folder: str, trials: int, seed: int, seconds: float) -> None:
             scheduler=ASHAScheduler(max_t=course_cnn.EPOCHS),
             num_samples=trials,
             max_concurrent_trials=2,
-            time_budget_s=seconds,
+            time_budget_s=until - time.time(),  # Ray counts from here on
         ),
         run_config=RunConfig(
             storage_path=folder,
@@ -63,7 +65,8 @@ def main(folder: str, trials: int, seed: int, seconds: float) -> None:
         ),
     )
     results = tuner.fit()
-    finished = sum(result.error is None and bool(result.metrics) for result in results)
+    # One that the end of the time has stopped has no error either.
+    finished = sum(result.error is None and bool((result.metrics or {}).get("done")) for result in results)
     print(json.dumps({"finished": finished, "open": len(results) - finished}))
 
 

@@ -18,7 +18,7 @@ import tune
 def train(trial: tune.Trial) -> None:
     state = trial.directory / "state.pt" if trial.resumed else None
     for epoch, accuracy in course_cnn.epochs(
-        trial.params, seed=trial.seed, until=trial.budget, directory=trial.directory, state=state
+        trial.params, until=trial.budget, directory=trial.directory, state=state
     ):
         trial.checkpoint()
         trial.report(epoch, accuracy=accuracy)

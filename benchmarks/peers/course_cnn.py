@@ -2,11 +2,14 @@
 
 Environment: TWODIGIT, the file of `tune data export`; EVENTS, a file that gets one line of JSON an epoch;
 EXAMPLES, how many training images to use. One thread, because two workers share the cores.
+
+The seed of a training follows from its settings, so that it is the same rule under every search.
 """
 
 import json
 import os
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,15 +40,29 @@ def network(channels: int, dropout: float) -> nn.Module:
     return nn.Sequential(blocks, nn.ReLU(), nn.Dropout(dropout), nn.Linear(128, 20))
 
 
+def plain(settings: dict[str, Any]) -> dict[str, float]:
+    """The settings as numbers of Python, whatever a library makes of them, in one order."""
+    return {
+        "lr": float(settings["lr"]),
+        "channels": int(settings["channels"]),
+        "dropout": float(settings["dropout"]),
+    }
+
+
+def seed_of(settings: dict[str, Any]) -> int:
+    """The seed of the training with these settings."""
+    return zlib.crc32(json.dumps(plain(settings)).encode())
+
+
 def epochs(
-    settings: dict[str, Any], *, seed: int, until: int, directory: Path, state: Path | None = None
+    settings: dict[str, Any], *, until: int, directory: Path, state: Path | None = None
 ) -> Iterator[tuple[int, float]]:
     """Trains until epoch `until`: (epoch, mean accuracy of both digits on validation) after each one.
 
     Before it yields it has written `directory`/state.pt; `state` is such a file to continue from.
     """
-    torch.manual_seed(seed)
-    model = network(settings["channels"], settings["dropout"])
+    torch.manual_seed(seed_of(settings))
+    model = network(int(settings["channels"]), settings["dropout"])
     optimizer = torch.optim.Adam(model.parameters(), lr=settings["lr"])
     start = 0
     if state is not None:
@@ -66,11 +83,12 @@ def epochs(
         accuracy = (logits.argmax(2) == val_y).float().mean().item()
         whole = (epoch, model.state_dict(), optimizer.state_dict(), torch.get_rng_state())
         torch.save(whole, directory / "state.pt")
-        _note(epoch, accuracy)
+        _note(settings, epoch, accuracy)
         yield epoch, accuracy
 
 
-def _note(epoch: int, accuracy: float) -> None:
-    line = json.dumps({"t": time.time(), "pid": os.getpid(), "epoch": epoch, "accuracy": accuracy})
+def _note(settings: dict[str, Any], epoch: int, accuracy: float) -> None:
+    event = {"t": time.time(), "pid": os.getpid(), "settings": plain(settings)}
+    line = json.dumps({**event, "epoch": epoch, "accuracy": accuracy})
     with Path(os.environ["EVENTS"]).open("a", encoding="utf-8") as file:
         file.write(line + "\n")
