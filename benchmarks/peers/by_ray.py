@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray import tune
@@ -33,20 +34,26 @@ def trainable(config: dict[str, float]) -> None:
             tune.report({"accuracy": accuracy}, checkpoint=tune.Checkpoint.from_directory(folder))
 
 
+def space() -> dict[str, Any]:
+    import course_cnn
+
+    least, most = course_cnn.CHANNELS
+    return {
+        "lr": tune.loguniform(*course_cnn.LR),
+        "channels": tune.lograndint(least, most + 1),  # without its upper end
+        "dropout": tune.uniform(*course_cnn.DROPOUT),
+    }
+
+
 def main(folder: str, trials: int, seed: int, until: float) -> None:
     sys.path.insert(0, HERE)
     import course_cnn
 
-    least, most = course_cnn.CHANNELS
     variables = {name: os.environ[name] for name in ("TWODIGIT", "EVENTS", "EXAMPLES") if name in os.environ}
     ray.init(num_cpus=2, runtime_env={"env_vars": variables}, include_dashboard=False, log_to_driver=False)
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": 1}),
-        param_space={
-            "lr": tune.loguniform(*course_cnn.LR),
-            "channels": tune.lograndint(least, most + 1),  # without its upper end
-            "dropout": tune.uniform(*course_cnn.DROPOUT),
-        },
+        param_space=space(),
         tune_config=tune.TuneConfig(
             metric="accuracy",
             mode="max",

@@ -306,3 +306,33 @@ class TestTraining:
         events = race.events_of(tmp_path / "events.jsonl")
         assert [event["epoch"] for event in events] == [1, 2, 1, 2]
         assert {json.dumps(event["settings"]) for event in events} == {json.dumps(settings)}
+
+    def test_tune_draws_channels_from_8_to_64(self, cnn: ModuleType) -> None:
+        drawn = importlib.import_module("by_tune").train.space.domains["channels"]
+        assert (drawn.low, drawn.high, drawn.log) == (8, 64, True)
+
+    def test_so_does_ray(self, cnn: ModuleType) -> None:
+        pytest.importorskip("ray.tune.search.optuna", reason="the extra peers", exc_type=ImportError)
+        by_ray = importlib.import_module("by_ray")
+        drawn = by_ray.OptunaSearch.convert_search_space(by_ray.space())["channels"]
+        assert (drawn.low, drawn.high, drawn.log) == (8, 64, True)
+
+    def test_so_does_neps_and_is_seeded(self, cnn: ModuleType, tmp_path: Path) -> None:
+        pytest.importorskip("neps", reason="the extra peers")
+        by_neps = importlib.import_module("by_neps")
+
+        def drawn(folder: str, seed: int) -> list[tuple[float, int]]:
+            found: list[tuple[float, int]] = []
+
+            def evaluate(lr: float, channels: float, dropout: float, epochs: int) -> float:
+                found.append((lr, round(channels)))
+                return lr
+
+            by_neps.work(str(tmp_path / folder), 40, seed, evaluate)
+            return found
+
+        first = drawn("first", 1)
+        assert len({channels for _, channels in first}) > 10
+        assert all(8 <= channels <= 64 for _, channels in first)
+        assert drawn("second", 1) == first
+        assert drawn("third", 2) != first
