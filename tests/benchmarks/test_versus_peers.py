@@ -311,14 +311,14 @@ class TestTraining:
         drawn = importlib.import_module("by_tune").train.space.domains["channels"]
         assert (drawn.low, drawn.high, drawn.log) == (8, 64, True)
 
+    @pytest.mark.peers
     def test_so_does_ray(self, cnn: ModuleType) -> None:
-        pytest.importorskip("ray.tune.search.optuna", reason="the extra peers", exc_type=ImportError)
         by_ray = importlib.import_module("by_ray")
         drawn = by_ray.OptunaSearch.convert_search_space(by_ray.space())["channels"]
         assert (drawn.low, drawn.high, drawn.log) == (8, 64, True)
 
+    @pytest.mark.peers
     def test_so_does_neps_and_is_seeded(self, cnn: ModuleType, tmp_path: Path) -> None:
-        pytest.importorskip("neps", reason="the extra peers")
         by_neps = importlib.import_module("by_neps")
 
         def drawn(folder: str, seed: int) -> list[tuple[float, int]]:
