@@ -312,12 +312,14 @@ class TestTraining:
         assert (drawn.low, drawn.high, drawn.log) == (8, 64, True)
 
     @pytest.mark.peers
+    @pytest.mark.filterwarnings("ignore")  # the peers' own
     def test_so_does_ray(self, cnn: ModuleType) -> None:
         by_ray = importlib.import_module("by_ray")
         drawn = by_ray.OptunaSearch.convert_search_space(by_ray.space())["channels"]
         assert (drawn.low, drawn.high, drawn.log) == (8, 64, True)
 
     @pytest.mark.peers
+    @pytest.mark.filterwarnings("ignore")  # the peers' own
     def test_so_does_neps_and_is_seeded(self, cnn: ModuleType, tmp_path: Path) -> None:
         by_neps = importlib.import_module("by_neps")
 
