@@ -87,7 +87,9 @@ ObjectiveOption = Annotated[
 ]
 PythonOption = Annotated[
     Path | None,
-    typer.Option("--python", help="Interpreter for --objective; default: tune's.", show_default=False),
+    typer.Option(
+        "--python", help="Interpreter for --objective; default: the study's, else tune's.", show_default=False
+    ),
 ]
 CommandOption = Annotated[
     str | None,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from data.datasets.image_set import content_digits, is_set_name, name_of
 from search.errors import ConfigError, UsageError
-from search.objectives.external.declared import refuse_change
+from search.objectives.external.declared import refuse_change, refuse_other_place
 from search.optuna_db.storage import Storage
 from search.records import ACCURACY_SCORE, DeclaredSpec, NetworkSpec, StudyRecord, StudySpec
 from search.report.words import listed
@@ -67,7 +67,7 @@ class RunRequest:
     skip_damaged: bool = False
     """leave out those that cannot be read"""
     python: Path | None = None
-    """the interpreter that runs it; None: tune's own"""
+    """the interpreter that runs it; None: that of the study, if there is one, else tune's own"""
     command: str | None = None
     """in place of an objective: a program that speaks the protocol of training code, with its arguments, as a
     shell reads them"""
@@ -200,12 +200,14 @@ def create_or_resume(
 
 
 def _refuse_other_code(request: RunRequest, spec: StudySpec, declared: DeclaredSpec) -> None:
-    """Raises ConfigError where the study is not of what the training code declares now."""
+    """Raises ConfigError where the study is not of the training code that the request names, or not of what
+    it declares now."""
     if not isinstance(spec, DeclaredSpec) or spec.objective != declared.objective:
         what = f"the task {spec.task}" if isinstance(spec, NetworkSpec) else f"the objective {spec.objective}"
         raise ConfigError(
             f"The study {request.name} exists and is of {what}: give --study another name for a new search."
         )
+    refuse_other_place(request.name, spec, declared)
     refuse_change(spec, declared, space_may_change=request.space_changed)
 
 

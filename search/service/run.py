@@ -97,7 +97,7 @@ def run(
         from search.service.training_code import declare, keep_function, plan, refuse_pausing
 
         stage(READING.format(request.of_code))
-        declared = declare(request, location)
+        declared = declare(request, location, spec)
         refuse_pausing(request, declared)
         for sentence in plan(declared):
             tell(sentence)
@@ -118,7 +118,7 @@ def run(
             delete_what_others_left(storage, tell)
             study, record = create_or_resume(storage, request, dataset, declared, images=images, tell=tell)
             if declared is not None:
-                keep_function(request, record, location)
+                keep_function(request, storage, record, declared)
             stage(WORKERS)
             return drive(storage, study, record, request.options, launcher, watch=watch, detach=detach)
 

@@ -7,22 +7,22 @@ import secrets
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from search.errors import AbsentHere, ConfigError, UsageError
 from search.files import write_whole
-from search.objectives.external.declared import hello_of, spec_of
-from search.records import DeclaredSpec, StudyRecord
+from search.objectives.external.declared import FUNCTION, CodeOptions, hello_of, spec_of
+from search.objectives.external.kind import CODE
+from search.optuna_db.storage import Storage
+from search.records import DeclaredSpec, StudyRecord, StudySpec
 from search.report.words import amount, count
 from search.service.create import RunRequest, command_words
 from search.store.location import Location
 from search.study.samplers import DEFAULT_SAMPLER
 from search.worker.artifacts import Artifacts
 from tune.pickled import ANY_STUDY, SUFFIX
-
-FUNCTION = "function"
-"""Option of a study whose function is pickled: its file, in the folder of any study."""
 
 SERVE = Path(__file__).resolve().parents[2] / "tune" / "serve.py"
 """What the person's interpreter is started with; `tune` need not be installed there."""
@@ -31,18 +31,19 @@ PAUSING, STOPPING = "asha", "percentile"
 """Pruners of a new study whose code can continue a trial, and of one whose code cannot."""
 
 
-def command_of(request: RunRequest) -> tuple[list[str], Path, str]:
+def command_of(request: RunRequest, known: StudySpec | None) -> tuple[list[str], Path, str]:
     """(command, folder, what messages call it) of the code that a request names.
 
-    Raises AbsentHere for an interpreter that is not on the PATH.
+    known: of the study that the request names; None: there is none yet. Raises AbsentHere for an interpreter
+    that is not on the PATH.
     """
     if request.command is not None:
         return command_words(request.command), Path.cwd(), request.command
     assert request.objective is not None, "the request names an objective"
     file, _, name = request.objective.partition(":")
-    start = [str(_interpreter(request.python)), str(SERVE)]
-    if file.endswith(SUFFIX):  # of a notebook, in whose folder it runs
-        return [*start, file], Path.cwd(), name
+    if file.endswith(SUFFIX):  # of a notebook, in whose folder it runs, with its interpreter
+        return [sys.executable, str(SERVE), file], Path.cwd(), name
+    start = [_interpreter(request.python, known), str(SERVE)]
     if not file.endswith(".py"):  # a module below this folder
         return [*start, request.objective], Path.cwd(), request.objective
     path = Path(file).absolute()
@@ -50,25 +51,34 @@ def command_of(request: RunRequest) -> tuple[list[str], Path, str]:
     return [*start, told], path.parent, told
 
 
-def _interpreter(python: Path | None) -> Path:
-    """As a shell finds it: a name without a slash is looked up on the PATH."""
+def _interpreter(python: Path | None, known: StudySpec | None) -> str:
+    """As a shell finds it: a name without a slash is looked up on the PATH. None: that of the study."""
     if python is None:
-        return Path(sys.executable)
+        return _recorded_interpreter(known) or sys.executable
     if os.sep in str(python):
-        return python.absolute()
+        return str(python.absolute())
     found = shutil.which(python)
     if found is None:
         raise AbsentHere(f"--python {python}: there is no such program on the PATH; give its path.")
-    return Path(found).absolute()
+    return str(Path(found).absolute())
 
 
-def declare(request: RunRequest, location: Location) -> DeclaredSpec:
+def _recorded_interpreter(spec: StudySpec | None) -> str | None:
+    """What runs the Python function of a study; None: it has none that is in a file."""
+    if not isinstance(spec, DeclaredSpec) or spec.objective != CODE or FUNCTION in spec.options:
+        return None
+    program, *arguments = CodeOptions.of(spec).command
+    return program if arguments and Path(arguments[0]).name == SERVE.name else None
+
+
+def declare(request: RunRequest, location: Location, known: StudySpec | None) -> DeclaredSpec:
     """The spec of a study of this training code, which is started once to say what it declares. A pickled
     function will be in the folder of its study (`keep_function`).
 
-    Raises AbsentHere where it cannot be started here, ConfigError where it declares something invalid.
+    known: of the study that the request names; None: there is none yet. Raises AbsentHere where it cannot be
+    started here, ConfigError where it declares something invalid.
     """
-    command, folder, objective = command_of(request)
+    command, folder, objective = command_of(request, known)
     hello = hello_of(objective, command, folder)
     more = {}
     if request.command is None and command[-1].endswith(SUFFIX):
@@ -89,8 +99,9 @@ def declare(request: RunRequest, location: Location) -> DeclaredSpec:
     return replace(spec, options={**spec.options, **more})
 
 
-def keep_function(request: RunRequest, record: StudyRecord, location: Location) -> None:
-    """Puts the pickled function of a request into the folder of its study, in place of the one that is there.
+def keep_function(request: RunRequest, storage: Storage, record: StudyRecord, declared: DeclaredSpec) -> None:
+    """Puts the pickled function of a request into the folder of its study, in place of the one that is there,
+    and its interpreter, the only one that can load it, into all studies that run it.
 
     Workers that start from now on run it. Does nothing where the code is in a file of the user's. Raises
     ConfigError where the disk refuses.
@@ -100,13 +111,34 @@ def keep_function(request: RunRequest, record: StudyRecord, location: Location) 
     if kept is None or request.objective is None:
         return
     given = Path(request.objective.partition(":")[0])
-    path = Artifacts.of(location.artifacts, record).folder / Path(str(kept)).name
+    path = Artifacts.of(storage.location.artifacts, record).folder / Path(str(kept)).name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, given.read_bytes())
         path.chmod(0o600)
     except OSError as error:
         raise ConfigError(f"The function cannot be written to {path}: {error.strerror}.") from error
+    for each in storage.store.studies():  # confirmations and ablations too
+        if isinstance(each.spec, DeclaredSpec) and each.spec.options.get(FUNCTION) == kept:
+            _set_interpreter(storage, each, CodeOptions.of(declared).command[0])
+
+
+def _set_interpreter(storage: Storage, record: StudyRecord, python: str) -> None:
+    """Writes which interpreter runs the code of a study, unless it is there already."""
+
+    def write() -> None:
+        with storage.trials.database.write() as transaction:
+            storage.trials.lock(record.study_id, within=transaction)
+            now = storage.store.study(record.study_id, within=transaction)
+            if now is None or now.created != record.created or not isinstance(now.spec, DeclaredSpec):
+                return
+            command = CodeOptions.of(now.spec).command
+            if command[0] != python:
+                options = {**now.spec.options, "command": [python, *command[1:]]}
+                storage.store.set_spec(now.study_id, replace(now.spec, options=options), within=transaction)
+
+    with suppress(KeyError):  # another command has deleted the study
+        storage.trials.database.retry(write)
 
 
 def refuse_pausing(request: RunRequest, spec: DeclaredSpec) -> None:

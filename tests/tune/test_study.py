@@ -21,6 +21,8 @@ from worker_thread import run_workers_as_threads
 
 import tune
 from search.cli.app import run_command
+from search.records import DeclaredSpec
+from search.study.reading import open_reading
 from tune import command
 from tune.progress import Progress
 from tune.study import place_of
@@ -227,6 +229,29 @@ def test_a_function_that_was_changed_on_disk_is_not_run(
         study._caller.ask("run", "--study=train", "--trials=7", "--workers=1")
     more = tune.search(cell(), trials=7, workers=1, progress=False)
     assert sum(trial.state in ("complete", "pruned") for trial in more.trials) == 7
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_call_brings_its_interpreter_and_keeps_its_folder(
+    study: tune.Study, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pickle can be loaded by the interpreter of the kernel that wrote it alone, also in a confirmation."""
+    monkeypatch.chdir(home)
+    study.confirm(top=1, seeds=2, workers=1, progress=False)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    found = tune.search(cell(), workers=1, progress=False)
+    assert found.name == "train"
+    storage = f"sqlite:///{home / 'studies.db'}"
+    with open_reading(storage) as reading:
+        specs = [record.spec for record in reading.store.studies()]
+    started = [spec.options["command"] for spec in specs if isinstance(spec, DeclaredSpec)]
+    assert [command[0] for command in started] == [str(python)] * 2, "the search and its confirmation"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(tune.TuneError, match=f"in {home}, and this command names the one in {tmp_path}"):
+        tune.search(cell(), storage=storage)
 
 
 def test_an_unknown_study_is_refused(study: tune.Study, home: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,9 @@ from search.space.spec import (
     space_of_entries_in_full,
     space_of_spec,
 )
+
+FUNCTION = "function"
+"""Option of a study whose function is pickled: its file, in the folder of any study."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,6 +205,43 @@ def refuse_change(spec: DeclaredSpec, now: DeclaredSpec, *, space_may_change: bo
     raise ConfigError(
         f"{now.options['objective']} declares another {named} than its study has: "
         f"{'; '.join(words for _, words in told)}. {advice}"
+    )
+
+
+def refuse_other_place(study: str, then: DeclaredSpec, now: DeclaredSpec) -> None:
+    """Raises ConfigError where a command names code in another folder or another interpreter than its study
+    runs: its workers would run what the study has.
+
+    study: its name. The folder counts for a pickled function too, the interpreter does not: it is replaced
+    together with the function.
+    """
+    has, named = CodeOptions.of(then), CodeOptions.of(now)
+    told = []
+    if not _is_same(has.folder, named.folder):
+        told.append(f"in {has.folder}, and this command names the one in {named.folder}")
+    if FUNCTION not in then.options and not _is_same_program(has.command[0], named.command[0]):
+        told.append(f"with {has.command[0]}, and this command names {named.command[0]}")
+    if told:
+        raise ConfigError(
+            f"The study {study} runs {has.objective} {'; '.join(told)}. `tune run --study "
+            f"{shlex.quote(study)}` continues with what the study has; give --study another name for a new "
+            "search."
+        )
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file or folder. Those that are not on this machine are compared as
+    text."""
+    try:
+        return one == other or one.samefile(other)
+    except OSError:
+        return False
+
+
+def _is_same_program(one: str, other: str) -> bool:
+    """The interpreters of two virtual environments are links to one file, and differ by their folder."""
+    return one == other or (
+        _is_same(Path(one).parent, Path(other).parent) and _is_same(Path(one), Path(other))
     )
 
 

@@ -101,6 +101,45 @@ def test_a_changed_space_is_another_search(tune: Callable[..., Any], folder: Pat
     assert all("tune trials" not in each.stderr for each in broken)
 
 
+def wrapper(path: Path) -> Path:
+    """An interpreter at this path, which is the one of the tests."""
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+def test_a_study_runs_the_folder_and_the_interpreter_that_it_was_made_with(
+    tune: Callable[..., Any], folder: Path
+) -> None:
+    """The plan would come from what the command names, the trials from what the study has."""
+    own, other = wrapper(folder / "own-python"), wrapper(folder / "other-python")
+    run = ("run", "--trials", "2", "--workers", "1")
+    first = tune(*run, "--objective", "plain.py", "--python", str(own))
+    assert first.returncode == 0, first.stderr
+    (folder / "copy").mkdir()
+    (folder / "copy" / "plain.py").write_text((folder / "plain.py").read_text())
+    (folder / "link").symlink_to(folder)
+    refused = [
+        tune(*run, "--objective", "copy/plain.py:train"),
+        tune(*run, "--objective", "plain.py", "--python", str(other)),
+    ]
+    assert [each.returncode for each in refused] == [78] * 2
+    told = [
+        line.replace(str(folder), "FOLDER") for each in refused for line in lines_with(each.stderr, "runs")
+    ]
+    SENTENCES.check("code of another folder and interpreter", told)
+    for arguments in (
+        ("--objective", "plain.py"),
+        ("--objective", "link/plain.py:train", "--python", str(folder / "link" / "own-python")),
+        ("--study", "plain"),
+    ):
+        done = tune(*run, *arguments)
+        assert done.returncode == 0, done.stderr
+    own.unlink()
+    gone = tune(*run, "--objective", "plain.py")
+    assert (gone.returncode, f"is started with {own}, which is not on" in gone.stderr) == (78, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
