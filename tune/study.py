@@ -151,16 +151,35 @@ class Study:
         return out
 
     def confirm(
-        self, *, top: int = 5, seeds: int = 5, workers: int | None = None, progress: bool = True
+        self,
+        *,
+        top: int = 5,
+        seeds: int = 5,
+        workers: int | None = None,
+        threads: int | None = None,
+        device: str | None = None,
+        trial_timeout: float | None = None,
+        stall_timeout: float | None = None,
+        progress: bool = True,
     ) -> dict[str, Any]:
         """Repeats the leaders on fresh seeds and ranks them by their means, with intervals.
+
+        threads, device, trial_timeout, stall_timeout: as in `tune.search`.
 
         Returns what `tune confirm --json` prints: `chosen` is the number of the chosen trial,
         `confirmed_value` its mean, `candidates` has all of them and `words` the sentences. Raises
         KeyboardInterrupt after Ctrl-C; the same call then continues.
         """
-        arguments = [*_flag("top", top), *_flag("seeds", seeds), *_flag("workers", workers)]
-        found = self._ask("confirm", *arguments, progress=progress)
+        flags = {
+            "top": top,
+            "seeds": seeds,
+            "workers": workers,
+            "threads": threads,
+            "device": device,
+            "trial-timeout": trial_timeout,
+            "stall-timeout": stall_timeout,
+        }
+        found = self._ask("confirm", *_flags(flags), progress=progress)
         assert isinstance(found, dict)
         return found
 
@@ -194,12 +213,16 @@ def search(
     *,
     trials: int | None = None,
     workers: int | None = None,
+    threads: int | None = None,
+    device: str | None = None,
     study: str | None = None,
     storage: str | None = None,
     seed: int | None = None,
     sampler: str | None = None,
     pruner: str | None = None,
     timeout: float | None = None,
+    trial_timeout: float | None = None,
+    stall_timeout: float | None = None,
     target: float | None = None,
     space_changed: bool = False,
     progress: bool = True,
@@ -211,9 +234,11 @@ def search(
 
     It ends when `trials` trials are finished in all; the same call continues after Ctrl-C
     (KeyboardInterrupt), and one with more trials later. trials: None: 100 in a new study, else as many as it
-    has been asked for. workers: processes; None: one a core. study: its name; None: the file's, or the
-    function's where it is in none. storage: URL; None: TUNE_STORAGE, else sqlite:///studies.db in this
-    folder. timeout: seconds. Others, space_changed among them: as in `tune run --help`.
+    has been asked for. workers: processes; None: one a core. threads: of each; None: 1. device: auto, cpu or
+    cuda; None: auto. study: its name; None: the file's, or the function's where it is in none. storage: URL;
+    None: TUNE_STORAGE, else sqlite:///studies.db in this folder. timeout: seconds of the whole call.
+    trial_timeout: seconds of one trial; None: no limit. stall_timeout: seconds in which a trial must report;
+    None: 600. Others, space_changed among them: as in `tune run --help`.
 
     A function that was defined in a notebook or an interactive session is sent to the workers by
     cloudpickle; they run on this machine only. Raises TypeError for a function that is no objective,
@@ -232,14 +257,17 @@ def search(
     flags = {
         "trials": trials,
         "workers": workers,
+        "threads": threads,
+        "device": device,
         "seed": seed,
         "sampler": sampler,
         "pruner": pruner,
         "timeout": timeout,
+        "trial-timeout": trial_timeout,
+        "stall-timeout": stall_timeout,
         "target": target,
     }
-    given = [word for name, value in flags.items() for word in _flag(name, value)]
-    given += ["--space-changed"] if space_changed else []
+    given = [*_flags(flags), *(["--space-changed"] if space_changed else [])]
     caller = Caller.here(storage)
     with tempfile.TemporaryDirectory(prefix="tune-") as folder:
         place = place_of(objective)
@@ -296,6 +324,11 @@ def _roots() -> set[Path]:
 
 def _flag(name: str, value: object) -> list[str]:
     return [] if value is None else [f"--{name}={value}"]
+
+
+def _flags(values: Mapping[str, object]) -> list[str]:
+    """values: by the flag's name; None: the flag is left out."""
+    return [word for name, value in values.items() for word in _flag(name, value)]
 
 
 def _extra(module: str, method: str) -> Any:

@@ -38,6 +38,10 @@ if TYPE_CHECKING:  # their package imports torch
 POLL_S = 0.5
 """How often a run looks at its study."""
 
+STALLS = 3
+"""A run gives up where workers stall and no trial has reported anything for this many times the stall
+timeout: what they train takes longer between two reports than is allowed."""
+
 UNREACHABLE_S = 120.0
 """How long a run waits at its end for workers on a Ray cluster whose head is lost: Ray ends them after a
 minute, and the lease of one on another machine then passes."""
@@ -198,11 +202,7 @@ class _Run:
         elapsed = time.monotonic() - self.began
         self.seen = in_time(look.snapshot(elapsed), options.timeout_s)
         self.watch(self.seen)
-        for place, trial_id in look.stalled(elapsed - options.stall_timeout_s, pool.places):
-            pool.replace(place)
-            why = f"no report for {options.stall_timeout_s:g} s"
-            self.study.fail(trial_id, Failure.TIMEOUT, why)
-            self.reaper.look(dead=_ids_of(self.storage, self.study, [place]))
+        self._end_stalled(pool, elapsed)
         counts = self.seen.counts
         if (counts.finished >= self.seen.target_trials or self.seen.exhausted) and not counts.running:
             return End.STUDY_DONE
@@ -211,6 +211,21 @@ class _Run:
         if options.target is not None and look.reached(options.target):
             return End.TARGET
         return None
+
+    def _end_stalled(self, pool: WorkerPool, elapsed_s: float) -> None:
+        """Replaces workers from whose trials no report came for the stall timeout, and fails these trials.
+        Gives up where that repeats without any report between."""
+        timeout_s = self.options.stall_timeout_s
+        stalled = self.look.stalled(elapsed_s - timeout_s, pool.places)
+        for place, trial_id in stalled:
+            pool.replace(place)
+            self.study.fail(trial_id, Failure.TIMEOUT, f"no report for {timeout_s:g} s")
+            self.reaper.look(dead=_ids_of(self.storage, self.study, [place]))
+        if stalled and self.look.silent_s(elapsed_s) >= STALLS * timeout_s:
+            pool.gave_up = (
+                f"Trial after trial reported nothing for {timeout_s:g} s and was ended. Where a step takes "
+                "longer than that, --stall-timeout SECONDS allows it."
+            )
 
     def result(self, end: End) -> RunResult:
         """What the run has come to. Raises Interrupted after a signal, and TuneError where the workers ended

@@ -67,6 +67,10 @@ class Watched:
         """trials that each worker has begun and not ended"""
         self._turned: dict[str, float] = {}
         """when that changed: a worker that ends a trial continues with one that may have waited for long"""
+        self._steps = 0
+        """that all trials together have reported"""
+        self._reported_s = 0.0
+        """when that rose, as far as one could look"""
         self._looked_s = 0.0
         self._reader = reader_of(storage, record)
         self._space = space_of(record)
@@ -78,6 +82,7 @@ class Watched:
         if (gap_s := elapsed_s - self._looked_s) > GAP_S:
             self._moved = {trial_id: since_s + gap_s for trial_id, since_s in self._moved.items()}
             self._turned = {worker_id: since_s + gap_s for worker_id, since_s in self._turned.items()}
+            self._reported_s += gap_s
         self._looked_s = elapsed_s
         store = self._storage.store
         current = store.study(self._study.study_id)
@@ -90,6 +95,10 @@ class Watched:
         # Before the trials are read: what is on a claim now may be queued again meanwhile.
         open_ones = self._is_discrete and store.open_claims(self._study.study_id)
         self._trials = self._reader.all()
+        steps = sum(trial.step for trial in self._trials)
+        if steps > self._steps:
+            self._reported_s = elapsed_s
+        self._steps = steps
         exhausted = not open_ones and is_exhausted(self._record.spec, self._space, self._trials)
         leader = leading(self._trials).searched
         running = [trial for trial in self._trials if trial.state is State.RUNNING]
@@ -138,6 +147,10 @@ class Watched:
             return []
         ours = workers_at(self._storage, self._study, places)
         return [(ours[worker_id], trial_id) for worker_id, trial_id in still.items() if worker_id in ours]
+
+    def silent_s(self, elapsed_s: float) -> float:
+        """For how long no trial of the study has reported anything, as far as one could look."""
+        return elapsed_s - self._reported_s
 
     def reached(self, target: float) -> bool:
         """Whether a complete trial is as good as this value, a network on every head, at its best report."""

@@ -281,6 +281,25 @@ def test_a_password_is_neither_an_argument_nor_shown(monkeypatch: pytest.MonkeyP
     assert "secret" not in repr(study) + repr(study._caller)
 
 
+def test_what_workers_may_use_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the flags that `tune run` and `tune confirm` take, which read them as numbers."""
+    started: list[list[str]] = []
+
+    def run(arguments: Sequence[str], *_: object) -> command._Told:
+        started.append(list(arguments))
+        return command._Told(sentence="seen", code=2)
+
+    monkeypatch.setattr(command, "_run", run)
+    limits: dict[str, Any] = {"threads": 2, "device": "cpu", "trial_timeout": 3600, "stall_timeout": 1800.5}
+    with pytest.raises(tune.TuneError, match="seen"):
+        tune.search(cell(), progress=False, **limits)
+    with pytest.raises(tune.TuneError, match="seen"):
+        tune.Study("train", tune.command.Caller.here(None)).confirm(progress=False, **limits)
+    assert [arguments[0] for arguments in started] == ["run", "confirm"]
+    flags = {"--threads=2", "--device=cpu", "--trial-timeout=3600", "--stall-timeout=1800.5"}
+    assert [flags - set(arguments) for arguments in started] == [set(), set()]
+
+
 def test_an_optional_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     study = tune.Study("train", tune.command.Caller.here(None))
     monkeypatch.delitem(sys.modules, "plotly.graph_objects", raising=False)

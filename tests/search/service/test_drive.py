@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from search.analysis.pace import snapshot
 from search.errors import Interrupted, TryAgain
 from search.launchers.base import Place
 from search.optuna_db.orphans import delete_orphaned_rows
-from search.optuna_db.storage import open_storage
+from search.optuna_db.storage import Storage, open_storage
 from search.records import Claim, Counts, Failure, NetworkSpec, State, StudyRecord, TrialRecord
 from search.service.create import RunRequest, create_or_resume
 from search.service.drive import End, _Run, _so_far, wait_for_unreachable, why_it_ended
@@ -191,6 +192,83 @@ def test_a_worker_that_nothing_can_end_keeps_its_trial_until_it_has_ended(
         assert (study.running(), storage.store.open_claims(study.study_id)) == (set(), [])
 
 
+def run_of(
+    storage: Storage,
+    study: Study,
+    record: StudyRecord,
+    options: WorkerOptions,
+    *,
+    clock: Callable[[], float],
+) -> _Run:
+    """A run that begins at second zero and has started no worker."""
+    look = Watched(storage, study, record)
+    return _Run(
+        storage=storage,
+        study=study,
+        record=record,
+        options=options,
+        look=look,
+        others=OtherHosts(storage),
+        reaper=Reaper(study, storage.store, "parent", clock=clock),
+        signals=Signals(),
+        watch=lambda seen: None,
+        began=0.0,
+        first=look.snapshot(0.0),
+        seen=look.snapshot(0.0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("reports", "away_s", "ends"),
+    [
+        (False, 0, 3),
+        (True, 0, 5),  # the third trial reports before it stalls
+        (False, 9 * STALL_S, 3),  # time in which nothing could be seen does not count
+    ],
+    ids=["silent", "one reports", "database away"],
+)
+def test_a_run_gives_up_where_trial_after_trial_reports_nothing(
+    sqlite_url: str,
+    mnist: Mnist,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    reports: bool,
+    away_s: int,
+    ends: int,
+) -> None:
+    """One step takes longer than the stall timeout, with any settings: each new trial ends the same way."""
+    seconds = 0.0
+    monkeypatch.setattr("search.service.drive.time", SimpleNamespace(monotonic=lambda: seconds))
+    options = WorkerOptions(stall_timeout_s=STALL_S)
+    with open_storage(sqlite_url) as storage:
+        study, record = create_or_resume(storage, RunRequest(task="twodigit", trials=30), mnist)
+        context = prepare(storage, study.name, mnist, tmp_path, device="cpu", threads=1)
+        run = run_of(storage, study, record, options, clock=lambda: 0.0)  # no lease expires
+        replaced: list[Place] = []
+        pool = SimpleNamespace(
+            supervise=list,
+            places=[Place(socket.gethostname(), os.getpid())],
+            replace=replaced.append,
+            gave_up=None,
+        )
+        while pool.gave_up is None and seconds < 50 * STALL_S:
+            if not study.running():
+                claim = storage.store.claim(study.study_id, context.worker.worker_id, lease_s=60)
+                assert claim is not None
+                trial = context.study.ask(claim)
+                trial.suggest()
+                if reports and len(replaced) == 2:
+                    trial.report(1, 0.5)
+            seconds += GAP_S - 1
+            if len(replaced) == 1 and away_s:
+                seconds, away_s = seconds + away_s, 0
+            run._look_once(cast(Any, pool))
+        failures = [trial.failure for trial in study.trials() if trial.failure is not None]
+        assert failures == [Failure.TIMEOUT] * len(replaced)
+        assert len(replaced) == ends
+        SENTENCES.check("trial after trial reports nothing", [str(pool.gave_up)])
+
+
 def test_a_worker_that_dies_after_the_run_began_is_noticed_before_its_lease_is_over(
     sqlite_url: str, mnist: Mnist, tmp_path: Path
 ) -> None:
@@ -204,21 +282,7 @@ def test_a_worker_that_dies_after_the_run_began_is_noticed_before_its_lease_is_o
         assert claim is not None
         asked = context.study.ask(claim)
         seconds = 0.0
-        look = Watched(storage, study, record)
-        run = _Run(
-            storage=storage,
-            study=study,
-            record=record,
-            options=WorkerOptions(),
-            look=look,
-            others=OtherHosts(storage),
-            reaper=Reaper(study, storage.store, "parent", clock=lambda: seconds),
-            signals=Signals(),
-            watch=lambda seen: None,
-            began=0.0,
-            first=look.snapshot(0.0),
-            seen=look.snapshot(0.0),
-        )
+        run = run_of(storage, study, record, WorkerOptions(), clock=lambda: seconds)
         pool = cast(Any, SimpleNamespace(supervise=list, places=()))  # it has started no worker
         run._look_once(pool)
         assert storage.trials.in_state(study.study_id, State.RUNNING) == [asked.trial_id]
