@@ -170,16 +170,9 @@ class Study:
         `confirmed_value` its mean, `candidates` has all of them and `words` the sentences. Raises
         KeyboardInterrupt after Ctrl-C; the same call then continues.
         """
-        flags = {
-            "top": top,
-            "seeds": seeds,
-            "workers": workers,
-            "threads": threads,
-            "device": device,
-            "trial-timeout": trial_timeout,
-            "stall-timeout": stall_timeout,
-        }
-        found = self._ask("confirm", *_flags(flags), progress=progress)
+        limits = _limits(workers, threads, device, trial_timeout, stall_timeout)
+        flags = _flags({"top": top, "seeds": seeds, **limits})
+        found = self._ask("confirm", *flags, progress=progress)
         assert isinstance(found, dict)
         return found
 
@@ -245,29 +238,11 @@ def search(
     RuntimeError where the call runs again in each worker, ModuleNotFoundError where cloudpickle is not
     installed, and TuneError where the command refuses or fails.
     """
-    if not isinstance(objective, Objective):
-        raise TypeError(
-            f"tune.search takes a function decorated with @tune.objective(...), not {objective!r}"
-        )
-    if objectives.importing:
-        raise RuntimeError(
-            f"tune.search was called while tune imported {objectives.importing[-1]}; "
-            'call it below `if __name__ == "__main__":`'
-        )
-    flags = {
-        "trials": trials,
-        "workers": workers,
-        "threads": threads,
-        "device": device,
-        "seed": seed,
-        "sampler": sampler,
-        "pruner": pruner,
-        "timeout": timeout,
-        "trial-timeout": trial_timeout,
-        "stall-timeout": stall_timeout,
-        "target": target,
-    }
-    given = [*_flags(flags), *(["--space-changed"] if space_changed else [])]
+    _refuse_unusable(objective)
+    asked = {"trials": trials, "seed": seed, "sampler": sampler, "pruner": pruner}
+    limits = _limits(workers, threads, device, trial_timeout, stall_timeout)
+    flags = _flags({**asked, "timeout": timeout, "target": target, **limits})
+    given = [*flags, *(["--space-changed"] if space_changed else [])]
     caller = Caller.here(storage)
     with tempfile.TemporaryDirectory(prefix="tune-") as folder:
         place = place_of(objective)
@@ -277,6 +252,19 @@ def search(
             "run", *_flag("objective", place), *_flag("study", study), *given, progress=progress
         )
     return Study(found["study"], caller)
+
+
+def _refuse_unusable(objective: object) -> None:
+    """Raises TypeError for what is no objective, RuntimeError where the call runs again in each worker."""
+    if not isinstance(objective, Objective):
+        raise TypeError(
+            f"tune.search takes a function decorated with @tune.objective(...), not {objective!r}"
+        )
+    if objectives.importing:
+        raise RuntimeError(
+            f"tune.search was called while tune imported {objectives.importing[-1]}; "
+            'call it below `if __name__ == "__main__":`'
+        )
 
 
 def place_of(objective: Objective) -> str | None:
@@ -324,6 +312,23 @@ def _roots() -> set[Path]:
 
 def _flag(name: str, value: object) -> list[str]:
     return [] if value is None else [f"--{name}={value}"]
+
+
+def _limits(
+    workers: int | None,
+    threads: int | None,
+    device: str | None,
+    trial_timeout: float | None,
+    stall_timeout: float | None,
+) -> dict[str, object]:
+    """Flags that every command takes which starts workers."""
+    return {
+        "workers": workers,
+        "threads": threads,
+        "device": device,
+        "trial-timeout": trial_timeout,
+        "stall-timeout": stall_timeout,
+    }
 
 
 def _flags(values: Mapping[str, object]) -> list[str]:
