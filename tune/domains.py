@@ -148,8 +148,10 @@ class Choice(_Conditional):
         for option in listed:
             if not is_value(option):
                 raise SpaceError(f"an option is a number, a word, true or false, not {short(option)}")
-        if len({(type(option), option) for option in listed}) != len(listed):
-            raise SpaceError(f"options must differ from each other: {short(list(listed))}")
+        if len(set(listed)) != len(listed):  # Optuna finds an option by equality
+            of_types = len({(type(option), option) for option in listed}) == len(listed)
+            why = " (1, 1.0 and True are equal)" if of_types else ""
+            raise SpaceError(f"options must differ from each other: {short(list(listed))}{why}")
         self._set(options=listed, off=off)
         if off is not None and off not in self:
             raise SpaceError(f"off must be one of the options, not {short(off)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -27,6 +27,8 @@ __all__ = [
     "Value",
     "When",
     "in_words",
+    "mistakes_in_conditions",
+    "refuse_mistakes",
     "wrong_conditions",
 ]
 
@@ -57,19 +59,18 @@ class Space:
     """
 
     def __init__(self, settings: Mapping[str, Domain] = MappingProxyType({}), /, **more: Domain) -> None:
-        """Raises SpaceError for the first mistake, with the setting that has it."""
+        """Raises SpaceError with all mistakes, each with the setting that has it."""
         if not isinstance(settings, Mapping):
             raise SpaceError(f"a space is made of settings with their domains, not of {short(settings)}")
-        domains = {**settings, **more}
+        domains, problems = {**settings, **more}, []
         for name, domain in domains.items():
             if not isinstance(name, str) or not name:
-                raise SpaceError(f"the name of a setting is a word, not {short(name)}")
+                problems.append(f"the name of a setting is a word, not {short(name)}")
             if name in settings and name in more:
-                raise SpaceError(f"{name} is given twice")
+                problems.append(f"{name} is given twice")
             if not isinstance(domain, (Int, Float, Choice, Fixed)):
-                raise SpaceError(f"{name} must be Float, Int or Choice, not {short(domain)}")
-        for name, problem in wrong_conditions(domains):
-            raise SpaceError(f"{name}: {problem}")
+                problems.append(f"{name} must be Float, Int or Choice, not {short(domain)}")
+        refuse_mistakes([*problems, *mistakes_in_conditions(domains)])
         self.domains: Mapping[str, Domain] = MappingProxyType(domains)
         """by setting, in the order in which they were given"""
         self.order: tuple[str, ...] = _ordered(domains)
@@ -196,24 +197,48 @@ def _leave(name: str, domain: Domain) -> Value | None:
     return None
 
 
-def wrong_conditions(domains: Mapping[str, Domain]) -> Iterator[tuple[str, str]]:
+MOST_MISTAKES = 20
+"""That one error has room for."""
+
+
+def refuse_mistakes(problems: Sequence[str]) -> None:
+    """Raises SpaceError with all of them, if there are any."""
+    if problems:
+        told = [*problems[:MOST_MISTAKES], *["and more"] * (len(problems) > MOST_MISTAKES)]
+        raise SpaceError("; ".join(told))
+
+
+def mistakes_in_conditions(settings: Mapping[str, object]) -> list[str]:
+    """What `wrong_conditions` finds, with the setting that has it. Nothing is said of conditions on a setting
+    whose domain is not valid."""
+    domains = {name: each for name, each in settings.items() if isinstance(each, (Int, Float, Choice, Fixed))}
+    unread = settings.keys() - domains.keys()
+    return [f"{name}: {problem}" for name, problem in wrong_conditions(domains, unread)]
+
+
+def wrong_conditions(
+    domains: Mapping[str, Domain], unread: Collection[str] = ()
+) -> Iterator[tuple[str, str]]:
     """(setting, problem) of each condition on a setting that is not there, on a value that it never has, or
-    on itself by way of others. A condition that only hides (`drawn_despite`) may never hold."""
+    on itself by way of others. A condition that only hides (`drawn_despite`) may never hold.
+
+    unread: settings that are there too, of which nothing is known.
+    """
     for name, domain in domains.items():
         for control, tests in domain.when.items():
+            if control in unread:
+                continue
             if control not in domains:
-                near = get_close_matches(control[:100], domains, 1)
+                near = get_close_matches(control[:100], [*domains, *unread], 1)
                 hint = f" (did you mean {near[0]}?)" if near else ""
                 yield name, f"when names {_named(control)}, which is no setting of this space{hint}"
             elif control not in domain.drawn_despite:
                 for test in tests:
                     if problem := _never(test, domains[control]):
                         yield name, f"when: {control} is never {problem} (it is {in_words(domains[control])})"
-    if circle := _circle(domains):
-        yield (
-            circle[0],
-            f"when leads back to the setting itself: {' → '.join(map(_named, [*circle, circle[0]]))}",
-        )
+    for circle in _circles(domains):
+        way = " → ".join(map(_named, [*circle, circle[0]]))
+        yield circle[0], f"when leads back to the setting itself: {way}"
 
 
 def _never(test: Test, domain: Domain) -> str | None:
@@ -268,12 +293,12 @@ def _ordered(domains: Mapping[str, Domain]) -> tuple[str, ...]:
     return tuple(done)
 
 
-def _circle(domains: Mapping[str, Domain]) -> list[str]:
-    """Settings of which each has a condition on the next one, and the last on the first; empty: there are
-    none such."""
+def _circles(domains: Mapping[str, Domain]) -> Iterator[list[str]]:
+    """Settings of which each has a condition on the next one, and the last on the first. A setting is in one
+    of these lists at most."""
     free: set[str] = set()
     for first in domains:
-        path: dict[str, Iterator[str]] = {first: iter(domains[first].when)}
+        path: dict[str, Iterator[str]] = {} if first in free else {first: iter(domains[first].when)}
         while path:
             name = next(reversed(path))
             control = next((each for each in path[name] if each in domains and each not in free), None)
@@ -282,10 +307,13 @@ def _circle(domains: Mapping[str, Domain]) -> list[str]:
                 del path[name]
             elif control in path:
                 names = list(path)
-                return names[names.index(control) :]
+                circle = names[names.index(control) :]
+                yield circle
+                free.update(circle)
+                for each in circle:
+                    del path[each]
             else:
                 path[control] = iter(domains[control].when)
-    return []
 
 
 def _named(name: str) -> str:

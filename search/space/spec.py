@@ -5,12 +5,30 @@ any other objective in full.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
+from reprlib import repr as short
 
 from search.records import NetworkSpec, StudySpec
 from search.space.file import space_of_entries
-from tune.space import Choice, Domain, Fixed, Float, Int, Space, SpaceError, When
+from tune.space import (
+    Choice,
+    Domain,
+    Fixed,
+    Float,
+    Int,
+    Space,
+    SpaceError,
+    mistakes_in_conditions,
+    refuse_mistakes,
+)
 
-_KINDS: Mapping[str, type[Domain]] = {"float": Float, "int": Int, "choice": Choice, "fixed": Fixed}
+_KINDS: Mapping[str, tuple[type[Domain], tuple[str, ...]]] = {
+    "float": (Float, ("low", "high")),
+    "int": (Int, ("low", "high")),
+    "choice": (Choice, ("options",)),
+    "fixed": (Fixed, ("value",)),
+}
+"""The domain that a kind of entry is, and what such an entry must have."""
 
 
 def space_of_spec(spec: StudySpec) -> Space:
@@ -53,13 +71,30 @@ def _entry(domain: Domain) -> dict[str, object]:
 
 
 def space_of_entries_in_full(entries: Mapping[str, object]) -> Space:
-    """The space whose domains are given as `declared_entries` gives them. Raises as `space_of_spec`."""
-    domains = {}
+    """The space whose domains are given as `declared_entries` gives them. Raises SpaceError with all mistakes
+    for entries that are not valid."""
+    domains: dict[str, Domain | None] = {}
+    problems = []
     for name, entry in entries.items():
-        if not isinstance(entry, Mapping):
-            raise SpaceError(f"{name}: is no domain")
-        told = {key: part for key, part in entry.items() if key not in ("kind", "when")}
-        if "when" in entry:
-            told["when"] = When(entry["when"])
-        domains[name] = _KINDS[entry["kind"]](**told)
-    return Space(domains)
+        domains[name] = None
+        try:
+            domains[name] = _domain(entry)
+        except SpaceError as error:
+            problems.append(f"{name}: {error}")
+    refuse_mistakes([*problems, *mistakes_in_conditions(domains)])
+    return Space({name: domain for name, domain in domains.items() if domain is not None})
+
+
+def _domain(entry: object) -> Domain:
+    if not isinstance(entry, Mapping):
+        raise SpaceError(f"is no domain: {short(entry)}")
+    kind = entry.get("kind")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise SpaceError(f"kind must be one of {', '.join(_KINDS)}, not {short(kind)}")
+    domain, needed = _KINDS[kind]
+    told = {key: part for key, part in entry.items() if key != "kind"}
+    known = {field.name for field in fields(domain)}
+    problems = [f"a domain of kind {kind} has no {short(key)}" for key in told if key not in known]
+    problems += [f"a domain of kind {kind} needs {key}" for key in needed if key not in told]
+    refuse_mistakes(problems)
+    return domain(**told)

@@ -111,7 +111,7 @@ class TestHello:
         domains = [
             Int(1, 8, log=True, when={"a": [1, True, "x"]}),
             Float(-1, 1, off=3.0),
-            Choice([1, True, "a"], off="a"),
+            Choice([2, True, "a"], off="a"),
             Fixed(7, when={"b": {"below": 2}}),
         ]
         kinds = {"int": Int, "float": Float, "choice": Choice, "fixed": Fixed}

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from snapshots import Snapshots
 
 import tune
 from tune.space import Choice, Domain, Fixed, Float, Int, Space, SpaceError, Value, When
 
+SENTENCES = Snapshots(__file__, "space")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -37,6 +39,12 @@ class TestDomain:
             (lambda: Float(0.0, 1.0, off="none"), "off must be a finite number"),  # type: ignore[arg-type]
             (lambda: Choice(()), "must name at least one"),
             (lambda: Choice(("a", "a")), "options must differ"),
+            (
+                lambda: Choice([False, 0, 1, 2]),
+                "differ from each other: [False, 0, 1, 2] (1, 1.0 and True are equal)",
+            ),
+            (lambda: Choice([1, 1.0]), "differ from each other: [1, 1.0] (1, 1.0"),
+            (lambda: Choice(["a", True, 1.0]), "(1, 1.0 and True are equal)"),
             (lambda: Choice("sgd"), "options must be a list of values, not 'sgd'"),
             (lambda: Choice([None]), "an option is a number, a word, true or false, not None"),  # type: ignore[list-item]
             (lambda: Choice(["a", "b"], off="c"), "off must be one of the options, not 'c'"),
@@ -55,7 +63,7 @@ class TestDomain:
         [
             (Int(2, 8, step=2), [2, 4, 8], [3, 9, 0, 2.0, True, "2"]),
             (Float(0, 1), [0.0, 0.5, 1, 1.0], [-0.1, 1.1, True, "0.5", float("nan")]),
-            (Choice((1, True, "a")), [1, True, "a"], [0, False, "b", 1.0]),
+            (Choice((1, False, "a")), [1, False, "a"], [0, True, "b", 1.0]),
             (Fixed(64), [64], [64.0, 65, "64"]),
         ],
     )
@@ -204,6 +212,26 @@ class TestSpace:
     def test_a_mistake_is_named(self, make: Callable[[], object], complaint: str) -> None:
         with pytest.raises(SpaceError, match=re.escape(complaint)):
             make()
+
+    def test_all_mistakes_are_told_at_once(self) -> None:
+        """A domain alone raises where it is written; a space knows the names of its settings."""
+        with pytest.raises(SpaceError) as caught:
+            Space(
+                {"": Int(1, 2), "a": Int(1, 2, when={"widht": 3})},
+                a=Int(1, 2, when={"widht": 3}),
+                b=0.1,  # type: ignore[arg-type]
+                c=Int(1, 2, when={"b": 5, "a": 7}),
+                d=Int(1, 2, when={"d": 1, "e": 3}),
+                e=Int(1, 2, when={"f": 1, "width": 1, "nothing": 2}),
+                f=Int(1, 2, when={"e": 1}),
+                width=Int(1, 2),
+            )
+        SENTENCES.check("all mistakes of a space", str(caught.value).split("; "))
+        domains = {str(n): Int(1, 2, when={"x": 1}) for n in range(50)}
+        with pytest.raises(SpaceError) as caught:
+            Space(domains)
+        assert str(caught.value).count("when names x") == 20
+        assert str(caught.value).endswith("; and more")
 
     def test_a_setting_is_drawn_after_those_that_its_conditions_are_on(self) -> None:
         space = Space(

@@ -455,6 +455,26 @@ def test_a_program_that_is_not_python_is_searched(tune: Callable[..., Any], fold
     assert best["value"] == pytest.approx((x * x - 1) ** 2, abs=1e-3)
 
 
+def test_all_mistakes_of_a_space_that_a_program_declares_are_told_at_once(
+    tune: Callable[..., Any], folder: Path
+) -> None:
+    space = {
+        "lr": {"kind": "float", "low": 0, "high": 1, "log": True},
+        "kind": {"kind": "choice", "options": [1, True]},
+        "depth": {"kind": "integer", "low": 1},
+        "width": {"kind": "int", "low": 1, "hihg": 2},
+        "momentum": {"kind": "float", "low": 0, "high": 1, "when": {"optimizer": "sgd", "lr": 3}},
+        "decay": 3,
+    }
+    hello = {"protocol": 1, "name": "p", "space": space, "score": "loss", "direction": "minimize"}
+    line = json.dumps({"hello": {**hello, "budget": 3}})
+    (folder / "p.sh").write_text(f"echo '{line}' >&$TUNE_ANSWERS; sleep 60")
+    refused = tune("run", "--command", "sh p.sh")
+    assert refused.returncode == 78
+    told = [part for line in lines_with(refused.stderr, "not valid") for part in line.split("; ")]
+    SENTENCES.check("all mistakes of a space that a program declares", told)
+
+
 def test_a_space_that_no_trial_fits_says_how_to_take_them_back(
     tune: Callable[..., Any], folder: Path
 ) -> None:
