@@ -95,13 +95,13 @@ def prepare_child() -> None:
         sys.meta_path.insert(0, UserFinder(UserCode(**json.loads(os.environ[CODE]))))
 
 
-def load(code: UserCode) -> Objective:
-    """Imports the user's module and returns its objective. Raises LoadError; exceptions of the module pass
-    through."""
+def load(code: UserCode) -> tuple[Objective, str]:
+    """Imports the user's module and returns its objective and the name by which the module has it, which need
+    not be that of the function. Raises LoadError; exceptions of the module pass through."""
     try:
         objectives.importing.append(code.pickled or code.file or code.module)
         if code.pickled is not None:
-            return load_function(Path(code.pickled))
+            return load_function(Path(code.pickled)), code.attribute
         module = importlib.import_module(code.module)
     except ModuleNotFoundError as error:
         if (
@@ -122,7 +122,7 @@ def load(code: UserCode) -> Objective:
     return _objective(module, code)
 
 
-def _objective(module: ModuleType, code: UserCode) -> Objective:
+def _objective(module: ModuleType, code: UserCode) -> tuple[Objective, str]:
     where = Path(code.file).name if code.file else code.module
     found = {name: each for name, each in vars(module).items() if isinstance(each, Objective)}
     if code.attribute:
@@ -140,14 +140,18 @@ def _objective(module: ModuleType, code: UserCode) -> Objective:
                 f"{code.attribute} in {where} is no objective; decorate it with @tune.objective(...)"
                 f"{_hint(code.attribute, list(found))}"
             )
-        return value
-    own = {each.name: each for each in found.values() if each.__module__ == module.__name__}
-    some = own or {each.name: each for each in found.values()}
+        return value, code.attribute
+    named: dict[int, str] = {}
+    for name, each in found.items():
+        if id(each) not in named or name == each.name:  # one with several names
+            named[id(each)] = name
+    own = [name for name in named.values() if found[name].__module__ == module.__name__]
+    some = own or list(named.values())
     if len(some) != 1:
         told = f"{len(some)} objectives; name one: {where}:{' or '.join(some)}" if some else "no objective"
         hint = "" if some else "; decorate a function with @tune.objective(...)"
         raise LoadError(f"{where} has {told}{hint}")
-    return next(iter(some.values()))
+    return found[some[0]], some[0]
 
 
 def code_checksums(code: UserCode) -> dict[str, str]:

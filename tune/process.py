@@ -42,9 +42,9 @@ def _import(channel: Channel, arguments: list[str]) -> Objective:
         code = find_code(arguments[0])
         prepare(code)
         sys.argv[:] = [code.file or code.module, *arguments[1:]]
-        objective = load(code)
+        objective, name = load(code)
         _leave_a_fork(channel, None)
-        channel.send("hello", hello(objective, code_checksums(code)))
+        channel.send("hello", hello(objective, name, code_checksums(code)))
         return objective
     except LoadError as error:
         told = {"message": str(error), "traceback": ""}

@@ -122,11 +122,11 @@ def _private(number: int) -> int:
     raise OSError(f"descriptor {number} is not open")
 
 
-def hello(objective: Objective, code: dict[str, str]) -> dict[str, Any]:
-    """What the process says of itself. code: SHA-256 by file."""
+def hello(objective: Objective, name: str, code: dict[str, str]) -> dict[str, Any]:
+    """What the process says of itself. name: by which its module has the objective. code: SHA-256 by file."""
     return {
         "protocol": VERSION,
-        "name": objective.name,
+        "name": name,
         "space": {name: domain_entry(domain) for name, domain in objective.space.domains.items()},
         "score": objective.score,
         "direction": objective.direction,

@@ -206,6 +206,30 @@ class TestImport:
         code = "from base import base\n" + THREE_REPORTS + "alias = train\n"
         assert start(code, target).hello()["name"] == "train"
 
+    @pytest.mark.parametrize(
+        ("code", "name"),
+        [
+            (
+                "def log(f):\n    return lambda trial: f(trial)\n@objective\n@log\ndef train(trial): ...\n",
+                "train",
+            ),
+            ("def fn(trial): ...\nfit = objective(fn)\n", "fit"),
+            ("def fn(trial): ...\nfit = objective(fn)\nfn = fit\n", "fn"),
+        ],
+        ids=["wrapped", "another name", "both names"],
+    )
+    def test_an_objective_is_told_by_the_name_that_its_module_has_for_it(
+        self, code: str, name: str, start: Start
+    ) -> None:
+        """Workers import it by that name; the name of the function may lead nowhere."""
+        assert start(code, "train.py").hello()["name"] == name
+        assert start(code, f"train.py:{name}").hello()["name"] == name
+
+    def test_objectives_of_one_function_name_are_several(self, start: Start) -> None:
+        code = "def made():\n    def fn(trial): ...\n    return objective(fn)\none, two = made(), made()\n"
+        told = failed([start(code, "train.py").read()])["message"]
+        assert told == "train.py has 2 objectives; name one: train.py:one or two"
+
     def test_a_module_of_a_package(self, start: Start, tmp_path: Path) -> None:
         package = tmp_path / "package"
         package.mkdir()

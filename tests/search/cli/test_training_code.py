@@ -68,6 +68,17 @@ def test_code_is_searched_and_the_study_named_after_its_file(tune: Callable[...,
     assert more.parsed["complete"] + more.parsed["pruned"] == 9
 
 
+def test_a_file_whose_function_has_another_name_needs_no_name(tune: Callable[..., Any], folder: Path) -> None:
+    code = (folder / "plain.py").read_text()
+    (folder / "plain.py").write_text(
+        code.replace("@tune.obj", "deco = tune.obj").replace("def train", "def fn")
+    )
+    (folder / "plain.py").write_text((folder / "plain.py").read_text() + "fit = deco(fn)\n")
+    done = tune("run", "--objective", "plain.py", "--trials", "2", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    assert [trial["failure"] for trial in tune("trials", "plain", "--json").parsed] == [None, None]
+
+
 def test_code_without_checkpoints_is_stopped_and_never_paused(tune: Callable[..., Any], folder: Path) -> None:
     refused = tune("run", "--objective", "plain.py", "--pruner", "asha")
     assert refused.returncode == 2
