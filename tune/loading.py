@@ -3,6 +3,7 @@ no file but was pickled."""
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import importlib.abc
@@ -11,7 +12,7 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -155,25 +156,70 @@ def _objective(module: ModuleType, code: UserCode) -> tuple[Objective, str]:
 
 
 def code_checksums(code: UserCode) -> dict[str, str]:
-    """SHA-256 of each imported file below the folder of the code, by its path from there, without installed
-    packages; of a pickled function too, by its name."""
+    """SHA-256 of each imported file below the folder of the code, and of those that these can import, by its
+    path from there, without installed packages; of a pickled function too, by its name."""
     root = Path(code.folder).resolve()
-    apart = [Path(__file__).resolve().parent, Path(os.__file__).resolve().parent]
     sums: dict[str, str] = {}
     if code.pickled is not None:
         sums[code.attribute] = read_header(Path(code.pickled)).source
+    entries = (Path(each or os.curdir).resolve() for each in sys.path)
+    places = [each for each in entries if _is_own(each / "module.py", root)]
+    waiting = []
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
-        if not isinstance(file, str):
-            continue
+        if isinstance(file, str):
+            waiting.append(Path(file))
+    while waiting:
         try:
-            path = Path(file).resolve()
-            inside = root in path.parents and not any(each in path.parents for each in apart)
-            if inside and not {"site-packages", "dist-packages"} & set(path.parts):
-                sums[path.relative_to(root).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
+            path = waiting.pop().resolve()
+            if not _is_own(path, root) or (name := path.relative_to(root).as_posix()) in sums:
+                continue
+            content = path.read_bytes()
         except OSError:
             continue
+        sums[name] = hashlib.sha256(content).hexdigest()
+        waiting += _import_statements(path, content, places)
     return dict(sorted(sums.items()))
+
+
+def _is_own(path: Path, root: Path) -> bool:
+    """Whether a file below the folder of the code is the user's."""
+    apart = [Path(__file__).resolve().parent, Path(os.__file__).resolve().parent]
+    inside = root in path.parents and not any(each in path.parents for each in apart)
+    return inside and not {"site-packages", "dist-packages"} & set(path.parts)
+
+
+def _import_statements(path: Path, content: bytes, places: Sequence[Path]) -> Iterator[Path]:
+    """The files that import statements of a Python file name, also those in functions that have not run yet.
+    What a program imports by a name that it computes is not among them.
+
+    places: folders of the import path in which files are the user's.
+    """
+    if path.suffix != ".py":
+        return
+    try:
+        nodes = list(ast.walk(ast.parse(content)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return
+    for node in nodes:
+        names, within = [], places
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            module = [node.module] if node.module else []
+            names = [*module, *(".".join([*module, alias.name]) for alias in node.names)]
+            if node.level:
+                within = list(path.parents)[node.level - 1 : node.level]
+        for place in within:
+            for name in names:
+                yield from _module_files(place, name.split("."))
+
+
+def _module_files(place: Path, names: Sequence[str]) -> Iterator[Path]:
+    """Those that are there of the files of a module and of the packages that it is in."""
+    for depth in range(1, len(names) + 1):
+        module = place.joinpath(*names[:depth])
+        yield from (file for file in (Path(f"{module}.py"), module / "__init__.py") if file.is_file())
 
 
 class UserFinder(importlib.abc.MetaPathFinder):

@@ -242,6 +242,41 @@ class TestImport:
         assert [*parent.hello()["code"]] == ["package/__init__.py", "package/helper.py", "package/module.py"]
         assert parent.trial()[-1] == ("ended", {})
 
+    def test_files_that_are_imported_later_are_code_too(self, start: Start, tmp_path: Path) -> None:
+        """Whatever a trial has imported: its settings decide which models it needs."""
+        for name, text in {
+            "model.py": "import json, layers.dense\nfrom layers import conv\n",
+            "layers/__init__.py": "def f():\n    from . import pooling\n    from .norm import batch as b\n",
+            "layers/dense.py": "import numpy\n",
+            "layers/conv.py": "def f(:\n",
+            "layers/pooling.py": "from ..above import nothing\nfrom ........ import further\n",
+            "layers/norm/__init__.py": "",
+            "layers/norm/batch.py": "import layers.unused_name\n",
+            "above.py": "",
+            "vendored/helper.py": "import model\n",
+            "site-packages/installed.py": "",
+            "unused.py": "",
+        }.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text)
+        code = """
+        import sys
+        sys.path += [__file__.replace("train.py", name) for name in ("vendored", "site-packages")]
+        @objective
+        def train(trial):
+            if trial.number:
+                import helper, installed
+            from model import Net
+        """
+        hello = start(code).hello()
+        expected = {"train.py", "model.py", "above.py", "vendored/helper.py"}
+        expected |= {f"layers/{name}.py" for name in ("__init__", "dense", "conv", "pooling")}
+        assert {*hello["code"]} == {*expected, "layers/norm/__init__.py", "layers/norm/batch.py"}
+        (tmp_path / "layers" / "norm" / "batch.py").write_text("")
+        again = start(code).hello()
+        changed = [name for name in hello["code"] if hello["code"][name] != again["code"][name]]
+        assert changed == ["layers/norm/batch.py"]
+
     def test_a_file_is_imported_as_it_is(self, start: Start, tmp_path: Path) -> None:
         """Of two versions within one second and of equal size, Python's cache can have the older one."""
         for value in (1, 2):
