@@ -1,4 +1,5 @@
-"""Folders as bytes: an uncompressed tar of regular files and folders, in a file that has no name."""
+"""Folders as bytes: an uncompressed tar of regular files, folders and symbolic links between them, in a file
+that has no name."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import tarfile
 import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, BinaryIO
 
 from search.files import open_regular
@@ -64,8 +65,8 @@ class Archive:
     def extract(self, folder: Path) -> None:
         """Makes the folder what was packed, in place of what is there.
 
-        Raises Damaged for a path outside of the folder and for everything but regular files and folders;
-        OSError where there is no room.
+        Raises Damaged for a path or a link that leads out of the folder, and for everything but regular
+        files, folders and symbolic links; OSError where there is no room.
         """
         empty(folder)
         reader = io.BufferedReader(_Reader(self._descriptor, self.offset, self.size))
@@ -78,16 +79,19 @@ class Archive:
 
 
 def pack(folder: Path, *, scratch: Path, what: str, most: int = LARGEST_BYTES) -> Archive:
-    """A copy of everything in a folder. scratch: folder on the disk that the copy goes to. what: subject of
-    refusals.
+    """A copy of everything in a folder, without links that lead out of it. scratch: folder on the disk that
+    the copy goes to. what: subject of refusals.
 
-    Raises TrialError for a link, a FIFO and the like, and for more than `most` bytes; OSError without room.
+    Raises TrialError for a FIFO and the like, and for more than `most` bytes; OSError without room.
     """
     return _packed(folder, _walk(folder), scratch=scratch, what=what, most=most)
 
 
 def pack_files(folder: Path, names: Sequence[str], *, scratch: Path, what: str, most: int) -> Archive:
-    """A copy of some files below a folder, those that are not there left out. Raises as `pack`."""
+    """A copy of some files below a folder, those that are not there left out. Raises as `pack`, and for a
+    link."""
+    if link := next((name for name in names if (folder / name).is_symlink()), None):
+        raise TrialError(f"{what} has {link}, which is not a regular file")
     there = [name for name in names if os.path.lexists(folder / name)]
     return _packed(folder, there, scratch=scratch, what=what, most=most)
 
@@ -172,7 +176,7 @@ def _walk(folder: Path) -> list[str]:
 
 
 def _add(tar: tarfile.TarFile, folder: Path, name: str, what: str) -> None:
-    """Adds a regular file or a folder; its owner and its times are not kept."""
+    """Adds a regular file, a folder, or a link that stays below `folder`; owners and times are not kept."""
     path, member = folder / name, tarfile.TarInfo(name)
     try:
         status = path.lstat()
@@ -180,14 +184,35 @@ def _add(tar: tarfile.TarFile, folder: Path, name: str, what: str) -> None:
         if stat.S_ISDIR(status.st_mode):
             member.type = tarfile.DIRTYPE
             tar.addfile(member)
+        elif stat.S_ISLNK(status.st_mode):
+            if (link := _link_within(folder, path)) is not None:
+                member.type, member.linkname = tarfile.SYMTYPE, link
+                tar.addfile(member)
         elif stat.S_ISREG(status.st_mode):
             with open_regular(path, follow=False) as file:
                 member.size = os.fstat(file.fileno()).st_size
                 _add_file(tar, member, file, what)
         else:
-            raise TrialError(f"{what} has {name}, which is not a regular file or a folder")
+            raise TrialError(f"{what} has {name}, which is not a regular file, a folder or a link")
     except FileNotFoundError as error:
         raise TrialError(f"{what} changed while it was copied: {name} is gone") from error
+
+
+def _link_within(folder: Path, path: Path) -> str | None:
+    """What a link in a folder says, as a relative path, so that it holds wherever the folder is extracted;
+    None: it leads out of the folder."""
+    link = path.readlink()
+    for root in (folder, folder.resolve()):
+        if link.is_absolute() and link.is_relative_to(root):
+            link = Path(os.path.relpath(root, root / path.parent.relative_to(folder)), link.relative_to(root))
+    return str(link) if _stays_within(path.relative_to(folder), link) else None
+
+
+def _stays_within(path: PurePath, link: PurePath) -> bool:
+    """Whether a link at this path below a folder leads to something there. Steps upward are allowed at its
+    beginning alone: after another link they could lead anywhere."""
+    upward = next((n for n, part in enumerate(link.parts) if part != ".."), len(link.parts))
+    return not link.is_absolute() and upward < len(path.parts) and ".." not in link.parts[upward:]
 
 
 def _add_file(tar: tarfile.TarFile, member: tarfile.TarInfo, file: BinaryIO, what: str) -> None:
@@ -203,9 +228,16 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> Non
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or not path.parts:
         raise Damaged(f"it has {member.name}, a path outside of its folder")
+    if any((folder / parent).is_symlink() for parent in path.parents):
+        raise Damaged(f"it has {member.name}, a path through a link")
     target = folder / path
     if member.isdir():
         target.mkdir(parents=True, exist_ok=True)
+    elif member.issym():
+        if not _stays_within(path, PurePosixPath(member.linkname)):
+            raise Damaged(f"it has {member.name}, a link that leads out of its folder")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(member.linkname)
     elif member.isreg():
         content = tar.extractfile(member)
         assert content is not None, "it is a regular file"
@@ -214,4 +246,4 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> Non
             shutil.copyfileobj(content, file, PIECE)
         target.chmod(member.mode & 0o777 | stat.S_IWUSR | stat.S_IRUSR)
     else:
-        raise Damaged(f"it has {member.name}, which is not a regular file or a folder")
+        raise Damaged(f"it has {member.name}, which is not a regular file, a folder or a link")

@@ -187,10 +187,12 @@ class CodeWork(Work):
 
     def _keep(self, names: Sequence[str]) -> None:
         """Takes in which files it keeps; one that it deletes later is left out. Raises TrialError for one
-        that is not there, or is a folder or a link."""
+        that is not there, or is a folder or a link, or behind a link to elsewhere."""
+        directory = self._place.directory
         for name in names:
-            path = self._place.directory / name
-            if path.is_symlink() or not path.is_file():
+            path = directory / name
+            outside = not path.resolve().is_relative_to(directory.resolve())
+            if path.is_symlink() or not path.is_file() or outside:
                 raise TrialError(f"it keeps {name}, which is not a file in its directory")
         self._kept = tuple(dict.fromkeys((*self._kept, *names)))
 

@@ -78,19 +78,37 @@ class TestArchive:
         assert sorted(tmp_path.iterdir()) == before
         archive.close()
 
+    def test_what_is_no_file_is_refused_by_name(self, source: Path, tmp_path: Path) -> None:
+        os.mkfifo(source / "deep" / "fifo")
+        with pytest.raises(TrialError, match="its checkpoint has deep/fifo, which is not a regular file"):
+            pack(source, scratch=tmp_path, what="its checkpoint")
+
     @pytest.mark.parametrize(
-        ("kind", "make"),
+        ("at", "link", "expected"),
         [
-            ("link", lambda path: path.symlink_to("weights.pt")),
-            ("fifo", os.mkfifo),
+            ("last", "deep/weights.pt", "deep/weights.pt"),
+            ("deep/deeper/last", "../weights.pt", "../weights.pt"),
+            ("deep/last", "deeper", "deeper"),  # a folder
+            ("deep/last", "../nothing", "../nothing"),
+            ("deep/last", "{source}/run.sh", "../run.sh"),
+            ("deep/last", "{source}", ".."),
+            ("deep/last", "/etc/passwd", None),
+            ("deep/last", "../../source/run.sh", None),
+            ("deep/last", "deeper/../../../x", None),
+            ("last", "..", None),
         ],
     )
-    def test_what_is_no_file_is_refused_by_name(
-        self, kind: str, make: object, source: Path, tmp_path: Path
+    def test_a_link_within_the_folder_comes_back_and_no_other(
+        self, at: str, link: str, expected: str | None, source: Path, tmp_path: Path
     ) -> None:
-        make(source / "deep" / kind)  # type: ignore[operator]
-        with pytest.raises(TrialError, match=f"its checkpoint has deep/{kind}, which is not a regular file"):
-            pack(source, scratch=tmp_path, what="its checkpoint")
+        """Code that resumes elsewhere finds its last checkpoint by it."""
+        (source / at).symlink_to(link.format(source=source))
+        pack(source, scratch=tmp_path, what="it").extract(tmp_path / "other" / "target")
+        found = tmp_path / "other" / "target" / at
+        assert (str(found.readlink()) if found.is_symlink() else None) == expected
+        assert (tmp_path / "other" / "target" / "run.sh").read_text() == "#!/bin/sh"
+        with pytest.raises(TrialError, match="which is not a regular file"):
+            pack_files(source, [at], scratch=tmp_path, what="it", most=10**6)
 
     def test_it_has_a_limit(self, source: Path, tmp_path: Path) -> None:
         with pytest.raises(TrialError, match="its checkpoint has more than 2,000,000 bytes"):
@@ -108,7 +126,7 @@ class TestArchive:
             ("deep/../../outside", tarfile.REGTYPE, "a path outside"),
             ("/tmp/outside", tarfile.REGTYPE, "a path outside"),
             ("..", tarfile.DIRTYPE, "a path outside"),
-            ("link", tarfile.SYMTYPE, "not a regular file"),
+            ("link", tarfile.SYMTYPE, "a link that leads out of its folder"),
             ("link", tarfile.LNKTYPE, "not a regular file"),
             ("device", tarfile.CHRTYPE, "not a regular file"),
         ],
@@ -124,6 +142,20 @@ class TestArchive:
             archive.extract(tmp_path / "in" / "target")
         assert files(tmp_path / "in") == {"target": None}
         assert not (tmp_path / "outside").exists()
+
+    def test_nothing_is_written_through_a_link(self, tmp_path: Path) -> None:
+        """Below a link the same number of steps upward leads further."""
+        members = [tarfile.TarInfo(name) for name in ("a/b/c", "a/b/c/up", "a/b/c/up/out")]
+        members[0].type = tarfile.DIRTYPE
+        for member, link in zip(members[1:], ("../../..", "../../../.."), strict=True):
+            member.type, member.linkname = tarfile.SYMTYPE, link
+        with (tmp_path / "made.tar").open("wb") as file, tarfile.open(fileobj=file, mode="w") as tar:
+            for member in members:
+                tar.addfile(member)
+        descriptor = os.open(tmp_path / "made.tar", os.O_RDONLY)
+        archive = Archive(descriptor, 0, (tmp_path / "made.tar").stat().st_size, "")
+        with pytest.raises(Damaged, match="a path through a link"):
+            archive.extract(tmp_path / "in" / "target")
 
 
 class TestFile:

@@ -353,8 +353,12 @@ def trains(body: str) -> str:
             "it wrote a line that is not JSON: what?",
         ),
         (
-            "os.symlink('/', trial['directory'] + '/all'); checkpoint()",
-            "its checkpoint has all, which is not a regular file or a folder",
+            "os.mkfifo(trial['directory'] + '/all'); checkpoint()",
+            "its checkpoint has all, which is not a regular file, a folder or a link",
+        ),
+        (
+            "os.symlink('/etc', trial['directory'] + '/all'); say('keep', files=['all/passwd'])",
+            "it keeps all/passwd, which is not a file in its directory",
         ),
         ("report(3, loss=1)", "it ended at step 3 of 9"),
         ("pass", "it ended at step 0 of 9"),
