@@ -168,4 +168,13 @@ def plan(spec: DeclaredSpec) -> Iterator[str]:
             "It has no checkpoints (`checkpoints=True` declares them): trials are stopped, never paused, and "
             "one whose worker is killed begins again."
         )
-    yield "`tune confirm` and `tune ablate` repeat configurations on fresh seeds."
+    if spec.options.get("test"):
+        yield (
+            "`tune confirm` and `tune ablate` repeat configurations on fresh seeds, and `tune confirm` calls "
+            "its test function once, for the run that it chose."
+        )
+    else:
+        yield (
+            "`tune confirm` and `tune ablate` repeat configurations on fresh seeds. It has no test function "
+            "(`@train.test` decorates one): a confirmation ends with its results on validation."
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import runpy
 import subprocess
 import sys
@@ -147,3 +149,34 @@ def test_a_network_as_a_script(
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
 def test_it_fits_one_screen(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) < 60
+
+
+GUIDE = EXAMPLES.parent / "docs" / "guide" / "your-own-code.md"
+CODE = {path.name: path.read_text(encoding="utf-8") for path in sorted(EXAMPLES.glob("*.py"))}
+CODE[GUIDE.name] = GUIDE.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+
+
+def lines_for_tune(code: str) -> list[str]:
+    """What training code has for the sake of tune: the import, decorators and calls of the trial.
+    Lines that declare one setting are left out."""
+    lines: list[str] = []
+    for node in ast.walk(ast.parse(code)):
+        spans: list[ast.expr | ast.stmt] = []
+        if isinstance(node, ast.FunctionDef):
+            spans = [*node.decorator_list]
+        elif ast.unparse(node) == "import tune":
+            spans = [node]  # type: ignore[list-item]  # a statement
+        elif isinstance(node, ast.Expr) and ast.unparse(node.value).startswith("trial."):
+            spans = [node]
+        for span in spans:
+            lines += code.splitlines()[span.lineno - 1 : span.end_lineno]
+    return [line for line in lines if not re.fullmatch(r"\s+\w+=tune\.(Float|Int|Choice)\(.*\),", line)]
+
+
+@pytest.mark.parametrize("name", CODE)
+def test_it_adds_at_most_twelve_lines_to_a_loop(name: str) -> None:
+    """As docs/guide/your-own-code.md says."""
+    lines = lines_for_tune(CODE[name])
+    assert lines[0] == "import tune"
+    assert any("trial.report(" in line for line in lines)
+    assert len(lines) == 10 if name == GUIDE.name else len(lines) <= 12

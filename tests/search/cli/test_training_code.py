@@ -86,7 +86,7 @@ def test_code_without_checkpoints_is_stopped_and_never_paused(tune: Callable[...
     assert not (folder / "studies.db").exists()
     done = tune("run", "--objective", "plain.py", "--trials", "4", "--workers", "1")
     assert done.returncode == 0, done.stderr
-    SENTENCES.check("code without checkpoints", lines_with(done.stderr, "checkpoints"))
+    SENTENCES.check("code without checkpoints", lines_with(done.stderr, "checkpoints", "on fresh seeds"))
     assert tune("studies", "--json").parsed[0]["pruner"] == "percentile"
 
 
@@ -217,7 +217,9 @@ def test(trial):
 def test_a_confirmation_calls_the_test_function_once(tune: Callable[..., Any], folder: Path) -> None:
     file = folder / "tested.py"
     file.write_text(TESTED)
-    assert tune("run", "--objective", "tested.py", "--trials", "3", "--workers", "1").returncode == 0
+    done = tune("run", "--objective", "tested.py", "--trials", "3", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    SENTENCES.check("code with a test function", lines_with(done.stderr, "test function"))
     [code] = {trial["code"] for trial in tune("trials", "tested", "--json").parsed}
     file.write_text(TESTED + "# another version\n")
     confirm = ("confirm", "tested", "--top", "2", "--seeds", "3", "--workers", "1")
