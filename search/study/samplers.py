@@ -70,12 +70,14 @@ def _tpe(seed: int) -> BaseSampler:
 
 
 def _qmc(seed: int) -> BaseSampler:
+    # Its sequence is of the settings of the study's first finished trial; it draws the others at random.
     with _long_experimental():
         return QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
 
 
 def _gp(seed: int) -> BaseSampler:
-    # Settings that only some trials have are sampled independently; the help says so, not every draw.
+    # It models the settings that all trials have, and draws the others at random: docs/decisions/027 says so,
+    # and not every draw.
     return GPSampler(seed=seed, warn_independent_sampling=False)
 
 
