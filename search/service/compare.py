@@ -19,7 +19,7 @@ from search.analysis.two_way import Digits
 from search.errors import UsageError
 from search.records import DeclaredSpec, Direction, NetworkSpec, State, StudyRecord, StudySpec, Track
 from search.report.words import hardware, plural
-from search.service.look import Best, best_in, reader_of
+from search.service.look import Best, best_in, reader_of, record_of
 from search.service.output import write
 from search.service.read_ablation import foremost, read
 from search.study.reading import Reading, TrialReader, open_reading
@@ -50,15 +50,15 @@ def compare(storage_url: str, names: Sequence[str]) -> Compared:
             f"To compare takes two studies or more; `tune best {shlex.quote(names[0])}` shows one."
         )
     with open_reading(storage_url) as storage:
-        bests = [best_in(storage, name) for name in names]
-        check_comparable({best.view.record.name: best.view.record.spec for best in bests})
-        readers = [reader_of(storage, best.view.record) for best in bests]
+        records = [record_of(storage, name) for name in names]
+        readers = [reader_of(storage, record) for record in records]
+        bests = [best_in(storage, *each) for each in zip(records, readers, strict=True)]
+        check_comparable({record.name: record.spec for record in records})
         studies = [_studied(storage, *each) for each in zip(bests, readers, strict=True)]
         pairs = [
             _pairs(studies[0], readers[0], study, reader)
             for study, reader in zip(studies[1:], readers[1:], strict=True)
         ]
-        records = [best.view.record for best in bests]
         effects = _ablations(storage, records)
         ablated = [foremost(storage_url, storage, record) for record in records]
     found = replace(side_by_side(studies, pairs, _digits(studies)), ablations=effects)

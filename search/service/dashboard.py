@@ -188,7 +188,7 @@ class Showing:
         reader = reader_of(self._reading, record)
         tracks = reader.tracks(store)
         line, tried = timeline(tracks, reader.reports()), measurements(tracks)
-        view = view_of(self._reading, record)
+        view = view_of(reader, record)
         best = view.ranking.searched
         kept = store.checkpoints(record.study_id)
         # Weights of other programs' trials, and of trials that cannot be used, are not shown.

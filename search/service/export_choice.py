@@ -13,7 +13,7 @@ from search.errors import UsageError
 from search.records import CheckpointRecord, NetworkSpec, State, StudyRecord, TestEvaluation
 from search.report.words import better, count, value
 from search.service.export_files import nothing_kept
-from search.service.look import FoundTrial, best, found_trial, refuse_foreign, view_of
+from search.service.look import FoundTrial, best, found_trial, reader_of, refuse_foreign, view_of
 from search.service.read_ablation import ablation
 from search.service.read_confirmation import SPLITS, confirmation, intervals_of
 from search.study.reading import open_reading
@@ -109,7 +109,7 @@ def _say_set_aside(storage_url: str, found: FoundTrial, tell: Callable[[str], No
     if number not in search.spec.set_aside:
         return
     with open_reading(storage_url) as storage:
-        leader = view_of(storage, search).ranking.searched
+        leader = view_of(reader_of(storage, search), search).ranking.searched
     leads = (
         "no trial is complete in the present one yet"
         if leader is None

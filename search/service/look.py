@@ -47,6 +47,8 @@ class StudyView:
 
     record: StudyRecord
     counts: Counts
+    foreign: frozenset[int]
+    """ids of the trials that other programs added"""
     ranking: Ranking
     """its winner and its best reference, of the complete trials"""
     gains: tuple[Gain, ...]
@@ -176,7 +178,8 @@ def all_studies(storage_url: str) -> tuple[list[StudyView], list[ForeignStudy]]:
             if record.study_id not in signed:
                 continue
             try:
-                views.append(view_of(storage, replace(record, name=names[record.study_id])))
+                record = replace(record, name=names[record.study_id])
+                views.append(view_of(reader_of(storage, record), record))
             except ConfigError as error:
                 _log.warning("%s", error)
                 unusable[record.study_id] = str(error)
@@ -188,18 +191,18 @@ def all_studies(storage_url: str) -> tuple[list[StudyView], list[ForeignStudy]]:
         return views, foreign
 
 
-def view_of(storage: Reading, record: StudyRecord) -> StudyView:
-    """A study at a glance, in a few queries."""
-    reader = reader_of(storage, record)
+def view_of(reader: TrialReader, record: StudyRecord) -> StudyView:
+    """A study at a glance, in a few queries. reader: of its trials."""
     best = reader.best()
     rivals = {each.number: each for each in (*([best] if best else []), *reader.references())}
     trials = [rivals[number] for number in sorted(rivals)]
-    counts, space = reader.counts(), space_of(record)
+    (counts, foreign), space = reader.tally(), space_of(record)
     if counts.finished < record.target_trials and is_discrete(space, record.spec):
         record = replace(record, exhausted=is_exhausted(record.spec, space, reader.all()))
     return StudyView(
         record=record,
         counts=counts,
+        foreign=foreign,
         ranking=winner(trials),
         gains=tuple(gains(trials, record.spec.metric)),
     )
@@ -300,13 +303,13 @@ class Best:
 def best(storage_url: str, name: str) -> Best:
     """The winner of a study. Raises TuneError where no searched trial is complete yet."""
     with open_reading(storage_url) as storage:
-        return best_in(storage, name)
+        record = record_of(storage, name)
+        return best_in(storage, record, reader_of(storage, record))
 
 
-def best_in(storage: Reading, name: str) -> Best:
-    """As `best`, in a storage that is open."""
-    record = record_of(storage, name)
-    reader, found = reader_of(storage, record), view_of(storage, record)
+def best_in(storage: Reading, record: StudyRecord, reader: TrialReader) -> Best:
+    """As `best`, in a storage that is open. reader: of the study's trials."""
+    name, found = record.name, view_of(reader, record)
     trial = found.ranking.searched
     if trial is None:
         reference = found.ranking.reference
@@ -326,7 +329,7 @@ def best_in(storage: Reading, name: str) -> Best:
     workers = storage.store.workers(record.study_id)
     return Best(
         view=found,
-        steps=reader.steps(),
+        steps=reader.steps(without=found.foreign),
         trial=trial,
         report=report,
         worker=None if claim is None else workers.get(claim.worker_id),

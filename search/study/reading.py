@@ -229,12 +229,15 @@ class TrialReader:
 
     def counts(self) -> Counts:
         """How many of tune's own trials are in each state, and how many other programs added."""
-        return self._trials.tally(self._study_id)[0]
+        return self.tally()[0]
 
-    def steps(self) -> int:
-        """At the last report, summed over all of tune's own trials."""
-        _, foreign = self._trials.tally(self._study_id)
-        return self._trials.steps(self._study_id, without=foreign)
+    def tally(self) -> tuple[Counts, frozenset[int]]:
+        """As `counts`, and the ids of the trials that other programs added."""
+        return self._trials.tally(self._study_id)
+
+    def steps(self, *, without: Collection[int]) -> int:
+        """At the last report, summed over the trials but those with these ids: those of other programs."""
+        return self._trials.steps(self._study_id, without=without)
 
     def best(self) -> TrialRecord | None:
         """The complete searched trial with the highest score, the earliest of equals; never a reference, and
