@@ -111,9 +111,12 @@ class TrialQueries:
     def ids_of(self, study_id: int, numbers: Collection[int]) -> frozenset[int]:
         """Ids of the trials with these numbers."""
         trials = tables.trials.c
-        query = select(trials.trial_id, trials.number).where(trials.study_id == study_id)
+        query = select(trials.trial_id).where(trials.study_id == study_id)
+        found: set[int] = set()
         with self.database.read() as connection:
-            return frozenset(trial_id for trial_id, number in raw(connection, query) if number in numbers)
+            for some in portions(numbers):
+                found.update(connection.execute(query.where(trials.number.in_(some))).scalars())
+        return frozenset(found)
 
     @retried
     def waiting(self, study_id: int) -> list[int]:

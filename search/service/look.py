@@ -171,10 +171,11 @@ def all_studies(storage_url: str) -> tuple[list[StudyView], list[ForeignStudy]]:
     with open_reading(storage_url) as storage:
         names, views = storage.trials.names(), []
         signed = storage.trials.signed() & names.keys()  # optuna-dashboard can delete a study
-        unusable = {k: v for k, v in storage.store.unusable_studies().items() if k in signed}
+        records, faults = storage.store.checked_studies()
+        unusable = {study_id: fault for study_id, fault in faults.items() if study_id in signed}
         for study_id, fault in unusable.items():
             _log.warning("The study %s is left out: %s.", names[study_id], fault)
-        for record in storage.store.studies():
+        for record in records:
             if record.study_id not in signed:
                 continue
             try:

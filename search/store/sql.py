@@ -92,20 +92,19 @@ class SQLStore(SQLClaims, SQLCurves):
                 f"not write ({error}): it is damaged, or another program changed it. Nothing was changed now."
             ) from error
 
-    @retried
     def studies(self) -> list[StudyRecord]:
-        return list(usable(study_of, self._study_rows()))
+        return self.checked_studies()[0]
 
     @retried
-    def unusable_studies(self) -> dict[int, str]:
-        """What is wrong with the studies that `studies` leaves out, by id."""
-        found = {}
+    def checked_studies(self) -> tuple[list[StudyRecord], dict[int, str]]:
+        """As `studies`, and what is wrong with those that it leaves out, by id."""
+        found, faults = [], {}
         for row in self._study_rows():
             try:
-                study_of(row)
+                found.append(study_of(row))
             except Unusable as error:
-                found[row["study_id"]] = str(error)
-        return found
+                faults[row["study_id"]] = str(error)
+        return found, faults
 
     def _holds_nothing(self) -> bool:
         """Whether there are still none of tune's tables."""

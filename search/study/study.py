@@ -278,8 +278,7 @@ class Study:
 
     def set_aside_ids(self) -> frozenset[int]:
         """Ids of the trials that do not fit the search space since that was changed."""
-        numbers = self.revisions.set_aside
-        return self._trials.ids_of(self.study_id, numbers) if numbers else frozenset()
+        return self._trials.ids_of(self.study_id, self.revisions.set_aside)
 
     def prepare(self, *, sampler: str, pruner: str, seed: int, evaluations: EvaluationSchedule) -> Pruning:
         """Sets up how `ask` draws and `report` judges, in this process; returns how the study saves work."""

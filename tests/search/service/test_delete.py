@@ -448,6 +448,6 @@ def test_a_damaged_row_of_a_deleted_study_stops_no_run(folder: Path) -> None:
             connection.execute(tables.studies.update().where(tables.studies.c.study_id == 1).values(spec={}))
         told: list[str] = []
         delete_what_others_left(storage, told.append)
-        assert [record.study_id for record in storage.store.studies()] == [2, 3]
-        assert storage.store.unusable_studies() == {}
+        records, faults = storage.store.checked_studies()
+        assert ([record.study_id for record in records], faults) == ([2, 3], {})
     assert told == []

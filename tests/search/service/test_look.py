@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from search.service.compare import compare
-from search.service.look import best, found_trial, trials
+from search.service.look import all_studies, best, found_trial, trials
 
 
 @contextmanager
@@ -35,11 +35,12 @@ def repeated_queries() -> Iterator[Counter[str]]:
 @pytest.mark.parametrize(
     "look",
     [
+        all_studies,
         lambda url: best(url, "twodigit"),
         lambda url: trials(url, "twodigit"),
         lambda url: found_trial(url, "twodigit", 1),
     ],
-    ids=["best", "trials", "found_trial"],
+    ids=["studies", "best", "trials", "found_trial"],
 )
 def test_no_query_is_sent_twice(finished: Path, look: Callable[[str], object]) -> None:
     with repeated_queries() as repeated:
