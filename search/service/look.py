@@ -60,7 +60,7 @@ def find(storage: Storage, name: str) -> tuple[Study, StudyRecord]:
     from search.study.study import Study
 
     record = record_of(storage, name)
-    study = Study.find(storage, name)
+    study = Study.of(storage, record)
     if study is None:
         raise UsageError(f"The study {name} in {storage.name} was deleted a moment ago.")
     return study, record

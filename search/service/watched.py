@@ -15,7 +15,7 @@ from search.optuna_db.storage import Storage
 from search.records import Report, State, StudyRecord, TrialRecord
 from search.service.look import reader_of, space_of
 from search.study.grid import is_discrete, is_exhausted
-from search.study.study import SpaceChanged, Study, StudyDeleted
+from search.study.study import Study
 from search.worker.best_weights import BestWeights
 
 if TYPE_CHECKING:  # its package imports torch
@@ -78,20 +78,16 @@ class Watched:
         self._finished_before = self._reader.counts().finished
 
     def snapshot(self, elapsed_s: float) -> Snapshot:
-        """The study now. Raises StudyDeleted."""
+        """The study now. Raises StudyDeleted and SpaceChanged."""
         if (gap_s := elapsed_s - self._looked_s) > GAP_S:
             self._moved = {trial_id: since_s + gap_s for trial_id, since_s in self._moved.items()}
             self._turned = {worker_id: since_s + gap_s for worker_id, since_s in self._turned.items()}
             self._reported_s += gap_s
         self._looked_s = elapsed_s
         store = self._storage.store
-        current = store.study(self._study.study_id)
-        if current is None or not self._study.exists():
-            raise StudyDeleted(self._study.name)
-        if len(current.spec.space_changes) != len(self._record.spec.space_changes):
-            raise SpaceChanged(self._study.name)
         # Another run may have raised the target meanwhile.
-        self._record = replace(self._record, target_trials=current.target_trials)
+        target_trials = self._study.require_unchanged().target_trials
+        self._record = replace(self._record, target_trials=target_trials)
         # Before the trials are read: what is on a claim now may be queued again meanwhile.
         open_ones = self._is_discrete and store.open_claims(self._study.study_id)
         self._trials = self._reader.all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from types import MappingProxyType
 
@@ -99,7 +99,9 @@ def shortened(text: str, longest: int) -> str:
 class Study:
     """A study in a storage."""
 
-    def __init__(self, study: optuna.Study, storage: Storage, adapter: TrialStorage) -> None:
+    def __init__(
+        self, study: optuna.Study, storage: Storage, adapter: TrialStorage, record: StudyRecord | None
+    ) -> None:
         self._study = study
         self._storage = storage
         self._trials = storage.trials
@@ -109,16 +111,17 @@ class Study:
         """how the trials of the history are presented to the sampler"""
         self.name = study.study_name
         self.study_id = study_id_of(study)
-        self._record = storage.store.study(self.study_id)
+        self.record = record
+        """as of when it was opened; None: the study is not tune's"""
 
     @property
     def _spec(self) -> StudySpec:
         """As of when it was opened. Raises as `space`."""
-        if self._record is None and not self.exists():
+        if self.record is None and not self.exists():
             raise StudyDeleted(self.name)
-        if self._record is None:
+        if self.record is None:
             raise KeyError(f"the study {self.name} is not tune's")
-        return self._record.spec
+        return self.record.spec
 
     @cached_property
     def space(self) -> Space:
@@ -238,6 +241,15 @@ class Study:
         if found_id is None:
             return None
         record = storage.store.study(found_id)
+        return cls._open(storage, name, found_id, None if record is None else replace(record, name=name))
+
+    @classmethod
+    def of(cls, storage: Storage, record: StudyRecord) -> Study | None:
+        """Opens a study that was read; None where it was deleted since."""
+        return cls._open(storage, record.name, record.study_id, record)
+
+    @classmethod
+    def _open(cls, storage: Storage, name: str, study_id: int, record: StudyRecord | None) -> Study | None:
         metric = ACCURACY if record is None else record.spec.metric  # a foreign study is asked nothing
         direction = optuna.study.StudyDirection[metric.direction.name]
         adapter = TrialStorage(storage.optuna, storage.trials, direction=direction)
@@ -245,7 +257,9 @@ class Study:
             study = optuna.load_study(storage=adapter, study_name=name)
         except KeyError:  # it was deleted a moment ago
             return None
-        found = cls(study, storage, adapter)
+        if study_id_of(study) != study_id:  # it was, and there is a new one of that name
+            return None
+        found = cls(study, storage, adapter, record)
         adapter.rules = found._rules
         adapter.history = found._shown
         return found
@@ -263,18 +277,20 @@ class Study:
 
     def _is_there(self, now: StudyRecord | None) -> bool:
         """now: what tune's tables have under its id."""
-        if self._record is None:
+        if self.record is None:
             return now is None and self._trials.exists(self.study_id)
-        same = now is not None and now.created == self._record.created
+        same = now is not None and now.created == self.record.created
         return same and self._trials.is_signed(self.study_id)
 
-    def require_unchanged(self) -> None:
-        """Raises StudyDeleted, and SpaceChanged where the search space is another than when it was opened."""
+    def require_unchanged(self) -> StudyRecord:
+        """The study of tune's as it is now. Raises StudyDeleted, and SpaceChanged where the search space is
+        another than when it was opened."""
         now = self._storage.store.study(self.study_id)
-        if not self._is_there(now):
+        if now is None or not self._is_there(now):
             raise StudyDeleted(self.name)
-        if now is not None and len(now.spec.space_changes) != self.revisions.count:
+        if len(now.spec.space_changes) != self.revisions.count:
             raise SpaceChanged(self.name)
+        return now
 
     def set_aside_ids(self) -> frozenset[int]:
         """Ids of the trials that do not fit the search space since that was changed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from search.errors import ConfigError
@@ -111,10 +111,9 @@ def prepare(
 
 def _find(storage: Storage, name: str) -> tuple[Study, StudyRecord]:
     study = Study.find(storage, name)
-    record = None if study is None else storage.store.study(study.study_id)
-    if study is None or record is None:
+    if study is None or study.record is None:
         raise ConfigError(f"There is no study {name} in {storage.name}; `tune studies` lists what is there.")
-    return study, replace(record, name=name)
+    return study, study.record
 
 
 def _stop_policy(
