@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from search.analysis import pace
 from search.analysis.pace import Snapshot
-from search.analysis.ranking import Gain, best_report, gains, leading, reaches, score_of, winner
+from search.analysis.ranking import Gain, best_report, gains, leading, winner
 from search.machine import is_here
 from search.optuna_db.storage import Storage
 from search.records import Report, State, StudyRecord, TrialRecord
@@ -17,6 +17,7 @@ from search.service.look import reader_of, space_of
 from search.study.grid import is_discrete, is_exhausted
 from search.study.study import Study
 from search.worker.best_weights import BestWeights
+from search.worker.stop_policy import ReachedTarget
 
 if TYPE_CHECKING:  # its package imports torch
     from search.launchers.base import Place
@@ -57,8 +58,8 @@ class Watched:
         self._study = study
         self._record = record
         self._trials: list[TrialRecord] = []
-        self._fell_short: set[int] = set()
-        """complete trials that are not good enough"""
+        self._reached: dict[float, ReachedTarget] = {}
+        """by target"""
         self._stood: dict[int, int] = {}
         """at which step each trial at work is, as last seen"""
         self._moved: dict[int, float] = {}
@@ -150,22 +151,11 @@ class Watched:
 
     def reached(self, target: float) -> bool:
         """Whether a complete trial is as good as this value, a network on every head, at its best report."""
-        metric = self._record.spec.metric
-        wanted = metric.score_of(target)
-        likely = [
-            trial.trial_id
-            for trial in self._trials
-            # The worst head is no better than the mean, which is known without reading curves.
-            if trial.state is State.COMPLETE
-            and score_of(trial) >= wanted
-            and trial.trial_id not in self._fell_short
-            and trial.set_aside is None
-        ]
-        curves = self._storage.store.curves(likely, metric)
-        reached = any(reaches(best_report(curve), wanted) for curve in curves.values())
-        if not reached:
-            self._fell_short |= set(likely)
-        return reached
+        if target not in self._reached:
+            metric = self._record.spec.metric
+            self._reached[target] = ReachedTarget(self._storage.store, metric, metric.score_of(target))
+        complete = [trial for trial in self._trials if trial.state is State.COMPLETE]
+        return bool(self._reached[target].among(complete))
 
     def result(
         self,

@@ -11,12 +11,41 @@ import time
 from collections.abc import Callable, Sequence
 
 from search.analysis.ranking import best_report, reaches, score_of
-from search.records import State, TrialRecord
+from search.records import Metric, State, TrialRecord
 from search.store.base import Store
 from search.study.study import Study
 
 MARGIN, START_S = 1.15, 5.0
 """What is needed beside what lies ahead of the leaders: others may have to catch up with them."""
+
+
+class ReachedTarget:
+    """Which trials are as good as a target, a network on every head, at their best report. The curve of a
+    complete trial that fell short is read once."""
+
+    def __init__(self, store: Store, metric: Metric, target: float) -> None:
+        """target: a score."""
+        self._store, self._metric, self._target = store, metric, target
+        self._fell_short: set[int] = set()
+        """ids of complete trials"""
+
+    def among(self, trials: Sequence[TrialRecord]) -> frozenset[int]:
+        """Ids of those of the trials that have the target; trials that are set aside are left out."""
+        likely = [
+            trial
+            for trial in trials
+            # The worst head is no better than the mean, which is known without reading curves.
+            if trial.set_aside is None
+            and score_of(trial) >= self._target
+            and trial.trial_id not in self._fell_short
+        ]
+        curves = self._store.curves([trial.trial_id for trial in likely], self._metric)
+        reached = {
+            trial_id for trial_id, curve in curves.items() if reaches(best_report(curve), self._target)
+        }
+        complete = {trial.trial_id for trial in likely if trial.state is State.COMPLETE}
+        self._fell_short |= complete - reached
+        return frozenset(reached)
 
 
 class StopPolicy:
@@ -42,8 +71,7 @@ class StopPolicy:
         self._now, self._ends = now, now() + left_s
         self._for: frozenset[int] = frozenset()
         """ids of the trials for whose sake it has come"""
-        self._fell_short: set[int] = set()
-        """ids of complete trials that do not have the target"""
+        self._reached = ReachedTarget(store, study.metric, target)
 
     def should_stop_proposing(self) -> bool:
         """Whether no trial should begin now. Once it does for the sake of certain trials, it does so for them
@@ -59,19 +87,9 @@ class StopPolicy:
 
     def _good_enough(self, trials: Sequence[TrialRecord]) -> frozenset[int]:
         """The trials that have the target, however far they were trained."""
-        likely = [
-            trial.trial_id
-            for trial in trials
-            if trial.state in (State.RUNNING, State.COMPLETE)
-            and trial.set_aside is None
-            and score_of(trial) >= self._target
-            and trial.trial_id not in self._fell_short
-        ]
-        curves = self._store.curves(likely, self._study.metric)
-        enough = {each for each in likely if reaches(best_report(curves.get(each, ())), self._target)}
-        complete = {trial.trial_id for trial in trials if trial.state is State.COMPLETE}
-        self._fell_short |= complete.intersection(likely) - enough
-        return frozenset(enough)
+        return self._reached.among(
+            [trial for trial in trials if trial.state in (State.RUNNING, State.COMPLETE)]
+        )
 
     def _last_ones(self, trials: Sequence[TrialRecord]) -> frozenset[int]:
         """The leaders and the references, where they need the time that is left."""

@@ -223,6 +223,11 @@ class TestTarget:
             assert read == [both, [at_work.trial_id], [at_work.trial_id]]
             told(at_work, 9_000, 2.0, 0.99, 0.999)
             assert closing.should_stop_proposing(), "a trial at work may still reach it"
+            look = Watched(storage, here.study, here.record)
+            look.snapshot(1.0)
+            read.clear()
+            assert [look.reached(0.98) for _ in range(3)] == [False] * 3
+            assert read == [[short.trial_id], [], []], "nor does a run read it again"
 
     def test_a_target_reached_by_trials_that_are_not_complete_does_not_count(
         self, sqlite_url: str, mnist: Mnist, tmp_path: Path
