@@ -280,14 +280,11 @@ class Store(ABC):
         """The test evaluations without a result for the trials of these studies, oldest first."""
 
     @abstractmethod
-    def add_test_evaluation(self, evaluation: TestEvaluation) -> None:
-        """Records a test evaluation for good. An equal record that is there already is left as it is."""
-
-    @abstractmethod
     def add_test_evaluation_once(
         self, evaluation: TestEvaluation, answers: Answers | None = None
     ) -> TestEvaluation:
-        """`add_test_evaluation`, unless the trial has a result already; returns the record that is kept.
+        """Records a test evaluation for good, unless the trial has a result already; returns the record that
+        is kept.
 
         It takes the place of the attempt of the same trial and moment.
         However many processes call at once, one record is kept. answers: of the trial's kept weights.

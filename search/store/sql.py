@@ -266,11 +266,6 @@ class SQLStore(SQLClaims, SQLCurves):
             return list(usable(test_attempt_of, connection.execute(query).mappings()))
 
     @retried
-    def add_test_evaluation(self, evaluation: TestEvaluation) -> None:
-        with self.database.write() as connection:
-            _add_test_evaluation(connection, evaluation)
-
-    @retried
     def add_test_evaluation_once(
         self, evaluation: TestEvaluation, answers: Answers | None = None
     ) -> TestEvaluation:

@@ -264,11 +264,6 @@ class Study:
         adapter.history = found._shown
         return found
 
-    @staticmethod
-    def names(storage: Storage) -> dict[int, str]:
-        """The name of every study in the storage, by id."""
-        return storage.trials.names()
-
     # Searching
 
     def exists(self) -> bool:

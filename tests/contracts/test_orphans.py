@@ -88,7 +88,7 @@ def full(storage: Storage, name: str, spec: NetworkSpec) -> Study:
         answers=Answers(split="validation", examples=3, heads={"digit": bytes([0b10100000])}),
     )
     ids = {"study_id": study.study_id, "trial_id": trial_id, "moment": datetime.datetime.now(datetime.UTC)}
-    store.add_test_evaluation(
+    store.add_test_evaluation_once(
         TestEvaluation(**ids, reason="a test", pictures=10, heads={"digit": 0.9}, joint=0.9)
     )
     store.add_export(ExportRecord(**ids, folder="f", manifest_sha256="0" * 64))

@@ -192,11 +192,6 @@ WRITES: dict[str, tuple[Callable[[Store], object], Callable[[Store], object], ob
         lambda s: s.test_attempts([1]),
         [ATTEMPT],
     ),
-    "add_test_evaluation": (
-        lambda s: s.add_test_evaluation(EVALUATION),
-        lambda s: s.test_evaluations([1]),
-        [EVALUATION],
-    ),
     "add_test_evaluation_once": (
         lambda s: s.add_test_evaluation_once(EVALUATION),
         lambda s: s.test_evaluations([1]),

@@ -834,7 +834,7 @@ class TestEvaluationsAndExports:
             self.evaluation(3, study=STUDY + 1, minutes=1),
         )
         for each in (late, early, other, early):
-            study.add_test_evaluation(each)
+            study.add_test_evaluation_once(each)
         assert study.test_evaluations([STUDY]) == [early, late], "an equal record is ignored"
         assert study.test_evaluations([STUDY, STUDY + 1]) == [early, other, late]
         assert list(study.test_evaluations([STUDY])[0].heads) == ["second_digit", "first_digit"]
@@ -842,12 +842,12 @@ class TestEvaluationsAndExports:
 
     def test_another_score_than_the_accuracy_is_recorded_and_is_no_head(self, study: Store) -> None:
         scored = replace(self.evaluation(1), scores={"log_loss": 2.5})
-        study.add_test_evaluation(scored)
+        study.add_test_evaluation_once(scored)
         assert study.test_evaluations([STUDY]) == [scored]
         assert scored.value == 2.5
         assert scored.accuracy == pytest.approx((0.3 + 1 / 3) / 2), "heads alone count"
         head = replace(self.evaluation(2), heads={"test/kind": 0.5})
-        study.add_test_evaluation(head)
+        study.add_test_evaluation_once(head)
         assert study.test_evaluations([STUDY])[-1].heads == {"test/kind": 0.5}, "a head may have any name"
 
     def test_many_evaluations_at_once_leave_one_record(self, study: Store) -> None:
@@ -893,28 +893,23 @@ class TestEvaluationsAndExports:
         assert attempt.reason == "chosen by tune confirm"
         assert 400 < len(attempt.failure or "") <= 500
 
-    def test_a_second_evaluation_of_one_trial_is_another_record(self, study: Store) -> None:
-        study.add_test_evaluation(self.evaluation(1))
-        study.add_test_evaluation(self.evaluation(1, minutes=1))
-        assert len(study.test_evaluations([STUDY])) == 2
-
     def test_the_evaluations_of_a_test_set_are_counted_over_all_studies(
         self, study: Store, plain_spec: NetworkSpec
     ) -> None:
         task = SPEC.task
         before = study.count_test_evaluations(task)
-        study.add_test_evaluation(self.evaluation(1))
-        study.add_test_evaluation(self.evaluation(1, minutes=1))
+        study.add_test_evaluation_once(self.evaluation(1))
+        study.add_test_evaluation_once(self.evaluation(4))
         study.add_study(STUDY + 1, replace(plain_spec, task=task), 1)
         study.add_study(STUDY + 2, replace(plain_spec, task="another"), 1)
-        study.add_test_evaluation(self.evaluation(2, study=STUDY + 1))
-        study.add_test_evaluation(self.evaluation(3, study=STUDY + 2))
+        study.add_test_evaluation_once(self.evaluation(2, study=STUDY + 1))
+        study.add_test_evaluation_once(self.evaluation(3, study=STUDY + 2))
         assert study.count_test_evaluations(task).total - before.total == 3
         assert study.count_test_evaluations("another").total == 1
 
     def test_a_moment_of_another_zone_is_the_same_moment(self, study: Store) -> None:
         east = datetime.timezone(datetime.timedelta(hours=9))
-        study.add_test_evaluation(replace(self.evaluation(1), moment=self.AT.astimezone(east)))
+        study.add_test_evaluation_once(replace(self.evaluation(1), moment=self.AT.astimezone(east)))
         assert study.test_evaluations([STUDY])[0].moment == self.AT
 
     def test_exports_come_back_oldest_first(self, study: Store) -> None:

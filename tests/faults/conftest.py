@@ -371,8 +371,8 @@ class Nemesis:
         assert arena.refused() == []
         with open_storage(arena.url, create=False) as storage:
             delete_orphaned_rows(storage.trials.database)
-            assert arena.study not in Study.names(storage).values()
-            known = set(Study.names(storage))
+            assert arena.study not in storage.trials.names().values()
+            known = set(storage.trials.names())
             assert {record.study_id for record in storage.store.studies()} <= known, "rows are left over"
         arena.history_file.unlink(missing_ok=True)
         arena.pids.clear()

@@ -93,7 +93,7 @@ def test_a_maker_may_die_at_any_statement(
             found = indexes(url)
             assert found.keys() == KNOWN_TABLES
             assert {name for names in found.values() for name in names} >= INDEXES
-            assert list(Study.names(storage).values()) == ["s"]
+            assert list(storage.trials.names().values()) == ["s"]
             study = Study.find(storage, "s")
             assert study is not None
             assert [trial.reference for trial in study.trials()] == ["course-mlp", "course-conv"]

@@ -139,7 +139,7 @@ def make(url: str, mnist: Mnist) -> None:
             heads=dict.fromkeys(HEADS, 0.9),
             joint=0.8,
         )
-        storage.store.add_test_evaluation(evaluation)
+        storage.store.add_test_evaluation_once(evaluation)
 
 
 def add_worker(storage: Storage, study: Study, worker_id: str) -> None:

@@ -324,10 +324,6 @@ class MemoryStore(Store):
         mine = [attempt for attempt in self._test_attempts.values() if attempt.study_id in wanted]
         return sorted(mine, key=lambda attempt: (attempt.moment, attempt.trial_id))
 
-    def add_test_evaluation(self, evaluation: TestEvaluation) -> None:
-        with self._lock:
-            self._test_evaluations.setdefault((evaluation.trial_id, evaluation.moment), evaluation)
-
     def add_test_evaluation_once(
         self, evaluation: TestEvaluation, answers: Answers | None = None
     ) -> TestEvaluation:
@@ -339,7 +335,7 @@ class MemoryStore(Store):
             ]
             if not before:
                 self._test_attempts.pop((evaluation.trial_id, evaluation.moment), None)
-                self.add_test_evaluation(evaluation)
+                self._test_evaluations[evaluation.trial_id, evaluation.moment] = evaluation
                 if answers is not None and evaluation.trial_id in self._checkpoints:
                     self._answers[evaluation.trial_id, answers.split] = answers
             return before[0] if before else evaluation

@@ -91,7 +91,7 @@ def test_test_evaluations_are_told(folder: Path, here: Command) -> None:
             heads={"first_digit": 0.9},
             joint=0.9,
         )
-        storage.store.add_test_evaluation(evaluation)
+        storage.store.add_test_evaluation_once(evaluation)
     assert "1 on the test set" in here("delete", "twodigit", "--yes", cwd=folder).stderr
 
 

@@ -228,7 +228,7 @@ class TestCard:
         ).fetchone()
         connection.close()
         store = SQLStore(parse_url(f"sqlite:///{copy / 'studies.db'}"))
-        store.add_test_evaluation(
+        store.add_test_evaluation_once(
             TestEvaluation(
                 study_id=1,
                 trial_id=trial_id,

@@ -854,7 +854,7 @@ class TestStorage:
             patched.setattr(type(getattr(storage, owner)), name, dies)
             with pytest.raises(KeyboardInterrupt):
                 prepared(storage, references={"course": TestReferences.REFERENCE})
-        assert (Study.names(storage), storage.store.studies()) == ({}, [])
+        assert (storage.trials.names(), storage.store.studies()) == ({}, [])
         assert len(prepared(storage, references={"course": TestReferences.REFERENCE}).trials()) == 1
 
     def test_optuna_reads_what_we_write(self, storage: Storage, sqlite_url: str) -> None:
