@@ -80,7 +80,7 @@ def snapshot(
         for some in held.values()
     }
     running = [
-        _running(study, trial, workers[trial.trial_id], curves.get(trial.trial_id, ()))
+        _running(trial, workers[trial.trial_id], curves.get(trial.trial_id, ()))
         for trial in trials
         if trial.number in at_work
     ]
@@ -126,7 +126,7 @@ def full_length_s(seen: Snapshot) -> float | None:
     return missing * seen.spec.budget * math.fsum(paces) / len(paces) / len(seen.running)
 
 
-def _running(study: StudyRecord, trial: TrialRecord, worker_id: str, curve: Sequence[Report]) -> Running:
+def _running(trial: TrialRecord, worker_id: str, curve: Sequence[Report]) -> Running:
     latest = curve[-1] if curve else None
     return Running(
         trial=trial,

@@ -81,7 +81,7 @@ def _sentences(found: Confirmation) -> Iterator[str]:
         yield from _without_spread(found)
     yield from _of_the_search(found, chosen)
     yield from _next(found)
-    yield from _worse_references(found, chosen)
+    yield from _worse_references(found)
     if found.confirming.spec.has_test:
         yield from _test(found, chosen, found.best_run)
     else:
@@ -220,7 +220,7 @@ def _better_references(found: Confirmation, chosen: Candidate) -> Iterator[str]:
             )
 
 
-def _worse_references(found: Confirmation, chosen: Candidate) -> Iterator[str]:
+def _worse_references(found: Confirmation) -> Iterator[str]:
     for each in found.candidates:
         gap = found.gap_to(each.trial)
         if each.reference is None or gap is None or gap.by < 0 or gap.low is None:

@@ -214,12 +214,12 @@ def first_of(items: Sequence[str], most: int) -> str:
     return listed([*items[:most], *more])
 
 
-def value(score: float | None, metric: Metric, digits: int = 2) -> str:
+def value(score: float | None, metric: Metric) -> str:
     """98.53 %, 0.0431, or a dash: the value of a score, as the metric is measured."""
     if score is None:
         return "–"
     found = metric.value_of(score) + 0.0  # no -0.0
-    return percent(found, digits) if metric.is_fraction else f"{found:.{digits + 2}g}".replace("-", "−")
+    return percent(found) if metric.is_fraction else f"{found:.4g}".replace("-", "−")
 
 
 def scored(score: float | None, metric: Metric) -> str:
