@@ -63,8 +63,8 @@ class EvaluationData(Protocol):
     def examples(self) -> int:
         """Examples in all."""
 
-    def batches(self, batch_size: int, *, limit: int | None = None) -> Iterator[Batch]:
-        """Every example once, or the first `limit`; the last batch may be smaller.
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Every example once; the last batch may be smaller.
 
         The number may be (B, K), the targets then (B*K, heads): batch_size is B*K there.
         """
@@ -192,15 +192,11 @@ class Training:
             return self._renormalized
         return self.average.network if self.average is not None and self.average.updates else self.network
 
-    def reports(
-        self, milestones: Sequence[int], *, validation_limit: Callable[[int], int | None] | None = None
-    ) -> Iterator[Report]:
+    def reports(self, milestones: Sequence[int]) -> Iterator[Report]:
         """Trains, and reports at the first batch boundary at or after each milestone that lies ahead.
 
-        milestones: training examples seen, increasing, none above the config's images. validation_limit:
-        from a milestone to the number of validation examples to look at; None, or a limit of None: all of
-        them. To prune, stop iterating. Raises ValueError on other milestones and Diverged on a loss that is
-        not finite.
+        milestones: training examples seen, increasing, none above the config's images. To prune, stop
+        iterating. Raises ValueError on other milestones and Diverged on a loss that is not finite.
         """
         rising = all(a < b for a, b in zip([0, *milestones], milestones, strict=False))
         if not rising or max(milestones, default=0) > self.config.images:
@@ -220,12 +216,7 @@ class Training:
                 self.training_seconds += trained - began
                 self.seconds += trained - began
             self._renormalize(milestone)
-            validation = evaluate(
-                self.eval_model,
-                self.validation,
-                limit=validation_limit(milestone) if validation_limit else None,
-                precision=self.config.precision,
-            )
+            validation = evaluate(self.eval_model, self.validation, precision=self.config.precision)
             train_eval = self._evaluated_on_training()
             self._require_finite(train.loss + validation.loss + (train_eval.loss if train_eval else 0.0))
             self.milestone = milestone
@@ -370,11 +361,9 @@ def evaluate(
     data: EvaluationData,
     *,
     batch_size: int | None = None,
-    limit: int | None = None,
     precision: Precision = "float32",
 ) -> Metrics:
-    """The network's metrics on at most `limit` examples of the data (None: all), in evaluation mode, with
-    what is right of each example.
+    """The network's metrics on the data, in evaluation mode, with what is right of each example.
 
     batch_size: examples at a time; None: EVALUATION_BATCH images, or as many as a GPU takes, each with
     every number there is.
@@ -388,7 +377,7 @@ def evaluate(
     network.eval()
     try:
         with torch.inference_mode(), precision_context(precision, device):
-            for batch in data.batches(batch_size or default, limit=limit):
+            for batch in data.batches(batch_size or default):
                 image, number, targets = to_device(batch, device)
                 tally.add(network.logits(image, number), targets)
             return tally.metrics()

@@ -98,29 +98,24 @@ class FiniteSet:
         """Number of scored examples; with K numbers for each image, images · K."""
         return len(self.rows[0]) * self.scored
 
-    def batches(self, batch_size: int, *, limit: int | None = None) -> Iterator[Batch]:
-        """Every example once, or just the first `limit`; batch_size and limit count scored examples.
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Every example once; batch_size counts scored examples.
 
         An image travels with all its K numbers, so batch_size is rounded down to a multiple of K, but K
-        at least. The last batch can be smaller, and under a limit its image can have fewer numbers.
+        at least. The last batch can be smaller.
 
         Raises:
-            ValueError: batch_size or limit is below 1.
+            ValueError: batch_size is below 1.
         """
-        if batch_size < 1 or (limit is not None and limit < 1):
-            raise ValueError(f"need batch_size >= 1 and limit >= 1 or None, not {batch_size} and {limit}")
-        return self._batches(max(1, batch_size // self.scored), min(limit or self.examples, self.examples))
+        if batch_size < 1:
+            raise ValueError(f"need batch_size >= 1, not {batch_size}")
+        return self._batches(max(1, batch_size // self.scored))
 
-    def _batches(self, images: int, limit: int) -> Iterator[Batch]:
-        whole, rest = divmod(limit, self.scored)
+    def _batches(self, images: int) -> Iterator[Batch]:
         chunk = max(1, self.chunk // (images * self.scored)) * images
-        for begin in range(0, whole, chunk):
-            end = min(begin + chunk, whole)
-            yield from _split(self.compose(*(table[begin:end] for table in self.rows)), images, self.scored)
-        if rest:
-            last = self.compose(*(table[whole : whole + 1] for table in self.rows))
-            assert last.number is not None
-            yield Batch(last.image, last.number[:, :rest], last.targets[:rest])
+        for begin in range(0, len(self.rows[0]), chunk):
+            composed = self.compose(*(table[begin : begin + chunk] for table in self.rows))
+            yield from _split(composed, images, self.scored)
 
 
 def _split(examples: Batch, images: int, scored: int = 1) -> Iterator[Batch]:

@@ -51,11 +51,10 @@ class ToyTraining(Toy):
 class ToyEvaluation(Toy):
     """Each image once; with a number input: each image with all numbers."""
 
-    def batches(self, batch_size: int, *, limit: int | None = None) -> Iterator[Batch]:
+    def batches(self, batch_size: int) -> Iterator[Batch]:
         image, number, targets = self.everything()
         each = max(1, self.signature.numbers)
-        rows = torch.arange(min(self.examples, max(1, limit // each) if limit else self.examples))
-        for some in rows.split(max(1, batch_size // each)):
+        for some in torch.arange(self.examples).split(max(1, batch_size // each)):
             if number is None:
                 yield image[some], None, targets[some]
                 continue

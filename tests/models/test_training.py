@@ -280,19 +280,6 @@ class TestMilestones:
         with pytest.raises(ValueError, match=r"milestones must be increasing and in 1\.\.1600"):
             next(training.reports(milestones))
 
-    def test_validation_limit_is_asked_at_each(self, trained, image_only: Signature) -> None:  # type: ignore[no-untyped-def]
-        asked: list[int] = []
-
-        def limit(milestone: int) -> int | None:
-            asked.append(milestone)
-            return 1 if milestone < 1000 else None
-
-        reports = list(
-            trained(MLPConfig(width=8), image_only, BASE).reports(MILESTONES, validation_limit=limit)
-        )
-        assert asked == MILESTONES
-        assert reports[0].validation.heads["row"].accuracy in (0.0, 1.0)
-
 
 def test_divergence_is_an_exception_within_the_steps_of_one_tally(trained, image_only: Signature) -> None:  # type: ignore[no-untyped-def]
     config = TrainingConfig(batch_size=8, images=80_000, optimizer=OptimizerConfig(name="sgd", lr=1e30))

@@ -103,10 +103,3 @@ def test_evaluation_asks_every_image_with_all_ten_numbers(split: Split, images: 
     assert digits.shape == (images * 10, 1)
     labels = torch.cat([batch.targets[:, 0] for batch in batches])
     assert torch.equal(origin.labels[digits[:, 0]], labels), "each example is of the digit that it says"
-
-
-def test_a_limit_scores_exactly_that_many_examples(mnist: Mnist) -> None:
-    batches = list(TASK.validation(mnist).batches(64, limit=1_003))
-    assert sum(len(batch.targets) for batch in batches) == 1_003
-    assert {len(batch.image) for batch in batches[:-2]} == {6}  # 64 // 10 images
-    assert number_of(batches[-1]).shape == (1, 3)

@@ -45,20 +45,17 @@ def test_examples_depend_on_their_place_alone(batch_size: int, start: int, count
     images=st.integers(1, 30),
     scored=st.integers(1, 10),
     batch_size=st.integers(1, 50),
-    limit=st.none() | st.integers(1, 400),
 )
-def test_a_finite_set_scores_each_example_once(
-    images: int, scored: int, batch_size: int, limit: int | None
-) -> None:
+def test_a_finite_set_scores_each_example_once(images: int, scored: int, batch_size: int) -> None:
     def many(index: Tensor) -> Batch:
         number = torch.arange(scored).repeat(len(index), 1)
         targets = torch.stack((index[:, None].expand_as(number), number), dim=2).view(-1, 2)
         return Batch(index[:, None, None, None], number, targets)
 
     finite = FiniteSet(rows=(torch.arange(images),), compose=many, scored=scored, chunk=CHUNK)
-    batches = list(finite.batches(batch_size, limit=limit))
+    batches = list(finite.batches(batch_size))
     assert finite.examples == images * scored
-    expected = torch.cartesian_prod(torch.arange(images), torch.arange(scored)).view(-1, 2)[:limit]
+    expected = torch.cartesian_prod(torch.arange(images), torch.arange(scored)).view(-1, 2)
     assert torch.equal(torch.cat([batch.targets for batch in batches]), expected)
     for batch in batches:
         assert batch.number is not None
@@ -76,11 +73,10 @@ def test_a_stream_refuses_at_the_call(arguments: dict[str, int]) -> None:
         stream.batches(**arguments)
 
 
-@pytest.mark.parametrize("arguments", [{"batch_size": 0}, {"batch_size": 1, "limit": 0}], ids=str)
-def test_a_finite_set_refuses_at_the_call(arguments: dict[str, int]) -> None:
+def test_a_finite_set_refuses_at_the_call() -> None:
     finite = FiniteSet(rows=(torch.arange(3),), compose=compose, chunk=CHUNK)
-    with pytest.raises(ValueError, match=r"batch_size >= 1 and limit >= 1 or None, not"):
-        finite.batches(**arguments)
+    with pytest.raises(ValueError, match="batch_size >= 1, not 0"):
+        finite.batches(0)
 
 
 def test_keys_of_generators_do_not_collide() -> None:

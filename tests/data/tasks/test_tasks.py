@@ -131,16 +131,13 @@ def test_evaluation_is_the_same_at_every_batch_size(task: Task, split: str, mnis
 
     assert digest(1000) == digest(640) == digest(100_000)
     assert sum(len(batch.targets) for batch in evaluation.batches(512)) == evaluation.examples
-    beginning = torch.cat([batch.targets for batch in evaluation.batches(100, limit=700)])
-    assert torch.equal(beginning, torch.cat([b.targets for b in evaluation.batches(100)])[:700])
 
 
 @every_task
 def test_a_beginning_of_the_validation_set_is_a_fair_sample(task: Task, mnist: Mnist) -> None:
     images = 1_000
-    limit = images * max(1, task.numbers)
-    batches = list(task.validation(mnist).batches(10_000, limit=limit))
-    counts = torch.cat([batch.targets[:, 0] for batch in batches]).bincount() / max(1, task.numbers)
+    beginning = next(task.validation(mnist).batches(images * max(1, task.numbers)))
+    counts = beginning.targets[:, 0].bincount() / max(1, task.numbers)
     # Ten classes of about 100 images each, standard deviation below 10.
     assert counts.tolist() == pytest.approx([100] * 10, abs=35)
 
