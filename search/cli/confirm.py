@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from search.cli.options import JSONOption, StorageOption, StudyArgument, print_json, storage_url
-from search.cli.phrases import fraction, natural, number, percent, settings, value
+from search.cli.phrases import fraction, natural, settings
 from search.cli.printing import print_table, say
 from search.cli.run import Precision, beside
 from search.cli.worker_flags import with_worker_options
 from search.heads import accuracies_of
+from search.report.words import number, percent, value
 from search.space.defaults import CONFIRM_FACTOR
 from search.worker.options import WorkerOptions
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search.cli.options import StorageOption, StudyArgument, storage_url
-from search.cli.phrases import states
 from search.errors import UsageError
-from search.report.words import count
+from search.report.words import count, states
 
 if TYPE_CHECKING:
     from search.service.delete import Losses

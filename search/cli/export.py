@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search.cli.options import JSONOption, StorageOption, StudyArgument, print_json, storage_url
-from search.cli.phrases import percent
 from search.cli.printing import say
+from search.report.words import percent
 
 if TYPE_CHECKING:
     from search.records import Scores

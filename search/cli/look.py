@@ -17,26 +17,23 @@ from search.cli.options import (
     storage_url,
     without_garbage_collection,
 )
-from search.cli.phrases import (
-    amount,
-    better,
-    described,
-    duration,
-    foreign_in_words,
-    gained,
-    hardware,
-    measured,
-    natural,
-    percent,
-    scored,
-    settings,
-    task_of,
-    value,
-)
+from search.cli.phrases import described, gained, measured, natural, settings, task_of
 from search.cli.printing import print_facts, print_table, say
 from search.heads import accuracies_of, train_of
 from search.records import Failure, NetworkSpec
-from search.report.words import code_changed, plural, space_changed
+from search.report.words import (
+    amount,
+    better,
+    code_changed,
+    duration,
+    foreign_in_words,
+    hardware,
+    percent,
+    plural,
+    scored,
+    space_changed,
+    value,
+)
 
 if TYPE_CHECKING:
     from search.analysis.confirmation import Confirmation

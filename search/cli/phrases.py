@@ -1,4 +1,4 @@
-"""How settings and scores read on one line, and beside them the words for figures that pages share."""
+"""How settings and scores read on one line of a terminal, and as values in JSON."""
 
 from __future__ import annotations
 
@@ -20,19 +20,12 @@ from search.records import (
 )
 from search.report.words import (
     amount,
-    better,
     difference,
-    duration,
-    foreign_in_words,
-    hardware,
     label,
     metric_values,
-    number,
     percent,
     points,
-    scored,
     share,
-    states,
     value,
 )
 from search.space.defaults import BY_NAME, shown_settings
@@ -40,28 +33,6 @@ from search.tasks import known_task
 
 if TYPE_CHECKING:
     from search.analysis.ranking import Gain
-
-__all__ = [
-    "amount",
-    "better",
-    "described",
-    "duration",
-    "follow_up",
-    "foreign_in_words",
-    "fraction",
-    "gained",
-    "hardware",
-    "heads",
-    "measured",
-    "natural",
-    "number",
-    "percent",
-    "scored",
-    "settings",
-    "states",
-    "task_of",
-    "value",
-]
 
 
 def task_of(spec: StudySpec) -> str | None:

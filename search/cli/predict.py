@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from search.cli.options import JSONOption, print_json
-from search.cli.phrases import percent
 from search.cli.printing import say
 from search.errors import ConfigError, TuneError, UsageError
-from search.report.words import count
+from search.report.words import count, percent
 from search.serve.image_file import shown
 
 if TYPE_CHECKING:

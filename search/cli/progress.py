@@ -24,11 +24,11 @@ from rich.text import Text
 
 from search.analysis.pace import Running, Snapshot, full_length_s
 from search.analysis.ranking import score_of
-from search.cli.phrases import amount, described, duration, measured, natural, scored, states, value
+from search.cli.phrases import described, measured, natural
 from search.cli.printing import say
 from search.errors import Interrupted
 from search.records import Failure, NetworkSpec, State, StudySpec, TrialRecord
-from search.report.words import plural, roughly
+from search.report.words import amount, duration, plural, roughly, scored, states, value
 from tune.command import PROGRESS
 
 READING = "reading images"

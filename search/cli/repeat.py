@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from search.cli.options import JSONOption, StorageOption, StudyArgument, print_json, storage_url
-from search.cli.phrases import amount, duration, fraction, value
+from search.cli.phrases import fraction
 from search.cli.printing import say
 from search.records import DeclaredSpec, NetworkSpec
-from search.report.words import count, difference, listed
+from search.report.words import amount, count, difference, duration, listed, value
 from search.worker.options import DEFAULT_OPTIONS
 
 if TYPE_CHECKING:

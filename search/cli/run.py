@@ -22,22 +22,12 @@ from search.cli.options import (
     print_json,
     storage_url,
 )
-from search.cli.phrases import (
-    better,
-    duration,
-    follow_up,
-    foreign_in_words,
-    gained,
-    measured,
-    natural,
-    scored,
-    settings,
-    task_of,
-)
+from search.cli.phrases import follow_up, gained, measured, natural, settings, task_of
 from search.cli.printing import print_facts, say
 from search.cli.worker_flags import with_worker_options
 from search.errors import UsageError
 from search.records import Failure, NetworkSpec
+from search.report.words import better, duration, foreign_in_words, scored
 from search.worker.options import WorkerOptions
 
 if TYPE_CHECKING:

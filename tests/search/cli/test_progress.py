@@ -16,13 +16,13 @@ from snapshots import Snapshots, lines_with
 
 from search.analysis.pace import Running, Snapshot, full_length_s
 from search.analysis.ranking import Gain
-from search.cli.phrases import duration, gained, number, percent, settings
+from search.cli.phrases import gained, settings
 from search.cli.progress import Estimate, Lines, Status, fetching, panel, starting, watching
 from search.cli.run import _tell
 from search.errors import Interrupted
 from search.heads import head_report
 from search.records import Counts, Failure, HeadScore, Scores, State, TrialRecord, Value
-from search.report.words import roughly
+from search.report.words import duration, number, percent, roughly
 from search.service.watched import RunResult
 
 Terminal = Callable[..., tuple[int, str]]
