@@ -85,7 +85,7 @@ def confirm(
             seeds=seeds,
             epochs=epochs,
             widen=widen,
-            precision=None if precision is None else precision.value,
+            precision=precision,
             options=replace(options, workers=workers),
         )
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -25,21 +24,6 @@ TABLE_CLASSES = 40
 
 IMBALANCE = 3
 """Times as many images in the largest class as in the smallest, from which on it is said."""
-
-
-class Fit(StrEnum):
-    """How images of other sizes are fitted: see data.images."""
-
-    PAD = "pad"
-    CROP = "crop"
-    STRETCH = "stretch"
-
-
-class Split(StrEnum):
-    """What may be looked at; the test split may not."""
-
-    TRAIN = "train"
-    VALIDATION = "validation"
 
 
 @app.command()
@@ -114,7 +98,9 @@ def add(
     size: Annotated[
         str | None, typer.Option(help="HEIGHTxWIDTH in pixels. Else the images' own, or their median.")
     ] = None,
-    fit: Annotated[Fit, typer.Option(help="How images of other sizes are fitted.")] = Fit.PAD,
+    fit: Annotated[
+        Literal["pad", "crop", "stretch"], typer.Option(help="How images of other sizes are fitted.")
+    ] = "pad",
     channels: Annotated[
         int | None, typer.Option(min=1, max=3, help="1 gray, 3 RGB. Else RGB if an image has colors.")
     ] = None,
@@ -134,7 +120,7 @@ def add(
             path,
             name=name,
             size=size,
-            fit=fit.value,
+            fit=fit,
             channels=channels,
             skip_damaged=skip_damaged,
             progress=progress,
@@ -183,7 +169,7 @@ def show(
         str | None, typer.Option(help="twodigit or sum.", autocompletion=completion.tasks)
     ] = None,
     out: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("examples.png"),
-    split: Annotated[Split, typer.Option(help="Which examples.")] = Split.TRAIN,
+    split: Annotated[Literal["train", "validation"], typer.Option(help="Which examples.")] = "train",
     rows: Annotated[int, typer.Option(min=1, max=50)] = 4,
     columns: Annotated[int, typer.Option(min=1, max=50)] = 8,
     shift: Annotated[int, typer.Option(min=0, max=8, help="Random shift, pixels.")] = 0,
@@ -202,7 +188,7 @@ def show(
     draw_examples(
         shown,
         out,
-        split=split.value,
+        split=split,
         rows=rows,
         columns=columns,
         shift=shift,

@@ -5,10 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -38,13 +37,8 @@ if TYPE_CHECKING:
     from search.service.watched import RunResult
 
 
-class Precision(StrEnum):
-    """What the trials of a study compute in."""
-
-    AUTO = "auto"
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-
+Precision = Literal["auto", "float32", "bfloat16"]
+"""What the trials of a study compute in."""
 
 TaskOption = Annotated[
     str | None,
@@ -214,7 +208,7 @@ def run(
             pruner=pruner,
             space=space,
             space_changed=space_changed,
-            precision=None if precision is None else precision.value,
+            precision=precision,
             options=replace(options, workers=workers, timeout_s=timeout, target=target),
         )
         result = _search(request, storage_url(storage), status, detach=detach)

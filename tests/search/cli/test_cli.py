@@ -252,6 +252,10 @@ class TestRefusals:
             (["worker", "x", "--forever", "--json"], 2, "no end at which to print JSON"),
             (["run", "--task", "twodigit", "--timeout", "nan"], 2, "--timeout must be above 0"),
             (["data", "show", "--task", "two"], 2, "did you mean twodigit?"),
+            (["data", "show", "--split", "test"], 2, "'test' is not one of"),
+            (["data", "add", ".", "--fit", "tile"], 2, "'tile' is not one of"),
+            (["run", "--task", "sum", "--precision", "float16"], 2, "'float16' is not one of"),
+            (["confirm", "x", "--precision", "float16"], 2, "'float16' is not one of"),
             (
                 ["data", "show", "--out", "x.jpg"],
                 2,
