@@ -11,13 +11,14 @@ decides what is trained; which candidate is better takes intervals over seeds an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 
 from search.analysis.ranking import best_trial, score_of
 from search.analysis.statistics import student_interval
 from search.analysis.two_way import SEEDS
-from search.records import AblationRun, Failure, State, TrialRecord
+from search.records import AblationRun, Confirming, Failure, State, TrialRecord
 
 TRIES = 3
 """Failures of one run that end its candidate's race. Signals and full disks do not count."""
@@ -62,15 +63,9 @@ def failed(runs: Iterable[TrialRecord]) -> dict[int, TrialRecord]:
     The mean of the seeds that went well would flatter a candidate that fails on others.
     """
     out: dict[int, TrialRecord] = {}
-    tries: dict[tuple[int, int], int] = {}
-    for run in runs:
-        blameless = run.failure in (None, Failure.INTERRUPTED, Failure.DISK_FULL)
-        if run.confirming is None or run.state is not State.FAILED or blameless:
-            continue
-        key = (run.confirming.candidate, run.confirming.seed)
-        tries[key] = tries.get(key, 0) + 1
-        if run.failure is Failure.DIVERGED or tries[key] >= TRIES:
-            out.setdefault(run.confirming.candidate, run)
+    for trial, tries in _failures(runs):
+        if trial.confirming is not None and (trial.failure is Failure.DIVERGED or tries >= TRIES):
+            out.setdefault(trial.confirming.candidate, trial)
     return out
 
 
@@ -80,14 +75,9 @@ def spent(runs: Iterable[TrialRecord]) -> set[AblationRun]:
     Another seed of the same arm may do well; it is trained.
     """
     out: set[AblationRun] = set()
-    tries: dict[AblationRun, int] = {}
-    for trial in runs:
-        blameless = trial.failure in (None, Failure.INTERRUPTED, Failure.DISK_FULL)
-        if trial.ablation is None or trial.state is not State.FAILED or blameless:
-            continue
-        tries[trial.ablation] = tries.get(trial.ablation, 0) + 1
+    for trial, tries in _failures(runs):
         own = trial.failure in (Failure.DIVERGED, Failure.OUT_OF_MEMORY, Failure.ERROR)
-        if own or tries[trial.ablation] >= TRIES:
+        if trial.ablation is not None and (own or tries >= TRIES):
             out.add(trial.ablation)
     return out
 
@@ -108,6 +98,18 @@ def has_failed(runs: Iterable[TrialRecord], run: AblationRun, *, besides: int) -
 def _arm_of(run: AblationRun) -> str:
     """The arm that a run is of, or for which it helps to choose a learning rate: "optimizer=sgd, lr=0.1"."""
     return (run.chooses and run.arm.rpartition(", ")[0]) or run.arm
+
+
+def _failures(runs: Iterable[TrialRecord]) -> Iterator[tuple[TrialRecord, int]]:
+    """Runs that failed for another reason than a signal or a full disk, and how often the same run had then
+    failed so."""
+    tries: Counter[Confirming | AblationRun] = Counter()
+    for trial in runs:
+        run = trial.confirming or trial.ablation
+        blameless = trial.failure in (None, Failure.INTERRUPTED, Failure.DISK_FULL)
+        if run is not None and trial.state is State.FAILED and not blameless:
+            tries[run] += 1
+            yield trial, tries[run]
 
 
 def dropped(runs: Sequence[TrialRecord]) -> set[int]:

@@ -13,7 +13,6 @@ from search.cli.printing import say
 from search.report.words import percent
 
 if TYPE_CHECKING:
-    from search.records import Scores
     from search.service.export import Exported
 
 
@@ -81,17 +80,11 @@ def _export(done: Exported) -> dict[str, object]:
             "files": dict(done.files),
             "manifest_sha256": done.manifest_sha256,
         }
-
-    def plain(scores: Scores) -> dict[str, float]:
-        return {name: head.accuracy for name, head in scores.heads.items()} | {"joint": scores.joint}
-
     return {
         "folder": str(done.folder),
         "study": done.study,
         "trial": done.trial,
         "differences": dict(done.differences),
-        "int8": None
-        if done.int8 is None
-        else {"validation": plain(done.int8.after), "float_validation": plain(done.int8.before)},
+        "int8": None if done.int8 is None else done.int8.facts,
         "manifest_sha256": done.manifest_sha256,
     }

@@ -32,11 +32,11 @@ from search.optuna_db.trial_facts import (
     Change,
     Facts,
     read_facts,
-    utc,
 )
 from search.optuna_db.trial_queries import TrialQueries, of_study
 from search.records import State, Value
 from search.store.database import Database, Transaction, retried
+from search.store.rows import utc
 
 
 class TrialEnded(TuneError):

@@ -285,7 +285,3 @@ def external(number: float, kind: str) -> Value:
     if choices:
         return choices[int(number)]
     return int(number) if name.startswith("Int") else number
-
-
-def utc(moment: datetime.datetime | None) -> datetime.datetime | None:
-    return None if moment is None else moment.replace(tzinfo=datetime.UTC)

@@ -54,6 +54,14 @@ class Quantized:
     before: Scores
     after: Scores
 
+    @property
+    def facts(self) -> dict[str, dict[str, float]]:
+        """The accuracies by head and `joint`, for the manifest and for JSON."""
+        return {
+            of: {**{name: head.accuracy for name, head in scores.heads.items()}, "joint": scores.joint}
+            for of, scores in (("validation", self.after), ("float_validation", self.before))
+        }
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Exported:
@@ -256,7 +264,7 @@ def _fill(
         "versions": versions(),
     }
     if quantized is not None:
-        facts["int8"] = {"validation": _plain(quantized.after), "float_validation": _plain(quantized.before)}
+        facts["int8"] = quantized.facts
     return Exported(
         folder=out,
         study=record.name,
@@ -313,10 +321,6 @@ def _quantize(
     smaller(task, dataset, folder / ONNX, folder / INT8)
     before, after = (validate(task, dataset, folder / file) for file in (ONNX, INT8))
     return Quantized(before=before, after=after)
-
-
-def _plain(scores: Scores) -> dict[str, float]:
-    return {**{name: head.accuracy for name, head in scores.heads.items()}, "joint": scores.joint}
 
 
 def _facts(
