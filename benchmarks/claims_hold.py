@@ -159,7 +159,7 @@ class Made:
 
     trials: Sequence[TrialRecord]
     curves: Mapping[int, Sequence[Report]]
-    at_random: frozenset[int]
+    exploration_trials: frozenset[int]
     truth: Mapping[int, Sequence[float]]
     """true accuracies at each rung by trial"""
 
@@ -169,7 +169,7 @@ Past = Sequence[tuple[float, Mapping[str, Value]]]
 
 
 def proposal(draw: Random, past: Past) -> tuple[dict[str, Value], bool]:
-    """Settings, and whether they owe nothing to results."""
+    """Settings, and whether they are those of an exploration trial."""
     numbers = draw.random(len(SETTINGS)).tolist()
     settings: dict[str, Value] = dict(zip(NUMBERS, numbers, strict=False))
     for (name, options), at in zip(OPTIONS.items(), numbers[len(NUMBERS) :], strict=True):
@@ -234,7 +234,7 @@ def make(draw: Random, condition: Condition) -> Made:
     trials: list[TrialRecord] = []
     curves: dict[int, list[Report]] = {}
     truth: dict[int, list[float]] = {}
-    at_random: set[int] = set()
+    exploration_trials: set[int] = set()
     past: list[tuple[float, Mapping[str, Value]]] = []
     seen: list[list[float]] = [[] for _ in RUNGS]
     for number in range(condition.trials):
@@ -243,7 +243,7 @@ def make(draw: Random, condition: Condition) -> Made:
             settings = narrow(settings)
             explored = False  # as search.service.report.drawn has it: drawn in an earlier space
         if explored:
-            at_random.add(number)
+            exploration_trials.add(number)
         true = quality(draw, settings, condition)
         falls, stops = draw.random(2)
         if condition.broken == "collapsed" and falls < 0.1:
@@ -284,7 +284,7 @@ def make(draw: Random, condition: Condition) -> Made:
         if curve:
             curves[number] = curve
         past.append((0.0 if diverges else best, settings))
-    return Made(trials=trials, curves=curves, at_random=frozenset(at_random), truth=truth)
+    return Made(trials=trials, curves=curves, exploration_trials=frozenset(exploration_trials), truth=truth)
 
 
 PAGE = "report: a false verdict on the page"
@@ -302,7 +302,7 @@ def report_says(made: Made, condition: Condition) -> tuple[set[str], set[str]]:
     best = winner(made.trials).searched
     basis = common(made.trials, made.curves, budget=RUNGS[-1])
     if basis is not None:
-        told = effects(SETTINGS, basis.trials, basis.scores, made.at_random)
+        told = effects(SETTINGS, basis.trials, basis.scores, made.exploration_trials)
         matter = {"lr", "optimizer", "dropout"} if condition.strong else set()
         matter |= {"lr"} if condition.broken == "fast" or condition.widened else set()
         for each in told:

@@ -135,16 +135,18 @@ def effects(
     settings: Sequence[Setting],
     trials: Sequence[TrialRecord],
     scores: Mapping[int, float],
-    at_random: Collection[int],
+    exploration_trials: Collection[int],
     *,
     family: str | None = FAMILY,
 ) -> list[Effect]:
     """The effect of every setting on `scores` (by trial number): those that matter first, by their share.
 
-    at_random: numbers of the trials whose settings owe nothing to results. family: the setting within whose
-    values trials are ranked; None: there is no such setting.
+    exploration_trials: numbers of the exploration trials, which alone are tested. family: the setting within
+    whose values trials are ranked; None: there is no such setting.
     """
-    found = [_effect(setting, having(setting, trials), scores, at_random, family) for setting in settings]
+    found = [
+        _effect(setting, having(setting, trials), scores, exploration_trials, family) for setting in settings
+    ]
     ps = iter(corrected([each.rank_test.p for each in found if each.rank_test is not None]))
     found = [replace(each, p=next(ps)) if each.rank_test else each for each in found]
     tested = sum(each.rank_test is not None for each in found)
@@ -162,12 +164,12 @@ def _effect(
     setting: Setting,
     trials: Sequence[TrialRecord],
     scores: Mapping[int, float],
-    at_random: Collection[int],
+    exploration_trials: Collection[int],
     family: str | None,
 ) -> Effect:
     """The effect of one setting, its p-value not corrected for others. family: as of `effects`."""
     mine = [trial for trial in trials if setting.name in trial.params and trial.number in scores]
-    tested = [trial for trial in mine if trial.number in at_random]
+    tested = [trial for trial in mine if trial.number in exploration_trials]
     diverged = frozenset(trial.number for trial in mine if trial.failure is Failure.DIVERGED)
     ranks = _ranks(tested, scores, family if setting.name != family else None)
     groups = _groups(

@@ -38,20 +38,20 @@ def work_out(
     curves: Curves,
     *,
     settings: Sequence[Setting],
-    at_random: Collection[int],
+    exploration_trials: Collection[int],
     budget: int,
 ) -> Findings:
     """The findings.
 
-    settings: those that the study searched. at_random: numbers of the trials whose settings owe nothing to
-    earlier results. budget: steps of a trial that is not stopped early.
+    settings: those that the study searched. exploration_trials: their numbers. budget: steps of a trial that
+    is not stopped early.
     """
     networks = isinstance(spec, NetworkSpec)
     basis = common(trials, curves, budget=budget) if spec.searches else None
     found: Sequence[Effect] = ()
     if basis is not None:
         family = FAMILY if networks else None
-        found = effects(settings, basis.trials, basis.scores, at_random, family=family)
+        found = effects(settings, basis.trials, basis.scores, exploration_trials, family=family)
     ended = courses(trials, curves) if networks else []
     return Findings(
         basis=basis,

@@ -102,7 +102,7 @@ def gather(storage_url: str, name: str, *, with_mistakes: bool = True) -> Materi
         workers=tuple(whole.workers.values()),
         settings=searched(record),
         without_effect=_without_effect(spec),
-        at_random=drawn(record, whole.trials),
+        exploration_trials=drawn(record, whole.trials),
         budget=EvaluationSchedule.of(spec).total,
         mistakes=_mistakes(storage_url, whole, spec)
         if isinstance(spec, NetworkSpec) and with_mistakes

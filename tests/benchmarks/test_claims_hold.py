@@ -62,7 +62,7 @@ def test_rates_that_diverge_are_never_the_better_ones(claims: ModuleType) -> Non
     for seed in range(6):
         made = claims.make(np.random.default_rng(seed), condition)
         basis = claims.common(made.trials, made.curves, budget=claims.RUNGS[-1])
-        told = claims.effects(claims.SETTINGS, basis.trials, basis.scores, made.at_random)
+        told = claims.effects(claims.SETTINGS, basis.trials, basis.scores, made.exploration_trials)
         [rate] = [each for each in told if each.setting.name == "lr"]
         highest = len(rate.groups) - 1
         assert {pair.lower for pair in rate.apart} <= {highest}

@@ -104,7 +104,7 @@ def material(
         ),
         "settings": (OPTIMIZER, DROPOUT, DEPTH),
         "without_effect": frozenset({"number_width"}),
-        "at_random": frozenset(each.number for each in trials if each.number % 3 == 0),
+        "exploration_trials": frozenset(each.number for each in trials if each.number % 3 == 0),
         "budget": SPEC.budget,
         "mistakes": "The winner's weights were not kept.",
         "confirmation": None,

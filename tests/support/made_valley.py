@@ -76,7 +76,7 @@ def made_valley(
         ),
         settings=searched(study),
         without_effect=frozenset(),
-        at_random=drawn(study, trials),
+        exploration_trials=drawn(study, trials),
         budget=BUDGET,
         mistakes=None,
         confirmation=None,

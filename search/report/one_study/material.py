@@ -35,8 +35,8 @@ class Material:
     """those that were searched"""
     without_effect: frozenset[str]
     """names of settings that do nothing for the study's task; empty where no networks are trained"""
-    at_random: frozenset[int]
-    """numbers of the trials whose settings owe nothing to earlier results"""
+    exploration_trials: frozenset[int]
+    """numbers of the exploration trials"""
     budget: int
     """steps of a trial that is not stopped early"""
     mistakes: Mistakes | str | None
@@ -84,6 +84,6 @@ class Material:
             self.trials,
             self.curves,
             settings=self.settings,
-            at_random=self.at_random,
+            exploration_trials=self.exploration_trials,
             budget=self.budget,
         )

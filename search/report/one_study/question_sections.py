@@ -12,11 +12,11 @@ from search.report.html import Html, bullets, fold, paragraph, table
 from search.report.one_study import study_figures
 from search.report.one_study.material import Material
 from search.report.one_study.study_sentences import (
-    at_random,
     compared,
     extra_training,
     schedule,
     sentence,
+    tested_trials,
     title,
     untested,
 )
@@ -40,7 +40,7 @@ def settings(material: Material, found: Findings) -> Section:
     basis = found.basis
     if basis is None:
         return Section(heading=heading, body=(paragraph("No trial of the search is finished yet."),))
-    drawn = sum(trial.number in material.at_random for trial in basis.trials)
+    drawn = sum(trial.number in material.exploration_trials for trial in basis.trials)
     tested = [each for each in found.effects if each.verdict is not Verdict.TOO_FEW]
     body: list[Html | Chart | Grid | Fold] = []
     if tested:
@@ -54,7 +54,7 @@ def settings(material: Material, found: Findings) -> Section:
         )
     body.append(paragraph(compared(basis, spec), kind="note"))
     if tested:
-        body.append(paragraph(at_random(found, drawn, spec), kind="note"))
+        body.append(paragraph(tested_trials(found, drawn, spec), kind="note"))
     body.append(
         Fold(
             summary="Every setting: the verdict, and the trials",

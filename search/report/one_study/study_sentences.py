@@ -174,7 +174,7 @@ def compared(basis: Basis, spec: StudySpec) -> str:
     return told
 
 
-def at_random(found: Findings, drawn: int, spec: StudySpec) -> str:
+def tested_trials(found: Findings, drawn: int, spec: StudySpec) -> str:
     """Which trials are tested. drawn: number of exploration trials among those that are compared."""
     assert found.basis is not None
     tested = sum(each.verdict is not Verdict.TOO_FEW for each in found.effects)

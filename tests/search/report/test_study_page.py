@@ -81,7 +81,7 @@ class TestPage:
     def test_without_pruning_settings_are_judged_by_what_whole_trainings_came_to(self) -> None:
         given = made()
         whole = [t for t in given.trials if t.state is State.COMPLETE]
-        text = study_page(replace(given, trials=whole, at_random=frozenset(range(100)))).replace(
+        text = study_page(replace(given, trials=whole, exploration_trials=frozenset(range(100)))).replace(
             "\u00a0", " "
         )
         assert "Generalization: which settings helped" in text
