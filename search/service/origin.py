@@ -88,7 +88,7 @@ def find_set(record: StudyRecord, progress: Progress | None) -> ImageSet | None:
     return added.image_set
 
 
-def task_of(spec: NetworkSpec) -> Task:
+def require_task(spec: NetworkSpec) -> Task:
     """The task of a study. Raises AbsentHere where this machine lacks it, of a set of images with the path
     that the study recorded."""
     try:

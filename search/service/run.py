@@ -29,7 +29,7 @@ from search.service.data import add_images, fetch_data
 from search.service.delete import delete_what_others_left
 from search.service.drive import Watch, drive, pause
 from search.service.look import StudyView, find, record_of, refuse_foreign, studies
-from search.service.origin import bring_set, find_set, task_of
+from search.service.origin import bring_set, find_set, require_task
 from search.service.other_hosts import keep_to_one_host
 from search.service.watched import RunResult
 from search.store.database import RETRY_S
@@ -85,7 +85,7 @@ def run(
     location = locate(storage_url)  # refused before anything is fetched
     spec, known = _looked_up(request, storage_url)
     if isinstance(spec, NetworkSpec) and request.data is None:
-        task_of(spec)  # first: what a machine lacks is no wrong flag
+        require_task(spec)  # first: what a machine lacks is no wrong flag
         request = replace(request, task=spec.task)
     check(request, detach=detach, known=known, spec=spec)
     if (record := refuse_foreign(storage_url, request.name)) is not None:
@@ -169,7 +169,7 @@ def _readying(spec: StudySpec, progress: Progress | None, stage: Stage) -> Calla
     Raises AbsentHere, at once, where this machine lacks the task or the objective.
     """
     if isinstance(spec, NetworkSpec):
-        task_of(spec)
+        require_task(spec)
         return partial(_with_data, spec.task, progress, stage)
     objective = objective_named(spec.objective)
 
@@ -189,7 +189,7 @@ def make_ready(search: StudyRecord, progress: Progress | None, stage: Stage) -> 
     if isinstance(spec, DeclaredSpec):
         return replace(search, spec=objective_named(spec.objective).make_ready(spec, stage))
     images = find_set(search, progress)
-    source = task_of(spec).source
+    source = require_task(spec).source
     stage(CHECKING.format(source.title))
     same_data(search, fetch_data(source, progress=progress) if images is None else images.verified)
     return search
