@@ -46,7 +46,7 @@ SAMPLING_S = 0.03
 
 @dataclass(kw_only=True, slots=True)
 class Running:
-    """A trial in a worker's hands."""
+    """A trial held by a worker."""
 
     trial: optuna.Trial
     curve: Curve

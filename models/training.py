@@ -211,7 +211,7 @@ class Training:
                 with denormals_flushed():
                     self._train(batches, until=milestone)
                 train = self.tally.metrics()
-            finally:  # who is stopped on the way has spent the time, too
+            finally:  # a stopped run has spent the time too
                 trained = perf_counter()
                 self.training_seconds += trained - began
                 self.seconds += trained - began
@@ -233,7 +233,7 @@ class Training:
             )
 
     def _evaluated_on_training(self) -> Metrics | None:
-        """The judged network on the training sample, in evaluation mode."""
+        """The evaluated network on the training sample, in evaluation mode."""
         if self.training_sample is None:
             return None
         images = EVALUATION_BATCH if self.device.type == "cpu" else EVALUATION_BATCH_ON_GPU

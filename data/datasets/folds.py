@@ -29,7 +29,9 @@ class Fold:
     def __post_init__(self) -> None:
         train, validation = (len(self.whole.split(part).labels) for part in (Split.TRAIN, Split.VALIDATION))
         if train % validation:
-            raise ValueError(f"{train} training examples are no multiple of {validation} validation examples")
+            raise ValueError(
+                f"{train} training examples are not a multiple of {validation} validation examples"
+            )
         if not 0 <= self.number <= train // validation:
             raise ValueError(f"fold must be 0 to {train // validation}, not {self.number}")
 

@@ -78,7 +78,7 @@ def _array(
         try:
             shape, by_column, dtype = _header(file)
         except (ValueError, SyntaxError, TypeError) as error:
-            mistakes.append(f"{name} is no array that can be read ({error}): write it with numpy.savez.")
+            mistakes.append(f"{name} is not an array that can be read ({error}): write it with numpy.savez.")
             return None
     if dtype.hasobject:
         mistakes.append(

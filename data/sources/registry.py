@@ -42,5 +42,5 @@ def find(path: Path) -> Found:
     except OSError as error:
         raise SetInvalid(path, [f"It cannot be read: {error.strerror or error}."]) from error
     raise SetInvalid(
-        path, [f"It is no folder and no .npz file: name the folder that holds the images, or {TABLE}."]
+        path, [f"It is neither a folder nor an .npz file: name the folder that holds the images, or {TABLE}."]
     )

@@ -128,7 +128,7 @@ class Task(ABC):
     """How often a confirmation has each validation digit in each place of an image. 0: the validation set of
     a search has them all already."""
     epochs: float
-    """Budget of one trial unless somebody says otherwise."""
+    """Default budget of one trial."""
     early_evaluations: int
     """Evaluations within the first epoch of a trial: this many, after 1/2, 1/4, … of it."""
     evaluate_every: int = 1

@@ -30,7 +30,7 @@ def training(
     fixed = fixed_numbers(task, len(digits.images))
 
     def plan(epoch: int) -> Rows:
-        # A generator for each purpose: who lets digits move or draws fresh numbers keeps their order.
+        # A generator for each purpose: turning on shift or fresh numbers does not change the order.
         order = torch.randperm(len(fixed), generator=generator_of(task.name, "order", seed, epoch))
         if augmentation.pairing is Pairing.FIXED:
             number = fixed[order]

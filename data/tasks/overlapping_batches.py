@@ -32,7 +32,7 @@ def training(
     fixed = torch.tensor(task.fixed_places(Split.TRAIN))
 
     def plan(epoch: int) -> Rows:
-        # A generator for each purpose: who lets digits move keeps the same places in the same order.
+        # A generator for each purpose: turning on shift changes neither the places nor the order.
         generator = generator_of(task.name, "pairs", seed, epoch)
         if augmentation.pairing is Pairing.FIXED:
             places = fixed[torch.randperm(len(fixed), generator=generator)]

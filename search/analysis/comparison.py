@@ -116,7 +116,7 @@ class Side:
     scores: tuple[float, ...]
     """what `typical` is the median of"""
     reached: tuple[Reached, ...]
-    """empty where the score is no accuracy of networks"""
+    """empty where the score is not an accuracy of networks"""
     equal: Equal
 
     @property

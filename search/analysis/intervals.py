@@ -1,4 +1,4 @@
-"""Intervals of accuracies that one network reached on n images, with room for the choice of the best."""
+"""Intervals of accuracies that one network reached on n images, adjusted for choosing the best."""
 
 from __future__ import annotations
 

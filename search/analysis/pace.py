@@ -33,7 +33,7 @@ class Snapshot:
     counts: Counts
     running: tuple[Running, ...]
     waiting: int
-    """trials that wait in their workers' hands until it is clear how they stand"""
+    """trials that their workers hold until it is clear how they stand"""
     best: TrialRecord | None
     """the searched trial with the highest score so far, finished or not; never a reference"""
     best_report: Report | None

@@ -88,8 +88,8 @@ def _intervals(spec: StudySpec) -> str:
     """What the intervals of the table cover."""
     if isinstance(spec, NetworkSpec) and not spec.scored_by_answers:
         return (
-            "Intervals cover 95 %: of accuracies over the validation images, with room for the choice of the "
-            f"best; of typical over the complete trials (order statistics). The best {spec.metric.title} has "
+            "Intervals cover 95 %: of accuracies over the validation images, adjusted for choosing the best; "
+            f"of typical over the complete trials (order statistics). The best {spec.metric.title} has "
             "none: validation sampling is not included. docs/decisions/013 and 030 define the rest."
         )
     if not isinstance(spec, NetworkSpec):
@@ -99,7 +99,7 @@ def _intervals(spec: StudySpec) -> str:
             "is none. docs/decisions/013 defines the rest."
         )
     return (
-        "Intervals cover 95 %: of best over the validation images, with room for its choice among many; of "
+        "Intervals cover 95 %: of best over the validation images, adjusted for choosing it among many; of "
         "typical over the complete trials (order statistics). docs/decisions/013 and 030 define the rest."
     )
 

@@ -226,12 +226,12 @@ def _facts(row: Sequence[Any], parts: _Parts, *, own: bool) -> Facts:
     trial_id, number, _, word, *moments = row
     state, faults = STATES.get(word), list(parts.faults)
     if state is None:
-        faults.append("its state is none of Optuna's")
+        faults.append("its state is not one of Optuna's")
     try:
         started, finished = map(_moment, moments)
     except (TypeError, ValueError):
         started = finished = None
-        faults.append("its beginning or its end is no moment in time")
+        faults.append("its start or end is not a timestamp")
     return Facts(
         trial_id=trial_id,
         number=number,
@@ -265,7 +265,7 @@ def _moment(stored: object) -> datetime.datetime | None:
     if isinstance(stored, str):  # SQLite has no type for it
         stored = datetime.datetime.fromisoformat(stored)
     if not isinstance(stored, datetime.datetime):
-        raise TypeError(f"{stored!r} is no moment")
+        raise TypeError(f"{stored!r} is not a timestamp")
     return stored.replace(tzinfo=datetime.UTC)
 
 

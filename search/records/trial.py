@@ -55,7 +55,7 @@ INTERRUPTED_IN_TRAINING = "stopped by a signal"
 """Detail of an interrupted trial that its worker was training."""
 
 INTERRUPTED_WHILE_PAUSED = "its worker was stopped while the trial was paused"
-"""Detail of an interrupted trial that waited in its worker's hands: no training was cut short."""
+"""Detail of an interrupted trial that its worker held and did not train: no training was cut short."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -125,17 +125,17 @@ def candidates_set_aside(candidates: Iterable[int], spec: StudySpec) -> str:
 def choice(found: Confirmation, chosen: Candidate) -> str:
     """The sentence that names the chosen one."""
     rivals = sum(each.reference is None for each in found.candidates) - 1
-    room = f", with room for the choice of the best of {rivals + 1}" if rivals else ""
+    adjusted = f", adjusted for choosing the best of {rivals + 1}" if rivals else ""
     told = (
         f"Trial {chosen.trial}{_width(found)} is chosen: {_measured(found, chosen.mean)}, the mean of "
         f"{len(chosen.runs)} seeds"
     )
     if found.scored_by_answers:
         interval = interval_of_mean(chosen, found.metric)
-        return f"{told}, 95 % interval over seeds and {found.examples.are} {interval}{room}."
+        return f"{told}, 95 % interval over seeds and {found.examples.are} {interval}{adjusted}."
     if not chosen.has_interval:
         return f"{told}."
-    return f"{told}, 95 % interval {interval_of_mean(chosen, found.metric)}{room}, {sampled(chosen)}."
+    return f"{told}, 95 % interval {interval_of_mean(chosen, found.metric)}{adjusted}, {sampled(chosen)}."
 
 
 def sampled(found: Candidate | Gap) -> str:

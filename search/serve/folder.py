@@ -305,7 +305,7 @@ def _labels(value: object, heads: Mapping[str, int]) -> dict[str, tuple[str, ...
     labels = {}
     for head, names in fields.mapping(value, "labels").items():
         if head not in heads:
-            raise ValueError(f"labels are given for {short(head)}, which is none of the heads")
+            raise ValueError(f"labels are given for {short(head)}, which is not one of the heads")
         found = fields.sequence(names, f"labels of {head}", low=heads[head], high=heads[head])
         labels[head] = tuple(fields.word(name, f"a label of {head}") for name in found)
     return labels

@@ -15,7 +15,7 @@ def may_write(out: Path, *, force: bool) -> None:
             raise UsageError(f"--out {out} is a folder; name a file in it, such as {out / 'page.html'}.")
         there = out.exists() or out.is_symlink()
         if there and not out.is_file():  # to replace a device such as /dev/null would harm the whole machine
-            raise UsageError(f"--out {out} exists and is no regular file; choose another name.")
+            raise UsageError(f"--out {out} exists and is not a regular file; choose another name.")
         if there and not force:
             raise UsageError(f"--out {out} exists; --force writes over it, or choose another name.")
         if not out.absolute().parent.is_dir():

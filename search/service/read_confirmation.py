@@ -45,7 +45,7 @@ def stand(storage: Reading | Storage, name: str, *, answers: bool = True) -> sta
     """
     confirming = record_of(storage, name)
     if confirming.spec.confirms is None:
-        raise ConfigError(f"The study {name} is no confirmation any more: another program changed it.")
+        raise ConfigError(f"The study {name} is no longer a confirmation: another program changed it.")
     searched = record_of(storage, confirming.spec.confirms)
     search, runs_of = reader_of(storage, searched), reader_of(storage, confirming)
     trials, runs = search.all(), runs_of.all()

@@ -87,7 +87,7 @@ def space_of_entries_in_full(entries: Mapping[str, object]) -> Space:
 
 def _domain(entry: object) -> Domain:
     if not isinstance(entry, Mapping):
-        raise SpaceError(f"is no domain: {short(entry)}")
+        raise SpaceError(f"is not a domain: {short(entry)}")
     kind = entry.get("kind")
     if not isinstance(kind, str) or kind not in _KINDS:
         raise SpaceError(f"kind must be one of {', '.join(_KINDS)}, not {short(kind)}")

@@ -136,9 +136,9 @@ class Database:
 
     @contextmanager
     def read(self, within: Transaction | None = None) -> Iterator[Connection]:
-        """A look that keeps no writer waiting. Errors of the driver leave it in words.
+        """A read-only transaction, which keeps no writer waiting. Driver errors are raised as TuneError.
 
-        within: a transaction that the caller has opened, in which the look is then taken.
+        within: a transaction that the caller has opened, in which is then read.
         """
         if within is not None:
             yield within

@@ -48,7 +48,7 @@ def report_to_row(trial_id: int, report: Report) -> dict[str, Any]:
 
 
 def write_metrics(metrics: Metrics) -> str:
-    """Metrics as a row keeps them. What is no finite number becomes null, and readers call it unsound."""
+    """Metrics as a row keeps them. What is not a finite number becomes null, and readers call it unsound."""
     finite = {
         name: value if _is_number(value) and math.isfinite(value) else None for name, value in metrics.items()
     }

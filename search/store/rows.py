@@ -94,7 +94,7 @@ def _space_changes(written: object) -> tuple[SpaceChange, ...]:
     """Raises Unusable."""
     try:
         if not isinstance(written, list):
-            raise TypeError("it is no list")
+            raise TypeError("it is not a list")
         changes = tuple(
             SpaceChange(
                 space=dict(each["space"]),
@@ -104,17 +104,17 @@ def _space_changes(written: object) -> tuple[SpaceChange, ...]:
             for each in written
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise Unusable("its spec has no possible space_changes") from error
+        raise Unusable("its spec has invalid space_changes") from error
     return changes
 
 
 def _metric_of(written: object) -> Metric:
     if not isinstance(written, dict) or not isinstance(written.get("name"), str):
-        raise Unusable("its spec has no possible metric")
+        raise Unusable("its spec has an invalid metric")
     try:
         return Metric(**{**written, "direction": Direction(str(written.get("direction")))})
     except (TypeError, ValueError) as error:
-        raise Unusable("its spec has no possible metric") from error
+        raise Unusable("its spec has an invalid metric") from error
 
 
 class Unusable(ValueError):
@@ -153,7 +153,7 @@ def study_of(row: RowMapping) -> StudyRecord:
     wrong += [name for name, low in _SPEC_LOWEST.items() if name not in wrong and spec.get(name, low) < low]
     wrong += ["score"] if spec.get("score", ACCURACY_SCORE) not in SCORES else []
     if wrong:
-        raise Unusable(f"its spec has no possible {', '.join(wrong)}")
+        raise Unusable(f"its spec has invalid {', '.join(wrong)}")
     told = {**spec, "references": tuple(spec["references"])}
     if "space_changes" in spec:
         told["space_changes"] = _space_changes(spec["space_changes"])
@@ -248,7 +248,7 @@ def worker_of(row: RowMapping) -> Worker:
     """A row of tune_workers. Raises Unusable."""
     environment = row["environment"]
     if not (_is(row["pid"], int) and _is(row["threads"], int) and row["threads"] > 0):
-        raise Unusable("its process or its threads are no numbers")
+        raise Unusable("its process or its threads are not numbers")
     if not (_is(row["host"], str) and _is(row["device"], str) and isinstance(environment, dict)):
         raise Unusable("its host, its device or its environment cannot be read")
     folder = environment.get(_ARTIFACTS)
@@ -269,11 +269,11 @@ def checkpoint_of(row: RowMapping) -> CheckpointRecord:
     """A row of tune_checkpoints, with the column of sql_weights.in_database. Raises Unusable."""
     path = row["path"]
     if not _is(path, str) or not path or Path(path).is_absolute() or ".." in Path(path).parts:
-        raise Unusable("its path is none below the artifact folder")
+        raise Unusable("its path is not inside the artifact folder")
     if not (_is(row["sha256"], str) and _is(row["score"], int | float) and math.isfinite(row["score"])):
         raise Unusable("its SHA-256 or its score cannot be read")
     if not (_is(row["images"], int) and _is(row["bytes"], int)):
-        raise Unusable("its step or its bytes are no numbers")
+        raise Unusable("its step or its bytes are not numbers")
     return CheckpointRecord(
         trial_id=row["trial_id"],
         path=row["path"],

@@ -342,14 +342,14 @@ class Study:
         if not found:
             raise StudyDeleted(self.name)
         if (fault := self._judge.fault(found[0])) is not None:
-            raise LeaseLost(f"Trial {found[0].number} cannot be taken over: {fault}.")
+            raise LeaseLost(f"Trial {found[0].number} cannot be continued: {fault}.")
         # What was read above is used: the study may be deleted between two reads.
         reported = self._adapter.rejoin(found[0]).intermediate_values
         trial = optuna.Trial(self._study, trial_id)
         return self._active(trial, reported)
 
     def _active(self, trial: optuna.Trial, reported: Iterable[int] = ()) -> ActiveTrial:
-        """A trial in the hands of this worker. reported: steps at which it has reported already."""
+        """A trial held by this worker. reported: steps at which it has reported already."""
         return ActiveTrial(
             self._study,
             trial,

@@ -57,19 +57,19 @@ class Judge:
     def _faults(self, trial: Facts) -> Iterator[str]:
         yield from trial.faults
         if not _whole(trial.number):
-            yield "its number is none"
+            yield "its number is not a whole number"
             return
         yield from _wrong_attributes(trial)
         if not self._revisions.is_known(trial.user.get(SPACE_REVISION, 0)):
             yield f"its attribute {SPACE_REVISION} is not what tune writes there"
             return
-        possible = "accuracy between 0 and 1" if self._metric.is_fraction else "finite number"
+        possible = "an accuracy between 0 and 1" if self._metric.is_fraction else "a finite number"
         if trial.value is not None and not self._metric.allows(trial.value):
-            yield f"its value is no {possible}"
+            yield f"its value is not {possible}"
         elif trial.value is None and trial.state is State.COMPLETE:
             yield "it is complete and has no value"
         if not all(_whole(step) and self._metric.allows(value) for step, value in trial.steps.items()):
-            yield f"it reported a value that is no {possible}"
+            yield f"it reported a value that is not {possible}"
         revision = self._revisions.revision_of(trial)
         for name, (number, kind) in trial.params.items():
             fits = self._fitting(name, kind, revision)
@@ -78,7 +78,7 @@ class Judge:
             elif not fits(number):
                 yield f"its parameter {name} lies outside the search space"
         if any(moment is not None and moment.year not in YEARS for moment in (trial.started, trial.finished)):
-            yield "its beginning or its end is no moment in time"
+            yield "its start or end is not a timestamp"
 
     def _fitting(self, name: str, kind: object, revision: int) -> Callable[[object], bool] | None:
         key = name, kind if isinstance(kind, str) else None, revision

@@ -17,7 +17,7 @@ from search.worker.trial_runner import TrialRunner
 class TrialMigration:
     """What one worker offers to others, and takes from them.
 
-    With ASHA the best of a search often lie in one worker's hands. Without this the others stood idle while
+    With ASHA one worker often holds the best trials of a search. Without this the others stood idle while
     it trained them one after the other: a fifth of the time of a search of 100 trials with two workers
     (docs/decisions/018).
     """

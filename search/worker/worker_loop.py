@@ -61,11 +61,8 @@ class GivenUp(TuneError):
 
 
 class WornOut(Exception):
-    """Memory ran out in a trial, which is failed and put down like all others: a new process should continue.
-
-    What an allocation that failed leaves behind (kernels half made, memory in pieces) is not for the next
-    trial to find out.
-    """
+    """A trial ran out of memory and was recorded as failed. Replace the process: a failed allocation leaves
+    its memory fragmented."""
 
     def __init__(self, failures_in_a_row: int) -> None:
         super().__init__(f"{failures_in_a_row} trials in a row failed, the last one for want of memory")

@@ -31,7 +31,11 @@ SAY = {
     "drawn at random": "exploration trial",
     "by heart": "overfitting",
     "luck|lucky": "selection bias, sampling error",
+    "room for (the|its) choice": "adjusted for choosing",
+    "judged (network|model)s?": "evaluated network",
     # sentences without a subject
+    "somebody says otherwise": "the default",
+    "in the hands of": "held by",
     "whoever": "the worker, the process, the user",
     "go(es)? on|going on|went on|gone on": "continue",
     r"train(s|ed|ing)?( \S+){0,3} again": "retrain",
@@ -56,7 +60,10 @@ SAY_IN_SEARCH = {
     "of (its|his|their) own": "separate, another",
     "(dark|black|light) ground": "background",
     "(for|after) so long|so often|(again|time) and again": "for this time, this many times, repeatedly",
-    r"(?<!there )is no (JSON|PNG|number|folder|image|plain|finite)": "is not a",
+    r"(?<!there )is no (JSON|PNG|number|folder|image|plain|finite|accuracy|moment|domain|list|regular)": (
+        "is not a"
+    ),
+    "no possible": "invalid",
     "mend(s|ed|ing)?": "fix, repair",
 }
 """The same, for the folder search alone."""
@@ -68,7 +75,6 @@ ALLOWED = {
         [
             ("tests/faults/test_memory.py", "go(es)? on|going on|went on|gone on"),
             ("tests/faults/servers/test_restart.py", "go(es)? on|going on|went on|gone on"),
-            ("search/store/metrics.py", r"(?<!there )is no (JSON|PNG|number|folder|image|plain|finite)"),
         ],
         "is yet to be changed",
     ),

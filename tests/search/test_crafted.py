@@ -602,7 +602,7 @@ class TestOutputs:
             for force in ([], ["--force"]):
                 done = here(*command, "--out", out.name, *force, cwd=tmp_path)
                 assert done.returncode == 2, done.stderr
-                assert "exists and is no regular file" in done.stderr
+                assert "exists and is not a regular file" in done.stderr
         after = out.lstat()  # reading it may change its access time
         assert (after.st_mode, after.st_ino, after.st_mtime_ns) == (
             before.st_mode,

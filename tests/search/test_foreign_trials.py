@@ -255,17 +255,17 @@ TRIAL = "(SELECT trial_id FROM trials WHERE study_id = 1 AND number = 3)"
 EDITS = {
     "a value that is infinite": (
         f"UPDATE trial_values SET value = NULL, value_type = 'INF_POS' WHERE trial_id = {TRIAL}",
-        "its value is no accuracy between 0 and 1",
+        "its value is not an accuracy between 0 and 1",
     ),
     "a value in per cent": (
         f"UPDATE trial_values SET value = 98.5 WHERE trial_id = {TRIAL}",
-        "its value is no accuracy between 0 and 1",
+        "its value is not an accuracy between 0 and 1",
     ),
     "no value": (f"DELETE FROM trial_values WHERE trial_id = {TRIAL}", "it is complete and has no value"),
     "a report that is not a number": (
         "UPDATE trial_intermediate_values SET intermediate_value = NULL, intermediate_value_type = 'NAN' "
         f"WHERE trial_id = {TRIAL}",
-        "it reported a value that is no accuracy",
+        "it reported a value that is not an accuracy",
     ),
     "an attribute that is null": (
         f"UPDATE trial_user_attributes SET value_json = 'null' WHERE trial_id = {TRIAL}",
@@ -310,13 +310,13 @@ EDITS = {
         f"UPDATE tune_reports SET seconds = 'long' WHERE trial_id = {TRIAL}",
         "its learning curve has a number that is missing or out of its range",
     ),
-    "a beginning that is no moment": (
+    "a start that is not a timestamp": (
         f"UPDATE trials SET datetime_start = 'yesterday' WHERE trial_id = {TRIAL}",
-        "its beginning or its end is no moment in time",
+        "its start or end is not a timestamp",
     ),
     "a state that Optuna does not know": (
         f"UPDATE trials SET state = 'DONE' WHERE trial_id = {TRIAL}",
-        "its state is none of Optuna's",
+        "its state is not one of Optuna's",
     ),
     "the number of another trial": (
         "UPDATE trials SET number = 2 WHERE study_id = 1 AND number = 3",
@@ -358,7 +358,7 @@ class TestEdits:
             ("UPDATE tune_studies SET spec = 'abc' WHERE study_id = 2", "its spec cannot be read"),
             (
                 "UPDATE tune_studies SET spec = json_set(spec, '$.epochs', -1) WHERE study_id = 2",
-                "its spec has no possible epochs",
+                "its spec has invalid epochs",
             ),
             ("UPDATE tune_studies SET created = 'once' WHERE study_id = 2", "the moment of its creation"),
         ],

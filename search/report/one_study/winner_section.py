@@ -143,7 +143,7 @@ def _majority(material: Material) -> list[str]:
 
 
 def _intervals(material: Material, report: Report, spec: NetworkSpec) -> Intervals:
-    """With room for the choice of the best. Over digits; where the single answers are not known, as if no two
+    """Adjusted for choosing the best. Over digits; where the single answers are not known, as if no two
     images shared one."""
     z = of_the_best(_tried(material))
     if material.answers is not None:

@@ -96,7 +96,7 @@ def _figures(sides: Sequence[Side], spec: StudySpec) -> list[Section]:
                     Chart(
                         figure=comparison_figures.heads(sides),
                         caption="The accuracies of the best trial of each study with 95 % intervals over the "
-                        f"validation images{_covariance(sides[0])}, with room for the choice of the best. "
+                        f"validation images{_covariance(sides[0])}, adjusted for choosing the best. "
                         "They hold for that network.",
                     ),
                 ),

@@ -175,7 +175,7 @@ def best_against_best(against: Against) -> str:
         )
     better = first if found.value > 0 else other
     return (
-        f"{told}, with room for the choice of each among many. The network of {better} is the better one; "
+        f"{told}, adjusted for choosing each among many. The network of {better} is the better one; "
         f"that its search is, does not follow.{blind}"
     )
 
@@ -191,8 +191,8 @@ def _of_code(against: Against) -> str:
     first, other = against.first.name, against.other.name
     told = (
         f"The best of {first} less the best of {other}: {_value(found, metric)} ({metric.title}), "
-        f"95 % interval {interval(found, metric)} over validation examples; one run each, and room for the "
-        "choice of each among many."
+        f"95 % interval {interval(found, metric)} over validation examples; one run each, adjusted "
+        "for choosing each among many."
     )
     if not found.excludes_zero:
         return f"{told} The interval holds 0: these examples do not tell the two apart."

@@ -81,7 +81,7 @@ def test_a_fold_that_does_not_exist_is_refused(number: int, mnist: Mnist) -> Non
 def test_parts_that_do_not_come_out_even_are_refused(mnist: Mnist) -> None:
     few = replace(mnist, train_images=mnist.train_images[:58_000], train_labels=mnist.train_labels[:58_000])
     with pytest.raises(
-        ValueError, match="54000 training examples are no multiple of 4000 validation examples"
+        ValueError, match="54000 training examples are not a multiple of 4000 validation examples"
     ):
         few.fold(0)
 

@@ -307,7 +307,7 @@ class TestConfirmation:
         assert may_be_as_good(gap_to(found, 2))
         SENTENCES.check("seeds that agree do not prove what the images do not", sentences(found))
 
-    def test_the_best_of_several_means_has_room_for_the_choice_and_its_rivals_share_the_error(self) -> None:
+    def test_the_best_of_several_means_is_adjusted_and_its_rivals_share_the_error(self) -> None:
         scores = {1: [0.985, 0.986, 0.985], 2: [0.9846, 0.9853, 0.9846], 3: [0.97, 0.97, 0.97]}
         two = confirmation(stand(SEARCH, runs({k: scores[k] for k in (1, 2)})))
         three = confirmation(stand(SEARCH, runs(scores)))
@@ -318,7 +318,7 @@ class TestConfirmation:
         assert any("95 % one-sided for all 2 comparisons" in each for each in sentences(three))
         assert one.gaps == ()
         for number, found in enumerate((one, two, three), 1):
-            SENTENCES.check(f"room for the choice of the best: {number}", sentences(found))
+            SENTENCES.check(f"adjusted for choosing the best: {number}", sentences(found))
 
     def test_while_more_runs_are_queued_nothing_is_decided_and_no_candidate_is_out(self) -> None:
         """The target is raised after the runs are queued: an evaluation, or a crash, may come between."""
