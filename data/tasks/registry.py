@@ -23,9 +23,8 @@ def get_task(name: str) -> Task:
     """The task of that name; NAME@DIGITS is the classification of a set of images that a user added.
 
     Raises:
-        SetAbsent: see data.datasets.image_set.get_set.
+        SetAbsent: it is a set of images that is not stored here; see data.datasets.image_set.get_set.
         UnknownName, UnusableEntry: see data.registry.declared.
-        SetAbsent: it is a set of images that is not stored here.
     """
     if name in TASKS:
         return TASKS[name]

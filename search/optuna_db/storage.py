@@ -77,13 +77,14 @@ def in_words(url: str) -> Iterator[None]:
 def open_storage(
     text: str, *, create: bool = True, retry_s: float = 0.0, file_id: FileId | None = None
 ) -> Storage:
-    """Opens the database; with `create`, it is made where there is none, else nothing is written.
+    """Opens the database. With `create` it is made where there is none; an SQLite file of an older tune is
+    upgraded; else nothing is written.
 
     retry_s: deadline of the retries of everything that follows, while the database is away. file_id: of the
     SQLite file that another process has opened and that is meant; None: the one that is there.
 
-    Raises ConfigError for an invalid URL, a database of another program, another schema
-    (which is left untouched), or none at all without `create`; TryAgain where no server answers.
+    Raises ConfigError for an invalid URL, a database of another program, of a newer tune, on a server of an
+    older one (each is left untouched), or none at all without `create`; TryAgain where no server answers.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what a person should know, tune says itself
     optuna.logging.disable_default_handler()  # the process's own handler redacts what it prints

@@ -29,7 +29,7 @@ class Answers:
     """Which examples of a split kept weights answer right: enough to compare two networks pair by pair."""
 
     split: str
-    """name of a data.tasks.digits.Split"""
+    """name of a data.datasets.base.Split"""
     examples: int
     heads: Mapping[str, bytes]
     """by head, a bit for each example in the order of the split, the first in the highest bit; 1: right"""

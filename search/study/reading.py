@@ -50,7 +50,7 @@ FEW = 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """A storage that is only looked at."""
+    """A storage that is opened without Optuna: to read it, and to record an export or restored weights."""
 
     name: str
     """the URL as it may be shown"""
@@ -69,7 +69,8 @@ class Reading:
 
 
 def open_reading(text: str) -> Reading:
-    """Opens a database that exists, to look at it. Nothing is written. Raises as `open_storage`.
+    """Opens a database that exists, without Optuna. An SQLite file of an older tune is upgraded first, else
+    nothing is written here. Raises as `open_storage`.
 
     One that holds studies of plain Optuna and none of tune's is opened too: they can be named and counted.
     """

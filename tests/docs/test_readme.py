@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
+import tune
 from search.cli.app import app
 from search.space.defaults import FAMILIES
 from search.space.file import read_space
@@ -97,3 +99,10 @@ def test_files_named_in_decisions_exist() -> None:
     }
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
     assert len(named) > 5
+
+
+def test_the_design_names_every_argument_of_a_search_in_python() -> None:
+    page = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+    told = re.search(r"`tune\.search\((.*?)\)`", page)
+    assert told is not None
+    assert [each.strip("= ") for each in told[1].split(",")] == [*inspect.signature(tune.search).parameters]
