@@ -86,7 +86,7 @@ def changed(colors: Path, folder: Path, change: Callable[[dict[str, Any]], objec
     ("change", "words"),
     [
         (lambda told: told.update(fit="squeeze"), "fit must be pad, crop, stretch"),
-        (lambda told: told["labels"].update(size=["a", "b"]), "none of the heads"),
+        (lambda told: told["labels"].update(size=["a", "b"]), "not one of the heads"),
         (lambda told: told["labels"].update(light=["a"]), "labels of light must be a list of 2 to 2"),
         (lambda told: told["labels"].update(light=["a", "b\n"]), "must be printable"),
         (lambda told: told.update(labels=3), "labels is not a JSON object"),
