@@ -47,7 +47,7 @@ class WorkerHandle(Protocol):
 class Launcher(Protocol):
     """A way to start workers."""
 
-    def room(self, threads: int) -> int:
+    def default_workers(self, threads: int) -> int:
         """The default number of workers."""
         ...
 

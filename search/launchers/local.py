@@ -38,7 +38,7 @@ class LocalLauncher(AbstractContextManager["LocalLauncher"]):
     def __init__(self, device: DeviceName = "auto") -> None:
         self._device = device
 
-    def room(self, threads: int) -> int:
+    def default_workers(self, threads: int) -> int:
         """One worker a core, also where each has several threads: --threads counts threads per worker.
         With GPUs at most WORKERS_PER_GPU for each of them. Raises DeviceUnavailable."""
         from models.gpus import count_gpus

@@ -77,7 +77,7 @@ class RayLauncher(AbstractContextManager["RayLauncher"]):
         self._process.kill()
         self._process.join()
 
-    def room(self, threads: int) -> int:
+    def default_workers(self, threads: int) -> int:
         """One worker for each GPU where those are used, else as many as the CPUs have room for."""
         if uses_gpus(self._cluster, self._options):
             return max(1, int(self._cluster.gpus))

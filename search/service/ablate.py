@@ -25,7 +25,7 @@ from search.service.check import check_options
 from search.service.create import ABLATION_SUFFIX
 from search.service.delete import delete_what_others_left
 from search.service.drive import Watch, drive
-from search.service.look import reader_of, record_of, refuse_foreign, space_of
+from search.service.look import own_record, reader_of, record_of, space_of
 from search.service.other_hosts import keep_to_one_host
 from search.service.read_ablation import ablations, read, scores_of
 from search.service.read_confirmation import confirmation
@@ -92,7 +92,7 @@ def workers_of(request: AblateRequest) -> int:
     from search.launchers.local import LocalLauncher
 
     options = request.options
-    return options.workers or LocalLauncher(options.device).room(options.threads)
+    return options.workers or LocalLauncher(options.device).default_workers(options.threads)
 
 
 def planned(request: AblateRequest, storage_url: str) -> Planned:
@@ -117,7 +117,7 @@ def ablate(
     continues), TuneError where there is nothing to change or run after run fails.
     """
     _check(request)
-    refuse_foreign(storage_url, request.study)
+    own_record(storage_url, request.study)
     with open_reading(storage_url) as reading:
         asked = _planned(reading, storage_url, request)
     _refuse_too_long(asked, request)

@@ -12,7 +12,7 @@ from pathlib import Path
 from data.datasets.image_set import is_set_name
 from search.errors import ConfigError, UsageError, did_you_mean
 from search.records import BY_CLASS, SCORES, DeclaredSpec, StudySpec
-from search.service.create import ABLATION_SUFFIX, MAX_NAME, SUFFIX, RunRequest, networks_only
+from search.service.create import ABLATION_SUFFIX, CONFIRMATION_SUFFIX, MAX_NAME, RunRequest, networks_only
 from search.space.defaults import FAMILIES, families_of
 from search.space.file import read_space
 from search.study.evaluation_schedule import EvaluationSchedule
@@ -239,7 +239,7 @@ def _wrong_score(request: RunRequest) -> Iterator[str]:
 
 
 def _wrong_study(name: str) -> Iterator[str]:
-    chosen = name.split(SUFFIX)[0].split(ABLATION_SUFFIX)[0]
+    chosen = name.split(CONFIRMATION_SUFFIX)[0].split(ABLATION_SUFFIX)[0]
     if not name.strip() or len(chosen) > MAX_NAME or not name.isprintable():
         yield f"--study must be a printable name of 1 to {MAX_NAME} characters."
 

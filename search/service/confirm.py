@@ -21,10 +21,10 @@ from search.records import Confirming, DeclaredSpec, NetworkSpec, StudyRecord, S
 from search.report import words
 from search.report.confirmation_sentences import candidates_set_aside, of_length
 from search.service.check import check_options
-from search.service.create import SUFFIX, PrecisionName
+from search.service.create import CONFIRMATION_SUFFIX, PrecisionName
 from search.service.delete import delete_what_others_left
 from search.service.drive import Watch, drive
-from search.service.look import find, reader_of, refuse_foreign
+from search.service.look import find, own_record, reader_of
 from search.service.other_hosts import keep_to_one_host
 from search.service.read_confirmation import confirmations, stand
 from search.service.retraining import begin, with_target
@@ -108,7 +108,7 @@ def confirm(
     continues), TuneError where there is nothing to confirm or run after run fails.
     """
     check_request(request)
-    if (known := refuse_foreign(storage_url, request.study)) is not None:
+    if (known := own_record(storage_url, request.study)) is not None:
         _refuse_for_networks(request, known.spec)
     stage(OPENING)
     with open_storage(storage_url, create=False, retry_s=RETRY_S) as storage:
@@ -175,7 +175,7 @@ def _begin(storage: Storage, search: StudyRecord, request: ConfirmRequest) -> tu
         study = Study.find(storage, fitting[-1].name)
         assert study is not None, "it was listed a moment ago"
         return study, fitting[-1]
-    name, wanted = f"{search.name}{SUFFIX}", _wanted(search, every, request)
+    name, wanted = f"{search.name}{CONFIRMATION_SUFFIX}", _wanted(search, every, request)
     if isinstance(search.spec, NetworkSpec) and isinstance(wanted, NetworkSpec):
         name += (
             (f"-{wanted.epochs:g}" if every else "")

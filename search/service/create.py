@@ -45,7 +45,7 @@ MOST_CHANGES = 5
 MAX_NAME = 100
 """Characters of a study's name: it must fit a line, a path and every database."""
 
-SUFFIX = ".confirm"
+CONFIRMATION_SUFFIX = ".confirm"
 """What the name of a confirmation adds to that of the study which it confirms."""
 
 ABLATION_SUFFIX = ".ablate"

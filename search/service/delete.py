@@ -11,7 +11,7 @@ from search.errors import TryAgain, UsageError
 from search.optuna_db.deletion import delete_study
 from search.optuna_db.storage import open_storage
 from search.records import Counts, StudyRecord
-from search.service.look import find, refuse_foreign
+from search.service.look import find, own_record
 from search.service.read_ablation import ablations
 from search.service.read_confirmation import confirmations
 from search.worker.removal import Remaining, StudyFiles, delete_orphans, files_of
@@ -53,7 +53,7 @@ def delete(
     Raises UsageError where there is no such study or another one retrains its trials, ConfigError where tune
     did not make it, TryAgain where workers hold trials of it; `force` does it all the same.
     """
-    refuse_foreign(storage_url, name)
+    own_record(storage_url, name)
     with open_storage(storage_url, create=False, retry_s=RETRY_S) as storage:
         study, record = find(storage, name)
         if not force:

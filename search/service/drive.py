@@ -87,7 +87,7 @@ def drive(
     if detach:
         return look.result("detached", first)
     missing = record.target_trials - first.counts.finished
-    size = min(options.workers or launcher.room(options.threads), missing)
+    size = min(options.workers or launcher.default_workers(options.threads), missing)
     with Signals() as signals, _stopped_while_away(signals):
         storage.give_up_when(signals.stop)
         config = _config(storage, study, record, options, began)

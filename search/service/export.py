@@ -28,7 +28,7 @@ from search.serve.whole import whole_folder
 from search.service import export_files
 from search.service.data import fetch_data, load_data
 from search.service.export_choice import Chosen, choose, how_to_retrain
-from search.service.look import FoundTrial, refuse_foreign
+from search.service.look import FoundTrial, own_record
 from search.space.defaults import BY_NAME, shown_settings
 from search.study.reading import open_reading
 from search.tasks import examples_of, same_data, task_named
@@ -141,8 +141,8 @@ def _refuse_place(out: Path, force: bool) -> None:
 
 def _is_of_code(storage_url: str, name: str) -> bool:
     """Whether the trials of the study run training code. Raises UsageError where they do not and train no
-    networks either, and as `refuse_foreign` does."""
-    record = refuse_foreign(storage_url, name)
+    networks either, and as `own_record` does."""
+    record = own_record(storage_url, name)
     if record is None or isinstance(record.spec, NetworkSpec):
         return False
     if record.spec.objective == CODE:

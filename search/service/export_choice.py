@@ -13,7 +13,7 @@ from search.errors import UsageError
 from search.records import CheckpointRecord, NetworkSpec, State, StudyRecord, TestEvaluation
 from search.report.words import better, count, value
 from search.service.export_files import nothing_kept
-from search.service.look import FoundTrial, best, found_trial, reader_of, refuse_foreign, view_of
+from search.service.look import FoundTrial, best, found_trial, own_record, reader_of, view_of
 from search.service.read_ablation import ablation
 from search.service.read_confirmation import SPLITS, confirmation, intervals_of
 from search.study.reading import open_reading
@@ -102,7 +102,7 @@ def _say_set_aside(storage_url: str, found: FoundTrial, tell: Callable[[str], No
     search, number = found.record, found.trial.number
     if found.trial.confirming is not None and search.spec.confirms is not None:
         number = found.trial.confirming.candidate
-        known = refuse_foreign(storage_url, search.spec.confirms)
+        known = own_record(storage_url, search.spec.confirms)
         if known is None or known.created > search.created:  # it was deleted, and another one has its name
             return
         search = known

@@ -66,10 +66,9 @@ def find(storage: Storage, name: str) -> tuple[Study, StudyRecord]:
     return study, record
 
 
-def refuse_foreign(storage_url: str, name: str) -> StudyRecord | None:
-    """Raises ConfigError where there is a study of that name that tune did not make, before anything is
-    opened to write; else returns the study, if there is one. Whatever else is wrong with the storage is found
-    when it is opened then."""
+def own_record(storage_url: str, name: str) -> StudyRecord | None:
+    """The study of that name, if there is one. Raises ConfigError where tune did not make it, before anything
+    is opened to write; whatever else is wrong with the storage is found when it is opened then."""
     try:
         storage = open_reading(storage_url)
     except ConfigError:

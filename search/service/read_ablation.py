@@ -74,7 +74,7 @@ def read(storage: Reading | Storage, name: str) -> Read:
     """
     record = record_of(storage, name)
     if record.spec.ablates is None or record.spec.baseline is None:
-        raise ConfigError(f"The study {name} is no ablation any more: another program changed it.")
+        raise ConfigError(f"The study {name} is not an ablation any more: another program changed it.")
     searched, number = record_of(storage, record.spec.ablates), record.spec.baseline
     if record.created < searched.created:
         raise ConfigError(

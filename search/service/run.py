@@ -28,7 +28,7 @@ from search.service.create import RunRequest, create_or_resume, networks_only
 from search.service.data import add_images, fetch_data
 from search.service.delete import delete_what_others_left
 from search.service.drive import Watch, drive, pause
-from search.service.look import StudyView, find, record_of, refuse_foreign, studies
+from search.service.look import StudyView, find, own_record, record_of, studies
 from search.service.origin import bring_set, find_set, require_task
 from search.service.other_hosts import keep_to_one_host
 from search.service.watched import RunResult
@@ -88,7 +88,7 @@ def run(
         require_task(spec)  # first: what a machine lacks is no wrong flag
         request = replace(request, task=spec.task)
     check(request, detach=detach, known=known, spec=spec)
-    if (record := refuse_foreign(storage_url, request.name)) is not None:
+    if (record := own_record(storage_url, request.name)) is not None:
         spec = record.spec
         for refusal in networks_only(request, spec):
             raise UsageError(refusal)
@@ -238,7 +238,7 @@ def join(
 
     stop: whether the process is ending, so that a storage that is away is not waited for.
     """
-    refuse_foreign(storage_url, name)
+    own_record(storage_url, name)
     stage(OPENING)
     with open_storage(storage_url, create=False, retry_s=RETRY_S) as storage:
         storage.give_up_when(stop)
@@ -293,7 +293,7 @@ def serve(
             name = None
             try:
                 if only is not None:
-                    refuse_foreign(storage_url, only)
+                    own_record(storage_url, only)
                 found = studies(storage_url)
                 words = _waiting_for(only, found)
                 name = next(_open(found, only, shelved), None)

@@ -206,7 +206,7 @@ def test_the_default_number_of_local_workers(
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
     seem_to_have(gpus, monkeypatch)
-    assert LocalLauncher(device).room(threads=1) == room
+    assert LocalLauncher(device).default_workers(threads=1) == room
 
 
 def seem_to_have(gpus: int, monkeypatch: pytest.MonkeyPatch) -> None:
